@@ -1,0 +1,1 @@
+//! What the behaviours share: fixtures made by code, then broken on purpose.
