@@ -1,0 +1,726 @@
+//! A URL permission: what a plugin asks for in its manifest and what a host grants, in one form.
+//!
+//! The host is kept as the WHATWG rules read it, paths are compared segment by segment. One meaning
+//! has one spelling: what is merely spelled otherwise is refused together with the right spelling,
+//! and [`WrittenUrlPermission::normal`] mends it for authors. What an address is (private, public,
+//! somebody's metadata service) is not known here, and nothing is ever looked up.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::Host;
+
+use crate::names::shown;
+use crate::url_prefix::{UrlPrefix, path_covers};
+
+/// Leave to reach hosts by URL. Having one asks for nothing and opens nothing; two that cover a
+/// request, one declared and one granted, are what a request needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "WrittenUrlPermission", into = "WrittenUrlPermission")]
+pub struct UrlPermission {
+    scheme: Scheme,
+    host: HostPattern,
+    port: Option<u16>,
+    methods: Vec<Method>,
+    path_prefixes: Vec<Box<str>>,
+    local: bool,
+}
+
+impl UrlPermission {
+    /// The scheme; a permission is for one.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The hosts.
+    pub fn host(&self) -> &HostPattern {
+        &self.host
+    }
+
+    /// The port, written or meant by the scheme.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or_else(|| self.scheme.default_port())
+    }
+
+    /// The methods, sorted; none for WebSockets.
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// The path prefixes, sorted; at least one.
+    pub fn path_prefixes(&self) -> impl Iterator<Item = &str> {
+        self.path_prefixes.iter().map(|prefix| &**prefix)
+    }
+
+    /// Which addresses the host may turn out to have.
+    pub fn reach(&self) -> Reach {
+        match &self.host {
+            HostPattern::Address(_) => Reach::Special,
+            _ if self.local => Reach::Special,
+            HostPattern::Name(name) if names_loopback(name) => Reach::Loopback,
+            _ => Reach::Public,
+        }
+    }
+
+    /// Whether a URL's path is one of the prefixes or lies below one.
+    pub fn covers_path(&self, path: &str) -> bool {
+        self.path_prefixes.iter().any(|prefix| path_covers(prefix, path))
+    }
+
+    /// Whether every URL below `prefix` is meant, with some method or other.
+    pub fn covers_prefix(&self, prefix: &UrlPrefix) -> bool {
+        let Ok(url) = url::Url::parse(prefix.as_str()) else {
+            return false;
+        };
+        url.scheme() == self.scheme.as_str()
+            && url.host().is_some_and(|host| self.host.covers(&host))
+            && url.port_or_known_default() == Some(self.port())
+            && self.covers_path(prefix.path())
+    }
+}
+
+impl TryFrom<WrittenUrlPermission> for UrlPermission {
+    type Error = InvalidUrlPermission;
+
+    fn try_from(written: WrittenUrlPermission) -> Result<Self, InvalidUrlPermission> {
+        let scheme: Scheme = written.scheme.parse()?;
+        let host = read_host(&written.host)?;
+        check_marks(&host, &written)?;
+        match written.port {
+            Some(0) => return Err(InvalidUrlPermission::PortZero),
+            Some(port) if port == scheme.default_port() => {
+                return Err(InvalidUrlPermission::DefaultPort { scheme, port });
+            }
+            _ => {}
+        }
+        match (scheme.is_websocket(), written.methods.is_empty()) {
+            (true, false) => return Err(InvalidUrlPermission::WebsocketMethod { scheme }),
+            (false, true) => return Err(InvalidUrlPermission::NoMethod { scheme }),
+            _ => {}
+        }
+        let methods = written.methods.iter().map(|method| method.parse()).collect::<Result<Vec<Method>, _>>()?;
+        if !methods.is_sorted_by(|one, next| one < next) {
+            return Err(InvalidUrlPermission::Order { list: "methods" });
+        }
+        if written.path_prefixes.is_empty() {
+            return Err(InvalidUrlPermission::NoPath);
+        }
+        if let Some(text) = written.path_prefixes.iter().find(|path| !is_path_prefix(path)) {
+            return Err(InvalidUrlPermission::Path { text: text.clone() });
+        }
+        if !written.path_prefixes.is_sorted_by(|one, next| one < next) {
+            return Err(InvalidUrlPermission::Order { list: "path_prefixes" });
+        }
+        let path_prefixes = written.path_prefixes.into_iter().map(String::into_boxed_str).collect();
+        Ok(Self { scheme, host, port: written.port, methods, path_prefixes, local: written.local })
+    }
+}
+
+impl From<UrlPermission> for WrittenUrlPermission {
+    fn from(permission: UrlPermission) -> Self {
+        Self {
+            scheme: permission.scheme.as_str().to_owned(),
+            host: permission.host.written(),
+            port: permission.port,
+            methods: permission.methods.iter().map(|method| method.as_str().to_owned()).collect(),
+            path_prefixes: permission.path_prefixes.into_iter().map(String::from).collect(),
+            local: permission.local,
+            broad: permission.host == HostPattern::Any,
+            wildcard: matches!(permission.host, HostPattern::Subdomains(_)).then_some(Wildcard::Subdomain),
+        }
+    }
+}
+
+/// `GET, POST https://api.example.com/v1/…`, with what is unusual about it in brackets.
+impl fmt::Display for UrlPermission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods: Vec<&str> = self.methods.iter().map(|method| method.as_str()).collect();
+        if !methods.is_empty() {
+            write!(f, "{} ", methods.join(", "))?;
+        }
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        let paths: Vec<String> = self.path_prefixes().map(|path| format!("{}/…", path.trim_end_matches('/'))).collect();
+        f.write_str(&paths.join(", "))?;
+        if self.host == HostPattern::Any {
+            f.write_str(" (every host)")?;
+        }
+        if self.local {
+            f.write_str(" (local addresses too)")?;
+        }
+        Ok(())
+    }
+}
+
+/// A permission as people and manifests write it, before it is checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenUrlPermission {
+    /// One of [`Scheme`].
+    pub scheme: String,
+    /// A name, `*.` and a name, `*`, or an address without brackets.
+    pub host: String,
+    /// The port, where it is not the scheme's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// At least one of [`Method`] for requests, none for WebSockets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// At least one path; what lies below it, segment by segment, is meant too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_prefixes: Vec<String>,
+    /// The mark of a name that may turn out to have a special address.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub local: bool,
+    /// The mark of the host `*`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub broad: bool,
+    /// The mark of a host that begins with `*.`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wildcard: Option<Wildcard>,
+}
+
+/// What the star of a host stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wildcard {
+    /// One label.
+    Subdomain,
+}
+
+fn is_false(mark: &bool) -> bool {
+    !mark
+}
+
+impl WrittenUrlPermission {
+    /// The same permission in its one spelling, as far as the meaning is beyond doubt: lists are
+    /// sorted, the host is spelled as a parser reads it, what goes without saying is left out. Marks
+    /// are never added, and what is wrong stays wrong.
+    pub fn normal(mut self) -> Self {
+        self.methods.sort();
+        self.methods.dedup();
+        self.path_prefixes.sort();
+        self.path_prefixes.dedup();
+        if self.scheme.parse().is_ok_and(|scheme: Scheme| self.port == Some(scheme.default_port())) {
+            self.port = None;
+        }
+        if let Err(InvalidUrlPermission::HostSpelling { normal, .. }) = read_host(&self.host) {
+            self.host = normal;
+        }
+        if read_host(&self.host).is_ok_and(|host| names_itself(&host)) {
+            self.local = false;
+        }
+        self
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$case_doc])* #[serde(rename = $word)] $case,)*
+        }
+
+        impl $name {
+            /// The one spelling.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$case => $word,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidUrlPermission;
+
+            fn from_str(text: &str) -> Result<Self, InvalidUrlPermission> {
+                match text {
+                    $($word => Ok(Self::$case),)*
+                    _ => Err(InvalidUrlPermission::$name { text: text.to_owned() }),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// The schemes that a permission may be for. There is no word for all of them.
+    Scheme {
+        /// Plain HTTP requests.
+        Http = "http",
+        /// HTTP requests over TLS.
+        Https = "https",
+        /// Plain WebSocket connections.
+        Ws = "ws",
+        /// WebSocket connections over TLS.
+        Wss = "wss",
+    }
+}
+
+words! {
+    /// The methods of the contract `yoi:host/request`, in the order in which they are written.
+    Method {
+        /// `DELETE`.
+        Delete = "DELETE",
+        /// `GET`.
+        Get = "GET",
+        /// `HEAD`.
+        Head = "HEAD",
+        /// `PATCH`.
+        Patch = "PATCH",
+        /// `POST`.
+        Post = "POST",
+        /// `PUT`.
+        Put = "PUT",
+    }
+}
+
+impl Scheme {
+    /// The port that is meant where none is written.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http | Self::Ws => 80,
+            Self::Https | Self::Wss => 443,
+        }
+    }
+
+    /// Whether URLs of this scheme open a WebSocket rather than carry a request.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+/// Which hosts a permission is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostPattern {
+    /// This name, in ASCII and lower case, without a final dot.
+    Name(Box<str>),
+    /// Names with exactly one label before this name, as in certificates.
+    Subdomains(Box<str>),
+    /// Every name and every address.
+    Any,
+    /// This address, as an address and not as what a name resolves to.
+    Address(IpAddr),
+}
+
+impl HostPattern {
+    /// Whether the host of a URL is meant.
+    pub fn covers(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
+            (Self::Any, _) => true,
+            (Self::Name(name), Host::Domain(asked)) => **name == **asked,
+            (Self::Subdomains(parent), Host::Domain(asked)) => {
+                asked.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == &**parent)
+            }
+            (Self::Address(IpAddr::V4(address)), Host::Ipv4(asked)) => address == asked,
+            (Self::Address(IpAddr::V6(address)), Host::Ipv6(asked)) => address == asked,
+            _ => false,
+        }
+    }
+
+    /// The pattern as it stands in a permission: addresses without brackets.
+    fn written(&self) -> String {
+        match self {
+            Self::Name(name) => name.to_string(),
+            Self::Subdomains(parent) => format!("*.{parent}"),
+            Self::Any => "*".to_owned(),
+            Self::Address(address) => normal_address(*address),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address @ IpAddr::V6(_)) => write!(f, "[{}]", normal_address(*address)),
+            _ => f.write_str(&self.written()),
+        }
+    }
+}
+
+/// The WHATWG spelling. It differs from the standard library's for addresses that carry an IPv4 one.
+fn normal_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => Host::<&str>::Ipv6(address).to_string().trim_matches(['[', ']']).to_owned(),
+    }
+}
+
+/// What a permission says about the addresses that a name may turn out to have. Each reach includes
+/// the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// Public addresses only.
+    Public,
+    /// Loopback as well, because the name is `localhost` or below it.
+    Loopback,
+    /// Special addresses as well: `local` says so, or an address itself is named.
+    Special,
+}
+
+/// Why a text is no [`UrlPermission`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrlPermission {
+    /// The scheme is none of [`Scheme`].
+    #[error("`{}` is no scheme: `http`, `https`, `ws` or `wss`", shown(.text))]
+    Scheme {
+        /// What was written.
+        text: String,
+    },
+    /// The method is none of [`Method`].
+    #[error("`{}` is no method: `DELETE`, `GET`, `HEAD`, `PATCH`, `POST` or `PUT`", shown(.text))]
+    Method {
+        /// What was written.
+        text: String,
+    },
+    /// The host is neither name, pattern nor address.
+    #[error("`{}` is no host: a name without a final dot, `*.` and a name, `*`, or an address without brackets", shown(.text))]
+    Host {
+        /// What was written.
+        text: String,
+    },
+    /// The host is spelled in a way that only a parser reads.
+    #[error("the host `{}` is written `{}`", shown(.text), shown(.normal))]
+    HostSpelling {
+        /// What was written.
+        text: String,
+        /// The normal spelling.
+        normal: String,
+    },
+    /// `*.` stands before a name of one label.
+    #[error("`*.{}` is too wide: at least two labels follow `*.`", shown(.parent))]
+    WildcardTooWide {
+        /// What follows `*.`.
+        parent: String,
+    },
+    /// A pattern stands without the mark that goes with it.
+    #[error("the host `{}` needs the mark `{mark}`", shown(.host))]
+    Unmarked {
+        /// The host.
+        host: String,
+        /// The mark, as JSON.
+        mark: &'static str,
+    },
+    /// A mark stands where it says nothing.
+    #[error("the mark `{mark}` says nothing about the host `{}`", shown(.host))]
+    EmptyMark {
+        /// The host.
+        host: String,
+        /// The mark, as JSON.
+        mark: &'static str,
+    },
+    /// The port is 0.
+    #[error("there is no port 0")]
+    PortZero,
+    /// The port is the one that the scheme means anyway.
+    #[error("port {port} is what `{scheme}` means anyway and is left out")]
+    DefaultPort {
+        /// The scheme.
+        scheme: Scheme,
+        /// Its port.
+        port: u16,
+    },
+    /// A permission for requests names no method.
+    #[error("a permission for `{scheme}` names at least one method")]
+    NoMethod {
+        /// The scheme.
+        scheme: Scheme,
+    },
+    /// A permission for WebSockets names methods.
+    #[error("a permission for `{scheme}` has no methods")]
+    WebsocketMethod {
+        /// The scheme.
+        scheme: Scheme,
+    },
+    /// No path prefix is named.
+    #[error("a permission names at least one path prefix; `/` means every path")]
+    NoPath,
+    /// A path prefix is not what a URL would have as path.
+    #[error("`{}` is no path prefix: `/` first, no `.` segment, encoded separator, `//`, `?` or `#`, in its normal spelling", shown(.text))]
+    Path {
+        /// What was written.
+        text: String,
+    },
+    /// A list is out of order or says something twice.
+    #[error("`{list}` is sorted and names nothing twice")]
+    Order {
+        /// The list's field.
+        list: &'static str,
+    },
+}
+
+impl InvalidUrlPermission {
+    /// A stable word for the kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Scheme { .. } => "invalid_scheme",
+            Self::Method { .. } => "invalid_method",
+            Self::Host { .. } => "invalid_host",
+            Self::HostSpelling { .. } => "host_not_normal",
+            Self::WildcardTooWide { .. } => "wildcard_too_wide",
+            Self::Unmarked { .. } => "mark_missing",
+            Self::EmptyMark { .. } => "mark_without_meaning",
+            Self::PortZero => "port_zero",
+            Self::DefaultPort { .. } => "default_port_written",
+            Self::NoMethod { .. } => "method_missing",
+            Self::WebsocketMethod { .. } => "method_on_websocket",
+            Self::NoPath => "path_missing",
+            Self::Path { .. } => "invalid_path",
+            Self::Order { .. } => "list_not_normal",
+        }
+    }
+}
+
+fn check_marks(host: &HostPattern, written: &WrittenUrlPermission) -> Result<(), InvalidUrlPermission> {
+    const BROAD: &str = r#""broad": true"#;
+    const WILDCARD: &str = r#""wildcard": "subdomain""#;
+    for (needed, present, mark) in [
+        (*host == HostPattern::Any, written.broad, BROAD),
+        (matches!(host, HostPattern::Subdomains(_)), written.wildcard.is_some(), WILDCARD),
+    ] {
+        match (needed, present) {
+            (true, false) => return Err(InvalidUrlPermission::Unmarked { host: written.host.clone(), mark }),
+            (false, true) => return Err(InvalidUrlPermission::EmptyMark { host: written.host.clone(), mark }),
+            _ => {}
+        }
+    }
+    // An address is meant as it stands, and `localhost` is loopback by RFC 6761.
+    if written.local && names_itself(host) {
+        return Err(InvalidUrlPermission::EmptyMark { host: written.host.clone(), mark: r#""local": true"# });
+    }
+    Ok(())
+}
+
+fn names_itself(host: &HostPattern) -> bool {
+    match host {
+        HostPattern::Address(_) => true,
+        HostPattern::Name(name) => names_loopback(name),
+        HostPattern::Any | HostPattern::Subdomains(_) => false,
+    }
+}
+
+fn names_loopback(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+fn read_host(text: &str) -> Result<HostPattern, InvalidUrlPermission> {
+    let invalid = || InvalidUrlPermission::Host { text: text.to_owned() };
+    if text == "*" {
+        return Ok(HostPattern::Any);
+    }
+    let pattern = match text.strip_prefix("*.") {
+        Some(parent) => match Host::parse(parent).map_err(|_| invalid())? {
+            Host::Domain(name) if is_host_name(&name) && !name.contains('.') => {
+                return Err(InvalidUrlPermission::WildcardTooWide { parent: parent.to_owned() });
+            }
+            Host::Domain(name) if is_host_name(&name) => HostPattern::Subdomains(name.into()),
+            _ => return Err(invalid()),
+        },
+        None => match text.parse::<Ipv6Addr>().map(Host::Ipv6).or_else(|_| Host::parse(text)).map_err(|_| invalid())? {
+            Host::Domain(name) if is_host_name(&name) => HostPattern::Name(name.into()),
+            Host::Domain(_) => return Err(invalid()),
+            Host::Ipv4(address) => HostPattern::Address(address.into()),
+            Host::Ipv6(address) => HostPattern::Address(address.into()),
+        },
+    };
+    let normal = pattern.written();
+    if normal == text { Ok(pattern) } else { Err(InvalidUrlPermission::HostSpelling { text: text.to_owned(), normal }) }
+}
+
+/// Whether a parsed name can be looked up: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes
+/// in all. URL parsers take more than this: `*`, empty labels, a final dot.
+pub fn is_host_name(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            matches!(label.len(), 1..=63)
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+fn is_path_prefix(path: &str) -> bool {
+    path.starts_with('/') && format!("http://host{path}").parse::<UrlPrefix>().is_ok_and(|prefix| prefix.path() == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(value: Value) -> Result<UrlPermission, InvalidUrlPermission> {
+        serde_json::from_value::<WrittenUrlPermission>(value).expect("the fields are known").try_into()
+    }
+
+    fn permission(value: Value) -> UrlPermission {
+        read(value).expect("a permission")
+    }
+
+    /// A permission for `GET` below `/` of `https`, with other fields or other values for them.
+    fn get(host: &str, other: Value) -> Value {
+        let mut value = json!({"scheme": "https", "host": host, "methods": ["GET"], "path_prefixes": ["/"]});
+        for (field, changed) in other.as_object().expect("an object") {
+            value[field] = changed.clone();
+        }
+        value
+    }
+
+    fn code(value: Value) -> &'static str {
+        read(value.clone()).map_or_else(|error| error.code(), |_| panic!("{value} is a permission"))
+    }
+
+    #[test]
+    fn json_form_goes_both_ways() {
+        for (value, shown) in [
+            (
+                get("api.example.com", json!({"methods": ["GET", "POST"], "path_prefixes": ["/v1"]})),
+                "GET, POST https://api.example.com/v1/…",
+            ),
+            (get("*", json!({"broad": true})), "GET https://*/… (every host)"),
+            (get("*.example.com", json!({"wildcard": "subdomain"})), "GET https://*.example.com/…"),
+            (
+                get("::1", json!({"scheme": "http", "port": 18080, "path_prefixes": ["/a", "/b/"]})),
+                "GET http://[::1]:18080/a/…, /b/…",
+            ),
+            (get("backend.internal", json!({"local": true})), "GET https://backend.internal/… (local addresses too)"),
+            (json!({"scheme": "wss", "host": "gw.example.com", "path_prefixes": ["/ws"]}), "wss://gw.example.com/ws/…"),
+        ] {
+            let permission = permission(value.clone());
+            assert_eq!(serde_json::to_value(&permission).expect("json"), value);
+            assert_eq!(permission.to_string(), shown);
+        }
+        assert!(serde_json::from_value::<UrlPermission>(get("a.example", json!({"proxy": true}))).is_err());
+    }
+
+    #[test]
+    fn host_is_a_name_a_marked_pattern_or_an_address() {
+        for bad in [
+            "",
+            ".",
+            "a..example",
+            "a*i.example.com",
+            "**",
+            "a.example.",
+            "a b",
+            "a/b",
+            "a:80",
+            "u@a",
+            "*.*.example",
+            "a.*",
+            "*.10.0.0.1",
+            "1.2.3.4.5",
+        ] {
+            assert_eq!(code(get(bad, json!({}))), "invalid_host", "{bad}");
+        }
+        assert_eq!(code(get(&["a"; 128].join("."), json!({}))), "invalid_host");
+        for (spelled, normal) in [
+            ("A.example", "a.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("127.1", "127.0.0.1"),
+            ("[::1]", "::1"),
+            ("0:0::1", "::1"),
+        ] {
+            let error = read(get(spelled, json!({}))).expect_err("another spelling");
+            assert_eq!(
+                error,
+                InvalidUrlPermission::HostSpelling { text: spelled.to_owned(), normal: normal.to_owned() }
+            );
+            assert!(read(get(normal, json!({}))).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_mark_stands_where_it_means_something_and_only_there() {
+        assert_eq!(code(get("*", json!({}))), "mark_missing");
+        assert_eq!(code(get("*.example.com", json!({}))), "mark_missing");
+        assert_eq!(code(get("a.example", json!({"broad": true}))), "mark_without_meaning");
+        assert_eq!(code(get("a.example", json!({"wildcard": "subdomain"}))), "mark_without_meaning");
+        assert_eq!(code(get("127.0.0.1", json!({"local": true}))), "mark_without_meaning");
+        assert_eq!(code(get("localhost", json!({"local": true}))), "mark_without_meaning");
+        assert_eq!(code(get("*.com", json!({"wildcard": "subdomain"}))), "wildcard_too_wide");
+        assert_eq!(permission(get("127.0.0.1", json!({}))).reach(), Reach::Special);
+        assert_eq!(permission(get("localhost", json!({}))).reach(), Reach::Loopback);
+        assert_eq!(permission(get("a.example", json!({}))).reach(), Reach::Public);
+        assert_eq!(permission(get("a.example", json!({"local": true}))).reach(), Reach::Special);
+    }
+
+    #[test]
+    fn what_is_wrong_or_said_twice_is_refused() {
+        for (other, expected) in [
+            (json!({"scheme": "*"}), "invalid_scheme"),
+            (json!({"scheme": "HTTPS"}), "invalid_scheme"),
+            (json!({"methods": ["get"]}), "invalid_method"),
+            (json!({"methods": ["*"]}), "invalid_method"),
+            (json!({"methods": []}), "method_missing"),
+            (json!({"methods": ["POST", "GET"]}), "list_not_normal"),
+            (json!({"methods": ["GET", "GET"]}), "list_not_normal"),
+            (json!({"scheme": "wss"}), "method_on_websocket"),
+            (json!({"port": 0}), "port_zero"),
+            (json!({"port": 443}), "default_port_written"),
+            (json!({"path_prefixes": []}), "path_missing"),
+            (json!({"path_prefixes": ["/b", "/a"]}), "list_not_normal"),
+        ] {
+            assert_eq!(code(get("a.example", other.clone())), expected, "{other}");
+        }
+        for bad in ["", "api", "*", "/a/../b", "/./a", "/a%2fb", "/a//b", "/a?b", "/a#b", "/a b", "/ä", "//host/a"] {
+            assert_eq!(code(get("a.example", json!({"path_prefixes": [bad]}))), "invalid_path", "{bad}");
+        }
+        assert!(read(get("a.example", json!({"port": 80, "path_prefixes": ["/a", "/b"]}))).is_ok());
+    }
+
+    #[test]
+    fn normal_spelling_is_found_for_authors_and_wrong_stays_wrong() {
+        let spelled = get(
+            "BÜCHER.example",
+            json!({"port": 443, "methods": ["POST", "GET", "GET"], "path_prefixes": ["/b", "/a"]}),
+        );
+        let written: WrittenUrlPermission = serde_json::from_value(spelled).expect("the fields are known");
+        let permission = UrlPermission::try_from(written.normal()).expect("a permission");
+        assert_eq!(permission.to_string(), "GET, POST https://xn--bcher-kva.example/a/…, /b/…");
+        for wrong in [get("*", json!({})), get("a.example.", json!({})), get("a.example", json!({"methods": ["get"]}))]
+        {
+            let written: WrittenUrlPermission = serde_json::from_value(wrong.clone()).expect("the fields are known");
+            assert!(UrlPermission::try_from(written.normal()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_covered_by_scheme_host_port_and_segments() {
+        let prefix = |text: &str| text.parse::<UrlPrefix>().expect("a prefix");
+        let v1 = permission(get("api.example.com", json!({"path_prefixes": ["/v1"]})));
+        assert!(v1.covers_prefix(&prefix("https://api.example.com/v1/x")));
+        for other in [
+            "https://api.example.com/v10",
+            "https://api.example.com/",
+            "http://api.example.com/v1",
+            "wss://api.example.com/v1",
+            "https://api.example.com:8443/v1",
+            "https://x.api.example.com/v1",
+        ] {
+            assert!(!v1.covers_prefix(&prefix(other)), "{other}");
+        }
+        let tree = permission(get("*.example.com", json!({"wildcard": "subdomain"})));
+        assert!(tree.covers_prefix(&prefix("https://a.example.com/")));
+        for other in [
+            "https://example.com/",
+            "https://a.b.example.com/",
+            "https://aexample.com/",
+            "https://example.com.evil.example/",
+        ] {
+            assert!(!tree.covers_prefix(&prefix(other)), "{other}");
+        }
+        assert!(permission(get("::1", json!({}))).covers_prefix(&prefix("https://[::1]/a")));
+    }
+}
