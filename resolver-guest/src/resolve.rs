@@ -1,0 +1,99 @@
+//! What a resolution is.
+//!
+//! The steps stand in the order in which their failures are looked for: unknown profile, cycle, conflict, a declaration
+//! that is not understood (in layers that count; others are not read), unmet capabilities, no model, dangling names.
+//! A host adds what a resolver cannot know: the chosen model's secret, the bundle's language where no layer names one,
+//! digests, and the canonical order of wishes and origins.
+
+use crate::ancestry::Ancestry;
+use crate::layers::{self, Merged};
+use crate::names::Names;
+use crate::origins::{Place, element};
+use crate::{Bundle, Facts, Failure, Kind, Origin, Request, Resolution};
+
+/// Resolves a profile: the same request, bundle and facts always give the same answer.
+///
+/// # Errors
+///
+/// The first [`Failure`] in the order in which the contract lists them.
+pub fn resolve(request: &Request, bundle: &(impl Bundle + ?Sized), facts: &Facts) -> Result<Resolution, Failure> {
+    let ancestry = Ancestry::load(&request.profile, bundle)?;
+    let lineage = ancestry.lineage()?;
+    let mut merged = Merged::default();
+    for (place, layer) in layers::active(&lineage, facts) {
+        merged.apply(layer, place)?;
+    }
+    let Merged { models, instructions, tools_allow, tools_deny, plugins, workflows, language, wishes, settings } =
+        merged;
+
+    let lacking = |capability: &&String| !facts.capabilities.contains(capability);
+    let unmet: Vec<String> = request.required_capabilities.iter().filter(lacking).cloned().collect();
+    if !unmet.is_empty() {
+        return Err(Failure::UnmetCapability(unmet));
+    }
+
+    let mut origins = Vec::new();
+    let model = choose(models, facts)?.map(|(name, place)| {
+        origins.push(place.origin_of("/model".to_owned()));
+        name.to_owned()
+    });
+    let denied = tools_deny.into_set();
+    let mut tools = tools_allow.into_list();
+    tools.retain(|(name, _)| !denied.contains(name));
+
+    let instructions = list("instructions", instructions.into_list(), &mut origins);
+    let tools = list("tools", tools, &mut origins);
+    let plugins = list("plugins", plugins.into_list(), &mut origins);
+    let workflows = list("workflows", workflows.into_list(), &mut origins);
+
+    demand(bundle, Kind::Model, model.as_slice())?;
+    demand(bundle, Kind::Prompt, &instructions)?;
+    demand(bundle, Kind::Tool, &tools)?;
+    demand(bundle, Kind::Plugin, &plugins)?;
+    demand(bundle, Kind::Workflow, &workflows)?;
+
+    let language = language.map(|(tag, place)| {
+        origins.push(place.origin_of("/language".to_owned()));
+        tag.to_owned()
+    });
+    let wishes = wishes.into_list().enumerate().map(|(index, (wish, place))| {
+        origins.push(place.origin_of(element("wishes", index)));
+        wish
+    });
+    let wishes = wishes.collect();
+    let settings = settings.into_json(&mut origins).map_err(|_| layers::settings_not_understood())?;
+    let lineage = lineage.iter().map(|ancestor| ancestor.name.to_owned()).collect();
+    Ok(Resolution { lineage, model, instructions, tools, plugins, workflows, language, wishes, settings, origins })
+}
+
+/// The first model that the host offers; none when no layer wants one.
+fn choose<'a>(models: Names<'a>, facts: &Facts) -> Result<Option<(&'a str, Place<'a>)>, Failure> {
+    let models = models.into_list();
+    let offered = |(name, _): &&(&str, Place<'_>)| facts.models.iter().any(|model| model == name);
+    match models.iter().find(offered) {
+        Some(&chosen) => Ok(Some(chosen)),
+        None if models.is_empty() => Ok(None),
+        None => Err(Failure::NoModel(models.into_iter().map(|(name, _)| name.to_owned()).collect())),
+    }
+}
+
+/// The names of a list, after their origins are noted.
+fn list(field: &str, names: Vec<(&str, Place<'_>)>, origins: &mut Vec<Origin>) -> Vec<String> {
+    let names = names.into_iter().enumerate().map(|(index, (name, place))| {
+        origins.push(place.origin_of(element(field, index)));
+        name.to_owned()
+    });
+    names.collect()
+}
+
+/// Only names in the result are asked for, one question a kind, so that what was read is exactly what counted.
+fn demand(bundle: &(impl Bundle + ?Sized), kind: Kind, names: &[String]) -> Result<(), Failure> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut declared = bundle.declares(kind, names).into_iter();
+    match names.iter().find(|_| declared.next() != Some(true)) {
+        Some(name) => Err(Failure::DanglingReference((kind, name.clone()))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,111 @@
+//! `resolver-guest/resolver.lock.toml`: which component is pinned, and what it was built from.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::source::{self, Source};
+use crate::toolchain::Identity;
+
+/// The pinned component, relative to the repository's root.
+pub(crate) const COMPONENT: &str = "resolver-guest/resolver.wasm";
+/// Its lock file.
+pub(crate) const LOCK: &str = "resolver-guest/resolver.lock.toml";
+
+const HEADER: &str = "# Written by `cargo xtask guest build`, checked by `cargo xtask guest verify`.\n\n";
+
+/// What the lock file says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lock {
+    /// Of `resolver.wasm`.
+    pub(crate) digest: String,
+    /// Of `resolver.wasm`, in bytes.
+    pub(crate) size: u64,
+    pub(crate) source: Source,
+    pub(crate) toolchain: Identity,
+}
+
+/// Why the pinned component cannot be trusted as it stands.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read `{path}`")]
+    Read {
+        path: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write `{path}`")]
+    Write {
+        path: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot parse `{LOCK}`")]
+    Parse(#[source] toml::de::Error),
+    #[error("cannot write the lock file as TOML")]
+    Serialize(#[source] toml::ser::Error),
+    #[error("`{COMPONENT}` is {found}, the lock file says {pinned}; run `cargo xtask guest build`")]
+    Component { pinned: String, found: String },
+    #[error("`{COMPONENT}` has {found} bytes, the lock file says {pinned}; run `cargo xtask guest build`")]
+    Size { pinned: u64, found: u64 },
+    #[error("`{COMPONENT}` is stale: {changed} changed since it was built; run `cargo xtask guest build`")]
+    Stale { changed: &'static str },
+    #[error(transparent)]
+    Source(#[from] source::Error),
+}
+
+impl Lock {
+    /// Reads the lock file below `root`.
+    pub(crate) fn read(root: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(root.join(LOCK)).map_err(|source| Error::Read { path: LOCK, source })?;
+        toml::from_str(&text).map_err(Error::Parse)
+    }
+
+    /// Pins `component`, built from what is below `root` now.
+    pub(crate) fn pin(root: &Path, component: &[u8], toolchain: Identity) -> Result<Self, Error> {
+        let lock = Self {
+            digest: source::digest(component),
+            size: component.len() as u64,
+            source: Source::read(root)?,
+            toolchain,
+        };
+        let text = toml::to_string(&lock).map_err(Error::Serialize)?;
+        write(root, COMPONENT, component)?;
+        write(root, LOCK, format!("{HEADER}{text}").as_bytes())?;
+        Ok(lock)
+    }
+
+    /// The pinned component's bytes, after checking that they are the pinned ones and that the source is still the one
+    /// they were built from.
+    pub(crate) fn check(&self, root: &Path) -> Result<Vec<u8>, Error> {
+        let component = fs::read(root.join(COMPONENT)).map_err(|source| Error::Read { path: COMPONENT, source })?;
+        let found = source::digest(&component);
+        if found != self.digest {
+            return Err(Error::Component { pinned: self.digest.clone(), found });
+        }
+        let found = component.len() as u64;
+        if found != self.size {
+            return Err(Error::Size { pinned: self.size, found });
+        }
+        let source = Source::read(root)?;
+        if source.files != self.source.files {
+            return Err(Error::Stale { changed: "its source" });
+        }
+        if source.dependencies != self.source.dependencies {
+            return Err(Error::Stale { changed: "a dependency" });
+        }
+        Ok(component)
+    }
+}
+
+/// Replaces a file as a whole, so that an interrupted run leaves the old one.
+fn write(root: &Path, path: &'static str, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |source| Error::Write { path, source };
+    let target: PathBuf = root.join(path);
+    let unfinished = target.with_added_extension("unfinished");
+    fs::write(&unfinished, bytes).map_err(failed)?;
+    fs::rename(&unfinished, &target).map_err(failed)
+}

@@ -1,0 +1,249 @@
+//! Which Rust toolchain on this machine can build for WebAssembly, and how.
+//!
+//! Two are looked for: the toolchain that runs this task, and Debian's packages `rustc-web`, `cargo-web`, `rust-web-src` and
+//! `rust-web-llvm`. Either may bring the wasm32 standard library compiled or as source. Nothing is downloaded to get one.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const PACKAGE: &str = "resolver-guest";
+const PROFILE: &str = "guest";
+/// What cargo names the module that it builds of the package.
+const MODULE: &str = "resolver_guest.wasm";
+
+/// Everything that the component needs to begin with, so that it never grows its memory in ordinary cases; and of it,
+/// what the stack may take.
+const RUSTC_FLAGS: [&str; 2] = ["-Clink-arg=--initial-memory=2097152", "-Clink-arg=-zstack-size=131072"];
+/// How a standard library is built that is there as source only.
+const BUILD_STD: [&str; 1] = ["-Zbuild-std=std,panic_abort"];
+
+/// Settings of the environment that would reach into the build and make it another one.
+const FOREIGN_VARIABLES: [&str; 8] = [
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "LD_LIBRARY_PATH",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+];
+
+/// A toolchain that can build the component.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    installation: Installation,
+    library: Library,
+    linker: Linker,
+}
+
+/// What decides a build's bytes, beside the source: toolchains of the same identity build the same component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    /// What `rustc --version` prints.
+    pub(crate) rustc: String,
+    /// What the linker says that it is.
+    pub(crate) linker: String,
+    /// How the toolchain brings the standard library: `compiled` or `source`.
+    pub(crate) library: String,
+    /// Of cargo and rustc, without those that name folders of one machine.
+    pub(crate) flags: Vec<String>,
+}
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot start `{}`", program.display())]
+    Start {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{} build` failed", program.display())]
+    Build { program: PathBuf },
+    #[error("the build left no module at `{}`", path.display())]
+    NoModule {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Toolchain {
+    /// Every toolchain of this machine that can build the component, the one that runs this task first.
+    pub(crate) fn find_all() -> Vec<Self> {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let own = Installation::find(Path::new(&cargo), Path::new(&rustc));
+        let debian = Installation::find(Path::new("/usr/bin/cargo"), Path::new("/usr/bin/rustc"));
+        let mut found: Vec<Installation> = own.into_iter().chain(debian).collect();
+        found.dedup_by(|later, earlier| later.sysroot == earlier.sysroot);
+
+        let linkers = found.iter().map(Installation::linker).chain(["/usr/bin/rust-lld".into()]);
+        let Some(linker) = linkers.filter_map(Linker::find).next() else { return Vec::new() };
+        let usable = |installation: Installation| {
+            let library = installation.library()?;
+            Some(Self { installation, library, linker: linker.clone() })
+        };
+        found.into_iter().filter_map(usable).collect()
+    }
+
+    /// What is written into the lock file.
+    pub(crate) fn identity(&self) -> Identity {
+        let library = match self.library {
+            Library::Compiled => "compiled",
+            Library::Source(_) => "source",
+        };
+        let flags = self.cargo_flags().into_iter().chain(RUSTC_FLAGS);
+        Identity {
+            rustc: self.installation.version.clone(),
+            linker: self.linker.version.clone(),
+            library: library.to_owned(),
+            flags: flags.map(str::to_owned).collect(),
+        }
+    }
+
+    /// Builds the core module of the project at `root`, and leaves what cargo leaves in `target`.
+    pub(crate) fn build(&self, root: &Path, target: &Path) -> Result<Vec<u8>, Error> {
+        let program = &self.installation.cargo;
+        let mut build = Command::new(program);
+        for variable in FOREIGN_VARIABLES {
+            build.env_remove(variable);
+        }
+        build
+            .current_dir(root)
+            .args(["build", "--locked", "--package", PACKAGE])
+            .args(self.cargo_flags())
+            .arg("--target-dir")
+            .arg(target)
+            .env("RUSTC", &self.installation.rustc)
+            // Not `-Clinker`: cargo hashes flags into symbol names, and this one names a folder of this machine.
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker.program)
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rustc_flags(root));
+        if let Library::Source(_) = self.library {
+            // Building it is unstable; the compiler is a stable one that has to be told so.
+            build.env("RUSTC_BOOTSTRAP", "1");
+        }
+        let status = build.status().map_err(|source| Error::Start { program: program.clone(), source })?;
+        if !status.success() {
+            return Err(Error::Build { program: program.clone() });
+        }
+        let path = target.join(TARGET).join(PROFILE).join(MODULE);
+        fs::read(&path).map_err(|source| Error::NoModule { path, source })
+    }
+
+    fn cargo_flags(&self) -> Vec<&'static str> {
+        let mut flags = vec!["--profile", PROFILE, "--target", TARGET];
+        if let Library::Source(_) = self.library {
+            flags.extend(BUILD_STD);
+        }
+        flags
+    }
+
+    /// The compiler's flags in the form in which no path needs quoting.
+    fn rustc_flags(&self, root: &Path) -> OsString {
+        let mut flags: Vec<OsString> = RUSTC_FLAGS.map(OsString::from).into();
+        for (folder, name) in self.folders(root) {
+            let mut flag = OsString::from("--remap-path-prefix=");
+            flag.push(folder);
+            flag.push("=");
+            flag.push(name);
+            flags.push(flag);
+        }
+        flags.join(OsStr::new("\x1f"))
+    }
+
+    /// The folders of this machine that a compiler writes into what it compiles, and what is to stand there instead.
+    fn folders(&self, root: &Path) -> Vec<(PathBuf, &'static str)> {
+        let mut folders = vec![(root.to_owned(), "/yoi")];
+        // Below a registry's folder is one for each index, named after its address.
+        let registry = cargo_home().map(|home| home.join("registry/src"));
+        let indices = registry.and_then(|registry| fs::read_dir(registry).ok());
+        folders.extend(indices.into_iter().flatten().flatten().map(|index| (index.path(), "/registry")));
+        if let Library::Source(folder) = &self.library {
+            folders.extend(folder.canonicalize().ok().map(|folder| (folder, "/rust")));
+            folders.push((folder.clone(), "/rust"));
+        }
+        folders
+    }
+}
+
+/// Where cargo keeps its registry.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
+}
+
+/// A compiler, and the folder to which it belongs.
+#[derive(Debug)]
+struct Installation {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    version: String,
+    host: String,
+    sysroot: PathBuf,
+}
+
+/// How an installation brings the standard library for wasm32.
+#[derive(Debug)]
+enum Library {
+    Compiled,
+    /// The folder that holds all of Rust's sources.
+    Source(PathBuf),
+}
+
+impl Installation {
+    fn find(cargo: &Path, rustc: &Path) -> Option<Self> {
+        let about = output(rustc, &["-vV"])?;
+        let version = about.lines().next()?.to_owned();
+        let host = about.lines().find_map(|line| line.strip_prefix("host: "))?.to_owned();
+        let sysroot = PathBuf::from(output(rustc, &["--print", "sysroot"])?.trim_end());
+        // The compiler itself, where `rustc` is a front that chooses among several.
+        let rustc = sysroot.join("bin/rustc");
+        Some(Self { cargo: cargo.to_owned(), rustc, version, host, sysroot })
+    }
+
+    fn library(&self) -> Option<Library> {
+        let rustlib = self.sysroot.join("lib/rustlib");
+        let compiled = fs::read_dir(rustlib.join(TARGET).join("lib")).into_iter().flatten().flatten();
+        if compiled.map(|file| file.file_name()).any(|name| name.as_encoded_bytes().starts_with(b"libstd-")) {
+            return Some(Library::Compiled);
+        }
+        let source = rustlib.join("src/rust");
+        source.join("library/std/Cargo.toml").is_file().then_some(Library::Source(source))
+    }
+
+    fn linker(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib").join(&self.host).join("bin/rust-lld")
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Linker {
+    program: PathBuf,
+    version: String,
+}
+
+impl Linker {
+    fn find(program: PathBuf) -> Option<Self> {
+        let about = output(&program, &["-flavor", "wasm", "--version"])?;
+        // What follows in parentheses is where it was built.
+        let version = about.split('(').next()?.trim().to_owned();
+        Some(Self { program, version })
+    }
+}
+
+/// What a program prints, if it is there and succeeds.
+fn output(program: &Path, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    // Set by cargo for its own compiler's libraries, and wrong for another one.
+    let output = command.args(arguments).env_remove("LD_LIBRARY_PATH").output().ok()?;
+    output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
+}
