@@ -6,14 +6,18 @@
 //! somebody's metadata service) is not known here, and nothing is ever looked up.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use url::Host;
 
-use crate::names::shown;
 use crate::url_prefix::{UrlPrefix, path_covers};
+
+mod host_pattern;
+mod invalid;
+mod words;
+
+pub use host_pattern::{HostPattern, is_host_name};
+pub use invalid::InvalidUrlPermission;
+pub use words::{AddressReach, Method, Scheme, Wildcard};
 
 /// Leave to reach hosts by URL. Having one asks for nothing and opens nothing; two that cover a
 /// request, one declared and one granted, are what a request needs.
@@ -29,6 +33,10 @@ pub struct UrlPermission {
 }
 
 impl UrlPermission {
+    /// The fields of the JSON form.
+    pub const FIELDS: &'static [&'static str] =
+        &["scheme", "host", "port", "methods", "path_prefixes", "local", "broad", "wildcard"];
+
     /// The scheme; a permission is for one.
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -55,12 +63,12 @@ impl UrlPermission {
     }
 
     /// Which addresses the host may turn out to have.
-    pub fn reach(&self) -> Reach {
+    pub fn reach(&self) -> AddressReach {
         match &self.host {
-            HostPattern::Address(_) => Reach::Special,
-            _ if self.local => Reach::Special,
-            HostPattern::Name(name) if names_loopback(name) => Reach::Loopback,
-            _ => Reach::Public,
+            HostPattern::Address(_) => AddressReach::Special,
+            _ if self.local => AddressReach::Special,
+            host if host.names_loopback() => AddressReach::Loopback,
+            _ => AddressReach::Public,
         }
     }
 
@@ -86,7 +94,7 @@ impl TryFrom<WrittenUrlPermission> for UrlPermission {
 
     fn try_from(written: WrittenUrlPermission) -> Result<Self, InvalidUrlPermission> {
         let scheme: Scheme = written.scheme.parse()?;
-        let host = read_host(&written.host)?;
+        let host: HostPattern = written.host.parse()?;
         check_marks(&host, &written)?;
         match written.port {
             Some(0) => return Err(InvalidUrlPermission::PortZero),
@@ -184,14 +192,6 @@ pub struct WrittenUrlPermission {
     pub wildcard: Option<Wildcard>,
 }
 
-/// What the star of a host stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wildcard {
-    /// One label.
-    Subdomain,
-}
-
 fn is_false(mark: &bool) -> bool {
     !mark
 }
@@ -208,278 +208,13 @@ impl WrittenUrlPermission {
         if self.scheme.parse().is_ok_and(|scheme: Scheme| self.port == Some(scheme.default_port())) {
             self.port = None;
         }
-        if let Err(InvalidUrlPermission::HostSpelling { normal, .. }) = read_host(&self.host) {
+        if let Err(InvalidUrlPermission::HostSpelling { normal, .. }) = self.host.parse::<HostPattern>() {
             self.host = normal;
         }
-        if read_host(&self.host).is_ok_and(|host| names_itself(&host)) {
+        if self.host.parse().is_ok_and(|host: HostPattern| host.names_itself()) {
             self.local = false;
         }
         self
-    }
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$case_doc])* #[serde(rename = $word)] $case,)*
-        }
-
-        impl $name {
-            /// The one spelling.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$case => $word,)*
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidUrlPermission;
-
-            fn from_str(text: &str) -> Result<Self, InvalidUrlPermission> {
-                match text {
-                    $($word => Ok(Self::$case),)*
-                    _ => Err(InvalidUrlPermission::$name { text: text.to_owned() }),
-                }
-            }
-        }
-    };
-}
-
-words! {
-    /// The schemes that a permission may be for. There is no word for all of them.
-    Scheme {
-        /// Plain HTTP requests.
-        Http = "http",
-        /// HTTP requests over TLS.
-        Https = "https",
-        /// Plain WebSocket connections.
-        Ws = "ws",
-        /// WebSocket connections over TLS.
-        Wss = "wss",
-    }
-}
-
-words! {
-    /// The methods of the contract `yoi:host/request`, in the order in which they are written.
-    Method {
-        /// `DELETE`.
-        Delete = "DELETE",
-        /// `GET`.
-        Get = "GET",
-        /// `HEAD`.
-        Head = "HEAD",
-        /// `PATCH`.
-        Patch = "PATCH",
-        /// `POST`.
-        Post = "POST",
-        /// `PUT`.
-        Put = "PUT",
-    }
-}
-
-impl Scheme {
-    /// The port that is meant where none is written.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Http | Self::Ws => 80,
-            Self::Https | Self::Wss => 443,
-        }
-    }
-
-    /// Whether URLs of this scheme open a WebSocket rather than carry a request.
-    pub fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss)
-    }
-}
-
-/// Which hosts a permission is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HostPattern {
-    /// This name, in ASCII and lower case, without a final dot.
-    Name(Box<str>),
-    /// Names with exactly one label before this name, as in certificates.
-    Subdomains(Box<str>),
-    /// Every name and every address.
-    Any,
-    /// This address, as an address and not as what a name resolves to.
-    Address(IpAddr),
-}
-
-impl HostPattern {
-    /// Whether the host of a URL is meant.
-    pub fn covers(&self, host: &Host<&str>) -> bool {
-        match (self, host) {
-            (Self::Any, _) => true,
-            (Self::Name(name), Host::Domain(asked)) => **name == **asked,
-            (Self::Subdomains(parent), Host::Domain(asked)) => {
-                asked.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == &**parent)
-            }
-            (Self::Address(IpAddr::V4(address)), Host::Ipv4(asked)) => address == asked,
-            (Self::Address(IpAddr::V6(address)), Host::Ipv6(asked)) => address == asked,
-            _ => false,
-        }
-    }
-
-    /// The pattern as it stands in a permission: addresses without brackets.
-    fn written(&self) -> String {
-        match self {
-            Self::Name(name) => name.to_string(),
-            Self::Subdomains(parent) => format!("*.{parent}"),
-            Self::Any => "*".to_owned(),
-            Self::Address(address) => normal_address(*address),
-        }
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address @ IpAddr::V6(_)) => write!(f, "[{}]", normal_address(*address)),
-            _ => f.write_str(&self.written()),
-        }
-    }
-}
-
-/// The WHATWG spelling. It differs from the standard library's for addresses that carry an IPv4 one.
-fn normal_address(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => Host::<&str>::Ipv6(address).to_string().trim_matches(['[', ']']).to_owned(),
-    }
-}
-
-/// What a permission says about the addresses that a name may turn out to have. Each reach includes
-/// the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reach {
-    /// Public addresses only.
-    Public,
-    /// Loopback as well, because the name is `localhost` or below it.
-    Loopback,
-    /// Special addresses as well: `local` says so, or an address itself is named.
-    Special,
-}
-
-/// Why a text is no [`UrlPermission`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidUrlPermission {
-    /// The scheme is none of [`Scheme`].
-    #[error("`{}` is no scheme: `http`, `https`, `ws` or `wss`", shown(.text))]
-    Scheme {
-        /// What was written.
-        text: String,
-    },
-    /// The method is none of [`Method`].
-    #[error("`{}` is no method: `DELETE`, `GET`, `HEAD`, `PATCH`, `POST` or `PUT`", shown(.text))]
-    Method {
-        /// What was written.
-        text: String,
-    },
-    /// The host is neither name, pattern nor address.
-    #[error("`{}` is no host: a name without a final dot, `*.` and a name, `*`, or an address without brackets", shown(.text))]
-    Host {
-        /// What was written.
-        text: String,
-    },
-    /// The host is spelled in a way that only a parser reads.
-    #[error("the host `{}` is written `{}`", shown(.text), shown(.normal))]
-    HostSpelling {
-        /// What was written.
-        text: String,
-        /// The normal spelling.
-        normal: String,
-    },
-    /// `*.` stands before a name of one label.
-    #[error("`*.{}` is too wide: at least two labels follow `*.`", shown(.parent))]
-    WildcardTooWide {
-        /// What follows `*.`.
-        parent: String,
-    },
-    /// A pattern stands without the mark that goes with it.
-    #[error("the host `{}` needs the mark `{mark}`", shown(.host))]
-    Unmarked {
-        /// The host.
-        host: String,
-        /// The mark, as JSON.
-        mark: &'static str,
-    },
-    /// A mark stands where it says nothing.
-    #[error("the mark `{mark}` says nothing about the host `{}`", shown(.host))]
-    EmptyMark {
-        /// The host.
-        host: String,
-        /// The mark, as JSON.
-        mark: &'static str,
-    },
-    /// The port is 0.
-    #[error("there is no port 0")]
-    PortZero,
-    /// The port is the one that the scheme means anyway.
-    #[error("port {port} is what `{scheme}` means anyway and is left out")]
-    DefaultPort {
-        /// The scheme.
-        scheme: Scheme,
-        /// Its port.
-        port: u16,
-    },
-    /// A permission for requests names no method.
-    #[error("a permission for `{scheme}` names at least one method")]
-    NoMethod {
-        /// The scheme.
-        scheme: Scheme,
-    },
-    /// A permission for WebSockets names methods.
-    #[error("a permission for `{scheme}` has no methods")]
-    WebsocketMethod {
-        /// The scheme.
-        scheme: Scheme,
-    },
-    /// No path prefix is named.
-    #[error("a permission names at least one path prefix; `/` means every path")]
-    NoPath,
-    /// A path prefix is not what a URL would have as path.
-    #[error("`{}` is no path prefix: `/` first, no `.` segment, encoded separator, `//`, `?` or `#`, in its normal spelling", shown(.text))]
-    Path {
-        /// What was written.
-        text: String,
-    },
-    /// A list is out of order or says something twice.
-    #[error("`{list}` is sorted and names nothing twice")]
-    Order {
-        /// The list's field.
-        list: &'static str,
-    },
-}
-
-impl InvalidUrlPermission {
-    /// A stable word for the kind of error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Scheme { .. } => "invalid_scheme",
-            Self::Method { .. } => "invalid_method",
-            Self::Host { .. } => "invalid_host",
-            Self::HostSpelling { .. } => "host_not_normal",
-            Self::WildcardTooWide { .. } => "wildcard_too_wide",
-            Self::Unmarked { .. } => "mark_missing",
-            Self::EmptyMark { .. } => "mark_without_meaning",
-            Self::PortZero => "port_zero",
-            Self::DefaultPort { .. } => "default_port_written",
-            Self::NoMethod { .. } => "method_missing",
-            Self::WebsocketMethod { .. } => "method_on_websocket",
-            Self::NoPath => "path_missing",
-            Self::Path { .. } => "invalid_path",
-            Self::Order { .. } => "list_not_normal",
-        }
     }
 }
 
@@ -497,58 +232,10 @@ fn check_marks(host: &HostPattern, written: &WrittenUrlPermission) -> Result<(),
         }
     }
     // An address is meant as it stands, and `localhost` is loopback by RFC 6761.
-    if written.local && names_itself(host) {
+    if written.local && host.names_itself() {
         return Err(InvalidUrlPermission::EmptyMark { host: written.host.clone(), mark: r#""local": true"# });
     }
     Ok(())
-}
-
-fn names_itself(host: &HostPattern) -> bool {
-    match host {
-        HostPattern::Address(_) => true,
-        HostPattern::Name(name) => names_loopback(name),
-        HostPattern::Any | HostPattern::Subdomains(_) => false,
-    }
-}
-
-fn names_loopback(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
-}
-
-fn read_host(text: &str) -> Result<HostPattern, InvalidUrlPermission> {
-    let invalid = || InvalidUrlPermission::Host { text: text.to_owned() };
-    if text == "*" {
-        return Ok(HostPattern::Any);
-    }
-    let pattern = match text.strip_prefix("*.") {
-        Some(parent) => match Host::parse(parent).map_err(|_| invalid())? {
-            Host::Domain(name) if is_host_name(&name) && !name.contains('.') => {
-                return Err(InvalidUrlPermission::WildcardTooWide { parent: parent.to_owned() });
-            }
-            Host::Domain(name) if is_host_name(&name) => HostPattern::Subdomains(name.into()),
-            _ => return Err(invalid()),
-        },
-        None => match text.parse::<Ipv6Addr>().map(Host::Ipv6).or_else(|_| Host::parse(text)).map_err(|_| invalid())? {
-            Host::Domain(name) if is_host_name(&name) => HostPattern::Name(name.into()),
-            Host::Domain(_) => return Err(invalid()),
-            Host::Ipv4(address) => HostPattern::Address(address.into()),
-            Host::Ipv6(address) => HostPattern::Address(address.into()),
-        },
-    };
-    let normal = pattern.written();
-    if normal == text { Ok(pattern) } else { Err(InvalidUrlPermission::HostSpelling { text: text.to_owned(), normal }) }
-}
-
-/// Whether a parsed name can be looked up: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes
-/// in all. URL parsers take more than this: `*`, empty labels, a final dot.
-pub fn is_host_name(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            matches!(label.len(), 1..=63)
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
-        })
 }
 
 fn is_path_prefix(path: &str) -> bool {
@@ -650,10 +337,10 @@ mod tests {
         assert_eq!(code(get("127.0.0.1", json!({"local": true}))), "mark_without_meaning");
         assert_eq!(code(get("localhost", json!({"local": true}))), "mark_without_meaning");
         assert_eq!(code(get("*.com", json!({"wildcard": "subdomain"}))), "wildcard_too_wide");
-        assert_eq!(permission(get("127.0.0.1", json!({}))).reach(), Reach::Special);
-        assert_eq!(permission(get("localhost", json!({}))).reach(), Reach::Loopback);
-        assert_eq!(permission(get("a.example", json!({}))).reach(), Reach::Public);
-        assert_eq!(permission(get("a.example", json!({"local": true}))).reach(), Reach::Special);
+        assert_eq!(permission(get("127.0.0.1", json!({}))).reach(), AddressReach::Special);
+        assert_eq!(permission(get("localhost", json!({}))).reach(), AddressReach::Loopback);
+        assert_eq!(permission(get("a.example", json!({}))).reach(), AddressReach::Public);
+        assert_eq!(permission(get("a.example", json!({"local": true}))).reach(), AddressReach::Special);
     }
 
     #[test]
