@@ -7,7 +7,11 @@
 //! first way back onto the walked path is the cycle, and the first profile left whose parents have no common order is
 //! the conflict. Nothing here recurses, so no inheritance can exhaust the stack.
 
-use std::collections::BTreeMap;
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use crate::{Bundle, Failure, Profile, c3};
 
@@ -100,7 +104,7 @@ impl Ancestry {
     fn parents_first(&self) -> Result<Vec<usize>, Failure> {
         let mut left = Vec::with_capacity(self.members.len());
         let mut visits = vec![Visit::NotYet; self.members.len()];
-        let mut path: Vec<(usize, std::slice::Iter<'_, usize>)> = Vec::new();
+        let mut path: Vec<(usize, core::slice::Iter<'_, usize>)> = Vec::new();
         let mut entering = Some(0);
         loop {
             if let Some(index) = entering.take()
@@ -149,7 +153,12 @@ enum Visit {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use alloc::borrow::ToOwned;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
 
     use super::Ancestry;
     use crate::{Bundle, Failure, Kind, Profile};

@@ -5,10 +5,10 @@
 //! takes a lock on the host's address space and therefore should not happen in ordinary cases. Growing in place is
 //! cheap for the last allocation, which is what a buffer that is being filled usually is.
 
-use std::alloc::{GlobalAlloc, Layout};
-use std::arch::wasm32::{memory_grow, memory_size};
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::alloc::{GlobalAlloc, Layout};
+use core::arch::wasm32::{memory_grow, memory_size};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[global_allocator]
 static ARENA: Arena = Arena { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };

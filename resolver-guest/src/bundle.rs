@@ -3,6 +3,9 @@
 //! The trait stands between the logic and the generated handle, so that the same logic runs in a component, in unit
 //! tests and natively.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::{Kind, Profile};
 
 /// A read-only view of one bundle. A call may be costly whatever it asks, so every question takes many names.

@@ -1,5 +1,8 @@
 //! The merge step of C3 linearisation: one order out of many that contradicts none of them.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// Merges `orders` into one in which every element stands once and before all that follow it in any of them.
 ///
 /// Among the candidates the one whose order was given first is taken. `None` when the orders contradict each other,
@@ -35,6 +38,8 @@ pub(crate) fn merge(mut orders: Vec<&[usize]>) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::merge;
 
     #[test]

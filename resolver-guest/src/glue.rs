@@ -7,6 +7,9 @@ pub use bindings::exports::yoi::resolver::resolve::{Failure, Origin, Request, Re
 pub use bindings::yoi::resolver::bundle::{Amend, Condition, Kind, Layer, Profile};
 pub use bindings::yoi::resolver::types::{Access, Authority, Facts, Need, Wish};
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::Bundle;
 use bindings::exports::yoi::resolver::resolve::Guest;
 use bindings::yoi::resolver::bundle::Handle;

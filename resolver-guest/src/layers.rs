@@ -1,9 +1,11 @@
 //! Which layers count, and what they add up to.
 
+use alloc::borrow::ToOwned;
+
 use crate::ancestry::Ancestor;
 use crate::names::Names;
 use crate::origins::Place;
-use crate::settings::Settings;
+use crate::settings::{NotAnObject, Settings};
 use crate::wishes::Wishes;
 use crate::{Condition, Facts, Failure, Layer};
 
@@ -72,17 +74,17 @@ impl<'a> Merged<'a> {
         for wish in &layer.wishes {
             self.wishes.ask(wish, place);
         }
-        self.settings.patch(&layer.settings, place).map_err(|_| settings_not_understood())
+        self.settings
+            .patch(&layer.settings, place)
+            .map_err(|NotAnObject| Failure::UnsupportedDeclaration("settings".to_owned()))
     }
-}
-
-/// What is said about settings that are not the JSON text of an object.
-pub(crate) fn settings_not_understood() -> Failure {
-    Failure::UnsupportedDeclaration("settings".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::{Merged, active};
     use crate::ancestry::Ancestor;
     use crate::origins::Place;

@@ -37,6 +37,11 @@
 //!
 //! What a resolution is, exactly, is pinned by the case corpus in `tests/cases`, which any resolver must meet.
 
+// A component has no operating system, and needs none; elsewhere the package is an ordinary library.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
 mod ancestry;
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code)] // an allocator hands out addresses
@@ -44,9 +49,12 @@ mod arena;
 mod bundle;
 mod c3;
 mod glue;
+mod json;
 mod layers;
 mod names;
 mod origins;
+#[cfg(target_arch = "wasm32")]
+mod panic;
 mod resolve;
 mod settings;
 mod wishes;

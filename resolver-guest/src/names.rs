@@ -1,6 +1,7 @@
 //! A list of names that layers amend.
 
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use crate::Amend;
 use crate::origins::Place;
@@ -29,19 +30,49 @@ impl<'a> Names<'a> {
 
     /// Each name once, where it stood first, with the layer that put it there.
     pub(crate) fn into_list(mut self) -> Vec<(&'a str, Place<'a>)> {
-        let mut seen = BTreeSet::new();
-        self.written.retain(|(name, _)| seen.insert(*name));
+        let mut seen = NameSet::default();
+        self.written.retain(|(name, _)| seen.insert(name));
         self.written
     }
 
     /// The names without their order.
-    pub(crate) fn into_set(self) -> BTreeSet<&'a str> {
-        self.written.into_iter().map(|(name, _)| name).collect()
+    pub(crate) fn into_set(self) -> NameSet<'a> {
+        let mut set = NameSet::default();
+        for (name, _) in self.written {
+            set.insert(name);
+        }
+        set
     }
+}
+
+/// A set of names that are much alike, as names of one list are.
+///
+/// Ordered by a fingerprint, so that comparing two names rarely means reading both; where fingerprints are equal, the
+/// names decide. So names that were chosen to collide cost no more than an ordinary ordered set.
+#[derive(Default)]
+pub(crate) struct NameSet<'a>(BTreeSet<(u64, &'a str)>);
+
+impl<'a> NameSet<'a> {
+    /// Whether the name is new.
+    fn insert(&mut self, name: &'a str) -> bool {
+        self.0.insert((fingerprint(name), name))
+    }
+
+    pub(crate) fn contains(&self, name: &'a str) -> bool {
+        !self.0.is_empty() && self.0.contains(&(fingerprint(name), name))
+    }
+}
+
+/// FNV-1a.
+fn fingerprint(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned;
+    use alloc::vec::Vec;
+
     use super::Names;
     use crate::Amend;
     use crate::origins::Place;

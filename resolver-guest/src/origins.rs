@@ -1,5 +1,8 @@
 //! Which layer gave which value.
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+
 use crate::Origin;
 
 /// One layer of one profile, by its index among all that the profile has, those included that do not count.
@@ -41,6 +44,8 @@ pub(crate) fn push_key(pointer: &mut String, key: &str) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned;
+
     use super::{element, push_key};
 
     #[test]

@@ -5,6 +5,10 @@
 //! A host adds what a resolver cannot know: the chosen model's secret, the bundle's language where no layer names one,
 //! digests, and the canonical order of wishes and origins.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::ancestry::Ancestry;
 use crate::layers::{self, Merged};
 use crate::names::Names;
@@ -61,7 +65,7 @@ pub fn resolve(request: &Request, bundle: &(impl Bundle + ?Sized), facts: &Facts
         wish
     });
     let wishes = wishes.collect();
-    let settings = settings.into_json(&mut origins).map_err(|_| layers::settings_not_understood())?;
+    let settings = settings.into_json(&mut origins);
     let lineage = lineage.iter().map(|ancestor| ancestor.name.to_owned()).collect();
     Ok(Resolution { lineage, model, instructions, tools, plugins, workflows, language, wishes, settings, origins })
 }

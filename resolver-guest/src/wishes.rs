@@ -1,6 +1,6 @@
 //! The wishes that layers ask for and take back.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 
 use crate::origins::Place;
 use crate::{Access, Authority, Need, Wish};
@@ -50,6 +50,9 @@ impl<'a> Wishes<'a> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::Wishes;
     use crate::origins::Place;
     use crate::{Access, Authority, Need, Wish};
