@@ -1,1 +1,74 @@
-//! .
+//! Config bundles: what travels between machines.
+//!
+//! A bundle is a canonical [`Manifest`](manifest::Manifest) that names blobs by digest. It says
+//! what agents' workers should be; it cannot hold a secret, a host path, a socket or a session.
+//! Authors write a [`Folder`]; [`build`] makes a [`Bundle`] of it, the same bytes on every machine.
+//! This package knows no network and no WebAssembly.
+//!
+//! ```
+//! use bundles::{BuildOptions, BundleLimits, Folder, build};
+//!
+//! let bundle_toml = r#"
+//! schema = "yoi.config-bundle/1"
+//! revision = 1
+//! created_at = "2026-06-25T15:49:30Z"
+//! language = "en"
+//! [workspace]
+//! id = "my-team"
+//! "#;
+//! let folder = Folder::from_files([
+//!     ("bundle.toml".to_owned(), bundle_toml.into()),
+//!     ("prompts/hello.md".to_owned(), b"Be kind and brief.".to_vec()),
+//!     ("profiles/helper.toml".to_owned(), br#"instructions = ["hello"]"#.to_vec()),
+//! ]);
+//! let built = build(&folder, &BuildOptions::default(), &BundleLimits::default()).unwrap();
+//! assert!(built.bundle.digest().to_string().starts_with("sha256:"));
+//! ```
+
+pub mod archive;
+mod author;
+mod authority;
+mod builder;
+mod builtin;
+mod bundle;
+pub mod canonical;
+mod check;
+mod condition;
+mod diagnostic;
+mod digest;
+mod folder;
+pub mod layout;
+pub mod leak_report;
+pub mod leaks;
+mod limits;
+mod lineage;
+pub mod manifest;
+mod names;
+mod pointer;
+mod resource;
+mod tool_source;
+mod url_permission;
+mod url_prefix;
+
+pub use author::nearest;
+pub use authority::{Access, Authority, AuthorityKind, Need, Wish};
+pub use builder::{BuildOptions, Built, build};
+pub use builtin::{builtin, folder as builtin_folder};
+pub use bundle::{Acceptances, Bundle, BundleError, open_manifest};
+pub use check::Violation;
+pub use condition::Condition;
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
+pub use digest::{Digest, InvalidDigest};
+pub use folder::{Folder, FolderError};
+pub use limits::BundleLimits;
+pub use lineage::{LineageError, lineage, reachable};
+pub use manifest::Manifest;
+pub use names::{
+    Capability, CommitId, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName, ProfileName, PromptName, ProviderName,
+    Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName, shown,
+};
+pub use pointer::Pointer;
+pub use resource::{ResourceUri, WorkspaceGlob};
+pub use tool_source::ToolSource;
+pub use url_permission::*;
+pub use url_prefix::{MAX_URL_BYTES, SCHEMES, UrlPrefix, ambiguous, path_covers};

@@ -4,6 +4,7 @@
 //! a gigabyte, or never end. So everything that could drive its cost is counted here first, in one pass that is
 //! itself bounded, and held against a [`Budget`]. This module never names the engine and never compiles anything.
 
+mod body;
 mod budget;
 mod component;
 mod module;

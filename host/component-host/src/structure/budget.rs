@@ -46,6 +46,12 @@ macro_rules! bounds {
                 vec![$((stringify!($name), self.$name)),+]
             }
 
+            /// Each bound at its smaller value of the two.
+            #[must_use]
+            pub fn min(&self, other: &Self) -> Self {
+                Self { $($name: self.$name.min(other.$name),)+ }
+            }
+
             /// The first bound that the counts exceed: its name, what was counted, what is allowed.
             pub(super) fn exceeded(&self, counts: &Counts) -> Option<(&'static str, u64, u64)> {
                 $(if counts.$name > self.$name {
@@ -127,16 +133,32 @@ bounds! {
     largest_locals: 4096, 1024, ANY;
     /// Locals of all functions.
     locals: 2_000_000, 500_000, ANY;
-    /// Product of bytes and locals of the function where it is largest: an upper bound of the live ranges that
-    /// register allocation has to place.
-    largest_pressure: 256 * MIB, 16 * MIB, ANY;
+    /// Operands that all operators of all functions take and give: a call of two bytes may move as many as its
+    /// signature has.
+    operands: 100_000_000, 10_000_000, ANY;
+    /// Deepest operand stack of a function.
+    largest_stack: 4096, 1024, ANY;
+    /// Estimated microseconds that one core compiles, over all functions.
+    effort: 100_000_000, 10_000_000, ANY;
+    /// Deepest nesting of loops in a function.
+    deepest_loop: 64, 32, ANY;
+    /// Deepest nesting of blocks in a function.
+    deepest_block: 4096, 1024, ANY;
+    /// Loops of the function that has most.
+    largest_loops: 4096, 1024, ANY;
+    /// Branches of the function that has most: blocks, conditions, and every target of a table of them.
+    largest_branches: 100_000, 20_000, ANY;
+    /// Product of branches and locals of the function where it is largest.
+    largest_flow: 100_000_000, 10_000_000, ANY;
     /// Tables defined.
     tables: 256, 64, ANY;
-    /// Initial elements of all tables that one instantiation makes. A host gives 16,384 of them.
+    /// Initial elements of all tables that are defined, or that one instantiation makes if that is more. A host
+    /// gives 16,384 of them; a compiler lays out up to a million for a segment of ten bytes.
     table_elements: 65_536, 16_384, ANY;
     /// Memories defined.
     memories: 64, 16, ANY;
-    /// Initial pages of 64 KiB of all memories that one instantiation makes: 64 MiB.
+    /// Initial pages of 64 KiB of all memories that are defined, or that one instantiation makes if that is more.
+    /// A host gives 64 MiB.
     memory_pages: 1024, 1024, ANY;
     /// Globals defined.
     globals: 20_000, 10_000, ANY;

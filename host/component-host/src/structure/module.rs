@@ -1,9 +1,13 @@
-//! Counts inside one core module: sections are read item by item, bodies only as far as their locals.
+//! Counts inside one core module, section by section and item by item.
 
-use super::{Kind, Refusal, reading::Meter};
+use super::{
+    Kind, Refusal,
+    body::{self, Signatures},
+    reading::Meter,
+};
 use wasmparser::{
-    BinaryReader, CompositeInnerType, ConstExpr, DataKind, ElementItems, ExternalKind, FunctionBody, Operator, Payload,
-    RecGroup, TypeRef,
+    BinaryReader, CompositeInnerType, ConstExpr, DataKind, ElementItems, ExternalKind, Operator, Payload, RecGroup,
+    SubType, TypeRef,
 };
 
 /// What one instantiation of a core module asks of the store, and what one of a component asks in all.
@@ -28,12 +32,10 @@ impl Footprint {
 #[derive(Debug, Default)]
 pub(super) struct Module {
     pub(super) footprint: Footprint,
-    /// Parameters of each type, zero where it is no function.
-    parameters: Vec<u32>,
-    /// The type of each function that has a body.
-    bodies: Vec<u32>,
-    /// The next of `bodies`.
-    next: usize,
+    signatures: Signatures,
+    /// Functions that came before those that have a body, and how many bodies were read.
+    imported: usize,
+    read: usize,
     /// Where the data that is put into memory begins and ends.
     span: Option<(u64, u64)>,
 }
@@ -45,7 +47,7 @@ impl Module {
             Payload::TypeSection(section) => {
                 let mut reader = meter.reader(section.range())?;
                 for _ in 0..reader.read_var_u32()? {
-                    self.recursion_group(&mut reader, meter)?;
+                    self.signatures.types.extend(recursion_group(&mut reader, meter)?);
                 }
             }
             Payload::ImportSection(section) => {
@@ -55,12 +57,20 @@ impl Module {
                     meter.name(import.name)?;
                     meter.count(|counts| &mut counts.imports, 1)?;
                     meter.list_core_import(&import)?;
+                    match import.ty {
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            self.signatures.functions.push(ty);
+                            self.imported += 1;
+                        }
+                        TypeRef::Tag(tag) => self.signatures.tags.push(tag.func_type_idx),
+                        TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Global(_) => {}
+                    }
                 }
             }
             Payload::FunctionSection(section) => {
                 for function in section {
                     meter.count(|counts| &mut counts.functions, 1)?;
-                    self.bodies.push(function?);
+                    self.signatures.functions.push(function?);
                 }
             }
             Payload::TableSection(section) => {
@@ -80,7 +90,7 @@ impl Module {
             }
             Payload::TagSection(section) => {
                 for tag in section {
-                    tag?;
+                    self.signatures.tags.push(tag?.func_type_idx);
                     meter.count(|counts| &mut counts.types, 1)?;
                 }
             }
@@ -121,15 +131,14 @@ impl Module {
                 let (first, last) = self.span.unwrap_or_default();
                 meter.count(|counts| &mut counts.data_span, last.saturating_sub(first))?;
             }
-            Payload::CodeSectionEntry(body) => self.body(&body, meter)?,
+            Payload::CodeSectionEntry(code) => {
+                let index = self.imported.saturating_add(self.read);
+                let ty = self.signatures.functions.get(index).copied();
+                let ty = ty.ok_or_else(|| Refusal::malformed(code.range().start, "a body without a function"))?;
+                self.read += 1;
+                body::count(&code, ty, &self.signatures, meter)?;
+            }
             _ => {}
-        }
-        Ok(())
-    }
-
-    fn recursion_group<'a>(&mut self, reader: &mut BinaryReader<'a>, meter: &mut Meter<'a, '_>) -> Result<(), Refusal> {
-        for (parameters, _) in recursion_group(reader, meter)? {
-            self.parameters.push(parameters);
         }
         Ok(())
     }
@@ -143,35 +152,15 @@ impl Module {
         let (first, last) = self.span.unwrap_or((offset, end));
         self.span = Some((first.min(offset), last.max(end)));
     }
-
-    fn body<'a>(&mut self, body: &FunctionBody<'a>, meter: &mut Meter<'a, '_>) -> Result<(), Refusal> {
-        let bytes = body.range().len() as u64;
-        meter.count(|counts| &mut counts.code_bytes, bytes)?;
-        meter.most(|counts| &mut counts.largest_body, bytes)?;
-
-        let parameters =
-            self.bodies.get(self.next).and_then(|&index| self.parameters.get(index as usize)).copied().unwrap_or(0);
-        self.next += 1;
-        let mut locals = u64::from(parameters);
-        meter.most(|counts| &mut counts.largest_locals, locals)?;
-        for group in body.get_locals_reader()? {
-            // The encoding says how many there are of each type: four bytes can declare four thousand million.
-            let count = u64::from(group?.0);
-            locals = locals.saturating_add(count);
-            meter.most(|counts| &mut counts.largest_locals, locals)?;
-            meter.count(|counts| &mut counts.locals, count)?;
-        }
-        meter.most(|counts| &mut counts.largest_pressure, bytes.saturating_mul(locals))
-    }
 }
 
-/// Reads one group of core types and counts it: for each the number of its parameters and of its results.
+/// Reads one group of core types and counts it.
 ///
 /// The number of types that a group claims is counted before it is read, since the parser makes room for them all.
 pub(super) fn recursion_group<'a>(
     reader: &mut BinaryReader<'a>,
     meter: &mut Meter<'a, '_>,
-) -> Result<Vec<(u32, u32)>, Refusal> {
+) -> Result<Vec<SubType>, Refusal> {
     const GROUP: u8 = 0x4e;
     let mut ahead = reader.clone();
     let claimed = if ahead.read_u8()? == GROUP { ahead.read_var_u32()? } else { 1 };
@@ -179,16 +168,20 @@ pub(super) fn recursion_group<'a>(
     if claimed as usize > ahead.bytes_remaining().saturating_add(1) {
         return Err(Refusal::malformed(ahead.original_position(), "more types than bytes"));
     }
-    let mut signatures = Vec::new();
-    for ty in reader.read::<RecGroup>()?.types() {
-        let (parameters, results) = match &ty.composite_type.inner {
-            CompositeInnerType::Func(function) => (function.params().len() as u32, function.results().len() as u32),
-            _ => (0, 0),
-        };
-        meter.most(|counts| &mut counts.largest_signature, u64::from(parameters) + u64::from(results))?;
-        signatures.push((parameters, results));
+    let types: Vec<_> = reader.read::<RecGroup>()?.into_types().collect();
+    for ty in &types {
+        meter.most(|counts| &mut counts.largest_signature, parts(ty))?;
     }
-    Ok(signatures)
+    Ok(types)
+}
+
+/// Parameters and results of a function type, fields of a structure.
+pub(super) fn parts(ty: &SubType) -> u64 {
+    match &ty.composite_type.inner {
+        CompositeInnerType::Func(function) => (function.params().len() + function.results().len()) as u64,
+        CompositeInnerType::Struct(structure) => structure.fields.len() as u64,
+        CompositeInnerType::Array(_) | CompositeInnerType::Cont(_) => 1,
+    }
 }
 
 /// Pages of 64 KiB, whatever size of page the memory counts in.

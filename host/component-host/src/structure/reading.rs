@@ -84,6 +84,8 @@ pub(super) struct Reading<'a, 'b> {
     /// Components, and inside a type section also the types that have index spaces of their own.
     pub(super) scopes: Vec<Scope<'a>>,
     module: Option<Module>,
+    /// What all modules together define.
+    defined: Footprint,
 }
 
 impl<'a> Reading<'a, '_> {
@@ -130,6 +132,9 @@ impl<'a> Reading<'a, '_> {
     fn end(&mut self) -> Result<(), Refusal> {
         let item = if let Some(module) = self.module.take() {
             self.meter.count(|counts| &mut counts.core_modules, 1)?;
+            // A compiler lays tables out for every module, whether or not one is ever instantiated.
+            self.defined.add(module.footprint);
+            self.total(self.defined)?;
             Some(Item::Module(module.footprint))
         } else if let Some(scope) = self.scopes.pop() {
             let info = scope.finish(&mut self.arena);
@@ -141,10 +146,8 @@ impl<'a> Reading<'a, '_> {
         } else {
             None
         };
-        match (item, self.scopes.last_mut()) {
-            (Some(item), Some(around)) => around.define(item),
-            (Some(Item::Module(footprint)), None) => self.total(footprint)?,
-            _ => {}
+        if let (Some(item), Some(around)) = (item, self.scopes.last_mut()) {
+            around.define(item);
         }
         Ok(())
     }
@@ -173,6 +176,7 @@ pub(super) fn read(bytes: &[u8], budget: &Budget) -> Result<Structure, Refusal> 
         arena: Arena::default(),
         scopes: Vec::new(),
         module: None,
+        defined: Footprint::default(),
     };
     reading.meter.count(|counts| &mut counts.bytes, bytes.len() as u64)?;
     for payload in Parser::new(0).parse_all(bytes) {

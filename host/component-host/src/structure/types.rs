@@ -67,11 +67,10 @@ impl<'a> Reading<'a, '_> {
             scope.core_types.push(parts.saturating_add(1));
             return Ok(());
         }
-        let signatures = module::recursion_group(reader, &mut self.meter)?;
-        for (parameters, results) in signatures {
+        for ty in module::recursion_group(reader, &mut self.meter)? {
             let scope = self.scope(offset)?;
             scope.visit(0);
-            scope.core_types.push(1 + u64::from(parameters) + u64::from(results));
+            scope.core_types.push(1 + module::parts(&ty));
         }
         Ok(())
     }

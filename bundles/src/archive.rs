@@ -1,0 +1,117 @@
+//! The single-file form: a tar of the manifest and its blobs, in one spelling.
+//!
+//! `manifest.json` first, then `blobs/sha256/<hex>` by digest, with no times, owners or modes of
+//! any machine. Whatever is not exactly that is refused: packing what was unpacked must give the
+//! same bytes again.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::bundle::{Acceptances, Bundle, BundleError};
+use crate::digest::Digest;
+use crate::limits::BundleLimits;
+
+/// The name of the manifest in every form of a bundle.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The folder of the blobs in every form of a bundle.
+pub const BLOBS: &str = "blobs/sha256";
+
+/// Why a file is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// Larger than allowed.
+    #[error("the file has {actual} bytes, more than the {allowed} allowed (`bundle_bytes`)")]
+    TooLarge {
+        /// Bytes that there are.
+        actual: usize,
+        /// Bytes that are allowed.
+        allowed: usize,
+    },
+    /// Not a bundle's tar.
+    #[error("the file is no bundle as `yoi bundle build` writes it")]
+    NotABundle,
+    /// The tar is a bundle's, its content is not.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl ArchiveError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::NotABundle => "not_a_bundle",
+            Self::Bundle(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
+            Self::NotABundle => "build it again with `yoi bundle build`, or fetch it again".to_owned(),
+            Self::Bundle(error) => error.help(),
+        }
+    }
+}
+
+/// A bundle as one file. The same bundle gives the same bytes on every machine.
+pub fn pack(bundle: &Bundle) -> Vec<u8> {
+    let blobs = bundle.blobs().map(|(digest, bytes)| (*digest, bytes.as_ref()));
+    pack_parts(bundle.manifest_bytes(), blobs)
+}
+
+fn pack_parts<'a>(manifest: &[u8], blobs: impl Iterator<Item = (Digest, &'a [u8])>) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.mode(tar::HeaderMode::Deterministic);
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        tar.append_data(&mut header, name, bytes)
+    };
+    // Writing to memory does not fail, and every name is short.
+    let mut done = add(MANIFEST, manifest);
+    for (digest, bytes) in blobs {
+        done = done.and_then(|()| add(&format!("{BLOBS}/{}", digest.hex()), bytes));
+    }
+    done.and_then(|()| tar.into_inner()).unwrap_or_default()
+}
+
+/// Reads and verifies a bundle in its single-file form.
+pub fn unpack(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, ArchiveError> {
+    if bytes.len() > limits.bundle_bytes {
+        return Err(ArchiveError::TooLarge { actual: bytes.len(), allowed: limits.bundle_bytes });
+    }
+    let parts = read_parts(bytes, limits).ok_or(ArchiveError::NotABundle)?;
+    let blobs = parts.blobs.iter().map(|blob| (Digest::of(blob), blob.as_ref()));
+    if pack_parts(&parts.manifest, blobs) != bytes {
+        return Err(ArchiveError::NotABundle);
+    }
+    Ok(Bundle::open(parts.manifest, parts.blobs, limits, acceptances)?)
+}
+
+struct Parts {
+    manifest: Arc<[u8]>,
+    blobs: Vec<Arc<[u8]>>,
+}
+
+fn read_parts(bytes: &[u8], limits: &BundleLimits) -> Option<Parts> {
+    let mut tar = tar::Archive::new(bytes);
+    let mut parts = Parts { manifest: Arc::default(), blobs: Vec::new() };
+    // Raw: extensions of the format would have the reader hold names and sizes of its own.
+    for (index, entry) in tar.entries().ok()?.raw(true).enumerate() {
+        let entry = entry.ok()?;
+        if index > limits.blobs || entry.header().entry_type() != tar::EntryType::Regular {
+            return None;
+        }
+        let mut content = Vec::new();
+        entry.take(bytes.len() as u64).read_to_end(&mut content).ok()?;
+        if index == 0 { parts.manifest = content.into() } else { parts.blobs.push(content.into()) }
+    }
+    Some(parts)
+}

@@ -1,0 +1,208 @@
+//! The authoring form: a folder of TOML and Markdown, read into a manifest and its blobs.
+//!
+//! Everything that is wrong is told at once, each with file, line and column. Where each value of
+//! the manifest was written is remembered, so that what is found later (a dangling name, a leak) is
+//! told at the same place. Nothing here reads a disk, a clock or the environment.
+
+mod bundle_file;
+mod plugin_file;
+mod profile_file;
+mod section;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use crate::diagnostic::{Diagnostic, Severity, line_and_column};
+use crate::digest::Digest;
+use crate::folder::Folder;
+use crate::manifest::{BlobRef, Manifest, Prompt, Workflow};
+use crate::names::{PromptName, WorkflowName};
+use crate::pointer::Pointer;
+use section::Section;
+
+/// What a folder says, with where it says it.
+pub(crate) struct Authored {
+    /// The manifest, as far as it could be read.
+    pub(crate) manifest: Manifest,
+    /// What it names, by digest.
+    pub(crate) blobs: BTreeMap<Digest, Arc<[u8]>>,
+    /// Where each value was written.
+    pub(crate) places: Places,
+}
+
+/// Where the values of a manifest were written.
+#[derive(Default)]
+pub(crate) struct Places(BTreeMap<Pointer, Place>);
+
+/// A file, and the bytes of it where a value stands.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) file: String,
+    pub(crate) span: Option<Range<usize>>,
+}
+
+impl Places {
+    /// The place of a value, or of the nearest thing that it stands in.
+    pub(crate) fn find(&self, pointer: &Pointer) -> Option<&Place> {
+        let mut pointer = pointer.clone();
+        loop {
+            if let Some(place) = self.0.get(&pointer) {
+                return Some(place);
+            }
+            pointer = pointer.parent()?;
+        }
+    }
+}
+
+/// Reads a folder. What is wrong goes to `told`; a manifest comes back only where `bundle.toml`
+/// could be read at all.
+pub(crate) fn read(folder: &Folder, told: &mut Vec<Diagnostic>) -> Option<Authored> {
+    let mut author = Author { folder, told, places: Places::default(), blobs: BTreeMap::new() };
+    let mut manifest = author.bundle_file()?;
+    author.profiles(&mut manifest);
+    author.prompts(&mut manifest);
+    author.workflows(&mut manifest);
+    author.plugins(&mut manifest);
+    Some(Authored { manifest, blobs: author.blobs, places: author.places })
+}
+
+struct Author<'a> {
+    folder: &'a Folder,
+    told: &'a mut Vec<Diagnostic>,
+    places: Places,
+    blobs: BTreeMap<Digest, Arc<[u8]>>,
+}
+
+impl<'a> Author<'a> {
+    /// Hands one TOML file to `read`, with its sections and a reader that knows the file.
+    fn toml<T>(&mut self, file: &'a str, read: impl FnOnce(&mut FileReader<'_, 'a>, &mut Section<'_>) -> T) -> Option<T> {
+        let bytes = self.folder.get(file)?;
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                self.tell_file(file, "not_utf8", format!("byte {} is not UTF-8", error.valid_up_to()), "save the file as UTF-8");
+                return None;
+            }
+        };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut reader = FileReader { author: self, file, text };
+        for error in &errors {
+            reader.syntax(error);
+        }
+        if !errors.is_empty() {
+            return None;
+        }
+        let mut section = Section::new(table.get_ref(), 0..0, "the file");
+        let read = read(&mut reader, &mut section);
+        reader.finish(section);
+        Some(read)
+    }
+
+    fn tell_file(&mut self, file: &str, code: &'static str, message: String, help: &str) {
+        let severity = Severity::Error;
+        self.told.push(Diagnostic { code, severity, file: file.to_owned(), line: 0, column: 0, message, help: help.to_owned(), span: None });
+    }
+
+    fn unexpected(&mut self, file: &str, expected: &str) {
+        let message = format!("`{file}` is not expected here: {expected}");
+        self.tell_file(file, "unexpected_file", message, "rename it, or move it out of the folder");
+    }
+
+    fn blob(&mut self, bytes: &[u8]) -> BlobRef {
+        let digest = Digest::of(bytes);
+        self.blobs.entry(digest).or_insert_with(|| bytes.into());
+        BlobRef { digest, size: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+    }
+
+    fn at_file(&mut self, pointer: Pointer, file: &str) {
+        self.places.0.insert(pointer, Place { file: file.to_owned(), span: None });
+    }
+
+    fn prompts(&mut self, manifest: &mut Manifest) {
+        for (file, inside, bytes) in self.folder.room("prompts") {
+            let Some(name) = inside.strip_suffix(".md") else {
+                self.unexpected(file, "prompts are `.md` files");
+                continue;
+            };
+            let Some(name) = self.file_name::<PromptName>(file, name) else { continue };
+            let text = self.blob(bytes);
+            self.at_file(Pointer::root().key("prompts").key(&name), file);
+            manifest.prompts.insert(name, Prompt { text });
+        }
+    }
+
+    fn workflows(&mut self, manifest: &mut Manifest) {
+        for (file, inside, bytes) in self.folder.room("workflows") {
+            let stem = inside.rsplit_once('.').map_or(inside, |(stem, _)| stem);
+            let Some(name) = self.file_name::<WorkflowName>(file, stem) else { continue };
+            let definition = Workflow::Definition(self.blob(bytes));
+            self.at_file(Pointer::root().key("workflows").key(&name), file);
+            if manifest.workflows.insert(name, definition).is_some() {
+                let message = format!("there is already a workflow `{stem}`");
+                self.tell_file(file, "duplicate_name", message, "rename one of the two");
+            }
+        }
+    }
+
+    fn file_name<T: std::str::FromStr<Err = crate::names::InvalidName>>(&mut self, file: &str, name: &str) -> Option<T> {
+        name.parse().map_err(|error: crate::names::InvalidName| self.tell_file(file, "invalid_name", error.to_string(), "rename the file")).ok()
+    }
+
+    fn files_of(&self, room: &'a str) -> Vec<(&'a str, &'a str)> {
+        self.folder.room(room).map(|(file, inside, _)| (file, inside)).collect()
+    }
+}
+
+/// Reads one TOML file and tells what is wrong in it.
+struct FileReader<'r, 'a> {
+    author: &'r mut Author<'a>,
+    file: &'a str,
+    text: &'a str,
+}
+
+impl FileReader<'_, '_> {
+    fn tell(&mut self, span: Range<usize>, code: &'static str, message: String, help: impl Into<String>) {
+        let (line, column) = line_and_column(self.text, span.start);
+        self.author.told.push(Diagnostic {
+            code,
+            severity: Severity::Error,
+            file: self.file.to_owned(),
+            line,
+            column,
+            message,
+            help: help.into(),
+            span: Some(span),
+        });
+    }
+
+    fn syntax(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message();
+        if message.starts_with("duplicate key") {
+            self.tell(span, "duplicate_key", "this key stands twice in one table".to_owned(), "keep one of the two");
+        } else {
+            self.tell(span, "invalid_toml", format!("this is not TOML: {message}"), "see the TOML 1.0 specification");
+        }
+    }
+
+    /// Remembers where a value of the manifest was written.
+    fn place(&mut self, pointer: Pointer, span: Range<usize>) {
+        self.author.places.0.insert(pointer, Place { file: self.file.to_owned(), span: Some(span) });
+    }
+}
+
+/// The known name that is nearest to a mistyped one, where one is near enough to be meant.
+pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    // Comparing costs the product of the lengths, and the list may be long.
+    let short: String = name.chars().take(64).collect();
+    known
+        .take(4096)
+        .map(|candidate| (strsim::damerau_levenshtein(&short, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(short.len()) / 4)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

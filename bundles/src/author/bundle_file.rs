@@ -1,0 +1,229 @@
+//! `bundle.toml`: what holds for the bundle as a whole, its models, its tools, its ceiling.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use super::section::Section;
+use super::{Author, FileReader};
+use crate::manifest::{
+    Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool, ToolPolicy, Workflow, Workspace,
+};
+use crate::names::{InvalidName, LabelKey, ModelName, Revision, Timestamp, ToolName, WorkflowName};
+use crate::pointer::Pointer;
+use crate::resource::ResourceUri;
+
+impl Author<'_> {
+    /// The manifest without what stands in files of its own.
+    pub(super) fn bundle_file(&mut self) -> Option<Manifest> {
+        if self.folder.get("bundle.toml").is_none() {
+            self.tell_file("bundle.toml", "missing_file", "there is no `bundle.toml`".to_owned(), "make one with `yoi bundle new`");
+            return None;
+        }
+        self.toml("bundle.toml", |reader, section| reader.bundle(section))?
+    }
+}
+
+impl FileReader<'_, '_> {
+    fn bundle(&mut self, section: &mut Section<'_>) -> Option<Manifest> {
+        let at = Pointer::root();
+        self.schema(section);
+        let revision = self.number(section, "revision", &at);
+        if revision.is_none() && !section.has_any(&["revision"]) {
+            self.missing(section, "revision", "begin with `revision = 1`; `yoi bundle bump` raises it");
+        }
+        let created_at = self.needed::<Timestamp>(section, "created_at", &at, "write the time in UTC, such as `created_at = \"2026-06-25T15:49:30Z\"`");
+        let language = self.needed(section, "language", &at, "write `language = \"en\"`");
+        let workspace = self.workspace(section);
+        let provenance = self.provenance(section);
+        let models = self.named::<ModelName>(section, "models", &at.key("models"));
+        let models = models.into_iter().filter_map(|(name, inner)| Some((name.clone(), self.model(inner, &at.key("models").key(&name))?)));
+        let models = models.collect();
+        let tools = self.named::<ToolName>(section, "tools", &at.key("tools"));
+        let tools = tools.into_iter().filter_map(|(name, inner)| Some((name.clone(), self.tool(inner, &at.key("tools").key(&name))?)));
+        let tools = tools.collect();
+        let workflows = self.workflow_references(section, &at);
+        let policy = self.policy(section);
+        let accepted = self.accepted(section);
+        Some(Manifest {
+            schema: Schema::V1,
+            workspace: workspace?,
+            revision: Revision::new(revision?),
+            created_at: created_at?,
+            provenance,
+            language: language?,
+            profiles: BTreeMap::new(),
+            prompts: BTreeMap::new(),
+            workflows,
+            tools,
+            plugins: BTreeMap::new(),
+            models,
+            policy,
+            accepted,
+        })
+    }
+
+    fn schema(&mut self, section: &mut Section<'_>) {
+        let help = format!("write `schema = \"{SCHEMA}\"`");
+        if !section.has_any(&["schema"]) {
+            self.missing(section, "schema", &help);
+        }
+        if let Some(spot) = self.spot(section, "schema")
+            && spot.value != SCHEMA
+        {
+            self.tell(spot.span, "unsupported_schema", "this schema is not known here".to_owned(), help);
+        }
+    }
+
+    fn workspace(&mut self, section: &mut Section<'_>) -> Option<Workspace> {
+        let at = Pointer::root().key("workspace");
+        let Some(mut inner) = self.section(section, "workspace") else {
+            self.missing(section, "workspace", "write `[workspace]` with an `id`");
+            return None;
+        };
+        let id = self.needed(&mut inner, "id", &at, "write `id = \"my-team\"`");
+        let name = self.text(&mut inner, "name", &at).unwrap_or_default();
+        let mut labels = BTreeMap::new();
+        for (key, value) in self.object(&mut inner, "labels", &at) {
+            let span = self.author.places.find(&at.key("labels").key(&key)).and_then(|place| place.span.clone()).unwrap_or_default();
+            match (self.grammar::<LabelKey>(&key, span.clone()), value) {
+                (Some(key), serde_json::Value::String(value)) => {
+                    labels.insert(key, value);
+                }
+                (Some(_), _) => self.tell(span, "invalid_type", "a label's value is a string".to_owned(), "put it in quotes"),
+                (None, _) => {}
+            }
+        }
+        self.finish(inner);
+        Some(Workspace { id: id?, name, labels })
+    }
+
+    fn provenance(&mut self, section: &mut Section<'_>) -> Provenance {
+        let at = Pointer::root().key("provenance");
+        let Some(mut inner) = self.section(section, "provenance") else { return Provenance::default() };
+        let provenance = Provenance {
+            source: self.text(&mut inner, "source", &at),
+            repository: self.text(&mut inner, "repository", &at),
+            commit: self.parsed(&mut inner, "commit", &at),
+            builder: self.text(&mut inner, "builder", &at),
+        };
+        self.finish(inner);
+        provenance
+    }
+
+    fn model(&mut self, mut section: Section<'_>, at: &Pointer) -> Option<Model> {
+        let provider = self.needed(&mut section, "provider", at, "name who provides the model, such as `provider = \"anthropic\"`");
+        if !section.has_any(&["model"]) {
+            self.missing(&section, "model", "write the provider's name for the model");
+        }
+        let model = self.text(&mut section, "model", at);
+        let parameters = self.object(&mut section, "parameters", at);
+        let secret = self.parsed(&mut section, "secret", at);
+        self.finish(section);
+        Some(Model { provider: provider?, model: model?, parameters, secret })
+    }
+
+    fn tool(&mut self, mut section: Section<'_>, at: &Pointer) -> Option<Tool> {
+        let source = self.needed(&mut section, "source", at, "write `source = \"host\"` or `source = \"plugin:NAME\"`");
+        let effects = [("none", Effect::None), ("read", Effect::Read), ("write", Effect::Write), ("external", Effect::External)];
+        let effect = self.choice(&mut section, "effect", at, &effects);
+        if effect.is_none() && !section.has_any(&["effect"]) {
+            self.missing(&section, "effect", "say the most it does: `none`, `read`, `write` or `external`");
+        }
+        let description = self.text(&mut section, "description", at).unwrap_or_default();
+        let input = self.schema_file(&mut section, "input", at);
+        let output = self.schema_file(&mut section, "output", at);
+        let policy = self.tool_policy(&mut section, at);
+        self.finish(section);
+        Some(Tool { source: source?, description, effect: effect?, input, output, policy })
+    }
+
+    fn tool_policy(&mut self, section: &mut Section<'_>, at: &Pointer) -> ToolPolicy {
+        let at = at.key("policy");
+        let Some(mut inner) = self.section(section, "policy") else { return ToolPolicy::default() };
+        let choices = [("always", Confirm::Always), ("once", Confirm::Once), ("never", Confirm::Never)];
+        let confirm = self.choice(&mut inner, "confirm", &at, &choices);
+        let max_calls = self.number(&mut inner, "max_calls", &at).map(|calls| u32::try_from(calls).unwrap_or(u32::MAX));
+        let paths = self.list(&mut inner, "paths", &at.key("paths")).unwrap_or_default();
+        self.finish(inner);
+        ToolPolicy { confirm, max_calls, paths }
+    }
+
+    fn choice<T: Copy>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer, choices: &[(&str, T)]) -> Option<T> {
+        let spot = self.spot(section, key)?;
+        self.place(at.key(key), spot.span.clone());
+        let found = choices.iter().find(|(word, _)| *word == spot.value).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+            self.tell(spot.span, "invalid_value", format!("`{key}` is not one of its words"), format!("write one of {words}"));
+        }
+        found
+    }
+
+    fn schema_file(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<BlobRef> {
+        let spot = self.spot(section, key)?;
+        self.place(at.key(key), spot.span.clone());
+        let file = spot.value.strip_prefix("schemas/").and_then(|_| self.author.folder.get(&spot.value));
+        match file {
+            Some(bytes) => Some(self.author.blob(bytes)),
+            None => {
+                let message = "there is no such schema file".to_owned();
+                self.tell(spot.span, "dangling_name", message, "name a file of the folder `schemas`, such as `schemas/input.json`");
+                None
+            }
+        }
+    }
+
+    fn workflow_references(&mut self, section: &mut Section<'_>, at: &Pointer) -> BTreeMap<WorkflowName, Workflow> {
+        let at = at.key("workflows");
+        let mut workflows = BTreeMap::new();
+        for (name, mut inner) in self.named::<WorkflowName>(section, "workflows", &at) {
+            let help = "name what the Runtime's surroundings know, such as `reference = \"workflow://release/checks\"`";
+            let reference = self.needed::<ResourceUri>(&mut inner, "reference", &at.key(&name), help);
+            self.finish(inner);
+            workflows.extend(reference.map(|reference| (name, Workflow::Reference(reference))));
+        }
+        workflows
+    }
+
+    fn policy(&mut self, section: &mut Section<'_>) -> Policy {
+        let at = Pointer::root().key("policy");
+        let Some(mut inner) = self.section(section, "policy") else { return Policy::default() };
+        let policy = Policy {
+            authorities: self.ceiling(&mut inner, "authorities", &at),
+            tools: self.ceiling(&mut inner, "tools", &at),
+            plugins: self.ceiling(&mut inner, "plugins", &at),
+        };
+        self.finish(inner);
+        policy
+    }
+
+    fn ceiling<T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Ceiling<T> {
+        let at = at.key(key);
+        let Some(mut inner) = self.section(section, key) else { return Ceiling::default() };
+        let allow = self.list(&mut inner, "allow", &at.key("allow"));
+        let deny = self.list(&mut inner, "deny", &at.key("deny")).unwrap_or_default();
+        self.finish(inner);
+        Ceiling { allow, deny }
+    }
+
+    fn accepted(&mut self, section: &mut Section<'_>) -> Vec<Acceptance> {
+        let mut accepted = Vec::new();
+        for mut inner in self.sections(section, "accept") {
+            let at = Pointer::root().key("accepted").index(accepted.len());
+            self.place(at.clone(), inner.span());
+            for key in ["rule", "field", "reason"] {
+                if !inner.has_any(&[key]) {
+                    self.missing(&inner, key, "an accepted finding names its `rule` and `field`, and gives a `reason`");
+                }
+            }
+            let rule = self.text(&mut inner, "rule", &at);
+            let field = self.text(&mut inner, "field", &at);
+            let reason = self.text(&mut inner, "reason", &at);
+            self.finish(inner);
+            if let (Some(rule), Some(field), Some(reason)) = (rule, field, reason) {
+                accepted.push(Acceptance { rule, field, reason });
+            }
+        }
+        accepted
+    }
+}

@@ -1,0 +1,187 @@
+//! From an authoring folder to a bundle: a pure function of the folder's files and of what the
+//! caller gives in [`BuildOptions`]. Nothing is taken from the clock, the environment or the
+//! folder's place, so the same folder has the same digest on every machine.
+
+use std::ops::Range;
+
+use crate::author::{self, Places};
+use crate::bundle::{Acceptances, Bundle, BundleError};
+use crate::canonical::to_canonical;
+use crate::check::{self, Violation};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, line_and_column, masked};
+use crate::folder::Folder;
+use crate::leak_report::{self, Finding};
+use crate::limits::BundleLimits;
+use crate::manifest::{Manifest, Provenance};
+use crate::names::{Revision, Timestamp};
+use crate::pointer::Pointer;
+
+/// What a caller gives instead of what stands in `bundle.toml`.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// The revision.
+    pub revision: Option<Revision>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// Where it came from; fields that are none are left as they are written.
+    pub provenance: Provenance,
+}
+
+/// A bundle, and what somebody should look at all the same.
+#[derive(Debug)]
+pub struct Built {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// Warnings only.
+    pub diagnostics: Diagnostics,
+    /// Findings of the leak scan that the author accepted.
+    pub accepted: Vec<Finding>,
+}
+
+/// Builds a bundle, or tells everything that stands against it.
+pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, Diagnostics> {
+    let mut told = Vec::new();
+    let authored = author::read(folder, &mut told);
+    let mut teller = Teller { folder, told, marks: Vec::new() };
+    let Some(authored) = authored else { return Err(teller.finish()) };
+    let mut manifest = authored.manifest;
+    apply(&mut manifest, options);
+    for violation in check::check(&manifest, limits) {
+        teller.violation(&authored.places, violation);
+    }
+    let mut findings = leak_report::scan_manifest(&manifest);
+    for (pointer, blob) in check::blob_refs(&manifest) {
+        if let Some(bytes) = authored.blobs.get(&blob.digest) {
+            findings.extend(leak_report::scan_blob(&manifest, &pointer, bytes));
+        }
+    }
+    for finding in findings.iter().filter(|finding| !finding.accepted) {
+        teller.finding(&authored.places, finding);
+    }
+    teller.unused_acceptances(&authored.places, &manifest, &findings);
+    if teller.told.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(teller.finish());
+    }
+    let bytes = match to_canonical(&manifest) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            teller.whole("bundle.toml", error.code(), error.to_string(), error.help());
+            return Err(teller.finish());
+        }
+    };
+    // Opened as every Runtime will open it: what is built here is received everywhere.
+    let blobs = authored.blobs.into_values().collect();
+    match Bundle::open(bytes.into(), blobs, limits, Acceptances::Honour) {
+        Ok(bundle) => {
+            let accepted = findings.into_iter().filter(|finding| finding.accepted).collect();
+            Ok(Built { bundle, diagnostics: teller.finish(), accepted })
+        }
+        Err(error) => {
+            teller.bundle_error(&authored.places, &error);
+            Err(teller.finish())
+        }
+    }
+}
+
+fn apply(manifest: &mut Manifest, options: &BuildOptions) {
+    if let Some(revision) = options.revision {
+        manifest.revision = revision;
+    }
+    if let Some(created_at) = &options.created_at {
+        manifest.created_at = created_at.clone();
+    }
+    let (written, given) = (&mut manifest.provenance, &options.provenance);
+    for (written, given) in [
+        (&mut written.source, &given.source),
+        (&mut written.repository, &given.repository),
+        (&mut written.builder, &given.builder),
+    ] {
+        if given.is_some() {
+            written.clone_from(given);
+        }
+    }
+    if given.commit.is_some() {
+        written.commit.clone_from(&given.commit);
+    }
+}
+
+struct Teller<'a> {
+    folder: &'a Folder,
+    told: Vec<Diagnostic>,
+    /// What to mask before a line is shown, by file.
+    marks: Vec<(String, Range<usize>)>,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, file: &str, span: Option<Range<usize>>, severity: Severity, code: &'static str, message: String, help: String) {
+        let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
+        let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
+        self.told.push(Diagnostic { code, severity, file: file.to_owned(), line, column, message, help, span });
+    }
+
+    fn whole(&mut self, file: &str, code: &'static str, message: String, help: &str) {
+        self.tell(file, None, Severity::Error, code, message, help.to_owned());
+    }
+
+    fn at(&mut self, places: &Places, pointer: &Pointer, severity: Severity, code: &'static str, message: String, help: String) {
+        let (file, span) = match places.find(pointer) {
+            Some(place) => (place.file.clone(), place.span.clone()),
+            None => ("bundle.toml".to_owned(), None),
+        };
+        self.tell(&file, span, severity, code, message, help);
+    }
+
+    fn violation(&mut self, places: &Places, violation: Violation) {
+        let Violation { code, pointer, message, help } = violation;
+        self.at(places, &pointer, Severity::Error, code, message, help);
+    }
+
+    fn finding(&mut self, places: &Places, finding: &Finding) {
+        let rule = finding.leak.rule;
+        let message = format!("`{}` holds {} (rule `{}`)", finding.pointer, rule.what(), rule.id());
+        let help = match rule.kind() {
+            crate::leaks::Kind::Secret => "take it out and revoke it; name it by reference, such as `secret:github-token`".to_owned(),
+            crate::leaks::Kind::HostPath => "name a mount or a resource instead; what lies where is for each host to say".to_owned(),
+        };
+        let Some(place) = places.find(&finding.pointer).cloned() else { return };
+        let span = match place.span {
+            // The whole value: the finding counts bytes of the decoded text, not of the file.
+            Some(span) => span,
+            None => finding.leak.span.clone(),
+        };
+        self.marks.push((place.file.clone(), span.clone()));
+        self.tell(&place.file, Some(span), Severity::Error, rule.kind().code(), message, help);
+    }
+
+    fn unused_acceptances(&mut self, places: &Places, manifest: &Manifest, findings: &[Finding]) {
+        for (index, accepted) in manifest.accepted.iter().enumerate() {
+            let used = |finding: &Finding| finding.leak.rule.id() == accepted.rule && finding.pointer.as_str() == accepted.field;
+            if !findings.iter().any(used) {
+                let pointer = Pointer::root().key("accepted").index(index);
+                let message = "nothing is found there by that rule".to_owned();
+                self.at(places, &pointer, Severity::Warning, "unused_acceptance", message, "take it out, so that it cannot hide a later leak".to_owned());
+            }
+        }
+    }
+
+    fn bundle_error(&mut self, places: &Places, error: &BundleError) {
+        match error.pointer() {
+            Some(pointer) => self.at(places, pointer, Severity::Error, error.code(), error.to_string(), error.help()),
+            None => self.whole("bundle.toml", error.code(), error.to_string(), &error.help()),
+        }
+    }
+
+    fn finish(mut self) -> Diagnostics {
+        self.told.sort_by(|one, two| (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity)));
+        self.told.dedup();
+        let mut files: Vec<&str> = self.told.iter().map(|diagnostic| diagnostic.file.as_str()).collect();
+        files.dedup();
+        let sources = files.into_iter().filter_map(|file| {
+            let text = std::str::from_utf8(self.folder.get(file)?).ok()?;
+            let marks: Vec<Range<usize>> = self.marks.iter().filter(|(name, _)| name == file).map(|(_, span)| span.clone()).collect();
+            Some(Source { file: file.to_owned(), masked: masked(text, &marks) })
+        });
+        let sources = sources.collect();
+        Diagnostics { list: self.told, sources }
+    }
+}

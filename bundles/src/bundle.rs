@@ -1,0 +1,237 @@
+//! A verified bundle: a manifest that is canonical, sound and free of leaks, and every blob it
+//! names. Having one is the proof; there is no other way to make it than to verify it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::canonical::{JsonError, parse, read_canonical};
+use crate::check::{self, Violation};
+use crate::digest::Digest;
+use crate::leak_report::{self, Finding};
+use crate::limits::BundleLimits;
+use crate::manifest::Manifest;
+use crate::pointer::Pointer;
+
+/// Whether findings of the leak scan that a manifest accepts are honoured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptances {
+    /// As the author wrote them.
+    Honour,
+    /// Not at all: every finding refuses the bundle.
+    Refuse,
+}
+
+/// Why bytes are no bundle. Messages speak of places, never of content.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The manifest is not the JSON it should be.
+    #[error("the manifest is {0}")]
+    Manifest(#[from] JsonError),
+    /// The manifest is not sound.
+    #[error("{}", first(.0))]
+    Unsound(Vec<Violation>),
+    /// A credential or a host path.
+    #[error("`{}` holds {} (rule `{}`)", .0.pointer, .0.leak.rule.what(), .0.leak.rule.id())]
+    Leak(Box<Finding>),
+    /// Blobs that the manifest names and that are not there.
+    #[error("{} blobs are missing, the first is {}", .0.len(), .0.first().map(Digest::to_string).unwrap_or_default())]
+    MissingBlobs(Vec<Digest>),
+    /// A blob that the manifest does not name.
+    #[error("blob {0} is not named by the manifest")]
+    UnlistedBlob(Digest),
+    /// A blob of another size than the manifest says.
+    #[error("`{pointer}` says {said} bytes and its blob has {actual}")]
+    WrongSize {
+        /// Where.
+        pointer: Pointer,
+        /// Bytes that the manifest says.
+        said: u32,
+        /// Bytes that there are.
+        actual: usize,
+    },
+    /// All blobs together are too large.
+    #[error("the blobs are {actual} bytes together, more than the {allowed} allowed (`bundle_bytes`)")]
+    TooLarge {
+        /// Bytes that there are.
+        actual: usize,
+        /// Bytes that are allowed.
+        allowed: usize,
+    },
+    /// A prompt or definition that is not UTF-8.
+    #[error("the text of `{0}` is not UTF-8")]
+    NotText(Pointer),
+    /// A tool schema that is no JSON object.
+    #[error("the schema `{pointer}` is {problem}")]
+    InvalidSchema {
+        /// Where.
+        pointer: Pointer,
+        /// What is wrong with its JSON.
+        problem: JsonError,
+    },
+}
+
+fn first(violations: &[Violation]) -> String {
+    match violations {
+        [] => "the manifest is not sound".to_owned(),
+        [one] => one.message.clone(),
+        [one, rest @ ..] => format!("{} (and {} more)", one.message, rest.len()),
+    }
+}
+
+impl BundleError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Manifest(error) => error.code(),
+            Self::Unsound(violations) => violations.first().map_or("invalid_bundle", |violation| violation.code),
+            Self::Leak(finding) => finding.leak.rule.kind().code(),
+            Self::MissingBlobs(_) => "missing_blobs",
+            Self::UnlistedBlob(_) => "unlisted_blob",
+            Self::WrongSize { .. } => "wrong_size",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotText(_) => "not_utf8",
+            Self::InvalidSchema { .. } => "invalid_schema",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Manifest(error) => error.help().to_owned(),
+            Self::Unsound(violations) => violations.first().map(|violation| violation.help.clone()).unwrap_or_default(),
+            Self::Leak(_) => "build the bundle without it; its author may accept a finding by name, where this host allows that".to_owned(),
+            Self::MissingBlobs(_) => "send them, or build the bundle again".to_owned(),
+            Self::UnlistedBlob(_) => "a bundle carries what its manifest names and nothing else".to_owned(),
+            Self::WrongSize { .. } | Self::InvalidSchema { .. } => "mend the file and build the bundle again".to_owned(),
+            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
+            Self::NotText(_) => "save the file as UTF-8".to_owned(),
+        }
+    }
+
+    /// Where in the manifest, where one place is meant.
+    pub fn pointer(&self) -> Option<&Pointer> {
+        match self {
+            Self::Unsound(violations) => violations.first().map(|violation| &violation.pointer),
+            Self::Leak(finding) => Some(&finding.pointer),
+            Self::WrongSize { pointer, .. } | Self::NotText(pointer) | Self::InvalidSchema { pointer, .. } => Some(pointer),
+            _ => None,
+        }
+    }
+}
+
+/// A verified bundle. Cheap to clone.
+#[derive(Clone)]
+pub struct Bundle(Arc<Inner>);
+
+struct Inner {
+    manifest: Manifest,
+    bytes: Arc<[u8]>,
+    digest: Digest,
+    blobs: BTreeMap<Digest, Arc<[u8]>>,
+}
+
+impl Bundle {
+    /// Verifies a manifest and its blobs. Plugin packages may be absent: they travel beside bundles.
+    pub fn open(bytes: Arc<[u8]>, blobs: Vec<Arc<[u8]>>, limits: &BundleLimits, acceptances: Acceptances) -> Result<Self, BundleError> {
+        let manifest = open_manifest(&bytes, limits, acceptances)?;
+        let blobs: BTreeMap<Digest, Arc<[u8]>> = blobs.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
+        check_blobs(&manifest, &blobs, limits, acceptances)?;
+        let digest = Digest::of(&bytes);
+        Ok(Self(Arc::new(Inner { manifest, bytes, digest, blobs })))
+    }
+
+    /// What the bundle says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// The manifest's bytes, which the digest covers.
+    pub fn manifest_bytes(&self) -> &Arc<[u8]> {
+        &self.0.bytes
+    }
+
+    /// The digest of the manifest's bytes, and thereby of everything that it names.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// The bytes of a blob that travels with the bundle.
+    pub fn blob(&self, digest: &Digest) -> Option<&Arc<[u8]>> {
+        self.0.blobs.get(digest)
+    }
+
+    /// All blobs that travel with the bundle, by digest.
+    pub fn blobs(&self) -> impl Iterator<Item = (&Digest, &Arc<[u8]>)> {
+        self.0.blobs.iter()
+    }
+}
+
+impl std::fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bundle").field("digest", &self.0.digest).field("blobs", &self.0.blobs.len()).finish()
+    }
+}
+
+/// Verifies a manifest by itself: canonical, sound, free of leaks.
+pub fn open_manifest(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Manifest, BundleError> {
+    let manifest: Manifest = read_canonical(bytes, limits.manifest())?;
+    let violations = check::check(&manifest, limits);
+    if !violations.is_empty() {
+        return Err(BundleError::Unsound(violations));
+    }
+    refuse_leaks(leak_report::scan_manifest(&manifest), acceptances)?;
+    Ok(manifest)
+}
+
+fn refuse_leaks(findings: Vec<Finding>, acceptances: Acceptances) -> Result<(), BundleError> {
+    let honoured = |finding: &Finding| finding.accepted && acceptances == Acceptances::Honour;
+    match findings.into_iter().find(|finding| !honoured(finding)) {
+        Some(finding) => Err(BundleError::Leak(Box::new(finding))),
+        None => Ok(()),
+    }
+}
+
+fn check_blobs(
+    manifest: &Manifest,
+    blobs: &BTreeMap<Digest, Arc<[u8]>>,
+    limits: &BundleLimits,
+    acceptances: Acceptances,
+) -> Result<(), BundleError> {
+    let total: usize = blobs.values().map(|bytes| bytes.len()).sum();
+    if total > limits.bundle_bytes {
+        return Err(BundleError::TooLarge { actual: total, allowed: limits.bundle_bytes });
+    }
+    let refs = check::blob_refs(manifest);
+    let named: std::collections::BTreeSet<Digest> = refs.iter().map(|(_, blob)| blob.digest).collect();
+    if let Some(unlisted) = blobs.keys().find(|digest| !named.contains(digest)) {
+        return Err(BundleError::UnlistedBlob(*unlisted));
+    }
+    let needed = |pointer: &Pointer| !pointer.as_str().starts_with("/plugins/");
+    let mut missing: Vec<Digest> =
+        refs.iter().filter(|(pointer, blob)| needed(pointer) && !blobs.contains_key(&blob.digest)).map(|(_, blob)| blob.digest).collect();
+    missing.dedup();
+    if !missing.is_empty() {
+        return Err(BundleError::MissingBlobs(missing));
+    }
+    for (pointer, blob) in refs {
+        let Some(bytes) = blobs.get(&blob.digest) else { continue };
+        if usize::try_from(blob.size) != Ok(bytes.len()) {
+            return Err(BundleError::WrongSize { pointer, said: blob.size, actual: bytes.len() });
+        }
+        if pointer.as_str().starts_with("/plugins/") {
+            continue;
+        }
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(BundleError::NotText(pointer));
+        }
+        if pointer.as_str().starts_with("/tools/") {
+            let schema = parse(bytes, limits.schema()).map_err(|problem| BundleError::InvalidSchema { pointer: pointer.clone(), problem })?;
+            if !schema.is_object() {
+                let problem = JsonError::Shape { problem: "expected an object".to_owned(), unknown_field: false };
+                return Err(BundleError::InvalidSchema { pointer, problem });
+            }
+        }
+        refuse_leaks(leak_report::scan_blob(manifest, &pointer, bytes), acceptances)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What a person is told about a folder that is no bundle yet: file, line, column, reason, remedy.
+//!
+//! A diagnostic carries no text of the file. The sources kept for showing a caret are masked first,
+//! so that a leaked value is pointed at and never repeated.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use crate::leaks::{self, Place};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// No bundle can be built.
+    Error,
+    /// A bundle is built; somebody should look.
+    Warning,
+}
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// The stable machine word.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, relative to the folder; empty where the folder as a whole is meant.
+    pub file: String,
+    /// Line, from 1; 0 where the file as a whole is meant.
+    pub line: usize,
+    /// Column in characters, from 1; 0 where the file as a whole is meant.
+    pub column: usize,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+    /// Bytes of the file, for the caret.
+    #[serde(skip)]
+    pub span: Option<Range<usize>>,
+}
+
+/// A file as far as it may be shown.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Relative to the folder.
+    pub file: String,
+    /// The text, with everything masked that looks like a leak. Same length as the file.
+    pub masked: String,
+}
+
+/// Everything there is to tell about a folder.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics {
+    /// By file and place.
+    pub list: Vec<Diagnostic>,
+    /// The files that the list speaks of.
+    pub sources: Vec<Source>,
+}
+
+impl Diagnostics {
+    /// Whether nothing stands against building.
+    pub fn is_ok(&self) -> bool {
+        self.list.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
+    }
+
+    /// The source that a diagnostic points into.
+    pub fn source_of(&self, diagnostic: &Diagnostic) -> Option<&Source> {
+        self.sources.iter().find(|source| source.file == diagnostic.file)
+    }
+}
+
+/// Line and column of a byte, both from 1; the column counts characters.
+pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte.min(text.len())).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+}
+
+/// The text with every leak replaced by `*`, so that lines can be shown.
+pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let found = leaks::scan(Place::Text, text).into_iter().map(|leak| leak.span);
+    // A scan stops after a number of findings; a file with that many is shown without its content.
+    let found: Vec<Range<usize>> = found.chain(more.iter().cloned()).collect();
+    let all = std::slice::from_ref(&(0..bytes.len())).to_vec();
+    for span in if found.len() >= leaks::MOST_FINDINGS { all } else { found } {
+        // Wide to the word: rules mark what they recognise, and a value may be longer.
+        let start = word_start(text, span.start);
+        let end = word_end(text, span.end);
+        for byte in bytes.get_mut(start..end).unwrap_or_default() {
+            if *byte != b'\n' {
+                *byte = b'*';
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn is_edge(c: char) -> bool {
+    c.is_whitespace() || c == '"' || c == '\''
+}
+
+fn word_start(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or_default();
+    before.char_indices().rev().find(|(_, c)| is_edge(*c)).map_or(0, |(index, c)| index + c.len_utf8())
+}
+
+fn word_end(text: &str, at: usize) -> usize {
+    let after = text.get(at..).unwrap_or_default();
+    after.char_indices().find(|(_, c)| is_edge(*c)).map_or(text.len(), |(index, _)| at + index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one() {
+        assert_eq!(line_and_column("ab\ncö d", 0), (1, 1));
+        assert_eq!(line_and_column("ab\ncö d", 3), (2, 1));
+        assert_eq!(line_and_column("ab\ncö d", 6), (2, 3));
+        assert_eq!(line_and_column("ab", 99), (1, 3));
+    }
+
+    #[test]
+    fn a_leak_is_masked_to_the_end_of_its_word() {
+        let text = format!("a = 1\nb = \"{}{}\"\n", "AKIA", "IOSFODNN7ABCDEFG");
+        let shown = masked(&text, &[]);
+        assert_eq!(shown.len(), text.len());
+        assert!(shown.starts_with("a = 1\nb = \"****") && !shown.contains("FODNN"), "{shown}");
+    }
+}

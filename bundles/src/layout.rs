@@ -1,0 +1,93 @@
+//! The folder form of a built bundle: `manifest.json` and `blobs/sha256/<hex>`.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+
+use crate::archive::{BLOBS, MANIFEST};
+use crate::bundle::{Acceptances, Bundle, BundleError};
+use crate::check::blob_refs;
+use crate::folder::FolderError;
+use crate::limits::BundleLimits;
+
+/// Why a folder is no built bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// It can, and is no bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl LayoutError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Folder(error) => error.code(),
+            Self::Bundle(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Folder(error) => error.help().to_owned(),
+            Self::Bundle(error) => error.help(),
+        }
+    }
+}
+
+/// Reads and verifies a built bundle. Only what its manifest names is opened.
+pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, LayoutError> {
+    let manifest = read_file(dir, MANIFEST, limits.manifest_bytes, "manifest_bytes")?;
+    let named = crate::bundle::open_manifest(&manifest, limits, acceptances)?;
+    let mut blobs = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut total = 0usize;
+    for (pointer, blob) in blob_refs(&named) {
+        let file = format!("{BLOBS}/{}", blob.digest.hex());
+        let package = pointer.ends_with("package");
+        if !seen.insert(blob.digest) || (package && !dir.is_file(&file)) {
+            continue;
+        }
+        let (allowed, limit) = if package { (limits.package_bytes, "package_bytes") } else { (limits.blob_bytes, "blob_bytes") };
+        let bytes = match read_file(dir, &file, allowed, limit) {
+            Err(FolderError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        total += bytes.len();
+        if total > limits.bundle_bytes {
+            return Err(BundleError::TooLarge { actual: total, allowed: limits.bundle_bytes }.into());
+        }
+        blobs.push(bytes);
+    }
+    Ok(Bundle::open(manifest, blobs, limits, acceptances)?)
+}
+
+fn read_file(dir: &Dir, file: &str, allowed: usize, limit: &'static str) -> Result<Arc<[u8]>, FolderError> {
+    let io = |source| FolderError::Io { file: file.to_owned(), source };
+    let metadata = dir.symlink_metadata(file).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(FolderError::NotAFile { file: file.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    let most = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
+    dir.open(file).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() > allowed {
+        return Err(FolderError::TooLarge { file: file.to_owned(), limit, allowed });
+    }
+    Ok(bytes.into())
+}
+
+/// Writes a bundle into an empty folder.
+pub fn write(dir: &Dir, bundle: &Bundle) -> std::io::Result<()> {
+    dir.create_dir_all(BLOBS)?;
+    for (digest, bytes) in bundle.blobs() {
+        dir.write(format!("{BLOBS}/{}", digest.hex()), bytes)?;
+    }
+    // Last: a folder without a manifest is no bundle.
+    dir.write(MANIFEST, bundle.manifest_bytes())
+}

@@ -1,0 +1,237 @@
+//! The leak scanner: does a string of a bundle hold a credential or a path, socket or address of one host?
+//!
+//! The verdict depends on the text and on where it stands, on nothing else: not on the operating system, the
+//! environment or the clock. Every look at the text takes linear time. Findings name a rule and a span; the value
+//! itself is never copied into one, so that printing a finding cannot leak. Deliberately absent: a general entropy
+//! alarm, because digests, ids and commits are random too and are what a bundle is made of.
+//!
+//! ```
+//! use bundles::leaks::{Kind, Place, scan};
+//!
+//! assert!(scan(Place::Text, "secret:github-token").is_empty());
+//! let found = scan(Place::Text, "mount=/home/alice/repo");
+//! assert_eq!(found[0].rule.kind(), Kind::HostPath);
+//! assert_eq!(found[0].span, 6..22);
+//! ```
+
+mod assignments;
+mod ascii;
+mod confusables;
+mod credentials;
+mod decoded;
+mod endpoints;
+mod host_paths;
+mod providers;
+mod randomness;
+mod structured;
+mod tokens;
+mod views;
+
+#[cfg(test)]
+mod accepted;
+#[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod refused;
+#[cfg(test)]
+mod samples;
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::ops::Range;
+
+/// Most findings that one call of [`scan`] reports. More of them would tell an author nothing new, and the bound keeps
+/// a hostile text from costing memory.
+pub const MOST_FINDINGS: usize = 64;
+
+/// How often a text is unescaped again; `%252e` needs two turns, a third shows that somebody is hiding something.
+const MOST_DECODINGS: usize = 3;
+
+/// Where the string stands that is scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Free prose for a model. Paths below a well-known root, `~/`, `$HOME`, drives and private addresses are refused;
+    /// API routes (`/v1/users`), slash commands (`/review`), relative paths and `localhost` are speech and pass.
+    Prompt,
+    /// Any other string: descriptions, settings, parameters, provenance, schema strings, references.
+    Text,
+    /// The URL or path prefix of a URL permission. Paths there lie on a remote server and `http`, `https`, `ws` and
+    /// `wss` endpoints are for the permission check to judge; credentials, files and sockets are refused.
+    UrlTarget,
+    /// The key of a JSON object. Routes pass, as OpenAPI writes them as keys.
+    ObjectKey,
+}
+
+/// What a rule looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A credential: whoever holds the string may do something.
+    Secret,
+    /// A path, socket or address that means something on one host only.
+    HostPath,
+}
+
+impl Kind {
+    /// The stable machine word under which a bundle is refused.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Secret => "secret_in_bundle",
+            Self::HostPath => "host_path_in_bundle",
+        }
+    }
+}
+
+/// One rule of the scanner, by which a finding is named, reported and accepted.
+#[derive(PartialEq, Eq, Hash)]
+pub struct Rule {
+    id: &'static str,
+    kind: Kind,
+    what: &'static str,
+}
+
+impl Rule {
+    const fn secret(id: &'static str, what: &'static str) -> Self {
+        Self { id, kind: Kind::Secret, what }
+    }
+
+    const fn host_path(id: &'static str, what: &'static str) -> Self {
+        Self { id, kind: Kind::HostPath, what }
+    }
+
+    /// The stable name, such as `secret.github` or `host_path.posix_absolute`. No name has a word of eight letters that
+    /// stands in what it finds, so that a report which names the rule shows nothing of the value.
+    pub fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// Whether the rule is about credentials or about hosts.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A short noun phrase for people, such as "GitHub token".
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.id)
+    }
+}
+
+/// All rules, for reports. The order is fixed; ids are unique.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    let named = [structured::RULES, credentials::RULES, assignments::RULES, endpoints::RULES, host_paths::RULES];
+    providers::PROVIDERS.iter().map(|provider| &provider.rule).chain(named.into_iter().flatten().copied())
+}
+
+/// The rule with this id, if there is one.
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    rules().find(|rule| rule.id == id)
+}
+
+/// A finding: which rule, and where. It holds nothing of the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leak {
+    /// The rule that was broken.
+    pub rule: &'static Rule,
+    /// Bytes of the text given to [`scan`], on character boundaries. What stands there is the value: do not print it.
+    pub span: Range<usize>,
+}
+
+/// What one look at one text found so far; spans are those of the text looked at.
+#[derive(Default)]
+struct Findings {
+    leaks: Vec<Leak>,
+}
+
+impl Findings {
+    fn push(&mut self, rule: &'static Rule, span: Range<usize>) {
+        if !self.full() && span.start < span.end {
+            self.leaks.push(Leak { rule, span });
+        }
+    }
+
+    fn full(&self) -> bool {
+        self.leaks.len() >= MOST_FINDINGS
+    }
+}
+
+/// Scans `text` as what stands at `place`, and returns what it found, in order of position and at most 64 findings.
+///
+/// The text is looked at as it is, with look-alike characters folded and invisible ones dropped, with escapes (JSON,
+/// percent, HTML) undone up to three deep, with lines joined, and inside runs of base64 and hex, one deep.
+pub fn scan(place: Place, text: &str) -> Vec<Leak> {
+    let mut found = Findings::default();
+    look(place, text, &mut found);
+    decoded::look_inside(text, &mut found);
+
+    let mut views: Vec<views::View> = Vec::new();
+    while views.len() < MOST_DECODINGS && !found.full() {
+        let Some(view) = views::unescaped(views.last().map_or(text, |view| view.text())) else { break };
+        let mut inner = Findings::default();
+        look(place, view.text(), &mut inner);
+        decoded::look_inside(view.text(), &mut inner);
+        views.push(view);
+        for Leak { rule, span } in inner.leaks {
+            found.push(rule, views.iter().rev().fold(span, |span, view| view.origin(span)));
+        }
+    }
+    if !found.full() {
+        if let Some(view) = views::joined(text) {
+            let mut inner = Findings::default();
+            tokens::look(view.text(), &mut inner);
+            for Leak { rule, span } in inner.leaks {
+                found.push(rule, view.origin(span));
+            }
+        }
+    }
+    in_order(text, found.leaks)
+}
+
+/// All rules over one text, exactly as it is.
+fn look(place: Place, text: &str, found: &mut Findings) {
+    tokens::look(text, found);
+    credentials::look(text, found);
+    assignments::look(text, found);
+    endpoints::look(place, text, found);
+    host_paths::look(place, text, found);
+}
+
+/// By position, each place once per rule; the rule that only knows a secret by its name gives way to one that knows
+/// its shape.
+fn in_order(text: &str, mut leaks: Vec<Leak>) -> Vec<Leak> {
+    for leak in &mut leaks {
+        leak.span = on_boundaries(text, leak.span.clone());
+    }
+    leaks.sort_by_key(|leak| (leak.span.start, Reverse(leak.span.end), leak.rule.id));
+    let overlap = |a: &Leak, b: &Leak| a.span.start < b.span.end && b.span.start < a.span.end;
+    let mut kept: Vec<Leak> = Vec::new();
+    for leak in &leaks {
+        let shadowed = leak.rule == &assignments::ASSIGNMENT
+            && leaks.iter().any(|other| {
+                other.rule.kind == Kind::Secret && other.rule != &assignments::ASSIGNMENT && overlap(leak, other)
+            });
+        let known = kept.iter().any(|other| other.rule == leak.rule && overlap(leak, other));
+        if !shadowed && !known && kept.len() < MOST_FINDINGS && leak.span.start < leak.span.end {
+            kept.push(leak.clone());
+        }
+    }
+    kept
+}
+
+fn on_boundaries(text: &str, span: Range<usize>) -> Range<usize> {
+    let mut start = span.start.min(text.len());
+    let mut end = span.end.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}

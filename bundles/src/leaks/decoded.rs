@@ -1,0 +1,177 @@
+//! Looks inside base64 and hex: a long run that decodes to text is scanned as text. One deep, because each further
+//! layer multiplies the work while no honest configuration has two. Deliberately absent: compression and ciphers.
+
+use super::ascii::{is_space, part};
+use super::{Findings, Leak, Place, look};
+
+/// Shortest run that is decoded: `/home/alice` has 16 characters in base64.
+const SHORTEST: usize = 16;
+
+/// Scans what the runs of base64 and hex in `text` decode to, and reports the run for what was found in it.
+pub(super) fn look_inside(text: &str, found: &mut Findings) {
+    let bytes = text.as_bytes();
+    let mut index = 0;
+    while let Some(start) = part(bytes, index, bytes.len()).iter().position(|&byte| is_base64(byte)).map(|at| at + index) {
+        let run = run(bytes, start);
+        index = run.end.max(start + 1);
+        if run.letters < SHORTEST {
+            continue;
+        }
+        let whole = part(bytes, start, run.end);
+        if read(whole, start, found) || found.full() {
+            continue;
+        }
+        // A separator that belongs to the text around the run: `key-<base64>`, `a/b/<base64>`.
+        let mut offset = start;
+        for piece in whole.split(|byte| matches!(byte, b'-' | b'_' | b'/' | b'+')) {
+            if piece.len() >= SHORTEST && piece.len() < whole.len() {
+                read(piece, offset, found);
+            }
+            offset += piece.len() + 1;
+        }
+        if found.full() {
+            return;
+        }
+    }
+}
+
+/// A run of base64, which may be broken into lines.
+struct Run {
+    end: usize,
+    letters: usize,
+}
+
+fn run(bytes: &[u8], start: usize) -> Run {
+    let mut end = start;
+    let mut letters = 0;
+    loop {
+        let rest = part(bytes, end, bytes.len());
+        let line = rest.iter().position(|&byte| !is_base64(byte)).unwrap_or(rest.len());
+        letters += line;
+        end += line;
+        // Only full lines go on: words of prose are shorter than what encoders write.
+        let space = part(bytes, end, end + 16).iter().take_while(|&&byte| is_space(byte)).count();
+        let next = part(bytes, end + space, end + space + 4);
+        let goes_on = line >= 60 && line % 4 == 0 && space > 0 && next.len() == 4 && next.iter().copied().all(is_base64);
+        if !goes_on {
+            return Run { end, letters };
+        }
+        end += space;
+    }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+/// Scans what `run` decodes to. Whether it decodes to text at all.
+fn read(run: &[u8], offset: usize, found: &mut Findings) -> bool {
+    let Some(text) = hex(run).or_else(|| base64(run)).and_then(as_text) else { return false };
+    let mut inner = Findings::default();
+    look(Place::Prompt, &text, &mut inner);
+    for Leak { rule, .. } in inner.leaks {
+        found.push(rule, offset..offset + run.len());
+    }
+    true
+}
+
+/// Text is what a person could read: no control characters, and valid.
+fn as_text(mut bytes: Vec<u8>) -> Option<String> {
+    // PowerShell encodes UTF-16, every second byte of which is zero for ASCII.
+    if bytes.len() >= 8 && bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0) {
+        bytes = bytes.into_iter().step_by(2).collect();
+    }
+    if !bytes.iter().copied().all(is_text) {
+        return None;
+    }
+    // The last character may be cut off with the run.
+    let valid = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.len(),
+        Err(error) if bytes.len() - error.valid_up_to() < 4 => error.valid_up_to(),
+        Err(_) => return None,
+    };
+    bytes.truncate(valid);
+    String::from_utf8(bytes).ok()
+}
+
+fn is_text(byte: u8) -> bool {
+    byte >= 0x20 && byte != 0x7f || is_space(byte)
+}
+
+/// How many bytes are decoded before it is asked whether they are text at all.
+const TASTE: usize = 12;
+
+/// Decodes base64 of either alphabet, padding and white space ignored; none if it does not begin like text.
+pub(super) fn base64(run: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut bits: u32 = 0;
+    let mut held = 0;
+    for &byte in run {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            b'=' | b' ' | b'\t' | b'\r' | b'\n' => continue,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+            if bytes.len() == TASTE && !tastes_like_text(&bytes) {
+                return None;
+            }
+        }
+    }
+    Some(bytes)
+}
+
+/// Decodes an even number of hex digits; none if it does not begin like text.
+fn hex(run: &[u8]) -> Option<Vec<u8>> {
+    if run.len() % 2 != 0 || run.len() < 2 * TASTE {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let mut high = None;
+    for &byte in run {
+        let digit = char::from(byte).to_digit(16)? as u8;
+        match high.take() {
+            None => high = Some(digit),
+            Some(high) => {
+                bytes.push(high << 4 | digit);
+                if bytes.len() == TASTE && !tastes_like_text(&bytes) {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(bytes)
+}
+
+fn tastes_like_text(bytes: &[u8]) -> bool {
+    bytes.iter().copied().all(is_text) || bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::to_base64;
+    use super::super::{Kind, Place, scan};
+    use super::*;
+
+    #[test]
+    fn base64_of_either_alphabet_decodes() {
+        assert_eq!(base64(b"aGVsbG8="), Some(b"hello".to_vec()));
+        assert_eq!(base64(b"aGVsbG8"), Some(b"hello".to_vec()));
+        assert_eq!(base64(b"!"), None);
+    }
+
+    #[test]
+    fn a_path_within_base64_is_found_and_other_text_is_not() {
+        let found = scan(Place::Text, &format!("x {} y", to_base64(b"/home/alice/project")));
+        assert_eq!(found.first().map(|leak| leak.rule.kind()), Some(Kind::HostPath));
+        assert_eq!(scan(Place::Text, &to_base64(b"Answer in the language of the question.")), vec![]);
+    }
+}

@@ -1,0 +1,334 @@
+//! Addresses that mean something on one host or one network only: sockets, `file:` URLs, loopback and private
+//! addresses with a port. Hosts are classified by their spelling; nothing is ever looked up. Deliberately absent: what
+//! a public name resolves to, which is for the permission check at the time of the connection.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use super::ascii::{at, before, is_quote, is_space, is_word, part, run_end, run_start};
+use super::{Findings, Place, Rule};
+
+static FILE_URL: Rule = Rule::host_path("host_path.file_url", "file URL");
+static SOCKET: Rule = Rule::host_path("host_path.socket", "socket or pipe of a host");
+static ENDPOINT: Rule = Rule::host_path("host_path.endpoint", "address within a host or a private network");
+
+/// The rules of this module.
+pub(super) static RULES: &[&Rule] = &[&FILE_URL, &SOCKET, &ENDPOINT];
+
+/// Schemes whose host is a machine. In others (`workflow://release`) it is a name of the bundle's own.
+const NETWORK_SCHEMES: &[&str] = &[
+    "amqp", "amqps", "ftp", "ftps", "git", "grpc", "grpcs", "h2c", "http", "https", "kafka", "ldap", "ldaps", "mongodb",
+    "mqtt", "mqtts", "mysql", "nats", "postgres", "postgresql", "quic", "redis", "rediss", "rtsp", "sftp", "smtp", "smtps",
+    "socks4", "socks5", "socks5h", "ssh", "tcp", "telnet", "tls", "udp", "vnc", "ws", "wss", "zmq", "mariadb", "mssql",
+    "clickhouse", "docker", "rdp", "thrift", "cassandra", "memcached", "bolt", "neo4j", "iiop", "rmi", "gopher", "dict",
+];
+
+/// Schemes of sockets and pipes.
+const SOCKET_SCHEMES: &[&str] = &[
+    "abstract", "fd", "hvsock", "ipc", "npipe", "pipe", "unix", "unix-abstract", "unix-connect", "unix-listen", "unixgram",
+    "unixpacket", "vmci", "vsock", "inproc", "local+unix",
+];
+
+/// Variables of an environment that name a socket.
+const SOCKET_VARIABLES: &[&str] = &[
+    "DOCKER_HOST", "CONTAINER_HOST", "PODMAN_HOST", "SSH_AUTH_SOCK", "SSH_AGENT_SOCK", "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS", "GPG_AGENT_INFO", "PULSE_SERVER", "BUILDKIT_HOST", "NIX_REMOTE", "NOTIFY_SOCKET",
+    "LISTEN_FDS", "WAYLAND_DISPLAY", "CONTAINERD_ADDRESS", "TMUX", "XAUTHORITY", "KUBECONFIG", "VSCODE_IPC_HOOK",
+];
+
+/// Adds every address of one host in `text` to `found`.
+pub(super) fn look(place: Place, text: &str, found: &mut Findings) {
+    let bytes = text.as_bytes();
+    if place == Place::Text && bytes.first() == Some(&0) && bytes.len() > 1 {
+        // The name of an abstract socket begins with a zero byte.
+        found.push(&SOCKET, 0..bytes.len());
+    }
+    if place == Place::Text && is_own_address(text.trim().as_bytes()) {
+        found.push(&ENDPOINT, 0..bytes.len());
+    }
+    for (index, &byte) in bytes.iter().enumerate() {
+        if !matches!(byte, b':' | b'=' | b'.') {
+            continue;
+        }
+        let leak = match byte {
+            b':' if at(bytes, index + 1).is_ascii_digit() => bare_endpoint(place, bytes, index).map(|span| (&ENDPOINT, span)),
+            b':' => address(place, bytes, index),
+            b'=' => socket_variable(bytes, index).map(|span| (&SOCKET, span)),
+            b'.' if place == Place::Text && at(bytes, index + 1) == b's' => {
+                socket_name(bytes, index).map(|span| (&SOCKET, span))
+            }
+            _ => None,
+        };
+        if let Some((rule, span)) = leak {
+            found.push(rule, span);
+            if found.full() {
+                return;
+            }
+        }
+    }
+}
+
+/// Where the public web address that contains `index` behind its scheme ends; paths within it lie on another machine.
+/// `colon` is the one of `://`.
+pub(super) fn public_url_end(bytes: &[u8], colon: usize) -> Option<usize> {
+    let scheme = scheme(bytes, colon);
+    let is_web = ["http", "https", "ws", "wss"].iter().any(|web| scheme.eq_ignore_ascii_case(web.as_bytes()));
+    if !is_web || at(bytes, colon + 1) != b'/' || at(bytes, colon + 2) != b'/' || at(bytes, colon + 3) == b'/' {
+        return None;
+    }
+    let mut end = colon + 3;
+    loop {
+        end = run_end(bytes, end, usize::MAX, |byte| {
+            byte > b' ' && !is_quote(byte) && !matches!(byte, b'<' | b'>' | b',' | b';' | b'|' | b'\\' | b')' | 0x7f)
+        });
+        // `https://host,/etc/passwd` is a list.
+        if matches!(at(bytes, end), b',' | b';' | b')') && at(bytes, end + 1) != b'/' && !is_space(at(bytes, end + 1)) && end < bytes.len() {
+            end += 1;
+        } else {
+            return Some(end);
+        }
+    }
+}
+
+/// The scheme before a colon.
+fn scheme(bytes: &[u8], colon: usize) -> &[u8] {
+    let start = run_start(bytes, colon, 24, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-'));
+    part(bytes, start, colon)
+}
+
+/// `scheme:…` of a file, a socket or a machine.
+fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static Rule, Range<usize>)> {
+    let scheme = scheme(bytes, colon);
+    let next = at(bytes, colon + 1);
+    if scheme.len() < 2 || is_space(next) {
+        return None;
+    }
+    let start = colon - scheme.len();
+    let lower = scheme.to_ascii_lowercase();
+    let end = || run_end(bytes, colon + 1, 256, |byte| !is_space(byte) && !is_quote(byte));
+    if lower == b"file" || lower.ends_with(b"+file") || lower == b"davfile" {
+        let is_path = matches!(next, b'/' | b'\\' | b'~' | b'.' | b'%' | b'$')
+            || next.is_ascii_alphabetic() && at(bytes, colon + 2) == b':';
+        return is_path.then(|| (&FILE_URL, start..end()));
+    }
+    let is_socket = SOCKET_SCHEMES.iter().any(|socket| lower == socket.as_bytes()) || lower.ends_with(b"+unix");
+    if is_socket && !is_word(before(bytes, start)) {
+        let is_socket = match place {
+            // `unix: a history` and `pipe:name` are speech.
+            Place::Prompt => matches!(next, b'/' | b'@' | b'\0' | b'\\'),
+            _ if lower == b"unix" || lower == b"npipe" || lower == b"vsock" => !is_space(next) && colon + 1 < bytes.len(),
+            _ => matches!(next, b'/' | b'@' | b'\0' | b'\\'),
+        };
+        return is_socket.then(|| (&SOCKET, start..end().max(colon + 2)));
+    }
+    if next != b'/' || at(bytes, colon + 2) != b'/' {
+        return None;
+    }
+    let is_network = NETWORK_SCHEMES.iter().any(|network| lower == network.as_bytes())
+        || lower.contains(&b'+') && [b"http".as_slice(), b"https", b"ssh"].iter().any(|network| lower.ends_with(network));
+    let is_web = matches!(lower.as_slice(), b"http" | b"https" | b"ws" | b"wss");
+    if place == Place::UrlTarget && is_web {
+        return None;
+    }
+    let authority = run_end(bytes, colon + 3, 320, |byte| {
+        byte > b' ' && !is_quote(byte) && !matches!(byte, b'/' | b'?' | b'#' | b'<' | b'>' | b'\\' | b',' | b')')
+    });
+    let whole = part(bytes, colon + 3, authority);
+    let after_user = whole.iter().rposition(|&byte| byte == b'@').map_or(0, |sign| sign + 1);
+    let (host, port) = host_and_port(part(whole, after_user, whole.len()));
+    let is_local = match Locality::of(host) {
+        Locality::PrivateAddress => true,
+        Locality::LocalName => place != Place::Prompt && (is_network || !port.is_empty()),
+        Locality::SingleLabel => place != Place::Prompt && is_network && !port.is_empty(),
+        Locality::Elsewhere => false,
+    };
+    is_local.then_some((&ENDPOINT, start..authority))
+}
+
+/// The host and the port of an authority; the brackets of IPv6 stay.
+fn host_and_port(authority: &[u8]) -> (&[u8], &[u8]) {
+    let host_end = if authority.first() == Some(&b'[') {
+        authority.iter().position(|&byte| byte == b']').map_or(authority.len(), |bracket| bracket + 1)
+    } else {
+        authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len())
+    };
+    (part(authority, 0, host_end), part(authority, host_end + 1, authority.len()))
+}
+
+/// `127.0.0.1:7878`, `localhost:7878`, `[::1]:7878` without a scheme.
+fn bare_endpoint(place: Place, bytes: &[u8], colon: usize) -> Option<Range<usize>> {
+    if place == Place::UrlTarget {
+        return None;
+    }
+    let port = run_end(bytes, colon + 1, 6, |byte| byte.is_ascii_digit());
+    if port - colon > 6 || is_word(at(bytes, port)) || at(bytes, port) == b':' {
+        return None;
+    }
+    let is_bracketed = before(bytes, colon) == b']';
+    let start = if is_bracketed {
+        let inner = run_start(bytes, colon - 1, 48, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
+        inner.checked_sub(1).filter(|&bracket| at(bytes, bracket) == b'[')?
+    } else {
+        run_start(bytes, colon, 80, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+    };
+    let host = part(bytes, start, colon);
+    // Schemes are for `address`, which knows more.
+    if host.is_empty() || part(bytes, start.saturating_sub(3), start) == b"://" {
+        return None;
+    }
+    let is_local = match Locality::of(host) {
+        // A number before a colon is a time or a line, not an address.
+        Locality::PrivateAddress => is_bracketed || host.iter().filter(|&&byte| byte == b'.').count() == 3,
+        Locality::LocalName => place != Place::Prompt,
+        Locality::SingleLabel | Locality::Elsewhere => false,
+    };
+    is_local.then_some(start..port)
+}
+
+/// Whether a whole value is the address of this machine.
+fn is_own_address(value: &[u8]) -> bool {
+    if value.len() > 64 {
+        return false;
+    }
+    // `10.0.0.4` alone may as well be a version.
+    let is_version = value.starts_with(b"10.") || !value.contains(&b'.') && !value.contains(&b':') || value.starts_with(b"0.");
+    matches!(value, b"localhost" | b"0.0.0.0")
+        || matches!(Locality::of(value), Locality::PrivateAddress) && !is_version && value != b"::"
+        || value.contains(&b':') && value != b"::" && Locality::of(&[b"[", value, b"]"].concat()) == Locality::PrivateAddress
+}
+
+/// `DOCKER_HOST=…`
+fn socket_variable(bytes: &[u8], equals: usize) -> Option<Range<usize>> {
+    let start = run_start(bytes, equals, 32, is_word);
+    let name = part(bytes, start, equals);
+    if !SOCKET_VARIABLES.iter().any(|variable| name == variable.as_bytes()) {
+        return None;
+    }
+    let end = run_end(bytes, equals + 1, 256, |byte| !is_space(byte));
+    (end > equals + 1).then_some(start..end)
+}
+
+/// `docker.sock` and `pod.socket`; not `.sockeye`, `socket.io-client` or `client.socket.on`.
+fn socket_name(bytes: &[u8], point: usize) -> Option<Range<usize>> {
+    let end = run_end(bytes, point + 1, 7, |byte| byte.is_ascii_alphabetic());
+    let is_suffix = matches!(part(bytes, point + 1, end), b"sock" | b"socket");
+    let next = at(bytes, end);
+    let ends = !is_word(next) && !matches!(next, b'-' | b'(') && !(next == b'.' && is_word(at(bytes, end + 1)));
+    let start = run_start(bytes, point, 128, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'/' | b'}' | b'*'));
+    (is_suffix && ends && start < point).then_some(start..end)
+}
+
+/// What the spelling of a host says about where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locality {
+    PrivateAddress,
+    LocalName,
+    SingleLabel,
+    Elsewhere,
+}
+
+impl Locality {
+    fn of(host: &[u8]) -> Self {
+        let Ok(host) = std::str::from_utf8(host) else { return Self::Elsewhere };
+        if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            let address = inner.split('%').next().unwrap_or(inner);
+            return match address.parse::<Ipv6Addr>() {
+                Ok(address) if is_private_v6(address) => Self::PrivateAddress,
+                _ => Self::Elsewhere,
+            };
+        }
+        if let Some(address) = loose_v4(host) {
+            return if is_private_v4(address) { Self::PrivateAddress } else { Self::Elsewhere };
+        }
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        const SUFFIXES: &[&str] = &[
+            ".localhost", ".localdomain", ".local", ".internal", ".lan", ".home.arpa", ".intranet", ".home", ".corp", ".svc",
+            ".cluster.local", ".private",
+        ];
+        if name == "localhost" || name == "ip6-localhost" || name == "ip6-loopback" || SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+            return Self::LocalName;
+        }
+        let is_label = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        if !name.is_empty() && is_label && name.bytes().any(|byte| byte.is_ascii_alphabetic()) { Self::SingleLabel } else { Self::Elsewhere }
+    }
+}
+
+/// IPv4 as resolvers read it: one to four parts, each decimal, octal or hexadecimal.
+fn loose_v4(host: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<&str> = host.trim_end_matches('.').split('.').take(5).collect();
+    let numbers: Vec<u32> = parts.iter().map(|part| number(part)).collect::<Option<_>>()?;
+    let (last, leading) = numbers.split_last()?;
+    if leading.len() > 3 || leading.iter().any(|&number| number > 255) {
+        return None;
+    }
+    let high = leading.iter().zip([24_u32, 16, 8]).fold(0_u32, |sum, (&number, shift)| sum | number << shift);
+    // The last part fills what the others left.
+    let room = 8 * (4 - leading.len() as u32);
+    (room == 32 || *last < 1 << room).then(|| Ipv4Addr::from(high | last))
+}
+
+fn number(part: &str) -> Option<u32> {
+    if let Some(hex) = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+        return u32::from_str_radix(hex, 16).ok();
+    }
+    match part.strip_prefix('0') {
+        Some(octal) if !octal.is_empty() => u32::from_str_radix(octal, 8).ok(),
+        _ if part.bytes().all(|byte| byte.is_ascii_digit()) => part.parse().ok(),
+        _ => None,
+    }
+}
+
+fn is_private_v4(address: Ipv4Addr) -> bool {
+    let shared = matches!(address.octets(), [100, second, ..] if second & 0xc0 == 64);
+    address.is_loopback() || address.is_private() || address.is_link_local() || address.octets().first() == Some(&0) || shared
+}
+
+fn is_private_v6(address: Ipv6Addr) -> bool {
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || address.to_ipv4().is_some_and(is_private_v4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, scan};
+    use super::*;
+
+    fn is_refused(place: Place, text: &str) -> bool {
+        scan(place, text).iter().any(|leak| leak.rule.kind() == Kind::HostPath)
+    }
+
+    #[test]
+    fn an_address_within_a_private_network_is_known_in_every_spelling() {
+        for host in [
+            "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "10.0.0.4", "192.168.1.1", "172.16.0.9",
+            "169.254.169.254", "100.64.0.7", "[::1]", "[::]", "[fe80::1]", "[fe80::1%25en0]", "[fd00::9]", "[::ffff:10.0.0.1]",
+        ] {
+            assert!(is_refused(Place::Text, &format!("http://{host}:7878/v1")), "{host}");
+            assert!(!is_refused(Place::UrlTarget, &format!("http://{host}:7878/v1")), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_public_host_passes_with_and_without_a_port() {
+        for host in ["example.com", "203.0.113.4", "[2001:db8::1]", "local.example.org", "localhost.example.com"] {
+            assert!(!is_refused(Place::Text, &format!("https://{host}:8443/home/feed")), "{host}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_speech_in_a_prompt_and_configuration_elsewhere() {
+        assert!(!is_refused(Place::Prompt, "Open http://localhost:3000 and look."));
+        assert!(is_refused(Place::Text, "http://localhost:3000"));
+        assert!(is_refused(Place::Prompt, "Ask http://10.0.0.4:3000 first."));
+    }
+
+    #[test]
+    fn times_versions_and_lines_are_no_endpoints() {
+        for text in ["10:30:00", "2026-06-25T15:49:30Z", "src/lib.rs:10:4", "ghcr.io/org/pkg:1", "1.2.3.4:latest", "user:default@3"] {
+            assert!(!is_refused(Place::Text, text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Was this string drawn at random, or written by a person? Names, model ids and sentences are told from keys by the
+//! way letters, digits and cases follow each other, and placeholders by what they say. Deliberately absent: Shannon
+//! entropy, which in forty bytes cannot tell a long name from a key.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::ascii::at;
+
+/// What people write where a secret will be.
+const PLACEHOLDER_WORDS: &[&str] = &[
+    "changeme", "change_me", "change-me", "dummy", "example", "fake", "foobar", "insert", "not-real", "not_real",
+    "notreal", "placeholder", "redacted", "replace", "sample", "todo", "xxxx", "your-", "your_", "yourkey", "yoursecret",
+    "yourtoken", "****", "....", "____", "----",
+];
+
+static PLACEHOLDERS: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(PLACEHOLDER_WORDS).ok());
+
+/// Whether the string only stands where a secret would: `xxxx`, `your_token`, `1234567890`, `abcabcabc`.
+pub(super) fn is_placeholder(text: &[u8]) -> bool {
+    let says_so = PLACEHOLDERS.as_ref().is_some_and(|words| words.is_match(text));
+    says_so || is_monotonous(text) || is_sequence(text) || is_repetition(text)
+}
+
+/// Few characters only, as in `aaaaaaaaaaaa`.
+fn is_monotonous(text: &[u8]) -> bool {
+    let mut counts = [0_usize; 256];
+    for &byte in text {
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count += 1;
+        }
+    }
+    let distinct = counts.iter().filter(|&&count| count > 0).count();
+    let most = counts.iter().max().copied().unwrap_or(0);
+    text.len() >= 4 && (most * 2 > text.len() || (text.len() >= 12 && distinct <= 4))
+}
+
+/// Mostly the next character each time, as in `0123456789abcdef`.
+fn is_sequence(text: &[u8]) -> bool {
+    let steps = text.iter().zip(text.iter().skip(1)).filter(|&(a, b)| a.abs_diff(*b) == 1).count();
+    text.len() >= 6 && steps * 2 > text.len()
+}
+
+/// The same few characters again and again, as in `deadbeefdeadbeef`.
+fn is_repetition(text: &[u8]) -> bool {
+    (1..=10).any(|period| text.len() >= 3 * period && text.iter().zip(text.iter().skip(period)).all(|(a, b)| a == b))
+        || (text.len() >= 16 && [8, 10].iter().any(|&period| text.len() == 2 * period && text.get(..period) == text.get(period..)))
+}
+
+/// Whether the string has a part of at least `least` letters and digits that nobody would write by hand. Placeholders
+/// and strings of digits alone are not random.
+pub(super) fn is_random(text: &[u8], least: usize) -> bool {
+    if text.len() < least || is_placeholder(text) {
+        return false;
+    }
+    // Generated passwords are full of punctuation, which would otherwise cut them into harmless pieces.
+    let punctuation = text.iter().filter(|&&byte| byte.is_ascii_punctuation() && !b"-_./:+,".contains(&byte)).count();
+    if punctuation >= 2 {
+        let rest: Vec<u8> = text.iter().copied().filter(u8::is_ascii_alphanumeric).collect();
+        return rest.len() + punctuation >= least && is_random_chunk(&rest);
+    }
+    text.split(|byte| !byte.is_ascii_alphanumeric()).any(|chunk| chunk.len() >= least && is_random_chunk(chunk))
+        || is_broken_noise(text, least)
+}
+
+/// base64url and base64 put a separator into a key now and then, and a short key may have no long chunk left.
+fn is_broken_noise(text: &[u8], least: usize) -> bool {
+    let chunks = text.split(|byte| !byte.is_ascii_alphanumeric());
+    let noisy: usize = chunks.filter(|chunk| chunk.len() >= 4 && is_random_chunk(chunk)).map(<[u8]>::len).sum();
+    text.len() >= 2 * least && noisy * 2 > text.len() && noisy >= least
+}
+
+fn is_random_chunk(chunk: &[u8]) -> bool {
+    let pieces = Pieces::of(chunk);
+    if pieces.digits == chunk.len() {
+        return false;
+    }
+    // Digits scattered among letters: `a91xK2`, not `sha256` or `2024`.
+    let scattered = pieces.digits >= 2 && pieces.turns >= 3 && chunk.len() <= pieces.turns * 12;
+    // Cases that change more often than in any camel case: `NGxDWRgVz`.
+    let restless = chunk.len() >= 10 && pieces.words >= 4 && (chunk.len() - pieces.digits) * 5 <= pieces.words * 13;
+    scattered || restless || (chunk.len() >= 8 && pieces.strange * 2 >= chunk.len() - pieces.digits && pieces.strange >= 4)
+}
+
+/// How a chunk of letters and digits falls into words.
+#[derive(Default)]
+struct Pieces {
+    digits: usize,
+    /// Changes between letters and digits.
+    turns: usize,
+    words: usize,
+    /// Letters in words that cannot be spoken.
+    strange: usize,
+}
+
+impl Pieces {
+    fn of(chunk: &[u8]) -> Self {
+        let mut pieces = Self::default();
+        let mut start = 0;
+        for (index, &byte) in chunk.iter().enumerate() {
+            let next = at(chunk, index + 1);
+            pieces.digits += usize::from(byte.is_ascii_digit());
+            pieces.turns += usize::from(next.is_ascii_alphanumeric() && byte.is_ascii_digit() != next.is_ascii_digit());
+            let after = at(chunk, index + 2);
+            let ends = !next.is_ascii_alphanumeric()
+                || byte.is_ascii_digit() != next.is_ascii_digit()
+                || (byte.is_ascii_lowercase() && next.is_ascii_uppercase())
+                || (byte.is_ascii_uppercase() && next.is_ascii_uppercase() && after.is_ascii_lowercase());
+            if ends {
+                let word = chunk.get(start..=index).unwrap_or_default();
+                if !byte.is_ascii_digit() {
+                    pieces.words += 1;
+                    if !is_speakable(word) {
+                        pieces.strange += word.len();
+                    }
+                }
+                start = index + 1;
+            }
+        }
+        // One or two odd words are abbreviations.
+        if pieces.words <= 1 && pieces.strange < 10 {
+            pieces.strange = 0;
+        }
+        pieces
+    }
+}
+
+/// Whether a word could be one: a vowel now and then, no long run of consonants.
+fn is_speakable(word: &[u8]) -> bool {
+    let (mut vowels, mut consonants, mut longest, mut rare) = (0_usize, 0_usize, 0_usize, 0_usize);
+    for &byte in word {
+        let letter = byte.to_ascii_lowercase();
+        if b"aeiouy".contains(&letter) {
+            vowels += 1;
+            consonants = 0;
+        } else {
+            consonants += 1;
+            longest = longest.max(consonants);
+            rare += usize::from(b"jqxz".contains(&letter));
+        }
+    }
+    match word.len() {
+        0..=2 => false,
+        3..=4 => vowels >= 1,
+        length => vowels * 6 >= length && vowels * 10 <= length * 7 && longest <= 4 && rare * 5 <= length,
+    }
+}
+
+/// Whether the string is a UUID, hyphens included.
+pub(super) fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && !is_placeholder(text)
+        && text.iter().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Dice, BASE32, BASE62, HEX, URL_SAFE};
+    use super::*;
+
+    #[test]
+    fn what_was_drawn_at_random_is_told_by_its_looks() {
+        let mut dice = Dice::new(7);
+        for (alphabet, length, least_of_thousand) in
+            [(BASE62, 40, 998), (BASE62, 24, 985), (BASE62, 16, 970), (HEX, 32, 998), (URL_SAFE, 43, 998), (BASE32, 32, 990)]
+        {
+            let found = (0..1000).filter(|_| is_random(dice.draw(alphabet, length).as_bytes(), 8)).count();
+            assert!(found >= least_of_thousand, "{found} of 1000 at length {length} of {} letters", alphabet.len());
+        }
+    }
+
+    #[test]
+    fn what_a_person_wrote_is_not_random() {
+        for name in [
+            "github-token", "db/password", "my-secret-name", "ThisIsAVeryLongCamelCaseIdentifierThatIsNotASecretAtAll",
+            "claude-opus-4-5-20251101", "eu-central-1", "production_database_2024", "readonly", "app-AbCdEf",
+            "getHTTPSConnectionFromURLString", "prompts/reviewer/system", "internationalization", "v1.2.3-rc.1+build.5",
+            "ENVIRONMENT_VARIABLE_NAME", "strengthsAndWeaknesses", "1234567890123456", "20260625154930", "string",
+            "aaaaaaaaaaaaaaaaaaaaaaaa", "xxxxxxxxxxxxxxxx", "0123456789abcdef0123456789abcdef", "deadbeefdeadbeef",
+        ] {
+            assert!(!is_random(name.as_bytes(), 8), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_known_by_its_hyphens() {
+        assert!(is_uuid(b"2d84ee75-29c0-4c8e-ace3-76b07fccb5eb"));
+        assert!(!is_uuid(b"00000000-0000-0000-0000-000000000000"));
+        assert!(!is_uuid(b"2d84ee75-29c0-4c8e-ace3-76b07fccb5e"));
+    }
+}

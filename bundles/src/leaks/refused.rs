@@ -1,0 +1,219 @@
+//! What must be refused: a line a kind of credential, as providers issue them and as people hide them. Every value is
+//! drawn at run time; `{b62:36}` stands for 36 characters of an alphabet.
+
+use super::samples::{BASE32, BASE62, BASE64, Dice, HEX, UPPER, URL_SAFE, to_base64, to_base64url};
+use super::{Kind, Place, scan};
+
+const TOKENS: &[&str] = &[
+    // Clouds.
+    "AKIA{b32:16}", "ASIA{b32:16}", "aws_secret_access_key = {b64:40}", "\"SecretAccessKey\": \"{b64:40}\"",
+    "aws_access_key_id=AKIA{b32:16}", "AWS_SESSION_TOKEN={b64:200}", "AIza{url:35}", "ya29.{url:120}", "1//0{url:90}",
+    "GOCSPX-{url:28}", "{\"private_key_id\": \"{hex:40}\", \"private_key\": \"-----BEGIN {private} KEY-----\\n{b64:64}\\n{b64:64}\"}",
+    "AccountName=acct;AccountKey={b64:86}==;EndpointSuffix=core.windows.net",
+    "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey={b64:43}=",
+    "{b62:3}8Q~{url:34}", "AZURE_CLIENT_SECRET={url:40}", "https://a.blob.core.windows.net/c?sv=2024&sig={b64:43}%3D",
+    "alibaba_secret={b62:30}", "LTAI{b62:20}", "dop_v1_{hex:64}", "doo_v1_{hex:64}", "CLOUDFLARE_API_KEY={hex:37}",
+    "HEROKU_API_KEY={uuid}", "fo1_{url:43}", "fm2_{b64:120}", "VULTR_API_KEY={up:36}", "hcloud_token: {b62:64}",
+    "AKID{b62:32}", "scw_secret_key = {uuid}",
+    // Code and packages.
+    "ghp_{b62:36}", "gho_{b62:36}", "ghu_{b62:36}", "ghs_{b62:36}", "ghr_{b62:36}", "github_pat_{b62:22}_{b62:59}",
+    "glpat-{url:20}", "gldt-{url:20}", "glrt-{url:20}", "glcbt-{url:20}", "glptt-{hex:40}", "glft-{url:20}",
+    "glsoat-{url:20}", "glimt-{url:25}", "glagent-{url:50}", "GR1348941{url:20}", "ATBB{b62:32}", "ATATT3xFfGF0{url:180}",
+    "ATCTT3xFfGN0{url:180}", "npm_{b62:36}", "//registry.npmjs.org/:_authToken={uuid}", "pypi-AgEIcHlwaS5vcmc{url:150}",
+    "[pypi]\nusername = __token__\npassword = pypi-AgEIcHlwaS5vcmc{url:150}", "rubygems_{hex:48}", "cio{b62:32}",
+    "dckr_pat_{url:27}", "oy2{lower:43}", "CLOJARS_{hex:60}", "{\"auths\":{\"ghcr.io\":{\"auth\":\"{basic}\"}}}",
+    // Models.
+    "sk-{b62:48}", "sk-{b62:20}T3BlbkFJ{b62:20}", "sk-proj-{url:120}", "sk-svcacct-{url:120}", "sk-ant-api03-{url:93}AA",
+    "sk-ant-admin01-{url:93}AA", "sk-or-v1-{hex:64}", "gsk_{b62:52}", "xai-{b62:80}", "pplx-{b62:48}", "r8_{b62:37}",
+    "hf_{b62:34}", "MISTRAL_API_KEY={b62:32}", "COHERE_API_KEY={b62:40}", "TOGETHER_API_KEY={hex:64}",
+    "OPENAI_API_KEY=sk-{b62:48}", "ANTHROPIC_API_KEY: sk-ant-api03-{url:95}", "DEEPGRAM_API_KEY={hex:40}", "nvapi-{url:64}",
+    "sk_{hex:48}", "xi-api-key: {hex:32}", "REPLICATE_API_TOKEN=r8_{b62:37}", "sk-{hex:32}",
+    // Chat.
+    "xoxb-{dig:12}-{dig:12}-{b62:24}", "xoxp-{dig:12}-{dig:12}-{dig:12}-{hex:32}", "xoxe.xoxp-1-{b62:146}", "xoxc-{dig:12}-{hex:64}",
+    "xapp-1-A{up:10}-{dig:13}-{hex:64}", "https://hooks.slack.com/services/T{up:8}/B{up:10}/{b62:24}",
+    "https://discord.com/api/webhooks/{dig:18}/{url:68}", "M{discord}.{url:6}.{url:38}", "{dig:10}:AA{url:33}", "{dig:9}:{url:35}",
+    "https://api.telegram.org/bot{dig:10}:AA{url:33}/sendMessage",
+    "https://x.webhook.office.com/webhookb2/{uuid}@{uuid}/IncomingWebhook/{hex:32}/{uuid}",
+    // Money and mail.
+    "sk_live_{b62:24}", "sk_test_{b62:24}", "rk_live_{b62:99}", "whsec_{b62:32}", "AC{hex:32}", "SK{hex:32}",
+    "SG.{url:22}.{url:43}", "key-{hex:32}", "{hex:32}-{hex:8}-{hex:8}", "{hex:32}-us12", "X-Postmark-Server-Token: {uuid}",
+    "shpat_{hex:32}", "shpss_{hex:32}", "shpca_{hex:32}", "sq0atp-{url:22}", "sq0csp-{url:43}", "EAAA{url:60}",
+    "access_token$production${lower:16}${hex:32}", "xkeysib-{hex:64}-{b62:16}", "re_{b62:8}_{b62:24}",
+    // Watching and working.
+    "DD_API_KEY={hex:32}", "DD_APP_KEY={hex:40}", "NRAK-{up:27}", "{hex:36}NRAL", "sntrys_{b64:150}_{b64:43}", "sntryu_{hex:64}",
+    "glsa_{b62:32}_{hex:8}", "glc_{b64:80}", "PAGERDUTY_TOKEN=u+{b62:18}", "secret_{b62:43}", "ntn_{b62:46}", "lin_api_{b62:40}",
+    "2/{dig:16}/{dig:16}:{hex:32}", "pat{b62:14}.{hex:64}", "figd_{url:40}", "sl.{url:130}", "sl.u.{url:130}", "CCIPAT_{b62:22}_{hex:40}",
+    "bkua_{hex:40}", "dapi{hex:32}", "sbp_{hex:40}", "sb_secret_{url:31}", "pscale_tkn_{url:43}", "pscale_pw_{url:43}", "squ_{hex:40}",
+    "sqp_{hex:40}", "SONAR_TOKEN={hex:40}", "SNYK_TOKEN={uuid}", "pat-na1-{uuid}", "TRAVIS_TOKEN={b62:22}", "okta_token: 00{url:40}",
+    "Authorization: SSWS 00{url:40}", "AUTH0_CLIENT_SECRET={url:64}", "snowflake_password = \"{b62:18}\"", "PMAK-{hex:24}-{hex:34}",
+    // Infrastructure.
+    "hvs.{b62:24}", "hvs.CAES{url:90}", "hvb.{url:140}", "s.{b62:24}", "{b62:14}.atlasv1.{url:67}", "pul-{hex:40}", "dp.pt.{b62:43}",
+    "dp.st.dev.{b62:43}", "tskey-auth-{b62:16}-{b62:32}", "tskey-api-{b62:16}-{b62:32}", "ops_eyJ{url:200}", "sha256~{url:43}",
+    // Web tokens and headers.
+    "{jwt}", "{jwt-none}", "token={jwt}", "Authorization: Bearer {b62:40}", "authorization: bearer {hex:40}", "Bearer {url:43}",
+    "Authorization: Basic {basic}", "Authorization: Token {hex:40}", "Proxy-Authorization: Basic {basic}", "X-API-Key: {b62:32}",
+    "X-Auth-Token: {hex:32}", "PRIVATE-TOKEN: {url:20}", "Cookie: session={url:64}", "Cookie: theme=dark; sid={b62:32}; x=1",
+    "Set-Cookie: JSESSIONID={up:32}; Path=/x", "curl -H \"Authorization: Bearer {b62:40}\" https://api.example.com", "curl -u admin:{b62:16} https://api.example.com",
+    // Key blocks.
+    "-----BEGIN {private} KEY-----\n{b64:64}\n{b64:64}\n-----END {private} KEY-----", "-----BEGIN EC {private} KEY-----\n{b64:64}\n{b64:30}==\n",
+    "-----BEGIN OPENSSH {private} KEY-----\n{b64:70}\n{b64:70}\n", "-----BEGIN DSA {private} KEY-----\\n{b64:64}\\n",
+    "-----BEGIN RSA {private} KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{HEX:32}\n\n{b64:64}\n",
+    "-----BEGIN PGP {private} KEY BLOCK-----\nVersion: x 1.0\n\n{b64:64}\n", "---- BEGIN SSH2 ENCRYPTED {private} KEY ----\nComment: \"x\"\n{b64:70}\n",
+    "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\n{b64:47}=\n", "AGE-SECRET-KEY-1{up:58}",
+    "[Interface]\nPrivateKey = {b64:43}=\nAddress = x", "PresharedKey = {b64:43}=", "b3BlbnNzaC1rZXktdjEAAAAA{b64:100}", "nsec1{lower:58}",
+    "client-key-data: {b64-key}", "{b64-key}", "-----BEGIN OpenVPN Static key V1-----\n{hex:32}\n{hex:32}\n",
+    "private_key=0x{hex:64}", "PRIVATE_KEY={hex:64}", "mnemonic = \"{words}\"", "xprv9s21ZrQH143K{b62:96}",
+    // Addresses with a login.
+    "postgres://app:{b62:16}@db.example.com:5432/app", "postgresql+asyncpg://app:{b62:12}@db/app", "mongodb+srv://u:{b62:16}@c.mongodb.net/x",
+    "redis://:{b62:20}@cache.example.com:6379/0", "amqp://guest:{b62:12}@mq.example.com//", "https://oauth2:{b62:20}@gitlab.com/o/r.git",
+    "https://{b62:40}@github.com/o/r.git", "ftp://u:{b62:10}@ftp.example.com/x", "ldap://cn:{b62:10}@ldap.example.com",
+    "jdbc:postgresql://db.example.com/x?user=app&password={b62:16}", "jdbc:oracle:thin:app/{b62:12}@db.example.com:1521:x",
+    "Server=db;Database=x;User Id=sa;Password={b62:14};", "Server=tcp:db,1433;Uid=sa;Pwd={b62:14};", "proxy: user:{b62:16}@proxy.example.com:8080",
+    // Files of logins.
+    "machine api.example.com login me password {b62:14}", "machine x\n  login me\n  password {b62:14}", "db.example.com:5432:app:me:{b62:16}",
+    "me:$apr1${b62:8}${b62:22}", "me:$2y$10${b62:53}", "$2b$12${b62:53}", "$argon2id$v=19$m=65536,t=3,p=4${b64:22}${b64:43}", "me:$5${b62:16}${b62:43}:1:",
+    "me:$y$j9T${b62:22}${b62:43}:1:", "pbkdf2_sha256$600000${b62:22}${b64:43}=", "{SSHA}{b64:38}==",
+    // Names.
+    "API_KEY={b62:32}", "DB_PASSWORD={b62:16}", "DATABASE_PASSWORD: \"{b62:12}!x\"", "client_secret: {b62:40}", "\"apiKey\": \"{b62:32}\"", "secret = '{b62:24}'",
+    "password={b62:14}", "<password>{b62:14}</password>", "<add key=\"ApiKey\" value=\"{b62:32}\" />", "- name: API_TOKEN\n  value: {b62:32}", "export TOKEN={hex:40}",
+    "SECRET_KEY_BASE={hex:128}", "RAILS_MASTER_KEY={hex:32}", "app.config['SECRET_KEY'] = '{hex:48}'", "JWT_SECRET={b64:43}=", "signing_key = \"{hex:64}\"",
+    "encryption_key: {b64:43}=", "access_token: {b62:40}", "refreshToken=\"{url:64}\"", "SLACK_SIGNING_SECRET={hex:32}", "consumer_secret={b62:45}",
+    "--password {b62:14}", "--token={b62:30}", "psk={b62:20}", "the password is {b62:14}.", "Use the API key: {b62:32}", "storage_key={b64:86}==",
+    "https://api.example.com/x?access_token={b62:40}", "https://api.example.com/x?api_key={hex:32}&y=1", "s3://b?X-Amz-Signature={hex:64}",
+    "https://s3.example.com/b?X-Amz-Credential=x&X-Amz-Signature={hex:64}",
+];
+
+/// How one token is hidden in a text.
+const DISGUISES: &[(&str, fn(&str) -> String)] = &[
+    ("in a sentence", |token| format!("please use {token} for the API")),
+    ("in markdown", |token| format!("- **key**: `{token}`")),
+    ("in parentheses", |token| format!("(see {token})")),
+    ("after a colon of a reference", |token| format!("secret:{token}")),
+    ("with zero widths", |token| token.chars().map(|letter| format!("{letter}\u{200b}")).collect()),
+    ("with a joiner", |token| token.replacen('_', "_\u{2060}", 1)),
+    ("with a soft hyphen", |token| format!("{}\u{ad}{}", &token[..9], &token[9..])),
+    ("with a byte order mark", |token| format!("{}\u{feff}{}", &token[..2], &token[2..])),
+    ("with a direction", |token| format!("\u{202e}{token}\u{202c}")),
+    ("in full width", |token| token.chars().filter_map(|letter| char::from_u32(u32::from(letter) + 0xfee0)).collect()),
+    ("with a homoglyph", |token| token.replacen('p', "р", 1)),
+    ("in mathematical letters", |token| {
+        token.chars().map(|letter| match letter {
+            'a'..='z' => char::from_u32(0x1d5ba + u32::from(letter) - 97).unwrap(),
+            'A'..='Z' => char::from_u32(0x1d5a0 + u32::from(letter) - 65).unwrap(),
+            other => other,
+        }).collect()
+    }),
+    ("split by a line that goes on", |token| format!("{}\\\n  {}", &token[..12], &token[12..])),
+    ("split by a line end", |token| format!("{}\n{}", &token[..12], &token[12..])),
+    ("split in a quotation", |token| format!("> {}\n> {}", &token[..12], &token[12..])),
+    ("put together by a program", |token| format!("\"{}\" + \"{}\"", &token[..4], &token[4..])),
+    ("spaced out", |token| token.chars().map(|letter| format!("{letter} ")).collect()),
+    ("percent-encoded", |token| token.bytes().map(|byte| format!("%{byte:02X}")).collect()),
+    ("twice percent-encoded", |token| token.bytes().map(|byte| format!("%25{byte:02x}")).collect()),
+    ("in JSON escapes", |token| token.bytes().map(|byte| format!("\\u{byte:04x}")).collect()),
+    ("in hexadecimal escapes", |token| token.bytes().map(|byte| format!("\\x{byte:02x}")).collect()),
+    ("in entities", |token| token.bytes().map(|byte| format!("&#{byte};")).collect()),
+    ("in base64", |token| to_base64(token.as_bytes())),
+    ("in base64url behind a name", |token| format!("data={}", to_base64url(token.as_bytes()))),
+    ("in base64 of a sentence", |token| to_base64(format!("the key is {token}, keep it").as_bytes())),
+    ("in hexadecimal", |token| token.bytes().map(|byte| format!("{byte:02x}")).collect()),
+    ("in a JSON text", |token| format!("{{\\\"token\\\":\\\"{token}\\\"}}")),
+    ("in an address", |token| format!("https://api.example.com/{token}/x")),
+    ("in a query", |token| format!("https://api.example.com/?q={token}")),
+    ("in a data address", |token| format!("data:text/plain;base64,{}", to_base64(token.as_bytes()))),
+];
+
+/// Draws what a template asks for.
+fn fill(template: &str, dice: &mut Dice) -> String {
+    let mut text = template.to_owned();
+    let upper_hex = HEX.to_uppercase();
+    let lower = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let alphabets = [
+        ("b62", BASE62), ("hex", HEX), ("HEX", &upper_hex), ("up", UPPER), ("b32", BASE32), ("url", URL_SAFE), ("b64", BASE64),
+        ("dig", "123456789"), ("lower", lower),
+    ];
+    for (name, alphabet) in alphabets {
+        while let Some(start) = text.find(&format!("{{{name}:")) {
+            let end = start + text[start..].find('}').unwrap();
+            let length = text[start + name.len() + 2..end].parse().unwrap();
+            text.replace_range(start..=end, &dice.draw(alphabet, length));
+        }
+    }
+    let mut replace = |name: &str, draw: &dyn Fn(&mut Dice) -> String| {
+        while text.contains(name) {
+            text = text.replacen(name, &draw(dice), 1);
+        }
+    };
+    replace("{uuid}", &|dice| [8, 4, 4, 4, 12].map(|length| dice.draw(HEX, length)).join("-"));
+    replace("{private}", &|_| "PRIVATE".to_owned());
+    replace("{basic}", &|dice| to_base64(format!("admin:{}", dice.draw(BASE62, 12)).as_bytes()));
+    replace("{discord}", &|dice| to_base64url(format!("{}{}", 1, dice.draw("0123456789", 17)).as_bytes())[1..].to_owned());
+    replace("{words}", &|dice| (0..12).map(|_| dice.draw("aeioubcdlmnrst", 5)).collect::<Vec<_>>().join(" "));
+    replace("{jwt}", &|dice| {
+        format!("{}.{}.{}", to_base64url(br#"{"alg":"HS256","typ":"JWT"}"#), to_base64url(br#"{"sub":"12","iat":1}"#), dice.draw(URL_SAFE, 43))
+    });
+    replace("{jwt-none}", &|_| format!("{}.{}.", to_base64url(br#"{"alg":"none"}"#), to_base64url(br#"{"sub":"12","iat":1}"#)));
+    replace("{b64-key}", &|dice| {
+        let line = ["-----BEGIN EC ", "PRIVATE KEY-----"].concat();
+        to_base64(format!("{line}\n{}\n", dice.draw(BASE64, 64)).as_bytes())
+    });
+    text
+}
+
+fn is_refused(place: Place, text: &str) -> bool {
+    scan(place, text).iter().any(|leak| leak.rule.kind() == Kind::Secret)
+}
+
+#[test]
+fn a_credential_of_every_kind_is_refused_at_every_place() {
+    let mut dice = Dice::new(3);
+    let mut missed = Vec::new();
+    assert!(TOKENS.len() >= 120);
+    for template in TOKENS {
+        let caught = (0..20)
+            .filter(|_| {
+                let value = fill(template, &mut dice);
+                [Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey].iter().all(|&place| is_refused(place, &value))
+            })
+            .count();
+        if caught < 18 {
+            missed.push(format!("{template}: {caught} of 20"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn a_hidden_credential_is_refused() {
+    let mut dice = Dice::new(5);
+    let mut missed = Vec::new();
+    for template in ["ghp_{b62:36}", "sk-ant-api03-p{url:95}"] {
+        for (disguise, hide) in DISGUISES {
+            let caught = (0..20).filter(|_| is_refused(Place::Prompt, &hide(&fill(template, &mut dice)))).count();
+            if caught < 20 {
+                missed.push(format!("{template} {disguise}: {caught} of 20"));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn a_finding_points_to_the_credential_and_to_nothing_else() {
+    let token = fill("ghp_{b62:36}", &mut Dice::new(9));
+    let text = format!("é use {token} now");
+    let spans: Vec<_> = scan(Place::Prompt, &text).into_iter().map(|leak| leak.span).collect();
+    assert_eq!(spans, [7..7 + token.len()]);
+    let hidden = format!("é {}\u{200b}{} now", &token[..9], &token[9..]);
+    let spans: Vec<_> = scan(Place::Prompt, &hidden).into_iter().map(|leak| leak.span).collect();
+    assert_eq!(spans, [3..3 + token.len() + 3]);
+}
+
+#[test]
+fn findings_are_in_order_and_bounded() {
+    let mut dice = Dice::new(13);
+    let text: String = (0..200).map(|_| fill("ghp_{b62:36} ", &mut dice)).collect();
+    let leaks = scan(Place::Text, &text);
+    assert_eq!(leaks.len(), 64);
+    assert!(leaks.is_sorted_by_key(|leak| leak.span.start));
+}

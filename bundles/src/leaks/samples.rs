@@ -1,0 +1,54 @@
+//! Values for tests, drawn at run time so that none stands in the source.
+
+pub(super) const HEX: &str = "0123456789abcdef";
+pub(super) const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+pub(super) const BASE32: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(super) const BASE62: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+pub(super) const URL_SAFE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+pub(super) const BASE64: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+pub(super) const ALNUM_DICE_SEED: u64 = 11;
+
+/// A generator whose draws are the same in every run.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
+    }
+
+    /// A string of `length` characters of an alphabet.
+    pub(super) fn draw(&mut self, alphabet: &str, length: usize) -> String {
+        let letters: Vec<char> = alphabet.chars().collect();
+        (0..length).map(|_| letters[self.next() as usize % letters.len()]).collect()
+    }
+
+    /// A string of `length` ASCII characters that satisfy `is`.
+    pub(super) fn draw_where(&mut self, length: usize, is: impl Fn(u8) -> bool) -> String {
+        let letters: String = (0..128_u8).filter(|&byte| is(byte)).map(char::from).collect();
+        self.draw(&letters, length)
+    }
+}
+
+/// Base64 with padding.
+pub(super) fn to_base64(bytes: &[u8]) -> String {
+    let alphabet = BASE64.as_bytes();
+    bytes
+        .chunks(3)
+        .flat_map(|chunk| {
+            let bits = chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+            (0..4).map(move |index| if index <= chunk.len() { char::from(alphabet[(bits >> (18 - 6 * index) & 63) as usize]) } else { '=' })
+        })
+        .collect()
+}
+
+/// Base64url without padding.
+pub(super) fn to_base64url(bytes: &[u8]) -> String {
+    to_base64(bytes).replace('+', "-").replace('/', "_").replace('=', "")
+}

@@ -1,0 +1,70 @@
+//! Bounds on bundles, each with its name and its reason.
+
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::JsonBounds;
+
+/// What a bundle may be at the most. Errors name the field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BundleLimits {
+    /// Bytes of a manifest. A team's configuration is some ten kilobytes; a thousand profiles one
+    /// megabyte.
+    pub manifest_bytes: usize,
+    /// Levels of arrays and objects in a manifest, settings included.
+    pub json_depth: usize,
+    /// Bytes of one prompt, workflow definition or schema.
+    pub blob_bytes: usize,
+    /// Bytes of one plugin package: a component of 32 MiB and what lies beside it.
+    pub package_bytes: usize,
+    /// Blobs of one bundle.
+    pub blobs: usize,
+    /// Bytes of a bundle in its single-file form, and of all its blobs together.
+    pub bundle_bytes: usize,
+    /// Profiles of one bundle.
+    pub profiles: usize,
+    /// Profiles in one inheritance chain, which is what a resolution's cost grows with.
+    pub lineage: usize,
+    /// Parents of one profile.
+    pub parents: usize,
+    /// Layers of one profile.
+    pub layers: usize,
+    /// Names in one list, and wishes of one layer.
+    pub list_items: usize,
+    /// Bytes of one description, reason or other text in a manifest.
+    pub text_bytes: usize,
+    /// Files of an authoring folder.
+    pub files: usize,
+}
+
+impl Default for BundleLimits {
+    fn default() -> Self {
+        Self {
+            manifest_bytes: 4 << 20,
+            json_depth: 32,
+            blob_bytes: 1 << 20,
+            package_bytes: 40 << 20,
+            blobs: 8192,
+            bundle_bytes: 64 << 20,
+            profiles: 4096,
+            lineage: 32,
+            parents: 16,
+            layers: 64,
+            list_items: 1024,
+            text_bytes: 4096,
+            files: 16384,
+        }
+    }
+}
+
+impl BundleLimits {
+    /// The bounds under which a manifest is parsed.
+    pub fn manifest(&self) -> JsonBounds {
+        JsonBounds { bytes: ("manifest_bytes", self.manifest_bytes), depth: ("json_depth", self.json_depth) }
+    }
+
+    /// The bounds under which a tool's schema is parsed.
+    pub fn schema(&self) -> JsonBounds {
+        JsonBounds { bytes: ("blob_bytes", self.blob_bytes), depth: ("json_depth", self.json_depth) }
+    }
+}

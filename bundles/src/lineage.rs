@@ -1,0 +1,191 @@
+//! Inheritance: the C3 linearisation of a profile, by the host's own reckoning.
+//!
+//! A resolver computes this for itself. The host computes it to refuse bundles in which no resolver
+//! could, and to know which profiles a resolution may speak of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::Profile;
+use crate::names::ProfileName;
+
+/// Why a profile has no linearisation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineageError {
+    /// A profile that is not there.
+    #[error("there is no profile `{0}`")]
+    Unknown(ProfileName),
+    /// Profiles that inherit from each other, the bytewise smallest first.
+    #[error("profiles inherit from each other: {}", chain(.0))]
+    Cycle(Vec<ProfileName>),
+    /// Parents that stand in different orders on different ways.
+    #[error("the parents of `{0}` cannot be put in one order")]
+    Conflict(ProfileName),
+    /// More ancestors than allowed.
+    #[error("`{profile}` has more than {limit} profiles in its chain (`lineage`)")]
+    TooLong {
+        /// The profile.
+        profile: ProfileName,
+        /// How many are allowed.
+        limit: usize,
+    },
+}
+
+fn chain(names: &[ProfileName]) -> String {
+    let mut text = names.iter().map(|name| format!("`{name}` extends ")).collect::<String>();
+    if let Some(first) = names.first() {
+        text.push_str(&format!("`{first}`"));
+    }
+    text
+}
+
+/// All ancestors of `profile` and itself, in C3 order, itself first. `limit` bounds their number,
+/// and thereby all work done here.
+pub fn lineage<'a>(
+    profiles: &'a BTreeMap<ProfileName, Profile>,
+    profile: &ProfileName,
+    limit: usize,
+) -> Result<Vec<&'a ProfileName>, LineageError> {
+    let ancestors = reachable(profiles, profile, limit)?;
+    if let Some(cycle) = cycle(profiles, &ancestors) {
+        return Err(LineageError::Cycle(cycle));
+    }
+    let mut done: BTreeMap<&ProfileName, Vec<&'a ProfileName>> = BTreeMap::new();
+    for name in parents_first(profiles, &ancestors) {
+        let parents = extends(profiles, name);
+        let mut lists: Vec<Vec<&ProfileName>> = parents.iter().filter_map(|parent| done.get(*parent).cloned()).collect();
+        lists.push(parents);
+        let mut order = vec![name];
+        order.extend(merge(lists).ok_or_else(|| LineageError::Conflict(name.clone()))?);
+        done.insert(name, order);
+    }
+    done.remove(profile).ok_or_else(|| LineageError::Unknown(profile.clone()))
+}
+
+/// Every profile that `profile` reaches through `extends`, itself included.
+pub fn reachable<'a>(
+    profiles: &'a BTreeMap<ProfileName, Profile>,
+    profile: &ProfileName,
+    limit: usize,
+) -> Result<BTreeSet<&'a ProfileName>, LineageError> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![profile];
+    while let Some(name) = open.pop() {
+        let (name, entry) = profiles.get_key_value(name).ok_or_else(|| LineageError::Unknown(name.clone()))?;
+        if found.insert(name) {
+            open.extend(&entry.extends);
+        }
+        if found.len() > limit {
+            return Err(LineageError::TooLong { profile: profile.clone(), limit });
+        }
+    }
+    Ok(found)
+}
+
+fn extends<'a>(profiles: &'a BTreeMap<ProfileName, Profile>, name: &ProfileName) -> Vec<&'a ProfileName> {
+    profiles.get(name).map(|profile| profile.extends.iter().collect()).unwrap_or_default()
+}
+
+/// Takes away whatever has no parents left; what remains is on a cycle or leads into one.
+fn parents_first<'a>(profiles: &'a BTreeMap<ProfileName, Profile>, names: &BTreeSet<&'a ProfileName>) -> Vec<&'a ProfileName> {
+    let mut order: Vec<&ProfileName> = Vec::new();
+    let mut left = names.clone();
+    loop {
+        let ready: Vec<&ProfileName> =
+            left.iter().copied().filter(|name| !extends(profiles, name).iter().any(|parent| left.contains(parent))).collect();
+        if ready.is_empty() {
+            return order;
+        }
+        for name in &ready {
+            left.remove(name);
+        }
+        order.extend(ready);
+    }
+}
+
+fn cycle(profiles: &BTreeMap<ProfileName, Profile>, names: &BTreeSet<&ProfileName>) -> Option<Vec<ProfileName>> {
+    let sound: BTreeSet<&ProfileName> = parents_first(profiles, names).into_iter().collect();
+    let bad: BTreeSet<&ProfileName> = names.difference(&sound).copied().collect();
+    // Every bad profile has a bad parent, so walking up must meet some profile twice.
+    let mut walk: Vec<&ProfileName> = vec![bad.first()?];
+    loop {
+        let next = extends(profiles, walk.last()?).into_iter().find(|parent| bad.contains(parent))?;
+        if let Some(start) = walk.iter().position(|name| *name == next) {
+            let mut ring: Vec<ProfileName> = walk.split_off(start).into_iter().cloned().collect();
+            let smallest = ring.iter().enumerate().min_by_key(|(_, name)| *name).map_or(0, |(index, _)| index);
+            ring.rotate_left(smallest);
+            return Some(ring);
+        }
+        walk.push(next);
+    }
+}
+
+/// The C3 merge: the first head that is in no tail, until nothing is left.
+fn merge<'a>(mut lists: Vec<Vec<&'a ProfileName>>) -> Option<Vec<&'a ProfileName>> {
+    let mut merged = Vec::new();
+    loop {
+        lists.retain(|list| !list.is_empty());
+        if lists.is_empty() {
+            return Some(merged);
+        }
+        let good = lists
+            .iter()
+            .filter_map(|list| list.first())
+            .find(|head| !lists.iter().any(|list| list.iter().skip(1).any(|name| name == *head)))
+            .copied()?;
+        merged.push(good);
+        for list in &mut lists {
+            list.retain(|name| *name != good);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profiles(edges: &[(&str, &[&str])]) -> BTreeMap<ProfileName, Profile> {
+        let name = |text: &str| text.parse::<ProfileName>().expect("a name");
+        edges
+            .iter()
+            .map(|(child, parents)| {
+                (name(child), Profile { extends: parents.iter().map(|parent| name(parent)).collect(), ..Profile::default() })
+            })
+            .collect()
+    }
+
+    fn order(edges: &[(&str, &[&str])], of: &str) -> Result<String, LineageError> {
+        let profiles = profiles(edges);
+        let order = lineage(&profiles, &of.parse().expect("a name"), 8)?;
+        Ok(order.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn a_diamond_comes_together_after_both_sides() {
+        assert_eq!(order(&[("d", &["b", "c"]), ("b", &["a"]), ("c", &["a"]), ("a", &[])], "d").as_deref(), Ok("d b c a"));
+    }
+
+    #[test]
+    fn parents_in_two_orders_are_a_conflict() {
+        let edges: &[(&str, &[&str])] = &[("x", &[]), ("y", &[]), ("a", &["x", "y"]), ("b", &["y", "x"]), ("c", &["a", "b"])];
+        assert_eq!(order(edges, "c"), Err(LineageError::Conflict("c".parse().expect("a name"))));
+        assert_eq!(order(edges, "a").as_deref(), Ok("a x y"));
+        assert!(matches!(order(&[("a", &["b", "b"]), ("b", &[])], "a"), Err(LineageError::Conflict(_))));
+    }
+
+    #[test]
+    fn a_cycle_begins_with_its_smallest_name() {
+        let edges: &[(&str, &[&str])] = &[("z", &["c"]), ("c", &["a"]), ("a", &["b"]), ("b", &["c"])];
+        let name = |text: &str| text.parse::<ProfileName>().expect("a name");
+        assert_eq!(order(edges, "z"), Err(LineageError::Cycle(vec![name("a"), name("b"), name("c")])));
+        assert_eq!(order(&[("a", &["a"])], "a"), Err(LineageError::Cycle(vec![name("a")])));
+    }
+
+    #[test]
+    fn a_chain_is_bounded() {
+        let names: Vec<String> = (0..9).map(|index| format!("p{index}")).collect();
+        let parents: Vec<Vec<&str>> = (0..9).map(|index| names.get(index + 1).map(String::as_str).into_iter().collect()).collect();
+        let edges: Vec<(&str, &[&str])> = names.iter().map(String::as_str).zip(parents.iter().map(Vec::as_slice)).collect();
+        assert!(matches!(order(&edges, "p0"), Err(LineageError::TooLong { limit: 8, .. })));
+        assert!(order(&edges, "p1").is_ok());
+    }
+}

@@ -1,0 +1,400 @@
+//! The names that bundles are made of, each with a closed grammar.
+//!
+//! A value of these types has passed its grammar: no name has room for a path, a secret's value or
+//! a control character. Longer texts without a grammar are not here; those are scanned for leaks.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::leaks::{self, Place};
+
+/// A text that is not in the grammar of the name it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no {what}: {grammar}", shown(.text))]
+pub struct InvalidName {
+    /// What the text should have been, for example `profile name`.
+    pub what: &'static str,
+    /// The grammar in words.
+    pub grammar: &'static str,
+    text: String,
+}
+
+impl InvalidName {
+    /// The error without the grammar, which [`InvalidName::remedy`] has.
+    pub fn problem(&self) -> String {
+        format!("`{}` is no {}", shown(&self.text), self.what)
+    }
+
+    /// What to write instead.
+    pub fn remedy(&self) -> String {
+        format!("a {} is {}", self.what, self.grammar)
+    }
+
+    pub(crate) fn new(what: &'static str, grammar: &'static str, text: &str) -> Self {
+        Self { what, grammar, text: text.to_owned() }
+    }
+}
+
+/// A text as a message may repeat it: short, in one line, and withheld where it looks like a leak.
+pub fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    let looks_like_a_token = |word: &str| word.len() >= 16 && word.bytes().any(|byte| byte.is_ascii_digit());
+    let words = || text.split(|c: char| !c.is_ascii_alphanumeric());
+    if words().any(looks_like_a_token) || !leaks::scan(Place::Text, text).is_empty() {
+        return "(withheld)".to_owned();
+    }
+    let mut short: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Which characters a segment may begin and go on with, how segments are joined, how long all is.
+struct Grammar {
+    first: fn(u8) -> bool,
+    rest: fn(u8) -> bool,
+    joint: Option<u8>,
+    most_bytes: usize,
+}
+
+impl Grammar {
+    fn matches(&self, text: &str) -> bool {
+        if text.len() > self.most_bytes {
+            return false;
+        }
+        text.as_bytes().split(|byte| Some(*byte) == self.joint).all(|segment| {
+            segment.split_first().is_some_and(|(first, rest)| {
+                (self.first)(*first) && rest.iter().all(|byte| (self.rest)(*byte))
+            }) && segment.last().is_some_and(u8::is_ascii_alphanumeric)
+        })
+    }
+}
+
+fn lower(byte: u8) -> bool {
+    byte.is_ascii_lowercase()
+}
+fn lower_or_digit(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+fn slug(byte: u8) -> bool {
+    lower_or_digit(byte) || byte == b'-'
+}
+fn word(byte: u8) -> bool {
+    slug(byte) || byte == b'.' || byte == b'_'
+}
+fn capability(byte: u8) -> bool {
+    word(byte) || matches!(byte, b':' | b'/' | b'@')
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident: $what:literal, $words:literal, $grammar:expr;)*) => {$(
+        $(#[$doc])*
+        #[doc = concat!("\n\nGrammar: ", $words, ".")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                if $grammar.matches(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidName::new($what, $words, text))
+                }
+            }
+        }
+
+        text_value!($name);
+    )*};
+}
+
+/// `Display`, `Debug`, `Borrow<str>` and serde for a type that is one checked text.
+macro_rules! text_value {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                self.as_str()
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use text_value;
+
+names! {
+    /// A tenant: the workspace that a bundle configures.
+    WorkspaceId: "workspace id",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
+    /// A profile of a bundle.
+    ProfileName: "profile name",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
+    /// A prompt resource, by its place among the prompts: `coder/system`.
+    PromptName: "prompt name",
+        "segments of lower-case letters, digits, `-`, `.` and `_` joined by `/`, each beginning and ending with a letter or digit, at most 127 bytes",
+        Grammar { first: lower_or_digit, rest: word, joint: Some(b'/'), most_bytes: 127 };
+    /// A workflow.
+    WorkflowName: "workflow name",
+        "segments of lower-case letters, digits, `-`, `.` and `_` joined by `/`, each beginning and ending with a letter or digit, at most 127 bytes",
+        Grammar { first: lower_or_digit, rest: word, joint: Some(b'/'), most_bytes: 127 };
+    /// A tool that a model may call: `fs.read`.
+    ToolName: "tool name",
+        "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
+    /// A plugin, by the name a bundle gives it.
+    PluginName: "plugin name",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
+    /// A model, by the name that bundles and facts use for it.
+    ModelName: "model name",
+        "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
+    /// A provider of models.
+    ProviderName: "provider name",
+        "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
+    /// A secret by reference. It names what a host may hold and has no room for a value.
+    SecretRef: "secret reference",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
+    /// A mount by label. Which folder it is, only the host's config says.
+    MountLabel: "mount label",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
+    /// Something a host can do, as conditions and requests name it: `shell`, `tool:fs.read`.
+    Capability: "capability",
+        "lower-case letters, digits, `-`, `.`, `_`, `:`, `/` and `@`, beginning with a letter and ending with a letter or digit, at most 127 bytes",
+        Grammar { first: lower, rest: capability, joint: None, most_bytes: 127 };
+    /// An operating system or processor architecture, as Rust spells it: `linux`, `x86_64`.
+    Platform: "platform",
+        "lower-case letters, digits and `_`, beginning with a letter, at most 32 bytes",
+        Grammar { first: lower, rest: word, joint: None, most_bytes: 32 };
+    /// What a plugin offers: `tools`, `ingress`.
+    Surface: "plugin surface",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
+    /// A WIT world with its version: `yoi:runtime/tool@1.0.0`.
+    WorldName: "world",
+        "lower-case letters, digits, `-`, `.`, `:`, `/` and `@`, beginning with a letter and ending with a letter or digit, at most 127 bytes",
+        Grammar { first: lower, rest: capability, joint: None, most_bytes: 127 };
+    /// A label's key.
+    LabelKey: "label key",
+        "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
+}
+
+/// A BCP 47 language tag: `en`, `de-CH`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LanguageTag(Box<str>);
+
+impl LanguageTag {
+    /// The tag as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LanguageTag {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        // Thirty-five bytes hold every registered tag (RFC 5646, section 4.4.1).
+        if text.len() <= 35 && oxilangtag::LanguageTag::parse(text).is_ok() {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName::new("language tag", "a well-formed BCP 47 tag such as `en` or `de-CH`, at most 35 bytes", text))
+        }
+    }
+}
+
+text_value!(LanguageTag);
+
+/// A time in UTC, spelled as RFC 3339 with `Z`: `2026-06-25T15:49:30Z`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(Box<str>);
+
+impl Timestamp {
+    /// The time as it was written, which is its one spelling.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let parsed = text.parse::<jiff::Timestamp>().ok();
+        // One time, one spelling: an offset or a trailing zero would give two digests to one fact.
+        if parsed.is_some_and(|time| time.as_second() >= 0 && time.to_string() == text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName::new("time", "RFC 3339 in UTC and as short as it can be, such as `2026-06-25T15:49:30Z`", text))
+        }
+    }
+}
+
+text_value!(Timestamp);
+
+/// A commit of a version control system: 40 or 64 lowercase hex digits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(Box<str>);
+
+impl CommitId {
+    /// The hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CommitId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if hex && matches!(text.len(), 40 | 64) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName::new("commit", "40 or 64 lowercase hex digits", text))
+        }
+    }
+}
+
+text_value!(CommitId);
+
+/// A number that grows with every change of a workspace's bundle. Travels as a decimal string,
+/// because JSON numbers lose integers past 2^53.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision with that number.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The next revision, or none after the last.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Revision {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+        number.map(Self).ok_or_else(|| InvalidName::new("revision", "a decimal number below 2^64 without leading zeros", text))
+    }
+}
+
+impl Serialize for Revision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Revision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok<T: FromStr>(text: &str) -> bool {
+        text.parse::<T>().is_ok()
+    }
+
+    #[test]
+    fn names_of_the_field_are_names() {
+        assert!(ok::<ProfileName>("coder") && ok::<ProfileName>("coder-2"));
+        assert!(ok::<PromptName>("prompts/v2.1/base") && ok::<PromptName>("docs/design.md"));
+        assert!(ok::<ToolName>("fs.read") && ok::<ModelName>("claude-opus-4.5"));
+        assert!(ok::<Capability>("world:yoi:runtime/tool@1.0.0"));
+        assert!(ok::<SecretRef>("github-token") && ok::<MountLabel>("repo"));
+        assert!(ok::<LanguageTag>("de-CH") && ok::<Timestamp>("2026-06-25T15:49:30Z"));
+        assert!(ok::<Revision>("18446744073709551615"));
+    }
+
+    #[test]
+    fn a_name_has_no_room_for_a_path_or_a_value() {
+        for bad in ["", "-a", "a-", "A", "../a", "a/../b", "/a", "a//b", "a/", "~", "a\0", "a b", "ä", ".git/config"] {
+            assert!(!ok::<ProfileName>(bad), "{bad}");
+            assert!(!ok::<PromptName>(bad), "{bad}");
+            assert!(!ok::<MountLabel>(bad), "{bad}");
+            assert!(!ok::<SecretRef>(bad), "{bad}");
+        }
+        assert!(!ok::<MountLabel>("a/b") && !ok::<SecretRef>("a_B"));
+        assert!(!ok::<SecretRef>(&"a".repeat(49)) && ok::<SecretRef>(&"a".repeat(48)));
+        assert!(!ok::<LanguageTag>("english language") && !ok::<CommitId>("HEAD"));
+    }
+
+    #[test]
+    fn a_time_or_number_has_one_spelling() {
+        for bad in ["2026-06-25T15:49:30+00:00", "2026-06-25T15:49:30.0Z", "2026-06-25t15:49:30z", "2026-06-25", "1960-01-01T00:00:00Z"] {
+            assert!(!ok::<Timestamp>(bad), "{bad}");
+        }
+        for bad in ["01", "+1", "-1", "18446744073709551616", ""] {
+            assert!(!ok::<Revision>(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_message_never_repeats_a_long_text() {
+        let error = "x".repeat(4000).parse::<ProfileName>().expect_err("too long");
+        assert!(error.to_string().len() < 300, "{error}");
+        assert_eq!(shown("a\nb\u{1b}"), "a\\nb\\u{1b}");
+    }
+}

@@ -1,0 +1,137 @@
+//! A URL prefix: what a wish for network egress names.
+//!
+//! Parsed once by the WHATWG rules and compared by scheme, host, port and path *segments*, never by
+//! bytes: `https://a.example/v1` covers `https://a.example/v1/x` and not `https://a.example/v10`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Url;
+
+use crate::names::{InvalidName, text_value};
+use std::borrow::Borrow;
+
+/// The schemes that a host may be asked for.
+pub const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
+
+/// Most bytes of a URL in a bundle or a request.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// A scheme, host, optional port and path below which every URL is meant. No user, query or
+/// fragment; kept in its one normal spelling.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UrlPrefix {
+    text: Box<str>,
+    authority: usize,
+}
+
+impl UrlPrefix {
+    /// The prefix in its normal spelling.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Scheme, host and port, without the path.
+    pub fn origin(&self) -> &str {
+        self.text.get(..self.authority).unwrap_or_default()
+    }
+
+    /// The path, which begins with `/`.
+    pub fn path(&self) -> &str {
+        self.text.get(self.authority..).unwrap_or_default()
+    }
+
+    /// Whether every URL below `narrower` is also below this one.
+    pub fn covers(&self, narrower: &UrlPrefix) -> bool {
+        self.origin() == narrower.origin() && path_covers(self.path(), narrower.path())
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it, segment by segment. A trailing `/` of the prefix
+/// asks for something below it.
+pub fn path_covers(prefix: &str, path: &str) -> bool {
+    match path.strip_prefix(prefix) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'),
+        None => false,
+    }
+}
+
+impl FromStr for UrlPrefix {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let invalid = || {
+            InvalidName::new(
+                "URL prefix",
+                "`http`, `https`, `ws` or `wss`, a host, a path without `.` and encoded separators; no user, query or fragment, in its normal spelling, at most 2048 bytes",
+                text.split(['?', '#', '@']).next().unwrap_or_default(),
+            )
+        };
+        if text.len() > MAX_URL_BYTES {
+            return Err(invalid());
+        }
+        let url = Url::parse(text).map_err(|_| invalid())?;
+        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        let host = url.host_str().is_some_and(|host| !host.is_empty() && !host.ends_with('.'));
+        // The parser mends much in silence; what it had to mend says something other than it shows.
+        if !plain || !host || !SCHEMES.contains(&url.scheme()) || url.as_str() != text || ambiguous(url.path()) {
+            return Err(invalid());
+        }
+        let authority = text.len() - url.path().len();
+        Ok(Self { text: text.into(), authority })
+    }
+}
+
+/// Separators and dots in disguise, which servers read in more than one way.
+pub fn ambiguous(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    path.contains("//") || path.contains('\\') || ["%2f", "%5c", "%2e", "%00", "%25"].iter().any(|hidden| lower.contains(hidden))
+}
+
+text_value!(UrlPrefix);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> UrlPrefix {
+        text.parse().expect("a prefix")
+    }
+
+    #[test]
+    fn a_prefix_covers_by_segments() {
+        let v1 = prefix("https://api.example.com/v1");
+        assert!(v1.covers(&v1));
+        assert!(v1.covers(&prefix("https://api.example.com/v1/")));
+        assert!(v1.covers(&prefix("https://api.example.com/v1/x/y")));
+        assert!(!v1.covers(&prefix("https://api.example.com/v10")));
+        assert!(!v1.covers(&prefix("https://api.example.com/")));
+        assert!(!v1.covers(&prefix("http://api.example.com/v1")));
+        assert!(!v1.covers(&prefix("https://api.example.com:8443/v1")));
+        assert!(!prefix("https://api.example.com/v1/").covers(&v1));
+        assert!(prefix("https://api.example.com/").covers(&v1));
+    }
+
+    #[test]
+    fn what_the_parser_would_mend_is_refused() {
+        for bad in [
+            "https://API.example.com/",
+            "https://api.example.com",
+            "https://api.example.com:443/",
+            "https://user@api.example.com/",
+            "https://api.example.com/?q",
+            "https://api.example.com/#f",
+            "https://api.example.com/a/../b",
+            "https://api.example.com/a%2fb",
+            "https://api.example.com//a",
+            "https://api.example.com./",
+            "ftp://api.example.com/",
+            "file:///etc",
+            "//api.example.com/",
+            "https:api.example.com/",
+        ] {
+            assert!(bad.parse::<UrlPrefix>().is_err(), "{bad}");
+        }
+    }
+}

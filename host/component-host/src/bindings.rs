@@ -1,0 +1,10 @@
+//! The contract as Rust, generated from `wit/`. Only `convert` and `handle` speak these types.
+#![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "yoi:runtime/resolver",
+    imports: { default: trappable },
+    exports: { default: async },
+    with: { "yoi:resolver/bundle.handle": crate::handle::Handle },
+});

@@ -1,0 +1,198 @@
+//! One call of a guest: its store, its bounds, and what became of them.
+
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{ComponentNamedList, Lift, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
+use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline};
+
+use crate::bindings::yoi::resolver::bundle::Kind;
+use crate::error::CallError;
+use crate::handle::{BundleView, Handle, Read, Record, kind_name};
+use crate::limits::ResolutionLimits;
+
+/// What one call cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Fuel that was used: the same on every host, for the same component and input.
+    pub fuel: u64,
+    /// Most bytes of linear memory.
+    pub memory_bytes: u64,
+    /// Wall-clock time.
+    pub elapsed: Duration,
+}
+
+/// What a store holds: the bundle's view, the record, and the account of what was used.
+pub(crate) struct CallState {
+    view: BundleView,
+    record: Record,
+    account: Account,
+}
+
+/// A bound that a guest ran into. Travels through the engine as an error and comes out by its name.
+#[derive(Debug, thiserror::Error)]
+#[error("limit `{0}`")]
+struct LimitHit(&'static str);
+
+struct Account {
+    limits: ResolutionLimits,
+    memory_bytes: u64,
+    table_elements: u64,
+}
+
+fn grow(used: &mut u64, current: usize, desired: usize, limit: u64, name: &'static str) -> wasmtime::Result<bool> {
+    let more = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
+    let total = used.saturating_add(more);
+    if total > limit {
+        // An error and not "no": a guest that goes on with less would be another resolution.
+        return Err(LimitHit(name).into());
+    }
+    *used = total;
+    Ok(true)
+}
+
+impl ResourceLimiter for Account {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let ceiling = ResolutionLimits::CEILING.memory_bytes as u64;
+        grow(&mut self.memory_bytes, current, desired, self.limits.memory_bytes.min(ceiling), "memory_bytes")
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        grow(&mut self.table_elements, current, desired, self.limits.table_elements, "table_elements")
+    }
+
+    fn instances(&self) -> usize {
+        usize::try_from(self.limits.instances).unwrap_or(usize::MAX)
+    }
+
+    fn tables(&self) -> usize {
+        usize::try_from(self.limits.tables).unwrap_or(usize::MAX)
+    }
+
+    fn memories(&self) -> usize {
+        usize::try_from(self.limits.memories).unwrap_or(usize::MAX)
+    }
+}
+
+/// A store for one call.
+pub(crate) fn store(engine: &Engine, view: BundleView, limits: &ResolutionLimits) -> wasmtime::Result<Store<CallState>> {
+    let account = Account { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
+    let mut store = Store::new(engine, CallState { view, record: Record::default(), account });
+    store.limiter(|state| &mut state.account);
+    store.set_fuel(limits.fuel.get())?;
+    store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
+    store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
+    let (started, deadline) = (Instant::now(), Duration::from_millis(limits.deadline_ms));
+    store.epoch_deadline_callback(move |_| {
+        if started.elapsed() >= deadline { Err(LimitHit("deadline_ms").into()) } else { Ok(UpdateDeadline::Yield(1)) }
+    });
+    // Without this the callback is never asked: a new store has no deadline.
+    store.set_epoch_deadline(1);
+    Ok(store)
+}
+
+/// What a call cost and read, taken from its store. The store is used up: after whatever happened
+/// in it, nothing runs in it again.
+pub(crate) fn settle(store: Store<CallState>, limits: &ResolutionLimits, started: Instant) -> (Cost, Vec<Read>) {
+    let left = store.get_fuel().unwrap_or_default();
+    let state = store.into_data();
+    let cost = Cost { fuel: limits.fuel.get().saturating_sub(left), memory_bytes: state.account.memory_bytes, elapsed: started.elapsed() };
+    (cost, state.record.into_reads())
+}
+
+/// Which of the outcomes an engine's error is.
+pub(crate) fn classify(error: &wasmtime::Error) -> CallError {
+    if let Some(LimitHit(limit)) = error.downcast_ref() {
+        return CallError::Limit { limit };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => return CallError::Limit { limit: "fuel" },
+        Some(Trap::Interrupt) => return CallError::Limit { limit: "deadline_ms" },
+        Some(Trap::StackOverflow) => return CallError::Limit { limit: "stack_bytes" },
+        Some(trap) => return CallError::Trap { reason: trap.to_string() },
+        None => {}
+    }
+    // The engine has no types for these; its words are pinned by tests that provoke each.
+    let text = format!("{error:#}");
+    let said = |words: &str| text.contains(words);
+    if said("fuel allocated for hostcalls has been exhausted") {
+        CallError::Limit { limit: "hostcall_bytes" }
+    } else if said("handle table") || said("resource table") && said("full") || said("too many") && said("handles") {
+        CallError::Limit { limit: "handles" }
+    } else if said("instance count too high") || said("core instances") {
+        CallError::Limit { limit: "instances" }
+    } else if said("memory count too high") {
+        CallError::Limit { limit: "memories" }
+    } else if said("table count too high") {
+        CallError::Limit { limit: "tables" }
+    } else if said("maximum concurrent") {
+        CallError::Busy
+    } else {
+        // What is left is data that does not fit the contract's types. The text may quote the guest.
+        CallError::Malformed
+    }
+}
+
+/// Offers the bundle, and nothing else.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
+    let mut linker = Linker::new(engine);
+    // `types` holds only types, which need no definition.
+    linker.instance("yoi:resolver/types@1.0.0")?;
+    let mut bundle = linker.instance("yoi:resolver/bundle@1.0.0")?;
+    bundle.resource("handle", ResourceType::host::<Handle>(), |_, _| Ok(()))?;
+    // Written out and not generated, because the generated form would copy every profile.
+    wrap(&mut bundle, "[method]handle.profiles", |mut store, (_, names): (Resource<Handle>, WasmList<WasmStr>)| {
+        let names = read_names(&mut store, &names)?;
+        let state = store.data_mut();
+        let found: Vec<_> = names.iter().map(|name| state.view.profile(name)).collect();
+        for (name, profile) in names.iter().zip(&found) {
+            state.record.add("profile", name, profile.is_some());
+        }
+        Ok((found,))
+    })?;
+    wrap(&mut bundle, "[method]handle.declares", |mut store, (_, kind, names): (Resource<Handle>, Kind, WasmList<WasmStr>)| {
+        let names = read_names(&mut store, &names)?;
+        let state = store.data_mut();
+        let found: Vec<bool> = names.iter().map(|name| state.view.declares(kind, name)).collect();
+        for (name, found) in names.iter().zip(&found) {
+            state.record.add(kind_name(kind), name, *found);
+        }
+        Ok((found,))
+    })?;
+    Ok(linker)
+}
+
+fn wrap<P, R>(
+    interface: &mut wasmtime::component::LinkerInstance<'_, CallState>,
+    name: &str,
+    function: impl Fn(StoreContextMut<'_, CallState>, P) -> wasmtime::Result<R> + Send + Sync + 'static,
+) -> wasmtime::Result<()>
+where
+    P: ComponentNamedList + Lift + 'static,
+    R: ComponentNamedList + Lower + 'static,
+{
+    interface.func_wrap(name, function)
+}
+
+/// The names of one look-up, within what a resolution may ask. They are read one by one, because a
+/// list may say that it is longer than the guest's memory and share its strings.
+fn read_names(store: &mut StoreContextMut<'_, CallState>, names: &WasmList<WasmStr>) -> wasmtime::Result<Vec<String>> {
+    let account = store.data_mut();
+    let asked = u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_add(1);
+    account.record.lookups = account.record.lookups.saturating_add(asked);
+    if account.record.lookups > account.account.limits.lookups {
+        return Err(LimitHit("lookups").into());
+    }
+    let most = account.account.limits.hostcall_bytes;
+    let mut bytes = 0u64;
+    let mut read = Vec::with_capacity(names.len());
+    for index in 0..names.len() {
+        let Some(name) = names.get(&mut *store, index) else { break };
+        let text = name?.to_str(&*store)?.into_owned();
+        bytes = bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        if bytes > most {
+            return Err(LimitHit("hostcall_bytes").into());
+        }
+        read.push(text);
+    }
+    Ok(read)
+}

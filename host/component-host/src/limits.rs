@@ -1,0 +1,149 @@
+//! Every bound of the sandbox, by name. An error that a bound causes carries the field's name.
+//!
+//! As TOML, every field may be left out and then has the value below; unknown fields are refused.
+
+use std::num::NonZeroU64;
+
+use bundles::BundleLimits;
+use serde::{Deserialize, Serialize};
+
+use crate::structure::Budget;
+
+const MIB: u64 = 1 << 20;
+
+/// All limits of a host, as one file says them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// What a component may consist of, counted before it is compiled.
+    pub structure: Budget,
+    /// What compiling it may cost.
+    pub compile: CompileLimits,
+    /// What one resolution may cost.
+    pub resolution: ResolutionLimits,
+    /// What a bundle may be.
+    pub bundle: BundleLimits,
+}
+
+/// What compiling one component may cost, in a process of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompileLimits {
+    /// Wall-clock time until the compiling process is killed. Eighteen megabytes of Python take some
+    /// twenty seconds on one core.
+    pub compile_ms: u64,
+    /// Address space of the compiling process.
+    pub compile_memory_bytes: u64,
+    /// Machine code that one component may become.
+    pub compiled_bytes: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { compile_ms: 120_000, compile_memory_bytes: 4096 * MIB, compiled_bytes: 256 * MIB }
+    }
+}
+
+/// What one resolution may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResolutionLimits {
+    /// Fuel: about one a WebAssembly instruction. The same on every host, so that the verdict is too.
+    /// The resolver that ships uses some hundred thousand, a Python one some ten million.
+    pub fuel: NonZeroU64,
+    /// Wall-clock time over instantiation, call, lifting and post-return. A backstop: fuel ends first
+    /// on any machine that is not starved.
+    pub deadline_ms: u64,
+    /// Bytes of all linear memories together.
+    pub memory_bytes: u64,
+    /// Elements of all tables together.
+    pub table_elements: u64,
+    /// Core instances, which toolchains make several of.
+    pub instances: u64,
+    /// Linear memories.
+    pub memories: u64,
+    /// Tables.
+    pub tables: u64,
+    /// Bytes that one crossing may have the host copy, which is memory and time of the host.
+    pub hostcall_bytes: u64,
+    /// Handles that are open at a time. A resolution needs one.
+    pub handles: u64,
+    /// Look-ups into the bundle, and names asked for in all of them together.
+    pub lookups: u64,
+}
+
+impl Default for ResolutionLimits {
+    fn default() -> Self {
+        Self {
+            fuel: NonZeroU64::new(2_000_000_000).unwrap_or(NonZeroU64::MIN),
+            deadline_ms: 10_000,
+            memory_bytes: 64 * MIB,
+            table_elements: 16 << 10,
+            instances: 64,
+            memories: 8,
+            tables: 32,
+            hostcall_bytes: 8 * MIB,
+            handles: 64,
+            lookups: 16 << 10,
+        }
+    }
+}
+
+impl ResolutionLimits {
+    /// What an engine makes room for. Limits above these are cut to them.
+    pub(crate) const CEILING: Ceiling = Ceiling { memory_bytes: 64 << 20, table_elements: 16 << 10, instances: 64, memories: 8, tables: 32 };
+
+    /// WebAssembly stack, which is part of the engine. Deep recursion ends in `stack_bytes`.
+    pub(crate) const STACK_BYTES: usize = 512 << 10;
+}
+
+/// What a pool has room for, a slot.
+pub(crate) struct Ceiling {
+    pub(crate) memory_bytes: usize,
+    pub(crate) table_elements: usize,
+    pub(crate) instances: u32,
+    pub(crate) memories: u32,
+    pub(crate) tables: u32,
+}
+
+/// A limits file that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the limits are not understood: line {line}, column {column}: {problem}")]
+pub struct InvalidLimits {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Limits {
+    /// Reads limits from TOML.
+    pub fn from_toml(text: &str) -> Result<Self, InvalidLimits> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or_default();
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            InvalidLimits {
+                line: before.matches('\n').count() + 1,
+                column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+                problem: error.message().lines().next().unwrap_or_default().to_owned(),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_set_by_its_name() {
+        let limits = Limits::from_toml("[resolution]\nfuel = 7\n[bundle]\nlineage = 3\n").expect("limits");
+        assert_eq!((limits.resolution.fuel.get(), limits.bundle.lineage), (7, 3));
+        assert_eq!(limits.compile, CompileLimits::default());
+        let error = Limits::from_toml("[resolution]\nfule = 7\n").expect_err("no such limit");
+        assert_eq!((error.line, error.column), (2, 1));
+    }
+}

@@ -1,0 +1,143 @@
+//! The sandbox: one engine, its compiler and cache, and the components that it has taken in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bundles::Digest;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::call::{self, CallState};
+use crate::compile::cache::CompileCache;
+use crate::compile::{CompiledKey, Compiler};
+use crate::engine::{Allocation, Ticker, engine};
+use crate::error::{LoadError, SandboxError};
+use crate::limits::Limits;
+use crate::resolver::{Resolver, check_contract};
+
+/// What a sandbox is made with. Nothing is read from the surroundings.
+#[derive(Debug, Default)]
+pub struct SandboxConfig {
+    /// Every bound.
+    pub limits: Limits,
+    /// How instances get their memory.
+    pub allocation: Allocation,
+    /// Who compiles.
+    pub compiler: Compiler,
+    /// Where compiled code is kept between processes.
+    pub cache: Option<CompileCache>,
+}
+
+/// Runs untrusted components. Cheap to clone; all clones share one engine.
+#[derive(Clone)]
+pub struct Sandbox(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<CallState>,
+    pub(crate) ticker: Ticker,
+    pub(crate) limits: Limits,
+    compiler: Compiler,
+    cache: Option<CompileCache>,
+    /// One compilation at a time: it takes all cores by itself.
+    compiling: tokio::sync::Mutex<()>,
+    /// Components that were refused, so that asking again costs nothing.
+    refused: Mutex<HashMap<Digest, LoadError>>,
+}
+
+/// Refusals that are remembered. What comes after is examined again.
+const MOST_REMEMBERED: usize = 4096;
+
+impl Sandbox {
+    /// Starts an engine. A pool that does not fit into the address space is done without.
+    pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
+        let engine = match engine(config.allocation) {
+            Err(_) if config.allocation != Allocation::OnDemand => engine(Allocation::OnDemand),
+            other => other,
+        };
+        let engine = engine.map_err(SandboxError::Engine)?;
+        let ticker = Ticker::start(&engine).map_err(SandboxError::Thread)?;
+        let linker = call::linker(&engine).map_err(SandboxError::Engine)?;
+        Ok(Self(Arc::new(Shared {
+            engine,
+            linker,
+            ticker,
+            limits: config.limits,
+            compiler: config.compiler,
+            cache: config.cache,
+            compiling: tokio::sync::Mutex::new(()),
+            refused: Mutex::default(),
+        })))
+    }
+
+    /// The bounds that this sandbox keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Takes a resolver in: examined, compiled or found in the cache, linked. Call it when a
+    /// component comes in, never while somebody waits for a resolution.
+    pub async fn load(&self, component: &[u8]) -> Result<Resolver, LoadError> {
+        let digest = Digest::of(component);
+        if let Some(error) = self.refused().get(&digest) {
+            return Err(error.clone());
+        }
+        let loaded = self.load_new(digest, component).await;
+        if let Err(error) = &loaded
+            && is_final(error)
+        {
+            let mut refused = self.refused();
+            if refused.len() < MOST_REMEMBERED {
+                refused.insert(digest, error.clone());
+            }
+        }
+        loaded
+    }
+
+    async fn load_new(&self, digest: Digest, component: &[u8]) -> Result<Resolver, LoadError> {
+        let shared = &self.0;
+        let structure = shared.compiler.examine(component, &shared.limits)?;
+        check_contract(&structure)?;
+        let key = CompiledKey::new(digest, &shared.engine);
+        let most = shared.limits.compile.compiled_bytes;
+        if let Some(compiled) = shared.cache.as_ref().and_then(|cache| cache.get(&key, most))
+            && let Some(component) = self.deserialize(&compiled)
+        {
+            return Resolver::link(self, digest, &component);
+        }
+        let compiled = {
+            let _one_at_a_time = shared.compiling.lock().await;
+            shared.compiler.compile(&shared.engine, component, &shared.limits).await?
+        };
+        let component = self.deserialize(&compiled).ok_or(LoadError::Compiler { problem: "the compiled code is for another engine" })?;
+        if let Some(cache) = &shared.cache {
+            // A cache that cannot be written costs the next process a compilation, and nothing else.
+            let _ = cache.put(&key, &compiled);
+        }
+        Resolver::link(self, digest, &component)
+    }
+
+    /// Machine code that this process, its child or, by proof, this host has made.
+    #[allow(unsafe_code, reason = "loading machine code is what makes the cache's proof necessary")]
+    fn deserialize(&self, compiled: &[u8]) -> Option<Component> {
+        // SAFETY: `compiled` came from this process's own compiler, from its child over a pipe, or
+        // from the cache, which returns only bytes that carry this host's keyed proof.
+        unsafe { Component::deserialize(&self.0.engine, compiled) }.ok()
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, LoadError>> {
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the same component would be refused again. A compiler that could not be started says
+/// nothing about the component.
+fn is_final(error: &LoadError) -> bool {
+    !matches!(error, LoadError::Compiler { .. })
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sandbox").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}

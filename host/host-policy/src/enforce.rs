@@ -1,0 +1,276 @@
+//! The second key: what this host makes of a resolution.
+//!
+//! [`enforce`] is a pure function of a resolution, its bundle's own ceiling and the host's config.
+//! It yields a [`ResolvedWorkerSpec`], or every refusal at once, each with the rule that refused
+//! and the line that would grant it. There is no other way to a spec. An optional wish that is
+//! refused narrows the spec; a required one refuses the worker.
+
+mod spec;
+
+use bundles::manifest::{Ceiling, Manifest};
+use bundles::{Access, Authority, Need, ToolSource, Wish, WorkspaceId};
+use serde::Serialize;
+
+use crate::config::{RuntimeConfig, WorkspaceGrants};
+use crate::resolution::Resolution;
+
+pub use spec::{Git, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
+
+/// Which rule refused something. The text form is the stable machine word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The bundle's own ceiling.
+    BundlePolicyDenied,
+    /// The host demands a bundle, and a profile that ships inside was asked for.
+    BundleRequired,
+    /// No grant for the secret.
+    SecretNotGranted,
+    /// No grant for the mount.
+    MountNotGranted,
+    /// The mount is granted for reading only.
+    MountReadOnly,
+    /// No grant covers the URL prefix.
+    EgressNotGranted,
+    /// No grant for running commands.
+    ShellNotGranted,
+    /// No grant for version control.
+    GitNotGranted,
+    /// Version control is granted for reading only.
+    GitReadOnly,
+    /// No grant for the plugin.
+    PluginNotGranted,
+    /// The tool's plugin is not part of the worker.
+    ToolWithoutPlugin,
+    /// This Runtime has no such host tool.
+    UnsupportedDeclaration,
+}
+
+impl Rule {
+    /// The stable machine word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::BundlePolicyDenied => "bundle_policy_denied",
+            Self::BundleRequired => "bundle_required",
+            Self::SecretNotGranted => "secret_not_granted",
+            Self::MountNotGranted => "mount_not_granted",
+            Self::MountReadOnly => "mount_read_only",
+            Self::EgressNotGranted => "egress_not_granted",
+            Self::ShellNotGranted => "shell_not_granted",
+            Self::GitNotGranted => "git_not_granted",
+            Self::GitReadOnly => "git_read_only",
+            Self::PluginNotGranted => "plugin_not_granted",
+            Self::ToolWithoutPlugin => "tool_without_plugin",
+            Self::UnsupportedDeclaration => "unsupported_declaration",
+        }
+    }
+}
+
+/// Something that is not granted: what, by which rule, and what would grant it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// What was wished for or selected: an authority, `tool:NAME`, `plugin:NAME`, or `bundle`.
+    pub subject: String,
+    /// Whether the worker cannot do without.
+    pub need: Need,
+    /// The rule.
+    pub rule: Rule,
+    /// What the rule says, in a sentence.
+    pub reason: String,
+    /// The line that would grant it, and in which file.
+    pub remedy: String,
+}
+
+/// What would be enforced against: the config, the workspace, and whether the bundle ships inside.
+#[derive(Debug, Clone, Copy)]
+pub struct HostPolicy<'a> {
+    /// The host's config.
+    pub config: &'a RuntimeConfig,
+    /// Whether the bundle is the one that ships inside.
+    pub builtin: bool,
+}
+
+/// Turns a resolution into what the worker may be on this host, or into every reason why not.
+pub fn enforce(manifest: &Manifest, resolution: &Resolution, policy: HostPolicy<'_>) -> Result<ResolvedWorkerSpec, Vec<Refusal>> {
+    let workspace = &manifest.workspace.id;
+    let grants = policy.config.grants(workspace);
+    let judge = Judge { manifest, workspace, grants: &grants, policy };
+    let (mut granted, mut refused) = (Vec::new(), Vec::new());
+    refused.extend(judge.bundle());
+    for wish in resolution.wishes() {
+        match judge.wish(wish) {
+            Ok(()) => granted.push(wish.authority.clone()),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    let mut plugins = Vec::new();
+    for name in resolution.plugins() {
+        match judge.plugin(name) {
+            Ok(()) => plugins.push(name.clone()),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    let mut tools = Vec::new();
+    for name in resolution.tools() {
+        match judge.tool(name, &plugins) {
+            Ok(()) => tools.push(name.clone()),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    if refused.iter().any(|refusal| refusal.need == Need::Required) {
+        return Err(refused);
+    }
+    Ok(ResolvedWorkerSpec::new(manifest, resolution, &granted, tools, plugins, refused, policy.config.digest(workspace)))
+}
+
+struct Judge<'a> {
+    manifest: &'a Manifest,
+    workspace: &'a WorkspaceId,
+    grants: &'a WorkspaceGrants,
+    policy: HostPolicy<'a>,
+}
+
+impl Judge<'_> {
+    fn bundle(&self) -> Option<Refusal> {
+        (self.grants.require_bundle && self.policy.builtin).then(|| Refusal {
+            subject: "bundle".to_owned(),
+            need: Need::Required,
+            rule: Rule::BundleRequired,
+            reason: "this host takes profiles from bundles only".to_owned(),
+            remedy: format!("name a bundle, or write `require_bundle = false` under [workspaces.{}] in the host's config", self.workspace),
+        })
+    }
+
+    fn wish(&self, wish: &Wish) -> Result<(), Refusal> {
+        let refuse = |rule, reason: String, remedy| {
+            Err(Refusal { subject: wish.authority.to_string(), need: wish.need, rule, reason, remedy })
+        };
+        if let Some((reason, remedy)) = over_authority(&self.manifest.policy.authorities, &wish.authority) {
+            return refuse(Rule::BundlePolicyDenied, reason, remedy);
+        }
+        let grants = self.grants;
+        let section = format!("[workspaces.{}]", self.workspace);
+        let in_config = |line: String| format!("write `{line}` under {section} in the host's config");
+        match &wish.authority {
+            Authority::Secret(name) if !grants.secrets.contains(name) => {
+                refuse(Rule::SecretNotGranted, format!("no grant for secret `{name}`"), in_config(format!("secrets = [\"{name}\"]")))
+            }
+            Authority::Mount(label, access) => match grants.mounts.get(label) {
+                None => refuse(
+                    Rule::MountNotGranted,
+                    format!("no mount `{label}` is granted"),
+                    in_config(format!("mounts.{label} = {{ path = \"…\", access = \"{}\" }}", access.as_str())),
+                ),
+                Some(mount) if mount.access() < *access => refuse(
+                    Rule::MountReadOnly,
+                    format!("mount `{label}` is granted for reading only"),
+                    in_config(format!("mounts.{label} = {{ path = \"…\", access = \"write\" }}")),
+                ),
+                Some(_) => Ok(()),
+            },
+            Authority::Egress(prefix) if !grants.egress.iter().any(|grant| grant.covers_prefix(prefix)) => {
+                let line = egress_line(prefix);
+                refuse(Rule::EgressNotGranted, format!("no grant covers `{prefix}`"), in_config(line))
+            }
+            Authority::Shell if !grants.shell => {
+                refuse(Rule::ShellNotGranted, "running commands is not granted".to_owned(), in_config("shell = true".to_owned()))
+            }
+            Authority::Git(access) => match grants.git {
+                None => refuse(
+                    Rule::GitNotGranted,
+                    "version control is not granted".to_owned(),
+                    in_config(format!("git = \"{}\"", access.as_str())),
+                ),
+                Some(Access::Read) if *access == Access::Write => refuse(
+                    Rule::GitReadOnly,
+                    "version control is granted for reading only".to_owned(),
+                    in_config("git = \"write\"".to_owned()),
+                ),
+                Some(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// What is selected without being granted narrows the worker: nothing asked for it by need.
+    fn plugin(&self, name: &bundles::PluginName) -> Result<(), Refusal> {
+        let subject = format!("plugin:{name}");
+        let (rule, reason, remedy) = match over_name(&self.manifest.policy.plugins, name, "plugins") {
+            Some((reason, remedy)) => (Rule::BundlePolicyDenied, reason, remedy),
+            // Two keys, always: without a grant by digest a plugin is words in a bundle.
+            None => (
+                Rule::PluginNotGranted,
+                format!("no grant names the package of plugin `{name}`"),
+                "this Runtime has no plugin grants yet; the worker goes on without it".to_owned(),
+            ),
+        };
+        Err(Refusal { subject, need: Need::Optional, rule, reason, remedy })
+    }
+
+    fn tool(&self, name: &bundles::ToolName, plugins: &[bundles::PluginName]) -> Result<(), Refusal> {
+        let subject = format!("tool:{name}");
+        let refuse = |need, rule, reason, remedy| Err(Refusal { subject: subject.clone(), need, rule, reason, remedy });
+        if let Some((reason, remedy)) = over_name(&self.manifest.policy.tools, name, "tools") {
+            return refuse(Need::Optional, Rule::BundlePolicyDenied, reason, remedy);
+        }
+        match self.manifest.tools.get(name).map(|tool| &tool.source) {
+            Some(ToolSource::Plugin(plugin)) if !plugins.contains(plugin) => refuse(
+                Need::Optional,
+                Rule::ToolWithoutPlugin,
+                format!("plugin `{plugin}`, which answers it, is not part of the worker"),
+                format!("select plugin `{plugin}` in the profile, and grant it on this host"),
+            ),
+            Some(ToolSource::Host) if !self.policy.config.has_capability(&format!("tool:{name}")) => refuse(
+                Need::Required,
+                Rule::UnsupportedDeclaration,
+                format!("this Runtime has no host tool `{name}`"),
+                format!("write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn egress_line(prefix: &bundles::UrlPrefix) -> String {
+    let origin = prefix.origin();
+    let (scheme, host) = origin.split_once("://").unwrap_or_default();
+    let methods = if scheme.starts_with("http") { ", methods = [\"GET\"]" } else { "" };
+    format!("egress = [{{ scheme = \"{scheme}\", host = \"{host}\"{methods}, path_prefixes = [\"{}\"] }}]", prefix.path())
+}
+
+/// What the bundle's ceiling says against an authority: the reason and the remedy.
+///
+/// Denying something denies whatever includes it, and whatever lies below it: who may not write may
+/// still read, who may not reach a host may not reach a path of it either.
+fn over_authority(ceiling: &Ceiling<Authority>, authority: &Authority) -> Option<(String, String)> {
+    let denies = |denied: &&Authority| authority.covers(denied) || matches!(authority, Authority::Egress(_)) && denied.covers(authority);
+    if let Some(denied) = ceiling.deny.iter().find(denies) {
+        return Some((
+            format!("the bundle's own policy denies `{denied}`"),
+            format!("take `{denied}` out of `deny` under [policy.authorities] in bundle.toml"),
+        ));
+    }
+    let allowed = ceiling.allow.as_ref().is_none_or(|allow| allow.iter().any(|allowed| allowed.covers(authority)));
+    (!allowed).then(|| {
+        (
+            "the bundle's own policy does not allow it".to_owned(),
+            format!("add `{authority}` to `allow` under [policy.authorities] in bundle.toml"),
+        )
+    })
+}
+
+fn over_name<T: PartialEq + std::fmt::Display>(ceiling: &Ceiling<T>, name: &T, section: &str) -> Option<(String, String)> {
+    if ceiling.deny.contains(name) {
+        return Some((
+            format!("the bundle's own policy denies `{name}`"),
+            format!("take `{name}` out of `deny` under [policy.{section}] in bundle.toml"),
+        ));
+    }
+    let allowed = ceiling.allow.as_ref().is_none_or(|allow| allow.contains(name));
+    (!allowed).then(|| {
+        (
+            "the bundle's own policy does not allow it".to_owned(),
+            format!("add `{name}` to `allow` under [policy.{section}] in bundle.toml"),
+        )
+    })
+}

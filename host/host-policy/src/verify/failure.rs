@@ -1,0 +1,72 @@
+//! A failure is believed as little as a resolution: the host must find the same.
+
+use bundles::manifest::{Amend, Manifest};
+use bundles::{Capability, ModelName, ProfileName};
+
+use super::Misbehaved;
+use crate::facts::Facts;
+use crate::reach::Reach;
+use crate::request::Request;
+use crate::resolution::{Failure, ProposedFailure};
+
+/// Checks a failure, and adds what helps a person.
+pub fn verify_failure(manifest: &Manifest, facts: &Facts, request: &Request, failure: &ProposedFailure) -> Result<Failure, Misbehaved> {
+    let lie = |problem: &str| Misbehaved::new("/failure", problem);
+    match failure {
+        ProposedFailure::UnknownProfile(name) => {
+            // In a verified bundle every parent is there, so only the selected one can be unknown.
+            if name != request.profile().as_str() || manifest.profiles.contains_key(request.profile()) {
+                return Err(lie("calls a profile unknown that is not"));
+            }
+            Ok(unknown_profile(manifest, request.profile()))
+        }
+        ProposedFailure::UnmetCapability(names) => {
+            let lacking: Vec<&Capability> =
+                request.required_capabilities().iter().filter(|name| !facts.capabilities.contains(*name)).collect();
+            let found: Option<Vec<Capability>> =
+                names.iter().map(|name| lacking.iter().find(|lacking| lacking.as_str() == name).map(|name| (*name).clone())).collect();
+            match found {
+                Some(capabilities) if !capabilities.is_empty() && distinct(&capabilities) => Ok(Failure::UnmetCapability { capabilities }),
+                _ => Err(lie("calls capabilities unmet that are not")),
+            }
+        }
+        ProposedFailure::NoModel(names) => no_model(manifest, facts, request, names).ok_or_else(|| lie("calls models missing that are not")),
+        ProposedFailure::UnsupportedDeclaration(word) => {
+            // A free word, yet it must not carry what the resolver was shown to a log.
+            let word_like = word.len() <= 63 && !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b'.'));
+            let told = word_like && !names_of(facts).any(|name| name == word);
+            if told { Ok(Failure::UnsupportedDeclaration { declaration: word.clone() }) } else { Err(lie("speaks of no declaration")) }
+        }
+        ProposedFailure::InheritanceCycle(_) | ProposedFailure::InheritanceConflict(_) => {
+            Err(lie("calls an inheritance unsound that the host has verified"))
+        }
+        ProposedFailure::DanglingReference(_) => Err(lie("calls a name undeclared that is not")),
+    }
+}
+
+/// The failure for a profile that is not there, with the nearest that is.
+pub(crate) fn unknown_profile(manifest: &Manifest, profile: &ProfileName) -> Failure {
+    let suggestion = bundles::nearest(profile.as_str(), manifest.profiles.keys().map(ProfileName::as_str));
+    Failure::UnknownProfile { profile: profile.clone(), suggestion: suggestion.and_then(|name| name.parse().ok()) }
+}
+
+fn no_model(manifest: &Manifest, facts: &Facts, request: &Request, names: &[String]) -> Option<Failure> {
+    let reach = Reach::of(manifest, request.profile(), facts).ok()?;
+    let written: Vec<&ModelName> =
+        reach.layers().iter().filter_map(|layer| layer.layer.models.as_ref()).flat_map(Amend::names).collect();
+    let missing = |name: &String| {
+        let found = written.iter().find(|model| model.as_str() == name)?;
+        (!facts.models.contains(*found)).then(|| (*found).clone())
+    };
+    let models: Vec<ModelName> = names.iter().map(missing).collect::<Option<_>>()?;
+    (!models.is_empty() && distinct(&models)).then_some(Failure::NoModel { models })
+}
+
+fn names_of(facts: &Facts) -> impl Iterator<Item = &str> {
+    let capabilities = facts.capabilities.iter().map(AsRef::as_ref);
+    capabilities.chain(facts.mounts.iter().map(AsRef::as_ref)).chain(facts.secrets.iter().map(AsRef::as_ref))
+}
+
+fn distinct<T: Ord>(list: &[T]) -> bool {
+    list.iter().collect::<std::collections::BTreeSet<_>>().len() == list.len()
+}

@@ -1,0 +1,98 @@
+//! Settings that a resolver merged: JSON text from outside, of which every leaf must have been
+//! written by the layer that is its origin.
+
+use bundles::canonical::{JsonBounds, MAX_SAFE_INTEGER, parse};
+use serde_json::{Map, Value};
+
+use super::{Check, Misbehaved};
+
+/// Bounds on merged settings.
+const BOUNDS: JsonBounds = JsonBounds { bytes: ("settings_bytes", 1 << 20), depth: ("json_depth", 32) };
+
+/// Reads the settings as an object in its normal form.
+pub(super) fn read(text: &str) -> Result<Map<String, Value>, Misbehaved> {
+    if text == "{}" {
+        return Ok(Map::new());
+    }
+    let value = parse(text.as_bytes(), BOUNDS).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
+    match normal(value) {
+        Value::Object(map) => Ok(map),
+        _ => Err(Misbehaved::new("/settings", "is no object")),
+    }
+}
+
+/// One number, one form: what RFC 8785 writes as an integer is one, whatever the guest wrote.
+fn normal(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= MAX_SAFE_INTEGER as f64 => (float as i64).into(),
+            _ => Value::Number(number),
+        },
+        Value::Array(list) => Value::Array(list.into_iter().map(normal).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, normal(value))).collect()),
+        other => other,
+    }
+}
+
+/// Checks every leaf against the layer that is its origin.
+pub(super) fn check(check: &mut Check<'_>, settings: &Map<String, Value>) -> Result<(), Misbehaved> {
+    let mut pointer = "/settings".to_owned();
+    let mut path = Vec::new();
+    for (key, value) in settings {
+        leaf(check, &mut pointer, &mut path, key, value)?;
+    }
+    Ok(())
+}
+
+fn leaf<'v>(
+    check: &mut Check<'_>,
+    pointer: &mut String,
+    path: &mut Vec<&'v str>,
+    key: &'v str,
+    value: &'v Value,
+) -> Result<(), Misbehaved> {
+    let length = pointer.len();
+    pointer.push('/');
+    for c in key.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
+        }
+    }
+    path.push(key);
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                leaf(check, pointer, path, key, value)?;
+            }
+        }
+        value => {
+            let origin = check.origin(pointer).map_err(|error| Misbehaved { field: bundles::shown(&error.field), ..error })?;
+            if !written(&origin.layer.settings, path, value) {
+                return Err(Misbehaved::new(bundles::shown(pointer), "is not written by its origin"));
+            }
+        }
+    }
+    path.pop();
+    pointer.truncate(length);
+    Ok(())
+}
+
+/// Whether a layer's merge patch writes `value` at `path`. An empty object stands wherever the patch
+/// has an object: its members may have been taken away by a later one.
+fn written(settings: &Map<String, Value>, path: &[&str], value: &Value) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
+    let mut map = settings;
+    for key in parents {
+        match map.get(*key) {
+            Some(Value::Object(inner)) => map = inner,
+            _ => return false,
+        }
+    }
+    match (map.get(*last), value) {
+        (Some(Value::Object(_)), Value::Object(empty)) => empty.is_empty(),
+        (Some(Value::Null), _) | (None, _) => false,
+        (Some(there), value) => there == value,
+    }
+}
