@@ -14,18 +14,24 @@
 //! assert_eq!(found[0].span, 6..22);
 //! ```
 
-mod assignments;
 mod ascii;
+mod assignments;
 mod confusables;
 mod credentials;
 mod decoded;
 mod endpoints;
+mod escapes;
+mod home_paths;
 mod host_paths;
+mod locality;
+mod posix_paths;
 mod providers;
 mod randomness;
+mod secret_names;
 mod structured;
 mod tokens;
 mod views;
+mod windows_paths;
 
 #[cfg(test)]
 mod accepted;
@@ -35,6 +41,8 @@ mod arbitrary;
 mod corpus;
 #[cfg(test)]
 mod refused;
+#[cfg(test)]
+mod refused_paths;
 #[cfg(test)]
 mod samples;
 
@@ -143,25 +151,30 @@ pub struct Leak {
     pub span: Range<usize>,
 }
 
-/// What one look at one text found so far; spans are those of the text looked at.
+/// What one look at one text found so far; spans are those of the text looked at. Each rule has room of its own, so
+/// that many findings of one rule, which somebody may have accepted, cannot crowd out the one of another.
 #[derive(Default)]
 struct Findings {
     leaks: Vec<Leak>,
+    counts: Vec<(&'static Rule, usize)>,
 }
 
 impl Findings {
     fn push(&mut self, rule: &'static Rule, span: Range<usize>) {
-        if !self.full() && span.start < span.end {
-            self.leaks.push(Leak { rule, span });
+        if span.start >= span.end {
+            return;
         }
-    }
-
-    fn full(&self) -> bool {
-        self.leaks.len() >= MOST_FINDINGS
+        match self.counts.iter_mut().find(|(counted, _)| std::ptr::eq(*counted, rule)) {
+            Some((_, count)) if *count >= MOST_FINDINGS => return,
+            Some((_, count)) => *count += 1,
+            None => self.counts.push((rule, 1)),
+        }
+        self.leaks.push(Leak { rule, span });
     }
 }
 
 /// Scans `text` as what stands at `place`, and returns what it found, in order of position and at most 64 findings.
+/// Every rule that was broken is among them: what is left out is a later finding of a rule that is reported.
 ///
 /// The text is looked at as it is, with look-alike characters folded and invisible ones dropped, with escapes (JSON,
 /// percent, HTML) undone up to three deep, with lines joined, and inside runs of base64 and hex, one deep.
@@ -171,7 +184,7 @@ pub fn scan(place: Place, text: &str) -> Vec<Leak> {
     decoded::look_inside(text, &mut found);
 
     let mut views: Vec<views::View> = Vec::new();
-    while views.len() < MOST_DECODINGS && !found.full() {
+    while views.len() < MOST_DECODINGS {
         let Some(view) = views::unescaped(views.last().map_or(text, |view| view.text())) else { break };
         let mut inner = Findings::default();
         look(place, view.text(), &mut inner);
@@ -181,13 +194,11 @@ pub fn scan(place: Place, text: &str) -> Vec<Leak> {
             found.push(rule, views.iter().rev().fold(span, |span, view| view.origin(span)));
         }
     }
-    if !found.full() {
-        if let Some(view) = views::joined(text) {
-            let mut inner = Findings::default();
-            tokens::look(view.text(), &mut inner);
-            for Leak { rule, span } in inner.leaks {
-                found.push(rule, view.origin(span));
-            }
+    if let Some(view) = views::joined(text) {
+        let mut inner = Findings::default();
+        tokens::look(view.text(), &mut inner);
+        for Leak { rule, span } in inner.leaks {
+            found.push(rule, view.origin(span));
         }
     }
     in_order(text, found.leaks)
@@ -210,17 +221,32 @@ fn in_order(text: &str, mut leaks: Vec<Leak>) -> Vec<Leak> {
     }
     leaks.sort_by_key(|leak| (leak.span.start, Reverse(leak.span.end), leak.rule.id));
     let overlap = |a: &Leak, b: &Leak| a.span.start < b.span.end && b.span.start < a.span.end;
+    let is_by_name = |leak: &Leak| leak.rule == &assignments::ASSIGNMENT;
+    let is_shadowed = |leak: &Leak| {
+        let knows_shape = |other: &Leak| other.rule.kind == Kind::Secret && !is_by_name(other) && overlap(leak, other);
+        is_by_name(leak) && leaks.iter().any(knows_shape)
+    };
+    // Where the last finding of each rule ended.
+    let mut ends: Vec<(&Rule, usize)> = Vec::new();
     let mut kept: Vec<Leak> = Vec::new();
-    for leak in &leaks {
-        let shadowed = leak.rule == &assignments::ASSIGNMENT
-            && leaks.iter().any(|other| {
-                other.rule.kind == Kind::Secret && other.rule != &assignments::ASSIGNMENT && overlap(leak, other)
-            });
-        let known = kept.iter().any(|other| other.rule == leak.rule && overlap(leak, other));
-        if !shadowed && !known && kept.len() < MOST_FINDINGS && leak.span.start < leak.span.end {
-            kept.push(leak.clone());
+    let mut repeated: Vec<Leak> = Vec::new();
+    for leak in leaks.iter().filter(|leak| leak.span.start < leak.span.end && !is_shadowed(leak)) {
+        match ends.iter_mut().find(|(rule, _)| *rule == leak.rule) {
+            Some((_, end)) if leak.span.start < *end => *end = leak.span.end.max(*end),
+            Some((_, end)) => {
+                *end = leak.span.end;
+                repeated.push(leak.clone());
+            }
+            None => {
+                ends.push((leak.rule, leak.span.end));
+                kept.push(leak.clone());
+            }
         }
     }
+    let room = MOST_FINDINGS.saturating_sub(kept.len());
+    kept.extend(repeated.into_iter().take(room));
+    kept.truncate(MOST_FINDINGS);
+    kept.sort_by_key(|leak| (leak.span.start, Reverse(leak.span.end), leak.rule.id));
     kept
 }
 

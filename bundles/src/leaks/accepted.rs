@@ -3,6 +3,7 @@
 use super::{Place, scan};
 
 /// Pass everywhere.
+#[rustfmt::skip]
 const STRINGS: &[&str] = &[
     // Digests and ids.
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -51,7 +52,7 @@ const STRINGS: &[&str] = &[
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "0123456789abcdefghijklmnopqrstuvwxyz", "1234567890123456789012345678901234567890",
     // Base64 of what is no secret.
     "AGFzbQ0AAQA=", "aGVsbG8gd29ybGQsIHRoaXMgaXMgYSBwcm9tcHQ=", "eyJ0eXBlIjogIm9iamVjdCJ9", "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
-    "5pel5pys6Kqe44Gn57Ch5r2U44Gr562U44GI44KL44CC",
+    "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEB", "/3Fq9xZk/aT0Lr7vYw2B+cD4eH6=", "5pel5pys6Kqe44Gn57Ch5r2U44Gr562U44GI44KL44CC",
     // Addresses of public hosts.
     "https://example.com", "https://api.example.com/v1/chat?stream=true&n=2", "https://example.com/home/feed", "https://example.com/etc/passwd", "https://example.com/~user/feed",
     "https://example.com/a/../b", "https://en.wikipedia.org/wiki/Root_(Unix)", "wss://gateway.example.com/?v=10&encoding=json", "https://example.com:8443/tmp/x", "https://o123.ingest.sentry.io/456",
@@ -62,6 +63,7 @@ const STRINGS: &[&str] = &[
 ];
 
 /// Prose for a model; passes in prompts.
+#[rustfmt::skip]
 const PROSE: &[&str] = &[
     "Never read files outside the workspace.", "Use /review to begin and /help for help.", "Call GET /v1/users/{id} and POST /api/orders.", "The endpoint /v1/config-bundles lists bundles.",
     "Explain how a JWT works: header.payload.signature.", "The Authorization header must be set by the host.", "Use a Bearer token; never print it.", "Basic authentication is not enough.",
@@ -75,10 +77,12 @@ const PROSE: &[&str] = &[
 ];
 
 /// Descriptions, settings and schemas.
+#[rustfmt::skip]
 const FIELDS: &[&str] = &[
     "Reviews a change when asked with /review.", "Lists users (GET /v1/users).", "#/definitions/path", "/properties/path", "^[a-z][a-z0-9-]*$", "(?i)^https?://", "\\d{4}-\\d{2}-\\d{2}",
     "Reads a file below the workspace.", "[0-9]+/[0-9]+", "client.socket.on", "a/b", "/", "-", "", " ", "..." , "read-only", "tests/fixtures/?.json", "**/node_modules/**", "src/{lib,main}.rs",
-    "/users/{id}/posts", "/api/orders", "/v1/config-bundles/",
+    "/src/**/*.rs", "/.github/**", "std::os::unix::net", "blob/v.+\\..+\\..+/CHANGELOG.md", "(?u:\\B)", "\\\\.\\\\d+", "https://git:${{ secrets.x }}@example.com/",
+    "workspace:/src/lib.rs", "repo:/docs/a/b.md", "/users/{id}/posts", "/api/orders", "/v1/config-bundles/",
 ];
 
 fn rules(place: Place, text: &str) -> Vec<&'static str> {
@@ -89,7 +93,8 @@ fn rules(place: Place, text: &str) -> Vec<&'static str> {
 fn honest_strings_pass() {
     assert!(STRINGS.len() + PROSE.len() + FIELDS.len() >= 150);
     let mut refused = Vec::new();
-    let everywhere = STRINGS.iter().flat_map(|text| [Place::Prompt, Place::Text, Place::ObjectKey].map(|place| (place, text)));
+    let everywhere =
+        STRINGS.iter().flat_map(|text| [Place::Prompt, Place::Text, Place::ObjectKey].map(|place| (place, text)));
     let prose = PROSE.iter().map(|text| (Place::Prompt, text));
     let fields = FIELDS.iter().map(|text| (Place::Text, text));
     for (place, text) in everywhere.chain(prose).chain(fields) {

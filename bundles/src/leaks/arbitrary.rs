@@ -9,6 +9,7 @@ use super::{Place, scan};
 const PLACES: [Place; 4] = [Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey];
 
 /// Pieces that rules begin and end with, so that arbitrary texts meet their edges.
+#[rustfmt::skip]
 const PIECES: &[&str] = &[
     "/", "\\", "..", "~", "$HOME", "${", "}", "%", "%2", "%25", "%c0", "%u00", "\\u00", "\\ud800", "\\x", "&#", "&#x", ";", ":", "://", "=", "\"", "'",
     "eyJ", ".", "-----BEGIN ", "PRIVATE KEY", "-----", "ghp_", "sk-", "SG.", "Bearer ", "cookie:", "login ", "password", "key", "\n", "\r\n", " ", "\0",
@@ -42,7 +43,21 @@ proptest! {
 
 #[test]
 fn time_grows_with_the_text_and_no_faster() {
-    for piece in PIECES.iter().copied().chain(["a=", "key=a1b2c3d4 ", "sk-", "../", "\"\n\"", "a b ", "AZDO", "-BEGIN PRIVATE KEY-", "SG.-", "x:1:", "cookie:a=", "://a@", "~/a "]) {
+    for piece in PIECES.iter().copied().chain([
+        "a=",
+        "key=a1b2c3d4 ",
+        "sk-",
+        "../",
+        "\"\n\"",
+        "a b ",
+        "AZDO",
+        "-BEGIN PRIVATE KEY-",
+        "SG.-",
+        "x:1:",
+        "cookie:a=",
+        "://a@",
+        "~/a ",
+    ]) {
         let time = |size: usize| {
             let text = piece.repeat(size / piece.len());
             (0..3)

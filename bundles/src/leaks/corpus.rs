@@ -84,8 +84,13 @@ fn secrets_of_the_corpus_are_refused_and_what_looks_like_them_is_not() {
     let refused: Vec<String> = legitimate
         .iter()
         .filter_map(|case| {
-            let places: &[Place] = if case.place == "prompt" { &[Place::Prompt] } else { &[Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey] };
-            let rules: Vec<&str> = places.iter().flat_map(|&place| scan(place, &case.value)).map(|leak| leak.rule.id()).collect();
+            let places: &[Place] = if case.place == "prompt" {
+                &[Place::Prompt]
+            } else {
+                &[Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey]
+            };
+            let rules: Vec<&str> =
+                places.iter().flat_map(|&place| scan(place, &case.value)).map(|leak| leak.rule.id()).collect();
             (!rules.is_empty()).then(|| format!("{} ({})", case.id, rules.join(" ")))
         })
         .collect();
@@ -102,7 +107,9 @@ fn host_paths_of_the_corpus_are_refused_and_what_looks_like_them_is_not() {
             let place = if case.place == "prompt" { Place::Prompt } else { Place::Text };
             let leaks = scan(place, &case.value);
             assert!(says_nothing_of(&case.value, &told(&leaks)), "{}", case.id);
-            let is_allowed = case.place == "not-url-permission" && !scan(Place::UrlTarget, &case.value).is_empty() && case.value.starts_with("http");
+            let is_allowed = case.place == "not-url-permission"
+                && !scan(Place::UrlTarget, &case.value).is_empty()
+                && case.value.starts_with("http");
             leaks.iter().any(|leak| leak.rule.kind() == Kind::HostPath) && !is_allowed
         };
         let missed: Vec<String> = of_tier.iter().filter(|case| !is_refused(case)).map(|case| case.id.clone()).collect();
@@ -118,7 +125,8 @@ fn host_paths_of_the_corpus_are_refused_and_what_looks_like_them_is_not() {
                 "url-path-prefix" | "url-permission" => &[Place::UrlTarget],
                 _ => &[Place::Text],
             };
-            let rules: Vec<&str> = places.iter().flat_map(|&place| scan(place, &case.value)).map(|leak| leak.rule.id()).collect();
+            let rules: Vec<&str> =
+                places.iter().flat_map(|&place| scan(place, &case.value)).map(|leak| leak.rule.id()).collect();
             (!rules.is_empty()).then(|| format!("{} ({})", case.id, rules.join(" ")))
         })
         .collect();

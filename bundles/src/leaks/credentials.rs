@@ -110,29 +110,26 @@ pub(super) fn look(text: &str, found: &mut Findings) {
             cookies_read = cookies_read.min(span.end);
             found.push(rule, span);
         }
-        if found.full() {
-            return;
-        }
     }
     for (index, &byte) in bytes.iter().enumerate() {
-        if !matches!(byte, b':' | b'@') {
-            continue;
-        }
-        let leak = match byte {
-            b':' if at(bytes, index + 1) == b'/' && at(bytes, index + 2) == b'/' => {
-                user_info(bytes, index).map(|span| (&URL_USER, span))
-            }
-            b':' => password_line(bytes, index).map(|span| (&LOGIN_LINE, span)),
-            b'@' => bare_user_info(bytes, index).map(|span| (&URL_USER, span)),
-            _ => None,
-        };
-        if let Some((rule, span)) = leak {
+        if matches!(byte, b':' | b'@')
+            && let Some((rule, span)) = at_mark(byte, bytes, index)
+        {
             found.push(rule, span);
-            if found.full() {
-                return;
-            }
         }
     }
+}
+
+/// Kept out of the loop above, which sees every byte of a text.
+#[inline(never)]
+fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+    if mark == b'@' {
+        return bare_user_info(bytes, index).map(|span| (&URL_USER, span));
+    }
+    if part(bytes, index + 1, index + 3) == b"//" {
+        return user_info(bytes, index).map(|span| (&URL_USER, span));
+    }
+    password_line(bytes, index).map(|span| (&LOGIN_LINE, span))
 }
 
 impl Announced {
@@ -178,7 +175,8 @@ impl Announced {
 /// The word at `start`, quotes around it left out.
 fn next_word(bytes: &[u8], start: usize) -> Range<usize> {
     let start = run_end(bytes, start, 8, |byte| is_space(byte) || is_quote(byte) || byte == b'=');
-    let is_part = |byte: u8| byte.is_ascii_graphic() && !is_quote(byte) && !matches!(byte, b',' | b';' | b'<' | b'>' | b'\\');
+    let is_part =
+        |byte: u8| byte.is_ascii_graphic() && !is_quote(byte) && !matches!(byte, b',' | b';' | b'<' | b'>' | b'\\');
     let mut end = run_end(bytes, start, 512, is_part);
     // A sentence ends here, the token did before.
     while end > start && matches!(before(bytes, end), b'.' | b')' | b'}' | b']') {
@@ -196,7 +194,9 @@ fn cookie(bytes: &[u8], start: usize) -> Option<Range<usize>> {
         if name >= last || at(bytes, name) != b'=' {
             return None;
         }
-        let end = run_end(bytes, name + 1, 128, |byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'\''));
+        let end = run_end(bytes, name + 1, 128, |byte| {
+            byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'\'')
+        });
         let value = part(bytes, name + 1, end);
         if value.len() >= 16 && is_random(value, 10) {
             return Some(name + 1..end);
@@ -215,7 +215,8 @@ fn login(bytes: &[u8], start: usize) -> Option<Range<usize>> {
     }
     let value = next_word(bytes, keyword.end);
     let password = part(bytes, value.start, value.end);
-    let is_secret = is_random(password, 8) || password.len() >= 6 && password.iter().any(u8::is_ascii_digit) && is_password(password);
+    let is_secret = is_random(password, 8)
+        || password.len() >= 6 && password.iter().any(u8::is_ascii_digit) && is_password(password);
     is_secret.then_some(value)
 }
 
@@ -231,7 +232,9 @@ fn user_info(bytes: &[u8], colon: usize) -> Option<Range<usize>> {
     let is_secret = match user_info.iter().position(|&byte| byte == b':') {
         Some(colon) => is_password(part(user_info, colon + 1, sign)),
         // The key of an error collector is made to be seen.
-        None => is_random(user_info, 16) && !part(authority, sign, authority.len()).windows(6).any(|host| host == b"sentry"),
+        None => {
+            is_random(user_info, 16) && !part(authority, sign, authority.len()).windows(6).any(|host| host == b"sentry")
+        }
     };
     is_secret.then_some(start..start + sign)
 }
@@ -240,8 +243,26 @@ fn user_info(bytes: &[u8], colon: usize) -> Option<Range<usize>> {
 /// it need not look random.
 fn is_password(password: &[u8]) -> bool {
     const WORDS: &[&str] = &[
-        "pass", "passwd", "password", "pwd", "secret", "token", "user", "username", "key", "apikey", "api_key", "pw",
-        "mypassword", "mysecretpassword", "supersecret", "s3cret", "hunter2", "credentials", "x-oauth-basic", "redacted",
+        "pass",
+        "passwd",
+        "password",
+        "pwd",
+        "secret",
+        "token",
+        "user",
+        "username",
+        "key",
+        "apikey",
+        "api_key",
+        "pw",
+        "mypassword",
+        "mysecretpassword",
+        "supersecret",
+        "s3cret",
+        "hunter2",
+        "credentials",
+        "x-oauth-basic",
+        "redacted",
     ];
     let is_template = matches!(password.first(), Some(b'$' | b'{' | b'<' | b'[' | b'%' | b'*' | b'(')) && {
         // `%70%40…` is percent-encoding, and `%s` a template.
@@ -257,7 +278,9 @@ fn bare_user_info(bytes: &[u8], sign: usize) -> Option<Range<usize>> {
     if at(bytes, host) != b':' || !at(bytes, host + 1).is_ascii_digit() {
         return None;
     }
-    let first = run_start(bytes, sign, 80, |byte| byte.is_ascii_graphic() && !is_quote(byte) && byte != b'/' && byte != b'=' && byte != b'@');
+    let first = run_start(bytes, sign, 80, |byte| {
+        byte.is_ascii_graphic() && !is_quote(byte) && byte != b'/' && byte != b'=' && byte != b'@'
+    });
     let user_info = part(bytes, first, sign);
     let colon = user_info.iter().position(|&byte| byte == b':')?;
     is_random(part(user_info, colon + 1, user_info.len()), 8).then_some(first..sign)

@@ -11,14 +11,16 @@ const SHORTEST: usize = 16;
 pub(super) fn look_inside(text: &str, found: &mut Findings) {
     let bytes = text.as_bytes();
     let mut index = 0;
-    while let Some(start) = part(bytes, index, bytes.len()).iter().position(|&byte| is_base64(byte)).map(|at| at + index) {
+    while let Some(start) =
+        part(bytes, index, bytes.len()).iter().position(|&byte| is_base64(byte)).map(|at| at + index)
+    {
         let run = run(bytes, start);
         index = run.end.max(start + 1);
         if run.letters < SHORTEST {
             continue;
         }
         let whole = part(bytes, start, run.end);
-        if read(whole, start, found) || found.full() {
+        if read(whole, start, found) {
             continue;
         }
         // A separator that belongs to the text around the run: `key-<base64>`, `a/b/<base64>`.
@@ -28,9 +30,6 @@ pub(super) fn look_inside(text: &str, found: &mut Findings) {
                 read(piece, offset, found);
             }
             offset += piece.len() + 1;
-        }
-        if found.full() {
-            return;
         }
     }
 }
@@ -52,7 +51,8 @@ fn run(bytes: &[u8], start: usize) -> Run {
         // Only full lines go on: words of prose are shorter than what encoders write.
         let space = part(bytes, end, end + 16).iter().take_while(|&&byte| is_space(byte)).count();
         let next = part(bytes, end + space, end + space + 4);
-        let goes_on = line >= 60 && line % 4 == 0 && space > 0 && next.len() == 4 && next.iter().copied().all(is_base64);
+        let goes_on =
+            line >= 60 && line % 4 == 0 && space > 0 && next.len() == 4 && next.iter().copied().all(is_base64);
         if !goes_on {
             return Run { end, letters };
         }
@@ -131,7 +131,7 @@ pub(super) fn base64(run: &[u8]) -> Option<Vec<u8>> {
 
 /// Decodes an even number of hex digits; none if it does not begin like text.
 fn hex(run: &[u8]) -> Option<Vec<u8>> {
-    if run.len() % 2 != 0 || run.len() < 2 * TASTE {
+    if !run.len().is_multiple_of(2) || run.len() < 2 * TASTE {
         return None;
     }
     let mut bytes = Vec::new();

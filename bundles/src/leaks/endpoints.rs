@@ -2,10 +2,10 @@
 //! addresses with a port. Hosts are classified by their spelling; nothing is ever looked up. Deliberately absent: what
 //! a public name resolves to, which is for the permission check at the time of the connection.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use super::ascii::{at, before, is_quote, is_space, is_word, part, run_end, run_start};
+use super::locality::Locality;
 use super::{Findings, Place, Rule};
 
 static FILE_URL: Rule = Rule::host_path("host_path.file_url", "file URL");
@@ -16,6 +16,7 @@ static ENDPOINT: Rule = Rule::host_path("host_path.endpoint", "address within a 
 pub(super) static RULES: &[&Rule] = &[&FILE_URL, &SOCKET, &ENDPOINT];
 
 /// Schemes whose host is a machine. In others (`workflow://release`) it is a name of the bundle's own.
+#[rustfmt::skip]
 const NETWORK_SCHEMES: &[&str] = &[
     "amqp", "amqps", "ftp", "ftps", "git", "grpc", "grpcs", "h2c", "http", "https", "kafka", "ldap", "ldaps", "mongodb",
     "mqtt", "mqtts", "mysql", "nats", "postgres", "postgresql", "quic", "redis", "rediss", "rtsp", "sftp", "smtp", "smtps",
@@ -24,12 +25,18 @@ const NETWORK_SCHEMES: &[&str] = &[
 ];
 
 /// Schemes of sockets and pipes.
+#[rustfmt::skip]
 const SOCKET_SCHEMES: &[&str] = &[
     "abstract", "fd", "hvsock", "ipc", "npipe", "pipe", "unix", "unix-abstract", "unix-connect", "unix-listen", "unixgram",
     "unixpacket", "vmci", "vsock", "inproc", "local+unix",
 ];
 
+/// Schemes by which editors open files.
+#[rustfmt::skip]
+const EDITOR_SCHEMES: &[&str] = &["cursor", "vscode", "vscode-insiders", "vscode-remote", "windsurf", "zed"];
+
 /// Variables of an environment that name a socket.
+#[rustfmt::skip]
 const SOCKET_VARIABLES: &[&str] = &[
     "DOCKER_HOST", "CONTAINER_HOST", "PODMAN_HOST", "SSH_AUTH_SOCK", "SSH_AGENT_SOCK", "DBUS_SESSION_BUS_ADDRESS",
     "DBUS_SYSTEM_BUS_ADDRESS", "GPG_AGENT_INFO", "PULSE_SERVER", "BUILDKIT_HOST", "NIX_REMOTE", "NOTIFY_SOCKET",
@@ -47,24 +54,27 @@ pub(super) fn look(place: Place, text: &str, found: &mut Findings) {
         found.push(&ENDPOINT, 0..bytes.len());
     }
     for (index, &byte) in bytes.iter().enumerate() {
-        if !matches!(byte, b':' | b'=' | b'.') {
-            continue;
-        }
-        let leak = match byte {
-            b':' if at(bytes, index + 1).is_ascii_digit() => bare_endpoint(place, bytes, index).map(|span| (&ENDPOINT, span)),
-            b':' => address(place, bytes, index),
-            b'=' => socket_variable(bytes, index).map(|span| (&SOCKET, span)),
-            b'.' if place == Place::Text && at(bytes, index + 1) == b's' => {
-                socket_name(bytes, index).map(|span| (&SOCKET, span))
-            }
-            _ => None,
-        };
-        if let Some((rule, span)) = leak {
+        if matches!(byte, b':' | b'=' | b'.')
+            && let Some((rule, span)) = at_mark(place, byte, bytes, index)
+        {
             found.push(rule, span);
-            if found.full() {
-                return;
-            }
         }
+    }
+}
+
+/// Kept out of the loop above, which sees every byte of a text.
+#[inline(never)]
+fn at_mark(place: Place, mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+    match mark {
+        b':' if at(bytes, index + 1).is_ascii_digit() => {
+            bare_endpoint(place, bytes, index).map(|span| (&ENDPOINT, span)).or_else(|| address(place, bytes, index))
+        }
+        b':' => address(place, bytes, index),
+        b'=' => socket_variable(bytes, index).map(|span| (&SOCKET, span)),
+        _ if place == Place::Text && at(bytes, index + 1) == b's' => {
+            socket_name(bytes, index).map(|span| (&SOCKET, span))
+        }
+        _ => None,
     }
 }
 
@@ -82,7 +92,11 @@ pub(super) fn public_url_end(bytes: &[u8], colon: usize) -> Option<usize> {
             byte > b' ' && !is_quote(byte) && !matches!(byte, b'<' | b'>' | b',' | b';' | b'|' | b'\\' | b')' | 0x7f)
         });
         // `https://host,/etc/passwd` is a list.
-        if matches!(at(bytes, end), b',' | b';' | b')') && at(bytes, end + 1) != b'/' && !is_space(at(bytes, end + 1)) && end < bytes.len() {
+        if matches!(at(bytes, end), b',' | b';' | b')')
+            && at(bytes, end + 1) != b'/'
+            && !is_space(at(bytes, end + 1))
+            && end < bytes.len()
+        {
             end += 1;
         } else {
             return Some(end);
@@ -111,12 +125,25 @@ fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static Rule, R
             || next.is_ascii_alphabetic() && at(bytes, colon + 2) == b':';
         return is_path.then(|| (&FILE_URL, start..end()));
     }
+    // Editors open files of the host through addresses of their own.
+    let is_editor = EDITOR_SCHEMES.iter().any(|editor| lower == editor.as_bytes());
+    if is_editor
+        && [b"//file/".as_slice(), b"//wsl", b"//ssh"]
+            .iter()
+            .any(|path| part(bytes, colon + 1, colon + 1 + path.len()) == *path)
+    {
+        return Some((&FILE_URL, start..end()));
+    }
     let is_socket = SOCKET_SCHEMES.iter().any(|socket| lower == socket.as_bytes()) || lower.ends_with(b"+unix");
     if is_socket && !is_word(before(bytes, start)) {
         let is_socket = match place {
             // `unix: a history` and `pipe:name` are speech.
             Place::Prompt => matches!(next, b'/' | b'@' | b'\0' | b'\\'),
-            _ if lower == b"unix" || lower == b"npipe" || lower == b"vsock" => !is_space(next) && colon + 1 < bytes.len(),
+            // `std::os::unix::net` is a path of a program.
+            _ if next == b':' => false,
+            _ if lower.starts_with(b"unix") || lower == b"npipe" || lower == b"vsock" => {
+                !is_space(next) && colon + 1 < bytes.len()
+            }
             _ => matches!(next, b'/' | b'@' | b'\0' | b'\\'),
         };
         return is_socket.then(|| (&SOCKET, start..end().max(colon + 2)));
@@ -125,7 +152,8 @@ fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static Rule, R
         return None;
     }
     let is_network = NETWORK_SCHEMES.iter().any(|network| lower == network.as_bytes())
-        || lower.contains(&b'+') && [b"http".as_slice(), b"https", b"ssh"].iter().any(|network| lower.ends_with(network));
+        || lower.contains(&b'+')
+            && [b"http".as_slice(), b"https", b"ssh"].iter().any(|network| lower.ends_with(network));
     let is_web = matches!(lower.as_slice(), b"http" | b"https" | b"ws" | b"wss");
     if place == Place::UrlTarget && is_web {
         return None;
@@ -139,7 +167,7 @@ fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static Rule, R
     let is_local = match Locality::of(host) {
         Locality::PrivateAddress => true,
         Locality::LocalName => place != Place::Prompt && (is_network || !port.is_empty()),
-        Locality::SingleLabel => place != Place::Prompt && is_network && !port.is_empty(),
+        Locality::SingleLabel => place != Place::Prompt && is_network && port.first().is_some_and(u8::is_ascii_digit),
         Locality::Elsewhere => false,
     };
     is_local.then_some((&ENDPOINT, start..authority))
@@ -166,7 +194,8 @@ fn bare_endpoint(place: Place, bytes: &[u8], colon: usize) -> Option<Range<usize
     }
     let is_bracketed = before(bytes, colon) == b']';
     let start = if is_bracketed {
-        let inner = run_start(bytes, colon - 1, 48, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
+        let inner =
+            run_start(bytes, colon - 1, 48, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'%'));
         inner.checked_sub(1).filter(|&bracket| at(bytes, bracket) == b'[')?
     } else {
         run_start(bytes, colon, 80, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
@@ -191,10 +220,13 @@ fn is_own_address(value: &[u8]) -> bool {
         return false;
     }
     // `10.0.0.4` alone may as well be a version.
-    let is_version = value.starts_with(b"10.") || !value.contains(&b'.') && !value.contains(&b':') || value.starts_with(b"0.");
+    let is_version =
+        value.starts_with(b"10.") || !value.contains(&b'.') && !value.contains(&b':') || value.starts_with(b"0.");
     matches!(value, b"localhost" | b"0.0.0.0")
         || matches!(Locality::of(value), Locality::PrivateAddress) && !is_version && value != b"::"
-        || value.contains(&b':') && value != b"::" && Locality::of(&[b"[", value, b"]"].concat()) == Locality::PrivateAddress
+        || value.contains(&b':')
+            && value != b"::"
+            && Locality::of(&[b"[", value, b"]"].concat()) == Locality::PrivateAddress
 }
 
 /// `DOCKER_HOST=…`
@@ -213,82 +245,9 @@ fn socket_name(bytes: &[u8], point: usize) -> Option<Range<usize>> {
     let end = run_end(bytes, point + 1, 7, |byte| byte.is_ascii_alphabetic());
     let is_suffix = matches!(part(bytes, point + 1, end), b"sock" | b"socket");
     let next = at(bytes, end);
-    let ends = !is_word(next) && !matches!(next, b'-' | b'(') && !(next == b'.' && is_word(at(bytes, end + 1)));
+    let goes_on = is_word(next) || matches!(next, b'-' | b'(') || next == b'.' && is_word(at(bytes, end + 1));
     let start = run_start(bytes, point, 128, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'/' | b'}' | b'*'));
-    (is_suffix && ends && start < point).then_some(start..end)
-}
-
-/// What the spelling of a host says about where it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Locality {
-    PrivateAddress,
-    LocalName,
-    SingleLabel,
-    Elsewhere,
-}
-
-impl Locality {
-    fn of(host: &[u8]) -> Self {
-        let Ok(host) = std::str::from_utf8(host) else { return Self::Elsewhere };
-        if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            let address = inner.split('%').next().unwrap_or(inner);
-            return match address.parse::<Ipv6Addr>() {
-                Ok(address) if is_private_v6(address) => Self::PrivateAddress,
-                _ => Self::Elsewhere,
-            };
-        }
-        if let Some(address) = loose_v4(host) {
-            return if is_private_v4(address) { Self::PrivateAddress } else { Self::Elsewhere };
-        }
-        let name = host.trim_end_matches('.').to_ascii_lowercase();
-        const SUFFIXES: &[&str] = &[
-            ".localhost", ".localdomain", ".local", ".internal", ".lan", ".home.arpa", ".intranet", ".home", ".corp", ".svc",
-            ".cluster.local", ".private",
-        ];
-        if name == "localhost" || name == "ip6-localhost" || name == "ip6-loopback" || SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
-            return Self::LocalName;
-        }
-        let is_label = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        if !name.is_empty() && is_label && name.bytes().any(|byte| byte.is_ascii_alphabetic()) { Self::SingleLabel } else { Self::Elsewhere }
-    }
-}
-
-/// IPv4 as resolvers read it: one to four parts, each decimal, octal or hexadecimal.
-fn loose_v4(host: &str) -> Option<Ipv4Addr> {
-    let parts: Vec<&str> = host.trim_end_matches('.').split('.').take(5).collect();
-    let numbers: Vec<u32> = parts.iter().map(|part| number(part)).collect::<Option<_>>()?;
-    let (last, leading) = numbers.split_last()?;
-    if leading.len() > 3 || leading.iter().any(|&number| number > 255) {
-        return None;
-    }
-    let high = leading.iter().zip([24_u32, 16, 8]).fold(0_u32, |sum, (&number, shift)| sum | number << shift);
-    // The last part fills what the others left.
-    let room = 8 * (4 - leading.len() as u32);
-    (room == 32 || *last < 1 << room).then(|| Ipv4Addr::from(high | last))
-}
-
-fn number(part: &str) -> Option<u32> {
-    if let Some(hex) = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
-        return u32::from_str_radix(hex, 16).ok();
-    }
-    match part.strip_prefix('0') {
-        Some(octal) if !octal.is_empty() => u32::from_str_radix(octal, 8).ok(),
-        _ if part.bytes().all(|byte| byte.is_ascii_digit()) => part.parse().ok(),
-        _ => None,
-    }
-}
-
-fn is_private_v4(address: Ipv4Addr) -> bool {
-    let shared = matches!(address.octets(), [100, second, ..] if second & 0xc0 == 64);
-    address.is_loopback() || address.is_private() || address.is_link_local() || address.octets().first() == Some(&0) || shared
-}
-
-fn is_private_v6(address: Ipv6Addr) -> bool {
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_unique_local()
-        || address.is_unicast_link_local()
-        || address.to_ipv4().is_some_and(is_private_v4)
+    (is_suffix && !goes_on && start < point).then_some(start..end)
 }
 
 #[cfg(test)]
@@ -303,8 +262,23 @@ mod tests {
     #[test]
     fn an_address_within_a_private_network_is_known_in_every_spelling() {
         for host in [
-            "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "10.0.0.4", "192.168.1.1", "172.16.0.9",
-            "169.254.169.254", "100.64.0.7", "[::1]", "[::]", "[fe80::1]", "[fe80::1%25en0]", "[fd00::9]", "[::ffff:10.0.0.1]",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "0",
+            "10.0.0.4",
+            "192.168.1.1",
+            "172.16.0.9",
+            "169.254.169.254",
+            "100.64.0.7",
+            "[::1]",
+            "[::]",
+            "[fe80::1]",
+            "[fe80::1%25en0]",
+            "[fd00::9]",
+            "[::ffff:10.0.0.1]",
         ] {
             assert!(is_refused(Place::Text, &format!("http://{host}:7878/v1")), "{host}");
             assert!(!is_refused(Place::UrlTarget, &format!("http://{host}:7878/v1")), "{host}");
@@ -327,7 +301,14 @@ mod tests {
 
     #[test]
     fn times_versions_and_lines_are_no_endpoints() {
-        for text in ["10:30:00", "2026-06-25T15:49:30Z", "src/lib.rs:10:4", "ghcr.io/org/pkg:1", "1.2.3.4:latest", "user:default@3"] {
+        for text in [
+            "10:30:00",
+            "2026-06-25T15:49:30Z",
+            "src/lib.rs:10:4",
+            "ghcr.io/org/pkg:1",
+            "1.2.3.4:latest",
+            "user:default@3",
+        ] {
             assert!(!is_refused(Place::Text, text), "{text}");
         }
     }

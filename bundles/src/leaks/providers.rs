@@ -93,6 +93,7 @@ const fn provider(id: &'static str, what: &'static str, shapes: &'static [Shape]
 use Alphabet::{Alnum, Base64, Dotted, Hex, Lower, Upper, Url, Wide};
 
 /// Every provider whose credentials have a prefix.
+#[rustfmt::skip] // One line a shape, as a table.
 pub(super) static PROVIDERS: &[Provider] = &[
     // Clouds.
     provider("secret.aws", "AWS access key id or session token", &[
@@ -165,7 +166,7 @@ pub(super) static PROVIDERS: &[Provider] = &[
         from("tvly-", Url, 24), from("fc-", Hex, 32), from("lsv2_", Url, 30), from("pcsk_", Url, 40),
         from("esecret_", Alnum, 20), from("rpa_", Alnum, 30), from("fw_", Alnum, 20), from("e2b_", Hex, 30),
         from("bb_live_", Url, 20), from("sk_", Hex, 40), from("wandb_v1_", Url, 30),
-        from("tgp_v1_", Url, 30), from("cpk_", Dotted, 40), from("mem0-", Alnum, 30), from("m0-", Alnum, 36),
+        from("tgp_v1_", Url, 30), from("cpk_", Dotted, 40), from("mem0-", Alnum, 30),
         from("bsk-", Url, 30), from("ak-", Alnum, 22), from("as-", Alnum, 22), from("sk_car_", Alnum, 20),
     ]),
     // Chat and mail.
@@ -219,7 +220,7 @@ pub(super) static PROVIDERS: &[Provider] = &[
         from("figoh_", Url, 30), from("figor_", Url, 30), from("sl.", Url, 60), from("sl.u.", Url, 60),
         from("pat-na1-", Url, 32).certain(), from("pat-na2-", Url, 32).certain(), from("pat-eu1-", Url, 32).certain(), from("CFPAT-", Url, 30),
         from("tfp_", Dotted, 40), from("PMAK-", Url, 40), from("PMAT-", Url, 20), from("rdme_", Alnum, 40),
-        from("b_", Alnum, 44), from("p8e-", Alnum, 30), from("sm_pat_", Alnum, 16), from("sm_sat_", Alnum, 16),
+        from("p8e-", Alnum, 30), from("sm_pat_", Alnum, 16), from("sm_sat_", Alnum, 16),
         from("sm_aat_", Alnum, 16), from("dG9rOg", Base64, 30), from("sdk-", Url, 36),
         from("cal_live_", Alnum, 24), from("cal_", Hex, 32), from("IGQV", Url, 60), from("EAA", Alnum, 100),
         from("oauth:", Lower, 30), from("sk.eyJ", Dotted, 40), from("sbp_", Hex, 36), from("sb_secret_", Url, 20).certain(),

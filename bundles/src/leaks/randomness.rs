@@ -9,6 +9,7 @@ use aho_corasick::AhoCorasick;
 use super::ascii::at;
 
 /// What people write where a secret will be.
+#[rustfmt::skip]
 const PLACEHOLDER_WORDS: &[&str] = &[
     "changeme", "change_me", "change-me", "dummy", "example", "fake", "foobar", "insert", "not-real", "not_real",
     "notreal", "placeholder", "redacted", "replace", "sample", "todo", "xxxx", "your-", "your_", "yourkey", "yoursecret",
@@ -46,7 +47,8 @@ fn is_sequence(text: &[u8]) -> bool {
 /// The same few characters again and again, as in `deadbeefdeadbeef`.
 fn is_repetition(text: &[u8]) -> bool {
     (1..=10).any(|period| text.len() >= 3 * period && text.iter().zip(text.iter().skip(period)).all(|(a, b)| a == b))
-        || (text.len() >= 16 && [8, 10].iter().any(|&period| text.len() == 2 * period && text.get(..period) == text.get(period..)))
+        || (text.len() >= 16
+            && [8, 10].iter().any(|&period| text.len() == 2 * period && text.get(..period) == text.get(period..)))
 }
 
 /// Whether the string has a part of at least `least` letters and digits that nobody would write by hand. Placeholders
@@ -81,7 +83,9 @@ fn is_random_chunk(chunk: &[u8]) -> bool {
     let scattered = pieces.digits >= 2 && pieces.turns >= 3 && chunk.len() <= pieces.turns * 12;
     // Cases that change more often than in any camel case: `NGxDWRgVz`.
     let restless = chunk.len() >= 10 && pieces.words >= 4 && (chunk.len() - pieces.digits) * 5 <= pieces.words * 13;
-    scattered || restless || (chunk.len() >= 8 && pieces.strange * 2 >= chunk.len() - pieces.digits && pieces.strange >= 4)
+    scattered
+        || restless
+        || (chunk.len() >= 8 && pieces.strange * 2 >= chunk.len() - pieces.digits && pieces.strange >= 4)
 }
 
 /// How a chunk of letters and digits falls into words.
@@ -144,7 +148,7 @@ fn is_speakable(word: &[u8]) -> bool {
     match word.len() {
         0..=2 => false,
         3..=4 => vowels >= 1,
-        length => vowels * 6 >= length && vowels * 10 <= length * 7 && longest <= 4 && rare * 5 <= length,
+        length => vowels * 6 >= length && vowels * 10 <= length * 7 && longest <= 5 && rare * 5 <= length,
     }
 }
 
@@ -160,15 +164,20 @@ pub(super) fn is_uuid(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{Dice, BASE32, BASE62, HEX, URL_SAFE};
+    use super::super::samples::{BASE32, BASE62, Dice, HEX, URL_SAFE};
     use super::*;
 
     #[test]
     fn what_was_drawn_at_random_is_told_by_its_looks() {
         let mut dice = Dice::new(7);
-        for (alphabet, length, least_of_thousand) in
-            [(BASE62, 40, 998), (BASE62, 24, 985), (BASE62, 16, 970), (HEX, 32, 998), (URL_SAFE, 43, 998), (BASE32, 32, 990)]
-        {
+        for (alphabet, length, least_of_thousand) in [
+            (BASE62, 40, 998),
+            (BASE62, 24, 985),
+            (BASE62, 16, 970),
+            (HEX, 32, 998),
+            (URL_SAFE, 43, 998),
+            (BASE32, 32, 990),
+        ] {
             let found = (0..1000).filter(|_| is_random(dice.draw(alphabet, length).as_bytes(), 8)).count();
             assert!(found >= least_of_thousand, "{found} of 1000 at length {length} of {} letters", alphabet.len());
         }
@@ -177,11 +186,28 @@ mod tests {
     #[test]
     fn what_a_person_wrote_is_not_random() {
         for name in [
-            "github-token", "db/password", "my-secret-name", "ThisIsAVeryLongCamelCaseIdentifierThatIsNotASecretAtAll",
-            "claude-opus-4-5-20251101", "eu-central-1", "production_database_2024", "readonly", "app-AbCdEf",
-            "getHTTPSConnectionFromURLString", "prompts/reviewer/system", "internationalization", "v1.2.3-rc.1+build.5",
-            "ENVIRONMENT_VARIABLE_NAME", "strengthsAndWeaknesses", "1234567890123456", "20260625154930", "string",
-            "aaaaaaaaaaaaaaaaaaaaaaaa", "xxxxxxxxxxxxxxxx", "0123456789abcdef0123456789abcdef", "deadbeefdeadbeef",
+            "github-token",
+            "db/password",
+            "my-secret-name",
+            "ThisIsAVeryLongCamelCaseIdentifierThatIsNotASecretAtAll",
+            "claude-opus-4-5-20251101",
+            "eu-central-1",
+            "production_database_2024",
+            "readonly",
+            "app-AbCdEf",
+            "getHTTPSConnectionFromURLString",
+            "prompts/reviewer/system",
+            "internationalization",
+            "v1.2.3-rc.1+build.5",
+            "ENVIRONMENT_VARIABLE_NAME",
+            "strengthsAndWeaknesses",
+            "1234567890123456",
+            "20260625154930",
+            "string",
+            "aaaaaaaaaaaaaaaaaaaaaaaa",
+            "xxxxxxxxxxxxxxxx",
+            "0123456789abcdef0123456789abcdef",
+            "deadbeefdeadbeef",
         ] {
             assert!(!is_random(name.as_bytes(), 8), "{name}");
         }

@@ -1,9 +1,12 @@
 //! What must be refused: a line a kind of credential, as providers issue them and as people hide them. Every value is
 //! drawn at run time; `{b62:36}` stands for 36 characters of an alphabet.
 
+use std::ops::Range;
+
 use super::samples::{BASE32, BASE62, BASE64, Dice, HEX, UPPER, URL_SAFE, to_base64, to_base64url};
 use super::{Kind, Place, scan};
 
+#[rustfmt::skip]
 const TOKENS: &[&str] = &[
     // Clouds.
     "AKIA{b32:16}", "ASIA{b32:16}", "aws_secret_access_key = {b64:40}", "\"SecretAccessKey\": \"{b64:40}\"",
@@ -83,30 +86,41 @@ const TOKENS: &[&str] = &[
     "https://s3.example.com/b?X-Amz-Credential=x&X-Amz-Signature={hex:64}",
 ];
 
+/// The token with something in it.
+fn insert(token: &str, at: usize, between: &str) -> String {
+    let (head, tail) = token.split_at(at);
+    format!("{head}{between}{tail}")
+}
+
+type Hide = fn(&str) -> String;
+
 /// How one token is hidden in a text.
-const DISGUISES: &[(&str, fn(&str) -> String)] = &[
+const DISGUISES: &[(&str, Hide)] = &[
     ("in a sentence", |token| format!("please use {token} for the API")),
     ("in markdown", |token| format!("- **key**: `{token}`")),
     ("in parentheses", |token| format!("(see {token})")),
     ("after a colon of a reference", |token| format!("secret:{token}")),
     ("with zero widths", |token| token.chars().map(|letter| format!("{letter}\u{200b}")).collect()),
     ("with a joiner", |token| token.replacen('_', "_\u{2060}", 1)),
-    ("with a soft hyphen", |token| format!("{}\u{ad}{}", &token[..9], &token[9..])),
-    ("with a byte order mark", |token| format!("{}\u{feff}{}", &token[..2], &token[2..])),
+    ("with a soft hyphen", |token| insert(token, 9, "\u{ad}")),
+    ("with a byte order mark", |token| insert(token, 2, "\u{feff}")),
     ("with a direction", |token| format!("\u{202e}{token}\u{202c}")),
     ("in full width", |token| token.chars().filter_map(|letter| char::from_u32(u32::from(letter) + 0xfee0)).collect()),
     ("with a homoglyph", |token| token.replacen('p', "р", 1)),
     ("in mathematical letters", |token| {
-        token.chars().map(|letter| match letter {
-            'a'..='z' => char::from_u32(0x1d5ba + u32::from(letter) - 97).unwrap(),
-            'A'..='Z' => char::from_u32(0x1d5a0 + u32::from(letter) - 65).unwrap(),
-            other => other,
-        }).collect()
+        token
+            .chars()
+            .map(|letter| match letter {
+                'a'..='z' => char::from_u32(0x1d5ba + u32::from(letter) - 97).unwrap(),
+                'A'..='Z' => char::from_u32(0x1d5a0 + u32::from(letter) - 65).unwrap(),
+                other => other,
+            })
+            .collect()
     }),
-    ("split by a line that goes on", |token| format!("{}\\\n  {}", &token[..12], &token[12..])),
-    ("split by a line end", |token| format!("{}\n{}", &token[..12], &token[12..])),
-    ("split in a quotation", |token| format!("> {}\n> {}", &token[..12], &token[12..])),
-    ("put together by a program", |token| format!("\"{}\" + \"{}\"", &token[..4], &token[4..])),
+    ("split by a line that goes on", |token| insert(token, 12, "\\\n  ")),
+    ("split by a line end", |token| insert(token, 12, "\n")),
+    ("split in a quotation", |token| format!("> {}", insert(token, 12, "\n> "))),
+    ("put together by a program", |token| format!("\"{}\"", insert(token, 4, "\" + \""))),
     ("spaced out", |token| token.chars().map(|letter| format!("{letter} ")).collect()),
     ("percent-encoded", |token| token.bytes().map(|byte| format!("%{byte:02X}")).collect()),
     ("twice percent-encoded", |token| token.bytes().map(|byte| format!("%25{byte:02x}")).collect()),
@@ -129,13 +143,20 @@ fn fill(template: &str, dice: &mut Dice) -> String {
     let upper_hex = HEX.to_uppercase();
     let lower = "abcdefghijklmnopqrstuvwxyz0123456789";
     let alphabets = [
-        ("b62", BASE62), ("hex", HEX), ("HEX", &upper_hex), ("up", UPPER), ("b32", BASE32), ("url", URL_SAFE), ("b64", BASE64),
-        ("dig", "123456789"), ("lower", lower),
+        ("b62", BASE62),
+        ("hex", HEX),
+        ("HEX", &upper_hex),
+        ("up", UPPER),
+        ("b32", BASE32),
+        ("url", URL_SAFE),
+        ("b64", BASE64),
+        ("dig", "123456789"),
+        ("lower", lower),
     ];
     for (name, alphabet) in alphabets {
         while let Some(start) = text.find(&format!("{{{name}:")) {
-            let end = start + text[start..].find('}').unwrap();
-            let length = text[start + name.len() + 2..end].parse().unwrap();
+            let end = start + text.split_at(start).1.find('}').unwrap();
+            let length = text.get(start + name.len() + 2..end).unwrap().parse().unwrap();
             text.replace_range(start..=end, &dice.draw(alphabet, length));
         }
     }
@@ -147,12 +168,19 @@ fn fill(template: &str, dice: &mut Dice) -> String {
     replace("{uuid}", &|dice| [8, 4, 4, 4, 12].map(|length| dice.draw(HEX, length)).join("-"));
     replace("{private}", &|_| "PRIVATE".to_owned());
     replace("{basic}", &|dice| to_base64(format!("admin:{}", dice.draw(BASE62, 12)).as_bytes()));
-    replace("{discord}", &|dice| to_base64url(format!("{}{}", 1, dice.draw("0123456789", 17)).as_bytes())[1..].to_owned());
+    replace("{discord}", &|dice| to_base64url(format!("1{}", dice.draw("0123456789", 17)).as_bytes()).split_off(1));
     replace("{words}", &|dice| (0..12).map(|_| dice.draw("aeioubcdlmnrst", 5)).collect::<Vec<_>>().join(" "));
     replace("{jwt}", &|dice| {
-        format!("{}.{}.{}", to_base64url(br#"{"alg":"HS256","typ":"JWT"}"#), to_base64url(br#"{"sub":"12","iat":1}"#), dice.draw(URL_SAFE, 43))
+        format!(
+            "{}.{}.{}",
+            to_base64url(br#"{"alg":"HS256","typ":"JWT"}"#),
+            to_base64url(br#"{"sub":"12","iat":1}"#),
+            dice.draw(URL_SAFE, 43)
+        )
     });
-    replace("{jwt-none}", &|_| format!("{}.{}.", to_base64url(br#"{"alg":"none"}"#), to_base64url(br#"{"sub":"12","iat":1}"#)));
+    replace("{jwt-none}", &|_| {
+        format!("{}.{}.", to_base64url(br#"{"alg":"none"}"#), to_base64url(br#"{"sub":"12","iat":1}"#))
+    });
     replace("{b64-key}", &|dice| {
         let line = ["-----BEGIN EC ", "PRIVATE KEY-----"].concat();
         to_base64(format!("{line}\n{}\n", dice.draw(BASE64, 64)).as_bytes())
@@ -173,7 +201,9 @@ fn a_credential_of_every_kind_is_refused_at_every_place() {
         let caught = (0..20)
             .filter(|_| {
                 let value = fill(template, &mut dice);
-                [Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey].iter().all(|&place| is_refused(place, &value))
+                [Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey]
+                    .iter()
+                    .all(|&place| is_refused(place, &value))
             })
             .count();
         if caught < 18 {
@@ -203,17 +233,20 @@ fn a_finding_points_to_the_credential_and_to_nothing_else() {
     let token = fill("ghp_{b62:36}", &mut Dice::new(9));
     let text = format!("é use {token} now");
     let spans: Vec<_> = scan(Place::Prompt, &text).into_iter().map(|leak| leak.span).collect();
-    assert_eq!(spans, [7..7 + token.len()]);
-    let hidden = format!("é {}\u{200b}{} now", &token[..9], &token[9..]);
+    assert_eq!(spans, vec![Range { start: 7, end: 7 + token.len() }]);
+    let hidden = format!("é {} now", insert(&token, 9, "\u{200b}"));
     let spans: Vec<_> = scan(Place::Prompt, &hidden).into_iter().map(|leak| leak.span).collect();
-    assert_eq!(spans, [3..3 + token.len() + 3]);
+    assert_eq!(spans, vec![Range { start: 3, end: 3 + token.len() + 3 }]);
 }
 
 #[test]
-fn findings_are_in_order_and_bounded() {
+fn findings_are_in_order_and_bounded_and_no_rule_hides_another() {
     let mut dice = Dice::new(13);
-    let text: String = (0..200).map(|_| fill("ghp_{b62:36} ", &mut dice)).collect();
-    let leaks = scan(Place::Text, &text);
+    let many: String = (0..200).map(|_| fill("ghp_{b62:36} /home/alice/x ", &mut dice)).collect();
+    let hidden: String =
+        fill("sk_live_{b62:32}", &mut dice).chars().map(|letter| format!("{letter}\u{200b}")).collect();
+    let leaks = scan(Place::Text, &format!("{many} {hidden}"));
     assert_eq!(leaks.len(), 64);
     assert!(leaks.is_sorted_by_key(|leak| leak.span.start));
+    assert_eq!(leaks.last().map(|leak| leak.rule.id()), Some("secret.stripe"));
 }

@@ -43,7 +43,9 @@ pub(super) fn to_base64(bytes: &[u8]) -> String {
         .chunks(3)
         .flat_map(|chunk| {
             let bits = chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-            (0..4).map(move |index| if index <= chunk.len() { char::from(alphabet[(bits >> (18 - 6 * index) & 63) as usize]) } else { '=' })
+            (0..4).map(move |index| {
+                if index <= chunk.len() { char::from(alphabet[(bits >> (18 - 6 * index) & 63) as usize]) } else { '=' }
+            })
         })
         .collect()
 }

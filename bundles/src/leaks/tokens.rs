@@ -37,11 +37,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         patterns.push(landmark.word);
         marks.push(Mark::Landmark(landmark));
     }
-    let automaton = AhoCorasick::builder()
-        .match_kind(MatchKind::Standard)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(&patterns)
-        .ok();
+    let automaton =
+        AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::DFA)).build(&patterns).ok();
     Table { automaton, marks }
 });
 
@@ -57,7 +54,9 @@ pub(super) fn look(text: &str, found: &mut Findings) {
             continue;
         }
         let leak = match table.marks.get(hit.pattern().as_usize()) {
-            Some(Mark::Shape(rule, shape)) => shape_at(shape, bytes, hit.start(), &mut runs).map(|end| (*rule, hit.start()..end)),
+            Some(Mark::Shape(rule, shape)) => {
+                shape_at(shape, bytes, hit.start(), &mut runs).map(|end| (*rule, hit.start()..end))
+            }
             Some(Mark::Landmark(landmark)) => {
                 (landmark.read)(bytes, hit.start(), hit.end()).map(|span| (landmark.rule, span))
             }
@@ -66,9 +65,6 @@ pub(super) fn look(text: &str, found: &mut Findings) {
         if let Some((rule, span)) = leak {
             reported = span.end;
             found.push(rule, span);
-            if found.full() {
-                return;
-            }
         }
     }
     structured::look_between_marks(bytes, found);
@@ -171,7 +167,11 @@ mod tests {
                 let body = dice.draw_where(least, |byte| shape.alphabet.has(byte) && (byte.is_ascii_alphanumeric()));
                 token.push_str(&body);
                 // A short body of capitals may look like a word once in a while, so a second throw is allowed.
-                let again = format!("{}{}", shape.prefix, dice.draw_where(least, |byte| shape.alphabet.has(byte) && byte.is_ascii_alphanumeric()));
+                let again = format!(
+                    "{}{}",
+                    shape.prefix,
+                    dice.draw_where(least, |byte| shape.alphabet.has(byte) && byte.is_ascii_alphanumeric())
+                );
                 assert!(!rules_in(&token).is_empty() || !rules_in(&again).is_empty(), "{}", shape.prefix);
                 assert_eq!(rules_in(shape.prefix), Vec::<&str>::new(), "{}", shape.prefix);
                 assert_eq!(rules_in(&format!("{} naming convention", shape.prefix)), Vec::<&str>::new());

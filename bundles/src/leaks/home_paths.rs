@@ -1,0 +1,106 @@
+//! Paths below a home or a directory that a variable names. Other variables and templates, such as those that stand for
+//! a secret or a word, pass.
+
+use std::ops::Range;
+
+use super::Place;
+use super::ascii::{is_quote, is_space, is_url_safe, is_word, part, run_end, stands_at};
+use super::host_paths::{Edge, Paths};
+
+/// Variables that hold a directory of a host.
+#[rustfmt::skip]
+const DIRECTORY_VARIABLES: &[&str] = &[
+    "HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "TMPDIR", "TEMP", "TMP", "PWD", "OLDPWD", "HOMEPATH", "HOMEDRIVE",
+    "SYSTEMROOT", "WINDIR", "PROGRAMFILES", "PROGRAMFILES(X86)", "PROGRAMDATA", "ALLUSERSPROFILE", "PUBLIC", "SYSTEMDRIVE",
+    "CARGO_HOME", "RUSTUP_HOME", "GOPATH", "SSH_AUTH_SOCK", "DOCKER_HOST", "KUBECONFIG", "GNUPGHOME", "USERHOME", "COMSPEC",
+    "YOI_HOME", "YOI_STATE", "YOI_CACHE", "YOI_CONFIG", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CACHE_DIRECTORY",
+];
+
+/// Names that templates give to such a directory.
+#[rustfmt::skip]
+const DIRECTORY_NAMES: &[&str] = &[
+    "home", "homedir", "home_dir", "home_directory", "user_home", "userhome", "user_home_dir", "tmpdir", "tmp_dir",
+    "temp_dir", "tempdir", "cwd", "pwd", "userprofile", "appdata", "cache_dir", "config_dir", "data_dir", "state_dir",
+    "runtime_dir", "cachedir",
+];
+
+impl Paths<'_> {
+    /// `~`, `~/x`, `~alice/x`
+    pub(super) fn tilde(&self, index: usize) -> Option<Range<usize>> {
+        if self.edge(index) == Edge::None {
+            return None;
+        }
+        let next = self.at(index + 1);
+        if matches!(next, b'/' | b'\\') || matches!(next, b'+' | b'-') && self.at(index + 2) == b'/' {
+            return Some(index..self.end(index));
+        }
+        if self.place != Place::Text {
+            return None;
+        }
+        let is_whole = index == 0;
+        let user = run_end(self.bytes, index + 1, 33, |byte| is_url_safe(byte) || byte == b'.');
+        let ends = user == self.bytes.len();
+        let is_user =
+            next.is_ascii_alphabetic() && (matches!(self.at(user), b'/' | b'\\') && !ends || is_whole && ends);
+        (is_user || is_whole && self.bytes.len() == 1).then(|| index..self.end(index))
+    }
+
+    /// `$HOME`, `${XDG_CACHE_HOME}`, `$env:USERPROFILE`, `$(pwd)`, `$ENV{HOME}`
+    pub(super) fn variable(&self, index: usize) -> Option<Range<usize>> {
+        let mut start = run_end(self.bytes, index + 1, 2, |byte| matches!(byte, b'{' | b'('));
+        for prefix in ["env:", "env.", "env{", "env::"] {
+            if stands_at(self.bytes, start, prefix) {
+                start += prefix.len();
+                break;
+            }
+        }
+        let end = run_end(self.bytes, start, 48, is_word);
+        self.names_directory(start, end).then(|| index..self.end(end).max(end + 1).min(self.bytes.len()))
+    }
+
+    fn names_directory(&self, start: usize, end: usize) -> bool {
+        let name = part(self.bytes, start, end).to_ascii_uppercase();
+        let is_known =
+            name.starts_with(b"XDG_") || DIRECTORY_VARIABLES.iter().any(|variable| variable.as_bytes() == name);
+        // Prose and programs say `$TMP` or `$PWD`; a home, or a path below any of them, is of a host.
+        let is_home = name.starts_with(b"XDG_")
+            || matches!(name.as_slice(), b"HOME" | b"USERPROFILE" | b"APPDATA" | b"LOCALAPPDATA");
+        let goes_on = run_end(self.bytes, end, 2, |byte| matches!(byte, b'}' | b')' | b'%'));
+        is_known && (is_home || self.place == Place::Text || matches!(self.at(goes_on), b'/' | b'\\'))
+    }
+
+    /// `%APPDATA%`, `%h/`
+    pub(super) fn percent_variable(&self, index: usize) -> Option<Range<usize>> {
+        let end = run_end(self.bytes, index + 1, 32, |byte| is_word(byte) || matches!(byte, b'(' | b')'));
+        if self.at(end) == b'%' && self.names_directory(index + 1, end) {
+            return Some(index..self.end(end));
+        }
+        // Units of systemd write directories like this.
+        let is_specifier = self.place == Place::Text
+            && matches!(self.at(index + 1), b'h' | b't')
+            && self.at(index + 2) == b'/'
+            && matches!(self.at(index + 3), b'.' | b'a'..=b'z')
+            && self.edge(index) == Edge::Clean;
+        is_specifier.then(|| index..self.end(index))
+    }
+
+    /// `{{home}}`, `{{ env.HOME }}`, `{home}/x`, `<home>/x`
+    pub(super) fn template(&self, index: usize) -> Option<Range<usize>> {
+        let depth = run_end(self.bytes, index, 3, |byte| byte == self.at(index)) - index;
+        let mut start =
+            run_end(self.bytes, index + depth, 4, |byte| is_space(byte) || matches!(byte, b'.' | b'$' | b'%'));
+        if stands_at(self.bytes, start, "env") {
+            start = run_end(self.bytes, start + 3, 4, |byte| !is_word(byte));
+        }
+        let end = run_end(self.bytes, start, 32, is_word);
+        let close = run_end(self.bytes, end, 8, |byte| {
+            is_space(byte) || is_quote(byte) || matches!(byte, b'}' | b'>' | b')' | b']')
+        });
+        let name = part(self.bytes, start, end).to_ascii_lowercase();
+        let is_known = DIRECTORY_NAMES.iter().any(|known| known.as_bytes() == name) || name.starts_with(b"xdg_");
+        let goes_on = matches!(self.at(close), b'/' | b'\\');
+        let closes = part(self.bytes, end, close).iter().any(|byte| matches!(byte, b'}' | b'>'));
+        (is_known && closes && (goes_on || self.place == Place::Text && depth >= 2))
+            .then(|| index..self.end(close).max(close))
+    }
+}

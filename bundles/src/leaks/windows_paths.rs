@@ -1,0 +1,71 @@
+//! Paths of Windows: drives, shares, devices and rooted paths. Escapes of regular expressions and of strings look
+//! alike and pass.
+
+use std::ops::Range;
+
+use super::Place;
+use super::ascii::{before, is_quote, is_space, is_url_safe, is_word, run_end, stands_at};
+use super::host_paths::{Edge, Paths};
+
+/// Directories at the root of a Windows drive.
+#[rustfmt::skip]
+const WINDOWS_ROOTS: &[&str] = &[
+    "Windows", "Users", "Program Files", "ProgramData", "Documents and Settings", "System32", "inetpub", "temp", "tmp",
+    "PerfLogs", "WINNT", "home",
+];
+
+impl Paths<'_> {
+    /// `\\server\share`, `\\?\C:`, `\\.\pipe`, `\Windows`
+    pub(super) fn backslash(&self, index: usize) -> Option<Range<usize>> {
+        if matches!(self.edge(index), Edge::None) || before(self.bytes, index) == b'\\' {
+            return None;
+        }
+        let name = run_end(self.bytes, index, usize::MAX, |byte| byte == b'\\');
+        if name - index >= 2 && matches!(self.at(name), b'?' | b'.') {
+            // An escaped regular expression (`\\\\.\\\\d`) has no word there.
+            let device = run_end(self.bytes, name + 1, 4, |byte| byte == b'\\');
+            let is_device = device > name + 1
+                && is_word(self.at(device))
+                && (is_word(self.at(device + 1)) || self.at(device + 1) == b':');
+            return is_device.then(|| index..self.end(name));
+        }
+        let name_end = run_end(self.bytes, name, 64, |byte| is_url_safe(byte) || byte == b'.' || byte == b'$');
+        if name - index >= 2 {
+            let share = run_end(self.bytes, name_end, 2, |byte| byte == b'\\');
+            let share_end = run_end(self.bytes, share, 64, |byte| is_url_safe(byte) || byte == b'$');
+            let is_share = name_end - name >= 2 && share > name_end && share_end - share >= 2;
+            return is_share.then(|| index..self.end(share_end));
+        }
+        let is_root = WINDOWS_ROOTS.iter().any(|root| {
+            stands_at(self.bytes, name, root)
+                && (self.at(name + root.len()) == b'\\' || !is_word(self.at(name + root.len())) && root.len() > 5)
+        });
+        is_root.then(|| index..self.end(name))
+    }
+
+    /// `C:\` and `c:/`
+    pub(super) fn drive(&self, colon: usize) -> Option<Range<usize>> {
+        let letter = before(self.bytes, colon);
+        let start = colon.checked_sub(1)?;
+        let slash = self.at(colon + 1);
+        if !letter.is_ascii_alphabetic() || !matches!(slash, b'/' | b'\\') || is_word(before(self.bytes, start)) {
+            return None;
+        }
+        if matches!(before(self.bytes, start), b'.' | b'-' | b'+' | b'?') {
+            return None;
+        }
+        let name = run_end(self.bytes, colon + 1, 4, |byte| matches!(byte, b'/' | b'\\'));
+        // `a://b` is an address, and `Q:\nA:` two lines.
+        let is_address = slash == b'/' && name - colon > 2;
+        let is_escape = slash == b'\\'
+            && name - colon == 2
+            && matches!(self.at(name), b'n' | b'r' | b't' | b'd' | b's' | b'w' | b'b')
+            && (!is_word(self.at(name + 1)) || self.at(name + 1).is_ascii_uppercase());
+        let is_root = self.place == Place::Text && (is_space(self.at(name)) || is_quote(self.at(name)));
+        let is_path = is_word(self.at(name))
+            || matches!(self.at(name), b'.' | b'$' | b'%' | b'{' | 0x80..)
+            || is_root
+            || slash == b'\\';
+        (is_path && !is_address && !is_escape).then(|| start..self.end(name))
+    }
+}
