@@ -32,7 +32,8 @@ const STRINGS: &[&str] = &[
     "max_tokens = 4096", "token_limit: 128000", "tokens_per_minute = 40000", "password_min_length = 12", "session_timeout = 3600", "key_prefix = \"user-preferences\"",
     "auth_method: oauth2-device-code", "auth: required", "secret_name: production-database", "next_page_token", "tokenizer = cl100k_base", "stop_token: <|endoftext|>",
     "primary_key = customer_identifier", "sort_key: created_at_descending", "api_key_env = OPENAI_API_KEY", "token_type: bearer", "pass: true", "private_key_path = keys", "passes: 12",
-    "password: string", "token: the token that the caller was given", "secret: prevent-disclosure", "credential_provider = workload-identity-federation", "keyboard=us-international",
+    "password: string", "password: oauth2", "hugs-and-xoxo-from-all-of-us-here-in-town", "client_id: Iv1.8a61f9b3a7aba766", "code_challenge: E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "[\"token\", \"secret\", \"password\"]",
+    "os.environ.get(\"API_TOKEN\", \"missing\")", "price_1MoBy5LkdIwHu7ixZhnattbh", "acct_1032D82eZvKYlo2C", "token: the token that the caller was given", "secret: prevent-disclosure", "credential_provider = workload-identity-federation", "keyboard=us-international",
     // Models and packages.
     "claude-sonnet-4-20250514", "gpt-4o-mini-2024-07-18", "meta-llama/Llama-3.1-405B-Instruct-FP8", "Qwen/Qwen2.5-Coder-32B-Instruct-AWQ", "mistral-large-2411",
     "gemini-2.0-flash-thinking-exp-01-21", "text-embedding-3-large", "deepseek-r1-distill-qwen-32b", "whisper-large-v3-turbo", "stabilityai/stable-diffusion-xl-base-1.0",

@@ -25,7 +25,9 @@ pub(super) fn look(text: &str, found: &mut Findings) {
     let bytes = text.as_bytes();
     let mut read_until = 0;
     for (index, &byte) in bytes.iter().enumerate() {
-        if !matches!(byte, b'=' | b':' | b'>') || index < read_until {
+        // A comma separates name and value in the arguments of a call, where both are quoted.
+        let separates = matches!(byte, b'=' | b':' | b'>') || byte == b',' && is_quote(before(bytes, index));
+        if !separates || index < read_until {
             continue;
         }
         let Some(start) = value_start(bytes, index) else { continue };
@@ -51,7 +53,8 @@ fn value_start(bytes: &[u8], separator: usize) -> Option<usize> {
     }
     let bare = start + usize::from(is_quote(at(bytes, start)));
     let end = run_end(bytes, bare, SHORTEST_VALUE, |byte| is_bare(byte) || byte == b' ' && bare > start);
-    (end - bare >= SHORTEST_VALUE).then_some(start)
+    let is_argument = at(bytes, separator) != b',' || bare > start;
+    (is_argument && end - bare >= SHORTEST_VALUE).then_some(start)
 }
 
 /// The value that begins at `start`, without its quotes.
@@ -203,8 +206,15 @@ fn is_reference(value: &[u8]) -> bool {
     is_address || is_code || BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()))
 }
 
-/// What a person takes for a good password: letters, digits and punctuation in eight or more characters.
+/// What a person takes for a good password: letters, digits and punctuation in eight or more characters, or a word and
+/// a number behind it.
 fn is_strong_password(value: &[u8]) -> bool {
+    let word = value.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let number = part(value, word, value.len());
+    let is_word_and_number = word >= 4 && number.len() >= 2 && number.iter().all(u8::is_ascii_digit);
+    if is_word_and_number && !is_placeholder(value) {
+        return true;
+    }
     let has = |is: fn(&u8) -> bool| value.iter().any(is);
     let punctuation = value.iter().any(|byte| b"!@#$%^&*+=?~".contains(byte));
     let classes = [has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase), has(u8::is_ascii_digit), punctuation];

@@ -66,6 +66,10 @@ const ANNOUNCEMENTS: &[(&str, Announced)] = &[
     ("secret is ", Announced::Spoken),
     ("key is ", Announced::Spoken),
     ("credential is ", Announced::Spoken),
+    ("requirepass ", Announced::Spoken),
+    ("identified by ", Announced::Spoken),
+    ("with password ", Announced::Spoken),
+    ("sshpass -p ", Announced::Spoken),
     ("--password ", Announced::Flag),
     ("--passphrase ", Announced::Flag),
     ("--passwd ", Announced::Flag),
@@ -275,7 +279,10 @@ fn is_password(password: &[u8]) -> bool {
 /// `name:password@host:port` without a scheme.
 fn bare_user_info(bytes: &[u8], sign: usize) -> Option<Range<usize>> {
     let host = run_end(bytes, sign + 1, 80, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    if at(bytes, host) != b':' || !at(bytes, host + 1).is_ascii_digit() {
+    let has_port = at(bytes, host) == b':' && at(bytes, host + 1).is_ascii_digit();
+    // `name:password@tcp(host:port)/database`
+    let names_protocol = at(bytes, host) == b'(' && matches!(part(bytes, sign + 1, host), b"tcp" | b"unix");
+    if !has_port && !names_protocol {
         return None;
     }
     let first = run_start(bytes, sign, 80, |byte| {

@@ -44,6 +44,9 @@ pub(super) fn backslash(bytes: &[u8], start: usize) -> Option<(usize, Said)> {
         b'/' => said(start + 2, '/'),
         b'"' => said(start + 2, '"'),
         b'\'' => said(start + 2, '\''),
+        // Markdown.
+        b'_' => said(start + 2, '_'),
+        b'-' => said(start + 2, '-'),
         b'n' | b'r' => said(start + 2, '\n'),
         b't' => said(start + 2, '\t'),
         // A line that goes on, and its indentation.

@@ -224,7 +224,7 @@ pub(super) static PROVIDERS: &[Provider] = &[
         from("sm_aat_", Alnum, 16), from("dG9rOg", Base64, 30), from("sdk-", Url, 36),
         from("cal_live_", Alnum, 24), from("cal_", Hex, 32), from("IGQV", Url, 60), from("EAA", Alnum, 100),
         from("oauth:", Lower, 30), from("sk.eyJ", Dotted, 40), from("sbp_", Hex, 36), from("sb_secret_", Url, 20).certain(),
-        from("secret-token:", Wide, 20), from("todoist_", Alnum, 30), from("cu_pat_", Alnum, 24), from("attn_", Alnum, 30),
+        from("secret-token:", Wide, 20), from("todoist_", Alnum, 30), from("ATTA", Alnum, 60), from("cu_pat_", Alnum, 24), from("attn_", Alnum, 30),
     ]),
     // Infrastructure.
     provider("secret.vault", "Vault token", &[

@@ -82,6 +82,8 @@ const TOKENS: &[&str] = &[
     "SECRET_KEY_BASE={hex:128}", "RAILS_MASTER_KEY={hex:32}", "app.config['SECRET_KEY'] = '{hex:48}'", "JWT_SECRET={b64:43}=", "signing_key = \"{hex:64}\"",
     "encryption_key: {b64:43}=", "access_token: {b62:40}", "refreshToken=\"{url:64}\"", "SLACK_SIGNING_SECRET={hex:32}", "consumer_secret={b62:45}",
     "--password {b62:14}", "--token={b62:30}", "psk={b62:20}", "the password is {b62:14}.", "Use the API key: {b62:32}", "storage_key={b64:86}==",
+    "app:{b62:16}@tcp(db.example.com:3306)/x", "define('AUTH_KEY', '{b62:64}');", "headers.set(\"X-API-Key\", \"{b62:32}\")", "requirepass {b62:24}",
+    "CREATE USER me IDENTIFIED BY '{b62:16}'", "PGPASSWORD={b62:16}", "APP_KEY=base64:{b64:43}=", "{jwe}", "ATTA{b62:72}",
     "https://api.example.com/x?access_token={b62:40}", "https://api.example.com/x?api_key={hex:32}&y=1", "s3://b?X-Amz-Signature={hex:64}",
     "https://s3.example.com/b?X-Amz-Credential=x&X-Amz-Signature={hex:64}",
 ];
@@ -104,6 +106,7 @@ const DISGUISES: &[(&str, Hide)] = &[
     ("with a joiner", |token| token.replacen('_', "_\u{2060}", 1)),
     ("with a soft hyphen", |token| insert(token, 9, "\u{ad}")),
     ("with a byte order mark", |token| insert(token, 2, "\u{feff}")),
+    ("escaped for markdown", |token| token.replace('_', "\\_").replace('-', "\\-")),
     ("with a direction", |token| format!("\u{202e}{token}\u{202c}")),
     ("in full width", |token| token.chars().filter_map(|letter| char::from_u32(u32::from(letter) + 0xfee0)).collect()),
     ("with a homoglyph", |token| token.replacen('p', "р", 1)),
@@ -176,6 +179,16 @@ fn fill(template: &str, dice: &mut Dice) -> String {
             to_base64url(br#"{"alg":"HS256","typ":"JWT"}"#),
             to_base64url(br#"{"sub":"12","iat":1}"#),
             dice.draw(URL_SAFE, 43)
+        )
+    });
+    replace("{jwe}", &|dice| {
+        let header = to_base64url(br#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#);
+        format!(
+            "{header}.{}.{}.{}.{}",
+            dice.draw(URL_SAFE, 342),
+            dice.draw(URL_SAFE, 16),
+            dice.draw(URL_SAFE, 80),
+            dice.draw(URL_SAFE, 22)
         )
     });
     replace("{jwt-none}", &|_| {
