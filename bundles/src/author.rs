@@ -79,12 +79,21 @@ struct Author<'a> {
 
 impl<'a> Author<'a> {
     /// Hands one TOML file to `read`, with its sections and a reader that knows the file.
-    fn toml<T>(&mut self, file: &'a str, read: impl FnOnce(&mut FileReader<'_, 'a>, &mut Section<'_>) -> T) -> Option<T> {
+    fn toml<T>(
+        &mut self,
+        file: &'a str,
+        read: impl FnOnce(&mut FileReader<'_, 'a>, &mut Section<'_>) -> T,
+    ) -> Option<T> {
         let bytes = self.folder.get(file)?;
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
-                self.tell_file(file, "not_utf8", format!("byte {} is not UTF-8", error.valid_up_to()), "save the file as UTF-8");
+                self.tell_file(
+                    file,
+                    "not_utf8",
+                    format!("byte {} is not UTF-8", error.valid_up_to()),
+                    "save the file as UTF-8",
+                );
                 return None;
             }
         };
@@ -104,7 +113,16 @@ impl<'a> Author<'a> {
 
     fn tell_file(&mut self, file: &str, code: &'static str, message: String, help: &str) {
         let severity = Severity::Error;
-        self.told.push(Diagnostic { code, severity, file: file.to_owned(), line: 0, column: 0, message, help: help.to_owned(), span: None });
+        self.told.push(Diagnostic {
+            code,
+            severity,
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message,
+            help: help.to_owned(),
+            span: None,
+        });
     }
 
     fn unexpected(&mut self, file: &str, expected: &str) {
@@ -148,8 +166,16 @@ impl<'a> Author<'a> {
         }
     }
 
-    fn file_name<T: std::str::FromStr<Err = crate::names::InvalidName>>(&mut self, file: &str, name: &str) -> Option<T> {
-        name.parse().map_err(|error: crate::names::InvalidName| self.tell_file(file, "invalid_name", error.to_string(), "rename the file")).ok()
+    fn file_name<T: std::str::FromStr<Err = crate::names::InvalidName>>(
+        &mut self,
+        file: &str,
+        name: &str,
+    ) -> Option<T> {
+        name.parse()
+            .map_err(|error: crate::names::InvalidName| {
+                self.tell_file(file, "invalid_name", error.to_string(), "rename the file")
+            })
+            .ok()
     }
 
     fn files_of(&self, room: &'a str) -> Vec<(&'a str, &'a str)> {

@@ -118,7 +118,8 @@ impl fmt::Display for Authority {
     }
 }
 
-const GRAMMAR: &str = "one of `secret:NAME`, `mount:LABEL:read`, `mount:LABEL:write`, `egress:URL`, `shell`, `git:read`, `git:write`";
+const GRAMMAR: &str =
+    "one of `secret:NAME`, `mount:LABEL:read`, `mount:LABEL:write`, `egress:URL`, `shell`, `git:read`, `git:write`";
 
 impl FromStr for Authority {
     type Err = InvalidName;
@@ -177,10 +178,29 @@ mod tests {
 
     #[test]
     fn text_form_goes_both_ways() {
-        for text in ["secret:github-token", "mount:repo:read", "mount:repo:write", "egress:https://api.example.com/v1", "shell", "git:read", "git:write"] {
+        for text in [
+            "secret:github-token",
+            "mount:repo:read",
+            "mount:repo:write",
+            "egress:https://api.example.com/v1",
+            "shell",
+            "git:read",
+            "git:write",
+        ] {
             assert_eq!(authority(text).to_string(), text);
         }
-        for bad in ["", "secret", "secret:", "mount:repo", "mount:repo:rw", "mount:/home:read", "shell:", "git", "egress:x", "Shell"] {
+        for bad in [
+            "",
+            "secret",
+            "secret:",
+            "mount:repo",
+            "mount:repo:rw",
+            "mount:/home:read",
+            "shell:",
+            "git",
+            "egress:x",
+            "Shell",
+        ] {
             assert!(bad.parse::<Authority>().is_err(), "{bad}");
         }
     }

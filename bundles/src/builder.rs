@@ -113,7 +113,15 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn tell(&mut self, file: &str, span: Option<Range<usize>>, severity: Severity, code: &'static str, message: String, help: String) {
+    fn tell(
+        &mut self,
+        file: &str,
+        span: Option<Range<usize>>,
+        severity: Severity,
+        code: &'static str,
+        message: String,
+        help: String,
+    ) {
         let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
         let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
         self.told.push(Diagnostic { code, severity, file: file.to_owned(), line, column, message, help, span });
@@ -123,7 +131,15 @@ impl Teller<'_> {
         self.tell(file, None, Severity::Error, code, message, help.to_owned());
     }
 
-    fn at(&mut self, places: &Places, pointer: &Pointer, severity: Severity, code: &'static str, message: String, help: String) {
+    fn at(
+        &mut self,
+        places: &Places,
+        pointer: &Pointer,
+        severity: Severity,
+        code: &'static str,
+        message: String,
+        help: String,
+    ) {
         let (file, span) = match places.find(pointer) {
             Some(place) => (place.file.clone(), place.span.clone()),
             None => ("bundle.toml".to_owned(), None),
@@ -140,8 +156,12 @@ impl Teller<'_> {
         let rule = finding.leak.rule;
         let message = format!("`{}` holds {} (rule `{}`)", finding.pointer, rule.what(), rule.id());
         let help = match rule.kind() {
-            crate::leaks::Kind::Secret => "take it out and revoke it; name it by reference, such as `secret:github-token`".to_owned(),
-            crate::leaks::Kind::HostPath => "name a mount or a resource instead; what lies where is for each host to say".to_owned(),
+            crate::leaks::Kind::Secret => {
+                "take it out and revoke it; name it by reference, such as `secret:github-token`".to_owned()
+            }
+            crate::leaks::Kind::HostPath => {
+                "name a mount or a resource instead; what lies where is for each host to say".to_owned()
+            }
         };
         let Some(place) = places.find(&finding.pointer).cloned() else { return };
         let span = match place.span {
@@ -155,11 +175,20 @@ impl Teller<'_> {
 
     fn unused_acceptances(&mut self, places: &Places, manifest: &Manifest, findings: &[Finding]) {
         for (index, accepted) in manifest.accepted.iter().enumerate() {
-            let used = |finding: &Finding| finding.leak.rule.id() == accepted.rule && finding.pointer.as_str() == accepted.field;
+            let used = |finding: &Finding| {
+                finding.leak.rule.id() == accepted.rule && finding.pointer.as_str() == accepted.field
+            };
             if !findings.iter().any(used) {
                 let pointer = Pointer::root().key("accepted").index(index);
                 let message = "nothing is found there by that rule".to_owned();
-                self.at(places, &pointer, Severity::Warning, "unused_acceptance", message, "take it out, so that it cannot hide a later leak".to_owned());
+                self.at(
+                    places,
+                    &pointer,
+                    Severity::Warning,
+                    "unused_acceptance",
+                    message,
+                    "take it out, so that it cannot hide a later leak".to_owned(),
+                );
             }
         }
     }
@@ -172,13 +201,16 @@ impl Teller<'_> {
     }
 
     fn finish(mut self) -> Diagnostics {
-        self.told.sort_by(|one, two| (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity)));
+        self.told.sort_by(|one, two| {
+            (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity))
+        });
         self.told.dedup();
         let mut files: Vec<&str> = self.told.iter().map(|diagnostic| diagnostic.file.as_str()).collect();
         files.dedup();
         let sources = files.into_iter().filter_map(|file| {
             let text = std::str::from_utf8(self.folder.get(file)?).ok()?;
-            let marks: Vec<Range<usize>> = self.marks.iter().filter(|(name, _)| name == file).map(|(_, span)| span.clone()).collect();
+            let marks: Vec<Range<usize>> =
+                self.marks.iter().filter(|(name, _)| name == file).map(|(_, span)| span.clone()).collect();
             Some(Source { file: file.to_owned(), masked: masked(text, &marks) })
         });
         let sources = sources.collect();

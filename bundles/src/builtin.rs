@@ -16,7 +16,8 @@ static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/builtin");
 /// which a test rules out.
 pub fn builtin() -> Result<Bundle, &'static Diagnostics> {
     static BUILTIN: OnceLock<Result<Bundle, Diagnostics>> = OnceLock::new();
-    let built = BUILTIN.get_or_init(|| build(&folder(), &BuildOptions::default(), &BundleLimits::default()).map(|built| built.bundle));
+    let built = BUILTIN
+        .get_or_init(|| build(&folder(), &BuildOptions::default(), &BundleLimits::default()).map(|built| built.bundle));
     built.as_ref().map(Bundle::clone)
 }
 

@@ -99,10 +99,15 @@ impl BundleError {
         match self {
             Self::Manifest(error) => error.help().to_owned(),
             Self::Unsound(violations) => violations.first().map(|violation| violation.help.clone()).unwrap_or_default(),
-            Self::Leak(_) => "build the bundle without it; its author may accept a finding by name, where this host allows that".to_owned(),
+            Self::Leak(_) => {
+                "build the bundle without it; its author may accept a finding by name, where this host allows that"
+                    .to_owned()
+            }
             Self::MissingBlobs(_) => "send them, or build the bundle again".to_owned(),
             Self::UnlistedBlob(_) => "a bundle carries what its manifest names and nothing else".to_owned(),
-            Self::WrongSize { .. } | Self::InvalidSchema { .. } => "mend the file and build the bundle again".to_owned(),
+            Self::WrongSize { .. } | Self::InvalidSchema { .. } => {
+                "mend the file and build the bundle again".to_owned()
+            }
             Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
             Self::NotText(_) => "save the file as UTF-8".to_owned(),
         }
@@ -113,7 +118,9 @@ impl BundleError {
         match self {
             Self::Unsound(violations) => violations.first().map(|violation| &violation.pointer),
             Self::Leak(finding) => Some(&finding.pointer),
-            Self::WrongSize { pointer, .. } | Self::NotText(pointer) | Self::InvalidSchema { pointer, .. } => Some(pointer),
+            Self::WrongSize { pointer, .. } | Self::NotText(pointer) | Self::InvalidSchema { pointer, .. } => {
+                Some(pointer)
+            }
             _ => None,
         }
     }
@@ -132,7 +139,12 @@ struct Inner {
 
 impl Bundle {
     /// Verifies a manifest and its blobs. Plugin packages may be absent: they travel beside bundles.
-    pub fn open(bytes: Arc<[u8]>, blobs: Vec<Arc<[u8]>>, limits: &BundleLimits, acceptances: Acceptances) -> Result<Self, BundleError> {
+    pub fn open(
+        bytes: Arc<[u8]>,
+        blobs: Vec<Arc<[u8]>>,
+        limits: &BundleLimits,
+        acceptances: Acceptances,
+    ) -> Result<Self, BundleError> {
         let manifest = open_manifest(&bytes, limits, acceptances)?;
         let blobs: BTreeMap<Digest, Arc<[u8]>> = blobs.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
         check_blobs(&manifest, &blobs, limits, acceptances)?;
@@ -207,8 +219,11 @@ fn check_blobs(
         return Err(BundleError::UnlistedBlob(*unlisted));
     }
     let needed = |pointer: &Pointer| !pointer.as_str().starts_with("/plugins/");
-    let mut missing: Vec<Digest> =
-        refs.iter().filter(|(pointer, blob)| needed(pointer) && !blobs.contains_key(&blob.digest)).map(|(_, blob)| blob.digest).collect();
+    let mut missing: Vec<Digest> = refs
+        .iter()
+        .filter(|(pointer, blob)| needed(pointer) && !blobs.contains_key(&blob.digest))
+        .map(|(_, blob)| blob.digest)
+        .collect();
     missing.dedup();
     if !missing.is_empty() {
         return Err(BundleError::MissingBlobs(missing));
@@ -225,7 +240,8 @@ fn check_blobs(
             return Err(BundleError::NotText(pointer));
         }
         if pointer.as_str().starts_with("/tools/") {
-            let schema = parse(bytes, limits.schema()).map_err(|problem| BundleError::InvalidSchema { pointer: pointer.clone(), problem })?;
+            let schema = parse(bytes, limits.schema())
+                .map_err(|problem| BundleError::InvalidSchema { pointer: pointer.clone(), problem })?;
             if !schema.is_object() {
                 let problem = JsonError::Shape { problem: "expected an object".to_owned(), unknown_field: false };
                 return Err(BundleError::InvalidSchema { pointer, problem });

@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Serialize;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// The largest integer that every JSON reader keeps: 2^53 - 1.
@@ -313,7 +313,15 @@ mod tests {
     #[test]
     fn only_one_spelling_is_canonical() {
         assert_eq!(code(r#"{"a":1,"b":[true,null,"é"]}"#), "ok");
-        for other in [r#"{"b":1,"a":1}"#, r#"{ "a":1}"#, r#"{"a":1.0}"#, r#"{"a":"\u00e9"}"#, "{\"a\":1}\n", r#"{"a":1e2}"#, "-0"] {
+        for other in [
+            r#"{"b":1,"a":1}"#,
+            r#"{ "a":1}"#,
+            r#"{"a":1.0}"#,
+            r#"{"a":"\u00e9"}"#,
+            "{\"a\":1}\n",
+            r#"{"a":1e2}"#,
+            "-0",
+        ] {
             assert_eq!(code(other), "not_canonical", "{other}");
         }
     }
@@ -347,7 +355,9 @@ mod tests {
         struct Shape {
             _a: crate::ProfileName,
         }
-        for text in [r#"{"_a":"CANARY VALUE"}"#, r#"{"_a":{"CANARY":1}}"#, r#"{"CANARY":1}"#, r#"["CANARY"]"#, r#""CANARY""#] {
+        for text in
+            [r#"{"_a":"CANARY VALUE"}"#, r#"{"_a":{"CANARY":1}}"#, r#"{"CANARY":1}"#, r#"["CANARY"]"#, r#""CANARY""#]
+        {
             let value = parse(text.as_bytes(), BOUNDS).expect("json");
             let error = from_value::<Shape>(value).expect_err("another shape");
             assert!(!error.to_string().contains("CANARY"), "{error}");

@@ -54,7 +54,12 @@ impl Checker<'_> {
 
     fn most(&mut self, limit: &'static str, allowed: usize, actual: usize, pointer: Pointer, what: &str) {
         if actual > allowed {
-            self.say("too_large", pointer, format!("{actual} {what} are more than the {allowed} allowed (`{limit}`)"), "split it, or take some out");
+            self.say(
+                "too_large",
+                pointer,
+                format!("{actual} {what} are more than the {allowed} allowed (`{limit}`)"),
+                "split it, or take some out",
+            );
         }
     }
 
@@ -64,7 +69,12 @@ impl Checker<'_> {
             let message = format!("{} bytes of text are more than the {allowed} allowed (`text_bytes`)", text.len());
             self.say("too_large", pointer, message, "long text belongs into a prompt");
         } else if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-            self.say("control_character", pointer, "a text holds control characters".to_owned(), "take them out; people read this on a terminal");
+            self.say(
+                "control_character",
+                pointer,
+                "a text holds control characters".to_owned(),
+                "take them out; people read this on a terminal",
+            );
         }
     }
 
@@ -92,17 +102,32 @@ impl Checker<'_> {
         for (name, model) in &manifest.models {
             let pointer = Pointer::root().key("models").key(name).key("model");
             if model.model.is_empty() {
-                self.say("invalid_field", pointer.clone(), format!("model `{name}` does not say which model it is"), "write the provider's name for it");
+                self.say(
+                    "invalid_field",
+                    pointer.clone(),
+                    format!("model `{name}` does not say which model it is"),
+                    "write the provider's name for it",
+                );
             }
             self.text(pointer, &model.model);
         }
         for (index, accepted) in manifest.accepted.iter().enumerate() {
             let pointer = Pointer::root().key("accepted").index(index);
             if crate::leaks::rule(&accepted.rule).is_none() {
-                self.say("unknown_rule", pointer.key("rule"), format!("there is no rule `{}`", crate::names::shown(&accepted.rule)), "`yoi bundle check` lists the rules");
+                self.say(
+                    "unknown_rule",
+                    pointer.key("rule"),
+                    format!("there is no rule `{}`", crate::names::shown(&accepted.rule)),
+                    "`yoi bundle check` lists the rules",
+                );
             }
             if accepted.reason.trim().is_empty() {
-                self.say("invalid_field", pointer.key("reason"), "an accepted finding needs a reason".to_owned(), "say why it is no leak");
+                self.say(
+                    "invalid_field",
+                    pointer.key("reason"),
+                    "an accepted finding needs a reason".to_owned(),
+                    "say why it is no leak",
+                );
             }
             self.text(pointer.key("field"), &accepted.field);
             self.text(pointer.key("reason"), &accepted.reason);
@@ -113,9 +138,19 @@ impl Checker<'_> {
         let root = Pointer::root();
         let (manifest, limits) = (self.manifest, self.limits);
         self.most("profiles", limits.profiles, manifest.profiles.len(), root.key("profiles"), "profiles");
-        let lists = manifest.tools.len() + manifest.plugins.len() + manifest.models.len() + manifest.prompts.len() + manifest.workflows.len();
+        let lists = manifest.tools.len()
+            + manifest.plugins.len()
+            + manifest.models.len()
+            + manifest.prompts.len()
+            + manifest.workflows.len();
         self.most("blobs", limits.blobs, lists, root.clone(), "declarations");
-        self.most("list_items", limits.list_items, manifest.workspace.labels.len(), root.key("workspace").key("labels"), "labels");
+        self.most(
+            "list_items",
+            limits.list_items,
+            manifest.workspace.labels.len(),
+            root.key("workspace").key("labels"),
+            "labels",
+        );
         self.most("list_items", limits.list_items, manifest.accepted.len(), root.key("accepted"), "accepted findings");
     }
 
@@ -123,7 +158,8 @@ impl Checker<'_> {
         let limits = self.limits;
         for (pointer, blob) in blob_refs(self.manifest) {
             let package = pointer.ends_with("package");
-            let (limit, allowed) = if package { ("package_bytes", limits.package_bytes) } else { ("blob_bytes", limits.blob_bytes) };
+            let (limit, allowed) =
+                if package { ("package_bytes", limits.package_bytes) } else { ("blob_bytes", limits.blob_bytes) };
             self.most(limit, allowed, usize::try_from(blob.size).unwrap_or(usize::MAX), pointer, "bytes");
         }
         for (name, plugin) in &self.manifest.plugins {
@@ -142,7 +178,12 @@ impl Checker<'_> {
                 for (index, reason) in reasons.into_iter().enumerate() {
                     let at = at.index(index).key("reason");
                     if reason.trim().is_empty() {
-                        self.say("invalid_field", at.clone(), "a permission needs a reason".to_owned(), "say what it is for: a person decides by it");
+                        self.say(
+                            "invalid_field",
+                            at.clone(),
+                            "a permission needs a reason".to_owned(),
+                            "say what it is for: a person decides by it",
+                        );
                     }
                     self.text(at, reason);
                 }
@@ -162,12 +203,22 @@ impl Checker<'_> {
             let at = at.key("extends").index(index);
             if !seen.insert(parent) {
                 plain = false;
-                self.say("duplicate_name", at.clone(), format!("`{name}` extends `{parent}` twice"), "keep one of the two");
+                self.say(
+                    "duplicate_name",
+                    at.clone(),
+                    format!("`{name}` extends `{parent}` twice"),
+                    "keep one of the two",
+                );
             }
             if !self.manifest.profiles.contains_key(parent) {
                 plain = false;
                 let help = suggestion(parent.as_str(), self.manifest.profiles.keys().map(ProfileName::as_str));
-                self.say("dangling_name", at, format!("`{name}` extends `{parent}`, which is no profile of this bundle"), help);
+                self.say(
+                    "dangling_name",
+                    at,
+                    format!("`{name}` extends `{parent}`, which is no profile of this bundle"),
+                    help,
+                );
             }
         }
         if plain {
@@ -190,7 +241,12 @@ impl Checker<'_> {
                 self.say("inheritance_cycle", at, message, "take one `extends` out of the ring");
             }
             LineageError::Conflict(profile) if profile == *name => {
-                self.say("inheritance_conflict", at, message, "name the parents in the order in which their own parents and siblings name them");
+                self.say(
+                    "inheritance_conflict",
+                    at,
+                    message,
+                    "name the parents in the order in which their own parents and siblings name them",
+                );
             }
             LineageError::TooLong { .. } => self.say("too_deep", at, message, "flatten the chain"),
             _ => {}
@@ -200,14 +256,50 @@ impl Checker<'_> {
     fn layer(&mut self, profile: &ProfileName, layer: &Layer, at: &Pointer) {
         let manifest = self.manifest;
         let by = format!("profile `{profile}`");
-        self.names(&by, "model", layer.models.as_ref(), &at.key("models"), |name| manifest.models.contains_key(name), manifest.models.keys());
-        self.names(&by, "prompt", layer.instructions.as_ref(), &at.key("instructions"), |name| manifest.prompts.contains_key(name), manifest.prompts.keys());
+        self.names(
+            &by,
+            "model",
+            layer.models.as_ref(),
+            &at.key("models"),
+            |name| manifest.models.contains_key(name),
+            manifest.models.keys(),
+        );
+        self.names(
+            &by,
+            "prompt",
+            layer.instructions.as_ref(),
+            &at.key("instructions"),
+            |name| manifest.prompts.contains_key(name),
+            manifest.prompts.keys(),
+        );
         for (field, amend) in [("tools_allow", &layer.tools_allow), ("tools_deny", &layer.tools_deny)] {
-            self.names(&by, "tool", amend.as_ref(), &at.key(field), |name| manifest.tools.contains_key(name), manifest.tools.keys());
+            self.names(
+                &by,
+                "tool",
+                amend.as_ref(),
+                &at.key(field),
+                |name| manifest.tools.contains_key(name),
+                manifest.tools.keys(),
+            );
         }
-        self.names(&by, "plugin", layer.plugins.as_ref(), &at.key("plugins"), |name| manifest.plugins.contains_key(name), manifest.plugins.keys());
-        self.names(&by, "workflow", layer.workflows.as_ref(), &at.key("workflows"), |name| manifest.workflows.contains_key(name), manifest.workflows.keys());
-        for (field, count) in [("when", layer.when.len()), ("wishes", layer.wishes.len()), ("drops", layer.drops.len())] {
+        self.names(
+            &by,
+            "plugin",
+            layer.plugins.as_ref(),
+            &at.key("plugins"),
+            |name| manifest.plugins.contains_key(name),
+            manifest.plugins.keys(),
+        );
+        self.names(
+            &by,
+            "workflow",
+            layer.workflows.as_ref(),
+            &at.key("workflows"),
+            |name| manifest.workflows.contains_key(name),
+            manifest.workflows.keys(),
+        );
+        for (field, count) in [("when", layer.when.len()), ("wishes", layer.wishes.len()), ("drops", layer.drops.len())]
+        {
             self.most("list_items", self.limits.list_items, count, at.key(field), "items");
         }
     }
@@ -230,7 +322,12 @@ impl Checker<'_> {
         for (index, name) in amend.names().iter().enumerate() {
             if !declared(name) {
                 let help = suggestion(name.as_ref(), known.clone().map(AsRef::as_ref));
-                self.say("dangling_name", at.index(index), format!("{by} names {what} `{}`, which this bundle does not declare", name.as_ref()), help);
+                self.say(
+                    "dangling_name",
+                    at.index(index),
+                    format!("{by} names {what} `{}`, which this bundle does not declare", name.as_ref()),
+                    help,
+                );
             }
         }
     }
@@ -238,12 +335,23 @@ impl Checker<'_> {
     fn tools(&mut self) {
         for (name, tool) in &self.manifest.tools {
             let at = Pointer::root().key("tools").key(name);
-            self.most("list_items", self.limits.list_items, tool.policy.paths.len(), at.key("policy").key("paths"), "globs");
+            self.most(
+                "list_items",
+                self.limits.list_items,
+                tool.policy.paths.len(),
+                at.key("policy").key("paths"),
+                "globs",
+            );
             if let ToolSource::Plugin(plugin) = &tool.source
                 && !self.manifest.plugins.contains_key(plugin)
             {
                 let help = suggestion(plugin.as_str(), self.manifest.plugins.keys().map(AsRef::as_ref));
-                self.say("dangling_name", at.key("source"), format!("tool `{name}` comes from plugin `{plugin}`, which this bundle does not declare"), help);
+                self.say(
+                    "dangling_name",
+                    at.key("source"),
+                    format!("tool `{name}` comes from plugin `{plugin}`, which this bundle does not declare"),
+                    help,
+                );
             }
         }
     }
@@ -280,7 +388,12 @@ impl Checker<'_> {
         for (index, name) in list.names().iter().enumerate() {
             if !declared(name) {
                 let help = suggestion(name.as_ref(), known.clone().map(AsRef::as_ref));
-                self.say("dangling_name", at.index(index), format!("the policy names {what} `{}`, which this bundle does not declare", name.as_ref()), help);
+                self.say(
+                    "dangling_name",
+                    at.index(index),
+                    format!("the policy names {what} `{}`, which this bundle does not declare", name.as_ref()),
+                    help,
+                );
             }
         }
     }

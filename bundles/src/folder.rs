@@ -172,10 +172,15 @@ impl Reader<'_> {
         for found in inside.entries().map_err(io)? {
             seen += 1;
             if seen > self.limits.files {
-                return Err(FolderError::TooLarge { file: name.to_owned(), limit: "files", allowed: self.limits.files });
+                return Err(FolderError::TooLarge {
+                    file: name.to_owned(),
+                    limit: "files",
+                    allowed: self.limits.files,
+                });
             }
             let found = found.map_err(io)?;
-            let entry = found.file_name().into_string().map_err(|_| FolderError::NotUnicode { folder: name.to_owned() })?;
+            let entry =
+                found.file_name().into_string().map_err(|_| FolderError::NotUnicode { folder: name.to_owned() })?;
             if entry.starts_with('.') {
                 continue;
             }

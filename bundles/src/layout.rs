@@ -53,7 +53,8 @@ pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Resul
         if !seen.insert(blob.digest) || (package && !dir.is_file(&file)) {
             continue;
         }
-        let (allowed, limit) = if package { (limits.package_bytes, "package_bytes") } else { (limits.blob_bytes, "blob_bytes") };
+        let (allowed, limit) =
+            if package { (limits.package_bytes, "package_bytes") } else { (limits.blob_bytes, "blob_bytes") };
         let bytes = match read_file(dir, &file, allowed, limit) {
             Err(FolderError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
             other => other?,

@@ -86,7 +86,6 @@ impl Scanner<'_> {
     }
 }
 
-
 /// Whether the field holds an authority: a wish, something dropped, the ceiling.
 fn holds_authority(pointer: &Pointer) -> bool {
     let mut parts = pointer.as_str().split('/').skip(1);

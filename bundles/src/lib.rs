@@ -64,8 +64,9 @@ pub use limits::BundleLimits;
 pub use lineage::{LineageError, lineage, reachable};
 pub use manifest::Manifest;
 pub use names::{
-    Capability, CommitId, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName, ProfileName, PromptName, ProviderName,
-    Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName, shown,
+    Capability, CommitId, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName, ProfileName,
+    PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
+    shown,
 };
 pub use pointer::Pointer;
 pub use resource::{ResourceUri, WorkspaceGlob};

@@ -52,7 +52,8 @@ pub fn lineage<'a>(
     let mut done: BTreeMap<&ProfileName, Vec<&'a ProfileName>> = BTreeMap::new();
     for name in parents_first(profiles, &ancestors) {
         let parents = extends(profiles, name);
-        let mut lists: Vec<Vec<&ProfileName>> = parents.iter().filter_map(|parent| done.get(*parent).cloned()).collect();
+        let mut lists: Vec<Vec<&ProfileName>> =
+            parents.iter().filter_map(|parent| done.get(*parent).cloned()).collect();
         lists.push(parents);
         let mut order = vec![name];
         order.extend(merge(lists).ok_or_else(|| LineageError::Conflict(name.clone()))?);
@@ -86,12 +87,18 @@ fn extends<'a>(profiles: &'a BTreeMap<ProfileName, Profile>, name: &ProfileName)
 }
 
 /// Takes away whatever has no parents left; what remains is on a cycle or leads into one.
-fn parents_first<'a>(profiles: &'a BTreeMap<ProfileName, Profile>, names: &BTreeSet<&'a ProfileName>) -> Vec<&'a ProfileName> {
+fn parents_first<'a>(
+    profiles: &'a BTreeMap<ProfileName, Profile>,
+    names: &BTreeSet<&'a ProfileName>,
+) -> Vec<&'a ProfileName> {
     let mut order: Vec<&ProfileName> = Vec::new();
     let mut left = names.clone();
     loop {
-        let ready: Vec<&ProfileName> =
-            left.iter().copied().filter(|name| !extends(profiles, name).iter().any(|parent| left.contains(parent))).collect();
+        let ready: Vec<&ProfileName> = left
+            .iter()
+            .copied()
+            .filter(|name| !extends(profiles, name).iter().any(|parent| left.contains(parent)))
+            .collect();
         if ready.is_empty() {
             return order;
         }
@@ -148,7 +155,10 @@ mod tests {
         edges
             .iter()
             .map(|(child, parents)| {
-                (name(child), Profile { extends: parents.iter().map(|parent| name(parent)).collect(), ..Profile::default() })
+                (
+                    name(child),
+                    Profile { extends: parents.iter().map(|parent| name(parent)).collect(), ..Profile::default() },
+                )
             })
             .collect()
     }
@@ -161,12 +171,16 @@ mod tests {
 
     #[test]
     fn a_diamond_comes_together_after_both_sides() {
-        assert_eq!(order(&[("d", &["b", "c"]), ("b", &["a"]), ("c", &["a"]), ("a", &[])], "d").as_deref(), Ok("d b c a"));
+        assert_eq!(
+            order(&[("d", &["b", "c"]), ("b", &["a"]), ("c", &["a"]), ("a", &[])], "d").as_deref(),
+            Ok("d b c a")
+        );
     }
 
     #[test]
     fn parents_in_two_orders_are_a_conflict() {
-        let edges: &[(&str, &[&str])] = &[("x", &[]), ("y", &[]), ("a", &["x", "y"]), ("b", &["y", "x"]), ("c", &["a", "b"])];
+        let edges: &[(&str, &[&str])] =
+            &[("x", &[]), ("y", &[]), ("a", &["x", "y"]), ("b", &["y", "x"]), ("c", &["a", "b"])];
         assert_eq!(order(edges, "c"), Err(LineageError::Conflict("c".parse().expect("a name"))));
         assert_eq!(order(edges, "a").as_deref(), Ok("a x y"));
         assert!(matches!(order(&[("a", &["b", "b"]), ("b", &[])], "a"), Err(LineageError::Conflict(_))));
@@ -183,8 +197,10 @@ mod tests {
     #[test]
     fn a_chain_is_bounded() {
         let names: Vec<String> = (0..9).map(|index| format!("p{index}")).collect();
-        let parents: Vec<Vec<&str>> = (0..9).map(|index| names.get(index + 1).map(String::as_str).into_iter().collect()).collect();
-        let edges: Vec<(&str, &[&str])> = names.iter().map(String::as_str).zip(parents.iter().map(Vec::as_slice)).collect();
+        let parents: Vec<Vec<&str>> =
+            (0..9).map(|index| names.get(index + 1).map(String::as_str).into_iter().collect()).collect();
+        let edges: Vec<(&str, &[&str])> =
+            names.iter().map(String::as_str).zip(parents.iter().map(Vec::as_slice)).collect();
         assert!(matches!(order(&edges, "p0"), Err(LineageError::TooLong { limit: 8, .. })));
         assert!(order(&edges, "p1").is_ok());
     }

@@ -15,8 +15,8 @@ use crate::authority::{Authority, Wish};
 use crate::condition::Condition;
 use crate::digest::Digest;
 use crate::names::{
-    CommitId, LabelKey, LanguageTag, MountLabel, ModelName, PluginName, ProfileName, PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp,
-    ToolName, WorkflowName, WorkspaceId, WorldName,
+    CommitId, LabelKey, LanguageTag, ModelName, MountLabel, PluginName, ProfileName, PromptName, ProviderName,
+    Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
 };
 use crate::resource::{ResourceUri, WorkspaceGlob};
 use crate::tool_source::ToolSource;

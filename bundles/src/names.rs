@@ -67,9 +67,10 @@ impl Grammar {
             return false;
         }
         text.as_bytes().split(|byte| Some(*byte) == self.joint).all(|segment| {
-            segment.split_first().is_some_and(|(first, rest)| {
-                (self.first)(*first) && rest.iter().all(|byte| (self.rest)(*byte))
-            }) && segment.last().is_some_and(u8::is_ascii_alphanumeric)
+            segment
+                .split_first()
+                .is_some_and(|(first, rest)| (self.first)(*first) && rest.iter().all(|byte| (self.rest)(*byte)))
+                && segment.last().is_some_and(u8::is_ascii_alphanumeric)
         })
     }
 }
@@ -239,7 +240,11 @@ impl FromStr for LanguageTag {
         if text.len() <= 35 && oxilangtag::LanguageTag::parse(text).is_ok() {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidName::new("language tag", "a well-formed BCP 47 tag such as `en` or `de-CH`, at most 35 bytes", text))
+            Err(InvalidName::new(
+                "language tag",
+                "a well-formed BCP 47 tag such as `en` or `de-CH`, at most 35 bytes",
+                text,
+            ))
         }
     }
 }
@@ -266,7 +271,11 @@ impl FromStr for Timestamp {
         if parsed.is_some_and(|time| time.as_second() >= 0 && time.to_string() == text) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidName::new("time", "RFC 3339 in UTC and as short as it can be, such as `2026-06-25T15:49:30Z`", text))
+            Err(InvalidName::new(
+                "time",
+                "RFC 3339 in UTC and as short as it can be, such as `2026-06-25T15:49:30Z`",
+                text,
+            ))
         }
     }
 }
@@ -332,7 +341,9 @@ impl FromStr for Revision {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
-        number.map(Self).ok_or_else(|| InvalidName::new("revision", "a decimal number below 2^64 without leading zeros", text))
+        number
+            .map(Self)
+            .ok_or_else(|| InvalidName::new("revision", "a decimal number below 2^64 without leading zeros", text))
     }
 }
 
@@ -383,7 +394,13 @@ mod tests {
 
     #[test]
     fn a_time_or_number_has_one_spelling() {
-        for bad in ["2026-06-25T15:49:30+00:00", "2026-06-25T15:49:30.0Z", "2026-06-25t15:49:30z", "2026-06-25", "1960-01-01T00:00:00Z"] {
+        for bad in [
+            "2026-06-25T15:49:30+00:00",
+            "2026-06-25T15:49:30.0Z",
+            "2026-06-25t15:49:30z",
+            "2026-06-25",
+            "1960-01-01T00:00:00Z",
+        ] {
             assert!(!ok::<Timestamp>(bad), "{bad}");
         }
         for bad in ["01", "+1", "-1", "18446744073709551616", ""] {

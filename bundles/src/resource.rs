@@ -35,7 +35,11 @@ impl FromStr for ResourceUri {
         if well_formed && text.len() <= 255 {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidName::new("resource reference", "`workflow://`, `workspace://` or `bundle://` and segments that begin with a letter or digit, at most 255 bytes", text))
+            Err(InvalidName::new(
+                "resource reference",
+                "`workflow://`, `workspace://` or `bundle://` and segments that begin with a letter or digit, at most 255 bytes",
+                text,
+            ))
         }
     }
 }
@@ -57,7 +61,8 @@ impl FromStr for WorkspaceGlob {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*' | b'?' | b'@' | b'+');
+        let inner =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'*' | b'?' | b'@' | b'+');
         let segment = |segment: &str| !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(inner);
         if text.len() <= 255 && text.split('/').all(segment) {
             Ok(Self(text.into()))
@@ -82,7 +87,14 @@ mod tests {
         for good in ["workflow://release/checks", "workspace://src/lib.rs", "bundle://prompts/system.md"] {
             assert!(good.parse::<ResourceUri>().is_ok(), "{good}");
         }
-        for bad in ["file:///etc/passwd", "workflow:///etc", "workflow://../x", "workflow://a//b", "workflow://", "unix:///run/x"] {
+        for bad in [
+            "file:///etc/passwd",
+            "workflow:///etc",
+            "workflow://../x",
+            "workflow://a//b",
+            "workflow://",
+            "unix:///run/x",
+        ] {
             assert!(bad.parse::<ResourceUri>().is_err(), "{bad}");
         }
         for good in ["src/**/*.rs", "tests/fixtures/?.json", "*"] {

@@ -72,7 +72,8 @@ impl FromStr for UrlPrefix {
             return Err(invalid());
         }
         let url = Url::parse(text).map_err(|_| invalid())?;
-        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        let plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         let host = url.host_str().is_some_and(|host| !host.is_empty() && !host.ends_with('.'));
         // The parser mends much in silence; what it had to mend says something other than it shows.
         if !plain || !host || !SCHEMES.contains(&url.scheme()) || url.as_str() != text || ambiguous(url.path()) {
@@ -86,7 +87,9 @@ impl FromStr for UrlPrefix {
 /// Separators and dots in disguise, which servers read in more than one way.
 pub fn ambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    path.contains("//") || path.contains('\\') || ["%2f", "%5c", "%2e", "%00", "%25"].iter().any(|hidden| lower.contains(hidden))
+    path.contains("//")
+        || path.contains('\\')
+        || ["%2f", "%5c", "%2e", "%00", "%25"].iter().any(|hidden| lower.contains(hidden))
 }
 
 text_value!(UrlPrefix);

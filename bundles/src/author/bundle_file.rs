@@ -6,7 +6,8 @@ use std::str::FromStr;
 use super::section::Section;
 use super::{Author, FileReader};
 use crate::manifest::{
-    Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool, ToolPolicy, Workflow, Workspace,
+    Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool,
+    ToolPolicy, Workflow, Workspace,
 };
 use crate::names::{InvalidName, LabelKey, ModelName, Revision, Timestamp, ToolName, WorkflowName};
 use crate::pointer::Pointer;
@@ -16,7 +17,12 @@ impl Author<'_> {
     /// The manifest without what stands in files of its own.
     pub(super) fn bundle_file(&mut self) -> Option<Manifest> {
         if self.folder.get("bundle.toml").is_none() {
-            self.tell_file("bundle.toml", "missing_file", "there is no `bundle.toml`".to_owned(), "make one with `yoi bundle new`");
+            self.tell_file(
+                "bundle.toml",
+                "missing_file",
+                "there is no `bundle.toml`".to_owned(),
+                "make one with `yoi bundle new`",
+            );
             return None;
         }
         self.toml("bundle.toml", |reader, section| reader.bundle(section))?
@@ -31,15 +37,24 @@ impl FileReader<'_, '_> {
         if revision.is_none() && !section.has_any(&["revision"]) {
             self.missing(section, "revision", "begin with `revision = 1`; `yoi bundle bump` raises it");
         }
-        let created_at = self.needed::<Timestamp>(section, "created_at", &at, "write the time in UTC, such as `created_at = \"2026-06-25T15:49:30Z\"`");
+        let created_at = self.needed::<Timestamp>(
+            section,
+            "created_at",
+            &at,
+            "write the time in UTC, such as `created_at = \"2026-06-25T15:49:30Z\"`",
+        );
         let language = self.needed(section, "language", &at, "write `language = \"en\"`");
         let workspace = self.workspace(section);
         let provenance = self.provenance(section);
         let models = self.named::<ModelName>(section, "models", &at.key("models"));
-        let models = models.into_iter().filter_map(|(name, inner)| Some((name.clone(), self.model(inner, &at.key("models").key(&name))?)));
+        let models = models
+            .into_iter()
+            .filter_map(|(name, inner)| Some((name.clone(), self.model(inner, &at.key("models").key(&name))?)));
         let models = models.collect();
         let tools = self.named::<ToolName>(section, "tools", &at.key("tools"));
-        let tools = tools.into_iter().filter_map(|(name, inner)| Some((name.clone(), self.tool(inner, &at.key("tools").key(&name))?)));
+        let tools = tools
+            .into_iter()
+            .filter_map(|(name, inner)| Some((name.clone(), self.tool(inner, &at.key("tools").key(&name))?)));
         let tools = tools.collect();
         let workflows = self.workflow_references(section, &at);
         let policy = self.policy(section);
@@ -84,12 +99,19 @@ impl FileReader<'_, '_> {
         let name = self.text(&mut inner, "name", &at).unwrap_or_default();
         let mut labels = BTreeMap::new();
         for (key, value) in self.object(&mut inner, "labels", &at) {
-            let span = self.author.places.find(&at.key("labels").key(&key)).and_then(|place| place.span.clone()).unwrap_or_default();
+            let span = self
+                .author
+                .places
+                .find(&at.key("labels").key(&key))
+                .and_then(|place| place.span.clone())
+                .unwrap_or_default();
             match (self.grammar::<LabelKey>(&key, span.clone()), value) {
                 (Some(key), serde_json::Value::String(value)) => {
                     labels.insert(key, value);
                 }
-                (Some(_), _) => self.tell(span, "invalid_type", "a label's value is a string".to_owned(), "put it in quotes"),
+                (Some(_), _) => {
+                    self.tell(span, "invalid_type", "a label's value is a string".to_owned(), "put it in quotes")
+                }
                 (None, _) => {}
             }
         }
@@ -111,7 +133,12 @@ impl FileReader<'_, '_> {
     }
 
     fn model(&mut self, mut section: Section<'_>, at: &Pointer) -> Option<Model> {
-        let provider = self.needed(&mut section, "provider", at, "name who provides the model, such as `provider = \"anthropic\"`");
+        let provider = self.needed(
+            &mut section,
+            "provider",
+            at,
+            "name who provides the model, such as `provider = \"anthropic\"`",
+        );
         if !section.has_any(&["model"]) {
             self.missing(&section, "model", "write the provider's name for the model");
         }
@@ -124,7 +151,8 @@ impl FileReader<'_, '_> {
 
     fn tool(&mut self, mut section: Section<'_>, at: &Pointer) -> Option<Tool> {
         let source = self.needed(&mut section, "source", at, "write `source = \"host\"` or `source = \"plugin:NAME\"`");
-        let effects = [("none", Effect::None), ("read", Effect::Read), ("write", Effect::Write), ("external", Effect::External)];
+        let effects =
+            [("none", Effect::None), ("read", Effect::Read), ("write", Effect::Write), ("external", Effect::External)];
         let effect = self.choice(&mut section, "effect", at, &effects);
         if effect.is_none() && !section.has_any(&["effect"]) {
             self.missing(&section, "effect", "say the most it does: `none`, `read`, `write` or `external`");
@@ -148,13 +176,24 @@ impl FileReader<'_, '_> {
         ToolPolicy { confirm, max_calls, paths }
     }
 
-    fn choice<T: Copy>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer, choices: &[(&str, T)]) -> Option<T> {
+    fn choice<T: Copy>(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
         let spot = self.spot(section, key)?;
         self.place(at.key(key), spot.span.clone());
         let found = choices.iter().find(|(word, _)| *word == spot.value).map(|(_, choice)| *choice);
         if found.is_none() {
             let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-            self.tell(spot.span, "invalid_value", format!("`{key}` is not one of its words"), format!("write one of {words}"));
+            self.tell(
+                spot.span,
+                "invalid_value",
+                format!("`{key}` is not one of its words"),
+                format!("write one of {words}"),
+            );
         }
         found
     }
@@ -167,7 +206,12 @@ impl FileReader<'_, '_> {
             Some(bytes) => Some(self.author.blob(bytes)),
             None => {
                 let message = "there is no such schema file".to_owned();
-                self.tell(spot.span, "dangling_name", message, "name a file of the folder `schemas`, such as `schemas/input.json`");
+                self.tell(
+                    spot.span,
+                    "dangling_name",
+                    message,
+                    "name a file of the folder `schemas`, such as `schemas/input.json`",
+                );
                 None
             }
         }
@@ -197,7 +241,12 @@ impl FileReader<'_, '_> {
         policy
     }
 
-    fn ceiling<T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Ceiling<T> {
+    fn ceiling<T: FromStr<Err = InvalidName>>(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Ceiling<T> {
         let at = at.key(key);
         let Some(mut inner) = self.section(section, key) else { return Ceiling::default() };
         let allow = self.list(&mut inner, "allow", &at.key("allow"));

@@ -31,7 +31,12 @@ impl FileReader<'_, '_> {
             Some(spot) => match semver::Version::parse(&spot.value) {
                 Ok(version) => Some(version),
                 Err(_) => {
-                    self.tell(spot.span, "invalid_version", "this is no version".to_owned(), "write a semantic version such as `1.4.0`");
+                    self.tell(
+                        spot.span,
+                        "invalid_version",
+                        "this is no version".to_owned(),
+                        "write a semantic version such as `1.4.0`",
+                    );
                     None
                 }
             },
@@ -41,7 +46,12 @@ impl FileReader<'_, '_> {
             }
         };
         let package = self.package(section, at);
-        let world = self.needed(section, "world", at, "name the world that the component implements, such as `yoi:runtime/tool@1.0.0`");
+        let world = self.needed(
+            section,
+            "world",
+            at,
+            "name the world that the component implements, such as `yoi:runtime/tool@1.0.0`",
+        );
         let description = self.text(section, "description", at).unwrap_or_default();
         let surfaces = self.list(section, "surfaces", &at.key("surfaces")).unwrap_or_default();
         let asked = at.key("permissions");
@@ -72,7 +82,12 @@ impl FileReader<'_, '_> {
         match digest.value.parse::<Digest>() {
             Ok(parsed) => Some(BlobRef { digest: parsed, size: size? }),
             Err(error) => {
-                self.tell(digest.span, "invalid_digest", error.to_string(), "copy the digest that `sha256sum` prints, behind `sha256:`");
+                self.tell(
+                    digest.span,
+                    "invalid_digest",
+                    error.to_string(),
+                    "copy the digest that `sha256sum` prints, behind `sha256:`",
+                );
                 None
             }
         }
@@ -96,8 +111,18 @@ impl FileReader<'_, '_> {
             let written = serde_json::from_value::<WrittenUrlPermission>(json.into());
             match written.map(|written| UrlPermission::try_from(written.normal())) {
                 Ok(Ok(what)) => targets.push(Asked { what, reason }),
-                Ok(Err(error)) => self.tell(span, error.code(), error.to_string(), "write scheme, host, methods and path_prefixes as they are meant"),
-                Err(_) => self.tell(span, "invalid_permission", "this is no URL permission".to_owned(), "write scheme, host, methods and path_prefixes"),
+                Ok(Err(error)) => self.tell(
+                    span,
+                    error.code(),
+                    error.to_string(),
+                    "write scheme, host, methods and path_prefixes as they are meant",
+                ),
+                Err(_) => self.tell(
+                    span,
+                    "invalid_permission",
+                    "this is no URL permission".to_owned(),
+                    "write scheme, host, methods and path_prefixes",
+                ),
             }
         }
         targets

@@ -12,7 +12,19 @@ use crate::pointer::Pointer;
 
 /// The keys that make a layer of the top of the file.
 const LAYER_KEYS: [&str; 13] = [
-    "when", "models", "instructions", "tools_allow", "tools_deny", "plugins", "workflows", "language", "requires", "wants", "drops", "settings", "unset",
+    "when",
+    "models",
+    "instructions",
+    "tools_allow",
+    "tools_deny",
+    "plugins",
+    "workflows",
+    "language",
+    "requires",
+    "wants",
+    "drops",
+    "settings",
+    "unset",
 ];
 
 impl Author<'_> {
@@ -87,7 +99,12 @@ impl FileReader<'_, '_> {
     }
 
     /// `["a"]` and `{ append = ["a"] }` append, `{ replace = ["a"] }` replaces.
-    fn amend<T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<Amend<T>> {
+    fn amend<T: FromStr<Err = InvalidName>>(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Option<Amend<T>> {
         let value = self.value(section, key)?;
         let at = at.key(key);
         self.place(at.clone(), value.span());

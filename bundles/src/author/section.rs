@@ -52,9 +52,18 @@ impl FileReader<'_, '_> {
             if !section.known.contains(&name.as_ref()) {
                 let help = match nearest(name, section.known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("{} knows {}", section.what, section.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+                    None => format!(
+                        "{} knows {}",
+                        section.what,
+                        section.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+                    ),
                 };
-                self.tell(key.span(), "unknown_field", format!("{} has no field `{}`", section.what, shown(name)), help);
+                self.tell(
+                    key.span(),
+                    "unknown_field",
+                    format!("{} has no field `{}`", section.what, shown(name)),
+                    help,
+                );
             }
         }
     }
@@ -87,14 +96,25 @@ impl FileReader<'_, '_> {
     }
 
     /// A text in a grammar.
-    pub(super) fn parsed<T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<T> {
+    pub(super) fn parsed<T: FromStr<Err = InvalidName>>(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Option<T> {
         let spot = self.spot(section, key)?;
         self.place(at.key(key), spot.span.clone());
         self.grammar(&spot.value, spot.span)
     }
 
     /// A text in a grammar that must be there.
-    pub(super) fn needed<T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer, help: &str) -> Option<T> {
+    pub(super) fn needed<T: FromStr<Err = InvalidName>>(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+        help: &str,
+    ) -> Option<T> {
         if !section.has_any(&[key]) {
             self.missing(section, key, help);
         }
@@ -115,7 +135,10 @@ impl FileReader<'_, '_> {
     pub(super) fn number(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<u64> {
         let value = section.get(key)?;
         self.place(at.key(key), value.span());
-        let number = value.get_ref().as_integer().and_then(|number| u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok());
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|number| u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok());
         if number.is_none() {
             self.expected(value, "a whole number that is not negative");
         }
@@ -123,12 +146,21 @@ impl FileReader<'_, '_> {
     }
 
     /// A list of texts in one grammar; `at` is where the list stands in the manifest.
-    pub(super) fn list<T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<Vec<T>> {
+    pub(super) fn list<T: FromStr<Err = InvalidName>>(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Option<Vec<T>> {
         let value = section.get(key)?;
         self.list_value(value, at)
     }
 
-    pub(super) fn list_value<T: FromStr<Err = InvalidName>>(&mut self, value: &Spanned<DeValue<'_>>, at: &Pointer) -> Option<Vec<T>> {
+    pub(super) fn list_value<T: FromStr<Err = InvalidName>>(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        at: &Pointer,
+    ) -> Option<Vec<T>> {
         let Some(array) = value.get_ref().as_array() else {
             self.expected(value, "a list of strings");
             return None;
@@ -149,7 +181,11 @@ impl FileReader<'_, '_> {
         Some(list)
     }
 
-    pub(super) fn value<'d>(&mut self, section: &mut Section<'d>, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
+    pub(super) fn value<'d>(
+        &mut self,
+        section: &mut Section<'d>,
+        key: &'static str,
+    ) -> Option<&'d Spanned<DeValue<'d>>> {
         section.get(key)
     }
 
@@ -180,7 +216,12 @@ impl FileReader<'_, '_> {
     }
 
     /// The tables of a table, by names in a grammar.
-    pub(super) fn named<'d, T: FromStr<Err = InvalidName>>(&mut self, section: &mut Section<'d>, key: &'static str, at: &Pointer) -> Vec<(T, Section<'d>)> {
+    pub(super) fn named<'d, T: FromStr<Err = InvalidName>>(
+        &mut self,
+        section: &mut Section<'d>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Vec<(T, Section<'d>)> {
         let Some(value) = section.get(key) else { return Vec::new() };
         let Some(table) = value.get_ref().as_table() else {
             self.expected(value, "a table of tables");
@@ -201,7 +242,12 @@ impl FileReader<'_, '_> {
 
 impl FileReader<'_, '_> {
     /// A free value under a known key.
-    pub(super) fn json_value(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<serde_json::Value> {
+    pub(super) fn json_value(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Option<serde_json::Value> {
         let value = self.value(section, key)?;
         self.json(value, &at.key(key))
     }

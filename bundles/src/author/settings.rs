@@ -57,7 +57,12 @@ impl FileReader<'_, '_> {
                 safe.and_then(Number::from_f64).map(Value::Number)
             }
             DeValue::Datetime(_) => {
-                self.tell(value.span(), "invalid_type", "JSON has no times, so a setting can hold none".to_owned(), "write it as a string");
+                self.tell(
+                    value.span(),
+                    "invalid_type",
+                    "JSON has no times, so a setting can hold none".to_owned(),
+                    "write it as a string",
+                );
                 None
             }
             DeValue::Array(list) => {
@@ -77,14 +82,24 @@ impl FileReader<'_, '_> {
     pub(super) fn unset(&mut self, section: &mut Section<'_>, settings: &mut Map<String, Value>) {
         let Some(value) = self.value(section, "unset") else { return };
         let Some(list) = value.get_ref().as_array() else {
-            self.tell(value.span(), "invalid_type", "expected a list of JSON pointers".to_owned(), "write `unset = [\"/key\"]`");
+            self.tell(
+                value.span(),
+                "invalid_type",
+                "expected a list of JSON pointers".to_owned(),
+                "write `unset = [\"/key\"]`",
+            );
             return;
         };
         for item in list.iter() {
             let done = item.get_ref().as_str().and_then(pointer_keys).is_some_and(|keys| remove(settings, &keys));
             if !done {
                 let message = "this is no JSON pointer to something that the same layer does not set".to_owned();
-                self.tell(item.span(), "invalid_pointer", message, "write `/key` or `/key/inner`, and set and unset different keys");
+                self.tell(
+                    item.span(),
+                    "invalid_pointer",
+                    message,
+                    "write `/key` or `/key/inner`, and set and unset different keys",
+                );
             }
         }
     }

@@ -74,7 +74,11 @@ impl ResourceLimiter for Account {
 }
 
 /// A store for one call.
-pub(crate) fn store(engine: &Engine, view: BundleView, limits: &ResolutionLimits) -> wasmtime::Result<Store<CallState>> {
+pub(crate) fn store(
+    engine: &Engine,
+    view: BundleView,
+    limits: &ResolutionLimits,
+) -> wasmtime::Result<Store<CallState>> {
     let account = Account { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
     let mut store = Store::new(engine, CallState { view, record: Record::default(), account });
     store.limiter(|state| &mut state.account);
@@ -95,7 +99,11 @@ pub(crate) fn store(engine: &Engine, view: BundleView, limits: &ResolutionLimits
 pub(crate) fn settle(store: Store<CallState>, limits: &ResolutionLimits, started: Instant) -> (Cost, Vec<Read>) {
     let left = store.get_fuel().unwrap_or_default();
     let state = store.into_data();
-    let cost = Cost { fuel: limits.fuel.get().saturating_sub(left), memory_bytes: state.account.memory_bytes, elapsed: started.elapsed() };
+    let cost = Cost {
+        fuel: limits.fuel.get().saturating_sub(left),
+        memory_bytes: state.account.memory_bytes,
+        elapsed: started.elapsed(),
+    };
     (cost, state.record.into_reads())
 }
 
@@ -149,15 +157,19 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
         }
         Ok((found,))
     })?;
-    wrap(&mut bundle, "[method]handle.declares", |mut store, (_, kind, names): (Resource<Handle>, Kind, WasmList<WasmStr>)| {
-        let names = read_names(&mut store, &names)?;
-        let state = store.data_mut();
-        let found: Vec<bool> = names.iter().map(|name| state.view.declares(kind, name)).collect();
-        for (name, found) in names.iter().zip(&found) {
-            state.record.add(kind_name(kind), name, *found);
-        }
-        Ok((found,))
-    })?;
+    wrap(
+        &mut bundle,
+        "[method]handle.declares",
+        |mut store, (_, kind, names): (Resource<Handle>, Kind, WasmList<WasmStr>)| {
+            let names = read_names(&mut store, &names)?;
+            let state = store.data_mut();
+            let found: Vec<bool> = names.iter().map(|name| state.view.declares(kind, name)).collect();
+            for (name, found) in names.iter().zip(&found) {
+                state.record.add(kind_name(kind), name, *found);
+            }
+            Ok((found,))
+        },
+    )?;
     Ok(linker)
 }
 

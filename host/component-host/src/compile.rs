@@ -44,10 +44,17 @@ impl Compiler {
     }
 
     /// Machine code for `component`, which has been examined.
-    pub(crate) async fn compile(&self, engine: &Engine, component: &[u8], limits: &Limits) -> Result<Vec<u8>, LoadError> {
+    pub(crate) async fn compile(
+        &self,
+        engine: &Engine,
+        component: &[u8],
+        limits: &Limits,
+    ) -> Result<Vec<u8>, LoadError> {
         let compiled = match self {
             Self::InProcess => engine.precompile_component(component).map_err(|_| LoadError::Invalid)?,
-            Self::Child { program, arguments } => child::compile(program, arguments, component, &limits.compile).await?,
+            Self::Child { program, arguments } => {
+                child::compile(program, arguments, component, &limits.compile).await?
+            }
         };
         if u64::try_from(compiled.len()).unwrap_or(u64::MAX) > limits.compile.compiled_bytes {
             return Err(LoadError::CompileLimit { limit: "compiled_bytes" });

@@ -27,7 +27,11 @@ fn layer(layer: &manifest::Layer) -> Layer {
         plugins: amend(layer.plugins.as_ref()),
         workflows: amend(layer.workflows.as_ref()),
         language: layer.language.as_ref().map(|tag| tag.as_str().to_owned()),
-        wishes: layer.wishes.iter().map(|wish| types::Wish { authority: authority(&wish.authority), need: need(wish.need) }).collect(),
+        wishes: layer
+            .wishes
+            .iter()
+            .map(|wish| types::Wish { authority: authority(&wish.authority), need: need(wish.need) })
+            .collect(),
         drops: layer.drops.iter().map(authority).collect(),
         // A manifest holds canonical JSON; writing it out again gives text of the same values.
         settings: serde_json::to_string(&layer.settings).unwrap_or_else(|_| "{}".to_owned()),
@@ -88,7 +92,10 @@ pub(crate) fn facts(facts: &Facts) -> types::Facts {
 
 /// A request, as a resolver receives it.
 pub(crate) fn request(request: &Request) -> out::Request {
-    out::Request { profile: request.profile().to_string(), required_capabilities: texts(request.required_capabilities()) }
+    out::Request {
+        profile: request.profile().to_string(),
+        required_capabilities: texts(request.required_capabilities()),
+    }
 }
 
 /// What a resolver answered, as a proposal that nobody believes yet.

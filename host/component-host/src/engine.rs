@@ -113,7 +113,10 @@ impl Ticker {
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
         let state = Arc::new(State::default());
         let (weak, shared) = (engine.weak(), state.clone());
-        std::thread::Builder::new().name("yoi-epoch".to_owned()).stack_size(64 << 10).spawn(move || tick(&weak, &shared))?;
+        std::thread::Builder::new()
+            .name("yoi-epoch".to_owned())
+            .stack_size(64 << 10)
+            .spawn(move || tick(&weak, &shared))?;
         Ok(Self(state))
     }
 

@@ -86,7 +86,9 @@ impl LoadError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Structure(_) => "`yoi resolver inspect` shows what it consists of; build it as a component, without what it does not need",
+            Self::Structure(_) => {
+                "`yoi resolver inspect` shows what it consists of; build it as a component, without what it does not need"
+            }
             Self::ForeignImport { .. } => {
                 "build it without these, for example with stubbed WASI: a resolver gets the bundle and nothing else"
             }

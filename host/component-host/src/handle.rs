@@ -71,7 +71,8 @@ pub struct Read {
 
 /// What the generated contract calls the handle. It stands for the one bundle of its store.
 #[derive(Debug)]
-pub(crate) struct Handle;
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Handle;
 
 /// The read set while it grows.
 #[derive(Debug, Default)]

@@ -23,6 +23,6 @@ pub use engine::Allocation;
 pub use error::{CallError, LoadError, SandboxError};
 pub use handle::{BundleView, Read};
 pub use limits::{CompileLimits, InvalidLimits, Limits, ResolutionLimits};
-pub use resolver::{Resolver, Run};
+pub use resolver::{Resolver, Run, check_contract};
 pub use sandbox::{Sandbox, SandboxConfig};
 pub use swap::memory_is_never_swapped;

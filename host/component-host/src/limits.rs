@@ -91,7 +91,8 @@ impl Default for ResolutionLimits {
 
 impl ResolutionLimits {
     /// What an engine makes room for. Limits above these are cut to them.
-    pub(crate) const CEILING: Ceiling = Ceiling { memory_bytes: 64 << 20, table_elements: 16 << 10, instances: 64, memories: 8, tables: 32 };
+    pub(crate) const CEILING: Ceiling =
+        Ceiling { memory_bytes: 64 << 20, table_elements: 16 << 10, instances: 64, memories: 8, tables: 32 };
 
     /// WebAssembly stack, which is part of the engine. Deep recursion ends in `stack_bytes`.
     pub(crate) const STACK_BYTES: usize = 512 << 10;

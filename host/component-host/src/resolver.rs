@@ -41,8 +41,9 @@ pub struct Run {
     pub reads: Vec<Read>,
 }
 
-/// Whether the component could be a resolver, by its imports and exports.
-pub(crate) fn check_contract(structure: &Structure) -> Result<(), LoadError> {
+/// Whether a component could be a resolver, by its imports and exports. Whether the types fit is
+/// seen when it is linked.
+pub fn check_contract(structure: &Structure) -> Result<(), LoadError> {
     let foreign = |name: &&str| !IMPORTS.contains(name);
     let imports: Vec<String> =
         structure.imports().iter().map(|item| item.name()).filter(foreign).map(str::to_owned).collect();
@@ -57,7 +58,8 @@ pub(crate) fn check_contract(structure: &Structure) -> Result<(), LoadError> {
 
 impl Resolver {
     pub(crate) fn link(sandbox: &Sandbox, digest: Digest, component: &Component) -> Result<Self, LoadError> {
-        let pre = sandbox.0.linker.instantiate_pre(component).and_then(ResolverPre::new).map_err(|_| LoadError::Link)?;
+        let pre =
+            sandbox.0.linker.instantiate_pre(component).and_then(ResolverPre::new).map_err(|_| LoadError::Link)?;
         Ok(Self(Arc::new(Loaded { digest, sandbox: sandbox.clone(), pre })))
     }
 
@@ -73,7 +75,13 @@ impl Resolver {
     }
 
     /// Asks for one resolution, within other limits.
-    pub async fn resolve_within(&self, view: &BundleView, facts: &Facts, request: &Request, limits: &ResolutionLimits) -> Run {
+    pub async fn resolve_within(
+        &self,
+        view: &BundleView,
+        facts: &Facts,
+        request: &Request,
+        limits: &ResolutionLimits,
+    ) -> Run {
         let started = Instant::now();
         let shared = &self.0.sandbox.0;
         let _ticking = shared.ticker.call();

@@ -109,7 +109,9 @@ impl Sandbox {
             let _one_at_a_time = shared.compiling.lock().await;
             shared.compiler.compile(&shared.engine, component, &shared.limits).await?
         };
-        let component = self.deserialize(&compiled).ok_or(LoadError::Compiler { problem: "the compiled code is for another engine" })?;
+        let component = self
+            .deserialize(&compiled)
+            .ok_or(LoadError::Compiler { problem: "the compiled code is for another engine" })?;
         if let Some(cache) = &shared.cache {
             // A cache that cannot be written costs the next process a compilation, and nothing else.
             let _ = cache.put(&key, &compiled);

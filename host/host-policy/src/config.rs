@@ -119,7 +119,9 @@ impl ConfigError {
         match self {
             Self::TooLarge(_) => "a config names what is granted; it is small",
             Self::Invalid { .. } => "mend the line; nothing of the file is in force until all of it is understood",
-            Self::RelativeMount { .. } => "write the whole path: what a relative one means depends on where the process was started",
+            Self::RelativeMount { .. } => {
+                "write the whole path: what a relative one means depends on where the process was started"
+            }
         }
     }
 }
@@ -237,7 +239,12 @@ mod tests {
     #[test]
     fn a_workspace_that_is_not_named_is_granted_nothing() {
         let facts = facts("other");
-        assert!(facts.capabilities.is_empty() && facts.models.is_empty() && facts.mounts.is_empty() && facts.secrets.is_empty());
+        assert!(
+            facts.capabilities.is_empty()
+                && facts.models.is_empty()
+                && facts.mounts.is_empty()
+                && facts.secrets.is_empty()
+        );
     }
 
     #[test]
@@ -255,7 +262,8 @@ mod tests {
     fn a_mistake_is_told_by_line_and_column() {
         let error = RuntimeConfig::from_toml("[workspaces.acme]\nshel = true\n").expect_err("no such field");
         assert!(matches!(error, ConfigError::Invalid { line: 2, column: 1, .. }), "{error}");
-        let error = RuntimeConfig::from_toml("[workspaces.a.mounts.b]\npath='x'\naccess='read'\n").expect_err("relative");
+        let error =
+            RuntimeConfig::from_toml("[workspaces.a.mounts.b]\npath='x'\naccess='read'\n").expect_err("relative");
         assert!(matches!(error, ConfigError::RelativeMount { .. }));
     }
 }

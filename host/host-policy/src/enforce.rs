@@ -91,7 +91,11 @@ pub struct HostPolicy<'a> {
 }
 
 /// Turns a resolution into what the worker may be on this host, or into every reason why not.
-pub fn enforce(manifest: &Manifest, resolution: &Resolution, policy: HostPolicy<'_>) -> Result<ResolvedWorkerSpec, Vec<Refusal>> {
+pub fn enforce(
+    manifest: &Manifest,
+    resolution: &Resolution,
+    policy: HostPolicy<'_>,
+) -> Result<ResolvedWorkerSpec, Vec<Refusal>> {
     let workspace = &manifest.workspace.id;
     let grants = policy.config.grants(workspace);
     let judge = Judge { manifest, workspace, grants: &grants, policy };
@@ -120,7 +124,15 @@ pub fn enforce(manifest: &Manifest, resolution: &Resolution, policy: HostPolicy<
     if refused.iter().any(|refusal| refusal.need == Need::Required) {
         return Err(refused);
     }
-    Ok(ResolvedWorkerSpec::new(manifest, resolution, &granted, tools, plugins, refused, policy.config.digest(workspace)))
+    Ok(ResolvedWorkerSpec::new(
+        manifest,
+        resolution,
+        &granted,
+        tools,
+        plugins,
+        refused,
+        policy.config.digest(workspace),
+    ))
 }
 
 struct Judge<'a> {
@@ -137,7 +149,10 @@ impl Judge<'_> {
             need: Need::Required,
             rule: Rule::BundleRequired,
             reason: "this host takes profiles from bundles only".to_owned(),
-            remedy: format!("name a bundle, or write `require_bundle = false` under [workspaces.{}] in the host's config", self.workspace),
+            remedy: format!(
+                "name a bundle, or write `require_bundle = false` under [workspaces.{}] in the host's config",
+                self.workspace
+            ),
         })
     }
 
@@ -152,9 +167,11 @@ impl Judge<'_> {
         let section = format!("[workspaces.{}]", self.workspace);
         let in_config = |line: String| format!("write `{line}` under {section} in the host's config");
         match &wish.authority {
-            Authority::Secret(name) if !grants.secrets.contains(name) => {
-                refuse(Rule::SecretNotGranted, format!("no grant for secret `{name}`"), in_config(format!("secrets = [\"{name}\"]")))
-            }
+            Authority::Secret(name) if !grants.secrets.contains(name) => refuse(
+                Rule::SecretNotGranted,
+                format!("no grant for secret `{name}`"),
+                in_config(format!("secrets = [\"{name}\"]")),
+            ),
             Authority::Mount(label, access) => match grants.mounts.get(label) {
                 None => refuse(
                     Rule::MountNotGranted,
@@ -172,9 +189,11 @@ impl Judge<'_> {
                 let line = egress_line(prefix);
                 refuse(Rule::EgressNotGranted, format!("no grant covers `{prefix}`"), in_config(line))
             }
-            Authority::Shell if !grants.shell => {
-                refuse(Rule::ShellNotGranted, "running commands is not granted".to_owned(), in_config("shell = true".to_owned()))
-            }
+            Authority::Shell if !grants.shell => refuse(
+                Rule::ShellNotGranted,
+                "running commands is not granted".to_owned(),
+                in_config("shell = true".to_owned()),
+            ),
             Authority::Git(access) => match grants.git {
                 None => refuse(
                     Rule::GitNotGranted,
@@ -224,7 +243,9 @@ impl Judge<'_> {
                 Need::Required,
                 Rule::UnsupportedDeclaration,
                 format!("this Runtime has no host tool `{name}`"),
-                format!("write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"),
+                format!(
+                    "write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"
+                ),
             ),
             _ => Ok(()),
         }
@@ -235,7 +256,10 @@ fn egress_line(prefix: &bundles::UrlPrefix) -> String {
     let origin = prefix.origin();
     let (scheme, host) = origin.split_once("://").unwrap_or_default();
     let methods = if scheme.starts_with("http") { ", methods = [\"GET\"]" } else { "" };
-    format!("egress = [{{ scheme = \"{scheme}\", host = \"{host}\"{methods}, path_prefixes = [\"{}\"] }}]", prefix.path())
+    format!(
+        "egress = [{{ scheme = \"{scheme}\", host = \"{host}\"{methods}, path_prefixes = [\"{}\"] }}]",
+        prefix.path()
+    )
 }
 
 /// What the bundle's ceiling says against an authority: the reason and the remedy.
@@ -243,7 +267,9 @@ fn egress_line(prefix: &bundles::UrlPrefix) -> String {
 /// Denying something denies whatever includes it, and whatever lies below it: who may not write may
 /// still read, who may not reach a host may not reach a path of it either.
 fn over_authority(ceiling: &Ceiling<Authority>, authority: &Authority) -> Option<(String, String)> {
-    let denies = |denied: &&Authority| authority.covers(denied) || matches!(authority, Authority::Egress(_)) && denied.covers(authority);
+    let denies = |denied: &&Authority| {
+        authority.covers(denied) || matches!(authority, Authority::Egress(_)) && denied.covers(authority)
+    };
     if let Some(denied) = ceiling.deny.iter().find(denies) {
         return Some((
             format!("the bundle's own policy denies `{denied}`"),
@@ -259,7 +285,11 @@ fn over_authority(ceiling: &Ceiling<Authority>, authority: &Authority) -> Option
     })
 }
 
-fn over_name<T: PartialEq + std::fmt::Display>(ceiling: &Ceiling<T>, name: &T, section: &str) -> Option<(String, String)> {
+fn over_name<T: PartialEq + std::fmt::Display>(
+    ceiling: &Ceiling<T>,
+    name: &T,
+    section: &str,
+) -> Option<(String, String)> {
     if ceiling.deny.contains(name) {
         return Some((
             format!("the bundle's own policy denies `{name}`"),

@@ -89,7 +89,9 @@ impl Account<'_> {
     pub fn question(&self, question: &Question) -> Option<Explanation> {
         let subject = match question {
             Question::Subject(subject) => subject.clone(),
-            Question::Place(list, index) => Subject::Item(*list, (*list.names(self.resolution).get(*index)?).to_owned()),
+            Question::Place(list, index) => {
+                Subject::Item(*list, (*list.names(self.resolution).get(*index)?).to_owned())
+            }
             Question::WishAt(index) => Subject::Wish(self.resolution.wishes().get(*index)?.authority.clone()),
         };
         Some(self.subject(&subject))
@@ -102,7 +104,8 @@ impl Account<'_> {
         let mut layers = Vec::new();
         // Applied from the farthest ancestor to the profile.
         for profile in self.resolution.lineage().iter().rev() {
-            let written = self.manifest.profiles.get(profile).map(|profile| profile.layers.as_slice()).unwrap_or_default();
+            let written =
+                self.manifest.profiles.get(profile).map(|profile| profile.layers.as_slice()).unwrap_or_default();
             for (layer, index) in written.iter().zip(0u32..) {
                 let Some(says) = says(layer, subject, self.resolution) else { continue };
                 let unmet = layer.when.iter().find(|condition| !self.facts.holds(condition)).cloned();
@@ -111,8 +114,16 @@ impl Account<'_> {
             }
         }
         let present = field.is_some();
-        let mut explanation =
-            Explanation { subject: subject.to_string(), field, value, present, origin, layers, refused, verdict: String::new() };
+        let mut explanation = Explanation {
+            subject: subject.to_string(),
+            field,
+            value,
+            present,
+            origin,
+            layers,
+            refused,
+            verdict: String::new(),
+        };
         explanation.verdict = self.verdict(subject, &explanation);
         explanation
     }
@@ -121,7 +132,8 @@ impl Account<'_> {
         let resolution = self.resolution;
         match subject {
             Subject::Model(asked) => {
-                let chosen = resolution.model().filter(|name| asked.as_deref().is_none_or(|asked| asked == name.as_str()));
+                let chosen =
+                    resolution.model().filter(|name| asked.as_deref().is_none_or(|asked| asked == name.as_str()));
                 (chosen.map(|_| "/model".to_owned()), chosen.map(|name| Value::String(name.to_string())))
             }
             Subject::Language => (Some("/language".to_owned()), Some(Value::String(resolution.language().to_string()))),
@@ -132,7 +144,10 @@ impl Account<'_> {
             Subject::Wish(authority) => {
                 let index = resolution.wishes().iter().position(|wish| wish.authority == *authority);
                 let wish = index.and_then(|index| resolution.wishes().get(index));
-                (index.map(|index| format!("/wishes/{index}")), wish.and_then(|wish| serde_json::to_value(wish.need).ok()))
+                (
+                    index.map(|index| format!("/wishes/{index}")),
+                    wish.and_then(|wish| serde_json::to_value(wish.need).ok()),
+                )
             }
             Subject::Setting(pointer) => {
                 let value = Value::Object(resolution.settings().clone()).pointer(pointer).cloned();
@@ -142,11 +157,17 @@ impl Account<'_> {
     }
 
     fn verdict(&self, subject: &Subject, explanation: &Explanation) -> String {
-        let refused = explanation.refused.as_ref().map(|refusal| format!("; this host does not grant it: {}", refusal.reason)).unwrap_or_default();
+        let refused = explanation
+            .refused
+            .as_ref()
+            .map(|refusal| format!("; this host does not grant it: {}", refusal.reason))
+            .unwrap_or_default();
         if explanation.present {
             let from = match &explanation.origin {
                 Some(origin) => format!("from `{}`, layer {}", origin.profile, origin.layer),
-                None if *subject == Subject::Language => "from the bundle, because no layer that counts says one".to_owned(),
+                None if *subject == Subject::Language => {
+                    "from the bundle, because no layer that counts says one".to_owned()
+                }
                 None => "put together from several layers".to_owned(),
             };
             return format!("{from}{refused}");
@@ -159,7 +180,10 @@ impl Account<'_> {
             (None, _) => self.elsewhere(subject),
             (Some(waiting), None) => {
                 let unmet = waiting.unmet.as_ref().map(Condition::to_string).unwrap_or_default();
-                format!("not there: `{}`, layer {} {}, but only where `{unmet}` holds, which it does not here", waiting.profile, waiting.layer, waiting.says)
+                format!(
+                    "not there: `{}`, layer {} {}, but only where `{unmet}` holds, which it does not here",
+                    waiting.profile, waiting.layer, waiting.says
+                )
             }
             (Some(_), Some(last)) => self.lost(subject, last, &explanation.layers),
         }
@@ -169,12 +193,18 @@ impl Account<'_> {
         if let Subject::Model(Some(name)) = subject
             && last.says == "names it"
         {
-            let chosen = self.resolution.model().map(|model| format!(", and `{model}` comes first")).unwrap_or_default();
+            let chosen =
+                self.resolution.model().map(|model| format!(", and `{model}` comes first")).unwrap_or_default();
             let offered = self.facts.models.contains(name.as_str());
-            return if offered { format!("not chosen: the host offers it{chosen}") } else { "not chosen: this host does not offer it".to_owned() };
+            return if offered {
+                format!("not chosen: the host offers it{chosen}")
+            } else {
+                "not chosen: this host does not offer it".to_owned()
+            };
         }
         // A deny wins wherever it stands.
-        let telling = layers.iter().rev().find(|says| says.unmet.is_none() && says.says.contains("den")).unwrap_or(last);
+        let telling =
+            layers.iter().rev().find(|says| says.unmet.is_none() && says.says.contains("den")).unwrap_or(last);
         format!("not there: `{}`, layer {} {}", telling.profile, telling.layer, telling.says)
     }
 
@@ -209,7 +239,10 @@ impl Account<'_> {
             .collect();
         match others.as_slice() {
             [] => "not there: no layer of any profile speaks of it".to_owned(),
-            names => format!("not there: no layer of this lineage speaks of it; {} does, which it does not extend", names.join(" and ")),
+            names => format!(
+                "not there: no layer of this lineage speaks of it; {} does, which it does not extend",
+                names.join(" and ")
+            ),
         }
     }
 }
@@ -237,9 +270,14 @@ fn says(layer: &Layer, subject: &Subject, resolution: &Resolution) -> Option<Str
         }
         Subject::Language => layer.language.as_ref().map(|tag| format!("says `{tag}`")),
         Subject::Item(List::Tools, name) => {
-            let allow = layer.tools_allow.as_ref().and_then(|amend| of_list(amend, name, "allows it", "allows it in a new list"));
+            let allow = layer
+                .tools_allow
+                .as_ref()
+                .and_then(|amend| of_list(amend, name, "allows it", "allows it in a new list"));
             let deny = layer.tools_deny.as_ref().and_then(|amend| match amend {
-                Amend::Replace(names) if !names.iter().any(|denied| denied.as_str() == name) => Some("lifts every earlier deny".to_owned()),
+                Amend::Replace(names) if !names.iter().any(|denied| denied.as_str() == name) => {
+                    Some("lifts every earlier deny".to_owned())
+                }
                 amend => of_list(amend, name, "denies it", "denies it in a new list"),
             });
             match (allow, deny) {
@@ -248,9 +286,16 @@ fn says(layer: &Layer, subject: &Subject, resolution: &Resolution) -> Option<Str
             }
         }
         Subject::Item(list, name) => match list {
-            List::Instructions => layer.instructions.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list")),
-            List::Plugins => layer.plugins.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list")),
-            List::Workflows => layer.workflows.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list")),
+            List::Instructions => layer
+                .instructions
+                .as_ref()
+                .and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list")),
+            List::Plugins => {
+                layer.plugins.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list"))
+            }
+            List::Workflows => {
+                layer.workflows.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list"))
+            }
             List::Tools => None,
         },
         Subject::Wish(authority) => wish(layer, authority),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bundles::canonical::{JsonBounds, JsonError, from_value, parse, to_canonical};
-use bundles::{Capability, Condition, Digest, MountLabel, ModelName, Platform, SecretRef};
+use bundles::{Capability, Condition, Digest, ModelName, MountLabel, Platform, SecretRef};
 use serde::{Deserialize, Serialize};
 
 /// Bounds on facts as a file: a few names of each kind.
@@ -77,8 +77,11 @@ mod tests {
 
     #[test]
     fn facts_have_one_digest_whatever_their_spelling() {
-        let one = Facts::from_json(br#"{"os":"linux","arch":"x86_64","capabilities":["shell","git","git"]}"#).expect("facts");
-        let two = Facts::from_json(br#"{ "arch":"x86_64", "capabilities":["git","shell"], "models":[], "os":"linux" }"#).expect("facts");
+        let one =
+            Facts::from_json(br#"{"os":"linux","arch":"x86_64","capabilities":["shell","git","git"]}"#).expect("facts");
+        let two =
+            Facts::from_json(br#"{ "arch":"x86_64", "capabilities":["git","shell"], "models":[], "os":"linux" }"#)
+                .expect("facts");
         assert_eq!(one.digest(), two.digest());
         assert!(one.holds(&"has:shell".parse().expect("a condition")));
         assert!(!one.holds(&"lacks:git".parse().expect("a condition")));

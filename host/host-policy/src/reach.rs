@@ -30,11 +30,13 @@ pub struct Reach<'a> {
 impl<'a> Reach<'a> {
     /// Everything that `profile` reaches in `manifest` on a host of these facts.
     pub fn of(manifest: &'a Manifest, profile: &ProfileName, facts: &Facts) -> Result<Self, LineageError> {
-        let profiles: Vec<&ProfileName> = reachable(&manifest.profiles, profile, BundleLimits::default().profiles)?.into_iter().collect();
+        let profiles: Vec<&ProfileName> =
+            reachable(&manifest.profiles, profile, BundleLimits::default().profiles)?.into_iter().collect();
         let mut layers = Vec::new();
         for name in &profiles {
             let all = manifest.profiles.get(*name).map(|profile| profile.layers.as_slice()).unwrap_or_default();
-            let counted = all.iter().enumerate().filter(|(_, layer)| layer.when.iter().all(|condition| facts.holds(condition)));
+            let counted =
+                all.iter().enumerate().filter(|(_, layer)| layer.when.iter().all(|condition| facts.holds(condition)));
             layers.extend(counted.map(|(index, layer)| ActiveLayer { profile: name, index, layer }));
         }
         Ok(Self { profiles, layers })

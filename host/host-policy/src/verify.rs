@@ -52,11 +52,19 @@ pub fn verify_answer(
 
 /// Checks every word of a proposal, and adds what is the host's to add: digests, the bundle's
 /// language where no layer says one, the chosen model's secret as a required wish.
-pub fn verify(manifest: &Manifest, facts: &Facts, request: &Request, mut proposal: Proposal) -> Result<Resolution, Misbehaved> {
+pub fn verify(
+    manifest: &Manifest,
+    facts: &Facts,
+    request: &Request,
+    mut proposal: Proposal,
+) -> Result<Resolution, Misbehaved> {
     let reach = Reach::of(manifest, request.profile(), facts)
         .map_err(|_| Misbehaved::new("/lineage", "answers for a profile that the bundle does not have"))?;
     if let Some(lacking) = request.required_capabilities().iter().find(|name| !facts.capabilities.contains(*name)) {
-        return Err(Misbehaved::new("/", format!("passes over the required capability `{lacking}`, which the facts lack")));
+        return Err(Misbehaved::new(
+            "/",
+            format!("passes over the required capability `{lacking}`, which the facts lack"),
+        ));
     }
     let settings = settings::read(&proposal.settings)?;
     proposal.origins.sort_unstable_by(|one, two| one.field.cmp(&two.field));
@@ -67,20 +75,34 @@ pub fn verify(manifest: &Manifest, facts: &Facts, request: &Request, mut proposa
         None => None,
         Some(name) => Some(check.model(manifest, facts, name)?),
     };
-    let instructions = check.list("/instructions", &proposal.instructions, |layer| layer.instructions.as_ref(), |name| {
-        let (name, prompt) = manifest.prompts.get_key_value(name)?;
-        Some(Instruction { name: name.clone(), digest: prompt.text.digest })
-    })?;
-    let tools = check.list("/tools", &proposal.tools, |layer| layer.tools_allow.as_ref(), |name| {
-        manifest.tools.get_key_value(name).map(|(name, _)| name.clone())
-    })?;
+    let instructions = check.list(
+        "/instructions",
+        &proposal.instructions,
+        |layer| layer.instructions.as_ref(),
+        |name| {
+            let (name, prompt) = manifest.prompts.get_key_value(name)?;
+            Some(Instruction { name: name.clone(), digest: prompt.text.digest })
+        },
+    )?;
+    let tools = check.list(
+        "/tools",
+        &proposal.tools,
+        |layer| layer.tools_allow.as_ref(),
+        |name| manifest.tools.get_key_value(name).map(|(name, _)| name.clone()),
+    )?;
     check.denied(&proposal.tools)?;
-    let plugins = check.list("/plugins", &proposal.plugins, |layer| layer.plugins.as_ref(), |name| {
-        manifest.plugins.get_key_value(name).map(|(name, _)| name.clone())
-    })?;
-    let workflows = check.list("/workflows", &proposal.workflows, |layer| layer.workflows.as_ref(), |name| {
-        manifest.workflows.get_key_value(name).map(|(name, _)| name.clone())
-    })?;
+    let plugins = check.list(
+        "/plugins",
+        &proposal.plugins,
+        |layer| layer.plugins.as_ref(),
+        |name| manifest.plugins.get_key_value(name).map(|(name, _)| name.clone()),
+    )?;
+    let workflows = check.list(
+        "/workflows",
+        &proposal.workflows,
+        |layer| layer.workflows.as_ref(),
+        |name| manifest.workflows.get_key_value(name).map(|(name, _)| name.clone()),
+    )?;
     let language = match &proposal.language {
         None => manifest.language.clone(),
         Some(text) => {
@@ -121,7 +143,11 @@ impl<'a> Check<'a> {
         }
         self.used += 1;
         self.reach.layer(&origin.profile, origin.layer).ok_or_else(|| {
-            let message = format!("names layer {} of `{}` as its origin, which does not count here", origin.layer, shown(&origin.profile));
+            let message = format!(
+                "names layer {} of `{}` as its origin, which does not count here",
+                origin.layer,
+                shown(&origin.profile)
+            );
             Misbehaved::new(field, message)
         })
     }
@@ -142,7 +168,10 @@ impl<'a> Check<'a> {
         let mut seen = BTreeSet::new();
         let mut lineage = Vec::with_capacity(self.proposal.lineage.len());
         for (index, name) in self.proposal.lineage.iter().enumerate() {
-            let profile = self.reach.profile(name).ok_or_else(|| Misbehaved::new(at(index), format!("`{}` is no ancestor", shown(name))))?;
+            let profile = self
+                .reach
+                .profile(name)
+                .ok_or_else(|| Misbehaved::new(at(index), format!("`{}` is no ancestor", shown(name))))?;
             if !seen.insert(profile) {
                 return Err(Misbehaved::new(at(index), format!("`{profile}` stands there twice")));
             }
@@ -213,7 +242,9 @@ impl<'a> Check<'a> {
             let authority: Authority = text.parse().map_err(|_| Misbehaved::new(at.clone(), "is no authority"))?;
             let origin = self.origin(&at)?;
             // The need may come from another layer than the one that changed the wish last.
-            let asked = |layer: &Layer, need: Need| layer.wishes.iter().any(|wish| wish.need == need && no_more(&authority, &wish.authority));
+            let asked = |layer: &Layer, need: Need| {
+                layer.wishes.iter().any(|wish| wish.need == need && no_more(&authority, &wish.authority))
+            };
             if !asked(origin.layer, Need::Required) && !asked(origin.layer, Need::Optional) {
                 return Err(Misbehaved::new(at, format!("`{authority}` is not asked for by its origin")));
             }
@@ -223,9 +254,12 @@ impl<'a> Check<'a> {
             wishes.push((Wish { authority, need: *need }, index));
         }
         wishes.sort();
-        let twice = wishes.iter().zip(wishes.iter().skip(1)).find(|((one, _), (two, _))| one.authority == two.authority);
+        let twice =
+            wishes.iter().zip(wishes.iter().skip(1)).find(|((one, _), (two, _))| one.authority == two.authority);
         match twice {
-            Some((_, (wish, index))) => Err(Misbehaved::new(format!("/wishes/{index}"), format!("`{}` stands there twice", wish.authority))),
+            Some((_, (wish, index))) => {
+                Err(Misbehaved::new(format!("/wishes/{index}"), format!("`{}` stands there twice", wish.authority)))
+            }
             None => Ok(wishes),
         }
     }
@@ -235,7 +269,9 @@ impl<'a> Check<'a> {
 /// less access. A narrower URL would be a name that nobody wrote.
 fn no_more(proposed: &Authority, written: &Authority) -> bool {
     match (proposed, written) {
-        (Authority::Mount(..), Authority::Mount(..)) | (Authority::Git(_), Authority::Git(_)) => written.covers(proposed),
+        (Authority::Mount(..), Authority::Mount(..)) | (Authority::Git(_), Authority::Git(_)) => {
+            written.covers(proposed)
+        }
         _ => proposed == written,
     }
 }

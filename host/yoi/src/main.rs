@@ -1,1 +1,79 @@
-fn main() {}
+//! `yoi`: the command line. One file a command; stdout is the result, stderr is for people.
+
+mod bundle;
+mod bundle_source;
+mod demo;
+mod error;
+mod files;
+mod output;
+mod resolve;
+mod resolver;
+mod sandbox;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CliError;
+use crate::output::{Format, Output};
+
+/// Decides what an AI agent's worker may be and touch.
+#[derive(Debug, Parser)]
+#[command(name = "yoi", version, max_term_width = 100, propagate_version = true, infer_subcommands = false)]
+struct Cli {
+    /// How the result is printed: for people, or as one JSON document.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "YOI_FORMAT")]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the whole path on an example, in a temporary folder.
+    Demo(demo::Args),
+    /// Says what a profile means on this host.
+    Resolve(resolve::Args),
+    /// Makes, checks and compares bundles.
+    #[command(subcommand)]
+    Bundle(bundle::Command),
+    /// Looks at and tries resolver components.
+    #[command(subcommand)]
+    Resolver(resolver::Command),
+}
+
+fn main() -> ExitCode {
+    // The same binary compiles components, in a process that can be killed.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == component_host::compile::child::ARGUMENT) {
+        return ExitCode::from(component_host::compile::child::main());
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error),
+    };
+    let output = Output::new(cli.format);
+    match run(cli.command, &output) {
+        Ok(code) => code,
+        Err(error) => output.error(&error),
+    }
+}
+
+fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Demo(args) => demo::run(&args, output),
+        Command::Resolve(args) => resolve::run(&args, output),
+        Command::Bundle(command) => bundle::run(&command, output),
+        Command::Resolver(command) => resolver::run(&command, output),
+    }
+}
+
+/// Waits for what runs in the sandbox, on this thread.
+fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime
+        .map_err(|_| {
+            CliError::new("failed", "the asynchronous runtime cannot be started", "try again with more threads allowed")
+        })?
+        .block_on(future))
+}

@@ -90,9 +90,10 @@ impl CompileCache {
         let expected = file.metadata().ok()?.len().min(most_bytes);
         bytes.reserve_exact(usize::try_from(expected).ok()?.saturating_add(1));
         file.take(most_bytes.saturating_add(PROOF_BYTES as u64 + 1)).read_to_end(&mut bytes).ok()?;
-        let proven = bytes.split_at_checked(bytes.len().saturating_sub(PROOF_BYTES)).is_some_and(|(compiled, claimed)| {
-            self.proof(key, compiled).is_some_and(|proof| proof.verify_slice(claimed).is_ok())
-        });
+        let proven =
+            bytes.split_at_checked(bytes.len().saturating_sub(PROOF_BYTES)).is_some_and(|(compiled, claimed)| {
+                self.proof(key, compiled).is_some_and(|proof| proof.verify_slice(claimed).is_ok())
+            });
         if !proven {
             let _ = fs::remove_file(&entry);
             return None;

@@ -89,7 +89,8 @@ pub(crate) async fn compile(
         .kill_on_drop(true)
         .spawn()
         .map_err(|_| failed("the compiling process cannot be started"))?;
-    let (Some(mut input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+    let (Some(mut input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         return Err(failed("the compiling process has no pipes"));
     };
     let mut header = Vec::with_capacity(16);

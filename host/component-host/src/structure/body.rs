@@ -31,6 +31,9 @@ struct Frame {
     base: u64,
 }
 
+/// Operands of one operator that a compiler places without further ado.
+const FEW: u64 = 8;
+
 /// One body while it is read.
 struct Body<'s> {
     signatures: &'s Signatures,
@@ -40,6 +43,10 @@ struct Body<'s> {
     /// Loops that are open.
     open_loops: u64,
     operands: u64,
+    /// Operands of operators beyond the [`FEW`] that fit into registers.
+    crowded: u64,
+    /// Values that loops carry: each write to a local, as often as loops are open around it.
+    carried: u64,
     largest_stack: u64,
     deepest_block: u64,
     deepest_loop: u64,
@@ -89,6 +96,8 @@ impl<'s> Body<'s> {
             locals,
             open_loops: 0,
             operands: 0,
+            crowded: 0,
+            carried: 0,
             largest_stack: 0,
             deepest_block: 0,
             deepest_loop: 0,
@@ -133,6 +142,9 @@ impl<'s> Body<'s> {
                 self.height = base;
             }
             Operator::BrIf { .. } => self.branch(1),
+            Operator::LocalSet { .. } | Operator::LocalTee { .. } => {
+                self.carried = self.carried.saturating_add(self.open_loops);
+            }
             Operator::Br { .. }
             | Operator::Return
             | Operator::Unreachable
@@ -148,6 +160,7 @@ impl<'s> Body<'s> {
             _ => {}
         }
         self.operands = self.operands.saturating_add(moved);
+        self.crowded = self.crowded.saturating_add(moved.saturating_sub(FEW));
         self.largest_stack = self.largest_stack.max(self.height);
         Ok(())
     }
@@ -183,6 +196,8 @@ impl<'s> Body<'s> {
         let nanoseconds = [
             50_000,
             self.operands.saturating_mul(2_000),
+            self.crowded.saturating_mul(7_000),
+            self.carried.saturating_mul(5_000),
             square(self.loops).saturating_mul(140),
             square(self.largest_stack).saturating_mul(20),
             square(self.locals).saturating_mul(60),

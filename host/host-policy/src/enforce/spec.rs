@@ -3,8 +3,8 @@
 
 use bundles::manifest::{Effect, Manifest, ToolPolicy};
 use bundles::{
-    Access, Authority, Digest, LanguageTag, ModelName, MountLabel, PluginName, ProfileName, ProviderName, SecretRef, ToolName, ToolSource, UrlPrefix,
-    WorkflowName,
+    Access, Authority, Digest, LanguageTag, ModelName, MountLabel, PluginName, ProfileName, ProviderName, SecretRef,
+    ToolName, ToolSource, UrlPrefix, WorkflowName,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};

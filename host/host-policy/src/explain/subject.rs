@@ -59,7 +59,9 @@ impl List {
     /// Its names in a resolution.
     pub(super) fn names(self, resolution: &Resolution) -> Vec<&str> {
         match self {
-            Self::Instructions => resolution.instructions().iter().map(|instruction| instruction.name.as_str()).collect(),
+            Self::Instructions => {
+                resolution.instructions().iter().map(|instruction| instruction.name.as_str()).collect()
+            }
             Self::Tools => resolution.tools().iter().map(|name| name.as_str()).collect(),
             Self::Plugins => resolution.plugins().iter().map(|name| name.as_str()).collect(),
             Self::Workflows => resolution.workflows().iter().map(|name| name.as_str()).collect(),
@@ -112,7 +114,8 @@ impl FromStr for Question {
                 if let Ok(authority) = text.parse() {
                     return Ok(Self::Subject(Subject::Wish(authority)));
                 }
-                let (field, index) = text.strip_prefix('/').and_then(|rest| rest.split_once('/')).ok_or_else(invalid)?;
+                let (field, index) =
+                    text.strip_prefix('/').and_then(|rest| rest.split_once('/')).ok_or_else(invalid)?;
                 let index: usize = index.parse().map_err(|_| invalid())?;
                 if field == "wishes" {
                     return Ok(Self::WishAt(index));

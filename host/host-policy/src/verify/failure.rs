@@ -10,7 +10,12 @@ use crate::request::Request;
 use crate::resolution::{Failure, ProposedFailure};
 
 /// Checks a failure, and adds what helps a person.
-pub fn verify_failure(manifest: &Manifest, facts: &Facts, request: &Request, failure: &ProposedFailure) -> Result<Failure, Misbehaved> {
+pub fn verify_failure(
+    manifest: &Manifest,
+    facts: &Facts,
+    request: &Request,
+    failure: &ProposedFailure,
+) -> Result<Failure, Misbehaved> {
     let lie = |problem: &str| Misbehaved::new("/failure", problem);
     match failure {
         ProposedFailure::UnknownProfile(name) => {
@@ -23,19 +28,31 @@ pub fn verify_failure(manifest: &Manifest, facts: &Facts, request: &Request, fai
         ProposedFailure::UnmetCapability(names) => {
             let lacking: Vec<&Capability> =
                 request.required_capabilities().iter().filter(|name| !facts.capabilities.contains(*name)).collect();
-            let found: Option<Vec<Capability>> =
-                names.iter().map(|name| lacking.iter().find(|lacking| lacking.as_str() == name).map(|name| (*name).clone())).collect();
+            let found: Option<Vec<Capability>> = names
+                .iter()
+                .map(|name| lacking.iter().find(|lacking| lacking.as_str() == name).map(|name| (*name).clone()))
+                .collect();
             match found {
-                Some(capabilities) if !capabilities.is_empty() && distinct(&capabilities) => Ok(Failure::UnmetCapability { capabilities }),
+                Some(capabilities) if !capabilities.is_empty() && distinct(&capabilities) => {
+                    Ok(Failure::UnmetCapability { capabilities })
+                }
                 _ => Err(lie("calls capabilities unmet that are not")),
             }
         }
-        ProposedFailure::NoModel(names) => no_model(manifest, facts, request, names).ok_or_else(|| lie("calls models missing that are not")),
+        ProposedFailure::NoModel(names) => {
+            no_model(manifest, facts, request, names).ok_or_else(|| lie("calls models missing that are not"))
+        }
         ProposedFailure::UnsupportedDeclaration(word) => {
             // A free word, yet it must not carry what the resolver was shown to a log.
-            let word_like = word.len() <= 63 && !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b'.'));
+            let word_like = word.len() <= 63
+                && !word.is_empty()
+                && word.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b'.'));
             let told = word_like && !names_of(facts).any(|name| name == word);
-            if told { Ok(Failure::UnsupportedDeclaration { declaration: word.clone() }) } else { Err(lie("speaks of no declaration")) }
+            if told {
+                Ok(Failure::UnsupportedDeclaration { declaration: word.clone() })
+            } else {
+                Err(lie("speaks of no declaration"))
+            }
         }
         ProposedFailure::InheritanceCycle(_) | ProposedFailure::InheritanceConflict(_) => {
             Err(lie("calls an inheritance unsound that the host has verified"))

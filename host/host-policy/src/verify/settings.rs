@@ -14,7 +14,8 @@ pub(super) fn read(text: &str) -> Result<Map<String, Value>, Misbehaved> {
     if text == "{}" {
         return Ok(Map::new());
     }
-    let value = parse(text.as_bytes(), BOUNDS).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
+    let value =
+        parse(text.as_bytes(), BOUNDS).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
     match normal(value) {
         Value::Object(map) => Ok(map),
         _ => Err(Misbehaved::new("/settings", "is no object")),
@@ -25,7 +26,9 @@ pub(super) fn read(text: &str) -> Result<Map<String, Value>, Misbehaved> {
 fn normal(value: Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= MAX_SAFE_INTEGER as f64 => (float as i64).into(),
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= MAX_SAFE_INTEGER as f64 => {
+                (float as i64).into()
+            }
             _ => Value::Number(number),
         },
         Value::Array(list) => Value::Array(list.into_iter().map(normal).collect()),
@@ -68,7 +71,8 @@ fn leaf<'v>(
             }
         }
         value => {
-            let origin = check.origin(pointer).map_err(|error| Misbehaved { field: bundles::shown(&error.field), ..error })?;
+            let origin =
+                check.origin(pointer).map_err(|error| Misbehaved { field: bundles::shown(&error.field), ..error })?;
             if !written(&origin.layer.settings, path, value) {
                 return Err(Misbehaved::new(bundles::shown(pointer), "is not written by its origin"));
             }

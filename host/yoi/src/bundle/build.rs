@@ -1,0 +1,131 @@
+//! `yoi bundle build`: from a folder to a bundle.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bundles::manifest::Provenance;
+use bundles::{BuildOptions, BundleLimits, Revision, Timestamp, archive, layout};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use serde_json::json;
+
+use crate::bundle_source;
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+
+/// Builds a folder into a bundle: the same folder, the same digest, on every machine.
+///
+/// Nothing is taken from the clock, the environment or the folder's place. Revision, time and
+/// provenance stand in `bundle.toml`, or are given here.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder.
+    folder: PathBuf,
+    /// Where to write the bundle. By default `WORKSPACE-REVISION.yoi` here.
+    #[arg(long, short, value_name = "PATH", env = "YOI_OUTPUT")]
+    output: Option<PathBuf>,
+    /// Writes a folder of manifest and blobs instead of one file.
+    #[arg(long)]
+    layout: bool,
+    /// The revision, instead of that in `bundle.toml`.
+    #[arg(long, value_name = "NUMBER", env = "YOI_REVISION")]
+    revision: Option<Revision>,
+    /// The time, instead of that in `bundle.toml`.
+    #[arg(long, value_name = "TIME", env = "YOI_CREATED_AT")]
+    created_at: Option<Timestamp>,
+    /// Where it came from, instead of what stands in `bundle.toml`.
+    #[arg(long, value_name = "TEXT", env = "YOI_SOURCE")]
+    source: Option<String>,
+    /// Takes commit and time from the folder's git repository, which must have no changes there.
+    #[arg(long)]
+    from_git: bool,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let mut options = BuildOptions {
+        revision: args.revision,
+        created_at: args.created_at.clone(),
+        provenance: Provenance { source: args.source.clone(), ..Provenance::default() },
+    };
+    if args.from_git {
+        from_git(&args.folder, &mut options)?;
+    }
+    let built = bundle_source::build(&args.folder, &options, &BundleLimits::default())?;
+    let bundle = &built.bundle;
+    let manifest = bundle.manifest();
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None => {
+            format!("{}-{}{}", manifest.workspace.id, manifest.revision, if args.layout { "" } else { ".yoi" }).into()
+        }
+    };
+    if args.layout {
+        write_layout(&path, bundle)?;
+    } else {
+        files::write(&path, &archive::pack(bundle), "bundle")?;
+    }
+    if output.is_text() && !built.diagnostics.list.is_empty() {
+        output.note(bundle_source::render(&built.diagnostics).trim_end());
+    }
+    let mut document = super::summary(bundle);
+    if let Some(document) = document.as_object_mut() {
+        document.insert("schema".to_owned(), "yoi.bundle-build/1".into());
+        document.insert("path".to_owned(), json!(path));
+        document.insert("warnings".to_owned(), json!(built.diagnostics.list));
+    }
+    output.result(&document, || {
+        format!(
+            "{}\nwrote {}: workspace {}, revision {}\n",
+            bundle.digest(),
+            path.display(),
+            manifest.workspace.id,
+            manifest.revision
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_layout(path: &Path, bundle: &bundles::Bundle) -> Result<(), CliError> {
+    let failed = |error: &std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => CliError::new(
+            "already_there",
+            format!("`{}` is already there", path.display()),
+            "name a folder that is not there yet",
+        ),
+        kind => CliError::new(
+            "unwritable",
+            format!("`{}` cannot be written: {kind}", path.display()),
+            "check that its folder is there and may be written",
+        ),
+    };
+    std::fs::create_dir(path).map_err(|error| failed(&error))?;
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|error| failed(&error))?;
+    layout::write(&dir, bundle).map_err(|error| failed(&error))
+}
+
+/// The commit that the folder is at, and its time.
+fn from_git(folder: &Path, options: &mut BuildOptions) -> Result<(), CliError> {
+    let failed = |message: &str| {
+        CliError::new("no_commit", message, "commit the folder, or give `--created-at` instead of `--from-git`")
+    };
+    let git = |arguments: &[&str]| {
+        let run = std::process::Command::new("git").arg("-C").arg(folder).args(arguments).output();
+        let run = run.map_err(|_| failed("`git` cannot be started"))?;
+        if !run.status.success() {
+            return Err(failed("the folder is in no git repository with a commit"));
+        }
+        String::from_utf8(run.stdout).map_err(|_| failed("`git` says what is not text"))
+    };
+    if !git(&["status", "--porcelain", "--", "."])?.is_empty() {
+        return Err(failed("the folder has changes that are in no commit"));
+    }
+    let said = git(&["log", "-1", "--format=%H %cI"])?;
+    let (commit, time) = said.trim().split_once(' ').ok_or_else(|| failed("`git` names no commit"))?;
+    options.provenance.commit = Some(commit.parse().map_err(|_| failed("`git` names no commit"))?);
+    if options.created_at.is_none() {
+        let utc = time.parse::<jiff::Timestamp>().ok().and_then(|time| time.to_string().parse().ok());
+        options.created_at = Some(utc.ok_or_else(|| failed("`git` names no time"))?);
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `yoi bundle new`: a folder to begin from.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bundles::WorkspaceId;
+use serde_json::json;
+
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+
+/// Writes a folder to begin from: a small bundle with a comment on every line that needs one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder to make. It must not be there yet.
+    folder: PathBuf,
+    /// The workspace that the bundle is for.
+    #[arg(long, value_name = "ID", default_value = "my-team", env = "YOI_WORKSPACE")]
+    workspace: WorkspaceId,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => CliError::new(
+            "already_there",
+            format!("`{}` is already there", args.folder.display()),
+            "name a folder that is not there yet",
+        ),
+        kind => {
+            CliError::new("unwritable", format!("`{}` cannot be made: {kind}", args.folder.display()), "check the path")
+        }
+    })?;
+    let mut written = Vec::new();
+    for (name, bytes) in crate::demo::example::files("minimal") {
+        let path = args.folder.join(&name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                CliError::new(
+                    "unwritable",
+                    format!("`{}` cannot be made: {}", folder.display(), error.kind()),
+                    "check the path",
+                )
+            })?;
+        }
+        let bytes = if name == "bundle.toml" { with_workspace(&bytes, &args.workspace)? } else { bytes };
+        files::write(&path, &bytes, "file")?;
+        written.push(name);
+    }
+    let document =
+        json!({ "schema": "yoi.bundle-new/1", "folder": args.folder, "workspace": args.workspace, "files": written });
+    output.result(&document, || {
+        let folder = args.folder.display();
+        format!("wrote {} into {folder}\n\nnext:\n  yoi bundle check {folder}\n  yoi resolve {folder} --profile helper --explain\n", crate::text::count(written.len(), "file"))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_workspace(bytes: &[u8], workspace: &WorkspaceId) -> Result<Vec<u8>, CliError> {
+    let broken = || CliError::new("failed", "the example that ships inside is broken", "please report this");
+    let text = std::str::from_utf8(bytes).map_err(|_| broken())?;
+    let mut document: toml_edit::DocumentMut = text.parse().map_err(|_| broken())?;
+    let section = document.get_mut("workspace").and_then(|section| section.as_table_like_mut()).ok_or_else(broken)?;
+    section.insert("id", toml_edit::value(workspace.as_str()));
+    section.remove("name");
+    Ok(document.to_string().into_bytes())
+}

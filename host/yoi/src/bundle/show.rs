@@ -1,0 +1,125 @@
+//! `yoi bundle show`: what is in a bundle.
+
+use std::process::ExitCode;
+
+use bundles::manifest::{Layer, Workflow};
+use bundles::{BundleLimits, ProfileName};
+use serde_json::json;
+
+use crate::bundle_source;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::text::{Rows, bytes, dim};
+
+/// Shows what is in a bundle.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    bundle: String,
+    /// Shows the digest and nothing else.
+    #[arg(long)]
+    digest: bool,
+    /// Shows one profile, layer by layer.
+    #[arg(long, short, value_name = "NAME", conflicts_with = "digest")]
+    profile: Option<ProfileName>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let source = bundle_source::open(&args.bundle, &BundleLimits::default())?;
+    let (bundle, manifest) = (&source.bundle, source.bundle.manifest());
+    if args.digest {
+        let document = json!({ "schema": "yoi.bundle-digest/1", "digest": bundle.digest() });
+        output.result(&document, || format!("{}\n", bundle.digest()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(name) = &args.profile {
+        let profile = manifest.profiles.get(name).ok_or_else(|| {
+            let near = bundles::nearest(name.as_str(), manifest.profiles.keys().map(AsRef::as_ref));
+            let help = near.map_or_else(
+                || "`yoi bundle show` lists the profiles".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            CliError::new("unknown_profile", format!("there is no profile `{name}` in this bundle"), help)
+        })?;
+        let document = json!({ "schema": "yoi.bundle-profile/1", "name": name, "profile": profile });
+        output.result(&document, || {
+            let mut rows = Rows::default();
+            rows.row("profile", name);
+            rows.row("", dim(&profile.description));
+            rows.list("extends", &profile.extends);
+            for (index, layer) in profile.layers.iter().enumerate() {
+                rows.list(&format!("layer {index}"), layer_lines(layer));
+            }
+            rows.into_text()
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut document = super::summary(bundle);
+    if let Some(document) = document.as_object_mut() {
+        document.insert("schema".to_owned(), "yoi.bundle/1".into());
+        document.insert("manifest".to_owned(), json!(manifest));
+    }
+    output.result(&document, || {
+        let mut rows = Rows::default();
+        rows.row("bundle", bundle.digest());
+        rows.row("workspace", format!("{} {}", manifest.workspace.id, dim(&manifest.workspace.name)));
+        rows.row("revision", format!("{} {}", manifest.revision, dim(&manifest.created_at)));
+        rows.list("from", [&manifest.provenance.source, &manifest.provenance.repository].into_iter().flatten());
+        rows.list("", manifest.provenance.commit.as_ref());
+        rows.list(
+            "profiles",
+            manifest.profiles.iter().map(|(name, profile)| {
+                let parents: Vec<&str> = profile.extends.iter().map(AsRef::as_ref).collect();
+                let extends = if parents.is_empty() { String::new() } else { format!(" < {}", parents.join(", ")) };
+                format!("{name}{extends} {}", dim(&profile.description))
+            }),
+        );
+        rows.list(
+            "prompts",
+            manifest.prompts.iter().map(|(name, prompt)| format!("{name} {}", dim(bytes(prompt.text.size.into())))),
+        );
+        rows.list(
+            "workflows",
+            manifest.workflows.iter().map(|(name, workflow)| match workflow {
+                Workflow::Definition(blob) => format!("{name} {}", dim(bytes(blob.size.into()))),
+                Workflow::Reference(uri) => format!("{name} {}", dim(uri)),
+            }),
+        );
+        rows.list(
+            "tools",
+            manifest
+                .tools
+                .iter()
+                .map(|(name, tool)| format!("{name} {}", dim(format!("{}: {}", tool.source, tool.description)))),
+        );
+        rows.list(
+            "plugins",
+            manifest
+                .plugins
+                .iter()
+                .map(|(name, plugin)| format!("{name} {} {}", plugin.version, dim(plugin.package.digest.short()))),
+        );
+        rows.list(
+            "models",
+            manifest
+                .models
+                .iter()
+                .map(|(name, model)| format!("{name} {}", dim(format!("{} / {}", model.provider, model.model)))),
+        );
+        rows.list("denied", manifest.policy.authorities.deny.iter().map(ToString::to_string));
+        rows.list(
+            "accepted",
+            manifest.accepted.iter().map(|one| format!("{} at `{}`: {}", one.rule, one.field, one.reason)),
+        );
+        rows.into_text()
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A layer as JSON says it, a line for each field.
+fn layer_lines(layer: &Layer) -> Vec<String> {
+    let value = serde_json::to_value(layer).unwrap_or_default();
+    let fields = value.as_object().into_iter().flatten();
+    let lines: Vec<String> = fields.map(|(name, value)| format!("{name} {}", dim(value))).collect();
+    if lines.is_empty() { vec!["sets nothing".to_owned()] } else { lines }
+}

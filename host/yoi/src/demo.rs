@@ -1,0 +1,227 @@
+//! `yoi demo`: the whole path on an example, told in a few lines. Everything in it really happens.
+
+pub(crate) mod example;
+
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bundles::leaks::Kind;
+use bundles::{BuildOptions, Bundle, BundleLimits, Need};
+use component_host::structure::Structure;
+use component_host::{BundleView, Limits, ResolutionLimits};
+use host_policy::explain::{Account, Question};
+use host_policy::{HostPolicy, Request, RuntimeConfig, enforce};
+use serde_json::json;
+use worker_runtime::{Inputs, Resolutions, shipped};
+
+use crate::bundle_source;
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+use crate::sandbox::{self, CacheArgs};
+use crate::text::{bytes, count, dim, grouped};
+
+/// Shows the whole path on an example, in a temporary folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+const PROFILE: &str = "backend-dev";
+
+fn broken() -> CliError {
+    CliError::new("failed", "the example that ships inside is broken", "please report this")
+}
+
+fn write_example(folder: &Path) -> Result<(), CliError> {
+    for (name, bytes) in example::files("acme") {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| files::unreadable(parent, "folder", &error))?;
+        }
+        files::write(&path, &bytes, "file")?;
+    }
+    Ok(())
+}
+
+struct Story {
+    lines: Vec<String>,
+}
+
+impl Story {
+    fn step(&mut self, title: &str) {
+        let style = anstyle::AnsiColor::Cyan.on_default().bold();
+        self.lines.push(format!("{style}{title}{style:#}"));
+    }
+
+    fn say(&mut self, line: impl Into<String>) {
+        self.lines.push(format!("  {}", line.into()));
+    }
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let temporary = tempfile::tempdir().map_err(|error| {
+        CliError::new("unwritable", format!("there is no temporary folder: {}", error.kind()), "set TMPDIR")
+    })?;
+    let (here, there) = (temporary.path().join("here"), temporary.path().join("there"));
+    let mut story = Story { lines: Vec::new() };
+    let limits = BundleLimits::default();
+
+    story.step("A team's configuration becomes a bundle");
+    write_example(&here)?;
+    write_example(&there)?;
+    let bundle = bundle_source::build(&here, &BuildOptions::default(), &limits)?.bundle;
+    let again = bundle_source::build(&there, &BuildOptions::default(), &limits)?.bundle;
+    let manifest = bundle.manifest();
+    story.say(format!(
+        "{}, {}, {}",
+        count(manifest.profiles.len(), "profile"),
+        count(manifest.prompts.len(), "prompt"),
+        count(manifest.tools.len(), "tool")
+    ));
+    story.say(format!(
+        "{}  {}",
+        bundle.digest(),
+        dim(if again.digest() == bundle.digest() {
+            "the same from another folder"
+        } else {
+            "DIFFERENT from another folder"
+        })
+    ));
+    story.say(refuse_secret(&there)?);
+    story.say(refuse_flipped(&bundle));
+
+    story.step("A resolver comes in: WebAssembly that nobody has to trust");
+    let structure = Structure::read(shipped::RESOLVER).map_err(|_| broken())?;
+    let imports: Vec<&str> =
+        structure.imports().iter().filter(|item| !item.is_types_only()).map(|item| item.name()).collect();
+    story.say(format!("{}, can call nothing but {}", bytes(shipped::RESOLVER.len() as u64), imports.join(", ")));
+    let sandbox = sandbox::start(&args.cache, Limits::default(), output)?;
+    let loading = Instant::now();
+    let resolver = crate::block_on(sandbox.load(shipped::RESOLVER))??;
+    story.say(format!(
+        "compiled in a process of its own, or found in the cache: {:.0} ms",
+        loading.elapsed().as_secs_f64() * 1e3
+    ));
+
+    story.step(&format!("It says what `{PROFILE}` means on this host"));
+    let config = RuntimeConfig::from_toml(example::file("acme.runtime.toml").ok_or_else(broken)?)?;
+    let platform = |text: &str| text.parse().map_err(|_| broken());
+    let facts = config.facts(&manifest.workspace.id, platform("linux")?, platform("x86_64")?);
+    let inputs = Inputs::new(facts, Request::new(PROFILE.parse().map_err(|_| broken())?, []));
+    let view = BundleView::new(bundle.clone());
+    let resolutions = Resolutions::default();
+    let resolved = crate::block_on(resolutions.resolve(&resolver, &view, &inputs))??;
+    let resolution = resolved.resolution();
+    let lineage: Vec<&str> = resolution.lineage().iter().map(|name| name.as_str()).collect();
+    story.say(format!("{}  {}", lineage.join(" > "), dim("inheritance in C3 order")));
+    story.say(format!(
+        "model {}, {}, {}, {}",
+        resolution.model().map_or("none", |name| name.as_str()),
+        count(resolution.instructions().len(), "prompt"),
+        count(resolution.tools().len(), "tool"),
+        count(resolution.wishes().len(), "wish").replace("wishs", "wishes"),
+    ));
+    let time = resolved.cost().elapsed.as_secs_f64() * 1e3;
+    story.say(format!(
+        "{} fuel, {} read of {} profiles, {time:.2} ms; every word checked against the bundle",
+        grouped(resolved.cost().fuel),
+        count(resolved.reads().len(), "name"),
+        manifest.profiles.len()
+    ));
+
+    story.step("The host decides: its own policy, and the bundle's own ceiling");
+    let spec = enforce(manifest, resolution, HostPolicy { config: &config, builtin: false })
+        .map_err(|refusals| crate::error::refused(&refusals))?;
+    let mounts: Vec<String> =
+        spec.mounts().iter().map(|mount| format!("mount {} ({})", mount.label, mount.access.as_str())).collect();
+    let secrets = spec.secrets().iter().map(|name| format!("secret {name}"));
+    let shell = spec.shell().then(|| "shell".to_owned());
+    let git = spec.git().map(|git| format!("git ({})", git.access.as_str()));
+    let granted: Vec<String> = mounts
+        .into_iter()
+        .chain(secrets)
+        .chain(shell)
+        .chain(git)
+        .chain(spec.egress().iter().map(ToString::to_string))
+        .collect();
+    story.say(format!("granted   {}", granted.join(", ")));
+    for refusal in spec.narrowed().iter().take(4) {
+        story.say(format!(
+            "narrowed  {}: {} {}",
+            refusal.subject,
+            refusal.reason,
+            dim(format!("[{}]", refusal.rule.code()))
+        ));
+    }
+
+    story.step("Every value can be asked about");
+    let account = Account { manifest, facts: inputs.facts(), resolution, refusals: spec.narrowed() };
+    for question in ["model", "git:write", "tool:git.commit", "plugin:issue-tracker"] {
+        let asked: Question = question.parse().map_err(|_| broken())?;
+        if let Some(explanation) = account.question(&asked) {
+            story.say(format!("{question}: {}", explanation.verdict));
+        }
+    }
+
+    story.step("What a resolver cannot do");
+    let little =
+        ResolutionLimits { fuel: NonZeroU64::new(10_000).unwrap_or(NonZeroU64::MIN), ..ResolutionLimits::default() };
+    let stopped = crate::block_on(resolver.resolve_within(&view, inputs.facts(), inputs.request(), &little))?;
+    let said = stopped.answer.err().map(|error| error.to_string()).unwrap_or_default();
+    story.say(format!("with 10,000 fuel: {said}"));
+    let fresh = crate::block_on(Resolutions::remembering(0).resolve(&resolver, &view, &inputs))??;
+    let same = fresh.digests().resolution == resolved.digests().resolution;
+    story.say(format!(
+        "and the next one, in a fresh instance: {}",
+        if same { "the same resolution, byte for byte" } else { "ANOTHER resolution" }
+    ));
+    story.say(resolved.digests().resolution.to_string());
+    let required = spec.narrowed().iter().filter(|refusal| refusal.need == Need::Required).count();
+    let document = json!({
+        "schema": "yoi.demo/1", "bundle": bundle.digest(), "resolver": resolver.digest(), "resolution": resolved.digests().resolution,
+        "reproducible": again.digest() == bundle.digest() && same, "narrowed": spec.narrowed(), "required_and_refused": required,
+    });
+    output.result(&document, || {
+        let next = dim("next: yoi resolve builtin --profile coder --explain    yoi bundle new my-team");
+        format!("{}\n\n{next}\n", story.lines.join("\n"))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts something that looks like a token into a prompt of a copy, and tells how that ends.
+fn refuse_secret(folder: &Path) -> Result<String, CliError> {
+    let prompt = folder.join("prompts").join("demo.md");
+    // Put together here, so that no scanner of repositories takes this program for a leak.
+    let token = format!("{}{}", "ghp_", "0a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R");
+    files::write(&prompt, format!("Call the service with\n{token}\n").as_bytes(), "file")?;
+    let refused = bundle_source::build(folder, &BuildOptions::default(), &BundleLimits::default());
+    std::fs::remove_file(&prompt).map_err(|error| files::unreadable(&prompt, "file", &error))?;
+    match refused {
+        Err(error) if error.code == Kind::Secret.code() => {
+            let at = error
+                .details
+                .pointer("/diagnostics/0")
+                .map(|told| format!("{}:{}", told["file"].as_str().unwrap_or_default(), told["line"]))
+                .unwrap_or_default();
+            Ok(format!("with a token in a prompt: refused at {at} [{}]", error.code))
+        }
+        _ => Err(broken()),
+    }
+}
+
+/// Flips one bit of the built bundle, and tells how that ends.
+fn refuse_flipped(bundle: &Bundle) -> String {
+    let mut file = bundles::archive::pack(bundle);
+    let middle = file.len() / 2;
+    if let Some(byte) = file.get_mut(middle) {
+        *byte ^= 1;
+    }
+    match bundles::archive::unpack(&file, &BundleLimits::default(), bundles::Acceptances::Honour) {
+        Ok(_) => "with one bit flipped: TAKEN".to_owned(),
+        Err(error) => format!("with one bit flipped on the way: refused [{}]", error.code()),
+    }
+}

@@ -1,0 +1,74 @@
+//! Files that people name on the command line: read within bounds, told by their own words.
+
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use crate::error::CliError;
+
+/// Reads a file of at most `most` bytes. The error repeats the path that was given, which the one
+/// who gave it knows.
+pub(crate) fn read(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliError> {
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, what, &error))?;
+    let mut bytes = Vec::new();
+    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, what, &error))?;
+    if bytes.len() > most {
+        let message = format!("{what} `{}` has more than {most} bytes", path.display());
+        return Err(CliError::new("too_large", message, "name another file"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file.
+pub(crate) fn read_text(path: &Path, most: usize, what: &str) -> Result<String, CliError> {
+    String::from_utf8(read(path, most, what)?).map_err(|_| {
+        CliError::new("not_utf8", format!("{what} `{}` is not UTF-8", path.display()), "save the file as UTF-8")
+    })
+}
+
+pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> CliError {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            CliError::new("not_found", format!("there is no {what} `{}`", path.display()), "check the path")
+        }
+        kind => CliError::new(
+            "unreadable",
+            format!("{what} `{}` cannot be read: {kind}", path.display()),
+            "check that it may be read",
+        ),
+    }
+}
+
+/// Writes a file, whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliError> {
+    let failed = |kind: ErrorKind| {
+        CliError::new(
+            "unwritable",
+            format!("{what} `{}` cannot be written: {kind}", path.display()),
+            "check that the folder is there and may be written",
+        )
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".yoi-")
+        .permissions(permissions())
+        .tempfile_in(folder)
+        .map_err(|error| failed(error.kind()))?;
+    std::io::Write::write_all(&mut file, bytes).map_err(|error| failed(error.kind()))?;
+    file.persist(path).map_err(|error| failed(error.error.kind()))?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn permissions() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    // As the umask allows, like any file that a person makes.
+    std::fs::Permissions::from_mode(0o666)
+}
+
+#[cfg(not(unix))]
+fn permissions() -> std::fs::Permissions {
+    std::fs::Permissions::default()
+}

@@ -1,0 +1,107 @@
+//! Printing: one result on stdout, as text or as one JSON document; errors for people on stderr.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::CliError;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Where results go.
+#[derive(Debug)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Whether people read the result.
+    pub(crate) fn is_text(&self) -> bool {
+        self.format == Format::Text
+    }
+
+    /// The result: `value` as JSON, or `text` for people.
+    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        match self.format {
+            Format::Text => print(&text()),
+            Format::Json => print(&json_line(value)),
+        }
+    }
+
+    /// A line for people while something goes on.
+    pub(crate) fn note(&self, text: &str) {
+        let mut stderr = anstream::stderr().lock();
+        // Nobody may be listening; that is no reason to fail.
+        let _ = writeln!(stderr, "{text}");
+    }
+
+    /// An error, and the exit code that goes with it.
+    pub(crate) fn error(&self, error: &CliError) -> ExitCode {
+        match self.format {
+            Format::Json => {
+                let document = json!({
+                    "schema": "yoi.error/1", "code": error.code, "message": error.message, "help": error.help, "details": error.details,
+                });
+                print(&json_line(&document));
+            }
+            Format::Text => {
+                let style = anstyle::AnsiColor::Red.on_default().bold();
+                let mut stderr = anstream::stderr().lock();
+                let done = match &error.text {
+                    Some(text) => writeln!(stderr, "{style}error{style:#}[{}]: {text}", error.code),
+                    None => writeln!(
+                        stderr,
+                        "{style}error{style:#}[{}]: {}\n  help: {}",
+                        error.code, error.message, error.help
+                    ),
+                };
+                let _ = done;
+            }
+        }
+        ExitCode::from(error.exit_code())
+    }
+}
+
+fn json_line(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
+    text.push('\n');
+    text
+}
+
+fn print(text: &str) {
+    let mut stdout = anstream::stdout().lock();
+    // A reader that has gone away (`| head`) is no error of ours.
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
+}
+
+/// What clap has to say: help and version are results, the rest is a usage error.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = {
+        let arguments: Vec<String> =
+            std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let pair = arguments.iter().zip(arguments.iter().skip(1)).any(|(one, two)| one == "--format" && two == "json");
+        pair || arguments.iter().any(|argument| argument == "--format=json")
+            || std::env::var_os("YOI_FORMAT").is_some_and(|format| format == "json")
+    };
+    if error.use_stderr() && wants_json {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        return Output::new(Format::Json).error(&CliError::new("usage", first, "see `yoi --help`"));
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}

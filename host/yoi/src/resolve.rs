@@ -1,0 +1,202 @@
+//! `yoi resolve`: what a profile means on this host, and what the host makes of it.
+
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bundles::Capability;
+use component_host::{BundleView, Limits};
+use host_policy::explain::{Account, Explanation, Question};
+use host_policy::{
+    Facts, HostPolicy, MAX_CONFIG_BYTES, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce,
+};
+use serde::Serialize;
+use worker_runtime::report::{ResolutionReport, with_policy};
+use worker_runtime::{Inputs, Record, Resolutions, Resolved};
+
+use crate::bundle_source::{self, Source};
+use crate::error::{CliError, refused};
+use crate::files;
+use crate::output::Output;
+use crate::sandbox::{self, CacheArgs, ComponentRef};
+
+/// Says what a profile means on this host.
+///
+/// Without `--config` the resolver's proposal is shown and nothing is granted. With it, the host's
+/// policy is enforced, and what is required and not granted refuses the worker.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    bundle: String,
+    /// The profile: `NAME`, or `builtin:NAME` for one that ships inside.
+    #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
+    profile: ProfileSelector,
+    /// JSON file with the facts of a host. By default those that `--config` grants, else this
+    /// machine's system and architecture alone.
+    #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
+    facts: Option<PathBuf>,
+    /// The host's config (TOML): what is granted to the bundle's workspace.
+    #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
+    config: Option<PathBuf>,
+    /// A resolver component, as `PATH` or `PATH@sha256:…`. By default the one that ships inside.
+    #[arg(long, value_name = "COMPONENT", env = "YOI_RESOLVER")]
+    resolver: Option<ComponentRef>,
+    /// A capability without which there is to be no worker. May be repeated.
+    #[arg(long, value_name = "CAPABILITY", env = "YOI_REQUIRE", value_delimiter = ',')]
+    require: Vec<Capability>,
+    /// Says for every value where it came from; with FIELD for that one, also why it is not there.
+    /// FIELD is `tool:NAME`, `prompt:NAME`, `model`, `settings.KEY`, `mount:repo:write`, `/tools/0` …
+    #[arg(long, value_name = "FIELD", num_args = 0..=1)]
+    explain: Option<Option<Question>>,
+    /// Writes the resolution record: the digests of all inputs and of the output.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// The report, with explanations where they were asked for.
+#[derive(Serialize)]
+struct Document {
+    #[serde(flatten)]
+    report: ResolutionReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanations: Option<Vec<Explanation>>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let limits = Limits::default();
+    let config = args.config.as_deref().map(|path| read_config(path)).transpose()?;
+    let source = open(args, &limits)?;
+    let manifest = source.bundle.manifest();
+    if let Some(config) = &config
+        && !manifest.accepted.is_empty()
+        && !config.grants(&manifest.workspace.id).accept_leak_findings
+    {
+        bundle_source::reopen_strict(&source.bundle, &limits.bundle)?;
+    }
+    let facts = facts(args, config.as_ref(), &source)?;
+    let inputs = Inputs::new(facts, Request::new(args.profile.profile().clone(), args.require.iter().cloned()));
+    let sandbox = sandbox::start(&args.cache, limits, output)?;
+    let view = BundleView::new(source.bundle.clone());
+    let resolved: Arc<Resolved> = crate::block_on(async {
+        let resolver = sandbox::resolver(&sandbox, args.resolver.as_ref()).await?;
+        Ok::<_, CliError>(Resolutions::default().resolve(&resolver, &view, &inputs).await?)
+    })??;
+
+    let enforced = config
+        .as_ref()
+        .map(|config| enforce(manifest, resolved.resolution(), HostPolicy { config, builtin: source.builtin }));
+    let refusals: Vec<Refusal> = match &enforced {
+        Some(Ok(spec)) => spec.narrowed().to_vec(),
+        Some(Err(refusals)) => refusals.clone(),
+        None => Vec::new(),
+    };
+    let account = Account { manifest, facts: inputs.facts(), resolution: resolved.resolution(), refusals: &refusals };
+    let explanations = explain(args, &account)?;
+    let spec = match enforced {
+        // Somebody who asks why gets the answer along with the refusal.
+        Some(Err(refusals)) => return Err(with_explanations(refused(&refusals), explanations.as_deref(), output)),
+        Some(Ok(spec)) => Some(spec),
+        None => None,
+    };
+    write_record(args, &inputs, &resolved, spec.as_ref())?;
+    let only_field = matches!(args.explain, Some(Some(_)));
+    let report = ResolutionReport::new(manifest, &resolved, spec.as_ref());
+    let document = Document { report, explanations };
+    output.result(&document, || {
+        let mut text = String::new();
+        if !only_field {
+            text.push_str(&show::resolution(manifest, &resolved, spec.as_ref()));
+        }
+        if let Some(explanations) = &document.explanations {
+            text.push_str(&show::explanations(explanations, only_field));
+        }
+        text
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(args: &Args, limits: &Limits) -> Result<Source, CliError> {
+    if matches!(args.profile, ProfileSelector::Builtin(_)) && args.bundle != "builtin" {
+        let message = format!("`{}` selects a profile that ships inside, and BUNDLE is another one", args.profile);
+        return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or leave `builtin:` out"));
+    }
+    bundle_source::open(&args.bundle, &limits.bundle)
+}
+
+pub(crate) fn read_config(path: &std::path::Path) -> Result<RuntimeConfig, CliError> {
+    Ok(RuntimeConfig::from_toml(&files::read_text(path, MAX_CONFIG_BYTES, "config")?)?)
+}
+
+pub(crate) fn read_facts(path: &std::path::Path) -> Result<Facts, CliError> {
+    let bytes = files::read(path, host_policy::FACTS_BOUNDS.bytes.1, "facts file")?;
+    Facts::from_json(&bytes).map_err(|error| {
+        let help =
+            "facts are an object of `os`, `arch` and lists of names: `capabilities`, `models`, `mounts`, `secrets`";
+        CliError::new(error.code(), format!("the facts are {error}"), help)
+    })
+}
+
+/// This machine's system and architecture, as they were when this program was compiled.
+pub(crate) fn bare_facts() -> Result<Facts, CliError> {
+    let name = |text: &str| {
+        text.parse().map_err(|_| {
+            CliError::new("failed", "this machine's platform has no name here", "give the facts with `--facts`")
+        })
+    };
+    Ok(Facts::bare(name(std::env::consts::OS)?, name(std::env::consts::ARCH)?))
+}
+
+fn facts(args: &Args, config: Option<&RuntimeConfig>, source: &Source) -> Result<Facts, CliError> {
+    if let Some(path) = &args.facts {
+        return read_facts(path);
+    }
+    let bare = bare_facts()?;
+    Ok(match config {
+        Some(config) => config.facts(&source.bundle.manifest().workspace.id, bare.os, bare.arch),
+        None => bare,
+    })
+}
+
+fn explain(args: &Args, account: &Account<'_>) -> Result<Option<Vec<Explanation>>, CliError> {
+    match &args.explain {
+        None => Ok(None),
+        Some(None) => Ok(Some(account.all())),
+        Some(Some(question)) => match account.question(question) {
+            Some(explanation) => Ok(Some(vec![explanation])),
+            None => {
+                let message = "the resolution has no such place";
+                Err(CliError::new(
+                    "unknown_field_asked",
+                    message,
+                    "ask by name, such as `tool:fs.write`, or see the places with `--format json`",
+                ))
+            }
+        },
+    }
+}
+
+fn with_explanations(mut error: CliError, explanations: Option<&[Explanation]>, output: &Output) -> CliError {
+    let Some(explanations) = explanations else { return error };
+    if output.is_text() {
+        let text = error.text.take().unwrap_or_else(|| error.message.clone());
+        error.text = Some(format!("{text}\n\n{}", show::explanations(explanations, false)));
+    } else if let Some(details) = error.details.as_object_mut() {
+        details.insert("explanations".to_owned(), serde_json::to_value(explanations).unwrap_or_default());
+    }
+    error
+}
+
+fn write_record(
+    args: &Args,
+    inputs: &Inputs,
+    resolved: &Resolved,
+    spec: Option<&ResolvedWorkerSpec>,
+) -> Result<(), CliError> {
+    let Some(path) = &args.record else { return Ok(()) };
+    let digests = with_policy(*resolved.digests(), spec.map(ResolvedWorkerSpec::policy));
+    files::write(path, &Record::new(inputs, resolved, digests).to_json(), "record")
+}

@@ -1,0 +1,85 @@
+//! `yoi resolver inspect`: what a component consists of.
+
+use std::process::ExitCode;
+
+use component_host::Limits;
+use component_host::structure::{Budget, Item, Structure};
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::output::Output;
+use crate::sandbox::ComponentRef;
+use crate::text::{Rows, bytes, dim, grouped};
+
+/// Shows what a component consists of, without compiling or running it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
+    component: ComponentRef,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    digest: bundles::Digest,
+    size: usize,
+    /// Whether it fits the world `resolver`, by its imports and exports.
+    world: Option<&'static str>,
+    foreign_imports: Vec<String>,
+    /// Whether it may be compiled here, and if not, why.
+    admitted: bool,
+    refusal: Option<String>,
+    #[serde(flatten)]
+    structure: Structure,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let limits = Limits { structure: Budget::to_look_at(), ..Limits::default() };
+    let bytes = args.component.read_or_shipped(&limits)?;
+    let structure = Structure::read(&bytes)
+        .map_err(|refusal| CliError::new(refusal.code(), refusal.to_string(), "name a component in its binary form"))?;
+    let contract = component_host::check_contract(&structure);
+    let foreign_imports = match &contract {
+        Err(component_host::LoadError::ForeignImport { imports }) => imports.clone(),
+        _ => Vec::new(),
+    };
+    let budget = structure.check(&Budget::default()).map_err(|refusal| refusal.to_string());
+    let refusal = budget.err().or_else(|| contract.as_ref().err().map(ToString::to_string));
+    let document = Document {
+        schema: "yoi.component/1",
+        digest: bundles::Digest::of(&bytes),
+        size: bytes.len(),
+        world: contract.is_ok().then_some("yoi:runtime/resolver@1.0.0"),
+        foreign_imports,
+        admitted: refusal.is_none(),
+        refusal,
+        structure,
+    };
+    output.result(&document, || text(&document));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(document: &Document) -> String {
+    let mut rows = Rows::default();
+    rows.row("digest", document.digest);
+    rows.row("size", bytes(document.size as u64));
+    rows.row("world", document.world.unwrap_or("none that is known here"));
+    rows.list("imports", document.structure.imports().iter().map(|item| item_line(item, &document.foreign_imports)));
+    rows.list("exports", document.structure.exports().iter().map(|item| item_line(item, &[])));
+    let made_by = document.structure.producers();
+    rows.list("made by", made_by.languages.iter().chain(&made_by.processed_by).chain(&made_by.sdks));
+    let counts =
+        document.structure.counts().entries().into_iter().filter(|(name, count)| *count > 0 && *name != "bytes");
+    rows.list("counts", counts.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))));
+    match &document.refusal {
+        None => rows.row("verdict", "fits the contract and the structural budget; it has not been compiled or run"),
+        Some(refusal) => rows.row("verdict", format!("would be refused: {refusal}")),
+    }
+    rows.into_text()
+}
+
+fn item_line(item: &Item, foreign: &[String]) -> String {
+    let holds = if item.is_types_only() { "types only".to_owned() } else { item.functions().join(", ") };
+    let mark = if foreign.iter().any(|name| name == item.name()) { "  <- no resolver may have this" } else { "" };
+    format!("{} {}{mark}", item.name(), dim(holds))
+}

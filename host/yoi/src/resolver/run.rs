@@ -1,0 +1,169 @@
+//! `yoi resolver run`: one resolution with one component, to test it in isolation.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use component_host::{BundleView, Cost, LoadError};
+use host_policy::{Request, verify_answer};
+use serde::Serialize;
+use worker_runtime::{Outcome, ResolveError};
+
+use crate::bundle_source;
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+use crate::resolve::{bare_facts, read_facts};
+use crate::sandbox::{self, CacheArgs, ComponentRef};
+use crate::text::{Rows, bytes, grouped};
+
+/// Does one resolution with a component, by itself, and says how it ended.
+///
+/// The limits file is TOML with the sections [structure], [compile], [resolution] and [bundle]; a
+/// limit that is left out has its default.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
+    component: ComponentRef,
+    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE")]
+    bundle: String,
+    /// The profile's name.
+    #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
+    profile: bundles::ProfileName,
+    /// JSON file with the facts of a host. By default this machine's system and architecture alone.
+    #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
+    facts: Option<PathBuf>,
+    /// A capability without which there is to be no worker. May be repeated.
+    #[arg(long, value_name = "CAPABILITY", env = "YOI_REQUIRE", value_delimiter = ',')]
+    require: Vec<bundles::Capability>,
+    /// Limits (TOML), every one by its name.
+    #[arg(long, value_name = "FILE", env = "YOI_LIMITS")]
+    limits: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    component: bundles::Digest,
+    outcome: Outcome,
+    code: Option<String>,
+    message: Option<String>,
+    help: Option<String>,
+    limit: Option<&'static str>,
+    fuel: u64,
+    memory_bytes: u64,
+    time_ms: f64,
+    resolution: Option<host_policy::Resolution>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let limits = match &args.limits {
+        Some(path) => component_host::Limits::from_toml(&files::read_text(path, 1 << 20, "limits file")?)?,
+        None => component_host::Limits::default(),
+    };
+    let bundle = bundle_source::open(&args.bundle, &limits.bundle)?.bundle;
+    let facts = match &args.facts {
+        Some(path) => read_facts(path)?,
+        None => bare_facts()?,
+    };
+    let bytes = args.component.read_or_shipped(&limits)?;
+    let request = Request::new(args.profile.clone(), args.require.iter().cloned());
+    let sandbox = sandbox::start(&args.cache, limits, output)?;
+    let view = BundleView::new(bundle);
+    let document = crate::block_on(async {
+        let resolver = match sandbox.load(&bytes).await {
+            Ok(resolver) => resolver,
+            Err(error) => return refused(&bytes, &error),
+        };
+        let run = resolver.resolve(&view, &facts, &request).await;
+        let verified = run
+            .answer
+            .map_err(ResolveError::from)
+            .and_then(|answer| Ok(verify_answer(view.bundle().manifest(), &facts, &request, answer)??));
+        ended(resolver.digest(), run.cost, verified)
+    })?;
+    let exit = match &document.code {
+        Some(code) => CliError::new(code.clone(), "", "").exit_code(),
+        None => 0,
+    };
+    output.result(&document, || text(&document));
+    Ok(ExitCode::from(exit))
+}
+
+fn refused(component: &[u8], error: &LoadError) -> Document {
+    Document {
+        schema: "yoi.resolver-run/1",
+        component: bundles::Digest::of(component),
+        outcome: if error.is_link() { Outcome::RefusedLink } else { Outcome::RefusedLoad },
+        code: Some(error.code().to_owned()),
+        message: Some(error.to_string()),
+        help: Some(error.help().to_owned()),
+        limit: match error {
+            LoadError::CompileLimit { limit } => Some(limit),
+            LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, .. }) => Some(limit),
+            _ => None,
+        },
+        fuel: 0,
+        memory_bytes: 0,
+        time_ms: 0.0,
+        resolution: None,
+    }
+}
+
+fn ended(component: bundles::Digest, cost: Cost, verified: Result<host_policy::Resolution, ResolveError>) -> Document {
+    let (resolution, error) = match verified {
+        Ok(resolution) => (Some(resolution), None),
+        Err(error) => (None, Some(error)),
+    };
+    Document {
+        schema: "yoi.resolver-run/1",
+        component,
+        outcome: error.as_ref().map_or(Outcome::Resolved, ResolveError::outcome),
+        code: error.as_ref().map(|error| error.code().to_owned()),
+        message: error.as_ref().map(ToString::to_string),
+        help: error.as_ref().map(ResolveError::help),
+        limit: match &error {
+            Some(ResolveError::Call(component_host::CallError::Limit { limit })) => Some(limit),
+            _ => None,
+        },
+        fuel: cost.fuel,
+        memory_bytes: cost.memory_bytes,
+        time_ms: millis(cost.elapsed),
+        resolution,
+    }
+}
+
+fn millis(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn text(document: &Document) -> String {
+    let mut rows = Rows::default();
+    rows.row("component", document.component);
+    let outcome = serde_json::to_value(document.outcome)
+        .ok()
+        .and_then(|word| word.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    rows.row("outcome", outcome);
+    rows.list("code", &document.code);
+    rows.list("message", &document.message);
+    rows.list("help", &document.help);
+    rows.list("limit", document.limit);
+    rows.row(
+        "cost",
+        format!(
+            "{} fuel, {} of memory, {:.3} ms",
+            grouped(document.fuel),
+            bytes(document.memory_bytes),
+            document.time_ms
+        ),
+    );
+    if let Some(resolution) = &document.resolution {
+        rows.row("resolution", resolution.digest());
+        rows.row("", serde_json::to_string_pretty(resolution).unwrap_or_default());
+    }
+    rows.into_text()
+}

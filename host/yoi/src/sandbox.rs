@@ -1,0 +1,101 @@
+//! The sandbox as the command line uses it: compiling in a child process, code kept in the user's
+//! cache folder.
+
+use std::path::PathBuf;
+
+use component_host::compile::Compiler;
+use component_host::compile::cache::CompileCache;
+use component_host::compile::child::ARGUMENT;
+use component_host::{Allocation, Limits, Resolver, Sandbox, SandboxConfig};
+use etcetera::BaseStrategy;
+
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+
+/// Where compiled components are kept.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct CacheArgs {
+    /// Folder for compiled components; by default `yoi/compiled` in the user's cache folder.
+    #[arg(long, value_name = "FOLDER", env = "YOI_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Compile anew and keep nothing.
+    #[arg(long, env = "YOI_NO_CACHE")]
+    no_cache: bool,
+}
+
+/// A sandbox for the limits that are asked for.
+pub(crate) fn start(args: &CacheArgs, limits: Limits, output: &Output) -> Result<Sandbox, CliError> {
+    let compiler = match std::env::current_exe() {
+        Ok(program) => Compiler::Child { program, arguments: vec![ARGUMENT.into()] },
+        // Without a program to start, the tighter budget stands alone.
+        Err(_) => Compiler::InProcess,
+    };
+    let allocation =
+        if component_host::memory_is_never_swapped() { Allocation::PooledResident } else { Allocation::Pooled };
+    let cache = cache(args, output);
+    Ok(Sandbox::new(SandboxConfig { limits, allocation, compiler, cache })?)
+}
+
+fn cache(args: &CacheArgs, output: &Output) -> Option<CompileCache> {
+    if args.no_cache {
+        return None;
+    }
+    let folder = match &args.cache_dir {
+        Some(folder) => folder.clone(),
+        None => etcetera::choose_base_strategy().ok()?.cache_dir().join("yoi").join("compiled"),
+    };
+    CompileCache::open(&folder)
+        .inspect_err(|error| output.note(&format!("note: {error}; compiling without it ({})", error.help())))
+        .ok()
+}
+
+/// A component named as `PATH` or `PATH@sha256:…`.
+#[derive(Debug, Clone)]
+pub(crate) struct ComponentRef {
+    path: PathBuf,
+    digest: Option<bundles::Digest>,
+}
+
+impl std::str::FromStr for ComponentRef {
+    type Err = bundles::InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.rsplit_once("@sha256:") {
+            Some((path, hex)) => Ok(Self { path: path.into(), digest: Some(format!("sha256:{hex}").parse()?) }),
+            None => Ok(Self { path: text.into(), digest: None }),
+        }
+    }
+}
+
+impl ComponentRef {
+    /// The component's bytes, which are those of the digest where one was given.
+    pub(crate) fn read(&self, limits: &Limits) -> Result<Vec<u8>, CliError> {
+        let most = usize::try_from(limits.structure.bytes).unwrap_or(usize::MAX).saturating_add(1);
+        let bytes = files::read(&self.path, most, "component")?;
+        match self.digest {
+            Some(expected) if bundles::Digest::of(&bytes) != expected => {
+                let actual = bundles::Digest::of(&bytes);
+                let message = format!("the component has the digest {actual}, not {expected}");
+                Err(CliError::new("digest_mismatch", message, "fetch it again, or name the digest that you mean"))
+            }
+            _ => Ok(bytes),
+        }
+    }
+}
+
+/// The resolver that is named, or the one that ships inside.
+pub(crate) async fn resolver(sandbox: &Sandbox, component: Option<&ComponentRef>) -> Result<Resolver, CliError> {
+    match component {
+        Some(component) => Ok(sandbox.load(&component.read(sandbox.limits())?).await?),
+        None => Ok(sandbox.load(worker_runtime::shipped::RESOLVER).await?),
+    }
+}
+
+impl ComponentRef {
+    /// Like [`ComponentRef::read`]; `builtin` is the resolver that ships inside.
+    pub(crate) fn read_or_shipped(&self, limits: &Limits) -> Result<Vec<u8>, CliError> {
+        let shipped = self.path.as_os_str() == "builtin" && self.digest.is_none();
+        if shipped { Ok(worker_runtime::shipped::RESOLVER.to_vec()) } else { self.read(limits) }
+    }
+}
