@@ -18,7 +18,10 @@ pub fn builtin() -> Result<Bundle, &'static Diagnostics> {
     static BUILTIN: OnceLock<Result<Bundle, Diagnostics>> = OnceLock::new();
     let built = BUILTIN
         .get_or_init(|| build(&folder(), &BuildOptions::default(), &BundleLimits::default()).map(|built| built.bundle));
-    built.as_ref().map(Bundle::clone)
+    match built {
+        Ok(bundle) => Ok(bundle.clone()),
+        Err(told) => Err(told),
+    }
 }
 
 /// The authoring folder of the bundle that ships inside: an example to read and to begin from.

@@ -127,7 +127,7 @@ fn cycle(profiles: &BTreeMap<ProfileName, Profile>, names: &BTreeSet<&ProfileNam
 }
 
 /// The C3 merge: the first head that is in no tail, until nothing is left.
-fn merge<'a>(mut lists: Vec<Vec<&'a ProfileName>>) -> Option<Vec<&'a ProfileName>> {
+fn merge(mut lists: Vec<Vec<&ProfileName>>) -> Option<Vec<&ProfileName>> {
     let mut merged = Vec::new();
     loop {
         lists.retain(|list| !list.is_empty());

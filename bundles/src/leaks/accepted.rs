@@ -1,5 +1,7 @@
-//! What must pass: strings of honest bundles, many of which look like a credential or a path for a moment.
+//! What must pass: strings of honest bundles, many of which look like a credential or a path for a moment. Digests, ids
+//! and public keys are drawn at run time.
 
+use super::samples::{Dice, fill};
 use super::{Place, scan};
 
 /// Pass everywhere.
@@ -8,18 +10,18 @@ const STRINGS: &[&str] = &[
     // Digests and ids.
     "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-    "d41d8cd98f00b204e9800998ecf8427e", "sha384-oqVuAfXRKap7fdgcCY5uykM6+R9GqQ8K/uxy9rx7HNQlGYl1kPzQho1wx4JwY8wC",
-    "sha512-z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==", "blake3:af1349b9f5f9a1a6a0404dea36dcc949",
-    "550e8400-e29b-41d4-a716-446655440000", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "V1StGXR8_Z5jdHi6B-myT", "507f1f77bcf86cd799439011", "cjld2cjxh0000qzrmn831i7rn",
-    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "request-id: 7f3e9c1a-2b4d-4e6f-8a9b-0c1d2e3f4a5b", "etag: \"33a64df551425fcc55e4d42a148795d9f25f89d4\"", "W/\"67ab43\"", "cache_key: 9b74c9897bac770ffc029102a200c5de",
-    "commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "git+https://github.com/o/r?rev=9fceb02d0ae598e95dc970b74767f19372d61af8",
-    "nixpkgs/3f6a1c4b2d5e7f8091a2b3c4d5e6f708192a3b4c", "oci:ghcr.io/org/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "d41d8cd98f00b204e9800998ecf8427e", "sha384-{b64:64}",
+    "sha512-{b64:86}==", "blake3:{hex:64}",
+    "{uuid}", "01{b32:24}", "{url:21}", "{hex:24}", "c{lower:24}",
+    "00-{hex:32}-{hex:16}-01", "traceparent: 00-{hex:32}-{hex:16}-01",
+    "request-id: {uuid}", "etag: \"{hex:40}\"", "W/\"67ab43\"", "cache_key: {hex:32}",
+    "commit {hex:40}", "git+https://github.com/o/r?rev={hex:40}",
+    "nixpkgs/{hex:40}", "oci:ghcr.io/org/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     // Public keys and publishable ids.
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl user", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kgsmzsxwqq3h0lj",
-    "pk_live_publishable", "publishable_key: pk_test_TYooMQauvdEDq54NiTphI7jx", "G-ABCDEF1234", "UA-12345678-1", "GTM-ABC1234",
-    "123456789012-abcdefghijklmnopqrstuvwxyz012345.apps.googleusercontent.com", "recaptcha_site_key=6LdQmRkUAAAAAKyKyKyKyKyKyKyKyKyKyKyKyKyK",
-    "public_key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"", "-----BEGIN CERTIFICATE-----", "kid: k1-2024-signing",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{b64:43} user", "age1{lower:58}",
+    "pk_live_publishable", "publishable_key: pk_test_{b62:24}", "G-ABCDEF1234", "UA-12345678-1", "GTM-ABC1234",
+    "123456789012-{lower:32}.apps.googleusercontent.com", "recaptcha_site_key=6L{url:38}",
+    "public_key = \"RWQ{b64:53}\"", "-----BEGIN CERTIFICATE-----", "kid: k1-2024-signing",
     // References and placeholders.
     "secret:openai", "keyring:openai", "secret_ref = \"secret:anthropic-key\"", "api_key = \"${OPENAI_API_KEY}\"", "api_key = \"$OPENAI_API_KEY\"",
     "OPENAI_API_KEY=<your key>", "OPENAI_API_KEY=your_api_key_here", "token: {{ secrets.GITHUB_TOKEN }}", "password: ********", "password = changeme", "password: \"\"",
@@ -27,13 +29,13 @@ const STRINGS: &[&str] = &[
     "AKIAIOSFODNN7EXAMPLE", "Bearer <token>", "Authorization: Bearer ${TOKEN}", "Authorization: Bearer YOUR_TOKEN_HERE", "token = os.environ[\"TOKEN\"]",
     "const token = process.env.GITHUB_TOKEN;", "apiKey: config.get(\"api.key\")", "op://vault/item/password", "vault:kv/data/app#password", "arn:aws:iam::123456789012:role/deploy",
     "projects/my-project/secrets/db-password/versions/3", "ssm:parameter/prod/db", "xoxb-your-token-here", "postgres://user:password@db.example.com/app",
-    "https://user@example.com/", "mailto:someone@example.com", "git@github.com:o/r.git", "https://medium.com/@someone/a-title-with-words-1a2b3c4d5e6f", "npm:@scope/name@1.2.3",
+    "https://user@example.com/", "mailto:someone@example.com", "git@github.com:o/r.git", "https://medium.com/@someone/a-title-with-words-{hex:12}", "npm:@scope/name@1.2.3",
     // Settings whose names hold the words.
     "max_tokens = 4096", "token_limit: 128000", "tokens_per_minute = 40000", "password_min_length = 12", "session_timeout = 3600", "key_prefix = \"user-preferences\"",
     "auth_method: oauth2-device-code", "auth: required", "secret_name: production-database", "next_page_token", "tokenizer = cl100k_base", "stop_token: <|endoftext|>",
     "primary_key = customer_identifier", "sort_key: created_at_descending", "api_key_env = OPENAI_API_KEY", "token_type: bearer", "pass: true", "private_key_path = keys", "passes: 12",
-    "password: string", "password: oauth2", "hugs-and-xoxo-from-all-of-us-here-in-town", "client_id: Iv1.8a61f9b3a7aba766", "code_challenge: E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "[\"token\", \"secret\", \"password\"]",
-    "os.environ.get(\"API_TOKEN\", \"missing\")", "price_1MoBy5LkdIwHu7ixZhnattbh", "acct_1032D82eZvKYlo2C", "token: the token that the caller was given", "secret: prevent-disclosure", "credential_provider = workload-identity-federation", "keyboard=us-international",
+    "password: string", "password: oauth2", "hugs-and-xoxo-from-all-of-us-here-in-town", "client_id: Iv1.{hex:16}", "code_challenge: {url:43}", "[\"token\", \"secret\", \"password\"]",
+    "os.environ.get(\"API_TOKEN\", \"missing\")", "price_1{b62:23}", "acct_1{b62:15}", "token: the token that the caller was given", "secret: prevent-disclosure", "credential_provider = workload-identity-federation", "keyboard=us-international",
     // Models and packages.
     "claude-sonnet-4-20250514", "gpt-4o-mini-2024-07-18", "meta-llama/Llama-3.1-405B-Instruct-FP8", "Qwen/Qwen2.5-Coder-32B-Instruct-AWQ", "mistral-large-2411",
     "gemini-2.0-flash-thinking-exp-01-21", "text-embedding-3-large", "deepseek-r1-distill-qwen-32b", "whisper-large-v3-turbo", "stabilityai/stable-diffusion-xl-base-1.0",
@@ -53,7 +55,7 @@ const STRINGS: &[&str] = &[
     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "0123456789abcdefghijklmnopqrstuvwxyz", "1234567890123456789012345678901234567890",
     // Base64 of what is no secret.
     "AGFzbQ0AAQA=", "aGVsbG8gd29ybGQsIHRoaXMgaXMgYSBwcm9tcHQ=", "eyJ0eXBlIjogIm9iamVjdCJ9", "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
-    "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEB", "/3Fq9xZk/aT0Lr7vYw2B+cD4eH6=", "5pel5pys6Kqe44Gn57Ch5r2U44Gr562U44GI44KL44CC",
+    "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEB", "{b64:44}", "5pel5pys6Kqe44Gn57Ch5r2U44Gr562U44GI44KL44CC",
     // Addresses of public hosts.
     "https://example.com", "https://api.example.com/v1/chat?stream=true&n=2", "https://example.com/home/feed", "https://example.com/etc/passwd", "https://example.com/~user/feed",
     "https://example.com/a/../b", "https://en.wikipedia.org/wiki/Root_(Unix)", "wss://gateway.example.com/?v=10&encoding=json", "https://example.com:8443/tmp/x", "https://o123.ingest.sentry.io/456",
@@ -98,10 +100,15 @@ fn honest_strings_pass() {
         STRINGS.iter().flat_map(|text| [Place::Prompt, Place::Text, Place::ObjectKey].map(|place| (place, text)));
     let prose = PROSE.iter().map(|text| (Place::Prompt, text));
     let fields = FIELDS.iter().map(|text| (Place::Text, text));
-    for (place, text) in everywhere.chain(prose).chain(fields) {
-        let rules = rules(place, text);
-        if !rules.is_empty() {
-            refused.push(format!("{place:?} {text}: {rules:?}"));
+    let mut dice = Dice::new(17);
+    for (place, template) in everywhere.chain(prose).chain(fields) {
+        let draws = if fill(template, &mut dice) == *template { 1 } else { 40 };
+        for _ in 0..draws {
+            let text = fill(template, &mut dice);
+            let rules = rules(place, &text);
+            if !rules.is_empty() {
+                refused.push(format!("{place:?} {text}: {rules:?}"));
+            }
         }
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));
@@ -109,7 +116,7 @@ fn honest_strings_pass() {
 
 #[test]
 fn honest_strings_pass_side_by_side() {
-    let prompt = [STRINGS, PROSE].concat().join("\n\n");
+    let prompt = fill(&[STRINGS, PROSE].concat().join("\n\n"), &mut Dice::new(19));
     assert_eq!(rules(Place::Prompt, &prompt), Vec::<&str>::new());
 }
 

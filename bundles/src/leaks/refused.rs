@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::samples::{BASE32, BASE62, BASE64, Dice, HEX, UPPER, URL_SAFE, to_base64, to_base64url};
+use super::samples::{Dice, fill, to_base64, to_base64url};
 use super::{Kind, Place, scan};
 
 #[rustfmt::skip]
@@ -139,67 +139,6 @@ const DISGUISES: &[(&str, Hide)] = &[
     ("in a query", |token| format!("https://api.example.com/?q={token}")),
     ("in a data address", |token| format!("data:text/plain;base64,{}", to_base64(token.as_bytes()))),
 ];
-
-/// Draws what a template asks for.
-fn fill(template: &str, dice: &mut Dice) -> String {
-    let mut text = template.to_owned();
-    let upper_hex = HEX.to_uppercase();
-    let lower = "abcdefghijklmnopqrstuvwxyz0123456789";
-    let alphabets = [
-        ("b62", BASE62),
-        ("hex", HEX),
-        ("HEX", &upper_hex),
-        ("up", UPPER),
-        ("b32", BASE32),
-        ("url", URL_SAFE),
-        ("b64", BASE64),
-        ("dig", "123456789"),
-        ("lower", lower),
-    ];
-    for (name, alphabet) in alphabets {
-        while let Some(start) = text.find(&format!("{{{name}:")) {
-            let end = start + text.split_at(start).1.find('}').unwrap();
-            let length = text.get(start + name.len() + 2..end).unwrap().parse().unwrap();
-            text.replace_range(start..=end, &dice.draw(alphabet, length));
-        }
-    }
-    let mut replace = |name: &str, draw: &dyn Fn(&mut Dice) -> String| {
-        while text.contains(name) {
-            text = text.replacen(name, &draw(dice), 1);
-        }
-    };
-    replace("{uuid}", &|dice| [8, 4, 4, 4, 12].map(|length| dice.draw(HEX, length)).join("-"));
-    replace("{private}", &|_| "PRIVATE".to_owned());
-    replace("{basic}", &|dice| to_base64(format!("admin:{}", dice.draw(BASE62, 12)).as_bytes()));
-    replace("{discord}", &|dice| to_base64url(format!("1{}", dice.draw("0123456789", 17)).as_bytes()).split_off(1));
-    replace("{words}", &|dice| (0..12).map(|_| dice.draw("aeioubcdlmnrst", 5)).collect::<Vec<_>>().join(" "));
-    replace("{jwt}", &|dice| {
-        format!(
-            "{}.{}.{}",
-            to_base64url(br#"{"alg":"HS256","typ":"JWT"}"#),
-            to_base64url(br#"{"sub":"12","iat":1}"#),
-            dice.draw(URL_SAFE, 43)
-        )
-    });
-    replace("{jwe}", &|dice| {
-        let header = to_base64url(br#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#);
-        format!(
-            "{header}.{}.{}.{}.{}",
-            dice.draw(URL_SAFE, 342),
-            dice.draw(URL_SAFE, 16),
-            dice.draw(URL_SAFE, 80),
-            dice.draw(URL_SAFE, 22)
-        )
-    });
-    replace("{jwt-none}", &|_| {
-        format!("{}.{}.", to_base64url(br#"{"alg":"none"}"#), to_base64url(br#"{"sub":"12","iat":1}"#))
-    });
-    replace("{b64-key}", &|dice| {
-        let line = ["-----BEGIN EC ", "PRIVATE KEY-----"].concat();
-        to_base64(format!("{line}\n{}\n", dice.draw(BASE64, 64)).as_bytes())
-    });
-    text
-}
 
 fn is_refused(place: Place, text: &str) -> bool {
     scan(place, text).iter().any(|leak| leak.rule.kind() == Kind::Secret)

@@ -9,7 +9,7 @@ use worker_runtime::ResolveError;
 #[derive(Debug)]
 pub(crate) struct CliError {
     /// The stable machine word.
-    pub(crate) code: String,
+    pub(crate) code: &'static str,
     /// What is wrong, in a sentence.
     pub(crate) message: String,
     /// What to do about it.
@@ -21,8 +21,8 @@ pub(crate) struct CliError {
 }
 
 impl CliError {
-    pub(crate) fn new(code: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), help: help.into(), details: json!({}), text: None }
+    pub(crate) fn new(code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: help.into(), details: json!({}), text: None }
     }
 
     pub(crate) fn with_details(mut self, details: Value) -> Self {
@@ -35,17 +35,21 @@ impl CliError {
         self
     }
 
-    /// 1 failed, 2 usage, 3 invalid, 4 denied, 5 not found, 6 the guest trapped, lied or went over
-    /// a limit.
     pub(crate) fn exit_code(&self) -> u8 {
-        match self.code.as_str() {
-            "usage" => 2,
-            "denied" | "no_model" | "unmet_capability" => 4,
-            "not_found" | "unknown_profile" | "unknown_field_asked" => 5,
-            "resolver_misbehaved" | "resolver_trapped" | "limit_exceeded" | "compile_limit_exceeded" => 6,
-            "failed" | "busy" | "compiler_failed" | "sandbox_unavailable" | "unwritable" => 1,
-            _ => 3,
-        }
+        exit_code(self.code)
+    }
+}
+
+/// 1 failed, 2 usage, 3 invalid, 4 denied, 5 not found, 6 the guest trapped, lied or went over a
+/// limit.
+pub(crate) fn exit_code(code: &str) -> u8 {
+    match code {
+        "usage" => 2,
+        "denied" | "no_model" | "unmet_capability" => 4,
+        "not_found" | "unknown_profile" | "unknown_field_asked" => 5,
+        "resolver_misbehaved" | "resolver_trapped" | "limit_exceeded" | "compile_limit_exceeded" => 6,
+        "failed" | "busy" | "compiler_failed" | "sandbox_unavailable" | "unwritable" => 1,
+        _ => 3,
     }
 }
 

@@ -68,7 +68,7 @@ struct Document {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = Limits::default();
-    let config = args.config.as_deref().map(|path| read_config(path)).transpose()?;
+    let config = args.config.as_deref().map(read_config).transpose()?;
     let source = open(args, &limits)?;
     let manifest = source.bundle.manifest();
     if let Some(config) = &config

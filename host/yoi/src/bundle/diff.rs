@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = Limits::default();
     let before = bundle_source::open(&args.before, &limits.bundle)?.bundle;
     let after = bundle_source::open(&args.after, &limits.bundle)?.bundle;
-    let config = args.config.as_deref().map(|path| read_config(path)).transpose()?;
+    let config = args.config.as_deref().map(read_config).transpose()?;
     let facts = match &args.facts {
         Some(path) => Some(read_facts(path)?),
         None => None,

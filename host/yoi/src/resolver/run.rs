@@ -10,7 +10,7 @@ use serde::Serialize;
 use worker_runtime::{Outcome, ResolveError};
 
 use crate::bundle_source;
-use crate::error::CliError;
+use crate::error::{CliError, exit_code};
 use crate::files;
 use crate::output::Output;
 use crate::resolve::{bare_facts, read_facts};
@@ -49,7 +49,7 @@ struct Document {
     schema: &'static str,
     component: bundles::Digest,
     outcome: Outcome,
-    code: Option<String>,
+    code: Option<&'static str>,
     message: Option<String>,
     help: Option<String>,
     limit: Option<&'static str>,
@@ -85,10 +85,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             .and_then(|answer| Ok(verify_answer(view.bundle().manifest(), &facts, &request, answer)??));
         ended(resolver.digest(), run.cost, verified)
     })?;
-    let exit = match &document.code {
-        Some(code) => CliError::new(code.clone(), "", "").exit_code(),
-        None => 0,
-    };
+    let exit = document.code.map_or(0, exit_code);
     output.result(&document, || text(&document));
     Ok(ExitCode::from(exit))
 }
@@ -98,7 +95,7 @@ fn refused(component: &[u8], error: &LoadError) -> Document {
         schema: "yoi.resolver-run/1",
         component: bundles::Digest::of(component),
         outcome: if error.is_link() { Outcome::RefusedLink } else { Outcome::RefusedLoad },
-        code: Some(error.code().to_owned()),
+        code: Some(error.code()),
         message: Some(error.to_string()),
         help: Some(error.help().to_owned()),
         limit: match error {
@@ -122,7 +119,7 @@ fn ended(component: bundles::Digest, cost: Cost, verified: Result<host_policy::R
         schema: "yoi.resolver-run/1",
         component,
         outcome: error.as_ref().map_or(Outcome::Resolved, ResolveError::outcome),
-        code: error.as_ref().map(|error| error.code().to_owned()),
+        code: error.as_ref().map(ResolveError::code),
         message: error.as_ref().map(ToString::to_string),
         help: error.as_ref().map(ResolveError::help),
         limit: match &error {
@@ -148,7 +145,7 @@ fn text(document: &Document) -> String {
         .and_then(|word| word.as_str().map(str::to_owned))
         .unwrap_or_default();
     rows.row("outcome", outcome);
-    rows.list("code", &document.code);
+    rows.list("code", document.code);
     rows.list("message", &document.message);
     rows.list("help", &document.help);
     rows.list("limit", document.limit);
