@@ -69,7 +69,7 @@ fn time_grows_with_the_text_and_no_faster() {
                 .min()
                 .unwrap_or_default()
         };
-        let (short, long) = (time(1 << 14), time(1 << 17));
+        let (short, long) = (time(1 << 12), time(1 << 15));
         // Eight times the text; a quadratic rule would take sixty-four times as long.
         assert!(long < short * 28 + Duration::from_millis(20), "`{piece}`: {short:?}, then {long:?}");
     }
