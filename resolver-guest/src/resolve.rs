@@ -101,3 +101,86 @@ fn demand(bundle: &(impl Bundle + ?Sized), kind: Kind, names: &[String]) -> Resu
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::borrow::ToOwned;
+    use alloc::string::String;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
+
+    use super::resolve;
+    use crate::{Amend, Bundle, Facts, Failure, Kind, Layer, Profile, Request};
+
+    /// One profile, and how many of the names that are asked for are declared.
+    struct Short {
+        profile: Option<Profile>,
+        declared: usize,
+        asked: RefCell<Vec<Kind>>,
+    }
+
+    impl Bundle for Short {
+        fn profiles(&self, _: &[String]) -> Vec<Option<Profile>> {
+            self.profile.iter().cloned().map(Some).collect()
+        }
+
+        fn declares(&self, kind: Kind, _: &[String]) -> Vec<bool> {
+            self.asked.borrow_mut().push(kind);
+            vec![true; self.declared]
+        }
+    }
+
+    fn naming(instructions: &[&str]) -> Profile {
+        let names = |names: &[&str]| Some(Amend::Append(names.iter().map(|&name| name.to_owned()).collect()));
+        let layer = Layer {
+            when: vec![],
+            models: None,
+            instructions: names(instructions),
+            tools_allow: None,
+            tools_deny: None,
+            plugins: names(&["search"]),
+            workflows: None,
+            language: None,
+            wishes: vec![],
+            drops: vec![],
+            settings: "{}".into(),
+        };
+        Profile { extends: vec![], layers: vec![layer] }
+    }
+
+    fn answer(profile: Option<Profile>, declared: usize, required: &[&str]) -> (Result<(), Failure>, Vec<Kind>) {
+        let bundle = Short { profile, declared, asked: RefCell::default() };
+        let required_capabilities = required.iter().map(|&name| name.to_owned()).collect();
+        let request = Request { profile: "coder".into(), required_capabilities };
+        let facts = Facts {
+            os: "linux".into(),
+            arch: "x86_64".into(),
+            capabilities: vec!["shell".into()],
+            models: vec![],
+            mounts: vec![],
+            secrets: vec![],
+        };
+        (resolve(&request, &bundle, &facts).map(|_| ()), bundle.asked.into_inner())
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_is_a_no() {
+        assert_eq!(answer(None, 0, &[]).0, Err(Failure::UnknownProfile("coder".into())));
+        let dangling = Failure::DanglingReference((Kind::Prompt, "style".into()));
+        assert_eq!(answer(Some(naming(&["base", "style"])), 1, &[]).0, Err(dangling));
+    }
+
+    #[test]
+    fn nothing_is_asked_after_a_kind_in_which_a_name_dangles() {
+        assert_eq!(answer(Some(naming(&["base"])), 0, &[]).1, [Kind::Prompt]);
+        assert_eq!(answer(Some(naming(&["base"])), 1, &[]), (Ok(()), vec![Kind::Prompt, Kind::Plugin]));
+    }
+
+    #[test]
+    fn unmet_capabilities_are_reported_as_the_request_has_them_before_any_name_is_asked_for() {
+        let (failed, asked) = answer(Some(naming(&["base"])), 0, &["b", "shell", "a", "b"]);
+        assert_eq!(failed, Err(Failure::UnmetCapability(vec!["b".into(), "a".into(), "b".into()])));
+        assert_eq!(asked, []);
+    }
+}

@@ -1,5 +1,7 @@
 //! The case corpus in `tests/cases`, run natively: what a resolution is, exactly.
 
+#![allow(clippy::panic, clippy::unwrap_used)] // a case that cannot be read is a failed test
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -17,7 +17,7 @@ use wit_component::ComponentEncoder;
 
 use crate::lock::{self, COMPONENT, Lock};
 use crate::source;
-use crate::toolchain::{self, Toolchain, cargo_home};
+use crate::toolchain::{self, Missing, Toolchain, cargo_home};
 
 /// Names the component that the case corpus is to be run against, in place of the pinned one.
 const UNDER_TEST: &str = "YOI_RESOLVER_UNDER_TEST";
@@ -53,8 +53,8 @@ pub(crate) enum Report {
     Reproduced(Lock),
     /// So they do, and a build by another toolchain gave the same answers.
     SameAnswers { lock: Lock, rebuilt: String },
-    /// So they do, and nothing was built.
-    Unbuilt(Lock),
+    /// So they do, and nothing was built for want of something.
+    Unbuilt { lock: Lock, missing: Missing },
 }
 
 /// Why a task failed.
@@ -62,11 +62,8 @@ pub(crate) enum Report {
 pub(crate) enum Error {
     #[error("run this as `cargo xtask`: the project's folder is not known otherwise")]
     NoProject,
-    #[error(
-        "no toolchain here builds for `wasm32-unknown-unknown`: install Debian's `rustc-web cargo-web rust-web-src \
-         rust-web-llvm` or the target for your Rust toolchain"
-    )]
-    NoToolchain,
+    #[error(transparent)]
+    Missing(#[from] Missing),
     #[error(transparent)]
     Lock(#[from] lock::Error),
     #[error(transparent)]
@@ -122,20 +119,23 @@ impl Project {
     }
 
     fn pin(&self) -> Result<Report, Error> {
-        let toolchain = Toolchain::find_all().into_iter().next().ok_or(Error::NoToolchain)?;
-        let component = self.build(&toolchain)?;
+        let toolchains = Toolchain::find_all()?;
+        let toolchain = toolchains.first().ok_or(Missing::Library)?;
+        let component = self.build(toolchain)?;
         Ok(Report::Pinned(Lock::pin(&self.root, &component, toolchain.identity())?))
     }
 
     fn verify(&self, allow_missing_toolchain: bool) -> Result<Report, Error> {
         let lock = Lock::read(&self.root)?;
         lock.check(&self.root)?;
-        let mut toolchains = Toolchain::find_all();
+        let mut toolchains = match Toolchain::find_all() {
+            Err(missing) if allow_missing_toolchain => return Ok(Report::Unbuilt { lock, missing }),
+            found => found?,
+        };
         // The one that can be held to the same bytes, if there are several.
         toolchains.sort_by_key(|toolchain| toolchain.identity() != lock.toolchain);
-        let Some(toolchain) = toolchains.first() else {
-            return if allow_missing_toolchain { Ok(Report::Unbuilt(lock)) } else { Err(Error::NoToolchain) };
-        };
+        let toolchain = toolchains.first().ok_or(Missing::Library)?;
+        self.forget_builds()?;
         let component = self.build(toolchain)?;
         let built = source::digest(&component);
         if built == lock.digest {
@@ -148,6 +148,16 @@ impl Project {
         }
         self.compare_answers(path)?;
         Ok(Report::SameAnswers { lock, rebuilt: built })
+    }
+
+    /// Nothing that an earlier build left counts as evidence.
+    fn forget_builds(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.target) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Write { path: self.target.clone(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn build(&self, toolchain: &Toolchain) -> Result<Vec<u8>, Error> {
@@ -195,8 +205,8 @@ impl fmt::Display for Report {
             Self::SameAnswers { lock, rebuilt } => {
                 (lock, format!("verified: another toolchain built {rebuilt}, which gives the same answers"))
             }
-            Self::Unbuilt(lock) => {
-                (lock, format!("matches its lock file and its source; not built: {}", Error::NoToolchain))
+            Self::Unbuilt { lock, missing } => {
+                (lock, format!("matches its lock file and its source; not built: {missing}"))
             }
         };
         write!(f, "`{COMPONENT}` {}, {} bytes, by {}: {done}", lock.digest, lock.size, lock.toolchain.rustc)

@@ -94,6 +94,9 @@ impl Lock {
         if source.files != self.source.files {
             return Err(Error::Stale { changed: "its source" });
         }
+        if source.settings != self.source.settings {
+            return Err(Error::Stale { changed: "a setting of its build" });
+        }
         if source.dependencies != self.source.dependencies {
             return Err(Error::Stale { changed: "a dependency" });
         }
@@ -108,4 +111,84 @@ fn write(root: &Path, path: &'static str, bytes: &[u8]) -> Result<(), Error> {
     let unfinished = target.with_added_extension("unfinished");
     fs::write(&unfinished, bytes).map_err(failed)?;
     fs::rename(&unfinished, &target).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{COMPONENT, Error, LOCK, Lock};
+    use crate::source::tests::project;
+    use crate::toolchain::Identity;
+
+    const BYTES: &[u8] = b"a component";
+
+    fn pinned(root: &Path) {
+        project(root);
+        let toolchain = Identity {
+            rustc: "rustc 1.0.0".into(),
+            linker: "LLD 1.0.0".into(),
+            library: "source".into(),
+            flags: vec!["--profile".into(), "guest".into()],
+        };
+        let lock = Lock::pin(root, BYTES, toolchain).unwrap();
+        assert_eq!(Lock::read(root).unwrap(), lock);
+    }
+
+    fn check(root: &Path) -> Result<Vec<u8>, Error> {
+        Lock::read(root)?.check(root)
+    }
+
+    #[test]
+    fn what_was_just_pinned_is_consistent() {
+        let root = tempfile::tempdir().unwrap();
+        pinned(root.path());
+        assert_eq!(check(root.path()).unwrap(), BYTES);
+        let mut left: Vec<_> = fs::read_dir(root.path().join("resolver-guest")).unwrap().collect();
+        assert_eq!(left.drain(..).flatten().count(), 4, "manifest, source, component, lock; nothing unfinished");
+    }
+
+    #[test]
+    fn one_flipped_byte_of_the_component_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        pinned(root.path());
+        fs::write(root.path().join(COMPONENT), b"a c0mponent").unwrap();
+        assert!(matches!(check(root.path()), Err(Error::Component { .. })));
+    }
+
+    #[test]
+    fn a_size_that_is_not_the_components_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        pinned(root.path());
+        let path = root.path().join(LOCK);
+        let lock = fs::read_to_string(&path).unwrap().replace("size = 11", "size = 12");
+        fs::write(&path, lock).unwrap();
+        assert!(matches!(check(root.path()), Err(Error::Size { pinned: 12, found: 11 })));
+    }
+
+    #[test]
+    fn a_stale_component_says_what_changed() {
+        for (file, what) in
+            [("wit/world.wit", "its source"), ("Cargo.toml", "a setting of its build"), ("Cargo.lock", "a dependency")]
+        {
+            let root = tempfile::tempdir().unwrap();
+            pinned(root.path());
+            let path = root.path().join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.replace("world", "worlds").replace("opt-level = 3", "opt-level = 2").replace("bb", "b0");
+            fs::write(&path, text).unwrap();
+            assert!(matches!(check(root.path()), Err(Error::Stale { changed }) if changed == what), "{file}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_lock_file_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        pinned(root.path());
+        let path = root.path().join(LOCK);
+        let lock = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("signed = true\n{lock}")).unwrap();
+        assert!(matches!(check(root.path()), Err(Error::Parse(_))));
+    }
 }

@@ -1,7 +1,8 @@
-//! What the component is built from, as two digests.
+//! What the component is built from, as digests.
 //!
-//! Both are SHA-256 over lines that are easy to make by other means: for files `<digest>  <path>`, as `sha256sum` prints
-//! them, sorted by path; for packages `<name> <version> <checksum>`, sorted.
+//! Each is SHA-256 over lines that are easy to make by other means: for files `<digest>  <path>`, as `sha256sum` prints
+//! them, sorted by path; for settings `<key> = <value>` in TOML, sorted; for packages `<name> <version> <checksum>`,
+//! sorted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use toml::{Table, Value};
 
 /// The digests of everything that the component is built from, the toolchain aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ use sha2::{Digest as _, Sha256};
 pub(crate) struct Source {
     /// The package's manifest and code, and its part of the contract.
     pub(crate) files: String,
+    /// What the workspace's manifest says about the build of the package.
+    pub(crate) settings: String,
     /// The packages whose code is in the component, and those that generate code of it.
     pub(crate) dependencies: String,
 }
@@ -28,11 +32,14 @@ const GENERATOR: &str = "wit-bindgen-rust-macro";
 /// Wraps the compiled module; a dependency of this task, not of the package.
 const ENCODER: (&str, &str) = ("xtask", "wit-component");
 
-/// What else in the repository decides the component's bytes, relative to its root.
-const FILES: [&str; 2] = ["resolver-guest/Cargo.toml", "wit/world.wit"];
+/// The package's manifest, relative to the repository's root.
+const MANIFEST: &str = "resolver-guest/Cargo.toml";
+const FILES: [&str; 2] = [MANIFEST, "wit/world.wit"];
 const FOLDERS: [&str; 1] = ["resolver-guest/src"];
 /// Every version of the resolver's contract: `wit/deps/yoi-resolver@<version>`.
 const CONTRACTS: (&str, &str) = ("wit/deps", "yoi-resolver@");
+/// Keys of the workspace's manifest, beside one for each of the package's dependencies.
+const SETTINGS: [&str; 3] = ["profile.guest", "profile.release", "workspace.package.edition"];
 
 /// Why the source has no digest.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +52,12 @@ pub(crate) enum Error {
     },
     #[error("`{}` has no name in UTF-8", path.display())]
     Name { path: PathBuf },
-    #[error("cannot parse `Cargo.lock`")]
-    Parse(#[source] toml::de::Error),
+    #[error("cannot parse `{path}`")]
+    Parse {
+        path: &'static str,
+        #[source]
+        source: toml::de::Error,
+    },
     #[error("`Cargo.lock` has no package `{0}`")]
     NoPackage(String),
 }
@@ -54,10 +65,26 @@ pub(crate) enum Error {
 impl Source {
     /// Reads the source below `root`, the repository's root.
     pub(crate) fn read(root: &Path) -> Result<Self, Error> {
-        let lock = root.join("Cargo.lock");
-        let lock = fs::read_to_string(&lock).map_err(|source| Error::Read { path: lock, source })?;
-        Ok(Self { files: files(root)?, dependencies: dependencies(&lock)? })
+        let manifest: Manifest = parse(root, MANIFEST)?;
+        let direct: BTreeSet<String> = manifest.dependencies.into_iter().map(|(name, _)| name).collect();
+        Ok(Self {
+            files: files(root)?,
+            settings: settings(&parse(root, "Cargo.toml")?, &direct),
+            dependencies: dependencies(&parse(root, "Cargo.lock")?, direct)?,
+        })
     }
+}
+
+/// The package's manifest, as far as it matters here: tests may depend on more.
+#[derive(Deserialize)]
+struct Manifest {
+    dependencies: Table,
+}
+
+fn parse<T: serde::de::DeserializeOwned>(root: &Path, path: &'static str) -> Result<T, Error> {
+    let full = root.join(path);
+    let text = fs::read_to_string(&full).map_err(|source| Error::Read { path: full, source })?;
+    toml::from_str(&text).map_err(|source| Error::Parse { path, source })
 }
 
 /// The digest of some bytes, as it is spelled everywhere in the project.
@@ -116,6 +143,17 @@ fn entries(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+fn settings(workspace: &Table, direct: &BTreeSet<String>) -> String {
+    let inherited = direct.iter().map(|name| format!("workspace.dependencies.{name}"));
+    let keys: BTreeSet<String> = SETTINGS.map(str::to_owned).into_iter().chain(inherited).collect();
+    let value = |key: &str| {
+        let (first, rest) = key.split_once('.')?;
+        rest.split('.').try_fold(workspace.get(first)?, Value::get)
+    };
+    let lines: String = keys.iter().filter_map(|key| Some(format!("{key} = {}\n", value(key)?))).collect();
+    digest(lines.as_bytes())
+}
+
 /// `Cargo.lock`, as far as it matters here.
 #[derive(Deserialize)]
 struct CargoLock {
@@ -145,17 +183,17 @@ impl CargoLock {
     }
 }
 
-fn dependencies(cargo_lock: &str) -> Result<String, Error> {
-    let lock: CargoLock = toml::from_str(cargo_lock).map_err(Error::Parse)?;
-    let (encoder_user, encoder) = ENCODER;
-    let encoder_entry = lock
-        .find(encoder_user)?
-        .dependencies
-        .iter()
-        .find(|entry| entry.split(' ').next() == Some(encoder))
-        .ok_or_else(|| Error::NoPackage(encoder.to_owned()))?;
-    let mut lines = BTreeSet::from([line(lock.find(encoder_entry)?)]);
-    let mut waiting: Vec<&String> = lock.find(PACKAGE)?.dependencies.iter().collect();
+fn dependencies(lock: &CargoLock, direct: BTreeSet<String>) -> Result<String, Error> {
+    let entry = |package: &str, dependency: &str| {
+        let mut entries = lock.find(package)?.dependencies.iter();
+        let found = entries.find(|entry| entry.split(' ').next() == Some(dependency));
+        found.ok_or_else(|| Error::NoPackage(dependency.to_owned()))
+    };
+    let mut lines = BTreeSet::from([line(lock.find(entry(ENCODER.0, ENCODER.1)?)?)]);
+    let mut waiting = Vec::new();
+    for name in direct {
+        waiting.push(entry(PACKAGE, &name)?);
+    }
     while let Some(entry) = waiting.pop() {
         let package = lock.find(entry)?;
         if lines.insert(line(package)) && package.name != GENERATOR {
@@ -171,49 +209,52 @@ fn line(package: &Package) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Error, Source, dependencies};
+    use super::{Error, Source};
+
+    const MANIFEST: &str = r#"
+        [dependencies]
+        json.workspace = true
+        wit-bindgen-rust-macro = "1"
+        [dev-dependencies]
+        proptest = "1"
+    "#;
+
+    const WORKSPACE: &str = r#"
+        [workspace.package]
+        edition = "2024"
+        [workspace.dependencies]
+        json = { version = "1", default-features = false }
+        clap = "4"
+        [profile.guest]
+        opt-level = 3
+    "#;
 
     const LOCK: &str = r#"
         version = 4
         package = [
-            { name = "resolver-guest", version = "0.1.0", dependencies = ["json", "wit-bindgen-rust-macro"] },
+            { name = "resolver-guest", version = "0.1.0", dependencies = ["json", "proptest", "wit-bindgen-rust-macro"] },
             { name = "xtask", version = "0.1.0", dependencies = ["toml", "wit-component 2.0.0"] },
             { name = "json", version = "1.0.0", checksum = "aa", dependencies = ["itoa"] },
             { name = "itoa", version = "1.0.0", checksum = "bb" },
             { name = "toml", version = "1.0.0", checksum = "cc" },
             { name = "syn", version = "1.0.0", checksum = "dd" },
-            { name = "wit-bindgen-rust-macro", version = "1.0.0", checksum = "ee", dependencies = ["syn"] },
-            { name = "wit-component", version = "1.0.0", checksum = "ff" },
-            { name = "wit-component", version = "2.0.0", checksum = "00" },
+            { name = "proptest", version = "1.0.0", checksum = "ee" },
+            { name = "wit-bindgen-rust-macro", version = "1.0.0", checksum = "ff", dependencies = ["syn"] },
+            { name = "wit-component", version = "1.0.0", checksum = "00" },
+            { name = "wit-component", version = "2.0.0", checksum = "11" },
         ]
     "#;
 
-    #[test]
-    fn a_package_that_is_in_the_component_counts_and_another_does_not() {
-        let pinned = dependencies(LOCK).unwrap();
-        let changed = |from: &str, to: &str| dependencies(&LOCK.replace(from, to)).unwrap() != pinned;
-        assert!(changed("bb", "b0"), "below a dependency");
-        assert!(changed("ee", "e0"), "the generator");
-        assert!(changed("\"00\"", "\"01\""), "the encoder");
-        assert!(!changed("cc", "c0"), "of this task alone");
-        assert!(!changed("dd", "d0"), "below the generator");
-        assert!(!changed("ff", "f0"), "another version of the encoder");
-    }
-
-    #[test]
-    fn a_lock_file_without_the_package_is_refused() {
-        let refused = dependencies(&LOCK.replace("\"itoa\", version", "\"atoi\", version"));
-        assert!(matches!(refused, Err(Error::NoPackage(name)) if name == "itoa"));
-    }
-
-    fn project(root: &Path) {
+    /// Writes a small project that has everything a component is built from.
+    pub(crate) fn project(root: &Path) {
         for (path, content) in [
             ("Cargo.lock", LOCK),
-            ("resolver-guest/Cargo.toml", "manifest"),
+            ("Cargo.toml", WORKSPACE),
+            ("resolver-guest/Cargo.toml", MANIFEST),
             ("resolver-guest/src/lib.rs", "code"),
             ("resolver-guest/src/deep/more.rs", "more"),
             ("wit/world.wit", "world"),
@@ -226,29 +267,77 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_digest_follows_names_and_contents_and_not_the_folder() {
-        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        project(here.path());
-        project(there.path());
-        let pinned = Source::read(here.path()).unwrap();
-        assert_eq!(Source::read(there.path()).unwrap(), pinned);
+    /// The source of a project in which `path` says `to` wherever it said `from`.
+    fn changed(path: &str, from: &str, to: &str) -> Result<Source, Error> {
+        let root = tempfile::tempdir().unwrap();
+        project(root.path());
+        let path = root.path().join(path);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        fs::write(&path, text.replace(from, to)).unwrap();
+        Source::read(root.path())
+    }
 
-        fs::write(there.path().join("wit/deps/yoi-host@1.0.0/host.wit"), "changed").unwrap();
-        fs::write(there.path().join("resolver-guest/src/.swp"), "an editor's").unwrap();
-        assert_eq!(Source::read(there.path()).unwrap(), pinned, "neither is the resolver's source");
-
-        let file = there.path().join("resolver-guest/src/deep/more.rs");
-        fs::rename(&file, file.with_file_name("less.rs")).unwrap();
-        assert_ne!(Source::read(there.path()).unwrap(), pinned);
+    fn unchanged() -> Source {
+        changed("Cargo.toml", "workspace", "workspace").unwrap()
     }
 
     #[test]
-    fn a_missing_file_is_named() {
-        let here = tempfile::tempdir().unwrap();
-        project(here.path());
-        fs::remove_file(here.path().join("wit/world.wit")).unwrap();
-        let refused = Source::read(here.path());
+    fn the_digest_follows_names_and_contents_and_not_the_folder() {
+        let pinned = unchanged();
+        assert_eq!(unchanged(), pinned, "in another folder");
+        for file in ["resolver-guest/src/deep/more.rs", "wit/world.wit", "wit/deps/yoi-resolver@1.0.0/resolver.wit"] {
+            assert_ne!(changed(file, "o", "0").unwrap().files, pinned.files, "{file}");
+        }
+        let renamed = tempfile::tempdir().unwrap();
+        project(renamed.path());
+        let file = renamed.path().join("resolver-guest/src/deep/more.rs");
+        fs::rename(&file, file.with_file_name("less.rs")).unwrap();
+        assert_ne!(Source::read(renamed.path()).unwrap().files, pinned.files);
+    }
+
+    #[test]
+    fn what_is_not_the_resolvers_does_not_count() {
+        let pinned = unchanged();
+        assert_eq!(changed("wit/deps/yoi-host@1.0.0/host.wit", "other", "changed").unwrap(), pinned);
+        let edited = tempfile::tempdir().unwrap();
+        project(edited.path());
+        fs::write(edited.path().join("resolver-guest/src/.lib.rs.swp"), "an editor's").unwrap();
+        assert_eq!(Source::read(edited.path()).unwrap(), pinned);
+    }
+
+    #[test]
+    fn a_setting_of_the_build_counts_and_another_does_not() {
+        let pinned = unchanged();
+        let settings = |from: &str, to: &str| changed("Cargo.toml", from, to).unwrap().settings;
+        assert_ne!(settings("opt-level = 3", "opt-level = 2"), pinned.settings);
+        assert_ne!(settings("[profile.guest]", "[profile.release]"), pinned.settings);
+        assert_ne!(settings("2024", "2021"), pinned.settings);
+        assert_ne!(settings("false", "true"), pinned.settings, "a dependency's features");
+        assert_eq!(settings("clap = \"4\"", "clap = \"5\""), pinned.settings);
+    }
+
+    #[test]
+    fn a_package_that_is_in_the_component_counts_and_another_does_not() {
+        let pinned = unchanged();
+        let dependencies = |from: &str, to: &str| changed("Cargo.lock", from, to).unwrap().dependencies;
+        assert_ne!(dependencies("bb", "b0"), pinned.dependencies, "below a dependency");
+        assert_ne!(dependencies("ff", "f0"), pinned.dependencies, "the generator");
+        assert_ne!(dependencies("11", "01"), pinned.dependencies, "the encoder");
+        assert_eq!(dependencies("cc", "c0"), pinned.dependencies, "of this task alone");
+        assert_eq!(dependencies("dd", "d0"), pinned.dependencies, "below the generator");
+        assert_eq!(dependencies("ee", "e0"), pinned.dependencies, "of tests alone");
+        assert_eq!(dependencies("00", "01"), pinned.dependencies, "another version of the encoder");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let refused = changed("Cargo.lock", "{ name = \"itoa\"", "{ name = \"atoi\"");
+        assert!(matches!(refused, Err(Error::NoPackage(name)) if name == "itoa"));
+        let root = tempfile::tempdir().unwrap();
+        project(root.path());
+        fs::remove_file(root.path().join("wit/world.wit")).unwrap();
+        let refused = Source::read(root.path());
         assert!(matches!(refused, Err(Error::Read { path, .. }) if path.ends_with("wit/world.wit")));
     }
 }

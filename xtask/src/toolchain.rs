@@ -24,14 +24,15 @@ const RUSTC_FLAGS: [&str; 2] = ["-Clink-arg=--initial-memory=2097152", "-Clink-a
 /// How a standard library is built that is there as source only.
 const BUILD_STD: [&str; 1] = ["-Zbuild-std=std,panic_abort"];
 
-/// Settings of the environment that would reach into the build and make it another one.
-const FOREIGN_VARIABLES: [&str; 8] = [
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_BUILD_TARGET",
+/// What variables of the environment begin with that would make it another build.
+const FOREIGN_VARIABLES: [&str; 9] = [
+    "CARGO_BUILD_",
     "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_",
     "LD_LIBRARY_PATH",
-    "RUSTC_WORKSPACE_WRAPPER",
-    "RUSTC_WRAPPER",
+    "RUSTC",
     "RUSTFLAGS",
     "RUSTUP_TOOLCHAIN",
 ];
@@ -58,6 +59,18 @@ pub(crate) struct Identity {
     pub(crate) flags: Vec<String>,
 }
 
+/// What this machine lacks for a build.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Missing {
+    #[error(
+        "no toolchain here builds for `wasm32-unknown-unknown`: install Debian's `rustc-web cargo-web rust-web-src \
+         rust-web-llvm`, or this target for your Rust toolchain"
+    )]
+    Library,
+    #[error("no `rust-lld` here links for `wasm32-unknown-unknown`: install a Rust toolchain, or Debian's `lld-22`")]
+    Linker,
+}
+
 /// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -78,22 +91,26 @@ pub(crate) enum Error {
 }
 
 impl Toolchain {
-    /// Every toolchain of this machine that can build the component, the one that runs this task first.
-    pub(crate) fn find_all() -> Vec<Self> {
+    /// Every toolchain of this machine that can build the component, the one that runs this task first; one at least.
+    pub(crate) fn find_all() -> Result<Vec<Self>, Missing> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let own = Installation::find(Path::new(&cargo), Path::new(&rustc));
-        let debian = Installation::find(Path::new("/usr/bin/cargo"), Path::new("/usr/bin/rustc"));
+        let own = Installation::find(cargo.into(), Path::new(&rustc));
+        let debian = Installation::find("/usr/bin/cargo".into(), Path::new("/usr/bin/rustc"));
         let mut found: Vec<Installation> = own.into_iter().chain(debian).collect();
         found.dedup_by(|later, earlier| later.sysroot == earlier.sysroot);
 
+        // Debian's packages bring none, so another installation's will do for all.
         let linkers = found.iter().map(Installation::linker).chain(["/usr/bin/rust-lld".into()]);
-        let Some(linker) = linkers.filter_map(Linker::find).next() else { return Vec::new() };
-        let usable = |installation: Installation| {
-            let library = installation.library()?;
-            Some(Self { installation, library, linker: linker.clone() })
-        };
-        found.into_iter().filter_map(usable).collect()
+        let linker = linkers.filter_map(Linker::find).next();
+        let able = found.into_iter().filter_map(|installation| Some((installation.library()?, installation)));
+        let able: Vec<(Library, Installation)> = able.collect();
+        if able.is_empty() {
+            return Err(Missing::Library);
+        }
+        let linker = linker.ok_or(Missing::Linker)?;
+        let toolchain = |(library, installation)| Self { installation, library, linker: linker.clone() };
+        Ok(able.into_iter().map(toolchain).collect())
     }
 
     /// What is written into the lock file.
@@ -115,8 +132,10 @@ impl Toolchain {
     pub(crate) fn build(&self, root: &Path, target: &Path) -> Result<Vec<u8>, Error> {
         let program = &self.installation.cargo;
         let mut build = Command::new(program);
-        for variable in FOREIGN_VARIABLES {
-            build.env_remove(variable);
+        for (variable, _) in env::vars_os() {
+            if FOREIGN_VARIABLES.iter().any(|start| variable.as_encoded_bytes().starts_with(start.as_bytes())) {
+                build.env_remove(variable);
+            }
         }
         build
             .current_dir(root)
@@ -200,14 +219,14 @@ enum Library {
 }
 
 impl Installation {
-    fn find(cargo: &Path, rustc: &Path) -> Option<Self> {
+    fn find(cargo: PathBuf, rustc: &Path) -> Option<Self> {
         let about = output(rustc, &["-vV"])?;
         let version = about.lines().next()?.to_owned();
         let host = about.lines().find_map(|line| line.strip_prefix("host: "))?.to_owned();
         let sysroot = PathBuf::from(output(rustc, &["--print", "sysroot"])?.trim_end());
         // The compiler itself, where `rustc` is a front that chooses among several.
         let rustc = sysroot.join("bin/rustc");
-        Some(Self { cargo: cargo.to_owned(), rustc, version, host, sysroot })
+        Some(Self { cargo, rustc, version, host, sysroot })
     }
 
     fn library(&self) -> Option<Library> {
@@ -246,4 +265,67 @@ fn output(program: &Path, arguments: &[&str]) -> Option<String> {
     // Set by cargo for its own compiler's libraries, and wrong for another one.
     let output = command.args(arguments).env_remove("LD_LIBRARY_PATH").output().ok()?;
     output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::{Installation, Library, Linker};
+
+    /// An installation in `sysroot` that has these files, and nothing else.
+    fn installation(sysroot: &Path, files: &[&str]) -> Installation {
+        for file in files {
+            let path = sysroot.join("lib/rustlib").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        Installation {
+            cargo: "cargo".into(),
+            rustc: "rustc".into(),
+            version: "rustc 1.0.0".into(),
+            host: "x86_64-unknown-linux-gnu".into(),
+            sysroot: sysroot.to_owned(),
+        }
+    }
+
+    fn library(files: &[&str]) -> Option<Library> {
+        installation(tempfile::tempdir().unwrap().path(), files).library()
+    }
+
+    #[test]
+    fn a_compiled_library_is_preferred_to_its_source() {
+        let (compiled, source) = ("wasm32-unknown-unknown/lib/libstd-0.rlib", "src/rust/library/std/Cargo.toml");
+        assert!(matches!(library(&[compiled, source]), Some(Library::Compiled)));
+        assert!(matches!(library(&[source]), Some(Library::Source(folder)) if folder.ends_with("src/rust")));
+    }
+
+    #[test]
+    fn a_library_for_another_target_or_a_target_without_std_does_not_do() {
+        assert!(library(&["x86_64-unknown-linux-gnu/lib/libstd-0.rlib"]).is_none());
+        assert!(library(&["wasm32-unknown-unknown/lib/libcore-0.rlib"]).is_none());
+    }
+
+    /// A program that prints this and succeeds as told.
+    fn linker(prints: &str, code: u8) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("rust-lld");
+        fs::write(&program, format!("#!/bin/sh\necho '{prints}'\nexit {code}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Linker::find(program).map(|linker| linker.version)
+    }
+
+    #[test]
+    fn a_linkers_version_leaves_out_where_it_was_built() {
+        assert_eq!(linker("LLD 1.2.3 (/build/llvm 0123abc)", 0).unwrap(), "LLD 1.2.3");
+        assert_eq!(linker("Debian LLD 1.2.3", 0).unwrap(), "Debian LLD 1.2.3");
+    }
+
+    #[test]
+    fn a_linker_that_does_not_run_is_none() {
+        assert_eq!(linker("LLD 1.2.3", 1), None);
+        assert!(Linker::find("/nowhere/rust-lld".into()).is_none());
+    }
 }
