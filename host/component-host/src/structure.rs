@@ -7,6 +7,10 @@
 mod body;
 mod budget;
 mod component;
+#[cfg(test)]
+mod each_bound;
+#[cfg(test)]
+mod hard_to_compile;
 mod module;
 mod names;
 mod producers;

@@ -83,7 +83,6 @@ pub(super) fn count<'a>(
         state.compare(meter)?;
     }
     operators.finish()?;
-    meter.count(|counts| &mut counts.operands, state.operands)?;
     meter.count(|counts| &mut counts.effort, state.effort())
 }
 
@@ -118,7 +117,11 @@ impl<'s> Body<'s> {
 
         match &operator {
             Operator::Loop { blockty } => self.open(*blockty, FrameKind::Loop, below),
-            Operator::Block { blockty } | Operator::If { blockty } | Operator::Try { blockty } => {
+            Operator::If { blockty } => {
+                self.branch(1);
+                self.open(*blockty, FrameKind::Block, below);
+            }
+            Operator::Block { blockty } | Operator::Try { blockty } => {
                 self.open(*blockty, FrameKind::Block, below);
             }
             Operator::TryTable { try_table } => {
@@ -127,7 +130,6 @@ impl<'s> Body<'s> {
             }
             Operator::Else | Operator::Catch { .. } | Operator::CatchAll => {
                 self.height = base.saturating_add(given.into());
-                self.branch(1);
             }
             Operator::End | Operator::Delegate { .. } => {
                 if let Some(Frame { kind: FrameKind::Loop, .. }) = self.frames.pop() {
@@ -153,11 +155,8 @@ impl<'s> Body<'s> {
             | Operator::Rethrow { .. }
             | Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
-            | Operator::ReturnCallRef { .. } => {
-                self.branch(1);
-                self.height = base;
-            }
-            _ => {}
+            | Operator::ReturnCallRef { .. } => self.height = base,
+            operator => self.branch(branches_inside(operator)),
         }
         self.operands = self.operands.saturating_add(moved);
         self.crowded = self.crowded.saturating_add(moved.saturating_sub(FEW));
@@ -166,8 +165,12 @@ impl<'s> Body<'s> {
     }
 
     fn open(&mut self, ty: BlockType, kind: FrameKind, base: u64) {
-        self.branch(1);
+        if let (BlockType::FuncType(index), Some(_)) = (ty, self.frames.last()) {
+            // Every value that a block takes or gives is one that each branch to it has to bring.
+            self.branch(self.sub_type_at(index).map_or(0, super::module::parts));
+        }
         if kind == FrameKind::Loop {
+            self.branch(1);
             self.loops += 1;
             self.open_loops += 1;
             self.deepest_loop = self.deepest_loop.max(self.open_loops);
@@ -202,10 +205,30 @@ impl<'s> Body<'s> {
             square(self.largest_stack).saturating_mul(20),
             square(self.locals).saturating_mul(60),
             square(self.deepest_block).saturating_mul(17),
+            square(self.branches).saturating_mul(10),
             self.branches.saturating_mul(self.locals).saturating_mul(1_000),
             self.branches.saturating_mul(20_000),
         ];
         nanoseconds.iter().fold(0u64, |sum, part| sum.saturating_add(*part)) / 1_000
+    }
+}
+
+/// Branches that a compiler makes of one operator that is none itself: checks of bounds and signatures, and calls
+/// into the host.
+fn branches_inside(operator: &Operator<'_>) -> u64 {
+    match operator {
+        Operator::CallIndirect { .. }
+        | Operator::CallRef { .. }
+        | Operator::TableGet { .. }
+        | Operator::MemoryGrow { .. }
+        | Operator::MemoryFill { .. }
+        | Operator::MemoryCopy { .. }
+        | Operator::MemoryInit { .. } => 2,
+        Operator::TableGrow { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableInit { .. } => 6,
+        _ => 0,
     }
 }
 

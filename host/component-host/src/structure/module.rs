@@ -5,10 +5,12 @@ use super::{
     body::{self, Signatures},
     reading::Meter,
 };
-use wasmparser::{
-    BinaryReader, CompositeInnerType, ConstExpr, DataKind, ElementItems, ExternalKind, Operator, Payload, RecGroup,
-    SubType, TypeRef,
-};
+use wasmparser::{BinaryReader, CompositeInnerType, ElementItems, ExternalKind, Payload, RecGroup, SubType, TypeRef};
+
+/// Microseconds that a compiler spends on one item of an element segment, at worst.
+const ELEMENT: u64 = 40;
+/// Microseconds that a compiler spends on one core type, at worst.
+const TYPE: u64 = 90;
 
 /// What one instantiation of a core module asks of the store, and what one of a component asks in all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,8 +38,6 @@ pub(super) struct Module {
     /// Functions that came before those that have a body, and how many bodies were read.
     imported: usize,
     read: usize,
-    /// Where the data that is put into memory begins and ends.
-    span: Option<(u64, u64)>,
 }
 
 impl Module {
@@ -117,6 +117,7 @@ impl Module {
                         ElementItems::Expressions(_, items) => items.count(),
                     };
                     meter.count(|counts| &mut counts.elements, items.into())?;
+                    meter.count(|counts| &mut counts.effort, u64::from(items).saturating_mul(ELEMENT))?;
                 }
             }
             Payload::DataSection(section) => {
@@ -124,12 +125,7 @@ impl Module {
                     let segment = segment?;
                     meter.count(|counts| &mut counts.data_segments, 1)?;
                     meter.count(|counts| &mut counts.data_bytes, segment.data.len() as u64)?;
-                    if let DataKind::Active { offset_expr, .. } = segment.kind {
-                        self.placed(constant(&offset_expr)?, segment.data.len() as u64);
-                    }
                 }
-                let (first, last) = self.span.unwrap_or_default();
-                meter.count(|counts| &mut counts.data_span, last.saturating_sub(first))?;
             }
             Payload::CodeSectionEntry(code) => {
                 let index = self.imported.saturating_add(self.read);
@@ -141,16 +137,6 @@ impl Module {
             _ => {}
         }
         Ok(())
-    }
-
-    /// Notes where an active segment lies. Where its offset is not a plain constant no image can hold it.
-    fn placed(&mut self, offset: Option<u64>, length: u64) {
-        let Some(offset) = offset.filter(|_| length > 0) else {
-            return;
-        };
-        let end = offset.saturating_add(length);
-        let (first, last) = self.span.unwrap_or((offset, end));
-        self.span = Some((first.min(offset), last.max(end)));
     }
 }
 
@@ -165,6 +151,7 @@ pub(super) fn recursion_group<'a>(
     let mut ahead = reader.clone();
     let claimed = if ahead.read_u8()? == GROUP { ahead.read_var_u32()? } else { 1 };
     meter.count(|counts| &mut counts.types, claimed.into())?;
+    meter.count(|counts| &mut counts.effort, u64::from(claimed).saturating_mul(TYPE))?;
     if claimed as usize > ahead.bytes_remaining().saturating_add(1) {
         return Err(Refusal::malformed(ahead.original_position(), "more types than bytes"));
     }
@@ -211,16 +198,4 @@ pub(super) const fn export_kind(kind: ExternalKind) -> Kind {
         ExternalKind::Global => Kind::Global,
         ExternalKind::Tag => Kind::Tag,
     }
-}
-
-/// The value of an expression that is one integer constant.
-fn constant(expression: &ConstExpr<'_>) -> Result<Option<u64>, Refusal> {
-    let mut operators = expression.get_operators_reader();
-    let first = operators.read()?;
-    let second = operators.read()?;
-    Ok(match (first, second) {
-        (Operator::I32Const { value }, Operator::End) => Some(u64::from(value as u32)),
-        (Operator::I64Const { value }, Operator::End) => Some(value as u64),
-        _ => None,
-    })
 }

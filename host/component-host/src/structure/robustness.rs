@@ -89,7 +89,6 @@ fn the_structure_of_a_component_is_told() {
     assert_eq!(counts.table_elements, 3);
     assert_eq!(counts.start_functions, 1);
     assert_eq!(counts.data_bytes, 9);
-    assert_eq!(counts.data_span, 9);
     assert_eq!(counts.elements, 1);
 }
 
