@@ -36,19 +36,22 @@ pub fn resolve(request: &Request, bundle: &(impl Bundle + ?Sized), facts: &Facts
         return Err(Failure::UnmetCapability(unmet));
     }
 
-    let mut origins = Vec::new();
+    let denied = tools_deny.into_set();
+    let mut tools = tools_allow.into_list();
+    tools.retain(|(name, _)| !denied.contains(name));
+    let (instructions, plugins, workflows) = (instructions.into_list(), plugins.into_list(), workflows.into_list());
+
+    // One for the model, one for the language; settings are the only ones not counted.
+    let listed = instructions.len() + tools.len() + plugins.len() + workflows.len() + wishes.len();
+    let mut origins = Vec::with_capacity(listed + 2);
     let model = choose(models, facts)?.map(|(name, place)| {
         origins.push(place.origin_of("/model".to_owned()));
         name.to_owned()
     });
-    let denied = tools_deny.into_set();
-    let mut tools = tools_allow.into_list();
-    tools.retain(|(name, _)| !denied.contains(name));
-
-    let instructions = list("instructions", instructions.into_list(), &mut origins);
+    let instructions = list("instructions", instructions, &mut origins);
     let tools = list("tools", tools, &mut origins);
-    let plugins = list("plugins", plugins.into_list(), &mut origins);
-    let workflows = list("workflows", workflows.into_list(), &mut origins);
+    let plugins = list("plugins", plugins, &mut origins);
+    let workflows = list("workflows", workflows, &mut origins);
 
     demand(bundle, Kind::Model, model.as_slice())?;
     demand(bundle, Kind::Prompt, &instructions)?;

@@ -42,6 +42,11 @@ impl<'a> Wishes<'a> {
         }
     }
 
+    /// How many are wished for.
+    pub(crate) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
     /// Each wish once, with the layer that last changed it.
     pub(crate) fn into_list(self) -> impl Iterator<Item = (Wish, Place<'a>)> {
         self.asked.into_iter().map(|(authority, (need, place))| (Wish { authority: authority.clone(), need }, place))
