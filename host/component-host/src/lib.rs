@@ -13,6 +13,8 @@ mod engine;
 mod error;
 mod handle;
 mod limits;
+#[doc(hidden)]
+pub mod measure;
 mod resolver;
 mod sandbox;
 pub mod structure;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bundles::Digest;
 use host_policy::{Facts, Proposal, ProposedFailure, Request};
-use wasmtime::component::{Component, Resource};
+use wasmtime::component::{Component, InstancePre, Resource};
 
 use crate::bindings::ResolverPre;
 use crate::call::{self, CallState, Cost};
@@ -66,6 +66,14 @@ impl Resolver {
     /// The component's digest.
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.0.sandbox
+    }
+
+    pub(crate) fn instance_pre(&self) -> &InstancePre<CallState> {
+        self.0.pre.instance_pre()
     }
 
     /// Asks for one resolution, within the sandbox's limits.

@@ -98,25 +98,33 @@ impl Sandbox {
         let shared = &self.0;
         let structure = shared.compiler.examine(component, &shared.limits)?;
         check_contract(&structure)?;
-        let key = CompiledKey::new(digest, &shared.engine);
-        let most = shared.limits.compile.compiled_bytes;
-        if let Some(compiled) = shared.cache.as_ref().and_then(|cache| cache.get(&key, most))
-            && let Some(component) = self.deserialize(&compiled)
-        {
+        if let Some(component) = self.cached(digest) {
             return Resolver::link(self, digest, &component);
         }
         let compiled = {
             let _one_at_a_time = shared.compiling.lock().await;
-            shared.compiler.compile(&shared.engine, component, &shared.limits).await?
+            self.compile(component).await?
         };
         let component = self
             .deserialize(&compiled)
             .ok_or(LoadError::Compiler { problem: "the compiled code is for another engine" })?;
         if let Some(cache) = &shared.cache {
             // A cache that cannot be written costs the next process a compilation, and nothing else.
-            let _ = cache.put(&key, &compiled);
+            let _ = cache.put(&CompiledKey::new(digest, &shared.engine), &compiled);
         }
         Resolver::link(self, digest, &component)
+    }
+
+    /// Machine code for a component that has been examined.
+    pub(crate) async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, LoadError> {
+        self.0.compiler.compile(&self.0.engine, component, &self.0.limits).await
+    }
+
+    /// A component that this host has compiled before.
+    pub(crate) fn cached(&self, digest: Digest) -> Option<Component> {
+        let key = CompiledKey::new(digest, &self.0.engine);
+        let compiled = self.0.cache.as_ref()?.get(&key, self.0.limits.compile.compiled_bytes)?;
+        self.deserialize(&compiled)
     }
 
     /// Machine code that this process, its child or, by proof, this host has made.

@@ -64,7 +64,7 @@ impl ProfileSelector {
 }
 
 /// A text that selects no profile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSelector {
     /// The part behind the scheme is no profile name.
     #[error(transparent)]
@@ -72,6 +72,13 @@ pub enum InvalidSelector {
     /// A scheme that is not known.
     #[error("`{}` is no profile selector: write `NAME` or `builtin:NAME`", shown(.0))]
     Scheme(String),
+}
+
+/// As it is displayed: the text may be a secret at the wrong place.
+impl fmt::Debug for InvalidSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InvalidSelector({self})")
+    }
 }
 
 impl FromStr for ProfileSelector {

@@ -102,9 +102,10 @@ pub(crate) async fn compile(
         let _ = input.write_all(component).await;
         drop(input);
     };
+    // Room for the mark and for what a program may print before it.
+    let most = limits.compiled_bytes.saturating_add(64 << 10);
     let receive = async {
         let mut compiled = Vec::new();
-        let most = limits.compiled_bytes.saturating_add(64 << 10);
         output.take(most).read_to_end(&mut compiled).await.map(|_| compiled)
     };
     let complain = async {
@@ -121,6 +122,10 @@ pub(crate) async fn compile(
         }
     };
     let compiled = compiled.map_err(|_| failed("the compiling process cannot be read"))?;
+    if u64::try_from(compiled.len()).unwrap_or(u64::MAX) >= most {
+        let _ = child.kill().await;
+        return Err(LoadError::CompileLimit { limit: "compiled_bytes" });
+    }
     // It has closed its output: it ends by itself, or is ended.
     let status = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
     let clean = matches!(&status, Ok(Ok(status)) if status.success());

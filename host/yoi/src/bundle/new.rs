@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         json!({ "schema": "yoi.bundle-new/1", "folder": args.folder, "workspace": args.workspace, "files": written });
     output.result(&document, || {
         let folder = args.folder.display();
-        format!("wrote {} into {folder}\n\nnext:\n  yoi bundle check {folder}\n  yoi resolve {folder} --profile helper --explain\n", crate::text::count(written.len(), "file"))
+        format!("wrote {} into {folder}\n\nnext:\n  yoi bundle check {folder}\n  yoi resolve {folder} --profile assistant --explain\n", crate::text::count(written.len(), "file"))
     });
     Ok(ExitCode::SUCCESS)
 }

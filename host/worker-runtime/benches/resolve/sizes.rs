@@ -1,0 +1,123 @@
+//! Bundles of three sizes, each with chains of three depths: a fresh instance beside native
+//! resolution, and beside both what the host remembers and checks.
+
+use std::hint::black_box;
+
+use bundles::Manifest;
+use component_host::{BundleView, Resolver};
+use host_policy::verify_answer;
+use tokio::runtime::Runtime;
+use worker_runtime::{Inputs, Resolutions};
+
+use crate::Outcome;
+use crate::made::{self, Extent, PROMPT_BYTES};
+use crate::measure::{Group, Rounds, median, thread_time, timed};
+use crate::native::{JustParsed, Question, Ready};
+use crate::sandboxed::{Asked, proposal};
+
+/// Chains of these depths.
+pub(crate) const DEPTHS: [usize; 3] = [1, 4, 16];
+
+/// What was found with one bundle.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Bytes of the manifest.
+    pub(crate) bytes: usize,
+    /// Depth of the chain.
+    pub(crate) depth: usize,
+    /// Fuel of one resolution.
+    pub(crate) fuel: u64,
+    /// Seconds of a resolution in a fresh instance.
+    pub(crate) fresh: f64,
+    /// Seconds of a native resolution of a parsed bundle.
+    pub(crate) parsed: f64,
+    /// Seconds of reading the manifest and resolving natively.
+    pub(crate) native: f64,
+    pub(crate) fresh_vs_parsed: f64,
+    pub(crate) fresh_vs_native: f64,
+    pub(crate) memo_vs_parsed: f64,
+    pub(crate) verify_vs_parsed: f64,
+}
+
+/// Measures bundles of one size.
+pub(crate) fn measure(runtime: &Runtime, resolver: &Resolver, bytes: usize, rounds: usize) -> Outcome<Vec<Found>> {
+    DEPTHS.iter().map(|&depth| one(runtime, resolver, bytes, depth, rounds)).collect()
+}
+
+/// The median over the depths.
+pub(crate) fn over_depths(found: &[Found], ratio: impl Fn(&Found) -> f64) -> f64 {
+    median(found.iter().map(ratio).collect())
+}
+
+fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, rounds: usize) -> Outcome<Found> {
+    let bundle = made::bundle(Extent::Bytes(bytes), depth, PROMPT_BYTES)?;
+    let (facts, request) = (made::facts()?, made::request(depth)?);
+    let manifest = bundle.manifest();
+    let text = bundle.manifest_bytes().clone();
+    let question = Question::new(&facts, &request);
+    let ready = Ready::new(manifest)?;
+    let view = BundleView::new(bundle.clone());
+    let inputs = Inputs::new(facts.clone(), request.clone());
+    let asked = Asked { resolver, view: &view, facts: &facts, request: &request };
+
+    let run = runtime.block_on(resolver.resolve(&view, &facts, &request));
+    let fuel = run.cost.fuel;
+    let proposed = proposal(run)?;
+    agree(&proposed, &question.resolve(&ready)?)?;
+    let resolutions = Resolutions::default();
+    runtime.block_on(resolutions.resolve(resolver, &view, &inputs))?;
+
+    let mut group = Group::default();
+    let parsed = group.case(|times| timed(times, || keep(question.resolve(&ready))));
+    let native = group.case(|times| {
+        timed(times, || {
+            let manifest: Manifest = serde_json::from_slice(&text)?;
+            keep(question.resolve(&JustParsed(&manifest)))
+        })
+    });
+    let fresh = group.case(|times| runtime.block_on(asked.timed(times)));
+    let memo = group.case(|times| {
+        runtime.block_on(async {
+            let started = thread_time();
+            for _ in 0..times {
+                black_box(resolutions.resolve(resolver, &view, &inputs).await?);
+            }
+            Ok(thread_time() - started)
+        })
+    });
+    let verify = group.case(|times| {
+        let mut answers = vec![proposed.clone(); usize::try_from(times)?];
+        timed(times, || match answers.pop() {
+            Some(answer) => keep(verify_answer(manifest, &facts, &request, Ok(answer))),
+            None => Err("there are fewer answers than turns".into()),
+        })
+    });
+    let rounds: Rounds = group.measure(rounds)?;
+    Ok(Found {
+        bytes: text.len(),
+        depth,
+        fuel,
+        fresh: rounds.seconds(fresh),
+        parsed: rounds.seconds(parsed),
+        native: rounds.seconds(native),
+        fresh_vs_parsed: rounds.ratio(fresh, parsed),
+        fresh_vs_native: rounds.ratio(fresh, native),
+        memo_vs_parsed: rounds.ratio(memo, parsed),
+        verify_vs_parsed: rounds.ratio(verify, parsed),
+    })
+}
+
+/// Both sides must have done the same work.
+fn agree(sandboxed: &host_policy::Proposal, native: &resolver_guest::Resolution) -> Outcome<()> {
+    let same = sandboxed.lineage == native.lineage
+        && sandboxed.tools == native.tools
+        && sandboxed.instructions == native.instructions
+        && sandboxed.settings == native.settings
+        && sandboxed.origins.len() == native.origins.len();
+    if same { Ok(()) } else { Err("the sandboxed and the native resolution differ".into()) }
+}
+
+fn keep<T, E: Into<Box<dyn std::error::Error>>>(answer: Result<T, E>) -> Outcome<()> {
+    black_box(answer.map_err(Into::into)?);
+    Ok(())
+}

@@ -1,0 +1,212 @@
+use serde_json::{Value, json};
+
+use crate::support::{Place, example, snapshot};
+
+fn acme(place: &Place, arguments: &[&str]) -> (Value, i32) {
+    let (bundle, config) = (example("acme"), example("acme.runtime.toml"));
+    place.json(&[&["resolve", &bundle, "--config", &config], arguments].concat())
+}
+
+#[test]
+fn a_profile_that_ships_inside_resolves_without_anything() {
+    let place = Place::new();
+    for profile in ["companion", "coder", "reviewer", "builtin:coder"] {
+        let (report, code) = place.json(&["resolve", "builtin", "--profile", profile]);
+        assert_eq!((code, &report["enforced"]), (0, &json!(false)), "{report}");
+    }
+    snapshot!("resolve_builtin", place.yoi(&["resolve", "builtin", "--profile", "coder"]).stdout);
+}
+
+#[test]
+fn without_a_config_nothing_is_granted() {
+    let (report, _) = Place::new().json(&[
+        "resolve",
+        &example("acme"),
+        "--profile",
+        "backend-dev",
+        "--facts",
+        &example("acme.facts.json"),
+    ]);
+    assert_eq!(report["enforced"], json!(false));
+    assert!(!report["wishes"].as_array().expect("a list").is_empty());
+    for empty in ["mounts", "secrets", "egress", "narrowed"] {
+        assert_eq!(report[empty], json!([]), "{empty}");
+    }
+    assert_eq!(
+        (&report["shell"], &report["git"], &report["digests"]["policy"]),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
+    assert_eq!(report["model"]["name"], "local-small");
+}
+
+#[test]
+fn with_a_config_the_hosts_policy_is_enforced() {
+    let (report, code) = acme(&Place::new(), &["--profile", "backend-dev"]);
+    assert_eq!((code, &report["enforced"]), (0, &json!(true)));
+    assert_eq!(report["git"], "read");
+    let narrowed: Vec<_> = report["narrowed"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|refusal| (refusal["subject"].as_str(), refusal["rule"].as_str()))
+        .collect();
+    assert!(narrowed.contains(&(Some("git:write"), Some("bundle_policy_denied"))), "{narrowed:?}");
+    assert!(report["digests"]["policy"].is_string());
+    let text = report.to_string();
+    assert!(!text.contains("/srv"), "a host path has left the process");
+    snapshot!("resolve_enforced_json", serde_json::to_string_pretty(&report).expect("JSON"));
+}
+
+#[test]
+fn a_worker_that_requires_what_is_not_granted_is_refused_with_every_remedy() {
+    let place = Place::new();
+    let (error, code) = acme(&place, &["--profile", "oncall"]);
+    assert_eq!((code, error["code"].as_str()), (4, Some("denied")));
+    let refusals = error["details"]["refusals"].as_array().expect("a list");
+    assert!(refusals.iter().filter(|refusal| refusal["need"] == "required").count() >= 2);
+    assert!(refusals.iter().all(|refusal| refusal["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty())));
+    let said =
+        place.yoi(&["resolve", &example("acme"), "--config", &example("acme.runtime.toml"), "--profile", "oncall"]);
+    assert_eq!(said.stdout, "");
+    snapshot!("resolve_denied", said.stderr);
+}
+
+#[test]
+fn everything_is_explained() {
+    let place = Place::new();
+    let said = place.yoi(&[
+        "resolve",
+        &example("acme"),
+        "-p",
+        "infra-dev",
+        "--config",
+        &example("acme.runtime.toml"),
+        "--explain",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    snapshot!("resolve_explain", said.stdout);
+}
+
+#[test]
+fn what_is_not_there_is_explained_too() {
+    let place = Place::new();
+    let ask = |field: &str| {
+        let (report, code) = acme(&place, &["--profile", "backend-dev", "--explain", field]);
+        assert_eq!(code, 0, "{report}");
+        report["explanations"][0].clone()
+    };
+    let mut text = String::new();
+    for field in [
+        "tool:git.commit",
+        "plugin:issue-tracker",
+        "git:write",
+        "model:small",
+        "tool:no-such-tool",
+        "settings.no.such",
+        "/tools/0",
+        "shell",
+        "language",
+    ] {
+        let explanation = ask(field);
+        text.push_str(&format!("{field}: {}\n", explanation["verdict"].as_str().expect("a verdict")));
+    }
+    snapshot!("resolve_explain_fields", text);
+    let (error, code) = acme(&place, &["--profile", "backend-dev", "--explain", "/tools/99"]);
+    assert_eq!((code, error["code"].as_str()), (5, Some("unknown_field_asked")));
+}
+
+#[test]
+fn exit_codes_tell_no_from_failed() {
+    let place = Place::new();
+    let acme = example("acme");
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["resolve", &acme, "-p", "backend-dve"], 5, "unknown_profile"),
+        (&["resolve", &acme, "-p", "backend-dev", "--require", "teleport"], 4, "unmet_capability"),
+        (&["resolve", "no-such-folder", "-p", "x"], 5, "not_found"),
+        (&["resolve", &acme], 2, "usage"),
+        (&["resolve", &acme, "-p", "../x"], 2, "usage"),
+        (&["resolve", &acme, "-p", "builtin:coder"], 2, "usage"),
+        (&["resolve", &acme, "-p", "backend-dev", "--facts", "no-such-file"], 5, "not_found"),
+        (&["resolve", &acme, "-p", "backend-dev", "--resolver", "no-such-file"], 5, "not_found"),
+    ];
+    for (arguments, exit, word) in cases {
+        let (error, code) = place.json(arguments);
+        assert_eq!((code, error["code"].as_str()), (*exit, Some(*word)), "{arguments:?}: {error}");
+        assert!(error["message"].is_string() && error["help"].is_string() && error["details"].is_object());
+    }
+}
+
+#[test]
+fn a_list_of_models_of_which_the_host_offers_none_is_no_model() {
+    let place = Place::new();
+    let facts =
+        place.write("facts.json", r#"{"os":"linux","arch":"x86_64","capabilities":["models"],"models":["other"]}"#);
+    let (error, code) = place.json(&["resolve", "builtin", "-p", "coder", "--facts", facts.to_str().expect("UTF-8")]);
+    assert_eq!((code, error["code"].as_str()), (4, Some("no_model")), "{error}");
+}
+
+#[test]
+fn a_builtin_profile_is_refused_where_a_bundle_is_required() {
+    let place = Place::new();
+    let config = place.write("runtime.toml", "[workspaces.builtin]\nrequire_bundle = true\n");
+    let (error, code) =
+        place.json(&["resolve", "builtin", "-p", "companion", "--config", config.to_str().expect("UTF-8")]);
+    assert_eq!(code, 4);
+    assert_eq!(error["details"]["refusals"][0]["rule"], "bundle_required");
+}
+
+#[test]
+fn a_config_with_a_mistake_is_not_in_force_at_all() {
+    let place = Place::new();
+    let config = place.write("runtime.toml", "[workspaces.builtin]\nshell = true\nshel = true\n");
+    let (error, code) =
+        place.json(&["resolve", "builtin", "-p", "companion", "--config", config.to_str().expect("UTF-8")]);
+    assert_eq!((code, error["code"].as_str()), (3, Some("invalid_config")));
+    assert!(error["message"].as_str().expect("a message").contains("line 3"), "{error}");
+}
+
+#[test]
+fn a_resolver_of_another_digest_is_not_run() {
+    let place = Place::new();
+    let resolver = place.write("resolver.wasm", worker_runtime::shipped::RESOLVER);
+    let path = resolver.to_str().expect("UTF-8");
+    let (error, code) =
+        place.json(&["resolve", "builtin", "-p", "coder", "--resolver", &format!("{path}@sha256:{}", "0".repeat(64))]);
+    assert_eq!((code, error["code"].as_str()), (3, Some("digest_mismatch")));
+    let right = bundles::Digest::of(worker_runtime::shipped::RESOLVER);
+    let (report, code) = place.json(&["resolve", "builtin", "-p", "coder", "--resolver", &format!("{path}@{right}")]);
+    assert_eq!((code, report["digests"]["resolver"].as_str()), (0, Some(right.to_string().as_str())));
+}
+
+#[test]
+fn a_record_names_every_input_and_is_the_same_again() {
+    let place = Place::new();
+    for name in ["one.json", "two.json"] {
+        let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--record", name]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    }
+    let read = |name: &str| std::fs::read(place.path().join(name)).expect("written");
+    assert_eq!(read("one.json"), read("two.json"));
+    let record: Value = serde_json::from_slice(&read("one.json")).expect("JSON");
+    for digest in ["bundle", "resolver", "facts", "request", "resolution"] {
+        assert!(record["digests"][digest].as_str().is_some_and(|text| text.starts_with("sha256:")), "{digest}");
+    }
+    assert_eq!(record["request"]["profile"], "coder");
+}
+
+#[test]
+fn a_folder_and_what_is_built_from_it_resolve_to_the_same() {
+    let place = Place::new();
+    let folder = example("acme");
+    assert_eq!(place.yoi(&["bundle", "build", &folder, "-o", "acme.yoi"]).code, 0);
+    assert_eq!(place.yoi(&["bundle", "build", &folder, "--layout", "-o", "acme"]).code, 0);
+    let resolution = |bundle: &str| {
+        let (report, code) =
+            place.json(&["resolve", bundle, "-p", "docs-writer", "--facts", &example("acme.facts.json")]);
+        assert_eq!(code, 0, "{report}");
+        report["digests"].clone()
+    };
+    let from_folder = resolution(&folder);
+    assert_eq!(resolution("acme.yoi"), from_folder);
+    assert_eq!(resolution("acme"), from_folder);
+}

@@ -1,0 +1,122 @@
+use serde_json::{Value, json};
+
+use crate::support::{Place, snapshot};
+
+#[test]
+fn inspect_shows_a_component_without_running_it() {
+    let place = Place::new();
+    let (shown, code) = place.json(&["resolver", "inspect", "builtin"]);
+    assert_eq!(
+        (code, &shown["admitted"], shown["world"].as_str()),
+        (0, &json!(true), Some("yoi:runtime/resolver@1.0.0"))
+    );
+    assert_eq!(
+        shown["digest"].as_str(),
+        Some(bundles::Digest::of(worker_runtime::shipped::RESOLVER).to_string().as_str())
+    );
+    let names = |list: &Value| {
+        list.as_array()
+            .expect("a list")
+            .iter()
+            .map(|item| item["name"].as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&shown["imports"]), ["yoi:resolver/types@1.0.0", "yoi:resolver/bundle@1.0.0"]);
+    assert_eq!(names(&shown["exports"]), ["yoi:resolver/resolve@1.0.0"]);
+    assert!(shown["counts"]["functions"].as_u64().is_some_and(|count| count > 0));
+}
+
+#[test]
+fn inspect_says_what_is_no_component() {
+    let place = Place::new();
+    for (name, content, word) in [
+        ("text.wat", b"(component)".as_slice(), "wasm_text"),
+        ("empty", b"", "not_wasm"),
+        ("other", b"hello", "not_wasm"),
+    ] {
+        let path = place.write(name, content);
+        let (error, code) = place.json(&["resolver", "inspect", path.to_str().expect("UTF-8")]);
+        assert_eq!((code, error["code"].as_str()), (3, Some(word)));
+    }
+}
+
+#[test]
+fn run_says_how_a_component_ended() {
+    let place = Place::new();
+    let (run, code) = place.json(&["resolver", "run", "builtin", "--bundle", "builtin", "--profile", "coder"]);
+    assert_eq!((code, run["outcome"].as_str()), (0, Some("resolved")));
+    assert!(run["fuel"].as_u64().is_some_and(|fuel| fuel > 0) && run["memory_bytes"].as_u64().is_some());
+    snapshot!(
+        "resolver_run",
+        place.yoi(&["resolver", "run", "builtin", "--bundle", "builtin", "--profile", "nobody"]).stdout
+    );
+    let (run, code) = place.json(&["resolver", "run", "builtin", "--bundle", "builtin", "--profile", "nobody"]);
+    assert_eq!((code, run["outcome"].as_str(), run["code"].as_str()), (5, Some("failed"), Some("unknown_profile")));
+}
+
+#[test]
+fn a_limit_is_set_by_name_and_named_by_the_error() {
+    let place = Place::new();
+    for (limits, limit, outcome) in [
+        ("[resolution]\nfuel = 100\n", "fuel", "limit"),
+        ("[resolution]\nmemory_bytes = 65536\n", "memory_bytes", "limit"),
+        ("[resolution]\nlookups = 1\n", "lookups", "limit"),
+        ("[resolution]\nhostcall_bytes = 64\n", "hostcall_bytes", "limit"),
+        ("[structure]\nfunctions = 3\n", "functions", "refused_load"),
+        ("[compile]\ncompiled_bytes = 100\n", "compiled_bytes", "refused_load"),
+    ] {
+        let path = place.write("limits.toml", limits);
+        let arguments = [
+            "resolver",
+            "run",
+            "builtin",
+            "-b",
+            "builtin",
+            "-p",
+            "coder",
+            "--no-cache",
+            "--limits",
+            path.to_str().expect("UTF-8"),
+        ];
+        let (run, _) = place.json(&arguments);
+        assert_eq!((run["outcome"].as_str(), run["limit"].as_str()), (Some(outcome), Some(limit)), "{run}");
+    }
+    let path = place.write("limits.toml", "[resolution]\nfule = 1\n");
+    let (error, code) = place.json(&[
+        "resolver",
+        "run",
+        "builtin",
+        "-b",
+        "builtin",
+        "-p",
+        "coder",
+        "--limits",
+        path.to_str().expect("UTF-8"),
+    ]);
+    assert_eq!((code, error["code"].as_str()), (3, Some("invalid_limits")));
+}
+
+#[test]
+fn a_damaged_cache_entry_is_compiled_again_and_never_run() {
+    let place = Place::new();
+    let cache = place.path().join("cache");
+    let arguments = ["resolve", "builtin", "-p", "coder", "--cache-dir", cache.to_str().expect("UTF-8")];
+    let (first, code) = place.json(&arguments);
+    assert_eq!(code, 0);
+    let entry = || {
+        let entries = std::fs::read_dir(&cache).expect("a cache").map(|entry| entry.expect("an entry").path());
+        entries
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|extension| extension == "cwasm"))
+            .expect("an entry")
+    };
+    let good = std::fs::read(entry()).expect("read");
+    for index in [0, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[index] ^= 0x40;
+        std::fs::write(entry(), bad).expect("written");
+        let (again, code) = place.json(&arguments);
+        assert_eq!((code, &again["digests"]), (0, &first["digests"]));
+        assert_eq!(std::fs::read(entry()).expect("read").len(), good.len());
+    }
+}

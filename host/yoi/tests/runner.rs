@@ -1,0 +1,15 @@
+//! The command line as people and programs meet it: one runner, one file per command.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod bundle;
+mod demo;
+mod resolve;
+mod resolver;
+mod support;

@@ -1,0 +1,117 @@
+//! Running `yoi` in a folder of its own, with an environment of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A folder in which commands run, and a cache that all tests share.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// What a command said and how it ended.
+pub(crate) struct Said {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    /// A copy of an example folder, to be broken on purpose.
+    pub(crate) fn example(&self, name: &str) -> PathBuf {
+        let to = self.path().join(name);
+        copy(&examples().join(name), &to);
+        to
+    }
+
+    pub(crate) fn yoi(&self, arguments: &[&str]) -> Said {
+        let output = Command::new(env!("CARGO_BIN_EXE_yoi"))
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("YOI_CACHE_DIR", cache())
+            .env("NO_COLOR", "1")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .output()
+            .expect("yoi runs");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Said {
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            code: output.status.code().expect("an exit code"),
+        }
+    }
+
+    /// Runs a command that answers in JSON: exactly one document on stdout, result or error.
+    pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
+        let said = self.yoi(&[arguments, &["--format", "json"]].concat());
+        let value: Value = serde_json::from_str(&said.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", said.stdout, said.stderr));
+        assert!(value["schema"].is_string(), "{value}");
+        (value, said.code)
+    }
+}
+
+/// The examples of the project.
+pub(crate) fn examples() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/examples"))
+}
+
+/// The path of something in the examples, as an argument.
+pub(crate) fn example(name: &str) -> String {
+    examples().join(name).to_str().expect("UTF-8").to_owned()
+}
+
+fn cache() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("read") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+/// Compares with a snapshot, in which digests and measured numbers are words.
+macro_rules! snapshot {
+    ($name:literal, $text:expr) => {{
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.add_filter("sha256:[0-9a-f]{64}", "[digest]");
+        settings.add_filter("sha256:[0-9a-f]{12}", "[digest]");
+        settings.add_filter(r"[0-9,]+ fuel, [0-9.]+ MiB of memory, [0-9]+ names? read", "[cost]");
+        settings.add_filter(r"[0-9,]+ fuel, [0-9.]+ MiB of memory, [0-9.]+ ms", "[cost]");
+        settings.add_filter(
+            r"[0-9,]+ fuel, ([0-9]+) names? read of ([0-9]+) profiles, [0-9.]+ ms",
+            "[cost] of $2 profiles",
+        );
+        settings.add_filter(r#""(fuel|memory_bytes|time_ms)": [0-9.]+"#, r#""$1": "[measured]""#);
+        settings.add_filter(r"found in the cache: [0-9]+ ms", "found in the cache: [measured]");
+        settings.add_filter(r"[0-9.]+ (KiB|B|MiB), can call", "[size], can call");
+        settings.bind(|| insta::assert_snapshot!($name, $text));
+    }};
+}
+pub(crate) use snapshot;

@@ -1,0 +1,3 @@
+//! Bodies of the fuzz targets
+#[path = "fuzz/seeds.rs"]
+pub mod seeds;
