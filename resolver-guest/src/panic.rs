@@ -1,7 +1,6 @@
 //! What a panic is in the component: a trap, without a word about why.
 //!
-//! No input should cause one, and nobody would read the words; leaving out what composes them makes the component less
-//! than half as large.
+//! No input should cause one, and nobody would read the words; leaving out what composes them keeps the component small.
 
 use core::panic::PanicInfo;
 
