@@ -16,9 +16,9 @@ export const resolve = {
     try {
       return resolution(request, bundle, facts);
     } catch (thrown) {
-      // What is thrown becomes the error of the WIT result, if it has the shape of a failure. Anything else,
-      // be it a stack that is too deep or a mistake in this code, would end the component with a trap that
-      // says nothing.
+      // What is thrown becomes the error of the WIT result, if it has the shape of a failure. Anything else
+      // comes from a mistake in this code, and would end the component with a trap that says nothing.
+      // A stack that is too deep cannot be caught; what is walked here is only as deep as the host lets it be.
       throw thrown instanceof Failure ? thrown : new Failure('unsupported-declaration', 'unexpected');
     }
   },
