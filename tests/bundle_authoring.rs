@@ -75,23 +75,17 @@ fn a_key_that_stands_twice_is_refused() {
 #[test]
 fn text_that_is_no_toml_is_refused_and_nothing_more_is_said_of_the_file() {
     Files::full().edit(BUNDLE, "language = \"en\"", "language = ‸en").refused("invalid_toml", "TOML");
-    Files::full().edit(BASE, "models = [\"local\"]", "models = [\"local\"‸").refused_among_others("invalid_toml", "");
     // A profile that cannot be read is still there for those who extend it.
-    let told = Files::full().edit(BASE, "models = [\"local\"]", "models == 1").build().expect_err("no TOML");
-    assert!(told.list.iter().all(|one| one.file == BASE && one.code == "invalid_toml"), "{:#?}", told.list);
+    Files::full().edit(BASE, "models = [\"local\"]", "models =‸= 1").refused("invalid_toml", "TOML");
+    Files::full().edit(BASE, "models = [\"local\"]", "models = ‸1").refused("invalid_type", "list");
+    // The rest of an open bracket is a guess, and only the first of its errors is told.
+    let open = Files::full().edit(BASE, "models = [\"local\"]", "models = [\"local\"").build().expect_err("no TOML");
+    assert_eq!(open.list.len(), 1, "{:#?}", open.list);
+    Files::full().edit(BASE, "models = [\"local\"]", "models = [\n\"local\"\n]").passes();
 }
 
 #[test]
 fn a_field_that_must_be_there_is_missed() {
-    each_is(
-        "missing_field",
-        &[
-            [ISSUES, "version = \"1.4.0\"\n", "", "version = \"1.4.1\"\n", "1.4.0"],
-            [ISSUES, "world = \"yoi:runtime/tool@1.0.0\"\n", "", "world = \"yoi:runtime/x@1.0.0\"\n", "world"],
-        ]
-        .map(|[file, from, _, right, help]| [file, from, "", right, help])
-        .map(|mistake| mistake)[..0],
-    );
     for (file, line, help) in [
         (BUNDLE, "schema = \"yoi.config-bundle/1\"\n", "schema = \"yoi.config-bundle/1\""),
         (BUNDLE, "revision = 7\n", "revision = 1"),
@@ -102,27 +96,739 @@ fn a_field_that_must_be_there_is_missed() {
     ] {
         Files::full().edit(file, line, "").told_at(file, 1, 1).refused("missing_field", help);
     }
-    for (file, from, without, help) in [
+    let workflow = "[workflows.\"release/checks\"]";
+    for (file, from, wrong, help) in [
         (BUNDLE, "[workspace]\nid = \"acme\"\n", "‸[workspace]\n", "id = \"my-team\""),
         (BUNDLE, "[models.local]\nprovider = \"ollama\"\n", "‸[models.local]\n", "provider ="),
-        (BUNDLE, "[models.local]\nprovider = \"ollama\"\nmodel = \"qwen3:8b\"\n", "‸[models.local]\nprovider = \"ollama\"\n", "model"),
+        (BUNDLE, "[models.local]\nprovider = \"ollama\"\nmodel = ", "‸[models.local]\nprovider = \"a\"\n#", "model"),
         (BUNDLE, "[tools.\"shell.run\"]\nsource = \"host\"\n", "‸[tools.\"shell.run\"]\n", "source = \"host\""),
-        (BUNDLE, "[tools.\"shell.run\"]\nsource = \"host\"\neffect = \"external\"\n", "‸[tools.\"shell.run\"]\nsource = \"host\"\n", "external"),
-        (BUNDLE, "[workflows.\"release/checks\"]\nreference = \"workflow://release/checks\"\n", "‸[workflows.\"release/checks\"]\n", "workflow://"),
-        (BUNDLE, "[[accept]]\nrule = \"host_path.home\"\n", "‸[[accept]]\n", "`rule`"),
+        (BUNDLE, "[tools.\"shell.run\"]\nsource = \"host\"\ne", "‸[tools.\"shell.run\"]\nsource = \"host\"\n#", "external"),
+        (BUNDLE, &format!("{workflow}\nreference"), &format!("‸{workflow}\n#"), "workflow://"),
         (ISSUES, "[[secrets]]\nname = \"issues-token\"\n", "‸[[secrets]]\n", "asked for"),
-        (ISSUES, "name = \"repo\"\nreason = \"Reads the files that an issue names.\"\n", "name = \"repo\"\n", ""),
-        (ISSUES, "package = { digest", "package = ‸{ digests", "digest = "),
+        (ISSUES, "[[mounts]]\nname = \"repo\"\nreason", "‸[[mounts]]\nname = \"repo\"\n#", "a person decides"),
+        (ISSUES, "[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\nreason", "‸[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\n#", "a person decides"),
+        (ISSUES, "package = { digest = ", "package = ‸{ #", "digest = "),
         (ISSUES, ", size = 148213 }", " }", "size = "),
+        (ISSUES, "package = ", "#", "package = "),
     ] {
-        if without.contains('‸') {
-            Files::full().edit(file, from, without).refused_among_others("missing_field", help);
+        if file == ISSUES && !wrong.contains('‸') {
+            let (line, column) = if wrong == "#" { (1, 1) } else { (2, 11) };
+            Files::full().edit(file, from, wrong).told_at(file, line, column).refused("missing_field", help);
+        } else if wrong.ends_with("{ #") {
+            let bare = Files::full().edit(file, "digest = \"sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d\", ", "");
+            bare.told_at(file, 2, 11).refused("missing_field", help);
         } else {
-            let told = Files::full().edit(file, from, without).build().expect_err("a field is missing");
-            assert!(told.list.iter().any(|one| one.code == "missing_field" && one.file == file), "{:#?}", told.list);
+            Files::full().edit(file, from, wrong).refused("missing_field", help);
         }
     }
+    let accept = "[[accept]]\nrule = \"host_path.home\"\n";
+    Files::full().edit(BUNDLE, accept, "‸[[accept]]\n").refused_among_others("missing_field", "`rule`");
     Files::full().without(BUNDLE).refused("missing_file", "yoi bundle new");
     let id = "[workspace]\nid = \"acme\"\n";
     Files::small().edit(BUNDLE, id, "").told_at(BUNDLE, 1, 1).refused("missing_field", "[workspace]");
+}
+
+#[test]
+fn a_value_of_another_type_is_refused_where_it_stands() {
+    each_is(
+        "invalid_type",
+        &[
+            [BUNDLE, "revision = 7", "revision = ‸\"7\"", "revision = 1_000", "whole number"],
+            [BUNDLE, "revision = 7", "revision = ‸-7", "revision = 0x7", "whole number"],
+            [BUNDLE, "revision = 7", "revision = ‸7.0", "revision = 7", "whole number"],
+            [BUNDLE, "language = \"en\"", "language = ‸1", "language = 'en'", "a string"],
+            [BUNDLE, "tier = \"production\"", "tier = ‸1", "tier = \"1\"", "quotes"],
+            [BUNDLE, "max_calls = 40", "max_calls = ‸true", "max_calls = 41", "whole number"],
+            [BUNDLE, "deny = [\"alerts\"]", "deny = ‸\"alerts\"", "deny = []", "a list of strings"],
+            [BUNDLE, "deny = [\"alerts\"]", "deny = [\"alerts\", ‸1]", "deny = [\"alerts\", \"issues\"]", "a string"],
+            [CODER, "description = \"Writes code, as in ~/book.\"", "description = ‸[\"~/book\"]", "description = \"~/book\"", "a string"],
+            [CODER, "unset = [\"/verbose\", \"/editor/tabs\"]", "unset = ‸\"/verbose\"", "unset = [\"/verbose\"]", "unset = [\"/key\"]"],
+            [CODER, "limit = 10", "limit = ‸2026-06-25T15:49:30Z", "limit = \"2026-06-25T15:49:30Z\"", "as a string"],
+            [CODER, "limit = 10", "limit = [‸15:49:30]", "limit = [\"15:49\"]", "as a string"],
+            [CODER, "{ limit = 20 }", "‸20", "{ limit = 21 }", "a table"],
+            [ISSUES, "surfaces = [\"tools\", \"ingress\"]", "surfaces = ‸{ a = 1 }", "surfaces = [\"tools\"]", "a list"],
+            [ISSUES, "[[secrets]]\nname", "‸[secrets]\nname", "[[secrets]]\nname", "a list of tables"],
+        ],
+    );
+    let lost = |files: Files, help: &str| files.refused_among_others("invalid_type", help);
+    lost(Files::full().edit(BUNDLE, "id = \"acme\"", "id = ‸1"), "a string");
+    lost(Files::full().edit(BUNDLE, "provider = \"ollama\"", "provider = ‸1"), "a string");
+    lost(Files::full().edit(ISSUES, "version = \"1.4.0\"", "version = ‸1.4"), "a string");
+}
+
+#[test]
+fn a_declaration_that_cannot_be_read_is_no_second_mistake_where_it_is_named() {
+    for (file, from, wrong, code) in [
+        (BUNDLE, "provider = \"ollama\"", "provider = ‸\"Ollama\"", "invalid_name"),
+        (BUNDLE, "effect = \"external\"", "effect = ‸\"all\"", "invalid_value"),
+        (BUNDLE, "reference = \"workflow://", "reference = ‸\"file:///", "invalid_name"),
+        (ISSUES, "world = \"", "world = ‸\"/", "invalid_name"),
+        (ISSUES, "version = \"1.4.0\"", "version = ‸\"1.4\"", "invalid_version"),
+        (ISSUES, "version = \"1.4.0\"", "version ‸\"1.4.0\"", "invalid_toml"),
+    ] {
+        Files::full().edit(file, from, wrong).refused(code, "");
+    }
+}
+
+#[test]
+fn a_word_that_is_none_of_its_words_is_refused() {
+    each_is(
+        "invalid_value",
+        &[
+            [BUNDLE, "effect = \"external\"", "effect = ‸\"network\"", "effect = \"write\"", "`none`, `read`, `write`, `external`"],
+            [BUNDLE, "confirm = \"once\"", "confirm = ‸\"sometimes\"", "confirm = \"always\"", "`always`, `once`, `never`"],
+            [BUNDLE, "max_calls = 40", "max_calls = ‸4294967296", "max_calls = 4294967295", "below 2^32"],
+            [ISSUES, "size = 148213", "size = ‸4294967296", "size = 148214", "below 2^32"],
+        ],
+    );
+    let schema = "schema = \"yoi.config-bundle/1\"";
+    Files::full().edit(BUNDLE, schema, "schema = ‸\"yoi.config-bundle/2\"").refused("unsupported_schema", schema);
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_meant() {
+    each_is(
+        "dangling_name",
+        &[
+            [BUNDLE, "\"schemas/fs.read.input.json\"", "‸\"schemas/nothing.json\"", "\"schemas/fs.read.output.json\"", "schemas/input.json"],
+            [BUNDLE, "\"schemas/fs.read.input.json\"", "‸\"prompts/base/conduct.md\"", "\"schemas/fs.read.output.json\"", "`schemas`"],
+            [BUNDLE, "source = \"plugin:issues\"", "source = ‸\"plugin:isues\"", "source = \"plugin:alerts\"", "did you mean `issues`?"],
+            [BUNDLE, "allow = [\"fs.read\", \"shell.run\",", "allow = [\"fs.read\", ‸\"shell.ru\",", "allow = [\"fs.read\",", "did you mean `shell.run`?"],
+            [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell\"]", "deny = [\"fs.read\"]", "declare it, or take"],
+            [BUNDLE, "allow = [\"issues\"]", "allow = [\"issues\", ‸\"alert\"]", "allow = [\"issues\", \"alerts\"]", "did you mean `alerts`?"],
+            [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"other\"]", "deny = []", "declare it, or take"],
+            [CODER, "extends = [\"base\"]", "extends = [‸\"bas\"]", "extends = []", "did you mean `base`?"],
+            [CODER, "models = { replace = [\"large\", \"local\"]", "models = { replace = [\"large\", ‸\"lokal\"]", "models = { replace = [\"large\"]", "did you mean `local`?"],
+            [CODER, "instructions = [\"coder/system\"]", "instructions = [‸\"coder/sytem\"]", "instructions = [\"base/conduct\"]", "did you mean `coder/system`?"],
+            [CODER, "tools_allow = [\"fs.read\", \"issues.search\"]", "tools_allow = [\"fs.read\", ‸\"issue.search\"]", "tools_allow = []", "did you mean `issues.search`?"],
+            [CODER, "tools_deny = { append = [\"shell.run\"]", "tools_deny = { append = [‸\"shell.rn\"]", "tools_deny = { append = [\"fs.read\"]", "did you mean `shell.run`?"],
+            [CODER, "plugins = [\"issues\"]", "plugins = [‸\"issue\"]", "plugins = [\"alerts\"]", "did you mean `issues`?"],
+            [CODER, "workflows = [\"release/checks\", \"change\"]", "workflows = [\"release/checks\", ‸\"chang\"]", "workflows = []", "did you mean `change`?"],
+            [CODER, "tools_allow = [\"shell.run\"]", "tools_allow = { replace = [‸\"shell-run\"] }", "tools_allow = { replace = [\"shell.run\"] }", "did you mean `shell.run`?"],
+        ],
+    );
+}
+
+#[test]
+fn inheritance_without_one_order_is_refused() {
+    let profile = |parents: &str| format!("extends = {parents}\n");
+    // A ring is told once, at its bytewise first profile, and what leads into it is not told again.
+    let ring = Files::small()
+        .put("profiles/c.toml", &profile("[\"a\"]"))
+        .put("profiles/into.toml", &profile("[\"a\"]"))
+        .put("profiles/b.toml", &profile("[\"c\"]"))
+        .put("profiles/a.toml", &profile("‸[\"b\"]"));
+    let told = ring.refused("inheritance_cycle", "take one `extends` out of the ring");
+    assert!(told.message.contains("`a` extends `b` extends `c` extends `a`"), "{}", told.message);
+    Files::small().put("profiles/a.toml", &profile("‸[\"a\"]")).refused("inheritance_cycle", "take one");
+    ring.put("profiles/c.toml", &profile("[]")).passes();
+
+    let order = |last: &str| {
+        Files::small()
+            .put("profiles/x.toml", "")
+            .put("profiles/y.toml", "")
+            .put("profiles/one.toml", &profile("[\"x\", \"y\"]"))
+            .put("profiles/two.toml", &profile(last))
+            .put("profiles/child.toml", &profile("[\"one\", \"two\"]"))
+            .put("profiles/both.toml", &profile("‸[\"one\", \"two\"]"))
+    };
+    let told = order("[\"y\", \"x\"]").build().expect_err("no order");
+    let errors: Vec<_> = told.list.iter().map(|one| (one.code, one.file.as_str(), one.line, one.column)).collect();
+    assert_eq!(
+        errors,
+        [("inheritance_conflict", "profiles/both.toml", 1, 11), ("inheritance_conflict", "profiles/child.toml", 1, 11)]
+    );
+    assert!(told.list[0].help.contains("in the order"), "{}", told.list[0].help);
+    order("[\"x\", \"y\"]").passes();
+
+    Files::full().edit(CODER, "[\"base\"]", "[\"base\", ‸\"base\"]").refused("duplicate_name", "keep one of the two");
+}
+
+#[test]
+fn a_chain_of_thirty_three_profiles_is_too_deep() {
+    let chain = |length: usize| {
+        let mut files = Files::small().put("profiles/p1.toml", "");
+        for index in 2..=length {
+            files = files.put(&format!("profiles/p{index}.toml"), &format!("extends = ‸[\"p{}\"]\n", index - 1));
+        }
+        files
+    };
+    chain(33).refused("too_deep", "flatten the chain");
+    chain(32).passes();
+}
+
+#[test]
+fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
+    let nested = |levels: usize| format!("‸limit = {}1{}", "[".repeat(levels), "]".repeat(levels));
+    let limit = |levels| Files::full().edit(CODER, "limit = 10", &nested(levels).replace("‸limit = ", "limit = ‸"));
+    limit(27).refused("too_deep", "flatten");
+    limit(26).passes();
+    let parameters = |levels: usize| format!("stop = ‸{}1{}", "[".repeat(levels), "]".repeat(levels));
+    let model = |levels| Files::full().edit(BUNDLE, "stop = [\"END\"]", &parameters(levels));
+    model(29).refused("too_deep", "flatten");
+    model(28).passes();
+    // What would take a parser or a tree walk off its stack is refused long before.
+    assert_eq!(limit(100_000).build().expect_err("too deep").list[0].code, "invalid_toml");
+    let unset = |levels: usize| format!("unset = [‸\"{}\", ", "/a".repeat(levels));
+    let unset = |levels: usize| Files::full().edit(CODER, "unset = [", &unset(levels));
+    unset(100_000).refused("invalid_pointer", "/key/inner");
+    unset(26).passes();
+    let dotted = Files::full().edit(CODER, "limit = 10", &format!("limit{} = 1", ".a".repeat(100_000)));
+    assert!(dotted.build().is_err());
+}
+
+#[test]
+fn a_list_is_changed_in_one_way() {
+    each_is(
+        "invalid_field",
+        &[
+            [CODER, "models = { replace = [\"large\", \"local\"] }", "models = ‸{ replace = [], append = [] }", "models = { replace = [] }", "keep one"],
+            [CODER, "models = { replace = [\"large\", \"local\"] }", "models = ‸{}", "models = { append = [] }", "keep one"],
+            [BUNDLE, "model = \"qwen3:8b\"", "model = ‸\"\"", "model = \"q\"", "the provider's name"],
+            [BUNDLE, "reason = \"The folder is the one of a book that everybody knows.\"", "reason = ‸\" \"", "reason = \"A book.\"", "why it is no leak"],
+            [ISSUES, "reason = \"Signs in to the issue tracker.\"", "reason = ‸\"\"", "reason = \"Signs in.\"", "a person decides"],
+        ],
+    );
+}
+
+#[test]
+fn keys_that_a_layer_both_sets_and_unsets_are_refused() {
+    let unset = "unset = [\"/verbose\", \"/editor/tabs\"]";
+    each_is(
+        "invalid_pointer",
+        &[
+            [CODER, unset, "unset = [‸\"/limit\"]", "unset = [\"/limits\"]", "different keys"],
+            [CODER, unset, "unset = [‸\"/editor\"]", "unset = [\"/editor/height\"]", "different keys"],
+            [CODER, unset, "unset = [‸\"/name/inner\"]", "unset = [\"/other/inner\"]", "different keys"],
+            [CODER, unset, "unset = [\"/a\", ‸\"/a\"]", "unset = [\"/a\", \"/b\"]", "different keys"],
+            [CODER, unset, "unset = [‸\"verbose\"]", "unset = [\"/a~1b\"]", "/key"],
+            [CODER, unset, "unset = [‸1]", "unset = []", "/key"],
+        ],
+    );
+}
+
+#[test]
+fn numbers_that_json_readers_do_not_keep_are_refused() {
+    for (wrong, right) in [
+        ("9007199254740992", "9007199254740991"),
+        ("-9007199254740992", "-9007199254740991"),
+        ("9223372036854775808", "\"9223372036854775808\""),
+        ("1e300", "1e-300"),
+        ("inf", "1.5"),
+        ("-nan", "-1.5"),
+        ("[0x7fffffffffffffff]", "[0x7fffffff]"),
+    ] {
+        let (caret, digits) = if wrong.starts_with('[') { ("[‸", &wrong[1..]) } else { ("‸", wrong) };
+        Files::full().edit(CODER, "limit = 10", &format!("limit = {caret}{digits}")).refused("unsafe_number", "2^53");
+        Files::full().edit(CODER, "limit = 10", &format!("limit = {right}")).passes();
+    }
+}
+
+#[test]
+fn digests_and_versions_have_one_spelling() {
+    let digest = "sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d";
+    let other = digest.replace("174e", "0000");
+    for wrong in [digest.to_uppercase(), digest.replace("sha256:", ""), digest.replace("sha256", "sha512"), format!("{digest}0")] {
+        let files = Files::full().edit(ISSUES, &format!("\"{digest}\""), &format!("‸\"{wrong}\""));
+        files.refused("invalid_digest", "sha256sum");
+    }
+    Files::full().edit(ISSUES, digest, &other).passes();
+    for wrong in ["1.4", "v1.4.0", "1.4.0.0", "01.4.0", "", "latest"] {
+        let files = Files::full().edit(ISSUES, "version = \"1.4.0\"", &format!("version = ‸\"{wrong}\""));
+        files.refused("invalid_version", "1.4.0");
+    }
+    Files::full().edit(ISSUES, "version = \"1.4.0\"", "version = \"1.4.0-rc.1+build.5\"").passes();
+}
+
+#[test]
+fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
+    each_is(
+        "invalid_name",
+        &[
+            [BUNDLE, "revision = 7\ncreated_at = \"2026-06-25T15:49:30Z\"", "revision = 7\ncreated_at = ‸\"2026-06-25\"", "revision = 7\ncreated_at = \"2026-06-25T15:49:31Z\"", "a time is RFC 3339"],
+            [BUNDLE, "language = \"en\"", "language = ‸\"english language\"", "language = \"de-CH\"", "a language tag is"],
+            [BUNDLE, "tier = \"production\"", "‸Tier = \"production\"", "tier-a = \"production\"", "a label key is"],
+            [BUNDLE, "commit = \"7d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"", "commit = ‸\"HEAD\"", "commit = \"0d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"", "a commit is"],
+            [BUNDLE, "provider = \"ollama\"", "provider = ‸\"Ollama!\"", "provider = \"ollama.local\"", "a provider name is"],
+            [BUNDLE, "secret = \"anthropic-api-key\"", "secret = ‸\"anthropic_api_key\"", "secret = \"anthropic\"", "a secret reference is"],
+            [BUNDLE, "[models.local]", "[models.‸Other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]", "[models.other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]", "a model name is"],
+            [BUNDLE, "[tools.\"shell.run\"]", "[tools.‸\"shell run\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]", "[tools.\"shell.ran\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]", "a tool name is"],
+            [BUNDLE, "source = \"plugin:issues\"", "source = ‸\"plugin/issues\"", "source = \"host\"", "a tool source is"],
+            [BUNDLE, "\"src/**/*.rs\"", "‸\"../src/*.rs\"", "\"src/*.rs\"", "a glob is"],
+            [BUNDLE, "[workflows.\"release/checks\"]", "[workflows.‸\"release checks\"]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]", "[workflows.release-checks]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]", "a workflow name is"],
+            [BUNDLE, "reference = \"workflow://release/checks\"", "reference = ‸\"https://a.example/x\"", "reference = \"workspace://checks\"", "a resource reference is"],
+            [BUNDLE, "\"mount:repo:write\", ", "‸\"mount:repo:rw\", ", "\"mount:repo:read\", ", "`mount:LABEL:read`"],
+            [BUNDLE, "deny = [\"git:write\"]", "deny = [‸\"git\"]", "deny = [\"git:read\"]", "`git:read`"],
+            [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell/run\"]", "deny = []", "a tool name is"],
+            [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"al.erts\"]", "deny = []", "a plugin name is"],
+            [CODER, "extends = [\"base\"]", "extends = [\"base\", ‸\"../base\"]", "extends = [\"base\"]", "a profile name is"],
+            [CODER, "[\"large\", \"local\"]", "[\"large\", ‸\"Local\"]", "[\"large\"]", "a model name is"],
+            [CODER, "[\"coder/system\"]", "[‸\"coder/system/\"]", "[]", "a prompt name is"],
+            [CODER, "[\"fs.read\", \"issues.search\"]", "[‸\"fs_read!\"]", "[\"fs.read\"]", "a tool name is"],
+            [CODER, "{ append = [\"shell.run\"] }", "{ append = [‸\"\"] }", "{ append = [] }", "a tool name is"],
+            [CODER, "plugins = [\"issues\"]", "plugins = [‸\"1\"]", "plugins = []", "a plugin name is"],
+            [CODER, "\"release/checks\", \"change\"", "\"release/checks\", ‸\"ch nge\"", "\"release/checks\"", "a workflow name is"],
+            [CODER, "language = \"de-CH\"", "language = ‸\"de_CH!\"", "language = \"fr\"", "a language tag is"],
+            [CODER, "\"mount:repo:read\"]\nwants", "‸\"mount:/srv:read\"]\nwants", "\"mount:docs:read\"]\nwants", "a mount label is"],
+            [CODER, "\"egress:https://api.example.com/v1\", \"shell\"", "‸\"egress:https://api.example.com\"", "\"egress:https://api.example.com/\"", "a URL prefix is"],
+            [CODER, "drops = [\"mount:repo:read\"", "drops = [‸\"mount:repo\"", "drops = [\"mount:repo:write\"", "one of `secret:NAME`"],
+            [CODER, "\"has:shell\"", "‸\"has:Shell\"", "\"has:tool:fs.read\"", "a capability is"],
+            [CODER, "\"lacks:tool:browser\"", "‸\"without:browser\"", "\"lacks:browser\"", "`lacks:CAPABILITY`"],
+            [CODER, "\"os:linux\"", "‸\"os:Linux\"", "\"os:macos\"", "a platform is"],
+            [CODER, "\"arch:x86_64\"", "‸\"arch:x86-64!\"", "\"arch:aarch64\"", "a platform is"],
+            [ISSUES, "\"tools\", \"ingress\"", "\"tools\", ‸\"in gress\"", "\"tools\"", "a plugin surface is"],
+            [ISSUES, "world = \"yoi:runtime/tool@1.0.0\"", "world = ‸\"YOI\"", "world = \"yoi:runtime/tool@2.0.0\"", "a world is"],
+            [ISSUES, "name = \"issues-token\"", "name = ‸\"issues/token\"", "name = \"issues\"", "a secret reference is"],
+            [ISSUES, "name = \"repo\"", "name = ‸\"/srv/repo\"", "name = \"docs\"", "a mount label is"],
+        ],
+    );
+    Files::small().edit(BUNDLE, "id = \"acme\"", "id = ‸\"Acme\"").refused("invalid_name", "a workspace id is");
+    Files::small().edit(BUNDLE, "id = \"acme\"", "id = \"acme-2\"").passes();
+}
+
+#[test]
+fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
+    for (file, code, help) in [
+        ("prompts/Upper.md", "invalid_name", "rename the file"),
+        ("prompts/a b.md", "invalid_name", "rename the file"),
+        ("prompts/notes.txt", "unexpected_file", "rename it, or move it"),
+        ("profiles/Upper.toml", "invalid_name", "rename the file"),
+        ("profiles/team/coder.toml", "invalid_name", "rename the file"),
+        ("profiles/coder.json", "unexpected_file", "rename it, or move it"),
+        ("plugins/my_plugin.toml", "invalid_name", "rename the file"),
+        ("plugins/issues.wasm", "unexpected_file", "rename it, or move it"),
+        ("workflows/-x.md", "invalid_name", "rename the file"),
+        ("workflows/change.yaml", "duplicate_name", "rename one of the two"),
+        ("workflows/release/checks.md", "duplicate_name", "rename one of the two"),
+    ] {
+        Files::full().put(file, "").refused(code, help);
+    }
+    for file in ["prompts/upper.md", "prompts/a/b-c.d_e.md", "profiles/upper.toml", "workflows/x.yaml", "schemas/unused.json"] {
+        Files::full().put(file, "").passes();
+    }
+    for file in [BUNDLE, CODER, ISSUES] {
+        Files::full().put_bytes(file, b"description = \"\xff\"").refused_among_others("not_utf8", "save the file as UTF-8");
+    }
+    for file in ["prompts/base/conduct.md", "workflows/change.md", "schemas/fs.read.input.json"] {
+        Files::full().put_bytes(file, b"\xff").refused("not_utf8", "save the file as UTF-8");
+        Files::full().put(file, "{ \"title\": \"ü\" }").passes();
+    }
+}
+
+#[test]
+fn a_schema_that_is_no_json_object_is_refused_in_its_own_file() {
+    let schema = |text: &str| Files::full().put("schemas/fs.read.input.json", text);
+    schema("{\n  \"type\": ‸object }").refused("invalid_schema", "mend the file");
+    schema("{ \"a\": 1, \"a‸\": 2 }").refused("invalid_schema", "mend the file");
+    schema("{ \"maximum\": 1844674407370955161‸5 }").refused("invalid_schema", "mend the file");
+    schema("true").refused("invalid_schema", "mend the file");
+    schema(&format!("{{\"a\":{}{}}}", "[".repeat(32), "]".repeat(32))).refused("invalid_schema", "mend the file");
+    schema("{}").passes();
+    schema("{ \"b\" : 1.50, \"a\" : \"\\u0061\" }").passes();
+}
+
+#[test]
+fn a_text_with_control_characters_is_refused() {
+    each_is(
+        "control_character",
+        &[
+            [BUNDLE, "name = \"Acme engineering\"", "name = ‸\"Acme\\u001b[31m\"", "name = \"Acme\\tengineering\\n\"", "terminal"],
+            [CODER, "description = \"Writes code, as in ~/book.\"", "description = ‸\"~/book \\u0000\"", "description = \"~/book \\n\"", "terminal"],
+            [ISSUES, "description = \"Searches and opens tickets.\"", "description = ‸\"a\\r\\u0085\"", "description = \"a\"", "terminal"],
+        ],
+    );
+}
+
+#[test]
+fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
+    let port = "port = 8443\n";
+    for (code, from, wrong, right) in [
+        ("invalid_scheme", "scheme = \"wss\"", "scheme = \"gopher\"", "scheme = \"ws\""),
+        ("invalid_host", "host = \"stream.example.com\"", "host = \"stream example\"", "host = \"Stream.example.com\""),
+        ("mark_missing", "wildcard = \"subdomain\"\n", "", "wildcard = \"subdomain\"\nport = 81\n"),
+        ("wildcard_too_wide", "host = \"*.mirror.example.com\"", "host = \"*.com\"", "host = \"*.mirrors.example.com\""),
+        ("mark_without_meaning", port, "broad = true\n", "port = 443\n"),
+        ("port_zero", port, "port = 0\n", "port = 1\n"),
+        ("method_missing", "methods = [\"HEAD\"]", "methods = []", "methods = [\"PUT\", \"GET\"]"),
+        ("invalid_method", "methods = [\"HEAD\"]", "methods = [\"TRACE\"]", "methods = [\"HEAD\", \"HEAD\"]"),
+        ("method_on_websocket", "path_prefixes = [\"/live\"]", "path_prefixes = [\"/live\"]\nmethods = [\"GET\"]", "path_prefixes = [\"/b\", \"/a\"]"),
+        ("path_missing", "path_prefixes = [\"/live\"]", "", "path_prefixes = [\"/\"]"),
+        ("invalid_path", "path_prefixes = [\"/live\"]", "path_prefixes = [\"/a/../b\"]", "path_prefixes = [\"/a/b\"]"),
+        ("invalid_permission", port, "port = 65536\n", "port = 65535\n"),
+        ("invalid_permission", "scheme = \"wss\"\n", "", "scheme = \"wss\"\nlocal = true\n"),
+    ] {
+        let files = Files::full().edit(ISSUES, from, wrong);
+        // The caret is at the permission, which may begin above what was changed.
+        let change = files.text(ISSUES).find(wrong).expect("the change");
+        let change = if wrong.is_empty() { Files::full().text(ISSUES).find(from).expect("the change") } else { change };
+        let before = &files.text(ISSUES)[..change];
+        let line = before.lines().enumerate().filter(|(_, line)| line.starts_with("[[")).last().map_or(0, |(line, _)| line + 1);
+        files.told_at(ISSUES, line, 1).refused(code, "path_prefixes");
+        Files::full().edit(ISSUES, from, right).passes();
+    }
+}
+
+/// Limits with one of them changed.
+fn limits(change: impl FnOnce(&mut BundleLimits)) -> BundleLimits {
+    let mut limits = BundleLimits::default();
+    change(&mut limits);
+    limits
+}
+
+#[test]
+fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
+    let refused = |files: Files, limits: BundleLimits, name: &str| {
+        let told = files.refused_within(&limits, "too_large", "");
+        assert!(told.message.contains(&format!("`{name}`")), "{told:#?}");
+    };
+    let full = Files::full;
+    let at = |file: &str, text: &str| {
+        let files = full();
+        let content = files.text(file);
+        files.put(file, &content.replacen(text, &format!("‸{text}"), 1))
+    };
+    refused(full(), limits(|limits| limits.manifest_bytes = 4000), "manifest_bytes");
+    let large = full().put("prompts/coder/system.md", &"a".repeat(100));
+    refused(large, limits(|limits| limits.blob_bytes = 99), "blob_bytes");
+    let package = limits(|limits| limits.package_bytes = 148_212);
+    refused(at(ISSUES, "{ digest"), package, "package_bytes");
+    refused(full(), limits(|limits| limits.blobs = 6), "blobs");
+    refused(full(), limits(|limits| limits.bundle_bytes = 8000), "bundle_bytes");
+    refused(full(), limits(|limits| limits.profiles = 1), "profiles");
+    refused(at(CODER, "[\"base\"]"), limits(|limits| limits.parents = 0), "parents");
+    refused(full().told_at(CODER, 0, 0), limits(|limits| limits.layers = 1), "layers");
+    let text = "\"Sees whether a link in an issue still works.\"".len();
+    let long = full().edit(BUNDLE, "\"Acme engineering\"", &format!("‸\"{}\"", "a".repeat(text + 60)));
+    refused(long, limits(|limits| limits.text_bytes = text + 50), "text_bytes");
+    let names: Vec<String> = (0..6).map(|index| format!("\"has:a{index}\"")).collect();
+    let list = full().edit(CODER, "\"has:shell\", \"lacks:tool:browser\", \"os:linux\", \"arch:x86_64\"", &names.join(", "));
+    let content = list.text(CODER);
+    let list = list.put(CODER, &content.replace("when = [", "when = ‸["));
+    refused(list, limits(|limits| limits.list_items = 5), "list_items");
+
+    let deep = full().build_within(&limits(|limits| limits.json_depth = 7)).expect_err("too deep");
+    assert!(deep.list.iter().all(|one| one.code == "too_deep" && one.message.contains("`json_depth`")), "{deep:#?}");
+    let lineage = full().build_within(&limits(|limits| limits.lineage = 1)).expect_err("too long");
+    assert!(lineage.list.iter().all(|one| one.code == "too_deep" && one.message.contains("`lineage`")), "{lineage:#?}");
+
+    let exact = BundleLimits {
+        manifest_bytes: full().passes().bundle.manifest_bytes().len(),
+        json_depth: 9,
+        blob_bytes: 99,
+        package_bytes: 148_213,
+        blobs: 12,
+        bundle_bytes: bundles::archive::pack(&full().passes().bundle).len(),
+        profiles: 2,
+        lineage: 2,
+        parents: 1,
+        layers: 2,
+        list_items: 5,
+        text_bytes: 60,
+        files: 10,
+    };
+    full().build_within(&exact).unwrap_or_else(|told| panic!("{:#?}", told.list));
+}
+
+#[test]
+fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
+    let built = Files::full().passes();
+    assert_eq!(built.accepted.len(), 1);
+    assert_eq!(built.accepted[0].pointer.as_str(), "/profiles/coder/description");
+
+    let field = "field = \"/profiles/coder/description\"";
+    let elsewhere = Files::full().edit(BUNDLE, field, "field = \"/profiles/base/description\"");
+    elsewhere.put(CODER, &Files::full().text(CODER).replace("\"Writes", "‸\"Writes")).refused("host_path_in_bundle", "mount");
+    let rule = Files::full().edit(BUNDLE, "rule = \"host_path.home\"", "rule = ‸\"host_path.house\"");
+    rule.refused_among_others("unknown_rule", "lists the rules");
+    Files::full().edit(BUNDLE, "rule = \"host_path.home\"", "rule = \"secret.aws\"").build().expect_err("another rule");
+
+    let unused = Files::full().edit(CODER, "as in ~/book", "as in a book").passes().diagnostics;
+    assert_eq!(unused.list.len(), 1);
+    let line = 1 + Files::full().text(BUNDLE).lines().position(|line| line == "[[accept]]").expect("a line");
+    let one = &unused.list[0];
+    assert_eq!((one.code, one.severity, one.file.as_str(), one.line), ("unused_acceptance", Severity::Warning, BUNDLE, line));
+    assert!(one.help.contains("take it out"));
+
+    // A key that is itself the finding is accepted under the name by which it is told.
+    let key = "\"~/notes\" = 1";
+    let told = Files::full().edit(CODER, "limit = 10", &format!("‸{key}")).refused("host_path_in_bundle", "mount");
+    assert!(told.message.contains("/settings/(withheld)"), "{}", told.message);
+    let accept = "\n[[accept]]\nrule = \"host_path.home\"\nfield = \"/profiles/coder/layers/0/settings/(withheld)\"\nreason = \"A folder of every system.\"\n";
+    Files::full().edit(CODER, "limit = 10", key).append(BUNDLE, accept).passes();
+    // An acceptance has no room for a path of its own.
+    let field_of_none = Files::full().append(BUNDLE, &accept.replace("\"/profiles/coder/layers/0/settings/(withheld)\"", "‸\"/home/alice/notes\""));
+    let told = field_of_none.refused("dangling_name", "as the finding names it");
+    assert!(!told.message.contains("alice"), "{}", told.message);
+}
+
+/// A value that looks like a credential, put together here so that it stands in no file.
+fn credential() -> String {
+    ["AKIA", "IOSFODNN7", "ABCDEFG"].concat()
+}
+
+const HOST_PATH: &str = "/home/alice/projects/notes";
+
+/// The fields in which a person can write what they like: file, what stands there, and the same with
+/// the value and its caret.
+fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
+    let quoted = |text: &str| text.replace("VALUE", value);
+    let mut fields = vec![
+        (BUNDLE, "name = \"Acme engineering\"", quoted("name = ‸\"VALUE\"")),
+        (BUNDLE, "tier = \"production\"", quoted("tier = ‸\"VALUE\"")),
+        (BUNDLE, "source = \"agents of the platform team\"", quoted("source = ‸\"built from VALUE\"")),
+        (BUNDLE, "repository = \"https://git.example.com/acme/agents\"", quoted("repository = ‸\"VALUE\"")),
+        (BUNDLE, "builder = \"yoi 0.1.0\"", quoted("builder = ‸\"VALUE\"")),
+        (BUNDLE, "model = \"qwen3:8b\"", quoted("model = ‸\"VALUE\"")),
+        (BUNDLE, "temperature = 0.25", quoted("temperature = ‸\"VALUE\"")),
+        (BUNDLE, "stop = [\"END\"]", quoted("stop = [\"END\", { a = ‸\"VALUE\" }]")),
+        (BUNDLE, "temperature = 0.25", quoted("‸\"VALUE\" = 1")),
+        (BUNDLE, "description = \"Reads a text file of a mount.\"", quoted("description = ‸\"Reads VALUE\"")),
+        (BUNDLE, "reason = \"The folder is", quoted("reason = ‸\"VALUE The folder is")),
+        (CODER, "description = \"Writes code, as in ~/book.\"", quoted("description = ‸\"Writes VALUE ~/book\"")),
+        (CODER, "name = \"calm\"", quoted("name = ‸\"VALUE\"")),
+        (CODER, "name = \"calm\"", quoted("‸\"VALUE\" = \"calm\"")),
+        (CODER, "list = [1, \"two\", { three = 3 }]", quoted("list = [1, \"two\", { three = ‸\"VALUE\" }]")),
+        (CODER, "editor = { width = 120 }", quoted("editor = { width = ‸\"\"\"\n1\nVALUE\"\"\" }")),
+        (CODER, "{ limit = 20 }", quoted("{ limit = ‸\"VALUE\" }")),
+        (ISSUES, "description = \"Searches and opens tickets.\"", quoted("description = ‸\"VALUE\"")),
+        (ISSUES, "name = \"issues-token\"\nreason = \"Signs in", quoted("name = \"issues-token\"\nreason = ‸\"VALUE Signs in")),
+        (ISSUES, "name = \"repo\"\nreason = \"Reads", quoted("name = \"repo\"\nreason = ‸\"VALUE Reads")),
+        (ISSUES, "reason = \"Reads issues", quoted("reason = ‸\"VALUE Reads issues")),
+        (ISSUES, "reason = \"Receives new", quoted("reason = ‸\"VALUE Receives new")),
+        ("prompts/base/conduct.md", "Be kind and brief.", quoted("Bé kind\nand read ‸VALUE first.")),
+        ("workflows/change.md", "2. Write.", quoted("2. Write ‸VALUE.")),
+        ("schemas/fs.read.input.json", "\"type\": \"object\"", quoted("\"title\": \"‸VALUE\", \"type\": \"object\"")),
+        ("schemas/fs.read.output.json", "\"string\"", quoted("\"‸VALUE\"")),
+    ];
+    fields.retain(|(file, from, _)| seeds::folder().iter().any(|(name, text)| name == file && String::from_utf8_lossy(text).contains(from)));
+    fields
+}
+
+/// All that is told, in every form that it has.
+fn all_of(told: &Diagnostics) -> String {
+    let lines = told.list.iter().map(|one| format!("{one:?} {} {}\n", one.message, one.help));
+    lines.chain(told.sources.iter().map(|source| source.masked.clone())).collect()
+}
+
+#[test]
+fn secrets_and_host_paths_are_refused_in_every_field_and_never_repeated() {
+    for (value, code, help) in
+        [(credential(), "secret_in_bundle", "revoke it"), (HOST_PATH.to_owned(), "host_path_in_bundle", "mount")]
+    {
+        let fields = free_fields(&value);
+        assert_eq!(fields.len(), 26, "a field is no longer in the folder");
+        for (file, from, wrong) in fields {
+            let told = Files::full().edit(file, from, &wrong).refused_among_others(code, help);
+            says_nothing_of(&value, &all_of(&told));
+            let rules = told.list.iter().filter(|one| one.code == code);
+            assert!(rules.clone().all(|one| one.message.contains("(rule `")), "{file}: {:#?}", told.list);
+            Files::full().edit(file, from, &wrong.replace(&value, "an ordinary word").replace('‸', "")).passes();
+        }
+    }
+}
+
+#[test]
+fn a_permission_or_wish_has_no_room_for_a_secret_but_for_a_path_of_its_host() {
+    let secret = credential();
+    for (file, from, wrong) in [
+        (ISSUES, "path_prefixes = [\"/live\"]", format!("path_prefixes = [\"/live/{secret}\"]")),
+        (ISSUES, "host = \"stream.example.com\"", format!("host = \"{}.example.com\"", "sk-ant-api03-ab3def8hij4lmno9qrst2vwx")),
+        (CODER, "egress:https://api.example.com/v1", format!("egress:https://api.example.com/{secret}")),
+        (BUNDLE, "egress:https://api.example.com/v1", format!("egress:https://api.example.com/{secret}")),
+    ] {
+        let told = Files::full().edit(file, from, &wrong).build().expect_err("a secret");
+        assert!(told.list.iter().any(|one| one.code == "secret_in_bundle" && one.file == file), "{:#?}", told.list);
+        says_nothing_of(&secret, &all_of(&told));
+        Files::full().edit(file, from, &wrong.replace(&secret, "home/feed").replace("sk-ant-api03-ab3def8hij4lmno9qrst2vwx", "a")).passes();
+    }
+}
+
+#[test]
+fn a_secret_at_the_place_of_a_name_is_not_repeated() {
+    let secret = credential();
+    let lower = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
+    for value in [secret.as_str(), lower] {
+        for (file, from) in [
+            (BUNDLE, "\"acme\""),
+            (BUNDLE, "\"https://git.example.com/acme/agents\""),
+            (BUNDLE, "\"7d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\""),
+            (BUNDLE, "\"ollama\""),
+            (BUNDLE, "secret = \"anthropic-api-key\""),
+            (BUNDLE, "\"plugin:issues\""),
+            (BUNDLE, "\"schemas/fs.read.input.json\""),
+            (BUNDLE, "\"once\""),
+            (BUNDLE, "\"external\""),
+            (BUNDLE, "\"docs/*.md\""),
+            (BUNDLE, "\"host_path.home\""),
+            (BUNDLE, "\"/profiles/coder/description\""),
+            (BUNDLE, "labels = { team"),
+            (BUNDLE, "[models.local]"),
+            (BUNDLE, "\"yoi.config-bundle/1\""),
+            (CODER, "[\"base\"]"),
+            (CODER, "[\"coder/system\"]"),
+            (CODER, "plugins = [\"issues\"]"),
+            (CODER, "\"has:shell\""),
+            (CODER, "\"os:linux\""),
+            (CODER, "\"de-CH\""),
+            (CODER, "\"shell\"]"),
+            (CODER, "\"/verbose\""),
+            (CODER, "drops ="),
+            (ISSUES, "\"1.4.0\""),
+            (ISSUES, "\"sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d\""),
+            (ISSUES, "\"yoi:runtime/tool@1.0.0\""),
+            (ISSUES, "\"ingress\""),
+            (ISSUES, "\"issues-token\""),
+            (ISSUES, "\"HEAD\""),
+            (ISSUES, "\"wss\""),
+            (ISSUES, "\"stream.example.com\""),
+        ] {
+            let word = from.rsplit_once('"').map_or(from, |(word, _)| word).trim_start_matches("secret = ");
+            let word = word.trim_start_matches("plugins = [").trim_start_matches('[').trim_start_matches('"');
+            let word = word.trim_start_matches("labels = { ").trim_end_matches(" =").trim_end_matches(']').trim_start_matches("models.");
+            let wrong = from.replace(word, if from.contains('=') && !from.contains('"') || from.contains("models.") { "QUOTED" } else { value });
+            let wrong = wrong.replace("QUOTED", &format!("\"{value}\""));
+            let broken = Files::full().edit(file, from, &wrong);
+            match broken.build() {
+                Err(told) => says_nothing_of(value, &all_of(&told)),
+                // A host has no capitals, and in small letters this is none.
+                Ok(_) if from == "\"stream.example.com\"" && value == secret => {}
+                Ok(_) => panic!("{file}: `{from}` has room for a secret"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
+    let secret = credential();
+    for wrong in [
+        format!("password = {secret}"),
+        format!("{secret} = "),
+        format!("{secret} {secret}"),
+        format!("[{secret}"),
+        format!("a = \"{secret}"),
+        format!("a = \"\\q {secret}\""),
+        format!("a = '''{secret}"),
+        format!("\"{secret}\" = 1\n\"{secret}\" = 2"),
+        format!("{secret}.a = 1\n{secret} = 2"),
+        format!("a = [\"{secret}\", {secret}]"),
+    ] {
+        let told = Files::full().edit(CODER, "limit = 10", &wrong).build().expect_err("no TOML");
+        says_nothing_of(&secret, &all_of(&told));
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
+    let files = Files::full()
+        .edit(BUNDLE, "language = \"en\"", "language = \"english language\"\nlangauge = 1")
+        .edit(BUNDLE, "effect = \"external\"", "effect = \"all\"");
+    let told = files.build().expect_err("many mistakes");
+    assert!(told.list.len() >= 3, "{:#?}", told.list);
+    let files = Files::full()
+        .edit(ISSUES, "surfaces = [\"tools\"", "surfaces = [\"Tools\"")
+        .edit(CODER, "plugins = [\"issues\"]", "plugins = [\"isues\"]")
+        .edit(CODER, "language = \"de-CH\"", "language = \"de_CH!\"")
+        .put("prompts/Upper.md", "")
+        .edit(BASE, "models = [\"local\"]", "models = [\"lokal\"]");
+    let told = files.build().expect_err("many mistakes");
+    let places: Vec<_> = told.list.iter().map(|one| (one.file.clone(), one.line, one.column)).collect();
+    assert_eq!(places.len(), 5, "{:#?}", told.list);
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(told.list.iter().all(|one| told.source_of(one).is_some()), "a source is missing");
+}
+
+mod folders {
+    //! Folders on a disk.
+
+    use super::*;
+    use cap_std::ambient_authority;
+    use cap_std::fs::Dir;
+
+    fn written(files: &Files) -> (tempfile::TempDir, Dir) {
+        let place = tempfile::tempdir().expect("a folder");
+        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("a folder");
+        for (name, bytes) in files.folder().iter() {
+            if let Some((parent, _)) = name.rsplit_once('/') {
+                dir.create_dir_all(parent).expect("a folder");
+            }
+            dir.write(name, bytes).expect("a file");
+        }
+        (place, dir)
+    }
+
+    fn code(dir: &Dir, limits: &BundleLimits) -> &'static str {
+        match Folder::read(dir, limits) {
+            Ok(_) => "ok",
+            Err(error) => {
+                assert!(!error.help().is_empty() && !error.to_string().contains("/tmp"), "{error}");
+                error.code()
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_read_as_it_was_written_without_hidden_files_and_what_lies_beside() {
+        let (_place, dir) = written(&Files::full());
+        for beside in [".git", "notes", "prompts/.hidden"] {
+            dir.create_dir_all(beside).expect("a folder");
+        }
+        for beside in ["README.md", ".git/config", "notes/x.md", "prompts/.hidden/x.md", "prompts/.DS_Store"] {
+            dir.write(beside, b"\xff").expect("a file");
+        }
+        assert_eq!(Folder::read(&dir, &BundleLimits::default()).expect("a folder"), Files::full().folder());
+    }
+
+    #[test]
+    fn a_folder_without_a_bundle_is_none() {
+        let (_place, dir) = written(&Files::full());
+        assert_eq!(code(&dir, &BundleLimits::default()), "ok");
+        dir.remove_file("bundle.toml").expect("gone");
+        assert_eq!(code(&dir, &BundleLimits::default()), "no_bundle");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_refused_wherever_they_lead() {
+        let outside = tempfile::tempdir().expect("a folder");
+        std::fs::write(outside.path().join("x.md"), "from outside").expect("a file");
+        let links: [(&str, &dyn Fn(&std::path::Path) -> std::path::PathBuf); 4] = [
+            ("prompts/link.md", &|_| outside.path().join("x.md")),
+            ("prompts/link.md", &|place| place.join("prompts/base/conduct.md")),
+            ("prompts/folder", &|_| outside.path().to_owned()),
+            ("prompts/link.md", &|_| "nowhere".into()),
+        ];
+        for (name, target) in links {
+            let (place, dir) = written(&Files::full());
+            std::os::unix::fs::symlink(target(place.path()), place.path().join(name)).expect("a link");
+            assert_eq!(code(&dir, &BundleLimits::default()), "not_a_file", "{name}");
+        }
+        for name in ["bundle.toml", "prompts", "schemas"] {
+            let (place, dir) = written(&Files::full());
+            let path = place.path().join(name);
+            let moved = outside.path().join(format!("moved-{name}"));
+            std::fs::rename(&path, &moved).expect("moved");
+            std::os::unix::fs::symlink(&moved, &path).expect("a link");
+            assert_eq!(code(&dir, &BundleLimits::default()), "not_a_file", "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_read() {
+        let (_place, dir) = written(&Files::full());
+        let files = |most| limits(|limits| limits.files = most);
+        assert_eq!(code(&dir, &files(10)), "ok");
+        assert_eq!(code(&dir, &files(9)), "too_large");
+        let bytes: usize = Files::full().folder().iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(code(&dir, &limits(|limits| limits.bundle_bytes = bytes)), "ok");
+        assert_eq!(code(&dir, &limits(|limits| limits.bundle_bytes = bytes - 1)), "too_large");
+        let small = limits(|limits| (limits.blob_bytes, limits.manifest_bytes) = (100, 100));
+        assert_eq!(code(&dir, &small), "too_large");
+        let deep = "prompts/".to_owned() + &"a/".repeat(7);
+        dir.create_dir_all(&deep).expect("a folder");
+        dir.write(deep + "x.md", "x").expect("a file");
+        assert_eq!(code(&dir, &BundleLimits::default()), "ok");
+        dir.create_dir_all("prompts/".to_owned() + &"b/".repeat(8)).expect("a folder");
+        assert_eq!(code(&dir, &BundleLimits::default()), "too_large");
+    }
 }

@@ -1,6 +1,22 @@
 //! One runner, one file per behaviour.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
+mod compiling;
+mod determinism;
+mod enforcement;
+mod foreign_resolver;
+mod hostile_resolvers;
 mod resolver_cases;
+mod verification;
 
 /// Not a test of its own: the compiling child of the others, which start this binary again. The
 /// harness says something on stdout before, which the protocol allows, and nothing after.

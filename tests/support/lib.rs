@@ -11,6 +11,7 @@
 
 pub mod cases;
 pub mod fixtures;
+pub mod hostile;
 pub mod sandboxes;
 
 use std::path::PathBuf;

@@ -43,7 +43,9 @@ fn config(allocation: Allocation) -> Config {
     config
         .wasm_component_model(true)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // The engine's own adapters between the components of one component copy from one memory to
+        // another; without this it cannot compile what JavaScript toolchains build.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)

@@ -98,8 +98,10 @@ fn an_accepted_finding_counts_only_where_the_host_says_so() {
     };
     let (error, code) = resolve(&format!("[workspaces.{id}]\n"));
     assert_eq!((code, error["code"].as_str()), (3, Some("host_path_in_bundle")), "{error}");
-    let (_, code) = resolve(&format!("[workspaces.{id}]\naccept_leak_findings = true\n"));
-    assert_eq!(code, 0);
+    let (report, code) = resolve(&format!(
+        "[host]\ncapabilities = [\"tool:fs.read\"]\n[workspaces.{id}]\naccept_leak_findings = true\nmounts.files = {{ path = \"/files\", access = \"read\" }}\n"
+    ));
+    assert_eq!(code, 0, "{report}");
 }
 
 #[test]

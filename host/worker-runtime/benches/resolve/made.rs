@@ -19,6 +19,9 @@ const PROFILE_BYTES: usize = 600;
 /// Bytes of a prompt in the example bundle, on average.
 pub(crate) const PROMPT_BYTES: usize = 1500;
 
+/// Bytes of a profile's name with what stands around it, at most.
+const NAME_BYTES: usize = 16;
+
 /// Below this, a manifest has few prompts and tools, which all profiles share.
 const ROOMY_BYTES: usize = 16 << 10;
 
@@ -39,7 +42,7 @@ pub(crate) fn bundle(extent: Extent, depth: usize, prompt_bytes: usize) -> Outco
     };
     let mut draft = Draft::new(most_bytes >= ROOMY_BYTES, prompt_bytes);
     let mut left = most_bytes.saturating_sub(to_canonical(&draft.manifest())?.len());
-    let profile_bytes = PROFILE_BYTES.min(left / depth.max(4));
+    let profile_bytes = PROFILE_BYTES.min((left / depth.max(4)).saturating_sub(NAME_BYTES));
     for number in 0..most_profiles {
         let Some(rest) = left.checked_sub(draft.add(number, depth, profile_bytes)?) else {
             draft.take_back(number, depth);
@@ -72,7 +75,7 @@ pub(crate) fn facts() -> Outcome<Facts> {
 }
 
 fn profile_name(number: usize, depth: usize) -> String {
-    format!("chain-{}-role-{}", number / depth, number % depth)
+    format!("role-{}-{}", number / depth, number % depth)
 }
 
 struct Draft {

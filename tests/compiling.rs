@@ -1,0 +1,99 @@
+//! Compiling where it can be killed: every bound by its name, and what the cache is for.
+
+use component_host::compile::Compiler;
+use component_host::compile::cache::CompileCache;
+use component_host::{Allocation, Limits, LoadError, Sandbox, SandboxConfig};
+use worker_runtime::shipped::RESOLVER;
+use yoi_tests::{root, sandboxes};
+
+fn load(limits: Limits, compiler: Compiler, component: &[u8]) -> Result<(), LoadError> {
+    let config = SandboxConfig { limits, compiler, allocation: Allocation::OnDemand, cache: None };
+    let sandbox = Sandbox::new(config).expect("a sandbox");
+    sandboxes::wait(sandbox.load(component)).map(|_| ())
+}
+
+fn quickjs() -> Vec<u8> {
+    std::fs::read(root().join("tests/guests/quickjs/resolver.wasm")).expect("a large component")
+}
+
+#[test]
+fn compiling_that_takes_too_long_is_killed() {
+    let mut limits = Limits::default();
+    limits.compile.compile_ms = 1;
+    let error = load(limits, sandboxes::child(), &quickjs()).expect_err("refused");
+    assert!(matches!(error, LoadError::CompileLimit { limit: "compile_ms" }), "{error}");
+}
+
+#[test]
+fn compiling_that_takes_too_much_memory_ends_in_the_child() {
+    let mut limits = Limits::default();
+    limits.compile.compile_memory_bytes = 96 << 20;
+    let error = load(limits, sandboxes::child(), &quickjs()).expect_err("refused");
+    // Which allocation fails first, and how the child dies of it, is the allocator's to choose.
+    let by_name = matches!(error, LoadError::CompileLimit { limit: "compile_memory_bytes" });
+    assert!(by_name || matches!(error, LoadError::Compiler { .. }), "{error}");
+    load(Limits::default(), sandboxes::child(), RESOLVER).expect("the next one compiles");
+}
+
+#[test]
+fn more_machine_code_than_allowed_is_refused() {
+    for compiler in [sandboxes::child(), Compiler::InProcess] {
+        let mut limits = Limits::default();
+        limits.compile.compiled_bytes = 1000;
+        let error = load(limits, compiler, RESOLVER).expect_err("refused");
+        assert!(matches!(error, LoadError::CompileLimit { limit: "compiled_bytes" }), "{error}");
+    }
+}
+
+#[test]
+fn a_helper_that_is_none_is_no_fault_of_the_component() {
+    for (program, arguments) in [("no-such-program", vec![]), ("true", vec![]), ("cat", vec!["-".into()])] {
+        let compiler = Compiler::Child { program: program.into(), arguments };
+        let error = load(Limits::default(), compiler, RESOLVER).expect_err("refused");
+        assert!(matches!(error, LoadError::Compiler { .. }), "{program}: {error}");
+    }
+}
+
+#[test]
+fn without_a_child_the_tighter_budget_stands_alone() {
+    load(Limits::default(), Compiler::InProcess, RESOLVER).expect("the shipped resolver is small");
+    let mut limits = Limits::default();
+    limits.structure.functions = 3;
+    let error = load(limits, Compiler::InProcess, RESOLVER).expect_err("refused");
+    assert_eq!(error.code(), "over_budget");
+}
+
+#[test]
+fn what_was_compiled_is_not_compiled_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |compiler| {
+        let cache = Some(CompileCache::open(&folder.path().join("cache")).expect("a cache"));
+        Sandbox::new(SandboxConfig { cache, compiler, ..SandboxConfig::default() }).expect("a sandbox")
+    };
+    let nobody = || Compiler::Child { program: "no-such-program".into(), arguments: vec![] };
+    sandboxes::wait(async {
+        open(nobody()).load(RESOLVER).await.expect_err("nobody can compile it");
+        open(sandboxes::child()).load(RESOLVER).await.expect("compiled");
+        open(nobody()).load(RESOLVER).await.expect("found in the cache");
+    });
+}
+
+#[test]
+fn compiled_code_is_never_taken_as_a_component() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = CompileCache::open(&folder.path().join("cache")).expect("a cache");
+    let sandbox =
+        Sandbox::new(SandboxConfig { cache: Some(cache), compiler: sandboxes::child(), ..SandboxConfig::default() })
+            .expect("a sandbox");
+    sandboxes::wait(sandbox.load(RESOLVER)).expect("compiled");
+    let entry =
+        std::fs::read_dir(folder.path().join("cache")).expect("read").map(|entry| entry.expect("an entry").path());
+    let entry = entry
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "cwasm"))
+        .expect("an entry");
+    let compiled = std::fs::read(entry).expect("read");
+    for bytes in [compiled.as_slice(), &compiled[..compiled.len() - 32]] {
+        assert_eq!(sandboxes::wait(sandbox.load(bytes)).expect_err("refused").code(), "not_wasm");
+    }
+}

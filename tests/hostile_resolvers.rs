@@ -1,0 +1,108 @@
+//! One hostile resolver for each thing that a resolver could do: each ends in the right typed error,
+//! and the next resolution works.
+
+use component_host::{CallError, Limits, LoadError};
+use worker_runtime::{Outcome, Resolutions, ResolveError};
+use yoi_tests::hostile::{self, Expect, Hostile};
+use yoi_tests::{fixtures, sandboxes};
+
+/// Fuel that no honest resolver needs, and that a loop uses up soon even on a slow machine.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.resolution.fuel = 50_000_000.try_into().expect("not zero");
+    limits
+}
+
+/// How asking a component ended, in the words of [`Expect`].
+async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, String) {
+    let resolver = match sandbox.load(component).await {
+        Ok(resolver) => resolver,
+        Err(error @ LoadError::Link) => return (Outcome::RefusedLink, error.code().to_owned()),
+        Err(error) => return (Outcome::RefusedLoad, error.code().to_owned()),
+    };
+    match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
+        Ok(_) => (Outcome::Resolved, String::new()),
+        Err(error) => {
+            let word = match &error {
+                ResolveError::Misbehaved(misbehaved) => misbehaved.field.clone(),
+                ResolveError::Call(CallError::Limit { limit }) => (*limit).to_owned(),
+                error => error.code().to_owned(),
+            };
+            assert_nothing_leaks(&error.to_string());
+            (error.outcome(), word)
+        }
+    }
+}
+
+/// The facts hold canaries, and a guest could put them into any text of its answer.
+fn assert_nothing_leaks(message: &str) {
+    assert!(!message.contains("canary-secret") && !message.contains("canary-capability"), "{message}");
+    assert!(message.len() < 400 && !message.chars().any(char::is_control), "{message:?}");
+}
+
+fn expected(expect: Expect) -> (Outcome, Option<&'static str>) {
+    match expect {
+        Expect::Resolved => (Outcome::Resolved, None),
+        Expect::Failed(code) => (Outcome::Failed, Some(code)),
+        Expect::Misbehaved(field) => (Outcome::Misbehaved, Some(field)),
+        Expect::RefusedLoad(code) => (Outcome::RefusedLoad, Some(code)),
+        Expect::RefusedLink => (Outcome::RefusedLink, None),
+        Expect::Limit(limit) => (Outcome::Limit, Some(limit)),
+        Expect::Trap => (Outcome::Trap, None),
+    }
+}
+
+#[test]
+fn every_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works() {
+    let all = hostile::all();
+    assert!(all.len() > 60, "only {} of them", all.len());
+    let sandbox = sandboxes::with_limits(limits());
+    let mut wrong = Vec::new();
+    sandboxes::wait(async {
+        let honest = sandbox.load(worker_runtime::shipped::RESOLVER).await.expect("the shipped resolver");
+        let (view, inputs) = (fixtures::simple_view(), fixtures::simple_inputs());
+        let resolutions = Resolutions::remembering(0);
+        let first = resolutions.resolve(&honest, &view, &inputs).await.expect("a resolution").digests().resolution;
+        for Hostile { name, bytes, expect } in &all {
+            let (outcome, word) = ended(&sandbox, bytes).await;
+            let (right, said) = expected(*expect);
+            if outcome != right || said.is_some_and(|said| !word.starts_with(said)) {
+                wrong.push(format!("{name}: expected {expect:?}, ended {outcome:?} {word}"));
+            }
+            let next = resolutions.resolve(&honest, &view, &inputs).await.expect("a resolution").digests().resolution;
+            assert_eq!(next, first, "after {name}");
+        }
+    });
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), all.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_loop_that_fuel_does_not_end_is_ended_by_the_clock() {
+    let mut limits = Limits::default();
+    limits.resolution.fuel = u64::MAX.try_into().expect("not zero");
+    limits.resolution.deadline_ms = 50;
+    let sandbox = sandboxes::with_limits(limits);
+    let looping = hostile::all().into_iter().filter(|hostile| hostile.expect == Expect::Limit("fuel"));
+    sandboxes::wait(async {
+        for Hostile { name, bytes, .. } in looping {
+            let ended = tokio::time::timeout(std::time::Duration::from_secs(30), ended(&sandbox, &bytes)).await;
+            let (outcome, word) = ended.unwrap_or_else(|_| panic!("{name} was not stopped"));
+            // Some run into another bound before the clock does.
+            assert_eq!(outcome, Outcome::Limit, "{name}: {word}");
+        }
+    });
+}
+
+#[test]
+fn a_refused_component_is_refused_again_at_once() {
+    let sandbox = sandboxes::with_limits(limits());
+    sandboxes::wait(async {
+        for Hostile { name, bytes, expect } in hostile::all() {
+            if matches!(expect, Expect::RefusedLoad(_) | Expect::RefusedLink) {
+                let one = sandbox.load(&bytes).await.expect_err(name).code();
+                let two = sandbox.load(&bytes).await.expect_err(name).code();
+                assert_eq!(one, two, "{name}");
+            }
+        }
+    });
+}
