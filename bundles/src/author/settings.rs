@@ -26,7 +26,7 @@ impl FileReader<'_, '_> {
         let mut map = Map::new();
         for (key, value) in table.iter() {
             let at = at.key(key.get_ref());
-            self.place(at.clone(), key.span());
+            self.place_key(at.clone(), key.span());
             if let Some(value) = self.json(value, &at) {
                 map.insert(key.get_ref().to_string(), value);
             }
@@ -105,8 +105,11 @@ impl FileReader<'_, '_> {
     }
 }
 
+/// Most keys of one pointer. A manifest is less deep, and what walks the settings recurses.
+const MOST_KEYS: usize = 32;
+
 fn pointer_keys(pointer: &str) -> Option<Vec<String>> {
-    let rest = pointer.strip_prefix('/')?;
+    let rest = pointer.strip_prefix('/').filter(|rest| rest.split('/').count() <= MOST_KEYS)?;
     Some(rest.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
 
