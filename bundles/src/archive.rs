@@ -82,12 +82,18 @@ fn pack_parts<'a>(manifest: &[u8], blobs: impl Iterator<Item = (Digest, &'a [u8]
     done.and_then(|()| tar.into_inner()).unwrap_or_default()
 }
 
+/// Bytes of a tar of files of these sizes: a header and whole blocks for each, two blocks at the end.
+pub(crate) fn packed_bytes(files: impl Iterator<Item = usize>) -> usize {
+    const BLOCK: usize = 512;
+    files.map(|bytes| BLOCK + bytes.next_multiple_of(BLOCK)).sum::<usize>() + 2 * BLOCK
+}
+
 /// Reads and verifies a bundle in its single-file form.
 pub fn unpack(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, ArchiveError> {
     if bytes.len() > limits.bundle_bytes {
         return Err(ArchiveError::TooLarge { actual: bytes.len(), allowed: limits.bundle_bytes });
     }
-    let parts = read_parts(bytes, limits).ok_or(ArchiveError::NotABundle)?;
+    let parts = read_parts(bytes).ok_or(ArchiveError::NotABundle)?;
     let blobs = parts.blobs.iter().map(|blob| (Digest::of(blob), blob.as_ref()));
     if pack_parts(&parts.manifest, blobs) != bytes {
         return Err(ArchiveError::NotABundle);
@@ -100,13 +106,13 @@ struct Parts {
     blobs: Vec<Arc<[u8]>>,
 }
 
-fn read_parts(bytes: &[u8], limits: &BundleLimits) -> Option<Parts> {
+fn read_parts(bytes: &[u8]) -> Option<Parts> {
     let mut tar = tar::Archive::new(bytes);
     let mut parts = Parts { manifest: Arc::default(), blobs: Vec::new() };
     // Raw: extensions of the format would have the reader hold names and sizes of its own.
     for (index, entry) in tar.entries().ok()?.raw(true).enumerate() {
         let entry = entry.ok()?;
-        if index > limits.blobs || entry.header().entry_type() != tar::EntryType::Regular {
+        if entry.header().entry_type() != tar::EntryType::Regular {
             return None;
         }
         let mut content = Vec::new();

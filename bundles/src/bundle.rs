@@ -49,8 +49,8 @@ pub enum BundleError {
         /// Bytes that there are.
         actual: usize,
     },
-    /// All blobs together are too large.
-    #[error("the blobs are {actual} bytes together, more than the {allowed} allowed (`bundle_bytes`)")]
+    /// More bytes than a bundle may have in its single-file form.
+    #[error("the bundle has {actual} bytes as one file, more than the {allowed} allowed (`bundle_bytes`)")]
     TooLarge {
         /// Bytes that there are.
         actual: usize,
@@ -147,6 +147,12 @@ impl Bundle {
     ) -> Result<Self, BundleError> {
         let manifest = open_manifest(&bytes, limits, acceptances)?;
         let blobs: BTreeMap<Digest, Arc<[u8]>> = blobs.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
+        // Counted as one file, so that what is opened here can be carried and opened again.
+        let actual =
+            crate::archive::packed_bytes([bytes.len()].into_iter().chain(blobs.values().map(|blob| blob.len())));
+        if actual > limits.bundle_bytes {
+            return Err(BundleError::TooLarge { actual, allowed: limits.bundle_bytes });
+        }
         check_blobs(&manifest, &blobs, limits, acceptances)?;
         let digest = Digest::of(&bytes);
         Ok(Self(Arc::new(Inner { manifest, bytes, digest, blobs })))
@@ -187,11 +193,12 @@ impl std::fmt::Debug for Bundle {
 /// Verifies a manifest by itself: canonical, sound, free of leaks.
 pub fn open_manifest(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Manifest, BundleError> {
     let manifest: Manifest = read_canonical(bytes, limits.manifest())?;
+    // First: what is unsound is told by name, and a name may hold a leak.
+    refuse_leaks(leak_report::scan_manifest(&manifest), acceptances)?;
     let violations = check::check(&manifest, limits);
     if !violations.is_empty() {
         return Err(BundleError::Unsound(violations));
     }
-    refuse_leaks(leak_report::scan_manifest(&manifest), acceptances)?;
     Ok(manifest)
 }
 
@@ -209,10 +216,6 @@ fn check_blobs(
     limits: &BundleLimits,
     acceptances: Acceptances,
 ) -> Result<(), BundleError> {
-    let total: usize = blobs.values().map(|bytes| bytes.len()).sum();
-    if total > limits.bundle_bytes {
-        return Err(BundleError::TooLarge { actual: total, allowed: limits.bundle_bytes });
-    }
     let refs = check::blob_refs(manifest);
     let named: std::collections::BTreeSet<Digest> = refs.iter().map(|(_, blob)| blob.digest).collect();
     if let Some(unlisted) = blobs.keys().find(|digest| !named.contains(digest)) {
