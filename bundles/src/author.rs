@@ -10,7 +10,7 @@ mod profile_file;
 mod section;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -32,11 +32,20 @@ pub(crate) struct Authored {
     pub(crate) blobs: BTreeMap<Digest, Arc<[u8]>>,
     /// Where each value was written.
     pub(crate) places: Places,
+    /// Where declarations would stand that are there and could not be read: they lack nothing but
+    /// what is told already.
+    pub(crate) unread: BTreeSet<Pointer>,
 }
 
 /// Where the values of a manifest were written.
 #[derive(Default)]
-pub(crate) struct Places(BTreeMap<Pointer, Place>);
+pub(crate) struct Places {
+    values: BTreeMap<Pointer, Place>,
+    /// Keys of free objects, where the author chose them.
+    keys: BTreeMap<Pointer, Place>,
+    /// Files whose bytes are a blob, by where the manifest names it.
+    texts: BTreeMap<Pointer, String>,
+}
 
 /// A file, and the bytes of it where a value stands.
 #[derive(Clone)]
@@ -50,24 +59,35 @@ impl Places {
     pub(crate) fn find(&self, pointer: &Pointer) -> Option<&Place> {
         let mut pointer = pointer.clone();
         loop {
-            if let Some(place) = self.0.get(&pointer) {
+            if let Some(place) = self.values.get(&pointer) {
                 return Some(place);
             }
             pointer = pointer.parent()?;
         }
+    }
+
+    /// The place of the key under which a value stands.
+    pub(crate) fn find_key(&self, pointer: &Pointer) -> Option<&Place> {
+        self.keys.get(pointer).or_else(|| self.find(pointer))
+    }
+
+    /// The file whose bytes are the blob that the manifest names at `pointer`.
+    pub(crate) fn text(&self, pointer: &Pointer) -> Option<&str> {
+        self.texts.get(pointer).map(String::as_str)
     }
 }
 
 /// Reads a folder. What is wrong goes to `told`; a manifest comes back only where `bundle.toml`
 /// could be read at all.
 pub(crate) fn read(folder: &Folder, told: &mut Vec<Diagnostic>) -> Option<Authored> {
-    let mut author = Author { folder, told, places: Places::default(), blobs: BTreeMap::new() };
+    let mut author =
+        Author { folder, told, places: Places::default(), blobs: BTreeMap::new(), unread: BTreeSet::new() };
     let mut manifest = author.bundle_file()?;
     author.profiles(&mut manifest);
     author.prompts(&mut manifest);
     author.workflows(&mut manifest);
     author.plugins(&mut manifest);
-    Some(Authored { manifest, blobs: author.blobs, places: author.places })
+    Some(Authored { manifest, blobs: author.blobs, places: author.places, unread: author.unread })
 }
 
 struct Author<'a> {
@@ -75,6 +95,7 @@ struct Author<'a> {
     told: &'a mut Vec<Diagnostic>,
     places: Places,
     blobs: BTreeMap<Digest, Arc<[u8]>>,
+    unread: BTreeSet<Pointer>,
 }
 
 impl<'a> Author<'a> {
@@ -99,7 +120,10 @@ impl<'a> Author<'a> {
         };
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut reader = FileReader { author: self, file, text };
-        for error in &errors {
+        // What is read after the first error of syntax is a guess at what was meant.
+        let duplicate = |error: &&toml::de::Error| is_duplicate(error);
+        let syntax = errors.iter().find(|error| !is_duplicate(error));
+        for error in errors.iter().filter(duplicate).chain(syntax) {
             reader.syntax(error);
         }
         if !errors.is_empty() {
@@ -109,6 +133,10 @@ impl<'a> Author<'a> {
         let read = read(&mut reader, &mut section);
         reader.finish(section);
         Some(read)
+    }
+
+    fn text_at(&mut self, pointer: Pointer, file: &str) {
+        self.places.texts.insert(pointer, file.to_owned());
     }
 
     fn tell_file(&mut self, file: &str, code: &'static str, message: String, help: &str) {
@@ -137,7 +165,7 @@ impl<'a> Author<'a> {
     }
 
     fn at_file(&mut self, pointer: Pointer, file: &str) {
-        self.places.0.insert(pointer, Place { file: file.to_owned(), span: None });
+        self.places.values.insert(pointer, Place { file: file.to_owned(), span: None });
     }
 
     fn prompts(&mut self, manifest: &mut Manifest) {
@@ -148,7 +176,9 @@ impl<'a> Author<'a> {
             };
             let Some(name) = self.file_name::<PromptName>(file, name) else { continue };
             let text = self.blob(bytes);
-            self.at_file(Pointer::root().key("prompts").key(&name), file);
+            let at = Pointer::root().key("prompts").key(&name);
+            self.text_at(at.key("text"), file);
+            self.at_file(at, file);
             manifest.prompts.insert(name, Prompt { text });
         }
     }
@@ -158,7 +188,9 @@ impl<'a> Author<'a> {
             let stem = inside.rsplit_once('.').map_or(inside, |(stem, _)| stem);
             let Some(name) = self.file_name::<WorkflowName>(file, stem) else { continue };
             let definition = Workflow::Definition(self.blob(bytes));
-            self.at_file(Pointer::root().key("workflows").key(&name), file);
+            let at = Pointer::root().key("workflows").key(&name);
+            self.text_at(at.key("definition"), file);
+            self.at_file(at, file);
             if manifest.workflows.insert(name, definition).is_some() {
                 let message = format!("there is already a workflow `{stem}`");
                 self.tell_file(file, "duplicate_name", message, "rename one of the two");
@@ -208,17 +240,34 @@ impl FileReader<'_, '_> {
     fn syntax(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or(0..0);
         let message = error.message();
-        if message.starts_with("duplicate key") {
+        if is_duplicate(error) {
             self.tell(span, "duplicate_key", "this key stands twice in one table".to_owned(), "keep one of the two");
         } else {
             self.tell(span, "invalid_toml", format!("this is not TOML: {message}"), "see the TOML 1.0 specification");
         }
     }
 
+    /// Remembers a declaration that could not be read.
+    fn declared<T>(&mut self, at: &Pointer, read: Option<T>) -> Option<T> {
+        if read.is_none() {
+            self.author.unread.insert(at.clone());
+        }
+        read
+    }
+
+    /// Remembers where a key was written.
+    fn place_key(&mut self, pointer: Pointer, span: Range<usize>) {
+        self.author.places.keys.insert(pointer, Place { file: self.file.to_owned(), span: Some(span) });
+    }
+
     /// Remembers where a value of the manifest was written.
     fn place(&mut self, pointer: Pointer, span: Range<usize>) {
-        self.author.places.0.insert(pointer, Place { file: self.file.to_owned(), span: Some(span) });
+        self.author.places.values.insert(pointer, Place { file: self.file.to_owned(), span: Some(span) });
     }
+}
+
+fn is_duplicate(error: &toml::de::Error) -> bool {
+    error.message().starts_with("duplicate key")
 }
 
 /// The known name that is nearest to a mistyped one, where one is near enough to be meant.

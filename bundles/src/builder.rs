@@ -8,9 +8,9 @@ use crate::author::{self, Places};
 use crate::bundle::{Acceptances, Bundle, BundleError};
 use crate::canonical::to_canonical;
 use crate::check::{self, Violation};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, line_and_column, masked};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, byte_at, line_and_column, masked};
 use crate::folder::Folder;
-use crate::leak_report::{self, Finding};
+use crate::leak_report::{self, Finding, Text};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Provenance};
 use crate::names::{Revision, Timestamp};
@@ -46,8 +46,14 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     let Some(authored) = authored else { return Err(teller.finish()) };
     let mut manifest = authored.manifest;
     apply(&mut manifest, options);
+    let unreadable = !teller.told.is_empty();
     for violation in check::check(&manifest, limits) {
-        teller.violation(&authored.places, violation);
+        // What was written and could not be read is no second mistake.
+        let unread = violation.wanted.as_ref().is_some_and(|wanted| authored.unread.contains(wanted));
+        let lost = unreadable && violation.code == "dangling_name" && violation.wanted.is_none();
+        if !unread && !lost {
+            teller.violation(&authored.places, violation);
+        }
     }
     let mut findings = leak_report::scan_manifest(&manifest);
     for (pointer, blob) in check::blob_refs(&manifest) {
@@ -58,10 +64,10 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for finding in findings.iter().filter(|finding| !finding.accepted) {
         teller.finding(&authored.places, finding);
     }
-    teller.unused_acceptances(&authored.places, &manifest, &findings);
     if teller.told.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(teller.finish());
     }
+    teller.unused_acceptances(&authored.places, &manifest, &findings);
     let bytes = match to_canonical(&manifest) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -105,6 +111,10 @@ fn apply(manifest: &mut Manifest, options: &BuildOptions) {
     }
 }
 
+fn place(found: Option<&author::Place>) -> (String, Option<Range<usize>>) {
+    found.map_or_else(|| ("bundle.toml".to_owned(), None), |place| (place.file.clone(), place.span.clone()))
+}
+
 struct Teller<'a> {
     folder: &'a Folder,
     told: Vec<Diagnostic>,
@@ -140,15 +150,12 @@ impl Teller<'_> {
         message: String,
         help: String,
     ) {
-        let (file, span) = match places.find(pointer) {
-            Some(place) => (place.file.clone(), place.span.clone()),
-            None => ("bundle.toml".to_owned(), None),
-        };
+        let (file, span) = place(places.find(pointer));
         self.tell(&file, span, severity, code, message, help);
     }
 
     fn violation(&mut self, places: &Places, violation: Violation) {
-        let Violation { code, pointer, message, help } = violation;
+        let Violation { code, pointer, message, help, wanted: _ } = violation;
         self.at(places, &pointer, Severity::Error, code, message, help);
     }
 
@@ -163,20 +170,22 @@ impl Teller<'_> {
                 "name a mount or a resource instead; what lies where is for each host to say".to_owned()
             }
         };
-        let Some(place) = places.find(&finding.pointer).cloned() else { return };
-        let span = match place.span {
-            // The whole value: the finding counts bytes of the decoded text, not of the file.
-            Some(span) => span,
-            None => finding.leak.span.clone(),
+        let (file, span) = match (finding.text, places.text(&finding.exact)) {
+            // The file's own bytes, in which the finding counts.
+            (Text::Blob, Some(file)) => (file.to_owned(), Some(finding.leak.span.clone())),
+            // Elsewhere the whole value: the finding counts bytes of the decoded text.
+            (Text::Key, _) => place(places.find_key(&finding.exact)),
+            _ => place(places.find(&finding.exact)),
         };
-        self.marks.push((place.file.clone(), span.clone()));
-        self.tell(&place.file, Some(span), Severity::Error, rule.kind().code(), message, help);
+        self.marks.extend(span.clone().map(|span| (file.clone(), span)));
+        self.tell(&file, span, Severity::Error, rule.kind().code(), message, help);
     }
 
     fn unused_acceptances(&mut self, places: &Places, manifest: &Manifest, findings: &[Finding]) {
         for (index, accepted) in manifest.accepted.iter().enumerate() {
             let used = |finding: &Finding| {
-                finding.leak.rule.id() == accepted.rule && finding.pointer.as_str() == accepted.field
+                let there = [&finding.pointer, &finding.exact].iter().any(|at| at.as_str() == accepted.field);
+                finding.leak.rule.id() == accepted.rule && there
             };
             if !findings.iter().any(used) {
                 let pointer = Pointer::root().key("accepted").index(index);
@@ -194,6 +203,15 @@ impl Teller<'_> {
     }
 
     fn bundle_error(&mut self, places: &Places, error: &BundleError) {
+        if let Some(file) = error.pointer().and_then(|pointer| places.text(pointer)) {
+            let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
+            let span = match error {
+                BundleError::InvalidSchema { problem, .. } => problem.place().map(|place| byte_at(&text, place)),
+                _ => None,
+            };
+            let span = span.map(|byte| byte..byte);
+            return self.tell(file, span, Severity::Error, error.code(), error.to_string(), error.help());
+        }
         match error.pointer() {
             Some(pointer) => self.at(places, pointer, Severity::Error, error.code(), error.to_string(), error.help()),
             None => self.whole("bundle.toml", error.code(), error.to_string(), &error.help()),

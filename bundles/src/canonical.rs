@@ -89,6 +89,16 @@ impl JsonError {
         }
     }
 
+    /// Line and column in bytes, both from 1, where one place of the text is meant.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Syntax { line, column }
+            | Self::DuplicateKey { line, column }
+            | Self::UnsafeNumber { line, column } => Some((*line, *column)),
+            _ => None,
+        }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {

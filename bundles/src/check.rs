@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value};
+
 use crate::author::nearest;
 use crate::limits::BundleLimits;
 use crate::lineage::{LineageError, lineage};
 use crate::manifest::{Amend, BlobRef, Layer, Manifest, Profile, Workflow};
-use crate::names::ProfileName;
+use crate::names::{ProfileName, shown};
 use crate::pointer::Pointer;
 use crate::tool_source::ToolSource;
 
@@ -25,6 +27,8 @@ pub struct Violation {
     pub message: String,
     /// What to do about it.
     pub help: String,
+    /// Where the name that leads nowhere would be declared, where it is the name of a declaration.
+    pub wanted: Option<Pointer>,
 }
 
 /// Everything that is wrong with `manifest`, in the order of the manifest.
@@ -49,7 +53,19 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn say(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
-        self.found.push(Violation { code, pointer, message, help: help.into() });
+        self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None });
+    }
+
+    fn dangling<'n>(
+        &mut self,
+        pointer: Pointer,
+        message: String,
+        wanted: Pointer,
+        name: &str,
+        known: impl Iterator<Item = &'n str>,
+    ) {
+        let help = suggestion(name, known);
+        self.found.push(Violation { code: "dangling_name", pointer, message, help, wanted: Some(wanted) });
     }
 
     fn most(&mut self, limit: &'static str, allowed: usize, actual: usize, pointer: Pointer, what: &str) {
@@ -75,6 +91,19 @@ impl Checker<'_> {
                 "a text holds control characters".to_owned(),
                 "take them out; people read this on a terminal",
             );
+        }
+    }
+
+    /// A free object, as part of the manifest's own levels.
+    fn depth(&mut self, at: &Pointer, object: &Map<String, Value>) {
+        let allowed = self.limits.json_depth;
+        // The pointer has one key for each level above the object.
+        let above = at.as_str().matches('/').count() + 1;
+        let inside = object.values().map(levels).max().unwrap_or_default();
+        if !object.is_empty() && above + inside > allowed {
+            let message = format!("arrays and objects are nested deeper than {allowed} (`json_depth`)");
+            let deepest = object.iter().find(|(_, value)| levels(value) == inside).map(|(key, _)| at.key(key));
+            self.say("too_deep", deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
         }
     }
 
@@ -105,19 +134,31 @@ impl Checker<'_> {
                 self.say(
                     "invalid_field",
                     pointer.clone(),
-                    format!("model `{name}` does not say which model it is"),
+                    format!("model `{}` does not say which model it is", shown(name.as_str())),
                     "write the provider's name for it",
                 );
             }
             self.text(pointer, &model.model);
+            self.depth(&Pointer::root().key("models").key(name).key("parameters"), &model.parameters);
         }
+        let whole = if manifest.accepted.is_empty() { None } else { serde_json::to_value(manifest).ok() };
         for (index, accepted) in manifest.accepted.iter().enumerate() {
             let pointer = Pointer::root().key("accepted").index(index);
+            // A text of its own would be one more place for a path to hide in.
+            let field = accepted.field.strip_suffix("/(withheld)").unwrap_or(&accepted.field);
+            if whole.as_ref().is_some_and(|whole| whole.pointer(field).is_none()) {
+                self.say(
+                    "dangling_name",
+                    pointer.key("field"),
+                    "an accepted finding names a field that this bundle does not have".to_owned(),
+                    "name the field as the finding names it, or take it out",
+                );
+            }
             if crate::leaks::rule(&accepted.rule).is_none() {
                 self.say(
                     "unknown_rule",
                     pointer.key("rule"),
-                    format!("there is no rule `{}`", crate::names::shown(&accepted.rule)),
+                    format!("there is no rule `{}`", shown(&accepted.rule)),
                     "`yoi bundle check` lists the rules",
                 );
             }
@@ -138,12 +179,6 @@ impl Checker<'_> {
         let root = Pointer::root();
         let (manifest, limits) = (self.manifest, self.limits);
         self.most("profiles", limits.profiles, manifest.profiles.len(), root.key("profiles"), "profiles");
-        let lists = manifest.tools.len()
-            + manifest.plugins.len()
-            + manifest.models.len()
-            + manifest.prompts.len()
-            + manifest.workflows.len();
-        self.most("blobs", limits.blobs, lists, root.clone(), "declarations");
         self.most(
             "list_items",
             limits.list_items,
@@ -156,7 +191,10 @@ impl Checker<'_> {
 
     fn blobs(&mut self) {
         let limits = self.limits;
-        for (pointer, blob) in blob_refs(self.manifest) {
+        let refs = blob_refs(self.manifest);
+        let blobs: BTreeSet<_> = refs.iter().map(|(_, blob)| blob.digest).collect();
+        self.most("blobs", limits.blobs, blobs.len(), Pointer::root(), "blobs");
+        for (pointer, blob) in refs {
             let package = pointer.ends_with("package");
             let (limit, allowed) =
                 if package { ("package_bytes", limits.package_bytes) } else { ("blob_bytes", limits.blob_bytes) };
@@ -206,18 +244,19 @@ impl Checker<'_> {
                 self.say(
                     "duplicate_name",
                     at.clone(),
-                    format!("`{name}` extends `{parent}` twice"),
+                    format!("`{}` extends `{}` twice", shown(name.as_str()), shown(parent.as_str())),
                     "keep one of the two",
                 );
             }
             if !self.manifest.profiles.contains_key(parent) {
                 plain = false;
-                let help = suggestion(parent.as_str(), self.manifest.profiles.keys().map(ProfileName::as_str));
-                self.say(
-                    "dangling_name",
+                let (name, parent) = (shown(name.as_str()), parent.as_str());
+                self.dangling(
                     at,
-                    format!("`{name}` extends `{parent}`, which is no profile of this bundle"),
-                    help,
+                    format!("`{name}` extends `{}`, which is no profile of this bundle", shown(parent)),
+                    Pointer::root().key("profiles").key(parent),
+                    parent,
+                    self.manifest.profiles.keys().map(ProfileName::as_str),
                 );
             }
         }
@@ -255,7 +294,7 @@ impl Checker<'_> {
 
     fn layer(&mut self, profile: &ProfileName, layer: &Layer, at: &Pointer) {
         let manifest = self.manifest;
-        let by = format!("profile `{profile}`");
+        let by = format!("profile `{}`", shown(profile.as_str()));
         self.names(
             &by,
             "model",
@@ -298,6 +337,7 @@ impl Checker<'_> {
             |name| manifest.workflows.contains_key(name),
             manifest.workflows.keys(),
         );
+        self.depth(&at.key("settings"), &layer.settings);
         for (field, count) in [("when", layer.when.len()), ("wishes", layer.wishes.len()), ("drops", layer.drops.len())]
         {
             self.most("list_items", self.limits.list_items, count, at.key(field), "items");
@@ -321,12 +361,13 @@ impl Checker<'_> {
         self.most("list_items", self.limits.list_items, amend.names().len(), at.clone(), "names");
         for (index, name) in amend.names().iter().enumerate() {
             if !declared(name) {
-                let help = suggestion(name.as_ref(), known.clone().map(AsRef::as_ref));
-                self.say(
-                    "dangling_name",
+                let name = name.as_ref();
+                self.dangling(
                     at.index(index),
-                    format!("{by} names {what} `{}`, which this bundle does not declare", name.as_ref()),
-                    help,
+                    format!("{by} names {what} `{}`, which this bundle does not declare", shown(name)),
+                    Pointer::root().key(format!("{what}s")).key(name),
+                    name,
+                    known.clone().map(AsRef::as_ref),
                 );
             }
         }
@@ -345,12 +386,13 @@ impl Checker<'_> {
             if let ToolSource::Plugin(plugin) = &tool.source
                 && !self.manifest.plugins.contains_key(plugin)
             {
-                let help = suggestion(plugin.as_str(), self.manifest.plugins.keys().map(AsRef::as_ref));
-                self.say(
-                    "dangling_name",
+                let (name, plugin) = (shown(name.as_str()), plugin.as_str());
+                self.dangling(
                     at.key("source"),
-                    format!("tool `{name}` comes from plugin `{plugin}`, which this bundle does not declare"),
-                    help,
+                    format!("tool `{name}` comes from plugin `{}`, which this bundle does not declare", shown(plugin)),
+                    Pointer::root().key("plugins").key(plugin),
+                    plugin,
+                    self.manifest.plugins.keys().map(AsRef::as_ref),
                 );
             }
         }
@@ -371,8 +413,11 @@ impl Checker<'_> {
             self.ceiling("plugin", amend, at.key("plugins").key(field), known, manifest.plugins.keys());
         }
         let authorities = &manifest.policy.authorities;
-        let count = authorities.deny.len().max(authorities.allow.as_ref().map_or(0, Vec::len));
-        self.most("list_items", self.limits.list_items, count, at.key("authorities"), "authorities");
+        let allow = authorities.allow.as_ref().map_or(0, Vec::len);
+        for (field, count) in [("allow", allow), ("deny", authorities.deny.len())] {
+            let at = at.key("authorities").key(field);
+            self.most("list_items", self.limits.list_items, count, at, "authorities");
+        }
     }
 
     fn ceiling<'n, T: AsRef<str> + 'n>(
@@ -387,12 +432,13 @@ impl Checker<'_> {
         self.most("list_items", self.limits.list_items, list.names().len(), at.clone(), "names");
         for (index, name) in list.names().iter().enumerate() {
             if !declared(name) {
-                let help = suggestion(name.as_ref(), known.clone().map(AsRef::as_ref));
-                self.say(
-                    "dangling_name",
+                let name = name.as_ref();
+                self.dangling(
                     at.index(index),
-                    format!("the policy names {what} `{}`, which this bundle does not declare", name.as_ref()),
-                    help,
+                    format!("the policy names {what} `{}`, which this bundle does not declare", shown(name)),
+                    Pointer::root().key(format!("{what}s")).key(name),
+                    name,
+                    known.clone().map(AsRef::as_ref),
                 );
             }
         }
@@ -420,6 +466,15 @@ pub(crate) fn blob_refs(manifest: &Manifest) -> Vec<(Pointer, BlobRef)> {
         }
     }
     refs
+}
+
+/// Levels of arrays and objects. What is parsed is bounded in depth, so this may recurse.
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(levels).max().unwrap_or_default(),
+        Value::Object(map) => 1 + map.values().map(levels).max().unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 fn suggestion<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {

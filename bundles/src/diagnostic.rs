@@ -79,6 +79,13 @@ pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
 }
 
+/// The byte at a line and a column that counts bytes, both from 1, as JSON readers tell them.
+pub(crate) fn byte_at(text: &str, (line, column): (usize, usize)) -> usize {
+    let lines = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len);
+    let byte = (lines.sum::<usize>() + column.saturating_sub(1)).min(text.len());
+    (0..=byte).rev().find(|byte| text.is_char_boundary(*byte)).unwrap_or_default()
+}
+
 /// The text with every leak replaced by `*`, so that lines can be shown.
 pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();

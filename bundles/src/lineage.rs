@@ -6,22 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Profile;
-use crate::names::ProfileName;
+use crate::names::{ProfileName, shown};
 
 /// Why a profile has no linearisation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineageError {
     /// A profile that is not there.
-    #[error("there is no profile `{0}`")]
+    #[error("there is no profile `{}`", shown(.0.as_str()))]
     Unknown(ProfileName),
     /// Profiles that inherit from each other, the bytewise smallest first.
     #[error("profiles inherit from each other: {}", chain(.0))]
     Cycle(Vec<ProfileName>),
     /// Parents that stand in different orders on different ways.
-    #[error("the parents of `{0}` cannot be put in one order")]
+    #[error("the parents of `{}` cannot be put in one order", shown(.0.as_str()))]
     Conflict(ProfileName),
     /// More ancestors than allowed.
-    #[error("`{profile}` has more than {limit} profiles in its chain (`lineage`)")]
+    #[error("`{}` has more than {limit} profiles in its chain (`lineage`)", shown(.profile.as_str()))]
     TooLong {
         /// The profile.
         profile: ProfileName,
@@ -31,11 +31,8 @@ pub enum LineageError {
 }
 
 fn chain(names: &[ProfileName]) -> String {
-    let mut text = names.iter().map(|name| format!("`{name}` extends ")).collect::<String>();
-    if let Some(first) = names.first() {
-        text.push_str(&format!("`{first}`"));
-    }
-    text
+    let names = names.iter().chain(names.first()).map(|name| format!("`{}`", shown(name.as_str())));
+    names.collect::<Vec<_>>().join(" extends ")
 }
 
 /// All ancestors of `profile` and itself, in C3 order, itself first. `limit` bounds their number,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::leaks::{self, Place};
 
 /// A text that is not in the grammar of the name it stands for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no {what}: {grammar}", shown(.text))]
 pub struct InvalidName {
     /// What the text should have been, for example `profile name`.
@@ -20,6 +20,13 @@ pub struct InvalidName {
     /// The grammar in words.
     pub grammar: &'static str,
     text: String,
+}
+
+/// As it is displayed: the text may be a secret at the wrong place.
+impl fmt::Debug for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InvalidName({self})")
+    }
 }
 
 impl InvalidName {
@@ -30,7 +37,8 @@ impl InvalidName {
 
     /// What to write instead.
     pub fn remedy(&self) -> String {
-        format!("a {} is {}", self.what, self.grammar)
+        let article = if self.what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        format!("{article} {} is {}", self.what, self.grammar)
     }
 
     pub(crate) fn new(what: &'static str, grammar: &'static str, text: &str) -> Self {

@@ -46,16 +46,18 @@ impl FileReader<'_, '_> {
         let language = self.needed(section, "language", &at, "write `language = \"en\"`");
         let workspace = self.workspace(section);
         let provenance = self.provenance(section);
-        let models = self.named::<ModelName>(section, "models", &at.key("models"));
-        let models = models
-            .into_iter()
-            .filter_map(|(name, inner)| Some((name.clone(), self.model(inner, &at.key("models").key(&name))?)));
-        let models = models.collect();
-        let tools = self.named::<ToolName>(section, "tools", &at.key("tools"));
-        let tools = tools
-            .into_iter()
-            .filter_map(|(name, inner)| Some((name.clone(), self.tool(inner, &at.key("tools").key(&name))?)));
-        let tools = tools.collect();
+        let mut models = BTreeMap::new();
+        for (name, inner) in self.named::<ModelName>(section, "models", &at.key("models")) {
+            let at = at.key("models").key(&name);
+            let model = self.model(inner, &at);
+            models.extend(self.declared(&at, model).map(|model| (name, model)));
+        }
+        let mut tools = BTreeMap::new();
+        for (name, inner) in self.named::<ToolName>(section, "tools", &at.key("tools")) {
+            let at = at.key("tools").key(&name);
+            let tool = self.tool(inner, &at);
+            tools.extend(self.declared(&at, tool).map(|tool| (name, tool)));
+        }
         let workflows = self.workflow_references(section, &at);
         let policy = self.policy(section);
         let accepted = self.accepted(section);
@@ -91,21 +93,18 @@ impl FileReader<'_, '_> {
 
     fn workspace(&mut self, section: &mut Section<'_>) -> Option<Workspace> {
         let at = Pointer::root().key("workspace");
-        let Some(mut inner) = self.section(section, "workspace") else {
+        if !section.has_any(&["workspace"]) {
             self.missing(section, "workspace", "write `[workspace]` with an `id`");
-            return None;
-        };
+        }
+        let mut inner = self.section(section, "workspace")?;
         let id = self.needed(&mut inner, "id", &at, "write `id = \"my-team\"`");
         let name = self.text(&mut inner, "name", &at).unwrap_or_default();
         let mut labels = BTreeMap::new();
         for (key, value) in self.object(&mut inner, "labels", &at) {
-            let span = self
-                .author
-                .places
-                .find(&at.key("labels").key(&key))
-                .and_then(|place| place.span.clone())
-                .unwrap_or_default();
-            match (self.grammar::<LabelKey>(&key, span.clone()), value) {
+            let at = at.key("labels").key(&key);
+            let span = |place: Option<&super::Place>| place.and_then(|place| place.span.clone()).unwrap_or_default();
+            let (key_span, span) = (span(self.author.places.find_key(&at)), span(self.author.places.find(&at)));
+            match (self.grammar::<LabelKey>(&key, key_span), value) {
                 (Some(key), serde_json::Value::String(value)) => {
                     labels.insert(key, value);
                 }
@@ -170,7 +169,7 @@ impl FileReader<'_, '_> {
         let Some(mut inner) = self.section(section, "policy") else { return ToolPolicy::default() };
         let choices = [("always", Confirm::Always), ("once", Confirm::Once), ("never", Confirm::Never)];
         let confirm = self.choice(&mut inner, "confirm", &at, &choices);
-        let max_calls = self.number(&mut inner, "max_calls", &at).map(|calls| u32::try_from(calls).unwrap_or(u32::MAX));
+        let max_calls = self.number_32(&mut inner, "max_calls", &at);
         let paths = self.list(&mut inner, "paths", &at.key("paths")).unwrap_or_default();
         self.finish(inner);
         ToolPolicy { confirm, max_calls, paths }
@@ -203,7 +202,10 @@ impl FileReader<'_, '_> {
         self.place(at.key(key), spot.span.clone());
         let file = spot.value.strip_prefix("schemas/").and_then(|_| self.author.folder.get(&spot.value));
         match file {
-            Some(bytes) => Some(self.author.blob(bytes)),
+            Some(bytes) => {
+                self.author.text_at(at.key(key), &spot.value);
+                Some(self.author.blob(bytes))
+            }
             None => {
                 let message = "there is no such schema file".to_owned();
                 self.tell(
@@ -224,6 +226,7 @@ impl FileReader<'_, '_> {
             let help = "name what the Runtime's surroundings know, such as `reference = \"workflow://release/checks\"`";
             let reference = self.needed::<ResourceUri>(&mut inner, "reference", &at.key(&name), help);
             self.finish(inner);
+            let reference = self.declared(&at.key(&name), reference);
             workflows.extend(reference.map(|reference| (name, Workflow::Reference(reference))));
         }
         workflows

@@ -18,8 +18,13 @@ impl Author<'_> {
             let Some(name) = self.file_name::<PluginName>(file, stem) else { continue };
             let at = Pointer::root().key("plugins").key(&name);
             self.at_file(at.clone(), file);
-            if let Some(Some(plugin)) = self.toml(file, |reader, section| reader.plugin(section, &at)) {
-                manifest.plugins.insert(name, plugin);
+            match self.toml(file, |reader, section| reader.plugin(section, &at)).flatten() {
+                Some(plugin) => {
+                    manifest.plugins.insert(name, plugin);
+                }
+                None => {
+                    self.unread.insert(at);
+                }
             }
         }
     }
@@ -28,20 +33,23 @@ impl Author<'_> {
 impl FileReader<'_, '_> {
     fn plugin(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<Plugin> {
         let version = match self.spot(section, "version") {
-            Some(spot) => match semver::Version::parse(&spot.value) {
-                Ok(version) => Some(version),
-                Err(_) => {
+            Some(spot) => {
+                self.place(at.key("version"), spot.span.clone());
+                let version = semver::Version::parse(&spot.value).ok();
+                if version.is_none() {
                     self.tell(
                         spot.span,
                         "invalid_version",
                         "this is no version".to_owned(),
                         "write a semantic version such as `1.4.0`",
                     );
-                    None
                 }
-            },
+                version
+            }
             None => {
-                self.missing(section, "version", "write a semantic version such as `1.4.0`");
+                if !section.has_any(&["version"]) {
+                    self.missing(section, "version", "write a semantic version such as `1.4.0`");
+                }
                 None
             }
         };
@@ -65,17 +73,19 @@ impl FileReader<'_, '_> {
     }
 
     fn package(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<BlobRef> {
-        let Some(mut package) = self.section(section, "package") else {
+        if !section.has_any(&["package"]) {
             self.missing(section, "package", "write `package = { digest = \"sha256:…\", size = … }`");
-            return None;
-        };
-        let at = at.key("package");
-        let digest = self.spot(&mut package, "digest");
-        let size = self.number(&mut package, "size", &at);
-        let size = size.and_then(|size| u32::try_from(size).ok());
-        if digest.is_none() || size.is_none() {
-            self.missing(&package, "digest` and `size", "write `package = { digest = \"sha256:…\", size = … }`");
         }
+        let mut package = self.section(section, "package")?;
+        let at = at.key("package");
+        self.place(at.clone(), package.span());
+        for key in ["digest", "size"] {
+            if !package.has_any(&[key]) {
+                self.missing(&package, key, "write `package = { digest = \"sha256:…\", size = … }`");
+            }
+        }
+        let digest = self.spot(&mut package, "digest");
+        let size = self.number_32(&mut package, "size", &at);
         self.finish(package);
         let digest = digest?;
         self.place(at.key("digest"), digest.span.clone());
@@ -110,7 +120,7 @@ impl FileReader<'_, '_> {
             self.finish(section);
             let written = serde_json::from_value::<WrittenUrlPermission>(json.into());
             match written.map(|written| UrlPermission::try_from(written.normal())) {
-                Ok(Ok(what)) => targets.push(Asked { what, reason }),
+                Ok(Ok(what)) => targets.extend(reason.map(|reason| Asked { what, reason })),
                 Ok(Err(error)) => self.tell(
                     span,
                     error.code(),
@@ -141,15 +151,15 @@ impl FileReader<'_, '_> {
             let reason = self.reason(&mut section, &at);
             let name = self.needed(&mut section, "name", &at, "name what is asked for");
             self.finish(section);
-            asked.extend(name.map(|what| Asked { what, reason }));
+            asked.extend(name.zip(reason).map(|(what, reason)| Asked { what, reason }));
         }
         asked
     }
 
-    fn reason(&mut self, section: &mut Section<'_>, at: &Pointer) -> String {
+    fn reason(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<String> {
         if !section.has_any(&["reason"]) {
             self.missing(section, "reason", "say what it is for: a person decides by it");
         }
-        self.text(section, "reason", at).unwrap_or_default()
+        self.text(section, "reason", at)
     }
 }

@@ -24,7 +24,9 @@ impl<'d> Section<'d> {
     }
 
     fn get(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
@@ -145,6 +147,19 @@ impl FileReader<'_, '_> {
         number
     }
 
+    /// A whole number below 2^32.
+    pub(super) fn number_32(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<u32> {
+        let number = self.number(section, key, at)?;
+        let fits = u32::try_from(number).ok();
+        if fits.is_none()
+            && let Some(value) = section.get(key)
+        {
+            let message = "this number is too large".to_owned();
+            self.tell(value.span(), "invalid_value", message, "write a number below 2^32");
+        }
+        fits
+    }
+
     /// A list of texts in one grammar; `at` is where the list stands in the manifest.
     pub(super) fn list<T: FromStr<Err = InvalidName>>(
         &mut self,
@@ -231,6 +246,7 @@ impl FileReader<'_, '_> {
         for (name, value) in table.iter() {
             let parsed = self.grammar::<T>(name.get_ref(), name.span());
             let inner = self.section_of(value, format!("`{key}.{}`", shown(name.get_ref())));
+            let inner = self.declared(&at.key(name.get_ref()), inner);
             if let (Some(parsed), Some(inner)) = (parsed, inner) {
                 self.place(at.key(name.get_ref()), name.span());
                 named.push((parsed, inner));

@@ -1,11 +1,13 @@
 //! Why a text is no permission: one case for each thing that can be wrong with it.
 
+use std::fmt;
+
 use crate::names::shown;
 
 use super::words::Scheme;
 
 /// Why a text is no [`UrlPermission`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrlPermission {
     /// The scheme is none of [`Scheme`].
@@ -94,6 +96,13 @@ pub enum InvalidUrlPermission {
         /// The list's field.
         list: &'static str,
     },
+}
+
+/// As it is displayed: the text may be a secret at the wrong place.
+impl fmt::Debug for InvalidUrlPermission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InvalidUrlPermission({}: {self})", self.code())
+    }
 }
 
 impl InvalidUrlPermission {
