@@ -4,6 +4,7 @@
 //! any machine. Whatever is not exactly that is refused: packing what was unpacked must give the
 //! same bytes again.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -94,8 +95,9 @@ pub fn unpack(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> 
         return Err(ArchiveError::TooLarge { actual: bytes.len(), allowed: limits.bundle_bytes });
     }
     let parts = read_parts(bytes).ok_or(ArchiveError::NotABundle)?;
-    let blobs = parts.blobs.iter().map(|blob| (Digest::of(blob), blob.as_ref()));
-    if pack_parts(&parts.manifest, blobs) != bytes {
+    // Each once and in order, which is what makes two files of one bundle the same.
+    let blobs: BTreeMap<Digest, &[u8]> = parts.blobs.iter().map(|blob| (Digest::of(blob), blob.as_ref())).collect();
+    if pack_parts(&parts.manifest, blobs.into_iter()) != bytes {
         return Err(ArchiveError::NotABundle);
     }
     Ok(Bundle::open(parts.manifest, parts.blobs, limits, acceptances)?)

@@ -161,7 +161,8 @@ impl Teller<'_> {
 
     fn finding(&mut self, places: &Places, finding: &Finding) {
         let rule = finding.leak.rule;
-        let message = format!("`{}` holds {} (rule `{}`)", finding.pointer, rule.what(), rule.id());
+        let message =
+            format!("`{}` holds {}: {} (rule `{}`)", finding.pointer, rule.kind().noun(), rule.what(), rule.id());
         let help = match rule.kind() {
             crate::leaks::Kind::Secret => {
                 "take it out and revoke it; name it by reference, such as `secret:github-token`".to_owned()

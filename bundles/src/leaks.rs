@@ -82,6 +82,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What was found, in words for a sentence.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Secret => "a credential",
+            Self::HostPath => "a host path",
+        }
+    }
+
     /// The stable machine word under which a bundle is refused.
     pub fn code(self) -> &'static str {
         match self {

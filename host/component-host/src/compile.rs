@@ -51,7 +51,7 @@ impl Compiler {
         limits: &Limits,
     ) -> Result<Vec<u8>, LoadError> {
         let compiled = match self {
-            Self::InProcess => engine.precompile_component(component).map_err(|_| LoadError::Invalid)?,
+            Self::InProcess => in_process(engine, component)?,
             Self::Child { program, arguments } => {
                 child::compile(program, arguments, component, &limits.compile).await?
             }
@@ -60,6 +60,17 @@ impl Compiler {
             return Err(LoadError::CompileLimit { limit: "compiled_bytes" });
         }
         Ok(compiled)
+    }
+}
+
+/// The compiler asserts things of its own work, and a component has made such an assertion fail
+/// before; that must not end the process that embeds it.
+fn in_process(engine: &Engine, component: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let compile = || engine.precompile_component(component);
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile)) {
+        Ok(Ok(compiled)) => Ok(compiled),
+        Ok(Err(_)) => Err(LoadError::Invalid),
+        Err(_) => Err(LoadError::Compiler { problem: "the compiler gave up on it" }),
     }
 }
 
