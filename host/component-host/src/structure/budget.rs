@@ -100,6 +100,8 @@ bounds! {
     /// component instantiates counts each time that component is instantiated. A component of 2 kB can ask for 2^100,
     /// and the compiler walks them all. Python: 41.
     instances: 1024, 128, ANY;
+    /// Core instances among them, which is what a host has a number of places for. Python: 38.
+    core_instances: 256, 64, ANY;
     /// Definitions, aliases, arguments and uses of types that a compiler visits when it inlines the tree of
     /// instantiations; a use of a type counts as many times as the type has parts. A million take 6 s and 2.6 GB.
     /// QuickJS: 11,537.
@@ -160,13 +162,13 @@ bounds! {
     /// Product of branches and locals of the function where it is largest: every branch may have to bring every local.
     /// StarlingMonkey: 351,848.
     largest_flow: 4_000_000, 400_000, ANY;
-    /// Tables defined. QuickJS: 3.
+    /// Tables that are defined, or that one instantiation makes if that is more. QuickJS: 3.
     tables: 256, 64, ANY;
     /// Initial elements of all tables that are defined, or that one instantiation makes if that is more. A compiler
     /// lays out up to a million for a segment of ten bytes: 16 such modules in 936 bytes take 226 MB.
     /// StarlingMonkey: 7,692.
-    table_elements: 65_536, 16_384, ANY;
-    /// Memories defined. QuickJS: 3.
+    table_elements: 65_536, 32_768, ANY;
+    /// Memories that are defined, or that one instantiation makes if that is more. QuickJS: 3.
     memories: 64, 16, ANY;
     /// Initial pages of 64 KiB of all memories that are defined, or that one instantiation makes if that is more.
     /// Python: 197.

@@ -90,6 +90,7 @@ impl<'a> Reading<'a, '_> {
                 scope.visit(args.len() as u64);
                 scope.footprint.add(module);
                 scope.footprint.instances = scope.footprint.instances.saturating_add(1);
+                scope.footprint.core_instances = scope.footprint.core_instances.saturating_add(1);
             }
             Instance::FromExports(exports) => {
                 for export in exports {

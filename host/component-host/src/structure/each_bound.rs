@@ -30,6 +30,7 @@ const GROWING: &[(&str, Growing)] = &[
     ("core_modules", |n| component("(core module)".repeat(n))),
     ("components", |n| component("(component)".repeat(n))),
     ("instances", |n| component(format!("(component $c){}", "(instance (instantiate $c))".repeat(n)))),
+    ("core_instances", |n| component(format!("(core module $m){}", "(core instance (instantiate $m))".repeat(n)))),
     ("inlined_items", |n| {
         component(format!("(import \"f\" (func $f)){}", each(n, |i| format!("(export \"e{i}\" (func $f))"))))
     }),

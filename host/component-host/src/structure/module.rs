@@ -16,6 +16,9 @@ const TYPE: u64 = 90;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Footprint {
     pub(super) instances: u64,
+    pub(super) core_instances: u64,
+    pub(super) memories: u64,
+    pub(super) tables: u64,
     pub(super) inlined_items: u64,
     pub(super) memory_pages: u64,
     pub(super) table_elements: u64,
@@ -23,10 +26,18 @@ pub(super) struct Footprint {
 
 impl Footprint {
     pub(super) fn add(&mut self, other: Self) {
-        self.instances = self.instances.saturating_add(other.instances);
-        self.inlined_items = self.inlined_items.saturating_add(other.inlined_items);
-        self.memory_pages = self.memory_pages.saturating_add(other.memory_pages);
-        self.table_elements = self.table_elements.saturating_add(other.table_elements);
+        let Self { instances, core_instances, memories, tables, inlined_items, memory_pages, table_elements } = self;
+        for (mine, more) in [
+            (instances, other.instances),
+            (core_instances, other.core_instances),
+            (memories, other.memories),
+            (tables, other.tables),
+            (inlined_items, other.inlined_items),
+            (memory_pages, other.memory_pages),
+            (table_elements, other.table_elements),
+        ] {
+            *mine = mine.saturating_add(more);
+        }
     }
 }
 
@@ -76,14 +87,14 @@ impl Module {
             Payload::TableSection(section) => {
                 for table in section {
                     let table = table?;
-                    meter.count(|counts| &mut counts.tables, 1)?;
+                    self.footprint.tables = self.footprint.tables.saturating_add(1);
                     self.footprint.table_elements = self.footprint.table_elements.saturating_add(table.ty.initial);
                 }
             }
             Payload::MemorySection(section) => {
                 for memory in section {
                     let memory = memory?;
-                    meter.count(|counts| &mut counts.memories, 1)?;
+                    self.footprint.memories = self.footprint.memories.saturating_add(1);
                     let pages = pages(memory.initial, memory.page_size_log2);
                     self.footprint.memory_pages = self.footprint.memory_pages.saturating_add(pages);
                 }

@@ -155,6 +155,9 @@ impl<'a> Reading<'a, '_> {
     /// Counts what an instantiation of the outermost component has come to so far.
     pub(super) fn total(&mut self, footprint: Footprint) -> Result<(), Refusal> {
         self.meter.most(|counts| &mut counts.instances, footprint.instances)?;
+        self.meter.most(|counts| &mut counts.core_instances, footprint.core_instances)?;
+        self.meter.most(|counts| &mut counts.memories, footprint.memories)?;
+        self.meter.most(|counts| &mut counts.tables, footprint.tables)?;
         self.meter.most(|counts| &mut counts.inlined_items, footprint.inlined_items)?;
         self.meter.most(|counts| &mut counts.memory_pages, footprint.memory_pages)?;
         self.meter.most(|counts| &mut counts.table_elements, footprint.table_elements)
