@@ -102,11 +102,21 @@ fn a_field_that_must_be_there_is_missed() {
         (BUNDLE, "[models.local]\nprovider = \"ollama\"\n", "‸[models.local]\n", "provider ="),
         (BUNDLE, "[models.local]\nprovider = \"ollama\"\nmodel = ", "‸[models.local]\nprovider = \"a\"\n#", "model"),
         (BUNDLE, "[tools.\"shell.run\"]\nsource = \"host\"\n", "‸[tools.\"shell.run\"]\n", "source = \"host\""),
-        (BUNDLE, "[tools.\"shell.run\"]\nsource = \"host\"\ne", "‸[tools.\"shell.run\"]\nsource = \"host\"\n#", "external"),
+        (
+            BUNDLE,
+            "[tools.\"shell.run\"]\nsource = \"host\"\ne",
+            "‸[tools.\"shell.run\"]\nsource = \"host\"\n#",
+            "external",
+        ),
         (BUNDLE, &format!("{workflow}\nreference"), &format!("‸{workflow}\n#"), "workflow://"),
         (ISSUES, "[[secrets]]\nname = \"issues-token\"\n", "‸[[secrets]]\n", "asked for"),
         (ISSUES, "[[mounts]]\nname = \"repo\"\nreason", "‸[[mounts]]\nname = \"repo\"\n#", "a person decides"),
-        (ISSUES, "[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\nreason", "‸[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\n#", "a person decides"),
+        (
+            ISSUES,
+            "[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\nreason",
+            "‸[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\n#",
+            "a person decides",
+        ),
         (ISSUES, "package = { digest = ", "package = ‸{ #", "digest = "),
         (ISSUES, ", size = 148213 }", " }", "size = "),
         (ISSUES, "package = ", "#", "package = "),
@@ -115,7 +125,11 @@ fn a_field_that_must_be_there_is_missed() {
             let (line, column) = if wrong == "#" { (1, 1) } else { (2, 11) };
             Files::full().edit(file, from, wrong).told_at(file, line, column).refused("missing_field", help);
         } else if wrong.ends_with("{ #") {
-            let bare = Files::full().edit(file, "digest = \"sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d\", ", "");
+            let bare = Files::full().edit(
+                file,
+                "digest = \"sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d\", ",
+                "",
+            );
             bare.told_at(file, 2, 11).refused("missing_field", help);
         } else {
             Files::full().edit(file, from, wrong).refused("missing_field", help);
@@ -141,12 +155,30 @@ fn a_value_of_another_type_is_refused_where_it_stands() {
             [BUNDLE, "max_calls = 40", "max_calls = ‸true", "max_calls = 41", "whole number"],
             [BUNDLE, "deny = [\"alerts\"]", "deny = ‸\"alerts\"", "deny = []", "a list of strings"],
             [BUNDLE, "deny = [\"alerts\"]", "deny = [\"alerts\", ‸1]", "deny = [\"alerts\", \"issues\"]", "a string"],
-            [CODER, "description = \"Writes code, as in ~/book.\"", "description = ‸[\"~/book\"]", "description = \"~/book\"", "a string"],
-            [CODER, "unset = [\"/verbose\", \"/editor/tabs\"]", "unset = ‸\"/verbose\"", "unset = [\"/verbose\"]", "unset = [\"/key\"]"],
+            [
+                CODER,
+                "description = \"Writes code, as in ~/book.\"",
+                "description = ‸[\"~/book\"]",
+                "description = \"~/book\"",
+                "a string",
+            ],
+            [
+                CODER,
+                "unset = [\"/verbose\", \"/editor/tabs\"]",
+                "unset = ‸\"/verbose\"",
+                "unset = [\"/verbose\"]",
+                "unset = [\"/key\"]",
+            ],
             [CODER, "limit = 10", "limit = ‸2026-06-25T15:49:30Z", "limit = \"2026-06-25T15:49:30Z\"", "as a string"],
             [CODER, "limit = 10", "limit = [‸15:49:30]", "limit = [\"15:49\"]", "as a string"],
             [CODER, "{ limit = 20 }", "‸20", "{ limit = 21 }", "a table"],
-            [ISSUES, "surfaces = [\"tools\", \"ingress\"]", "surfaces = ‸{ a = 1 }", "surfaces = [\"tools\"]", "a list"],
+            [
+                ISSUES,
+                "surfaces = [\"tools\", \"ingress\"]",
+                "surfaces = ‸{ a = 1 }",
+                "surfaces = [\"tools\"]",
+                "a list",
+            ],
             [ISSUES, "[[secrets]]\nname", "‸[secrets]\nname", "[[secrets]]\nname", "a list of tables"],
         ],
     );
@@ -175,8 +207,20 @@ fn a_word_that_is_none_of_its_words_is_refused() {
     each_is(
         "invalid_value",
         &[
-            [BUNDLE, "effect = \"external\"", "effect = ‸\"network\"", "effect = \"write\"", "`none`, `read`, `write`, `external`"],
-            [BUNDLE, "confirm = \"once\"", "confirm = ‸\"sometimes\"", "confirm = \"always\"", "`always`, `once`, `never`"],
+            [
+                BUNDLE,
+                "effect = \"external\"",
+                "effect = ‸\"network\"",
+                "effect = \"write\"",
+                "`none`, `read`, `write`, `external`",
+            ],
+            [
+                BUNDLE,
+                "confirm = \"once\"",
+                "confirm = ‸\"sometimes\"",
+                "confirm = \"always\"",
+                "`always`, `once`, `never`",
+            ],
             [BUNDLE, "max_calls = 40", "max_calls = ‸4294967296", "max_calls = 4294967295", "below 2^32"],
             [ISSUES, "size = 148213", "size = ‸4294967296", "size = 148214", "below 2^32"],
         ],
@@ -190,21 +234,93 @@ fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_mean
     each_is(
         "dangling_name",
         &[
-            [BUNDLE, "\"schemas/fs.read.input.json\"", "‸\"schemas/nothing.json\"", "\"schemas/fs.read.output.json\"", "schemas/input.json"],
-            [BUNDLE, "\"schemas/fs.read.input.json\"", "‸\"prompts/base/conduct.md\"", "\"schemas/fs.read.output.json\"", "`schemas`"],
-            [BUNDLE, "source = \"plugin:issues\"", "source = ‸\"plugin:isues\"", "source = \"plugin:alerts\"", "did you mean `issues`?"],
-            [BUNDLE, "allow = [\"fs.read\", \"shell.run\",", "allow = [\"fs.read\", ‸\"shell.ru\",", "allow = [\"fs.read\",", "did you mean `shell.run`?"],
+            [
+                BUNDLE,
+                "\"schemas/fs.read.input.json\"",
+                "‸\"schemas/nothing.json\"",
+                "\"schemas/fs.read.output.json\"",
+                "schemas/input.json",
+            ],
+            [
+                BUNDLE,
+                "\"schemas/fs.read.input.json\"",
+                "‸\"prompts/base/conduct.md\"",
+                "\"schemas/fs.read.output.json\"",
+                "`schemas`",
+            ],
+            [
+                BUNDLE,
+                "source = \"plugin:issues\"",
+                "source = ‸\"plugin:isues\"",
+                "source = \"plugin:alerts\"",
+                "did you mean `issues`?",
+            ],
+            [
+                BUNDLE,
+                "allow = [\"fs.read\", \"shell.run\",",
+                "allow = [\"fs.read\", ‸\"shell.ru\",",
+                "allow = [\"fs.read\",",
+                "did you mean `shell.run`?",
+            ],
             [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell\"]", "deny = [\"fs.read\"]", "declare it, or take"],
-            [BUNDLE, "allow = [\"issues\"]", "allow = [\"issues\", ‸\"alert\"]", "allow = [\"issues\", \"alerts\"]", "did you mean `alerts`?"],
+            [
+                BUNDLE,
+                "allow = [\"issues\"]",
+                "allow = [\"issues\", ‸\"alert\"]",
+                "allow = [\"issues\", \"alerts\"]",
+                "did you mean `alerts`?",
+            ],
             [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"other\"]", "deny = []", "declare it, or take"],
             [CODER, "extends = [\"base\"]", "extends = [‸\"bas\"]", "extends = []", "did you mean `base`?"],
-            [CODER, "models = { replace = [\"large\", \"local\"]", "models = { replace = [\"large\", ‸\"lokal\"]", "models = { replace = [\"large\"]", "did you mean `local`?"],
-            [CODER, "instructions = [\"coder/system\"]", "instructions = [‸\"coder/sytem\"]", "instructions = [\"base/conduct\"]", "did you mean `coder/system`?"],
-            [CODER, "tools_allow = [\"fs.read\", \"issues.search\"]", "tools_allow = [\"fs.read\", ‸\"issue.search\"]", "tools_allow = []", "did you mean `issues.search`?"],
-            [CODER, "tools_deny = { append = [\"shell.run\"]", "tools_deny = { append = [‸\"shell.rn\"]", "tools_deny = { append = [\"fs.read\"]", "did you mean `shell.run`?"],
-            [CODER, "plugins = [\"issues\"]", "plugins = [‸\"issue\"]", "plugins = [\"alerts\"]", "did you mean `issues`?"],
-            [CODER, "workflows = [\"release/checks\", \"change\"]", "workflows = [\"release/checks\", ‸\"chang\"]", "workflows = []", "did you mean `change`?"],
-            [CODER, "tools_allow = [\"shell.run\"]", "tools_allow = { replace = [‸\"shell-run\"] }", "tools_allow = { replace = [\"shell.run\"] }", "did you mean `shell.run`?"],
+            [
+                CODER,
+                "models = { replace = [\"large\", \"local\"]",
+                "models = { replace = [\"large\", ‸\"lokal\"]",
+                "models = { replace = [\"large\"]",
+                "did you mean `local`?",
+            ],
+            [
+                CODER,
+                "instructions = [\"coder/system\"]",
+                "instructions = [‸\"coder/sytem\"]",
+                "instructions = [\"base/conduct\"]",
+                "did you mean `coder/system`?",
+            ],
+            [
+                CODER,
+                "tools_allow = [\"fs.read\", \"issues.search\"]",
+                "tools_allow = [\"fs.read\", ‸\"issue.search\"]",
+                "tools_allow = []",
+                "did you mean `issues.search`?",
+            ],
+            [
+                CODER,
+                "tools_deny = { append = [\"shell.run\"]",
+                "tools_deny = { append = [‸\"shell.rn\"]",
+                "tools_deny = { append = [\"fs.read\"]",
+                "did you mean `shell.run`?",
+            ],
+            [
+                CODER,
+                "plugins = [\"issues\"]",
+                "plugins = [‸\"issue\"]",
+                "plugins = [\"alerts\"]",
+                "did you mean `issues`?",
+            ],
+            [
+                CODER,
+                "workflows = [\"release/checks\", \"change\"]",
+                "workflows = [\"release/checks\", ‸\"chang\"]",
+                "workflows = []",
+                "did you mean `change`?",
+            ],
+            [
+                CODER,
+                "tools_allow = [\"shell.run\"]",
+                "tools_allow = { replace = [‸\"shell-run\"] }",
+                "tools_allow = { replace = [\"shell.run\"] }",
+                "did you mean `shell.run`?",
+            ],
         ],
     );
 }
@@ -282,11 +398,35 @@ fn a_list_is_changed_in_one_way() {
     each_is(
         "invalid_field",
         &[
-            [CODER, "models = { replace = [\"large\", \"local\"] }", "models = ‸{ replace = [], append = [] }", "models = { replace = [] }", "keep one"],
-            [CODER, "models = { replace = [\"large\", \"local\"] }", "models = ‸{}", "models = { append = [] }", "keep one"],
+            [
+                CODER,
+                "models = { replace = [\"large\", \"local\"] }",
+                "models = ‸{ replace = [], append = [] }",
+                "models = { replace = [] }",
+                "keep one",
+            ],
+            [
+                CODER,
+                "models = { replace = [\"large\", \"local\"] }",
+                "models = ‸{}",
+                "models = { append = [] }",
+                "keep one",
+            ],
             [BUNDLE, "model = \"qwen3:8b\"", "model = ‸\"\"", "model = \"q\"", "the provider's name"],
-            [BUNDLE, "reason = \"The folder is the one of a book that everybody knows.\"", "reason = ‸\" \"", "reason = \"A book.\"", "why it is no leak"],
-            [ISSUES, "reason = \"Signs in to the issue tracker.\"", "reason = ‸\"\"", "reason = \"Signs in.\"", "a person decides"],
+            [
+                BUNDLE,
+                "reason = \"The folder is the one of a book that everybody knows.\"",
+                "reason = ‸\" \"",
+                "reason = \"A book.\"",
+                "why it is no leak",
+            ],
+            [
+                ISSUES,
+                "reason = \"Signs in to the issue tracker.\"",
+                "reason = ‸\"\"",
+                "reason = \"Signs in.\"",
+                "a person decides",
+            ],
         ],
     );
 }
@@ -328,7 +468,9 @@ fn numbers_that_json_readers_do_not_keep_are_refused() {
 fn digests_and_versions_have_one_spelling() {
     let digest = "sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d";
     let other = digest.replace("174e", "0000");
-    for wrong in [digest.to_uppercase(), digest.replace("sha256:", ""), digest.replace("sha256", "sha512"), format!("{digest}0")] {
+    for wrong in
+        [digest.to_uppercase(), digest.replace("sha256:", ""), digest.replace("sha256", "sha512"), format!("{digest}0")]
+    {
         let files = Files::full().edit(ISSUES, &format!("\"{digest}\""), &format!("‸\"{wrong}\""));
         files.refused("invalid_digest", "sha256sum");
     }
@@ -345,40 +487,142 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
     each_is(
         "invalid_name",
         &[
-            [BUNDLE, "revision = 7\ncreated_at = \"2026-06-25T15:49:30Z\"", "revision = 7\ncreated_at = ‸\"2026-06-25\"", "revision = 7\ncreated_at = \"2026-06-25T15:49:31Z\"", "a time is RFC 3339"],
-            [BUNDLE, "language = \"en\"", "language = ‸\"english language\"", "language = \"de-CH\"", "a language tag is"],
+            [
+                BUNDLE,
+                "revision = 7\ncreated_at = \"2026-06-25T15:49:30Z\"",
+                "revision = 7\ncreated_at = ‸\"2026-06-25\"",
+                "revision = 7\ncreated_at = \"2026-06-25T15:49:31Z\"",
+                "a time is RFC 3339",
+            ],
+            [
+                BUNDLE,
+                "language = \"en\"",
+                "language = ‸\"english language\"",
+                "language = \"de-CH\"",
+                "a language tag is",
+            ],
             [BUNDLE, "tier = \"production\"", "‸Tier = \"production\"", "tier-a = \"production\"", "a label key is"],
-            [BUNDLE, "commit = \"7d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"", "commit = ‸\"HEAD\"", "commit = \"0d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"", "a commit is"],
-            [BUNDLE, "provider = \"ollama\"", "provider = ‸\"Ollama!\"", "provider = \"ollama.local\"", "a provider name is"],
-            [BUNDLE, "secret = \"anthropic-api-key\"", "secret = ‸\"anthropic_api_key\"", "secret = \"anthropic\"", "a secret reference is"],
-            [BUNDLE, "[models.local]", "[models.‸Other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]", "[models.other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]", "a model name is"],
-            [BUNDLE, "[tools.\"shell.run\"]", "[tools.‸\"shell run\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]", "[tools.\"shell.ran\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]", "a tool name is"],
-            [BUNDLE, "source = \"plugin:issues\"", "source = ‸\"plugin/issues\"", "source = \"host\"", "a tool source is"],
+            [
+                BUNDLE,
+                "commit = \"7d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"",
+                "commit = ‸\"HEAD\"",
+                "commit = \"0d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"",
+                "a commit is",
+            ],
+            [
+                BUNDLE,
+                "provider = \"ollama\"",
+                "provider = ‸\"Ollama!\"",
+                "provider = \"ollama.local\"",
+                "a provider name is",
+            ],
+            [
+                BUNDLE,
+                "secret = \"anthropic-api-key\"",
+                "secret = ‸\"anthropic_api_key\"",
+                "secret = \"anthropic\"",
+                "a secret reference is",
+            ],
+            [
+                BUNDLE,
+                "[models.local]",
+                "[models.‸Other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]",
+                "[models.other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]",
+                "a model name is",
+            ],
+            [
+                BUNDLE,
+                "[tools.\"shell.run\"]",
+                "[tools.‸\"shell run\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]",
+                "[tools.\"shell.ran\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]",
+                "a tool name is",
+            ],
+            [
+                BUNDLE,
+                "source = \"plugin:issues\"",
+                "source = ‸\"plugin/issues\"",
+                "source = \"host\"",
+                "a tool source is",
+            ],
             [BUNDLE, "\"src/**/*.rs\"", "‸\"../src/*.rs\"", "\"src/*.rs\"", "a glob is"],
-            [BUNDLE, "[workflows.\"release/checks\"]", "[workflows.‸\"release checks\"]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]", "[workflows.release-checks]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]", "a workflow name is"],
-            [BUNDLE, "reference = \"workflow://release/checks\"", "reference = ‸\"https://a.example/x\"", "reference = \"workspace://checks\"", "a resource reference is"],
+            [
+                BUNDLE,
+                "[workflows.\"release/checks\"]",
+                "[workflows.‸\"release checks\"]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]",
+                "[workflows.release-checks]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]",
+                "a workflow name is",
+            ],
+            [
+                BUNDLE,
+                "reference = \"workflow://release/checks\"",
+                "reference = ‸\"https://a.example/x\"",
+                "reference = \"workspace://checks\"",
+                "a resource reference is",
+            ],
             [BUNDLE, "\"mount:repo:write\", ", "‸\"mount:repo:rw\", ", "\"mount:repo:read\", ", "`mount:LABEL:read`"],
             [BUNDLE, "deny = [\"git:write\"]", "deny = [‸\"git\"]", "deny = [\"git:read\"]", "`git:read`"],
             [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell/run\"]", "deny = []", "a tool name is"],
             [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"al.erts\"]", "deny = []", "a plugin name is"],
-            [CODER, "extends = [\"base\"]", "extends = [\"base\", ‸\"../base\"]", "extends = [\"base\"]", "a profile name is"],
+            [
+                CODER,
+                "extends = [\"base\"]",
+                "extends = [\"base\", ‸\"../base\"]",
+                "extends = [\"base\"]",
+                "a profile name is",
+            ],
             [CODER, "[\"large\", \"local\"]", "[\"large\", ‸\"Local\"]", "[\"large\"]", "a model name is"],
             [CODER, "[\"coder/system\"]", "[‸\"coder/system/\"]", "[]", "a prompt name is"],
             [CODER, "[\"fs.read\", \"issues.search\"]", "[‸\"fs_read!\"]", "[\"fs.read\"]", "a tool name is"],
             [CODER, "{ append = [\"shell.run\"] }", "{ append = [‸\"\"] }", "{ append = [] }", "a tool name is"],
             [CODER, "plugins = [\"issues\"]", "plugins = [‸\"1\"]", "plugins = []", "a plugin name is"],
-            [CODER, "\"release/checks\", \"change\"", "\"release/checks\", ‸\"ch nge\"", "\"release/checks\"", "a workflow name is"],
+            [
+                CODER,
+                "\"release/checks\", \"change\"",
+                "\"release/checks\", ‸\"ch nge\"",
+                "\"release/checks\"",
+                "a workflow name is",
+            ],
             [CODER, "language = \"de-CH\"", "language = ‸\"de_CH!\"", "language = \"fr\"", "a language tag is"],
-            [CODER, "\"mount:repo:read\"]\nwants", "‸\"mount:/srv:read\"]\nwants", "\"mount:docs:read\"]\nwants", "a mount label is"],
-            [CODER, "\"egress:https://api.example.com/v1\", \"shell\"", "‸\"egress:https://api.example.com\"", "\"egress:https://api.example.com/\"", "a URL prefix is"],
-            [CODER, "drops = [\"mount:repo:read\"", "drops = [‸\"mount:repo\"", "drops = [\"mount:repo:write\"", "one of `secret:NAME`"],
+            [
+                CODER,
+                "\"mount:repo:read\"]\nwants",
+                "‸\"mount:/srv:read\"]\nwants",
+                "\"mount:docs:read\"]\nwants",
+                "a mount label is",
+            ],
+            [
+                CODER,
+                "\"egress:https://api.example.com/v1\", \"shell\"",
+                "‸\"egress:https://api.example.com\"",
+                "\"egress:https://api.example.com/\"",
+                "a URL prefix is",
+            ],
+            [
+                CODER,
+                "drops = [\"mount:repo:read\"",
+                "drops = [‸\"mount:repo\"",
+                "drops = [\"mount:repo:write\"",
+                "one of `secret:NAME`",
+            ],
             [CODER, "\"has:shell\"", "‸\"has:Shell\"", "\"has:tool:fs.read\"", "a capability is"],
             [CODER, "\"lacks:tool:browser\"", "‸\"without:browser\"", "\"lacks:browser\"", "`lacks:CAPABILITY`"],
             [CODER, "\"os:linux\"", "‸\"os:Linux\"", "\"os:macos\"", "a platform is"],
             [CODER, "\"arch:x86_64\"", "‸\"arch:x86-64!\"", "\"arch:aarch64\"", "a platform is"],
             [ISSUES, "\"tools\", \"ingress\"", "\"tools\", ‸\"in gress\"", "\"tools\"", "a plugin surface is"],
-            [ISSUES, "world = \"yoi:runtime/tool@1.0.0\"", "world = ‸\"YOI\"", "world = \"yoi:runtime/tool@2.0.0\"", "a world is"],
-            [ISSUES, "name = \"issues-token\"", "name = ‸\"issues/token\"", "name = \"issues\"", "a secret reference is"],
+            [
+                ISSUES,
+                "world = \"yoi:runtime/tool@1.0.0\"",
+                "world = ‸\"YOI\"",
+                "world = \"yoi:runtime/tool@2.0.0\"",
+                "a world is",
+            ],
+            [
+                ISSUES,
+                "name = \"issues-token\"",
+                "name = ‸\"issues/token\"",
+                "name = \"issues\"",
+                "a secret reference is",
+            ],
             [ISSUES, "name = \"repo\"", "name = ‸\"/srv/repo\"", "name = \"docs\"", "a mount label is"],
         ],
     );
@@ -403,11 +647,15 @@ fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
     ] {
         Files::full().put(file, "").refused(code, help);
     }
-    for file in ["prompts/upper.md", "prompts/a/b-c.d_e.md", "profiles/upper.toml", "workflows/x.yaml", "schemas/unused.json"] {
+    for file in
+        ["prompts/upper.md", "prompts/a/b-c.d_e.md", "profiles/upper.toml", "workflows/x.yaml", "schemas/unused.json"]
+    {
         Files::full().put(file, "").passes();
     }
     for file in [BUNDLE, CODER, ISSUES] {
-        Files::full().put_bytes(file, b"description = \"\xff\"").refused_among_others("not_utf8", "save the file as UTF-8");
+        Files::full()
+            .put_bytes(file, b"description = \"\xff\"")
+            .refused_among_others("not_utf8", "save the file as UTF-8");
     }
     for file in ["prompts/base/conduct.md", "workflows/change.md", "schemas/fs.read.input.json"] {
         Files::full().put_bytes(file, b"\xff").refused("not_utf8", "save the file as UTF-8");
@@ -432,9 +680,27 @@ fn a_text_with_control_characters_is_refused() {
     each_is(
         "control_character",
         &[
-            [BUNDLE, "name = \"Acme engineering\"", "name = ‸\"Acme\\u001b[31m\"", "name = \"Acme\\tengineering\\n\"", "terminal"],
-            [CODER, "description = \"Writes code, as in ~/book.\"", "description = ‸\"~/book \\u0000\"", "description = \"~/book \\n\"", "terminal"],
-            [ISSUES, "description = \"Searches and opens tickets.\"", "description = ‸\"a\\r\\u0085\"", "description = \"a\"", "terminal"],
+            [
+                BUNDLE,
+                "name = \"Acme engineering\"",
+                "name = ‸\"Acme\\u001b[31m\"",
+                "name = \"Acme\\tengineering\\n\"",
+                "terminal",
+            ],
+            [
+                CODER,
+                "description = \"Writes code, as in ~/book.\"",
+                "description = ‸\"~/book \\u0000\"",
+                "description = \"~/book \\n\"",
+                "terminal",
+            ],
+            [
+                ISSUES,
+                "description = \"Searches and opens tickets.\"",
+                "description = ‸\"a\\r\\u0085\"",
+                "description = \"a\"",
+                "terminal",
+            ],
         ],
     );
 }
@@ -446,12 +712,22 @@ fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
         ("invalid_scheme", "scheme = \"wss\"", "scheme = \"gopher\"", "scheme = \"ws\""),
         ("invalid_host", "host = \"stream.example.com\"", "host = \"stream example\"", "host = \"Stream.example.com\""),
         ("mark_missing", "wildcard = \"subdomain\"\n", "", "wildcard = \"subdomain\"\nport = 81\n"),
-        ("wildcard_too_wide", "host = \"*.mirror.example.com\"", "host = \"*.com\"", "host = \"*.mirrors.example.com\""),
+        (
+            "wildcard_too_wide",
+            "host = \"*.mirror.example.com\"",
+            "host = \"*.com\"",
+            "host = \"*.mirrors.example.com\"",
+        ),
         ("mark_without_meaning", port, "broad = true\n", "port = 443\n"),
         ("port_zero", port, "port = 0\n", "port = 1\n"),
         ("method_missing", "methods = [\"HEAD\"]", "methods = []", "methods = [\"PUT\", \"GET\"]"),
         ("invalid_method", "methods = [\"HEAD\"]", "methods = [\"TRACE\"]", "methods = [\"HEAD\", \"HEAD\"]"),
-        ("method_on_websocket", "path_prefixes = [\"/live\"]", "path_prefixes = [\"/live\"]\nmethods = [\"GET\"]", "path_prefixes = [\"/b\", \"/a\"]"),
+        (
+            "method_on_websocket",
+            "path_prefixes = [\"/live\"]",
+            "path_prefixes = [\"/live\"]\nmethods = [\"GET\"]",
+            "path_prefixes = [\"/b\", \"/a\"]",
+        ),
         ("path_missing", "path_prefixes = [\"/live\"]", "", "path_prefixes = [\"/\"]"),
         ("invalid_path", "path_prefixes = [\"/live\"]", "path_prefixes = [\"/a/../b\"]", "path_prefixes = [\"/a/b\"]"),
         ("invalid_permission", port, "port = 65536\n", "port = 65535\n"),
@@ -462,7 +738,12 @@ fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
         let change = files.text(ISSUES).find(wrong).expect("the change");
         let change = if wrong.is_empty() { Files::full().text(ISSUES).find(from).expect("the change") } else { change };
         let before = &files.text(ISSUES)[..change];
-        let line = before.lines().enumerate().filter(|(_, line)| line.starts_with("[[")).last().map_or(0, |(line, _)| line + 1);
+        let line = before
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.starts_with("[["))
+            .last()
+            .map_or(0, |(line, _)| line + 1);
         files.told_at(ISSUES, line, 1).refused(code, "path_prefixes");
         Files::full().edit(ISSUES, from, right).passes();
     }
@@ -501,7 +782,8 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     let long = full().edit(BUNDLE, "\"Acme engineering\"", &format!("‸\"{}\"", "a".repeat(text + 60)));
     refused(long, limits(|limits| limits.text_bytes = text + 50), "text_bytes");
     let names: Vec<String> = (0..6).map(|index| format!("\"has:a{index}\"")).collect();
-    let list = full().edit(CODER, "\"has:shell\", \"lacks:tool:browser\", \"os:linux\", \"arch:x86_64\"", &names.join(", "));
+    let list =
+        full().edit(CODER, "\"has:shell\", \"lacks:tool:browser\", \"os:linux\", \"arch:x86_64\"", &names.join(", "));
     let content = list.text(CODER);
     let list = list.put(CODER, &content.replace("when = [", "when = ‸["));
     refused(list, limits(|limits| limits.list_items = 5), "list_items");
@@ -537,7 +819,9 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
 
     let field = "field = \"/profiles/coder/description\"";
     let elsewhere = Files::full().edit(BUNDLE, field, "field = \"/profiles/base/description\"");
-    elsewhere.put(CODER, &Files::full().text(CODER).replace("\"Writes", "‸\"Writes")).refused("host_path_in_bundle", "mount");
+    elsewhere
+        .put(CODER, &Files::full().text(CODER).replace("\"Writes", "‸\"Writes"))
+        .refused("host_path_in_bundle", "mount");
     let rule = Files::full().edit(BUNDLE, "rule = \"host_path.home\"", "rule = ‸\"host_path.house\"");
     rule.refused_among_others("unknown_rule", "lists the rules");
     Files::full().edit(BUNDLE, "rule = \"host_path.home\"", "rule = \"secret.aws\"").build().expect_err("another rule");
@@ -546,7 +830,10 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
     assert_eq!(unused.list.len(), 1);
     let line = 1 + Files::full().text(BUNDLE).lines().position(|line| line == "[[accept]]").expect("a line");
     let one = &unused.list[0];
-    assert_eq!((one.code, one.severity, one.file.as_str(), one.line), ("unused_acceptance", Severity::Warning, BUNDLE, line));
+    assert_eq!(
+        (one.code, one.severity, one.file.as_str(), one.line),
+        ("unused_acceptance", Severity::Warning, BUNDLE, line)
+    );
     assert!(one.help.contains("take it out"));
 
     // A key that is itself the finding is accepted under the name by which it is told.
@@ -556,7 +843,8 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
     let accept = "\n[[accept]]\nrule = \"host_path.home\"\nfield = \"/profiles/coder/layers/0/settings/(withheld)\"\nreason = \"A folder of every system.\"\n";
     Files::full().edit(CODER, "limit = 10", key).append(BUNDLE, accept).passes();
     // An acceptance has no room for a path of its own.
-    let field_of_none = Files::full().append(BUNDLE, &accept.replace("\"/profiles/coder/layers/0/settings/(withheld)\"", "‸\"/home/alice/notes\""));
+    let field_of_none = Files::full()
+        .append(BUNDLE, &accept.replace("\"/profiles/coder/layers/0/settings/(withheld)\"", "‸\"/home/alice/notes\""));
     let told = field_of_none.refused("dangling_name", "as the finding names it");
     assert!(!told.message.contains("alice"), "{}", told.message);
 }
@@ -591,7 +879,11 @@ fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
         (CODER, "editor = { width = 120 }", quoted("editor = { width = ‸\"\"\"\n1\nVALUE\"\"\" }")),
         (CODER, "{ limit = 20 }", quoted("{ limit = ‸\"VALUE\" }")),
         (ISSUES, "description = \"Searches and opens tickets.\"", quoted("description = ‸\"VALUE\"")),
-        (ISSUES, "name = \"issues-token\"\nreason = \"Signs in", quoted("name = \"issues-token\"\nreason = ‸\"VALUE Signs in")),
+        (
+            ISSUES,
+            "name = \"issues-token\"\nreason = \"Signs in",
+            quoted("name = \"issues-token\"\nreason = ‸\"VALUE Signs in"),
+        ),
         (ISSUES, "name = \"repo\"\nreason = \"Reads", quoted("name = \"repo\"\nreason = ‸\"VALUE Reads")),
         (ISSUES, "reason = \"Reads issues", quoted("reason = ‸\"VALUE Reads issues")),
         (ISSUES, "reason = \"Receives new", quoted("reason = ‸\"VALUE Receives new")),
@@ -600,7 +892,9 @@ fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
         ("schemas/fs.read.input.json", "\"type\": \"object\"", quoted("\"title\": \"‸VALUE\", \"type\": \"object\"")),
         ("schemas/fs.read.output.json", "\"string\"", quoted("\"‸VALUE\"")),
     ];
-    fields.retain(|(file, from, _)| seeds::folder().iter().any(|(name, text)| name == file && String::from_utf8_lossy(text).contains(from)));
+    fields.retain(|(file, from, _)| {
+        seeds::folder().iter().any(|(name, text)| name == file && String::from_utf8_lossy(text).contains(from))
+    });
     fields
 }
 
@@ -632,14 +926,24 @@ fn a_permission_or_wish_has_no_room_for_a_secret_but_for_a_path_of_its_host() {
     let secret = credential();
     for (file, from, wrong) in [
         (ISSUES, "path_prefixes = [\"/live\"]", format!("path_prefixes = [\"/live/{secret}\"]")),
-        (ISSUES, "host = \"stream.example.com\"", format!("host = \"{}.example.com\"", "sk-ant-api03-ab3def8hij4lmno9qrst2vwx")),
+        (
+            ISSUES,
+            "host = \"stream.example.com\"",
+            format!("host = \"{}.example.com\"", "sk-ant-api03-ab3def8hij4lmno9qrst2vwx"),
+        ),
         (CODER, "egress:https://api.example.com/v1", format!("egress:https://api.example.com/{secret}")),
         (BUNDLE, "egress:https://api.example.com/v1", format!("egress:https://api.example.com/{secret}")),
     ] {
         let told = Files::full().edit(file, from, &wrong).build().expect_err("a secret");
         assert!(told.list.iter().any(|one| one.code == "secret_in_bundle" && one.file == file), "{:#?}", told.list);
         says_nothing_of(&secret, &all_of(&told));
-        Files::full().edit(file, from, &wrong.replace(&secret, "home/feed").replace("sk-ant-api03-ab3def8hij4lmno9qrst2vwx", "a")).passes();
+        Files::full()
+            .edit(
+                file,
+                from,
+                &wrong.replace(&secret, "home/feed").replace("sk-ant-api03-ab3def8hij4lmno9qrst2vwx", "a"),
+            )
+            .passes();
     }
 }
 
@@ -684,8 +988,15 @@ fn a_secret_at_the_place_of_a_name_is_not_repeated() {
         ] {
             let word = from.rsplit_once('"').map_or(from, |(word, _)| word).trim_start_matches("secret = ");
             let word = word.trim_start_matches("plugins = [").trim_start_matches('[').trim_start_matches('"');
-            let word = word.trim_start_matches("labels = { ").trim_end_matches(" =").trim_end_matches(']').trim_start_matches("models.");
-            let wrong = from.replace(word, if from.contains('=') && !from.contains('"') || from.contains("models.") { "QUOTED" } else { value });
+            let word = word
+                .trim_start_matches("labels = { ")
+                .trim_end_matches(" =")
+                .trim_end_matches(']')
+                .trim_start_matches("models.");
+            let wrong = from.replace(
+                word,
+                if from.contains('=') && !from.contains('"') || from.contains("models.") { "QUOTED" } else { value },
+            );
             let wrong = wrong.replace("QUOTED", &format!("\"{value}\""));
             let broken = Files::full().edit(file, from, &wrong);
             match broken.build() {
@@ -720,9 +1031,11 @@ fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
 
 #[test]
 fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
-    let files = Files::full()
-        .edit(BUNDLE, "language = \"en\"", "language = \"english language\"\nlangauge = 1")
-        .edit(BUNDLE, "effect = \"external\"", "effect = \"all\"");
+    let files = Files::full().edit(BUNDLE, "language = \"en\"", "language = \"english language\"\nlangauge = 1").edit(
+        BUNDLE,
+        "effect = \"external\"",
+        "effect = \"all\"",
+    );
     let told = files.build().expect_err("many mistakes");
     assert!(told.list.len() >= 3, "{:#?}", told.list);
     let files = Files::full()
