@@ -23,7 +23,8 @@ pub struct Cost {
 
 /// What a store holds: the bundle's view, the record, and the account of what was used.
 pub(crate) struct CallState {
-    view: BundleView,
+    /// None while a component is only taken in.
+    view: Option<BundleView>,
     record: Record,
     account: Account,
 }
@@ -76,7 +77,7 @@ impl ResourceLimiter for Account {
 /// A store for one call.
 pub(crate) fn store(
     engine: &Engine,
-    view: BundleView,
+    view: Option<BundleView>,
     limits: &ResolutionLimits,
 ) -> wasmtime::Result<Store<CallState>> {
     let account = Account { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
@@ -151,7 +152,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     wrap(&mut bundle, "[method]handle.profiles", |mut store, (_, names): (Resource<Handle>, WasmList<WasmStr>)| {
         let names = read_names(&mut store, &names)?;
         let state = store.data_mut();
-        let found: Vec<_> = names.iter().map(|name| state.view.profile(name)).collect();
+        let found: Vec<_> = names.iter().map(|name| state.view.as_ref()?.profile(name)).collect();
         for (name, profile) in names.iter().zip(&found) {
             state.record.add("profile", name, profile.is_some());
         }
@@ -163,7 +164,8 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
         |mut store, (_, kind, names): (Resource<Handle>, Kind, WasmList<WasmStr>)| {
             let names = read_names(&mut store, &names)?;
             let state = store.data_mut();
-            let found: Vec<bool> = names.iter().map(|name| state.view.declares(kind, name)).collect();
+            let found: Vec<bool> =
+                names.iter().map(|name| state.view.as_ref().is_some_and(|view| view.declares(kind, name))).collect();
             for (name, found) in names.iter().zip(&found) {
                 state.record.add(kind_name(kind), name, *found);
             }

@@ -94,6 +94,8 @@ impl CompiledKey {
         // The default hasher has fixed keys, so the number is the same in every process of one build.
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        // An entry says that the component was found to fit this contract.
+        "yoi:runtime/resolver@1.0.0".hash(&mut hasher);
         Self { component, engine: hasher.finish() }
     }
 }

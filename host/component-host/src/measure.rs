@@ -36,7 +36,7 @@ impl Instantiation {
     pub async fn once(&self, view: &BundleView) -> Result<(), CallError> {
         let shared = &self.sandbox.0;
         let _ticking = shared.ticker.call();
-        let mut store = call::store(&shared.engine, view.clone(), &shared.limits.resolution)
+        let mut store = call::store(&shared.engine, Some(view.clone()), &shared.limits.resolution)
             .map_err(|error| call::classify(&error))?;
         self.component.instantiate_async(&mut store).await.map(drop).map_err(|error| call::classify(&error))
     }

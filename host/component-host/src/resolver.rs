@@ -1,6 +1,7 @@
 //! A resolver: a component that has been examined, compiled and linked once, and answers each
 //! resolution in a fresh instance.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,6 +64,21 @@ impl Resolver {
         Ok(Self(Arc::new(Loaded { digest, sandbox: sandbox.clone(), pre })))
     }
 
+    /// Whether the export has the contract's types, which is known only of an instance. What a guest
+    /// does while it is instantiated is bounded here and judged when it is asked.
+    pub(crate) async fn check_types(&self) -> Result<(), LoadError> {
+        let shared = &self.0.sandbox.0;
+        let most = NonZeroU64::new(10_000_000).unwrap_or(NonZeroU64::MIN);
+        let limits = &shared.limits.resolution;
+        let limits = ResolutionLimits { fuel: limits.fuel.min(most), ..limits.clone() };
+        let _ticking = shared.ticker.call();
+        let Ok(mut store) = call::store(&shared.engine, None, &limits) else { return Ok(()) };
+        match self.0.pre.instantiate_async(&mut store).await.map_err(|error| call::classify(&error)) {
+            Err(CallError::Malformed) => Err(LoadError::Link),
+            _ => Ok(()),
+        }
+    }
+
     /// The component's digest.
     pub fn digest(&self) -> Digest {
         self.0.digest
@@ -93,7 +109,7 @@ impl Resolver {
         let started = Instant::now();
         let shared = &self.0.sandbox.0;
         let _ticking = shared.ticker.call();
-        let mut store = match call::store(&shared.engine, view.clone(), limits) {
+        let mut store = match call::store(&shared.engine, Some(view.clone()), limits) {
             Ok(store) => store,
             Err(error) => {
                 return Run { answer: Err(call::classify(&error)), cost: Cost::default(), reads: Vec::new() };

@@ -108,11 +108,14 @@ impl Sandbox {
         let component = self
             .deserialize(&compiled)
             .ok_or(LoadError::Compiler { problem: "the compiled code is for another engine" })?;
+        let resolver = Resolver::link(self, digest, &component)?;
+        resolver.check_types().await?;
         if let Some(cache) = &shared.cache {
-            // A cache that cannot be written costs the next process a compilation, and nothing else.
+            // Only what fits the contract is kept, so what is found there need not be tried again. A
+            // cache that cannot be written costs the next process a compilation, and nothing else.
             let _ = cache.put(&CompiledKey::new(digest, &shared.engine), &compiled);
         }
-        Resolver::link(self, digest, &component)
+        Ok(resolver)
     }
 
     /// Machine code for a component that has been examined.

@@ -9,19 +9,20 @@ mod failure;
 mod settings;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use bundles::manifest::{Amend, Layer, Manifest};
-use bundles::{Authority, Need, Pointer, SecretRef, Wish, shown};
+use bundles::{Authority, Need, Pointer, SecretRef, Wish};
 
 use crate::facts::Facts;
 use crate::reach::{ActiveLayer, Reach};
 use crate::request::Request;
-use crate::resolution::{Instruction, Origin, Proposal, ProposedFailure, Resolution};
+use crate::resolution::{Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};
 
 pub use failure::verify_failure;
 
-/// What a resolver said that is not so. The text says what and where, never more than a short piece
-/// of what the resolver made up.
+/// What a resolver said that is not so. The text says what and where, in the host's words and the
+/// bundle's: a resolver has seen the facts, and what it makes up could carry them to a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the resolver's `{field}` {problem}")]
 pub struct Misbehaved {
@@ -68,7 +69,7 @@ pub fn verify(
     }
     let settings = settings::read(&proposal.settings)?;
     proposal.origins.sort_unstable_by(|one, two| one.field.cmp(&two.field));
-    let mut check = Check { reach: &reach, proposal: &proposal, used: 0 };
+    let mut check = Check { reach: &reach, proposal: &proposal, used: 0, next: 0 };
 
     let lineage = check.lineage(request)?;
     let model = match &proposal.model {
@@ -115,7 +116,7 @@ pub fn verify(
     settings::check(&mut check, &settings)?;
     check.all_used()?;
 
-    let mut origins = remapped(&reach, &proposal, &wishes);
+    let mut origins = remapped(&reach, proposal.origins, &wishes);
     let secret = model.as_ref().and_then(|model| manifest.models.get(model)).and_then(|model| model.secret.as_ref());
     if let Some(secret) = secret {
         require_secret(secret, &mut wishes, &mut origins);
@@ -129,27 +130,27 @@ struct Check<'a> {
     reach: &'a Reach<'a>,
     proposal: &'a Proposal,
     used: usize,
+    /// Where the origin after the last found one is. Fields are mostly looked up in their order.
+    next: usize,
 }
 
 impl<'a> Check<'a> {
     /// The layer that the one origin of `field` names.
     fn origin(&mut self, field: &str) -> Result<ActiveLayer<'a>, Misbehaved> {
         let origins = &self.proposal.origins;
-        let start = origins.partition_point(|origin| origin.field.as_str() < field);
-        let mut found = origins.iter().skip(start).take_while(|origin| origin.field == field);
-        let origin = found.next().ok_or_else(|| Misbehaved::new(field, "has no origin"))?;
-        if found.next().is_some() {
+        let names = |at: usize| origins.get(at).filter(|origin| origin.field == field);
+        let at = match names(self.next) {
+            Some(_) => self.next,
+            None => origins.partition_point(|origin| origin.field.as_str() < field),
+        };
+        let origin = names(at).ok_or_else(|| Misbehaved::new(field, "has no origin"))?;
+        if names(at + 1).is_some() {
             return Err(Misbehaved::new(field, "has more than one origin"));
         }
+        self.next = at + 1;
         self.used += 1;
-        self.reach.layer(&origin.profile, origin.layer).ok_or_else(|| {
-            let message = format!(
-                "names layer {} of `{}` as its origin, which does not count here",
-                origin.layer,
-                shown(&origin.profile)
-            );
-            Misbehaved::new(field, message)
-        })
+        let layer = self.reach.layer(&origin.profile, origin.layer);
+        layer.ok_or_else(|| Misbehaved::new(field, "names a layer as its origin that does not count here"))
     }
 
     /// Every origin must have belonged to a field that is there.
@@ -171,7 +172,7 @@ impl<'a> Check<'a> {
             let profile = self
                 .reach
                 .profile(name)
-                .ok_or_else(|| Misbehaved::new(at(index), format!("`{}` is no ancestor", shown(name))))?;
+                .ok_or_else(|| Misbehaved::new(at(index), "is no ancestor of the selected profile"))?;
             if !seen.insert(profile) {
                 return Err(Misbehaved::new(at(index), format!("`{profile}` stands there twice")));
             }
@@ -182,7 +183,7 @@ impl<'a> Check<'a> {
 
     fn model(&mut self, manifest: &Manifest, facts: &Facts, name: &str) -> Result<bundles::ModelName, Misbehaved> {
         let layer = self.origin("/model")?;
-        let undeclared = || Misbehaved::new("/model", format!("`{}` is not declared by the bundle", shown(name)));
+        let undeclared = || Misbehaved::new("/model", "is not declared by the bundle");
         let (name, _) = manifest.models.get_key_value(name).ok_or_else(undeclared)?;
         if !writes(layer.layer.models.as_ref(), name.as_str()) {
             return Err(Misbehaved::new("/model", format!("`{name}` is not written by its origin")));
@@ -203,10 +204,11 @@ impl<'a> Check<'a> {
     ) -> Result<Vec<R>, Misbehaved> {
         let mut seen = BTreeSet::new();
         let mut list = Vec::with_capacity(names.len());
+        let mut at = String::new();
         for (index, name) in names.iter().enumerate() {
-            let at = format!("{field}/{index}");
+            element(&mut at, field, index);
             let Some(known) = declared(name) else {
-                return Err(Misbehaved::new(at, format!("`{}` is not declared by the bundle", shown(name))));
+                return Err(Misbehaved::new(at, "is not declared by the bundle"));
             };
             let origin = self.origin(&at)?;
             if !writes(written(origin.layer), name) {
@@ -280,20 +282,27 @@ fn writes<T: AsRef<str>>(amend: Option<&Amend<T>>, name: &str) -> bool {
     amend.is_some_and(|amend| amend.names().iter().any(|written| written.as_ref() == name))
 }
 
+/// Makes `at` the pointer of a list's element. One text serves all elements of a list.
+fn element(at: &mut String, field: &str, index: usize) {
+    at.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(at, "{field}/{index}");
+}
+
 /// Origins in the host's types. A wish's index is the one after sorting.
-fn remapped(reach: &Reach<'_>, proposal: &Proposal, wishes: &[(Wish, usize)]) -> Vec<Origin> {
+fn remapped(reach: &Reach<'_>, proposed: Vec<ProposedOrigin>, wishes: &[(Wish, usize)]) -> Vec<Origin> {
     let mut place = vec![0; wishes.len()];
     for (sorted, (_, proposed)) in wishes.iter().enumerate() {
         if let Some(place) = place.get_mut(*proposed) {
             *place = sorted;
         }
     }
-    let origins = proposal.origins.iter().filter_map(|origin| {
+    let origins = proposed.into_iter().filter_map(|origin| {
         let profile = reach.profile(&origin.profile)?.clone();
         let index = origin.field.strip_prefix("/wishes/").and_then(|index| index.parse::<usize>().ok());
         let field = match index.and_then(|index| place.get(index)) {
             Some(sorted) => format!("/wishes/{sorted}"),
-            None => origin.field.clone(),
+            None => origin.field,
         };
         Some(Origin { field, profile, layer: origin.layer })
     });

@@ -1,6 +1,7 @@
 //! Settings that a resolver merged: JSON text from outside, of which every leaf must have been
 //! written by the layer that is its origin.
 
+use bundles::Pointer;
 use bundles::canonical::{JsonBounds, MAX_SAFE_INTEGER, parse};
 use serde_json::{Map, Value};
 
@@ -14,26 +15,27 @@ pub(super) fn read(text: &str) -> Result<Map<String, Value>, Misbehaved> {
     if text == "{}" {
         return Ok(Map::new());
     }
-    let value =
+    let mut value =
         parse(text.as_bytes(), BOUNDS).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
-    match normal(value) {
+    normalise(&mut value);
+    match value {
         Value::Object(map) => Ok(map),
         _ => Err(Misbehaved::new("/settings", "is no object")),
     }
 }
 
 /// One number, one form: what RFC 8785 writes as an integer is one, whatever the guest wrote.
-fn normal(value: Value) -> Value {
+fn normalise(value: &mut Value) {
     match value {
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= MAX_SAFE_INTEGER as f64 => {
-                (float as i64).into()
+        Value::Number(number) if number.is_f64() => match number.as_f64() {
+            Some(float) if float.fract() == 0.0 && float.abs() <= MAX_SAFE_INTEGER as f64 => {
+                *value = (float as i64).into();
             }
-            _ => Value::Number(number),
+            _ => {}
         },
-        Value::Array(list) => Value::Array(list.into_iter().map(normal).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, normal(value))).collect()),
-        other => other,
+        Value::Array(list) => list.iter_mut().for_each(normalise),
+        Value::Object(map) => map.values_mut().for_each(normalise),
+        _ => {}
     }
 }
 
@@ -71,9 +73,13 @@ fn leaf<'v>(
             }
         }
         value => {
-            let origin = check.origin(pointer).map_err(|error| Misbehaved { field: shown(&error.field), ..error })?;
+            let shown = |check: &Check<'_>| shown(check, path);
+            let origin = match check.origin(pointer) {
+                Ok(origin) => origin,
+                Err(error) => return Err(Misbehaved { field: shown(check), ..error }),
+            };
             if !written(&origin.layer.settings, path, value) {
-                return Err(Misbehaved::new(shown(pointer), "is not written by its origin"));
+                return Err(Misbehaved::new(shown(check), "is not written by its origin"));
             }
         }
     }
@@ -82,10 +88,19 @@ fn leaf<'v>(
     Ok(())
 }
 
-/// A pointer whose keys a guest may have made up, each as a message may repeat it.
-fn shown(pointer: &str) -> String {
-    const MOST_KEYS: usize = 8;
-    pointer.split('/').take(MOST_KEYS).map(bundles::shown).collect::<Vec<_>>().join("/")
+/// The pointer as far as its keys are the bundle's; what a guest made up is not repeated.
+fn shown(check: &Check<'_>, path: &[&str]) -> String {
+    let mut maps: Vec<&Map<String, Value>> = check.reach.layers().iter().map(|layer| &layer.layer.settings).collect();
+    let mut pointer = Pointer::root().key("settings");
+    for key in path {
+        let inside: Vec<&Value> = maps.iter().filter_map(|map| map.get(*key)).collect();
+        if inside.is_empty() {
+            return format!("{pointer}/…");
+        }
+        pointer = pointer.key(key);
+        maps = inside.into_iter().filter_map(Value::as_object).collect();
+    }
+    pointer.to_string()
 }
 
 /// Whether a layer's merge patch writes `value` at `path`. An empty object stands wherever the patch
