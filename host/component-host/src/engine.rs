@@ -75,9 +75,11 @@ fn config(allocation: Allocation) -> Config {
                 .max_core_instances_per_component(ceiling.instances)
                 .total_memories(CONCURRENT_CALLS * 2)
                 .max_memories_per_component(ceiling.memories)
+                .max_memories_per_module(ceiling.memories)
                 .max_memory_size(ceiling.memory_bytes)
                 .total_tables(CONCURRENT_CALLS * 4)
                 .max_tables_per_component(ceiling.tables)
+                .max_tables_per_module(ceiling.tables)
                 .table_elements(ceiling.table_elements)
                 .max_component_instance_size(1 << 20)
                 .max_core_instance_size(1 << 20)
@@ -109,6 +111,9 @@ struct State {
 struct Running {
     calls: usize,
     closed: bool,
+    /// Whether the ticker waits to be woken. Waking it is a system call, which a call that follows
+    /// another within a tick does not need.
+    waits: bool,
 }
 
 impl Ticker {
@@ -129,8 +134,14 @@ impl Ticker {
     }
 
     fn change(&self, change: impl FnOnce(&mut Running)) {
-        change(&mut self.0.running.lock().unwrap_or_else(PoisonError::into_inner));
-        self.0.changed.notify_one();
+        let waits = {
+            let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut running);
+            std::mem::take(&mut running.waits)
+        };
+        if waits {
+            self.0.changed.notify_one();
+        }
     }
 }
 
@@ -156,6 +167,7 @@ fn tick(engine: &EngineWeak, state: &State) {
         {
             let mut running = state.running.lock().unwrap_or_else(PoisonError::into_inner);
             while running.calls == 0 && !running.closed {
+                running.waits = true;
                 running = state.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
             }
             if running.closed {
