@@ -248,7 +248,7 @@ impl<'a> Check<'a> {
                 layer.wishes.iter().any(|wish| wish.need == need && no_more(&authority, &wish.authority))
             };
             if !asked(origin.layer, Need::Required) && !asked(origin.layer, Need::Optional) {
-                return Err(Misbehaved::new(at, format!("`{authority}` is not asked for by its origin")));
+                return Err(Misbehaved::new(at, "is not asked for by its origin"));
             }
             if !self.reach.layers().iter().any(|layer| asked(layer.layer, *need)) {
                 return Err(Misbehaved::new(at, format!("`{authority}` is asked for with a need that nobody wrote")));
