@@ -2,6 +2,7 @@
 //! resolution, and beside both what the host remembers and checks.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use bundles::Manifest;
 use component_host::{BundleView, Resolver};
@@ -86,11 +87,20 @@ fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, round
         })
     });
     let verify = group.case(|times| {
-        let mut answers = vec![proposed.clone(); usize::try_from(times)?];
-        timed(times, || match answers.pop() {
-            Some(answer) => keep(verify_answer(manifest, &facts, &request, Ok(answer))),
-            None => Err("there are fewer answers than turns".into()),
-        })
+        let mut taken = Duration::ZERO;
+        let mut left = times;
+        while left > 0 {
+            // A proposal is used up, and a copy is not part of the check. A few at a time, so that
+            // they are as near as one that a guest handed over just now.
+            let few = left.min(16);
+            let mut answers = vec![proposed.clone(); usize::try_from(few)?];
+            taken += timed(few, || match answers.pop() {
+                Some(answer) => keep(verify_answer(manifest, &facts, &request, Ok(answer))),
+                None => Err("there are fewer answers than turns".into()),
+            })?;
+            left -= few;
+        }
+        Ok(taken)
     });
     let rounds: Rounds = group.measure(rounds)?;
     Ok(Found {
