@@ -18,6 +18,7 @@ async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome,
     let resolver = match sandbox.load(component).await {
         Ok(resolver) => resolver,
         Err(error @ LoadError::Link) => return (Outcome::RefusedLink, error.code().to_owned()),
+        Err(LoadError::Exceeds { limit }) => return (Outcome::Limit, limit.to_owned()),
         Err(error) => return (Outcome::RefusedLoad, error.code().to_owned()),
     };
     match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {

@@ -122,22 +122,33 @@ pub(crate) fn classify(error: &wasmtime::Error) -> CallError {
     }
     // The engine has no types for these; its words are pinned by tests that provoke each.
     let text = format!("{error:#}");
+    match limit_in(&text) {
+        Some(limit) => CallError::Limit { limit },
+        None if text.contains("maximum concurrent") => CallError::Busy,
+        // What is left is data that does not fit the contract's types. The text may quote the guest.
+        None => CallError::Malformed,
+    }
+}
+
+/// The limit that the engine speaks of, by what it says of it.
+pub(crate) fn limit_in(text: &str) -> Option<&'static str> {
     let said = |words: &str| text.contains(words);
     if said("fuel allocated for hostcalls has been exhausted") {
-        CallError::Limit { limit: "hostcall_bytes" }
-    } else if said("handle table") || said("resource table") && said("full") || said("too many") && said("handles") {
-        CallError::Limit { limit: "handles" }
-    } else if said("instance count too high") || said("core instances") {
-        CallError::Limit { limit: "instances" }
-    } else if said("memory count too high") {
-        CallError::Limit { limit: "memories" }
-    } else if said("table count too high") {
-        CallError::Limit { limit: "tables" }
-    } else if said("maximum concurrent") {
-        CallError::Busy
+        Some("hostcall_bytes")
+    } else if said("store handle limit exceeded") {
+        Some("handles")
+    } else if said("instance count too high") || said("core module instances") {
+        Some("instances")
+    } else if said("memory count too high") || said("Wasm linear memories") || said("defined memories count") {
+        Some("memories")
+    } else if said("table count too high") || said("tables, which exceeds") || said("defined tables count") {
+        Some("tables")
+    } else if said("minimum byte size") {
+        Some("memory_bytes")
+    } else if said("minimum element size") {
+        Some("table_elements")
     } else {
-        // What is left is data that does not fit the contract's types. The text may quote the guest.
-        CallError::Malformed
+        None
     }
 }
 

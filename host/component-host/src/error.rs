@@ -57,6 +57,12 @@ pub enum LoadError {
         /// The limit's name.
         limit: &'static str,
     },
+    /// It asks for more than a resolution may have, before it has done anything.
+    #[error("the component asks for more than the limit `{limit}` allows")]
+    Exceeds {
+        /// The limit's name.
+        limit: &'static str,
+    },
     /// The compiling process cannot be started, or died without saying why.
     #[error("the component could not be compiled: {problem}")]
     Compiler {
@@ -79,6 +85,7 @@ impl LoadError {
             Self::Link => "contract_mismatch",
             Self::Invalid => "invalid_component",
             Self::CompileLimit { .. } => "compile_limit_exceeded",
+            Self::Exceeds { .. } => "limit_exceeded",
             Self::Compiler { .. } => "compiler_failed",
         }
     }
@@ -95,13 +102,11 @@ impl LoadError {
             Self::MissingExport { .. } | Self::Link => "build it against the world `resolver` in `wit/`",
             Self::Invalid => "build it without engine features that are off here (memory64, threads, GC and the like)",
             Self::CompileLimit { .. } => "raise the limit of that name if you trust the component's author",
-            Self::Compiler { .. } => "try again with more memory free",
+            Self::Exceeds { .. } => "build it with less memory, fewer tables or fewer instances",
+            Self::Compiler { .. } => {
+                "try again with more memory free; if it fails again, build the component otherwise"
+            }
         }
-    }
-
-    /// Whether linking failed, and not what comes before it.
-    pub fn is_link(&self) -> bool {
-        matches!(self, Self::Link)
     }
 }
 

@@ -105,9 +105,11 @@ impl Sandbox {
             let _one_at_a_time = shared.compiling.lock().await;
             self.compile(component).await?
         };
-        let component = self
-            .deserialize(&compiled)
-            .ok_or(LoadError::Compiler { problem: "the compiled code is for another engine" })?;
+        let component = self.deserialize(&compiled).map_err(|error| match call::limit_in(&format!("{error:#}")) {
+            // It asks for more than a place of the pool has, whatever it would do with it.
+            Some(limit) => LoadError::Exceeds { limit },
+            None => LoadError::Compiler { problem: "the compiled code is for another engine" },
+        })?;
         let resolver = Resolver::link(self, digest, &component)?;
         resolver.check_types().await?;
         if let Some(cache) = &shared.cache {
@@ -127,15 +129,15 @@ impl Sandbox {
     pub(crate) fn cached(&self, digest: Digest) -> Option<Component> {
         let key = CompiledKey::new(digest, &self.0.engine);
         let compiled = self.0.cache.as_ref()?.get(&key, self.0.limits.compile.compiled_bytes)?;
-        self.deserialize(&compiled)
+        self.deserialize(&compiled).ok()
     }
 
     /// Machine code that this process, its child or, by proof, this host has made.
     #[allow(unsafe_code, reason = "loading machine code is what makes the cache's proof necessary")]
-    fn deserialize(&self, compiled: &[u8]) -> Option<Component> {
+    fn deserialize(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
         // SAFETY: `compiled` came from this process's own compiler, from its child over a pipe, or
         // from the cache, which returns only bytes that carry this host's keyed proof.
-        unsafe { Component::deserialize(&self.0.engine, compiled) }.ok()
+        unsafe { Component::deserialize(&self.0.engine, compiled) }
     }
 
     fn refused(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, LoadError>> {

@@ -70,7 +70,7 @@ impl From<LoadError> for CliError {
     fn from(error: LoadError) -> Self {
         let details = match &error {
             LoadError::ForeignImport { imports } => json!({ "imports": imports }),
-            LoadError::CompileLimit { limit } => json!({ "limit": limit }),
+            LoadError::CompileLimit { limit } | LoadError::Exceeds { limit } => json!({ "limit": limit }),
             LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, actual, allowed }) => {
                 json!({ "limit": limit, "actual": actual, "allowed": allowed })
             }

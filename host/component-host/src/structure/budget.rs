@@ -99,9 +99,9 @@ bounds! {
     /// Core and component instances that one instantiation makes, the outermost included, counted as a tree: what a
     /// component instantiates counts each time that component is instantiated. A component of 2 kB can ask for 2^100,
     /// and the compiler walks them all. Python: 41.
-    instances: 1024, 128, ANY;
+    instances: 1024, 256, ANY;
     /// Core instances among them, which is what a host has a number of places for. Python: 38.
-    core_instances: 256, 64, ANY;
+    core_instances: 256, 128, ANY;
     /// Definitions, aliases, arguments and uses of types that a compiler visits when it inlines the tree of
     /// instantiations; a use of a type counts as many times as the type has parts. A million take 6 s and 2.6 GB.
     /// QuickJS: 11,537.
@@ -169,7 +169,7 @@ bounds! {
     /// StarlingMonkey: 7,692.
     table_elements: 65_536, 32_768, ANY;
     /// Memories that are defined, or that one instantiation makes if that is more. QuickJS: 3.
-    memories: 64, 16, ANY;
+    memories: 64, 32, ANY;
     /// Initial pages of 64 KiB of all memories that are defined, or that one instantiation makes if that is more.
     /// Python: 197.
     memory_pages: 1024, 1024, ANY;

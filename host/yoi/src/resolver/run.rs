@@ -94,12 +94,16 @@ fn refused(component: &[u8], error: &LoadError) -> Document {
     Document {
         schema: "yoi.resolver-run/1",
         component: bundles::Digest::of(component),
-        outcome: if error.is_link() { Outcome::RefusedLink } else { Outcome::RefusedLoad },
+        outcome: match error {
+            LoadError::Link => Outcome::RefusedLink,
+            LoadError::Exceeds { .. } => Outcome::Limit,
+            _ => Outcome::RefusedLoad,
+        },
         code: Some(error.code()),
         message: Some(error.to_string()),
         help: Some(error.help().to_owned()),
         limit: match error {
-            LoadError::CompileLimit { limit } => Some(limit),
+            LoadError::CompileLimit { limit } | LoadError::Exceeds { limit } => Some(limit),
             LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, .. }) => Some(limit),
             _ => None,
         },
