@@ -1,0 +1,112 @@
+//! Wraps core code in the world `resolver`, so that each hostile thing is only what it does.
+
+use super::answer::Answer;
+
+/// The world as text, with places to fill.
+const WORLD: &str = include_str!("world.wat.in");
+
+/// Bytes of a page of memory.
+const PAGE: usize = 64 << 10;
+
+/// A component to be: an honest one that answers what it is given, until something in it is changed.
+pub(super) struct Code {
+    places: Vec<(&'static str, String)>,
+}
+
+impl Code {
+    /// A component whose `$main` is this text of a core module.
+    pub(super) fn of(main: impl Into<String>) -> Self {
+        let places = [
+            ("version", "1.0.0"),
+            ("imports_before", ""),
+            ("imports_after", ""),
+            ("bundle", ""),
+            ("declares", "(list bool)"),
+            ("pages", "4"),
+            ("heap", "131072"),
+            ("realloc", BUMP),
+            ("post_return", ""),
+            ("resolved", "$resolution"),
+            ("function", "resolve"),
+            ("instances", ""),
+            ("exports", ""),
+        ];
+        let mut places: Vec<_> = places.map(|(place, text)| (place, text.to_owned())).into();
+        places.push(("main", main.into()));
+        Self { places }
+    }
+
+    /// A component that looks its profile up, gives its handle back, and then answers this, whatever was asked.
+    pub(super) fn answers(answer: &Answer) -> Self {
+        let (address, data) = answer.image();
+        Self::returns(address, &[(data.0, data.1)])
+    }
+
+    /// A component that looks its profile up, gives its handle back, and then returns an address. The memory holds
+    /// these bytes at these addresses.
+    pub(super) fn returns(address: u32, data: &[(u32, Vec<u8>)]) -> Self {
+        let mut segments = String::new();
+        let mut end = 0;
+        for (at, bytes) in data {
+            segments.push_str(&format!("(data (i32.const {at}) \"{}\")", escaped(bytes)));
+            end = end.max(*at as usize + bytes.len());
+        }
+        let heap = end.max(2 * PAGE).next_multiple_of(8);
+        Self::of(format!(
+            "(core module $main
+                (import \"libc\" \"memory\" (memory 0))
+                (import \"host\" \"profiles\" (func $profiles (param i32 i32 i32 i32)))
+                (import \"host\" \"drop\" (func $drop (param i32)))
+                {segments}
+                (func (export \"resolve\") (param $request i32) (result i32)
+                    ;; The request begins with the name of the profile, and so is a list of one name itself.
+                    (call $profiles
+                        (i32.load offset=16 (local.get $request)) (local.get $request) (i32.const 1) (i32.const 16))
+                    (call $drop (i32.load offset=16 (local.get $request)))
+                    (i32.const {address})))"
+        ))
+        .with("pages", (heap / PAGE + 2).to_string())
+        .with("heap", heap.to_string())
+    }
+
+    /// Fills a place differently.
+    pub(super) fn with(mut self, place: &'static str, text: impl Into<String>) -> Self {
+        for (name, old) in &mut self.places {
+            if *name == place {
+                *old = text.into();
+                return self;
+            }
+        }
+        panic!("the world has no place `{place}`");
+    }
+
+    /// The text of the component.
+    pub(super) fn text(&self) -> String {
+        self.places.iter().fold(WORLD.to_owned(), |world, (place, text)| world.replace(&format!("{{{place}}}"), text))
+    }
+
+    /// The component.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let text = self.text();
+        wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+}
+
+/// Hands out memory in one direction and asks for more where it ends.
+const BUMP: &str = "
+    (local $at i32)
+    (local.set $at (i32.and
+        (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+        (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $next (i32.add (local.get $at) (local.get $size)))
+    (block $enough
+        (br_if $enough (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+        (br_if $enough (i32.ge_s
+            (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))) (i32.const 0)))
+        unreachable)
+    (local.get $at)";
+
+/// Bytes as they stand in a string of the text form.
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}

@@ -1,0 +1,6 @@
+;; Uses a handle that nobody gave it.
+(func (export "resolve") (param $request i32) (result i32)
+  (call $profiles
+    (i32.add (i32.load offset=16 (local.get $request)) (i32.const {beyond}))
+    (local.get $request) (i32.const 1) (i32.const 16))
+  unreachable)

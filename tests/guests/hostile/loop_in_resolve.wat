@@ -1,0 +1,4 @@
+;; Never answers.
+(func (export "resolve") (param i32) (result i32)
+  (loop $forever (br $forever))
+  unreachable)
