@@ -103,7 +103,7 @@ bounds! {
     /// Core instances among them, which is what a host has a number of places for. Python: 38.
     core_instances: 256, 128, ANY;
     /// Definitions, aliases, arguments and uses of types that a compiler visits when it inlines the tree of
-    /// instantiations; a use of a type counts as many times as the type has parts. A million take 6 s and 2.6 GB.
+    /// instantiations; a use of a type counts as many times as the type has parts. A million take 8 s and 2.6 GB.
     /// QuickJS: 11,537.
     inlined_items: 100_000, 30_000, ANY;
     /// Component and core types defined. Each distinct core type takes 0.1 ms. Python: 1,485.
@@ -133,8 +133,8 @@ bounds! {
     longest_name: 4 * KIB, 4 * KIB, ANY;
     /// Estimated microseconds that one core compiles functions, types and element segments. The estimate follows what
     /// makes compilers slow: operands moved, values alive at once, branches and loops a function. It is about twice
-    /// what tool-built components take and, for what was made to be hard, between a third of the truth and ten times
-    /// it. StarlingMonkey: 27.8 s (took 15.4 s), QuickJS: 4.1 s (took 2.5 s).
+    /// what tool-built components take and, for what was made to be hard, between a quarter of the truth and
+    /// twenty times it. StarlingMonkey: 27.8 s (took 15.4 s), QuickJS: 4.1 s (took 2.5 s).
     effort: 90_000_000, 10_000_000, ANY;
     /// Core functions with a body. Each takes 0.06 ms beside its bytes. Python: 13,482.
     functions: 50_000, 8192, ANY;
