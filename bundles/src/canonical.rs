@@ -189,9 +189,10 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, JsonError> {
 }
 
 /// serde quotes the value it met (`invalid type: string "..."`) and our own names quote theirs
-/// shortened; only what is known to be free of content may pass.
+/// shortened; only what is known to be free of content may pass. A value may hold serde's own words,
+/// so what counts is where they stand last.
 fn without_content(text: &str) -> String {
-    let expected = text.split_once("expected ").map(|(_, expected)| expected);
+    let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
     if text.starts_with("unknown field") {
         match expected {
             Some(expected) => format!("a field that is none of: {expected}"),
@@ -199,10 +200,13 @@ fn without_content(text: &str) -> String {
         }
     } else if text.starts_with("missing field") {
         text.to_owned()
+    } else if text.starts_with('`') {
+        match text.rsplit_once("` is no ") {
+            Some((_, grammar)) => format!("not a {grammar}"),
+            None => "a value is not in its grammar".to_owned(),
+        }
     } else if let Some(expected) = expected {
         format!("expected {expected}")
-    } else if let Some((_, grammar)) = text.split_once("` is no ") {
-        format!("not a {grammar}")
     } else {
         "a value is not in its grammar".to_owned()
     }
@@ -367,6 +371,9 @@ mod tests {
         }
         for text in
             [r#"{"_a":"CANARY VALUE"}"#, r#"{"_a":{"CANARY":1}}"#, r#"{"CANARY":1}"#, r#"["CANARY"]"#, r#""CANARY""#]
+                .into_iter()
+                .chain([r#"{"_a":", expected CANARY"}"#, r#"", expected CANARY""#, r#"{", expected CANARY":1}"#])
+                .chain([r#"{"_a":"x` is no CANARY"}"#, r#""unknown field `a`, expected CANARY""#])
         {
             let value = parse(text.as_bytes(), BOUNDS).expect("json");
             let error = from_value::<Shape>(value).expect_err("another shape");

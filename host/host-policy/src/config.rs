@@ -8,7 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bundles::canonical::to_canonical;
-use bundles::{Access, Capability, Digest, ModelName, MountLabel, Platform, SecretRef, UrlPermission, WorkspaceId};
+use bundles::{
+    Access, Capability, Digest, ModelName, MountLabel, Platform, SecretRef, UrlPermission, WorkspaceId, shown,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Facts;
@@ -126,6 +128,23 @@ impl ConfigError {
     }
 }
 
+/// The reader quotes the value or the key it met; a value may be a path or a secret at the wrong place.
+fn without_content(message: &str) -> String {
+    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
+    match (expected, message.strip_prefix("unknown field `")) {
+        (expected, Some(rest)) => {
+            let field =
+                rest.rsplit_once("`, expected ").or(rest.rsplit_once("`, there are ")).map_or(rest, |(field, _)| field);
+            let known = expected.map(|expected| format!(", expected {expected}")).unwrap_or_default();
+            format!("unknown field `{}`{known}", shown(field))
+        }
+        (Some(expected), None) if message.starts_with("invalid ") || message.starts_with("unknown ") => {
+            format!("expected {expected}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
 impl RuntimeConfig {
     /// Reads a config from TOML.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
@@ -139,7 +158,7 @@ impl RuntimeConfig {
             ConfigError::Invalid {
                 line: before.matches('\n').count() + 1,
                 column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-                problem: error.message().lines().next().unwrap_or_default().to_owned(),
+                problem: without_content(error.message().lines().next().unwrap_or_default()),
             }
         })?;
         for (workspace, grants) in &config.workspaces {
@@ -256,6 +275,20 @@ mod tests {
         assert_eq!(config.digest(&workspace), elsewhere.digest(&workspace));
         let narrower = RuntimeConfig::from_toml(&CONFIG.replace("\"write\"", "\"read\"")).expect("a config");
         assert_ne!(config.digest(&workspace), narrower.digest(&workspace));
+    }
+
+    #[test]
+    fn the_text_of_the_file_is_not_repeated() {
+        for wrong in
+            ["shell = 'CANARY, expected CANARY'", "secrets = 'CANARY'", "git = 'CANARY'", "models = [['CANARY']]"]
+        {
+            let error = RuntimeConfig::from_toml(&format!("[workspaces.acme]\n{wrong}\n")).expect_err("another type");
+            assert!(!format!("{error} {error:?}").contains("CANARY"), "{error}");
+            assert!(error.to_string().contains("expected "), "{error}");
+        }
+        let key = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
+        let error = RuntimeConfig::from_toml(&format!("[workspaces.acme]\n{key} = 1\n")).expect_err("no such field");
+        assert!(error.to_string().contains("unknown field `(withheld)`, expected one of"), "{error}");
     }
 
     #[test]
