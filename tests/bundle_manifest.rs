@@ -1,0 +1,462 @@
+//! A manifest that comes from outside: what is refused, and under which word. Nothing of it is believed, and no error
+//! repeats anything that it holds.
+
+use std::sync::Arc;
+
+use bundles::canonical::to_canonical;
+use bundles::{Acceptances, Bundle, BundleError, BundleLimits, Digest, Manifest, open_manifest};
+use serde_json::{Value, json};
+use yoi_tests::fuzz::seeds;
+
+use crate::bundle_fixture::{Files, says_nothing_of};
+
+fn open(bytes: &[u8]) -> Result<Manifest, BundleError> {
+    open_manifest(bytes, &BundleLimits::default(), Acceptances::Honour)
+}
+
+fn full() -> String {
+    String::from_utf8(seeds::bundle().manifest_bytes().to_vec()).expect("text")
+}
+
+fn full_value() -> Value {
+    serde_json::from_str(&full()).expect("json")
+}
+
+/// The canonical bytes of the full manifest with another value at one place.
+fn with(pointer: &str, other: Value) -> Vec<u8> {
+    let mut value = full_value();
+    *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = other;
+    to_canonical(&value).expect("json")
+}
+
+/// Asserts that an error has a word, a sentence and a remedy.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(opened: Result<T, BundleError>, code: &str) -> BundleError {
+    let error = opened.expect_err(code);
+    assert_eq!(error.code(), code, "{error}");
+    assert!(!error.help().is_empty() && !error.to_string().ends_with('.'), "{error}");
+    error
+}
+
+/// A manifest and the blobs that come with it, to be taken apart.
+struct Parts {
+    manifest: Value,
+    blobs: Vec<Arc<[u8]>>,
+}
+
+impl Parts {
+    fn full() -> Self {
+        let blobs = seeds::bundle().blobs().map(|(_, bytes)| Arc::clone(bytes)).collect();
+        Self { manifest: full_value(), blobs }
+    }
+
+    /// The same with other bytes for the blob that is named at this place.
+    fn blob(mut self, pointer: &str, bytes: &[u8]) -> Self {
+        let named = self.manifest.pointer_mut(pointer).expect("a blob");
+        let before: Digest = named["digest"].as_str().expect("text").parse().expect("a digest");
+        *named = json!({ "digest": Digest::of(bytes), "size": bytes.len() });
+        self.blobs.retain(|blob| Digest::of(blob) != before);
+        self.blobs.push(bytes.into());
+        self
+    }
+
+    fn open(&self) -> Result<Bundle, BundleError> {
+        self.open_as(&BundleLimits::default(), Acceptances::Honour)
+    }
+
+    fn open_as(&self, limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, BundleError> {
+        Bundle::open(to_canonical(&self.manifest).expect("json").into(), self.blobs.clone(), limits, acceptances)
+    }
+}
+
+#[test]
+fn a_manifest_that_is_canonical_and_sound_is_opened() {
+    assert!(open(full().as_bytes()).is_ok());
+    assert!(Parts::full().open().is_ok());
+}
+
+#[test]
+fn every_other_spelling_is_refused_under_its_own_word() {
+    let full = full();
+    let language = "\"language\":\"en\"";
+    assert!(full.contains(language));
+    let spelled = |other: &str| full.replace(language, other).into_bytes();
+    for (code, bytes) in [
+        ("not_canonical", format!("{full}\n").into_bytes()),
+        ("not_canonical", format!(" {full}").into_bytes()),
+        ("not_canonical", spelled("\"language\": \"en\"")),
+        ("not_canonical", spelled("\"language\":\"\\u0065n\"")),
+        ("not_canonical", spelled("\"langu\\u0061ge\":\"en\"")),
+        ("not_canonical", full.replace("\"limit\":10", "\"limit\":10.0").into_bytes()),
+        ("not_canonical", full.replace("\"limit\":10", "\"limit\":1e1").into_bytes()),
+        ("not_canonical", full.replace("\"ratio\":0.5", "\"ratio\":0.50").into_bytes()),
+        ("not_canonical", full.replace("{\"accepted\"", "{\"zaccepted\"").into_bytes()),
+        ("not_canonical", serde_json::to_vec_pretty(&full_value()).expect("json")),
+        ("duplicate_key", spelled("\"language\":\"en\",\"language\":\"en\"")),
+        ("duplicate_key", spelled("\"language\":\"en\",\"langu\\u0061ge\":\"en\"")),
+        ("unsafe_number", full.replace("\"limit\":10", "\"limit\":9007199254740993").into_bytes()),
+        ("unsafe_number", full.replace("\"limit\":10", "\"limit\":1e999").into_bytes()),
+        ("invalid_json", [b"\xef\xbb\xbf", full.as_bytes()].concat()),
+        ("invalid_json", spelled("\"language\":\"\\ud800\"")),
+        ("invalid_json", [full.as_bytes(), b"{}"].concat()),
+        ("invalid_json", full.replace("\"limit\":10", "\"limit\":010").into_bytes()),
+        ("invalid_json", full.replace("\"limit\":10", "\"limit\":NaN").into_bytes()),
+        ("invalid_json", full.replace(":10,", ":10,,").into_bytes()),
+        ("invalid_json", full.replace("Acme", "Ac\u{1}me").into_bytes()),
+        ("invalid_json", [&full.as_bytes()[..20], b"\xff\"}"].concat()),
+        ("invalid_json", Vec::new()),
+    ] {
+        refused(open(&bytes), code);
+    }
+    // UTF-16 and what else has an encoding of its own.
+    let wide: Vec<u8> = full.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(open(&wide).is_err());
+}
+
+#[test]
+fn what_says_nothing_is_left_out() {
+    for (pointer, empty) in [
+        ("/accepted", json!([])),
+        ("/prompts", json!({})),
+        ("/workspace/name", json!("")),
+        ("/workspace/labels", json!({})),
+        ("/provenance/source", Value::Null),
+        ("/profiles/base/description", json!("")),
+        ("/profiles/coder/extends", json!([])),
+        ("/profiles/coder/layers", json!([])),
+        ("/profiles/coder/layers/0/models", Value::Null),
+        ("/profiles/coder/layers/0/settings", json!({})),
+        ("/profiles/coder/layers/1/when", json!([])),
+        ("/tools/fs.read/policy", json!({})),
+        ("/tools/fs.read/input", Value::Null),
+        ("/plugins/issues/permissions", json!({})),
+        ("/plugins/issues/permissions/requests/0/what/local", json!(false)),
+        ("/plugins/issues/permissions/requests/0/what/port", Value::Null),
+        ("/policy", json!({})),
+        ("/policy/tools", json!({})),
+        ("/policy/tools/allow", Value::Null),
+        ("/models/large/secret", Value::Null),
+    ] {
+        refused(open(&with(pointer, empty)), "not_canonical");
+    }
+    // An empty list of what is allowed says something: nothing is.
+    assert!(open(&with("/policy/tools/allow", json!([]))).is_ok());
+    assert!(open(&with("/profiles/coder/layers/0/models/replace", json!([]))).is_ok());
+    assert!(open(&with("/profiles/coder/layers/1", json!({}))).is_ok());
+}
+
+/// Pointers to every object and every other value of the full manifest.
+fn places() -> (Vec<String>, Vec<String>) {
+    fn walk(pointer: String, value: &Value, objects: &mut Vec<String>, leaves: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                objects.push(pointer.clone());
+                for (key, value) in map {
+                    let key = key.replace('~', "~0").replace('/', "~1");
+                    walk(format!("{pointer}/{key}"), value, objects, leaves);
+                }
+            }
+            Value::Array(list) => {
+                for (index, value) in list.iter().enumerate() {
+                    walk(format!("{pointer}/{index}"), value, objects, leaves);
+                }
+            }
+            _ => leaves.push(pointer),
+        }
+    }
+    let (mut objects, mut leaves) = (Vec::new(), Vec::new());
+    walk(String::new(), &full_value(), &mut objects, &mut leaves);
+    (objects, leaves)
+}
+
+fn is_free(pointer: &str) -> bool {
+    pointer.contains("/settings") || pointer.contains("/parameters")
+}
+
+#[test]
+fn a_field_that_is_not_known_is_refused_in_every_object() {
+    let named = ["/profiles", "/prompts", "/workflows", "/tools", "/plugins", "/models", "/workspace/labels"];
+    let (objects, _) = places();
+    let mut refusals = 0;
+    for pointer in objects.iter().filter(|pointer| !is_free(pointer) && !named.contains(&pointer.as_str())) {
+        let mut object = full_value().pointer(pointer).expect("an object").clone();
+        object["zzz"] = json!({});
+        let bytes = if pointer.is_empty() { to_canonical(&object).expect("json") } else { with(pointer, object) };
+        let error = open(&bytes).expect_err(pointer);
+        // What has cases instead of fields has one of them.
+        let cases = error.to_string().contains("single key");
+        assert_eq!(error.code(), if cases { "invalid_field" } else { "unknown_field" }, "{pointer}: {error}");
+        refusals += 1;
+        says_nothing_of("zzz", &format!("{error}{error:?}"));
+    }
+    assert!(refusals > 30, "{refusals}");
+}
+
+#[test]
+fn a_field_that_must_be_there_is_missed() {
+    for (object, fields) in [
+        ("", &["schema", "workspace", "revision", "created_at", "language"][..]),
+        ("/workspace", &["id"]),
+        ("/prompts/base~1conduct", &["text"]),
+        ("/prompts/base~1conduct/text", &["digest", "size"]),
+        ("/tools/fs.read", &["source", "effect"]),
+        ("/plugins/issues", &["version", "package", "world"]),
+        ("/plugins/issues/permissions/secrets/0", &["what", "reason"]),
+        ("/plugins/issues/permissions/websockets/0/what", &["scheme", "host"]),
+        ("/models/local", &["provider", "model"]),
+        ("/accepted/0", &["rule", "field", "reason"]),
+        ("/profiles/coder/layers/0/wishes/0", &["authority", "need"]),
+    ] {
+        for field in fields {
+            let mut value = full_value();
+            let place = value.pointer_mut(object).expect("an object");
+            place.as_object_mut().expect("an object").remove(*field).expect("a field");
+            let error = refused(open(&to_canonical(&value).expect("json")), "invalid_field");
+            assert!(error.to_string().contains(&format!("`{field}`")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_value_of_another_shape_is_refused_at_every_place() {
+    let (objects, leaves) = places();
+    let others =
+        [json!(null), json!(true), json!(-1), json!(1.5), json!(""), json!("A\u{0}"), json!([[]]), json!({"?": 1})];
+    let mut refusals = 0;
+    for pointer in objects.iter().chain(&leaves).filter(|pointer| !pointer.is_empty() && !is_free(pointer)) {
+        for other in &others {
+            // What is opened all the same is a manifest that says this, to the byte.
+            let bytes = with(pointer, other.clone());
+            match open(&bytes) {
+                Ok(manifest) => assert_eq!(to_canonical(&manifest).expect("json"), bytes, "{pointer}"),
+                Err(error) => {
+                    assert!(!error.code().is_empty() && !error.help().is_empty(), "{pointer}: {error}");
+                    refusals += 1;
+                }
+            }
+        }
+    }
+    assert!(refusals > 1000, "{refusals}");
+}
+
+#[test]
+fn no_error_repeats_anything_of_the_manifest() {
+    let secret = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
+    let small = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
+    let (objects, leaves) = places();
+    for value in [secret.as_str(), small, ", expected Canary-Of-Mine", "Canary-Of-Mine` is no Canary-Of-Mine"] {
+        for pointer in &leaves {
+            if let Err(error) = open(&with(pointer, json!(value))) {
+                says_nothing_of("Canary-Of-Mine", &format!("{error}{error:?}"));
+                says_nothing_of(value.trim_start_matches(", expected "), &all_of(&error));
+            } else {
+                assert!(value.contains("Canary"), "{pointer} has room for a secret");
+            }
+        }
+        for pointer in objects.iter().filter(|pointer| !pointer.is_empty()) {
+            let mut object = full_value().pointer(pointer).expect("an object").clone();
+            let first = object.as_object().and_then(|map| map.values().next()).cloned().unwrap_or_default();
+            object[value] = first;
+            if let Err(error) = open(&with(pointer, object)) {
+                says_nothing_of(value.trim_start_matches(", expected "), &all_of(&error));
+            } else {
+                assert!(value.contains("Canary"), "{pointer} has room for a secret in a key");
+            }
+        }
+    }
+}
+
+/// All that an error says, in every form that it has.
+fn all_of(error: &BundleError) -> String {
+    format!("{error} {error:?} {} {:?}", error.help(), error.pointer())
+}
+
+#[test]
+fn what_does_not_lead_anywhere_is_refused_with_its_place() {
+    for (pointer, other, code) in [
+        ("/profiles/coder/extends/0", json!("nobody"), "dangling_name"),
+        ("/profiles/coder/layers/0/models/replace/0", json!("nothing"), "dangling_name"),
+        ("/profiles/coder/layers/0/instructions/append/0", json!("nothing"), "dangling_name"),
+        ("/profiles/coder/layers/0/tools_deny/append/0", json!("nothing"), "dangling_name"),
+        ("/profiles/coder/layers/0/plugins/append/0", json!("nothing"), "dangling_name"),
+        ("/profiles/coder/layers/0/workflows/append/1", json!("nothing"), "dangling_name"),
+        ("/tools/issues.search/source", json!("plugin:nothing"), "dangling_name"),
+        ("/policy/tools/deny/0", json!("nothing"), "dangling_name"),
+        ("/policy/plugins/allow/0", json!("nothing"), "dangling_name"),
+        ("/accepted/0/field", json!("/profiles/nobody/description"), "dangling_name"),
+        ("/accepted/0/rule", json!("host_path.nothing"), "unknown_rule"),
+        ("/accepted/0/reason", json!(" "), "invalid_field"),
+        ("/models/local/model", json!(""), "invalid_field"),
+        ("/plugins/issues/permissions/mounts/0/reason", json!(""), "invalid_field"),
+        ("/workspace/name", json!("\u{1b}[2J"), "control_character"),
+    ] {
+        // Without acceptance the finding that is no longer accepted would come first.
+        let mut value = full_value();
+        value["profiles"]["coder"]["description"] = json!("Writes code, as in ~/book.");
+        *value.pointer_mut(pointer).expect("a place") = other;
+        if pointer.starts_with("/accepted/0/") && code != "invalid_field" {
+            value["profiles"]["coder"]["description"] = json!("Writes code.");
+        }
+        let error = refused(open(&to_canonical(&value).expect("json")), code);
+        assert_eq!(error.pointer().map(|at| at.as_str()), Some(pointer), "{error}");
+    }
+    for (parents, code) in [(json!(["coder"]), "inheritance_cycle"), (json!(["base", "base"]), "duplicate_name")] {
+        refused(open(&with("/profiles/coder/extends", parents)), code);
+    }
+}
+
+#[test]
+fn blobs_are_exactly_those_that_the_manifest_names() {
+    let count = Parts::full().blobs.len();
+    for left_out in 0..count {
+        let mut parts = Parts::full();
+        let gone = Digest::of(parts.blobs.remove(left_out));
+        let error = refused(parts.open(), "missing_blobs");
+        assert!(matches!(&error, BundleError::MissingBlobs(missing) if *missing == [gone]), "{error}");
+    }
+    let mut parts = Parts::full();
+    parts.blobs.clear();
+    let error = refused(parts.open(), "missing_blobs");
+    assert!(matches!(&error, BundleError::MissingBlobs(missing) if missing.len() == count), "{error}");
+    let mut parts = Parts::full();
+    parts.blobs.push(Arc::from(*b"a stowaway"));
+    refused(parts.open(), "unlisted_blob");
+    for size in [0, 18, 20, u32::MAX] {
+        let mut parts = Parts::full();
+        parts.manifest["prompts"]["base/conduct"]["text"]["size"] = json!(size);
+        let code = if size == u32::MAX { "too_large" } else { "wrong_size" };
+        let error = refused(parts.open(), code);
+        assert_eq!(error.pointer().map(|at| at.as_str()), Some("/prompts/base~1conduct/text"));
+    }
+    // The same blob twice is one blob; one blob under two names has one size.
+    let mut parts = Parts::full();
+    parts.blobs.extend(parts.blobs.clone());
+    assert!(parts.open().is_ok());
+    let mut parts = Parts::full();
+    let text = parts.manifest["prompts"]["base/conduct"].clone();
+    parts.manifest["prompts"]["copy"] = text;
+    assert!(parts.open().is_ok());
+    parts.manifest["prompts"]["copy"]["text"]["size"] = json!(7);
+    refused(parts.open(), "wrong_size");
+}
+
+#[test]
+fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
+    let (prompt, workflow, schema) =
+        ("/prompts/base~1conduct/text", "/workflows/change/definition", "/tools/fs.read/input");
+    for place in [prompt, workflow, schema] {
+        for bytes in [&b"\xff"[..], b"{}\xc3", b"\xed\xa0\x80", b"\xc0\x80"] {
+            let error = refused(Parts::full().blob(place, bytes).open(), "not_utf8");
+            assert_eq!(error.pointer().map(|at| at.as_str()), Some(place));
+        }
+        assert!(Parts::full().blob(place, "{ \"title\": \"ü\" }\n".as_bytes()).open().is_ok(), "{place}");
+    }
+    for bytes in [
+        "",
+        "{",
+        "[]",
+        "true",
+        "\"x\"",
+        "{}{}",
+        "{\"a\":1,\"a\":1}",
+        "{\"a\":1e400}",
+        "{\"a\":9007199254740993}",
+        "\u{feff}{}",
+    ] {
+        let error = refused(Parts::full().blob(schema, bytes.as_bytes()).open(), "invalid_schema");
+        assert_eq!(error.pointer().map(|at| at.as_str()), Some(schema));
+        assert!(bytes.is_empty() || Parts::full().blob(prompt, bytes.as_bytes()).open().is_ok(), "{bytes}");
+    }
+    let deep = |levels: usize| format!("{}{}", "{\"a\":".repeat(levels), "1".to_owned() + &"}".repeat(levels));
+    refused(Parts::full().blob(schema, deep(33).as_bytes()).open(), "invalid_schema");
+    refused(Parts::full().blob(schema, deep(100_000).as_bytes()).open(), "invalid_schema");
+    assert!(Parts::full().blob(schema, deep(32).as_bytes()).open().is_ok());
+}
+
+#[test]
+fn every_limit_of_the_host_is_named_where_it_refuses() {
+    type Change = fn(&mut BundleLimits);
+    let parts = Parts::full();
+    let changes: [(&str, Change, &str); 12] = [
+        ("manifest_bytes", |limits| limits.manifest_bytes = 1000, "too_large"),
+        ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
+        ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
+        ("package_bytes", |limits| limits.package_bytes = 1, "too_large"),
+        ("blobs", |limits| limits.blobs = 7, "too_large"),
+        ("bundle_bytes", |limits| limits.bundle_bytes = 1000, "too_large"),
+        ("profiles", |limits| limits.profiles = 1, "too_large"),
+        ("lineage", |limits| limits.lineage = 1, "too_deep"),
+        ("parents", |limits| limits.parents = 0, "too_large"),
+        ("layers", |limits| limits.layers = 1, "too_large"),
+        ("list_items", |limits| limits.list_items = 1, "too_large"),
+        ("text_bytes", |limits| limits.text_bytes = 5, "too_large"),
+    ];
+    for (name, change, code) in changes {
+        let mut limits = BundleLimits::default();
+        change(&mut limits);
+        let error = refused(parts.open_as(&limits, Acceptances::Honour), code);
+        assert!(error.to_string().contains(&format!("`{name}`")), "{name}: {error}");
+    }
+    // The numbers of the limits are all there are; `files` bounds folders.
+    let fields = serde_json::to_value(BundleLimits::default()).expect("json");
+    assert_eq!(fields.as_object().map(serde_json::Map::len), Some(changes.len() + 1));
+}
+
+#[test]
+fn a_manifest_that_is_deep_is_refused_before_it_is_read() {
+    for text in
+        ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 18), format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20))]
+    {
+        refused(open(text.as_bytes()), "too_deep");
+    }
+    let limits = BundleLimits::default();
+    refused(open(&vec![b' '; limits.manifest_bytes + 1]), "too_large");
+    refused(open(&vec![b' '; limits.manifest_bytes]), "invalid_json");
+}
+
+#[test]
+fn accepted_findings_are_honoured_only_where_the_host_says_so() {
+    let parts = Parts::full();
+    assert!(parts.open_as(&BundleLimits::default(), Acceptances::Honour).is_ok());
+    let error = refused(parts.open_as(&BundleLimits::default(), Acceptances::Refuse), "host_path_in_bundle");
+    assert_eq!(error.pointer().map(|at| at.as_str()), Some("/profiles/coder/description"));
+    assert!(error.to_string().contains("`host_path.home`"), "{error}");
+    // Where there is nothing to accept, both say the same.
+    let built = Files::small().passes().bundle;
+    for acceptances in [Acceptances::Honour, Acceptances::Refuse] {
+        assert!(open_manifest(built.manifest_bytes(), &BundleLimits::default(), acceptances).is_ok());
+    }
+    // Nobody accepts for another rule or another field.
+    for (pointer, other) in
+        [("/accepted/0/rule", "host_path.posix_absolute"), ("/accepted/0/field", "/profiles/base/description")]
+    {
+        refused(open(&with(pointer, json!(other))), "host_path_in_bundle");
+    }
+    // Not in the text of a blob either.
+    let noted = Parts::full().blob("/prompts/base~1conduct/text", b"Read ~/book first.");
+    refused(noted.open(), "host_path_in_bundle");
+    let mut accepted = Parts::full().blob("/prompts/base~1conduct/text", b"Read ~/book first.");
+    let acceptance = json!({ "rule": "host_path.home", "field": "/prompts/base~1conduct/text", "reason": "A book." });
+    accepted.manifest["accepted"].as_array_mut().expect("a list").push(acceptance);
+    assert!(accepted.open().is_ok());
+    refused(accepted.open_as(&BundleLimits::default(), Acceptances::Refuse), "host_path_in_bundle");
+}
+
+#[test]
+fn an_acceptance_has_no_room_for_a_path_of_its_own() {
+    for field in [
+        "/home/alice/projects/notes",
+        "/etc/passwd",
+        "~/notes",
+        "C:\\Users\\alice",
+        "file:///srv/x",
+        "/(withheld)/home/alice",
+    ] {
+        let mut value = full_value();
+        let more = json!({ "rule": "host_path.home", "field": field, "reason": "None." });
+        value["accepted"].as_array_mut().expect("a list").push(more);
+        let error = open(&to_canonical(&value).expect("json")).expect_err(field);
+        assert!(matches!(error.code(), "dangling_name" | "host_path_in_bundle"), "{error}");
+        says_nothing_of(field, &all_of(&error));
+    }
+}
