@@ -382,7 +382,7 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
         ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
         ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
         ("package_bytes", |limits| limits.package_bytes = 1, "too_large"),
-        ("blobs", |limits| limits.blobs = 7, "too_large"),
+        ("blobs", |limits| limits.blobs = 6, "too_large"),
         ("bundle_bytes", |limits| limits.bundle_bytes = 1000, "too_large"),
         ("profiles", |limits| limits.profiles = 1, "too_large"),
         ("lineage", |limits| limits.lineage = 1, "too_deep"),

@@ -10,6 +10,12 @@
     reason = "tests"
 )]
 
+mod bundle_authoring;
+mod bundle_canonical;
+mod bundle_digest;
+mod bundle_fixture;
+mod bundle_lineage;
+mod bundle_manifest;
 mod compiling;
 mod determinism;
 mod enforcement;
