@@ -458,7 +458,7 @@ fn numbers_that_json_readers_do_not_keep_are_refused() {
         ("-nan", "-1.5"),
         ("[0x7fffffffffffffff]", "[0x7fffffff]"),
     ] {
-        let (caret, digits) = if wrong.starts_with('[') { ("[‸", &wrong[1..]) } else { ("‸", wrong) };
+        let (caret, digits) = wrong.strip_prefix('[').map_or(("‸", wrong), |digits| ("[‸", digits));
         Files::full().edit(CODER, "limit = 10", &format!("limit = {caret}{digits}")).refused("unsafe_number", "2^53");
         Files::full().edit(CODER, "limit = 10", &format!("limit = {right}")).passes();
     }
@@ -1105,7 +1105,8 @@ mod folders {
     fn links_are_refused_wherever_they_lead() {
         let outside = tempfile::tempdir().expect("a folder");
         std::fs::write(outside.path().join("x.md"), "from outside").expect("a file");
-        let links: [(&str, &dyn Fn(&std::path::Path) -> std::path::PathBuf); 4] = [
+        type Target<'a> = &'a dyn Fn(&std::path::Path) -> std::path::PathBuf;
+        let links: [(&str, Target<'_>); 4] = [
             ("prompts/link.md", &|_| outside.path().join("x.md")),
             ("prompts/link.md", &|place| place.join("prompts/base/conduct.md")),
             ("prompts/folder", &|_| outside.path().to_owned()),

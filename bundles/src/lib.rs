@@ -1,6 +1,6 @@
 //! Config bundles: what travels between machines.
 //!
-//! A bundle is a canonical [`Manifest`](manifest::Manifest) that names blobs by digest. It says
+//! A bundle is a canonical [`Manifest`] that names blobs by digest. It says
 //! what agents' workers should be; it cannot hold a secret, a host path, a socket or a session.
 //! Authors write a [`Folder`]; [`build`] makes a [`Bundle`] of it, the same bytes on every machine.
 //! This package knows no network and no WebAssembly.

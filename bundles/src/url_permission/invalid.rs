@@ -6,7 +6,7 @@ use crate::names::shown;
 
 use super::words::Scheme;
 
-/// Why a text is no [`UrlPermission`].
+/// Why a text is no [`UrlPermission`](super::UrlPermission).
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrlPermission {
@@ -16,7 +16,7 @@ pub enum InvalidUrlPermission {
         /// What was written.
         text: String,
     },
-    /// The method is none of [`Method`].
+    /// The method is none of [`Method`](super::Method).
     #[error("`{}` is no method: `DELETE`, `GET`, `HEAD`, `PATCH`, `POST` or `PUT`", shown(.text))]
     Method {
         /// What was written.

@@ -24,7 +24,7 @@ pub enum Compiler {
     #[default]
     InProcess,
     /// A child process: the program is started with these arguments and must call
-    /// [`child::main`](crate::compile::child::main).
+    /// [`child::main`].
     Child {
         /// The program, often the running one.
         program: PathBuf,

@@ -2,8 +2,8 @@
 //! sandbox.
 //!
 //! [`Facts`] is what a host tells a resolver. [`verify_answer`] checks every word that comes back
-//! and is the only way to a [`Resolution`]. [`enforce`] holds that against the bundle's ceiling and
-//! the host's [`RuntimeConfig`] and is the only way to a [`ResolvedWorkerSpec`]. [`explain`] says
+//! and is the only way to a [`Resolution`]. [`enforce()`] holds that against the bundle's ceiling and
+//! the host's [`RuntimeConfig`] and is the only way to a [`ResolvedWorkerSpec`]. [`mod@explain`] says
 //! for every value where it came from, and for what is not there, why.
 
 mod config;

@@ -1,7 +1,7 @@
 //! What a resolver proposes, and what the host makes of it once it has checked every word.
 //!
 //! A [`Proposal`] is text from outside. A [`Resolution`] holds only names that the bundle declares
-//! and that a layer which counts has written; [`verify`](crate::verify) is the only way from the one
+//! and that a layer which counts has written; [`verify`](crate::verify()) is the only way from the one
 //! to the other.
 
 use bundles::canonical::to_canonical;
@@ -86,7 +86,7 @@ pub struct Instruction {
     pub digest: Digest,
 }
 
-/// What a profile means on a host of given facts. Only [`verify`](crate::verify) makes one.
+/// What a profile means on a host of given facts. Only [`verify`](crate::verify()) makes one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Resolution {
     pub(crate) lineage: Vec<ProfileName>,

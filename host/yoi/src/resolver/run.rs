@@ -19,7 +19,7 @@ use crate::text::{Rows, bytes, grouped};
 
 /// Does one resolution with a component, by itself, and says how it ended.
 ///
-/// The limits file is TOML with the sections [structure], [compile], [resolution] and [bundle]; a
+/// The limits file is TOML with the sections `structure`, `compile`, `resolution` and `bundle`; a
 /// limit that is left out has its default.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
