@@ -162,7 +162,7 @@ impl Draft {
             json!({"when": ["has:git", "has:tool:fs.read"], "tools_allow": {"append": [tool(3), tool(4)]}}),
         ];
         let mut profile = json!({"layers": [{}]});
-        if number % depth == 0 {
+        if number.is_multiple_of(depth) {
             profile = json!({"layers": [{"models": {"append": ["large", "local-small"]}}]});
         } else {
             merge(&mut profile, json!({"extends": [profile_name(number - 1, depth)]}));

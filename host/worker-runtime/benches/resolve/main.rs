@@ -5,11 +5,13 @@
 //! is a test, so a figure that misses its target is marked and nothing fails.
 //!
 //! After `--`: `--quick` takes few rounds, to see that all of it runs; `--warm N` does nothing but `N`
-//! warm resolutions after what they need was set up, so that counting the system calls of two runs
-//! tells those of a resolution:
+//! warm resolutions after what they need was set up, so that the system calls of two runs of
+//! different `N` tell those of a resolution:
 //!
 //! ```sh
-//! strace -f -c cargo bench -p worker-runtime --bench resolve -- --warm 1000
+//! cargo bench -p worker-runtime --bench resolve --no-run # says where the program is
+//! strace -f -c PROGRAM --warm 100
+//! strace -f -c PROGRAM --warm 1100
 //! ```
 //!
 //! What is compared:
@@ -68,7 +70,7 @@ struct Patience {
     processes: usize,
 }
 
-const USUAL: Patience = Patience { rounds: 101, turns: 41, processes: 21 };
+const USUAL: Patience = Patience { rounds: 201, turns: 81, processes: 41 };
 const QUICK: Patience = Patience { rounds: 3, turns: 3, processes: 1 };
 
 fn main() -> ExitCode {
