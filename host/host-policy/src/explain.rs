@@ -160,7 +160,7 @@ impl Account<'_> {
         let refused = explanation
             .refused
             .as_ref()
-            .map(|refusal| format!("; this host does not grant it: {}", refusal.reason))
+            .map(|refusal| format!("; not granted: {} [{}]", refusal.reason, refusal.rule.code()))
             .unwrap_or_default();
         if explanation.present {
             let from = match &explanation.origin {

@@ -153,7 +153,8 @@ package = { digest = "sha256:11e7e3095c2fa7deec9addd821a2366e8e5612b28afe8c088ed
 world = "yoi:runtime/service@1.0.0"
 "#;
 
-const SCHEMA: &str = r#"{ "type": "object", "properties": { "file": { "type": "string" } }, "additionalProperties": false }"#;
+const SCHEMA: &str =
+    r#"{ "type": "object", "properties": { "file": { "type": "string" } }, "additionalProperties": false }"#;
 
 /// The files of a bundle in which every field of the authoring form stands at least once.
 pub fn folder() -> Vec<(String, Vec<u8>)> {
