@@ -136,7 +136,11 @@ impl fmt::Display for Subject {
             Self::Language => f.write_str("language"),
             Self::Item(list, name) => write!(f, "{} `{}`", list.what(), shown(name)),
             Self::Wish(authority) => write!(f, "`{authority}`"),
-            Self::Setting(pointer) => write!(f, "setting `{}`", shown(pointer)),
+            Self::Setting(pointer) => {
+                // Each key by itself: all of them together look like a path of a host.
+                let keys: Vec<String> = pointer.split('/').skip(1).map(shown).collect();
+                write!(f, "setting `{}`", keys.join("."))
+            }
         }
     }
 }
