@@ -115,6 +115,14 @@ fn place(found: Option<&author::Place>) -> (String, Option<Range<usize>>) {
     found.map_or_else(|| ("bundle.toml".to_owned(), None), |place| (place.file.clone(), place.span.clone()))
 }
 
+/// The whole lines in which a span lies.
+fn lines_of(bytes: &[u8], span: Range<usize>) -> Range<usize> {
+    let newline = |byte: &u8| *byte == b'\n';
+    let start = bytes.get(..span.start).and_then(|before| before.iter().rposition(newline)).map_or(0, |at| at + 1);
+    let end = bytes.get(span.end..).and_then(|after| after.iter().position(newline));
+    start..end.map_or(bytes.len(), |at| span.end + at)
+}
+
 struct Teller<'a> {
     folder: &'a Folder,
     told: Vec<Diagnostic>,
@@ -178,7 +186,12 @@ impl Teller<'_> {
             (Text::Key, _) => place(places.find_key(&finding.exact)),
             _ => place(places.find(&finding.exact)),
         };
-        self.marks.extend(span.clone().map(|span| (file.clone(), span)));
+        // Of a text, the lines: what stands around a value may be the other half of it.
+        let mark = span.clone().map(|span| match (finding.text, self.folder.get(&file)) {
+            (Text::Blob, Some(bytes)) => lines_of(bytes, span),
+            _ => span,
+        });
+        self.marks.extend(mark.map(|mark| (file.clone(), mark)));
         self.tell(&file, span, Severity::Error, rule.kind().code(), message, help);
     }
 

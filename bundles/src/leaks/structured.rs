@@ -127,7 +127,7 @@ fn key_block(bytes: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
         }
         if body.len() >= 16 && is_random(body, 10) {
             let from = run_start(bytes, start, 8, |byte| byte == b'-');
-            return Some(from..run);
+            return Some(from..block_end(bytes, run));
         }
         if run == index {
             // An escaped line end is not part of the body.
@@ -152,7 +152,32 @@ fn putty_key(bytes: &[u8], start: usize, end: usize) -> Option<Range<usize>> {
     let body =
         run_end(bytes, end, 32, |byte| is_space(byte) || byte.is_ascii_digit() || matches!(byte, b'\\' | b'n' | b'r'));
     let run = run_end(bytes, body, 128, is_base64);
-    is_random(part(bytes, body, run), 10).then_some(start..run)
+    is_random(part(bytes, body, run), 10).then(|| start..block_end(bytes, run))
+}
+
+/// Where the body of a key ends whose first line ends at `from`: behind its further lines, and behind the line of dashes
+/// if there is one. What masks a finding has to mask all of it. No landmark of a block is base64, so that no line is
+/// walked for two blocks.
+fn block_end(bytes: &[u8], from: usize) -> usize {
+    const LONGEST_LINE: usize = 4096;
+    let gap =
+        |index| run_end(bytes, index, 16, |byte| is_space(byte) || matches!(byte, b'\\' | b'>' | b'|' | b'"' | b','));
+    let mut end = from;
+    loop {
+        let start = gap(end);
+        let run = run_end(bytes, start, LONGEST_LINE, is_base64);
+        if run - start >= 20 {
+            end = run;
+            continue;
+        }
+        // A short line is the last one where dashes follow; otherwise it is a word.
+        let dashes = gap(run);
+        if stands_at(bytes, dashes, "-----END ") || stands_at(bytes, dashes, "---- END ") {
+            let label = run_end(bytes, dashes + 9, 64, |byte| byte.is_ascii_alphanumeric() || byte == b' ');
+            return run_end(bytes, label, 16, |byte| byte == b'-');
+        }
+        return end;
+    }
 }
 
 /// The DER of an RSA key in base64, its block lines cut off.
@@ -343,6 +368,21 @@ fn mail_key(bytes: &[u8], hyphen: usize) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Place, scan};
+
+    #[test]
+    fn a_key_block_is_found_to_its_end() {
+        let line = |word: &str| ["-----", word, " PRIVATE", " KEY-----"].concat();
+        let body = ["7Hq9ZxLm2Vw8Rt4Ks6Yb1Nc3Pd5Fg0Jh", "Qw2Er4Ty6Ui8Op1As3Df5Gh7Jk9Lz0Xc", "Vb2Nm4Qa="];
+        for joint in ["\n", "\\n", "\n> ", "\r\n    "] {
+            let block = [line("BEGIN"), body.join(joint), line("END")].join(joint);
+            let text = format!("The key is {block}\nand so on, quite longwindedly-and-otherwise.");
+            let found = scan(Place::Prompt, &text);
+            assert_eq!(found.first().map(|leak| leak.span.clone()), Some(11..11 + block.len()), "{joint:?}");
+            let open = [line("BEGIN"), body.join(joint)].join(joint);
+            let end = scan(Place::Prompt, &format!("{open} and so on")).first().map(|leak| leak.span.end);
+            assert!(end.is_some_and(|end| end >= open.len() - 12), "{joint:?}");
+        }
+    }
 
     #[test]
     fn the_line_of_a_key_block_alone_is_speech() {
