@@ -17,6 +17,8 @@ mod bundle_fixture;
 mod bundle_lineage;
 mod bundle_manifest;
 mod compiling;
+mod corpora_json;
+mod corpora_leaks;
 mod determinism;
 mod enforcement;
 mod foreign_resolver;
