@@ -99,7 +99,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     };
     if error.use_stderr() && wants_json {
         let message = error.to_string();
-        let first = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let lines = message.lines().take_while(|line| !line.is_empty()).map(str::trim);
+        let said: String = lines.collect::<Vec<_>>().join(" ").chars().take(300).collect();
+        let first = said.trim_start_matches("error: ").to_owned();
         return Output::new(Format::Json).error(&CliError::new("usage", first, "see `yoi --help`"));
     }
     let _ = error.print();
