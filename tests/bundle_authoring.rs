@@ -788,6 +788,11 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     let list = list.put(CODER, &content.replace("when = [", "when = ‸["));
     refused(list, limits(|limits| limits.list_items = 5), "list_items");
 
+    let key = full().edit(CODER, "editor = { width = 120 }", "editor = { a-longer-key = 1 }");
+    let content = key.text(CODER);
+    let key = key.put(CODER, &content.replace("[settings]", "‸[settings]"));
+    refused(key, limits(|limits| limits.key_bytes = 11), "key_bytes");
+
     let deep = full().build_within(&limits(|limits| limits.json_depth = 7)).expect_err("too deep");
     assert!(deep.list.iter().all(|one| one.code == "too_deep" && one.message.contains("`json_depth`")), "{deep:#?}");
     let lineage = full().build_within(&limits(|limits| limits.lineage = 1)).expect_err("too long");
@@ -806,6 +811,7 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
         layers: 2,
         list_items: 5,
         text_bytes: 60,
+        key_bytes: 11,
         files: 10,
     };
     full().build_within(&exact).unwrap_or_else(|told| panic!("{:#?}", told.list));
@@ -1049,6 +1055,16 @@ fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
     assert_eq!(places.len(), 5, "{:#?}", told.list);
     assert!(places.is_sorted(), "{places:?}");
     assert!(told.list.iter().all(|one| told.source_of(one).is_some()), "a source is missing");
+}
+
+#[test]
+fn no_more_is_told_than_a_person_can_read() {
+    let wrong: String = (0..5000).map(|index| format!("key-{index} = 1\n")).collect();
+    let told = Files::full().put(BASE, &wrong).build().expect_err("unknown fields");
+    assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
+    let leaks: String = (0..5000).map(|index| format!("key-{index} = \"~/a\"\n")).collect();
+    let told = Files::full().put(BASE, &format!("[settings]\n{leaks}")).build().expect_err("host paths");
+    assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
 }
 
 mod folders {

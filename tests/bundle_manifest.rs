@@ -377,7 +377,7 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 fn every_limit_of_the_host_is_named_where_it_refuses() {
     type Change = fn(&mut BundleLimits);
     let parts = Parts::full();
-    let changes: [(&str, Change, &str); 12] = [
+    let changes: [(&str, Change, &str); 13] = [
         ("manifest_bytes", |limits| limits.manifest_bytes = 1000, "too_large"),
         ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
         ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
@@ -390,6 +390,7 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
         ("layers", |limits| limits.layers = 1, "too_large"),
         ("list_items", |limits| limits.list_items = 1, "too_large"),
         ("text_bytes", |limits| limits.text_bytes = 5, "too_large"),
+        ("key_bytes", |limits| limits.key_bytes = 5, "too_large"),
     ];
     for (name, change, code) in changes {
         let mut limits = BundleLimits::default();
@@ -459,4 +460,34 @@ fn an_acceptance_has_no_room_for_a_path_of_its_own() {
         assert!(matches!(error.code(), "dangling_name" | "host_path_in_bundle"), "{error}");
         says_nothing_of(field, &all_of(&error));
     }
+}
+
+#[test]
+fn a_manifest_that_is_made_to_be_costly_is_answered() {
+    // No clock: what grows with the square of these could not end here.
+    let many = |count: usize, name: &str| (0..count).map(|index| format!("{name}-{index:06}")).collect::<Vec<_>>();
+    let mut value = full_value();
+    let near = "a-tool-with-a-name-that-is-as-long-as-a-name-may-be-and";
+    for name in many(4000, near) {
+        value["tools"][name] = json!({ "source": "host", "effect": "none" });
+    }
+    value["profiles"]["coder"]["layers"][0]["tools_allow"]["append"] = json!(many(20_000, "a-tool-with-a-name-that-is-none"));
+    refused(open(&to_canonical(&value).expect("json")), "too_large");
+
+    let mut value = full_value();
+    let wide: serde_json::Map<_, _> = many(50_000, "k").into_iter().map(|key| (key, json!("~/a"))).collect();
+    value["profiles"]["coder"]["layers"][0]["settings"] = json!({ "k".repeat(1 << 20): wide });
+    refused(open(&to_canonical(&value).expect("json")), "too_large");
+    value["profiles"]["coder"]["layers"][0]["settings"] = wide.into();
+    refused(open(&to_canonical(&value).expect("json")), "host_path_in_bundle");
+
+    let mut value = full_value();
+    let names = many(4000, "p");
+    for (index, name) in names.iter().enumerate() {
+        let parents: Vec<&String> = names.iter().skip(index + 1).take(15).collect();
+        value["profiles"][name] = json!({ "extends": parents });
+    }
+    assert_eq!(open(&to_canonical(&value).expect("json")).expect_err("too long").code(), "not_canonical");
+    value["profiles"]["p-003999"] = json!({});
+    refused(open(&to_canonical(&value).expect("json")), "too_deep");
 }

@@ -215,6 +215,9 @@ impl<'a> Author<'a> {
     }
 }
 
+/// Most mistakes that are told. Finding the line of each costs a walk through its file.
+pub(crate) const MOST_TOLD: usize = 1000;
+
 /// Reads one TOML file and tells what is wrong in it.
 struct FileReader<'r, 'a> {
     author: &'r mut Author<'a>,
@@ -224,6 +227,9 @@ struct FileReader<'r, 'a> {
 
 impl FileReader<'_, '_> {
     fn tell(&mut self, span: Range<usize>, code: &'static str, message: String, help: impl Into<String>) {
+        if self.author.told.len() >= MOST_TOLD {
+            return;
+        }
         let (line, column) = line_and_column(self.text, span.start);
         self.author.told.push(Diagnostic {
             code,

@@ -140,6 +140,9 @@ impl Teller<'_> {
         message: String,
         help: String,
     ) {
+        if self.told.len() >= author::MOST_TOLD && severity == Severity::Error {
+            return;
+        }
         let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
         let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
         self.told.push(Diagnostic { code, severity, file: file.to_owned(), line, column, message, help, span });

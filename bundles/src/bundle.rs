@@ -193,8 +193,12 @@ impl std::fmt::Debug for Bundle {
 /// Verifies a manifest by itself: canonical, sound, free of leaks.
 pub fn open_manifest(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Manifest, BundleError> {
     let manifest: Manifest = read_canonical(bytes, limits.manifest())?;
-    // First: what is unsound is told by name, and a name may hold a leak.
-    refuse_leaks(leak_report::scan_manifest(&manifest), acceptances)?;
+    let violations = check::keys(&manifest, limits);
+    if !violations.is_empty() {
+        return Err(BundleError::Unsound(violations));
+    }
+    // Before the rest: what is unsound is told by name, and a name may hold a leak.
+    refuse_leaks(leak_report::scan_manifest_to_first(&manifest), acceptances)?;
     let violations = check::check(&manifest, limits);
     if !violations.is_empty() {
         return Err(BundleError::Unsound(violations));

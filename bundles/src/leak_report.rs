@@ -44,71 +44,133 @@ pub(crate) enum Text {
     Blob,
 }
 
+/// Most findings that are reported of one manifest or blob. More would tell an author nothing new.
+pub const MOST_FINDINGS: usize = 1000;
+
 /// Scans every text of a manifest.
 pub fn scan_manifest(manifest: &Manifest) -> Vec<Finding> {
-    let mut scanner = Scanner { accepted: &manifest.accepted, found: Vec::new() };
-    // The manifest's own JSON is the list of its texts: a field added later cannot be forgotten.
-    if let Ok(value) = serde_json::to_value(manifest) {
-        scanner.value(&Pointer::root(), Place::Text, &value);
-    }
-    scanner.found
+    Scanner::new(manifest, MOST_FINDINGS).manifest(manifest)
 }
 
 /// Scans the text of one blob, which the manifest names at `pointer`.
 pub fn scan_blob(manifest: &Manifest, pointer: &Pointer, bytes: &[u8]) -> Vec<Finding> {
-    let mut scanner = Scanner { accepted: &manifest.accepted, found: Vec::new() };
-    let place = if pointer.as_str().starts_with("/tools/") { Place::Text } else { Place::Prompt };
-    scanner.text(pointer, place, Text::Blob, &String::from_utf8_lossy(bytes));
-    scanner.found
+    Scanner::new(manifest, MOST_FINDINGS).blob(pointer, bytes)
+}
+
+/// As [`scan_manifest`], only until something is found that is not accepted.
+pub(crate) fn scan_manifest_to_first(manifest: &Manifest) -> Vec<Finding> {
+    Scanner::new(manifest, 1).manifest(manifest)
 }
 
 struct Scanner<'a> {
     accepted: &'a [Acceptance],
+    /// Keys and indexes down to the text: a pointer is made where something is found, not before.
+    path: Vec<Step<'a>>,
     found: Vec<Finding>,
+    /// How many findings may be told still.
+    left: usize,
 }
 
-impl Scanner<'_> {
-    fn text(&mut self, pointer: &Pointer, place: Place, which: Text, text: &str) {
-        for leak in leaks::scan(place, text) {
-            let shown = shown(pointer);
-            let there = |field: &str| field == shown.as_str() || field == pointer.as_str();
-            let by_name = |accepted: &Acceptance| accepted.rule == leak.rule.id() && there(&accepted.field);
-            let accepted = self.accepted.iter().any(by_name);
-            self.found.push(Finding { pointer: shown, leak, accepted, exact: pointer.clone(), text: which });
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Scanner<'a> {
+    fn new(manifest: &'a Manifest, most: usize) -> Self {
+        Self { accepted: &manifest.accepted, path: Vec::new(), found: Vec::new(), left: most }
+    }
+
+    fn manifest(self, manifest: &Manifest) -> Vec<Finding> {
+        // The manifest's own JSON is the list of its texts: a field added later cannot be forgotten.
+        let Ok(value) = serde_json::to_value(manifest) else { return Vec::new() };
+        let mut scanner = Scanner { accepted: self.accepted, path: Vec::new(), found: Vec::new(), left: self.left };
+        scanner.value(Place::Text, &value);
+        scanner.found
+    }
+
+    fn blob(mut self, pointer: &Pointer, bytes: &[u8]) -> Vec<Finding> {
+        let place = if pointer.as_str().starts_with("/tools/") { Place::Text } else { Place::Prompt };
+        let leaks = leaks::scan(place, &String::from_utf8_lossy(bytes));
+        self.tell(leaks, Text::Blob, pointer);
+        self.found
+    }
+
+    fn tell(&mut self, leaks: Vec<Leak>, text: Text, exact: &Pointer) {
+        if leaks.is_empty() {
+            return;
+        }
+        let shown = shown(exact);
+        let there = |field: &str| field == shown.as_str() || field == exact.as_str();
+        let here: Vec<&Acceptance> = self.accepted.iter().filter(|accepted| there(&accepted.field)).collect();
+        for leak in leaks {
+            let accepted = here.iter().any(|accepted| accepted.rule == leak.rule.id());
+            self.left = if accepted { self.left } else { self.left.saturating_sub(1) };
+            self.found.push(Finding { pointer: shown.clone(), leak, accepted, exact: exact.clone(), text });
         }
     }
 
-    fn value(&mut self, pointer: &Pointer, place: Place, value: &Value) {
+    fn text(&mut self, place: Place, which: Text, text: &str) {
+        let leaks = leaks::scan(place, text);
+        if !leaks.is_empty() {
+            let exact = self.path.iter().fold(Pointer::root(), |pointer, step| match step {
+                Step::Key(key) => pointer.key(key),
+                Step::Index(index) => pointer.index(*index),
+            });
+            self.tell(leaks, which, &exact);
+        }
+    }
+
+    fn value(&mut self, place: Place, value: &'a Value) {
+        if self.left == 0 {
+            return;
+        }
         match value {
-            Value::String(text) => match text.strip_prefix("egress:").filter(|_| holds_authority(pointer)) {
-                Some(url) => self.text(pointer, Place::UrlTarget, Text::Value, url),
-                None => self.text(pointer, place, Text::Value, text),
+            Value::String(text) => match text.strip_prefix("egress:").filter(|_| self.holds_authority()) {
+                Some(url) => self.text(Place::UrlTarget, Text::Value, url),
+                None => self.text(place, Text::Value, text),
             },
             Value::Array(list) => {
                 for (index, value) in list.iter().enumerate() {
-                    self.value(&pointer.index(index), place, value);
+                    self.path.push(Step::Index(index));
+                    self.value(place, value);
+                    self.path.pop();
                 }
             }
-            Value::Object(map) => self.object(pointer, place, map),
+            Value::Object(map) => self.object(place, map),
             _ => {}
         }
     }
 
-    fn object(&mut self, pointer: &Pointer, place: Place, map: &Map<String, Value>) {
+    fn object(&mut self, place: Place, map: &'a Map<String, Value>) {
         // A permission is an object with a host; its paths lie on that remote host.
-        let plugin = pointer.as_str().starts_with("/plugins/") && pointer.as_str().contains("/permissions/");
+        let plugin = self.key(0) == Some("plugins") && self.key(2) == Some("permissions");
         let permission = plugin && map.contains_key("scheme") && map.contains_key("host");
         for (key, value) in map {
-            let at = pointer.key(key);
-            self.text(&at, Place::ObjectKey, Text::Key, key);
-            self.value(&at, if permission { Place::UrlTarget } else { self.place_of(&at, place) }, value);
+            self.path.push(Step::Key(key));
+            self.text(Place::ObjectKey, Text::Key, key);
+            // An accepted finding names pointers, which look like paths and are checked to be fields
+            // elsewhere; its reason is a text like any other.
+            let pointer = self.key(0) == Some("accepted") && self.path.len() == 3 && key == "field";
+            self.value(if permission || pointer { Place::UrlTarget } else { place }, value);
+            self.path.pop();
         }
     }
 
-    fn place_of(&self, pointer: &Pointer, place: Place) -> Place {
-        // An accepted finding names pointers, which look like paths and are checked to be rules and
-        // fields elsewhere; its reason is a text like any other.
-        if pointer.as_str().starts_with("/accepted/") && pointer.ends_with("field") { Place::UrlTarget } else { place }
+    fn key(&self, at: usize) -> Option<&str> {
+        match self.path.get(at)? {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
+
+    /// Whether the field holds an authority: a wish, something dropped, the ceiling.
+    fn holds_authority(&self) -> bool {
+        match (self.key(0), self.key(1), self.key(2)) {
+            (Some("policy"), Some("authorities"), _) => true,
+            (Some("profiles"), _, Some("layers")) => matches!(self.key(4), Some("wishes" | "drops")),
+            _ => false,
+        }
     }
 }
 
@@ -121,14 +183,4 @@ fn shown(pointer: &Pointer) -> Pointer {
         let key = key.replace("~1", "/").replace("~0", "~");
         if plain && leaks::scan(Place::ObjectKey, &key).is_empty() { shown.key(key) } else { shown.key("(withheld)") }
     })
-}
-
-/// Whether the field holds an authority: a wish, something dropped, the ceiling.
-fn holds_authority(pointer: &Pointer) -> bool {
-    let mut parts = pointer.as_str().split('/').skip(1);
-    match (parts.next(), parts.nth(1), parts.nth(1)) {
-        (Some("policy"), ..) => pointer.as_str().starts_with("/policy/authorities/"),
-        (Some("profiles"), Some("layers"), Some(field)) => matches!(field, "wishes" | "drops"),
-        _ => false,
-    }
 }

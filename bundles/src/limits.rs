@@ -33,6 +33,9 @@ pub struct BundleLimits {
     pub list_items: usize,
     /// Bytes of one description, reason or other text in a manifest.
     pub text_bytes: usize,
+    /// Bytes of one key of settings or parameters. A setting is named by all keys above it, so a
+    /// long one is paid for by everything below it.
+    pub key_bytes: usize,
     /// Files of an authoring folder.
     pub files: usize,
 }
@@ -52,6 +55,7 @@ impl Default for BundleLimits {
             layers: 64,
             list_items: 1024,
             text_bytes: 4096,
+            key_bytes: 256,
             files: 16384,
         }
     }

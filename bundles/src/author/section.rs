@@ -6,7 +6,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{FileReader, nearest};
+use super::{FileReader, MOST_TOLD, nearest};
 use crate::names::{InvalidName, shown};
 use crate::pointer::Pointer;
 
@@ -50,6 +50,9 @@ impl FileReader<'_, '_> {
     /// Tells every key that nothing asked for.
     pub(super) fn finish(&mut self, section: Section<'_>) {
         for key in section.table.keys() {
+            if self.author.told.len() >= MOST_TOLD {
+                return;
+            }
             let name = key.get_ref();
             if !section.known.contains(&name.as_ref()) {
                 let help = match nearest(name, section.known.iter().copied()) {

@@ -13,6 +13,7 @@ impl FileReader<'_, '_> {
     /// A table as a JSON object; an absent one is empty.
     pub(super) fn object(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Map<String, Value> {
         let Some(value) = self.value(section, key) else { return Map::new() };
+        self.place(at.key(key), value.span());
         match value.get_ref().as_table() {
             Some(table) => self.table(table, &at.key(key)),
             None => {
@@ -25,6 +26,17 @@ impl FileReader<'_, '_> {
     fn table(&mut self, table: &DeTable<'_>, at: &Pointer) -> Map<String, Value> {
         let mut map = Map::new();
         for (key, value) in table.iter() {
+            // What is below is named by it; `key_bytes` is smaller, and told where it stands.
+            const MOST_KEY_BYTES: usize = 4096;
+            if key.get_ref().len() > MOST_KEY_BYTES {
+                self.tell(
+                    key.span(),
+                    "too_large",
+                    "this key is longer than any place should be".to_owned(),
+                    "shorten it",
+                );
+                continue;
+            }
             let at = at.key(key.get_ref());
             self.place_key(at.clone(), key.span());
             if let Some(value) = self.json(value, &at) {

@@ -3,6 +3,8 @@
 //! [`folder`] uses every field that the authoring form has, so it is also what the tests of
 //! bundles break on purpose.
 
+use std::sync::OnceLock;
+
 use bundles::{BuildOptions, Bundle, BundleLimits, Folder, build};
 
 const BUNDLE: &str = r#"schema = "yoi.config-bundle/1"
@@ -176,7 +178,11 @@ pub fn folder() -> Vec<(String, Vec<u8>)> {
 
 /// The bundle that [`folder`] makes.
 pub fn bundle() -> Bundle {
-    build(&Folder::from_files(folder()), &BuildOptions::default(), &BundleLimits::default())
-        .unwrap_or_else(|told| panic!("{:#?}", told.list))
-        .bundle
+    static BUNDLE: OnceLock<Bundle> = OnceLock::new();
+    let build = || {
+        build(&Folder::from_files(folder()), &BuildOptions::default(), &BundleLimits::default())
+            .unwrap_or_else(|told| panic!("{:#?}", told.list))
+            .bundle
+    };
+    BUNDLE.get_or_init(build).clone()
 }
