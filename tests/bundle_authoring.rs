@@ -1143,6 +1143,19 @@ mod folders {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_cannot_be_shown_is_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        for name in [&b"a\x1b[2J.md"[..], b"a\n.md", b"a\xff.md"] {
+            let (place, dir) = written(&Files::full());
+            std::fs::write(place.path().join("prompts").join(std::ffi::OsStr::from_bytes(name)), "x").expect("a file");
+            assert_eq!(code(&dir, &BundleLimits::default()), "invalid_name");
+        }
+        let (_place, dir) = written(&Files::full().put("prompts/\u{fc}.md", ""));
+        assert_eq!(code(&dir, &BundleLimits::default()), "ok");
+    }
+
     #[test]
     fn what_is_too_much_is_not_read() {
         let (_place, dir) = written(&Files::full());

@@ -471,7 +471,8 @@ fn a_manifest_that_is_made_to_be_costly_is_answered() {
     for name in many(4000, near) {
         value["tools"][name] = json!({ "source": "host", "effect": "none" });
     }
-    value["profiles"]["coder"]["layers"][0]["tools_allow"]["append"] = json!(many(20_000, "a-tool-with-a-name-that-is-none"));
+    value["profiles"]["coder"]["layers"][0]["tools_allow"]["append"] =
+        json!(many(20_000, "a-tool-with-a-name-that-is-none"));
     refused(open(&to_canonical(&value).expect("json")), "too_large");
 
     let mut value = full_value();

@@ -22,6 +22,7 @@ mod corpora_leaks;
 mod determinism;
 mod enforcement;
 mod foreign_resolver;
+mod fuzz_bodies;
 mod hostile_resolvers;
 mod resolver_cases;
 mod verification;

@@ -20,7 +20,7 @@ use crate::diagnostic::{Diagnostic, Severity, line_and_column};
 use crate::digest::Digest;
 use crate::folder::Folder;
 use crate::manifest::{BlobRef, Manifest, Prompt, Workflow};
-use crate::names::{PromptName, WorkflowName};
+use crate::names::{PromptName, WorkflowName, shown};
 use crate::pointer::Pointer;
 use section::Section;
 
@@ -154,7 +154,7 @@ impl<'a> Author<'a> {
     }
 
     fn unexpected(&mut self, file: &str, expected: &str) {
-        let message = format!("`{file}` is not expected here: {expected}");
+        let message = format!("`{}` is not expected here: {expected}", shown(file));
         self.tell_file(file, "unexpected_file", message, "rename it, or move it out of the folder");
     }
 
@@ -192,7 +192,7 @@ impl<'a> Author<'a> {
             self.text_at(at.key("definition"), file);
             self.at_file(at, file);
             if manifest.workflows.insert(name, definition).is_some() {
-                let message = format!("there is already a workflow `{stem}`");
+                let message = format!("there is already a workflow `{}`", shown(stem));
                 self.tell_file(file, "duplicate_name", message, "rename one of the two");
             }
         }

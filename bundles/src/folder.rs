@@ -40,9 +40,9 @@ pub enum FolderError {
         /// Which one.
         file: String,
     },
-    /// A name that is not Unicode.
-    #[error("a name in `{folder}` is not Unicode")]
-    NotUnicode {
+    /// A name that cannot be shown.
+    #[error("a name in `{folder}` is not Unicode, or holds control characters")]
+    BadName {
         /// In which folder.
         folder: String,
     },
@@ -65,7 +65,7 @@ impl FolderError {
             Self::NoBundle => "no_bundle",
             Self::Io { .. } => "unreadable",
             Self::NotAFile { .. } => "not_a_file",
-            Self::NotUnicode { .. } => "invalid_name",
+            Self::BadName { .. } => "invalid_name",
             Self::TooLarge { .. } => "too_large",
         }
     }
@@ -76,7 +76,7 @@ impl FolderError {
             Self::NoBundle => "name a folder that holds a `bundle.toml`, or make one with `yoi bundle new`",
             Self::Io { .. } => "check that the file is there and may be read",
             Self::NotAFile { .. } => "put the file itself there: links, sockets and devices are not followed",
-            Self::NotUnicode { .. } => "rename it",
+            Self::BadName { .. } => "rename it",
             Self::TooLarge { .. } => "take files out or make them smaller, or raise the limit of that name",
         }
     }
@@ -179,8 +179,11 @@ impl Reader<'_> {
                 });
             }
             let found = found.map_err(io)?;
-            let entry =
-                found.file_name().into_string().map_err(|_| FolderError::NotUnicode { folder: name.to_owned() })?;
+            let bad = || FolderError::BadName { folder: name.to_owned() };
+            let entry = found.file_name().into_string().map_err(|_| bad())?;
+            if entry.chars().any(char::is_control) {
+                return Err(bad());
+            }
             if entry.starts_with('.') {
                 continue;
             }

@@ -1,3 +1,315 @@
-//! Bodies of the fuzz targets
+//! Bodies of the fuzz targets: each takes any bytes, and panics where something is not as it must be.
+//!
+//! `tests/fuzz` hands them to libFuzzer; `tests/fuzz_bodies.rs` runs them on mutated [`seeds`] in every test run. What
+//! must hold is said here once: nothing panics, what is accepted is written as it was read, and no error is longer than
+//! a screen or holds what a terminal would obey.
+
+#[path = "fuzz/mutate.rs"]
+pub mod mutate;
 #[path = "fuzz/seeds.rs"]
 pub mod seeds;
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use bundles::canonical::{JsonBounds, parse, parse_canonical, to_canonical};
+use bundles::{
+    Acceptances, Authority, BuildOptions, Bundle, BundleLimits, Capability, CommitId, Condition, Diagnostics, Digest,
+    Folder, LabelKey, LanguageTag, Manifest, ModelName, MountLabel, Platform, PluginName, ProfileName, PromptName,
+    ProviderName, ResourceUri, Revision, SecretRef, Severity, Surface, Timestamp, ToolName, ToolSource, UrlPermission,
+    UrlPrefix, WorkflowName, WorkspaceGlob, WorkspaceId, WorldName, WrittenUrlPermission, archive, build, nearest,
+    open_manifest, shown,
+};
+use component_host::structure::{Budget, Kind, Structure, check};
+use host_policy::explain::Question;
+use host_policy::{Facts, ProfileSelector, RuntimeConfig};
+
+/// Most bytes of what an error says. A place alone may have a dozen keys of 128 bytes, each escaped.
+const MOST_SAID: usize = 8192;
+
+/// Asserts that an error can be shown to anybody.
+fn can_be_shown(said: &str) {
+    assert!(said.len() <= MOST_SAID, "an error of {} bytes", said.len());
+    assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "an error with control characters: {said:?}");
+}
+
+fn error(code: &str, said: &dyn Display, help: &str) {
+    can_be_shown(&said.to_string());
+    can_be_shown(help);
+    assert!(
+        !help.is_empty()
+            && !code.is_empty()
+            && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_' | b'0'..=b'9'))
+    );
+}
+
+/// Limits under which one input is a matter of microseconds.
+fn limits() -> BundleLimits {
+    BundleLimits { manifest_bytes: 1 << 16, blob_bytes: 1 << 16, bundle_bytes: 1 << 18, ..BundleLimits::default() }
+}
+
+/// A manifest, a bundle as one file, and the JSON below both.
+pub fn manifest(data: &[u8]) {
+    const BOUNDS: JsonBounds = JsonBounds { bytes: ("bytes", 1 << 16), depth: ("depth", 32) };
+    match parse(data, BOUNDS) {
+        Ok(value) => {
+            let canonical = to_canonical(&value).expect("what was read can be written");
+            let again = parse_canonical(&canonical, BOUNDS).expect("what is canonical can be read");
+            assert_eq!(to_canonical(&again).as_ref(), Ok(&canonical), "one value has one spelling");
+            assert_eq!(parse_canonical(data, BOUNDS).is_ok(), canonical == data, "only that spelling is canonical");
+        }
+        Err(refused) => error(refused.code(), &refused, refused.help()),
+    }
+    match open_manifest(data, &limits(), Acceptances::Honour) {
+        Ok(read) => is_written_as_read(&read, data),
+        Err(refused) => error(refused.code(), &refused, &refused.help()),
+    }
+    match archive::unpack(data, &limits(), Acceptances::Refuse) {
+        Ok(bundle) => {
+            assert_eq!(archive::pack(&bundle), data, "one bundle is one file");
+            is_written_as_read(bundle.manifest(), bundle.manifest_bytes());
+        }
+        Err(refused) => error(refused.code(), &refused, &refused.help()),
+    }
+    if let Ok(facts) = Facts::from_json(data) {
+        assert_eq!(Facts::from_json(&facts.to_json()).as_ref(), Ok(&facts));
+    }
+}
+
+fn is_written_as_read(manifest: &Manifest, bytes: &[u8]) {
+    let written = to_canonical(manifest).expect("what was read can be written");
+    assert_eq!(written, bytes, "a digest covers exactly what is said");
+}
+
+/// What stands between two files of a folder in one input.
+pub const FILE_MARK: &str = "\u{0}";
+
+/// A folder in one input: name, line end, text; then [`FILE_MARK`] and the next. A text without a name is `bundle.toml`.
+pub fn folder_of(data: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mark = FILE_MARK.as_bytes();
+    let parts = data.split(|byte| mark.contains(byte));
+    let named = |part: &[u8]| {
+        let line = part.iter().position(|byte| *byte == b'\n').unwrap_or(part.len());
+        let (name, text) = part.split_at(line);
+        (String::from_utf8_lossy(name).into_owned(), text.get(1..).unwrap_or_default().to_vec())
+    };
+    parts.map(named).collect()
+}
+
+/// The input that [`folder_of`] reads as these files.
+pub fn folder_as_input(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let parts: Vec<Vec<u8>> = files.iter().map(|(name, text)| [name.as_bytes(), b"\n", text].concat()).collect();
+    parts.join(FILE_MARK.as_bytes())
+}
+
+/// The TOML that authors write, and the one that operators write.
+pub fn toml_front(data: &[u8]) {
+    let folder = Folder::from_files(folder_of(data));
+    match build(&folder, &BuildOptions::default(), &limits()) {
+        Ok(built) => {
+            is_told(&folder, &built.diagnostics);
+            assert!(built.diagnostics.is_ok());
+            is_received_everywhere(&built.bundle);
+        }
+        Err(told) => {
+            assert!(!told.is_ok(), "refused without a reason");
+            is_told(&folder, &told);
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Err(refused) = RuntimeConfig::from_toml(text)
+    {
+        error(refused.code(), &refused, refused.help());
+    }
+}
+
+/// Asserts that each diagnostic points into its file and that sources are as long as their files.
+fn is_told(folder: &Folder, told: &Diagnostics) {
+    for one in &told.list {
+        error(one.code, &one.message, &one.help);
+        assert!(one.severity == Severity::Error || one.code == "unused_acceptance");
+        let text = folder.get(&one.file).map(String::from_utf8_lossy).unwrap_or_default();
+        if let Some(span) = &one.span {
+            assert!(span.start <= span.end && span.end <= text.len().max(1), "{one:?} of {} bytes", text.len());
+            assert!(one.line >= 1 && one.column >= 1, "{one:?}");
+            assert!(one.line <= text.lines().count() + 1, "{one:?}");
+        } else {
+            assert_eq!((one.line, one.column), (0, 0), "{one:?}");
+        }
+    }
+    for source in &told.sources {
+        let text = folder.get(&source.file).unwrap_or_default();
+        assert_eq!(source.masked.len(), text.len(), "a caret would point elsewhere");
+        let same = |(shown, there): (u8, &u8)| shown == *there || shown == b'*';
+        assert!(source.masked.bytes().zip(text).all(same), "a source shows what is not there");
+    }
+}
+
+/// Asserts that what was built is opened, packed and unpacked as itself.
+fn is_received_everywhere(bundle: &Bundle) {
+    is_written_as_read(bundle.manifest(), bundle.manifest_bytes());
+    let again =
+        archive::unpack(&archive::pack(bundle), &limits(), Acceptances::Honour).expect("what is built is received");
+    assert_eq!(again.digest(), bundle.digest());
+}
+
+/// Reads a text by one grammar: what is read is written as it was, and what is not read is told in a line.
+fn goes_both_ways<T: FromStr + Display + PartialEq + Debug>(text: &str)
+where
+    T::Err: Display,
+{
+    match text.parse::<T>() {
+        Ok(value) => {
+            assert_eq!(value.to_string(), text, "one meaning has one spelling");
+            assert_eq!(value.to_string().parse::<T>().ok().as_ref(), Some(&value));
+        }
+        Err(refused) => {
+            let said = refused.to_string();
+            can_be_shown(&said);
+            assert!(!said.contains('\n'), "{said:?}");
+        }
+    }
+}
+
+/// What names a profile or asks about a resolution.
+pub fn selector(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    goes_both_ways::<ProfileSelector>(&text);
+    if let Ok(selector) = text.parse::<ProfileSelector>() {
+        goes_both_ways::<ProfileName>(selector.profile().as_str());
+    }
+    match text.parse::<Question>() {
+        Ok(Question::Subject(subject)) => {
+            assert!(!subject.to_string().is_empty());
+            assert!(subject.to_string().len() <= text.len() * 12 + 64);
+        }
+        Ok(_) => {}
+        Err(refused) => can_be_shown(&refused.to_string()),
+    }
+}
+
+/// Every grammar of names and references.
+pub fn refs(data: &[u8]) {
+    let text = &*String::from_utf8_lossy(data);
+    goes_both_ways::<Authority>(text);
+    goes_both_ways::<Capability>(text);
+    goes_both_ways::<CommitId>(text);
+    goes_both_ways::<Condition>(text);
+    goes_both_ways::<Digest>(text);
+    goes_both_ways::<LabelKey>(text);
+    goes_both_ways::<LanguageTag>(text);
+    goes_both_ways::<ModelName>(text);
+    goes_both_ways::<MountLabel>(text);
+    goes_both_ways::<Platform>(text);
+    goes_both_ways::<PluginName>(text);
+    goes_both_ways::<ProfileName>(text);
+    goes_both_ways::<PromptName>(text);
+    goes_both_ways::<ProviderName>(text);
+    goes_both_ways::<ResourceUri>(text);
+    goes_both_ways::<Revision>(text);
+    goes_both_ways::<SecretRef>(text);
+    goes_both_ways::<Surface>(text);
+    goes_both_ways::<Timestamp>(text);
+    goes_both_ways::<ToolName>(text);
+    goes_both_ways::<ToolSource>(text);
+    goes_both_ways::<UrlPrefix>(text);
+    goes_both_ways::<WorkflowName>(text);
+    goes_both_ways::<WorkspaceGlob>(text);
+    goes_both_ways::<WorkspaceId>(text);
+    goes_both_ways::<WorldName>(text);
+    has_no_room_for_a_path(text);
+    permission(data);
+
+    let short = shown(text);
+    assert!(short.chars().count() <= 40 * 10 + 1, "{short}");
+    can_be_shown(&short);
+    assert!(nearest(text, ["coder", "reviewer"].into_iter()).is_none_or(|near| ["coder", "reviewer"].contains(&near)));
+}
+
+/// No reference leads out of what it is relative to, whoever reads it.
+fn has_no_room_for_a_path(text: &str) {
+    let inside = |path: &str| {
+        !path.starts_with(['/', '~', '\\'])
+            && !path.contains('\\')
+            && path.split('/').all(|part| part != ".." && part != ".")
+    };
+    if text.parse::<SecretRef>().is_ok() || text.parse::<MountLabel>().is_ok() {
+        assert!(text.len() <= 48 && !text.contains(['/', '.', '~']));
+    }
+    if text.parse::<PromptName>().is_ok() || text.parse::<WorkspaceGlob>().is_ok() {
+        assert!(inside(text), "{text}");
+    }
+    if text.parse::<ResourceUri>().is_ok() {
+        assert!(inside(text.split_once("://").expect("a scheme").1), "{text}");
+    }
+    if let Ok(Authority::Egress(prefix)) = text.parse() {
+        assert!(prefix.covers(&prefix) && prefix.path().starts_with('/') && !prefix.origin().contains('@'), "{text}");
+    }
+}
+
+/// A URL permission as JSON: what is read is written as it was, and the mended spelling means what a reader takes it for.
+fn permission(data: &[u8]) {
+    let Ok(written) = serde_json::from_slice::<WrittenUrlPermission>(data) else { return };
+    match UrlPermission::try_from(written.clone()) {
+        Ok(permission) => {
+            assert_eq!(WrittenUrlPermission::from(permission.clone()), written, "one meaning has one spelling");
+            assert_eq!(written.clone().normal(), written, "the right spelling needs no mending");
+            assert!(!permission.to_string().is_empty() && permission.port() != 0);
+            assert!(permission.path_prefixes().all(|path| permission.covers_path(path)));
+        }
+        Err(refused) => error(refused.code(), &refused, "mend it"),
+    }
+    let normal = written.normal();
+    assert_eq!(normal.clone().normal(), normal, "mended once is mended");
+}
+
+/// A component, before any compiler sees it.
+pub fn component(data: &[u8]) {
+    let read = Structure::read(data);
+    for budget in [Budget::default(), Budget::without_child()] {
+        match check(data, &budget) {
+            Ok(structure) => {
+                assert_eq!(read.as_ref().ok(), Some(&structure), "looking at it and checking it see the same");
+                assert_eq!(structure.kind(), Kind::Component);
+                assert!(structure.check(&budget).is_ok());
+                let allowed = budget.entries();
+                let counted = structure.counts().entries();
+                assert!(
+                    counted.iter().zip(&allowed).all(|((name, count), (same, most))| name == same && count <= most)
+                );
+            }
+            Err(refused) => {
+                error(refused.code(), &refused, "build it again");
+                let over = read.as_ref().ok().map(|structure| structure.check(&budget));
+                assert!(over.is_none_or(|over| over.is_err()), "what is refused while reading is refused when read");
+            }
+        }
+    }
+    match read {
+        Ok(structure) => {
+            assert_eq!(structure.bytes(), data.len() as u64);
+            for item in structure.imports().iter().chain(structure.exports()) {
+                can_be_shown(item.name());
+                item.functions().iter().chain(item.resources()).for_each(|name| can_be_shown(name));
+            }
+            let told = serde_json::to_vec(&structure).expect("what is told is JSON");
+            // Names are part of the bytes; what is told of them is not much more.
+            assert!(told.len() <= 65_536 + 64 * data.len(), "{} bytes told of {}", told.len(), data.len());
+        }
+        Err(refused) => error(refused.code(), &refused, "build it again"),
+    }
+}
+
+/// A target by its name.
+pub type Body = fn(&[u8]);
+
+/// Every target: its name, its body, valid inputs to begin from.
+pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 5] {
+    [
+        ("manifest", manifest, seeds::manifests()),
+        ("toml_front", toml_front, seeds::folders()),
+        ("selector", selector, seeds::selectors()),
+        ("refs", refs, seeds::refs()),
+        ("component", component, seeds::components()),
+    ]
+}

@@ -186,3 +186,169 @@ pub fn bundle() -> Bundle {
     };
     BUNDLE.get_or_init(build).clone()
 }
+
+fn bytes(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// The smallest folder that is a bundle.
+fn small() -> Vec<(String, Vec<u8>)> {
+    let text = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n[workspace]\nid = \"acme\"\n";
+    vec![("bundle.toml".to_owned(), text.as_bytes().to_vec()), ("prompts/a.md".to_owned(), b"Be brief.\n".to_vec())]
+}
+
+/// Manifests, single files, facts and plain JSON.
+pub fn manifests() -> Vec<Vec<u8>> {
+    let small = build(&Folder::from_files(small()), &BuildOptions::default(), &BundleLimits::default())
+        .unwrap_or_else(|told| panic!("{:#?}", told.list))
+        .bundle;
+    let mut seeds = vec![
+        bundle().manifest_bytes().to_vec(),
+        small.manifest_bytes().to_vec(),
+        bundles::archive::pack(&small),
+        bundles::archive::pack(&bundle()),
+    ];
+    seeds.extend(bytes(&[
+        r#"{"arch":"x86_64","capabilities":["git","shell"],"models":["large"],"mounts":["repo"],"os":"linux","secrets":["a"]}"#,
+        r#"{"":[],"a":{"b":[null,true,false,1,-1,0.5,1e-7,1e+21,"\u0001é€😂"]}}"#,
+    ]));
+    seeds
+}
+
+/// Folders as one input, and an operator's config.
+pub fn folders() -> Vec<Vec<u8>> {
+    let config = "[host]\ncapabilities = [\"shell\"]\nmodels = [\"large\"]\n[workspaces.acme]\ngit = \"read\"\nsecrets = [\"a\"]\n\
+                  [workspaces.acme.mounts.repo]\npath = \"/srv/repo\"\naccess = \"write\"\n\
+                  [[workspaces.acme.egress]]\nscheme = \"https\"\nhost = \"a.example\"\nmethods = [\"GET\"]\npath_prefixes = [\"/\"]\n";
+    vec![super::folder_as_input(&folder()), super::folder_as_input(&small()), config.as_bytes().to_vec()]
+}
+
+/// What names a profile or asks about a resolution.
+pub fn selectors() -> Vec<Vec<u8>> {
+    bytes(&[
+        "coder",
+        "builtin:coder",
+        "a-b-2",
+        "model",
+        "/model",
+        "language",
+        "tool:fs.read",
+        "prompt:coder/system",
+        "instruction:a",
+        "plugin:issues",
+        "workflow:release/checks",
+        "model:large",
+        "mount:repo:write",
+        "shell",
+        "egress:https://api.example.com/v1",
+        "/tools/0",
+        "/instructions/12",
+        "/wishes/3",
+        "/settings/a/b",
+        "settings.a.b",
+        "/settings/a~1b/c~0d",
+    ])
+}
+
+/// A text in each grammar, and URL permissions as JSON.
+pub fn refs() -> Vec<Vec<u8>> {
+    let mut seeds = bytes(&[
+        "secret:github-token",
+        "mount:repo:read",
+        "mount:repo:write",
+        "egress:https://api.example.com/v1",
+        "shell",
+        "git:read",
+        "git:write",
+        "has:shell",
+        "lacks:tool:browser",
+        "os:linux",
+        "arch:x86_64",
+        "host",
+        "plugin:issues",
+        "7d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37",
+        "de-CH",
+        "zh-Hant-TW-x-a",
+        "2026-06-25T15:49:30Z",
+        "2026-06-25T15:49:30.123456789Z",
+        "18446744073709551615",
+        "0",
+        "coder",
+        "coder/system",
+        "fs.read",
+        "claude-opus-4.5",
+        "yoi:runtime/tool@1.0.0",
+        "workflow://release/checks",
+        "workspace://src/lib.rs",
+        "src/**/*.rs",
+        "tests/?.json",
+        "https://api.example.com/",
+        "http://127.0.0.1:8080/a/b",
+        "wss://[::1]/live",
+        "https://xn--bcher-kva.example/%C3%BC",
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "world:yoi:runtime/tool@1.0.0",
+        "acme",
+    ]);
+    seeds.extend(bytes(&[
+        r#"{"scheme":"https","host":"issues.example.com","port":8443,"methods":["GET","POST"],"path_prefixes":["/v2/issues"],"local":true}"#,
+        r#"{"scheme":"https","host":"*.mirror.example.com","wildcard":"subdomain","methods":["GET"],"path_prefixes":["/"]}"#,
+        r#"{"scheme":"http","host":"*","broad":true,"methods":["HEAD"],"path_prefixes":["/a","/b/"]}"#,
+        r#"{"scheme":"wss","host":"::1","path_prefixes":["/live"]}"#,
+        r#"{"scheme":"https","host":"bücher.example","port":443,"methods":["POST","GET"],"path_prefixes":["/b","/a"]}"#,
+    ]));
+    seeds
+}
+
+/// A component with something of everything that is read.
+const COMPONENT: &str = r#"
+    (component
+        (import "yoi:resolver/types@1.0.0" (instance $types
+            (type $access (enum "read" "write"))
+            (export "access" (type (eq $access)))))
+        (alias export $types "access" (type $access))
+        (import "yoi:resolver/bundle@1.0.0" (instance
+            (export "handle" (type $handle (sub resource)))
+            (export "[method]handle.look" (func (param "self" (borrow $handle)) (result (list string))))))
+        (core module $m
+            (type $t (func (param i32 i32) (result i32)))
+            (import "host" "f" (func (param i32)))
+            (memory (export "memory") 2)
+            (table 3 funcref)
+            (global i32 (i32.const 7))
+            (func $realloc (export "realloc") (param i32 i32 i32 i32) (result i32) (local i64 i64 f32) i32.const 16)
+            (func (export "run") (result i32)
+                (block (loop (br_if 1 (i32.const 1)) (br_table 0 1 0 (i32.const 2)))) i32.const 0)
+            (func $start)
+            (start $start)
+            (elem (i32.const 0) func $realloc)
+            (data (i32.const 8) "some data"))
+        (core module $shim (func (export "f") (param i32)))
+        (core instance $shim (instantiate $shim))
+        (core instance $i (instantiate $m (with "host" (instance $shim))))
+        (type $list (list (record (field "a" string) (field "b" $access))))
+        (func $run (result $list)
+            (canon lift (core func $i "run") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+        (component $inner (import "run" (func $run (result (list string)))) (export "again" (func $run)))
+        (instance $out (export "run" (func $run)))
+        (export "yoi:resolver/resolve@1.0.0" (instance $out)))
+"#;
+
+/// Components and core modules.
+pub fn components() -> Vec<Vec<u8>> {
+    let text = |text: &str| wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
+    vec![
+        text(COMPONENT),
+        text("(component)"),
+        text("(module (memory 1) (func (export \"f\") (param i64) (result i64) local.get 0))"),
+        text(
+            r#"(component (component $a (component $b) (instance (instantiate $b)) (instance (instantiate $b)))
+                  (instance (instantiate $a)) (instance (instantiate $a)))"#,
+        ),
+        text(
+            r#"(component (type $a (tuple u8 u8)) (type $b (tuple $a $a)) (type $c (tuple $b $b)) (type $d (variant
+                  (case "x" $c) (case "y"))) (type (func (param "p" $d) (result (option $d)))))"#,
+        ),
+        COMPONENT.as_bytes().to_vec(),
+    ]
+}
