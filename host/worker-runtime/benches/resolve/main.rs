@@ -70,7 +70,7 @@ struct Patience {
     processes: usize,
 }
 
-const USUAL: Patience = Patience { rounds: 201, turns: 81, processes: 41 };
+const USUAL: Patience = Patience { rounds: 101, turns: 81, processes: 41 };
 const QUICK: Patience = Patience { rounds: 3, turns: 3, processes: 1 };
 
 fn main() -> ExitCode {
