@@ -89,7 +89,9 @@ pub(crate) fn byte_at(text: &str, (line, column): (usize, usize)) -> usize {
 /// The text with every leak replaced by `*`, so that lines can be shown.
 pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    let found = leaks::scan(Place::Text, text).into_iter().map(|leak| leak.span);
+    // A file that cannot be parsed may hold escapes that are none, glued to what they stand before.
+    let views = [text.to_owned(), blanked(text, 1), blanked(text, 2), blanked(text, 3)];
+    let found = views.iter().flat_map(|view| leaks::scan(Place::Text, view)).map(|leak| leak.span);
     // A scan stops after a number of findings; a file with that many is shown without its content.
     let found: Vec<Range<usize>> = found.chain(more.iter().cloned()).collect();
     let all = std::slice::from_ref(&(0..bytes.len())).to_vec();
@@ -104,6 +106,21 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
         }
     }
     String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// The text with each backslash, and of what follows it as much as makes `length` ASCII bytes, blank.
+/// No byte moves, so that a finding lies where it lies in the text.
+fn blanked(text: &str, length: usize) -> String {
+    let mut blank = 0;
+    let blanked = text.chars().map(|c| {
+        if blank == 0 && c == '\\' {
+            blank = length;
+        }
+        let cover = blank > 0 && c.is_ascii() && c != '\n';
+        blank = blank.saturating_sub(1);
+        if cover { ' ' } else { c }
+    });
+    blanked.collect()
 }
 
 fn is_edge(c: char) -> bool {
@@ -130,6 +147,17 @@ mod tests {
         assert_eq!(line_and_column("ab\ncö d", 3), (2, 1));
         assert_eq!(line_and_column("ab\ncö d", 6), (2, 3));
         assert_eq!(line_and_column("ab", 99), (1, 3));
+    }
+
+    #[test]
+    fn a_leak_behind_an_escape_that_is_none_is_masked_too() {
+        for glued in ["\\q", "\\", "\\\\q", "x\\q"] {
+            let text = format!("key = \"{glued}{}{}\"\n", "AKIA", "IOSFODNN7ABCDEFG");
+            let shown = masked(&text, &[]);
+            assert_eq!(shown.len(), text.len());
+            assert!(shown.starts_with("key = ") && !shown.contains("FODNN"), "{shown}");
+        }
+        assert_eq!(masked("plain = \"a\\tb \\ü\"\n", &[]), "plain = \"a\\tb \\ü\"\n");
     }
 
     #[test]
