@@ -25,6 +25,7 @@ mod foreign_resolver;
 mod fuzz_bodies;
 mod hostile_resolvers;
 mod resolver_cases;
+mod system_calls;
 mod verification;
 
 /// Not a test of its own: the compiling child of the others, which start this binary again. The

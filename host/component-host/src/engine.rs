@@ -58,6 +58,7 @@ fn config(allocation: Allocation) -> Config {
         // Names of a guest's own functions are the guest's own text: none of it leaves.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
+        .native_unwind_info(false)
         // A slot of the pool is as large as a memory may become, for every strategy, because
         // compiled code depends on it.
         .memory_reservation(4 << 30)

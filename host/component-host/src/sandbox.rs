@@ -8,7 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::call::{self, CallState};
-use crate::compile::cache::CompileCache;
+use crate::compile::cache::{CompileCache, Entry};
 use crate::compile::{CompiledKey, Compiler};
 use crate::engine::{Allocation, Ticker, engine};
 use crate::error::{LoadError, SandboxError};
@@ -128,8 +128,23 @@ impl Sandbox {
     /// A component that this host has compiled before.
     pub(crate) fn cached(&self, digest: Digest) -> Option<Component> {
         let key = CompiledKey::new(digest, &self.0.engine);
-        let compiled = self.0.cache.as_ref()?.get(&key, self.0.limits.compile.compiled_bytes)?;
-        self.deserialize(&compiled).ok()
+        let cache = self.0.cache.as_ref()?;
+        let mut entry = cache.get(&key, self.0.limits.compile.compiled_bytes)?;
+        // Where it cannot be mapped (no such paths, or a file system that lets nothing execute), or
+        // was touched meanwhile, it is copied.
+        self.map(&entry).or_else(|| self.deserialize(&cache.copy(&key, &mut entry)?).ok())
+    }
+
+    #[allow(unsafe_code, reason = "loading machine code is what makes the cache's proof necessary")]
+    fn map(&self, entry: &Entry) -> Option<Component> {
+        let path = entry.path()?;
+        if !entry.is_unchanged() {
+            return None;
+        }
+        // SAFETY: the path names the open file that carries this host's keyed proof. Its content is
+        // written once, before it has its name, and only this user could change it, who could
+        // change this process as well.
+        unsafe { Component::deserialize_file(&self.0.engine, path) }.ok()
     }
 
     /// Machine code that this process, its child or, by proof, this host has made.

@@ -1,20 +1,22 @@
 //! The compile cache: machine code on disk, made by this host and believed only if it proves it.
 //!
-//! Every entry carries a keyed hash (HMAC-SHA-256) over its name and content, under a key that lies
-//! beside it for its owner alone. It is checked over the bytes that are then loaded, so nothing can
-//! change in between. What does not prove itself is removed and compiled again.
+//! Every entry ends in a keyed hash (BLAKE3) over its name and content, under a key that lies beside
+//! it for its owner alone. The file that was proved is the file that is mapped: by its descriptor,
+//! never again by its name, and nothing here ever writes to a file that has its name. What does not
+//! prove itself is removed and compiled again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use blake3::{Hash, Hasher};
 
 use super::CompiledKey;
 
-const PROOF_BYTES: usize = 32;
+const PROOF_BYTES: usize = blake3::OUT_LEN;
+/// What is read of an entry at a time while it is proved: fits the nearest caches.
+const CHUNK_BYTES: usize = 128 << 10;
 const KEY_FILE: &str = "key";
 
 /// A folder of compiled components.
@@ -74,50 +76,112 @@ impl CompileCache {
         self.folder.join(format!("{}-{:016x}.cwasm", key.component.hex(), key.engine))
     }
 
-    fn proof(&self, key: &CompiledKey, compiled: &[u8]) -> Option<Hmac<Sha256>> {
-        let mut proof = <Hmac<Sha256> as Mac>::new_from_slice(&self.key).ok()?;
-        proof.update(key.component.as_bytes());
-        proof.update(&key.engine.to_le_bytes());
-        proof.update(compiled);
-        Some(proof)
+    /// The proof of what was hashed. The name comes last and has always the same length: content
+    /// that begins at a whole block hashes faster.
+    fn proof(mut content: Hasher, key: &CompiledKey) -> Hash {
+        content.update(key.component.as_bytes()).update(&key.engine.to_le_bytes()).finalize()
     }
 
     /// The compiled code of that key, if there is any that proves itself. What does not is removed.
-    pub fn get(&self, key: &CompiledKey, most_bytes: u64) -> Option<Vec<u8>> {
-        let entry = self.entry(key);
-        let mut bytes = Vec::new();
-        let file = File::open(&entry).ok()?;
-        let expected = file.metadata().ok()?.len().min(most_bytes);
-        bytes.reserve_exact(usize::try_from(expected).ok()?.saturating_add(1));
-        file.take(most_bytes.saturating_add(PROOF_BYTES as u64 + 1)).read_to_end(&mut bytes).ok()?;
-        let proven =
-            bytes.split_at_checked(bytes.len().saturating_sub(PROOF_BYTES)).is_some_and(|(compiled, claimed)| {
-                self.proof(key, compiled).is_some_and(|proof| proof.verify_slice(claimed).is_ok())
-            });
-        if !proven {
-            let _ = fs::remove_file(&entry);
-            return None;
+    pub fn get(&self, key: &CompiledKey, most_bytes: u64) -> Option<Entry> {
+        let path = self.entry(key);
+        let file = File::open(&path).ok()?;
+        let entry = self.open_proved(key, file, most_bytes);
+        if entry.is_none() {
+            let _ = fs::remove_file(&path);
         }
-        bytes.truncate(bytes.len() - PROOF_BYTES);
+        entry
+    }
+
+    /// The same code in memory of its own, proved there once more: for where it cannot be mapped.
+    pub(crate) fn copy(&self, key: &CompiledKey, entry: &mut Entry) -> Option<Vec<u8>> {
+        entry.file.seek(SeekFrom::Start(0)).ok()?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut entry.file).take(entry.bytes + PROOF_BYTES as u64).read_to_end(&mut bytes).ok()?;
+        self.prove(key, bytes.as_slice(), entry.bytes)?;
+        bytes.truncate(bytes.len().checked_sub(PROOF_BYTES)?);
         Some(bytes)
+    }
+
+    fn open_proved(&self, key: &CompiledKey, mut file: File, most_bytes: u64) -> Option<Entry> {
+        let metadata = file.metadata().ok()?;
+        let bytes = metadata.len().checked_sub(PROOF_BYTES as u64).filter(|bytes| *bytes <= most_bytes)?;
+        self.prove(key, &mut file, bytes)?;
+        Some(Entry { file, bytes, proved: metadata })
+    }
+
+    /// Reads so many bytes of compiled code and the proof after them.
+    fn prove(&self, key: &CompiledKey, mut entry: impl Read, bytes: u64) -> Option<()> {
+        let mut hasher = Hasher::new_keyed(&self.key);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut left = usize::try_from(bytes).ok()?;
+        while left > 0 {
+            let part = chunk.get_mut(..left.min(CHUNK_BYTES))?;
+            entry.read_exact(part).ok()?;
+            hasher.update(part);
+            left -= part.len();
+        }
+        let mut claimed = [0; PROOF_BYTES];
+        entry.read_exact(&mut claimed).ok()?;
+        // Hashes compare in constant time.
+        (Self::proof(hasher, key) == Hash::from_bytes(claimed)).then_some(())
     }
 
     /// Keeps compiled code. An entry appears whole or not at all; where it cannot be written, there
     /// is none and the next process compiles again.
     pub fn put(&self, key: &CompiledKey, compiled: &[u8]) -> std::io::Result<()> {
-        let proof = self.proof(key, compiled).ok_or(ErrorKind::InvalidData)?.finalize().into_bytes();
+        let mut hasher = Hasher::new_keyed(&self.key);
+        hasher.update(compiled);
+        let proof = Self::proof(hasher, key);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.folder.join(format!("{}-{}-{number}.tmp", key.component.hex(), std::process::id()));
         let write = || {
             let mut file = private_file(&unfinished)?;
             file.write_all(compiled)?;
-            file.write_all(&proof)?;
+            file.write_all(proof.as_bytes())?;
+            // It is mapped by whoever runs it, so its content never changes: not even by mistake.
+            let mut permissions = file.metadata()?.permissions();
+            permissions.set_readonly(true);
+            file.set_permissions(permissions)?;
             // A torn entry would not prove itself, so it need not be on the disk before its name is.
             fs::rename(&unfinished, self.entry(key))
         };
         write().inspect_err(|_| {
             let _ = fs::remove_file(&unfinished);
         })
+    }
+}
+
+/// Compiled code that has proved itself: an open file.
+#[derive(Debug)]
+pub struct Entry {
+    file: File,
+    bytes: u64,
+    proved: fs::Metadata,
+}
+
+impl Entry {
+    /// A path that opens this very file and no other, where the system has such paths.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            Some(PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd())))
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// Whether nobody touched the file since before it was proved. Its owner alone could.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let touched = |metadata: &fs::Metadata| (metadata.size(), metadata.ctime(), metadata.ctime_nsec());
+            self.file.metadata().is_ok_and(|now| touched(&now) == touched(&self.proved))
+        }
+        #[cfg(not(unix))]
+        false
     }
 }
 
@@ -203,13 +267,32 @@ mod tests {
         (folder, cache)
     }
 
+    /// What is kept may not be written, which a superuser may all the same.
+    fn make_writable(path: &Path) {
+        let mut permissions = fs::metadata(path).expect("metadata").permissions();
+        assert!(permissions.readonly());
+        #[allow(clippy::permissions_set_readonly_false, reason = "of a file that the next line breaks")]
+        permissions.set_readonly(false);
+        fs::set_permissions(path, permissions).expect("set");
+    }
+
+    fn content(cache: &CompileCache, key: &CompiledKey) -> Option<Vec<u8>> {
+        let mut entry = cache.get(key, 1000)?;
+        assert!(entry.is_unchanged());
+        if let Some(path) = entry.path() {
+            let mapped = fs::read(path).expect("its own path");
+            assert_eq!(Some(&mapped[..mapped.len() - PROOF_BYTES]), cache.copy(key, &mut entry).as_deref());
+        }
+        cache.copy(key, &mut entry)
+    }
+
     #[test]
     fn what_was_put_comes_back_in_another_process() {
         let (folder, cache) = cache();
         cache.put(&key("a"), b"machine code").expect("written");
         let again = CompileCache::open(&folder.path().join("cache")).expect("a cache");
-        assert_eq!(again.get(&key("a"), 1000).as_deref(), Some(b"machine code".as_slice()));
-        assert_eq!(again.get(&key("b"), 1000), None);
+        assert_eq!(content(&again, &key("a")).as_deref(), Some(b"machine code".as_slice()));
+        assert_eq!(content(&again, &key("b")), None);
     }
 
     #[test]
@@ -220,8 +303,9 @@ mod tests {
             let entry = cache.entry(&key("a"));
             let mut bytes = fs::read(&entry).expect("there");
             bytes[index] ^= 1;
+            make_writable(&entry);
             fs::write(&entry, bytes).expect("written");
-            assert_eq!(cache.get(&key("a"), 1000), None, "byte {index}");
+            assert_eq!(content(&cache, &key("a")), None, "byte {index}");
             assert!(!entry.exists());
         }
     }
@@ -232,20 +316,58 @@ mod tests {
         let (_other_folder, other) = self::cache();
         cache.put(&key("a"), b"code").expect("written");
         fs::copy(cache.entry(&key("a")), cache.entry(&key("b"))).expect("copied");
-        assert_eq!(cache.get(&key("b"), 1000), None);
+        assert_eq!(content(&cache, &key("b")), None);
         let newer = CompiledKey { engine: 8, ..key("a") };
         fs::copy(cache.entry(&key("a")), cache.entry(&newer)).expect("copied");
-        assert_eq!(cache.get(&newer, 1000), None);
+        assert_eq!(content(&cache, &newer), None);
         fs::copy(cache.entry(&key("a")), other.entry(&key("a"))).expect("copied");
-        assert_eq!(other.get(&key("a"), 1000), None);
-        assert!(cache.get(&key("a"), 1000).is_some());
+        assert_eq!(content(&other, &key("a")), None);
+        assert!(content(&cache, &key("a")).is_some());
+    }
+
+    #[test]
+    fn an_entry_that_is_cut_short_or_goes_on_is_removed() {
+        let (_folder, cache) = cache();
+        for length in [0, 1, PROOF_BYTES - 1, PROOF_BYTES, PROOF_BYTES + 3, PROOF_BYTES + 5] {
+            cache.put(&key("a"), b"code").expect("written");
+            let entry = cache.entry(&key("a"));
+            let mut bytes = fs::read(&entry).expect("there");
+            bytes.resize(length, 0);
+            fs::remove_file(&entry).expect("removed");
+            fs::write(&entry, bytes).expect("written");
+            assert_eq!(content(&cache, &key("a")), None, "{length} bytes");
+            assert!(!entry.exists());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_longer_than_what_is_read_at_a_time_comes_back() {
+        let (_folder, cache) = cache();
+        for length in [CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7] {
+            let code: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            cache.put(&key("a"), &code).expect("written");
+            let mut entry = cache.get(&key("a"), 1 << 20).expect("proved");
+            assert_eq!(cache.copy(&key("a"), &mut entry), Some(code));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_touched_after_its_proof_is_noticed_and_a_changed_one_is_not_copied() {
+        let (_folder, cache) = cache();
+        cache.put(&key("a"), b"code").expect("written");
+        let mut entry = cache.get(&key("a"), 1000).expect("proved");
+        let path = cache.entry(&key("a"));
+        make_writable(&path);
+        fs::write(&path, [0; 4 + PROOF_BYTES]).expect("written");
+        assert!(!entry.is_unchanged());
+        assert_eq!(cache.copy(&key("a"), &mut entry), None);
     }
 
     #[test]
     fn an_entry_that_is_too_large_is_not_read() {
         let (_folder, cache) = cache();
         cache.put(&key("a"), &[0; 2000]).expect("written");
-        assert_eq!(cache.get(&key("a"), 1000), None);
+        assert_eq!(content(&cache, &key("a")), None);
     }
 
     #[cfg(unix)]

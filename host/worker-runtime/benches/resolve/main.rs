@@ -4,15 +4,7 @@
 //! the target folder. Figures are ratios, so that they mean something on any machine; none of them
 //! is a test, so a figure that misses its target is marked and nothing fails.
 //!
-//! After `--`: `--quick` takes few rounds, to see that all of it runs; `--warm N` does nothing but `N`
-//! warm resolutions after what they need was set up, so that the system calls of two runs of
-//! different `N` tell those of a resolution:
-//!
-//! ```sh
-//! cargo bench -p worker-runtime --bench resolve --no-run # says where the program is
-//! strace -f -c PROGRAM --warm 100
-//! strace -f -c PROGRAM --warm 1100
-//! ```
+//! After `--`: `--quick` takes few rounds, to see that all of it runs.
 //!
 //! What is compared:
 //!
@@ -40,13 +32,12 @@ mod threads;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use component_host::{Allocation, BundleView};
+use component_host::Allocation;
 
 use crate::cold::Side;
 use crate::figures::{Figure, Target};
-use crate::made::{Extent, PROMPT_BYTES};
+
 use crate::measure::median;
-use crate::sandboxed::Asked;
 use crate::sizes::{Found, over_depths};
 
 /// What a benchmark comes to. Whatever goes wrong in one is for a person to read.
@@ -56,8 +47,6 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 enum Task {
     /// Everything, with so much patience.
     Measure(Patience),
-    /// So many warm resolutions.
-    Warm(usize),
     /// One resolution, as the first of a process.
     Child(Side, PathBuf),
 }
@@ -90,7 +79,6 @@ fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
             // Cargo's own, for every benchmark.
             "--bench" => {}
             "--quick" => task = Task::Measure(QUICK),
-            "--warm" => task = Task::Warm(arguments.next().ok_or("`--warm` needs a number")?.parse()?),
             "--child" => {
                 let words = (arguments.next(), arguments.next());
                 let (Some(side), Some(folder)) = words else {
@@ -108,27 +96,11 @@ fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
 fn run(task: Task) -> Outcome<()> {
     match task {
         Task::Measure(patience) => measure(patience),
-        Task::Warm(count) => warm(count),
         Task::Child(side, folder) => {
             say(&cold::child(side, &folder)?.to_string());
             Ok(())
         }
     }
-}
-
-fn warm(count: usize) -> Outcome<()> {
-    let runtime = sandboxed::runtime()?;
-    let resolver = sandboxed::shipped_resolver(&runtime, &sandboxed::sandbox(None)?)?;
-    let view = BundleView::new(made::bundle(Extent::Bytes(64 << 10), parts::DEPTH, PROMPT_BYTES)?);
-    let (facts, request) = (made::facts()?, made::request(parts::DEPTH)?);
-    let asked = Asked { resolver: &resolver, view: &view, facts: &facts, request: &request };
-    runtime.block_on(async {
-        // The first ones fill the pool's slot.
-        for _ in 0..10 + count {
-            asked.once().await?;
-        }
-        Ok(())
-    })
 }
 
 fn measure(patience: Patience) -> Outcome<()> {
