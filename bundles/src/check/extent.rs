@@ -1,0 +1,240 @@
+//! What may be how large: texts, keys, lists, nesting and blobs, each within a named limit.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{Checker, Violation};
+use crate::limits::BundleLimits;
+use crate::manifest::{BlobRef, Manifest, Workflow};
+use crate::names::shown;
+use crate::pointer::Pointer;
+
+/// The free objects with a key that is too long. It is the first thing to know of a manifest: places
+/// are told by all keys above them.
+pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut look = |pointer: Pointer, object: &Map<String, Value>| {
+        let (longest, allowed) = (longest_key(object), limits.key_bytes);
+        if longest > allowed {
+            let message = format!("a key of {longest} bytes is longer than the {allowed} allowed (`key_bytes`)");
+            let help = "shorten it; long text belongs into a value".to_owned();
+            found.push(Violation { code: "too_large", pointer, message, help, wanted: None });
+        }
+    };
+    for (name, model) in &manifest.models {
+        look(Pointer::root().key("models").key(name).key("parameters"), &model.parameters);
+    }
+    for (name, profile) in &manifest.profiles {
+        for (index, layer) in profile.layers.iter().enumerate() {
+            look(Pointer::root().key("profiles").key(name).key("layers").index(index).key("settings"), &layer.settings);
+        }
+    }
+    found
+}
+
+fn longest_key(object: &Map<String, Value>) -> usize {
+    fn inside(value: &Value) -> usize {
+        match value {
+            Value::Object(map) => longest_key(map),
+            Value::Array(list) => list.iter().map(inside).max().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+    object.iter().map(|(key, value)| key.len().max(inside(value))).max().unwrap_or_default()
+}
+
+impl Checker<'_> {
+    pub(super) fn texts(&mut self) {
+        let manifest = self.manifest;
+        let workspace = Pointer::root().key("workspace");
+        self.text(workspace.key("name"), &manifest.workspace.name);
+        for (key, value) in &manifest.workspace.labels {
+            self.text(workspace.key("labels").key(key), value);
+        }
+        let provenance = Pointer::root().key("provenance");
+        for (key, value) in [
+            ("source", &manifest.provenance.source),
+            ("repository", &manifest.provenance.repository),
+            ("builder", &manifest.provenance.builder),
+        ] {
+            self.text(provenance.key(key), value.as_deref().unwrap_or_default());
+        }
+        for (name, tool) in &manifest.tools {
+            self.text(Pointer::root().key("tools").key(name).key("description"), &tool.description);
+        }
+        for (name, plugin) in &manifest.plugins {
+            self.text(Pointer::root().key("plugins").key(name).key("description"), &plugin.description);
+        }
+        for (name, model) in &manifest.models {
+            let pointer = Pointer::root().key("models").key(name).key("model");
+            if model.model.is_empty() {
+                self.say(
+                    "invalid_field",
+                    pointer.clone(),
+                    format!("model `{}` does not say which model it is", shown(name.as_str())),
+                    "write the provider's name for it",
+                );
+            }
+            self.text(pointer, &model.model);
+            self.depth(&Pointer::root().key("models").key(name).key("parameters"), &model.parameters);
+        }
+        let whole = if manifest.accepted.is_empty() { None } else { serde_json::to_value(manifest).ok() };
+        for (index, accepted) in manifest.accepted.iter().enumerate() {
+            let pointer = Pointer::root().key("accepted").index(index);
+            // A text of its own would be one more place for a path to hide in.
+            let field = accepted.field.strip_suffix("/(withheld)").unwrap_or(&accepted.field);
+            if whole.as_ref().is_some_and(|whole| whole.pointer(field).is_none()) {
+                self.say(
+                    "dangling_name",
+                    pointer.key("field"),
+                    "an accepted finding names a field that this bundle does not have".to_owned(),
+                    "name the field as the finding names it, or take it out",
+                );
+            }
+            if crate::leaks::rule(&accepted.rule).is_none() {
+                self.say(
+                    "unknown_rule",
+                    pointer.key("rule"),
+                    format!("there is no rule `{}`", shown(&accepted.rule)),
+                    "`yoi bundle check` lists the rules",
+                );
+            }
+            if accepted.reason.trim().is_empty() {
+                self.say(
+                    "invalid_field",
+                    pointer.key("reason"),
+                    "an accepted finding needs a reason".to_owned(),
+                    "say why it is no leak",
+                );
+            }
+            self.text(pointer.key("field"), &accepted.field);
+            self.text(pointer.key("reason"), &accepted.reason);
+        }
+    }
+
+    pub(super) fn counts(&mut self) {
+        let root = Pointer::root();
+        let (manifest, limits) = (self.manifest, self.limits);
+        self.most("profiles", limits.profiles, manifest.profiles.len(), root.key("profiles"), "profiles");
+        self.most(
+            "list_items",
+            limits.list_items,
+            manifest.workspace.labels.len(),
+            root.key("workspace").key("labels"),
+            "labels",
+        );
+        self.most("list_items", limits.list_items, manifest.accepted.len(), root.key("accepted"), "accepted findings");
+    }
+
+    pub(super) fn blobs(&mut self) {
+        let limits = self.limits;
+        let refs = blob_refs(self.manifest);
+        let blobs: BTreeSet<_> = refs.iter().map(|(_, blob)| blob.digest).collect();
+        self.most("blobs", limits.blobs, blobs.len(), Pointer::root(), "blobs");
+        for (pointer, blob) in refs {
+            let package = pointer.ends_with("package");
+            let (limit, allowed) =
+                if package { ("package_bytes", limits.package_bytes) } else { ("blob_bytes", limits.blob_bytes) };
+            self.most(limit, allowed, usize::try_from(blob.size).unwrap_or(usize::MAX), pointer, "bytes");
+        }
+        for (name, plugin) in &self.manifest.plugins {
+            let at = Pointer::root().key("plugins").key(name);
+            self.most("list_items", limits.list_items, plugin.surfaces.len(), at.key("surfaces"), "surfaces");
+            let asked = &plugin.permissions;
+            let reasons = [
+                ("requests", asked.requests.iter().map(|asked| &asked.reason).collect::<Vec<_>>()),
+                ("websockets", asked.websockets.iter().map(|asked| &asked.reason).collect()),
+                ("secrets", asked.secrets.iter().map(|asked| &asked.reason).collect()),
+                ("mounts", asked.mounts.iter().map(|asked| &asked.reason).collect()),
+            ];
+            for (kind, reasons) in reasons {
+                let at = at.key("permissions").key(kind);
+                self.most("list_items", limits.list_items, reasons.len(), at.clone(), "permissions");
+                for (index, reason) in reasons.into_iter().enumerate() {
+                    let at = at.index(index).key("reason");
+                    if reason.trim().is_empty() {
+                        self.say(
+                            "invalid_field",
+                            at.clone(),
+                            "a permission needs a reason".to_owned(),
+                            "say what it is for: a person decides by it",
+                        );
+                    }
+                    self.text(at, reason);
+                }
+            }
+        }
+    }
+
+    pub(super) fn most(&mut self, limit: &'static str, allowed: usize, actual: usize, pointer: Pointer, what: &str) {
+        if actual > allowed {
+            self.say(
+                "too_large",
+                pointer,
+                format!("{actual} {what} are more than the {allowed} allowed (`{limit}`)"),
+                "split it, or take some out",
+            );
+        }
+    }
+
+    pub(super) fn text(&mut self, pointer: Pointer, text: &str) {
+        let allowed = self.limits.text_bytes;
+        if text.len() > allowed {
+            let message = format!("{} bytes of text are more than the {allowed} allowed (`text_bytes`)", text.len());
+            self.say("too_large", pointer, message, "long text belongs into a prompt");
+        } else if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            self.say(
+                "control_character",
+                pointer,
+                "a text holds control characters".to_owned(),
+                "take them out; people read this on a terminal",
+            );
+        }
+    }
+
+    /// A free object, as part of the manifest's own levels.
+    pub(super) fn depth(&mut self, at: &Pointer, object: &Map<String, Value>) {
+        let allowed = self.limits.json_depth;
+        // The pointer has one key for each level above the object.
+        let above = at.as_str().matches('/').count() + 1;
+        let inside = object.values().map(levels).max().unwrap_or_default();
+        if !object.is_empty() && above + inside > allowed {
+            let message = format!("arrays and objects are nested deeper than {allowed} (`json_depth`)");
+            let deepest = object.iter().find(|(_, value)| levels(value) == inside).map(|(key, _)| at.key(key));
+            self.say("too_deep", deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
+        }
+    }
+}
+
+/// Every blob that a manifest names, with where it names it.
+pub(crate) fn blob_refs(manifest: &Manifest) -> Vec<(Pointer, BlobRef)> {
+    let root = Pointer::root();
+    let mut refs = Vec::new();
+    for (name, plugin) in &manifest.plugins {
+        refs.push((root.key("plugins").key(name).key("package"), plugin.package));
+    }
+    for (name, prompt) in &manifest.prompts {
+        refs.push((root.key("prompts").key(name).key("text"), prompt.text));
+    }
+    for (name, tool) in &manifest.tools {
+        for (key, schema) in [("input", tool.input), ("output", tool.output)] {
+            refs.extend(schema.map(|blob| (root.key("tools").key(name).key(key), blob)));
+        }
+    }
+    for (name, workflow) in &manifest.workflows {
+        if let Workflow::Definition(blob) = workflow {
+            refs.push((root.key("workflows").key(name).key("definition"), *blob));
+        }
+    }
+    refs
+}
+
+/// Levels of arrays and objects. What is parsed is bounded in depth, so this may recurse.
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(levels).max().unwrap_or_default(),
+        Value::Object(map) => 1 + map.values().map(levels).max().unwrap_or_default(),
+        _ => 0,
+    }
+}

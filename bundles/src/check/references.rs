@@ -1,0 +1,228 @@
+//! Where names lead: every name that a profile, a tool or the policy writes is declared, and
+//! inheritance has one order.
+
+use std::collections::BTreeSet;
+
+use super::Checker;
+use crate::lineage::{LineageError, lineage};
+use crate::manifest::{Amend, Layer, Profile};
+use crate::names::{ProfileName, shown};
+use crate::pointer::Pointer;
+use crate::tool_source::ToolSource;
+
+impl Checker<'_> {
+    pub(super) fn profile(&mut self, name: &ProfileName, profile: &Profile) {
+        let at = Pointer::root().key("profiles").key(name);
+        self.text(at.key("description"), &profile.description);
+        self.most("parents", self.limits.parents, profile.extends.len(), at.key("extends"), "parents");
+        self.most("layers", self.limits.layers, profile.layers.len(), at.key("layers"), "layers");
+        let mut seen = BTreeSet::new();
+        // What has no order for a plain reason is not told a second time as a conflict.
+        let mut plain = true;
+        for (index, parent) in profile.extends.iter().enumerate() {
+            let at = at.key("extends").index(index);
+            if !seen.insert(parent) {
+                plain = false;
+                self.say(
+                    "duplicate_name",
+                    at.clone(),
+                    format!("`{}` extends `{}` twice", shown(name.as_str()), shown(parent.as_str())),
+                    "keep one of the two",
+                );
+            }
+            if !self.manifest.profiles.contains_key(parent) {
+                plain = false;
+                let (name, parent) = (shown(name.as_str()), parent.as_str());
+                self.dangling(
+                    at,
+                    format!("`{name}` extends `{}`, which is no profile of this bundle", shown(parent)),
+                    Pointer::root().key("profiles").key(parent),
+                    parent,
+                    self.manifest.profiles.keys().map(ProfileName::as_str),
+                );
+            }
+        }
+        if plain {
+            self.lineage(name, at.key("extends"));
+        }
+        for (index, layer) in profile.layers.iter().enumerate() {
+            self.layer(name, layer, &at.key("layers").index(index));
+        }
+    }
+
+    fn lineage(&mut self, name: &ProfileName, at: Pointer) {
+        let error = match lineage(&self.manifest.profiles, name, self.limits.lineage) {
+            // What an ancestor lacks is said at the ancestor.
+            Ok(_) | Err(LineageError::Unknown(_)) => return,
+            Err(error) => error,
+        };
+        let message = error.to_string();
+        match error {
+            LineageError::Cycle(ring) if ring.first() == Some(name) => {
+                self.say("inheritance_cycle", at, message, "take one `extends` out of the ring");
+            }
+            LineageError::Conflict(profile) if profile == *name => {
+                self.say(
+                    "inheritance_conflict",
+                    at,
+                    message,
+                    "name the parents in the order in which their own parents and siblings name them",
+                );
+            }
+            LineageError::TooLong { .. } => self.say("too_deep", at, message, "flatten the chain"),
+            _ => {}
+        }
+    }
+
+    fn layer(&mut self, profile: &ProfileName, layer: &Layer, at: &Pointer) {
+        let manifest = self.manifest;
+        let by = format!("profile `{}`", shown(profile.as_str()));
+        self.names(
+            &by,
+            "model",
+            layer.models.as_ref(),
+            &at.key("models"),
+            |name| manifest.models.contains_key(name),
+            manifest.models.keys(),
+        );
+        self.names(
+            &by,
+            "prompt",
+            layer.instructions.as_ref(),
+            &at.key("instructions"),
+            |name| manifest.prompts.contains_key(name),
+            manifest.prompts.keys(),
+        );
+        for (field, amend) in [("tools_allow", &layer.tools_allow), ("tools_deny", &layer.tools_deny)] {
+            self.names(
+                &by,
+                "tool",
+                amend.as_ref(),
+                &at.key(field),
+                |name| manifest.tools.contains_key(name),
+                manifest.tools.keys(),
+            );
+        }
+        self.names(
+            &by,
+            "plugin",
+            layer.plugins.as_ref(),
+            &at.key("plugins"),
+            |name| manifest.plugins.contains_key(name),
+            manifest.plugins.keys(),
+        );
+        self.names(
+            &by,
+            "workflow",
+            layer.workflows.as_ref(),
+            &at.key("workflows"),
+            |name| manifest.workflows.contains_key(name),
+            manifest.workflows.keys(),
+        );
+        self.depth(&at.key("settings"), &layer.settings);
+        for (field, count) in [("when", layer.when.len()), ("wishes", layer.wishes.len()), ("drops", layer.drops.len())]
+        {
+            self.most("list_items", self.limits.list_items, count, at.key(field), "items");
+        }
+    }
+
+    fn names<'n, T: AsRef<str> + 'n>(
+        &mut self,
+        by: &str,
+        what: &str,
+        amend: Option<&Amend<T>>,
+        at: &Pointer,
+        declared: impl Fn(&T) -> bool,
+        known: impl Iterator<Item = &'n T> + Clone,
+    ) {
+        let Some(amend) = amend else { return };
+        let at = at.key(match amend {
+            Amend::Append(_) => "append",
+            Amend::Replace(_) => "replace",
+        });
+        self.most("list_items", self.limits.list_items, amend.names().len(), at.clone(), "names");
+        for (index, name) in amend.names().iter().enumerate() {
+            if !declared(name) {
+                let name = name.as_ref();
+                self.dangling(
+                    at.index(index),
+                    format!("{by} names {what} `{}`, which this bundle does not declare", shown(name)),
+                    Pointer::root().key(format!("{what}s")).key(name),
+                    name,
+                    known.clone().map(AsRef::as_ref),
+                );
+            }
+        }
+    }
+
+    pub(super) fn tools(&mut self) {
+        for (name, tool) in &self.manifest.tools {
+            let at = Pointer::root().key("tools").key(name);
+            self.most(
+                "list_items",
+                self.limits.list_items,
+                tool.policy.paths.len(),
+                at.key("policy").key("paths"),
+                "globs",
+            );
+            if let ToolSource::Plugin(plugin) = &tool.source
+                && !self.manifest.plugins.contains_key(plugin)
+            {
+                let (name, plugin) = (shown(name.as_str()), plugin.as_str());
+                self.dangling(
+                    at.key("source"),
+                    format!("tool `{name}` comes from plugin `{}`, which this bundle does not declare", shown(plugin)),
+                    Pointer::root().key("plugins").key(plugin),
+                    plugin,
+                    self.manifest.plugins.keys().map(AsRef::as_ref),
+                );
+            }
+        }
+    }
+
+    pub(super) fn policy(&mut self) {
+        let (manifest, at) = (self.manifest, Pointer::root().key("policy"));
+        let lists = |allow: &Option<Vec<_>>| allow.as_ref().map(|allow| Amend::Append(allow.clone()));
+        let tools = &manifest.policy.tools;
+        let known = |name: &crate::names::ToolName| manifest.tools.contains_key(name);
+        for (field, amend) in [("allow", lists(&tools.allow)), ("deny", Some(Amend::Append(tools.deny.clone())))] {
+            self.ceiling("tool", amend, at.key("tools").key(field), known, manifest.tools.keys());
+        }
+        let plugins = &manifest.policy.plugins;
+        let lists = |allow: &Option<Vec<_>>| allow.as_ref().map(|allow| Amend::Append(allow.clone()));
+        let known = |name: &crate::names::PluginName| manifest.plugins.contains_key(name);
+        for (field, amend) in [("allow", lists(&plugins.allow)), ("deny", Some(Amend::Append(plugins.deny.clone())))] {
+            self.ceiling("plugin", amend, at.key("plugins").key(field), known, manifest.plugins.keys());
+        }
+        let authorities = &manifest.policy.authorities;
+        let allow = authorities.allow.as_ref().map_or(0, Vec::len);
+        for (field, count) in [("allow", allow), ("deny", authorities.deny.len())] {
+            let at = at.key("authorities").key(field);
+            self.most("list_items", self.limits.list_items, count, at, "authorities");
+        }
+    }
+
+    fn ceiling<'n, T: AsRef<str> + 'n>(
+        &mut self,
+        what: &str,
+        list: Option<Amend<T>>,
+        at: Pointer,
+        declared: impl Fn(&T) -> bool,
+        known: impl Iterator<Item = &'n T> + Clone,
+    ) {
+        let Some(list) = list else { return };
+        self.most("list_items", self.limits.list_items, list.names().len(), at.clone(), "names");
+        for (index, name) in list.names().iter().enumerate() {
+            if !declared(name) {
+                let name = name.as_ref();
+                self.dangling(
+                    at.index(index),
+                    format!("the policy names {what} `{}`, which this bundle does not declare", shown(name)),
+                    Pointer::root().key(format!("{what}s")).key(name),
+                    name,
+                    known.clone().map(AsRef::as_ref),
+                );
+            }
+        }
+    }
+}
