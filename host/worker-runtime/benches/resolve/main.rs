@@ -36,7 +36,6 @@ use component_host::Allocation;
 
 use crate::cold::Side;
 use crate::figures::{Figure, Target};
-
 use crate::measure::median;
 use crate::sizes::{Found, over_depths};
 
