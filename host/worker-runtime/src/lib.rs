@@ -23,9 +23,11 @@
 //! # }
 //! ```
 
+pub mod blob_store;
 mod digests;
 mod error;
 mod memo;
+pub mod metadata;
 mod record;
 pub mod report;
 mod resolutions;

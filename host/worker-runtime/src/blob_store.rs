@@ -1,0 +1,158 @@
+//! Blobs by digest: everything that travels, and every record.
+//!
+//! A store never believes a digest. What is put is hashed while it comes in and appears whole or
+//! not at all; what is read is hashed before it is handed out, and what is damaged is set aside by
+//! its name and never served. Putting twice is putting once. A store knows nothing of workspaces:
+//! who may see a blob is decided above it.
+//!
+//! Every implementation passes the suite in `tests/stores`.
+
+mod memory;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bundles::Digest;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+pub use memory::MemoryBlobs;
+
+/// Where blobs are kept.
+#[async_trait]
+pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
+    /// Keeps the content of `source`, which must have that digest and at most `most_bytes` bytes.
+    /// Once this returns the blob is durable. A blob that is there already is not written again,
+    /// unless what is there is damaged, which heals it; `source` is read to its end all the same,
+    /// because only who has the content may put it.
+    ///
+    /// Dropping the future leaves nothing behind that can be seen.
+    async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError>;
+
+    /// The content of a blob of at most `most_bytes` bytes, after its digest was checked.
+    async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError>;
+
+    /// Bytes of a blob, where it is there. Says nothing of its content.
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError>;
+
+    /// Every blob with its bytes, in no order.
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>>;
+
+    /// Takes a blob away. One that is not there is away.
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError>;
+
+    /// Reads a blob and says whether it is what its digest says. What is damaged is set aside.
+    async fn check(&self, digest: Digest) -> Result<Condition, BlobError>;
+}
+
+/// Content that comes in, piece by piece.
+pub type Source<'a> = BoxStream<'a, Result<Bytes, SourceError>>;
+
+/// Content that did not come in to its end. Why is the sender's to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the content ended before it was whole")]
+pub struct SourceError;
+
+/// What became of a blob that was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// Its bytes.
+    pub bytes: u64,
+    /// Whether it was there already.
+    pub known: bool,
+}
+
+/// Whether a blob is what its digest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It is, with so many bytes.
+    Sound(u64),
+    /// It was not, and is set aside.
+    Damaged,
+    /// There is none.
+    Missing,
+}
+
+/// Why a store did not do what it was asked. No message of the system below is in it: those tell
+/// paths.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// The content has another digest.
+    #[error("the content's digest is {actual}, not {declared}")]
+    DigestMismatch {
+        /// What it was declared to be.
+        declared: Digest,
+        /// What it is.
+        actual: Digest,
+    },
+    /// The content is larger than allowed.
+    #[error("the content has more than the {allowed} bytes allowed")]
+    TooLarge {
+        /// Bytes that are allowed.
+        allowed: u64,
+    },
+    /// The content ended before it was whole.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// There is no such blob.
+    #[error("there is no blob {0}")]
+    Missing(Digest),
+    /// What was there was not what its digest says. It is set aside.
+    #[error("blob {0} is damaged; it is set aside and not served")]
+    Damaged(Digest),
+    /// The store has no room left.
+    #[error("the store has no room left")]
+    Full,
+    /// The store does not answer, or not as it should.
+    #[error("the store cannot {doing}: {kind}")]
+    Unavailable {
+        /// What it was to do.
+        doing: &'static str,
+        /// The kind of the failure, in the system's own words without any place.
+        kind: std::io::ErrorKind,
+    },
+}
+
+impl BlobError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::TooLarge { .. } => "too_large",
+            Self::Source(_) => "body_incomplete",
+            Self::Missing(_) => "blob_not_found",
+            Self::Damaged(_) => "blob_damaged",
+            Self::Full => "store_full",
+            Self::Unavailable { .. } => "store_unavailable",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::DigestMismatch { .. } => "send the bytes that were digested, unchanged",
+            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name",
+            Self::Source(_) => "send it again, whole",
+            Self::Missing(_) => "put it first",
+            Self::Damaged(_) => "put it again: that heals it",
+            Self::Full => "remove what is not used (`yoi runtime gc`), or give the store more room",
+            Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
+        }
+    }
+
+    #[cfg(any(feature = "files", feature = "s3"))]
+    pub(crate) fn io(doing: &'static str, kind: std::io::ErrorKind) -> Self {
+        use std::io::ErrorKind;
+        match kind {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
+            kind => Self::Unavailable { doing, kind },
+        }
+    }
+}
+
+/// Content that is all there already.
+pub fn whole(content: impl Into<Bytes>) -> Source<'static> {
+    use futures_util::StreamExt;
+    let content = content.into();
+    futures_util::stream::once(async move { Ok(content) }).boxed()
+}

@@ -1,0 +1,98 @@
+//! Blobs in memory: for tests, and for Runtimes that need not outlive their process.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use async_trait::async_trait;
+use bundles::Digest;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+
+use super::{BlobError, BlobStore, Condition, Put, Source};
+
+/// Blobs in memory, of so many bytes at the most.
+pub struct MemoryBlobs {
+    blobs: RwLock<Kept>,
+    most_bytes: u64,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_digest: HashMap<Digest, Bytes>,
+    bytes: u64,
+}
+
+impl MemoryBlobs {
+    /// A store of at most so many bytes.
+    pub fn new(most_bytes: u64) -> Self {
+        Self { blobs: RwLock::default(), most_bytes }
+    }
+}
+
+#[async_trait]
+impl BlobStore for MemoryBlobs {
+    async fn put(&self, digest: Digest, mut source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
+        let mut content = BytesMut::new();
+        while let Some(piece) = source.next().await {
+            let piece = piece?;
+            if (content.len() as u64).saturating_add(piece.len() as u64) > most_bytes {
+                return Err(BlobError::TooLarge { allowed: most_bytes });
+            }
+            content.extend_from_slice(&piece);
+        }
+        let actual = Digest::of(&content);
+        if actual != digest {
+            return Err(BlobError::DigestMismatch { declared: digest, actual });
+        }
+        let bytes = content.len() as u64;
+        let mut kept = self.blobs.write().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.by_digest.contains_key(&digest);
+        if !known {
+            if kept.bytes.saturating_add(bytes) > self.most_bytes {
+                return Err(BlobError::Full);
+            }
+            kept.bytes += bytes;
+            kept.by_digest.insert(digest, content.freeze());
+        }
+        Ok(Put { bytes, known })
+    }
+
+    async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError> {
+        let kept = self.blobs.read().unwrap_or_else(PoisonError::into_inner);
+        let content = kept.by_digest.get(&digest).ok_or(BlobError::Missing(digest))?;
+        if content.len() as u64 > most_bytes {
+            return Err(BlobError::TooLarge { allowed: most_bytes });
+        }
+        Ok(content.clone())
+    }
+
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        let kept = self.blobs.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(kept.by_digest.get(&digest).map(|content| content.len() as u64))
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
+        let kept = self.blobs.read().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = kept.by_digest.iter().map(|(digest, content)| Ok((*digest, content.len() as u64))).collect();
+        stream::iter(all).boxed()
+    }
+
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        let mut kept = self.blobs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(content) = kept.by_digest.remove(&digest) {
+            kept.bytes = kept.bytes.saturating_sub(content.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Memory is not damaged: what was put was hashed.
+    async fn check(&self, digest: Digest) -> Result<Condition, BlobError> {
+        Ok(self.size(digest).await?.map_or(Condition::Missing, Condition::Sound))
+    }
+}
+
+impl std::fmt::Debug for MemoryBlobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryBlobs").field("most_bytes", &self.most_bytes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,180 @@
+//! What a Runtime knows: small records under ordered keys, changed by atomic batches.
+//!
+//! A store keeps bytes and order and nothing else. What the records mean, and which of them must
+//! change together, is said above it, once for every implementation. A batch names what it found
+//! when it was decided; where that is no longer so, nothing of it happens.
+//!
+//! Every implementation passes the suite in `tests/stores`.
+
+mod memory;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+pub use memory::MemoryMetadata;
+
+/// Where a Runtime keeps what it knows.
+#[async_trait]
+pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
+    /// The record under a key.
+    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError>;
+
+    /// At most `most` records whose keys begin with `prefix` and come after `after`, in the order of
+    /// their keys.
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError>;
+
+    /// Does all of a batch, or nothing of it. Once this returns it is durable, and every later read
+    /// sees it. Dropping the future does the batch whole or not at all.
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError>;
+}
+
+/// A key: parts that are compared as bytes, one after the other. A part is a name, a digest or a
+/// number of fixed length; none holds a byte below `!`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+/// Between the parts of a key. Smaller than every byte of a part, so that keys with a part in
+/// common lie together.
+const SEPARATOR: char = '\u{1f}';
+
+impl Key {
+    /// A key of one part.
+    pub fn new(table: &'static str) -> Self {
+        Self(table.to_owned())
+    }
+
+    /// The key with one part more.
+    #[must_use]
+    pub fn part(&self, part: impl fmt::Display) -> Self {
+        Self(format!("{}{SEPARATOR}{part}", self.0))
+    }
+
+    /// The key's last part.
+    pub fn last(&self) -> &str {
+        self.0.rsplit(SEPARATOR).next().unwrap_or_default()
+    }
+
+    /// Whether this key is `prefix` with parts behind it.
+    pub fn is_below(&self, prefix: &Self) -> bool {
+        self.0.strip_prefix(prefix.0.as_str()).is_some_and(|rest| rest.starts_with(SEPARATOR))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Where the keys below this one begin and end.
+    pub(crate) fn range(&self) -> (String, String) {
+        // The next byte after the separator.
+        (format!("{}{SEPARATOR}", self.0), format!("{}\u{20}", self.0))
+    }
+}
+
+/// A record, and which batch wrote it: what another batch finds again or does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The record's bytes.
+    pub value: Vec<u8>,
+    /// The number of the batch that wrote it, from 1. No number is used twice, so a record that was
+    /// deleted and made anew is another.
+    pub version: u64,
+}
+
+/// Changes that happen together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    pub(crate) expected: Vec<(Key, Option<u64>)>,
+    pub(crate) changes: Vec<(Key, Option<Vec<u8>>)>,
+}
+
+impl Batch {
+    /// Only if the record has that version still, or is absent still.
+    #[must_use]
+    pub fn expect(mut self, key: &Key, found: Option<&Record>) -> Self {
+        self.expected.push((key.clone(), found.map(|record| record.version)));
+        self
+    }
+
+    /// Writes a record.
+    #[must_use]
+    pub fn put(mut self, key: &Key, value: Vec<u8>) -> Self {
+        self.changes.push((key.clone(), Some(value)));
+        self
+    }
+
+    /// Deletes a record, where there is one.
+    #[must_use]
+    pub fn delete(mut self, key: &Key) -> Self {
+        self.changes.push((key.clone(), None));
+        self
+    }
+}
+
+/// Why a store did not answer. No message of the system below is in it: those tell paths.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// The store has no room left.
+    #[error("the metadata store has no room left")]
+    Full,
+    /// What is kept is not what was written.
+    #[error("the metadata store is damaged")]
+    Damaged,
+    /// Another process has it open.
+    #[error("the metadata store is in use by another process")]
+    InUse,
+    /// A version that this program does not know wrote it.
+    #[error("the metadata store has version {found}, and this program knows up to {known}")]
+    NewerVersion {
+        /// The version it has.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// The store does not answer, or not as it should.
+    #[error("the metadata store cannot {doing}")]
+    Unavailable {
+        /// What it was to do.
+        doing: &'static str,
+    },
+}
+
+impl MetadataError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Full => "store_full",
+            Self::Damaged => "metadata_damaged",
+            Self::InUse => "store_in_use",
+            Self::NewerVersion { .. } => "store_newer",
+            Self::Unavailable { .. } => "store_unavailable",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Full => "give the store more room",
+            Self::Damaged => "restore it from a copy; blobs are not affected",
+            Self::InUse => "stop the other process, or name another data folder",
+            Self::NewerVersion { .. } => "run the program that wrote it, or a newer one",
+            Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
+        }
+    }
+}
+
+/// Why a batch did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// A record is not as it was found.
+    #[error("a record was changed meanwhile")]
+    Conflict,
+    /// The store does not do it.
+    #[error(transparent)]
+    Store(#[from] MetadataError),
+}

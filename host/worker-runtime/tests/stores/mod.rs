@@ -1,0 +1,1 @@
+//! One suite for every blob store, one for every metadata store.
