@@ -39,7 +39,11 @@ fn enforced(layer: &Value, policy: &Value, config: &str) -> Result<ResolvedWorke
     let config = RuntimeConfig::from_toml(config).expect("a config");
     let platform = |text: &str| text.parse().expect("a platform");
     let facts = config.facts(&bundle.manifest().workspace.id, platform("linux"), platform("x86_64"));
-    enforce(bundle.manifest(), &resolve(&bundle, &facts), HostPolicy { config: &config, builtin: false })
+    enforce(
+        bundle.manifest(),
+        &resolve(&bundle, &facts),
+        HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin: false },
+    )
 }
 
 fn wishes(required: &[&str], optional: &[&str]) -> Value {
@@ -230,7 +234,7 @@ fn a_profile_that_ships_inside_is_refused_where_a_bundle_is_required() {
     let facts = fixtures::simple_facts();
     let resolution = resolve(&bundle, &facts);
     let config = RuntimeConfig::from_toml("[workspaces.acme]\nrequire_bundle = true").expect("a config");
-    let policy = |builtin| HostPolicy { config: &config, builtin };
+    let policy = |builtin| HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin };
     assert!(enforce(bundle.manifest(), &resolution, policy(false)).is_ok());
     let refusals = enforce(bundle.manifest(), &resolution, policy(true)).expect_err("refused");
     assert_eq!(refusals[0].rule.code(), "bundle_required");

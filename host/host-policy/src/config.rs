@@ -174,6 +174,15 @@ impl RuntimeConfig {
         self.workspaces.get(workspace).cloned().unwrap_or_default()
     }
 
+    pub(crate) fn granted(&self, workspace: &WorkspaceId) -> Option<&WorkspaceGrants> {
+        self.workspaces.get(workspace)
+    }
+
+    /// A mount of a workspace.
+    pub fn mount(&self, workspace: &WorkspaceId, label: &MountLabel) -> Option<&Mount> {
+        self.granted(workspace)?.mounts.get(label)
+    }
+
     /// What this host tells a resolver for one workspace: only what is granted to it. `shell`, `git`
     /// and `models` are capabilities by being granted, not by being written.
     pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {

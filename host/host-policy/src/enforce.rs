@@ -8,7 +8,7 @@
 mod spec;
 
 use bundles::manifest::{Ceiling, Manifest};
-use bundles::{Access, Authority, Need, ToolSource, Wish, WorkspaceId};
+use bundles::{Authority, Need, ToolSource, Wish, WorkspaceId};
 use serde::Serialize;
 
 use crate::config::{RuntimeConfig, WorkspaceGrants};
@@ -86,6 +86,9 @@ pub struct Refusal {
 pub struct HostPolicy<'a> {
     /// The host's config.
     pub config: &'a RuntimeConfig,
+    /// Whose grants count: the bundle's own workspace, or the one that asks for a profile that ships
+    /// inside.
+    pub workspace: &'a WorkspaceId,
     /// Whether the bundle is the one that ships inside.
     pub builtin: bool,
 }
@@ -96,7 +99,7 @@ pub fn enforce(
     resolution: &Resolution,
     policy: HostPolicy<'_>,
 ) -> Result<ResolvedWorkerSpec, Vec<Refusal>> {
-    let workspace = &manifest.workspace.id;
+    let workspace = policy.workspace;
     let grants = policy.config.grants(workspace);
     let judge = Judge { manifest, workspace, grants: &grants, policy };
     let (mut granted, mut refused) = (Vec::new(), Vec::new());
@@ -135,6 +138,57 @@ pub fn enforce(
     ))
 }
 
+impl RuntimeConfig {
+    /// Whether the config grants an authority to a workspace: what [`enforce`] asks when a worker is
+    /// made, and what is asked again at every use.
+    pub fn still_grants(&self, workspace: &WorkspaceId, authority: &Authority) -> bool {
+        self.granted(workspace).is_some_and(|grants| lacking(grants, authority).is_none())
+    }
+}
+
+/// Which rule refuses an authority, where one does.
+fn lacking(grants: &WorkspaceGrants, authority: &Authority) -> Option<Rule> {
+    let held = |held: bool, rule| (!held).then_some(rule);
+    match authority {
+        Authority::Secret(name) => held(grants.secrets.contains(name), Rule::SecretNotGranted),
+        Authority::Mount(label, access) => match grants.mounts.get(label) {
+            None => Some(Rule::MountNotGranted),
+            Some(mount) => held(mount.access() >= *access, Rule::MountReadOnly),
+        },
+        Authority::Egress(prefix) => {
+            held(grants.egress.iter().any(|grant| grant.covers_prefix(prefix)), Rule::EgressNotGranted)
+        }
+        Authority::Shell => held(grants.shell, Rule::ShellNotGranted),
+        Authority::Git(access) => match grants.git {
+            None => Some(Rule::GitNotGranted),
+            Some(granted) => held(granted >= *access, Rule::GitReadOnly),
+        },
+    }
+}
+
+/// What a rule says against an authority, and the line of the config that would grant it.
+fn why(rule: Rule, authority: &Authority) -> (String, String) {
+    match authority {
+        Authority::Secret(name) => (format!("no grant for secret `{name}`"), format!("secrets = [\"{name}\"]")),
+        Authority::Mount(label, access) => {
+            let reason = match rule {
+                Rule::MountReadOnly => format!("mount `{label}` is granted for reading only"),
+                _ => format!("no mount `{label}` is granted"),
+            };
+            (reason, format!("mounts.{label} = {{ path = \"…\", access = \"{}\" }}", access.as_str()))
+        }
+        Authority::Egress(prefix) => (format!("no grant covers `{prefix}`"), egress_line(prefix)),
+        Authority::Shell => ("running commands is not granted".to_owned(), "shell = true".to_owned()),
+        Authority::Git(access) => {
+            let reason = match rule {
+                Rule::GitReadOnly => "version control is granted for reading only",
+                _ => "version control is not granted",
+            };
+            (reason.to_owned(), format!("git = \"{}\"", access.as_str()))
+        }
+    }
+}
+
 struct Judge<'a> {
     manifest: &'a Manifest,
     workspace: &'a WorkspaceId,
@@ -163,52 +217,9 @@ impl Judge<'_> {
         if let Some((reason, remedy)) = over_authority(&self.manifest.policy.authorities, &wish.authority) {
             return refuse(Rule::BundlePolicyDenied, reason, remedy);
         }
-        let grants = self.grants;
-        let section = format!("[workspaces.{}]", self.workspace);
-        let in_config = |line: String| format!("write `{line}` under {section} in the host's config");
-        match &wish.authority {
-            Authority::Secret(name) if !grants.secrets.contains(name) => refuse(
-                Rule::SecretNotGranted,
-                format!("no grant for secret `{name}`"),
-                in_config(format!("secrets = [\"{name}\"]")),
-            ),
-            Authority::Mount(label, access) => match grants.mounts.get(label) {
-                None => refuse(
-                    Rule::MountNotGranted,
-                    format!("no mount `{label}` is granted"),
-                    in_config(format!("mounts.{label} = {{ path = \"…\", access = \"{}\" }}", access.as_str())),
-                ),
-                Some(mount) if mount.access() < *access => refuse(
-                    Rule::MountReadOnly,
-                    format!("mount `{label}` is granted for reading only"),
-                    in_config(format!("mounts.{label} = {{ path = \"…\", access = \"write\" }}")),
-                ),
-                Some(_) => Ok(()),
-            },
-            Authority::Egress(prefix) if !grants.egress.iter().any(|grant| grant.covers_prefix(prefix)) => {
-                let line = egress_line(prefix);
-                refuse(Rule::EgressNotGranted, format!("no grant covers `{prefix}`"), in_config(line))
-            }
-            Authority::Shell if !grants.shell => refuse(
-                Rule::ShellNotGranted,
-                "running commands is not granted".to_owned(),
-                in_config("shell = true".to_owned()),
-            ),
-            Authority::Git(access) => match grants.git {
-                None => refuse(
-                    Rule::GitNotGranted,
-                    "version control is not granted".to_owned(),
-                    in_config(format!("git = \"{}\"", access.as_str())),
-                ),
-                Some(Access::Read) if *access == Access::Write => refuse(
-                    Rule::GitReadOnly,
-                    "version control is granted for reading only".to_owned(),
-                    in_config("git = \"write\"".to_owned()),
-                ),
-                Some(_) => Ok(()),
-            },
-            _ => Ok(()),
-        }
+        let Some(rule) = lacking(self.grants, &wish.authority) else { return Ok(()) };
+        let (reason, line) = why(rule, &wish.authority);
+        refuse(rule, reason, format!("write `{line}` under [workspaces.{}] in the host's config", self.workspace))
     }
 
     /// What is selected without being granted narrows the worker: nothing asked for it by need.

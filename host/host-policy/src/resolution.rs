@@ -8,11 +8,13 @@ use bundles::canonical::to_canonical;
 use bundles::{
     Digest, LanguageTag, ModelName, Need, PluginName, ProfileName, PromptName, ToolName, Wish, WorkflowName,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a resolver answered, as it answered. Nothing in it is believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a resolver answered, as it answered. Nothing in it is believed, also not when it comes out of
+/// a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// The profile and its ancestors.
     pub lineage: Vec<String>,
@@ -37,7 +39,8 @@ pub struct Proposal {
 }
 
 /// Which layer gave a value, as a resolver says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProposedOrigin {
     /// JSON pointer into the resolution.
     pub field: String,

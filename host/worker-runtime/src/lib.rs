@@ -24,6 +24,7 @@
 //! ```
 
 pub mod blob_store;
+mod clock;
 mod digests;
 mod error;
 mod memo;
@@ -31,8 +32,11 @@ pub mod metadata;
 mod record;
 pub mod report;
 mod resolutions;
+pub mod secret;
 pub mod shipped;
+pub mod tool;
 
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
 pub use record::{RECORD_SCHEMA, Record};

@@ -134,8 +134,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     ));
 
     story.step("The host decides: its own policy, and the bundle's own ceiling");
-    let spec = enforce(manifest, resolution, HostPolicy { config: &config, builtin: false })
-        .map_err(|refusals| crate::error::refused(&refusals))?;
+    let spec = enforce(
+        manifest,
+        resolution,
+        HostPolicy { config: &config, workspace: &manifest.workspace.id, builtin: false },
+    )
+    .map_err(|refusals| crate::error::refused(&refusals))?;
     let mounts: Vec<String> =
         spec.mounts().iter().map(|mount| format!("mount {} ({})", mount.label, mount.access.as_str())).collect();
     let secrets = spec.secrets().iter().map(|name| format!("secret {name}"));

@@ -86,9 +86,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Ok::<_, CliError>(Resolutions::default().resolve(&resolver, &view, &inputs).await?)
     })??;
 
-    let enforced = config
-        .as_ref()
-        .map(|config| enforce(manifest, resolved.resolution(), HostPolicy { config, builtin: source.builtin }));
+    let enforced = config.as_ref().map(|config| {
+        enforce(
+            manifest,
+            resolved.resolution(),
+            HostPolicy { config, workspace: &manifest.workspace.id, builtin: source.builtin },
+        )
+    });
     let refusals: Vec<Refusal> = match &enforced {
         Some(Ok(spec)) => spec.narrowed().to_vec(),
         Some(Err(refusals)) => refusals.clone(),

@@ -196,6 +196,19 @@ impl ResolvedWorkerSpec {
         &self.narrowed
     }
 
+    /// Whether an authority is part of the spec, by itself or inside a wider one.
+    pub fn grants(&self, authority: &Authority) -> bool {
+        match authority {
+            Authority::Secret(name) => self.secrets.contains(name),
+            Authority::Mount(label, access) => {
+                self.mounts.iter().any(|mount| mount.label == *label && mount.access >= *access)
+            }
+            Authority::Egress(prefix) => self.egress.iter().any(|held| held.covers(prefix)),
+            Authority::Shell => self.shell,
+            Authority::Git(access) => self.git.is_some_and(|git| git.access >= *access),
+        }
+    }
+
     /// The digest of the policy that was enforced.
     pub fn policy(&self) -> Digest {
         self.policy
