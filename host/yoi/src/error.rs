@@ -1,5 +1,6 @@
 //! How a command fails: a code, a sentence, a remedy, details, and the exit code that goes with it.
 
+use bundles::one_line;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::{ConfigError, Refusal};
 use serde_json::{Value, json};
@@ -109,13 +110,8 @@ pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
     let mut text = message.clone();
     for refusal in refusals {
         let need = if refusal.need == bundles::Need::Required { "required" } else { "optional" };
-        text.push_str(&format!(
-            "\n  {} ({need}): {} [{}]\n    help: {}",
-            refusal.subject,
-            refusal.reason,
-            refusal.rule.code(),
-            refusal.remedy
-        ));
+        let line = format!("{} ({need}): {} [{}]", refusal.subject, refusal.reason, refusal.rule.code());
+        text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(&refusal.remedy)));
     }
     CliError::new("denied", message, "each refusal names what would grant it")
         .with_details(json!({ "refusals": refusals }))

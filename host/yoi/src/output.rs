@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use bundles::one_line;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -65,7 +66,9 @@ impl Output {
                     None => writeln!(
                         stderr,
                         "{style}error{style:#}[{}]: {}\n  help: {}",
-                        error.code, error.message, error.help
+                        error.code,
+                        one_line(&error.message),
+                        one_line(&error.help)
                     ),
                 };
                 let _ = done;
@@ -76,9 +79,20 @@ impl Output {
 }
 
 fn json_line(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
-    text.push('\n');
-    text
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        // Beyond ASCII, JSON has characters in strings only, where an escape means the same. A
+        // terminal may obey some of them.
+        let plain = c.is_ascii_graphic() || matches!(c, ' ' | '\n');
+        if !plain && one_line(&c.to_string()) != c.to_string() {
+            line.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 fn print(text: &str) {

@@ -11,6 +11,7 @@
 
 mod bundle;
 mod demo;
+mod foreign_text;
 mod resolve;
 mod resolver;
 mod support;

@@ -164,7 +164,7 @@ fn text(document: &Document) -> String {
     );
     if let Some(resolution) = &document.resolution {
         rows.row("resolution", resolution.digest());
-        rows.row("", serde_json::to_string_pretty(resolution).unwrap_or_default());
+        rows.list("", serde_json::to_string_pretty(resolution).unwrap_or_default().lines());
     }
     rows.into_text()
 }
