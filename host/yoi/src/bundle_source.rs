@@ -59,8 +59,17 @@ fn archive_details(error: &bundles::archive::ArchiveError) -> serde_json::Value 
 
 /// Builds an authoring folder.
 pub(crate) fn build(path: &Path, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, CliError> {
-    let folder = Folder::read(&open_dir(path)?, limits).map_err(|error| folder_error(&error))?;
-    bundles::build(&folder, options, limits).map_err(|told| diagnostics(&told))
+    build_folder(&read_folder(path, limits)?, options, limits)
+}
+
+/// Reads an authoring folder.
+pub(crate) fn read_folder(path: &Path, limits: &BundleLimits) -> Result<Folder, CliError> {
+    Folder::read(&open_dir(path)?, limits).map_err(|error| folder_error(&error))
+}
+
+/// Builds what was read.
+pub(crate) fn build_folder(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, CliError> {
+    bundles::build(folder, options, limits).map_err(|told| diagnostics(&told))
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<Dir, CliError> {

@@ -10,6 +10,7 @@
 )]
 
 mod bundle;
+mod commit;
 mod demo;
 mod foreign_text;
 mod resolve;
