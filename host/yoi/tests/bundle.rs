@@ -22,7 +22,7 @@ fn new_check_bump_build_show_go_together() {
     assert_eq!(shown["digest"], built["digest"]);
     assert_ne!(shown["digest"], before["digest"]);
     let (error, code) = place.json(&["bundle", "new", "mine"]);
-    assert_eq!((code, error["code"].as_str()), (3, Some("already_there")));
+    assert_eq!((code, error["code"].as_str()), (1, Some("already_there")));
 }
 
 #[test]
