@@ -25,13 +25,17 @@ pub(crate) struct Source {
     pub(crate) built: Option<Built>,
 }
 
+/// Whether BUNDLE names the bundle that ships inside.
+pub(crate) fn is_builtin(path: &Path) -> bool {
+    path == Path::new("builtin")
+}
+
 /// Opens whatever BUNDLE names.
-pub(crate) fn open(name: &str, limits: &BundleLimits) -> Result<Source, CliError> {
-    if name == "builtin" {
+pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliError> {
+    if is_builtin(path) {
         let bundle = worker_runtime::shipped::bundle().map_err(|error| diagnostics(error.0))?;
         return Ok(Source { bundle, builtin: true, built: None });
     }
-    let path = Path::new(name);
     let metadata = std::fs::metadata(path).map_err(|error| files::unreadable(path, "bundle", &error))?;
     if !metadata.is_dir() {
         let bytes = files::read(path, limits.bundle_bytes, "bundle")?;

@@ -1,5 +1,6 @@
 //! `yoi bundle check`: is it a bundle, what was proved of it, what was scanned for.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::leaks::{self, Kind};
@@ -15,7 +16,7 @@ use crate::text::Rows;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
-    bundle: String,
+    bundle: PathBuf,
     /// Lists every rule of the scan.
     #[arg(long)]
     rules: bool,

@@ -1,5 +1,6 @@
 //! `yoi bundle show`: what is in a bundle.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::manifest::{Layer, Workflow};
@@ -15,7 +16,7 @@ use crate::text::{Rows, bytes};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
-    bundle: String,
+    bundle: PathBuf,
     /// Shows the digest and nothing else.
     #[arg(long)]
     digest: bool,

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     component: ComponentRef,
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
     #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE")]
-    bundle: String,
+    bundle: PathBuf,
     /// The profile's name.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: bundles::ProfileName,
