@@ -12,6 +12,7 @@
 mod bundle;
 mod commit;
 mod demo;
+mod files;
 mod foreign_text;
 mod resolve;
 mod resolver;

@@ -77,14 +77,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {
         document.insert("schema".to_owned(), "yoi.bundle-build/1".into());
-        document.insert("path".to_owned(), json!(path));
+        document.insert("path".to_owned(), json!(files::shown(&path)));
         document.insert("warnings".to_owned(), json!(built.diagnostics.list));
     }
     output.result(&document, || {
         format!(
             "{}\nwrote {}: workspace {}, revision {}\n",
             bundle.digest(),
-            path.display(),
+            files::shown(&path),
             manifest.workspace.id,
             manifest.revision
         )
@@ -96,14 +96,10 @@ fn write_layout(path: &Path, bundle: &bundles::Bundle) -> Result<(), CliError> {
     let failed = |error: &std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
             "already_there",
-            format!("`{}` is already there", path.display()),
+            format!("`{}` is already there", files::shown(path)),
             "name a folder that is not there yet",
         ),
-        kind => CliError::new(
-            "unwritable",
-            format!("`{}` cannot be written: {kind}", path.display()),
-            "check that its folder is there and may be written",
-        ),
+        kind => files::unwritable(path, "folder", kind),
     };
     std::fs::create_dir(path).map_err(|error| failed(&error))?;
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|error| failed(&error))?;
