@@ -36,6 +36,9 @@ pub struct BundleLimits {
     /// Bytes of one key of settings or parameters. A setting is named by all keys above it, so a
     /// long one is paid for by everything below it.
     pub key_bytes: usize,
+    /// Bytes of the settings that all layers of one profile's lineage write together: the most that a
+    /// resolution's settings can have.
+    pub settings_bytes: usize,
     /// Files of an authoring folder.
     pub files: usize,
 }
@@ -56,6 +59,7 @@ impl Default for BundleLimits {
             list_items: 1024,
             text_bytes: 4096,
             key_bytes: 256,
+            settings_bytes: 256 << 10,
             files: 16384,
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Checker, Violation};
 use crate::limits::BundleLimits;
-use crate::manifest::{BlobRef, Manifest, Workflow};
+use crate::manifest::{BlobRef, Manifest, Profile, Workflow};
 use crate::names::shown;
 use crate::pointer::Pointer;
 
@@ -228,6 +228,13 @@ pub(crate) fn blob_refs(manifest: &Manifest) -> Vec<(Pointer, BlobRef)> {
         }
     }
     refs
+}
+
+/// Bytes of the settings of all layers of one profile.
+pub(super) fn settings_bytes(profile: &Profile) -> usize {
+    let bytes = |settings: &Map<String, Value>| serde_json::to_vec(settings).map_or(usize::MAX, |text| text.len());
+    let written = profile.layers.iter().map(|layer| &layer.settings).filter(|settings| !settings.is_empty());
+    written.map(bytes).fold(0, usize::saturating_add)
 }
 
 /// Levels of arrays and objects. What is parsed is bounded in depth, so this may recurse.

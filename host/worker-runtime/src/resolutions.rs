@@ -106,8 +106,9 @@ impl Resolutions {
         if let Some(known) = self.memo.get(&key) {
             return Ok(known);
         }
+        let limits = &resolver.limits().bundle;
         let run = resolver.resolve(view, &inputs.facts, &inputs.request).await;
-        let resolution = verify_answer(view.bundle().manifest(), &inputs.facts, &inputs.request, run.answer?)??;
+        let resolution = verify_answer(view.bundle().manifest(), &inputs.facts, &inputs.request, limits, run.answer?)??;
         let digests = Digests {
             bundle: key.bundle,
             resolver: key.resolver,
