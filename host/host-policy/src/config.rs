@@ -188,11 +188,7 @@ impl RuntimeConfig {
     pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {
         let grants = self.grants(workspace);
         let mut facts = Facts::bare(os, arch);
-        facts.models = match &grants.models {
-            Some(fewer) => self.host.models.intersection(fewer).cloned().collect(),
-            None if self.workspaces.contains_key(workspace) => self.host.models.clone(),
-            None => BTreeSet::new(),
-        };
+        facts.models = self.host.models.iter().filter(|name| self.offers_model(workspace, name)).cloned().collect();
         facts.mounts = grants.mounts.keys().cloned().collect();
         facts.secrets = grants.secrets.clone();
         let derived = [("shell", grants.shell), ("git", grants.git.is_some()), ("models", !facts.models.is_empty())];
@@ -211,9 +207,17 @@ impl RuntimeConfig {
         facts
     }
 
-    /// Whether the host can answer a tool by itself.
-    pub fn has_capability(&self, name: &str) -> bool {
-        self.host.capabilities.contains(name)
+    /// Whether the host can do something, and does it for that workspace: for none that is not named.
+    pub fn has_capability(&self, workspace: &WorkspaceId, name: &str) -> bool {
+        self.workspaces.contains_key(workspace) && self.host.capabilities.contains(name)
+    }
+
+    /// Whether the host offers a model to a workspace: for none that is not named.
+    pub fn offers_model(&self, workspace: &WorkspaceId, name: &ModelName) -> bool {
+        self.host.models.contains(name)
+            && self
+                .granted(workspace)
+                .is_some_and(|grants| grants.models.as_ref().is_none_or(|fewer| fewer.contains(name)))
     }
 
     /// The digest of what is granted to one workspace, without paths: the same policy on two hosts
