@@ -9,8 +9,8 @@ mod references;
 
 use std::collections::HashMap;
 
+pub(crate) use self::extent::keys;
 use self::extent::settings_bytes;
-pub(crate) use self::extent::{blob_refs, keys};
 use crate::author::nearest;
 use crate::limits::BundleLimits;
 use crate::manifest::Manifest;

@@ -7,7 +7,6 @@ use cap_std::fs::Dir;
 
 use crate::archive::{BLOBS, MANIFEST};
 use crate::bundle::{Acceptances, Bundle, BundleError};
-use crate::check::blob_refs;
 use crate::folder::FolderError;
 use crate::limits::BundleLimits;
 
@@ -47,7 +46,7 @@ pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Resul
     let mut blobs = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let mut total = 0usize;
-    for (pointer, blob) in blob_refs(&named) {
+    for (pointer, blob) in named.blobs() {
         let file = format!("{BLOBS}/{}", blob.digest.hex());
         let package = pointer.ends_with("package");
         if !seen.insert(blob.digest) || (package && !dir.is_file(&file)) {

@@ -178,6 +178,11 @@ impl RuntimeConfig {
         self.workspaces.get(workspace)
     }
 
+    /// The workspaces that are named.
+    pub fn workspaces(&self) -> impl Iterator<Item = &WorkspaceId> {
+        self.workspaces.keys()
+    }
+
     /// A mount of a workspace.
     pub fn mount(&self, workspace: &WorkspaceId, label: &MountLabel) -> Option<&Mount> {
         self.granted(workspace)?.mounts.get(label)

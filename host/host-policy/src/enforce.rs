@@ -44,6 +44,8 @@ pub enum Rule {
     PluginNotGranted,
     /// The tool's plugin is not part of the worker.
     ToolWithoutPlugin,
+    /// The worker lacks what the tool needs.
+    ToolWithoutAuthority,
     /// This Runtime has no such host tool.
     UnsupportedDeclaration,
 }
@@ -64,6 +66,7 @@ impl Rule {
             Self::ModelNotGranted => "model_not_granted",
             Self::PluginNotGranted => "plugin_not_granted",
             Self::ToolWithoutPlugin => "tool_without_plugin",
+            Self::ToolWithoutAuthority => "tool_without_authority",
             Self::UnsupportedDeclaration => "unsupported_declaration",
         }
     }

@@ -210,6 +210,16 @@ impl ResolvedWorkerSpec {
         }
     }
 
+    /// Everything that was granted, one by one.
+    pub fn authorities(&self) -> impl Iterator<Item = Authority> {
+        let secrets = self.secrets.iter().cloned().map(Authority::Secret);
+        let mounts = self.mounts.iter().map(|mount| Authority::Mount(mount.label.clone(), mount.access));
+        let egress = self.egress.iter().cloned().map(Authority::Egress);
+        let shell = self.shell.then_some(Authority::Shell);
+        let git = self.git.map(|git| Authority::Git(git.access));
+        secrets.chain(mounts).chain(egress).chain(shell).chain(git)
+    }
+
     /// The digest of the policy that was enforced.
     pub fn policy(&self) -> Digest {
         self.policy
