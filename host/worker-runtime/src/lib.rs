@@ -7,6 +7,8 @@
 //! [`Observation`]; the operator has [`Management`].
 //!
 //! ```
+//! use std::sync::Arc;
+//!
 //! use async_trait::async_trait;
 //! use bundles::{Authority, BuildOptions, BundleLimits, Folder, ToolName, build};
 //! use host_policy::RuntimeConfig;
@@ -36,9 +38,9 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let config = "[host]\ncapabilities = ['tool:greet']\n[workspaces.my-team]\n";
 //! let runtime = Runtime::builder()
-//!     .clock(SystemClock)
+//!     .clock(Arc::new(SystemClock))
 //!     .config(RuntimeConfig::from_toml(config)?)
-//!     .tool(Greet("greet".parse()?))
+//!     .tool(Arc::new(Greet("greet".parse()?)))
 //!     .open()
 //!     .await?;
 //!

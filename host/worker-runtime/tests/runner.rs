@@ -9,4 +9,8 @@
     reason = "tests"
 )]
 
+mod calls;
+mod content;
 mod stores;
+mod support;
+mod workers;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::{Content, ContentError};
 use crate::event::EventKind;
 use crate::ledger::{ATTEMPTS, BundleRow, Change, ChangeError, Mark, Usage, blob_key, bundle_key, uses_key};
-use crate::worker::WorkerId;
+use crate::runtime::{Catalogue, WorkerError};
+use crate::worker::{StopReason, WorkerId};
 
 /// Something that uses a bundle or a blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,8 +139,23 @@ impl Content {
     }
 
     /// Declares that a bundle must not be used any more. It stays, so that it cannot come back; its
-    /// workers take no more calls.
+    /// workers take no more calls, and are stopped. Doing it again finishes what was begun.
     pub async fn revoke_bundle(&self, digest: Digest) -> Result<(), ContentError> {
+        self.mark_revoked(digest).await?;
+        self.shared.views.remove(&digest);
+        let catalogue = Catalogue { content: self.clone() };
+        for key in self.shared.ledger.keys(&uses_key(&self.workspace, &digest), None, usize::MAX).await? {
+            let Ok(User::Worker(worker)) = key.last().parse() else { continue };
+            match catalogue.stop_because(&worker, StopReason::BundleRevoked).await {
+                Ok(_) | Err(WorkerError::NotFound(_)) => {}
+                Err(WorkerError::Content(error)) => return Err(error),
+                Err(_) => return Err(ContentError::Contended),
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark_revoked(&self, digest: Digest) -> Result<(), ContentError> {
         let key = bundle_key(&self.workspace, &digest);
         for _ in 0..ATTEMPTS {
             let row = self.shared.ledger.row::<BundleRow>(&key).await?;

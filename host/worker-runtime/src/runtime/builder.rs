@@ -88,22 +88,22 @@ impl OpenError {
 impl RuntimeBuilder {
     /// Where blobs are kept. Default: in memory, one gibibyte.
     #[must_use]
-    pub fn blobs(mut self, store: impl BlobStore) -> Self {
-        self.blobs = Some(Arc::new(store));
+    pub fn blobs(mut self, store: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(store);
         self
     }
 
     /// Where everything else is kept. Default: in memory.
     #[must_use]
-    pub fn metadata(mut self, store: impl MetadataStore) -> Self {
-        self.metadata = Some(Arc::new(store));
+    pub fn metadata(mut self, store: Arc<dyn MetadataStore>) -> Self {
+        self.metadata = Some(store);
         self
     }
 
     /// The time of day. There is no default.
     #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -130,16 +130,16 @@ impl RuntimeBuilder {
 
     /// Where secrets are. Default: there are none.
     #[must_use]
-    pub fn secrets(mut self, source: impl SecretSource) -> Self {
-        self.secrets = Some(Arc::new(source));
+    pub fn secrets(mut self, source: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(source);
         self
     }
 
     /// Something that the host does for workers. It is part of a worker where its bundle declares it,
     /// its profile selects it, and everything that it needs is granted.
     #[must_use]
-    pub fn tool(mut self, tool: impl HostTool) -> Self {
-        self.tools.push(Arc::new(tool));
+    pub fn tool(mut self, tool: Arc<dyn HostTool>) -> Self {
+        self.tools.push(tool);
         self
     }
 
