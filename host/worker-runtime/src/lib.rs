@@ -103,6 +103,7 @@ pub mod secret;
 pub mod shipped;
 mod stripes;
 mod tenants;
+pub mod token;
 pub mod tool;
 pub mod worker;
 

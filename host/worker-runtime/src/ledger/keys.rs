@@ -94,3 +94,11 @@ pub(crate) fn resolver_key(digest: &Digest) -> Key {
 pub(crate) fn resolved_by_key(resolver: &Digest) -> Key {
     Key::new("resolved-by").part(resolver)
 }
+
+pub(crate) fn tokens_key() -> Key {
+    Key::new("token")
+}
+
+pub(crate) fn token_key(id: &crate::token::TokenId) -> Key {
+    tokens_key().part(id)
+}

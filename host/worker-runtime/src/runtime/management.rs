@@ -23,7 +23,7 @@ use crate::worker::{StopReason, WorkerId, WorkerState};
 /// What an operator may do. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Management {
-    pub(super) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What this Runtime is.
