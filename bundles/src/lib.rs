@@ -48,6 +48,7 @@ mod names;
 mod pointer;
 mod resource;
 pub mod signature;
+mod text;
 mod tool_source;
 mod url_permission;
 mod url_prefix;

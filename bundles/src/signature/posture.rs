@@ -170,7 +170,7 @@ pub fn judge(posture: &Posture, manifest: &[u8], envelope: Option<&Envelope>) ->
 
 /// As it is written. Flat, so that a mistake in a key is told at that key.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ posture = \"none\" }`")]
 struct Written {
     posture: Word,
     #[serde(skip_serializing_if = "Option::is_none")]
