@@ -148,7 +148,8 @@ pub fn toml_front(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Err(refused) = RuntimeConfig::from_toml(text)
     {
-        error(refused.code(), &refused, refused.help());
+        error(refused.code(), &refused, &refused.help());
+        is_told(&Folder::from_files([("config".to_owned(), data.to_vec())]), &refused.diagnostics("config"));
     }
 }
 
