@@ -101,20 +101,20 @@ pub enum SignatureRefusal {
 }
 
 fn unsigned(signed: usize, needed: usize) -> String {
-    match (signed, needed) {
-        (0, _) => "the bundle is not signed, and its workspace demands that it is".to_owned(),
-        (signed, needed) => format!("the bundle is signed by {signed} of the {needed} keys that its workspace demands"),
+    match signed {
+        0 => "the bundle is not signed, and here it must be".to_owned(),
+        signed => format!("the bundle is signed by {signed} of the trusted keys, and {needed} must have signed"),
     }
 }
 
 fn unknown(keys: &[KeyId], signed: usize, needed: usize) -> String {
     let first = keys.first().map(KeyId::to_string).unwrap_or_default();
-    let more = if keys.len() > 1 { format!(" (and {} more)", keys.len() - 1) } else { String::new() };
+    let more = if keys.len() > 1 { format!(" and {} more", keys.len() - 1) } else { String::new() };
+    let (is, are) = if keys.len() > 1 { ("keys", "are") } else { ("key", "is") };
+    let stranger = format!("{is} {first}{more}, which {are} not trusted here");
     match signed {
-        0 => format!("the bundle is signed by key {first}{more}, which its workspace does not trust"),
-        signed => format!(
-            "the bundle is signed by {signed} of the {needed} keys that its workspace demands, and by key {first}{more}, which it does not trust"
-        ),
+        0 => format!("the bundle is signed by {stranger}"),
+        signed => format!("{}; it is signed by {stranger}", unsigned(signed, needed)),
     }
 }
 
@@ -132,7 +132,7 @@ impl SignatureRefusal {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Unsigned { signed: 0, .. } => {
-                "sign it with `yoi bundle sign BUNDLE --key FILE`, with a key that the workspace trusts"
+                "sign it with a key that is trusted here: `yoi bundle sign BUNDLE --key FILE`"
             }
             Self::Unsigned { .. } => {
                 "have the others sign it too, with `yoi bundle sign`: signatures that are there are kept"
@@ -144,7 +144,7 @@ impl SignatureRefusal {
                 "do not use the bundle; fetch it and its signature again from where they were made"
             }
             Self::UnknownKey { .. } => {
-                "sign it with a trusted key; or, if that key is to be trusted, add its public key to `keys` of the workspace's `signatures`"
+                "sign it with a trusted key; or, if that key is to be trusted, add its public key to `keys` in the workspace's `signatures` of the host's config"
             }
         }
     }

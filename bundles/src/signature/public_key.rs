@@ -34,7 +34,7 @@ pub enum InvalidPublicKey {
     #[error("this is a signing key, and a public key is expected")]
     SigningKey,
     /// 32 bytes that no honestly made key has.
-    #[error("the public key is weak, or is no point of the curve in its one encoding")]
+    #[error("the 32 bytes are a weak key, or no point of the curve in its one encoding")]
     Weak,
 }
 

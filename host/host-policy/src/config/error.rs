@@ -65,6 +65,8 @@ pub enum ConfigError {
         place: ConfigPlace,
         /// What is wrong.
         problem: String,
+        /// The field that was meant, where one is near.
+        near: Option<String>,
     },
     /// A mount that is no absolute path.
     #[error("the config is not understood: {0}: {RELATIVE}")]
@@ -93,7 +95,7 @@ impl ConfigError {
         let place = ConfigPlace::new(text, span);
         match error.message().lines().next().unwrap_or_default() {
             RELATIVE => Self::RelativeMount(place),
-            message => Self::Invalid { place, problem: without_content(message) },
+            message => Self::Invalid { place, problem: without_content(message), near: near(message) },
         }
     }
 
@@ -109,7 +111,8 @@ impl ConfigError {
     pub fn help(&self) -> String {
         match self {
             Self::TooLarge(_) => "a config names what is granted; it is small".to_owned(),
-            Self::Invalid { .. } => {
+            Self::Invalid { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            Self::Invalid { near: None, .. } => {
                 "mend the line; nothing of the file is in force until all of it is understood".to_owned()
             }
             Self::RelativeMount(_) => {
@@ -173,6 +176,13 @@ fn without_content(message: &str) -> String {
         Some((_, grammar)) => format!("this is no {grammar}"),
         None => message.to_owned(),
     }
+}
+
+/// The known field that is nearest to an unknown one.
+fn near(message: &str) -> Option<String> {
+    let (field, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
+    let known = known.split('`').skip(1).step_by(2);
+    bundles::nearest(field, known).map(str::to_owned)
 }
 
 /// The reader's words for types, as an operator would say it.

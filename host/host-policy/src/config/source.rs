@@ -1,8 +1,11 @@
-//! The text of a config as far as it may be shown: keys, headers and structure, and no value but
-//! `true`, `false` and small numbers. Nothing is parsed, since what is shown is what could not be; where
+//! The text of a config as far as it may be shown: keys, headers and structure, and no value but small
+//! numbers and the words that a config has itself. Nothing is parsed, since what is shown is what could not be; where
 //! it is not clear what a word is, it is hidden.
 
 use bundles::Source;
+
+/// Values that are words of the config's own.
+const WORDS: [&str; 6] = ["true", "false", "read", "write", "none", "required"];
 
 /// Same length as the text; what is hidden is `*`.
 pub(super) fn masked(text: &str) -> String {
@@ -98,7 +101,8 @@ impl Masking {
                 self.place = Place::Values;
             }
             Some(b',' | b' ' | b'\t' | b'\r') => {}
-            Some(b'#' | b'"' | b'\'') | None => return false,
+            Some(b'"' | b'\'') => return WORDS.contains(&token.trim_matches(['"', '\''])),
+            Some(b'#') | None => return false,
             Some(_) => return self.keeps_word(token, after),
         }
         true
@@ -117,7 +121,7 @@ impl Masking {
                     })
             }
             Place::Values => {
-                matches!(word, "true" | "false") || (word.len() <= 5 && word.bytes().all(|byte| byte.is_ascii_digit()))
+                WORDS.contains(&word) || (word.len() <= 5 && word.bytes().all(|byte| byte.is_ascii_digit()))
             }
         }
     }
@@ -134,6 +138,7 @@ mod tests {
             ("[[workspaces.acme.egress]]\nhost = 'a.b'", "[[workspaces.acme.egress]]\nhost = *****"),
             ("mounts.repo = { path = \"/srv\", access = 'w' }", "mounts.repo = { path = ******, access = *** }"),
             ("keys = [\n  'a', # mine\n  \"b\",\n]\nshell = 1", "keys = [\n  ***, ******\n  ***,\n]\nshell = 1"),
+            ("access = 'write'\nposture = \"none\"\nx = 'nones'", "access = 'write'\nposture = \"none\"\nx = *******"),
             ("port = 65535\npin = 123456", "port = 65535\npin = ******"),
             ("a = \"x \\\" y\" # z", "a = ******** ***"),
             ("a = '\\' b = 1", "a = *** * = 1"),
