@@ -35,7 +35,7 @@ fn token_len(text: &str) -> usize {
         Some(b' ' | b'\t' | b'\r') => up_to(|c| !matches!(c, ' ' | '\t' | '\r')),
         Some(b'#') => up_to(|c| c == '\n'),
         Some(b'"' | b'\'') => string_len(text),
-        Some(_) => up_to(|c| c.is_ascii_whitespace() || "=,[]{}#\"'".contains(c)),
+        Some(_) => up_to(|c| " \t\r\n=,[]{}#\"'".contains(c)),
     }
 }
 
@@ -163,6 +163,7 @@ mod tests {
             ("aHVudGVyMg=\n", "**********=\n"),
             ("a = [\nhunter2 = 1", "a = [\n******* = 1"),
             ("é = 'é'", "** = ****"),
+            ("\u{c}a\u{b}\0= 1", "****= 1"),
         ] {
             assert_eq!(masked(text), shown);
             assert_eq!(shown.len(), text.len());
