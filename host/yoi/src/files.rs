@@ -30,9 +30,20 @@ pub(crate) fn read_secret(path: &Path, most: usize, what: &str) -> Result<Zeroiz
         let help = format!("`chmod 600 {}`; if others could read it, make another", path.display());
         return Err(CliError::new("secret_exposed", message, help));
     }
+    read_wiped(&file, most).map_err(|error| failed(&error))
+}
+
+/// Reads a file that may hold a secret, whoever can read it.
+pub(crate) fn read_perhaps_secret(path: &Path, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let read = std::fs::File::open(path).and_then(|file| read_wiped(&file, most));
+    read.map_err(|error| unreadable(path, what, &error))
+}
+
+/// At most one byte more than `most`, so that what is too long shows.
+fn read_wiped(file: &std::fs::File, most: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // Room for all of it: a buffer that grew would leave its beginning behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 2));
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
         return Ok((public, Kind::Public));
     }
     let path = Path::new(key);
-    let content = files::read(path, MAX_SIGNING_KEY_BYTES, "key").map(zeroize::Zeroizing::new)?;
+    let content = files::read_perhaps_secret(path, MAX_SIGNING_KEY_BYTES, "key")?;
     if let Ok(signing) = SigningKey::from_file(&content) {
         return Ok((signing.public_key(), Kind::Signing));
     }
