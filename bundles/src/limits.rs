@@ -71,6 +71,20 @@ impl BundleLimits {
         JsonBounds { bytes: ("manifest_bytes", self.manifest_bytes), depth: ("json_depth", self.json_depth) }
     }
 
+    /// Bytes of an envelope: a manifest in base64, and what stands around it. Not a limit of its own, so
+    /// that whatever can be a manifest can be signed.
+    pub fn envelope_bytes(&self) -> usize {
+        // Signatures take 200 bytes each; the rest is for white space that other signers write.
+        const AROUND: usize = 64 << 10;
+        self.manifest_bytes.div_ceil(3).saturating_mul(4).saturating_add(AROUND)
+    }
+
+    /// Bytes of a bundle in its single-file form with an envelope in it.
+    pub fn archive_bytes(&self) -> usize {
+        const HEADER_AND_PADDING: usize = 1024;
+        self.bundle_bytes.saturating_add(self.envelope_bytes()).saturating_add(HEADER_AND_PADDING)
+    }
+
     /// The bounds under which a tool's schema is parsed.
     pub fn schema(&self) -> JsonBounds {
         JsonBounds { bytes: ("blob_bytes", self.blob_bytes), depth: ("json_depth", self.json_depth) }

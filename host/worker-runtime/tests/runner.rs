@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    unreachable_pub,
     clippy::print_stderr,
     reason = "tests"
 )]

@@ -1,5 +1,6 @@
 //! How a command fails: a code, a sentence, a remedy, details, and the exit code that goes with it.
 
+use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::{ConfigError, Refusal};
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ impl CliError {
 pub(crate) fn exit_code(code: &str) -> u8 {
     match code {
         "usage" => 2,
-        "denied" | "no_model" | "unmet_capability" => 4,
+        "denied" | "no_model" | "unmet_capability" | "bundle_unsigned" | "signing_key_unknown" => 4,
         "not_found" | "unknown_profile" | "unknown_field_asked" => 5,
         "resolver_misbehaved" | "resolver_trapped" | "limit_exceeded" | "compile_limit_exceeded" => 6,
         "failed" | "busy" | "compiler_failed" | "sandbox_unavailable" | "unwritable" => 1,
@@ -89,6 +90,19 @@ impl From<SandboxError> for CliError {
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
+    }
+}
+
+impl From<SignatureRefusal> for CliError {
+    fn from(error: SignatureRefusal) -> Self {
+        let details = match &error {
+            SignatureRefusal::Unsigned { signed, needed } => json!({ "signed": signed, "needed": needed }),
+            SignatureRefusal::UnknownKey { keys, signed, needed } => {
+                json!({ "unknown": keys, "signed": signed, "needed": needed })
+            }
+            SignatureRefusal::Invalid(_) => json!({}),
+        };
+        Self::new(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
 

@@ -10,7 +10,10 @@
 )]
 
 mod bundle;
+mod config;
 mod demo;
+mod key;
 mod resolve;
 mod resolver;
+mod signing;
 mod support;

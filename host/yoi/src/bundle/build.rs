@@ -10,6 +10,7 @@ use cap_std::fs::Dir;
 use serde_json::json;
 
 use crate::bundle_source;
+use crate::carets;
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         files::write(&path, &archive::pack(bundle), "bundle")?;
     }
     if output.is_text() && !built.diagnostics.list.is_empty() {
-        output.note(bundle_source::render(&built.diagnostics).trim_end());
+        output.note(carets::render(&built.diagnostics).trim_end());
     }
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {

@@ -57,6 +57,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {
         document.insert("schema".to_owned(), "yoi.bundle/1".into());
+        let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed());
+        document.insert("signatures".to_owned(), claimed.map(|id| json!({ "key_id": id })).collect());
         document.insert("manifest".to_owned(), json!(manifest));
     }
     output.result(&document, || {
@@ -66,6 +68,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row("revision", format!("{} {}", manifest.revision, dim(&manifest.created_at)));
         rows.list("from", [&manifest.provenance.source, &manifest.provenance.repository].into_iter().flatten());
         rows.list("", manifest.provenance.commit.as_ref());
+        let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed());
+        rows.list(
+            "signed by",
+            claimed.map(|id| format!("{id} {}", dim("not checked: see `yoi bundle check --signed-by`"))),
+        );
         rows.list(
             "profiles",
             manifest.profiles.iter().map(|(name, profile)| {
