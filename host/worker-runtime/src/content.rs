@@ -10,6 +10,7 @@ mod uses;
 
 use std::sync::Arc;
 
+use bundles::signature::{Envelope, Posture};
 use bundles::{Acceptances, Bundle, Digest, Manifest, Revision, WorkspaceId, open_manifest};
 use bytes::Bytes;
 use component_host::BundleView;
@@ -133,8 +134,24 @@ impl Content {
     }
 
     /// Keeps a bundle whose blobs are all here, or says which are missing. Once this returns `Stored`
-    /// the bundle is durable.
+    /// the bundle is durable. It must be signed as the workspace's config demands.
     pub async fn put_bundle(&self, digest: Digest, manifest: Bytes) -> Result<PutBundle, ContentError> {
+        self.put(digest, manifest, None).await
+    }
+
+    /// Keeps a bundle that comes as a signed envelope, whose payload is the manifest.
+    pub async fn put_signed_bundle(&self, digest: Digest, envelope: Bytes) -> Result<PutBundle, ContentError> {
+        let read = Envelope::parse(&envelope, &self.shared.sandbox.limits().bundle)?;
+        let manifest = Bytes::copy_from_slice(read.payload());
+        self.put(digest, manifest, Some((envelope, read))).await
+    }
+
+    async fn put(
+        &self,
+        digest: Digest,
+        manifest: Bytes,
+        envelope: Option<(Bytes, Envelope)>,
+    ) -> Result<PutBundle, ContentError> {
         let limits = &self.shared.sandbox.limits().bundle;
         let actual = Digest::of(&manifest);
         if actual != digest {
@@ -145,6 +162,7 @@ impl Content {
         if read.workspace.id != self.workspace {
             return Err(ContentError::OtherWorkspace);
         }
+        let signed_by = self.shared.signers(&self.workspace, &manifest, envelope.as_ref().map(|(_, read)| read))?;
         self.revision_is_free(read.revision, digest).await?;
         let known = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
@@ -158,9 +176,26 @@ impl Content {
         let put = {
             let _kept = self.shared.stripes.keeping(&digest).await;
             let most = manifest.len() as u64;
-            self.shared.room_for(&self.workspace, most).await?;
-            let put = self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
-            self.acknowledge(digest, &opened, &here, put.bytes).await?
+            let signature = envelope.map(|(bytes, _)| (Digest::of(&bytes), bytes));
+            let more = signature.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
+            self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
+            self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
+            let mut own = vec![(digest, most, User::Manifest)];
+            if let Some((envelope, bytes)) = &signature {
+                self.shared.blobs.put(*envelope, blob_store::whole(bytes.clone()), more).await?;
+                own.push((*envelope, more, User::Bundle(digest)));
+            }
+            let signature = signature.map(|(digest, _)| digest);
+            let row = BundleRow {
+                revision: opened.manifest().revision,
+                bytes: here.iter().map(|(_, bytes)| *bytes).fold(most, u64::saturating_add),
+                blobs: u32::try_from(here.len()).unwrap_or(u32::MAX),
+                stored_at: self.shared.ledger.now(),
+                signed_by,
+                envelope: signature,
+                revoked_at: None,
+            };
+            self.acknowledge(digest, row, &here, &own).await?
         };
         self.shared.views.insert(digest, BundleView::new(opened));
         Ok(PutBundle::Stored { known: put })
@@ -209,52 +244,56 @@ impl Content {
         }
     }
 
-    /// Writes all rows of a bundle at once. Whether it was there before.
+    /// Writes all rows of a bundle at once. Whether it was there before. A bundle that is there and comes
+    /// with another signature has that one from now on.
     async fn acknowledge(
         &self,
         digest: Digest,
-        bundle: &Bundle,
+        row: BundleRow,
         blobs: &[(Digest, u64)],
-        manifest_bytes: u64,
+        own: &[(Digest, u64, User)],
     ) -> Result<bool, ContentError> {
         let tenant = self.shared.tenants.tenant(&self.workspace);
         let _changing = tenant.changing.lock().await;
         for _ in 0..ATTEMPTS {
             let key = bundle_key(&self.workspace, &digest);
-            if self.shared.ledger.is_there(&key).await? {
+            let known = self.shared.ledger.row::<BundleRow>(&key).await?;
+            if known.as_ref().is_some_and(|known| row.envelope.is_none() || known.value.envelope == row.envelope) {
                 return Ok(true);
             }
-            let revision = bundle.manifest().revision;
-            let mut change = self.claiming_revision(revision, digest).await?;
+            let mut change = self.claiming_revision(row.revision, digest).await?.expect(&key, known.as_ref());
             for (blob, _) in blobs {
                 let blob_row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, blob)).await?;
                 // Collected since it was found.
                 let Some(blob_row) = blob_row else { return Err(ContentError::Contended) };
-                let user = User::Bundle(digest);
                 change = change
                     .expect(&blob_key(&self.workspace, blob), Some(&blob_row))
-                    .put(&uses_key(&self.workspace, blob).part(user), &Mark {});
+                    .put(&uses_key(&self.workspace, blob).part(User::Bundle(digest)), &Mark {});
             }
-            if !self.shared.ledger.is_there(&blob_key(&self.workspace, &digest)).await? {
-                change = self.owning(change, digest, manifest_bytes);
+            for (blob, bytes, user) in own {
+                if !self.shared.ledger.is_there(&blob_key(&self.workspace, blob)).await? {
+                    change = self.owning(change, *blob, *bytes);
+                }
+                change = change.put(&uses_key(&self.workspace, blob).part(user), &Mark {});
             }
-            let row = BundleRow {
-                revision,
-                bytes: blobs.iter().map(|(_, bytes)| *bytes).fold(manifest_bytes, u64::saturating_add),
-                blobs: u32::try_from(blobs.len()).unwrap_or(u32::MAX),
-                stored_at: self.shared.ledger.now(),
-                signed_by: Vec::new(),
-                revoked_at: None,
+            change = match &known {
+                None => change
+                    .put(&key, &row)
+                    .takes(Usage { bundles: 1, ..Usage::default() })
+                    .event(EventKind::BundleStored { bundle: digest, revision: row.revision }),
+                Some(known) => {
+                    let before = known.value.envelope.filter(|before| Some(*before) != row.envelope);
+                    if let Some(before) = before {
+                        change = change.delete(&uses_key(&self.workspace, &before).part(User::Bundle(digest)));
+                    }
+                    let signed =
+                        BundleRow { signed_by: row.signed_by.clone(), envelope: row.envelope, ..known.value.clone() };
+                    change.put(&key, &signed)
+                }
             };
-            change = change
-                .expect::<BundleRow>(&key, None)
-                .put(&key, &row)
-                .put(&uses_key(&self.workspace, &digest).part(User::Manifest), &Mark {})
-                .takes(Usage { bundles: 1, ..Usage::default() })
-                .event(EventKind::BundleStored { bundle: digest, revision });
             match self.shared.ledger.commit(&self.workspace, change).await {
                 Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| false)?),
+                done => return Ok(done.map(|()| known.is_some())?),
             }
         }
         Err(ContentError::Contended)
@@ -310,6 +349,25 @@ impl Content {
         Ok(all.collect())
     }
 
+    /// Whether a bundle that was taken in is signed as the config demands now, which may be more than it
+    /// demanded then.
+    async fn is_signed(&self, digest: Digest, envelope: Option<Digest>) -> Result<(), ContentError> {
+        let config = self.shared.config.load();
+        let demanded = config.grants(&self.workspace).signatures;
+        if matches!(demanded, Some(Posture::None)) {
+            return Ok(());
+        }
+        let manifest = self.blob(digest).await?;
+        let read = match envelope {
+            None => None,
+            Some(envelope) => {
+                let bytes = self.blob(envelope).await?;
+                Some(Envelope::parse(&bytes, &self.shared.sandbox.limits().bundle)?)
+            }
+        };
+        self.shared.signers(&self.workspace, &manifest, read.as_ref()).map(drop)
+    }
+
     /// A bundle of this workspace, open and verified.
     pub(crate) async fn view(&self, digest: Digest) -> Result<BundleView, ContentError> {
         let row = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
@@ -317,6 +375,7 @@ impl Content {
         if row.value.revoked_at.is_some() {
             return Err(ContentError::BundleRevoked(digest));
         }
+        self.is_signed(digest, row.value.envelope).await?;
         let acceptances = self.shared.acceptances(&self.workspace);
         if let Some(view) = self.shared.views.get(&digest) {
             // What was opened under another config may not be what this one takes.

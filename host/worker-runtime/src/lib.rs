@@ -36,7 +36,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! let config = "[host]\ncapabilities = ['tool:greet']\n[workspaces.my-team]\n";
+//! let config = "[host]\ncapabilities = ['tool:greet']\n[workspaces.my-team]\nsignatures = { posture = 'none' }";
 //! let runtime = Runtime::builder()
 //!     .clock(Arc::new(SystemClock))
 //!     .config(RuntimeConfig::from_toml(config)?)

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bundles::signature::{Envelope, judge};
 use bundles::{Acceptances, Digest, Platform, ToolName, WorkspaceId};
 use component_host::{BundleView, Resolver, Sandbox};
 use host_policy::RuntimeConfig;
@@ -36,7 +37,9 @@ use crate::tool::HostTool;
 pub use builder::{OpenError, RuntimeBuilder};
 pub use catalogue::{Catalogue, Created, WorkerError};
 pub use interaction::{CallError, Called, Interaction, ToolCall};
-pub use management::{Capabilities, Management, ReloadReport, RuntimeSummary, WorkspaceUsage};
+pub use management::{
+    Capabilities, ChangedWorker, Management, ReloadError, ReloadReport, ResolverError, RuntimeSummary, WorkspaceUsage,
+};
 pub use observation::{Observation, Seen, Subscription};
 pub(crate) use restore::Live;
 
@@ -105,6 +108,18 @@ impl Shared {
             true => Acceptances::Honour,
             false => Acceptances::Refuse,
         }
+    }
+
+    /// The keys that signed a manifest and that the config asks for, or why it is not taken.
+    pub(crate) fn signers(
+        &self,
+        workspace: &WorkspaceId,
+        manifest: &[u8],
+        envelope: Option<&Envelope>,
+    ) -> Result<Vec<String>, ContentError> {
+        let posture = self.config.load().grants(workspace).signatures;
+        let posture = posture.ok_or_else(|| ContentError::NoPosture(workspace.clone()))?;
+        Ok(judge(&posture, manifest, envelope)?.iter().map(ToString::to_string).collect())
     }
 
     /// Whether a workspace may store so many bytes more. Asked before they come in; what counts is

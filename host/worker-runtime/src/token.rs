@@ -274,7 +274,8 @@ impl Management {
                 return Ok(summary(id.clone(), found.value));
             }
             let row = TokenRow { revoked_at: Some(self.shared.ledger.now()), ..found.value.clone() };
-            match self.shared.ledger.commit_globally(Change::default().expect(&key, Some(&found)).put(&key, &row)).await {
+            match self.shared.ledger.commit_globally(Change::default().expect(&key, Some(&found)).put(&key, &row)).await
+            {
                 Err(ChangeError::Conflict) => {}
                 done => return Ok(done.map(|()| summary(id.clone(), row))?),
             }

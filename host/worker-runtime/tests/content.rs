@@ -181,7 +181,7 @@ async fn a_bundle_with_a_leak_is_refused_and_an_accepted_one_only_where_the_conf
     let refused = content.put_bundle(accepted.digest(), accepted.manifest_bytes().to_vec().into()).await;
     assert_eq!(code(refused), "host_path_in_bundle");
     assert_eq!(code(content.bundle(accepted.digest()).await), "bundle_not_found");
-    let lenient = "[workspaces.acme]\naccept_leak_findings = true\n".to_owned();
+    let lenient = "[workspaces.acme]\nsignatures = { posture = \"none\" }\naccept_leak_findings = true\n".to_owned();
     let lenient = World { config: lenient, ..World::default() }.open().await;
     put(&lenient.content(&acme()), &accepted).await;
 }

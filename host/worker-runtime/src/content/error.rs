@@ -1,6 +1,7 @@
 //! Why a workspace's content is not kept, not found or not taken away.
 
-use bundles::{BundleError, Digest, Revision};
+use bundles::signature::{EnvelopeError, SignatureRefusal};
+use bundles::{BundleError, Digest, Revision, WorkspaceId};
 
 use super::User;
 use crate::blob_store::BlobError;
@@ -23,6 +24,15 @@ pub enum ContentError {
     /// The manifest, or a blob of it, is not what a bundle may hold.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// The manifest is not signed as the workspace's config demands.
+    #[error(transparent)]
+    Signature(#[from] SignatureRefusal),
+    /// The envelope is none.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The config does not name the workspace, or does not say who must have signed its bundles.
+    #[error("the host's config does not say who must have signed bundles of workspace `{0}`")]
+    NoPosture(WorkspaceId),
     /// The manifest is of another workspace.
     #[error("the manifest is of another workspace")]
     OtherWorkspace,
@@ -90,6 +100,9 @@ impl ContentError {
             Self::Metadata(error) => error.code(),
             Self::Busy(error) => error.code(),
             Self::Bundle(error) => error.code(),
+            Self::Signature(error) => error.code(),
+            Self::Envelope(error) => error.code(),
+            Self::NoPosture(_) => "no_signature_posture",
             Self::OtherWorkspace => "workspace_denied",
             Self::BundleNotFound(_) => "bundle_not_found",
             Self::BlobNotFound(_) => "blob_not_found",
@@ -109,6 +122,13 @@ impl ContentError {
             Self::Metadata(error) => error.help(),
             Self::Busy(error) => error.help(),
             Self::Bundle(error) => return error.help(),
+            Self::Signature(error) => error.help(),
+            Self::Envelope(error) => error.help(),
+            Self::NoPosture(workspace) => {
+                return format!(
+                    "write `signatures = {{ posture = \"none\" }}` under [workspaces.{workspace}] in the host's config, or name the keys that must have signed"
+                );
+            }
             Self::OtherWorkspace => "put it where its `workspace.id` says",
             Self::BundleNotFound(_) => "put it first (`yoi runtime put`); `yoi runtime bundles` lists what is there",
             Self::BlobNotFound(_) => "put it first",

@@ -28,6 +28,8 @@ pub(crate) struct BundleRow {
     pub(crate) blobs: u32,
     pub(crate) stored_at: jiff::Timestamp,
     pub(crate) signed_by: Vec<String>,
+    /// The envelope with the signatures, a blob.
+    pub(crate) envelope: Option<Digest>,
     pub(crate) revoked_at: Option<jiff::Timestamp>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bundles::{Platform, ToolName};
 use component_host::{BundleView, LoadError, Sandbox, SandboxConfig, SandboxError};
-use host_policy::RuntimeConfig;
+use host_policy::{ConfigError, RuntimeConfig};
 
 use super::{Runtime, Shared};
 use crate::blob_store::{BlobStore, MemoryBlobs};
@@ -42,6 +42,9 @@ pub enum OpenError {
     /// The builder was not given a clock. A Runtime does not ask the machine for the time by itself.
     #[error("the runtime was given no clock")]
     NoClock,
+    /// The config does not say enough.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Two tools have one name.
     #[error("two host tools are called `{0}`")]
     DuplicateTool(ToolName),
@@ -64,6 +67,7 @@ impl OpenError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoClock => "no_clock",
+            Self::Config(error) => error.code(),
             Self::DuplicateTool(_) => "duplicate_tool",
             Self::Sandbox(error) => error.code(),
             Self::Shipped(error) => error.code(),
@@ -76,6 +80,7 @@ impl OpenError {
     pub fn help(&self) -> String {
         match self {
             Self::NoClock => "call `clock(SystemClock)`".to_owned(),
+            Self::Config(error) => error.help(),
             Self::DuplicateTool(_) => "register each tool once".to_owned(),
             Self::Sandbox(error) => error.help().to_owned(),
             Self::Shipped(error) => error.help().to_owned(),
@@ -154,6 +159,7 @@ impl RuntimeBuilder {
     /// Opens the Runtime.
     pub async fn open(self) -> Result<Runtime, OpenError> {
         let clock = self.clock.ok_or(OpenError::NoClock)?;
+        self.config.require_postures()?;
         let sandbox = match self.sandbox {
             Some(sandbox) => sandbox,
             None => Sandbox::new(SandboxConfig::default())?,

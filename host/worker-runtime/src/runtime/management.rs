@@ -7,7 +7,7 @@ use bundles::{Capability, Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
 use component_host::LoadError;
 use futures_util::StreamExt;
-use host_policy::{Facts, RuntimeConfig};
+use host_policy::{ConfigError, Facts, RuntimeConfig};
 use serde::Serialize;
 
 use super::{Catalogue, Content, Shared, WorkerError};
@@ -83,6 +83,35 @@ pub struct ChangedWorker {
     pub gained: Vec<String>,
     /// Why it takes no calls now, where it does not.
     pub refused: Option<StopReason>,
+}
+
+/// Why another config is not in force, or what it means is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It does not say enough. The one before is in force.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It is in force; what it means for workers could not be found out.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+impl ReloadError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::Worker(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Config(error) => error.help(),
+            Self::Worker(error) => error.help(),
+        }
+    }
 }
 
 /// Why a resolver is not taken in, or not revoked.
@@ -183,7 +212,8 @@ impl Management {
     /// Puts another config in force, as a whole. What it takes away is away with the next use: each
     /// call is judged by the config that is in force when it begins, and each mount, secret and request
     /// of a running call by that same one.
-    pub async fn reload(&self, config: RuntimeConfig) -> Result<ReloadReport, WorkerError> {
+    pub async fn reload(&self, config: RuntimeConfig) -> Result<ReloadReport, ReloadError> {
+        config.require_postures()?;
         let before = self.shared.config.swap(Arc::new(config));
         let after = self.shared.config.load_full();
         let named: BTreeSet<WorkspaceId> = before.workspaces().chain(after.workspaces()).cloned().collect();

@@ -21,8 +21,10 @@ pub const CONFIG: &str = r#"
 [host]
 capabilities = ["tool:echo", "tool:secretive"]
 [workspaces.acme]
+signatures = { posture = "none" }
 secrets = ["token"]
 [workspaces.other]
+signatures = { posture = "none" }
 "#;
 
 /// Stores that outlive a Runtime, and the clock that both share.
