@@ -805,6 +805,13 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     let lineage = full().build_within(&limits(|limits| limits.lineage = 1)).expect_err("too long");
     assert!(lineage.list.iter().all(|one| one.code == "too_deep" && one.message.contains("`lineage`")), "{lineage:#?}");
 
+    // What the layers of a lineage write is counted together: `base` alone has less than `coder`.
+    let settings = settings_of_coder();
+    let together = full().build_within(&limits(|limits| limits.settings_bytes = settings - 1)).expect_err("too much");
+    let told = &together.list[0];
+    assert_eq!((together.list.len(), told.code, told.file.as_str()), (1, "too_large", CODER), "{:#?}", together.list);
+    assert!(told.message.contains("`settings_bytes`"), "{}", told.message);
+
     let exact = BundleLimits {
         manifest_bytes: full().passes().bundle.manifest_bytes().len(),
         json_depth: 9,
@@ -819,9 +826,18 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
         list_items: 5,
         text_bytes: 60,
         key_bytes: 11,
+        settings_bytes: settings,
         files: 10,
     };
     full().build_within(&exact).unwrap_or_else(|told| panic!("{:#?}", told.list));
+}
+
+/// Bytes of the settings that the layers of `coder` and its ancestors write.
+fn settings_of_coder() -> usize {
+    let bundle = Files::full().passes().bundle;
+    let layers = bundle.manifest().profiles.values().flat_map(|profile| &profile.layers);
+    let settings = layers.map(|layer| &layer.settings).filter(|settings| !settings.is_empty());
+    settings.map(|settings| serde_json::to_string(settings).expect("JSON").len()).sum()
 }
 
 #[test]

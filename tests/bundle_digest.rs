@@ -476,20 +476,20 @@ mod on_disk {
     }
 }
 
-mod single_file {
+pub(crate) mod single_file {
     //! The single-file form has one spelling; whatever is not exactly that is refused.
 
     use super::*;
 
-    const BLOCK: usize = 512;
+    pub(crate) const BLOCK: usize = 512;
 
     /// A bundle of few bytes.
-    fn small() -> Bundle {
+    pub(crate) fn small() -> Bundle {
         Files::small().put("prompts/a.md", "Be brief.\n").put("prompts/b.md", "Be kind.\n").passes().bundle
     }
 
     /// The files of a single-file form, each with its header and padding.
-    fn entries(packed: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn entries(packed: &[u8]) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         let mut rest = packed;
         while rest[0] != 0 {
@@ -503,17 +503,17 @@ mod single_file {
         found
     }
 
-    fn packed_from(entries: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn packed_from(entries: &[Vec<u8>]) -> Vec<u8> {
         let mut packed = entries.concat();
         packed.extend([0; 2 * BLOCK]);
         packed
     }
 
     /// The header with its checksum set anew.
-    fn summed(mut entry: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn summed(mut entry: Vec<u8>) -> Vec<u8> {
         entry[148..156].fill(b' ');
         let sum: u32 = entry[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
-        entry[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        entry[148..156].copy_from_slice(format!("{sum:07o}\0").as_bytes());
         entry
     }
 
@@ -622,6 +622,13 @@ mod single_file {
     }
 
     #[test]
+    fn a_header_that_is_summed_anew_is_the_same() {
+        for entry in entries(&archive::pack(&small())) {
+            assert_eq!(summed(entry.clone()), entry, "or the tests below would refuse for the sum alone");
+        }
+    }
+
+    #[test]
     fn files_in_another_order_twice_or_beside_are_refused() {
         let entries = entries(&archive::pack(&small()));
         let [manifest, one, two] = entries.as_slice() else { panic!("three files") };
@@ -680,8 +687,9 @@ mod single_file {
                 assert_eq!(unpack(&packed_from(&changed)).expect_err(what).code(), "not_a_bundle", "{what}");
             }
         }
-        // Other kinds of entries: links, devices, folders, and extensions with names and sizes of their own.
-        for kind in *b"123456789xgLKSVD\0" {
+        // Other kinds of entries: links, devices, folders, and extensions with names and sizes of their own; and the
+        // other spelling of a regular file.
+        for kind in *b"0123456789xgLKSVD" {
             for index in 0..entries.len() {
                 let mut changed = entries.clone();
                 changed[index][156] = kind;

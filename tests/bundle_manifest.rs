@@ -377,7 +377,7 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 fn every_limit_of_the_host_is_named_where_it_refuses() {
     type Change = fn(&mut BundleLimits);
     let parts = Parts::full();
-    let changes: [(&str, Change, &str); 13] = [
+    let changes: [(&str, Change, &str); 14] = [
         ("manifest_bytes", |limits| limits.manifest_bytes = 1000, "too_large"),
         ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
         ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
@@ -391,6 +391,7 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
         ("list_items", |limits| limits.list_items = 1, "too_large"),
         ("text_bytes", |limits| limits.text_bytes = 5, "too_large"),
         ("key_bytes", |limits| limits.key_bytes = 5, "too_large"),
+        ("settings_bytes", |limits| limits.settings_bytes = 5, "too_large"),
     ];
     for (name, change, code) in changes {
         let mut limits = BundleLimits::default();

@@ -29,7 +29,7 @@ fn bundle(layer: &Value, policy: &Value) -> Bundle {
 fn resolve(bundle: &Bundle, facts: &Facts) -> Resolution {
     let (view, request) = (BundleView::new(bundle.clone()), Request::new("main".parse().expect("a name"), []));
     let run = sandboxes::wait(sandboxes::shipped().resolve(&view, facts, &request));
-    verify_answer(bundle.manifest(), facts, &request, run.answer.expect("an answer"))
+    verify_answer(bundle.manifest(), facts, &request, &bundles::BundleLimits::default(), run.answer.expect("an answer"))
         .expect("honest")
         .expect("a resolution")
 }
@@ -112,6 +112,30 @@ fn a_workspace_that_the_config_does_not_name_is_granted_nothing() {
     for authority in ["secret:token", "mount:repo:read", "egress:https://api.example.com/v1", "shell", "git:read"] {
         assert!(rule_of(authority, &json!({}), &CONFIG.replace("acme", "other")).is_some(), "{authority}");
     }
+    let tool = json!({ "tools_allow": { "append": ["fs.read"] } });
+    let config = |workspace: &str| format!("[host]\ncapabilities = [\"tool:fs.read\"]\n[workspaces.{workspace}]\n");
+    let refusals = enforced(&tool, &json!({}), &config("other")).expect_err("refused");
+    assert_eq!(refusals[0].rule.code(), "unsupported_declaration");
+    assert!(enforced(&tool, &json!({}), &config("acme")).is_ok());
+}
+
+#[test]
+fn a_model_is_held_against_the_config_whatever_the_facts_said() {
+    let bundle = bundle(&json!({ "models": { "append": ["large"] } }), &json!({}));
+    let mut facts = fixtures::simple_facts();
+    facts.models = std::iter::once("large".parse().expect("a name")).collect();
+    let resolution = resolve(&bundle, &facts);
+    let rule = |config: &str| {
+        let config = RuntimeConfig::from_toml(config).expect("a config");
+        let policy = HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin: false };
+        enforce(bundle.manifest(), &resolution, policy).map_err(|refusals| refusals[0].rule.code())
+    };
+    let granted = "[host]\nmodels = [\"large\", \"small\"]\n[workspaces.acme]\nsecrets = [\"model-key\"]\n";
+    let spec = rule(granted).expect("a spec");
+    assert_eq!(spec.model().map(|model| model.name.as_str()), Some("large"));
+    assert_eq!(rule(&format!("{granted}models = [\"small\"]")), Err("model_not_granted"));
+    assert_eq!(rule(&granted.replace("\"large\", ", "")), Err("model_not_granted"));
+    assert!(rule(&format!("{granted}models = [\"large\"]")).is_ok());
 }
 
 #[test]
@@ -220,11 +244,50 @@ fn tools_and_plugins_that_are_denied_or_not_granted_narrow_the_worker() {
 
 #[test]
 fn the_line_of_a_remedy_grants_what_was_refused() {
-    for authority in ["secret:other", "mount:other:write", "egress:https://other.example.com/a", "shell", "git:write"] {
+    for authority in [
+        "secret:other",
+        "mount:other:write",
+        "egress:https://other.example.com/a",
+        "egress:https://other.example.com:8443/v2",
+        "egress:http://192.0.2.7:81/",
+        "egress:https://[2001:db8::1]:8443/",
+        "egress:https://[2001:db8::1]/",
+        "egress:wss://other.example.com/feed",
+        "shell",
+        "git:write",
+    ] {
         let refusals = enforced(&wishes(&[authority], &[]), &json!({}), "[workspaces.acme]").expect_err("refused");
+        assert!(refusals[0].remedy.starts_with("write `"), "{}", refusals[0].remedy);
         let line = refusals[0].remedy.split('`').nth(1).expect("a line").replace('…', "/somewhere");
         let config = format!("[workspaces.acme]\n{line}\n");
-        assert!(enforced(&wishes(&[authority], &[]), &json!({}), &config).is_ok(), "{config}");
+        let granted = enforced(&wishes(&[authority], &[]), &json!({}), &config);
+        assert!(granted.is_ok(), "{config}{granted:?}");
+    }
+}
+
+#[test]
+fn a_remedy_adds_to_a_list_that_is_there_and_changes_what_is_written() {
+    let item = |remedy: &str| remedy.split('`').nth(1).expect("an item").to_owned();
+    let written = |lines: &str| format!("[workspaces.acme]\n{lines}\n");
+    let (one, two) = (
+        "secrets = [\"one\"]",
+        "egress = [{ scheme = \"https\", host = \"a.example.com\", methods = [\"GET\"], path_prefixes = [\"/\"] }]",
+    );
+    for (authority, lines, list) in
+        [("secret:other", one, "secrets"), ("egress:https://b.example.com:8443/v2", two, "egress")]
+    {
+        let refusals = enforced(&wishes(&[authority], &[]), &json!({}), &written(lines)).expect_err("refused");
+        let remedy = &refusals[0].remedy;
+        assert!(remedy.starts_with("add `") && remedy.contains(&format!("to `{list}`")), "{remedy}");
+        let lines = lines.replacen('[', &format!("[{}, ", item(remedy)), 1);
+        assert!(enforced(&wishes(&[authority], &[]), &json!({}), &written(&lines)).is_ok(), "{lines}");
+    }
+    for (authority, lines) in [
+        ("git:write", "git = \"read\""),
+        ("mount:repo:write", "mounts.repo = { path = \"/somewhere\", access = \"read\" }"),
+    ] {
+        let refusals = enforced(&wishes(&[authority], &[]), &json!({}), &written(lines)).expect_err("refused");
+        assert!(refusals[0].remedy.starts_with("change "), "{}", refusals[0].remedy);
     }
 }
 

@@ -28,6 +28,11 @@ fn any_bytes_are_a_manifest_or_a_typed_error() {
 }
 
 #[test]
+fn any_bytes_are_an_envelope_or_a_key_or_a_typed_error() {
+    run("signature", 5000);
+}
+
+#[test]
 fn any_folder_is_a_bundle_or_is_told_what_is_wrong() {
     run("toml_front", 5000);
 }
@@ -59,7 +64,7 @@ fn seeds_are_valid_and_reach_what_they_are_meant_to_reach() {
     let unpacked =
         |bytes: &[u8]| bundles::archive::unpack(bytes, &Default::default(), bundles::Acceptances::Honour).is_ok();
     let seeds = seeds::manifests();
-    assert!(opened(&seeds[0]) && opened(&seeds[1]) && unpacked(&seeds[2]) && unpacked(&seeds[3]));
+    assert!(opened(&seeds[0]) && opened(&seeds[1]) && seeds[2..5].iter().all(|seed| unpacked(seed)));
     let component = &seeds::components()[0];
     assert!(component_host::structure::check(component, &Default::default()).is_ok());
 }

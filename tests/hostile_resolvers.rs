@@ -2,6 +2,7 @@
 //! and the next resolution works.
 
 use component_host::{CallError, Limits, LoadError};
+use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Outcome, Resolutions, ResolveError};
 use yoi_tests::hostile::{self, Expect, Hostile};
 use yoi_tests::{fixtures, sandboxes};
@@ -10,6 +11,7 @@ use yoi_tests::{fixtures, sandboxes};
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.resolution.fuel = 50_000_000.try_into().expect("not zero");
+    limits.resolution.lookup_bytes = 2 << 20;
     limits
 }
 
@@ -22,7 +24,12 @@ async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome,
         Err(error) => return (Outcome::RefusedLoad, error.code().to_owned()),
     };
     match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
-        Ok(_) => (Outcome::Resolved, String::new()),
+        Ok(resolved) => {
+            let report = ResolutionReport::new(fixtures::simple().manifest(), &resolved, None);
+            let report = serde_json::to_string(&report).expect("JSON");
+            assert!(!report.contains("canary-secret") && !report.contains("canary-capability"), "{report}");
+            (Outcome::Resolved, String::new())
+        }
         Err(error) => {
             let word = match &error {
                 ResolveError::Misbehaved(misbehaved) => misbehaved.field.clone(),

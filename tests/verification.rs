@@ -53,7 +53,8 @@ fn read_folder(path: &std::path::Path) -> Folder {
 
 fn check(proposal: Proposal) -> Result<host_policy::Resolution, String> {
     let honest = honest();
-    verify(honest.bundle.manifest(), &honest.facts, &honest.request, proposal).map_err(|misbehaved| misbehaved.field)
+    verify(honest.bundle.manifest(), &honest.facts, &honest.request, &BundleLimits::default(), proposal)
+        .map_err(|misbehaved| misbehaved.field)
 }
 
 /// The field at which a changed proposal is refused.
@@ -268,6 +269,8 @@ fn what_a_resolver_says_to_itself_is_not_repeated_at_length() {
     let canary = "canary".repeat(40);
     let mut proposal = honest().proposal.clone();
     proposal.tools[0] = canary.clone();
-    let error = verify(honest().bundle.manifest(), &honest().facts, &honest().request, proposal).expect_err("refused");
+    let error =
+        verify(honest().bundle.manifest(), &honest().facts, &honest().request, &BundleLimits::default(), proposal)
+            .expect_err("refused");
     assert!(error.to_string().len() < 200, "{error}");
 }

@@ -56,7 +56,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
         }
     }
     let mut findings = leak_report::scan_manifest(&manifest);
-    for (pointer, blob) in check::blob_refs(&manifest) {
+    for (pointer, blob) in manifest.blobs() {
         if let Some(bytes) = authored.blobs.get(&blob.digest) {
             findings.extend(leak_report::scan_blob(&manifest, &pointer, bytes));
         }

@@ -220,7 +220,7 @@ fn check_blobs(
     limits: &BundleLimits,
     acceptances: Acceptances,
 ) -> Result<(), BundleError> {
-    let refs = check::blob_refs(manifest);
+    let refs = manifest.blobs();
     let named: std::collections::BTreeSet<Digest> = refs.iter().map(|(_, blob)| blob.digest).collect();
     if let Some(unlisted) = blobs.keys().find(|digest| !named.contains(digest)) {
         return Err(BundleError::UnlistedBlob(*unlisted));

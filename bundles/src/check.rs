@@ -7,10 +7,14 @@
 mod extent;
 mod references;
 
-pub(crate) use self::extent::{blob_refs, keys};
+use std::collections::HashMap;
+
+pub(crate) use self::extent::keys;
+use self::extent::settings_bytes;
 use crate::author::nearest;
 use crate::limits::BundleLimits;
 use crate::manifest::Manifest;
+use crate::names::ProfileName;
 use crate::pointer::Pointer;
 
 /// One thing that is wrong with a manifest.
@@ -30,7 +34,8 @@ pub struct Violation {
 
 /// Everything that is wrong with `manifest`, in the order of the manifest.
 pub(crate) fn check(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation> {
-    let mut checker = Checker { manifest, limits, found: keys(manifest, limits), compared: 0 };
+    let settings = manifest.profiles.iter().map(|(name, profile)| (name, settings_bytes(profile))).collect();
+    let mut checker = Checker { manifest, limits, settings, found: keys(manifest, limits), compared: 0 };
     checker.texts();
     checker.counts();
     checker.blobs();
@@ -45,6 +50,8 @@ pub(crate) fn check(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation
 struct Checker<'a> {
     manifest: &'a Manifest,
     limits: &'a BundleLimits,
+    /// Bytes of settings that each profile's own layers write.
+    settings: HashMap<&'a ProfileName, usize>,
     found: Vec<Violation>,
     /// Names that were compared to suggest one.
     compared: usize,

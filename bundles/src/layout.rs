@@ -1,4 +1,5 @@
-//! The folder form of a built bundle: `manifest.json` and `blobs/sha256/<hex>`.
+//! The folder form of a built bundle: `manifest.json`, `blobs/sha256/<hex>`, and beside the manifest
+//! `signature.dsse.json` where it is signed, in whatever spelling its signer wrote.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use cap_std::fs::Dir;
 
 use crate::archive::{BLOBS, MANIFEST};
 use crate::bundle::{Acceptances, Bundle, BundleError};
-use crate::check::blob_refs;
+use crate::contents::Contents;
 use crate::folder::FolderError;
 use crate::limits::BundleLimits;
+use crate::signature::{ENVELOPE, Envelope, EnvelopeError};
 
 /// Why a folder is no built bundle.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,9 @@ pub enum LayoutError {
     /// It can, and is no bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// It is one, and the envelope in it is none, or none of that bundle.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
 }
 
 impl LayoutError {
@@ -28,6 +33,7 @@ impl LayoutError {
         match self {
             Self::Folder(error) => error.code(),
             Self::Bundle(error) => error.code(),
+            Self::Envelope(error) => error.code(),
         }
     }
 
@@ -36,18 +42,19 @@ impl LayoutError {
         match self {
             Self::Folder(error) => error.help().to_owned(),
             Self::Bundle(error) => error.help(),
+            Self::Envelope(error) => error.help().to_owned(),
         }
     }
 }
 
-/// Reads and verifies a built bundle. Only what its manifest names is opened.
+/// Reads and verifies a built bundle, signed or not. Only what its manifest names is opened.
 pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, LayoutError> {
     let manifest = read_file(dir, MANIFEST, limits.manifest_bytes, "manifest_bytes")?;
     let named = crate::bundle::open_manifest(&manifest, limits, acceptances)?;
     let mut blobs = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let mut total = 0usize;
-    for (pointer, blob) in blob_refs(&named) {
+    for (pointer, blob) in named.blobs() {
         let file = format!("{BLOBS}/{}", blob.digest.hex());
         let package = pointer.ends_with("package");
         if !seen.insert(blob.digest) || (package && !dir.is_file(&file)) {
@@ -68,6 +75,18 @@ pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Resul
     Ok(Bundle::open(manifest, blobs, limits, acceptances)?)
 }
 
+/// Reads and verifies a built bundle, and reads the envelope beside it. Whether its signatures are good
+/// is for [`judge`](crate::signature::judge) to say.
+pub fn read_contents(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Result<Contents, LayoutError> {
+    let bundle = read(dir, limits, acceptances)?;
+    let envelope = match read_file(dir, ENVELOPE, limits.envelope_bytes(), "manifest_bytes") {
+        Ok(json) => Some(Envelope::parse(&json, limits)?),
+        Err(FolderError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Contents::new(bundle, envelope)?)
+}
+
 fn read_file(dir: &Dir, file: &str, allowed: usize, limit: &'static str) -> Result<Arc<[u8]>, FolderError> {
     let io = |source| FolderError::Io { file: file.to_owned(), source };
     let metadata = dir.symlink_metadata(file).map_err(io)?;
@@ -83,7 +102,7 @@ fn read_file(dir: &Dir, file: &str, allowed: usize, limit: &'static str) -> Resu
     Ok(bytes.into())
 }
 
-/// Writes a bundle into an empty folder.
+/// Writes a bundle into an empty folder, without an envelope.
 pub fn write(dir: &Dir, bundle: &Bundle) -> std::io::Result<()> {
     dir.create_dir_all(BLOBS)?;
     for (digest, bytes) in bundle.blobs() {
@@ -91,4 +110,12 @@ pub fn write(dir: &Dir, bundle: &Bundle) -> std::io::Result<()> {
     }
     // Last: a folder without a manifest is no bundle.
     dir.write(MANIFEST, bundle.manifest_bytes())
+}
+
+/// Writes a bundle into an empty folder, with its envelope where it has one.
+pub fn write_contents(dir: &Dir, contents: &Contents) -> std::io::Result<()> {
+    if let Some(envelope) = contents.envelope() {
+        dir.write(ENVELOPE, envelope.to_json())?;
+    }
+    write(dir, contents.bundle())
 }

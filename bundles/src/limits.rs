@@ -36,6 +36,9 @@ pub struct BundleLimits {
     /// Bytes of one key of settings or parameters. A setting is named by all keys above it, so a
     /// long one is paid for by everything below it.
     pub key_bytes: usize,
+    /// Bytes of the settings that all layers of one profile's lineage write together: the most that a
+    /// resolution's settings can have.
+    pub settings_bytes: usize,
     /// Files of an authoring folder.
     pub files: usize,
 }
@@ -56,6 +59,7 @@ impl Default for BundleLimits {
             list_items: 1024,
             text_bytes: 4096,
             key_bytes: 256,
+            settings_bytes: 256 << 10,
             files: 16384,
         }
     }
@@ -65,6 +69,20 @@ impl BundleLimits {
     /// The bounds under which a manifest is parsed.
     pub fn manifest(&self) -> JsonBounds {
         JsonBounds { bytes: ("manifest_bytes", self.manifest_bytes), depth: ("json_depth", self.json_depth) }
+    }
+
+    /// Bytes of an envelope: a manifest in base64, and what stands around it. Not a limit of its own, so
+    /// that whatever can be a manifest can be signed.
+    pub fn envelope_bytes(&self) -> usize {
+        // Signatures take 200 bytes each; the rest is for white space that other signers write.
+        const AROUND: usize = 64 << 10;
+        self.manifest_bytes.div_ceil(3).saturating_mul(4).saturating_add(AROUND)
+    }
+
+    /// Bytes of a bundle in its single-file form with an envelope in it.
+    pub fn archive_bytes(&self) -> usize {
+        const HEADER_AND_PADDING: usize = 1024;
+        self.bundle_bytes.saturating_add(self.envelope_bytes()).saturating_add(HEADER_AND_PADDING)
     }
 
     /// The bounds under which a tool's schema is parsed.

@@ -18,6 +18,7 @@ use crate::names::{
     CommitId, LabelKey, LanguageTag, ModelName, MountLabel, PluginName, ProfileName, PromptName, ProviderName,
     Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
 };
+use crate::pointer::Pointer;
 use crate::resource::{ResourceUri, WorkspaceGlob};
 use crate::tool_source::ToolSource;
 use crate::url_permission::UrlPermission;
@@ -74,6 +75,31 @@ pub struct Manifest {
     /// config says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Acceptance>,
+}
+
+impl Manifest {
+    /// Every blob that a manifest names, with where it names it.
+    pub fn blobs(&self) -> Vec<(Pointer, BlobRef)> {
+        let root = Pointer::root();
+        let mut refs = Vec::new();
+        for (name, plugin) in &self.plugins {
+            refs.push((root.key("plugins").key(name).key("package"), plugin.package));
+        }
+        for (name, prompt) in &self.prompts {
+            refs.push((root.key("prompts").key(name).key("text"), prompt.text));
+        }
+        for (name, tool) in &self.tools {
+            for (key, schema) in [("input", tool.input), ("output", tool.output)] {
+                refs.extend(schema.map(|blob| (root.key("tools").key(name).key(key), blob)));
+            }
+        }
+        for (name, workflow) in &self.workflows {
+            if let Workflow::Definition(blob) = workflow {
+                refs.push((root.key("workflows").key(name).key("definition"), *blob));
+            }
+        }
+        refs
+    }
 }
 
 /// The one schema version that is understood.

@@ -55,7 +55,7 @@ pub async fn answer(resolver: &Resolver, case: &Case) -> Value {
     let view = BundleView::new(case.bundle.clone());
     let run = resolver.resolve(&view, &case.facts, &case.request).await;
     let answer = run.answer.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    match verify_answer(case.bundle.manifest(), &case.facts, &case.request, answer) {
+    match verify_answer(case.bundle.manifest(), &case.facts, &case.request, &bundles::BundleLimits::default(), answer) {
         Ok(Ok(resolution)) => {
             let mut value = serde_json::to_value(resolution).expect("JSON");
             let names =

@@ -13,6 +13,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use bundles::canonical::{JsonBounds, parse, parse_canonical, to_canonical};
+use bundles::signature::{Envelope, KeyId, Posture, PublicKey, Signers, SigningKey, judge};
 use bundles::{
     Acceptances, Authority, BuildOptions, Bundle, BundleLimits, Capability, CommitId, Condition, Diagnostics, Digest,
     Folder, LabelKey, LanguageTag, Manifest, ModelName, MountLabel, Platform, PluginName, ProfileName, PromptName,
@@ -64,9 +65,11 @@ pub fn manifest(data: &[u8]) {
         Ok(read) => is_written_as_read(&read, data),
         Err(refused) => error(refused.code(), &refused, &refused.help()),
     }
-    match archive::unpack(data, &limits(), Acceptances::Refuse) {
-        Ok(bundle) => {
-            assert_eq!(archive::pack(&bundle), data, "one bundle is one file");
+    match archive::unpack_contents(data, &limits(), Acceptances::Refuse) {
+        Ok(contents) => {
+            assert_eq!(archive::pack_contents(&contents), data, "one bundle with one envelope is one file");
+            let bundle = contents.bundle();
+            assert_eq!(archive::pack(bundle) == data, contents.envelope().is_none());
             is_written_as_read(bundle.manifest(), bundle.manifest_bytes());
         }
         Err(refused) => error(refused.code(), &refused, &refused.help()),
@@ -79,6 +82,32 @@ pub fn manifest(data: &[u8]) {
 fn is_written_as_read(manifest: &Manifest, bytes: &[u8]) {
     let written = to_canonical(manifest).expect("what was read can be written");
     assert_eq!(written, bytes, "a digest covers exactly what is said");
+}
+
+/// An envelope, a key of either kind, and what judges them.
+pub fn signature(data: &[u8]) {
+    match Envelope::parse(data, &limits()) {
+        Ok(envelope) => {
+            let json = envelope.to_json();
+            let again = Envelope::parse(&json, &limits()).expect("what was read can be written");
+            assert_eq!((again.to_json(), &again), (json, &envelope), "one envelope has one canonical spelling");
+            for manifest in [envelope.payload(), b"{}"] {
+                let judged = judge(&seeds::posture(), manifest, Some(&envelope));
+                assert!(judged.is_err() || manifest == seeds::SIGNED.as_bytes(), "nothing else is signed");
+                if let Err(refused) = judged {
+                    error(refused.code(), &refused, refused.help());
+                }
+            }
+        }
+        Err(refused) => error(refused.code(), &refused, refused.help()),
+    }
+    match SigningKey::from_file(data) {
+        Ok(key) => assert!(key.to_file().trim_end().as_bytes() == data.strip_suffix(b"\n").unwrap_or(data)),
+        Err(refused) => error(refused.code(), &refused, refused.help()),
+    }
+    if let Ok(key) = String::from_utf8_lossy(data).parse::<PublicKey>() {
+        assert!(Signers::new([key], None).map(Posture::Required).is_ok());
+    }
 }
 
 /// What stands between two files of a folder in one input.
@@ -119,7 +148,8 @@ pub fn toml_front(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Err(refused) = RuntimeConfig::from_toml(text)
     {
-        error(refused.code(), &refused, refused.help());
+        error(refused.code(), &refused, &refused.help());
+        is_told(&Folder::from_files([("config".to_owned(), data.to_vec())]), &refused.diagnostics("config"));
     }
 }
 
@@ -196,6 +226,7 @@ pub fn refs(data: &[u8]) {
     goes_both_ways::<CommitId>(text);
     goes_both_ways::<Condition>(text);
     goes_both_ways::<Digest>(text);
+    goes_both_ways::<KeyId>(text);
     goes_both_ways::<LabelKey>(text);
     goes_both_ways::<LanguageTag>(text);
     goes_both_ways::<ModelName>(text);
@@ -205,6 +236,7 @@ pub fn refs(data: &[u8]) {
     goes_both_ways::<ProfileName>(text);
     goes_both_ways::<PromptName>(text);
     goes_both_ways::<ProviderName>(text);
+    goes_both_ways::<PublicKey>(text);
     goes_both_ways::<ResourceUri>(text);
     goes_both_ways::<Revision>(text);
     goes_both_ways::<SecretRef>(text);
@@ -304,9 +336,10 @@ pub fn component(data: &[u8]) {
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, its body, valid inputs to begin from.
-pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 5] {
+pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 6] {
     [
         ("manifest", manifest, seeds::manifests()),
+        ("signature", signature, seeds::signatures()),
         ("toml_front", toml_front, seeds::folders()),
         ("selector", selector, seeds::selectors()),
         ("refs", refs, seeds::refs()),

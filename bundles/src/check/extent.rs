@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Checker, Violation};
 use crate::limits::BundleLimits;
-use crate::manifest::{BlobRef, Manifest, Workflow};
+use crate::manifest::{Manifest, Profile};
 use crate::names::shown;
 use crate::one_line::is_plain;
 use crate::pointer::Pointer;
@@ -146,7 +146,7 @@ impl Checker<'_> {
 
     pub(super) fn blobs(&mut self) {
         let limits = self.limits;
-        let refs = blob_refs(self.manifest);
+        let refs = self.manifest.blobs();
         let blobs: BTreeSet<_> = refs.iter().map(|(_, blob)| blob.digest).collect();
         self.most("blobs", limits.blobs, blobs.len(), Pointer::root(), "blobs");
         for (pointer, blob) in refs {
@@ -221,27 +221,11 @@ impl Checker<'_> {
     }
 }
 
-/// Every blob that a manifest names, with where it names it.
-pub(crate) fn blob_refs(manifest: &Manifest) -> Vec<(Pointer, BlobRef)> {
-    let root = Pointer::root();
-    let mut refs = Vec::new();
-    for (name, plugin) in &manifest.plugins {
-        refs.push((root.key("plugins").key(name).key("package"), plugin.package));
-    }
-    for (name, prompt) in &manifest.prompts {
-        refs.push((root.key("prompts").key(name).key("text"), prompt.text));
-    }
-    for (name, tool) in &manifest.tools {
-        for (key, schema) in [("input", tool.input), ("output", tool.output)] {
-            refs.extend(schema.map(|blob| (root.key("tools").key(name).key(key), blob)));
-        }
-    }
-    for (name, workflow) in &manifest.workflows {
-        if let Workflow::Definition(blob) = workflow {
-            refs.push((root.key("workflows").key(name).key("definition"), *blob));
-        }
-    }
-    refs
+/// Bytes of the settings of all layers of one profile.
+pub(super) fn settings_bytes(profile: &Profile) -> usize {
+    let bytes = |settings: &Map<String, Value>| serde_json::to_vec(settings).map_or(usize::MAX, |text| text.len());
+    let written = profile.layers.iter().map(|layer| &layer.settings).filter(|settings| !settings.is_empty());
+    written.map(bytes).fold(0, usize::saturating_add)
 }
 
 /// Levels of arrays and objects. What is parsed is bounded in depth, so this may recurse.

@@ -52,8 +52,9 @@ impl Checker<'_> {
 
     fn lineage(&mut self, name: &ProfileName, at: Pointer) {
         let error = match lineage(&self.manifest.profiles, name, self.limits.lineage) {
+            Ok(order) => return self.settings(name, &order),
             // What an ancestor lacks is said at the ancestor.
-            Ok(_) | Err(LineageError::Unknown(_)) => return,
+            Err(LineageError::Unknown(_)) => return,
             Err(error) => error,
         };
         let message = error.to_string();
@@ -72,6 +73,14 @@ impl Checker<'_> {
             LineageError::TooLong { .. } => self.say("too_deep", at, message, "flatten the chain"),
             _ => {}
         }
+    }
+
+    /// Merging cannot make more than what the layers write, so what is refused here is the only thing
+    /// that could come out too large.
+    fn settings(&mut self, name: &ProfileName, lineage: &[&ProfileName]) {
+        let total = lineage.iter().map(|ancestor| self.settings.get(*ancestor).copied().unwrap_or_default()).sum();
+        let at = Pointer::root().key("profiles").key(name);
+        self.most("settings_bytes", self.limits.settings_bytes, total, at, "bytes of settings in its lineage");
     }
 
     fn layer(&mut self, profile: &ProfileName, layer: &Layer, at: &Pointer) {

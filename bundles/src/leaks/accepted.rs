@@ -21,7 +21,7 @@ const STRINGS: &[&str] = &[
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{b64:43} user", "age1{lower:58}",
     "pk_live_publishable", "publishable_key: pk_test_{b62:24}", "G-ABCDEF1234", "UA-12345678-1", "GTM-ABC1234",
     "123456789012-{lower:32}.apps.googleusercontent.com", "recaptcha_site_key=6L{url:38}",
-    "public_key = \"RWQ{b64:53}\"", "-----BEGIN CERTIFICATE-----", "kid: k1-2024-signing",
+    "public_key = \"RWQ{b64:53}\"", "keys = [\"ed25519:{b64:43}=\"]", "-----BEGIN CERTIFICATE-----", "kid: k1-2024-signing",
     // References and placeholders.
     "secret:openai", "keyring:openai", "secret_ref = \"secret:anthropic-key\"", "api_key = \"${OPENAI_API_KEY}\"", "api_key = \"$OPENAI_API_KEY\"",
     "OPENAI_API_KEY=<your key>", "OPENAI_API_KEY=your_api_key_here", "token: {{ secrets.GITHUB_TOKEN }}", "password: ********", "password = changeme", "password: \"\"",

@@ -250,6 +250,7 @@ pub(super) static PROVIDERS: &[Provider] = &[
         from("MC4CAQAwBQYDK2VuBCIE", Base64, 20), from("MHcCAQEE", Base64, 80), from("MIGHAgEA", Base64, 80),
         from("MIG2AgEA", Base64, 80), from("MHQCAQEE", Base64, 80), from("IBADANBgkqhkiG9w0BAQEFAASC", Base64, 40).glued(),
         from("RWRTY0Iy", Base64, 60), from("RWQAAEIy", Base64, 60), from("edsk", Alnum, 50),
+        from("yoi-signing-key-ed25519:", Base64, 40).certain().glued(),
     ]),
     provider("secret.crypt", "crypt hash of a login", &[
         from("$2a$", Wide, 50).certain(), from("$2b$", Wide, 50).certain(), from("$2x$", Wide, 50).certain(),

@@ -63,6 +63,7 @@ const TOKENS: &[&str] = &[
     "-----BEGIN RSA {private} KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{HEX:32}\n\n{b64:64}\n",
     "-----BEGIN PGP {private} KEY BLOCK-----\nVersion: x 1.0\n\n{b64:64}\n", "---- BEGIN SSH2 ENCRYPTED {private} KEY ----\nComment: \"x\"\n{b64:70}\n",
     "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\n{b64:47}=\n", "AGE-SECRET-KEY-1{up:58}",
+    "yoi-signing-key-ed25519:{b64:43}=", "seed:yoi-signing-key-ed25519:{b64:43}=\n",
     "[Interface]\nPrivateKey = {b64:43}=\nAddress = x", "PresharedKey = {b64:43}=", "b3BlbnNzaC1rZXktdjEAAAAA{b64:100}", "nsec1{lower:58}",
     "client-key-data: {b64-key}", "{b64-key}", "-----BEGIN OpenVPN Static key V1-----\n{hex:32}\n{hex:32}\n",
     "private_key=0x{hex:64}", "PRIVATE_KEY={hex:64}", "mnemonic = \"{words}\"", "xprv9s21ZrQH143K{b62:96}",

@@ -163,9 +163,16 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     wrap(&mut bundle, "[method]handle.profiles", |mut store, (_, names): (Resource<Handle>, WasmList<WasmStr>)| {
         let names = read_names(&mut store, &names)?;
         let state = store.data_mut();
-        let found: Vec<_> = names.iter().map(|name| state.view.as_ref()?.profile(name)).collect();
-        for (name, profile) in names.iter().zip(&found) {
-            state.record.add("profile", name, profile.is_some());
+        let mut found = Vec::with_capacity(names.len());
+        for name in &names {
+            let handed = state.view.as_ref().and_then(|view| view.profile(name));
+            state.record.add("profile", name, handed.is_some());
+            state.record.handed_bytes += handed.as_ref().map_or(0, |handed| handed.bytes);
+            // Before anything is copied: where the guest puts it may be one place again and again.
+            if state.record.handed_bytes > state.account.limits.lookup_bytes {
+                return Err(LimitHit("lookup_bytes").into());
+            }
+            found.push(handed.map(|handed| handed.profile));
         }
         Ok((found,))
     })?;

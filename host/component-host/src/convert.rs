@@ -17,6 +17,44 @@ pub(crate) fn profile(profile: &manifest::Profile) -> Profile {
     Profile { extends: texts(&profile.extends), layers: profile.layers.iter().map(layer).collect() }
 }
 
+/// About how many bytes a guest is handed with a profile: its texts, and what stands for each.
+pub(crate) fn bytes(profile: &Profile) -> u64 {
+    const ITEM: usize = 16;
+    let list = |names: &[String]| names.iter().map(|name| name.len() + ITEM).sum::<usize>();
+    let amend = |amend: &Option<Amend>| match amend {
+        Some(Amend::Append(names) | Amend::Replace(names)) => list(names),
+        None => 0,
+    };
+    let layer = |layer: &Layer| {
+        let amends = [
+            &layer.models,
+            &layer.instructions,
+            &layer.tools_allow,
+            &layer.tools_deny,
+            &layer.plugins,
+            &layer.workflows,
+        ];
+        let authority = |authority: &types::Authority| match authority {
+            types::Authority::Secret(text) | types::Authority::Egress(text) => text.len() + ITEM,
+            types::Authority::Mount((label, _)) => label.len() + ITEM,
+            types::Authority::Shell | types::Authority::Git(_) => ITEM,
+        };
+        let condition = |condition: &Condition| match condition {
+            Condition::Has(name) | Condition::Lacks(name) | Condition::Os(name) | Condition::Arch(name) => {
+                name.len() + ITEM
+            }
+        };
+        amends.into_iter().map(amend).sum::<usize>()
+            + layer.when.iter().map(condition).sum::<usize>()
+            + layer.wishes.iter().map(|wish| authority(&wish.authority)).sum::<usize>()
+            + layer.drops.iter().map(authority).sum::<usize>()
+            + layer.settings.len()
+            + 8 * ITEM
+    };
+    let total = list(&profile.extends) + profile.layers.iter().map(layer).sum::<usize>() + ITEM;
+    u64::try_from(total).unwrap_or(u64::MAX)
+}
+
 fn layer(layer: &manifest::Layer) -> Layer {
     Layer {
         when: layer.when.iter().map(condition).collect(),

@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bundles::Bundle;
-use serde::Serialize;
 
 use crate::bindings::yoi::resolver::bundle::{Kind, Profile};
 use crate::convert;
@@ -19,7 +18,14 @@ pub struct BundleView(Arc<View>);
 struct View {
     bundle: Bundle,
     /// A profile is converted when it is first asked for: a resolution reads one chain of many.
-    profiles: HashMap<Box<str>, OnceLock<Arc<Profile>>>,
+    profiles: HashMap<Box<str>, OnceLock<Handed>>,
+}
+
+/// A profile in the contract's types, and about how many bytes a guest is handed with it.
+#[derive(Clone)]
+pub(crate) struct Handed {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) bytes: u64,
 }
 
 impl BundleView {
@@ -34,10 +40,14 @@ impl BundleView {
         &self.0.bundle
     }
 
-    pub(crate) fn profile(&self, name: &str) -> Option<Arc<Profile>> {
+    pub(crate) fn profile(&self, name: &str) -> Option<Handed> {
         let slot = self.0.profiles.get(name)?;
         let profile = self.0.bundle.manifest().profiles.get(name)?;
-        Some(slot.get_or_init(|| Arc::new(convert::profile(profile))).clone())
+        let hand = || {
+            let profile = Arc::new(convert::profile(profile));
+            Handed { bytes: convert::bytes(&profile), profile }
+        };
+        Some(slot.get_or_init(hand).clone())
     }
 
     pub(crate) fn declares(&self, kind: Kind, name: &str) -> bool {
@@ -59,11 +69,12 @@ impl std::fmt::Debug for BundleView {
 }
 
 /// One thing that a resolver asked the bundle for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Read {
     /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
     pub kind: &'static str,
-    /// The name that was asked for; shortened where it is nothing that a bundle could hold.
+    /// The name that was asked for. Where the bundle does not have it, it is the guest's own word, which
+    /// may be made of facts: it stays inside.
     pub name: String,
     /// Whether the bundle has it.
     pub found: bool,
@@ -79,12 +90,12 @@ pub struct Handle;
 pub(crate) struct Record {
     reads: BTreeSet<Read>,
     pub(crate) lookups: u64,
+    pub(crate) handed_bytes: u64,
 }
 
 impl Record {
     pub(crate) fn add(&mut self, kind: &'static str, name: &str, found: bool) {
-        let name = if found { name.to_owned() } else { bundles::shown(name) };
-        self.reads.insert(Read { kind, name, found });
+        self.reads.insert(Read { kind, name: name.to_owned(), found });
     }
 
     pub(crate) fn into_reads(self) -> Vec<Read> {

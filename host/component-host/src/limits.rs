@@ -70,6 +70,9 @@ pub struct ResolutionLimits {
     pub handles: u64,
     /// Look-ups into the bundle, and names asked for in all of them together.
     pub lookups: u64,
+    /// Bytes of profiles that the host hands over in all look-ups together. Copying them is time of
+    /// the host that fuel does not count; a resolver reads each profile of a chain once.
+    pub lookup_bytes: u64,
 }
 
 impl Default for ResolutionLimits {
@@ -85,6 +88,7 @@ impl Default for ResolutionLimits {
             hostcall_bytes: 8 * MIB,
             handles: 64,
             lookups: 16 << 10,
+            lookup_bytes: 16 * MIB,
         }
     }
 }

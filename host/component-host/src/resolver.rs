@@ -14,7 +14,7 @@ use crate::call::{self, CallState, Cost};
 use crate::convert;
 use crate::error::{CallError, LoadError};
 use crate::handle::{BundleView, Handle, Read};
-use crate::limits::ResolutionLimits;
+use crate::limits::{Limits, ResolutionLimits};
 use crate::sandbox::Sandbox;
 use crate::structure::Structure;
 
@@ -82,6 +82,11 @@ impl Resolver {
     /// The component's digest.
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+
+    /// The bounds of the sandbox that it runs in.
+    pub fn limits(&self) -> &Limits {
+        self.0.sandbox.limits()
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {

@@ -3,15 +3,19 @@
 //! The file is TOML and read as a whole or not at all. Real paths stand here and nowhere else: they
 //! do not go into facts, specs, refusals or anything that leaves the process.
 
+mod error;
+mod source;
+
+pub use error::{ConfigError, ConfigPlace};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bundles::canonical::to_canonical;
-use bundles::{
-    Access, Capability, Digest, ModelName, MountLabel, Platform, SecretRef, UrlPermission, WorkspaceId, shown,
-};
-use serde::{Deserialize, Serialize};
+use bundles::signature::Posture;
+use bundles::{Access, Capability, Digest, ModelName, MountLabel, Platform, SecretRef, UrlPermission, WorkspaceId};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::facts::Facts;
 
@@ -30,7 +34,7 @@ pub struct RuntimeConfig {
 
 /// What the host can do, whoever asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of `capabilities` and `models`")]
 struct Host {
     capabilities: BTreeSet<Capability>,
     models: BTreeSet<ModelName>,
@@ -38,7 +42,7 @@ struct Host {
 
 /// What one workspace is granted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table of grants")]
 pub struct WorkspaceGrants {
     /// Profiles that ship inside are refused: a worker needs a bundle.
     pub require_bundle: bool,
@@ -56,12 +60,16 @@ pub struct WorkspaceGrants {
     pub mounts: BTreeMap<MountLabel, Mount>,
     /// Where host tools may connect to.
     pub egress: Vec<UrlPermission>,
+    /// Which keys must have signed a bundle that is to be taken in. A Runtime demands that it is said:
+    /// see [`RuntimeConfig::require_postures`].
+    pub signatures: Option<Posture>,
 }
 
 /// A folder of this host, and what may be done with it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of `path` and `access`")]
 pub struct Mount {
+    #[serde(deserialize_with = "absolute")]
     path: PathBuf,
     access: Access,
 }
@@ -78,70 +86,17 @@ impl Mount {
     }
 }
 
+/// What a relative path means depends on where the process was started.
+const RELATIVE: &str = "the path of a mount must be absolute";
+
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.is_absolute() { Ok(path) } else { Err(serde::de::Error::custom(RELATIVE)) }
+}
+
 impl fmt::Debug for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mount").field("access", &self.access).finish_non_exhaustive()
-    }
-}
-
-/// A config that is not understood. The text of the file is not repeated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Larger than allowed.
-    #[error("the config has {0} bytes, more than the {MAX_CONFIG_BYTES} allowed")]
-    TooLarge(usize),
-    /// Not the TOML that it should be.
-    #[error("the config is not understood: line {line}, column {column}: {problem}")]
-    Invalid {
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A mount that is no absolute path.
-    #[error("mount `{label}` of workspace `{workspace}` is not an absolute path")]
-    RelativeMount {
-        /// The workspace.
-        workspace: WorkspaceId,
-        /// The mount.
-        label: MountLabel,
-    },
-}
-
-impl ConfigError {
-    /// The stable machine word.
-    pub fn code(&self) -> &'static str {
-        "invalid_config"
-    }
-
-    /// What to do about it.
-    pub fn help(&self) -> &'static str {
-        match self {
-            Self::TooLarge(_) => "a config names what is granted; it is small",
-            Self::Invalid { .. } => "mend the line; nothing of the file is in force until all of it is understood",
-            Self::RelativeMount { .. } => {
-                "write the whole path: what a relative one means depends on where the process was started"
-            }
-        }
-    }
-}
-
-/// The reader quotes the value or the key it met; a value may be a path or a secret at the wrong place.
-fn without_content(message: &str) -> String {
-    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
-    match (expected, message.strip_prefix("unknown field `")) {
-        (expected, Some(rest)) => {
-            let field =
-                rest.rsplit_once("`, expected ").or(rest.rsplit_once("`, there are ")).map_or(rest, |(field, _)| field);
-            let known = expected.map(|expected| format!(", expected {expected}")).unwrap_or_default();
-            format!("unknown field `{}`{known}", shown(field))
-        }
-        (Some(expected), None) if message.starts_with("invalid ") || message.starts_with("unknown ") => {
-            format!("expected {expected}")
-        }
-        _ => message.to_owned(),
     }
 }
 
@@ -151,22 +106,15 @@ impl RuntimeConfig {
         if text.len() > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLarge(text.len()));
         }
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let before = text.get(..start).unwrap_or_default();
-            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            ConfigError::Invalid {
-                line: before.matches('\n').count() + 1,
-                column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-                problem: without_content(error.message().lines().next().unwrap_or_default()),
-            }
-        })?;
-        for (workspace, grants) in &config.workspaces {
-            if let Some((label, _)) = grants.mounts.iter().find(|(_, mount)| !mount.path.is_absolute()) {
-                return Err(ConfigError::RelativeMount { workspace: workspace.clone(), label: label.clone() });
-            }
-        }
-        Ok(config)
+        toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))
+    }
+
+    /// That each workspace says which keys must have signed its bundles, or that none must: a Runtime
+    /// starts with nothing less. To resolve a profile it need not be said.
+    pub fn require_postures(&self) -> Result<(), ConfigError> {
+        let silent = self.workspaces.iter().filter(|(_, grants)| grants.signatures.is_none());
+        let silent: Vec<WorkspaceId> = silent.map(|(id, _)| id.clone()).collect();
+        if silent.is_empty() { Ok(()) } else { Err(ConfigError::NoPosture(silent)) }
     }
 
     /// What a workspace is granted: nothing, where the config does not name it.
@@ -176,6 +124,11 @@ impl RuntimeConfig {
 
     pub(crate) fn granted(&self, workspace: &WorkspaceId) -> Option<&WorkspaceGrants> {
         self.workspaces.get(workspace)
+    }
+
+    /// The workspaces that are named.
+    pub fn workspaces(&self) -> impl Iterator<Item = &WorkspaceId> {
+        self.workspaces.keys()
     }
 
     /// A mount of a workspace.
@@ -188,11 +141,7 @@ impl RuntimeConfig {
     pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {
         let grants = self.grants(workspace);
         let mut facts = Facts::bare(os, arch);
-        facts.models = match &grants.models {
-            Some(fewer) => self.host.models.intersection(fewer).cloned().collect(),
-            None if self.workspaces.contains_key(workspace) => self.host.models.clone(),
-            None => BTreeSet::new(),
-        };
+        facts.models = self.host.models.iter().filter(|name| self.offers_model(workspace, name)).cloned().collect();
         facts.mounts = grants.mounts.keys().cloned().collect();
         facts.secrets = grants.secrets.clone();
         let derived = [("shell", grants.shell), ("git", grants.git.is_some()), ("models", !facts.models.is_empty())];
@@ -211,9 +160,17 @@ impl RuntimeConfig {
         facts
     }
 
-    /// Whether the host can answer a tool by itself.
-    pub fn has_capability(&self, name: &str) -> bool {
-        self.host.capabilities.contains(name)
+    /// Whether the host can do something, and does it for that workspace: for none that is not named.
+    pub fn has_capability(&self, workspace: &WorkspaceId, name: &str) -> bool {
+        self.workspaces.contains_key(workspace) && self.host.capabilities.contains(name)
+    }
+
+    /// Whether the host offers a model to a workspace: for none that is not named.
+    pub fn offers_model(&self, workspace: &WorkspaceId, name: &ModelName) -> bool {
+        self.host.models.contains(name)
+            && self
+                .granted(workspace)
+                .is_some_and(|grants| grants.models.as_ref().is_none_or(|fewer| fewer.contains(name)))
     }
 
     /// The digest of what is granted to one workspace, without paths: the same policy on two hosts
@@ -287,25 +244,30 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_the_file_is_not_repeated() {
-        for wrong in
-            ["shell = 'CANARY, expected CANARY'", "secrets = 'CANARY'", "git = 'CANARY'", "models = [['CANARY']]"]
-        {
-            let error = RuntimeConfig::from_toml(&format!("[workspaces.acme]\n{wrong}\n")).expect_err("another type");
-            assert!(!format!("{error} {error:?}").contains("CANARY"), "{error}");
-            assert!(error.to_string().contains("expected "), "{error}");
-        }
-        let key = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
-        let error = RuntimeConfig::from_toml(&format!("[workspaces.acme]\n{key} = 1\n")).expect_err("no such field");
-        assert!(error.to_string().contains("unknown field `(withheld)`, expected one of"), "{error}");
+    fn each_workspace_states_a_posture() {
+        let config = |text: &str| RuntimeConfig::from_toml(text).expect("a config");
+        let none = "signatures = { posture = 'none' }\n";
+        assert_eq!(config("").require_postures(), Ok(()));
+        assert_eq!(config(&format!("[workspaces.a]\n{none}")).require_postures(), Ok(()));
+        let error = config(&format!("[workspaces.a]\n{none}[workspaces.b]\nshell = true\n")).require_postures();
+        let error = error.expect_err("`b` says nothing");
+        assert_eq!((error.code(), error.place()), ("no_signature_posture", None));
+        assert_eq!(error.to_string(), "workspace `b` does not say whose signatures bundles need");
+        assert!(error.help().starts_with("under [workspaces.b] write `signatures = {"), "{}", error.help());
+        let many: String = (0..20).map(|number| format!("[workspaces.w{number}]\n")).collect();
+        let error = config(&many).require_postures().expect_err("none says anything");
+        assert!(error.to_string().ends_with("`w15` and 12 more do not say whose signatures bundles need"), "{error}");
     }
 
     #[test]
-    fn a_mistake_is_told_by_line_and_column() {
-        let error = RuntimeConfig::from_toml("[workspaces.acme]\nshel = true\n").expect_err("no such field");
-        assert!(matches!(error, ConfigError::Invalid { line: 2, column: 1, .. }), "{error}");
-        let error =
-            RuntimeConfig::from_toml("[workspaces.a.mounts.b]\npath='x'\naccess='read'\n").expect_err("relative");
-        assert!(matches!(error, ConfigError::RelativeMount { .. }));
+    fn a_posture_is_part_of_the_policy() {
+        let key = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+        let digest = |posture: &str| {
+            let text = format!("[workspaces.acme]\nsignatures = {posture}\n");
+            RuntimeConfig::from_toml(&text).expect("a config").digest(&"acme".parse().expect("an id"))
+        };
+        let required = digest(&format!("{{ posture = 'required', keys = ['{key}'] }}"));
+        assert_ne!(required, digest("{ posture = 'none' }"));
+        assert_eq!(required, digest(&format!("{{ posture = 'required', keys = ['{key}'], threshold = 1 }}")));
     }
 }

@@ -38,10 +38,14 @@ pub enum Rule {
     GitNotGranted,
     /// Version control is granted for reading only.
     GitReadOnly,
+    /// The model is not offered to the workspace.
+    ModelNotGranted,
     /// No grant for the plugin.
     PluginNotGranted,
     /// The tool's plugin is not part of the worker.
     ToolWithoutPlugin,
+    /// The worker lacks what the tool needs.
+    ToolWithoutAuthority,
     /// This Runtime has no such host tool.
     UnsupportedDeclaration,
 }
@@ -59,8 +63,10 @@ impl Rule {
             Self::ShellNotGranted => "shell_not_granted",
             Self::GitNotGranted => "git_not_granted",
             Self::GitReadOnly => "git_read_only",
+            Self::ModelNotGranted => "model_not_granted",
             Self::PluginNotGranted => "plugin_not_granted",
             Self::ToolWithoutPlugin => "tool_without_plugin",
+            Self::ToolWithoutAuthority => "tool_without_authority",
             Self::UnsupportedDeclaration => "unsupported_declaration",
         }
     }
@@ -104,6 +110,7 @@ pub fn enforce(
     let judge = Judge { manifest, workspace, grants: &grants, policy };
     let (mut granted, mut refused) = (Vec::new(), Vec::new());
     refused.extend(judge.bundle());
+    refused.extend(resolution.model().and_then(|name| judge.model(name)));
     for wish in resolution.wishes() {
         match judge.wish(wish) {
             Ok(()) => granted.push(wish.authority.clone()),
@@ -166,25 +173,34 @@ fn lacking(grants: &WorkspaceGrants, authority: &Authority) -> Option<Rule> {
     }
 }
 
-/// What a rule says against an authority, and the line of the config that would grant it.
-fn why(rule: Rule, authority: &Authority) -> (String, String) {
+/// What a rule says against an authority, and what to write into the workspace's section.
+fn why(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, String) {
+    // A list stands in a section once.
+    let list = |name: &str, empty: bool, item: String| {
+        if empty { format!("write `{name} = [{item}]`") } else { format!("add `{item}` to `{name}`") }
+    };
     match authority {
-        Authority::Secret(name) => (format!("no grant for secret `{name}`"), format!("secrets = [\"{name}\"]")),
-        Authority::Mount(label, access) => {
-            let reason = match rule {
-                Rule::MountReadOnly => format!("mount `{label}` is granted for reading only"),
-                _ => format!("no mount `{label}` is granted"),
-            };
-            (reason, format!("mounts.{label} = {{ path = \"…\", access = \"{}\" }}", access.as_str()))
+        Authority::Secret(name) => {
+            (format!("no grant for secret `{name}`"), list("secrets", grants.secrets.is_empty(), format!("\"{name}\"")))
         }
-        Authority::Egress(prefix) => (format!("no grant covers `{prefix}`"), egress_line(prefix)),
-        Authority::Shell => ("running commands is not granted".to_owned(), "shell = true".to_owned()),
+        Authority::Mount(label, _) if rule == Rule::MountReadOnly => (
+            format!("mount `{label}` is granted for reading only"),
+            format!("change the access of `mounts.{label}` to `access = \"write\"`"),
+        ),
+        Authority::Mount(label, access) => (
+            format!("no mount `{label}` is granted"),
+            format!("write `mounts.{label} = {{ path = \"…\", access = \"{}\" }}`", access.as_str()),
+        ),
+        Authority::Egress(prefix) => {
+            (format!("no grant covers `{prefix}`"), list("egress", grants.egress.is_empty(), egress_item(prefix)))
+        }
+        Authority::Shell => ("running commands is not granted".to_owned(), "write `shell = true`".to_owned()),
+        Authority::Git(_) if rule == Rule::GitReadOnly => (
+            "version control is granted for reading only".to_owned(),
+            "change `git = \"read\"` to `git = \"write\"`".to_owned(),
+        ),
         Authority::Git(access) => {
-            let reason = match rule {
-                Rule::GitReadOnly => "version control is granted for reading only",
-                _ => "version control is not granted",
-            };
-            (reason.to_owned(), format!("git = \"{}\"", access.as_str()))
+            ("version control is not granted".to_owned(), format!("write `git = \"{}\"`", access.as_str()))
         }
     }
 }
@@ -218,8 +234,23 @@ impl Judge<'_> {
             return refuse(Rule::BundlePolicyDenied, reason, remedy);
         }
         let Some(rule) = lacking(self.grants, &wish.authority) else { return Ok(()) };
-        let (reason, line) = why(rule, &wish.authority);
-        refuse(rule, reason, format!("write `{line}` under [workspaces.{}] in the host's config", self.workspace))
+        let (reason, remedy) = why(rule, &wish.authority, self.grants);
+        refuse(rule, reason, format!("{remedy} under [workspaces.{}] in the host's config", self.workspace))
+    }
+
+    /// A resolver chose among the models of the facts it was given. The config is what counts.
+    fn model(&self, name: &bundles::ModelName) -> Option<Refusal> {
+        let offered = self.policy.config.offers_model(self.workspace, name);
+        (!offered).then(|| Refusal {
+            subject: format!("model:{name}"),
+            need: Need::Required,
+            rule: Rule::ModelNotGranted,
+            reason: format!("model `{name}` is not offered to this workspace"),
+            remedy: format!(
+                "write `models = [\"{name}\"]` under [host] in the host's config, and under [workspaces.{}] where that has a list of its own",
+                self.workspace
+            ),
+        })
     }
 
     /// What is selected without being granted narrows the worker: nothing asked for it by need.
@@ -250,27 +281,33 @@ impl Judge<'_> {
                 format!("plugin `{plugin}`, which answers it, is not part of the worker"),
                 format!("select plugin `{plugin}` in the profile, and grant it on this host"),
             ),
-            Some(ToolSource::Host) if !self.policy.config.has_capability(&format!("tool:{name}")) => refuse(
-                Need::Required,
-                Rule::UnsupportedDeclaration,
-                format!("this Runtime has no host tool `{name}`"),
-                format!(
-                    "write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"
-                ),
-            ),
+            Some(ToolSource::Host) if !self.policy.config.has_capability(self.workspace, &format!("tool:{name}")) => {
+                refuse(
+                    Need::Required,
+                    Rule::UnsupportedDeclaration,
+                    format!("this Runtime has no host tool `{name}`"),
+                    format!(
+                        "write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"
+                    ),
+                )
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn egress_line(prefix: &bundles::UrlPrefix) -> String {
-    let origin = prefix.origin();
-    let (scheme, host) = origin.split_once("://").unwrap_or_default();
+/// The permission that would cover a prefix, as the config spells it.
+fn egress_item(prefix: &bundles::UrlPrefix) -> String {
+    let (scheme, rest) = prefix.origin().split_once("://").unwrap_or_default();
+    // An address of version 6 has colons of its own, and brackets that the config does without.
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port.map(|port| format!(", port = {port}")).unwrap_or_default();
     let methods = if scheme.starts_with("http") { ", methods = [\"GET\"]" } else { "" };
-    format!(
-        "egress = [{{ scheme = \"{scheme}\", host = \"{host}\"{methods}, path_prefixes = [\"{}\"] }}]",
-        prefix.path()
-    )
+    format!("{{ scheme = \"{scheme}\", host = \"{host}\"{port}{methods}, path_prefixes = [\"{}\"] }}", prefix.path())
 }
 
 /// What the bundle's ceiling says against an authority: the reason and the remedy.

@@ -16,7 +16,7 @@ mod request;
 mod resolution;
 mod verify;
 
-pub use config::{ConfigError, MAX_CONFIG_BYTES, Mount, RuntimeConfig, WorkspaceGrants};
+pub use config::{ConfigError, ConfigPlace, MAX_CONFIG_BYTES, Mount, RuntimeConfig, WorkspaceGrants};
 pub use egress::*;
 pub use enforce::{Git, HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecModel, SpecMount, SpecTool, enforce};
 pub use facts::{FACTS_BOUNDS, Facts};

@@ -5,7 +5,7 @@
 //! wrote into a layer that counts.
 
 use bundles::manifest::{Layer, Manifest};
-use bundles::{BundleLimits, LineageError, ProfileName, reachable};
+use bundles::{LineageError, ProfileName, reachable};
 
 use crate::facts::Facts;
 
@@ -31,7 +31,7 @@ impl<'a> Reach<'a> {
     /// Everything that `profile` reaches in `manifest` on a host of these facts.
     pub fn of(manifest: &'a Manifest, profile: &ProfileName, facts: &Facts) -> Result<Self, LineageError> {
         let profiles: Vec<&ProfileName> =
-            reachable(&manifest.profiles, profile, BundleLimits::default().profiles)?.into_iter().collect();
+            reachable(&manifest.profiles, profile, manifest.profiles.len())?.into_iter().collect();
         let mut layers = Vec::new();
         for name in &profiles {
             let all = manifest.profiles.get(*name).map(|profile| profile.layers.as_slice()).unwrap_or_default();

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use bundles::manifest::{Amend, Layer, Manifest};
-use bundles::{Authority, Need, Pointer, SecretRef, Wish};
+use bundles::{Authority, BundleLimits, Need, Pointer, SecretRef, Wish};
 
 use crate::facts::Facts;
 use crate::reach::{ActiveLayer, Reach};
@@ -43,20 +43,22 @@ pub fn verify_answer(
     manifest: &Manifest,
     facts: &Facts,
     request: &Request,
+    limits: &BundleLimits,
     answer: Result<Proposal, ProposedFailure>,
 ) -> Result<Result<Resolution, crate::Failure>, Misbehaved> {
     match answer {
-        Ok(proposal) => verify(manifest, facts, request, proposal).map(Ok),
+        Ok(proposal) => verify(manifest, facts, request, limits, proposal).map(Ok),
         Err(failure) => verify_failure(manifest, facts, request, &failure).map(Err),
     }
 }
 
-/// Checks every word of a proposal, and adds what is the host's to add: digests, the bundle's
+/// Checks every word of a proposal under the limits that the bundle was opened with, and adds what is the host's to add: digests, the bundle's
 /// language where no layer says one, the chosen model's secret as a required wish.
 pub fn verify(
     manifest: &Manifest,
     facts: &Facts,
     request: &Request,
+    limits: &BundleLimits,
     mut proposal: Proposal,
 ) -> Result<Resolution, Misbehaved> {
     let reach = Reach::of(manifest, request.profile(), facts)
@@ -67,7 +69,7 @@ pub fn verify(
             format!("passes over the required capability `{lacking}`, which the facts lack"),
         ));
     }
-    let settings = settings::read(&proposal.settings)?;
+    let settings = settings::read(&proposal.settings, limits)?;
     proposal.origins.sort_unstable_by(|one, two| one.field.cmp(&two.field));
     let mut check = Check { reach: &reach, proposal: &proposal, used: 0, next: 0 };
 

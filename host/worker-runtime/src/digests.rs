@@ -1,10 +1,11 @@
 //! The digests of everything that went into a resolution and came out of it.
 
 use bundles::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a resolution is a function of, and what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Digests {
     /// The bundle's manifest.
     pub bundle: Digest,

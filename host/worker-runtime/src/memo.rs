@@ -1,50 +1,37 @@
-//! What was resolved before, by the digests of all inputs. A resolution is a pure function of them,
-//! so nothing here ever goes stale; what is oldest makes room.
+//! A bounded memory by key. What is oldest makes room.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
 
-use bundles::Digest;
-
-use crate::resolutions::Resolved;
-
-/// The inputs of a resolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) resolver: Digest,
-    pub(crate) bundle: Digest,
-    pub(crate) facts: Digest,
-    pub(crate) request: Digest,
-}
-
-/// A bounded memory of resolutions.
+/// At most so many values by their keys.
 #[derive(Debug)]
-pub(crate) struct Memo {
-    entries: Mutex<Entries>,
+pub(crate) struct Memo<K, V> {
+    entries: Mutex<Entries<K, V>>,
     most: usize,
 }
 
-#[derive(Debug, Default)]
-struct Entries {
-    by_key: HashMap<Key, Arc<Resolved>>,
-    oldest_first: VecDeque<Key>,
+#[derive(Debug)]
+struct Entries<K, V> {
+    by_key: HashMap<K, V>,
+    oldest_first: VecDeque<K>,
 }
 
-impl Memo {
+impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { entries: Mutex::default(), most }
+        Self { entries: Mutex::new(Entries { by_key: HashMap::new(), oldest_first: VecDeque::new() }), most }
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Resolved>> {
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).by_key.get(key).cloned()
     }
 
-    pub(crate) fn put(&self, key: Key, resolved: Arc<Resolved>) {
+    pub(crate) fn insert(&self, key: K, value: V) {
         if self.most == 0 {
             return;
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.by_key.insert(key, resolved).is_some() {
+        if entries.by_key.insert(key.clone(), value).is_some() {
             return;
         }
         entries.oldest_first.push_back(key);
@@ -52,6 +39,13 @@ impl Memo {
             && let Some(oldest) = entries.oldest_first.pop_front()
         {
             entries.by_key.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.by_key.remove(key).is_some() {
+            entries.oldest_first.retain(|held| held != key);
         }
     }
 }

@@ -55,6 +55,11 @@ impl Key {
         self.0.rsplit(SEPARATOR).next().unwrap_or_default()
     }
 
+    /// The key's parts.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split(SEPARATOR)
+    }
+
     /// Whether this key is `prefix` with parts behind it.
     pub fn is_below(&self, prefix: &Self) -> bool {
         self.0.strip_prefix(prefix.0.as_str()).is_some_and(|rest| rest.starts_with(SEPARATOR))

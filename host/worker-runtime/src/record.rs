@@ -1,8 +1,10 @@
-//! The resolution record: everything that is needed to see that a resolution came out as it did.
+//! The resolution record: everything that is needed to see that a resolution came out as it did, and to
+//! make a worker of it again without asking a resolver.
 
-use bundles::canonical::to_canonical;
-use host_policy::{Facts, Request};
-use serde::Serialize;
+use bundles::canonical::{JsonBounds, JsonError, read_canonical, to_canonical};
+use bundles::{BundleLimits, Manifest};
+use host_policy::{Facts, Misbehaved, Proposal, Request, Resolution, verify};
+use serde::{Deserialize, Serialize};
 
 use crate::digests::Digests;
 use crate::resolutions::{Inputs, Resolved};
@@ -10,35 +12,95 @@ use crate::resolutions::{Inputs, Resolved};
 /// The `schema` of a record.
 pub const RECORD_SCHEMA: &str = "yoi.resolution-record/1";
 
+/// Bounds on a record: a resolver's answer of 8 MiB, and what stands around it.
+pub const RECORD_BOUNDS: JsonBounds = JsonBounds { bytes: ("record_bytes", 16 << 20), depth: ("record_depth", 8) };
+
 /// A record. Its canonical JSON is a blob; 64-bit numbers are decimal strings.
-#[derive(Debug, Serialize)]
-pub struct Record<'a> {
-    schema: &'static str,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    schema: Schema,
     digests: Digests,
-    facts: &'a Facts,
-    request: &'a Request,
+    facts: Facts,
+    request: Request,
+    proposal: Proposal,
     fuel: String,
-    engine: &'static str,
+    engine: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Schema {
+    #[serde(rename = "yoi.resolution-record/1")]
+    One,
 }
 
 /// What the fuel and the answer were computed on. Another engine version may count otherwise.
 const ENGINE: &str = concat!("yoi ", env!("CARGO_PKG_VERSION"), ", wasmtime 48");
 
-impl<'a> Record<'a> {
+/// Why a record makes no resolution.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// The answer does not hold against this bundle.
+    #[error(transparent)]
+    Misbehaved(#[from] Misbehaved),
+    /// It holds, and is another resolution than the record says.
+    #[error("the record's answer is another resolution than it says")]
+    OtherResolution,
+}
+
+impl Record {
     /// The record of a resolution. `digests` may name the policy that was enforced.
-    pub fn new(inputs: &'a Inputs, resolved: &Resolved, digests: Digests) -> Self {
+    pub fn new(inputs: &Inputs, resolved: &Resolved, digests: Digests) -> Self {
         Self {
-            schema: RECORD_SCHEMA,
+            schema: Schema::One,
             digests,
-            facts: inputs.facts(),
-            request: inputs.request(),
+            facts: inputs.facts().clone(),
+            request: inputs.request().clone(),
+            proposal: resolved.proposal().clone(),
             fuel: resolved.cost().fuel.to_string(),
-            engine: ENGINE,
+            engine: ENGINE.to_owned(),
         }
+    }
+
+    /// Reads a record, which must be canonical.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, JsonError> {
+        read_canonical(bytes, RECORD_BOUNDS)
     }
 
     /// The record's bytes.
     pub fn to_json(&self) -> Vec<u8> {
         to_canonical(self).unwrap_or_default()
+    }
+
+    /// The digests of all inputs and of the resolution.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// The facts that the resolver was given.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What it was asked.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Fuel that it used, as it is written.
+    pub fn fuel(&self) -> &str {
+        &self.fuel
+    }
+
+    /// What it ran on.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// The resolution again, from the recorded answer: no resolver is asked, and the answer is believed
+    /// as little as when it came.
+    pub fn restore(&self, manifest: &Manifest, limits: &BundleLimits) -> Result<Resolution, RestoreError> {
+        let resolution = verify(manifest, &self.facts, &self.request, limits, self.proposal.clone())?;
+        if resolution.digest() == self.digests.resolution { Ok(resolution) } else { Err(RestoreError::OtherResolution) }
     }
 }

@@ -3,13 +3,12 @@
 //! Composed of names, digests and numbers. Without a config nothing is enforced: the proposal is
 //! shown as such, and every field of authority is empty.
 
-use bundles::manifest::{Effect, Manifest, ToolPolicy};
+use bundles::manifest::Manifest;
 use bundles::{
-    Access, Digest, LanguageTag, ModelName, PluginName, ProfileName, ProviderName, SecretRef, ToolName, ToolSource,
-    UrlPrefix, Wish, WorkflowName,
+    Access, Digest, LanguageTag, PluginName, ProfileName, SecretRef, ToolName, UrlPrefix, Wish, WorkflowName,
 };
 use component_host::{Cost, Read};
-use host_policy::{Instruction, Origin, Refusal, ResolvedWorkerSpec, SpecMount};
+use host_policy::{Instruction, Origin, Refusal, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -27,9 +26,9 @@ pub struct ResolutionReport {
     profile: Option<ProfileName>,
     lineage: Vec<ProfileName>,
     wishes: Vec<Wish>,
-    model: Option<ModelReport>,
+    model: Option<SpecModel>,
     instructions: Vec<Instruction>,
-    tools: Vec<ToolReport>,
+    tools: Vec<SpecTool>,
     plugins: Vec<PluginName>,
     workflows: Vec<WorkflowName>,
     language: LanguageTag,
@@ -41,28 +40,26 @@ pub struct ResolutionReport {
     git: Option<Access>,
     narrowed: Vec<Refusal>,
     origins: Vec<Origin>,
-    reads: Vec<Read>,
+    reads: Vec<ReadReport>,
+    reads_missing: usize,
     digests: Digests,
     cost: CostReport,
 }
 
-/// A model, by the bundle's name and the provider's.
+/// A name that the resolver looked up and the bundle has.
 #[derive(Debug, Serialize)]
-pub struct ModelReport {
-    name: ModelName,
-    provider: ProviderName,
-    model: String,
-    parameters: Map<String, Value>,
-    secret: Option<SecretRef>,
+pub struct ReadReport {
+    /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
+    pub kind: &'static str,
+    /// The name.
+    pub name: String,
 }
 
-/// A tool, with how it may be used.
-#[derive(Debug, Serialize)]
-pub struct ToolReport {
-    name: ToolName,
-    source: ToolSource,
-    effect: Effect,
-    policy: ToolPolicy,
+/// What was not found is only counted: the name would be the guest's own word, and it has seen the
+/// facts.
+fn found_reads(reads: &[Read]) -> Vec<ReadReport> {
+    let found = reads.iter().filter(|read| read.found);
+    found.map(|read| ReadReport { kind: read.kind, name: read.name.clone() }).collect()
 }
 
 /// What a resolution cost.
@@ -94,9 +91,9 @@ impl ResolutionReport {
             profile: resolution.lineage().first().cloned(),
             lineage: resolution.lineage().to_vec(),
             wishes: resolution.wishes().to_vec(),
-            model: resolution.model().and_then(|name| model(manifest, name)),
+            model: resolution.model().and_then(|name| SpecModel::of(manifest, name)),
             instructions: resolution.instructions().to_vec(),
-            tools: tools.into_iter().filter_map(|name| tool(manifest, name)).collect(),
+            tools: tools.into_iter().filter_map(|name| SpecTool::of(manifest, name)).collect(),
             plugins: spec.map_or_else(|| resolution.plugins(), ResolvedWorkerSpec::plugins).to_vec(),
             workflows: resolution.workflows().to_vec(),
             language: resolution.language().clone(),
@@ -108,7 +105,8 @@ impl ResolutionReport {
             git: spec.and_then(ResolvedWorkerSpec::git).map(|git| git.access),
             narrowed: spec.map(|spec| spec.narrowed().to_vec()).unwrap_or_default(),
             origins: resolution.origins().to_vec(),
-            reads: resolved.reads().to_vec(),
+            reads: found_reads(resolved.reads()),
+            reads_missing: resolved.reads().iter().filter(|read| !read.found).count(),
             digests: with_policy(*resolved.digests(), spec.map(ResolvedWorkerSpec::policy)),
             cost: resolved.cost().into(),
         }
@@ -118,25 +116,4 @@ impl ResolutionReport {
 /// The digests of an enforced resolution.
 pub fn with_policy(digests: Digests, policy: Option<Digest>) -> Digests {
     Digests { policy, ..digests }
-}
-
-fn model(manifest: &Manifest, name: &ModelName) -> Option<ModelReport> {
-    let model = manifest.models.get(name)?;
-    Some(ModelReport {
-        name: name.clone(),
-        provider: model.provider.clone(),
-        model: model.model.clone(),
-        parameters: model.parameters.clone(),
-        secret: model.secret.clone(),
-    })
-}
-
-fn tool(manifest: &Manifest, name: &ToolName) -> Option<ToolReport> {
-    let tool = manifest.tools.get(name)?;
-    Some(ToolReport {
-        name: name.clone(),
-        source: tool.source.clone(),
-        effect: tool.effect,
-        policy: tool.policy.clone(),
-    })
 }

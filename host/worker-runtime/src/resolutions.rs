@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use component_host::{BundleView, Cost, Read, Resolver};
-use host_policy::{Facts, Request, Resolution, verify_answer};
+use host_policy::{Facts, Proposal, Request, Resolution, verify_answer};
 
 use crate::digests::Digests;
 use crate::error::ResolveError;
-use crate::memo::{Key, Memo};
+use crate::memo::Memo;
 
 /// Resolutions that are remembered.
 const MOST_REMEMBERED: usize = 1024;
+
+/// The inputs of a resolution: it is a pure function of them, so what is remembered never goes stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    resolver: Digest,
+    bundle: Digest,
+    facts: Digest,
+    request: Digest,
+}
 
 /// What is asked, with its digests, which are taken once.
 #[derive(Debug, Clone)]
@@ -44,6 +53,7 @@ impl Inputs {
 #[derive(Debug)]
 pub struct Resolved {
     resolution: Resolution,
+    proposal: Proposal,
     digests: Digests,
     cost: Cost,
     reads: Vec<Read>,
@@ -53,6 +63,11 @@ impl Resolved {
     /// What the profile means.
     pub fn resolution(&self) -> &Resolution {
         &self.resolution
+    }
+
+    /// What the resolver answered.
+    pub fn proposal(&self) -> &Proposal {
+        &self.proposal
     }
 
     /// The digests of all inputs and of the resolution.
@@ -74,7 +89,7 @@ impl Resolved {
 /// Resolves, and remembers what it resolved.
 #[derive(Debug)]
 pub struct Resolutions {
-    memo: Memo,
+    memo: Memo<Key, Arc<Resolved>>,
 }
 
 impl Default for Resolutions {
@@ -106,8 +121,11 @@ impl Resolutions {
         if let Some(known) = self.memo.get(&key) {
             return Ok(known);
         }
+        let limits = &resolver.limits().bundle;
         let run = resolver.resolve(view, &inputs.facts, &inputs.request).await;
-        let resolution = verify_answer(view.bundle().manifest(), &inputs.facts, &inputs.request, run.answer?)??;
+        let answer = run.answer?;
+        let proposal = answer.as_ref().ok().cloned().unwrap_or_default();
+        let resolution = verify_answer(view.bundle().manifest(), &inputs.facts, &inputs.request, limits, answer)??;
         let digests = Digests {
             bundle: key.bundle,
             resolver: key.resolver,
@@ -116,8 +134,8 @@ impl Resolutions {
             request: key.request,
             resolution: resolution.digest(),
         };
-        let resolved = Arc::new(Resolved { resolution, digests, cost: run.cost, reads: run.reads });
-        self.memo.put(key, resolved.clone());
+        let resolved = Arc::new(Resolved { resolution, proposal, digests, cost: run.cost, reads: run.reads });
+        self.memo.insert(key, resolved.clone());
         Ok(resolved)
     }
 }

@@ -5,8 +5,15 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    unreachable_pub,
     clippy::print_stderr,
     reason = "tests"
 )]
 
+mod calls;
+mod content;
+mod signatures;
 mod stores;
+mod support;
+mod workers;

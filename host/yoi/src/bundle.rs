@@ -7,6 +7,7 @@ mod commit;
 mod diff;
 mod new;
 mod show;
+mod sign;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Shows what is in a bundle.
     Show(show::Args),
+    /// Signs a bundle, so that a host can demand to know who stands behind it.
+    Sign(sign::Args),
     /// Says what differs between two bundles, and which profiles resolve differently.
     Diff(diff::Args),
 }
@@ -37,6 +40,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Build(args) => build::run(args, output),
         Command::Check(args) => check::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Sign(args) => sign::run(args, output),
         Command::Diff(args) => diff::run(args, output),
     }
 }

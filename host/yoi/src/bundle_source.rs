@@ -3,15 +3,16 @@
 
 use std::path::Path;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use bundles::signature::{Envelope, EnvelopeError};
 use bundles::{
-    Acceptances, BuildOptions, Built, Bundle, BundleError, BundleLimits, Diagnostic, Diagnostics, Folder, FolderError,
-    Severity, one_line,
+    Acceptances, BuildOptions, Built, Bundle, BundleError, BundleLimits, Contents, Diagnostic, Diagnostics, Folder,
+    FolderError, Severity,
 };
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde_json::json;
 
+use crate::carets;
 use crate::error::CliError;
 use crate::files;
 
@@ -19,6 +20,8 @@ use crate::files;
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) bundle: Bundle,
+    /// What travels with it, where somebody signed.
+    pub(crate) envelope: Option<Envelope>,
     /// Whether it is the one that ships inside.
     pub(crate) builtin: bool,
     /// Warnings and accepted findings, where it was built just now.
@@ -30,28 +33,44 @@ pub(crate) fn is_builtin(path: &Path) -> bool {
     path == Path::new("builtin")
 }
 
+impl Source {
+    fn built_before(contents: Contents) -> Self {
+        let envelope = contents.envelope().cloned();
+        Self { bundle: contents.into_bundle(), envelope, builtin: false, built: None }
+    }
+}
+
 /// Opens whatever BUNDLE names.
 pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliError> {
     if is_builtin(path) {
         let bundle = worker_runtime::shipped::bundle().map_err(|error| diagnostics(error.0))?;
-        return Ok(Source { bundle, builtin: true, built: None });
+        return Ok(Source { bundle, envelope: None, builtin: true, built: None });
     }
     let metadata = std::fs::metadata(path).map_err(|error| files::unreadable(path, "bundle", &error))?;
     if !metadata.is_dir() {
-        let bytes = files::read(path, limits.bundle_bytes, "bundle")?;
-        let bundle = bundles::archive::unpack(&bytes, limits, Acceptances::Honour).map_err(|error| {
+        let bytes = files::read(path, limits.archive_bytes(), "bundle")?;
+        let contents = bundles::archive::unpack_contents(&bytes, limits, Acceptances::Honour).map_err(|error| {
             CliError::new(error.code(), error.to_string(), error.help()).with_details(archive_details(&error))
         })?;
-        return Ok(Source { bundle, builtin: false, built: None });
+        return Ok(Source::built_before(contents));
     }
     let dir = open_dir(path)?;
     if !dir.is_file("bundle.toml") && dir.is_file(bundles::archive::MANIFEST) {
-        let bundle = bundles::layout::read(&dir, limits, Acceptances::Honour)
+        let contents = bundles::layout::read_contents(&dir, limits, Acceptances::Honour)
             .map_err(|error| CliError::new(error.code(), error.to_string(), error.help()))?;
-        return Ok(Source { bundle, builtin: false, built: None });
+        return Ok(Source::built_before(contents));
     }
     let built = build(path, &BuildOptions::default(), limits)?;
-    Ok(Source { bundle: built.bundle.clone(), builtin: false, built: Some(built) })
+    Ok(Source { bundle: built.bundle.clone(), envelope: None, builtin: false, built: Some(built) })
+}
+
+/// Reads an envelope that travels apart from its bundle.
+pub(crate) fn read_envelope(path: &Path, bundle: &Bundle, limits: &BundleLimits) -> Result<Envelope, CliError> {
+    let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
+    let json = files::read(path, limits.envelope_bytes(), "envelope")?;
+    let envelope = Envelope::parse(&json, limits).map_err(told)?;
+    Contents::new(bundle.clone(), Some(envelope.clone())).map_err(told)?;
+    Ok(envelope)
 }
 
 fn archive_details(error: &bundles::archive::ArchiveError) -> serde_json::Value {
@@ -115,45 +134,8 @@ pub(crate) fn diagnostics(told: &Diagnostics) -> CliError {
     };
     let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
     let mut text = format!("the folder is no bundle: {}\n\n", crate::text::count(errors.len(), "error"));
-    text.push_str(&render(told));
+    text.push_str(&carets::render(told));
     CliError::new(code, format!("{message}{more}"), help)
         .with_details(json!({ "diagnostics": told.list }))
         .with_text(text)
-}
-
-/// Diagnostics for people, with carets.
-pub(crate) fn render(told: &Diagnostics) -> String {
-    let renderer = Renderer::styled();
-    let mut text = String::new();
-    for diagnostic in &told.list {
-        let level = match diagnostic.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-        };
-        let (message, file) = (one_line(&diagnostic.message), one_line(&diagnostic.file));
-        let help = one_line(&diagnostic.help);
-        let title = level.primary_title(message.as_str()).id(diagnostic.code);
-        let source = told.source_of(diagnostic);
-        let group = match (source, &diagnostic.span) {
-            (Some(source), Some(span)) => title.element(
-                Snippet::source(source.masked.as_str())
-                    .path(file.as_str())
-                    .line_start(1)
-                    .annotation(AnnotationKind::Primary.span(first_line(&source.masked, span))),
-            ),
-            _ => title.element(Level::NOTE.message(format!("in `{file}`"))),
-        };
-        let group = group.element(Level::HELP.message(help.as_str()));
-        text.push_str(&renderer.render(&[group]));
-        text.push_str("\n\n");
-    }
-    text
-}
-
-/// A caret under the first line of what is meant: a table of thirty lines helps nobody.
-fn first_line(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let start = span.start.min(text.len());
-    let end = span.end.clamp(start, text.len());
-    let inside = text.get(start..end).unwrap_or_default();
-    start..start + inside.find('\n').unwrap_or(inside.len())
 }

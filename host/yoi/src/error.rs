@@ -1,6 +1,7 @@
 //! How a command fails: a code, a sentence, a remedy, details, and the exit code that goes with it.
 
 use bundles::one_line;
+use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::{ConfigError, Refusal};
 use serde_json::{Value, json};
@@ -52,33 +53,43 @@ pub(crate) fn exit_code(code: &str) -> u8 {
 fn listed(code: &str) -> Option<u8> {
     Some(match code {
         "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
-        | "cache_unavailable" | "compiler_failed" | "failed" | "mount_unavailable" | "no_commit" | "not_committed"
+        | "cache_unavailable" | "compiler_failed" | "contended" | "duplicate_tool" | "failed" | "history_full"
+        | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "not_committed"
         | "sandbox_unavailable" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
-        | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" => 1,
+        | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
+        | "worker_stopped" => 1,
         "usage" => 2,
-        "ambiguous_url" | "blob_damaged" | "body_incomplete" | "contract_mismatch" | "control_character"
-        | "core_module" | "dangling_name" | "default_port_written" | "digest_mismatch" | "duplicate_key"
-        | "duplicate_name" | "earlier_time" | "foreign_import" | "host_not_normal" | "host_path_in_bundle"
-        | "inheritance_conflict" | "inheritance_cycle" | "invalid_bundle" | "invalid_component" | "invalid_config"
-        | "invalid_digest" | "invalid_field" | "invalid_host" | "invalid_json" | "invalid_limits" | "invalid_method"
-        | "invalid_name" | "invalid_path" | "invalid_permission" | "invalid_pointer" | "invalid_schema" | "invalid_scheme" | "invalid_toml"
-        | "invalid_type" | "invalid_value" | "invalid_version" | "list_not_normal" | "malformed_component"
-        | "mark_missing" | "mark_without_meaning" | "metadata_damaged" | "method_missing" | "method_on_websocket"
-        | "missing_blobs" | "missing_export" | "missing_field" | "missing_file" | "no_bundle" | "not_a_bundle"
-        | "not_a_file" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget" | "path_missing" | "port_zero"
-        | "secret_in_bundle" | "too_deep" | "too_large" | "unexpected_file" | "unknown_field" | "unknown_rule"
-        | "unlisted_blob" | "unsafe_number" | "unsupported_schema" | "unused_acceptance" | "wasm_text"
-        | "wildcard_too_wide" | "wrong_size" => 3,
-        "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "denied" | "egress_not_granted"
+        "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_unnamed" | "bundle_unwanted"
+        | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written"
+        | "digest_mismatch" | "duplicate_key" | "duplicate_name" | "earlier_time" | "foreign_import"
+        | "host_not_normal" | "host_path_in_bundle" | "inheritance_conflict" | "inheritance_cycle"
+        | "invalid_bundle" | "invalid_component" | "invalid_config" | "invalid_digest" | "invalid_envelope"
+        | "invalid_field" | "invalid_host" | "invalid_input" | "invalid_json" | "invalid_key" | "invalid_limits"
+        | "invalid_method" | "invalid_name" | "invalid_output" | "invalid_path" | "invalid_permission"
+        | "invalid_pointer" | "invalid_public_key" | "invalid_schema" | "invalid_scheme" | "invalid_signing_key"
+        | "invalid_toml" | "invalid_type" | "invalid_value" | "invalid_version" | "list_not_normal"
+        | "malformed_component" | "mark_missing" | "mark_without_meaning" | "metadata_damaged" | "method_missing"
+        | "method_on_websocket" | "missing_blobs" | "missing_export" | "missing_field" | "missing_file"
+        | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
+        | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
+        | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
+        | "unexpected_file" | "unknown_field" | "unknown_rule" | "unlisted_blob" | "unsafe_number"
+        | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size" => 3,
+        "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
+        | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted"
         | "git_not_granted" | "git_read_only" | "header_not_allowed" | "headers_too_large" | "invalid_header_name"
-        | "invalid_header_value" | "invalid_subprotocols" | "malformed_url" | "mount_not_granted" | "mount_read_only"
-        | "no_address" | "no_model" | "not_declared" | "not_declared_nor_granted" | "not_granted"
-        | "plugin_not_granted" | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted"
-        | "special_address_not_declared" | "special_address_not_declared_nor_granted" | "special_address_not_granted"
-        | "too_many_headers" | "tool_without_plugin" | "unmet_capability" | "unsupported_declaration"
-        | "url_too_long" | "user_info" => 4,
-        "blob_not_found" | "not_found" | "secret_not_found" | "unknown_field_asked" | "unknown_profile" => 5,
-        "compile_limit_exceeded" | "limit_exceeded" | "resolver_misbehaved" | "resolver_trapped" => 6,
+        | "invalid_header_value" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
+        | "mount_not_granted" | "mount_read_only" | "no_address" | "no_model" | "no_signature_posture"
+        | "not_declared" | "not_declared_nor_granted" | "not_granted" | "plugin_not_granted" | "resolver_revoked"
+        | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted" | "signing_key_unknown"
+        | "special_address_not_declared" | "special_address_not_declared_nor_granted"
+        | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
+        | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
+        | "url_too_long" | "user_info" | "workspace_denied" => 4,
+        "blob_not_found" | "bundle_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
+        | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
+        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_misbehaved"
+        | "resolver_trapped" => 6,
         _ => return None,
     })
 }
@@ -119,6 +130,19 @@ impl From<SandboxError> for CliError {
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
+    }
+}
+
+impl From<SignatureRefusal> for CliError {
+    fn from(error: SignatureRefusal) -> Self {
+        let details = match &error {
+            SignatureRefusal::Unsigned { signed, needed } => json!({ "signed": signed, "needed": needed }),
+            SignatureRefusal::UnknownKey { keys, signed, needed } => {
+                json!({ "unknown": keys, "signed": signed, "needed": needed })
+            }
+            SignatureRefusal::Invalid(_) => json!({}),
+        };
+        Self::new(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
 
@@ -168,9 +192,11 @@ mod tests {
             let body = body.split(indent).next().unwrap_or_default();
             found.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
         }
-        let made = source.split("CliError::new(").skip(1).map(str::trim_start);
-        found.extend(made.filter(|arguments| arguments.starts_with('"')).filter_map(literal));
-        for call in [".say(", ".tell(", ".tell_file(", ".at(", "code: "] {
+        for before in ["CliError::new(", "code: "] {
+            let made = source.split(before).skip(1).map(str::trim_start);
+            found.extend(made.filter(|after| after.starts_with('"')).filter_map(literal));
+        }
+        for call in [".say(", ".tell(", ".tell_file(", ".at("] {
             for arguments in source.split(call).skip(1) {
                 // Up to the end of the call: what comes then is another's.
                 found.extend(literal(arguments.split(';').next().unwrap_or_default()));

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use bundles::one_line;
+use zeroize::Zeroizing;
 
 use crate::error::CliError;
 
@@ -19,6 +20,44 @@ pub(crate) fn read(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliE
         return Err(CliError::new("too_large", message, "name another file"));
     }
     Ok(bytes)
+}
+
+/// Reads a file that holds a secret; what was read is wiped when it is dropped. Others must not be able
+/// to read the file.
+pub(crate) fn read_secret(path: &Path, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let failed = |error: &std::io::Error| unreadable(path, what, error);
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    if is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
+        let message = format!("{what} `{}` can be read by others than its owner", shown(path));
+        let help = format!("`chmod 600 {}`; if others could read it, make another", shown(path));
+        return Err(CliError::new("secret_exposed", message, help));
+    }
+    read_wiped(&file, most).map_err(|error| failed(&error))
+}
+
+/// Reads a file that may hold a secret, whoever can read it.
+pub(crate) fn read_perhaps_secret(path: &Path, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let read = std::fs::File::open(path).and_then(|file| read_wiped(&file, most));
+    read.map_err(|error| unreadable(path, what, &error))
+}
+
+/// At most one byte more than `most`, so that what is too long shows.
+fn read_wiped(file: &std::fs::File, most: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    // Room for all of it: a buffer that grew would leave its beginning behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_exposed(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.is_file() && metadata.permissions().mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn is_exposed(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// Reads a text file.
@@ -38,6 +77,32 @@ pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> Cli
             format!("{what} `{}` cannot be read: {kind}", shown(path)),
             "check that it may be read",
         ),
+    }
+}
+
+/// Writes a new file that only its owner can read, whole or not at all. What is there stays.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliError> {
+    let failed = |kind: ErrorKind| unwritable(path, what, kind);
+    // Temporary files are readable by their owner alone, from the moment they are there.
+    let mut file =
+        tempfile::Builder::new().prefix(".yoi-").tempfile_in(folder(path)).map_err(|error| failed(error.kind()))?;
+    file.write_all(bytes).map_err(|error| failed(error.kind()))?;
+    file.as_file().sync_all().map_err(|error| failed(error.kind()))?;
+    file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        ErrorKind::AlreadyExists => CliError::new(
+            "already_there",
+            format!("`{}` is already there", shown(path)),
+            "name a file that is not there yet: a key that is lost signs nothing any more",
+        ),
+        kind => failed(kind),
+    })?;
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -106,11 +171,7 @@ fn place(path: &Path) -> std::io::Result<Place> {
 
 /// Puts a new file where the old one is, at once.
 fn replace(path: &Path, bytes: &[u8], keep: Option<Permissions>) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new().prefix(".yoi-").permissions(as_umask_allows()).tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".yoi-").permissions(as_umask_allows()).tempfile_in(folder(path))?;
     file.write_all(bytes)?;
     if let Some(permissions) = keep {
         file.as_file().set_permissions(without_special(permissions))?;

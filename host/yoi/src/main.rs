@@ -2,9 +2,12 @@
 
 mod bundle;
 mod bundle_source;
+mod carets;
+mod config_file;
 mod demo;
 mod error;
 mod files;
+mod key;
 mod output;
 mod resolve;
 mod resolver;
@@ -38,6 +41,9 @@ enum Command {
     /// Makes, checks and compares bundles.
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Makes and shows the keys that bundles are signed with.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Looks at and tries resolver components.
     #[command(subcommand)]
     Resolver(resolver::Command),
@@ -64,6 +70,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(&args, output),
         Command::Resolve(args) => resolve::run(&args, output),
         Command::Bundle(command) => bundle::run(&command, output),
+        Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
     }
 }

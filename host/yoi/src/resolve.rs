@@ -9,14 +9,13 @@ use std::sync::Arc;
 use bundles::Capability;
 use component_host::{BundleView, Limits};
 use host_policy::explain::{Account, Explanation, Question};
-use host_policy::{
-    Facts, HostPolicy, MAX_CONFIG_BYTES, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce,
-};
+use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce};
 use serde::Serialize;
 use worker_runtime::report::{ResolutionReport, with_policy};
 use worker_runtime::{Inputs, Record, Resolutions, Resolved};
 
 use crate::bundle_source::{self, Source};
+use crate::config_file;
 use crate::error::{CliError, refused};
 use crate::files;
 use crate::output::Output;
@@ -68,7 +67,7 @@ struct Document {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = Limits::default();
-    let config = args.config.as_deref().map(read_config).transpose()?;
+    let config = args.config.as_deref().map(config_file::read).transpose()?;
     let source = open(args, &limits)?;
     let manifest = source.bundle.manifest();
     if let Some(config) = &config
@@ -129,10 +128,6 @@ fn open(args: &Args, limits: &Limits) -> Result<Source, CliError> {
         return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or leave `builtin:` out"));
     }
     bundle_source::open(&args.bundle, &limits.bundle)
-}
-
-pub(crate) fn read_config(path: &std::path::Path) -> Result<RuntimeConfig, CliError> {
-    Ok(RuntimeConfig::from_toml(&files::read_text(path, MAX_CONFIG_BYTES, "config")?)?)
 }
 
 pub(crate) fn read_facts(path: &std::path::Path) -> Result<Facts, CliError> {

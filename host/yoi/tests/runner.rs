@@ -11,9 +11,12 @@
 
 mod bundle;
 mod commit;
+mod config;
 mod demo;
 mod files;
 mod foreign_text;
+mod key;
 mod resolve;
 mod resolver;
+mod signing;
 mod support;

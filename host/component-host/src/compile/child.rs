@@ -1,7 +1,7 @@
 //! Compiling in a child process.
 //!
 //! The child reads the component on its standard input and writes the machine code to its standard
-//! output, behind a mark, so that a program that prints something first can serve as well. It gets
+//! output, behind marks, so that a program that prints something first can serve as well. It gets
 //! no environment. Its address space and processor time are bounded by itself before it reads, its
 //! wall-clock time by its parent, who kills it.
 
@@ -20,6 +20,9 @@ use crate::limits::CompileLimits;
 
 /// Stands before the machine code on the child's output.
 const MARK: &[u8; 16] = b"\0yoi-compiled/1\0";
+
+/// Says that the child has begun. What ends it from then on is the component or its bounds.
+const BEGUN: &[u8; 16] = b"\0yoi-compiling/1";
 
 /// The argument by which a program that serves as compiling child knows that it is meant.
 pub const ARGUMENT: &str = "compile-child";
@@ -42,6 +45,11 @@ fn serve() -> std::io::Result<()> {
     let (mut memory, mut millis) = ([0; 8], [0; 8]);
     input.read_exact(&mut memory)?;
     input.read_exact(&mut millis)?;
+    {
+        let mut output = std::io::stdout().lock();
+        output.write_all(BEGUN)?;
+        output.flush()?;
+    }
     bound(u64::from_le_bytes(memory), u64::from_le_bytes(millis));
     let mut component = Vec::new();
     input.read_to_end(&mut component)?;
@@ -134,7 +142,11 @@ pub(crate) async fn compile(
     match at.and_then(|at| compiled.get(at + MARK.len()..)).and_then(|content| content.split_first()) {
         Some((&OK, code)) if clean => Ok(code.to_vec()),
         Some((&INVALID, _)) if clean => Err(LoadError::Invalid),
-        _ if out_of_memory(&complaint) => Err(LoadError::CompileLimit { limit: "compile_memory_bytes" }),
+        // Neither panicked nor ended by the clock: its address space is the one bound that is left, and
+        // what an allocation that fails looks like is the allocator's to choose.
+        _ if find(&compiled, BEGUN).is_some() && (!panicked(&complaint) || out_of_memory(&complaint)) => {
+            Err(LoadError::CompileLimit { limit: "compile_memory_bytes" })
+        }
         _ => Err(failed("the compiling process died")),
     }
 }
@@ -144,8 +156,14 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).take(64 << 10).position(|window| window == needle)
 }
 
-/// What Rust's allocator and the threads of the compiler say when an allocation is refused.
+fn panicked(complaint: &[u8]) -> bool {
+    String::from_utf8_lossy(complaint).contains("panicked at")
+}
+
+/// What Rust's allocator and the threads of the compiler say when memory is refused.
 fn out_of_memory(complaint: &[u8]) -> bool {
     let text = String::from_utf8_lossy(complaint);
-    text.contains("memory allocation of") || text.contains("Cannot allocate memory") || text.contains("OutOfMemory")
+    ["memory allocation of", "Cannot allocate memory", "OutOfMemory", "Resource temporarily unavailable"]
+        .iter()
+        .any(|words| text.contains(words))
 }

@@ -88,9 +88,9 @@ impl ResolvedWorkerSpec {
     ) -> Self {
         let mut spec = Self {
             lineage: resolution.lineage().to_vec(),
-            model: resolution.model().and_then(|name| model(manifest, name)),
+            model: resolution.model().and_then(|name| SpecModel::of(manifest, name)),
             instructions: resolution.instructions().to_vec(),
-            tools: tools.into_iter().filter_map(|name| tool(manifest, name)).collect(),
+            tools: tools.iter().filter_map(|name| SpecTool::of(manifest, name)).collect(),
             plugins,
             workflows: resolution.workflows().to_vec(),
             language: resolution.language().clone(),
@@ -176,7 +176,8 @@ impl ResolvedWorkerSpec {
         &self.secrets
     }
 
-    /// URL prefixes below which host tools may connect.
+    /// URL prefixes below which host tools may connect: what was wished for. Which methods, ports and
+    /// addresses are meant, the host's grants say, which are asked again for every request.
     pub fn egress(&self) -> &[UrlPrefix] {
         &self.egress
     }
@@ -209,24 +210,40 @@ impl ResolvedWorkerSpec {
         }
     }
 
+    /// Everything that was granted, one by one.
+    pub fn authorities(&self) -> impl Iterator<Item = Authority> {
+        let secrets = self.secrets.iter().cloned().map(Authority::Secret);
+        let mounts = self.mounts.iter().map(|mount| Authority::Mount(mount.label.clone(), mount.access));
+        let egress = self.egress.iter().cloned().map(Authority::Egress);
+        let shell = self.shell.then_some(Authority::Shell);
+        let git = self.git.map(|git| Authority::Git(git.access));
+        secrets.chain(mounts).chain(egress).chain(shell).chain(git)
+    }
+
     /// The digest of the policy that was enforced.
     pub fn policy(&self) -> Digest {
         self.policy
     }
 }
 
-fn model(manifest: &Manifest, name: &ModelName) -> Option<SpecModel> {
-    let model = manifest.models.get(name)?;
-    Some(SpecModel {
-        name: name.clone(),
-        provider: model.provider.clone(),
-        model: model.model.clone(),
-        parameters: model.parameters.clone(),
-        secret: model.secret.clone(),
-    })
+impl SpecModel {
+    /// A model that a bundle declares.
+    pub fn of(manifest: &Manifest, name: &ModelName) -> Option<Self> {
+        let model = manifest.models.get(name)?;
+        Some(Self {
+            name: name.clone(),
+            provider: model.provider.clone(),
+            model: model.model.clone(),
+            parameters: model.parameters.clone(),
+            secret: model.secret.clone(),
+        })
+    }
 }
 
-fn tool(manifest: &Manifest, name: ToolName) -> Option<SpecTool> {
-    let tool = manifest.tools.get(&name)?;
-    Some(SpecTool { name, source: tool.source.clone(), effect: tool.effect, policy: tool.policy.clone() })
+impl SpecTool {
+    /// A tool that a bundle declares.
+    pub fn of(manifest: &Manifest, name: &ToolName) -> Option<Self> {
+        let tool = manifest.tools.get(name)?;
+        Some(Self { name: name.clone(), source: tool.source.clone(), effect: tool.effect, policy: tool.policy.clone() })
+    }
 }

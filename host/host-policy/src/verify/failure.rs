@@ -9,6 +9,23 @@ use crate::reach::Reach;
 use crate::request::Request;
 use crate::resolution::{Failure, ProposedFailure};
 
+/// What a resolver may find itself unable to understand, in the contract's words.
+const DECLARATIONS: [&str; 13] = [
+    "profile",
+    "extends",
+    "layer",
+    "when",
+    "models",
+    "instructions",
+    "tools",
+    "plugins",
+    "workflows",
+    "language",
+    "wishes",
+    "drops",
+    "settings",
+];
+
 /// Checks a failure, and adds what helps a person.
 pub fn verify_failure(
     manifest: &Manifest,
@@ -43,15 +60,10 @@ pub fn verify_failure(
             no_model(manifest, facts, request, names).ok_or_else(|| lie("calls models missing that are not"))
         }
         ProposedFailure::UnsupportedDeclaration(word) => {
-            // A free word, yet it must not carry what the resolver was shown to a log.
-            let word_like = word.len() <= 63
-                && !word.is_empty()
-                && word.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b'.'));
-            let told = word_like && !names_of(facts).any(|name| name == word);
-            if told {
-                Ok(Failure::UnsupportedDeclaration { declaration: word.clone() })
-            } else {
-                Err(lie("speaks of no declaration"))
+            // A free word could carry what the resolver was shown: only the contract's own are told.
+            match DECLARATIONS.iter().find(|known| *known == word) {
+                Some(known) => Ok(Failure::UnsupportedDeclaration { declaration: (*known).to_owned() }),
+                None => Err(lie("speaks of no declaration")),
             }
         }
         ProposedFailure::InheritanceCycle(_) | ProposedFailure::InheritanceConflict(_) => {
@@ -77,11 +89,6 @@ fn no_model(manifest: &Manifest, facts: &Facts, request: &Request, names: &[Stri
     };
     let models: Vec<ModelName> = names.iter().map(missing).collect::<Option<_>>()?;
     (!models.is_empty() && distinct(&models)).then_some(Failure::NoModel { models })
-}
-
-fn names_of(facts: &Facts) -> impl Iterator<Item = &str> {
-    let capabilities = facts.capabilities.iter().map(AsRef::as_ref);
-    capabilities.chain(facts.mounts.iter().map(AsRef::as_ref)).chain(facts.secrets.iter().map(AsRef::as_ref))
 }
 
 fn distinct<T: Ord>(list: &[T]) -> bool {

@@ -1,22 +1,27 @@
 //! Settings that a resolver merged: JSON text from outside, of which every leaf must have been
 //! written by the layer that is its origin.
 
-use bundles::Pointer;
 use bundles::canonical::{JsonBounds, MAX_SAFE_INTEGER, parse};
+use bundles::{BundleLimits, Pointer};
 use serde_json::{Map, Value};
 
 use super::{Check, Misbehaved};
 
-/// Bounds on merged settings.
-const BOUNDS: JsonBounds = JsonBounds { bytes: ("settings_bytes", 1 << 20), depth: ("json_depth", 32) };
+/// A guest's text may be longer than the same settings in a manifest: some languages' writers put
+/// spaces, and six bytes for a character of two.
+const SPELLING: usize = 4;
 
 /// Reads the settings as an object in its normal form.
-pub(super) fn read(text: &str) -> Result<Map<String, Value>, Misbehaved> {
+pub(super) fn read(text: &str, limits: &BundleLimits) -> Result<Map<String, Value>, Misbehaved> {
     if text == "{}" {
         return Ok(Map::new());
     }
+    let bounds = JsonBounds {
+        bytes: ("settings_bytes", limits.settings_bytes.saturating_mul(SPELLING)),
+        depth: ("json_depth", limits.json_depth),
+    };
     let mut value =
-        parse(text.as_bytes(), BOUNDS).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
+        parse(text.as_bytes(), bounds).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
     normalise(&mut value);
     match value {
         Value::Object(map) => Ok(map),

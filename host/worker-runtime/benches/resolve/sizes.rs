@@ -92,7 +92,7 @@ fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, round
             // A check uses its proposal up, and what it meets is one that a guest has just handed over.
             let mut answer = Some(proposal(runtime.block_on(resolver.resolve(&view, &facts, &request)))?);
             taken += timed(1, || match answer.take() {
-                Some(answer) => keep(verify_answer(manifest, &facts, &request, Ok(answer))),
+                Some(answer) => keep(verify_answer(manifest, &facts, &request, &resolver.limits().bundle, Ok(answer))),
                 None => Err("a proposal is checked once".into()),
             })?;
         }

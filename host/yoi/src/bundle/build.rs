@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::commit;
 use crate::bundle_source;
+use crate::carets;
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
@@ -72,7 +73,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         files::write(&path, &archive::pack(bundle), "bundle")?;
     }
     if output.is_text() && !built.diagnostics.list.is_empty() {
-        output.note(bundle_source::render(&built.diagnostics).trim_end());
+        output.note(carets::render(&built.diagnostics).trim_end());
     }
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::leaks::{self, Kind};
+use bundles::signature::{KeyId, Posture, Signers, judge};
 use bundles::{BundleLimits, Diagnostic};
 use serde::Serialize;
 
-use crate::bundle_source;
+use crate::bundle_source::{self, Source};
+use crate::carets;
 use crate::error::CliError;
+use crate::key;
 use crate::output::Output;
 use crate::text::Rows;
 
@@ -20,6 +23,12 @@ pub(crate) struct Args {
     /// Lists every rule of the scan.
     #[arg(long)]
     rules: bool,
+    /// A key that must have signed: its public key, or a file with it. May be repeated; all must have.
+    #[arg(long, value_name = "KEY", env = "YOI_SIGNED_BY", value_delimiter = ',')]
+    signed_by: Vec<String>,
+    /// An envelope that travels apart from the bundle, instead of the one beside its manifest.
+    #[arg(long, value_name = "FILE", env = "YOI_SIGNATURE")]
+    signature: Option<PathBuf>,
 }
 
 /// What holds for every bundle, because its types have no room for anything else.
@@ -42,6 +51,7 @@ struct Document<'a> {
     proved: &'a [&'static str],
     scanned: Scanned,
     accepted: Vec<Accepted>,
+    signatures: Vec<Signature>,
 }
 
 #[derive(Serialize)]
@@ -58,8 +68,16 @@ struct Accepted {
     reason: String,
 }
 
+#[derive(Serialize)]
+struct Signature {
+    key_id: KeyId,
+    /// Whether it is known to be by that key, which takes the key.
+    verified: bool,
+}
+
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let source = bundle_source::open(&args.bundle, &BundleLimits::default())?;
+    let signatures = signatures(args, &source)?;
     let manifest = source.bundle.manifest();
     let none = bundles::Diagnostics::default();
     let told = source.built.as_ref().map_or(&none, |built| &built.diagnostics);
@@ -79,9 +97,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         accepted: accepted
             .map(|one| Accepted { rule: one.rule.clone(), field: one.field.clone(), reason: one.reason.clone() })
             .collect(),
+        signatures,
     };
     output.result(&document, || {
-        let mut text = bundle_source::render(told);
+        let mut text = carets::render(told);
         let mut rows = Rows::default();
         rows.row("bundle", source.bundle.digest());
         let scanned = &document.scanned;
@@ -97,6 +116,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             "accepted",
             document.accepted.iter().map(|one| format!("{} at `{}`: {}", one.rule, one.field, one.reason)),
         );
+        rows.noted_list(
+            "signed by",
+            document.signatures.iter().map(|one| {
+                (one.key_id, if one.verified { "good" } else { "not checked: give its key with --signed-by" })
+            }),
+        );
         if args.rules {
             rows.list("rules", leaks::rules().map(|rule| format!("{}: {}", rule.id(), rule.what())));
         }
@@ -104,4 +129,23 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         text
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who signed, as far as keys were given to know it by.
+fn signatures(args: &Args, source: &Source) -> Result<Vec<Signature>, CliError> {
+    let apart = match &args.signature {
+        Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, &BundleLimits::default())?),
+        None => None,
+    };
+    let envelope = apart.as_ref().or(source.envelope.as_ref());
+    let good = if args.signed_by.is_empty() {
+        Vec::new()
+    } else {
+        let keys: Result<Vec<_>, CliError> = args.signed_by.iter().map(|key| Ok(key::read_public(key)?.0)).collect();
+        let signers = Signers::new(keys?, None)
+            .map_err(|error| CliError::new("usage", format!("`--signed-by`: {error}"), "name each key once"))?;
+        judge(&Posture::Required(signers), source.bundle.manifest_bytes(), envelope)?
+    };
+    let claimed = envelope.into_iter().flat_map(|envelope| envelope.claimed());
+    Ok(claimed.map(|key_id| Signature { key_id, verified: good.contains(&key_id) }).collect())
 }

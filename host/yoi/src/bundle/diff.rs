@@ -12,9 +12,10 @@ use serde_json::{Map, Value};
 use worker_runtime::{Inputs, Resolutions};
 
 use crate::bundle_source;
+use crate::config_file;
 use crate::error::CliError;
 use crate::output::Output;
-use crate::resolve::{bare_facts, read_config, read_facts};
+use crate::resolve::{bare_facts, read_facts};
 use crate::sandbox::{self, CacheArgs};
 use crate::text::Rows;
 
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = Limits::default();
     let before = bundle_source::open(&args.before, &limits.bundle)?.bundle;
     let after = bundle_source::open(&args.after, &limits.bundle)?.bundle;
-    let config = args.config.as_deref().map(read_config).transpose()?;
+    let config = args.config.as_deref().map(config_file::read).transpose()?;
     let facts = match &args.facts {
         Some(path) => Some(read_facts(path)?),
         None => None,

@@ -64,7 +64,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(path) => component_host::Limits::from_toml(&files::read_text(path, 1 << 20, "limits file")?)?,
         None => component_host::Limits::default(),
     };
-    let bundle = bundle_source::open(&args.bundle, &limits.bundle)?.bundle;
+    let bundle_limits = limits.bundle.clone();
+    let bundle = bundle_source::open(&args.bundle, &bundle_limits)?.bundle;
     let facts = match &args.facts {
         Some(path) => read_facts(path)?,
         None => bare_facts()?,
@@ -82,7 +83,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let verified = run
             .answer
             .map_err(ResolveError::from)
-            .and_then(|answer| Ok(verify_answer(view.bundle().manifest(), &facts, &request, answer)??));
+            .and_then(|answer| Ok(verify_answer(view.bundle().manifest(), &facts, &request, &bundle_limits, answer)??));
         ended(resolver.digest(), run.cost, verified)
     })?;
     let exit = document.code.map_or(0, exit_code);

@@ -1,0 +1,408 @@
+//! What one workspace has brought: blobs, and the bundles that name them.
+//!
+//! A blob is kept once, whoever brings it, and is seen only by who brought it. A bundle is there when
+//! its manifest and every blob that it needs are there and verified together, and not before. Nothing
+//! that is used goes away.
+
+mod error;
+mod garbage;
+mod uses;
+
+use std::sync::Arc;
+
+use bundles::signature::{Envelope, Posture};
+use bundles::{Acceptances, Bundle, Digest, Manifest, Revision, WorkspaceId, open_manifest};
+use bytes::Bytes;
+use component_host::BundleView;
+use serde::Serialize;
+
+use crate::blob_store::{self, Put, Source};
+use crate::event::EventKind;
+use crate::ledger::{
+    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, RevisionRow, Usage, blob_key, bundle_key, bundles_key,
+    holder_key, newest_key, revision_key, uses_key,
+};
+use crate::runtime::Shared;
+
+pub use error::ContentError;
+pub use garbage::Collected;
+pub use uses::User;
+
+/// The blobs and bundles of one workspace. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) workspace: WorkspaceId,
+}
+
+/// What became of a manifest that was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutBundle {
+    /// The bundle is there.
+    Stored {
+        /// Whether it was there before.
+        known: bool,
+    },
+    /// Nothing was kept. These blobs are missing; put them, and then the manifest again.
+    Missing(Vec<Digest>),
+}
+
+/// What is told of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleSummary {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its revision.
+    pub revision: Revision,
+    /// Bytes of the manifest and of all blobs that it names and that are here.
+    pub bytes: u64,
+    /// Blobs that it names and that are here.
+    pub blobs: u32,
+    /// Since when it is here.
+    pub stored_at: jiff::Timestamp,
+    /// The ids of the keys that signed it, as far as they were asked for.
+    pub signed_by: Vec<String>,
+    /// Since when it must not be used any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<jiff::Timestamp>,
+}
+
+impl Content {
+    /// Keeps a blob. `expected` is how many bytes the sender announced, if it did. Once this returns the
+    /// blob is durable and belongs to the workspace.
+    pub async fn put_blob(
+        &self,
+        digest: Digest,
+        source: Source<'_>,
+        expected: Option<u64>,
+    ) -> Result<Put, ContentError> {
+        let limits = &self.shared.sandbox.limits().bundle;
+        let most = limits.package_bytes.max(limits.blob_bytes) as u64;
+        if let Some(bytes) = expected.filter(|bytes| *bytes > most) {
+            return Err(ContentError::TooLarge { limit: "package_bytes", actual: bytes, allowed: most });
+        }
+        let expected = expected.unwrap_or(most);
+        let _inflight = self.shared.tenants.inflight(&self.workspace, expected)?;
+        let key = blob_key(&self.workspace, &digest);
+        if !self.shared.ledger.is_there(&key).await? {
+            self.shared.room_for(&self.workspace, expected).await?;
+        }
+        let _kept = self.shared.stripes.keeping(&digest).await;
+        let put = self.shared.blobs.put(digest, source, expected.min(most)).await?;
+        self.own(digest, put.bytes).await?;
+        Ok(put)
+    }
+
+    /// Notes that a blob, which is in the store, belongs to the workspace.
+    async fn own(&self, digest: Digest, bytes: u64) -> Result<(), ContentError> {
+        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let _changing = tenant.changing.lock().await;
+        for _ in 0..ATTEMPTS {
+            let key = blob_key(&self.workspace, &digest);
+            if self.shared.ledger.is_there(&key).await? {
+                return Ok(());
+            }
+            let change = self.owning(Change::default(), digest, bytes);
+            match self.shared.ledger.commit(&self.workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(ContentError::Contended)
+    }
+
+    /// The rows of a blob that is new to the workspace.
+    pub(crate) fn owning(&self, change: Change, digest: Digest, bytes: u64) -> Change {
+        let at = self.shared.ledger.now();
+        change
+            .expect::<BlobRow>(&blob_key(&self.workspace, &digest), None)
+            .put(&blob_key(&self.workspace, &digest), &BlobRow { bytes, at })
+            .put(&holder_key(&digest, &self.workspace), &Mark {})
+            .takes(Usage::bytes(bytes))
+    }
+
+    /// Bytes of a blob of this workspace.
+    pub async fn blob_size(&self, digest: Digest) -> Result<u64, ContentError> {
+        let row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+        row.map(|row| row.value.bytes).ok_or(ContentError::BlobNotFound(digest))
+    }
+
+    /// The content of a blob of this workspace.
+    pub async fn blob(&self, digest: Digest) -> Result<Bytes, ContentError> {
+        let bytes = self.blob_size(digest).await?;
+        Ok(self.shared.blobs.get(digest, bytes).await?)
+    }
+
+    /// Keeps a bundle whose blobs are all here, or says which are missing. Once this returns `Stored`
+    /// the bundle is durable. It must be signed as the workspace's config demands.
+    pub async fn put_bundle(&self, digest: Digest, manifest: Bytes) -> Result<PutBundle, ContentError> {
+        self.put(digest, manifest, None).await
+    }
+
+    /// Keeps a bundle that comes as a signed envelope, whose payload is the manifest.
+    pub async fn put_signed_bundle(&self, digest: Digest, envelope: Bytes) -> Result<PutBundle, ContentError> {
+        let read = Envelope::parse(&envelope, &self.shared.sandbox.limits().bundle)?;
+        let manifest = Bytes::copy_from_slice(read.payload());
+        self.put(digest, manifest, Some((envelope, read))).await
+    }
+
+    async fn put(
+        &self,
+        digest: Digest,
+        manifest: Bytes,
+        envelope: Option<(Bytes, Envelope)>,
+    ) -> Result<PutBundle, ContentError> {
+        let limits = &self.shared.sandbox.limits().bundle;
+        let actual = Digest::of(&manifest);
+        if actual != digest {
+            return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual }.into());
+        }
+        let acceptances = self.shared.acceptances(&self.workspace);
+        let read = open_manifest(&manifest, limits, acceptances)?;
+        if read.workspace.id != self.workspace {
+            return Err(ContentError::OtherWorkspace);
+        }
+        let signed_by = self.shared.signers(&self.workspace, &manifest, envelope.as_ref().map(|(_, read)| read))?;
+        self.revision_is_free(read.revision, digest).await?;
+        let known = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
+            return Err(ContentError::BundleRevoked(digest));
+        }
+        let (here, missing) = self.blobs_of(&read).await?;
+        if !missing.is_empty() {
+            return Ok(PutBundle::Missing(missing));
+        }
+        let opened = self.open_whole(manifest.clone(), &here, acceptances).await?;
+        let put = {
+            let _kept = self.shared.stripes.keeping(&digest).await;
+            let most = manifest.len() as u64;
+            let signature = envelope.map(|(bytes, _)| (Digest::of(&bytes), bytes));
+            let more = signature.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
+            self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
+            self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
+            let mut own = vec![(digest, most, User::Manifest)];
+            if let Some((envelope, bytes)) = &signature {
+                self.shared.blobs.put(*envelope, blob_store::whole(bytes.clone()), more).await?;
+                own.push((*envelope, more, User::Bundle(digest)));
+            }
+            let signature = signature.map(|(digest, _)| digest);
+            let row = BundleRow {
+                revision: opened.manifest().revision,
+                bytes: here.iter().map(|(_, bytes)| *bytes).fold(most, u64::saturating_add),
+                blobs: u32::try_from(here.len()).unwrap_or(u32::MAX),
+                stored_at: self.shared.ledger.now(),
+                signed_by,
+                envelope: signature,
+                revoked_at: None,
+            };
+            self.acknowledge(digest, row, &here, &own).await?
+        };
+        self.shared.views.insert(digest, BundleView::new(opened));
+        Ok(PutBundle::Stored { known: put })
+    }
+
+    /// The blobs that a manifest needs and that are here with their sizes, and those that are not.
+    /// Plugin packages travel beside bundles: they are taken where they are.
+    async fn blobs_of(&self, manifest: &Manifest) -> Result<(Vec<(Digest, u64)>, Vec<Digest>), ContentError> {
+        let (mut here, mut missing) = (Vec::new(), Vec::new());
+        for (pointer, blob) in manifest.blobs() {
+            let key = blob_key(&self.workspace, &blob.digest);
+            match self.shared.ledger.row::<BlobRow>(&key).await? {
+                Some(row) => here.push((blob.digest, row.value.bytes)),
+                None if pointer.as_str().starts_with("/plugins/") => {}
+                None => missing.push(blob.digest),
+            }
+        }
+        missing.sort();
+        missing.dedup();
+        here.sort();
+        here.dedup();
+        Ok((here, missing))
+    }
+
+    async fn open_whole(
+        &self,
+        manifest: Bytes,
+        blobs: &[(Digest, u64)],
+        acceptances: Acceptances,
+    ) -> Result<Bundle, ContentError> {
+        let limits = self.shared.sandbox.limits().bundle.clone();
+        let total = blobs.iter().map(|(_, bytes)| *bytes).fold(manifest.len() as u64, u64::saturating_add);
+        if total > limits.bundle_bytes as u64 {
+            let allowed = limits.bundle_bytes as u64;
+            return Err(ContentError::TooLarge { limit: "bundle_bytes", actual: total, allowed });
+        }
+        let mut contents = Vec::with_capacity(blobs.len());
+        for (digest, bytes) in blobs {
+            contents.push(Arc::from(&*self.shared.blobs.get(*digest, *bytes).await?));
+        }
+        // Scanning for leaks takes a processor for a while: not one that answers others.
+        let open = move || Bundle::open(Arc::from(&*manifest), contents, &limits, acceptances);
+        match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => Ok(opened?),
+            Err(_) => Err(ContentError::Contended),
+        }
+    }
+
+    /// Writes all rows of a bundle at once. Whether it was there before. A bundle that is there and comes
+    /// with another signature has that one from now on.
+    async fn acknowledge(
+        &self,
+        digest: Digest,
+        row: BundleRow,
+        blobs: &[(Digest, u64)],
+        own: &[(Digest, u64, User)],
+    ) -> Result<bool, ContentError> {
+        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let _changing = tenant.changing.lock().await;
+        for _ in 0..ATTEMPTS {
+            let key = bundle_key(&self.workspace, &digest);
+            let known = self.shared.ledger.row::<BundleRow>(&key).await?;
+            if known.as_ref().is_some_and(|known| row.envelope.is_none() || known.value.envelope == row.envelope) {
+                return Ok(true);
+            }
+            let mut change = self.claiming_revision(row.revision, digest).await?.expect(&key, known.as_ref());
+            for (blob, _) in blobs {
+                let blob_row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, blob)).await?;
+                // Collected since it was found.
+                let Some(blob_row) = blob_row else { return Err(ContentError::Contended) };
+                change = change
+                    .expect(&blob_key(&self.workspace, blob), Some(&blob_row))
+                    .put(&uses_key(&self.workspace, blob).part(User::Bundle(digest)), &Mark {});
+            }
+            for (blob, bytes, user) in own {
+                if !self.shared.ledger.is_there(&blob_key(&self.workspace, blob)).await? {
+                    change = self.owning(change, *blob, *bytes);
+                }
+                change = change.put(&uses_key(&self.workspace, blob).part(user), &Mark {});
+            }
+            change = match &known {
+                None => change
+                    .put(&key, &row)
+                    .takes(Usage { bundles: 1, ..Usage::default() })
+                    .event(EventKind::BundleStored { bundle: digest, revision: row.revision }),
+                Some(known) => {
+                    let before = known.value.envelope.filter(|before| Some(*before) != row.envelope);
+                    if let Some(before) = before {
+                        change = change.delete(&uses_key(&self.workspace, &before).part(User::Bundle(digest)));
+                    }
+                    let signed =
+                        BundleRow { signed_by: row.signed_by.clone(), envelope: row.envelope, ..known.value.clone() };
+                    change.put(&key, &signed)
+                }
+            };
+            match self.shared.ledger.commit(&self.workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => return Ok(done.map(|()| known.is_some())?),
+            }
+        }
+        Err(ContentError::Contended)
+    }
+
+    /// A revision belongs to the first bundle that had it, for ever.
+    async fn revision_is_free(&self, revision: Revision, digest: Digest) -> Result<(), ContentError> {
+        let row = self.shared.ledger.row::<RevisionRow>(&revision_key(&self.workspace, revision)).await?;
+        match row.map(|row| row.value.bundle).filter(|bundle| *bundle != digest) {
+            Some(held_by) => Err(ContentError::RevisionConflict { revision, held_by }),
+            None => Ok(()),
+        }
+    }
+
+    async fn claiming_revision(&self, revision: Revision, digest: Digest) -> Result<Change, ContentError> {
+        self.revision_is_free(revision, digest).await?;
+        let held = RevisionRow { revision, bundle: digest };
+        let key = revision_key(&self.workspace, revision);
+        let found = self.shared.ledger.row::<RevisionRow>(&key).await?;
+        let mut change = Change::default().expect(&key, found.as_ref()).put(&key, &held);
+        let key = newest_key(&self.workspace);
+        let newest = self.shared.ledger.row::<RevisionRow>(&key).await?;
+        if newest.as_ref().is_none_or(|row| row.value.revision < revision) {
+            change = change.expect(&key, newest.as_ref()).put(&key, &held);
+        }
+        Ok(change)
+    }
+
+    /// The newest revision that was ever acknowledged, and the bundle that has it.
+    pub async fn newest(&self) -> Result<Option<(Revision, Digest)>, ContentError> {
+        let row = self.shared.ledger.row::<RevisionRow>(&newest_key(&self.workspace)).await?;
+        Ok(row.map(|row| (row.value.revision, row.value.bundle)))
+    }
+
+    /// What is known of a bundle.
+    pub async fn bundle(&self, digest: Digest) -> Result<BundleSummary, ContentError> {
+        let row = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        row.map(|row| summary(digest, row.value)).ok_or(ContentError::BundleNotFound(digest))
+    }
+
+    /// The manifest of a bundle, as it was brought.
+    pub async fn manifest(&self, digest: Digest) -> Result<Bytes, ContentError> {
+        self.bundle(digest).await?;
+        self.blob(digest).await
+    }
+
+    /// At most so many bundles, in the order of their digests, after another one.
+    pub async fn bundles(&self, after: Option<Digest>, most: usize) -> Result<Vec<BundleSummary>, ContentError> {
+        let after = after.map(|digest| bundle_key(&self.workspace, &digest));
+        let below = bundles_key(&self.workspace);
+        let rows = self.shared.ledger.rows::<BundleRow>(&below, after.as_ref(), most).await?;
+        let all = rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row)));
+        Ok(all.collect())
+    }
+
+    /// Whether a bundle that was taken in is signed as the config demands now, which may be more than it
+    /// demanded then.
+    async fn is_signed(&self, digest: Digest, envelope: Option<Digest>) -> Result<(), ContentError> {
+        let config = self.shared.config.load();
+        let demanded = config.grants(&self.workspace).signatures;
+        if matches!(demanded, Some(Posture::None)) {
+            return Ok(());
+        }
+        let manifest = self.blob(digest).await?;
+        let read = match envelope {
+            None => None,
+            Some(envelope) => {
+                let bytes = self.blob(envelope).await?;
+                Some(Envelope::parse(&bytes, &self.shared.sandbox.limits().bundle)?)
+            }
+        };
+        self.shared.signers(&self.workspace, &manifest, read.as_ref()).map(drop)
+    }
+
+    /// A bundle of this workspace, open and verified.
+    pub(crate) async fn view(&self, digest: Digest) -> Result<BundleView, ContentError> {
+        let row = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        let row = row.ok_or(ContentError::BundleNotFound(digest))?;
+        if row.value.revoked_at.is_some() {
+            return Err(ContentError::BundleRevoked(digest));
+        }
+        self.is_signed(digest, row.value.envelope).await?;
+        let acceptances = self.shared.acceptances(&self.workspace);
+        if let Some(view) = self.shared.views.get(&digest) {
+            // What was opened under another config may not be what this one takes.
+            if acceptances == Acceptances::Honour || view.bundle().manifest().accepted.is_empty() {
+                return Ok(view);
+            }
+        }
+        let manifest = self.blob(digest).await?;
+        let read = open_manifest(&manifest, &self.shared.sandbox.limits().bundle, acceptances)?;
+        let (here, missing) = self.blobs_of(&read).await?;
+        if let Some(missing) = missing.first() {
+            return Err(ContentError::BlobNotFound(*missing));
+        }
+        let view = BundleView::new(self.open_whole(manifest, &here, acceptances).await?);
+        self.shared.views.insert(digest, view.clone());
+        Ok(view)
+    }
+}
+
+fn summary(digest: Digest, row: BundleRow) -> BundleSummary {
+    BundleSummary {
+        digest,
+        revision: row.revision,
+        bytes: row.bytes,
+        blobs: row.blobs,
+        stored_at: row.stored_at,
+        signed_by: row.signed_by,
+        revoked_at: row.revoked_at,
+    }
+}

@@ -1,0 +1,220 @@
+//! Which records a Runtime keeps, and what changes together.
+//!
+//! Every change of a workspace goes through [`Ledger::commit`], which adds what must never be
+//! forgotten: the account of what is stored, and the event that tells of the change. So an event is
+//! there exactly where its change is.
+
+mod keys;
+mod rows;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bundles::WorkspaceId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::event::{Event, EventKind};
+use crate::limits::RuntimeLimits;
+use crate::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
+
+pub(crate) use keys::*;
+pub(crate) use rows::*;
+
+/// How often a change is decided anew after another one came between.
+pub(crate) const ATTEMPTS: usize = 16;
+
+pub(crate) struct Ledger {
+    store: Arc<dyn MetadataStore>,
+    clock: Arc<dyn Clock>,
+    limits: RuntimeLimits,
+    /// The number of the newest event of each workspace that somebody waits for.
+    newest: Mutex<HashMap<WorkspaceId, watch::Sender<u64>>>,
+}
+
+/// A row, with the record that it was read from.
+#[derive(Debug)]
+pub(crate) struct Row<T> {
+    pub(crate) value: T,
+    pub(crate) record: Record,
+}
+
+/// What is to change in a workspace.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    batch: Batch,
+    usage: Usage,
+    given_back: Usage,
+    events: Vec<EventKind>,
+}
+
+/// Why a change did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChangeError {
+    /// Something it was decided by is not so any more.
+    #[error("a record was changed meanwhile")]
+    Conflict,
+    /// The workspace may not have more.
+    #[error("the workspace's limit `{limit}` is reached")]
+    Full { limit: &'static str },
+    #[error(transparent)]
+    Store(#[from] MetadataError),
+}
+
+impl From<CommitError> for ChangeError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Self::Conflict,
+            CommitError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Change {
+    /// Only if the row is as it was read, or absent still.
+    pub(crate) fn expect<T>(mut self, key: &Key, found: Option<&Row<T>>) -> Self {
+        self.batch = self.batch.expect(key, found.map(|row| &row.record));
+        self
+    }
+
+    pub(crate) fn put(mut self, key: &Key, row: &impl Serialize) -> Self {
+        // Rows hold names, digests, numbers and texts: there is nothing in them that JSON could not hold.
+        self.batch = self.batch.put(key, serde_json::to_vec(row).unwrap_or_default());
+        self
+    }
+
+    pub(crate) fn delete(mut self, key: &Key) -> Self {
+        self.batch = self.batch.delete(key);
+        self
+    }
+
+    pub(crate) fn takes(mut self, usage: Usage) -> Self {
+        self.usage = self.usage.plus(usage);
+        self
+    }
+
+    pub(crate) fn gives_back(mut self, usage: Usage) -> Self {
+        self.given_back = self.given_back.plus(usage);
+        self
+    }
+
+    pub(crate) fn event(mut self, event: EventKind) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(store: Arc<dyn MetadataStore>, clock: Arc<dyn Clock>, limits: RuntimeLimits) -> Self {
+        Self { store, clock, limits, newest: Mutex::default() }
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) async fn row<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Row<T>>, MetadataError> {
+        match self.store.get(key).await? {
+            None => Ok(None),
+            Some(record) => Ok(Some(Row { value: read(&record)?, record })),
+        }
+    }
+
+    pub(crate) async fn is_there(&self, key: &Key) -> Result<bool, MetadataError> {
+        Ok(self.store.get(key).await?.is_some())
+    }
+
+    /// At most so many rows below a key, after another.
+    pub(crate) async fn rows<T: DeserializeOwned>(
+        &self,
+        below: &Key,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<(Key, T)>, MetadataError> {
+        let records = self.store.scan(below, after, most).await?;
+        records.into_iter().map(|(key, record)| Ok((key, read(&record)?))).collect()
+    }
+
+    /// The keys alone.
+    pub(crate) async fn keys(&self, below: &Key, after: Option<&Key>, most: usize) -> Result<Vec<Key>, MetadataError> {
+        Ok(self.store.scan(below, after, most).await?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// A change that belongs to no workspace.
+    pub(crate) async fn commit_globally(&self, change: Change) -> Result<(), ChangeError> {
+        Ok(self.store.commit(change.batch).await?)
+    }
+
+    /// Does all of a change, with its account and its events, or nothing of it.
+    pub(crate) async fn commit(&self, workspace: &WorkspaceId, change: Change) -> Result<(), ChangeError> {
+        let Change { mut batch, usage, given_back, events } = change;
+        if usage != Usage::default() || given_back != Usage::default() {
+            let key = usage_key(workspace);
+            let row = self.row::<Usage>(&key).await?;
+            let before = row.as_ref().map(|row| row.value).unwrap_or_default();
+            let after = before.plus(usage).minus(given_back);
+            if let Some(limit) = after.over(&before, &self.limits) {
+                return Err(ChangeError::Full { limit });
+            }
+            let bytes = serde_json::to_vec(&after).unwrap_or_default();
+            batch = batch.expect(&key, row.as_ref().map(|row| &row.record)).put(&key, bytes);
+        }
+        let mut newest = None;
+        if !events.is_empty() {
+            let key = sequence_key(workspace);
+            let row = self.row::<u64>(&key).await?;
+            let mut number = row.as_ref().map_or(0, |row| row.value);
+            let at = self.now();
+            for kind in events {
+                number += 1;
+                let event = Event { number, at, kind };
+                batch = batch.put(&event_key(workspace, number), serde_json::to_vec(&event).unwrap_or_default());
+                if let Some(oldest) = number.checked_sub(self.limits.kept_events).filter(|oldest| *oldest > 0) {
+                    batch = batch.delete(&event_key(workspace, oldest));
+                }
+            }
+            let bytes = serde_json::to_vec(&number).unwrap_or_default();
+            batch = batch.expect(&key, row.as_ref().map(|row| &row.record)).put(&key, bytes);
+            newest = Some(number);
+        }
+        self.store.commit(batch).await?;
+        if let Some(number) = newest {
+            self.tell(workspace, number);
+        }
+        Ok(())
+    }
+
+    /// The number of the newest event, as it changes.
+    pub(crate) async fn watch(&self, workspace: &WorkspaceId) -> Result<watch::Receiver<u64>, MetadataError> {
+        let known = self.row::<u64>(&sequence_key(workspace)).await?.map_or(0, |row| row.value);
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = newest.entry(workspace.clone()).or_insert_with(|| watch::Sender::new(known));
+        Ok(sender.subscribe())
+    }
+
+    fn tell(&self, workspace: &WorkspaceId, number: u64) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = newest.get(workspace) {
+            sender.send_if_modified(|known| {
+                let newer = number > *known;
+                *known = number.max(*known);
+                newer
+            });
+            if sender.receiver_count() == 0 {
+                newest.remove(workspace);
+            }
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(record: &Record) -> Result<T, MetadataError> {
+    serde_json::from_slice(&record.value).map_err(|_| MetadataError::Damaged)
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! The keys of all rows. Numbers have a fixed length, so that they sort as numbers.
+
+use bundles::{Digest, Revision, WorkspaceId};
+
+use crate::metadata::Key;
+use crate::worker::WorkerId;
+
+fn in_workspace(table: &'static str, workspace: &WorkspaceId) -> Key {
+    Key::new(table).part(workspace)
+}
+
+/// The blobs that a workspace brought or was given.
+pub(crate) fn blobs_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("blob", workspace)
+}
+
+pub(crate) fn blob_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
+    blobs_key(workspace).part(digest)
+}
+
+/// The workspaces that have a blob.
+pub(crate) fn holders_key(digest: &Digest) -> Key {
+    Key::new("holder").part(digest)
+}
+
+pub(crate) fn holder_key(digest: &Digest, workspace: &WorkspaceId) -> Key {
+    holders_key(digest).part(workspace)
+}
+
+/// What uses a blob or a bundle in a workspace.
+pub(crate) fn uses_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
+    in_workspace("use", workspace).part(digest)
+}
+
+pub(crate) fn bundles_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("bundle", workspace)
+}
+
+pub(crate) fn bundle_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
+    bundles_key(workspace).part(digest)
+}
+
+/// Which bundle had a revision, also after it was removed.
+pub(crate) fn revision_key(workspace: &WorkspaceId, revision: Revision) -> Key {
+    in_workspace("revision", workspace).part(format_args!("{:020}", revision.get()))
+}
+
+/// The newest revision that was ever acknowledged.
+pub(crate) fn newest_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("newest", workspace)
+}
+
+pub(crate) fn usage_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("usage", workspace)
+}
+
+pub(crate) fn workers_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("worker", workspace)
+}
+
+pub(crate) fn worker_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
+    workers_key(workspace).part(id)
+}
+
+pub(crate) fn entries_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
+    in_workspace("history", workspace).part(id)
+}
+
+pub(crate) fn entry_key(workspace: &WorkspaceId, id: &WorkerId, number: u64) -> Key {
+    entries_key(workspace, id).part(format_args!("{number:010}"))
+}
+
+pub(crate) fn sequence_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("sequence", workspace)
+}
+
+pub(crate) fn events_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("event", workspace)
+}
+
+pub(crate) fn event_key(workspace: &WorkspaceId, number: u64) -> Key {
+    events_key(workspace).part(format_args!("{number:020}"))
+}
+
+pub(crate) fn resolvers_key() -> Key {
+    Key::new("resolver")
+}
+
+pub(crate) fn resolver_key(digest: &Digest) -> Key {
+    resolvers_key().part(digest)
+}
+
+/// The workers that a resolver resolved, in all workspaces.
+pub(crate) fn resolved_by_key(resolver: &Digest) -> Key {
+    Key::new("resolved-by").part(resolver)
+}
+
+pub(crate) fn tokens_key() -> Key {
+    Key::new("token")
+}
+
+pub(crate) fn token_key(id: &crate::token::TokenId) -> Key {
+    tokens_key().part(id)
+}

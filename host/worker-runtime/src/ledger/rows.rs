@@ -1,0 +1,115 @@
+//! What stands in the rows. A row that this program does not understand is damage, never a default.
+
+use bundles::{Digest, Revision};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::RuntimeLimits;
+use crate::worker::{CreateWorkerRequest, WorkerState};
+
+/// A blob of a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlobRow {
+    pub(crate) bytes: u64,
+    pub(crate) at: jiff::Timestamp,
+}
+
+/// A row whose key says it all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mark {}
+
+/// A bundle of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BundleRow {
+    pub(crate) revision: Revision,
+    pub(crate) bytes: u64,
+    pub(crate) blobs: u32,
+    pub(crate) stored_at: jiff::Timestamp,
+    pub(crate) signed_by: Vec<String>,
+    /// The envelope with the signatures, a blob.
+    pub(crate) envelope: Option<Digest>,
+    pub(crate) revoked_at: Option<jiff::Timestamp>,
+}
+
+/// A revision and the bundle that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevisionRow {
+    pub(crate) revision: Revision,
+    pub(crate) bundle: Digest,
+}
+
+/// What a workspace has stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Usage {
+    pub(crate) bytes: u64,
+    pub(crate) bundles: u64,
+    pub(crate) workers: u64,
+}
+
+impl Usage {
+    pub(crate) fn bytes(bytes: u64) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    pub(crate) fn plus(self, more: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(more.bytes),
+            bundles: self.bundles.saturating_add(more.bundles),
+            workers: self.workers.saturating_add(more.workers),
+        }
+    }
+
+    pub(crate) fn minus(self, less: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(less.bytes),
+            bundles: self.bundles.saturating_sub(less.bundles),
+            workers: self.workers.saturating_sub(less.workers),
+        }
+    }
+
+    /// The limit that is passed and that this change brings further away: who is over a limit that was
+    /// lowered may still give back.
+    pub(crate) fn over(&self, before: &Self, limits: &RuntimeLimits) -> Option<&'static str> {
+        let passed = |now: u64, then: u64, limit: u64, name| (now > limit && now > then).then_some(name);
+        passed(self.bytes, before.bytes, limits.stored_bytes, "stored_bytes")
+            .or_else(|| passed(self.bundles, before.bundles, limits.bundles, "bundles"))
+            .or_else(|| passed(self.workers, before.workers, limits.workers, "workers"))
+    }
+}
+
+/// A worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerRow {
+    pub(crate) request: CreateWorkerRequest,
+    pub(crate) bundle: Digest,
+    pub(crate) resolver: Digest,
+    pub(crate) record: Digest,
+    pub(crate) policy: Digest,
+    pub(crate) created_at: jiff::Timestamp,
+    /// Entries of its history, those included whose call goes on.
+    pub(crate) entries: u64,
+    /// How often each tool was called.
+    pub(crate) calls: std::collections::BTreeMap<bundles::ToolName, u32>,
+    pub(crate) state: WorkerState,
+}
+
+/// A resolver that was taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResolverRow {
+    pub(crate) bytes: u64,
+    pub(crate) at: jiff::Timestamp,
+    pub(crate) revoked: Option<Revoked>,
+}
+
+/// That something must not be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revoked {
+    pub(crate) at: jiff::Timestamp,
+}

@@ -1,0 +1,57 @@
+//! What a Runtime allows each of its tenants, so that none takes what belongs to the others.
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds of a Runtime. Errors name the field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeLimits {
+    /// Bytes that one workspace may have stored: manifests, blobs, records and histories.
+    pub stored_bytes: u64,
+    /// Bundles of one workspace.
+    pub bundles: u64,
+    /// Workers of one workspace, stopped ones included: what ran is kept with its history.
+    pub workers: u64,
+    /// Entries in one worker's history. At the bound calls are refused; nothing is taken out.
+    pub history_entries: u64,
+    /// Bytes of the input of one call, and of its output.
+    pub call_bytes: u64,
+    /// Time that one call may take, in milliseconds.
+    pub call_ms: u64,
+    /// Resolutions and calls of one workspace that run at a time. One keeps neighbours whole: with
+    /// more, a tenant that computes takes every processor.
+    pub running_calls: u32,
+    /// Requests of one workspace that wait for one that runs.
+    pub queued_calls: u32,
+    /// Resolutions and calls of all workspaces that run at a time.
+    pub running_calls_of_all: u32,
+    /// Bytes of one workspace that are on their way in at a time.
+    pub inflight_bytes: u64,
+    /// Events of one workspace that are kept. Who was away for longer is told that there is a gap.
+    pub kept_events: u64,
+    /// Seconds for which a blob that nothing uses is kept: the time between putting blobs and putting
+    /// the manifest that names them.
+    pub unused_blob_seconds: u64,
+    /// Bundles that are kept open in memory, of all workspaces together.
+    pub open_bundles: u64,
+}
+
+impl Default for RuntimeLimits {
+    fn default() -> Self {
+        Self {
+            stored_bytes: 4 << 30,
+            bundles: 20_000,
+            workers: 100_000,
+            history_entries: 10_000,
+            call_bytes: 1 << 20,
+            call_ms: 120_000,
+            running_calls: 1,
+            queued_calls: 32,
+            running_calls_of_all: 16,
+            inflight_bytes: 128 << 20,
+            kept_events: 10_000,
+            unused_blob_seconds: 24 * 60 * 60,
+            open_bundles: 64,
+        }
+    }
+}

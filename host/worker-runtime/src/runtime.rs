@@ -1,0 +1,140 @@
+//! The Runtime: takes bundles in, keeps them, makes workers of them, and loses nothing that it has
+//! acknowledged.
+//!
+//! Everything it needs is handed to its builder: it reads no clock, no environment and no file of its
+//! own accord. It has four faces, each a type of its own, so that who may look need not be able to act:
+//! [`Management`] for the operator, and for each workspace [`Catalogue`], [`Interaction`] and
+//! [`Observation`], beside the [`Content`] that the workspace brings. A face of one workspace has no way
+//! to another's.
+
+mod builder;
+mod catalogue;
+mod interaction;
+mod management;
+mod observation;
+mod restore;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bundles::signature::{Envelope, judge};
+use bundles::{Acceptances, Digest, Platform, ToolName, WorkspaceId};
+use component_host::{BundleView, Resolver, Sandbox};
+use host_policy::RuntimeConfig;
+
+use crate::blob_store::BlobStore;
+use crate::content::{Content, ContentError};
+use crate::ledger::{Ledger, Usage, usage_key};
+use crate::limits::RuntimeLimits;
+use crate::memo::Memo;
+use crate::resolutions::Resolutions;
+use crate::secret::SecretSource;
+use crate::stripes::Stripes;
+use crate::tenants::Tenants;
+use crate::tool::HostTool;
+
+pub use builder::{OpenError, RuntimeBuilder};
+pub use catalogue::{Catalogue, Created, WorkerError};
+pub use interaction::{CallError, Called, Interaction, ToolCall};
+pub use management::{
+    Capabilities, ChangedWorker, Management, ReloadError, ReloadReport, ResolverError, RuntimeSummary, WorkspaceUsage,
+};
+pub use observation::{Observation, Seen, Subscription};
+pub(crate) use restore::Live;
+
+/// A Runtime. Cheap to clone; all clones are one Runtime.
+#[derive(Debug, Clone)]
+pub struct Runtime(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) ledger: Ledger,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) config: ArcSwap<RuntimeConfig>,
+    pub(crate) limits: RuntimeLimits,
+    pub(crate) tenants: Tenants,
+    pub(crate) stripes: Stripes,
+    pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
+    pub(crate) platform: (Platform, Platform),
+    pub(crate) resolutions: Resolutions,
+    /// Bundles that are open.
+    pub(crate) views: Memo<Digest, BundleView>,
+    /// Workers that were called a short while ago.
+    pub(crate) live: Memo<restore::LiveKey, Arc<Live>>,
+    /// Resolvers that were admitted.
+    pub(crate) resolvers: Memo<Digest, Resolver>,
+    pub(crate) shipped: Resolver,
+    pub(crate) builtin: BundleView,
+}
+
+impl Runtime {
+    /// Begins a Runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// The operator's face.
+    pub fn management(&self) -> Management {
+        Management { shared: self.0.clone() }
+    }
+
+    /// What a workspace brings.
+    pub fn content(&self, workspace: &WorkspaceId) -> Content {
+        Content { shared: self.0.clone(), workspace: workspace.clone() }
+    }
+
+    /// The workers of a workspace: making, finding and stopping them.
+    pub fn catalogue(&self, workspace: &WorkspaceId) -> Catalogue {
+        Catalogue { content: self.content(workspace) }
+    }
+
+    /// Calling the tools of a workspace's workers.
+    pub fn interaction(&self, workspace: &WorkspaceId) -> Interaction {
+        Interaction { catalogue: self.catalogue(workspace) }
+    }
+
+    /// Watching a workspace.
+    pub fn observation(&self, workspace: &WorkspaceId) -> Observation {
+        Observation { content: self.content(workspace) }
+    }
+}
+
+impl Shared {
+    /// Whether findings of the leak scan that an author accepted are honoured.
+    pub(crate) fn acceptances(&self, workspace: &WorkspaceId) -> Acceptances {
+        match self.config.load().grants(workspace).accept_leak_findings {
+            true => Acceptances::Honour,
+            false => Acceptances::Refuse,
+        }
+    }
+
+    /// The keys that signed a manifest and that the config asks for, or why it is not taken.
+    pub(crate) fn signers(
+        &self,
+        workspace: &WorkspaceId,
+        manifest: &[u8],
+        envelope: Option<&Envelope>,
+    ) -> Result<Vec<String>, ContentError> {
+        let posture = self.config.load().grants(workspace).signatures;
+        let posture = posture.ok_or_else(|| ContentError::NoPosture(workspace.clone()))?;
+        Ok(judge(&posture, manifest, envelope)?.iter().map(ToString::to_string).collect())
+    }
+
+    /// Whether a workspace may store so many bytes more. Asked before they come in; what counts is
+    /// asked again when they are acknowledged.
+    pub(crate) async fn room_for(&self, workspace: &WorkspaceId, bytes: u64) -> Result<(), ContentError> {
+        let before = self.ledger.row::<Usage>(&usage_key(workspace)).await?.map(|row| row.value).unwrap_or_default();
+        match before.plus(Usage::bytes(bytes)).over(&before, &self.limits) {
+            Some(limit) => Err(ContentError::Full { limit }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,207 @@
+//! Making a Runtime of everything that it is to use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bundles::{Platform, ToolName};
+use component_host::{BundleView, LoadError, Sandbox, SandboxConfig, SandboxError};
+use host_policy::{ConfigError, RuntimeConfig};
+
+use super::{Runtime, Shared};
+use crate::blob_store::{BlobStore, MemoryBlobs};
+use crate::clock::Clock;
+use crate::ledger::Ledger;
+use crate::limits::RuntimeLimits;
+use crate::memo::Memo;
+use crate::metadata::{MemoryMetadata, MetadataError, MetadataStore};
+use crate::resolutions::Resolutions;
+use crate::secret::{NoSecrets, SecretSource};
+use crate::shipped;
+use crate::tenants::Tenants;
+use crate::tool::HostTool;
+
+/// What a Runtime is made of. What is not given is nothing: no grants, no secrets, no tools, and stores
+/// that end with the process.
+#[derive(Debug, Default)]
+pub struct RuntimeBuilder {
+    blobs: Option<Arc<dyn BlobStore>>,
+    metadata: Option<Arc<dyn MetadataStore>>,
+    clock: Option<Arc<dyn Clock>>,
+    sandbox: Option<Sandbox>,
+    secrets: Option<Arc<dyn SecretSource>>,
+    config: RuntimeConfig,
+    limits: RuntimeLimits,
+    tools: Vec<Arc<dyn HostTool>>,
+    platform: Option<(Platform, Platform)>,
+}
+
+/// Why there is no Runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The builder was not given a clock. A Runtime does not ask the machine for the time by itself.
+    #[error("the runtime was given no clock")]
+    NoClock,
+    /// The config does not say enough.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Two tools have one name.
+    #[error("two host tools are called `{0}`")]
+    DuplicateTool(ToolName),
+    /// The sandbox cannot be started.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The resolver that ships inside is not taken in.
+    #[error("the resolver that ships inside is not taken in: {0}")]
+    Shipped(#[source] LoadError),
+    /// The bundle that ships inside is not sound.
+    #[error("the bundle that ships inside is not sound")]
+    Builtin,
+    /// The metadata store says no.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+impl OpenError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoClock => "no_clock",
+            Self::Config(error) => error.code(),
+            Self::DuplicateTool(_) => "duplicate_tool",
+            Self::Sandbox(error) => error.code(),
+            Self::Shipped(error) => error.code(),
+            Self::Builtin => "invalid_bundle",
+            Self::Metadata(error) => error.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Self::NoClock => "call `clock(SystemClock)`".to_owned(),
+            Self::Config(error) => error.help(),
+            Self::DuplicateTool(_) => "register each tool once".to_owned(),
+            Self::Sandbox(error) => error.help().to_owned(),
+            Self::Shipped(error) => error.help().to_owned(),
+            Self::Builtin => "this build is broken; take another".to_owned(),
+            Self::Metadata(error) => error.help().to_owned(),
+        }
+    }
+}
+
+impl RuntimeBuilder {
+    /// Where blobs are kept. Default: in memory, one gibibyte.
+    #[must_use]
+    pub fn blobs(mut self, store: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(store);
+        self
+    }
+
+    /// Where everything else is kept. Default: in memory.
+    #[must_use]
+    pub fn metadata(mut self, store: Arc<dyn MetadataStore>) -> Self {
+        self.metadata = Some(store);
+        self
+    }
+
+    /// The time of day. There is no default.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// What the host grants. Default: nothing.
+    #[must_use]
+    pub fn config(mut self, config: RuntimeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What each workspace may take. Default: [`RuntimeLimits::default`].
+    #[must_use]
+    pub fn limits(mut self, limits: RuntimeLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where resolvers run. Default: a sandbox that compiles in this process, without a cache.
+    #[must_use]
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = Some(sandbox);
+        self
+    }
+
+    /// Where secrets are. Default: there are none.
+    #[must_use]
+    pub fn secrets(mut self, source: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(source);
+        self
+    }
+
+    /// Something that the host does for workers. It is part of a worker where its bundle declares it,
+    /// its profile selects it, and everything that it needs is granted.
+    #[must_use]
+    pub fn tool(mut self, tool: Arc<dyn HostTool>) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// The system and architecture that resolvers are told. Default: those that this program was
+    /// compiled for.
+    #[must_use]
+    pub fn platform(mut self, os: Platform, arch: Platform) -> Self {
+        self.platform = Some((os, arch));
+        self
+    }
+
+    /// Opens the Runtime.
+    pub async fn open(self) -> Result<Runtime, OpenError> {
+        let clock = self.clock.ok_or(OpenError::NoClock)?;
+        self.config.require_postures()?;
+        let sandbox = match self.sandbox {
+            Some(sandbox) => sandbox,
+            None => Sandbox::new(SandboxConfig::default())?,
+        };
+        let shipped = sandbox.load(shipped::RESOLVER).await.map_err(OpenError::Shipped)?;
+        let builtin = BundleView::new(shipped::bundle().map_err(|_| OpenError::Builtin)?);
+        let mut tools: BTreeMap<ToolName, Arc<dyn HostTool>> = BTreeMap::new();
+        for tool in self.tools {
+            let name = tool.name().clone();
+            if tools.insert(name.clone(), tool).is_some() {
+                return Err(OpenError::DuplicateTool(name));
+            }
+        }
+        let platform = match self.platform {
+            Some(platform) => platform,
+            None => {
+                let name = |text: &str| text.parse().map_err(|_| OpenError::Builtin);
+                (name(std::env::consts::OS)?, name(std::env::consts::ARCH)?)
+            }
+        };
+        let metadata = self.metadata.unwrap_or_else(|| Arc::new(MemoryMetadata::default()));
+        let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
+        let shared = Shared {
+            blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
+            ledger: Ledger::new(metadata, clock, self.limits.clone()),
+            sandbox,
+            config: ArcSwap::from_pointee(self.config),
+            tenants: Tenants::new(self.limits.clone()),
+            limits: self.limits,
+            stripes: Default::default(),
+            secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
+            tools,
+            platform,
+            resolutions: Resolutions::default(),
+            views: Memo::new(open_bundles),
+            live: Memo::new(1024),
+            resolvers: Memo::new(64),
+            shipped,
+            builtin,
+        };
+        let runtime = Runtime(Arc::new(shared));
+        runtime.management().take_up().await?;
+        Ok(runtime)
+    }
+}

@@ -1,0 +1,400 @@
+//! The workers of a workspace: making, finding and stopping them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bundles::{Digest, Revision};
+use component_host::{BundleView, Resolver};
+use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
+
+use super::restore::{Live, LiveKey};
+use crate::blob_store;
+use crate::content::{Content, ContentError, User};
+use crate::error::ResolveError;
+use crate::event::EventKind;
+use crate::ledger::{
+    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Usage, WorkerRow, blob_key, bundle_key,
+    resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
+};
+use crate::metadata::MetadataError;
+use crate::record::Record;
+use crate::report::with_policy;
+use crate::resolutions::Inputs;
+use crate::tenants::Busy;
+use crate::worker::{CreateWorkerRequest, MAX_REQUIRED_CAPABILITIES, StopReason, WorkerId, WorkerState, WorkerSummary};
+
+/// The workers of one workspace. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    pub(crate) content: Content,
+}
+
+/// A worker that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// What is told of it.
+    pub worker: WorkerSummary,
+    /// Whether it is new; asking for the same again finds it.
+    pub new: bool,
+}
+
+/// Why there is no such worker.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The workspace's content says no.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The workspace has no such worker.
+    #[error("there is no worker `{0}`")]
+    NotFound(WorkerId),
+    /// There is a worker of that id, asked for with something else.
+    #[error("worker `{0}` is there already, asked for with something else")]
+    Exists(WorkerId),
+    /// A profile of a bundle, without a bundle.
+    #[error("profile `{0}` is one of a bundle, and no bundle is named")]
+    BundleUnnamed(ProfileSelector),
+    /// A profile that ships inside, and a bundle.
+    #[error("profile `{0}` ships inside, and a bundle is named")]
+    BundleUnwanted(ProfileSelector),
+    /// More capabilities than a request may name.
+    #[error("{0} required capabilities are more than the {MAX_REQUIRED_CAPABILITIES} allowed")]
+    TooManyCapabilities(usize),
+    /// The bundle is older than the newest one that was acknowledged.
+    #[error("revision {} is older than {}, which was acknowledged", revision.get(), newest.get())]
+    RevisionOlder {
+        /// The bundle's.
+        revision: Revision,
+        /// The newest.
+        newest: Revision,
+    },
+    /// This Runtime has no such resolver.
+    #[error("there is no resolver {0}")]
+    ResolverNotFound(Digest),
+    /// The resolver must not be used any more.
+    #[error("resolver {0} is revoked")]
+    ResolverRevoked(Digest),
+    /// There is no resolution.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// What the profile requires is not granted.
+    #[error("this host refuses the worker: {} of what it requires is not granted", .0.len())]
+    Denied(Vec<Refusal>),
+}
+
+impl From<MetadataError> for WorkerError {
+    fn from(error: MetadataError) -> Self {
+        Self::Content(error.into())
+    }
+}
+
+impl From<Busy> for WorkerError {
+    fn from(error: Busy) -> Self {
+        Self::Content(error.into())
+    }
+}
+
+impl From<ChangeError> for WorkerError {
+    fn from(error: ChangeError) -> Self {
+        Self::Content(error.into())
+    }
+}
+
+impl WorkerError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Content(error) => error.code(),
+            Self::NotFound(_) => "worker_not_found",
+            Self::Exists(_) => "worker_exists",
+            Self::BundleUnnamed(_) => "bundle_unnamed",
+            Self::BundleUnwanted(_) => "bundle_unwanted",
+            Self::TooManyCapabilities(_) => "too_many_capabilities",
+            Self::RevisionOlder { .. } => "revision_older",
+            Self::ResolverNotFound(_) => "resolver_not_found",
+            Self::ResolverRevoked(_) => "resolver_revoked",
+            Self::Resolve(error) => error.code(),
+            Self::Denied(_) => "denied",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        let plain = match self {
+            Self::Content(error) => return error.help(),
+            Self::Resolve(error) => return error.help(),
+            Self::NotFound(_) => "`yoi worker list` lists what is there",
+            Self::Exists(_) => "choose another id, or ask with the same again",
+            Self::BundleUnnamed(_) => "name the bundle by its digest, or write `builtin:NAME`",
+            Self::BundleUnwanted(_) => "leave the bundle out, or the `builtin:`",
+            Self::TooManyCapabilities(_) => "ask for what the worker cannot do without",
+            Self::RevisionOlder { .. } => "name the newest bundle, or say that an older one is meant (`allow_older`)",
+            Self::ResolverNotFound(_) => "have the operator add it first, or leave it out for the active one",
+            Self::ResolverRevoked(_) => "leave it out for the active one",
+            Self::Denied(_) => "each refusal names what would grant it",
+        };
+        plain.to_owned()
+    }
+}
+
+impl Catalogue {
+    /// Makes a worker: resolves, enforces, records, and only then answers. Asking again with the same
+    /// answers the same worker.
+    pub async fn create(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<Created, WorkerError> {
+        if let Some(there) = self.found(&id, &request).await? {
+            return Ok(there);
+        }
+        let shared = &self.content.shared;
+        let _turn = shared.tenants.turn(&self.content.workspace).await?;
+        let (view, older) = self.bundle(&request).await?;
+        let resolver = self.resolver(request.resolver).await?;
+        let config = shared.config.load_full();
+        let workspace = &self.content.workspace;
+        let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
+        let inputs = Inputs::new(shared.facts(&config, workspace), asked);
+        let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
+        let live = shared.enforce(&config, workspace, &view, resolved.resolution()).map_err(WorkerError::Denied)?;
+        let policy = live.spec.policy();
+        let record = Record::new(&inputs, &resolved, with_policy(*resolved.digests(), Some(policy))).to_json();
+        let record_digest = Digest::of(&record);
+        let row = WorkerRow {
+            bundle: view.bundle().digest(),
+            resolver: resolver.digest(),
+            record: record_digest,
+            policy,
+            created_at: shared.ledger.now(),
+            entries: 0,
+            calls: Default::default(),
+            state: WorkerState::Running,
+            request,
+        };
+        let _kept = shared.stripes.keeping(&record_digest).await;
+        let bytes = record.len() as u64;
+        shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
+        let created = self.acknowledge(id, row, bytes, older).await?;
+        shared.live.insert(LiveKey { workspace: workspace.clone(), record: record_digest, policy }, Arc::new(live));
+        Ok(created)
+    }
+
+    /// The worker, where it is there and was asked for with the same.
+    async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
+        if request.required_capabilities.len() > MAX_REQUIRED_CAPABILITIES {
+            return Err(WorkerError::TooManyCapabilities(request.required_capabilities.len()));
+        }
+        let key = worker_key(&self.content.workspace, id);
+        match self.content.shared.ledger.row::<WorkerRow>(&key).await? {
+            None => Ok(None),
+            Some(row) if row.value.request == *request => {
+                Ok(Some(Created { worker: summary(id.clone(), row.value), new: false }))
+            }
+            Some(_) => Err(WorkerError::Exists(id.clone())),
+        }
+    }
+
+    /// The bundle that a request names, and whether it is older than the newest.
+    async fn bundle(&self, request: &CreateWorkerRequest) -> Result<(BundleView, bool), WorkerError> {
+        let digest = match (&request.profile, request.bundle) {
+            (ProfileSelector::Builtin(_), None) => return Ok((self.content.shared.builtin.clone(), false)),
+            (ProfileSelector::Bundle(_), Some(digest)) => digest,
+            (ProfileSelector::Bundle(_), None) => return Err(WorkerError::BundleUnnamed(request.profile.clone())),
+            (ProfileSelector::Builtin(_), Some(_)) => return Err(WorkerError::BundleUnwanted(request.profile.clone())),
+        };
+        let view = self.content.view(digest).await?;
+        let revision = view.bundle().manifest().revision;
+        let newest = self.content.newest().await?.map_or(revision, |(newest, _)| newest);
+        if newest > revision && !request.allow_older {
+            return Err(WorkerError::RevisionOlder { revision, newest });
+        }
+        Ok((view, newest > revision))
+    }
+
+    async fn resolver(&self, asked: Option<Digest>) -> Result<Resolver, WorkerError> {
+        let shared = &self.content.shared;
+        let digest = asked.unwrap_or_else(|| shared.shipped.digest());
+        if let Some(row) = shared.ledger.row::<ResolverRow>(&resolver_key(&digest)).await?
+            && row.value.revoked.is_some()
+        {
+            return Err(WorkerError::ResolverRevoked(digest));
+        }
+        if digest == shared.shipped.digest() {
+            return Ok(shared.shipped.clone());
+        }
+        shared.resolvers.get(&digest).ok_or(WorkerError::ResolverNotFound(digest))
+    }
+
+    async fn acknowledge(
+        &self,
+        id: WorkerId,
+        row: WorkerRow,
+        record_bytes: u64,
+        older: bool,
+    ) -> Result<Created, WorkerError> {
+        let shared = &self.content.shared;
+        let workspace = &self.content.workspace;
+        let tenant = shared.tenants.tenant(workspace);
+        let _changing = tenant.changing.lock().await;
+        let key = worker_key(workspace, &id);
+        for _ in 0..ATTEMPTS {
+            if let Some(there) = self.found(&id, &row.request).await? {
+                return Ok(there);
+            }
+            let user = || User::Worker(id.clone());
+            let mut change = Change::default()
+                .expect::<WorkerRow>(&key, None)
+                .put(&key, &row)
+                .put(&uses_key(workspace, &row.record).part(user()), &Mark {})
+                .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
+                .takes(Usage { workers: 1, ..Usage::default() })
+                .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
+            if row.request.bundle.is_some() {
+                let key = bundle_key(workspace, &row.bundle);
+                // Removed or revoked since it was resolved.
+                let bundle = shared.ledger.row::<BundleRow>(&key).await?;
+                let bundle = bundle.ok_or(ContentError::BundleNotFound(row.bundle))?;
+                if bundle.value.revoked_at.is_some() {
+                    return Err(ContentError::BundleRevoked(row.bundle).into());
+                }
+                change =
+                    change.expect(&key, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
+            }
+            if !shared.ledger.is_there(&blob_key(workspace, &row.record)).await? {
+                change = self.content.owning(change, row.record, record_bytes);
+            }
+            match shared.ledger.commit(workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => {
+                    done?;
+                    return Ok(Created { worker: summary(id, row), new: true });
+                }
+            }
+        }
+        Err(ContentError::Contended.into())
+    }
+
+    /// What is told of a worker. One that may not go on says so.
+    pub async fn get(&self, id: &WorkerId) -> Result<WorkerSummary, WorkerError> {
+        Ok(summary(id.clone(), self.row(id).await?))
+    }
+
+    pub(super) async fn row(&self, id: &WorkerId) -> Result<WorkerRow, WorkerError> {
+        let key = worker_key(&self.content.workspace, id);
+        let row = self.content.shared.ledger.row::<WorkerRow>(&key).await?;
+        Ok(row.ok_or_else(|| WorkerError::NotFound(id.clone()))?.value)
+    }
+
+    /// At most so many workers in the order of their ids, after another one.
+    pub async fn list(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, WorkerError> {
+        let after = after.map(|id| worker_key(&self.content.workspace, id));
+        let below = workers_key(&self.content.workspace);
+        let rows = self.content.shared.ledger.rows::<WorkerRow>(&below, after.as_ref(), most).await?;
+        Ok(rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row))).collect())
+    }
+
+    /// What a worker is and may touch, as the host grants it now.
+    pub async fn spec(&self, id: &WorkerId) -> Result<ResolvedWorkerSpec, WorkerError> {
+        let row = self.row(id).await?;
+        match self.live(&row).await? {
+            Ok(live) => Ok(live.spec.clone()),
+            Err(_) => Err(WorkerError::NotFound(id.clone())),
+        }
+    }
+
+    /// Stops a worker for good. Stopping twice is stopping once. Its history stays.
+    pub async fn stop(&self, id: &WorkerId) -> Result<WorkerSummary, WorkerError> {
+        self.stop_because(id, StopReason::Requested).await
+    }
+
+    pub(crate) async fn stop_because(&self, id: &WorkerId, reason: StopReason) -> Result<WorkerSummary, WorkerError> {
+        let shared = &self.content.shared;
+        let workspace = &self.content.workspace;
+        let tenant = shared.tenants.tenant(workspace);
+        let _changing = tenant.changing.lock().await;
+        let key = worker_key(workspace, id);
+        for _ in 0..ATTEMPTS {
+            let found = shared.ledger.row::<WorkerRow>(&key).await?;
+            let found = found.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
+            if found.value.state != WorkerState::Running {
+                return Ok(summary(id.clone(), found.value));
+            }
+            let at = shared.ledger.now();
+            let row = WorkerRow { state: WorkerState::Stopped { reason, at }, ..found.value.clone() };
+            let change = Change::default()
+                .expect(&key, Some(&found))
+                .put(&key, &row)
+                // What it was made from is free; what it did stays, and so does its record.
+                .delete(&uses_key(workspace, &row.bundle).part(User::Worker(id.clone())))
+                .delete(&resolved_by_key(&row.resolver).part(workspace).part(id))
+                .event(EventKind::WorkerStopped { worker: id.clone(), reason });
+            match shared.ledger.commit(workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => {
+                    done?;
+                    return Ok(summary(id.clone(), row));
+                }
+            }
+        }
+        Err(ContentError::Contended.into())
+    }
+
+    /// What a worker would hold under another config.
+    pub(super) async fn authorities(&self, row: &WorkerRow, config: &RuntimeConfig) -> BTreeSet<String> {
+        match self.restored(row, config).await {
+            Ok(Ok(live)) => live.spec.authorities().map(|authority| authority.to_string()).collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// A worker's spec and tools under the config that is in force, or why it may not go on.
+    pub(super) async fn live(&self, row: &WorkerRow) -> Result<Result<Arc<Live>, StopReason>, WorkerError> {
+        let shared = &self.content.shared;
+        let workspace = &self.content.workspace;
+        let config = shared.config.load_full();
+        let key = LiveKey { workspace: workspace.clone(), record: row.record, policy: config.digest(workspace) };
+        if let Some(live) = shared.live.get(&key) {
+            return Ok(Ok(live));
+        }
+        let live = self.restored(row, &config).await?.map(Arc::new);
+        if let Ok(live) = &live {
+            shared.live.insert(key, live.clone());
+        }
+        Ok(live)
+    }
+
+    async fn restored(&self, row: &WorkerRow, config: &RuntimeConfig) -> Result<Result<Live, StopReason>, WorkerError> {
+        let shared = &self.content.shared;
+        let workspace = &self.content.workspace;
+        let view = if row.request.bundle.is_none() {
+            // Another version of this program ships another bundle.
+            if shared.builtin.bundle().digest() != row.bundle {
+                return Ok(Err(StopReason::BundleMissing));
+            }
+            shared.builtin.clone()
+        } else {
+            match self.content.view(row.bundle).await {
+                Ok(view) => view,
+                Err(ContentError::BundleRevoked(_)) => return Ok(Err(StopReason::BundleRevoked)),
+                Err(error @ (ContentError::Busy(_) | ContentError::Metadata(_) | ContentError::Contended)) => {
+                    return Err(error.into());
+                }
+                Err(_) => return Ok(Err(StopReason::BundleMissing)),
+            }
+        };
+        let limits = &shared.sandbox.limits().bundle;
+        let record = self.content.blob(row.record).await.ok().and_then(|bytes| Record::from_json(&bytes).ok());
+        let resolution = record.and_then(|record| record.restore(view.bundle().manifest(), limits).ok());
+        let Some(resolution) = resolution else { return Ok(Err(StopReason::RecordDamaged)) };
+        Ok(shared.enforce(config, workspace, &view, &resolution).map_err(|_| StopReason::PolicyDenied))
+    }
+}
+
+pub(super) fn summary(id: WorkerId, row: WorkerRow) -> WorkerSummary {
+    WorkerSummary {
+        id,
+        request: row.request,
+        bundle: row.bundle,
+        resolver: row.resolver,
+        record: row.record,
+        policy: row.policy,
+        created_at: row.created_at,
+        state: row.state,
+    }
+}

@@ -1,0 +1,374 @@
+//! Calling a worker's tools. There is one way: schema, policy, tool, schema, history. Nothing is
+//! injected, and no call leaves no trace.
+
+use std::time::Duration;
+
+use bundles::manifest::Confirm;
+use bundles::{Digest, ToolName};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::catalogue::{Catalogue, WorkerError};
+use super::restore::LiveTool;
+use crate::blob_store;
+use crate::content::{ContentError, User};
+use crate::event::EventKind;
+use crate::history::{Content, Entry, EntryKind};
+use crate::ledger::{ATTEMPTS, Change, ChangeError, Mark, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key};
+use crate::metadata::MetadataError;
+use crate::tenants::Busy;
+use crate::tool::{ToolContext, ToolError};
+use crate::worker::{StopReason, WorkerId, WorkerState};
+
+/// Calls into one workspace's workers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Interaction {
+    pub(crate) catalogue: Catalogue,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCall {
+    /// What the tool is given; it must fit the schema that the bundle declares.
+    pub input: Value,
+    /// Whether a person has said yes, where the bundle asks for that.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Called {
+    /// The number of its end in the worker's history.
+    pub entry: u64,
+    /// What the tool answered.
+    pub output: Value,
+}
+
+/// Why a call did not come to an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no such worker, or the stores say no.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The worker takes no calls.
+    #[error("worker `{worker}` takes no calls: {}", why(*reason))]
+    NotRunning {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The worker has no such tool.
+    #[error("the worker has no tool `{0}`")]
+    ToolNotFound(ToolName),
+    /// A person must be asked first.
+    #[error("the bundle wants a person to confirm `{0}`")]
+    ConfirmationRequired(ToolName),
+    /// The tool was called as often as the bundle allows.
+    #[error("`{tool}` was called {allowed} times, which is all that the bundle allows")]
+    CallsUsedUp {
+        /// The tool.
+        tool: ToolName,
+        /// How often it may be called.
+        allowed: u32,
+    },
+    /// The worker's history is full.
+    #[error("the worker's history has {entries} entries, which is all that it may have")]
+    HistoryFull {
+        /// Entries that there are.
+        entries: u64,
+    },
+    /// The input does not fit.
+    #[error("the input does not fit its schema at `{pointer}`")]
+    InvalidInput {
+        /// Where, in the input; its keys are the caller's own.
+        pointer: String,
+    },
+    /// The input or the output is too large.
+    #[error("{actual} bytes of {what} are more than the {allowed} allowed (`call_bytes`)")]
+    TooLarge {
+        /// `input` or `output`.
+        what: &'static str,
+        /// Its bytes.
+        actual: u64,
+        /// Bytes that are allowed.
+        allowed: u64,
+    },
+    /// The output does not fit.
+    #[error("`{0}` answered what does not fit its schema")]
+    InvalidOutput(ToolName),
+    /// The tool says no.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// It took too long, and was ended.
+    #[error("`{tool}` took longer than {allowed_ms} ms (`call_ms`)")]
+    DeadlineExceeded {
+        /// The tool.
+        tool: ToolName,
+        /// Milliseconds that were allowed.
+        allowed_ms: u64,
+    },
+}
+
+fn why(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Requested => "it was stopped",
+        StopReason::ResolverRevoked => "its resolver was revoked",
+        StopReason::BundleMissing => "its bundle is not there, or is damaged",
+        StopReason::BundleRevoked => "its bundle was revoked",
+        StopReason::PolicyDenied => "what it requires is not granted any more",
+        StopReason::RecordDamaged => "its record is not there, or is damaged",
+    }
+}
+
+impl From<ContentError> for CallError {
+    fn from(error: ContentError) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
+impl From<MetadataError> for CallError {
+    fn from(error: MetadataError) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
+impl From<Busy> for CallError {
+    fn from(error: Busy) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
+impl CallError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Worker(error) => error.code(),
+            Self::NotRunning { .. } => "worker_stopped",
+            Self::ToolNotFound(_) => "tool_not_found",
+            Self::ConfirmationRequired(_) => "confirmation_required",
+            Self::CallsUsedUp { .. } => "calls_used_up",
+            Self::HistoryFull { .. } => "history_full",
+            Self::InvalidInput { .. } => "invalid_input",
+            Self::TooLarge { .. } => "too_large",
+            Self::InvalidOutput(_) => "invalid_output",
+            Self::Tool(error) => error.code(),
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        let plain = match self {
+            Self::Worker(error) => return error.help(),
+            Self::Tool(error) => error.help(),
+            Self::NotRunning { .. } => "make another worker",
+            Self::ToolNotFound(_) => "`yoi worker show` lists its tools",
+            Self::ConfirmationRequired(_) => "ask a person, and say so in the call (`confirmed`)",
+            Self::CallsUsedUp { .. } => "make another worker, or raise `max_calls` in the bundle",
+            Self::HistoryFull { .. } => "make another worker: a history is not shortened",
+            Self::InvalidInput { .. } => "see the tool's schema",
+            Self::TooLarge { .. } => "ask for less at a time, or raise the limit of that name",
+            Self::InvalidOutput(_) => "have the tool or its schema mended",
+            Self::DeadlineExceeded { .. } => "ask for less at a time, or raise the limit of that name",
+        };
+        plain.to_owned()
+    }
+}
+
+/// Content of at most so many bytes stands in the history itself.
+const INLINE_BYTES: usize = 4096;
+
+impl Interaction {
+    /// Calls a tool of a worker. The beginning is durable before the tool begins, the end before this
+    /// returns. Dropping the future ends the tool.
+    pub async fn call(&self, worker: &WorkerId, tool: &ToolName, call: ToolCall) -> Result<Called, CallError> {
+        let shared = &self.catalogue.content.shared;
+        let input = serde_json::to_vec(&call.input).unwrap_or_default();
+        self.fits("input", input.len())?;
+        let _turn = shared.tenants.turn(&self.catalogue.content.workspace).await?;
+        let row = self.catalogue.row(worker).await?;
+        let stopped = |reason| CallError::NotRunning { worker: worker.clone(), reason };
+        if let WorkerState::Stopped { reason, .. } = row.state {
+            return Err(stopped(reason));
+        }
+        let live = self.catalogue.live(&row).await?.map_err(stopped)?;
+        let held = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
+        if let Some(schema) = &held.input
+            && let Err(error) = schema.validate(&call.input)
+        {
+            return Err(CallError::InvalidInput { pointer: error.instance_path().to_string() });
+        }
+        let began = self.begin(worker, held, call.confirmed, &input).await?;
+        let config = shared.config.load_full();
+        let context = ToolContext {
+            workspace: &self.catalogue.content.workspace,
+            spec: &live.spec,
+            config: &config,
+            secrets: &shared.secrets,
+            policy: &held.spec.policy,
+        };
+        let allowed_ms = shared.limits.call_ms;
+        let answer =
+            tokio::time::timeout(Duration::from_millis(allowed_ms), held.tool.call(&context, call.input)).await;
+        let answer = match answer {
+            Err(_) => Err(CallError::DeadlineExceeded { tool: tool.clone(), allowed_ms }),
+            Ok(answer) => answer.map_err(CallError::from).and_then(|output| self.judged(held, output)),
+        };
+        self.end(worker, tool, began, answer).await
+    }
+
+    fn fits(&self, what: &'static str, bytes: usize) -> Result<(), CallError> {
+        let (actual, allowed) = (bytes as u64, self.catalogue.content.shared.limits.call_bytes);
+        if actual > allowed { Err(CallError::TooLarge { what, actual, allowed }) } else { Ok(()) }
+    }
+
+    fn judged(&self, held: &LiveTool, output: Value) -> Result<(Value, Vec<u8>), CallError> {
+        if held.output.as_ref().is_some_and(|schema| !schema.is_valid(&output)) {
+            return Err(CallError::InvalidOutput(held.spec.name.clone()));
+        }
+        let bytes = serde_json::to_vec(&output).unwrap_or_default();
+        self.fits("output", bytes.len())?;
+        Ok((output, bytes))
+    }
+
+    /// Writes the beginning of a call, and takes the number of its end.
+    async fn begin(&self, worker: &WorkerId, held: &LiveTool, confirmed: bool, input: &[u8]) -> Result<u64, CallError> {
+        let content = &self.catalogue.content;
+        let (shared, workspace) = (&content.shared, &content.workspace);
+        let tool = &held.spec.name;
+        let input = self.keep(input).await?;
+        let tenant = shared.tenants.tenant(workspace);
+        let _changing = tenant.changing.lock().await;
+        let key = worker_key(workspace, worker);
+        for _ in 0..ATTEMPTS {
+            let found = shared.ledger.row::<WorkerRow>(&key).await?;
+            let found = found.ok_or_else(|| WorkerError::NotFound(worker.clone()))?;
+            let mut row = found.value.clone();
+            if let WorkerState::Stopped { reason, .. } = row.state {
+                return Err(CallError::NotRunning { worker: worker.clone(), reason });
+            }
+            let calls = row.calls.entry(tool.clone()).or_default();
+            let confirm = match held.spec.policy.confirm {
+                Some(Confirm::Always) => true,
+                Some(Confirm::Once) => *calls == 0,
+                Some(Confirm::Never) | None => false,
+            };
+            if confirm && !confirmed {
+                return Err(CallError::ConfirmationRequired(tool.clone()));
+            }
+            if let Some(allowed) = held.spec.policy.max_calls.filter(|allowed| *calls >= *allowed) {
+                return Err(CallError::CallsUsedUp { tool: tool.clone(), allowed });
+            }
+            *calls = calls.saturating_add(1);
+            let began = row.entries + 1;
+            row.entries += 2;
+            if row.entries > shared.limits.history_entries {
+                return Err(CallError::HistoryFull { entries: row.entries - 2 });
+            }
+            let kind = EntryKind::CallBegan { tool: tool.clone(), input: input.told() };
+            let entry = Entry { number: began, at: shared.ledger.now(), kind };
+            let change = self.entry(Change::default(), worker, &entry, &input).await?;
+            match shared.ledger.commit(workspace, change.expect(&key, Some(&found)).put(&key, &row)).await {
+                Err(ChangeError::Conflict) => {}
+                done => {
+                    done.map_err(ContentError::from)?;
+                    return Ok(began);
+                }
+            }
+        }
+        Err(ContentError::Contended.into())
+    }
+
+    /// Writes the end of a call.
+    async fn end(
+        &self,
+        worker: &WorkerId,
+        tool: &ToolName,
+        began: u64,
+        answer: Result<(Value, Vec<u8>), CallError>,
+    ) -> Result<Called, CallError> {
+        let content = &self.catalogue.content;
+        let (shared, workspace) = (&content.shared, &content.workspace);
+        let number = began + 1;
+        let kept = match &answer {
+            Ok((_, bytes)) => self.keep(bytes).await?,
+            Err(_) => Kept::Nothing,
+        };
+        let (kind, outcome) = match &answer {
+            Ok(_) => (EntryKind::CallEnded { began, output: kept.told() }, "ok"),
+            Err(error) => {
+                let code = error.code();
+                (EntryKind::CallFailed { began, code: code.to_owned(), message: error.to_string() }, code)
+            }
+        };
+        let entry = Entry { number, at: shared.ledger.now(), kind };
+        let tenant = shared.tenants.tenant(workspace);
+        let _changing = tenant.changing.lock().await;
+        for _ in 0..ATTEMPTS {
+            let change = self.entry(Change::default(), worker, &entry, &kept).await?.event(EventKind::CallEnded {
+                worker: worker.clone(),
+                entry: number,
+                tool: tool.clone(),
+                outcome: outcome.to_owned(),
+            });
+            match shared.ledger.commit(workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => {
+                    done.map_err(ContentError::from)?;
+                    return answer.map(|(output, _)| Called { entry: number, output });
+                }
+            }
+        }
+        Err(ContentError::Contended.into())
+    }
+
+    /// The rows of an entry and of what it holds.
+    async fn entry(&self, change: Change, worker: &WorkerId, entry: &Entry, kept: &Kept) -> Result<Change, CallError> {
+        let content = &self.catalogue.content;
+        let mut change = change.put(&entry_key(&content.workspace, worker, entry.number), entry);
+        if let Kept::Blob { digest, bytes } = kept {
+            if !content.shared.ledger.is_there(&blob_key(&content.workspace, digest)).await? {
+                change = content.owning(change, *digest, *bytes);
+            }
+            let user = User::Worker(worker.clone());
+            change = change.put(&uses_key(&content.workspace, digest).part(user), &Mark {});
+        } else if let Kept::Inline { bytes, .. } = kept {
+            change = change.takes(Usage::bytes(*bytes));
+        }
+        Ok(change)
+    }
+
+    /// Puts what is too large for the history into the store.
+    async fn keep(&self, json: &[u8]) -> Result<Kept, CallError> {
+        let bytes = json.len() as u64;
+        if json.len() <= INLINE_BYTES {
+            return Ok(Kept::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
+        }
+        let content = &self.catalogue.content;
+        content.shared.room_for(&content.workspace, bytes).await?;
+        let digest = Digest::of(json);
+        let source = blob_store::whole(json.to_vec());
+        content.shared.blobs.put(digest, source, bytes).await.map_err(ContentError::from)?;
+        Ok(Kept::Blob { digest, bytes })
+    }
+}
+
+/// Content on its way into the history.
+enum Kept {
+    Nothing,
+    Inline { value: Value, bytes: u64 },
+    Blob { digest: Digest, bytes: u64 },
+}
+
+impl Kept {
+    fn told(&self) -> Content {
+        match self {
+            Self::Nothing => Content::Json(Value::Null),
+            Self::Inline { value, .. } => Content::Json(value.clone()),
+            Self::Blob { digest, bytes } => Content::Blob { digest: *digest, bytes: *bytes },
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Who may ask for what: bearer tokens, of which only hashes are kept.
+//!
+//! A token is `yoi_<id>_<secret>`. The id finds the row; the secret is 256 random bits, so one hash of
+//! it is as good as many, and is compared in constant time. A token names the workspaces that it
+//! serves: for any other, a read finds nothing and a write is refused.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use bundles::WorkspaceId;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::ledger::{ATTEMPTS, Change, ChangeError, token_key, tokens_key};
+use crate::metadata::MetadataError;
+use crate::runtime::Management;
+
+/// What a token lets its holder do, in the workspaces that it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// See bundles, workers, histories and events.
+    Read,
+    /// Bring and remove bundles and blobs.
+    Bundles,
+    /// Make and stop workers.
+    Workers,
+    /// Call tools.
+    Call,
+    /// Run the Runtime: resolvers, metrics, what it is. Not bound to a workspace.
+    Operator,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Operator];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Bundles => "bundles",
+            Self::Workers => "workers",
+            Self::Call => "call",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is one of `read`, `bundles`, `workers`, `call`, `operator`")]
+pub struct InvalidScope;
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(InvalidScope)
+    }
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenGrant {
+    /// What people call it.
+    pub name: crate::worker::DisplayName,
+    /// What its holder may do.
+    pub scopes: BTreeSet<Scope>,
+    /// Where.
+    pub workspaces: BTreeSet<WorkspaceId>,
+    /// Until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<jiff::Timestamp>,
+}
+
+impl TokenGrant {
+    /// Whether the holder may do something in a workspace.
+    pub fn allows(&self, scope: Scope, workspace: &WorkspaceId) -> bool {
+        self.scopes.contains(&scope) && self.workspaces.contains(workspace)
+    }
+}
+
+/// A token's public name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TokenId(Box<str>);
+
+const ID_CHARS: usize = 16;
+const SECRET_CHARS: usize = 64;
+
+impl TokenId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        if is_hex(text, ID_CHARS) { Ok(Self(text.into())) } else { Err(TokenError::Unknown) }
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What is told of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenSummary {
+    /// Its id.
+    pub id: TokenId,
+    /// What it is for.
+    #[serde(flatten)]
+    pub grant: TokenGrant,
+    /// Since when.
+    pub created_at: jiff::Timestamp,
+    /// Since when it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenRow {
+    /// SHA-256 of the secret, in hex.
+    hash: String,
+    grant: TokenGrant,
+    created_at: jiff::Timestamp,
+    revoked_at: Option<jiff::Timestamp>,
+}
+
+/// Where randomness comes from.
+pub trait Entropy: fmt::Debug + Send + Sync {
+    /// Fills the bytes with what nobody can foresee.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError>;
+}
+
+/// Why there is no token, or not this one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No token was shown, or none that is known. Which of the two, or why, is not told.
+    #[error("the token is not known")]
+    Unknown,
+    /// It was good until some time ago.
+    #[error("the token has expired")]
+    Expired,
+    /// There is no randomness.
+    #[error("the system gives no randomness")]
+    NoEntropy,
+    /// The metadata store says no.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// Others changed the same again and again.
+    #[error("others changed the same at the same time")]
+    Contended,
+}
+
+impl TokenError {
+    /// The stable machine word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unauthenticated",
+            Self::Expired => "token_expired",
+            Self::NoEntropy => "no_entropy",
+            Self::Metadata(error) => error.code(),
+            Self::Contended => "contended",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Unknown => "send `Authorization: Bearer TOKEN`; `yoi runtime token new` makes one",
+            Self::Expired => "have a new one made: `yoi runtime token new`",
+            Self::NoEntropy => "see to it that the system's random source works",
+            Self::Metadata(error) => error.help(),
+            Self::Contended => "try again",
+        }
+    }
+}
+
+impl From<ChangeError> for TokenError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => Self::Metadata(error),
+            ChangeError::Conflict | ChangeError::Full { .. } => Self::Contended,
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn hash(secret: &str) -> String {
+    hex(&Sha256::digest(secret.as_bytes()))
+}
+
+impl Management {
+    /// Makes a token. This is the only time that anybody sees it.
+    pub async fn issue_token(
+        &self,
+        grant: TokenGrant,
+        entropy: &dyn Entropy,
+    ) -> Result<(TokenSummary, SecretString), TokenError> {
+        let (mut id, mut secret) = ([0; ID_CHARS / 2], zeroize::Zeroizing::new([0; SECRET_CHARS / 2]));
+        entropy.fill(&mut id)?;
+        entropy.fill(secret.as_mut_slice())?;
+        let (id, secret) = (TokenId(hex(&id).into()), zeroize::Zeroizing::new(hex(secret.as_slice())));
+        let row = TokenRow { hash: hash(&secret), grant, created_at: self.shared.ledger.now(), revoked_at: None };
+        let key = token_key(&id);
+        let change = Change::default().expect::<TokenRow>(&key, None).put(&key, &row);
+        self.shared.ledger.commit_globally(change).await?;
+        let token = SecretString::from(format!("yoi_{id}_{}", secret.as_str()));
+        Ok((summary(id, row), token))
+    }
+
+    /// What the holder of a token may do.
+    pub async fn authenticate(&self, token: &SecretString) -> Result<TokenSummary, TokenError> {
+        let parts = token.expose_secret().strip_prefix("yoi_").and_then(|rest| rest.split_once('_'));
+        let (id, secret) = parts.filter(|(_, secret)| is_hex(secret, SECRET_CHARS)).ok_or(TokenError::Unknown)?;
+        let id: TokenId = id.parse()?;
+        let row = self.shared.ledger.row::<TokenRow>(&token_key(&id)).await?.map(|row| row.value);
+        // Hashed also where there is no such token, so that both take the same time.
+        let shown = hash(secret);
+        let Some(row) = row else { return Err(TokenError::Unknown) };
+        let right = bool::from(shown.as_bytes().ct_eq(row.hash.as_bytes()));
+        if !right || row.revoked_at.is_some() {
+            return Err(TokenError::Unknown);
+        }
+        if row.grant.expires_at.is_some_and(|until| until <= self.shared.ledger.now()) {
+            return Err(TokenError::Expired);
+        }
+        Ok(summary(id, row))
+    }
+
+    /// All tokens, in no order that says anything.
+    pub async fn tokens(&self) -> Result<Vec<TokenSummary>, TokenError> {
+        let rows = self.shared.ledger.rows::<TokenRow>(&tokens_key(), None, usize::MAX).await?;
+        Ok(rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row))).collect())
+    }
+
+    /// Refuses a token from here on. Doing so twice is doing so once.
+    pub async fn revoke_token(&self, id: &TokenId) -> Result<TokenSummary, TokenError> {
+        let key = token_key(id);
+        for _ in 0..ATTEMPTS {
+            let found = self.shared.ledger.row::<TokenRow>(&key).await?.ok_or(TokenError::Unknown)?;
+            if found.value.revoked_at.is_some() {
+                return Ok(summary(id.clone(), found.value));
+            }
+            let row = TokenRow { revoked_at: Some(self.shared.ledger.now()), ..found.value.clone() };
+            match self.shared.ledger.commit_globally(Change::default().expect(&key, Some(&found)).put(&key, &row)).await
+            {
+                Err(ChangeError::Conflict) => {}
+                done => return Ok(done.map(|()| summary(id.clone(), row))?),
+            }
+        }
+        Err(TokenError::Contended)
+    }
+}
+
+fn summary(id: TokenId, row: TokenRow) -> TokenSummary {
+    TokenSummary { id, grant: row.grant, created_at: row.created_at, revoked_at: row.revoked_at }
+}

@@ -1,0 +1,202 @@
+//! What a workspace brings: whole or not at all, kept while it is used, seen by nobody else.
+
+use bundles::Digest;
+use futures_util::StreamExt;
+use std::time::Duration;
+use worker_runtime::blob_store::{self, SourceError};
+use worker_runtime::content::{ContentError, PutBundle};
+use worker_runtime::{Runtime, RuntimeLimits};
+
+use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put};
+
+fn code<T: std::fmt::Debug>(result: Result<T, ContentError>) -> &'static str {
+    result.expect_err("refused").code()
+}
+
+async fn put_blob(runtime: &Runtime, text: &str) -> Result<Digest, ContentError> {
+    let digest = Digest::of(text);
+    runtime.content(&acme()).put_blob(digest, blob_store::whole(text.to_owned()), None).await.map(|_| digest)
+}
+
+#[tokio::test]
+async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
+    let runtime = World::default().open().await;
+    let content = runtime.content(&acme());
+    let bundle = bundle(1);
+    let manifest = bundle.manifest_bytes().to_vec();
+    let mut left: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
+    while !left.is_empty() {
+        let answer = content.put_bundle(bundle.digest(), manifest.clone().into()).await.expect("an answer");
+        assert_eq!(answer, PutBundle::Missing(left.clone()));
+        assert_eq!(code(content.bundle(bundle.digest()).await), "bundle_not_found");
+        assert_eq!(code(content.manifest(bundle.digest()).await), "bundle_not_found");
+        let digest = left.remove(0);
+        let blob = bundle.blob(&digest).expect("a blob").to_vec();
+        content.put_blob(digest, blob_store::whole(blob), None).await.expect("kept");
+    }
+    for known in [false, true, true] {
+        let answer = content.put_bundle(bundle.digest(), manifest.clone().into()).await.expect("an answer");
+        assert_eq!(answer, PutBundle::Stored { known });
+    }
+    assert_eq!(content.manifest(bundle.digest()).await.expect("there"), manifest);
+    assert_eq!(content.bundles(None, 10).await.expect("a list").len(), 1);
+    assert_eq!(content.newest().await.expect("known").map(|(revision, _)| revision.get()), Some(1));
+}
+
+#[tokio::test]
+async fn content_that_is_not_what_it_is_called_is_refused() {
+    let runtime = World::default().open().await;
+    let content = runtime.content(&acme());
+    let digest = Digest::of("a");
+    assert_eq!(code(content.put_blob(digest, blob_store::whole("b"), None).await), "digest_mismatch");
+    let cut = futures_util::stream::iter([Ok("a".into()), Err(SourceError)]).boxed();
+    assert_eq!(code(content.put_blob(digest, cut, None).await), "body_incomplete");
+    assert_eq!(code(content.put_blob(digest, blob_store::whole("aa"), Some(1)).await), "too_large");
+    assert_eq!(code(content.put_blob(digest, blob_store::whole("a"), Some(1 << 40)).await), "too_large");
+    assert_eq!(code(content.blob(digest).await), "blob_not_found");
+    content.put_blob(digest, blob_store::whole("a"), Some(1)).await.expect("kept");
+    assert_eq!(content.blob(digest).await.expect("there"), "a");
+    let manifest = bundle(1).manifest_bytes().to_vec();
+    assert_eq!(code(content.put_bundle(digest, manifest.clone().into()).await), "digest_mismatch");
+    let damaged = manifest[1..].to_vec();
+    assert_eq!(code(content.put_bundle(Digest::of(&damaged), damaged.into()).await), "invalid_json");
+}
+
+#[tokio::test]
+async fn a_revision_belongs_to_one_bundle_for_ever() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    let (one, other) = (bundle(3), bundle_of("acme", 3, &[("prompts/hello.md", "Be brief.")]));
+    put(&content, &one).await;
+    for (digest, blob) in other.blobs() {
+        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
+    }
+    let again = || content.put_bundle(other.digest(), other.manifest_bytes().to_vec().into());
+    assert_eq!(code(again().await), "revision_conflict");
+    content.remove_bundle(one.digest()).await.expect("nothing uses it");
+    assert_eq!(code(again().await), "revision_conflict");
+    put(&content, &one).await;
+    // Any other revision is taken, also an older one.
+    put(&content, &bundle(2)).await;
+    put(&content, &bundle(4)).await;
+    assert_eq!(content.newest().await.expect("known").map(|(revision, _)| revision.get()), Some(4));
+}
+
+#[tokio::test]
+async fn what_another_workspace_has_is_as_if_it_were_not_there() {
+    let runtime = World::default().open().await;
+    let (acme, other) = (runtime.content(&acme()), runtime.content(&name("other")));
+    let bundle = bundle(1);
+    put(&acme, &bundle).await;
+    let (blob, bytes) = bundle.blobs().next().expect("a blob");
+    assert_eq!(code(other.blob(*blob).await), "blob_not_found");
+    assert_eq!(code(other.blob_size(*blob).await), "blob_not_found");
+    assert_eq!(code(other.bundle(bundle.digest()).await), "bundle_not_found");
+    assert_eq!(code(other.manifest(bundle.digest()).await), "bundle_not_found");
+    assert_eq!(code(other.remove_bundle(bundle.digest()).await), "bundle_not_found");
+    assert!(other.bundles(None, 10).await.expect("a list").is_empty());
+    assert!(other.users(*blob).await.expect("a list").is_empty());
+    // Naming its digest is not having it: the same prompts are missing for the other one.
+    let same = bundle_of("other", 1, &[]);
+    let answer = other.put_bundle(same.digest(), same.manifest_bytes().to_vec().into()).await.expect("an answer");
+    assert!(matches!(answer, PutBundle::Missing(missing) if missing.contains(blob)));
+    let manifest = bundle.manifest_bytes().to_vec();
+    assert_eq!(code(other.put_bundle(bundle.digest(), manifest.into()).await), "workspace_denied");
+    // Having it is bringing it.
+    other.put_blob(*blob, blob_store::whole(bytes.to_vec()), None).await.expect("kept");
+    assert_eq!(other.blob(*blob).await.expect("there"), bytes.to_vec());
+}
+
+#[tokio::test]
+async fn what_is_used_does_not_go_away() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    let bundle = put(&content, &bundle(1)).await;
+    let worker = id("w");
+    runtime.catalogue(&acme()).create(worker.clone(), plain(bundle)).await.expect("a worker");
+    content.pin(bundle, id("release")).await.expect("pinned");
+    let told = |users: Vec<worker_runtime::content::User>| users.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(told(content.users(bundle).await.expect("a list")), ["pin:release", "worker:w"]);
+    assert_eq!(code(content.remove_bundle(bundle).await), "in_use");
+    content.unpin(bundle, id("release")).await.expect("unpinned");
+    assert_eq!(code(content.remove_bundle(bundle).await), "in_use");
+    world.clock.advance(Duration::from_secs(1 << 20));
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0);
+    runtime.catalogue(&acme()).stop(&worker).await.expect("stopped");
+    content.remove_bundle(bundle).await.expect("nothing uses it");
+    assert!(content.collect_garbage().await.expect("collected").blobs > 0);
+}
+
+#[tokio::test]
+async fn garbage_is_what_nothing_uses_for_a_while_and_nobody_else_has() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let (content, other) = (runtime.content(&acme()), runtime.content(&name("other")));
+    let digest = put_blob(&runtime, "unused").await.expect("kept");
+    other.put_blob(digest, blob_store::whole("unused"), None).await.expect("kept");
+    assert_eq!(content.collect_garbage().await.expect("collected").young, 1);
+    world.clock.advance(Duration::from_secs(world.limits.unused_blob_seconds));
+    let collected = content.collect_garbage().await.expect("collected");
+    assert_eq!((collected.blobs, collected.bytes), (1, 6));
+    assert_eq!(code(content.blob(digest).await), "blob_not_found");
+    assert_eq!(other.blob(digest).await.expect("the other one's"), "unused");
+    assert_eq!(runtime.management().usage(&acme()).await.expect("known").bytes, 0);
+    other.collect_garbage().await.expect("collected");
+    assert_eq!(world.blobs.size(digest).await.expect("an answer"), None);
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_full_is_told_and_goes_on() {
+    let limits = RuntimeLimits { stored_bytes: 20, ..RuntimeLimits::default() };
+    let runtime = World { limits, ..World::default() }.open().await;
+    let content = runtime.content(&acme());
+    let text = "0123456789";
+    let put = |text: String| {
+        let digest = Digest::of(&text);
+        let bytes = text.len() as u64;
+        content.put_blob(digest, blob_store::whole(text), Some(bytes))
+    };
+    for digit in 0..2 {
+        put(format!("{digit}{}", &text[1..])).await.expect("kept");
+    }
+    assert_eq!(code(put(format!("x{text}")).await), "store_full");
+    assert_eq!(code(put("x".to_owned()).await), "store_full");
+    // What is there can be put again and read.
+    put(format!("0{}", &text[1..])).await.expect("kept");
+    content.blob(Digest::of(format!("0{}", &text[1..]))).await.expect("there");
+}
+
+#[tokio::test]
+async fn a_bundle_with_a_leak_is_refused_and_an_accepted_one_only_where_the_config_says_so() {
+    let leak = "\n[[accept]]\nrule = \"host_path.home\"\nfield = \"/prompts/hello/text\"\nreason = \"An example.\"\n";
+    let manifest = bundle_files(leak);
+    let accepted = bundle_of("acme", 1, &[("bundle.toml", &manifest), ("prompts/hello.md", "See ~/notes.")]);
+    let strict = World::default().open().await;
+    let content = strict.content(&acme());
+    for (digest, blob) in accepted.blobs() {
+        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
+    }
+    let refused = content.put_bundle(accepted.digest(), accepted.manifest_bytes().to_vec().into()).await;
+    assert_eq!(code(refused), "host_path_in_bundle");
+    assert_eq!(code(content.bundle(accepted.digest()).await), "bundle_not_found");
+    let lenient = "[workspaces.acme]\nsignatures = { posture = \"none\" }\naccept_leak_findings = true\n".to_owned();
+    let lenient = World { config: lenient, ..World::default() }.open().await;
+    put(&lenient.content(&acme()), &accepted).await;
+}
+
+fn bundle_files(more: &str) -> String {
+    format!(
+        "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n[workspace]\nid = \"acme\"\n[tools.echo]\nsource = \"host\"\neffect = \"none\"\n[tools.secretive]\nsource = \"host\"\neffect = \"none\"\n{more}"
+    )
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let world = World::default();
+    let bundle = put(&world.open().await.content(&acme()), &bundle(1)).await;
+    let runtime = world.open().await;
+    assert_eq!(runtime.content(&acme()).bundle(bundle).await.expect("there").revision.get(), 1);
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
+}

@@ -1,0 +1,204 @@
+//! What the behaviours share: Runtimes over stores in memory, and bundles made by code.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use bundles::{Authority, BuildOptions, Bundle, BundleLimits, Digest, Folder, ToolName, WorkspaceId, build};
+use component_host::{Allocation, Sandbox, SandboxConfig};
+use host_policy::RuntimeConfig;
+use serde_json::{Value, json};
+use worker_runtime::blob_store::{self, BlobStore, MemoryBlobs};
+use worker_runtime::content::{Content, PutBundle};
+use worker_runtime::metadata::{MemoryMetadata, MetadataStore};
+use worker_runtime::tool::{HostTool, ToolContext, ToolError};
+use worker_runtime::worker::{CreateWorkerRequest, WorkerId};
+use worker_runtime::{ManualClock, Runtime, RuntimeLimits};
+
+/// When every test begins: some day in 2026.
+pub const BEGIN: i64 = 1_782_000_000_000;
+
+pub const CONFIG: &str = r#"
+[host]
+capabilities = ["tool:echo", "tool:secretive"]
+[workspaces.acme]
+signatures = { posture = "none" }
+secrets = ["token"]
+[workspaces.other]
+signatures = { posture = "none" }
+"#;
+
+/// Stores that outlive a Runtime, and the clock that both share.
+#[derive(Clone)]
+pub struct World {
+    pub blobs: Arc<dyn BlobStore>,
+    pub metadata: Arc<dyn MetadataStore>,
+    pub clock: Arc<ManualClock>,
+    pub limits: RuntimeLimits,
+    pub config: String,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            blobs: Arc::new(MemoryBlobs::new(1 << 30)),
+            metadata: Arc::new(MemoryMetadata::default()),
+            clock: Arc::new(ManualClock::at(BEGIN)),
+            limits: RuntimeLimits::default(),
+            config: CONFIG.to_owned(),
+        }
+    }
+}
+
+/// One sandbox for all tests: starting an engine takes longer than most of them.
+fn sandbox() -> Sandbox {
+    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
+    let new = || {
+        let config = SandboxConfig { allocation: Allocation::Pooled, ..SandboxConfig::default() };
+        Sandbox::new(config).expect("a sandbox")
+    };
+    SANDBOX.get_or_init(new).clone()
+}
+
+impl World {
+    /// Opens a Runtime over these stores.
+    pub async fn open(&self) -> Runtime {
+        Runtime::builder()
+            .blobs(self.blobs.clone())
+            .metadata(self.metadata.clone())
+            .clock(self.clock.clone())
+            .limits(self.limits.clone())
+            .config(RuntimeConfig::from_toml(&self.config).expect("a config"))
+            .sandbox(sandbox())
+            .tool(Arc::new(Echo(name("echo"))))
+            .tool(Arc::new(Secretive(name("secretive"), [authority("secret:token")])))
+            .open()
+            .await
+            .expect("a runtime")
+    }
+}
+
+/// Answers what it is given; hangs, fails or answers something else where that is asked for.
+#[derive(Debug)]
+pub struct Echo(ToolName);
+
+#[async_trait]
+impl HostTool for Echo {
+    fn name(&self) -> &ToolName {
+        &self.0
+    }
+
+    fn needs(&self) -> &[Authority] {
+        &[]
+    }
+
+    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+        match input["do"].as_str() {
+            Some("hang") => std::future::pending().await,
+            Some("refuse") => {
+                Err(ToolError::Refused { code: "echo_refused", message: "no echo today".to_owned(), help: "shout" })
+            }
+            Some("lie") => Ok(json!(7)),
+            _ => Ok(json!({ "said": input["text"] })),
+        }
+    }
+}
+
+/// Needs a secret.
+#[derive(Debug)]
+pub struct Secretive(ToolName, [Authority; 1]);
+
+#[async_trait]
+impl HostTool for Secretive {
+    fn name(&self) -> &ToolName {
+        &self.0
+    }
+
+    fn needs(&self) -> &[Authority] {
+        &self.1
+    }
+
+    async fn call(&self, context: &ToolContext<'_>, _: Value) -> Result<Value, ToolError> {
+        context.allow(&self.1[0])?;
+        Ok(json!({}))
+    }
+}
+
+pub fn name<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().ok().unwrap_or_else(|| panic!("`{text}` is a name"))
+}
+
+pub fn authority(text: &str) -> Authority {
+    name(text)
+}
+
+pub fn acme() -> WorkspaceId {
+    name("acme")
+}
+
+/// A bundle of `workspace`. `more` are files beside the usual ones, or in their place.
+pub fn bundle_of(workspace: &str, revision: u64, more: &[(&str, &str)]) -> Bundle {
+    let manifest = format!(
+        r#"
+        schema = "yoi.config-bundle/1"
+        revision = {revision}
+        created_at = "2026-06-25T15:49:30Z"
+        language = "en"
+        [workspace]
+        id = "{workspace}"
+        [tools.echo]
+        source = "host"
+        effect = "none"
+        input = "schemas/echo.input.json"
+        output = "schemas/echo.output.json"
+        [tools.secretive]
+        source = "host"
+        effect = "none"
+        policy = {{ max_calls = 2, confirm = "once" }}
+        "#
+    );
+    let input = r#"{"type":"object","properties":{"text":{"type":"string"},"do":{"type":"string"}},"additionalProperties":false}"#;
+    let output = r#"{"type":"object"}"#;
+    let mut files = vec![
+        ("bundle.toml".to_owned(), manifest.into_bytes()),
+        ("schemas/echo.input.json".to_owned(), input.into()),
+        ("schemas/echo.output.json".to_owned(), output.into()),
+        ("prompts/hello.md".to_owned(), b"Be kind and brief.".to_vec()),
+        ("profiles/plain.toml".to_owned(), b"instructions = [\"hello\"]\ntools_allow = [\"echo\"]".to_vec()),
+        (
+            "profiles/trusted.toml".to_owned(),
+            b"extends = [\"plain\"]\ntools_allow = [\"secretive\"]\nrequires = [\"secret:token\"]".to_vec(),
+        ),
+    ];
+    for (path, text) in more {
+        files.retain(|(there, _)| there != path);
+        files.push(((*path).to_owned(), text.as_bytes().to_vec()));
+    }
+    let built = build(&Folder::from_files(files), &BuildOptions::default(), &BundleLimits::default());
+    built.unwrap_or_else(|told| panic!("{:#?}", told.list)).bundle
+}
+
+pub fn bundle(revision: u64) -> Bundle {
+    bundle_of("acme", revision, &[])
+}
+
+/// Brings a whole bundle in.
+pub async fn put(content: &Content, bundle: &Bundle) -> Digest {
+    for (digest, blob) in bundle.blobs() {
+        content.put_blob(*digest, blob_store::whole(blob.to_vec()), Some(blob.len() as u64)).await.expect("kept");
+    }
+    let put = content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("taken");
+    assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");
+    bundle.digest()
+}
+
+pub fn id(text: &str) -> WorkerId {
+    name(text)
+}
+
+pub fn plain(bundle: Digest) -> CreateWorkerRequest {
+    CreateWorkerRequest::of_bundle(name("plain"), bundle)
+}
+
+pub fn trusted(bundle: Digest) -> CreateWorkerRequest {
+    CreateWorkerRequest::of_bundle(name("trusted"), bundle)
+}

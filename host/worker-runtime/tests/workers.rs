@@ -1,0 +1,196 @@
+//! Workers: made once, recorded, restored without asking a resolver, and never with more than is
+//! granted now.
+
+use host_policy::RuntimeConfig;
+use worker_runtime::worker::{CreateWorkerRequest, StopReason, WorkerState};
+use worker_runtime::{RuntimeLimits, WorkerError};
+
+use crate::support::{CONFIG, World, acme, bundle, id, name, plain, put, trusted};
+
+fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
+    result.expect_err("refused").code()
+}
+
+#[tokio::test]
+async fn asking_twice_makes_one_worker_and_asking_for_another_is_refused() {
+    let runtime = World::default().open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let catalogue = runtime.catalogue(&acme());
+    let first = catalogue.create(id("w"), plain(bundle)).await.expect("a worker");
+    let second = catalogue.create(id("w"), plain(bundle)).await.expect("the same");
+    assert!(first.new && !second.new);
+    assert_eq!(first.worker, second.worker);
+    assert_eq!(code(catalogue.create(id("w"), trusted(bundle)).await), "worker_exists");
+    assert_eq!(catalogue.list(None, 10).await.expect("a list").len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_worker_asked_for_by_many_at_once_is_made_once() {
+    let world = World { limits: RuntimeLimits { queued_calls: 100, ..RuntimeLimits::default() }, ..World::default() };
+    let runtime = world.open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let catalogue = runtime.catalogue(&acme());
+    let asked = (0..32).map(|_| catalogue.create(id("w"), plain(bundle)));
+    let made = futures_util::future::join_all(asked).await;
+    assert_eq!(made.iter().filter(|created| created.as_ref().is_ok_and(|created| created.new)).count(), 1);
+    assert!(made.iter().all(Result::is_ok));
+    assert_eq!(runtime.management().usage(&acme()).await.expect("known").workers, 1);
+}
+
+#[tokio::test]
+async fn every_request_that_cannot_be_a_worker_says_why() {
+    let runtime = World::default().open().await;
+    let content = runtime.content(&acme());
+    let bundle = put(&content, &bundle(1)).await;
+    let catalogue = runtime.catalogue(&acme());
+    let create = |request| catalogue.create(id("w"), request);
+    let unnamed = CreateWorkerRequest { bundle: None, ..plain(bundle) };
+    assert_eq!(code(create(unnamed).await), "bundle_unnamed");
+    let unwanted = CreateWorkerRequest { profile: name("builtin:coder"), ..plain(bundle) };
+    assert_eq!(code(create(unwanted).await), "bundle_unwanted");
+    assert_eq!(code(create(plain(bundles::Digest::of("none"))).await), "bundle_not_found");
+    let unknown = CreateWorkerRequest { profile: name("plane"), ..plain(bundle) };
+    assert_eq!(code(create(unknown).await), "unknown_profile");
+    let unmet = CreateWorkerRequest { required_capabilities: vec![name("browser")], ..plain(bundle) };
+    assert_eq!(code(create(unmet).await), "unmet_capability");
+    let many: Vec<_> = (0..300).map(|index| name(&format!("c{index}"))).collect();
+    let many = CreateWorkerRequest { required_capabilities: many, ..plain(bundle) };
+    assert_eq!(code(create(many).await), "too_many_capabilities");
+    let resolver = CreateWorkerRequest { resolver: Some(bundles::Digest::of("none")), ..plain(bundle) };
+    assert_eq!(code(create(resolver).await), "resolver_not_found");
+    assert_eq!(code(catalogue.get(&id("w")).await), "worker_not_found");
+    create(plain(bundle)).await.expect("the neighbour is a worker");
+}
+
+#[tokio::test]
+async fn what_is_not_granted_refuses_the_worker_and_leaves_nothing_behind() {
+    let config = CONFIG.replace("secrets = [\"token\"]", "");
+    let runtime = World { config, ..World::default() }.open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let before = runtime.management().usage(&acme()).await.expect("known");
+    let error = runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect_err("refused");
+    let WorkerError::Denied(refusals) = &error else { panic!("{error}") };
+    assert!(refusals.iter().any(|refusal| refusal.rule.code() == "secret_not_granted"), "{refusals:?}");
+    assert_eq!(runtime.management().usage(&acme()).await.expect("known"), before);
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("the neighbour is a worker");
+}
+
+#[tokio::test]
+async fn a_tool_without_what_it_needs_refuses_the_worker() {
+    let profile = ("profiles/trusted.toml", "extends = [\"plain\"]\ntools_allow = [\"secretive\"]");
+    let runtime = World::default().open().await;
+    let bundle = put(&runtime.content(&acme()), &crate::support::bundle_of("acme", 1, &[profile])).await;
+    let error = runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect_err("refused");
+    let WorkerError::Denied(refusals) = &error else { panic!("{error}") };
+    assert_eq!(refusals[0].rule.code(), "tool_without_authority");
+    let wish =
+        ("profiles/trusted.toml", "extends = [\"plain\"]\ntools_allow = [\"secretive\"]\nwants = [\"secret:token\"]");
+    let bundle = put(&runtime.content(&acme()), &crate::support::bundle_of("acme", 2, &[wish])).await;
+    runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect("a worker");
+}
+
+#[tokio::test]
+async fn an_older_revision_is_used_only_where_somebody_says_so() {
+    let runtime = World::default().open().await;
+    let content = runtime.content(&acme());
+    let (old, new) = (put(&content, &bundle(1)).await, put(&content, &bundle(2)).await);
+    let catalogue = runtime.catalogue(&acme());
+    assert_eq!(code(catalogue.create(id("w"), plain(old)).await), "revision_older");
+    catalogue.create(id("new"), plain(new)).await.expect("a worker");
+    let allowed = CreateWorkerRequest { allow_older: true, ..plain(old) };
+    let made = catalogue.create(id("w"), allowed.clone()).await.expect("a worker");
+    assert!(made.worker.request.allow_older);
+    // The newest that was acknowledged counts, also after it was removed.
+    catalogue.stop(&id("new")).await.expect("stopped");
+    content.remove_bundle(new).await.expect("removed");
+    assert_eq!(code(catalogue.create(id("x"), plain(old)).await), "revision_older");
+}
+
+#[tokio::test]
+async fn builtin_profiles_and_required_bundles_are_two_modes() {
+    let builtin = CreateWorkerRequest::builtin(name("companion"));
+    let free = World::default().open().await;
+    let made = free.catalogue(&acme()).create(id("w"), builtin.clone()).await.expect("a worker");
+    assert_eq!(made.worker.bundle, free.management().summary().await.expect("known").builtin_bundle);
+
+    let config = CONFIG.replace("[workspaces.acme]", "[workspaces.acme]\nrequire_bundle = true");
+    let bound = World { config, ..World::default() }.open().await;
+    let error = bound.catalogue(&acme()).create(id("w"), builtin.clone()).await.expect_err("refused");
+    let WorkerError::Denied(refusals) = &error else { panic!("{error}") };
+    assert!(refusals.iter().any(|refusal| refusal.rule.code() == "bundle_required"), "{refusals:?}");
+    let bundle = put(&bound.content(&acme()), &bundle(1)).await;
+    bound.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a bundle is there");
+    // The other workspace is not bound.
+    bound.catalogue(&name("other")).create(id("w"), builtin).await.expect("a worker");
+}
+
+#[tokio::test]
+async fn a_restart_restores_workers_from_their_records() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let made = runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect("a worker").worker;
+    let spec = runtime.catalogue(&acme()).spec(&id("w")).await.expect("a spec");
+    drop(runtime);
+    let again = world.open().await;
+    assert_eq!(again.catalogue(&acme()).get(&id("w")).await.expect("there"), made);
+    assert_eq!(again.catalogue(&acme()).spec(&id("w")).await.expect("a spec"), spec);
+}
+
+#[tokio::test]
+async fn a_worker_of_a_revoked_resolver_or_bundle_takes_no_calls_and_says_why() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let catalogue = runtime.catalogue(&acme());
+    let made = catalogue.create(id("w"), plain(bundle)).await.expect("a worker").worker;
+    runtime.management().revoke_resolver(made.resolver).await.expect("revoked");
+    let state = catalogue.get(&id("w")).await.expect("there").state;
+    assert!(matches!(state, WorkerState::Stopped { reason: StopReason::ResolverRevoked, .. }), "{state:?}");
+    assert_eq!(code(catalogue.create(id("x"), plain(bundle)).await), "resolver_revoked");
+
+    let world = World::default();
+    let runtime = world.open().await;
+    let bundle = put(&runtime.content(&acme()), &crate::support::bundle(1)).await;
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
+    runtime.content(&acme()).revoke_bundle(bundle).await.expect("revoked");
+    for runtime in [runtime, world.open().await] {
+        let state = runtime.catalogue(&acme()).get(&id("w")).await.expect("there").state;
+        assert!(matches!(state, WorkerState::Stopped { reason: StopReason::BundleRevoked, .. }), "{state:?}");
+        assert_eq!(code(runtime.catalogue(&acme()).create(id("x"), plain(bundle)).await), "bundle_revoked");
+    }
+}
+
+#[tokio::test]
+async fn a_config_is_changed_as_a_whole_and_tells_what_that_means_for_workers() {
+    let runtime = World::default().open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let catalogue = runtime.catalogue(&acme());
+    catalogue.create(id("plain"), plain(bundle)).await.expect("a worker");
+    catalogue.create(id("trusted"), trusted(bundle)).await.expect("a worker");
+    let narrower = CONFIG.replace("secrets = [\"token\"]", "");
+    let report = runtime.management().reload(RuntimeConfig::from_toml(&narrower).expect("a config")).await;
+    let report = report.expect("a report");
+    assert_eq!(report.workspaces, [acme()]);
+    assert_eq!(report.workers.len(), 1);
+    assert_eq!(report.workers[0].worker, id("trusted"));
+    assert_eq!(report.workers[0].lost, ["secret:token"]);
+    assert_eq!(report.workers[0].refused, Some(StopReason::PolicyDenied));
+    // Granted again, it goes on: a worker is not stopped by a config.
+    let wider =
+        runtime.management().reload(RuntimeConfig::from_toml(CONFIG).expect("a config")).await.expect("a report");
+    assert_eq!(wider.workers[0].gained, ["secret:token"]);
+    catalogue.spec(&id("trusted")).await.expect("a spec");
+}
+
+#[tokio::test]
+async fn a_worker_of_another_workspace_is_as_if_it_were_not_there() {
+    let runtime = World::default().open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
+    let other = runtime.catalogue(&name("other"));
+    assert_eq!(code(other.get(&id("w")).await), "worker_not_found");
+    assert_eq!(code(other.stop(&id("w")).await), "worker_not_found");
+    assert_eq!(code(other.create(id("w"), plain(bundle)).await), "bundle_not_found");
+    assert!(other.list(None, 10).await.expect("a list").is_empty());
+}

@@ -1,0 +1,101 @@
+//! `yoi bundle sign`: who stands behind a bundle.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bundles::signature::{Envelope, EnvelopeError};
+use bundles::{BundleLimits, Contents, archive};
+use serde_json::json;
+
+use crate::bundle_source::{self, Source};
+use crate::carets;
+use crate::error::CliError;
+use crate::files;
+use crate::key;
+use crate::output::Output;
+use crate::text::Rows;
+
+/// Signs a bundle, so that a host can demand to know who stands behind it.
+///
+/// What is signed is the manifest, byte for byte, in a DSSE envelope that travels beside it: the
+/// bundle's digest stays. Signatures that are there are kept; several may sign one after the other.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A folder with a `bundle.toml`, or a built bundle.
+    bundle: PathBuf,
+    /// The signing key, as `yoi key new` writes it.
+    #[arg(long, value_name = "FILE", env = "YOI_KEY")]
+    key: PathBuf,
+    /// Where to write. By default a built file is replaced by itself, signed; anything else goes to
+    /// `WORKSPACE-REVISION.yoi` here, and an envelope alone to `WORKSPACE-REVISION.dsse.json`.
+    #[arg(long, short, value_name = "FILE", alias = "output", env = "YOI_OUTPUT")]
+    out: Option<PathBuf>,
+    /// Writes the envelope alone, to travel apart from the bundle.
+    #[arg(long)]
+    detached: bool,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let key = key::read_signing(&args.key)?;
+    let source = bundle_source::open(&args.bundle, &BundleLimits::default())?;
+    let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
+    let envelope = match &source.envelope {
+        Some(before) => {
+            let mut envelope = before.clone();
+            envelope.add(&key).map_err(told)?;
+            envelope
+        }
+        None => Envelope::sign(Arc::clone(source.bundle.manifest_bytes()), &key),
+    };
+    let manifest = source.bundle.manifest();
+    let path = args.out.clone().unwrap_or_else(|| default_path(args, &source));
+    if args.detached {
+        files::write(&path, &envelope.to_json(), "envelope")?;
+    } else {
+        let contents = Contents::new(source.bundle.clone(), Some(envelope.clone())).map_err(told)?;
+        files::write(&path, &archive::pack_contents(&contents), "bundle")?;
+    }
+    if let Some(built) = source.built.as_ref().filter(|built| output.is_text() && !built.diagnostics.list.is_empty()) {
+        output.note(carets::render(&built.diagnostics).trim_end());
+    }
+    let id = key.public_key().id();
+    let document = json!({
+        "schema": "yoi.bundle-sign/1",
+        "path": files::shown(&path),
+        "detached": args.detached,
+        "digest": source.bundle.digest(),
+        "workspace": manifest.workspace.id,
+        "revision": manifest.revision,
+        "key_id": id,
+        "signatures": envelope.claimed().map(|id| json!({ "key_id": id })).collect::<Vec<_>>(),
+    });
+    output.result(&document, || {
+        let what = if args.detached { "the envelope of " } else { "" };
+        let mut rows = Rows::default();
+        rows.row("signed by", id);
+        rows.list("also by", envelope.claimed().filter(|other| *other != id));
+        format!(
+            "{}\nwrote {}: {what}workspace {}, revision {}\n{}",
+            source.bundle.digest(),
+            files::shown(&path),
+            manifest.workspace.id,
+            manifest.revision,
+            rows.into_text()
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn default_path(args: &Args, source: &Source) -> PathBuf {
+    let manifest = source.bundle.manifest();
+    let name = format!("{}-{}", manifest.workspace.id, manifest.revision);
+    let given = Path::new(&args.bundle);
+    if args.detached {
+        format!("{name}.dsse.json").into()
+    } else if !source.builtin && given.is_file() {
+        given.to_path_buf()
+    } else {
+        format!("{name}.yoi").into()
+    }
+}

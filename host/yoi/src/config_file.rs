@@ -1,0 +1,26 @@
+//! The host's config as the command line reads it: a mistake is shown where it stands, and no value of
+//! the file with it.
+
+use std::path::Path;
+
+use host_policy::{ConfigError, MAX_CONFIG_BYTES, RuntimeConfig};
+use serde_json::json;
+
+use crate::carets;
+use crate::error::CliError;
+use crate::files;
+
+/// Reads a config.
+pub(crate) fn read(path: &Path) -> Result<RuntimeConfig, CliError> {
+    let text = files::read_text(path, MAX_CONFIG_BYTES, "config")?;
+    RuntimeConfig::from_toml(&text).map_err(|error| told(error, path))
+}
+
+fn told(error: ConfigError, path: &Path) -> CliError {
+    if error.place().is_none() {
+        return error.into();
+    }
+    let diagnostics = error.diagnostics(&files::shown(path));
+    let text = format!("the config is not understood\n\n{}", carets::render(&diagnostics).trim_end());
+    CliError::from(error).with_details(json!({ "diagnostics": diagnostics.list })).with_text(text)
+}

@@ -1,0 +1,72 @@
+//! `yoi key`: the keys that bundles are signed with.
+
+mod new;
+mod show;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use bundles::signature::{InvalidPublicKey, MAX_SIGNING_KEY_BYTES, PublicKey, SigningKey};
+
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+
+/// Makes and shows the keys that bundles are signed with.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Makes a signing key, in a file that only its owner can read.
+    New(new::Args),
+    /// Shows the public key and the key id of a key.
+    Show(show::Args),
+}
+
+pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::New(args) => new::run(args, output),
+        Command::Show(args) => show::run(args, output),
+    }
+}
+
+/// Reads the key to sign with.
+pub(crate) fn read_signing(path: &Path) -> Result<SigningKey, CliError> {
+    let content = files::read_secret(path, MAX_SIGNING_KEY_BYTES, "signing key")?;
+    SigningKey::from_file(&content).map_err(|error| {
+        CliError::new(error.code(), format!("`{}` cannot sign: {error}", files::shown(path)), error.help())
+    })
+}
+
+/// What KEY means where a public key will do: its text, or a file with that or with its signing key.
+pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
+    let refused =
+        |error: InvalidPublicKey, what: String| CliError::new(error.code(), format!("{what}: {error}"), error.help());
+    if key.starts_with("ed25519:") {
+        let public = key.parse().map_err(|error| refused(error, "KEY is no public key".to_owned()))?;
+        return Ok((public, Kind::Public));
+    }
+    let path = Path::new(key);
+    let content = files::read_perhaps_secret(path, MAX_SIGNING_KEY_BYTES, "key")?;
+    if let Ok(signing) = SigningKey::from_file(&content) {
+        return Ok((signing.public_key(), Kind::Signing));
+    }
+    let text = std::str::from_utf8(&content).unwrap_or_default();
+    match text.strip_suffix('\n').unwrap_or(text).parse() {
+        Ok(public) => Ok((public, Kind::Public)),
+        Err(error @ InvalidPublicKey::Weak) => {
+            Err(refused(error, format!("`{}` holds no public key", files::shown(path))))
+        }
+        Err(InvalidPublicKey::Spelling | InvalidPublicKey::SigningKey) => Err(CliError::new(
+            "invalid_key",
+            format!("`{}` holds neither a signing key nor a public key", files::shown(path)),
+            "name a file that `yoi key new` wrote, or one with a public key, which is `ed25519:` and base64",
+        )),
+    }
+}
+
+/// Which of the two a key's file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Signing,
+    Public,
+}

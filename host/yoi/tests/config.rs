@@ -1,0 +1,67 @@
+use crate::support::{Place, snapshot};
+
+/// What `yoi resolve` says about a config.
+fn told(place: &Place, config: &str) -> String {
+    place.write("runtime.toml", config);
+    let arguments = ["resolve", "builtin", "-p", "coder", "--config", "runtime.toml"];
+    let (error, code) = place.json(&arguments);
+    assert_eq!((code, error["code"].as_str()), (3, Some("invalid_config")), "{error}");
+    let first = &error["details"]["diagnostics"][0];
+    assert_eq!(first["file"], "runtime.toml");
+    assert!(first["line"].as_u64().is_some_and(|line| line > 0), "{error}");
+    let said = place.yoi(&arguments);
+    assert_eq!(said.stdout, "");
+    said.stderr
+}
+
+#[test]
+fn a_mistake_in_a_config_is_told_with_line_caret_and_remedy() {
+    let place = Place::new();
+    let mut said = String::new();
+    for config in [
+        "[workspaces.acme]\nshel = true\n",
+        "[workspaces.acme]\nshell = \"yes\"\n",
+        "[workspaces.acme]\nsecrets = [\"github-token\", \"Hunter 2\"]\n",
+        "[workspaces.acme]\nmounts.repo = { path = \"srv/acme\", access = \"read\" }\n",
+        "[workspaces.acme]\nsignatures = { posture = \"required\", keys = [\"ed25519:AAAA\"] }\n",
+        "[workspaces.acme]\nsignatures = { posture = \"required\" }\n",
+        "[workspaces.acme]\nsignatures = \"none\"\n",
+        "[workspaces.acme\nshell = true\n",
+        "[host]\nmodels = [\"large\"]\nmodels = [\"small\"]\n",
+    ] {
+        said.push_str(&told(&place, config));
+        said.push('\n');
+    }
+    snapshot!("config_mistakes", said);
+}
+
+#[test]
+fn no_value_of_a_config_is_repeated() {
+    let place = Place::new();
+    for wrong in [
+        "shell = 'CANARY'",
+        "shell = CANARY",
+        "secrets = ['CANARY']",
+        "mounts.repo = { path = 'CANARY/x', access = 'read' }",
+        "mounts.repo = { path = '/CANARY', access = 'all' }",
+        "signatures = { posture = 'required', keys = ['yoi-signing-key-ed25519:CANARY'] }",
+        "password CANARY",
+        "'CANARY",
+        "a = 'x' # CANARY",
+    ] {
+        let said = told(&place, &format!("[workspaces.acme]\n{wrong}\n"));
+        assert!(!said.contains("CANARY"), "{said}");
+    }
+}
+
+#[test]
+fn to_resolve_a_posture_may_be_stated_and_need_not_be() {
+    let place = Place::new();
+    let (new, _) = place.json(&["key", "new"]);
+    let required = format!("signatures = {{ posture = \"required\", keys = [{}] }}\n", new["public_key"]);
+    for posture in ["", "signatures = { posture = \"none\" }\n", required.as_str()] {
+        place.write("runtime.toml", format!("[host]\nmodels = [\"large\"]\n[workspaces.builtin]\n{posture}"));
+        let (error, code) = place.json(&["resolve", "builtin", "-p", "companion", "--config", "runtime.toml"]);
+        assert_ne!(code, 3, "{error}");
+    }
+}
