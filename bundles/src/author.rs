@@ -246,7 +246,11 @@ impl FileReader<'_, '_> {
     fn syntax(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or(0..0);
         let message = error.message();
-        if is_duplicate(error) {
+        // In the reader's words, of keys and of values.
+        if message == "recursion limit" || message.starts_with("cannot recurse further") {
+            let message = "arrays and tables are nested deeper than a reader goes".to_owned();
+            self.tell(span, "too_deep", message, "flatten the value");
+        } else if is_duplicate(error) {
             self.tell(span, "duplicate_key", "this key stands twice in one table".to_owned(), "keep one of the two");
         } else {
             self.tell(span, "invalid_toml", format!("this is not TOML: {message}"), "see the TOML 1.0 specification");

@@ -109,7 +109,9 @@ impl JsonError {
             Self::UnsafeNumber { .. } => "write numbers past 2^53 - 1 as strings",
             Self::NotCanonical { .. } => "build it with `yoi bundle build`, or write it through a canonicaliser",
             Self::Shape { unknown_field: true, .. } => "take the field out, or use a version that knows it",
-            Self::Shape { .. } => "see `yoi docs schema` for the shape",
+            Self::Shape { .. } => {
+                "write what is expected there; `yoi bundle build` writes a manifest of the right shape"
+            }
         }
     }
 }
