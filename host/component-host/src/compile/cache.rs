@@ -33,6 +33,9 @@ pub enum CacheError {
     /// Others than its owner may read or write it.
     #[error("the compile cache's folder is open to others than its owner")]
     NotPrivate,
+    /// Something else has its name.
+    #[error("the compile cache's folder is no folder")]
+    NotAFolder,
     /// Its key has another form than this program writes.
     #[error("the compile cache's key is damaged")]
     DamagedKey,
@@ -46,6 +49,7 @@ impl CacheError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotPrivate => "cache_not_private",
+            Self::NotAFolder => "cache_not_a_folder",
             Self::DamagedKey => "cache_damaged",
             Self::Io(_) => "cache_unavailable",
         }
@@ -55,6 +59,7 @@ impl CacheError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::NotPrivate => "take away the access of group and others (`chmod 700`), or name another folder",
+            Self::NotAFolder => "name a folder, or a place where there is nothing yet; links are not followed",
             Self::DamagedKey => "remove the folder; it is made again",
             Self::Io(_) => "name a folder that this user may write",
         }
@@ -238,7 +243,11 @@ fn make_private_folder(folder: &Path) -> Result<(), CacheError> {
     }
     let metadata = fs::symlink_metadata(folder)?;
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if metadata.is_dir() && ours && metadata.mode() & 0o077 == 0 { Ok(()) } else { Err(CacheError::NotPrivate) }
+    match metadata.is_dir() {
+        false => Err(CacheError::NotAFolder),
+        true if ours && metadata.mode() & 0o077 == 0 => Ok(()),
+        true => Err(CacheError::NotPrivate),
+    }
 }
 
 #[cfg(not(unix))]
@@ -400,6 +409,8 @@ mod tests {
             assert_eq!(mode & 0o077, 0);
         }
         std::os::unix::fs::symlink(&path, folder.path().join("link")).expect("linked");
-        assert!(matches!(CompileCache::open(&folder.path().join("link")), Err(CacheError::NotPrivate)));
+        assert!(matches!(CompileCache::open(&folder.path().join("link")), Err(CacheError::NotAFolder)));
+        fs::write(folder.path().join("file"), "no folder").expect("written");
+        assert!(matches!(CompileCache::open(&folder.path().join("file")), Err(CacheError::NotAFolder)));
     }
 }
