@@ -5,7 +5,8 @@
 use std::num::NonZeroU64;
 
 use bundles::BundleLimits;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::structure::Budget;
 
@@ -55,14 +56,19 @@ pub struct ResolutionLimits {
     /// on any machine that is not starved.
     pub deadline_ms: u64,
     /// Bytes of all linear memories together.
+    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.memory_bytes as u64 }>")]
     pub memory_bytes: u64,
     /// Elements of all tables together.
+    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.table_elements as u64 }>")]
     pub table_elements: u64,
     /// Core instances, which toolchains make several of.
+    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.instances as u64 }>")]
     pub instances: u64,
     /// Linear memories.
+    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.memories as u64 }>")]
     pub memories: u64,
     /// Tables.
+    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.tables as u64 }>")]
     pub tables: u64,
     /// Bytes that one crossing may have the host copy, which is memory and time of the host.
     pub hostcall_bytes: u64,
@@ -94,12 +100,20 @@ impl Default for ResolutionLimits {
 }
 
 impl ResolutionLimits {
-    /// What an engine makes room for. Limits above these are cut to them.
+    /// What an engine makes room for. Limits above these are refused where they are read.
     pub(crate) const CEILING: Ceiling =
         Ceiling { memory_bytes: 64 << 20, table_elements: 16 << 10, instances: 64, memories: 8, tables: 32 };
 
     /// WebAssembly stack, which is part of the engine. Deep recursion ends in `stack_bytes`.
     pub(crate) const STACK_BYTES: usize = 512 << 10;
+}
+
+/// Reads a limit for which an engine makes room up to `MOST`: one above it would not be kept.
+fn at_most<'de, D: Deserializer<'de>, const MOST: u64>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        limit if limit > MOST => Err(D::Error::custom(format!("more than the {MOST} that an engine makes room for"))),
+        limit => Ok(limit),
+    }
 }
 
 /// What a pool has room for, a slot.
@@ -150,5 +164,23 @@ mod tests {
         assert_eq!(limits.compile, CompileLimits::default());
         let error = Limits::from_toml("[resolution]\nfule = 7\n").expect_err("no such limit");
         assert_eq!((error.line, error.column), (2, 1));
+    }
+
+    #[test]
+    fn a_limit_that_would_not_be_kept_is_refused() {
+        let most = ResolutionLimits::default();
+        for (name, most) in [
+            ("memory_bytes", most.memory_bytes),
+            ("table_elements", most.table_elements),
+            ("instances", most.instances),
+            ("memories", most.memories),
+            ("tables", most.tables),
+        ] {
+            let limits = |value: u64| Limits::from_toml(&format!("[resolution]\n{name} = {value}\n"));
+            assert_eq!(limits(most).expect("the most").resolution, ResolutionLimits::default());
+            let error = limits(most + 1).expect_err("more");
+            assert_eq!(error.line, 2);
+            assert_eq!(error.problem, format!("more than the {most} that an engine makes room for"));
+        }
     }
 }

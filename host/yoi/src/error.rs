@@ -151,7 +151,7 @@ impl From<InvalidLimits> for CliError {
         Self::new(
             "invalid_limits",
             error.to_string(),
-            "`yoi resolver run --help` names the sections; every limit may be left out",
+            "`docs/limits.toml` of the project has every limit by its name; each may be left out",
         )
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use component_host::compile::Compiler;
 use component_host::compile::cache::CompileCache;
 use component_host::compile::child::ARGUMENT;
@@ -20,8 +21,26 @@ pub(crate) struct CacheArgs {
     #[arg(long, value_name = "FOLDER", env = "YOI_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// Compile anew and keep nothing.
-    #[arg(long, env = "YOI_NO_CACHE")]
+    #[arg(long, env = "YOI_NO_CACHE", value_parser = BoolishValueParser::new())]
     no_cache: bool,
+}
+
+/// The limits under which a command works.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct LimitsArgs {
+    /// Limits (TOML), each by its name; `docs/limits.toml` of the project has every one, with its
+    /// default and its reason. A limit that is left out has its default.
+    #[arg(long, value_name = "FILE", env = "YOI_LIMITS")]
+    limits: Option<PathBuf>,
+}
+
+impl LimitsArgs {
+    pub(crate) fn read(&self) -> Result<Limits, CliError> {
+        match &self.limits {
+            Some(path) => Ok(Limits::from_toml(&files::read_text(path, 1 << 20, "limits file")?)?),
+            None => Ok(Limits::default()),
+        }
+    }
 }
 
 /// A sandbox for the limits that are asked for.

@@ -120,3 +120,86 @@ fn a_damaged_cache_entry_is_compiled_again_and_never_run() {
         assert_eq!(std::fs::read(entry()).expect("read").len(), good.len());
     }
 }
+
+/// The names of all limits, by section.
+fn names(limits: &Value) -> Vec<String> {
+    let sections = limits.as_object().expect("sections").iter();
+    let names = sections.flat_map(|(section, limits)| {
+        limits.as_object().expect("limits").keys().map(move |name| format!("{section}.{name}"))
+    });
+    names.collect()
+}
+
+#[test]
+fn the_file_of_limits_names_every_limit_with_its_default() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.toml");
+    let text = std::fs::read_to_string(path).expect("read");
+    let limits = component_host::Limits::from_toml(&text).expect("limits");
+    assert_eq!(limits, component_host::Limits::default());
+    let written: toml_edit::DocumentMut = text.parse().expect("TOML");
+    let mut written: Vec<String> = written
+        .iter()
+        .flat_map(|(section, limits)| {
+            limits.as_table().expect("a table").iter().map(move |(name, _)| format!("{section}.{name}"))
+        })
+        .collect();
+    let mut known = names(&serde_json::to_value(&limits).expect("JSON"));
+    written.sort();
+    known.sort();
+    assert_eq!(written, known);
+    // Each has its reason above it.
+    let lines: Vec<&str> = text.lines().collect();
+    for (line, above) in lines.iter().skip(1).zip(&lines) {
+        assert!(!line.contains(" = ") || line.starts_with('#') || above.starts_with("# "), "{line} has no reason");
+    }
+}
+
+#[test]
+fn inspect_names_what_a_limit_bounds_as_the_limit_is_named() {
+    let place = Place::new();
+    let shown = place.yoi(&["resolver", "inspect", "builtin"]).stdout;
+    let counts = shown.split("counts").nth(1).expect("counts");
+    for name in names(&serde_json::to_value(component_host::Limits::default()).expect("JSON")) {
+        if let Some(name) = name.strip_prefix("structure.") {
+            let counted = counts.lines().filter_map(|line| line.trim().split_once(' '));
+            assert!(counted.into_iter().any(|(shown, _)| shown == name), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_above_what_an_engine_has_is_refused_and_others_may_be_raised_everywhere() {
+    let place = Place::new();
+    place.write("limits.toml", "[resolution]\n\ntables = 33\n");
+    let run = ["resolver", "run", "builtin", "-b", "builtin", "-p", "coder", "--limits", "limits.toml"];
+    let (error, code) = place.json(&run);
+    assert_eq!((code, error["code"].as_str()), (3, Some("invalid_limits")));
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("line 3") && message.contains("32")));
+    // Wherever an error speaks of a limit, it can be set.
+    place.write("limits.toml", "[bundle]\nprofiles = 1\n[resolution]\nfuel = 100\n");
+    place.example("minimal");
+    let commands: [&[&str]; 6] = [
+        &["bundle", "check", "minimal"],
+        &["bundle", "show", "minimal"],
+        &["bundle", "build", "minimal"],
+        &["bundle", "diff", "minimal", "minimal"],
+        &["resolve", "minimal", "-p", "assistant"],
+        &["resolver", "run", "builtin", "-b", "minimal", "-p", "assistant"],
+    ];
+    for command in commands {
+        let (error, code) = place.json(&[command, &["--limits", "limits.toml"]].concat());
+        assert_eq!((code, error["code"].as_str()), (3, Some("too_large")), "{command:?}: {error}");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains("`profiles`")), "{error}");
+    }
+    let (error, code) = place.json(&["resolve", "builtin", "-p", "coder", "--limits", "limits.toml"]);
+    assert_eq!((code, error["details"]["limit"].as_str()), (6, Some("fuel")), "{error}");
+}
+
+#[test]
+fn a_cache_that_is_no_folder_is_told_as_such() {
+    let place = Place::new();
+    place.write("file", "no folder");
+    let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--cache-dir", "file"]);
+    assert_eq!(said.code, 0);
+    assert!(said.stderr.contains("the compile cache's folder is no folder"), "{}", said.stderr);
+}
