@@ -175,6 +175,9 @@ impl Account<'_> {
         if let Some(reason) = self.undeclared(subject) {
             return reason;
         }
+        if let Some(reason) = self.included(subject) {
+            return reason;
+        }
         let counting = |says: &&LayerSays| says.unmet.is_none();
         match (explanation.layers.last(), explanation.layers.iter().rev().find(counting)) {
             (None, _) => self.elsewhere(subject),
@@ -224,6 +227,14 @@ impl Account<'_> {
             _ => return None,
         };
         (!declared).then(|| format!("not there: this bundle declares no {what} `{}`", bundles::shown(name)))
+    }
+
+    /// A wish that is no wish of its own, because one for more is there.
+    fn included(&self, subject: &Subject) -> Option<String> {
+        let Subject::Wish(asked) = subject else { return None };
+        let wider = self.resolution.wishes().iter().find(|wish| wish.authority.covers(asked))?;
+        let verdict = self.subject(&Subject::Wish(wider.authority.clone())).verdict;
+        Some(format!("not by itself: it is part of `{}`, which is {verdict}", wider.authority))
     }
 
     /// No layer of the lineage speaks of it; perhaps another profile does.
