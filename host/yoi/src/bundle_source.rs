@@ -10,6 +10,7 @@ use bundles::{
 };
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use host_policy::RuntimeConfig;
 use serde_json::json;
 
 use crate::carets;
@@ -104,14 +105,18 @@ pub(crate) fn folder_error(error: &FolderError) -> CliError {
 }
 
 /// A bundle as a host with a config takes it: accepted findings count only where that says so.
-pub(crate) fn reopen_strict(bundle: &Bundle, limits: &BundleLimits) -> Result<(), CliError> {
+pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLimits) -> Result<(), CliError> {
+    let manifest = bundle.manifest();
+    if manifest.accepted.is_empty() || config.grants(&manifest.workspace.id).accept_leak_findings {
+        return Ok(());
+    }
     let blobs = bundle.blobs().map(|(_, bytes)| bytes.clone()).collect();
     match Bundle::open(bundle.manifest_bytes().clone(), blobs, limits, Acceptances::Refuse) {
         Ok(_) => Ok(()),
         Err(error) => {
             let help = match &error {
                 BundleError::Leak(_) => {
-                    let id = &bundle.manifest().workspace.id;
+                    let id = &manifest.workspace.id;
                     format!(
                         "the author accepts this; to honour that, write `accept_leak_findings = true` under [workspaces.{id}] in the host's config"
                     )

@@ -2,14 +2,15 @@
 
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use bundles::Capability;
+use bundles::{Capability, Digest, WorkspaceId};
 use component_host::{BundleView, Limits};
-use host_policy::explain::{Account, Explanation, Question};
-use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce};
+use host_policy::explain::{Account, Explanation, InvalidQuestion, Question};
+use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, RuntimeConfig, enforce};
 use serde::Serialize;
 use worker_runtime::report::{ResolutionReport, with_policy};
 use worker_runtime::{Inputs, Record, Resolutions, Resolved};
@@ -19,13 +20,14 @@ use crate::config_file;
 use crate::error::{CliError, refused};
 use crate::files;
 use crate::output::Output;
-use crate::sandbox::{self, CacheArgs, ComponentRef};
+use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 
 /// Says what a profile means on this host.
 ///
 /// Without `--config` the resolver's proposal is shown and nothing is granted. With it, the host's
 /// policy is enforced, and what is required and not granted refuses the worker.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "yoi resolve BUNDLE --profile PROFILE [OPTIONS]")]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
     bundle: PathBuf,
@@ -39,6 +41,10 @@ pub(crate) struct Args {
     /// The host's config (TOML): what is granted to the bundle's workspace.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
+    /// With `builtin`: the workspace whose grants count. By default the one that the config names,
+    /// where it names one.
+    #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
+    workspace: Option<WorkspaceId>,
     /// A resolver component, as `PATH` or `PATH@sha256:…`. By default the one that ships inside.
     #[arg(long, value_name = "COMPONENT", env = "YOI_RESOLVER")]
     resolver: Option<ComponentRef>,
@@ -46,14 +52,41 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CAPABILITY", env = "YOI_REQUIRE", value_delimiter = ',')]
     require: Vec<Capability>,
     /// Says for every value where it came from; with FIELD for that one, also why it is not there.
-    /// FIELD is `tool:NAME`, `prompt:NAME`, `model`, `settings.KEY`, `mount:repo:write`, `/tools/0` …
-    #[arg(long, value_name = "FIELD", num_args = 0..=1)]
-    explain: Option<Option<Question>>,
-    /// Writes the resolution record: the digests of all inputs and of the output.
-    #[arg(long, value_name = "FILE")]
+    /// FIELD is `tool:NAME`, `prompt:NAME`, `model`, `settings.KEY`, `mount:repo:write`, `/tools/0` …;
+    /// `all` is the same as none.
+    #[arg(long, value_name = "FIELD", num_args = 0..=1, default_missing_value = "all", env = "YOI_EXPLAIN")]
+    explain: Option<Explain>,
+    /// Writes the resolution record, also where the worker is refused: the digests of all inputs and
+    /// of the output.
+    #[arg(long, value_name = "FILE", env = "YOI_RECORD")]
     record: Option<PathBuf>,
     #[command(flatten)]
+    limits: LimitsArgs,
+    #[command(flatten)]
     cache: CacheArgs,
+}
+
+/// What is to be explained.
+#[derive(Debug, Clone)]
+enum Explain {
+    All,
+    Field(Question),
+}
+
+/// `--explain` takes what stands after it.
+#[derive(Debug, thiserror::Error)]
+#[error("if this is BUNDLE, write it before `--explain`; {0}")]
+struct NothingToExplain(InvalidQuestion);
+
+impl FromStr for Explain {
+    type Err = NothingToExplain;
+
+    fn from_str(text: &str) -> Result<Self, NothingToExplain> {
+        match text {
+            "all" => Ok(Self::All),
+            field => field.parse().map(Self::Field).map_err(NothingToExplain),
+        }
+    }
 }
 
 /// The report, with explanations where they were asked for.
@@ -66,17 +99,15 @@ struct Document {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let limits = Limits::default();
+    let limits = args.limits.read()?;
     let config = args.config.as_deref().map(config_file::read).transpose()?;
-    let source = open(args, &limits)?;
+    let source = open(&args.profile, &args.bundle, &limits)?;
     let manifest = source.bundle.manifest();
-    if let Some(config) = &config
-        && !manifest.accepted.is_empty()
-        && !config.grants(&manifest.workspace.id).accept_leak_findings
-    {
-        bundle_source::reopen_strict(&source.bundle, &limits.bundle)?;
+    if let Some(config) = &config {
+        bundle_source::as_host(&source.bundle, config, &limits.bundle)?;
     }
-    let facts = facts(args, config.as_ref(), &source)?;
+    let workspace = workspace(args.workspace.as_ref(), &source, config.as_ref())?;
+    let facts = facts(args, config.as_ref(), &workspace)?;
     let inputs = Inputs::new(facts, Request::new(args.profile.profile().clone(), args.require.iter().cloned()));
     let sandbox = sandbox::start(&args.cache, limits, output)?;
     let view = BundleView::new(source.bundle.clone());
@@ -86,12 +117,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     })??;
 
     let enforced = config.as_ref().map(|config| {
-        enforce(
-            manifest,
-            resolved.resolution(),
-            HostPolicy { config, workspace: &manifest.workspace.id, builtin: source.builtin },
-        )
+        enforce(manifest, resolved.resolution(), HostPolicy { config, workspace: &workspace, builtin: source.builtin })
     });
+    // Before anything is refused: a record of what was denied is the one that is asked for.
+    write_record(args, &inputs, &resolved, config.as_ref().map(|config| config.digest(&workspace)))?;
     let refusals: Vec<Refusal> = match &enforced {
         Some(Ok(spec)) => spec.narrowed().to_vec(),
         Some(Err(refusals)) => refusals.clone(),
@@ -105,8 +134,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(Ok(spec)) => Some(spec),
         None => None,
     };
-    write_record(args, &inputs, &resolved, spec.as_ref())?;
-    let only_field = matches!(args.explain, Some(Some(_)));
+    let only_field = matches!(args.explain, Some(Explain::Field(_)));
     let report = ResolutionReport::new(manifest, &resolved, spec.as_ref());
     let document = Document { report, explanations };
     output.result(&document, || {
@@ -122,15 +150,49 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(args: &Args, limits: &Limits) -> Result<Source, CliError> {
-    if matches!(args.profile, ProfileSelector::Builtin(_)) && !bundle_source::is_builtin(&args.bundle) {
-        let message = format!("`{}` selects a profile that ships inside, and BUNDLE is another one", args.profile);
+/// Opens the bundle in which a profile is selected.
+pub(crate) fn open(profile: &ProfileSelector, bundle: &Path, limits: &Limits) -> Result<Source, CliError> {
+    if matches!(profile, ProfileSelector::Builtin(_)) && !bundle_source::is_builtin(bundle) {
+        let message = format!("`{profile}` selects a profile that ships inside, and BUNDLE is another one");
         return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or leave `builtin:` out"));
     }
-    bundle_source::open(&args.bundle, &limits.bundle)
+    bundle_source::open(bundle, &limits.bundle)
 }
 
-pub(crate) fn read_facts(path: &std::path::Path) -> Result<Facts, CliError> {
+/// Whose grants count: those of the bundle's workspace. What ships inside is for every workspace, so
+/// there it is the one that is named, or the only one that the config names.
+fn workspace(
+    named: Option<&WorkspaceId>,
+    source: &Source,
+    config: Option<&RuntimeConfig>,
+) -> Result<WorkspaceId, CliError> {
+    let own = &source.bundle.manifest().workspace.id;
+    let usage = |message: String, help: String| Err(CliError::new("usage", message, help));
+    if !source.builtin {
+        return match named {
+            Some(other) if other != own => usage(
+                format!("the bundle is for workspace `{own}`, and `--workspace` names `{other}`"),
+                "leave `--workspace` out: it is for `builtin`, which is for every workspace".to_owned(),
+            ),
+            _ => Ok(own.clone()),
+        };
+    }
+    let configured: Vec<&WorkspaceId> = config.into_iter().flat_map(RuntimeConfig::workspaces).collect();
+    match (named, configured.as_slice()) {
+        (Some(named), _) => Ok(named.clone()),
+        (None, [only]) => Ok((*only).clone()),
+        (None, []) => Ok(own.clone()),
+        (None, several) => {
+            let names: Vec<String> = several.iter().take(8).map(|name| format!("`{name}`")).collect();
+            usage(
+                format!("the config names {} workspaces, and `builtin` is for every one of them", several.len()),
+                format!("say for which with `--workspace`: {}", names.join(", ")),
+            )
+        }
+    }
+}
+
+pub(crate) fn read_facts(path: &Path) -> Result<Facts, CliError> {
     let bytes = files::read(path, host_policy::FACTS_BOUNDS.bytes.1, "facts file")?;
     Facts::from_json(&bytes).map_err(|error| {
         let help =
@@ -149,13 +211,13 @@ pub(crate) fn bare_facts() -> Result<Facts, CliError> {
     Ok(Facts::bare(name(std::env::consts::OS)?, name(std::env::consts::ARCH)?))
 }
 
-fn facts(args: &Args, config: Option<&RuntimeConfig>, source: &Source) -> Result<Facts, CliError> {
+fn facts(args: &Args, config: Option<&RuntimeConfig>, workspace: &WorkspaceId) -> Result<Facts, CliError> {
     if let Some(path) = &args.facts {
         return read_facts(path);
     }
     let bare = bare_facts()?;
     Ok(match config {
-        Some(config) => config.facts(&source.bundle.manifest().workspace.id, bare.os, bare.arch),
+        Some(config) => config.facts(workspace, bare.os, bare.arch),
         None => bare,
     })
 }
@@ -163,8 +225,8 @@ fn facts(args: &Args, config: Option<&RuntimeConfig>, source: &Source) -> Result
 fn explain(args: &Args, account: &Account<'_>) -> Result<Option<Vec<Explanation>>, CliError> {
     match &args.explain {
         None => Ok(None),
-        Some(None) => Ok(Some(account.all())),
-        Some(Some(question)) => match account.question(question) {
+        Some(Explain::All) => Ok(Some(account.all())),
+        Some(Explain::Field(question)) => match account.question(question) {
             Some(explanation) => Ok(Some(vec![explanation])),
             None => {
                 let message = "the resolution has no such place";
@@ -189,13 +251,8 @@ fn with_explanations(mut error: CliError, explanations: Option<&[Explanation]>, 
     error
 }
 
-fn write_record(
-    args: &Args,
-    inputs: &Inputs,
-    resolved: &Resolved,
-    spec: Option<&ResolvedWorkerSpec>,
-) -> Result<(), CliError> {
+fn write_record(args: &Args, inputs: &Inputs, resolved: &Resolved, policy: Option<Digest>) -> Result<(), CliError> {
     let Some(path) = &args.record else { return Ok(()) };
-    let digests = with_policy(*resolved.digests(), spec.map(ResolvedWorkerSpec::policy));
+    let digests = with_policy(*resolved.digests(), policy);
     files::write(path, &Record::new(inputs, resolved, digests).to_json(), "record")
 }

@@ -5,22 +5,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use component_host::{BundleView, Cost, LoadError};
-use host_policy::{Request, verify_answer};
+use host_policy::{ProfileSelector, Request, verify_answer};
 use serde::Serialize;
 use worker_runtime::{Outcome, ResolveError};
 
-use crate::bundle_source;
 use crate::error::{CliError, exit_code};
-use crate::files;
 use crate::output::Output;
-use crate::resolve::{bare_facts, read_facts};
-use crate::sandbox::{self, CacheArgs, ComponentRef};
+use crate::resolve::{bare_facts, open, read_facts};
+use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 use crate::text::{Rows, bytes, grouped};
 
 /// Does one resolution with a component, by itself, and says how it ended.
 ///
-/// The limits file is TOML with the sections `structure`, `compile`, `resolution` and `bundle`; a
-/// limit that is left out has its default.
+/// The limits file is TOML with the sections `structure`, `compile`, `resolution` and `bundle`;
+/// `docs/limits.toml` of the project has every limit, and `yoi resolver inspect` shows what a
+/// component has of what `structure` bounds.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
@@ -28,18 +27,17 @@ pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
     #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE")]
     bundle: PathBuf,
-    /// The profile's name.
+    /// The profile: `NAME`, or `builtin:NAME` for one that ships inside.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
-    profile: bundles::ProfileName,
+    profile: ProfileSelector,
     /// JSON file with the facts of a host. By default this machine's system and architecture alone.
     #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
     facts: Option<PathBuf>,
     /// A capability without which there is to be no worker. May be repeated.
     #[arg(long, value_name = "CAPABILITY", env = "YOI_REQUIRE", value_delimiter = ',')]
     require: Vec<bundles::Capability>,
-    /// Limits (TOML), every one by its name.
-    #[arg(long, value_name = "FILE", env = "YOI_LIMITS")]
-    limits: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitsArgs,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -60,18 +58,15 @@ struct Document {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let limits = match &args.limits {
-        Some(path) => component_host::Limits::from_toml(&files::read_text(path, 1 << 20, "limits file")?)?,
-        None => component_host::Limits::default(),
-    };
+    let limits = args.limits.read()?;
     let bundle_limits = limits.bundle.clone();
-    let bundle = bundle_source::open(&args.bundle, &bundle_limits)?.bundle;
+    let bundle = open(&args.profile, &args.bundle, &limits)?.bundle;
     let facts = match &args.facts {
         Some(path) => read_facts(path)?,
         None => bare_facts()?,
     };
     let bytes = args.component.read_or_shipped(&limits)?;
-    let request = Request::new(args.profile.clone(), args.require.iter().cloned());
+    let request = Request::new(args.profile.profile().clone(), args.require.iter().cloned());
     let sandbox = sandbox::start(&args.cache, limits, output)?;
     let view = BundleView::new(bundle);
     let document = crate::block_on(async {
