@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bundles::ProfileName;
 use bundles::manifest::Manifest;
-use component_host::{BundleView, Limits, Resolver};
-use host_policy::{Facts, Request, RuntimeConfig};
+use component_host::{BundleView, Resolver};
+use host_policy::{Facts, HostPolicy, Request, RuntimeConfig, enforce};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Inputs, Resolutions};
 
 use crate::bundle_source;
@@ -16,7 +18,7 @@ use crate::config_file;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::resolve::{bare_facts, read_facts};
-use crate::sandbox::{self, CacheArgs};
+use crate::sandbox::{self, CacheArgs, LimitsArgs};
 use crate::text::Rows;
 
 /// Says what differs between two bundles, and which profiles resolve differently on a host.
@@ -33,6 +35,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
+    limits: LimitsArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -42,6 +46,8 @@ struct Document {
     same: bool,
     before: bundles::Digest,
     after: bundles::Digest,
+    /// Whether profiles were compared as a host's policy leaves them.
+    enforced: bool,
     changes: Vec<Change>,
     profiles: BTreeMap<String, ProfileChange>,
 }
@@ -66,26 +72,33 @@ enum ProfileChange {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let limits = Limits::default();
-    let before = bundle_source::open(&args.before, &limits.bundle)?.bundle;
-    let after = bundle_source::open(&args.after, &limits.bundle)?.bundle;
+    let limits = args.limits.read()?;
     let config = args.config.as_deref().map(config_file::read).transpose()?;
+    let (old, new) =
+        (bundle_source::open(&args.before, &limits.bundle)?, bundle_source::open(&args.after, &limits.bundle)?);
+    for source in [&old, &new] {
+        config.as_ref().map_or(Ok(()), |config| bundle_source::as_host(&source.bundle, config, &limits.bundle))?;
+    }
+    let (before, after) = (&old.bundle, &new.bundle);
     let facts = match &args.facts {
         Some(path) => Some(read_facts(path)?),
         None => None,
     };
     let sandbox = sandbox::start(&args.cache, limits, output)?;
-    let (one, two) = (BundleView::new(before.clone()), BundleView::new(after.clone()));
-    let profiles = crate::block_on(async {
+    let sides =
+        [&old, &new].map(|source| Side { view: BundleView::new(source.bundle.clone()), builtin: source.builtin });
+    let (profiles, enforced) = crate::block_on(async {
         let resolver = sandbox::resolver(&sandbox, None).await?;
         let host = Host { facts, config, bare: bare_facts()? };
-        Ok::<_, CliError>(compare(&resolver, &one, &two, &host).await)
+        let profiles = compare(&resolver, &sides, &host).await;
+        Ok::<_, CliError>((profiles, host.config.is_some()))
     })??;
     let document = Document {
         schema: "yoi.bundle-diff/1",
         same: before.digest() == after.digest(),
         before: before.digest(),
         after: after.digest(),
+        enforced,
         changes: changes(before.manifest(), after.manifest()),
         profiles,
     };
@@ -109,15 +122,81 @@ impl Host {
     }
 }
 
-async fn compare(
-    resolver: &Resolver,
-    before: &BundleView,
-    after: &BundleView,
-    host: &Host,
-) -> BTreeMap<String, ProfileChange> {
+struct Side {
+    view: BundleView,
+    builtin: bool,
+}
+
+impl Side {
+    /// What a profile comes to on a host, by content: what a name stands for counts, not the name.
+    async fn answer(&self, resolutions: &Resolutions, resolver: &Resolver, name: &ProfileName, host: &Host) -> Value {
+        let manifest = self.view.bundle().manifest();
+        let inputs = Inputs::new(host.facts(manifest), Request::new(name.clone(), []));
+        let resolved = match resolutions.resolve(resolver, &self.view, &inputs).await {
+            Ok(resolved) => resolved,
+            Err(error) => return json!({ "error": error.to_string() }),
+        };
+        let enforced = host.config.as_ref().map(|config| {
+            let policy = HostPolicy { config, workspace: &manifest.workspace.id, builtin: self.builtin };
+            enforce(manifest, resolved.resolution(), policy)
+        });
+        let (spec, refused) = match enforced {
+            Some(Ok(spec)) => (Some(spec), None),
+            Some(Err(refusals)) => (None, Some(refusals)),
+            None => (None, None),
+        };
+        let report = serde_json::to_value(ResolutionReport::new(manifest, &resolved, spec.as_ref()));
+        let Ok(Value::Object(mut fields)) = report else { return Value::Null };
+        // Origins follow from the rest, and move with every layer that is put in between; the others
+        // say how it was found.
+        for field in ["schema", "enforced", "origins", "reads", "digests", "cost"] {
+            fields.remove(field);
+        }
+        if let Some(refused) = refused {
+            fields.insert("refused".to_owned(), json!(refused));
+        }
+        let resolution = resolved.resolution();
+        let of = |declared: Option<Value>, name: &str| json!([name, declared]);
+        for (field, content) in [
+            (
+                "tools",
+                spec.as_ref()
+                    .map_or_else(
+                        || resolution.tools().to_vec(),
+                        |spec| spec.tools().iter().map(|tool| tool.name.clone()).collect(),
+                    )
+                    .iter()
+                    .map(|name| of(manifest.tools.get(name).map(|tool| json!(tool)), name.as_str()))
+                    .collect(),
+            ),
+            (
+                "plugins",
+                spec.as_ref()
+                    .map_or_else(|| resolution.plugins(), |spec| spec.plugins())
+                    .iter()
+                    .map(|name| of(manifest.plugins.get(name).map(|plugin| json!(plugin)), name.as_str()))
+                    .collect(),
+            ),
+            (
+                "workflows",
+                resolution
+                    .workflows()
+                    .iter()
+                    .map(|name| of(manifest.workflows.get(name).map(|workflow| json!(workflow)), name.as_str()))
+                    .collect(),
+            ),
+        ] {
+            fields.insert(field.to_owned(), Value::Array(content));
+        }
+        Value::Object(fields)
+    }
+}
+
+async fn compare(resolver: &Resolver, sides: &[Side; 2], host: &Host) -> BTreeMap<String, ProfileChange> {
     let resolutions = Resolutions::remembering(0);
-    let names = |view: &BundleView| view.bundle().manifest().profiles.keys().cloned().collect::<BTreeSet<_>>();
-    let (old, new) = (names(before), names(after));
+    let [old, new] = sides
+        .each_ref()
+        .map(|side| side.view.bundle().manifest().profiles.keys().cloned().collect::<BTreeSet<ProfileName>>());
     let mut changed = BTreeMap::new();
     for name in old.union(&new) {
         let change = match (old.contains(name), new.contains(name)) {
@@ -125,12 +204,8 @@ async fn compare(
             (_, false) => Some(ProfileChange::Removed),
             _ => {
                 let mut answers = Vec::new();
-                for view in [before, after] {
-                    let inputs = Inputs::new(host.facts(view.bundle().manifest()), Request::new(name.clone(), []));
-                    answers.push(match resolutions.resolve(resolver, view, &inputs).await {
-                        Ok(resolved) => serde_json::to_value(resolved.resolution()).unwrap_or_default(),
-                        Err(error) => serde_json::json!({ "error": error.to_string() }),
-                    });
+                for side in sides {
+                    answers.push(side.answer(&resolutions, resolver, name, host).await);
                 }
                 differing(&answers)
             }
@@ -142,8 +217,7 @@ async fn compare(
 
 fn differing(answers: &[Value]) -> Option<ProfileChange> {
     let [Value::Object(one), Value::Object(two)] = answers else { return None };
-    // Origins follow from the rest, and move with every layer that is put in between.
-    let fields: BTreeSet<&String> = one.keys().chain(two.keys()).filter(|field| *field != "origins").collect();
+    let fields: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
     let different: Vec<String> =
         fields.into_iter().filter(|field| one.get(*field) != two.get(*field)).cloned().collect();
     (!different.is_empty()).then_some(ProfileChange::Differs(different))
@@ -196,7 +270,10 @@ fn text(document: &Document) -> String {
         document.changes.iter().map(|change| format!("{} {} {}", change.change, change.kind, change.name)),
     );
     if document.profiles.is_empty() {
-        rows.row("profiles", "every profile resolves as before on this host");
+        let as_before = "every profile resolves as before on this host";
+        // A ceiling that changed shows only where a policy is held against it.
+        let more = if document.enforced { "" } else { "; --config compares what is granted, too" };
+        rows.row("profiles", format!("{as_before}{more}"));
     }
     rows.list(
         "profiles",
