@@ -84,3 +84,37 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
         })?
         .block_on(future))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn walk(command: &clap::Command, seen: &mut usize) {
+        for flag in command.get_arguments().filter(|argument| !argument.is_positional()) {
+            if ["help", "version"].contains(&flag.get_id().as_str()) {
+                continue;
+            }
+            *seen += 1;
+            let variable = flag.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = format!("`{} --{}`", command.get_name(), flag.get_long().unwrap_or_default());
+            assert!(variable.starts_with("YOI_"), "{name} has no variable");
+            let is_switch = matches!(flag.get_action(), clap::ArgAction::SetTrue);
+            let mut words = flag.get_value_parser().possible_values().into_iter().flatten();
+            assert!(!is_switch || words.any(|word| word.matches("yes", false)), "{name} reads only `true` and `false`");
+        }
+        for command in command.get_subcommands() {
+            walk(command, seen);
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_variable() {
+        let mut command = Cli::command();
+        command.build();
+        let mut seen = 0;
+        walk(&command, &mut seen);
+        assert!(seen > 40, "{seen}");
+    }
+}

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bundles::manifest::Provenance;
-use bundles::{BuildOptions, BundleLimits, Revision, Timestamp, archive, layout};
+use bundles::{BuildOptions, CommitId, Revision, Timestamp, archive, layout};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use super::commit;
@@ -15,6 +16,7 @@ use crate::carets;
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
+use crate::sandbox::LimitsArgs;
 
 /// Builds a folder into a bundle: the same folder, the same digest, on every machine.
 ///
@@ -28,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "PATH", env = "YOI_OUTPUT")]
     output: Option<PathBuf>,
     /// Writes a folder of manifest and blobs instead of one file.
-    #[arg(long)]
+    #[arg(long, env = "YOI_LAYOUT", value_parser = BoolishValueParser::new())]
     layout: bool,
     /// The revision, instead of that in `bundle.toml`.
     #[arg(long, value_name = "NUMBER", env = "YOI_REVISION")]
@@ -39,18 +41,34 @@ pub(crate) struct Args {
     /// Where it came from, instead of what stands in `bundle.toml`.
     #[arg(long, value_name = "TEXT", env = "YOI_SOURCE")]
     source: Option<String>,
+    /// The repository that it came from, instead of that in `bundle.toml`.
+    #[arg(long, value_name = "TEXT", env = "YOI_REPOSITORY")]
+    repository: Option<String>,
+    /// The commit that it came from, instead of that in `bundle.toml`.
+    #[arg(long, value_name = "HEX", env = "YOI_COMMIT", conflicts_with = "from_git")]
+    commit: Option<CommitId>,
+    /// What built it, instead of what stands in `bundle.toml`.
+    #[arg(long, value_name = "TEXT", env = "YOI_BUILDER")]
+    builder: Option<String>,
     /// Takes commit and time from the folder's git repository, of whose commit every file must be.
-    #[arg(long)]
+    #[arg(long, env = "YOI_FROM_GIT", value_parser = BoolishValueParser::new())]
     from_git: bool,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let mut options = BuildOptions {
         revision: args.revision,
         created_at: args.created_at.clone(),
-        provenance: Provenance { source: args.source.clone(), ..Provenance::default() },
+        provenance: Provenance {
+            source: args.source.clone(),
+            repository: args.repository.clone(),
+            commit: args.commit.clone(),
+            builder: args.builder.clone(),
+        },
     };
-    let limits = BundleLimits::default();
+    let limits = args.limits.read()?.bundle;
     let folder = bundle_source::read_folder(&args.folder, &limits)?;
     if args.from_git {
         // What was read is what is compared and built: nothing is read twice.

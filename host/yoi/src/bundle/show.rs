@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bundles::ProfileName;
 use bundles::manifest::{Layer, Workflow};
-use bundles::{BundleLimits, ProfileName};
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use crate::bundle_source;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::sandbox::LimitsArgs;
 use crate::text::{Rows, bytes};
 
 /// Shows what is in a bundle.
@@ -18,15 +20,17 @@ pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
     bundle: PathBuf,
     /// Shows the digest and nothing else.
-    #[arg(long)]
+    #[arg(long, env = "YOI_DIGEST", value_parser = BoolishValueParser::new())]
     digest: bool,
     /// Shows one profile, layer by layer.
-    #[arg(long, short, value_name = "NAME", conflicts_with = "digest")]
+    #[arg(long, short, value_name = "NAME", conflicts_with = "digest", env = "YOI_SHOW_PROFILE")]
     profile: Option<ProfileName>,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let source = bundle_source::open(&args.bundle, &BundleLimits::default())?;
+    let source = bundle_source::open(&args.bundle, &args.limits.read()?.bundle)?;
     let (bundle, manifest) = (&source.bundle, source.bundle.manifest());
     if args.digest {
         let document = json!({ "schema": "yoi.bundle-digest/1", "digest": bundle.digest() });

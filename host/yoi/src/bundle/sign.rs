@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bundles::signature::{Envelope, EnvelopeError};
-use bundles::{BundleLimits, Contents, archive};
+use bundles::{Contents, archive};
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use crate::bundle_source::{self, Source};
@@ -14,6 +15,7 @@ use crate::error::CliError;
 use crate::files;
 use crate::key;
 use crate::output::Output;
+use crate::sandbox::LimitsArgs;
 use crate::text::Rows;
 
 /// Signs a bundle, so that a host can demand to know who stands behind it.
@@ -32,13 +34,15 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE", alias = "output", env = "YOI_OUTPUT")]
     out: Option<PathBuf>,
     /// Writes the envelope alone, to travel apart from the bundle.
-    #[arg(long)]
+    #[arg(long, env = "YOI_DETACHED", value_parser = BoolishValueParser::new())]
     detached: bool,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let key = key::read_signing(&args.key)?;
-    let source = bundle_source::open(&args.bundle, &BundleLimits::default())?;
+    let source = bundle_source::open(&args.bundle, &args.limits.read()?.bundle)?;
     let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
     let envelope = match &source.envelope {
         Some(before) => {
