@@ -134,3 +134,69 @@ fn a_built_bundle_with_a_flipped_byte_is_refused() {
         assert_eq!(code, 3, "byte {index}: {error}");
     }
 }
+
+#[test]
+fn diff_compares_what_names_stand_for() {
+    let before = example("acme");
+    let changed = |file: &str, from: &str, to: &str, more: &[&str]| {
+        let place = Place::new();
+        let path = place.example("acme").join(file);
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(&path, text.replacen(from, to, 1)).expect("written");
+        let (diff, code) = place.json(&[&["bundle", "diff", &before, "acme"], more].concat());
+        assert_eq!(code, 0, "{diff}");
+        diff["profiles"].clone()
+    };
+    let facts = example("acme.facts.json");
+    let facts = ["--facts", facts.as_str()];
+    let config = example("acme.runtime.toml");
+    let config = ["--config", config.as_str()];
+    let bundle = std::fs::read_to_string(std::path::Path::new(&before).join("bundle.toml")).expect("read");
+    let line = |start: &str| bundle.lines().find(|line| line.starts_with(start)).expect("a line").to_owned();
+    let model = bundle
+        .split("[models.local-small]")
+        .nth(1)
+        .and_then(|rest| rest.lines().find(|line| line.starts_with("model = ")));
+    let profiles = changed("bundle.toml", model.expect("a model"), "model = \"another-model\"", &facts);
+    assert_eq!(profiles["backend-dev"], json!({ "differs": ["model"] }), "{profiles}");
+    let profiles = changed("bundle.toml", "effect = \"write\"", "effect = \"external\"", &facts);
+    assert!(profiles.to_string().contains("\"tools\""), "{profiles}");
+    let profiles = changed("prompts/shared/conduct.md", "\n", "\n\n", &facts);
+    assert_eq!(profiles["docs-writer"], json!({ "differs": ["instructions"] }), "{profiles}");
+    let profiles = changed("workflows/change.md", "\n", "\n\n", &facts);
+    assert_eq!(profiles["backend-dev"], json!({ "differs": ["workflows"] }), "{profiles}");
+    // The ceiling: a resolver never sees it, a host's policy is held against it.
+    let deny = line("deny = ");
+    assert_eq!(changed("bundle.toml", &deny, "deny = []", &facts), json!({}));
+    let profiles = changed("bundle.toml", &deny, "deny = []", &config);
+    assert!(
+        profiles["backend-dev"]["differs"].as_array().is_some_and(|fields| fields.contains(&json!("git"))),
+        "{profiles}"
+    );
+}
+
+#[test]
+fn diff_takes_accepted_findings_as_the_host_does() {
+    let place = Place::new();
+    place.example("minimal");
+    place.write("minimal/prompts/paths.md", "Logs of this product are kept in /var/log/product on every machine.\n");
+    let toml = std::fs::read_to_string(place.path().join("minimal/bundle.toml")).expect("read");
+    let (error, _) = place.json(&["bundle", "check", "minimal"]);
+    let message = error["message"].as_str().expect("a message");
+    let rule = message.split("rule `").nth(1).and_then(|rest| rest.split('`').next()).expect("a rule");
+    let accept = format!("[[accept]]\nrule = \"{rule}\"\nfield = \"/prompts/paths/text\"\nreason = \"documented\"\n");
+    place.write("minimal/bundle.toml", format!("{toml}\n{accept}"));
+    let (check, code) = place.json(&["bundle", "check", "minimal"]);
+    assert_eq!(code, 0, "{check}");
+    let said = place.yoi(&["bundle", "check", "minimal"]).stdout;
+    assert!(said.contains("; nothing found but what its author accepts\n"), "{said}");
+    let said = place.yoi(&["bundle", "check", &example("acme")]).stdout;
+    assert!(said.contains("; nothing found\n") && said.contains("not scanned  2 plugin packages: "), "{said}");
+    let id = check["workspace"].as_str().expect("an id");
+    for (accepts, wanted) in [(false, 3), (true, 0)] {
+        place.write("runtime.toml", format!("[workspaces.{id}]\naccept_leak_findings = {accepts}\n"));
+        let (diff, code) = place.json(&["bundle", "diff", "minimal", "minimal", "--config", "runtime.toml"]);
+        assert_eq!(code, wanted, "{diff}");
+    }
+}

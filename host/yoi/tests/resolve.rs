@@ -146,13 +146,50 @@ fn a_list_of_models_of_which_the_host_offers_none_is_no_model() {
 }
 
 #[test]
-fn a_builtin_profile_is_refused_where_a_bundle_is_required() {
+fn builtin_is_for_the_workspace_that_is_named_or_the_only_one() {
     let place = Place::new();
-    let config = place.write("runtime.toml", "[workspaces.builtin]\nrequire_bundle = true\n");
-    let (error, code) =
-        place.json(&["resolve", "builtin", "-p", "companion", "--config", config.to_str().expect("UTF-8")]);
-    assert_eq!(code, 4);
-    assert_eq!(error["details"]["refusals"][0]["rule"], "bundle_required");
+    let config = |text: &str| place.write("runtime.toml", text).to_str().expect("UTF-8").to_owned();
+    let resolve = |config: &str, more: &[&str]| {
+        place.json(&[&["resolve", "builtin", "-p", "coder", "--config", config], more].concat())
+    };
+    let grants = "[host]\ncapabilities = [\"tool:fs.list\", \"tool:fs.read\", \"tool:fs.write\"]\n\
+        [workspaces.acme]\nmounts.repo = { path = \"/srv/acme\", access = \"write\" }\n";
+    let one = config(grants);
+    let (report, code) = resolve(&one, &[]);
+    assert_eq!((code, report["mounts"][0]["label"].as_str()), (0, Some("repo")), "{report}");
+    assert_eq!(resolve(&one, &["--workspace", "acme"]).0["digests"], report["digests"]);
+    // Of another workspace nothing is granted, and the remedy names it.
+    let (error, code) = resolve(&one, &["--workspace", "other"]);
+    assert_eq!((code, error["code"].as_str()), (4, Some("denied")));
+    assert!(error["details"].to_string().contains("under [workspaces.other]"), "{error}");
+
+    let two = config(&format!("{grants}[workspaces.beta]\n"));
+    let (error, code) = resolve(&two, &[]);
+    assert_eq!((code, error["code"].as_str()), (2, Some("usage")));
+    assert_eq!(error["help"], "say for which with `--workspace`: `acme`, `beta`");
+    assert_eq!(resolve(&two, &["--workspace", "acme"]).1, 0);
+
+    let (error, code) = acme(&place, &["--profile", "backend-dev", "--workspace", "beta"]);
+    assert_eq!((code, error["code"].as_str()), (2, Some("usage")), "{error}");
+    assert_eq!(acme(&place, &["--profile", "backend-dev", "--workspace", "acme"]).1, 0);
+}
+
+#[test]
+fn a_workspace_that_requires_a_bundle_has_no_profile_that_ships_inside() {
+    let place = Place::new();
+    let refused = |config: &str, workspace: &[&str]| {
+        let (error, code) =
+            place.json(&[&["resolve", "builtin", "-p", "companion", "--config", config], workspace].concat());
+        let required = |refusal: &Value| refusal["rule"] == "bundle_required";
+        (code, error["details"]["refusals"].as_array().is_some_and(|list| list.iter().any(required)))
+    };
+    // As the example's file says of itself.
+    assert_eq!(refused(&example("acme.runtime.toml"), &[]), (4, true));
+    let text = "[workspaces.acme]\nrequire_bundle = true\n[workspaces.beta]\n";
+    let config = place.write("runtime.toml", text).to_str().expect("UTF-8").to_owned();
+    assert_eq!(refused(&config, &["--workspace", "acme"]), (4, true));
+    assert_eq!(refused(&config, &["--workspace", "beta"]).1, false);
+    assert_eq!(acme(&place, &["--profile", "backend-dev"]).1, 0, "a bundle is what is required");
 }
 
 #[test]
@@ -209,4 +246,80 @@ fn a_folder_and_what_is_built_from_it_resolve_to_the_same() {
     let from_folder = resolution(&folder);
     assert_eq!(resolution("acme.yoi"), from_folder);
     assert_eq!(resolution("acme"), from_folder);
+}
+
+#[test]
+fn a_refused_worker_has_a_record_too() {
+    let place = Place::new();
+    let (_, code) = acme(&place, &["--profile", "oncall", "--record", "denied.json"]);
+    assert_eq!(code, 4);
+    let denied: Value =
+        serde_json::from_slice(&std::fs::read(place.path().join("denied.json")).expect("written")).expect("JSON");
+    assert_eq!(denied["request"]["profile"], "oncall");
+    let (granted, code) = acme(&place, &["--profile", "backend-dev"]);
+    assert_eq!((code, &denied["digests"]["policy"]), (0, &granted["digests"]["policy"]));
+}
+
+#[test]
+fn a_wish_that_is_part_of_another_is_told_so() {
+    let place = Place::new();
+    let (report, code) = acme(&place, &["--profile", "backend-dev", "--explain", "mount:repo:read"]);
+    assert_eq!(code, 0, "{report}");
+    let verdict = report["explanations"][0]["verdict"].as_str().expect("a verdict");
+    assert!(verdict.starts_with("not by itself: it is part of `mount:repo:write`, which is from `"), "{verdict}");
+    let (report, _) = acme(&place, &["--profile", "docs-writer", "--explain", "mount:no-such:read"]);
+    let verdict = report["explanations"][0]["verdict"].as_str().expect("a verdict");
+    assert_eq!(verdict, "not there: no layer of any profile speaks of it");
+}
+
+#[test]
+fn explain_that_took_the_bundle_says_so() {
+    let place = Place::new();
+    let (error, code) = place.json(&["resolve", "-p", "coder", "--explain", "builtin"]);
+    assert_eq!((code, error["code"].as_str()), (2, Some("usage")));
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains(": if this is BUNDLE, write it before `--explain`; `builtin` names nothing"), "{message}");
+    let said = place.yoi(&["resolve", "-p", "coder", "--explain", "model"]);
+    assert!(said.stderr.contains("Usage: yoi resolve BUNDLE --profile PROFILE [OPTIONS]"), "{}", said.stderr);
+    for arguments in
+        [["resolve", "builtin", "-p", "coder", "--explain"], ["resolve", "-p", "coder", "builtin", "--explain"]]
+    {
+        assert_eq!(place.json(&arguments).1, 0);
+    }
+}
+
+#[test]
+fn variables_stand_for_flags() {
+    let place = Place::new();
+    let with = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let said = place.with_env(arguments, environment);
+        assert_eq!(said.code, 0, "{environment:?}: {}", said.stderr);
+        said.stdout
+    };
+    let resolve = ["resolve", "builtin", "-p", "coder"];
+    assert_eq!(
+        with(&resolve, &[("YOI_EXPLAIN", "language")]),
+        with(&[&resolve[..], &["--explain", "language"]].concat(), &[])
+    );
+    assert!(with(&resolve, &[("YOI_EXPLAIN", "all")]).contains("\nwhy\n"));
+    with(&resolve, &[("YOI_RECORD", "record.json")]);
+    assert!(place.path().join("record.json").exists());
+    for switch in ["1", "true", "yes", "on", "0", "false", "no", "off"] {
+        with(&["bundle", "check", "builtin"], &[("YOI_RULES", switch)]);
+        let digest = with(&["bundle", "show", "builtin"], &[("YOI_DIGEST", switch)]);
+        assert_eq!(digest.lines().count() == 1, ["1", "true", "yes", "on"].contains(&switch), "{switch}");
+    }
+    with(&resolve, &[("YOI_NO_CACHE", "0")]);
+    let run = ["resolver", "run", "builtin", "-b", "builtin"];
+    assert!(with(&run, &[("YOI_PROFILE", "builtin:coder")]).contains("resolved"));
+    assert!(with(&["bundle", "show", "builtin"], &[("YOI_SHOW_PROFILE", "coder")]).starts_with("profile"));
+    place.example("minimal");
+    let build = ["bundle", "build", "minimal", "--format", "json"];
+    with(&build, &[("YOI_LAYOUT", "1"), ("YOI_OUTPUT", "layout")]);
+    assert!(place.path().join("layout/manifest.json").exists());
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    with(&build, &[("YOI_OUTPUT", "b.yoi"), ("YOI_REPOSITORY", "a"), ("YOI_COMMIT", commit), ("YOI_BUILDER", "b")]);
+    let (shown, _) = place.json(&["bundle", "show", "b.yoi"]);
+    let provenance = &shown["manifest"]["provenance"];
+    assert_eq!([&provenance["repository"], &provenance["commit"], &provenance["builder"]], ["a", commit, "b"]);
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use bundles::leaks::{self, Kind};
 use bundles::signature::{KeyId, Posture, Signers, judge};
 use bundles::{BundleLimits, Diagnostic};
+use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use crate::bundle_source::{self, Source};
@@ -13,7 +14,8 @@ use crate::carets;
 use crate::error::CliError;
 use crate::key;
 use crate::output::Output;
-use crate::text::Rows;
+use crate::sandbox::LimitsArgs;
+use crate::text::{Rows, count};
 
 /// Says whether something is a bundle, what was proved of it and what was scanned for.
 #[derive(Debug, clap::Args)]
@@ -21,7 +23,7 @@ pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
     bundle: PathBuf,
     /// Lists every rule of the scan.
-    #[arg(long)]
+    #[arg(long, env = "YOI_RULES", value_parser = BoolishValueParser::new())]
     rules: bool,
     /// A key that must have signed: its public key, or a file with it. May be repeated; all must have.
     #[arg(long, value_name = "KEY", env = "YOI_SIGNED_BY", value_delimiter = ',')]
@@ -29,6 +31,8 @@ pub(crate) struct Args {
     /// An envelope that travels apart from the bundle, instead of the one beside its manifest.
     #[arg(long, value_name = "FILE", env = "YOI_SIGNATURE")]
     signature: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 /// What holds for every bundle, because its types have no room for anything else.
@@ -59,6 +63,8 @@ struct Scanned {
     secret_rules: usize,
     host_path_rules: usize,
     rules: Vec<&'static str>,
+    /// What the scan does not look into.
+    not_scanned: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -76,8 +82,9 @@ struct Signature {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let source = bundle_source::open(&args.bundle, &BundleLimits::default())?;
-    let signatures = signatures(args, &source)?;
+    let limits = args.limits.read()?.bundle;
+    let source = bundle_source::open(&args.bundle, &limits)?;
+    let signatures = signatures(args, &source, &limits)?;
     let manifest = source.bundle.manifest();
     let none = bundles::Diagnostics::default();
     let told = source.built.as_ref().map_or(&none, |built| &built.diagnostics);
@@ -93,6 +100,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             secret_rules: of_kind(Kind::Secret),
             host_path_rules: of_kind(Kind::HostPath),
             rules: leaks::rules().map(leaks::Rule::id).collect(),
+            not_scanned: if manifest.plugins.is_empty() { &[] } else { &["plugin_packages"] },
         },
         accepted: accepted
             .map(|one| Accepted { rule: one.rule.clone(), field: one.field.clone(), reason: one.reason.clone() })
@@ -108,10 +116,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row(
             "scanned",
             format!(
-                "every text, for {} kinds of credentials and {} kinds of host paths; nothing found",
-                scanned.secret_rules, scanned.host_path_rules
+                "every text, for {} kinds of credentials and {} kinds of host paths; {}",
+                scanned.secret_rules,
+                scanned.host_path_rules,
+                if manifest.accepted.is_empty() {
+                    "nothing found"
+                } else {
+                    "nothing found but what its author accepts"
+                }
             ),
         );
+        if !manifest.plugins.is_empty() {
+            let packages = count(manifest.plugins.len(), "plugin package");
+            rows.row("not scanned", format!("{packages}: a package is a program, which each host reviews for itself"));
+        }
         rows.list(
             "accepted",
             document.accepted.iter().map(|one| format!("{} at `{}`: {}", one.rule, one.field, one.reason)),
@@ -132,9 +150,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 /// Who signed, as far as keys were given to know it by.
-fn signatures(args: &Args, source: &Source) -> Result<Vec<Signature>, CliError> {
+fn signatures(args: &Args, source: &Source, limits: &BundleLimits) -> Result<Vec<Signature>, CliError> {
     let apart = match &args.signature {
-        Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, &BundleLimits::default())?),
+        Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, limits)?),
         None => None,
     };
     let envelope = apart.as_ref().or(source.envelope.as_ref());
