@@ -100,6 +100,8 @@ pub mod report;
 mod resolutions;
 mod runtime;
 pub mod secret;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod shipped;
 mod stripes;
 mod tenants;
