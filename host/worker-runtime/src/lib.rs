@@ -24,6 +24,8 @@
 //! ```
 
 pub mod blob_store;
+#[cfg(feature = "files")]
+mod data_folder;
 mod digests;
 mod error;
 mod memo;
@@ -33,6 +35,8 @@ pub mod report;
 mod resolutions;
 pub mod shipped;
 
+#[cfg(feature = "files")]
+pub use data_folder::{DataFolder, DataFolderError};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
 pub use record::{RECORD_SCHEMA, Record};
