@@ -87,6 +87,8 @@
 pub mod blob_store;
 mod clock;
 pub mod content;
+#[cfg(feature = "files")]
+mod data_folder;
 mod digests;
 mod error;
 pub mod event;
@@ -110,6 +112,8 @@ pub mod tool;
 pub mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "files")]
+pub use data_folder::{DataFolder, DataFolderError};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
 pub use limits::RuntimeLimits;

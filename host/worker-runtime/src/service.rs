@@ -44,10 +44,7 @@ pub fn router(runtime: Runtime, options: ServiceOptions) -> Router {
     let service = Arc::new(Service { runtime, hosts: options.hosts, rates });
     Router::new()
         .route("/v1/config-bundles", get(bundles::list))
-        .route(
-            "/v1/config-bundles/{digest}",
-            put(bundles::put).get(bundles::get).delete(bundles::remove),
-        )
+        .route("/v1/config-bundles/{digest}", put(bundles::put).get(bundles::get).delete(bundles::remove))
         .route("/v1/config-bundles/{digest}/users", get(bundles::users))
         .route("/v1/blobs/{digest}", put(blobs::put).get(blobs::get))
         .route("/v1/workers", get(workers::list))

@@ -33,7 +33,9 @@ pub(crate) struct Rates(DefaultKeyedRateLimiter<String>);
 impl Rates {
     pub(crate) fn new(per_second: u32) -> Self {
         let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::keyed(Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1)))))
+        Self(RateLimiter::keyed(
+            Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1))),
+        ))
     }
 
     fn take(&self, token: &str) -> Result<(), Problem> {

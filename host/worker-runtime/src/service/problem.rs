@@ -87,8 +87,11 @@ pub const REGISTRY: &[(&str, u16)] = &[
 const OTHER: u16 = 422;
 
 /// A problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem(Box<Told>);
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Problem {
+struct Told {
     /// `about:blank`: what is meant is in `code`.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -114,7 +117,7 @@ impl Problem {
     pub(crate) fn new(code: &str, detail: impl Into<String>, help: impl Into<String>) -> Self {
         let status = REGISTRY.iter().find(|(known, _)| *known == code).map_or(OTHER, |(_, status)| *status);
         let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        Self {
+        Self(Box::new(Told {
             kind: "about:blank",
             title: title.unwrap_or("Error"),
             status,
@@ -123,30 +126,30 @@ impl Problem {
             help: help.into(),
             details: Value::Null,
             retry_after: None,
-        }
+        }))
     }
 
     pub(crate) fn with(mut self, details: Value) -> Self {
-        self.details = details;
+        self.0.details = details;
         self
     }
 
     fn retry_after(mut self, after: std::time::Duration) -> Self {
-        self.retry_after = Some(after.as_secs().max(1));
+        self.0.retry_after = Some(after.as_secs().max(1));
         self
     }
 
     /// The stable machine word.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let mut response = (status, Json(self)).into_response();
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.0.retry_after;
+        let mut response = (status, Json(*self.0)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
