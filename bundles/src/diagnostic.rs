@@ -8,6 +8,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::leaks::{self, Place};
+use crate::one_line::moves;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,7 +47,7 @@ pub struct Diagnostic {
 pub struct Source {
     /// Relative to the folder.
     pub file: String,
-    /// The text, with everything masked that looks like a leak. Same length as the file.
+    /// The text, with everything masked that looks like a leak or moves a cursor. Same length as the file.
     pub masked: String,
 }
 
@@ -112,7 +113,23 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
             }
         }
     }
-    String::from_utf8(bytes).unwrap_or_default()
+    without_controls(&String::from_utf8(bytes).unwrap_or_default())
+}
+
+/// The text with everything that moves a terminal's cursor or is not seen replaced by `*`, one for
+/// each byte, so that no byte moves. Ends of lines and tabs stay.
+fn without_controls(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut left = text.chars().peekable();
+    while let Some(c) = left.next() {
+        let stays = matches!(c, '\n' | '\t') || c == '\r' && left.peek() == Some(&'\n');
+        if stays || !moves(c) {
+            shown.push(c);
+        } else {
+            shown.extend(std::iter::repeat_n('*', c.len_utf8()));
+        }
+    }
+    shown
 }
 
 /// The text with each backslash, and of what follows it as much as makes `length` ASCII bytes, blank.
@@ -154,6 +171,14 @@ mod tests {
         assert_eq!(line_and_column("ab\ncö d", 3), (2, 1));
         assert_eq!(line_and_column("ab\ncö d", 6), (2, 3));
         assert_eq!(line_and_column("ab", 99), (1, 3));
+    }
+
+    #[test]
+    fn what_moves_a_cursor_is_not_in_a_source_that_is_shown() {
+        let text = "a = \"\u{1b}[2J\u{9b}1A\u{202e}\"\r\n\tb = \"\r\" # \u{e0041}\n";
+        let shown = masked(text, &[]);
+        assert_eq!(shown, "a = \"*[2J**1A***\"\r\n\tb = \"*\" # ****\n");
+        assert_eq!(shown.len(), text.len());
     }
 
     #[test]

@@ -105,6 +105,14 @@ impl Folder {
         Ok(Self { files: reader.files })
     }
 
+    /// Whether a file of that name is one that [`Folder::read`] reads.
+    pub fn is_read(name: &str) -> bool {
+        let in_room = |(room, inside): (&str, &str)| {
+            ROOMS.contains(&room) && !inside.split('/').any(|segment| segment.starts_with('.'))
+        };
+        name == "bundle.toml" || name.split_once('/').is_some_and(in_room)
+    }
+
     /// A folder made of files in memory.
     pub fn from_files(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         Self { files: files.into_iter().collect() }

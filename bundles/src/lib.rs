@@ -45,6 +45,7 @@ mod limits;
 mod lineage;
 pub mod manifest;
 mod names;
+mod one_line;
 mod pointer;
 mod resource;
 pub mod signature;
@@ -72,6 +73,7 @@ pub use names::{
     PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
     shown,
 };
+pub use one_line::one_line;
 pub use pointer::Pointer;
 pub use resource::{ResourceUri, WorkspaceGlob};
 pub use tool_source::ToolSource;

@@ -8,10 +8,11 @@ use super::{Checker, Violation};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Profile};
 use crate::names::shown;
+use crate::one_line::is_plain;
 use crate::pointer::Pointer;
 
-/// The free objects with a key that is too long. It is the first thing to know of a manifest: places
-/// are told by all keys above them.
+/// The free objects with a key that is too long or is more than one line of letters. It is the first
+/// thing to know of a manifest: places are told by all keys above them.
 pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut look = |pointer: Pointer, object: &Map<String, Value>| {
@@ -20,6 +21,9 @@ pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation>
             let message = format!("a key of {longest} bytes is longer than the {allowed} allowed (`key_bytes`)");
             let help = "shorten it; long text belongs into a value".to_owned();
             found.push(Violation { code: "too_large", pointer, message, help, wanted: None });
+        } else if any_key(object, &|key| !is_plain(key)) {
+            let message = "a key holds control characters, or such as turn round what is read".to_owned();
+            found.push(Violation { code: "control_character", pointer, message, help: PLAIN.to_owned(), wanted: None });
         }
     };
     for (name, model) in &manifest.models {
@@ -31,6 +35,19 @@ pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation>
         }
     }
     found
+}
+
+const PLAIN: &str = "take them out and write it on one line; people read this on a terminal";
+
+fn any_key(object: &Map<String, Value>, is_meant: &impl Fn(&str) -> bool) -> bool {
+    fn inside(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
+        match value {
+            Value::Object(map) => any_key(map, is_meant),
+            Value::Array(list) => list.iter().any(|value| inside(value, is_meant)),
+            _ => false,
+        }
+    }
+    object.iter().any(|(key, value)| is_meant(key) || inside(value, is_meant))
 }
 
 fn longest_key(object: &Map<String, Value>) -> usize {
@@ -178,18 +195,15 @@ impl Checker<'_> {
         }
     }
 
+    /// A text of one line: the rows of a listing are told apart by their ends.
     pub(super) fn text(&mut self, pointer: Pointer, text: &str) {
         let allowed = self.limits.text_bytes;
         if text.len() > allowed {
             let message = format!("{} bytes of text are more than the {allowed} allowed (`text_bytes`)", text.len());
             self.say("too_large", pointer, message, "long text belongs into a prompt");
-        } else if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-            self.say(
-                "control_character",
-                pointer,
-                "a text holds control characters".to_owned(),
-                "take them out; people read this on a terminal",
-            );
+        } else if !is_plain(text) {
+            let message = "a text holds control characters, or such as turn round what is read".to_owned();
+            self.say("control_character", pointer, message, PLAIN);
         }
     }
 

@@ -3,6 +3,7 @@
 mod build;
 mod bump;
 mod check;
+mod commit;
 mod diff;
 mod new;
 mod show;

@@ -28,6 +28,11 @@ pub(crate) struct Source {
     pub(crate) built: Option<Built>,
 }
 
+/// Whether BUNDLE names the bundle that ships inside.
+pub(crate) fn is_builtin(path: &Path) -> bool {
+    path == Path::new("builtin")
+}
+
 impl Source {
     fn built_before(contents: Contents) -> Self {
         let envelope = contents.envelope().cloned();
@@ -36,12 +41,11 @@ impl Source {
 }
 
 /// Opens whatever BUNDLE names.
-pub(crate) fn open(name: &str, limits: &BundleLimits) -> Result<Source, CliError> {
-    if name == "builtin" {
+pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliError> {
+    if is_builtin(path) {
         let bundle = worker_runtime::shipped::bundle().map_err(|error| diagnostics(error.0))?;
         return Ok(Source { bundle, envelope: None, builtin: true, built: None });
     }
-    let path = Path::new(name);
     let metadata = std::fs::metadata(path).map_err(|error| files::unreadable(path, "bundle", &error))?;
     if !metadata.is_dir() {
         let bytes = files::read(path, limits.archive_bytes(), "bundle")?;
@@ -78,8 +82,17 @@ fn archive_details(error: &bundles::archive::ArchiveError) -> serde_json::Value 
 
 /// Builds an authoring folder.
 pub(crate) fn build(path: &Path, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, CliError> {
-    let folder = Folder::read(&open_dir(path)?, limits).map_err(|error| folder_error(&error))?;
-    bundles::build(&folder, options, limits).map_err(|told| diagnostics(&told))
+    build_folder(&read_folder(path, limits)?, options, limits)
+}
+
+/// Reads an authoring folder.
+pub(crate) fn read_folder(path: &Path, limits: &BundleLimits) -> Result<Folder, CliError> {
+    Folder::read(&open_dir(path)?, limits).map_err(|error| folder_error(&error))
+}
+
+/// Builds what was read.
+pub(crate) fn build_folder(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, CliError> {
+    bundles::build(folder, options, limits).map_err(|told| diagnostics(&told))
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<Dir, CliError> {

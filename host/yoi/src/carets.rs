@@ -1,7 +1,7 @@
 //! Diagnostics for people: the line that is meant, a caret under the place, the remedy.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use bundles::{Diagnostics, Severity};
+use bundles::{Diagnostics, Severity, one_line};
 
 /// Everything there is to tell, one paragraph each.
 pub(crate) fn render(told: &Diagnostics) -> String {
@@ -12,18 +12,20 @@ pub(crate) fn render(told: &Diagnostics) -> String {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
+        let (message, file) = (one_line(&diagnostic.message), one_line(&diagnostic.file));
+        let help = one_line(&diagnostic.help);
+        let title = level.primary_title(message.as_str()).id(diagnostic.code);
         let source = told.source_of(diagnostic);
         let group = match (source, &diagnostic.span) {
             (Some(source), Some(span)) => title.element(
                 Snippet::source(source.masked.as_str())
-                    .path(source.file.as_str())
+                    .path(file.as_str())
                     .line_start(1)
-                    .annotation(AnnotationKind::Primary.span(one_line(&source.masked, span))),
+                    .annotation(AnnotationKind::Primary.span(first_line(&source.masked, span))),
             ),
-            _ => title.element(Level::NOTE.message(format!("in `{}`", diagnostic.file))),
+            _ => title.element(Level::NOTE.message(format!("in `{file}`"))),
         };
-        let group = group.element(Level::HELP.message(diagnostic.help.as_str()));
+        let group = group.element(Level::HELP.message(help.as_str()));
         text.push_str(&renderer.render(&[group]));
         text.push_str("\n\n");
     }
@@ -31,7 +33,7 @@ pub(crate) fn render(told: &Diagnostics) -> String {
 }
 
 /// A caret under the first line of what is meant: a table of thirty lines helps nobody.
-fn one_line(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+fn first_line(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
     let start = span.start.min(text.len());
     let end = span.end.clamp(start, text.len());
     let inside = text.get(start..end).unwrap_or_default();

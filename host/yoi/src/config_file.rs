@@ -20,7 +20,7 @@ fn told(error: ConfigError, path: &Path) -> CliError {
     if error.place().is_none() {
         return error.into();
     }
-    let diagnostics = error.diagnostics(&path.display().to_string());
+    let diagnostics = error.diagnostics(&files::shown(path));
     let text = format!("the config is not understood\n\n{}", carets::render(&diagnostics).trim_end());
     CliError::from(error).with_details(json!({ "diagnostics": diagnostics.list })).with_text(text)
 }

@@ -1,5 +1,6 @@
 //! How a command fails: a code, a sentence, a remedy, details, and the exit code that goes with it.
 
+use bundles::one_line;
 use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::{ConfigError, Refusal};
@@ -44,14 +45,53 @@ impl CliError {
 /// 1 failed, 2 usage, 3 invalid, 4 denied, 5 not found, 6 the guest trapped, lied or went over a
 /// limit.
 pub(crate) fn exit_code(code: &str) -> u8 {
-    match code {
+    listed(code).unwrap_or(1)
+}
+
+/// Every code that this project has, so that none gets an exit code by not being thought of.
+#[rustfmt::skip]
+fn listed(code: &str) -> Option<u8> {
+    Some(match code {
+        "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
+        | "cache_unavailable" | "compiler_failed" | "contended" | "duplicate_tool" | "failed" | "history_full"
+        | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "not_committed"
+        | "sandbox_unavailable" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
+        | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
+        | "worker_stopped" => 1,
         "usage" => 2,
-        "denied" | "no_model" | "unmet_capability" | "bundle_unsigned" | "signing_key_unknown" => 4,
-        "not_found" | "unknown_profile" | "unknown_field_asked" => 5,
-        "resolver_misbehaved" | "resolver_trapped" | "limit_exceeded" | "compile_limit_exceeded" => 6,
-        "failed" | "busy" | "compiler_failed" | "sandbox_unavailable" | "unwritable" => 1,
-        _ => 3,
-    }
+        "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_unnamed" | "bundle_unwanted"
+        | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written"
+        | "digest_mismatch" | "duplicate_key" | "duplicate_name" | "earlier_time" | "foreign_import"
+        | "host_not_normal" | "host_path_in_bundle" | "inheritance_conflict" | "inheritance_cycle"
+        | "invalid_bundle" | "invalid_component" | "invalid_config" | "invalid_digest" | "invalid_envelope"
+        | "invalid_field" | "invalid_host" | "invalid_input" | "invalid_json" | "invalid_key" | "invalid_limits"
+        | "invalid_method" | "invalid_name" | "invalid_output" | "invalid_path" | "invalid_permission"
+        | "invalid_pointer" | "invalid_public_key" | "invalid_schema" | "invalid_scheme" | "invalid_signing_key"
+        | "invalid_toml" | "invalid_type" | "invalid_value" | "invalid_version" | "list_not_normal"
+        | "malformed_component" | "mark_missing" | "mark_without_meaning" | "metadata_damaged" | "method_missing"
+        | "method_on_websocket" | "missing_blobs" | "missing_export" | "missing_field" | "missing_file"
+        | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
+        | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
+        | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
+        | "unexpected_file" | "unknown_field" | "unknown_rule" | "unlisted_blob" | "unsafe_number"
+        | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size" => 3,
+        "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
+        | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted"
+        | "git_not_granted" | "git_read_only" | "header_not_allowed" | "headers_too_large" | "invalid_header_name"
+        | "invalid_header_value" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
+        | "mount_not_granted" | "mount_read_only" | "no_address" | "no_model" | "no_signature_posture"
+        | "not_declared" | "not_declared_nor_granted" | "not_granted" | "plugin_not_granted" | "resolver_revoked"
+        | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted" | "signing_key_unknown"
+        | "special_address_not_declared" | "special_address_not_declared_nor_granted"
+        | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
+        | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
+        | "url_too_long" | "user_info" | "workspace_denied" => 4,
+        "blob_not_found" | "bundle_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
+        | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
+        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_misbehaved"
+        | "resolver_trapped" => 6,
+        _ => return None,
+    })
 }
 
 impl From<ResolveError> for CliError {
@@ -123,15 +163,85 @@ pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
     let mut text = message.clone();
     for refusal in refusals {
         let need = if refusal.need == bundles::Need::Required { "required" } else { "optional" };
-        text.push_str(&format!(
-            "\n  {} ({need}): {} [{}]\n    help: {}",
-            refusal.subject,
-            refusal.reason,
-            refusal.rule.code(),
-            refusal.remedy
-        ));
+        let line = format!("{} ({need}): {} [{}]", refusal.subject, refusal.reason, refusal.rule.code());
+        text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(&refusal.remedy)));
     }
     CliError::new("denied", message, "each refusal names what would grant it")
         .with_details(json!({ "refusals": refusals }))
         .with_text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// The literals that are codes: in `fn code()`, and first in what makes an error or a diagnostic.
+    fn codes(source: &str) -> Vec<String> {
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let literal = |text: &str| {
+            let word = text.split('"').nth(1)?;
+            let plain = word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            (plain && !word.is_empty()).then(|| word.to_owned())
+        };
+        let mut found = Vec::new();
+        for body in source.split("fn code(").skip(1) {
+            let indent = if body.contains("\n    }\n") { "\n    }\n" } else { "\n}\n" };
+            let body = body.split(indent).next().unwrap_or_default();
+            found.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+        for before in ["CliError::new(", "code: "] {
+            let made = source.split(before).skip(1).map(str::trim_start);
+            found.extend(made.filter(|after| after.starts_with('"')).filter_map(literal));
+        }
+        for call in [".say(", ".tell(", ".tell_file(", ".at("] {
+            for arguments in source.split(call).skip(1) {
+                // Up to the end of the call: what comes then is another's.
+                found.extend(literal(arguments.split(';').next().unwrap_or_default()));
+            }
+        }
+        found
+    }
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_of_the_project_has_an_exit_code() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut files = Vec::new();
+        for package in ["bundles", "host/host-policy", "host/component-host", "host/worker-runtime", "host/yoi"] {
+            sources(&root.join(package).join("src"), &mut files);
+        }
+        let mut unlisted = BTreeMap::new();
+        let mut seen = 0;
+        for file in files {
+            for code in codes(&std::fs::read_to_string(&file).expect("read")) {
+                seen += 1;
+                if listed(&code).is_none() {
+                    unlisted.insert(code, file.clone());
+                }
+            }
+        }
+        assert!(seen > 150, "{seen}");
+        assert!(unlisted.is_empty(), "no exit code for {unlisted:?}");
+    }
+
+    #[test]
+    fn a_system_that_refuses_is_a_failure_and_no_invalid_input() {
+        for code in ["unreadable", "unwritable", "already_there", "no_commit", "not_committed"] {
+            assert_eq!(exit_code(code), 1, "{code}");
+        }
+        assert_eq!(["usage", "dangling_name", "denied", "not_found", "limit_exceeded"].map(exit_code), [2, 3, 4, 5, 6]);
+    }
 }

@@ -1,8 +1,10 @@
 //! Files that people name on the command line: read within bounds, told by their own words.
 
-use std::io::{ErrorKind, Read};
+use std::fs::{OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
+use bundles::one_line;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -14,7 +16,7 @@ pub(crate) fn read(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliE
     let mut bytes = Vec::new();
     file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, what, &error))?;
     if bytes.len() > most {
-        let message = format!("{what} `{}` has more than {most} bytes", path.display());
+        let message = format!("{what} `{}` has more than {most} bytes", shown(path));
         return Err(CliError::new("too_large", message, "name another file"));
     }
     Ok(bytes)
@@ -26,8 +28,8 @@ pub(crate) fn read_secret(path: &Path, most: usize, what: &str) -> Result<Zeroiz
     let failed = |error: &std::io::Error| unreadable(path, what, error);
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
     if is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
-        let message = format!("{what} `{}` can be read by others than its owner", path.display());
-        let help = format!("`chmod 600 {}`; if others could read it, make another", path.display());
+        let message = format!("{what} `{}` can be read by others than its owner", shown(path));
+        let help = format!("`chmod 600 {}`; if others could read it, make another", shown(path));
         return Err(CliError::new("secret_exposed", message, help));
     }
     read_wiped(&file, most).map_err(|error| failed(&error))
@@ -61,18 +63,18 @@ fn is_exposed(_: &std::fs::Metadata) -> bool {
 /// Reads a text file.
 pub(crate) fn read_text(path: &Path, most: usize, what: &str) -> Result<String, CliError> {
     String::from_utf8(read(path, most, what)?).map_err(|_| {
-        CliError::new("not_utf8", format!("{what} `{}` is not UTF-8", path.display()), "save the file as UTF-8")
+        CliError::new("not_utf8", format!("{what} `{}` is not UTF-8", shown(path)), "save the file as UTF-8")
     })
 }
 
 pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> CliError {
     match error.kind() {
         ErrorKind::NotFound => {
-            CliError::new("not_found", format!("there is no {what} `{}`", path.display()), "check the path")
+            CliError::new("not_found", format!("there is no {what} `{}`", shown(path)), "check the path")
         }
         kind => CliError::new(
             "unreadable",
-            format!("{what} `{}` cannot be read: {kind}", path.display()),
+            format!("{what} `{}` cannot be read: {kind}", shown(path)),
             "check that it may be read",
         ),
     }
@@ -84,25 +86,17 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8], what: &str) -> Result<(), 
     // Temporary files are readable by their owner alone, from the moment they are there.
     let mut file =
         tempfile::Builder::new().prefix(".yoi-").tempfile_in(folder(path)).map_err(|error| failed(error.kind()))?;
-    std::io::Write::write_all(&mut file, bytes).map_err(|error| failed(error.kind()))?;
+    file.write_all(bytes).map_err(|error| failed(error.kind()))?;
     file.as_file().sync_all().map_err(|error| failed(error.kind()))?;
     file.persist_noclobber(path).map_err(|error| match error.error.kind() {
         ErrorKind::AlreadyExists => CliError::new(
             "already_there",
-            format!("`{}` is already there", path.display()),
+            format!("`{}` is already there", shown(path)),
             "name a file that is not there yet: a key that is lost signs nothing any more",
         ),
         kind => failed(kind),
     })?;
     Ok(())
-}
-
-fn unwritable(path: &Path, what: &str, kind: ErrorKind) -> CliError {
-    CliError::new(
-        "unwritable",
-        format!("{what} `{}` cannot be written: {kind}", path.display()),
-        "check that the folder is there and may be written",
-    )
 }
 
 fn folder(path: &Path) -> &Path {
@@ -112,27 +106,100 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file, whole or not at all. A device or a FIFO is written into; a link or a folder that
+/// has the name is left as it is.
 pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliError> {
-    let failed = |kind: ErrorKind| unwritable(path, what, kind);
-    let mut file = tempfile::Builder::new()
-        .prefix(".yoi-")
-        .permissions(permissions())
-        .tempfile_in(folder(path))
-        .map_err(|error| failed(error.kind()))?;
-    std::io::Write::write_all(&mut file, bytes).map_err(|error| failed(error.kind()))?;
-    file.persist(path).map_err(|error| failed(error.error.kind()))?;
+    let failed = |error: &std::io::Error| unwritable(path, what, error.kind());
+    match place(path).map_err(|error| failed(&error))? {
+        Place::Free => replace(path, bytes, None).map_err(|error| failed(&error)),
+        Place::File(permissions) => replace(path, bytes, Some(permissions)).map_err(|error| failed(&error)),
+        // Not made, not cut short: what has that name is what is written into.
+        Place::Stream => OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut stream| stream.write_all(bytes).and_then(|()| stream.flush()))
+            .map_err(|error| failed(&error)),
+        Place::Other(is) => Err(CliError::new(
+            "unwritable",
+            format!("{what} `{}` cannot be written: {is} has that name", shown(path)),
+            "name a file, or a place where there is none yet",
+        )),
+    }
+}
+
+pub(crate) fn unwritable(path: &Path, what: &str, kind: ErrorKind) -> CliError {
+    CliError::new(
+        "unwritable",
+        format!("{what} `{}` cannot be written: {kind}", shown(path)),
+        "check that its folder is there and may be written",
+    )
+}
+
+/// A path as a message or a document names it: text, whatever bytes it is made of.
+pub(crate) fn shown(path: &Path) -> String {
+    one_line(&path.to_string_lossy())
+}
+
+/// What has a name that is to be written.
+enum Place {
+    /// Nothing.
+    Free,
+    /// A file, which keeps its permissions.
+    File(Permissions),
+    /// A device or a FIFO, also by way of a link, as `/dev/stdout` is one.
+    Stream,
+    /// What is neither.
+    Other(&'static str),
+}
+
+fn place(path: &Path) -> std::io::Result<Place> {
+    let here = match std::fs::symlink_metadata(path) {
+        Ok(here) => here,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Place::Free),
+        Err(error) => return Err(error),
+    };
+    if here.is_file() {
+        return Ok(Place::File(here.permissions()));
+    }
+    let leads_to = std::fs::metadata(path);
+    Ok(match leads_to {
+        Ok(there) if !there.is_file() && !there.is_dir() => Place::Stream,
+        _ if here.is_symlink() => Place::Other("a link"),
+        _ => Place::Other("a folder"),
+    })
+}
+
+/// Puts a new file where the old one is, at once.
+fn replace(path: &Path, bytes: &[u8], keep: Option<Permissions>) -> std::io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".yoi-").permissions(as_umask_allows()).tempfile_in(folder(path))?;
+    file.write_all(bytes)?;
+    if let Some(permissions) = keep {
+        file.as_file().set_permissions(without_special(permissions))?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
 #[cfg(unix)]
-fn permissions() -> std::fs::Permissions {
+fn as_umask_allows() -> Permissions {
     use std::os::unix::fs::PermissionsExt;
-    // As the umask allows, like any file that a person makes.
-    std::fs::Permissions::from_mode(0o666)
+    // Like any file that a person makes.
+    Permissions::from_mode(0o666)
 }
 
 #[cfg(not(unix))]
-fn permissions() -> std::fs::Permissions {
-    std::fs::Permissions::default()
+fn as_umask_allows() -> Permissions {
+    Permissions::default()
+}
+
+/// Who replaces a file may be another than who made it: nothing is to run as that one.
+#[cfg(unix)]
+fn without_special(permissions: Permissions) -> Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    Permissions::from_mode(permissions.mode() & 0o777)
+}
+
+#[cfg(not(unix))]
+fn without_special(permissions: Permissions) -> Permissions {
+    permissions
 }

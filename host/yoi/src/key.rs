@@ -32,7 +32,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
 pub(crate) fn read_signing(path: &Path) -> Result<SigningKey, CliError> {
     let content = files::read_secret(path, MAX_SIGNING_KEY_BYTES, "signing key")?;
     SigningKey::from_file(&content).map_err(|error| {
-        CliError::new(error.code(), format!("`{}` cannot sign: {error}", path.display()), error.help())
+        CliError::new(error.code(), format!("`{}` cannot sign: {error}", files::shown(path)), error.help())
     })
 }
 
@@ -52,10 +52,12 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
     let text = std::str::from_utf8(&content).unwrap_or_default();
     match text.strip_suffix('\n').unwrap_or(text).parse() {
         Ok(public) => Ok((public, Kind::Public)),
-        Err(error @ InvalidPublicKey::Weak) => Err(refused(error, format!("`{}` holds no public key", path.display()))),
+        Err(error @ InvalidPublicKey::Weak) => {
+            Err(refused(error, format!("`{}` holds no public key", files::shown(path))))
+        }
         Err(InvalidPublicKey::Spelling | InvalidPublicKey::SigningKey) => Err(CliError::new(
             "invalid_key",
-            format!("`{}` holds neither a signing key nor a public key", path.display()),
+            format!("`{}` holds neither a signing key nor a public key", files::shown(path)),
             "name a file that `yoi key new` wrote, or one with a public key, which is `ed25519:` and base64",
         )),
     }

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(cli.format);
     match run(cli.command, &output) {
-        Ok(code) => code,
+        Ok(code) => output.end(code),
         Err(error) => output.error(&error),
     }
 }

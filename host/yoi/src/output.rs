@@ -1,8 +1,10 @@
 //! Printing: one result on stdout, as text or as one JSON document; errors for people on stderr.
 
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use bundles::one_line;
 use serde::Serialize;
 use serde_json::json;
 
@@ -21,11 +23,13 @@ pub(crate) enum Format {
 #[derive(Debug)]
 pub(crate) struct Output {
     format: Format,
+    /// Why a result could not be written, where one could not.
+    unwritten: Cell<Option<ErrorKind>>,
 }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, unwritten: Cell::new(None) }
     }
 
     /// Whether people read the result.
@@ -36,9 +40,27 @@ impl Output {
     /// The result: `value` as JSON, or `text` for people.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         match self.format {
-            Format::Text => print(&text()),
-            Format::Json => print(&json_line(value)),
+            Format::Text => self.print(&text()),
+            Format::Json => self.print(&json_line(value)),
         }
+    }
+
+    fn print(&self, text: &str) {
+        let mut stdout = anstream::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        self.unwritten.set(unwritten(written));
+    }
+
+    /// The exit code of a command that came to its end: a result that is not there is a failure,
+    /// whatever it said.
+    pub(crate) fn end(&self, code: ExitCode) -> ExitCode {
+        let Some(kind) = self.unwritten.take() else { return code };
+        let error = CliError::new(
+            "unwritable",
+            format!("the result cannot be written: {kind}"),
+            "make room, or name another place",
+        );
+        Self::new(Format::Text).error(&error)
     }
 
     /// A line for people while something goes on.
@@ -55,7 +77,7 @@ impl Output {
                 let document = json!({
                     "schema": "yoi.error/1", "code": error.code, "message": error.message, "help": error.help, "details": error.details,
                 });
-                print(&json_line(&document));
+                self.print(&json_line(&document));
             }
             Format::Text => {
                 let style = anstyle::AnsiColor::Red.on_default().bold();
@@ -65,27 +87,38 @@ impl Output {
                     None => writeln!(
                         stderr,
                         "{style}error{style:#}[{}]: {}\n  help: {}",
-                        error.code, error.message, error.help
+                        error.code,
+                        one_line(&error.message),
+                        one_line(&error.help)
                     ),
                 };
                 let _ = done;
             }
         }
-        ExitCode::from(error.exit_code())
+        self.end(ExitCode::from(error.exit_code()))
     }
 }
 
 fn json_line(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
-    text.push('\n');
-    text
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        // Beyond ASCII, JSON has characters in strings only, where an escape means the same. A
+        // terminal may obey some of them.
+        let plain = c.is_ascii_graphic() || matches!(c, ' ' | '\n');
+        if !plain && one_line(&c.to_string()) != c.to_string() {
+            line.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
 }
 
-fn print(text: &str) {
-    let mut stdout = anstream::stdout().lock();
-    // A reader that has gone away (`| head`) is no error of ours.
-    let _ = stdout.write_all(text.as_bytes());
-    let _ = stdout.flush();
+/// Why nothing was written. A reader that has gone away (`| head`) is no error of ours.
+fn unwritten(written: std::io::Result<()>) -> Option<ErrorKind> {
+    written.err().map(|error| error.kind()).filter(|kind| *kind != ErrorKind::BrokenPipe)
 }
 
 /// What clap has to say: help and version are results, the rest is a usage error.
@@ -104,6 +137,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let first = said.trim_start_matches("error: ").to_owned();
         return Output::new(Format::Json).error(&CliError::new("usage", first, "see `yoi --help`"));
     }
-    let _ = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    let output = Output::new(Format::Text);
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    // Of what nobody reads on stderr there is nobody to tell.
+    output.unwritten.set(unwritten(printed).filter(|_| !error.use_stderr()));
+    output.end(ExitCode::from(if error.use_stderr() { 2 } else { 0 }))
 }

@@ -28,7 +28,7 @@ use crate::sandbox::{self, CacheArgs, ComponentRef};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
-    bundle: String,
+    bundle: PathBuf,
     /// The profile: `NAME`, or `builtin:NAME` for one that ships inside.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: ProfileSelector,
@@ -123,7 +123,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn open(args: &Args, limits: &Limits) -> Result<Source, CliError> {
-    if matches!(args.profile, ProfileSelector::Builtin(_)) && args.bundle != "builtin" {
+    if matches!(args.profile, ProfileSelector::Builtin(_)) && !bundle_source::is_builtin(&args.bundle) {
         let message = format!("`{}` selects a profile that ships inside, and BUNDLE is another one", args.profile);
         return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or leave `builtin:` out"));
     }

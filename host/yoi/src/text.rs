@@ -1,6 +1,9 @@
-//! Small pieces of text for people.
+//! Small pieces of text for people. What is put into a row is shown on one line, whoever wrote it:
+//! only this module puts styles around it.
 
 use std::fmt::Display;
+
+use bundles::one_line;
 
 /// A number with its digits in groups of three.
 pub(crate) fn grouped(number: u64) -> String {
@@ -29,18 +32,31 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// Lines of `label  value`, where further values of a label stand below the first.
+/// Lines of `label  value note`, where further values of a label stand below the first.
 #[derive(Debug, Default)]
 pub(crate) struct Rows(Vec<(String, String)>);
 
 impl Rows {
     pub(crate) fn row(&mut self, label: &str, value: impl Display) {
-        self.0.push((label.to_owned(), value.to_string()));
+        self.noted(label, value, "");
+    }
+
+    /// A row whose note is dim.
+    pub(crate) fn noted(&mut self, label: &str, value: impl Display, note: impl Display) {
+        let (value, note) = (one_line(&value.to_string()), note.to_string());
+        let between = if value.is_empty() || note.is_empty() { "" } else { " " };
+        let note = if note.is_empty() { note } else { dim(note) };
+        self.0.push((label.to_owned(), format!("{value}{between}{note}")));
     }
 
     pub(crate) fn list<T: Display>(&mut self, label: &str, values: impl IntoIterator<Item = T>) {
-        for (index, value) in values.into_iter().enumerate() {
-            self.row(if index == 0 { label } else { "" }, value);
+        self.noted_list(label, values.into_iter().map(|value| (value, "")));
+    }
+
+    /// Rows whose notes are dim.
+    pub(crate) fn noted_list<T: Display, N: Display>(&mut self, label: &str, values: impl IntoIterator<Item = (T, N)>) {
+        for (index, (value, note)) in values.into_iter().enumerate() {
+            self.noted(if index == 0 { label } else { "" }, value, note);
         }
     }
 
@@ -51,15 +67,25 @@ impl Rows {
     }
 }
 
-/// Dim text.
+/// Dim text, on one line.
 pub(crate) fn dim(text: impl Display) -> String {
     let style = anstyle::Style::new().dimmed();
-    format!("{style}{text}{style:#}")
+    format!("{style}{}{style:#}", one_line(&text.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_is_one_line_whatever_is_put_into_it() {
+        let mut rows = Rows::default();
+        rows.row("a", "b\nforged  row");
+        rows.noted("", "\u{1b}[2J", "\u{202e}\u{9b}1A");
+        let text = rows.into_text();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("b\\nforged") && text.contains("\\u{1b}[2J") && text.contains("\\u{202e}\\u{9b}1A"));
+    }
 
     #[test]
     fn numbers_are_grouped_from_the_right() {

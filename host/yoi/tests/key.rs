@@ -28,7 +28,7 @@ fn a_key_that_is_there_is_not_written_over() {
     assert_eq!(place.yoi(&["key", "new"]).code, 0);
     let before = std::fs::read(place.path().join("signing.key")).expect("written");
     let (error, code) = place.json(&["key", "new"]);
-    assert_eq!((code, error["code"].as_str()), (3, Some("already_there")));
+    assert_eq!((code, error["code"].as_str()), (1, Some("already_there")));
     assert_eq!(std::fs::read(place.path().join("signing.key")).expect("there"), before);
     #[cfg(unix)]
     {

@@ -10,8 +10,11 @@
 )]
 
 mod bundle;
+mod commit;
 mod config;
 mod demo;
+mod files;
+mod foreign_text;
 mod key;
 mod resolve;
 mod resolver;

@@ -41,15 +41,30 @@ impl Place {
     }
 
     pub(crate) fn yoi(&self, arguments: &[&str]) -> Said {
-        let output = Command::new(env!("CARGO_BIN_EXE_yoi"))
-            .args(arguments)
+        self.with_env(arguments, &[])
+    }
+
+    /// Like [`Place::yoi`], with more in the environment.
+    pub(crate) fn with_env(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+        let mut command = self.command();
+        Self::said(command.args(arguments).envs(environment.iter().copied()))
+    }
+
+    /// The command, to be given arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_yoi"));
+        command
             .current_dir(self.path())
             .env_clear()
             .env("YOI_CACHE_DIR", cache())
             .env("NO_COLOR", "1")
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .output()
-            .expect("yoi runs");
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn said(command: &mut Command) -> Said {
+        let output = command.output().expect("yoi runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Said {
             stdout: text(output.stdout),

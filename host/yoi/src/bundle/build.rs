@@ -9,6 +9,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use serde_json::json;
 
+use super::commit;
 use crate::bundle_source;
 use crate::carets;
 use crate::error::CliError;
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     /// Where it came from, instead of what stands in `bundle.toml`.
     #[arg(long, value_name = "TEXT", env = "YOI_SOURCE")]
     source: Option<String>,
-    /// Takes commit and time from the folder's git repository, which must have no changes there.
+    /// Takes commit and time from the folder's git repository, of whose commit every file must be.
     #[arg(long)]
     from_git: bool,
 }
@@ -49,10 +50,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         created_at: args.created_at.clone(),
         provenance: Provenance { source: args.source.clone(), ..Provenance::default() },
     };
+    let limits = BundleLimits::default();
+    let folder = bundle_source::read_folder(&args.folder, &limits)?;
     if args.from_git {
-        from_git(&args.folder, &mut options)?;
+        // What was read is what is compared and built: nothing is read twice.
+        let commit = commit::of(&args.folder, &folder)?;
+        options.provenance.commit = Some(commit.id);
+        options.created_at.get_or_insert(commit.time);
     }
-    let built = bundle_source::build(&args.folder, &options, &BundleLimits::default())?;
+    let built = bundle_source::build_folder(&folder, &options, &limits)?;
     let bundle = &built.bundle;
     let manifest = bundle.manifest();
     let path = match &args.output {
@@ -72,14 +78,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {
         document.insert("schema".to_owned(), "yoi.bundle-build/1".into());
-        document.insert("path".to_owned(), json!(path));
+        document.insert("path".to_owned(), json!(files::shown(&path)));
         document.insert("warnings".to_owned(), json!(built.diagnostics.list));
     }
     output.result(&document, || {
         format!(
             "{}\nwrote {}: workspace {}, revision {}\n",
             bundle.digest(),
-            path.display(),
+            files::shown(&path),
             manifest.workspace.id,
             manifest.revision
         )
@@ -91,42 +97,12 @@ fn write_layout(path: &Path, bundle: &bundles::Bundle) -> Result<(), CliError> {
     let failed = |error: &std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
             "already_there",
-            format!("`{}` is already there", path.display()),
+            format!("`{}` is already there", files::shown(path)),
             "name a folder that is not there yet",
         ),
-        kind => CliError::new(
-            "unwritable",
-            format!("`{}` cannot be written: {kind}", path.display()),
-            "check that its folder is there and may be written",
-        ),
+        kind => files::unwritable(path, "folder", kind),
     };
     std::fs::create_dir(path).map_err(|error| failed(&error))?;
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(|error| failed(&error))?;
     layout::write(&dir, bundle).map_err(|error| failed(&error))
-}
-
-/// The commit that the folder is at, and its time.
-fn from_git(folder: &Path, options: &mut BuildOptions) -> Result<(), CliError> {
-    let failed = |message: &str| {
-        CliError::new("no_commit", message, "commit the folder, or give `--created-at` instead of `--from-git`")
-    };
-    let git = |arguments: &[&str]| {
-        let run = std::process::Command::new("git").arg("-C").arg(folder).args(arguments).output();
-        let run = run.map_err(|_| failed("`git` cannot be started"))?;
-        if !run.status.success() {
-            return Err(failed("the folder is in no git repository with a commit"));
-        }
-        String::from_utf8(run.stdout).map_err(|_| failed("`git` says what is not text"))
-    };
-    if !git(&["status", "--porcelain", "--", "."])?.is_empty() {
-        return Err(failed("the folder has changes that are in no commit"));
-    }
-    let said = git(&["log", "-1", "--format=%H %cI"])?;
-    let (commit, time) = said.trim().split_once(' ').ok_or_else(|| failed("`git` names no commit"))?;
-    options.provenance.commit = Some(commit.parse().map_err(|_| failed("`git` names no commit"))?);
-    if options.created_at.is_none() {
-        let utc = time.parse::<jiff::Timestamp>().ok().and_then(|time| time.to_string().parse().ok());
-        options.created_at = Some(utc.ok_or_else(|| failed("`git` names no time"))?);
-    }
-    Ok(())
 }

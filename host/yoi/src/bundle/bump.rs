@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bundles::{Revision, Timestamp};
 use serde_json::json;
+use toml_edit::Document;
 
 use crate::error::CliError;
 use crate::files;
@@ -25,21 +26,42 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let path = args.folder.join("bundle.toml");
     let text = files::read_text(&path, 4 << 20, "file")?;
     let invalid = |what: &str| {
-        CliError::new("invalid_toml", format!("`{}` {what}", path.display()), "`yoi bundle check` shows where")
+        CliError::new("invalid_toml", format!("`{}` {what}", files::shown(&path)), "`yoi bundle check` shows where")
     };
-    let mut document: toml_edit::DocumentMut = text.parse().map_err(|_| invalid("is not TOML"))?;
-    let before =
-        document.get("revision").and_then(|value| value.as_integer()).and_then(|number| u64::try_from(number).ok());
-    let before = Revision::new(before.ok_or_else(|| invalid("has no `revision`"))?);
-    let after = before.next().ok_or_else(|| invalid("has the last revision there can be"))?;
+    let written: Document<&str> = Document::parse(text.as_str()).map_err(|_| invalid("is not TOML"))?;
+    let field = |name: &str| {
+        let value = written.get(name).and_then(|item| item.as_value());
+        value.and_then(|value| Some((value, value.span()?))).ok_or_else(|| invalid(&format!("has no `{name}`")))
+    };
+    let (revision, revision_span) = field("revision")?;
+    let (time, time_span) = field("created_at")?;
+    let before = revision.as_integer().and_then(|number| u64::try_from(number).ok());
+    let before = Revision::new(before.ok_or_else(|| invalid("has a `revision` that is none"))?);
+    let after = before.next().filter(|after| i64::try_from(after.get()).is_ok());
+    let after = after.ok_or_else(|| invalid("has the last revision that TOML can hold"))?;
+    let earlier: Timestamp = time
+        .as_str()
+        .and_then(|time| time.parse().ok())
+        .ok_or_else(|| invalid("has a `created_at` that is no time in UTC"))?;
     let created_at = match &args.created_at {
         Some(time) => time.clone(),
         None => now()?,
     };
-    let number = i64::try_from(after.get()).map_err(|_| invalid("has the last revision that TOML can hold"))?;
-    set(&mut document, "revision", number.into());
-    set(&mut document, "created_at", created_at.as_str().into());
-    files::write(&path, document.to_string().as_bytes(), "file")?;
+    if instant(&created_at)? < instant(&earlier)? {
+        return Err(CliError::new(
+            "earlier_time",
+            format!("{created_at} is before {earlier}, when the last revision was made"),
+            "give a later time with `--created-at`, or set the clock right",
+        ));
+    }
+    // From the end on, so that what is left to replace stays where it is.
+    let mut values = [(revision_span, after.to_string()), (time_span, format!("\"{created_at}\""))];
+    values.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
+    let mut bumped = text.clone();
+    for (span, value) in values {
+        bumped.replace_range(span, &value);
+    }
+    files::write(&path, bumped.as_bytes(), "file")?;
     let document =
         json!({ "schema": "yoi.bundle-bump/1", "before": before, "revision": after, "created_at": created_at });
     output.result(&document, || format!("revision {before} -> {after}, created_at {created_at}\n"));
@@ -60,10 +82,7 @@ fn now() -> Result<Timestamp, CliError> {
     })
 }
 
-/// Puts a value in place and leaves the comments around it.
-fn set(document: &mut toml_edit::DocumentMut, key: &str, mut value: toml_edit::Value) {
-    if let Some(decor) = document.get(key).and_then(|item| item.as_value()).map(|old| old.decor().clone()) {
-        *value.decor_mut() = decor;
-    }
-    document.insert(key, toml_edit::Item::Value(value));
+fn instant(time: &Timestamp) -> Result<jiff::Timestamp, CliError> {
+    let unreadable = |_| CliError::new("failed", "a time cannot be compared", "please report this");
+    time.as_str().parse().map_err(unreadable)
 }

@@ -13,13 +13,13 @@ use crate::carets;
 use crate::error::CliError;
 use crate::key;
 use crate::output::Output;
-use crate::text::{Rows, dim};
+use crate::text::Rows;
 
 /// Says whether something is a bundle, what was proved of it and what was scanned for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
-    bundle: String,
+    bundle: PathBuf,
     /// Lists every rule of the scan.
     #[arg(long)]
     rules: bool,
@@ -116,11 +116,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             "accepted",
             document.accepted.iter().map(|one| format!("{} at `{}`: {}", one.rule, one.field, one.reason)),
         );
-        rows.list(
+        rows.noted_list(
             "signed by",
             document.signatures.iter().map(|one| {
-                let known = if one.verified { "good" } else { "not checked: give its key with --signed-by" };
-                format!("{} {}", one.key_id, dim(known))
+                (one.key_id, if one.verified { "good" } else { "not checked: give its key with --signed-by" })
             }),
         );
         if args.rules {

@@ -23,9 +23,9 @@ use crate::text::Rows;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
-    before: String,
+    before: PathBuf,
     /// Another one.
-    after: String,
+    after: PathBuf,
     /// JSON file with the facts of the host for which profiles are resolved.
     #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
     facts: Option<PathBuf>,

@@ -24,33 +24,24 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
             "already_there",
-            format!("`{}` is already there", args.folder.display()),
+            format!("`{}` is already there", files::shown(&args.folder)),
             "name a folder that is not there yet",
         ),
-        kind => {
-            CliError::new("unwritable", format!("`{}` cannot be made: {kind}", args.folder.display()), "check the path")
-        }
+        kind => files::unwritable(&args.folder, "folder", kind),
     })?;
     let mut written = Vec::new();
     for (name, bytes) in crate::demo::example::files("minimal") {
         let path = args.folder.join(&name);
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| {
-                CliError::new(
-                    "unwritable",
-                    format!("`{}` cannot be made: {}", folder.display(), error.kind()),
-                    "check the path",
-                )
-            })?;
+            std::fs::create_dir_all(folder).map_err(|error| files::unwritable(folder, "folder", error.kind()))?;
         }
         let bytes = if name == "bundle.toml" { with_workspace(&bytes, &args.workspace)? } else { bytes };
         files::write(&path, &bytes, "file")?;
         written.push(name);
     }
-    let document =
-        json!({ "schema": "yoi.bundle-new/1", "folder": args.folder, "workspace": args.workspace, "files": written });
+    let document = json!({ "schema": "yoi.bundle-new/1", "folder": files::shown(&args.folder), "workspace": args.workspace, "files": written });
     output.result(&document, || {
-        let folder = args.folder.display();
+        let folder = files::shown(&args.folder);
         format!("wrote {} into {folder}\n\nnext:\n  yoi bundle check {folder}\n  yoi resolve {folder} --profile assistant --explain\n", crate::text::count(written.len(), "file"))
     });
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `yoi bundle show`: what is in a bundle.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::manifest::{Layer, Workflow};
@@ -9,13 +10,13 @@ use serde_json::json;
 use crate::bundle_source;
 use crate::error::CliError;
 use crate::output::Output;
-use crate::text::{Rows, bytes, dim};
+use crate::text::{Rows, bytes};
 
 /// Shows what is in a bundle.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
-    bundle: String,
+    bundle: PathBuf,
     /// Shows the digest and nothing else.
     #[arg(long)]
     digest: bool,
@@ -45,10 +46,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         output.result(&document, || {
             let mut rows = Rows::default();
             rows.row("profile", name);
-            rows.row("", dim(&profile.description));
+            rows.noted("", "", &profile.description);
             rows.list("extends", &profile.extends);
             for (index, layer) in profile.layers.iter().enumerate() {
-                rows.list(&format!("layer {index}"), layer_lines(layer));
+                rows.noted_list(&format!("layer {index}"), layer_lines(layer));
             }
             rows.into_text()
         });
@@ -64,54 +65,45 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     output.result(&document, || {
         let mut rows = Rows::default();
         rows.row("bundle", bundle.digest());
-        rows.row("workspace", format!("{} {}", manifest.workspace.id, dim(&manifest.workspace.name)));
-        rows.row("revision", format!("{} {}", manifest.revision, dim(&manifest.created_at)));
+        rows.noted("workspace", &manifest.workspace.id, &manifest.workspace.name);
+        rows.noted("revision", manifest.revision, &manifest.created_at);
         rows.list("from", [&manifest.provenance.source, &manifest.provenance.repository].into_iter().flatten());
         rows.list("", manifest.provenance.commit.as_ref());
         let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed());
-        rows.list(
-            "signed by",
-            claimed.map(|id| format!("{id} {}", dim("not checked: see `yoi bundle check --signed-by`"))),
-        );
-        rows.list(
+        rows.noted_list("signed by", claimed.map(|id| (id, "not checked: see `yoi bundle check --signed-by`")));
+        rows.noted_list(
             "profiles",
             manifest.profiles.iter().map(|(name, profile)| {
                 let parents: Vec<&str> = profile.extends.iter().map(AsRef::as_ref).collect();
                 let extends = if parents.is_empty() { String::new() } else { format!(" < {}", parents.join(", ")) };
-                format!("{name}{extends} {}", dim(&profile.description))
+                (format!("{name}{extends}"), &profile.description)
             }),
         );
-        rows.list(
+        rows.noted_list(
             "prompts",
-            manifest.prompts.iter().map(|(name, prompt)| format!("{name} {}", dim(bytes(prompt.text.size.into())))),
+            manifest.prompts.iter().map(|(name, prompt)| (name, bytes(prompt.text.size.into()))),
         );
-        rows.list(
+        rows.noted_list(
             "workflows",
             manifest.workflows.iter().map(|(name, workflow)| match workflow {
-                Workflow::Definition(blob) => format!("{name} {}", dim(bytes(blob.size.into()))),
-                Workflow::Reference(uri) => format!("{name} {}", dim(uri)),
+                Workflow::Definition(blob) => (name, bytes(blob.size.into())),
+                Workflow::Reference(uri) => (name, uri.to_string()),
             }),
         );
-        rows.list(
+        rows.noted_list(
             "tools",
-            manifest
-                .tools
-                .iter()
-                .map(|(name, tool)| format!("{name} {}", dim(format!("{}: {}", tool.source, tool.description)))),
+            manifest.tools.iter().map(|(name, tool)| (name, format!("{}: {}", tool.source, tool.description))),
         );
-        rows.list(
+        rows.noted_list(
             "plugins",
             manifest
                 .plugins
                 .iter()
-                .map(|(name, plugin)| format!("{name} {} {}", plugin.version, dim(plugin.package.digest.short()))),
+                .map(|(name, plugin)| (format!("{name} {}", plugin.version), plugin.package.digest.short())),
         );
-        rows.list(
+        rows.noted_list(
             "models",
-            manifest
-                .models
-                .iter()
-                .map(|(name, model)| format!("{name} {}", dim(format!("{} / {}", model.provider, model.model)))),
+            manifest.models.iter().map(|(name, model)| (name, format!("{} / {}", model.provider, model.model))),
         );
         rows.list("denied", manifest.policy.authorities.deny.iter().map(ToString::to_string));
         rows.list(
@@ -124,9 +116,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 /// A layer as JSON says it, a line for each field.
-fn layer_lines(layer: &Layer) -> Vec<String> {
+fn layer_lines(layer: &Layer) -> Vec<(String, String)> {
     let value = serde_json::to_value(layer).unwrap_or_default();
     let fields = value.as_object().into_iter().flatten();
-    let lines: Vec<String> = fields.map(|(name, value)| format!("{name} {}", dim(value))).collect();
-    if lines.is_empty() { vec!["sets nothing".to_owned()] } else { lines }
+    let lines: Vec<_> = fields.map(|(name, value)| (name.clone(), value.to_string())).collect();
+    if lines.is_empty() { vec![("sets nothing".to_owned(), String::new())] } else { lines }
 }

@@ -23,7 +23,7 @@ use crate::text::Rows;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder with a `bundle.toml`, or a built bundle.
-    bundle: String,
+    bundle: PathBuf,
     /// The signing key, as `yoi key new` writes it.
     #[arg(long, value_name = "FILE", env = "YOI_KEY")]
     key: PathBuf,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let id = key.public_key().id();
     let document = json!({
         "schema": "yoi.bundle-sign/1",
-        "path": path,
+        "path": files::shown(&path),
         "detached": args.detached,
         "digest": source.bundle.digest(),
         "workspace": manifest.workspace.id,
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         format!(
             "{}\nwrote {}: {what}workspace {}, revision {}\n{}",
             source.bundle.digest(),
-            path.display(),
+            files::shown(&path),
             manifest.workspace.id,
             manifest.revision,
             rows.into_text()

@@ -28,14 +28,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     })?;
     files::write_secret(&args.out, key.to_file().as_bytes(), "signing key")?;
     let public = key.public_key();
-    let document = json!({ "schema": "yoi.key-new/1", "path": args.out, "public_key": public, "key_id": public.id() });
+    let document = json!({ "schema": "yoi.key-new/1", "path": files::shown(&args.out), "public_key": public, "key_id": public.id() });
     output.result(&document, || {
         let mut rows = Rows::default();
         rows.row("public key", public);
         rows.row("key id", public.id());
         format!(
             "wrote {}: whoever can read it can sign with it\n\n{}\na host that is to demand its signature says so in its config, under the workspace:\n  signatures = {{ posture = \"required\", keys = [\"{public}\"] }}\n",
-            args.out.display(),
+            files::shown(&args.out),
             rows.into_text()
         )
     });

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row("public key", public);
         rows.row("key id", public.id());
         if kind == Kind::Signing {
-            rows.row("", crate::text::dim("the file holds the signing key: keep it"));
+            rows.noted("", "", "the file holds the signing key: keep it");
         }
         rows.into_text()
     });

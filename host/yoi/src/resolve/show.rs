@@ -1,35 +1,33 @@
 //! A resolution for people.
 
 use bundles::manifest::Manifest;
-use bundles::{Need, ToolName};
+use bundles::{Need, ToolName, one_line};
 use host_policy::explain::Explanation;
 use host_policy::{Refusal, ResolvedWorkerSpec};
 use serde_json::{Map, Value};
 use worker_runtime::Resolved;
 
-use crate::text::{Rows, bytes, dim, grouped};
+use crate::text::{Rows, bytes, grouped};
 
 /// The whole resolution.
 pub(super) fn resolution(manifest: &Manifest, resolved: &Resolved, spec: Option<&ResolvedWorkerSpec>) -> String {
     let resolution = resolved.resolution();
     let mut rows = Rows::default();
     let lineage: Vec<&str> = resolution.lineage().iter().map(|name| name.as_str()).collect();
-    rows.row("profile", lineage.join(dim(" > ").as_str()));
+    rows.row("profile", lineage.join(" > "));
     match resolution.model().and_then(|name| manifest.models.get_key_value(name)) {
-        Some((name, model)) => {
-            rows.row("model", format!("{name} {}", dim(format!("{} / {}", model.provider, model.model))))
-        }
-        None => rows.row("model", dim("none: no layer that counts names one")),
+        Some((name, model)) => rows.noted("model", name, format!("{} / {}", model.provider, model.model)),
+        None => rows.noted("model", "", "none: no layer that counts names one"),
     }
-    rows.list(
+    rows.noted_list(
         "instructions",
-        resolution.instructions().iter().map(|prompt| format!("{} {}", prompt.name, dim(prompt.digest.short()))),
+        resolution.instructions().iter().map(|prompt| (&prompt.name, prompt.digest.short())),
     );
     let tools: Vec<&ToolName> = match spec {
         Some(spec) => spec.tools().iter().map(|tool| &tool.name).collect(),
         None => resolution.tools().iter().collect(),
     };
-    rows.list("tools", tools.iter().map(|name| tool(manifest, name)));
+    rows.noted_list("tools", tools.iter().map(|name| (name, tool(manifest, name))));
     rows.list("plugins", spec.map_or_else(|| resolution.plugins(), ResolvedWorkerSpec::plugins));
     rows.list("workflows", resolution.workflows());
     rows.row("language", resolution.language());
@@ -39,10 +37,7 @@ pub(super) fn resolution(manifest: &Manifest, resolved: &Resolved, spec: Option<
     match spec {
         Some(spec) => granted(&mut rows, spec),
         None => {
-            rows.list(
-                "wishes",
-                resolution.wishes().iter().map(|wish| format!("{} {}", wish.authority, dim(need(wish.need)))),
-            );
+            rows.noted_list("wishes", resolution.wishes().iter().map(|wish| (&wish.authority, need(wish.need))));
             rows.row("granted", "nothing: this is a proposal. Give --config to enforce a host's policy");
         }
     }
@@ -53,22 +48,22 @@ pub(super) fn resolution(manifest: &Manifest, resolved: &Resolved, spec: Option<
     for (label, digest) in
         [("bundle", digests.bundle), ("resolver", digests.resolver), ("resolution", digests.resolution)]
     {
-        rows.row(label, dim(digest));
+        rows.noted(label, "", digest);
     }
     rows.into_text()
 }
 
 fn granted(rows: &mut Rows, spec: &ResolvedWorkerSpec) {
-    rows.list("mounts", spec.mounts().iter().map(|mount| format!("{} {}", mount.label, dim(mount.access.as_str()))));
+    rows.noted_list("mounts", spec.mounts().iter().map(|mount| (&mount.label, mount.access.as_str())));
     rows.list("secrets", spec.secrets());
     rows.list("egress", spec.egress());
     rows.row("shell", if spec.shell() { "yes" } else { "no" });
     rows.row("git", spec.git().map_or("no", |git| git.access.as_str()));
-    rows.list("narrowed", spec.narrowed().iter().map(narrowed));
+    rows.noted_list("narrowed", spec.narrowed().iter().map(narrowed));
 }
 
-fn narrowed(refusal: &Refusal) -> String {
-    format!("{}: {} {}", refusal.subject, refusal.reason, dim(format!("[{}]", refusal.rule.code())))
+fn narrowed(refusal: &Refusal) -> (String, String) {
+    (format!("{}: {}", refusal.subject, refusal.reason), format!("[{}]", refusal.rule.code()))
 }
 
 fn need(need: Need) -> &'static str {
@@ -78,6 +73,7 @@ fn need(need: Need) -> &'static str {
     }
 }
 
+/// How a tool is answered, and what it does.
 fn tool(manifest: &Manifest, name: &ToolName) -> String {
     match manifest.tools.get(name) {
         Some(tool) => {
@@ -85,9 +81,9 @@ fn tool(manifest: &Manifest, name: &ToolName) -> String {
                 .ok()
                 .and_then(|word| word.as_str().map(str::to_owned))
                 .unwrap_or_default();
-            format!("{name} {}", dim(format!("{}, effect {effect}", tool.source)))
+            format!("{}, effect {effect}", tool.source)
         }
-        None => name.to_string(),
+        None => String::new(),
     }
 }
 
@@ -114,7 +110,8 @@ pub(super) fn explanations(explanations: &[Explanation], at_length: bool) -> Str
             (Some(value), true) if explanation.subject.starts_with("setting") => format!(" = {value}"),
             _ => String::new(),
         };
-        text.push_str(&format!("{bold}{}{bold:#}{value}: {}\n", explanation.subject, explanation.verdict));
+        let (subject, said) = (one_line(&explanation.subject), one_line(&format!("{value}: {}", explanation.verdict)));
+        text.push_str(&format!("{bold}{subject}{bold:#}{said}\n"));
         for says in &explanation.layers {
             // In the overview only what lost: the verdict has named what won.
             if says.won && !at_length {
@@ -127,15 +124,12 @@ pub(super) fn explanations(explanations: &[Explanation], at_length: bool) -> Str
                 .map(|unmet| format!(" (does not count here: `{unmet}` does not hold)"))
                 .unwrap_or_default();
             let mark = if mark.is_empty() { String::new() } else { format!("  <- {mark}") };
-            text.push_str(&format!("    `{}`, layer {} {}{waiting}{mark}\n", says.profile, says.layer, says.says));
+            let line = format!("`{}`, layer {} {}{waiting}{mark}", says.profile, says.layer, says.says);
+            text.push_str(&format!("    {}\n", one_line(&line)));
         }
         if let Some(refusal) = explanation.refused.as_ref().filter(|_| at_length) {
-            text.push_str(&format!(
-                "    host: {} [{}]\n    help: {}\n",
-                refusal.reason,
-                refusal.rule.code(),
-                refusal.remedy
-            ));
+            let host = format!("{} [{}]", refusal.reason, refusal.rule.code());
+            text.push_str(&format!("    host: {}\n    help: {}\n", one_line(&host), one_line(&refusal.remedy)));
         }
     }
     text

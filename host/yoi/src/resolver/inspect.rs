@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::sandbox::ComponentRef;
-use crate::text::{Rows, bytes, dim, grouped};
+use crate::text::{Rows, bytes, grouped};
 
 /// Shows what a component consists of, without compiling or running it.
 #[derive(Debug, clap::Args)]
@@ -64,13 +64,17 @@ fn text(document: &Document) -> String {
     rows.row("digest", document.digest);
     rows.row("size", bytes(document.size as u64));
     rows.row("world", document.world.unwrap_or("none that is known here"));
-    rows.list("imports", document.structure.imports().iter().map(|item| item_line(item, &document.foreign_imports)));
-    rows.list("exports", document.structure.exports().iter().map(|item| item_line(item, &[])));
+    rows.noted_list(
+        "imports",
+        document.structure.imports().iter().map(|item| item_line(item, &document.foreign_imports)),
+    );
+    rows.noted_list("exports", document.structure.exports().iter().map(|item| item_line(item, &[])));
     let made_by = document.structure.producers();
     rows.list("made by", made_by.languages.iter().chain(&made_by.processed_by).chain(&made_by.sdks));
-    let counts =
-        document.structure.counts().entries().into_iter().filter(|(name, count)| *count > 0 && *name != "bytes");
-    rows.list("counts", counts.map(|(name, count)| format!("{} {}", grouped(count), name.replace('_', " "))));
+    // By the very names that a limits file has under `[structure]`.
+    let counts = document.structure.counts().entries();
+    let longest = counts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    rows.list("counts", counts.into_iter().map(|(name, count)| format!("{name:longest$}  {}", grouped(count))));
     match &document.refusal {
         None => rows.row("verdict", "fits the contract and the structural budget; it has not been compiled or run"),
         Some(refusal) => rows.row("verdict", format!("would be refused: {refusal}")),
@@ -78,8 +82,8 @@ fn text(document: &Document) -> String {
     rows.into_text()
 }
 
-fn item_line(item: &Item, foreign: &[String]) -> String {
+fn item_line<'a>(item: &'a Item, foreign: &[String]) -> (&'a str, String) {
     let holds = if item.is_types_only() { "types only".to_owned() } else { item.functions().join(", ") };
     let mark = if foreign.iter().any(|name| name == item.name()) { "  <- no resolver may have this" } else { "" };
-    format!("{} {}{mark}", item.name(), dim(holds))
+    (item.name(), format!("{holds}{mark}"))
 }

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     component: ComponentRef,
     /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
     #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE")]
-    bundle: String,
+    bundle: PathBuf,
     /// The profile's name.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: bundles::ProfileName,
@@ -165,7 +165,7 @@ fn text(document: &Document) -> String {
     );
     if let Some(resolution) = &document.resolution {
         rows.row("resolution", resolution.digest());
-        rows.row("", serde_json::to_string_pretty(resolution).unwrap_or_default());
+        rows.list("", serde_json::to_string_pretty(resolution).unwrap_or_default().lines());
     }
     rows.into_text()
 }

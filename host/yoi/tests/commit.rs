@@ -1,0 +1,185 @@
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+/// A place whose folder `minimal` is committed.
+fn committed() -> Place {
+    let place = Place::new();
+    place.example("minimal");
+    git(&place, &["init", "-q"]);
+    git(&place, &["add", "."]);
+    git(&place, &["commit", "-q", "-m", "first"]);
+    place
+}
+
+fn git(place: &Place, arguments: &[&str]) -> String {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"];
+    let run = Command::new("git")
+        .args(identity)
+        .args(arguments)
+        .current_dir(place.path())
+        .env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05+02:00")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .expect("git runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("UTF-8").trim().to_owned()
+}
+
+fn build(place: &Place) -> (Value, i32) {
+    place.json(&["bundle", "build", "minimal", "--from-git", "-o", "out.yoi"])
+}
+
+fn refused(place: &Place, code: &str, file: Option<&str>) {
+    let (error, exit) = build(place);
+    assert_eq!((exit, error["code"].as_str(), error["details"]["file"].as_str()), (1, Some(code), file), "{error}");
+}
+
+#[test]
+fn the_commit_that_a_bundle_is_built_from_is_in_its_provenance() {
+    let place = committed();
+    let (built, code) = build(&place);
+    assert_eq!(code, 0, "{built}");
+    let (shown, _) = place.json(&["bundle", "show", "out.yoi"]);
+    assert_eq!(shown["manifest"]["provenance"]["commit"].as_str(), Some(git(&place, &["rev-parse", "HEAD"]).as_str()));
+    assert_eq!(shown["manifest"]["created_at"], "2026-01-02T01:04:05Z");
+    // What is not read is nobody's business.
+    place.write("minimal/README.md", "new");
+    place.write("minimal/prompts/.draft.md", "new");
+    assert_eq!(build(&place).1, 0);
+}
+
+#[test]
+fn a_folder_without_a_commit_has_none_to_name() {
+    let place = Place::new();
+    place.example("minimal");
+    refused(&place, "no_commit", None);
+    git(&place, &["init", "-q"]);
+    refused(&place, "no_commit", None);
+}
+
+#[test]
+fn a_file_that_is_not_as_the_commit_has_it_is_named() {
+    let place = committed();
+    let prompt = place.path().join("minimal/prompts/editor.md");
+    let text = std::fs::read(&prompt).expect("read");
+    std::fs::remove_file(&prompt).expect("removed");
+    refused(&place, "not_committed", Some("prompts/editor.md"));
+    std::fs::write(&prompt, &text).expect("written");
+    assert_eq!(build(&place).1, 0);
+    place.write("minimal/prompts/new.md", "New.");
+    refused(&place, "not_committed", Some("prompts/new.md"));
+}
+
+#[test]
+fn what_git_is_told_not_to_look_at_is_seen_all_the_same() {
+    let place = committed();
+    place.write(".gitignore", "*.secret.md\n");
+    place.write("minimal/prompts/a.secret.md", "Ignored.");
+    assert_eq!(git(&place, &["status", "--porcelain", "minimal"]), "");
+    refused(&place, "not_committed", Some("prompts/a.secret.md"));
+
+    let place = committed();
+    git(&place, &["config", "status.showUntrackedFiles", "no"]);
+    place.write("minimal/prompts/new.md", "New.");
+    assert_eq!(git(&place, &["status", "--porcelain"]), "");
+    refused(&place, "not_committed", Some("prompts/new.md"));
+
+    for flag in ["--assume-unchanged", "--skip-worktree"] {
+        let place = committed();
+        git(&place, &["update-index", flag, "minimal/prompts/editor.md"]);
+        place.write("minimal/prompts/editor.md", "Another.");
+        assert_eq!(git(&place, &["status", "--porcelain"]), "");
+        refused(&place, "not_committed", Some("prompts/editor.md"));
+    }
+
+    // A replaced object: git itself shows what the commit never held.
+    let place = committed();
+    let blob = git(&place, &["rev-parse", "HEAD:minimal/prompts/editor.md"]);
+    place.write("minimal/prompts/editor.md", "Another.");
+    let other = git(&place, &["hash-object", "-w", "minimal/prompts/editor.md"]);
+    git(&place, &["replace", &blob, &other]);
+    assert_eq!(git(&place, &["cat-file", "blob", &blob]), "Another.");
+    refused(&place, "not_committed", Some("prompts/editor.md"));
+}
+
+#[cfg(unix)]
+fn planted(place: &Place, name: &str, rest: &str) -> (PathBuf, PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let ran = place.path().join(format!("{name}-ran"));
+    let program = place.write(&format!("{name}.sh"), format!("#!/bin/sh\ntouch '{}'\n{rest}\n", ran.display()));
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+    (program, ran)
+}
+
+#[cfg(unix)]
+#[test]
+fn no_program_that_a_repository_names_is_run() {
+    let place = committed();
+    let plant = |name: &str, settings: &[&str]| {
+        let (program, ran) = planted(&place, name, if name == "filter" { "cat" } else { "exit 1" });
+        for setting in settings {
+            git(&place, &["config", setting, program.to_str().expect("UTF-8")]);
+        }
+        ran
+    };
+    let monitor = plant("monitor", &["core.fsmonitor"]);
+    let filter = plant("filter", &["filter.planted.clean", "filter.planted.smudge"]);
+    let textconv = plant("textconv", &["diff.planted.textconv", "diff.planted.command"]);
+    let signer = plant("signer", &["gpg.program"]);
+    let fetcher = plant("fetcher", &["remote.origin.uploadpack", "core.sshCommand", "core.pager"]);
+    git(&place, &["config", "log.showSignature", "true"]);
+    place.write(".git/info/attributes", "* filter=planted diff=planted\n");
+    let prompt = place.path().join("minimal/prompts/editor.md");
+    let text = std::fs::read(&prompt).expect("read");
+    // The control: the plants bite whoever asks for the status.
+    std::fs::write(&prompt, &text).expect("written");
+    git(&place, &["status", "--porcelain", "."]);
+    for ran in [&monitor, &filter] {
+        assert!(ran.exists(), "{}", ran.display());
+        std::fs::remove_file(ran).expect("removed");
+    }
+    let (built, code) = build(&place);
+    assert_eq!(code, 0, "{built}");
+
+    // A commit that is not whole, of a repository that would fetch the rest.
+    git(&place, &["config", "remote.origin.url", place.path().to_str().expect("UTF-8")]);
+    git(&place, &["config", "remote.origin.promisor", "true"]);
+    git(&place, &["config", "extensions.partialClone", "origin"]);
+    git(&place, &["config", "core.repositoryFormatVersion", "1"]);
+    git(&place, &["config", "protocol.file.allow", "always"]);
+    let blob = git(&place, &["rev-parse", "HEAD:minimal/prompts/editor.md"]);
+    let object = place.path().join(".git/objects").join(&blob[..2]).join(&blob[2..]);
+    std::fs::remove_file(object).expect("removed");
+    let fetched = Command::new("git").args(["cat-file", "blob", &blob]).current_dir(place.path()).output();
+    assert!(!fetched.expect("git runs").status.success() && fetcher.exists(), "the control");
+    std::fs::remove_file(&fetcher).expect("removed");
+    refused(&place, "no_commit", None);
+    for ran in [monitor, filter, textconv, signer, fetcher] {
+        assert!(!ran.exists(), "{}", ran.display());
+    }
+}
+
+#[test]
+fn the_environment_names_no_other_repository() {
+    let (place, other) = (committed(), committed());
+    place.write("minimal/prompts/editor.md", "Another.");
+    git(&place, &["commit", "-q", "-a", "-m", "second"]);
+    let said = place.with_env(
+        &["bundle", "build", "minimal", "--from-git", "-o", "out.yoi", "--format", "json"],
+        &[
+            ("GIT_DIR", other.path().join(".git").to_str().expect("UTF-8")),
+            ("GIT_WORK_TREE", other.path().to_str().expect("UTF-8")),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "core.worktree"),
+            ("GIT_CONFIG_VALUE_0", "/"),
+        ],
+    );
+    assert_eq!(said.code, 0, "{}", said.stdout);
+    let (shown, _) = place.json(&["bundle", "show", "out.yoi"]);
+    let head = git(&place, &["rev-parse", "HEAD"]);
+    assert_eq!(shown["manifest"]["provenance"]["commit"].as_str(), Some(head.as_str()));
+}
