@@ -39,6 +39,28 @@ impl Digest {
     }
 }
 
+/// Bytes on their way to a digest, for content that comes in pieces.
+#[derive(Clone, Default)]
+pub struct Digester(Sha256);
+
+impl Digester {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of everything that was taken.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digester").finish_non_exhaustive()
+    }
+}
+
 fn hex_digit(nibble: u8) -> char {
     char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 })
 }
@@ -108,6 +130,15 @@ mod tests {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of("").to_string(), empty);
         assert_eq!(empty.parse(), Ok(Digest::of("")));
+    }
+
+    #[test]
+    fn digest_of_pieces_is_that_of_the_whole() {
+        let mut pieces = Digester::default();
+        pieces.update("some ");
+        pieces.update("");
+        pieces.update("bytes");
+        assert_eq!(pieces.finish(), Digest::of("some bytes"));
     }
 
     #[test]

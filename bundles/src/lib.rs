@@ -63,7 +63,7 @@ pub use check::Violation;
 pub use condition::Condition;
 pub use contents::Contents;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
-pub use digest::{Digest, InvalidDigest};
+pub use digest::{Digest, Digester, InvalidDigest};
 pub use folder::{Folder, FolderError};
 pub use limits::BundleLimits;
 pub use lineage::{LineageError, lineage, reachable};

@@ -8,6 +8,8 @@
 //! Every implementation passes the suite in `tests/stores`.
 
 mod memory;
+#[cfg(any(feature = "files", feature = "s3"))]
+mod object;
 
 use std::fmt;
 
@@ -17,6 +19,10 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use memory::MemoryBlobs;
+#[cfg(any(feature = "files", feature = "s3"))]
+pub use object::ObjectBlobs;
+#[cfg(feature = "s3")]
+pub use object::S3Config;
 
 /// Where blobs are kept.
 #[async_trait]
@@ -29,7 +35,8 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future leaves nothing behind that can be seen.
     async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError>;
 
-    /// The content of a blob of at most `most_bytes` bytes, after its digest was checked.
+    /// The content of a blob of at most `most_bytes` bytes, after its digest was checked. One that is
+    /// larger is [`BlobError::TooLarge`] by its size alone; [`check`](Self::check) reads it.
     async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError>;
 
     /// Bytes of a blob, where it is there. Says nothing of its content.
@@ -43,6 +50,10 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a blob and says whether it is what its digest says. What is damaged is set aside.
     async fn check(&self, digest: Digest) -> Result<Condition, BlobError>;
+
+    /// The digest of everything that was found damaged and set aside since the store was made, also
+    /// where it was healed since; as often as it was found.
+    fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>>;
 }
 
 /// Content that comes in, piece by piece.
@@ -67,7 +78,7 @@ pub struct Put {
 pub enum Condition {
     /// It is, with so many bytes.
     Sound(u64),
-    /// It was not, and is set aside.
+    /// It was not, and is not served; unless the machine did not allow it, it is set aside.
     Damaged,
     /// There is none.
     Missing,
@@ -97,8 +108,9 @@ pub enum BlobError {
     /// There is no such blob.
     #[error("there is no blob {0}")]
     Missing(Digest),
-    /// What was there was not what its digest says. It is set aside.
-    #[error("blob {0} is damaged; it is set aside and not served")]
+    /// What was there was not what its digest says. It is not served; unless the machine did not
+    /// allow it, it is set aside.
+    #[error("blob {0} is damaged and not served")]
     Damaged(Digest),
     /// The store has no room left.
     #[error("the store has no room left")]

@@ -8,7 +8,6 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//!
 //! use async_trait::async_trait;
 //! use bundles::{Authority, BuildOptions, BundleLimits, Folder, ToolName, build};
 //! use host_policy::RuntimeConfig;
@@ -17,7 +16,7 @@
 //! use worker_runtime::worker::CreateWorkerRequest;
 //! use worker_runtime::{Runtime, SystemClock, ToolCall, blob_store};
 //!
-//! /// What this host does for its workers: greeting, for which nothing needs to be granted.
+//! /// What this host does for its workers; nothing needs to be granted for it.
 //! #[derive(Debug)]
 //! struct Greet(ToolName);
 //!
@@ -43,7 +42,6 @@
 //!     .tool(Arc::new(Greet("greet".parse()?)))
 //!     .open()
 //!     .await?;
-//!
 //! let folder = Folder::from_files([
 //!     ("bundle.toml".to_owned(), br#"
 //!         schema = "yoi.config-bundle/1"
@@ -59,7 +57,6 @@
 //!     ("profiles/host.toml".to_owned(), br#"tools_allow = ["greet"]"#.to_vec()),
 //! ]);
 //! let bundle = build(&folder, &BuildOptions::default(), &BundleLimits::default()).map_err(|_| "no bundle")?.bundle;
-//!
 //! let team = bundle.manifest().workspace.id.clone();
 //! let content = runtime.content(&team);
 //! for (digest, blob) in bundle.blobs() {
@@ -67,9 +64,8 @@
 //! }
 //! content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
 //!
-//! let worker = "front-desk".parse()?;
 //! let request = CreateWorkerRequest::of_bundle("host".parse()?, bundle.digest());
-//! runtime.catalogue(&team).create(worker, request).await?;
+//! runtime.catalogue(&team).create("front-desk".parse()?, request).await?;
 //! let call = ToolCall { input: json!({ "name": "Ada" }), confirmed: false };
 //! let called = runtime.interaction(&team).call(&"front-desk".parse()?, &"greet".parse()?, call).await?;
 //! assert_eq!(called.output["greeting"], "good day, Ada");
@@ -87,6 +83,8 @@
 pub mod blob_store;
 mod clock;
 pub mod content;
+#[cfg(feature = "files")]
+mod data_folder;
 mod digests;
 mod error;
 pub mod event;
@@ -100,6 +98,8 @@ pub mod report;
 mod resolutions;
 mod runtime;
 pub mod secret;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod shipped;
 mod stripes;
 mod tenants;
@@ -108,6 +108,8 @@ pub mod tool;
 pub mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "files")]
+pub use data_folder::{DataFolder, DataFolderError};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
 pub use limits::RuntimeLimits;

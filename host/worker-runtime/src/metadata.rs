@@ -7,12 +7,16 @@
 //! Every implementation passes the suite in `tests/stores`.
 
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
 pub use memory::MemoryMetadata;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteMetadata;
 
 /// Where a Runtime keeps what it knows.
 #[async_trait]
@@ -26,7 +30,13 @@ pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
 
     /// Does all of a batch, or nothing of it. Once this returns it is durable, and every later read
     /// sees it. Dropping the future does the batch whole or not at all.
+    ///
+    /// A batch that is refused with [`CommitError::Store`] is seen by no later read. Only where the
+    /// machine fails in the very act may the store, opened anew, find it there: whole.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError>;
+
+    /// Reads everything, and says whether it is what was written. Other calls may wait meanwhile.
+    async fn check(&self) -> Result<(), MetadataError>;
 }
 
 /// A key: parts that are compared as bytes, one after the other. A part is a name, a digest or a
@@ -133,6 +143,9 @@ pub enum MetadataError {
     /// Another process has it open.
     #[error("the metadata store is in use by another process")]
     InUse,
+    /// The file is whole, but it is not one of this store.
+    #[error("the file is no metadata store")]
+    Foreign,
     /// A version that this program does not know wrote it.
     #[error("the metadata store has version {found}, and this program knows up to {known}")]
     NewerVersion {
@@ -156,6 +169,7 @@ impl MetadataError {
             Self::Full => "store_full",
             Self::Damaged => "metadata_damaged",
             Self::InUse => "store_in_use",
+            Self::Foreign => "metadata_foreign",
             Self::NewerVersion { .. } => "store_newer",
             Self::Unavailable { .. } => "store_unavailable",
         }
@@ -167,6 +181,7 @@ impl MetadataError {
             Self::Full => "give the store more room",
             Self::Damaged => "restore it from a copy; blobs are not affected",
             Self::InUse => "stop the other process, or name another data folder",
+            Self::Foreign => "move the file away, or name another data folder",
             Self::NewerVersion { .. } => "run the program that wrote it, or a newer one",
             Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
         }

@@ -13,6 +13,7 @@
 
 mod calls;
 mod content;
+mod service;
 mod signatures;
 mod stores;
 mod support;

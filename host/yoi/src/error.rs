@@ -53,7 +53,7 @@ pub(crate) fn exit_code(code: &str) -> u8 {
 fn listed(code: &str) -> Option<u8> {
     Some(match code {
         "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
-        | "cache_unavailable" | "compiler_failed" | "contended" | "duplicate_tool" | "failed" | "history_full"
+        | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "not_committed"
         | "sandbox_unavailable" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
@@ -68,7 +68,7 @@ fn listed(code: &str) -> Option<u8> {
         | "invalid_method" | "invalid_name" | "invalid_output" | "invalid_path" | "invalid_permission"
         | "invalid_pointer" | "invalid_public_key" | "invalid_schema" | "invalid_scheme" | "invalid_signing_key"
         | "invalid_toml" | "invalid_type" | "invalid_value" | "invalid_version" | "list_not_normal"
-        | "malformed_component" | "mark_missing" | "mark_without_meaning" | "metadata_damaged" | "method_missing"
+        | "malformed_component" | "mark_missing" | "metadata_foreign" | "mark_without_meaning" | "metadata_damaged" | "method_missing"
         | "method_on_websocket" | "missing_blobs" | "missing_export" | "missing_field" | "missing_file"
         | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
         | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"

@@ -56,6 +56,11 @@ impl MetadataStore for MemoryMetadata {
         }
         Ok(())
     }
+
+    /// Memory holds what was written.
+    async fn check(&self) -> Result<(), MetadataError> {
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for MemoryMetadata {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bundles::{Capability, Digest, ToolName, WorkspaceId};
+use bundles::{BundleLimits, Capability, Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
 use component_host::LoadError;
 use futures_util::StreamExt;
@@ -17,6 +17,7 @@ use crate::ledger::{
     ATTEMPTS, Change, ChangeError, Mark, ResolverRow, Revoked, Usage, WorkerRow, holders_key, resolved_by_key,
     resolver_key, resolvers_key, usage_key, workers_key,
 };
+use crate::limits::RuntimeLimits;
 use crate::metadata::MetadataError;
 use crate::worker::{StopReason, WorkerId, WorkerState};
 
@@ -190,6 +191,16 @@ impl Management {
             resolvers: resolvers.into_iter().collect(),
             workspaces: self.shared.config.load().workspaces().cloned().collect(),
         })
+    }
+
+    /// What a bundle may be.
+    pub fn bundle_limits(&self) -> &BundleLimits {
+        &self.shared.sandbox.limits().bundle
+    }
+
+    /// What a workspace may take.
+    pub fn limits(&self) -> &RuntimeLimits {
+        &self.shared.limits
     }
 
     /// What this Runtime can do, whoever asks.

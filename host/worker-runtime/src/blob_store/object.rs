@@ -1,0 +1,193 @@
+//! Blobs as objects: files of this machine, or a bucket.
+//!
+//! What holds for both stands here: content is hashed while it comes in and put in its place only
+//! when its digest was right; what is read is hashed before it is handed out; what is damaged is
+//! moved aside. What the two do not share, above all how a change becomes durable, is a [`Place`].
+//! A change that has begun is brought to its end even where nobody waits for it any more.
+
+#[cfg(feature = "s3")]
+mod bucket;
+mod fault;
+#[cfg(feature = "files")]
+mod folder;
+mod intake;
+mod place;
+#[cfg(feature = "s3")]
+mod s3;
+mod verify;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bundles::Digest;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{BlobError, BlobStore, Condition, Put, Source};
+use intake::Content;
+use place::Place;
+use verify::Verdict;
+
+#[cfg(feature = "s3")]
+pub use s3::S3Config;
+
+/// So many changes go on at the same time; two of one blob never do.
+const TURNS: usize = 64;
+
+/// Blobs as objects. A clone is the same store.
+#[derive(Clone)]
+pub struct ObjectBlobs {
+    place: Arc<dyn Place>,
+    turns: Arc<[Arc<Mutex<()>>]>,
+}
+
+impl ObjectBlobs {
+    fn new(place: impl Place) -> Self {
+        Self { place: Arc::new(place), turns: (0..TURNS).map(|_| Arc::default()).collect() }
+    }
+
+    /// Blobs as files below a folder of this process alone, which `lock` stands for: it is kept as
+    /// long as the store. What uploads of an earlier process left is cleared away.
+    #[cfg(feature = "files")]
+    pub(crate) async fn local(folder: std::path::PathBuf, lock: std::fs::File) -> Result<Self, BlobError> {
+        Ok(Self::new(folder::Folder::open(folder, lock).await?))
+    }
+
+    /// Blobs in a bucket that speaks S3, which must be there and let itself be listed. Uploads that
+    /// a process did not live to end are invisible; a lifecycle rule of the bucket removes them.
+    #[cfg(feature = "s3")]
+    pub async fn s3(config: &S3Config) -> Result<Self, BlobError> {
+        let bucket = bucket::Bucket::new(config.client()?, config.prefix());
+        bucket.probe().await?;
+        Ok(Self::new(bucket))
+    }
+
+    /// Waits for its turn to change a blob.
+    fn turn(&self, digest: Digest) -> impl Future<Output = Option<OwnedMutexGuard<()>>> + Send + use<> {
+        let first = digest.as_bytes().first().map_or(0, |byte| usize::from(*byte));
+        let turn = self.turns.get(first % TURNS).cloned();
+        async move { Some(turn?.lock_owned().await) }
+    }
+
+    /// Sets a blob aside, if it is damaged still when its turn has come.
+    async fn condemn(&self, digest: Digest) -> Result<Condition, BlobError> {
+        let (place, turn) = (self.place.clone(), self.turn(digest));
+        to_its_end(async move {
+            let _turn = turn.await;
+            match verify::verify(&*place, digest).await? {
+                Verdict::Missing => Ok(Condition::Missing),
+                Verdict::Sound(bytes) => Ok(Condition::Sound(bytes)),
+                Verdict::Damaged => {
+                    if let Err(error) = place.set_aside(digest).await {
+                        tracing::warn!(blob = %digest, code = error.code(), "a damaged blob cannot be set aside");
+                    }
+                    Ok(Condition::Damaged)
+                }
+            }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl BlobStore for ObjectBlobs {
+    async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
+        let (bytes, content) = intake::take_in(&self.place, digest, source, most_bytes).await?;
+        let (place, turn) = (self.place.clone(), self.turn(digest));
+        to_its_end(async move {
+            let _turn = turn.await;
+            settle(&*place, digest, bytes, content).await
+        })
+        .await
+    }
+
+    async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError> {
+        // Once more where it was healed between the reading and the verdict.
+        for _ in 0..2 {
+            if let Some(content) = verify::read(&*self.place, digest, most_bytes).await? {
+                return Ok(content);
+            }
+            match self.condemn(digest).await {
+                Ok(Condition::Sound(_)) => {}
+                Ok(_) | Err(_) => return Err(BlobError::Damaged(digest)),
+            }
+        }
+        Err(BlobError::Damaged(digest))
+    }
+
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        self.place.size(digest).await
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
+        self.place.list()
+    }
+
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        let (place, turn) = (self.place.clone(), self.turn(digest));
+        to_its_end(async move {
+            let _turn = turn.await;
+            place.remove(digest).await
+        })
+        .await
+    }
+
+    async fn check(&self, digest: Digest) -> Result<Condition, BlobError> {
+        match verify::verify(&*self.place, digest).await? {
+            Verdict::Missing => Ok(Condition::Missing),
+            Verdict::Sound(bytes) => Ok(Condition::Sound(bytes)),
+            Verdict::Damaged => self.condemn(digest).await,
+        }
+    }
+
+    fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
+        self.place.list_set_aside()
+    }
+}
+
+impl fmt::Debug for ObjectBlobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectBlobs").field("kind", &self.place.kind()).finish_non_exhaustive()
+    }
+}
+
+/// Brings content that has the right digest to where it is kept.
+async fn settle(place: &dyn Place, digest: Digest, bytes: u64, content: Content) -> Result<Put, BlobError> {
+    if matches!(content, Content::Known) {
+        // It was sound when the content began to come in.
+        return match place.size(digest).await? {
+            Some(found) if found == bytes => {
+                place.confirm(digest).await?;
+                Ok(Put { bytes, known: true })
+            }
+            _ => {
+                let kind = std::io::ErrorKind::Interrupted;
+                Err(BlobError::Unavailable { doing: "keep a blob that was taken away meanwhile", kind })
+            }
+        };
+    }
+    match verify::verify(place, digest).await {
+        Ok(Verdict::Sound(_)) => {
+            place.confirm(digest).await?;
+            return Ok(Put { bytes, known: true });
+        }
+        Ok(Verdict::Damaged) => place.set_aside(digest).await?,
+        // What cannot be read is written over: the content at hand is right.
+        Ok(Verdict::Missing) | Err(_) => {}
+    }
+    place.keep(digest, content.stored(place, digest).await?).await?;
+    Ok(Put { bytes, known: false })
+}
+
+/// Does all of it, also where the caller is dropped meanwhile.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, BlobError>> + Send + 'static,
+) -> Result<T, BlobError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(_) => Err(fault::cut_off("finish its work")),
+    }
+}

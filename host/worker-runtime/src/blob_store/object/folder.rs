@@ -1,0 +1,328 @@
+//! A folder of this machine: `blobs/sha256/ab/<hex>`, `staging/<number>`, `quarantine/<hex>`.
+//!
+//! The engine writes content to `staging`; only here it is synced, renamed to where it is seen, and
+//! the renaming synced: two waits for the disk a blob. Staging is one folder, so that opening clears
+//! what a crash left without walking the blobs. An entry is read only if it is a plain file; links
+//! are not followed.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bundles::Digest;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::fault;
+use super::place::{self, BLOBS, Incoming, Opened, Place, SET_ASIDE};
+use crate::blob_store::BlobError;
+
+const STAGING: &str = "staging";
+
+/// So many pieces of evidence are kept of one blob.
+const MOST_EVIDENCE: u32 = 100;
+
+/// Blobs as files.
+pub(super) struct Folder {
+    root: Arc<Path>,
+    engine: Arc<dyn ObjectStore>,
+    uploads: AtomicU64,
+    /// Keeps other processes out.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes what is not there yet, and clears the staging folder.
+    pub(super) async fn open(root: PathBuf, lock: File) -> Result<Self, BlobError> {
+        let doing = "open the folder of blobs";
+        let made = root.clone();
+        blocking(doing, move || make(&made)).await?;
+        let engine = LocalFileSystem::new_with_prefix(&root).map_err(|error| fault::engine(doing, &error))?;
+        Ok(Self { root: root.into(), engine: Arc::new(engine), uploads: AtomicU64::new(0), _lock: lock })
+    }
+
+    fn file(&self, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join(BLOBS).join(place::shard(&hex)).join(hex)
+    }
+
+    /// Does what waits for the disk where nobody else waits for it.
+    async fn with<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        digest: Digest,
+        work: impl FnOnce(&Path, &Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let (root, file) = (self.root.clone(), self.file(digest));
+        blocking(doing, move || work(&root, &file)).await
+    }
+}
+
+#[async_trait]
+impl Place for Folder {
+    fn kind(&self) -> &'static str {
+        "files"
+    }
+
+    fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.engine
+    }
+
+    fn part_bytes(&self) -> usize {
+        1 << 20
+    }
+
+    fn incoming(&self, _: Digest) -> Incoming {
+        let name = self.uploads.fetch_add(1, Ordering::Relaxed).to_string();
+        let staged = Staged(Some(self.root.join(STAGING).join(&name)));
+        Incoming { path: [STAGING, &name].into_iter().collect(), staged: Some(staged) }
+    }
+
+    async fn keep(&self, digest: Digest, mut incoming: Incoming) -> Result<(), BlobError> {
+        let staged = self.root.join(incoming.path.as_ref());
+        self.with("keep a blob", digest, move |_, file| {
+            let content = OpenOptions::new().read(true).custom_flags(no_follow()).open(&staged)?;
+            content.set_permissions(Permissions::from_mode(0o600))?;
+            content.sync_all()?;
+            match fs::rename(&staged, file) {
+                // Somebody took the folder away; the next start would make it, and so does this.
+                Err(error) if error.kind() == ErrorKind::NotFound && staged.exists() => {
+                    let folder = parent(file)?;
+                    make_folder(folder)?;
+                    sync_folder(parent(folder)?)?;
+                    fs::rename(&staged, file)?;
+                }
+                renamed => renamed?,
+            }
+            sync_parent(file)
+        })
+        .await?;
+        if let Some(Staged(path)) = &mut incoming.staged {
+            *path = None;
+        }
+        Ok(())
+    }
+
+    /// An earlier process may have been killed between the renaming and its syncing.
+    async fn confirm(&self, digest: Digest) -> Result<(), BlobError> {
+        self.with("keep a blob", digest, |_, file| sync_parent(file)).await
+    }
+
+    async fn open(&self, digest: Digest) -> Result<Opened, BlobError> {
+        let found = self.with("read a blob", digest, |_, file| found(file)).await?;
+        match found {
+            None => return Ok(Opened::Missing),
+            Some(metadata) if !metadata.is_file() => return Ok(Opened::Odd),
+            Some(_) => {}
+        }
+        let hex = digest.hex();
+        let path = BLOBS.split('/').chain([place::shard(&hex), &hex]).collect();
+        match self.engine.get(&path).await {
+            Ok(object) => Ok(Opened::Object(object)),
+            Err(object_store::Error::NotFound { .. }) => Ok(Opened::Missing),
+            Err(error) => Err(fault::engine("read a blob", &error)),
+        }
+    }
+
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        let bytes = |metadata: fs::Metadata| metadata.is_file().then_some(metadata.len());
+        self.with("look for a blob", digest, move |_, file| Ok(found(file)?.and_then(bytes))).await
+    }
+
+    /// A folder in a blob's place is moved aside: nothing here deletes what it has not written.
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        self.with("remove a blob", digest, |root, file| {
+            match found(file)? {
+                Some(metadata) if metadata.is_dir() => return move_aside(root, file),
+                Some(_) => fs::remove_file(file)?,
+                None => {}
+            }
+            // Also where it is gone: it may have gone without being synced.
+            sync_parent(file)
+        })
+        .await
+    }
+
+    async fn set_aside(&self, digest: Digest) -> Result<(), BlobError> {
+        self.with("set a damaged blob aside", digest, move_aside).await
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
+        let root = self.root.clone();
+        stream::iter(shards())
+            .then(move |shard| {
+                let folder = root.join(BLOBS).join(&shard);
+                blocking("list the blobs", move || list_shard(&folder, &shard))
+            })
+            .flat_map(each)
+            .boxed()
+    }
+
+    fn list_set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
+        let folder = self.root.join(SET_ASIDE);
+        let listed = blocking("list what is set aside", move || {
+            names(&folder)?
+                .map(|name| Ok(name?.1.get(..64).and_then(place::named)))
+                .filter_map(io::Result::transpose)
+                .collect()
+        });
+        stream::once(listed).flat_map(each).boxed()
+    }
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Folder").finish_non_exhaustive()
+    }
+}
+
+/// Content in the staging folder. Removed when dropped.
+pub(super) struct Staged(Option<PathBuf>);
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let Some(path) = self.0.take() else { return };
+        let remove = move || {
+            let _ = fs::remove_file(&path);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, BlobError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(fault::io(doing)),
+        Err(_) => Err(fault::cut_off(doing)),
+    }
+}
+
+/// The failure once, or everything that was found.
+fn each<T: Send + 'static>(listed: Result<Vec<T>, BlobError>) -> BoxStream<'static, Result<T, BlobError>> {
+    match listed {
+        Ok(all) => stream::iter(all.into_iter().map(Ok)).boxed(),
+        Err(error) => stream::iter([Err(error)]).boxed(),
+    }
+}
+
+/// The folders, all of them at once: so none is made, and its making synced, while a blob waits.
+fn make(root: &Path) -> io::Result<()> {
+    let (blobs, staging, aside) = (root.join(BLOBS), root.join(STAGING), root.join(SET_ASIDE));
+    let above = parent(&blobs)?;
+    for folder in [above, &blobs, &staging, &aside] {
+        make_folder(folder)?;
+    }
+    for shard in shards() {
+        make_folder(&blobs.join(shard))?;
+    }
+    for entry in fs::read_dir(&staging)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    for folder in [&blobs, above, root] {
+        sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder that is not there; what is there must be one, and no link to one.
+fn make_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            if fs::symlink_metadata(path)?.is_dir() {
+                Ok(())
+            } else {
+                Err(ErrorKind::NotADirectory.into())
+            }
+        }
+        made => made,
+    }
+}
+
+fn shards() -> impl Iterator<Item = String> + Send {
+    (0..=u8::MAX).map(|byte| format!("{byte:02x}"))
+}
+
+/// What is at that place, where anything is; a link is a link.
+fn found(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Moves a blob to a free name in the quarantine.
+fn move_aside(root: &Path, file: &Path) -> io::Result<()> {
+    let folder = root.join(SET_ASIDE);
+    let name = file.file_name().unwrap_or_default();
+    let mut free = folder.join(name);
+    for number in 1..=MOST_EVIDENCE {
+        if found(&free)?.is_none() {
+            break;
+        }
+        free.set_file_name(name);
+        free.set_extension(number.to_string());
+    }
+    match fs::rename(file, &free) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        moved => moved?,
+    }
+    sync_folder(&folder)?;
+    sync_parent(file)
+}
+
+/// Every entry that is named by a digest of that shard, whatever it is.
+fn list_shard(folder: &Path, shard: &str) -> io::Result<Vec<(Digest, u64)>> {
+    let mut listed = Vec::new();
+    for entry in names(folder)? {
+        let (entry, name) = entry?;
+        let Some(digest) = place::named(&name).filter(|_| name.starts_with(shard)) else { continue };
+        if let Some(metadata) = found(&entry.path())? {
+            listed.push((digest, metadata.len()));
+        }
+    }
+    Ok(listed)
+}
+
+/// The entries of a folder and their names. One that is not there is empty.
+fn names(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<(fs::DirEntry, String)>> + use<>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        entries => Some(entries?),
+    };
+    Ok(entries.into_iter().flatten().map(|entry| {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Ok((entry, name))
+    }))
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_folder(parent(path)?)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "flags, as the system spells them")]
+fn no_follow() -> i32 {
+    rustix::fs::OFlags::NOFOLLOW.bits() as i32
+}

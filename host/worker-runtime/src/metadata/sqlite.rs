@@ -1,0 +1,110 @@
+//! Metadata in a file of SQLite, which one process has open.
+//!
+//! One thread owns the connection; a call sends it a job and waits. Batches that wait together are
+//! committed together, each with its own verdict, so that many writers share one wait for the disk.
+//! A batch that was sent is done whole even where nobody waits for its verdict any more.
+
+mod connection;
+mod file;
+mod group;
+mod rows;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
+use group::{Job, Worker};
+
+/// Jobs that wait for the thread before callers wait for room among them.
+const MOST_WAITING: usize = 1024;
+
+/// Metadata in a file of SQLite.
+pub struct SqliteMetadata {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SqliteMetadata {
+    /// Opens the file at `path`, and makes it where there is none. The file is this store's alone
+    /// until it is dropped, which waits for what was begun. How long it takes does not depend on how
+    /// much is kept.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, MetadataError> {
+        Self::start(path.into(), None).await
+    }
+
+    /// As [`open`](Self::open), for a store that grows to so many bytes at the most, in pages of
+    /// 4096 bytes; then a batch is [`MetadataError::Full`] until others have made room.
+    pub async fn open_within(path: impl Into<PathBuf>, most_bytes: u64) -> Result<Self, MetadataError> {
+        Self::start(path.into(), Some(most_bytes)).await
+    }
+
+    async fn start(path: PathBuf, most_bytes: Option<u64>) -> Result<Self, MetadataError> {
+        let (jobs, waiting) = mpsc::channel(MOST_WAITING);
+        let (opened, open) = oneshot::channel();
+        let work = move || match Worker::open(path, most_bytes, waiting) {
+            Ok(worker) => {
+                // Nobody waits for it: then there are no jobs either.
+                let _ = opened.send(Ok(()));
+                worker.run();
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        };
+        let doing = "start";
+        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(work);
+        let thread = Some(thread.map_err(|_| MetadataError::Unavailable { doing })?);
+        let store = Self { jobs: Some(jobs), thread };
+        open.await.map_err(|_| MetadataError::Unavailable { doing })??;
+        Ok(store)
+    }
+
+    async fn ask<T, E: From<MetadataError>>(
+        &self,
+        doing: &'static str,
+        job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job,
+    ) -> Result<T, E> {
+        let gone = || E::from(MetadataError::Unavailable { doing });
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+#[async_trait]
+impl MetadataStore for SqliteMetadata {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
+        self.ask("read a record", |reply| Job::Get(key.clone(), reply)).await
+    }
+
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
+        let (prefix, after) = (prefix.clone(), after.cloned());
+        self.ask("list records", |reply| Job::Scan { prefix, after, most, reply }).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        self.ask("commit a batch", |reply| Job::Commit(batch, reply)).await
+    }
+
+    async fn check(&self) -> Result<(), MetadataError> {
+        self.ask("check itself", Job::Check).await
+    }
+}
+
+impl Drop for SqliteMetadata {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for SqliteMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteMetadata").finish_non_exhaustive()
+    }
+}

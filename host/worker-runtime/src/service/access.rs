@@ -1,0 +1,206 @@
+//! Who asks, and whether they may: the checks that every request passes before it is looked at.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bundles::WorkspaceId;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{Problem, Service};
+use crate::token::{Scope, TokenSummary};
+
+/// Names under which clients may ask for a service, and pages that may ask for it. Checked also on
+/// loopback: a page that a browser shows can reach that, under a name that its own server chose.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    /// What `Host` may say: names and addresses, with the port where it is not the scheme's own.
+    pub hosts: BTreeSet<String>,
+    /// What `Origin` may say; none means that no page may ask.
+    pub origins: BTreeSet<String>,
+}
+
+/// How often each token may ask.
+pub(crate) struct Rates(DefaultKeyedRateLimiter<String>);
+
+impl Rates {
+    pub(crate) fn new(per_second: u32) -> Self {
+        let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+        Self(RateLimiter::keyed(
+            Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1))),
+        ))
+    }
+
+    fn take(&self, token: &str) -> Result<(), Problem> {
+        self.0.check_key(&token.to_owned()).map_err(|_| {
+            Problem::new("rate_limited", "this token asks too often", "ask less often").again_in_a_second()
+        })
+    }
+}
+
+impl std::fmt::Debug for Rates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Rates").field(&self.0.len()).finish()
+    }
+}
+
+pub(super) async fn host_and_origin(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    match allowed(&service.hosts, &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn allowed(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
+    let text = |name| request.headers().get_all(name).iter().map(|value| value.to_str().ok()).collect::<Vec<_>>();
+    let said = match request.uri().authority() {
+        Some(authority) => vec![Some(authority.as_str())],
+        None => text(header::HOST),
+    };
+    if !matches!(said.as_slice(), [Some(host)] if hosts.hosts.contains(&host.to_ascii_lowercase())) {
+        return Err(Problem::new(
+            "host_denied",
+            "this service is not known by that name",
+            "ask for it by a name of its config (`hosts`)",
+        ));
+    }
+    if text(header::ORIGIN).iter().any(|origin| !origin.is_some_and(|origin| hosts.origins.contains(origin))) {
+        return Err(Problem::new(
+            "origin_denied",
+            "pages of that origin may not ask",
+            "add the origin to the service's config (`origins`) if you trust it",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new("not_found", "there is nothing at that path", "see /openapi.json")
+}
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new("method_not_allowed", "that path does not take that method", "see /openapi.json")
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(crate) struct Caller(TokenSummary);
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    workspace: Option<String>,
+}
+
+impl FromRequestParts<Arc<Service>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+        let token = bearer(&parts.headers).ok_or(crate::token::TokenError::Unknown)?;
+        let summary = service.runtime.management().authenticate(&token).await?;
+        service.rates.take(summary.id.as_str())?;
+        Ok(Self(summary))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(token.to_owned()))
+}
+
+impl Caller {
+    /// The operator, or nobody.
+    pub(crate) fn operator(&self) -> Result<(), Problem> {
+        self.has(Scope::Operator)
+    }
+
+    fn has(&self, scope: Scope) -> Result<(), Problem> {
+        if self.0.grant.scopes.contains(&scope) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            "scope_missing",
+            format!("the token does not have the scope `{scope}`"),
+            "have a token made that has it (`yoi runtime token new`)",
+        ))
+    }
+}
+
+/// The workspace that a request is about.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    caller: Caller,
+    workspace: WorkspaceId,
+}
+
+impl FromRequestParts<Arc<Service>> for Tenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, service).await?;
+        let Query(Named { workspace }) =
+            Query::from_request_parts(parts, service).await.map_err(|_| Problem::query())?;
+        let workspace = match workspace {
+            Some(name) => name.parse().map_err(|_| Problem::query())?,
+            None => {
+                let mut served = caller.0.grant.workspaces.iter();
+                match (served.next(), served.next()) {
+                    (Some(only), None) => only.clone(),
+                    _ => {
+                        return Err(Problem::new(
+                            "workspace_unnamed",
+                            "the token does not serve one workspace alone",
+                            "say which is meant: `?workspace=ID`",
+                        ));
+                    }
+                }
+            }
+        };
+        Ok(Self { caller, workspace })
+    }
+}
+
+impl Tenant {
+    /// The workspace, where the caller may see it. For any other there is nothing to be seen.
+    pub(crate) fn read(&self) -> Result<Option<&WorkspaceId>, Problem> {
+        self.caller.has(Scope::Read)?;
+        Ok(self.caller.0.grant.workspaces.contains(&self.workspace).then_some(&self.workspace))
+    }
+
+    /// The workspace, where the caller may change it in that way.
+    pub(crate) fn write(&self, scope: Scope) -> Result<&WorkspaceId, Problem> {
+        self.caller.has(scope)?;
+        if self.caller.0.grant.workspaces.contains(&self.workspace) {
+            return Ok(&self.workspace);
+        }
+        Err(Problem::new(
+            "workspace_denied",
+            "the token does not serve that workspace",
+            "have a token made that does (`yoi runtime token new`)",
+        ))
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Page {
+    pub(crate) after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Page {
+    /// Most items of a page.
+    pub(crate) const MOST: usize = 1000;
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.unwrap_or(100).clamp(1, Self::MOST)
+    }
+}

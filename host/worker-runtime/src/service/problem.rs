@@ -1,0 +1,265 @@
+//! What a request is told when it comes to nothing: RFC 9457, composed of a code that is part of the
+//! API, and of fields that are safe to tell. No message of a store or of the system is in it.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::content::ContentError;
+use crate::metadata::MetadataError;
+use crate::token::TokenError;
+use crate::{Busy, CallError, ReloadError, ResolveError, ResolverError, WorkerError};
+
+/// Every code that this API answers, with its status. A code keeps its meaning and its status.
+pub const REGISTRY: &[(&str, u16)] = &[
+    // Who asks, and for what.
+    ("unauthenticated", 401),
+    ("token_expired", 401),
+    ("scope_missing", 403),
+    ("workspace_denied", 403),
+    ("workspace_unnamed", 400),
+    ("host_denied", 421),
+    ("origin_denied", 403),
+    ("rate_limited", 429),
+    ("busy", 503),
+    // The request itself.
+    ("invalid_request", 400),
+    ("not_found", 404),
+    ("method_not_allowed", 405),
+    ("unsupported_media_type", 415),
+    ("body_too_large", 413),
+    ("body_incomplete", 400),
+    ("body_too_slow", 408),
+    ("deadline_exceeded", 504),
+    ("precondition_failed", 412),
+    // Content.
+    ("digest_mismatch", 422),
+    ("too_large", 413),
+    ("blob_not_found", 404),
+    ("blob_damaged", 500),
+    ("bundle_not_found", 404),
+    ("bundle_revoked", 409),
+    ("revision_conflict", 409),
+    ("in_use", 409),
+    ("store_full", 507),
+    ("store_unavailable", 503),
+    ("metadata_damaged", 500),
+    ("contended", 503),
+    ("no_signature_posture", 403),
+    ("bundle_unsigned", 403),
+    ("signature_invalid", 422),
+    ("signing_key_unknown", 403),
+    // Workers.
+    ("worker_not_found", 404),
+    ("worker_exists", 409),
+    ("worker_stopped", 409),
+    ("bundle_unnamed", 422),
+    ("bundle_unwanted", 422),
+    ("too_many_capabilities", 422),
+    ("revision_older", 409),
+    ("resolver_not_found", 404),
+    ("resolver_revoked", 409),
+    ("denied", 403),
+    ("unknown_profile", 404),
+    ("unmet_capability", 422),
+    ("no_model", 422),
+    ("unsupported_declaration", 422),
+    ("resolver_misbehaved", 502),
+    ("resolver_trapped", 502),
+    ("resolver_malformed", 502),
+    ("limit_exceeded", 422),
+    // Calls.
+    ("tool_not_found", 404),
+    ("confirmation_required", 409),
+    ("calls_used_up", 409),
+    ("history_full", 409),
+    ("invalid_input", 422),
+    ("invalid_output", 502),
+    ("not_granted", 403),
+    ("mount_unavailable", 502),
+    ("tool_refused", 422),
+];
+
+/// The status of a code that is not in the registry: what a bundle, an envelope or a component is
+/// refused for has codes of its own, and all of them say that what was sent is not what it should be.
+const OTHER: u16 = 422;
+
+/// A problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem(Box<Told>);
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Told {
+    /// `about:blank`: what is meant is in `code`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What the status means.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable machine word.
+    code: String,
+    /// What is wrong, in a sentence.
+    detail: String,
+    /// What to do about it.
+    help: String,
+    /// More, for programs.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    details: Value,
+    /// Seconds after which trying again makes sense.
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: &str, detail: impl Into<String>, help: impl Into<String>) -> Self {
+        let status = REGISTRY.iter().find(|(known, _)| *known == code).map_or(OTHER, |(_, status)| *status);
+        let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        Self(Box::new(Told {
+            kind: "about:blank",
+            title: title.unwrap_or("Error"),
+            status,
+            code: code.to_owned(),
+            detail: detail.into(),
+            help: help.into(),
+            details: Value::Null,
+            retry_after: None,
+        }))
+    }
+
+    pub(crate) fn with(mut self, details: Value) -> Self {
+        self.0.details = details;
+        self
+    }
+
+    fn retry_after(mut self, after: std::time::Duration) -> Self {
+        self.0.retry_after = Some(after.as_secs().max(1));
+        self
+    }
+
+    /// The stable machine word.
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.0.retry_after;
+        let mut response = (status, Json(*self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(error: Busy) -> Self {
+        let details = json!({ "limit": error.limit });
+        Self::new(error.code(), error.to_string(), error.help()).with(details).retry_after(error.retry_after)
+    }
+}
+
+impl From<MetadataError> for Problem {
+    fn from(error: MetadataError) -> Self {
+        Self::new(error.code(), error.to_string(), error.help())
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        Self::new(error.code(), error.to_string(), error.help())
+    }
+}
+
+impl From<ContentError> for Problem {
+    fn from(error: ContentError) -> Self {
+        let details = match &error {
+            ContentError::Busy(busy) => return (*busy).into(),
+            ContentError::Bundle(error) => json!({ "pointer": error.pointer() }),
+            ContentError::RevisionConflict { revision, held_by } => json!({ "revision": revision, "held_by": held_by }),
+            ContentError::InUse { users, .. } => json!({ "users": users }),
+            ContentError::Full { limit } => json!({ "limit": limit }),
+            ContentError::TooLarge { limit, actual, allowed } => {
+                json!({ "limit": limit, "actual": actual, "allowed": allowed })
+            }
+            _ => Value::Null,
+        };
+        Self::new(error.code(), error.to_string(), error.help()).with(details)
+    }
+}
+
+impl From<WorkerError> for Problem {
+    fn from(error: WorkerError) -> Self {
+        let details = match error {
+            WorkerError::Content(error) => return error.into(),
+            WorkerError::Denied(ref refusals) => json!({ "refusals": refusals }),
+            WorkerError::RevisionOlder { revision, newest } => json!({ "revision": revision, "newest": newest }),
+            WorkerError::Resolve(ref error) => resolve_details(error),
+            _ => Value::Null,
+        };
+        Self::new(error.code(), error.to_string(), error.help()).with(details)
+    }
+}
+
+fn resolve_details(error: &ResolveError) -> Value {
+    match error {
+        ResolveError::Failed(failure) => serde_json::to_value(failure).unwrap_or_default(),
+        ResolveError::Misbehaved(misbehaved) => json!({ "field": misbehaved.field }),
+        ResolveError::Call(component_host::CallError::Limit { limit }) => json!({ "limit": limit }),
+        ResolveError::Call(_) => Value::Null,
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let details = match error {
+            CallError::Worker(error) => return error.into(),
+            CallError::NotRunning { reason, .. } => json!({ "reason": reason }),
+            CallError::InvalidInput { ref pointer } => json!({ "pointer": pointer }),
+            CallError::CallsUsedUp { allowed, .. } => json!({ "allowed": allowed }),
+            CallError::HistoryFull { entries } => json!({ "entries": entries }),
+            // What tools refuse has codes of their own.
+            CallError::Tool(crate::tool::ToolError::Refused { code, .. }) => {
+                return Self::new("tool_refused", error.to_string(), error.help()).with(json!({ "tool_code": code }));
+            }
+            _ => Value::Null,
+        };
+        Self::new(error.code(), error.to_string(), error.help()).with(details)
+    }
+}
+
+impl From<ResolverError> for Problem {
+    fn from(error: ResolverError) -> Self {
+        Self::new(error.code(), error.to_string(), error.help())
+    }
+}
+
+impl From<ReloadError> for Problem {
+    fn from(error: ReloadError) -> Self {
+        Self::new(error.code(), error.to_string(), error.help())
+    }
+}
+
+impl Problem {
+    pub(crate) fn query() -> Self {
+        Self::new("invalid_request", "the query is not understood", "see /openapi.json")
+    }
+
+    pub(crate) fn path(what: &'static str) -> Self {
+        Self::new("invalid_request", format!("the path does not hold {what}"), "see /openapi.json")
+    }
+
+    pub(crate) fn again_in_a_second(self) -> Self {
+        self.retry_after(std::time::Duration::from_secs(1))
+    }
+}

@@ -1,0 +1,323 @@
+//! The API over HTTP: who may ask, for what, and what they are told.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use bundles::Bundle;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use worker_runtime::Runtime;
+use worker_runtime::service::{Hosts, ServiceOptions, router};
+use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant, TokenSummary};
+
+use crate::support::{World, acme, bundle, name};
+
+#[derive(Debug)]
+struct Counting(std::sync::atomic::AtomicU8);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
+        bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        Ok(())
+    }
+}
+
+struct Api {
+    runtime: Runtime,
+    router: Router,
+    entropy: Counting,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn code(&self) -> (u16, String) {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert!(!problem["detail"].as_str().expect("a sentence").is_empty());
+        assert!(!problem["help"].as_str().expect("a remedy").is_empty());
+        (self.status.as_u16(), problem["code"].as_str().expect("a code").to_owned())
+    }
+}
+
+const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
+
+impl Api {
+    async fn new(world: &World) -> Self {
+        let runtime = world.open().await;
+        let hosts = Hosts {
+            hosts: std::iter::once("runtime.test:7070".to_owned()).collect(),
+            origins: std::iter::once("https://console.test".to_owned()).collect(),
+        };
+        let router = router(runtime.clone(), ServiceOptions { hosts, requests_per_second: 10_000 });
+        Self { runtime, router, entropy: Counting(1.into()) }
+    }
+
+    async fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> (TokenSummary, String) {
+        let grant = TokenGrant {
+            name: name("test"),
+            scopes: scopes.iter().copied().collect(),
+            workspaces: workspaces.iter().map(|id| name(id)).collect(),
+            expires_at: None,
+        };
+        let (summary, token) = self.runtime.management().issue_token(grant, &self.entropy).await.expect("a token");
+        (summary, token.expose_secret().to_owned())
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), 1 << 24).await.expect("a body").to_vec();
+        Answer { status, headers, body }
+    }
+
+    async fn ask(&self, method: &str, path: &str, token: &str, body: impl Into<Body>, kind: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "runtime.test:7070")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, kind);
+        self.send(request.body(body.into()).expect("a request")).await
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask("GET", path, token, "", "").await
+    }
+
+    async fn put_json(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.ask("PUT", path, token, body.to_string(), "application/json").await
+    }
+
+    async fn bring(&self, token: &str, bundle: &Bundle) {
+        for (digest, blob) in bundle.blobs() {
+            let put = self.ask("PUT", &format!("/v1/blobs/{digest}"), token, blob.to_vec(), "").await;
+            assert!(put.status.is_success(), "{:?}", put.json());
+        }
+        let path = format!("/v1/config-bundles/{}", bundle.digest());
+        let put = self.ask("PUT", &path, token, bundle.manifest_bytes().to_vec(), MANIFEST).await;
+        assert_eq!(put.status, StatusCode::CREATED);
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_becomes_a_worker_that_answers() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    let path = format!("/v1/config-bundles/{}", bundle.digest());
+    let manifest = || bundle.manifest_bytes().to_vec();
+    let missing = api.ask("PUT", &path, &token, manifest(), MANIFEST).await;
+    assert_eq!(missing.status, StatusCode::ACCEPTED);
+    assert_eq!(missing.json()["missing"].as_array().expect("a list").len(), bundle.blobs().count());
+    assert_eq!(api.get(&path, &token).await.code(), (404, "bundle_not_found".to_owned()));
+    api.bring(&token, &bundle).await;
+    assert_eq!(api.ask("PUT", &path, &token, manifest(), MANIFEST).await.status, StatusCode::OK);
+    let got = api.get(&path, &token).await;
+    assert_eq!(got.body, manifest());
+    assert_eq!(got.headers[header::ETAG], format!("\"{}\"", bundle.digest()));
+    assert_eq!(api.get("/v1/config-bundles", &token).await.json()["bundles"][0]["revision"], "1");
+
+    let request = json!({ "profile": "plain", "bundle": bundle.digest() });
+    let made = api.put_json("/v1/workers/w", &token, &request).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
+    assert_eq!(api.put_json("/v1/workers/w", &token, &request).await.status, StatusCode::OK);
+    let call = json!({ "input": { "text": "hello" } }).to_string();
+    let called = api.ask("POST", "/v1/workers/w/tools/echo", &token, call, "application/json").await;
+    assert_eq!(called.json(), json!({ "entry": 2, "output": { "said": "hello" } }));
+    let history = api.get("/v1/workers/w/history?after=1", &token).await.json();
+    assert_eq!(history["entries"][0]["entry"], "call_ended");
+    assert_eq!(api.ask("DELETE", &path, &token, "", "").await.code(), (409, "in_use".to_owned()));
+    let users = api.get(&format!("{path}/users"), &token).await.json();
+    assert_eq!(users["users"], json!(["worker:w"]));
+    assert_eq!(api.ask("DELETE", "/v1/workers/w", &token, "", "").await.json()["state"], "stopped");
+    assert_eq!(api.ask("DELETE", &path, &token, "", "").await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn what_the_caller_has_is_not_sent_again() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let (blob, _) = bundle.blobs().next().expect("a blob");
+    for path in [format!("/v1/config-bundles/{}", bundle.digest()), format!("/v1/blobs/{blob}")] {
+        let etag = api.get(&path, &token).await.headers[header::ETAG].to_str().expect("text").to_owned();
+        for (said, status) in
+            [(etag.clone(), 304), (format!("\"x\", W/{etag}"), 304), ("*".to_owned(), 304), ("\"x\"".to_owned(), 200)]
+        {
+            let request = Request::get(&path)
+                .header(header::HOST, "runtime.test:7070")
+                .header(header::AUTHORIZATION, format!("bearer {token}"))
+                .header(header::IF_NONE_MATCH, said);
+            let answer = api.send(request.body(Body::empty()).expect("a request")).await;
+            assert_eq!((answer.status.as_u16(), answer.body.is_empty()), (status, status == 304));
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_without_a_good_token() {
+    let world = World::default();
+    let api = Api::new(&world).await;
+    let (summary, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let mut wrong = vec![String::new(), "x".to_owned(), token.replace("yoi_", "yoj_"), format!("{token}0")];
+    // Any digit of it.
+    for index in [4, 19, 21, 84] {
+        let mut bytes = token.clone().into_bytes();
+        bytes[index] = if bytes[index] == b'0' { b'1' } else { b'0' };
+        wrong.push(String::from_utf8(bytes).expect("text"));
+    }
+    for token in wrong {
+        let answer = api.get("/v1/workers", &token).await;
+        assert_eq!(answer.code(), (401, "unauthenticated".to_owned()), "{token}");
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+    }
+    assert_eq!(api.get("/v1/workers", &token).await.status, StatusCode::OK);
+    api.runtime.management().revoke_token(&summary.id).await.expect("revoked");
+    assert_eq!(api.get("/v1/workers", &token).await.code(), (401, "unauthenticated".to_owned()));
+
+    let grant = TokenGrant {
+        name: name("short"),
+        scopes: Scope::ALL.into_iter().collect(),
+        workspaces: std::iter::once(acme()).collect(),
+        expires_at: Some(jiff::Timestamp::from_millisecond(crate::support::BEGIN + 1000).expect("a time")),
+    };
+    let (_, short) = api.runtime.management().issue_token(grant, &api.entropy).await.expect("a token");
+    assert_eq!(api.get("/v1/workers", short.expose_secret()).await.status, StatusCode::OK);
+    world.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(api.get("/v1/workers", short.expose_secret()).await.code(), (401, "token_expired".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
+    let api = Api::new(&World::default()).await;
+    let (_, all) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&all, &bundle).await;
+    let worker = json!({ "profile": "plain", "bundle": bundle.digest() });
+    assert_eq!(api.put_json("/v1/workers/w", &all, &worker).await.status, StatusCode::CREATED);
+    let blob = format!("/v1/blobs/{}", bundle.blobs().next().expect("a blob").0);
+    let whole = format!("/v1/config-bundles/{}", bundle.digest());
+    let asked = [
+        ("GET", "/v1/config-bundles", Scope::Read),
+        ("GET", whole.as_str(), Scope::Read),
+        ("GET", blob.as_str(), Scope::Read),
+        ("GET", "/v1/workers", Scope::Read),
+        ("GET", "/v1/workers/w", Scope::Read),
+        ("GET", "/v1/workers/w/history", Scope::Read),
+        ("PUT", blob.as_str(), Scope::Bundles),
+        ("DELETE", whole.as_str(), Scope::Bundles),
+        ("PUT", "/v1/workers/w", Scope::Workers),
+        ("DELETE", "/v1/workers/w", Scope::Workers),
+        ("POST", "/v1/workers/w/tools/echo", Scope::Call),
+        ("GET", "/v1/runtime", Scope::Operator),
+    ];
+    for (method, path, needed) in asked {
+        let others: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| *scope != needed).collect();
+        let (_, without) = api.token(&others, &["acme"]).await;
+        let answer = api.ask(method, path, &without, "{}", "application/json").await;
+        assert_eq!(answer.code(), (403, "scope_missing".to_owned()), "{method} {path}");
+        if needed == Scope::Operator {
+            continue;
+        }
+        // Of another workspace there is nothing to be seen, and nothing to be changed.
+        let (_, other) = api.token(&Scope::ALL, &["other"]).await;
+        for query in ["", "?workspace=acme"] {
+            let answer = api.ask(method, &format!("{path}{query}"), &other, "{}", "application/json").await;
+            match (needed, query) {
+                (Scope::Read, _) => {
+                    let text = String::from_utf8_lossy(&answer.body).into_owned();
+                    let nothing = answer.status == StatusCode::NOT_FOUND || text.ends_with(":[]}");
+                    assert!(nothing, "{method} {path}{query}: {text}");
+                }
+                (_, "") => assert_ne!(answer.status, StatusCode::CREATED, "{method} {path}"),
+                _ => assert_eq!(answer.code(), (403, "workspace_denied".to_owned()), "{method} {path}"),
+            }
+        }
+    }
+    let (_, both) = api.token(&Scope::ALL, &["acme", "other"]).await;
+    assert_eq!(api.get("/v1/workers", &both).await.code(), (400, "workspace_unnamed".to_owned()));
+    assert_eq!(api.get("/v1/workers?workspace=acme", &both).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn only_known_hosts_and_pages_may_ask() {
+    let api = Api::new(&World::default()).await;
+    let ask = |host: Option<&str>, origin: Option<&str>| {
+        let mut request = Request::get("/livez");
+        for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        api.send(request.body(Body::empty()).expect("a request"))
+    };
+    let good = Some("runtime.test:7070");
+    assert_eq!(ask(good, None).await.status, StatusCode::OK);
+    assert_eq!(ask(Some("RUNTIME.test:7070"), Some("https://console.test")).await.status, StatusCode::OK);
+    for host in [None, Some("runtime.test"), Some("evil.test"), Some("127.0.0.1:7070"), Some("")] {
+        assert_eq!(ask(host, None).await.code(), (421, "host_denied".to_owned()), "{host:?}");
+    }
+    for origin in ["https://evil.test", "null", "http://console.test", "https://console.test:444"] {
+        assert_eq!(ask(good, Some(origin)).await.code(), (403, "origin_denied".to_owned()), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_told_as_a_problem() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    let whole = format!("/v1/config-bundles/{}", bundle.digest());
+    let cases: [(&str, &str, &str, &str, u16, &str); 9] = [
+        ("GET", "/v1/nothing", "", "", 404, "not_found"),
+        ("PATCH", "/v1/workers", "", "", 405, "method_not_allowed"),
+        ("GET", "/v1/blobs/x", "", "", 400, "invalid_request"),
+        ("GET", "/v1/workers/%20", "", "", 400, "invalid_request"),
+        ("PUT", &whole, "{}", "application/json", 415, "unsupported_media_type"),
+        ("PUT", &whole, "{}", MANIFEST, 422, "digest_mismatch"),
+        ("PUT", "/v1/workers/w", "{", "application/json", 400, "invalid_request"),
+        ("PUT", "/v1/workers/w", "{\"profile\":\"a\",\"CANARY\":1}", "application/json", 400, "invalid_request"),
+        ("POST", "/v1/workers/w/tools/echo", "{\"input\":{}}", "application/json", 404, "worker_not_found"),
+    ];
+    for (method, path, body, kind, status, code) in cases {
+        let answer = api.ask(method, path, &token, body.to_owned(), kind).await;
+        assert!(!String::from_utf8_lossy(&answer.body).contains("CANARY"));
+        assert_eq!(answer.code(), (status, code.to_owned()), "{method} {path}");
+    }
+    let large = api.ask("PUT", "/v1/workers/w", &token, "x".repeat(100_000), "application/json").await;
+    assert_eq!(large.code(), (413, "body_too_large".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_that_asks_too_often_is_told_to_wait() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let hosts = Hosts { hosts: std::iter::once("runtime.test:7070".to_owned()).collect(), ..Hosts::default() };
+    let router = router(runtime.clone(), ServiceOptions { hosts, requests_per_second: 1 });
+    let api = Api { runtime, router, entropy: Counting(1.into()) };
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let (_, other) = api.token(&Scope::ALL, &["acme"]).await;
+    let mut limited = None;
+    for _ in 0..10 {
+        let answer = api.get("/v1/workers", &token).await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            limited = Some(answer);
+        }
+    }
+    let limited = limited.expect("ten at once are too many");
+    assert_eq!(limited.code().1, "rate_limited");
+    assert_eq!(limited.headers[header::RETRY_AFTER], "1");
+    assert_eq!(api.get("/v1/workers", &other).await.status, StatusCode::OK);
+}

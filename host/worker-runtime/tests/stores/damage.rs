@@ -1,0 +1,115 @@
+//! What every store does that can be damaged from outside.
+
+use std::fmt;
+
+use bundles::Digest;
+use bytes::Bytes;
+use futures_util::stream::TryStreamExt;
+use worker_runtime::blob_store::{BlobError, BlobStore, Condition, Put, whole};
+
+use super::blobs::{LARGE, MOST, content, listed, put};
+
+/// A store, and a hand that reaches past it.
+pub(super) trait Tampered: fmt::Debug {
+    fn store(&self) -> &dyn BlobStore;
+    fn write_past_it(&self, digest: Digest, content: &[u8]);
+}
+
+/// What is there is refused by name, is moved aside, and is whole again once it was put again.
+pub(super) async fn assert_never_served_and_healed(store: &dyn BlobStore, digest: Digest, right: &Bytes, what: &str) {
+    let aside = set_aside(store).await.len();
+    assert_eq!(store.get(digest, MOST).await, Err(BlobError::Damaged(digest)), "{what}");
+    assert_eq!(store.get(digest, MOST).await, Err(BlobError::Missing(digest)), "{what}");
+    assert_eq!(store.size(digest).await, Ok(None), "{what}");
+    assert!(set_aside(store).await.len() > aside || aside > 0, "{what}");
+    let healed = store.put(digest, whole(right.clone()), MOST).await;
+    assert_eq!(healed, Ok(Put { bytes: right.len() as u64, known: false }), "{what}");
+    assert!(store.get(digest, MOST).await.unwrap() == *right, "{what}");
+}
+
+pub(super) async fn set_aside(store: &dyn BlobStore) -> Vec<Digest> {
+    store.set_aside().try_collect().await.unwrap()
+}
+
+pub(super) async fn no_flipped_byte_is_ever_served(place: impl Tampered) {
+    let right = content(48);
+    let (digest, _) = put(place.store(), &right).await;
+    let (neighbour, _) = put(place.store(), &content(47)).await;
+    for index in 0..right.len() {
+        let mut wrong = right.to_vec();
+        wrong[index] ^= 0x40;
+        place.write_past_it(digest, &wrong);
+        assert_never_served_and_healed(place.store(), digest, &right, &format!("byte {index}")).await;
+    }
+    assert!(set_aside(place.store()).await.iter().all(|found| *found == digest));
+    assert_eq!(place.store().check(neighbour).await, Ok(Condition::Sound(47)));
+}
+
+pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl Tampered) {
+    let right = content(4096);
+    let (digest, _) = put(place.store(), &right).await;
+    let longer = [&right[..], b"x"].concat();
+    for (what, wrong) in
+        [("truncated", &right[..4095]), ("extended", &longer), ("empty", b""), ("one byte", &right[..1])]
+    {
+        place.write_past_it(digest, wrong);
+        assert_never_served_and_healed(place.store(), digest, &right, what).await;
+    }
+}
+
+pub(super) async fn large_blob_with_one_wrong_byte_is_never_served(place: impl Tampered) {
+    let right = content(LARGE);
+    let (digest, _) = put(place.store(), &right).await;
+    let mut wrong = right.to_vec();
+    wrong[LARGE - 1] ^= 1;
+    place.write_past_it(digest, &wrong);
+    assert_never_served_and_healed(place.store(), digest, &right, "last byte").await;
+}
+
+pub(super) async fn check_finds_damage_and_names_it_once(place: impl Tampered) {
+    let (digest, _) = put(place.store(), &content(100)).await;
+    let (neighbour, _) = put(place.store(), &content(99)).await;
+    place.write_past_it(digest, b"wrong");
+    assert_eq!(listed(place.store()).await.len(), 2);
+    assert_eq!(place.store().check(digest).await, Ok(Condition::Damaged));
+    assert_eq!(place.store().check(digest).await, Ok(Condition::Missing));
+    assert_eq!(place.store().check(neighbour).await, Ok(Condition::Sound(99)));
+    assert_eq!(listed(place.store()).await, [(neighbour, 99)]);
+    assert_eq!(set_aside(place.store()).await, [digest]);
+}
+
+pub(super) async fn putting_a_damaged_blob_heals_it_without_its_having_been_read(place: impl Tampered) {
+    for bytes in [100, LARGE] {
+        let right = content(bytes);
+        let (digest, _) = put(place.store(), &right).await;
+        place.write_past_it(digest, &right[1..]);
+        let (_, healed) = put(place.store(), &right).await;
+        assert!(!healed.known);
+        assert!(place.store().get(digest, MOST).await.unwrap() == right);
+        assert!(set_aside(place.store()).await.contains(&digest));
+    }
+}
+
+/// The tests above, for a place that an expression makes.
+macro_rules! damage {
+    ($fresh:expr) => {
+        $crate::stores::damage::damage!($fresh;
+            no_flipped_byte_is_ever_served,
+            blob_of_the_wrong_length_is_never_served,
+            large_blob_with_one_wrong_byte_is_never_served,
+            check_finds_damage_and_names_it_once,
+            putting_a_damaged_blob_heals_it_without_its_having_been_read,
+        );
+    };
+    ($fresh:expr; $($name:ident,)+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                if let Some(place) = $fresh.await {
+                    $crate::stores::damage::$name(place).await;
+                }
+            }
+        )+
+    };
+}
+pub(crate) use damage;
