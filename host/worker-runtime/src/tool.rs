@@ -4,6 +4,9 @@
 //! asks two keys each time: the worker's spec, and the host's config as it is now. So a grant that is
 //! narrowed takes effect with the next use.
 
+#[cfg(feature = "files")]
+pub mod fs;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,12 +42,19 @@ pub struct ToolContext<'a> {
     pub(crate) config: &'a RuntimeConfig,
     pub(crate) secrets: &'a Arc<dyn SecretSource>,
     pub(crate) policy: &'a ToolPolicy,
+    pub(crate) answer_bytes: u64,
 }
 
 impl<'a> ToolContext<'a> {
     /// How the bundle lets this tool be used.
     pub fn policy(&self) -> &'a ToolPolicy {
         self.policy
+    }
+
+    /// Most bytes of the answer as JSON (`call_bytes`). What is longer is refused after the call, so a tool
+    /// that can leave something out does.
+    pub fn answer_bytes(&self) -> u64 {
+        self.answer_bytes
     }
 
     /// Whether the worker has an authority: granted when it was made, and granted still.

@@ -13,6 +13,7 @@
 
 mod calls;
 mod content;
+mod files;
 mod service;
 mod signatures;
 mod stores;

@@ -209,6 +209,7 @@ impl Interaction {
             config: &config,
             secrets: &shared.secrets,
             policy: &held.spec.policy,
+            answer_bytes: shared.limits.call_bytes,
         };
         let allowed_ms = shared.limits.call_ms;
         let answer =

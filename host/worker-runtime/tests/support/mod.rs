@@ -62,7 +62,12 @@ fn sandbox() -> Sandbox {
 impl World {
     /// Opens a Runtime over these stores.
     pub async fn open(&self) -> Runtime {
-        Runtime::builder()
+        self.open_with([]).await
+    }
+
+    /// Opens a Runtime with more tools.
+    pub async fn open_with(&self, tools: impl IntoIterator<Item = Arc<dyn HostTool>>) -> Runtime {
+        let builder = Runtime::builder()
             .blobs(self.blobs.clone())
             .metadata(self.metadata.clone())
             .clock(self.clock.clone())
@@ -70,10 +75,8 @@ impl World {
             .config(RuntimeConfig::from_toml(&self.config).expect("a config"))
             .sandbox(sandbox())
             .tool(Arc::new(Echo(name("echo"))))
-            .tool(Arc::new(Secretive(name("secretive"), [authority("secret:token")])))
-            .open()
-            .await
-            .expect("a runtime")
+            .tool(Arc::new(Secretive(name("secretive"), [authority("secret:token")])));
+        tools.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await.expect("a runtime")
     }
 }
 

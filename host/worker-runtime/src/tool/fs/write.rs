@@ -1,0 +1,237 @@
+//! `fs.write`: a text file, new or in the place of one that has not changed since it was read.
+//!
+//! The content is written and synced under another name in the same folder, which is then synced too: there
+//! is the old file or the new one, also after a power cut, and once the call is answered it is the new one.
+//! Who writes holds a lock on the folder (`flock`), so of several calls, of this process or another, one wins
+//! and the others are told. Programs that do not take the lock are seen as far as they have written before
+//! the last look, right before the rename. Where a file system has no such lock on folders (NFS), that look is
+//! all there is between two writers.
+//!
+//! A call that is dropped or fails leaves nothing: not its unfinished file, not the folders that it made. A
+//! replaced file keeps its mode, and its owner as far as the Runtime's user may give files away; where the
+//! group cannot be kept, it may do no more than everybody. A file whose mode lets nobody write is left alone.
+//! A link is followed inside the mount: the file that it leads to is replaced, or made.
+
+use std::fs::TryLockError;
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bundles::{Access, Authority, Digest, Digester, InvalidName, MountLabel, ToolName};
+use cap_std::fs::{Dir, Metadata, MetadataExt, Permissions, PermissionsExt};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::folder::{Mounted, Target, open_regular, own_file};
+use super::path::MountPath;
+use super::refusal::{Place, Refusal};
+use super::temporary::Temporary;
+use super::work::{Gate, blocking};
+use super::{MAX_FILE_BYTES, MAX_TEXT, PIECE_BYTES, input};
+use crate::tool::{HostTool, ToolContext, ToolError};
+
+/// How often a folder is looked for anew that another call took away while it was to be written into.
+const ATTEMPTS: usize = 3;
+/// How long a call waits for the folder's lock.
+const LOCK_TIME: Duration = Duration::from_secs(10);
+/// How long it sleeps before it tries again.
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+/// The tool.
+#[derive(Debug)]
+pub(super) struct Write(ToolName);
+
+impl Write {
+    pub(super) fn new() -> Result<Self, InvalidName> {
+        Ok(Self("fs.write".parse()?))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    mount: MountLabel,
+    path: String,
+    text: String,
+    replaces: Option<Digest>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Written {
+    digest: Digest,
+    size: u64,
+    created: bool,
+}
+
+#[async_trait]
+impl HostTool for Write {
+    fn name(&self) -> &ToolName {
+        &self.0
+    }
+
+    /// Which mount, the input says.
+    fn needs(&self) -> &[Authority] {
+        &[]
+    }
+
+    async fn call(&self, context: &ToolContext<'_>, value: Value) -> Result<Value, ToolError> {
+        let Input { mount, path, text, replaces } = input(value)?;
+        let path = Mounted::parse(&path)?;
+        if text.chars().count() > MAX_TEXT {
+            return Err(Refusal::TextTooLarge.into());
+        }
+        let mounted = Mounted::open(context, mount, Access::Write)?;
+        let written = blocking(move |gate| write(&mounted, &path, &text, replaces, gate)).await?;
+        Ok(serde_json::to_value(written).unwrap_or_default())
+    }
+}
+
+fn write(
+    mounted: &Mounted,
+    path: &MountPath,
+    text: &str,
+    replaces: Option<Digest>,
+    gate: &Gate,
+) -> Result<Written, Refusal> {
+    let place = mounted.place(Some(path));
+    let mut attempt = 1;
+    loop {
+        let done = mounted
+            .target(path, replaces.is_none(), gate)
+            .and_then(|mut target| put(&target, text, replaces, &place, gate).inspect_err(|_| target.unmake()));
+        match done {
+            // Another call made a folder on the way, was dropped, and took it away again.
+            Err(Refusal::NotFound(_)) if replaces.is_none() && attempt < ATTEMPTS => attempt += 1,
+            done => return done,
+        }
+    }
+}
+
+fn put(target: &Target, text: &str, replaces: Option<Digest>, place: &Place, gate: &Gate) -> Result<Written, Refusal> {
+    let io = |error: std::io::Error| Refusal::io(place, &error);
+    let folder = own_file(&target.folder).map_err(io)?;
+    lock(&folder, LOCK_TIME, place, gate)?;
+    let replaced = match replaces {
+        Some(digest) => Some(unchanged(target, digest, place, gate)?),
+        None if is_there(&target.folder, &target.name).map_err(io)? => return Err(Refusal::Exists(place.clone())),
+        None => None,
+    };
+    // Nobody reads what is half written; a new file is open as the process's mask lets any be.
+    let mode = if replaced.is_some() { 0o600 } else { 0o666 };
+    let mut unfinished = Temporary::make(&target.folder, mode).map_err(io)?;
+    for piece in text.as_bytes().chunks(PIECE_BYTES) {
+        gate.pass()?;
+        unfinished.file().write_all(piece).map_err(io)?;
+    }
+    if let Some(replaced) = &replaced {
+        keep_access(&mut unfinished, replaced).map_err(io)?;
+    }
+    gate.pass()?;
+    unfinished.sync().map_err(io)?;
+    gate.commit(|| match &replaced {
+        Some(replaced) if is_still(&target.folder, &target.name, replaced) => {
+            unfinished.replace(&target.name).map_err(io)
+        }
+        Some(_) => Err(Refusal::Changed(place.clone())),
+        None => unfinished.place_new(&target.name).map_err(io),
+    })??;
+    drop(unfinished);
+    folder.sync_all().map_err(io)?;
+    Ok(Written { digest: Digest::of(text), size: text.len() as u64, created: replaced.is_none() })
+}
+
+/// Waits until nobody else writes in a folder. The lock goes with the file.
+fn lock(folder: &std::fs::File, most: Duration, place: &Place, gate: &Gate) -> Result<(), Refusal> {
+    let began = Instant::now();
+    loop {
+        gate.pass()?;
+        match folder.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if began.elapsed() < most => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(Refusal::InUse(place.clone())),
+            // A file system without such locks.
+            Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+}
+
+fn is_there(folder: &Dir, name: &str) -> std::io::Result<bool> {
+    match folder.symlink_metadata(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file that is to be replaced, where it has the content that the caller has read.
+fn unchanged(target: &Target, digest: Digest, place: &Place, gate: &Gate) -> Result<Metadata, Refusal> {
+    let (mut file, metadata) = open_regular(&target.folder, &target.name, place)?;
+    if metadata.mode() & 0o222 == 0 {
+        return Err(Refusal::ReadOnly(place.clone()));
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(Refusal::TooLarge(place.clone()));
+    }
+    let mut digester = Digester::default();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut total = 0_u64;
+    loop {
+        gate.pass()?;
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => {
+                total += read as u64;
+                digester.update(piece.get(..read).unwrap_or_default());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Refusal::io(place, &error)),
+        }
+        if total > MAX_FILE_BYTES {
+            return Err(Refusal::TooLarge(place.clone()));
+        }
+    }
+    if digester.finish() == digest { Ok(metadata) } else { Err(Refusal::Changed(place.clone())) }
+}
+
+/// Whether a name still is the file that it was, which nobody has written to.
+fn is_still(folder: &Dir, name: &str, before: &Metadata) -> bool {
+    let touched = |file: &Metadata| {
+        (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec())
+    };
+    folder.symlink_metadata(name).is_ok_and(|now| touched(&now) == touched(before))
+}
+
+/// Gives a new file the owner, the group and the mode of the one whose place it takes.
+fn keep_access(unfinished: &mut Temporary<'_>, replaced: &Metadata) -> std::io::Result<()> {
+    use rustix::fs::{Gid, Uid, fchown};
+    let file = unfinished.file();
+    let is = file.metadata()?;
+    if is.uid() != replaced.uid() {
+        // Only root gives files away.
+        let _ = fchown(&*file, Some(Uid::from_raw(replaced.uid())), None);
+    }
+    let kept = is.gid() == replaced.gid() || fchown(&*file, None, Some(Gid::from_raw(replaced.gid()))).is_ok();
+    let mode = replaced.mode() & 0o777;
+    let everybody = mode & 0o007;
+    let mode = if kept { mode } else { mode & 0o707 | mode & (everybody << 3) };
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_keep_locked_is_in_use_and_then_it_is_not() {
+        let place = tempfile::tempdir().expect("a folder");
+        let mounted = Mounted::of_test(place.path());
+        let open = || std::fs::File::open(place.path()).expect("opened");
+        let lock = |file: &std::fs::File| lock(file, Duration::ZERO, &mounted.place(None), &Gate::default());
+        let other = open();
+        other.lock().expect("locked");
+        let mine = open();
+        assert_eq!(lock(&mine), Err(Refusal::InUse(mounted.place(None))));
+        drop(other);
+        assert_eq!(lock(&mine), Ok(()));
+    }
+}
