@@ -102,6 +102,8 @@ pub mod secret;
 pub mod service;
 pub mod shipped;
 mod stripes;
+#[cfg(feature = "files")]
+mod temporary;
 mod tenants;
 pub mod token;
 pub mod tool;

@@ -1,11 +1,17 @@
 //! Secret values, which the host fetches by reference at the moment of use. They are wrapped so that
 //! nothing prints them, zeroised when they are dropped, and never kept, recorded or handed to a guest.
 
+#[cfg(feature = "files")]
+mod directory;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use bundles::SecretRef;
 use secrecy::SecretString;
+
+#[cfg(feature = "files")]
+pub use directory::{SecretDirectory, SecretDirectoryError};
 
 /// Most bytes of one secret.
 pub const MAX_SECRET_BYTES: usize = 64 << 10;

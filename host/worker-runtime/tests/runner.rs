@@ -14,6 +14,7 @@
 mod calls;
 mod content;
 mod files;
+mod secrets;
 mod service;
 mod signatures;
 mod stores;

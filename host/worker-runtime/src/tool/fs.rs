@@ -15,7 +15,6 @@ mod list;
 mod path;
 mod read;
 mod refusal;
-mod temporary;
 mod work;
 mod write;
 

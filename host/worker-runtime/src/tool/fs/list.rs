@@ -18,10 +18,11 @@ use serde_json::Value;
 
 use super::folder::Mounted;
 use super::glob::Globs;
+use super::input;
 use super::path::MountPath;
 use super::refusal::Refusal;
 use super::work::{Gate, blocking};
-use super::{input, temporary};
+use crate::temporary;
 use crate::tool::{HostTool, ToolContext, ToolError};
 
 /// Entries that are answered where the caller does not say.

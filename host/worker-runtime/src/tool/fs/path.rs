@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::temporary;
+use crate::temporary;
 
 /// Most characters of a path, as the tools' schemas say.
 pub(super) const MAX_PATH_CHARACTERS: usize = 1024;

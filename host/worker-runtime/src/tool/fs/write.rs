@@ -25,9 +25,9 @@ use serde_json::Value;
 use super::folder::{Mounted, Target, open_regular, own_file};
 use super::path::MountPath;
 use super::refusal::{Place, Refusal};
-use super::temporary::Temporary;
 use super::work::{Gate, blocking};
 use super::{MAX_FILE_BYTES, MAX_TEXT, PIECE_BYTES, input};
+use crate::temporary::Temporary;
 use crate::tool::{HostTool, ToolContext, ToolError};
 
 /// How often a folder is looked for anew that another call took away while it was to be written into.

@@ -2,7 +2,7 @@
 //! unless it gets there.
 //!
 //! Only a process that dies leaves one behind. Such a file is known by its name, `.yoi-`, 32 hex digits and
-//! `.tmp`: no tool lists, reads or writes it, and an operator may remove it.
+//! `.tmp`: no tool lists, reads or writes it, no secret is called so, and an operator may remove it.
 
 use std::io::{self, Write};
 
@@ -13,14 +13,14 @@ const PREFIX: &str = ".yoi-";
 const SUFFIX: &str = ".tmp";
 
 /// Whether a name is one that unfinished files get.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let middle = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
     middle.is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// An unfinished file.
 #[derive(Debug)]
-pub(super) struct Temporary<'a> {
+pub(crate) struct Temporary<'a> {
     folder: &'a Dir,
     name: String,
     file: File,
@@ -29,7 +29,7 @@ pub(super) struct Temporary<'a> {
 
 impl<'a> Temporary<'a> {
     /// Makes one in `folder`, with `mode` as far as the process's mask allows.
-    pub(super) fn make(folder: &'a Dir, mode: u32) -> io::Result<Self> {
+    pub(crate) fn make(folder: &'a Dir, mode: u32) -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -41,25 +41,25 @@ impl<'a> Temporary<'a> {
     }
 
     /// The file, to be written.
-    pub(super) fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
     /// Makes the content durable.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.sync_all()
     }
 
     /// Gives it the name of a file, in whose place it is then.
-    pub(super) fn replace(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn replace(&mut self, name: &str) -> io::Result<()> {
         self.folder.rename(&self.name, self.folder, name)?;
         self.placed = true;
         Ok(())
     }
 
     /// Gives it a name that nothing has. What has the name stays, whatever it is.
-    pub(super) fn place_new(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn place_new(&mut self, name: &str) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{RenameFlags, renameat_with};
