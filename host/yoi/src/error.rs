@@ -57,7 +57,8 @@ fn listed(code: &str) -> Option<u8> {
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "not_committed"
         | "sandbox_unavailable" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
-        | "worker_stopped" => 1,
+        | "worker_stopped" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
+        | "mount_full" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
         "usage" => 2,
         "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_unnamed" | "bundle_unwanted"
         | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written"
@@ -74,7 +75,8 @@ fn listed(code: &str) -> Option<u8> {
         | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
         | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
         | "unexpected_file" | "unknown_field" | "unknown_rule" | "unlisted_blob" | "unsafe_number"
-        | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size" => 3,
+        | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
+        | "file_too_large" | "invalid_glob" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
         "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
         | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted"
         | "git_not_granted" | "git_read_only" | "header_not_allowed" | "headers_too_large" | "invalid_header_name"
@@ -85,8 +87,9 @@ fn listed(code: &str) -> Option<u8> {
         | "special_address_not_declared" | "special_address_not_declared_nor_granted"
         | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
         | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
-        | "url_too_long" | "user_info" | "workspace_denied" => 4,
-        "blob_not_found" | "bundle_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
+        | "url_too_long" | "user_info" | "workspace_denied"
+        | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
+        "blob_not_found" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
         | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
         "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_misbehaved"
         | "resolver_trapped" => 6,

@@ -12,6 +12,7 @@ mod output;
 mod resolve;
 mod resolver;
 mod sandbox;
+mod secret;
 mod text;
 
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ enum Command {
     /// Looks at and tries resolver components.
     #[command(subcommand)]
     Resolver(resolver::Command),
+    /// Sets, lists and removes the secrets of this host.
+    #[command(subcommand)]
+    Secret(secret::Command),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +76,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Bundle(command) => bundle::run(&command, output),
         Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
+        Command::Secret(command) => secret::run(&command, output),
     }
 }
 

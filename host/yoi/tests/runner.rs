@@ -18,5 +18,6 @@ mod foreign_text;
 mod key;
 mod resolve;
 mod resolver;
+mod secret;
 mod signing;
 mod support;

@@ -1,5 +1,6 @@
 //! Running `yoi` in a folder of its own, with an environment of its own.
 
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +49,14 @@ impl Place {
     pub(crate) fn with_env(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
         let mut command = self.command();
         Self::said(command.args(arguments).envs(environment.iter().copied()))
+    }
+
+    /// Like [`Place::yoi`], with something on standard input.
+    pub(crate) fn yoi_given(&self, input: impl AsRef<[u8]>, arguments: &[&str]) -> Said {
+        // A file: a pipe would have to be written to while the command runs, or before it has read.
+        let mut given = tempfile::tempfile().expect("a file");
+        given.write_all(input.as_ref()).and_then(|()| given.rewind()).expect("written");
+        Self::said(self.command().args(arguments).stdin(given))
     }
 
     /// The command, to be given arguments.

@@ -1,0 +1,68 @@
+//! `yoi secret`: the secrets of this host, as files of a folder.
+
+mod list;
+mod rm;
+mod set;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use etcetera::BaseStrategy;
+use worker_runtime::secret::{SecretDirectory, SecretDirectoryError};
+
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Sets, lists and removes the secrets of this host.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Sets a secret, whose value comes from standard input or a file.
+    Set(set::Args),
+    /// Lists the names of the secrets.
+    List(list::Args),
+    /// Removes a secret.
+    Rm(rm::Args),
+}
+
+/// Where the secrets are.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FolderArgs {
+    /// Folder of the secrets, for its owner alone; by default `yoi/secrets` in the user's data folder.
+    #[arg(long, value_name = "FOLDER", env = "YOI_SECRETS")]
+    secrets: Option<PathBuf>,
+}
+
+impl FolderArgs {
+    /// The folder, which is made where there is none.
+    fn open(&self) -> Result<SecretDirectory, CliError> {
+        let folder = match &self.secrets {
+            Some(folder) => folder.clone(),
+            None => etcetera::choose_base_strategy()
+                .map_err(|_| {
+                    CliError::new(
+                        "usage",
+                        "there is no user's data folder here",
+                        "name the folder with `--secrets FOLDER`",
+                    )
+                })?
+                .data_dir()
+                .join("yoi")
+                .join("secrets"),
+        };
+        Ok(SecretDirectory::open(&folder)?)
+    }
+}
+
+pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Set(args) => set::run(args, output),
+        Command::List(args) => list::run(args, output),
+        Command::Rm(args) => rm::run(args, output),
+    }
+}
+
+impl From<SecretDirectoryError> for CliError {
+    fn from(error: SecretDirectoryError) -> Self {
+        Self::new(error.code(), error.to_string(), error.help())
+    }
+}
