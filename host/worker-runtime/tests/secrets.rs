@@ -78,7 +78,7 @@ async fn a_secret_is_set_for_its_owner_alone_and_read_as_it_was_given() {
         assert_eq!(get(&secrets, "token").await.as_deref(), Ok(value));
         assert_eq!(mode(&place.path().join("token")), 0o600);
     }
-    assert_eq!(secrets.list().expect("names"), [token.clone()]);
+    assert_eq!(secrets.list().expect("names"), std::slice::from_ref(&token));
     secrets.remove(&token).expect("removed");
     assert_eq!(code(&secrets, "token").await, "secret_not_found");
     assert_eq!(secrets.remove(&token).expect_err("gone").code(), "secret_not_found");

@@ -1,11 +1,11 @@
 //! The host tools `fs.list`, `fs.read` and `fs.write`: text files inside the mounts that a worker is
 //! granted, and nothing else of this host.
 //!
-//! A path is relative to a mount, has a grammar ([`path`]), and is opened through the mount's own
-//! descriptor. Links are followed where they stay inside the mount, a listing shows them as `other`; the
-//! bundle's `paths` hold for what a path says *and* for where it leads. Only regular files are opened. All
-//! work runs on threads for blocking work, in bounded pieces, and ends when the caller goes away ([`work`]).
-//! What is refused is told in the caller's own words; no place of the host is in it ([`refusal`]).
+//! A path is relative to a mount, has a grammar (`path`), and is gone name by name from the mount's own
+//! descriptor (`folder`). Links are followed where they stay inside the mount; a listing shows them as
+//! `other`. The bundle's `paths` hold for what a path says *and* for where it leads. Only regular files are
+//! opened. All work runs on threads for blocking work, in bounded pieces, and ends when the caller goes away
+//! (`work`). What is refused is told in the caller's own words; no place of the host is in it (`refusal`).
 //!
 //! What there is no remedy for: a hard link in the mount is a file of the mount, wherever else it has a name.
 
@@ -34,7 +34,7 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 /// What is read or written between two looks at whether anybody still wants it.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The three tools.
+/// The three tools: to be given to [`RuntimeBuilder::tool`](crate::RuntimeBuilder::tool).
 pub fn tools() -> Result<[Arc<dyn HostTool>; 3], InvalidName> {
     Ok([Arc::new(list::List::new()?), Arc::new(read::Read::new()?), Arc::new(write::Write::new()?)])
 }

@@ -32,7 +32,7 @@ pub(super) enum InvalidPath {
     Dots,
     #[error("it has a backslash")]
     Backslash,
-    #[error("it has a control character, or one that changes the direction of writing")]
+    #[error("it has a character that is not seen, or that moves the others")]
     Control,
     #[error("a name in it has more than {MAX_SEGMENT_BYTES} bytes")]
     LongSegment,
@@ -94,17 +94,12 @@ fn check_segment(name: &str) -> Result<(), InvalidPath> {
         "." | ".." => Err(InvalidPath::Dots),
         _ if name.len() > MAX_SEGMENT_BYTES => Err(InvalidPath::LongSegment),
         _ if name.contains('\\') => Err(InvalidPath::Backslash),
-        _ if name.contains(is_deceptive) => Err(InvalidPath::Control),
+        // A person confirms a path by reading it.
+        _ if bundles::one_line(name) != name => Err(InvalidPath::Control),
         _ if name.contains('/') => Err(InvalidPath::EmptySegment),
         _ if temporary::is_name(name) => Err(InvalidPath::Unfinished),
         _ => Ok(()),
     }
-}
-
-/// A person confirms a path by reading it: what is not seen, or turns the rest around, is not in one.
-fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 impl fmt::Display for MountPath {
