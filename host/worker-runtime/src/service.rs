@@ -7,6 +7,7 @@
 mod access;
 mod blobs;
 mod bundles;
+mod events;
 mod health;
 mod problem;
 mod workers;
@@ -51,6 +52,7 @@ pub fn router(runtime: Runtime, options: ServiceOptions) -> Router {
         .route("/v1/workers/{id}", put(workers::create).get(workers::get).delete(workers::stop))
         .route("/v1/workers/{id}/tools/{tool}", post(workers::call))
         .route("/v1/workers/{id}/history", get(workers::history))
+        .route("/v1/events", get(events::subscribe))
         .route("/v1/runtime", get(health::runtime))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -280,11 +280,15 @@ async fn what_is_not_understood_is_told_as_a_problem() {
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
     let whole = format!("/v1/config-bundles/{}", bundle.digest());
-    let cases: [(&str, &str, &str, &str, u16, &str); 9] = [
+    let cases: [(&str, &str, &str, &str, u16, &str); 13] = [
         ("GET", "/v1/nothing", "", "", 404, "not_found"),
         ("PATCH", "/v1/workers", "", "", 405, "method_not_allowed"),
         ("GET", "/v1/blobs/x", "", "", 400, "invalid_request"),
         ("GET", "/v1/workers/%20", "", "", 400, "invalid_request"),
+        ("GET", "/v1/workers/%ff", "", "", 400, "invalid_request"),
+        ("GET", "/v1/workers?limit=x", "", "", 400, "invalid_request"),
+        ("GET", "/v1/workers?workspace=A", "", "", 400, "invalid_request"),
+        ("GET", "/v1/workers?after=%20", "", "", 400, "invalid_request"),
         ("PUT", &whole, "{}", "application/json", 415, "unsupported_media_type"),
         ("PUT", &whole, "{}", MANIFEST, 422, "digest_mismatch"),
         ("PUT", "/v1/workers/w", "{", "application/json", 400, "invalid_request"),
@@ -320,4 +324,55 @@ async fn a_token_that_asks_too_often_is_told_to_wait() {
     assert_eq!(limited.code().1, "rate_limited");
     assert_eq!(limited.headers[header::RETRY_AFTER], "1");
     assert_eq!(api.get("/v1/workers", &other).await.status, StatusCode::OK);
+}
+
+/// So many frames of a stream of events, as (id, event, data).
+async fn frames(api: &Api, path: &str, token: &str, last: Option<&str>, count: usize) -> Vec<(String, String, Value)> {
+    use futures_util::StreamExt;
+    let mut request = Request::get(path)
+        .header(header::HOST, "runtime.test:7070")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"));
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let response =
+        api.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut body = response.into_body().into_data_stream();
+    let mut text = String::new();
+    while text.matches("\n\n").count() < count {
+        let piece = body.next().await.expect("more").expect("a piece");
+        text.push_str(std::str::from_utf8(&piece).expect("text"));
+    }
+    let frame = |frame: &str| {
+        let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_owned();
+        (field("id:"), field("event:"), serde_json::from_str(&field("data:")).expect("JSON"))
+    };
+    text.split("\n\n").take(count).map(frame).collect()
+}
+
+#[tokio::test]
+async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
+    let world =
+        World { limits: worker_runtime::RuntimeLimits { kept_events: 3, ..Default::default() }, ..World::default() };
+    let api = Api::new(&world).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let (watched, ()) = tokio::join!(frames(&api, "/v1/events", &token, None, 2), async {
+        api.bring(&token, &bundle(1)).await;
+        api.bring(&token, &bundle(2)).await;
+    });
+    let names: Vec<(&str, &str)> = watched.iter().map(|(id, event, _)| (id.as_str(), event.as_str())).collect();
+    assert_eq!(names, [("1", "bundle_stored"), ("2", "bundle_stored")]);
+    assert_eq!(watched[0].2["bundle"], bundle(1).digest().to_string());
+    for revision in 3..6 {
+        api.bring(&token, &bundle(revision)).await;
+    }
+    // Five happened and three are kept. Who saw two misses nothing, who saw one is told.
+    let went_on = frames(&api, "/v1/events?after=0", &token, Some("2"), 3).await;
+    assert_eq!(went_on.iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(), ["3", "4", "5"]);
+    let gap = frames(&api, "/v1/events?after=1", &token, None, 2).await;
+    assert_eq!((gap[0].0.as_str(), gap[0].1.as_str()), ("2", "gap"));
+    assert_eq!(gap[0].2, json!({ "after": 1, "first_kept": 3 }));
+    assert_eq!(gap[1].0, "3");
+    assert_eq!(api.get("/v1/events?after=x", &token).await.code(), (400, "invalid_request".to_owned()));
 }

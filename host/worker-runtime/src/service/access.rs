@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -13,6 +13,7 @@ use bundles::WorkspaceId;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{Problem, Service};
 use crate::token::{Scope, TokenSummary};
@@ -146,8 +147,7 @@ impl FromRequestParts<Arc<Service>> for Tenant {
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, service).await?;
-        let Query(Named { workspace }) =
-            Query::from_request_parts(parts, service).await.map_err(|_| Problem::query())?;
+        let Asked(Named { workspace }) = Asked::from_request_parts(parts, service).await?;
         let workspace = match workspace {
             Some(name) => name.parse().map_err(|_| Problem::query())?,
             None => {
@@ -186,6 +186,32 @@ impl Tenant {
             "the token does not serve that workspace",
             "have a token made that does (`yoi runtime token new`)",
         ))
+    }
+}
+
+/// The query, or a problem.
+#[derive(Debug)]
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(asked) = Query::from_request_parts(parts, state).await.map_err(|_| Problem::query())?;
+        Ok(Self(asked))
+    }
+}
+
+/// What the path names, or a problem.
+#[derive(Debug)]
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(named) = Path::from_request_parts(parts, state).await.map_err(|_| Problem::path("a name"))?;
+        Ok(Self(named))
     }
 }
 

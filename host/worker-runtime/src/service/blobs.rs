@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::access::Tenant;
+use super::access::{At, Tenant};
 use super::{Problem, Service};
 use crate::blob_store::SourceError;
 use crate::content::ContentError;
@@ -38,7 +38,7 @@ pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
 pub(super) async fn put(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -54,7 +54,7 @@ pub(super) async fn put(
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let digest = digest(&name)?;

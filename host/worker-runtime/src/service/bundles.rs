@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::access::{Page, Tenant};
+use super::access::{Asked, At, Page, Tenant};
 use super::blobs::{digest, etag, is_known};
 use super::{Problem, Service};
 use crate::content::{ContentError, PutBundle};
@@ -23,7 +23,7 @@ pub(super) const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 pub(super) async fn put(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -70,7 +70,7 @@ pub(super) async fn body_of(body: Body, most: usize) -> Result<bytes::Bytes, Pro
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let digest = digest(&name)?;
@@ -87,7 +87,7 @@ pub(super) async fn get(
 pub(super) async fn remove(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
 ) -> Result<StatusCode, Problem> {
     let content = service.runtime.content(tenant.write(Scope::Bundles)?);
     content.remove_bundle(digest(&name)?).await?;
@@ -97,7 +97,7 @@ pub(super) async fn remove(
 pub(super) async fn users(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
 ) -> Result<Json<Value>, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
@@ -107,7 +107,7 @@ pub(super) async fn users(
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    page: Query<Page>,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Problem> {
     let Some(workspace) = tenant.read()? else { return Ok(Json(json!({ "bundles": [] }))) };
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;

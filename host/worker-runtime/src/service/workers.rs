@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::access::{Page, Tenant};
+use super::access::{Asked, At, Page, Tenant};
 use super::bundles::body_of;
 use super::{Problem, Service};
 use crate::token::Scope;
@@ -36,7 +36,7 @@ async fn json<T: DeserializeOwned>(body: Body, most: usize) -> Result<T, Problem
 pub(super) async fn create(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
     body: Body,
 ) -> Result<Response, Problem> {
     let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
@@ -49,7 +49,7 @@ pub(super) async fn create(
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
 ) -> Result<Json<WorkerSummary>, Problem> {
     let id = id(&name)?;
     let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
@@ -59,7 +59,7 @@ pub(super) async fn get(
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    page: Query<Page>,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Problem> {
     let Some(workspace) = tenant.read()? else { return Ok(Json(json!({ "workers": [] }))) };
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
@@ -70,7 +70,7 @@ pub(super) async fn list(
 pub(super) async fn stop(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
+    At(name): At<String>,
 ) -> Result<Json<WorkerSummary>, Problem> {
     let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
     Ok(Json(catalogue.stop(&id(&name)?).await?))
@@ -79,7 +79,7 @@ pub(super) async fn stop(
 pub(super) async fn call(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path((name, tool)): Path<(String, String)>,
+    At((name, tool)): At<(String, String)>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let interaction = service.runtime.interaction(tenant.write(Scope::Call)?);
@@ -94,8 +94,8 @@ pub(super) async fn call(
 pub(super) async fn history(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    Path(name): Path<String>,
-    page: Query<Page>,
+    At(name): At<String>,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&name)?;
     let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
