@@ -181,6 +181,10 @@ impl Content {
             self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
             self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
             let mut own = vec![(digest, most, User::Manifest)];
+            let _kept_too = match &signature {
+                Some((envelope, _)) => self.shared.stripes.keeping_too(&digest, envelope).await,
+                None => None,
+            };
             if let Some((envelope, bytes)) = &signature {
                 self.shared.blobs.put(*envelope, blob_store::whole(bytes.clone()), more).await?;
                 own.push((*envelope, more, User::Bundle(digest)));

@@ -76,7 +76,7 @@
 //! ```
 //!
 //! Without features the crate opens no file and no socket. `files` adds stores, mounts and secrets on
-//! this machine, `sqlite` and `s3` the stores of these names.
+//! this machine, `sqlite` and `s3` the stores of these names, `service` the routes of the API over HTTP.
 //!
 //! [`Resolutions`] is the part that asks a sandboxed resolver, for who needs no more than that.
 

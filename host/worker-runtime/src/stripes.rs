@@ -16,15 +16,24 @@ impl Default for Stripes {
 
 impl Stripes {
     fn of(&self, digest: &Digest) -> &RwLock<()> {
-        let [first, .., last] = &self.0;
-        let index = usize::from(digest.as_bytes()[0]) % COUNT;
-        // There are as many as the index can name.
-        self.0.get(index).unwrap_or(if index == 0 { first } else { last })
+        let [first, ..] = &self.0;
+        self.0.get(Self::index(digest)).unwrap_or(first)
+    }
+
+    fn index(digest: &Digest) -> usize {
+        let [first, ..] = digest.as_bytes();
+        usize::from(*first) % COUNT
     }
 
     /// While this is held, the blob is not removed.
     pub(crate) async fn keeping(&self, digest: &Digest) -> RwLockReadGuard<'_, ()> {
         self.of(digest).read().await
+    }
+
+    /// The same for one blob more, by who holds the first already: asking for one lock twice could wait
+    /// for ever behind somebody who waits for the first.
+    pub(crate) async fn keeping_too(&self, held: &Digest, digest: &Digest) -> Option<RwLockReadGuard<'_, ()>> {
+        if Self::index(held) == Self::index(digest) { None } else { Some(self.keeping(digest).await) }
     }
 
     /// While this is held, nobody puts the blob.

@@ -7,6 +7,7 @@ use bundles::manifest::Confirm;
 use bundles::{Digest, ToolName};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::RwLockReadGuard;
 
 use super::catalogue::{Catalogue, WorkerError};
 use super::restore::LiveTool;
@@ -327,10 +328,16 @@ impl Interaction {
     }
 
     /// The rows of an entry and of what it holds.
-    async fn entry(&self, change: Change, worker: &WorkerId, entry: &Entry, kept: &Kept) -> Result<Change, CallError> {
+    async fn entry(
+        &self,
+        change: Change,
+        worker: &WorkerId,
+        entry: &Entry,
+        kept: &Kept<'_>,
+    ) -> Result<Change, CallError> {
         let content = &self.catalogue.content;
         let mut change = change.put(&entry_key(&content.workspace, worker, entry.number), entry);
-        if let Kept::Blob { digest, bytes } = kept {
+        if let Kept::Blob { digest, bytes, .. } = kept {
             if !content.shared.ledger.is_there(&blob_key(&content.workspace, digest)).await? {
                 change = content.owning(change, *digest, *bytes);
             }
@@ -343,7 +350,7 @@ impl Interaction {
     }
 
     /// Puts what is too large for the history into the store.
-    async fn keep(&self, json: &[u8]) -> Result<Kept, CallError> {
+    async fn keep(&self, json: &[u8]) -> Result<Kept<'_>, CallError> {
         let bytes = json.len() as u64;
         if json.len() <= INLINE_BYTES {
             return Ok(Kept::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
@@ -351,25 +358,34 @@ impl Interaction {
         let content = &self.catalogue.content;
         content.shared.room_for(&content.workspace, bytes).await?;
         let digest = Digest::of(json);
+        let keeping = content.shared.stripes.keeping(&digest).await;
         let source = blob_store::whole(json.to_vec());
         content.shared.blobs.put(digest, source, bytes).await.map_err(ContentError::from)?;
-        Ok(Kept::Blob { digest, bytes })
+        Ok(Kept::Blob { digest, bytes, _keeping: keeping })
     }
 }
 
 /// Content on its way into the history.
-enum Kept {
+enum Kept<'a> {
     Nothing,
-    Inline { value: Value, bytes: u64 },
-    Blob { digest: Digest, bytes: u64 },
+    Inline {
+        value: Value,
+        bytes: u64,
+    },
+    Blob {
+        digest: Digest,
+        bytes: u64,
+        /// Until the rows are there, so that nobody removes what nobody seems to have.
+        _keeping: RwLockReadGuard<'a, ()>,
+    },
 }
 
-impl Kept {
+impl Kept<'_> {
     fn told(&self) -> Content {
         match self {
             Self::Nothing => Content::Json(Value::Null),
             Self::Inline { value, .. } => Content::Json(value.clone()),
-            Self::Blob { digest, bytes } => Content::Blob { digest: *digest, bytes: *bytes },
+            Self::Blob { digest, bytes, .. } => Content::Blob { digest: *digest, bytes: *bytes },
         }
     }
 }
