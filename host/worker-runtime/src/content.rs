@@ -23,6 +23,8 @@ use crate::ledger::{
     holder_key, newest_key, revision_key, uses_key,
 };
 use crate::runtime::Shared;
+#[cfg(feature = "service")]
+use crate::tenants::Inflight;
 
 pub use error::ContentError;
 pub use garbage::Collected;
@@ -91,6 +93,12 @@ impl Content {
         let put = self.shared.blobs.put(digest, source, expected.min(most)).await?;
         self.own(digest, put.bytes).await?;
         Ok(put)
+    }
+
+    /// Room for a body of this workspace that is held in memory, until what is returned is dropped.
+    #[cfg(feature = "service")]
+    pub(crate) fn incoming(&self, bytes: usize) -> Result<Inflight, ContentError> {
+        Ok(self.shared.tenants.inflight(&self.workspace, bytes as u64)?)
     }
 
     /// Notes that a blob, which is in the store, belongs to the workspace.

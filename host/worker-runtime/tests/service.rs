@@ -376,3 +376,24 @@ async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
     assert_eq!(gap[1].0, "3");
     assert_eq!(api.get("/v1/events?after=x", &token).await.code(), (400, "invalid_request".to_owned()));
 }
+
+#[tokio::test]
+async fn bodies_that_are_held_in_memory_are_bounded_for_each_workspace() {
+    let limits = worker_runtime::RuntimeLimits { inflight_bytes: 1 << 20, ..Default::default() };
+    let api = Api::new(&World { limits, ..World::default() }).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    let path = format!("/v1/config-bundles/{}", bundle.digest());
+    let answer = api.ask("PUT", &path, &token, bundle.manifest_bytes().to_vec(), MANIFEST).await;
+    assert_eq!(answer.code(), (503, "busy".to_owned()));
+    assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+    assert_eq!(answer.json()["details"]["limit"], "inflight_bytes");
+    // A blob takes as much as it announces.
+    let (digest, blob) = bundle.blobs().next().expect("a blob");
+    let request = Request::put(format!("/v1/blobs/{digest}"))
+        .header(header::HOST, "runtime.test:7070")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_LENGTH, blob.len());
+    let put = api.send(request.body(Body::from(blob.to_vec())).expect("a request")).await;
+    assert_eq!(put.status, StatusCode::CREATED);
+}

@@ -32,6 +32,7 @@ pub(super) async fn put(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let management = service.runtime.management();
     let limits = management.bundle_limits();
+    let _incoming = content.incoming(limits.envelope_bytes())?;
     let put = match kind {
         MANIFEST => content.put_bundle(digest, body_of(body, limits.manifest_bytes).await?).await?,
         ENVELOPE => content.put_signed_bundle(digest, body_of(body, limits.envelope_bytes()).await?).await?,

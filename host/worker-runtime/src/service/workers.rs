@@ -82,11 +82,14 @@ pub(super) async fn call(
     At((name, tool)): At<(String, String)>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let interaction = service.runtime.interaction(tenant.write(Scope::Call)?);
+    let workspace = tenant.write(Scope::Call)?;
+    let interaction = service.runtime.interaction(workspace);
     let tool = tool.parse().map_err(|_| Problem::path("a tool's name"))?;
     let most = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
     // Room for what stands around the input.
-    let call: ToolCall = json(body, most.saturating_add(4096)).await?;
+    let most = most.saturating_add(4096);
+    let _incoming = service.runtime.content(workspace).incoming(most)?;
+    let call: ToolCall = json(body, most).await?;
     let called = interaction.call(&id(&name)?, &tool, call).await?;
     Ok(Json(json!({ "entry": called.entry, "output": called.output })))
 }
