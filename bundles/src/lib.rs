@@ -45,6 +45,8 @@ mod limits;
 mod lineage;
 pub mod manifest;
 mod names;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod one_line;
 mod pointer;
 mod resource;

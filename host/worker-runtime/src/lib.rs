@@ -107,6 +107,8 @@ mod temporary;
 mod tenants;
 pub mod token;
 pub mod tool;
+#[cfg(feature = "service")]
+pub mod wire;
 pub mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -14,7 +14,9 @@
 mod calls;
 mod content;
 mod files;
+mod operator;
 mod secrets;
+mod server;
 mod service;
 mod signatures;
 mod stores;

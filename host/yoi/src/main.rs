@@ -11,6 +11,7 @@ mod key;
 mod output;
 mod resolve;
 mod resolver;
+mod runtime;
 mod sandbox;
 mod secret;
 mod text;
@@ -48,6 +49,9 @@ enum Command {
     /// Looks at and tries resolver components.
     #[command(subcommand)]
     Resolver(resolver::Command),
+    /// Runs a Runtime as a service, and asks one.
+    #[command(subcommand)]
+    Runtime(runtime::Command),
     /// Sets, lists and removes the secrets of this host.
     #[command(subcommand)]
     Secret(secret::Command),
@@ -76,6 +80,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Bundle(command) => bundle::run(&command, output),
         Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
+        Command::Runtime(command) => runtime::run(&command, output),
         Command::Secret(command) => secret::run(&command, output),
     }
 }
