@@ -45,9 +45,9 @@ mod limits;
 mod lineage;
 pub mod manifest;
 mod names;
+mod one_line;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-mod one_line;
 mod pointer;
 mod resource;
 pub mod signature;

@@ -42,8 +42,8 @@ pub use interaction::{CallError, Called, Interaction, ToolCall};
 pub use management::{
     Capabilities, ChangedWorker, Management, ReloadError, ReloadReport, RuntimeSummary, WorkspaceUsage,
 };
-pub use resolvers::{ResolverError, ResolverSummary};
 pub use observation::{Observation, Seen, Subscription};
+pub use resolvers::{ResolverError, ResolverSummary};
 pub(crate) use restore::Live;
 pub use upkeep::Garbage;
 

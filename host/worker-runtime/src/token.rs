@@ -195,6 +195,9 @@ pub enum TokenError {
     /// No token was shown, or none that is known. Which of the two, or why, is not told.
     #[error("the token is not known")]
     Unknown,
+    /// There is no token of that id.
+    #[error("there is no token {0}")]
+    NotFound(TokenId),
     /// It was good until some time ago.
     #[error("the token has expired")]
     Expired,
@@ -214,6 +217,7 @@ impl TokenError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown => "unauthenticated",
+            Self::NotFound(_) => "token_not_found",
             Self::Expired => "token_expired",
             Self::NoEntropy => "no_entropy",
             Self::Metadata(error) => error.code(),
@@ -225,6 +229,7 @@ impl TokenError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Unknown => "send `Authorization: Bearer TOKEN`; `yoi runtime token new` makes one",
+            Self::NotFound(_) => "`yoi runtime token list` lists them",
             Self::Expired => "have a new one made: `yoi runtime token new`",
             Self::NoEntropy => "see to it that the system's random source works",
             Self::Metadata(error) => error.help(),
@@ -311,7 +316,8 @@ impl Management {
     pub async fn revoke_token(&self, id: &TokenId) -> Result<TokenSummary, TokenError> {
         let key = token_key(id);
         for _ in 0..ATTEMPTS {
-            let found = self.shared.ledger.row::<TokenRow>(&key).await?.ok_or(TokenError::Unknown)?;
+            let found =
+                self.shared.ledger.row::<TokenRow>(&key).await?.ok_or_else(|| TokenError::NotFound(id.clone()))?;
             if found.value.revoked_at.is_some() {
                 return Ok(summary(id.clone(), found.value));
             }

@@ -65,7 +65,8 @@ async fn what_is_no_resolver_is_refused_with_its_reason() {
     assert_eq!(api.ask("PUT", &path, &token, text, "").await.code(), (415, "unsupported_media_type".to_owned()));
     assert_eq!(api.ask("PUT", &path, &token, "other", COMPONENT).await.code(), (422, "digest_mismatch".to_owned()));
     assert_eq!(api.get(&path, &token).await.code(), (404, "resolver_not_found".to_owned()));
-    let foreign = wat::parse_str(r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#).expect("a component");
+    let foreign =
+        wat::parse_str(r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#).expect("a component");
     let path = format!("/v1/resolvers/{}", Digest::of(&foreign));
     let refused = api.ask("PUT", &path, &token, foreign, COMPONENT).await;
     assert_eq!(refused.code(), (422, "foreign_import".to_owned()));
@@ -99,7 +100,8 @@ async fn an_operator_makes_lists_and_revokes_tokens() {
     let (_, operator) = api.token(&[Scope::Operator], &[]).await;
     let asked = json!({ "name": "ci", "scopes": ["read"], "workspaces": ["acme"] }).to_string();
     let issued = api.ask("POST", "/v1/tokens", &operator, asked.clone(), "application/json").await;
-    assert_eq!((issued.status, issued.headers[header::CACHE_CONTROL].to_str()), (StatusCode::CREATED, Ok("no-store")));
+    assert_eq!(issued.status, StatusCode::CREATED);
+    assert_eq!(issued.headers[header::CACHE_CONTROL], "no-store");
     let issued = issued.json();
     let (token, id) = (issued["token"].as_str().expect("a token"), issued["id"].as_str().expect("an id"));
     assert_eq!(api.get("/v1/workers", token).await.status, StatusCode::OK);
@@ -135,7 +137,7 @@ async fn garbage_is_collected_for_an_operator_and_nothing_that_is_used() {
     assert_eq!(api.get(&loose, &token).await.status, StatusCode::NOT_FOUND);
     assert_eq!(world.blobs.size(stray).await, Ok(None));
     for (digest, blob) in bundle.blobs() {
-        assert_eq!(api.get(&format!("/v1/blobs/{digest}"), &token).await.body, blob);
+        assert_eq!(api.get(&format!("/v1/blobs/{digest}"), &token).await.body, **blob);
     }
 }
 
@@ -159,7 +161,7 @@ async fn a_change_that_is_meant_for_another_state_is_not_made() {
     assert_eq!(api.get("/v1/workers/w", &token).await.json()["state"], "running");
     let stopped = with(&api, "DELETE", "/v1/workers/w", &token, ("if-match", &tag), "").await;
     assert_eq!(stopped.json()["state"], "stopped");
-    assert_ne!(stopped.headers[header::ETAG].to_str(), Ok(tag.as_str()));
+    assert_ne!(stopped.headers[header::ETAG], tag.as_str());
     let path = format!("/v1/config-bundles/{}", bundle.digest());
     let other = with(&api, "DELETE", &path, &token, ("if-match", "\"x\""), "").await;
     assert_eq!(other.code(), (412, "precondition_failed".to_owned()));
@@ -229,7 +231,8 @@ async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
     let (first, mut second) = (open().await, open().await);
     let third = open().await;
     assert_eq!(third.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let problem: Value = serde_json::from_slice(&third.into_body().collect().await.expect("whole").to_bytes()).expect("JSON");
+    let problem: Value =
+        serde_json::from_slice(&third.into_body().collect().await.expect("whole").to_bytes()).expect("JSON");
     assert_eq!((&problem["code"], &problem["details"]["limit"]), (&json!("busy"), &json!("event_streams")));
     drop(first);
     assert_eq!(open().await.status(), StatusCode::OK);
@@ -255,5 +258,8 @@ async fn the_description_of_the_api_is_the_one_that_is_published() {
     let served = api.get("/openapi.json", "").await;
     assert_eq!(served.body, now.as_bytes());
     let tag = served.headers[header::ETAG].to_str().expect("text").to_owned();
-    assert_eq!(with(&api, "GET", "/openapi.json", "", ("if-none-match", &tag), "").await.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(
+        with(&api, "GET", "/openapi.json", "", ("if-none-match", &tag), "").await.status,
+        StatusCode::NOT_MODIFIED
+    );
 }

@@ -173,7 +173,10 @@ async fn a_head_that_is_too_large_is_refused() {
     }
     let few: String = (0..20).map(|number| format!("x{number}: {}\r\n", "y".repeat(500))).collect();
     let mut connection = served.connect();
-    connection.write_all(head("GET", "/livez", "", &format!("{few}connection: close\r\n")).as_bytes()).await.expect("written");
+    connection
+        .write_all(head("GET", "/livez", "", &format!("{few}connection: close\r\n")).as_bytes())
+        .await
+        .expect("written");
     assert!(rest(&mut connection).await.starts_with("HTTP/1.1 200"));
 }
 

@@ -59,7 +59,7 @@ fn listed(code: &str) -> Option<u8> {
         "address_unavailable" | "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
         | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "not_committed"
-        | "restart_needed" | "sandbox_unavailable" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
+        | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
         | "worker_stopped" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
         | "mount_full" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
@@ -94,7 +94,7 @@ fn listed(code: &str) -> Option<u8> {
         | "url_too_long" | "user_info" | "workspace_denied"
         | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
         "blob_not_found" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
-        | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
+        | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
         "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_misbehaved"
         | "resolver_trapped" => 6,
         _ => return None,

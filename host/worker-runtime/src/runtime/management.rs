@@ -154,7 +154,10 @@ impl Management {
 
     /// What this Runtime can do, whoever asks.
     pub fn capabilities(&self) -> Capabilities {
-        Capabilities { tools: self.shared.tools.keys().cloned().collect(), worlds: vec!["yoi:runtime/resolver@1.0.0".to_owned()] }
+        Capabilities {
+            tools: self.shared.tools.keys().cloned().collect(),
+            worlds: vec!["yoi:runtime/resolver@1.0.0".to_owned()],
+        }
     }
 
     /// What a resolver is told about this host for a workspace.

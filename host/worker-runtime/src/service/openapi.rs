@@ -113,4 +113,3 @@ async fn own(headers: HeaderMap) -> Response {
     }
     (head, text.as_str()).into_response()
 }
-

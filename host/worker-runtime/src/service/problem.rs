@@ -23,6 +23,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     // Who asks, and for what.
     ("unauthenticated", 401),
     ("token_expired", 401),
+    ("token_not_found", 404),
     ("scope_missing", 403),
     ("workspace_denied", 403),
     ("workspace_unnamed", 400),

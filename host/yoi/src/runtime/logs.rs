@@ -54,7 +54,9 @@ impl LogArgs {
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         let begun = match format {
             LogFormat::Text => tracing_subscriber::registry().with(lines).with(ours).try_init(),
-            LogFormat::Json => tracing_subscriber::registry().with(lines.json().flatten_event(true)).with(ours).try_init(),
+            LogFormat::Json => {
+                tracing_subscriber::registry().with(lines.json().flatten_event(true)).with(ours).try_init()
+            }
         };
         begun.map_err(|_| CliError::new("failed", "the log cannot be begun", "report this"))
     }

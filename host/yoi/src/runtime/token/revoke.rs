@@ -23,14 +23,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let revoked = crate::block_on(async {
         let runtime = args.at.open().await?;
-        Ok::<_, CliError>(runtime.management().revoke_token(&args.id).await)
+        Ok::<_, CliError>(runtime.management().revoke_token(&args.id).await?)
     })??;
-    let revoked = revoked.map_err(|error| match error {
-        worker_runtime::token::TokenError::Unknown => {
-            CliError::new("not_found", format!("there is no token {}", args.id), "`yoi runtime token list` lists them")
-        }
-        other => other.into(),
-    })?;
     let document = json!({ "schema": "yoi.token-revoked/1", "id": revoked.id, "revoked_at": revoked.revoked_at });
     output.result(&document, || format!("revoked {}\n", revoked.id));
     Ok(ExitCode::SUCCESS)
