@@ -18,6 +18,7 @@ mod foreign_text;
 mod key;
 mod resolve;
 mod resolver;
+mod runtime;
 mod secret;
 mod signing;
 mod support;

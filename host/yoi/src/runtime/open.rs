@@ -67,7 +67,11 @@ impl Config {
         match self.settings.service.secrets(&self.folder) {
             Some(path) if secrets_read_only => Ok(SecretDirectory::credentials(&path)?),
             Some(path) => Ok(SecretDirectory::open(&path)?),
-            None => Ok(SecretDirectory::open(&secret::default_folder()?)?),
+            None => {
+                let help = "write `secrets = \"FOLDER\"` under [service]";
+                let folder = secret::default_folder().map_err(|error| CliError { help: help.to_owned(), ..error })?;
+                Ok(SecretDirectory::open(&folder)?)
+            }
         }
     }
 

@@ -1,0 +1,296 @@
+//! `yoi runtime`: a service from its first config to its end, and looking after what it keeps.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use worker_runtime::metadata::SqliteMetadata;
+use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
+
+use crate::support::{Place, snapshot};
+
+/// Twenty times what is expected, and more.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A service that runs.
+pub(crate) struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    /// Starts a service, and waits until it listens.
+    pub(crate) fn start(place: &Place, config: &str) -> Self {
+        let mut command = place.command();
+        command.args(["runtime", "serve", "--config", config, "--log-format", "json"]);
+        let log = std::fs::File::create(place.path().join("log")).expect("a log");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("started");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+        let log = || std::fs::read_to_string(place.path().join("log")).unwrap_or_default();
+        Self { child, address: address.unwrap_or_else(|| panic!("{line}{}", log())) }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("sent");
+    }
+
+    /// Tells it to stop; its exit code.
+    fn stop(mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().expect("ended").code()
+    }
+
+    /// One request by itself.
+    fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).expect("connected");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+    }
+
+    fn config_outcome(&self) -> Value {
+        let (_, verbose) = self.ask("GET", "/readyz?verbose", "", "");
+        let checks = verbose["checks"].as_array().expect("checks");
+        checks.iter().find(|check| check["name"] == "config").expect("one of the config")["outcome"].clone()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < DEADLINE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A config as `init` writes it, on any port, and a token that may do everything.
+pub(crate) fn set_up(place: &Place) -> String {
+    let said = place.yoi(&["runtime", "init", "--workspace", "acme"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    change(place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"\nsecrets = \"secrets\"");
+    token(place, "read,bundles,workers,call,operator")
+}
+
+fn token(place: &Place, scopes: &str) -> String {
+    let arguments = ["runtime", "token", "new", "--config", "runtime.toml", "--name", "t", "--workspace", "acme"];
+    let said = place.yoi(&[&arguments[..], &["--scope", scopes]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    said.stdout.trim().to_owned()
+}
+
+fn change(place: &Place, from: &str, to: &str) {
+    let path = place.path().join("runtime.toml");
+    let text = std::fs::read_to_string(&path).expect("a config");
+    assert!(text.contains(from), "{from}");
+    std::fs::write(path, text.replace(from, to)).expect("written");
+}
+
+#[test]
+fn the_first_config_works_as_it_is() {
+    let place = Place::new();
+    let said = place.yoi(&["runtime", "init"]);
+    snapshot!("runtime_init", format!("{}{}", said.stdout, said.stderr));
+    snapshot!("runtime_toml", std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config"));
+    let (again, code) = place.json(&["runtime", "init"]);
+    assert_eq!((again["code"].as_str(), code), (Some("already_there"), 1));
+    // Every line that is a comment and would be a setting is one.
+    let text = std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config");
+    let settings = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+            rest
+        }
+        _ => line,
+    });
+    let settings: Vec<&str> = settings.filter(|line| !line.starts_with("signatures = { posture = \"req")).collect();
+    place.write("all.toml", settings.join("\n"));
+    let said = place.yoi(&["resolve", "builtin", "--profile", "builtin:coder", "--config", "all.toml"]);
+    assert!(!said.stderr.contains("invalid_config"), "{}", said.stderr);
+    std::fs::remove_file(place.path().join("runtime.toml")).expect("removed");
+    let token = set_up(&place);
+    let serving = Serving::start(&place, "runtime.toml");
+    assert_eq!(serving.ask("GET", "/livez", "", ""), (200, json!("ok\n")));
+    let (status, about) = serving.ask("GET", "/v1/runtime", &token, "");
+    assert_eq!((status, &about["runtime"]["workspaces"]), (200, &json!(["acme"])));
+    assert_eq!(about["capabilities"]["tools"], json!(["fs.list", "fs.read", "fs.write"]));
+    // Nobody else may have the folder meanwhile.
+    let (error, code) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("store_in_use"), 1));
+    assert_eq!(serving.stop(), Some(0));
+    let (tokens, _) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
+    let id = tokens["tokens"][0]["id"].as_str().expect("an id").to_owned();
+    let revoked = place.yoi(&["runtime", "token", "revoke", "--config", "runtime.toml", &id]);
+    assert_eq!((revoked.code, revoked.stdout), (0, format!("revoked {id}\n")));
+    let serving = Serving::start(&place, "runtime.toml");
+    assert_eq!(serving.ask("GET", "/v1/runtime", &token, "").0, 401);
+}
+
+#[test]
+fn a_config_is_read_again_as_a_whole_or_not_at_all() {
+    let place = Place::new();
+    let token = set_up(&place);
+    std::fs::create_dir(place.path().join("repo")).expect("made");
+    let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
+    let grant = format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []");
+    change(&place, "secrets = []", &grant);
+    let serving = Serving::start(&place, "runtime.toml");
+    let (status, made) = serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#);
+    assert_eq!(status, 201, "{made}");
+    let mut files = 0;
+    let mut write = || {
+        files += 1;
+        let input = json!({ "mount": "repo", "path": format!("{files}.txt"), "text": "hello" });
+        let call = json!({ "input": input, "confirmed": true }).to_string();
+        serving.ask("POST", "/v1/workers/w/tools/fs.write", &token, &call).0
+    };
+    assert_eq!(write(), 200);
+    assert_eq!(std::fs::read(place.path().join("repo/1.txt")).expect("written"), b"hello");
+
+    // A mistake changes nothing, and is told.
+    change(&place, "models = []", "modles = []");
+    until("the mistake is seen", || serving.config_outcome() == "invalid_config");
+    assert_eq!(write(), 200);
+    change(&place, "modles = []", "models = []\n");
+    until("the config is sound again", || serving.config_outcome() == "ok");
+    // What a service was started with stays.
+    change(&place, "running_calls = 1", "running_calls = 2");
+    until("it is another service", || serving.config_outcome() == "restart_needed");
+    change(&place, "running_calls = 2", "running_calls = 1");
+    until("the config is sound again", || serving.config_outcome() == "ok");
+    // Less is granted from the next use on.
+    change(&place, "access = \"write\"", "access = \"read\"");
+    serving.signal(rustix::process::Signal::HUP);
+    until("the grant is narrow", || write() == 409);
+    let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
+    until("what it means for workers is told", || log().contains("\"worker\":\"w\""));
+    assert_eq!(serving.stop(), Some(0));
+    let log = log();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told = |code: &str| lines.iter().any(|line| line["target"] == "yoi::config" && line["code"] == code);
+    assert!(told("invalid_config") && told("restart_needed"), "{log}");
+    let changed = lines.iter().find(|line| line["worker"] == "w").expect("what it means for the worker");
+    assert_eq!((&changed["refused"], &changed["workspace"]), (&json!(true), &json!("acme")));
+    assert!(!log.contains(place.path().to_str().expect("UTF-8")) && !log.contains("hello"), "{log}");
+}
+
+#[test]
+fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
+    let place = Place::new();
+    set_up(&place);
+    change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
+    let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+    snapshot!("runtime_tls_missing", format!("{}[{}]", said.stderr, said.code));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    change(&place, "0.0.0.0:0", &address);
+    let (error, code) = place.json(&["runtime", "serve", "--config", "runtime.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("address_unavailable"), 1));
+    change(&place, &address, "here");
+    let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+    snapshot!("runtime_config_mistake", format!("{}[{}]", said.stderr, said.code));
+    let (error, code) = place.json(&["runtime", "serve", "--config", "nothing.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
+}
+
+/// A data folder with three blobs of one workspace.
+fn kept(place: &Place) -> Vec<bundles::Digest> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = DataFolder::open(place.path().join("data")).await.expect("a folder");
+        let metadata = SqliteMetadata::open(folder.metadata_file()).await.expect("metadata");
+        let builder = Runtime::builder().clock(Arc::new(SystemClock)).blobs(Arc::new(folder.blobs()));
+        let runtime = builder.metadata(Arc::new(metadata)).open().await.expect("a runtime");
+        let content = runtime.content(&"acme".parse().expect("an id"));
+        let mut digests = Vec::new();
+        for text in ["one", "two", "three"] {
+            let digest = bundles::Digest::of(text);
+            content.put_blob(digest, blob_store::whole(text), None).await.expect("put");
+            digests.push(digest);
+        }
+        digests
+    })
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn what_is_damaged_or_gone_is_named() {
+    let place = Place::new();
+    let digests = kept(&place);
+    let sound = place.yoi(&["runtime", "check", "data"]);
+    assert_eq!((sound.code, sound.stdout.lines().next()), (0, Some("sound     3 blobs, 11 B")), "{}", sound.stdout);
+    let all = files(&place.path().join("data"));
+    let file = |digest: &bundles::Digest| {
+        let hex = digest.to_string().trim_start_matches("sha256:").to_owned();
+        all.iter().find(|path| path.to_string_lossy().contains(&hex)).expect("a file").clone()
+    };
+    std::fs::write(file(&digests[0]), "onf").expect("damaged");
+    std::fs::remove_file(file(&digests[1])).expect("gone");
+    let (told, code) = place.json(&["runtime", "check", "data"]);
+    assert_eq!((&told["damaged"], &told["missing"], code), (&json!([digests[0]]), &json!([digests[1]]), 3));
+    assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
+    let said = place.yoi(&["runtime", "check", "data"]);
+    snapshot!("runtime_check", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
+    let (error, code) = place.json(&["runtime", "check", "nowhere"]);
+    assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
+    assert!(!place.path().join("nowhere").exists());
+    // The rows of what is kept can be damaged too.
+    let metadata = place.path().join("data/metadata.sqlite");
+    let mut bytes = std::fs::read(&metadata).expect("rows");
+    let end = bytes.len();
+    bytes[end - 2000..].fill(0xee);
+    std::fs::write(&metadata, bytes).expect("damaged");
+    let (told, code) = place.json(&["runtime", "check", "data"]);
+    assert_eq!((&told["metadata"], code), (&json!("metadata_damaged"), 3), "{told}");
+    assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
+}
+
+#[test]
+fn garbage_that_came_in_just_now_is_kept() {
+    let place = Place::new();
+    kept(&place);
+    let said = place.yoi(&["runtime", "gc", "data"]);
+    snapshot!("runtime_gc", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
+    let (told, code) = place.json(&["runtime", "gc", "data"]);
+    assert_eq!((&told["workspaces"]["acme"]["young"], code), (&json!(3), 0));
+}
+
+#[test]
+fn a_token_that_would_be_good_for_nothing_is_refused() {
+    let place = Place::new();
+    set_up(&place);
+    let new = ["runtime", "token", "new", "--config", "runtime.toml", "--name", "x"];
+    let (error, code) = place.json(&[&new[..], &["--scope", "read"]].concat());
+    assert_eq!((error["code"].as_str(), code), (Some("usage"), 2));
+    assert_eq!(place.yoi(&[&new[..], &["--scope", "operator"]].concat()).code, 0);
+    assert_eq!(place.yoi(&[&new[..], &["--scope", "root"]].concat()).code, 2);
+    let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
+    let (error, code) = place.json(&unknown);
+    assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));
+    let listed = place.yoi(&["runtime", "token", "list", "--config", "runtime.toml"]).stdout;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+}
