@@ -88,7 +88,7 @@ pub(super) async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), 
 }
 
 /// That there is such a data folder: looking at one makes none.
-pub(super) fn is_there(data: &Path) -> Result<(), CliError> {
+pub(crate) fn is_there(data: &Path) -> Result<(), CliError> {
     if data.is_dir() {
         return Ok(());
     }
