@@ -155,3 +155,36 @@ impl Service {
         Hosts { hosts, origins: self.origins.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first config with every setting that it has as a comment.
+    fn every_setting() -> String {
+        let is_setting = |rest: &str| {
+            rest.starts_with('[')
+                || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ') && key != "signatures")
+        };
+        let lines = include_str!("runtime.toml").lines();
+        let lines = lines.map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_first_config_has_every_limit_with_its_default() {
+        let (_, settings) =
+            host_policy::RuntimeConfig::from_toml_beside::<Settings>(&every_setting(), &Settings::TABLES)
+                .expect("every setting is one");
+        assert_eq!(settings.limits, RuntimeLimits::default());
+        assert_eq!(settings.service.limits, ServiceLimits::default());
+        let text = every_setting();
+        let named = |limits: serde_json::Value| {
+            for (name, _) in limits.as_object().expect("a table") {
+                assert!(text.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+            }
+        };
+        named(serde_json::to_value(RuntimeLimits::default()).expect("JSON"));
+        named(serde_json::to_value(ServiceLimits::default()).expect("JSON"));
+    }
+}
