@@ -14,7 +14,7 @@ use bundles::signature::{Envelope, Posture};
 use bundles::{Acceptances, Bundle, Digest, Manifest, Revision, WorkspaceId, open_manifest};
 use bytes::Bytes;
 use component_host::BundleView;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::blob_store::{self, Put, Source};
 use crate::event::EventKind;
@@ -28,7 +28,7 @@ use crate::tenants::Inflight;
 
 pub use error::ContentError;
 pub use garbage::Collected;
-pub use uses::User;
+pub use uses::{InvalidUser, User};
 
 /// The blobs and bundles of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub enum PutBundle {
 }
 
 /// What is told of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleSummary {
     /// Its digest.
     pub digest: Digest,
@@ -65,7 +65,7 @@ pub struct BundleSummary {
     /// The ids of the keys that signed it, as far as they were asked for.
     pub signed_by: Vec<String>,
     /// Since when it must not be used any more.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<jiff::Timestamp>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bundles::manifest::Confirm;
 use bundles::{Digest, ToolName};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::RwLockReadGuard;
 
@@ -28,7 +28,7 @@ pub struct Interaction {
 }
 
 /// A call.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolCall {
     /// What the tool is given; it must fit the schema that the bundle declares.
@@ -39,7 +39,7 @@ pub struct ToolCall {
 }
 
 /// What a call came to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Called {
     /// The number of its end in the worker's history.
     pub entry: u64,

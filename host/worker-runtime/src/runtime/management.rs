@@ -1,5 +1,6 @@
 //! The operator's face: what this Runtime is, what it grants, and what it takes in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use component_host::LoadError;
 use futures_util::StreamExt;
 use host_policy::{ConfigError, Facts, RuntimeConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, Content, Shared, WorkerError};
 use crate::blob_store::{self, BlobError, Condition};
@@ -28,10 +29,10 @@ pub struct Management {
 }
 
 /// What this Runtime is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeSummary {
     /// Its version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The resolver that is used where none is named.
     pub active_resolver: Digest,
     /// The bundle that ships inside.
@@ -43,12 +44,12 @@ pub struct RuntimeSummary {
 }
 
 /// What this Runtime can do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Host tools that it has.
     pub tools: Vec<ToolName>,
     /// Worlds of components that it runs.
-    pub worlds: Vec<&'static str>,
+    pub worlds: Vec<Cow<'static, str>>,
 }
 
 /// What a workspace has stored.
@@ -185,7 +186,7 @@ impl Management {
         let active = self.shared.shipped.digest();
         resolvers.insert(active);
         Ok(RuntimeSummary {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             active_resolver: active,
             builtin_bundle: self.shared.builtin.bundle().digest(),
             resolvers: resolvers.into_iter().collect(),
@@ -205,7 +206,10 @@ impl Management {
 
     /// What this Runtime can do, whoever asks.
     pub fn capabilities(&self) -> Capabilities {
-        Capabilities { tools: self.shared.tools.keys().cloned().collect(), worlds: vec!["yoi:runtime/resolver@1.0.0"] }
+        Capabilities {
+            tools: self.shared.tools.keys().cloned().collect(),
+            worlds: vec!["yoi:runtime/resolver@1.0.0".into()],
+        }
     }
 
     /// What a resolver is told about this host for a workspace.

@@ -1,0 +1,112 @@
+//! Config bundles: sent whole, with what the Runtime lacks of them, listed, fetched and removed.
+
+use std::collections::BTreeSet;
+
+use ::bundles::manifest::MEDIA_TYPE;
+use ::bundles::{Contents, Digest};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::workers::Pages;
+use super::{Client, ClientError, Unexpected};
+use crate::content::{BundleSummary, User};
+
+/// A manifest inside the envelope that signs it.
+const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+
+/// How often a Runtime may say that blobs are missing: the first time, and once where what it had was
+/// collected meanwhile.
+const ROUNDS: usize = 3;
+
+/// What became of a bundle that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentBundle {
+    /// What the Runtime tells of it.
+    pub bundle: BundleSummary,
+    /// Whether it was there before.
+    pub known: bool,
+    /// The blobs that the Runtime did not have, and that were sent.
+    pub sent: BTreeSet<Digest>,
+    /// Bytes of these blobs.
+    pub sent_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Lacks {
+    missing: BTreeSet<Digest>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    bundles: Vec<BundleSummary>,
+}
+
+#[derive(Deserialize)]
+struct Used {
+    users: Vec<User>,
+}
+
+impl Client {
+    /// Sends a bundle: its manifest, the blobs that the Runtime lacks, and the manifest again. A signed one
+    /// goes in its envelope. Packages of plugins travel apart ([`Client::put_blob`]).
+    pub async fn put_bundle(&self, contents: &Contents) -> Result<SentBundle, ClientError> {
+        let bundle = contents.bundle();
+        let digest = bundle.digest();
+        let (kind, body) = match contents.envelope() {
+            Some(envelope) => (ENVELOPE, Bytes::from(envelope.to_json())),
+            None => (MEDIA_TYPE, Bytes::from_owner(bundle.manifest_bytes().clone())),
+        };
+        let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
+        for _ in 0..ROUNDS {
+            let ask = self.ask(Method::PUT, ["v1", "config-bundles", &digest.to_string()]);
+            let answer = ask.body(kind, body.clone()).within(self.shared.deadlines.transfer).send().await?;
+            let status = answer.status();
+            if status != StatusCode::ACCEPTED {
+                let summary: BundleSummary = answer.json().await?;
+                if summary.digest != digest {
+                    break;
+                }
+                let known = status != StatusCode::CREATED;
+                return Ok(SentBundle { bundle: summary, known, sent, sent_bytes });
+            }
+            let lacks: Lacks = answer.json().await?;
+            // It may ask for what the manifest names and nothing else.
+            let blobs = lacks.missing.iter().map(|digest| Some((*digest, bundle.blob(digest)?.clone())));
+            let Some(blobs) = blobs.collect::<Option<Vec<_>>>().filter(|blobs| !blobs.is_empty()) else { break };
+            let puts = blobs.into_iter().map(|(digest, blob)| self.put_blob(digest, Bytes::from_owner(blob)));
+            let put: Vec<_> = stream::iter(puts).buffer_unordered(self.shared.uploads).try_collect().await?;
+            sent_bytes += put.iter().map(|put| put.bytes).sum::<u64>();
+            sent.extend(lacks.missing);
+        }
+        Err(ClientError::Unexpected(Unexpected::Contradiction))
+    }
+
+    /// At most so many bundles in the order of their digests, after another one; page by page.
+    pub async fn bundles(&self, after: Option<Digest>, most: usize) -> Result<Vec<BundleSummary>, ClientError> {
+        let mut pages = Pages::new(after, most, |bundle: &BundleSummary| bundle.digest);
+        while let Some((after, limit)) = pages.next() {
+            let ask = self.ask(Method::GET, ["v1", "config-bundles"]).query("limit", limit);
+            let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
+            pages.take(ask.answer::<Listed>().await?.bundles)?;
+        }
+        Ok(pages.all())
+    }
+
+    /// The manifest of a bundle, byte for byte.
+    pub async fn manifest(&self, digest: Digest) -> Result<Bytes, ClientError> {
+        self.content(["v1", "config-bundles", &digest.to_string()], digest, self.shared.manifest_bytes).await
+    }
+
+    /// Removes a bundle that nothing uses.
+    pub async fn remove_bundle(&self, digest: Digest) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, ["v1", "config-bundles", &digest.to_string()]).done().await
+    }
+
+    /// Who uses a bundle, at most a hundred of them.
+    pub async fn users(&self, digest: Digest) -> Result<Vec<User>, ClientError> {
+        let ask = self.ask(Method::GET, ["v1", "config-bundles", &digest.to_string(), "users"]);
+        Ok(ask.answer::<Used>().await?.users)
+    }
+}
