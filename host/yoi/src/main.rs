@@ -9,11 +9,15 @@ mod error;
 mod files;
 mod key;
 mod output;
+mod refusals;
+mod remote;
 mod resolve;
 mod resolver;
+mod runtime;
 mod sandbox;
 mod secret;
 mod text;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -48,6 +52,12 @@ enum Command {
     /// Looks at and tries resolver components.
     #[command(subcommand)]
     Resolver(resolver::Command),
+    /// Sends bundles to a Runtime, and shows what is there.
+    #[command(subcommand)]
+    Runtime(runtime::Command),
+    /// Makes workers on a Runtime, calls their tools and shows what they did.
+    #[command(subcommand)]
+    Worker(worker::Command),
     /// Sets, lists and removes the secrets of this host.
     #[command(subcommand)]
     Secret(secret::Command),
@@ -76,6 +86,8 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Bundle(command) => bundle::run(&command, output),
         Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
+        Command::Runtime(command) => runtime::run(&command, output),
+        Command::Worker(command) => worker::run(&command, output),
         Command::Secret(command) => secret::run(&command, output),
     }
 }

@@ -17,9 +17,10 @@ use worker_runtime::{Inputs, Record, Resolutions, Resolved};
 
 use crate::bundle_source::{self, Source};
 use crate::config_file;
-use crate::error::{CliError, refused};
+use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
+use crate::refusals::refused;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 
 /// Says what a profile means on this host.

@@ -1,0 +1,84 @@
+//! `yoi worker`: the workers of a Runtime.
+
+mod call;
+mod create;
+mod history;
+mod list;
+mod show;
+mod stop;
+
+use std::process::ExitCode;
+
+use worker_runtime::worker::{StopReason, WorkerState, WorkerSummary};
+
+use crate::error::CliError;
+use crate::output::Output;
+use crate::text::Rows;
+
+/// Makes workers on a Runtime, calls their tools and shows what they did.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Makes a worker from a profile.
+    Create(create::Args),
+    /// Lists the workers of a workspace.
+    List(list::Args),
+    /// Shows what a worker is made from, and whether it takes calls.
+    Show(show::Args),
+    /// Calls a tool of a worker.
+    Call(call::Args),
+    /// Shows what a worker did.
+    History(history::Args),
+    /// Stops a worker for good.
+    Stop(stop::Args),
+}
+
+pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Create(args) => create::run(args, output),
+        Command::List(args) => list::run(args, output),
+        Command::Show(args) => show::run(args, output),
+        Command::Call(args) => call::run(args, output),
+        Command::History(args) => history::run(args, output),
+        Command::Stop(args) => stop::run(args, output),
+    }
+}
+
+/// Whether a worker takes calls, in a word or a few.
+fn state(worker: &WorkerSummary) -> String {
+    match &worker.state {
+        WorkerState::Running => "running".to_owned(),
+        WorkerState::Stopped { reason, .. } => format!("stopped: {}", why(*reason)),
+    }
+}
+
+fn why(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Requested => "somebody stopped it",
+        StopReason::ResolverRevoked => "its resolver was revoked",
+        StopReason::BundleMissing => "its bundle is not there, or is damaged",
+        StopReason::BundleRevoked => "its bundle was revoked",
+        StopReason::PolicyDenied => "what it requires is not granted any more",
+        StopReason::RecordDamaged => "its record is not there, or is damaged",
+    }
+}
+
+/// Everything that is told of a worker.
+fn rows(worker: &WorkerSummary) -> String {
+    let request = &worker.request;
+    let mut rows = Rows::default();
+    rows.row("worker", &worker.id);
+    rows.list("name", request.display_name.iter().map(|name| name.as_str()));
+    rows.list("intent", request.intent.iter().flat_map(|intent| intent.as_str().lines()));
+    rows.row("state", state(worker));
+    if let WorkerState::Stopped { at, .. } = &worker.state {
+        rows.row("stopped", at);
+    }
+    rows.row("profile", &request.profile);
+    rows.list("requires", &request.required_capabilities);
+    rows.noted("bundle", worker.bundle, if request.bundle.is_none() { "ships inside" } else { "" });
+    rows.row("resolver", worker.resolver);
+    rows.row("record", worker.record);
+    rows.row("policy", worker.policy);
+    rows.row("created", worker.created_at);
+    rows.into_text()
+}
