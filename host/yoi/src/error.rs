@@ -20,7 +20,7 @@ pub(crate) struct CliError {
     /// More, for programs.
     pub(crate) details: Value,
     /// What is shown to people instead of the message and help, where one sentence is not enough.
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<Box<str>>,
 }
 
 impl CliError {
@@ -34,7 +34,7 @@ impl CliError {
     }
 
     pub(crate) fn with_text(mut self, text: String) -> Self {
-        self.text = Some(text);
+        self.text = Some(text.into());
         self
     }
 

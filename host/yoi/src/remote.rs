@@ -13,10 +13,8 @@ use crate::error::CliError;
 use crate::files;
 use crate::refusals;
 
-/// The Runtime that is asked, and who asks.
-///
-/// The token is in a file, or in the variable YOI_TOKEN. It is never an argument: those can be seen by
-/// every user of the machine.
+// The Runtime that is asked, and who asks. Not a comment for documentation: it would be the help of every
+// command that has these. The token is never an argument: those can be seen by every user of the machine.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct RemoteArgs {
@@ -146,6 +144,9 @@ fn told_by_runtime(problem: &Problem) -> CliError {
         }
         "workspace_unnamed" => "say which is meant: `--workspace ID`",
         "revision_older" => "name the newest bundle (`yoi runtime bundles`), or say `--allow-older`",
+        "bundle_unnamed" => {
+            "name it with `--bundle DIGEST` (`yoi runtime bundles` lists what is there), or write `--profile builtin:NAME`"
+        }
         "confirmation_required" => "if you are a person and mean it, say so: `--confirmed`",
         _ => problem.help(),
     };
@@ -162,10 +163,11 @@ fn told_by_runtime(problem: &Problem) -> CliError {
         _ => error.with_details(json!({})),
     };
     match details.get("users").and_then(Value::as_array) {
-        Some(users) => {
+        // One stands in the sentence already.
+        Some(users) if users.len() > 1 => {
             let users = users.iter().filter_map(Value::as_str).map(|user| format!("\n  {}", one_line(user)));
-            error.with_text(format!("{}{}\n  help: {help}", message, users.collect::<String>()))
+            error.with_text(format!("{message}{}\n  help: {help}", users.collect::<String>()))
         }
-        None => error,
+        _ => error,
     }
 }

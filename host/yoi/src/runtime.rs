@@ -12,17 +12,13 @@ use crate::error::CliError;
 use crate::output::Output;
 
 /// Sends bundles to a Runtime, and shows what is there.
+// What a command is for stands with its arguments: here it would hide the rest of its help.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Sends a bundle, with what the Runtime does not have of it.
     Put(put::Args),
-    /// Lists the bundles of a workspace.
     Bundles(bundles::Args),
-    /// Removes a bundle that nothing uses.
     Remove(remove::Args),
-    /// Says who uses a bundle.
     WhoUses(who_uses::Args),
-    /// Says whether a Runtime is there and can work, and what it is.
     Status(status::Args),
 }
 

@@ -16,19 +16,14 @@ use crate::output::Output;
 use crate::text::Rows;
 
 /// Makes workers on a Runtime, calls their tools and shows what they did.
+// What a command is for stands with its arguments: here it would hide the rest of its help.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Makes a worker from a profile.
     Create(create::Args),
-    /// Lists the workers of a workspace.
     List(list::Args),
-    /// Shows what a worker is made from, and whether it takes calls.
     Show(show::Args),
-    /// Calls a tool of a worker.
     Call(call::Args),
-    /// Shows what a worker did.
     History(history::Args),
-    /// Stops a worker for good.
     Stop(stop::Args),
 }
 

@@ -1,6 +1,7 @@
 use serde_json::json;
 use worker_runtime::token::Scope;
 
+use crate::foreign_text::{MOVING, is_harmless};
 use crate::served::{Served, team};
 use crate::support::{Place, snapshot};
 
@@ -18,9 +19,12 @@ fn a_bundle_is_sent_listed_and_removed() {
     let digest = served.put();
     yoi(&["runtime", "who-uses", &digest]);
     yoi(&["worker", "create", "desk", "--profile", "plain", "--bundle", &digest]);
+    yoi(&["runtime", "remove", &digest]);
+    yoi(&["worker", "create", "back-office", "--profile", "plain", "--bundle", &digest]);
     yoi(&["runtime", "who-uses", &digest]);
     yoi(&["runtime", "remove", &digest]);
     yoi(&["worker", "stop", "desk"]);
+    yoi(&["worker", "stop", "back-office"]);
     yoi(&["runtime", "remove", &digest]);
     yoi(&["runtime", "remove", &digest]);
     yoi(&["runtime", "put", "builtin"]);
@@ -149,4 +153,52 @@ fn private(place: &Place, name: &str, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     let path = place.write(name, text);
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
+}
+
+/// A server that answers everything with this problem.
+fn refusing(problem: &serde_json::Value) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (status, body) = (problem["status"].clone(), problem.to_string());
+    let head =
+        format!("HTTP/1.1 {status} No\r\nContent-Type: application/problem+json\r\nContent-Length: {}", body.len());
+    let answer = format!("{head}\r\nConnection: close\r\n\r\n{body}");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.expect("a connection");
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && connection.read(&mut byte).is_ok_and(|read| read == 1) {
+                head.push(byte[0]);
+            }
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
+    let place = Place::new();
+    for moving in MOVING {
+        let text = format!("a{moving}\nerror[forged]: b");
+        let refusal = json!({ "subject": text, "need": "required", "rule": text, "reason": text, "remedy": text });
+        for (code, details) in [
+            ("denied", json!({ "refusals": [refusal] })),
+            ("denied", json!({ "refusals": text })),
+            ("in_use", json!({ "users": [text, text] })),
+            ("tool_refused", json!({ "tool_code": text })),
+            ("a_code_of_another_version", json!(text)),
+        ] {
+            let problem = json!({ "status": 403, "code": code, "detail": text, "help": text, "details": details });
+            let url = refusing(&problem);
+            for format in ["text", "json"] {
+                let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", "yoi_token")];
+                let said = place.with_env(&["runtime", "bundles", "--format", format], &environment);
+                assert_ne!(said.code, 0);
+                assert!(is_harmless(&said.stdout) && is_harmless(&said.stderr), "{:?} {:?}", said.stdout, said.stderr);
+                assert!(!said.stderr.lines().any(|line| line.starts_with("error[forged]")), "{}", said.stderr);
+            }
+        }
+    }
 }

@@ -139,7 +139,7 @@ impl Served {
         let said = self.yoi(arguments);
         let shown: Vec<_> = arguments
             .iter()
-            .map(|one| if one.contains(' ') { format!("'{one}'") } else { (*one).to_owned() })
+            .map(|one| if one.contains([' ', '"']) { format!("'{one}'") } else { (*one).to_owned() })
             .collect();
         format!("$ yoi {}\n{}{}[{}]\n\n", shown.join(" "), said.stdout, said.stderr, said.code)
     }

@@ -65,8 +65,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row("workspace", &manifest.workspace.id);
         rows.row("revision", sent.bundle.revision);
         rows.noted("stored", sent.bundle.stored_at, if sent.known { "it was there before" } else { "" });
-        let blobs = format!("of {}", count(blobs, "blob"));
-        rows.noted("sent", format!("{} {blobs}", sent.sent.len()), bytes(sent.sent_bytes));
+        match sent.sent.len() {
+            0 => rows.row("sent", "its manifest: the blobs are there"),
+            some => rows.noted("sent", format!("{some} of its {}", count(blobs, "blob")), bytes(sent.sent_bytes)),
+        }
         rows.list("signed by", &sent.bundle.signed_by);
         format!("{}\n{}", sent.bundle.digest, rows.into_text())
     });

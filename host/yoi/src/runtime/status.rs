@@ -71,14 +71,14 @@ async fn found(client: Client, has_token: bool) -> Result<Found, ClientError> {
         Err(error) => return Err(error),
     };
     let about = if !has_token {
-        Err("give a token with the scope `operator` to see more")
+        Err("more is told to a token with the scope `operator`; none is given")
     } else if not_ready.is_some() {
         Err("it cannot say")
     } else {
         match client.runtime().await {
             Ok(about) => Ok(about),
             Err(ClientError::Problem(problem)) if problem.code() == "scope_missing" => {
-                Err("for a token with the scope `operator`")
+                Err("more is told to a token with the scope `operator`")
             }
             Err(error) => return Err(error),
         }

@@ -57,8 +57,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let created = args.remote.ask(|client| async move { client.create_worker(&args.id, &request).await })?;
     let document = json!({ "schema": "yoi.worker-create/1", "created": created.new, "worker": created.worker });
     output.result(&document, || {
-        let done = if created.new { "created" } else { "was there before, asked for with the same:" };
-        format!("{done} {}\n{}", args.id, super::rows(&created.worker))
+        let (id, rows) = (&args.id, super::rows(&created.worker));
+        if created.new {
+            format!("created {id}\n\n{rows}")
+        } else {
+            format!("{id} was there before, asked for with the same\n\n{rows}")
+        }
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -22,14 +22,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 0, env = "YOI_AFTER")]
     after: u64,
     /// At most so many entries. By default all.
-    #[arg(long, value_name = "COUNT", env = "YOI_LIMIT")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), env = "YOI_LIMIT")]
+    limit: Option<u32>,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let most = args.limit.unwrap_or(MOST_LISTED);
+    let most = args.limit.map_or(MOST_LISTED, |limit| usize::try_from(limit).unwrap_or(MOST_LISTED));
     let entries = args.remote.ask(|client| async move { client.history(&args.id, args.after, most).await })?;
     let document = json!({ "schema": "yoi.worker-history/1", "worker": args.id, "entries": entries });
     output.result(&document, || text(&entries, args.after));
@@ -43,20 +43,16 @@ fn text(entries: &[Entry], after: u64) -> String {
     let mut rows = Rows::default();
     let mut began: BTreeMap<u64, &ToolName> = BTreeMap::new();
     for entry in entries {
-        let of = |number: &u64| began.get(number).map_or_else(|| format!("call {number}"), ToString::to_string);
-        let (what, content) = match &entry.kind {
+        let of = |call: &u64| began.get(call).map_or_else(|| format!("call {call}"), ToString::to_string);
+        let what = match &entry.kind {
             EntryKind::CallBegan { tool, input } => {
                 began.insert(entry.number, tool);
-                (format!("{tool} called with {}", shown(input)), String::new())
+                format!("{tool} called with {}", shown(input))
             }
-            EntryKind::CallEnded { began, output } => {
-                (format!("{} answered {}", of(began), shown(output)), String::new())
-            }
-            EntryKind::CallFailed { began, code, message } => {
-                (format!("{} failed [{code}]: {message}", of(began)), String::new())
-            }
+            EntryKind::CallEnded { began, output } => format!("{} answered {}", of(began), shown(output)),
+            EntryKind::CallFailed { began, code, message } => format!("{} failed [{code}]: {message}", of(began)),
         };
-        rows.noted(&entry.number.to_string(), format!("{} {what}", entry.at), content);
+        rows.row(&entry.number.to_string(), format!("{} {what}", entry.at));
     }
     rows.into_text()
 }

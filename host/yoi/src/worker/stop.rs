@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use worker_runtime::worker::WorkerId;
+use worker_runtime::worker::{StopReason, WorkerId, WorkerState};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -21,6 +21,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let worker = args.remote.ask(|client| async move { client.stop_worker(&args.id).await })?;
     let document = json!({ "schema": "yoi.worker-stop/1", "worker": worker });
-    output.result(&document, || format!("{} is {}\n", worker.id, super::state(&worker)));
+    output.result(&document, || match worker.state {
+        WorkerState::Stopped { reason: StopReason::Requested, .. } => format!("stopped {}\n", worker.id),
+        _ => format!("{} is {}\n", worker.id, super::state(&worker)),
+    });
     Ok(ExitCode::SUCCESS)
 }
