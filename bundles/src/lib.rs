@@ -46,6 +46,8 @@ mod lineage;
 pub mod manifest;
 mod names;
 mod one_line;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod pointer;
 mod resource;
 pub mod signature;

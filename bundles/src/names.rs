@@ -125,6 +125,9 @@ macro_rules! names {
         }
 
         text_value!($name);
+
+        #[cfg(feature = "openapi")]
+        crate::openapi::text_schema!($name, $words, Some($grammar.most_bytes));
     )*};
 }
 

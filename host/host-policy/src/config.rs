@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use bundles::canonical::to_canonical;
 use bundles::signature::Posture;
 use bundles::{Access, Capability, Digest, ModelName, MountLabel, Platform, SecretRef, UrlPermission, WorkspaceId};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::facts::Facts;
@@ -107,6 +108,21 @@ impl RuntimeConfig {
             return Err(ConfigError::TooLarge(text.len()));
         }
         toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))
+    }
+
+    /// Reads a config that stands in one file with what else the program that reads it is told: `others`
+    /// names the tables at the top of the file that make a `T`.
+    pub fn from_toml_beside<T: DeserializeOwned>(text: &str, others: &[&str]) -> Result<(Self, T), ConfigError> {
+        if text.len() > MAX_CONFIG_BYTES {
+            return Err(ConfigError::TooLarge(text.len()));
+        }
+        let told = |error: toml::de::Error| ConfigError::from_toml(text, &error);
+        let whole = toml::de::DeTable::parse(text).map_err(told)?;
+        let span = whole.span();
+        let (beside, own): (toml::de::DeTable<'_>, toml::de::DeTable<'_>) =
+            whole.into_inner().into_iter().partition(|(name, _)| others.contains(&name.get_ref().as_ref()));
+        let read = |table| toml::de::Deserializer::from(toml::Spanned::new(span.clone(), table));
+        Ok((Self::deserialize(read(own)).map_err(told)?, T::deserialize(read(beside)).map_err(told)?))
     }
 
     /// That each workspace says which keys must have signed its bundles, or that none must: a Runtime
@@ -257,6 +273,35 @@ mod tests {
         let many: String = (0..20).map(|number| format!("[workspaces.w{number}]\n")).collect();
         let error = config(&many).require_postures().expect_err("none says anything");
         assert!(error.to_string().ends_with("`w15` and 12 more do not say whose signatures bundles need"), "{error}");
+    }
+
+    #[test]
+    fn other_tables_of_the_file_are_read_beside_it_and_mistakes_in_either_are_told_where_they_stand() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Beside {
+            service: Service,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Service {
+            port: u16,
+        }
+        let read = |text: &str| RuntimeConfig::from_toml_beside::<Beside>(text, &["service"]);
+        let (config, beside) = read("[service]\nport = 7\n[workspaces.acme]\nshell = true\n").expect("a config");
+        assert_eq!(beside, Beside { service: Service { port: 7 } });
+        assert!(config.grants(&"acme".parse().expect("an id")).shell);
+        for (text, line, column, said) in [
+            ("[service]\nport = 70000\n", 2, 8, "expected u16"),
+            ("[service]\nport = 7\nprot = 7\n", 3, 1, "unknown field `prot`"),
+            ("[service]\nport = 7\n[workspaces.acme]\nshel = true\n", 4, 1, "unknown field `shel`"),
+            ("[service]\nport = 7\n[hosts]\n", 3, 2, "unknown field `hosts`"),
+            ("[service]\nport = \n", 2, 8, ""),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.to_string().contains(said), "{error}");
+            assert_eq!(error.place().map(|place| (place.line(), place.column())), Some((line, column)), "{error}");
+        }
     }
 
     #[test]

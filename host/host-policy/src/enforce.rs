@@ -87,6 +87,12 @@ pub struct Refusal {
     pub remedy: String,
 }
 
+/// What a worker is refused for, in a sentence.
+pub fn refused(refusals: &[Refusal]) -> String {
+    let required = refusals.iter().filter(|refusal| refusal.need == Need::Required).count();
+    format!("this host refuses the worker: {required} of what it requires is not granted")
+}
+
 /// What would be enforced against: the config, the workspace, and whether the bundle ships inside.
 #[derive(Debug, Clone, Copy)]
 pub struct HostPolicy<'a> {

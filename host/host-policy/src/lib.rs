@@ -18,7 +18,9 @@ mod verify;
 
 pub use config::{ConfigError, ConfigPlace, MAX_CONFIG_BYTES, Mount, RuntimeConfig, WorkspaceGrants};
 pub use egress::*;
-pub use enforce::{Git, HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecModel, SpecMount, SpecTool, enforce};
+pub use enforce::{
+    Git, HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecModel, SpecMount, SpecTool, enforce, refused,
+};
 pub use facts::{FACTS_BOUNDS, Facts};
 pub use reach::{ActiveLayer, Reach};
 pub use request::{InvalidSelector, ProfileSelector, Request};

@@ -102,6 +102,16 @@ impl fmt::Display for ProfileSelector {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for ProfileSelector {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        bundles::openapi::text("a profile's name, or `builtin:NAME` for one that ships inside", None, Some(71))
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for ProfileSelector {}
+
 impl Serialize for ProfileSelector {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

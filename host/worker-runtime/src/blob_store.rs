@@ -11,6 +11,7 @@ mod memory;
 #[cfg(any(feature = "files", feature = "s3"))]
 mod object;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -54,6 +55,24 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// The digest of everything that was found damaged and set aside since the store was made, also
     /// where it was healed since; as often as it was found.
     fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>>;
+}
+
+/// The digests of everything that is in a store, in order.
+pub async fn digests(store: &dyn BlobStore) -> Result<BTreeSet<Digest>, BlobError> {
+    use futures_util::TryStreamExt;
+    store.list().map_ok(|(digest, _)| digest).try_collect().await
+}
+
+/// Reads blobs and says of each whether it is what its digest says. What is damaged is set aside.
+pub async fn check_each(
+    store: &dyn BlobStore,
+    digests: impl IntoIterator<Item = Digest>,
+) -> Result<Vec<(Digest, Condition)>, BlobError> {
+    let mut checked = Vec::new();
+    for digest in digests {
+        checked.push((digest, store.check(digest).await?));
+    }
+    Ok(checked)
 }
 
 /// Content that comes in, piece by piece.

@@ -42,7 +42,6 @@ use crate::http::{self, Trust};
 pub use bundles::SentBundle;
 pub use error::{ClientError, NoConnection, Problem, Unexpected};
 pub use events::{Events, Watched};
-pub use health::RuntimeStatus;
 
 /// What a client is made from.
 #[derive(Clone)]

@@ -28,7 +28,7 @@ use crate::tenants::Inflight;
 
 pub use error::ContentError;
 pub use garbage::Collected;
-pub use uses::{InvalidUser, User};
+pub use uses::User;
 
 /// The blobs and bundles of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,6 +51,7 @@ pub enum PutBundle {
 
 /// What is told of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct BundleSummary {
     /// Its digest.
     pub digest: Digest,
@@ -61,11 +62,13 @@ pub struct BundleSummary {
     /// Blobs that it names and that are here.
     pub blobs: u32,
     /// Since when it is here.
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
     pub stored_at: jiff::Timestamp,
     /// The ids of the keys that signed it, as far as they were asked for.
     pub signed_by: Vec<String>,
     /// Since when it must not be used any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
     pub revoked_at: Option<jiff::Timestamp>,
 }
 

@@ -8,10 +8,12 @@ use crate::worker::{StopReason, WorkerId};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Counts from 1 in its workspace, without gaps, also across restarts.
     pub number: u64,
     /// When.
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
     pub at: jiff::Timestamp,
     /// What.
     #[serde(flatten)]
@@ -20,6 +22,7 @@ pub struct Event {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// A bundle is there.

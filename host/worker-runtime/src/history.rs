@@ -7,11 +7,13 @@ use serde_json::Value;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Entry {
     /// Counts from 1. A call takes two numbers, one for its beginning and one for its end; where the
     /// second is missing, the process ended or the caller went away before the call did.
     pub number: u64,
     /// When.
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
     pub at: jiff::Timestamp,
     /// What.
     #[serde(flatten)]
@@ -20,6 +22,7 @@ pub struct Entry {
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum EntryKind {
     /// A tool was called. This is durable before the tool begins.
@@ -49,6 +52,7 @@ pub enum EntryKind {
 
 /// What went in or came out of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
     /// Itself, where it is small.

@@ -112,6 +112,8 @@ mod temporary;
 mod tenants;
 pub mod token;
 pub mod tool;
+#[cfg(any(feature = "client", feature = "service"))]
+pub mod wire;
 pub mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -12,7 +12,9 @@ mod catalogue;
 mod interaction;
 mod management;
 mod observation;
+mod resolvers;
 mod restore;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,10 +40,12 @@ pub use builder::{OpenError, RuntimeBuilder};
 pub use catalogue::{Catalogue, Created, WorkerError};
 pub use interaction::{CallError, Called, Interaction, ToolCall};
 pub use management::{
-    Capabilities, ChangedWorker, Management, ReloadError, ReloadReport, ResolverError, RuntimeSummary, WorkspaceUsage,
+    Capabilities, ChangedWorker, Management, ReloadError, ReloadReport, RuntimeSummary, WorkspaceUsage,
 };
 pub use observation::{Observation, Seen, Subscription};
+pub use resolvers::{ResolverError, ResolverSummary};
 pub(crate) use restore::Live;
+pub use upkeep::Garbage;
 
 /// A Runtime. Cheap to clone; all clones are one Runtime.
 #[derive(Debug, Clone)]

@@ -24,7 +24,7 @@ pub struct Busy {
 }
 
 impl Busy {
-    fn new(limit: &'static str) -> Self {
+    pub(crate) fn new(limit: &'static str) -> Self {
         Self { limit, retry_after: Duration::from_secs(1) }
     }
 
@@ -86,6 +86,14 @@ impl Tenants {
             })
         };
         each.entry(workspace.clone()).or_insert_with(new).clone()
+    }
+
+    /// How many run of a workspace, and how many wait.
+    pub(crate) fn load(&self, workspace: &WorkspaceId) -> (u32, u32) {
+        let each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tenant) = each.get(workspace) else { return (0, 0) };
+        let free = u32::try_from(tenant.running.available_permits()).unwrap_or(u32::MAX);
+        (self.limits.running_calls.max(1).saturating_sub(free), tenant.queued.load(Ordering::Acquire))
     }
 
     /// Waits for a turn to compute.

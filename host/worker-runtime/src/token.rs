@@ -20,6 +20,7 @@ use crate::runtime::Management;
 
 /// What a token lets its holder do, in the workspaces that it serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// See bundles, workers, histories and events.
@@ -71,6 +72,7 @@ impl FromStr for Scope {
 
 /// What a token is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenGrant {
     /// What people call it.
@@ -81,6 +83,7 @@ pub struct TokenGrant {
     pub workspaces: BTreeSet<WorkspaceId>,
     /// Until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
     pub expires_at: Option<jiff::Timestamp>,
 }
 
@@ -114,6 +117,22 @@ impl FromStr for TokenId {
     }
 }
 
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(feature = "service")]
+impl utoipa::PartialSchema for TokenId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        bundles::openapi::text("what a token is known by; it lets nobody in", Some("^[0-9a-f]{16}$"), Some(ID_CHARS))
+    }
+}
+
+#[cfg(feature = "service")]
+impl utoipa::ToSchema for TokenId {}
+
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -125,7 +144,8 @@ fn is_hex(text: &str, length: usize) -> bool {
 }
 
 /// What is told of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct TokenSummary {
     /// Its id.
     pub id: TokenId,
@@ -133,9 +153,11 @@ pub struct TokenSummary {
     #[serde(flatten)]
     pub grant: TokenGrant,
     /// Since when.
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
     pub created_at: jiff::Timestamp,
     /// Since when it is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
     pub revoked_at: Option<jiff::Timestamp>,
 }
 
@@ -155,12 +177,27 @@ pub trait Entropy: fmt::Debug + Send + Sync {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError>;
 }
 
+/// The system's own randomness.
+#[cfg(any(feature = "files", feature = "service"))]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEntropy;
+
+#[cfg(any(feature = "files", feature = "service"))]
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
+        getrandom::fill(bytes).map_err(|_| TokenError::NoEntropy)
+    }
+}
+
 /// Why there is no token, or not this one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// No token was shown, or none that is known. Which of the two, or why, is not told.
     #[error("the token is not known")]
     Unknown,
+    /// There is no token of that id.
+    #[error("there is no token {0}")]
+    NotFound(TokenId),
     /// It was good until some time ago.
     #[error("the token has expired")]
     Expired,
@@ -180,6 +217,7 @@ impl TokenError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown => "unauthenticated",
+            Self::NotFound(_) => "token_not_found",
             Self::Expired => "token_expired",
             Self::NoEntropy => "no_entropy",
             Self::Metadata(error) => error.code(),
@@ -191,6 +229,7 @@ impl TokenError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Unknown => "send `Authorization: Bearer TOKEN`; `yoi runtime token new` makes one",
+            Self::NotFound(_) => "`yoi runtime token list` lists them",
             Self::Expired => "have a new one made: `yoi runtime token new`",
             Self::NoEntropy => "see to it that the system's random source works",
             Self::Metadata(error) => error.help(),
@@ -259,6 +298,14 @@ impl Management {
         Ok(summary(id, row))
     }
 
+    /// Whether a token that was good is so still.
+    #[cfg(feature = "service")]
+    pub(crate) async fn is_good(&self, id: &TokenId) -> Result<bool, TokenError> {
+        let row = self.shared.ledger.row::<TokenRow>(&token_key(id)).await?.map(|row| row.value);
+        let now = self.shared.ledger.now();
+        Ok(row.is_some_and(|row| row.revoked_at.is_none() && row.grant.expires_at.is_none_or(|until| now < until)))
+    }
+
     /// All tokens, in no order that says anything.
     pub async fn tokens(&self) -> Result<Vec<TokenSummary>, TokenError> {
         let rows = self.shared.ledger.rows::<TokenRow>(&tokens_key(), None, usize::MAX).await?;
@@ -269,7 +316,8 @@ impl Management {
     pub async fn revoke_token(&self, id: &TokenId) -> Result<TokenSummary, TokenError> {
         let key = token_key(id);
         for _ in 0..ATTEMPTS {
-            let found = self.shared.ledger.row::<TokenRow>(&key).await?.ok_or(TokenError::Unknown)?;
+            let found =
+                self.shared.ledger.row::<TokenRow>(&key).await?.ok_or_else(|| TokenError::NotFound(id.clone()))?;
             if found.value.revoked_at.is_some() {
                 return Ok(summary(id.clone(), found.value));
             }

@@ -119,11 +119,37 @@ macro_rules! as_text {
         }
     };
 }
+#[cfg(feature = "service")]
+impl utoipa::PartialSchema for WorkerId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        let words = "letters, digits, `-`, `_` and `.`, beginning with a letter or digit";
+        bundles::openapi::text(words, Some("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Some(64))
+    }
+}
+
+#[cfg(feature = "service")]
+impl utoipa::ToSchema for WorkerId {}
+
+#[cfg(feature = "service")]
+impl<const MOST_BYTES: usize> utoipa::PartialSchema for Text<MOST_BYTES> {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        bundles::openapi::text("text without control characters", None, Some(MOST_BYTES))
+    }
+}
+
+#[cfg(feature = "service")]
+impl<const MOST_BYTES: usize> utoipa::ToSchema for Text<MOST_BYTES> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        format!("Text{MOST_BYTES}").into()
+    }
+}
+
 as_text!({} WorkerId);
 as_text!({const MOST_BYTES: usize} Text<MOST_BYTES>);
 
 /// What a worker is asked for with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateWorkerRequest {
     /// The profile: `NAME` of the bundle, or `builtin:NAME`.
@@ -177,6 +203,7 @@ impl CreateWorkerRequest {
 
 /// Whether a worker takes calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum WorkerState {
     /// It does.
@@ -186,12 +213,14 @@ pub enum WorkerState {
         /// Why.
         reason: StopReason,
         /// Since when.
+        #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
         at: jiff::Timestamp,
     },
 }
 
 /// Why a worker takes no more calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// Somebody stopped it.
@@ -210,6 +239,7 @@ pub enum StopReason {
 
 /// What is told of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct WorkerSummary {
     /// Its id.
     pub id: WorkerId,
@@ -224,6 +254,7 @@ pub struct WorkerSummary {
     /// What the host granted when it was made, as a digest.
     pub policy: Digest,
     /// Since when it is there.
+    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
     pub created_at: jiff::Timestamp,
     /// Whether it takes calls.
     #[serde(flatten)]

@@ -16,7 +16,7 @@ use worker_runtime::client::{
     Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched,
 };
 use worker_runtime::event::EventKind;
-use worker_runtime::service::{Hosts, ServiceOptions, router};
+use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::worker::{StopReason, WorkerState};
 use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
@@ -50,7 +50,8 @@ async fn served(world: &World) -> (Runtime, ClientOptions) {
     listener.set_nonblocking(true).expect("set");
     let address = listener.local_addr().expect("an address");
     let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
-    let router = router(runtime.clone(), ServiceOptions { hosts, requests_per_second: 1_000_000 });
+    let limits = ServiceLimits { requests_per_second: 1_000_000, ..ServiceLimits::default() };
+    let router = router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
     let listener = tokio::net::TcpListener::from_std(listener).expect("a port");
     tokio::spawn(async move { axum::serve(listener, router).await });
     let options = ClientOptions::new(format!("http://{address}"), token(&runtime).await);
@@ -121,6 +122,9 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     let status = client.runtime().await.expect("the operator");
     assert_eq!(status.runtime.workspaces, [acme(), name("other")]);
     assert!(status.capabilities.tools.contains(&name("echo")));
+    assert_eq!(status.usage[&acme()].bundles, 1);
+    let readiness = client.readiness().await.expect("told");
+    assert!(readiness.ready && readiness.checks.iter().any(|check| check.name == "blobs" && check.outcome == "ok"));
     // Of another workspace there is nothing.
     let other = client.in_workspace(name("other"));
     assert_eq!(other.workers(None, 10).await, Ok(Vec::new()));

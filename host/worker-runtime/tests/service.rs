@@ -1,114 +1,14 @@
 //! The API over HTTP: who may ask, for what, and what they are told.
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use bundles::Bundle;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use worker_runtime::Runtime;
-use worker_runtime::service::{Hosts, ServiceOptions, router};
-use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant, TokenSummary};
+use worker_runtime::token::{Scope, TokenGrant};
 
+use crate::support::api::{Api, MANIFEST};
 use crate::support::{World, acme, bundle, name};
-
-#[derive(Debug)]
-struct Counting(std::sync::atomic::AtomicU8);
-
-impl Entropy for Counting {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
-        bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
-        Ok(())
-    }
-}
-
-struct Api {
-    runtime: Runtime,
-    router: Router,
-    entropy: Counting,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: axum::http::HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{:?}", String::from_utf8_lossy(&self.body)))
-    }
-
-    fn code(&self) -> (u16, String) {
-        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status.as_u16());
-        assert!(!problem["detail"].as_str().expect("a sentence").is_empty());
-        assert!(!problem["help"].as_str().expect("a remedy").is_empty());
-        (self.status.as_u16(), problem["code"].as_str().expect("a code").to_owned())
-    }
-}
-
-const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
-
-impl Api {
-    async fn new(world: &World) -> Self {
-        let runtime = world.open().await;
-        let hosts = Hosts {
-            hosts: std::iter::once("runtime.test:7070".to_owned()).collect(),
-            origins: std::iter::once("https://console.test".to_owned()).collect(),
-        };
-        let router = router(runtime.clone(), ServiceOptions { hosts, requests_per_second: 10_000 });
-        Self { runtime, router, entropy: Counting(1.into()) }
-    }
-
-    async fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> (TokenSummary, String) {
-        let grant = TokenGrant {
-            name: name("test"),
-            scopes: scopes.iter().copied().collect(),
-            workspaces: workspaces.iter().map(|id| name(id)).collect(),
-            expires_at: None,
-        };
-        let (summary, token) = self.runtime.management().issue_token(grant, &self.entropy).await.expect("a token");
-        (summary, token.expose_secret().to_owned())
-    }
-
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = to_bytes(response.into_body(), 1 << 24).await.expect("a body").to_vec();
-        Answer { status, headers, body }
-    }
-
-    async fn ask(&self, method: &str, path: &str, token: &str, body: impl Into<Body>, kind: &str) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "runtime.test:7070")
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .header(header::CONTENT_TYPE, kind);
-        self.send(request.body(body.into()).expect("a request")).await
-    }
-
-    async fn get(&self, path: &str, token: &str) -> Answer {
-        self.ask("GET", path, token, "", "").await
-    }
-
-    async fn put_json(&self, path: &str, token: &str, body: &Value) -> Answer {
-        self.ask("PUT", path, token, body.to_string(), "application/json").await
-    }
-
-    async fn bring(&self, token: &str, bundle: &Bundle) {
-        for (digest, blob) in bundle.blobs() {
-            let put = self.ask("PUT", &format!("/v1/blobs/{digest}"), token, blob.to_vec(), "").await;
-            assert!(put.status.is_success(), "{:?}", put.json());
-        }
-        let path = format!("/v1/config-bundles/{}", bundle.digest());
-        let put = self.ask("PUT", &path, token, bundle.manifest_bytes().to_vec(), MANIFEST).await;
-        assert_eq!(put.status, StatusCode::CREATED);
-    }
-}
 
 #[tokio::test]
 async fn a_bundle_becomes_a_worker_that_answers() {
@@ -307,10 +207,7 @@ async fn what_is_not_understood_is_told_as_a_problem() {
 #[tokio::test]
 async fn a_token_that_asks_too_often_is_told_to_wait() {
     let world = World::default();
-    let runtime = world.open().await;
-    let hosts = Hosts { hosts: std::iter::once("runtime.test:7070".to_owned()).collect(), ..Hosts::default() };
-    let router = router(runtime.clone(), ServiceOptions { hosts, requests_per_second: 1 });
-    let api = Api { runtime, router, entropy: Counting(1.into()) };
+    let api = Api::rated(&world, 1).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let (_, other) = api.token(&Scope::ALL, &["acme"]).await;
     let mut limited = None;

@@ -9,11 +9,17 @@ use serde_json::json;
 use crate::carets;
 use crate::error::CliError;
 use crate::files;
+use crate::runtime::Settings;
 
-/// Reads a config.
+/// Reads what a config grants.
 pub(crate) fn read(path: &Path) -> Result<RuntimeConfig, CliError> {
+    Ok(read_whole(path)?.0)
+}
+
+/// Reads a config with what it says of the service.
+pub(crate) fn read_whole(path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
     let text = files::read_text(path, MAX_CONFIG_BYTES, "config")?;
-    RuntimeConfig::from_toml(&text).map_err(|error| told(error, path))
+    RuntimeConfig::from_toml_beside(&text, &Settings::TABLES).map_err(|error| told(error, path))
 }
 
 fn told(error: ConfigError, path: &Path) -> CliError {

@@ -6,7 +6,11 @@ use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::ConfigError;
 use serde_json::{Value, json};
-use worker_runtime::ResolveError;
+use worker_runtime::blob_store::BlobError;
+use worker_runtime::content::ContentError;
+use worker_runtime::metadata::MetadataError;
+use worker_runtime::token::TokenError;
+use worker_runtime::{DataFolderError, OpenError, ResolveError};
 
 /// A failure that a person or a program is told.
 #[derive(Debug)]
@@ -38,6 +42,14 @@ impl CliError {
         self
     }
 
+    /// The code, where it is this program's own; another machine's may be any word.
+    pub(crate) fn own_code(&self) -> &'static str {
+        match self.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "failed",
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         exit_code(&self.code)
     }
@@ -53,10 +65,10 @@ pub(crate) fn exit_code(code: &str) -> u8 {
 #[rustfmt::skip]
 fn listed(code: &str) -> Option<u8> {
     Some(match code {
-        "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
+        "address_unavailable" | "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
         | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "not_committed"
-        | "sandbox_unavailable" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
+        | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
         | "worker_stopped" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
         | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_refused"
@@ -89,11 +101,11 @@ fn listed(code: &str) -> Option<u8> {
         | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted" | "signing_key_unknown"
         | "special_address_not_declared" | "special_address_not_declared_nor_granted"
         | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
-        | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
+        | "tls_missing" | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
         | "url_too_long" | "user_info" | "workspace_denied"
         | "host_denied" | "origin_denied" | "scope_missing" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
         "blob_not_found" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
-        | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
+        | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
         "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_malformed"
         | "resolver_misbehaved" | "resolver_trapped" => 6,
         _ => return None,
@@ -126,6 +138,17 @@ impl From<LoadError> for CliError {
         Self::new(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
+
+macro_rules! plainly {
+    ($($error:ty),*) => {$(
+        impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::new(error.code(), error.to_string(), error.help())
+            }
+        }
+    )*};
+}
+plainly!(BlobError, ContentError, DataFolderError, MetadataError, OpenError, TokenError);
 
 impl From<SandboxError> for CliError {
     fn from(error: SandboxError) -> Self {

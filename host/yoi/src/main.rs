@@ -52,7 +52,7 @@ enum Command {
     /// Looks at and tries resolver components.
     #[command(subcommand)]
     Resolver(resolver::Command),
-    /// Sends bundles to a Runtime, and shows what is there.
+    /// Runs a Runtime as a service, and asks one.
     #[command(subcommand)]
     Runtime(runtime::Command),
     /// Makes workers on a Runtime, calls their tools and shows what they did.

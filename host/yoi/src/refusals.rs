@@ -19,15 +19,14 @@ struct Shown {
 
 /// This host refuses the worker.
 pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
-    told("this host", &json!(refusals)).unwrap_or_else(|| CliError::new("denied", "this host refuses the worker", ""))
+    let message = host_policy::refused(refusals);
+    told(&message, &json!(refusals)).unwrap_or_else(|| CliError::new("denied", message, ""))
 }
 
-/// `whose` host refuses the worker, for reasons that are written as a list of refusals.
-pub(crate) fn told(whose: &str, refusals: &Value) -> Option<CliError> {
+/// A worker is refused, which `message` says, for reasons that are written as a list of refusals.
+pub(crate) fn told(message: &str, refusals: &Value) -> Option<CliError> {
     let shown: Vec<Shown> = Deserialize::deserialize(refusals).ok()?;
-    let required = shown.iter().filter(|refusal| refusal.need == "required").count();
-    let message = format!("{whose} refuses the worker: {required} of what it requires is not granted");
-    let mut text = message.clone();
+    let mut text = one_line(message);
     for Shown { subject, need, rule, reason, remedy } in &shown {
         let line = format!("{subject} ({need}): {reason} [{rule}]");
         text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(remedy)));

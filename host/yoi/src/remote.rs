@@ -134,7 +134,7 @@ impl RemoteArgs {
 fn told_by_runtime(problem: &Problem) -> CliError {
     let details = problem.details();
     if problem.code() == "denied"
-        && let Some(error) = refusals::told("the Runtime", details.get("refusals").unwrap_or(&Value::Null))
+        && let Some(error) = refusals::told(problem.detail(), details.get("refusals").unwrap_or(&Value::Null))
     {
         return error;
     }

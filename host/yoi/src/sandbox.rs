@@ -25,6 +25,13 @@ pub(crate) struct CacheArgs {
     no_cache: bool,
 }
 
+impl CacheArgs {
+    /// A folder that is no argument.
+    pub(crate) fn in_folder(folder: PathBuf) -> Self {
+        Self { cache_dir: Some(folder), no_cache: false }
+    }
+}
+
 /// The limits under which a command works.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct LimitsArgs {

@@ -37,20 +37,18 @@ impl FolderArgs {
     fn open(&self) -> Result<SecretDirectory, CliError> {
         let folder = match &self.secrets {
             Some(folder) => folder.clone(),
-            None => etcetera::choose_base_strategy()
-                .map_err(|_| {
-                    CliError::new(
-                        "usage",
-                        "there is no user's data folder here",
-                        "name the folder with `--secrets FOLDER`",
-                    )
-                })?
-                .data_dir()
-                .join("yoi")
-                .join("secrets"),
+            None => default_folder()?,
         };
         Ok(SecretDirectory::open(&folder)?)
     }
+}
+
+/// Where a person's secrets are.
+pub(crate) fn default_folder() -> Result<PathBuf, CliError> {
+    let folders = etcetera::choose_base_strategy().map_err(|_| {
+        CliError::new("usage", "there is no user's data folder here", "name the folder with `--secrets FOLDER`")
+    })?;
+    Ok(folders.data_dir().join("yoi").join("secrets"))
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {

@@ -9,7 +9,7 @@ use component_host::{Allocation, Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use worker_runtime::service::{Hosts, ServiceOptions, router};
+use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::{ManualClock, Runtime};
@@ -97,7 +97,8 @@ impl Served {
         let listener = serving().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
-        let router = router(runtime.clone(), ServiceOptions { hosts, requests_per_second: 100_000 });
+        let limits = ServiceLimits { requests_per_second: 100_000, ..ServiceLimits::default() };
+        let router = router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
         serving().spawn(async move { axum::serve(listener, router).await });
         let place = Place::new();
         team(&place, 1);

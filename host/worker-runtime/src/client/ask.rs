@@ -31,6 +31,8 @@ pub(super) struct Ask<'a> {
     headers: HeaderMap,
     body: Body,
     within: Duration,
+    /// A status that is an answer like those of success.
+    also: Option<StatusCode>,
 }
 
 /// What is sent.
@@ -63,7 +65,15 @@ impl Client {
             url.query_pairs_mut().append_pair("workspace", workspace.as_ref());
         }
         let headers = self.shared.authorization.iter().map(|value| (AUTHORIZATION, value.clone())).collect();
-        Ask { client: self, method, url, headers, body: Body::Nothing, within: self.shared.deadlines.answer }
+        Ask {
+            client: self,
+            method,
+            url,
+            headers,
+            body: Body::Nothing,
+            within: self.shared.deadlines.answer,
+            also: None,
+        }
     }
 }
 
@@ -103,6 +113,11 @@ impl Ask<'_> {
     /// With another deadline than that of what is answered at once.
     pub(super) fn within(self, within: Duration) -> Self {
         Self { within, ..self }
+    }
+
+    /// Where also that status is an answer, if it comes in JSON and not as a problem.
+    pub(super) fn also(self, status: StatusCode) -> Self {
+        Self { also: Some(status), ..self }
     }
 
     /// Sends it and answers what is in the answer.
@@ -160,7 +175,11 @@ impl Ask<'_> {
         };
         let answer = Answer { response, until, within, answer_bytes: shared.answer_bytes };
         let status = answer.status();
-        if status.is_success() { Ok(answer) } else { Err(answer.failure(status).await) }
+        if status.is_success() || self.also == Some(status) && answer.is("application/json") {
+            Ok(answer)
+        } else {
+            Err(answer.failure(status).await)
+        }
     }
 }
 

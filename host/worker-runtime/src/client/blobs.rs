@@ -3,17 +3,11 @@
 use ::bundles::Digest;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::ask::{Ask, BYTES};
 use super::{Client, ClientError, Unexpected};
 use crate::blob_store::{Put, Source};
-
-#[derive(Deserialize)]
-struct Kept {
-    digest: Digest,
-    bytes: u64,
-}
+use crate::wire::KeptBlob;
 
 impl Client {
     /// Puts a blob that is all there. Putting twice is putting once.
@@ -55,7 +49,7 @@ impl Client {
 async fn kept(ask: Ask<'_>, digest: Digest, bytes: u64) -> Result<Put, ClientError> {
     let answer = ask.send().await?;
     let known = answer.status() != StatusCode::CREATED;
-    let kept: Kept = answer.json().await?;
+    let kept: KeptBlob = answer.json().await?;
     if kept.digest == digest && kept.bytes == bytes {
         Ok(Put { bytes, known })
     } else {

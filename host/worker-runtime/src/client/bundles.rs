@@ -2,19 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use ::bundles::manifest::MEDIA_TYPE;
 use ::bundles::{Contents, Digest};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::workers::Pages;
 use super::{Client, ClientError, Unexpected};
 use crate::content::{BundleSummary, User};
-
-/// A manifest inside the envelope that signs it.
-const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+use crate::wire::{Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
 
 /// How often a Runtime may say that blobs are missing: the first time, and once where what it had was
 /// collected meanwhile.
@@ -33,21 +29,6 @@ pub struct SentBundle {
     pub sent_bytes: u64,
 }
 
-#[derive(Deserialize)]
-struct Lacks {
-    missing: BTreeSet<Digest>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    bundles: Vec<BundleSummary>,
-}
-
-#[derive(Deserialize)]
-struct Used {
-    users: Vec<User>,
-}
-
 impl Client {
     /// Sends a bundle: its manifest, the blobs that the Runtime lacks, and the manifest again. A signed one
     /// goes in its envelope. Packages of plugins travel apart ([`Client::put_blob`]).
@@ -56,7 +37,7 @@ impl Client {
         let digest = bundle.digest();
         let (kind, body) = match contents.envelope() {
             Some(envelope) => (ENVELOPE, Bytes::from(envelope.to_json())),
-            None => (MEDIA_TYPE, Bytes::from_owner(bundle.manifest_bytes().clone())),
+            None => (MANIFEST, Bytes::from_owner(bundle.manifest_bytes().clone())),
         };
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
         for _ in 0..ROUNDS {
@@ -71,14 +52,15 @@ impl Client {
                 let known = status != StatusCode::CREATED;
                 return Ok(SentBundle { bundle: summary, known, sent, sent_bytes });
             }
-            let lacks: Lacks = answer.json().await?;
+            let lacks: MissingBlobs = answer.json().await?;
             // It may ask for what the manifest names and nothing else.
-            let blobs = lacks.missing.iter().map(|digest| Some((*digest, bundle.blob(digest)?.clone())));
+            let missing: BTreeSet<Digest> = lacks.missing.into_iter().collect();
+            let blobs = missing.iter().map(|digest| Some((*digest, bundle.blob(digest)?.clone())));
             let Some(blobs) = blobs.collect::<Option<Vec<_>>>().filter(|blobs| !blobs.is_empty()) else { break };
             let puts = blobs.into_iter().map(|(digest, blob)| self.put_blob(digest, Bytes::from_owner(blob)));
             let put: Vec<_> = stream::iter(puts).buffer_unordered(self.shared.uploads).try_collect().await?;
             sent_bytes += put.iter().map(|put| put.bytes).sum::<u64>();
-            sent.extend(lacks.missing);
+            sent.extend(missing);
         }
         Err(ClientError::Unexpected(Unexpected::Contradiction))
     }
@@ -89,7 +71,7 @@ impl Client {
         while let Some((after, limit)) = pages.next() {
             let ask = self.ask(Method::GET, ["v1", "config-bundles"]).query("limit", limit);
             let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
-            pages.take(ask.answer::<Listed>().await?.bundles)?;
+            pages.take(ask.answer::<Bundles>().await?.bundles)?;
         }
         Ok(pages.all())
     }
@@ -107,6 +89,8 @@ impl Client {
     /// Who uses a bundle, at most a hundred of them.
     pub async fn users(&self, digest: Digest) -> Result<Vec<User>, ClientError> {
         let ask = self.ask(Method::GET, ["v1", "config-bundles", &digest.to_string(), "users"]);
-        Ok(ask.answer::<Used>().await?.users)
+        let users = ask.answer::<Users>().await?.users;
+        let users = users.iter().map(|user| user.parse()).collect::<Result<_, ()>>();
+        users.map_err(|()| ClientError::Unexpected(Unexpected::Body))
     }
 }

@@ -2,25 +2,15 @@
 
 use ::bundles::ToolName;
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::{Client, ClientError, Unexpected};
 use crate::history::Entry;
+use crate::wire::{History, Workers};
 use crate::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
 use crate::{Called, Created, ToolCall};
 
 /// Items that are asked for at a time: what a Runtime gives at the most.
 const PAGE: usize = 1000;
-
-#[derive(Deserialize)]
-struct Listed {
-    workers: Vec<WorkerSummary>,
-}
-
-#[derive(Deserialize)]
-struct Entries {
-    entries: Vec<Entry>,
-}
 
 impl Client {
     /// Makes a worker. Asking again with the same answers the same worker.
@@ -42,7 +32,7 @@ impl Client {
         while let Some((after, limit)) = pages.next() {
             let ask = self.ask(Method::GET, ["v1", "workers"]).query("limit", limit);
             let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
-            pages.take(ask.answer::<Listed>().await?.workers)?;
+            pages.take(ask.answer::<Workers>().await?.workers)?;
         }
         Ok(pages.all())
     }
@@ -65,7 +55,7 @@ impl Client {
         while let Some((after, limit)) = pages.next() {
             let ask = self.ask(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", limit);
             let ask = ask.query("after", after.copied().unwrap_or_default());
-            pages.take(ask.answer::<Entries>().await?.entries)?;
+            pages.take(ask.answer::<History>().await?.entries)?;
         }
         Ok(pages.all())
     }

@@ -2,13 +2,14 @@
 //! its workspace, and its content removed only while nobody is keeping it.
 
 use bundles::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Content, ContentError};
 use crate::ledger::{BlobRow, blob_key, blobs_key, holders_key};
 
 /// What a collection came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Collected {
     /// Blobs that the workspace has no more.
     pub blobs: u64,

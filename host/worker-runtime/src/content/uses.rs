@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bundles::Digest;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Content, ContentError};
 use crate::event::EventKind;
@@ -39,36 +39,23 @@ impl fmt::Display for User {
     }
 }
 
-/// A text that names nothing that could use anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a user is `bundle:DIGEST`, `worker:ID`, `pin:NAME` or `manifest`")]
-pub struct InvalidUser;
-
 impl FromStr for User {
-    type Err = InvalidUser;
+    type Err = ();
 
-    fn from_str(text: &str) -> Result<Self, InvalidUser> {
-        let user = match text.split_once(':') {
-            None if text == "manifest" => Some(Self::Manifest),
-            Some(("bundle", digest)) => digest.parse().map(Self::Bundle).ok(),
-            Some(("worker", id)) => id.parse().map(Self::Worker).ok(),
-            Some(("pin", name)) => name.parse().map(Self::Pin).ok(),
-            _ => None,
-        };
-        user.ok_or(InvalidUser)
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.split_once(':') {
+            None if text == "manifest" => Ok(Self::Manifest),
+            Some(("bundle", digest)) => digest.parse().map(Self::Bundle).map_err(drop),
+            Some(("worker", id)) => id.parse().map(Self::Worker).map_err(drop),
+            Some(("pin", name)) => name.parse().map(Self::Pin).map_err(drop),
+            _ => Err(()),
+        }
     }
 }
 
 impl Serialize for User {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for User {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

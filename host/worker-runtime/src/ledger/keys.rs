@@ -18,9 +18,14 @@ pub(crate) fn blob_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
     blobs_key(workspace).part(digest)
 }
 
+/// Who has which blob.
+pub(crate) fn all_holders_key() -> Key {
+    Key::new("holder")
+}
+
 /// The workspaces that have a blob.
 pub(crate) fn holders_key(digest: &Digest) -> Key {
-    Key::new("holder").part(digest)
+    all_holders_key().part(digest)
 }
 
 pub(crate) fn holder_key(digest: &Digest, workspace: &WorkspaceId) -> Key {
@@ -48,6 +53,11 @@ pub(crate) fn revision_key(workspace: &WorkspaceId, revision: Revision) -> Key {
 /// The newest revision that was ever acknowledged.
 pub(crate) fn newest_key(workspace: &WorkspaceId) -> Key {
     in_workspace("newest", workspace)
+}
+
+/// The workspaces that have anything.
+pub(crate) fn usages_key() -> Key {
+    Key::new("usage")
 }
 
 pub(crate) fn usage_key(workspace: &WorkspaceId) -> Key {

@@ -18,8 +18,8 @@ use crate::ledger::{
 };
 use crate::metadata::MetadataError;
 use crate::record::Record;
-use crate::report::with_policy;
-use crate::resolutions::Inputs;
+use crate::report::{ResolutionReport, with_policy};
+use crate::resolutions::{Inputs, Resolved};
 use crate::tenants::Busy;
 use crate::worker::{CreateWorkerRequest, MAX_REQUIRED_CAPABILITIES, StopReason, WorkerId, WorkerState, WorkerSummary};
 
@@ -77,7 +77,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// What the profile requires is not granted.
-    #[error("this host refuses the worker: {} of what it requires is not granted", .0.len())]
+    #[error("{}", host_policy::refused(.0))]
     Denied(Vec<Refusal>),
 }
 
@@ -136,6 +136,24 @@ impl WorkerError {
     }
 }
 
+/// A resolution, and what the host made of it.
+struct Made {
+    view: BundleView,
+    /// Whether the bundle is older than the newest.
+    older: bool,
+    resolver: Digest,
+    inputs: Inputs,
+    resolved: Arc<Resolved>,
+    live: Live,
+}
+
+fn few_capabilities(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
+    match request.required_capabilities.len() {
+        count if count > MAX_REQUIRED_CAPABILITIES => Err(WorkerError::TooManyCapabilities(count)),
+        _ => Ok(()),
+    }
+}
+
 impl Catalogue {
     /// Makes a worker: resolves, enforces, records, and only then answers. Asking again with the same
     /// answers the same worker.
@@ -145,20 +163,14 @@ impl Catalogue {
         }
         let shared = &self.content.shared;
         let _turn = shared.tenants.turn(&self.content.workspace).await?;
-        let (view, older) = self.bundle(&request).await?;
-        let resolver = self.resolver(request.resolver).await?;
-        let config = shared.config.load_full();
+        let Made { view, older, resolver, inputs, resolved, live } = self.make(&request).await?;
         let workspace = &self.content.workspace;
-        let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
-        let inputs = Inputs::new(shared.facts(&config, workspace), asked);
-        let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
-        let live = shared.enforce(&config, workspace, &view, resolved.resolution()).map_err(WorkerError::Denied)?;
         let policy = live.spec.policy();
         let record = Record::new(&inputs, &resolved, with_policy(*resolved.digests(), Some(policy))).to_json();
         let record_digest = Digest::of(&record);
         let row = WorkerRow {
             bundle: view.bundle().digest(),
-            resolver: resolver.digest(),
+            resolver,
             record: record_digest,
             policy,
             created_at: shared.ledger.now(),
@@ -175,11 +187,31 @@ impl Catalogue {
         Ok(created)
     }
 
+    /// What a worker that is asked for like that would be. Nothing is made and nothing is recorded.
+    pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<ResolutionReport, WorkerError> {
+        few_capabilities(request)?;
+        let _turn = self.content.shared.tenants.turn(&self.content.workspace).await?;
+        let made = self.make(request).await?;
+        Ok(ResolutionReport::new(made.view.bundle().manifest(), &made.resolved, Some(&made.live.spec)))
+    }
+
+    /// Resolves and enforces.
+    async fn make(&self, request: &CreateWorkerRequest) -> Result<Made, WorkerError> {
+        let shared = &self.content.shared;
+        let workspace = &self.content.workspace;
+        let (view, older) = self.bundle(request).await?;
+        let resolver = self.resolver(request.resolver).await?;
+        let config = shared.config.load_full();
+        let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
+        let inputs = Inputs::new(shared.facts(&config, workspace), asked);
+        let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
+        let live = shared.enforce(&config, workspace, &view, resolved.resolution()).map_err(WorkerError::Denied)?;
+        Ok(Made { view, older, resolver: resolver.digest(), inputs, resolved, live })
+    }
+
     /// The worker, where it is there and was asked for with the same.
     async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
-        if request.required_capabilities.len() > MAX_REQUIRED_CAPABILITIES {
-            return Err(WorkerError::TooManyCapabilities(request.required_capabilities.len()));
-        }
+        few_capabilities(request)?;
         let key = worker_key(&self.content.workspace, id);
         match self.content.shared.ledger.row::<WorkerRow>(&key).await? {
             None => Ok(None),

@@ -29,6 +29,7 @@ pub struct Interaction {
 
 /// A call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ToolCall {
     /// What the tool is given; it must fit the schema that the bundle declares.
@@ -39,7 +40,8 @@ pub struct ToolCall {
 }
 
 /// What a call came to.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Called {
     /// The number of its end in the worker's history.
     pub entry: u64,

@@ -1,22 +1,17 @@
 //! The operator's face: what this Runtime is, what it grants, and what it takes in.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bundles::{BundleLimits, Capability, Digest, ToolName, WorkspaceId};
-use bytes::Bytes;
-use component_host::LoadError;
-use futures_util::StreamExt;
 use host_policy::{ConfigError, Facts, RuntimeConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, Content, Shared, WorkerError};
-use crate::blob_store::{self, BlobError, Condition};
+use crate::blob_store::BlobError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, Mark, ResolverRow, Revoked, Usage, WorkerRow, holders_key, resolved_by_key,
-    resolver_key, resolvers_key, usage_key, workers_key,
+    ATTEMPTS, Change, ChangeError, ResolverRow, Usage, WorkerRow, resolvers_key, usage_key, workers_key,
 };
 use crate::limits::RuntimeLimits;
 use crate::metadata::MetadataError;
@@ -30,9 +25,10 @@ pub struct Management {
 
 /// What this Runtime is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct RuntimeSummary {
     /// Its version.
-    pub version: Cow<'static, str>,
+    pub version: String,
     /// The resolver that is used where none is named.
     pub active_resolver: Digest,
     /// The bundle that ships inside.
@@ -45,15 +41,17 @@ pub struct RuntimeSummary {
 
 /// What this Runtime can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct Capabilities {
     /// Host tools that it has.
     pub tools: Vec<ToolName>,
     /// Worlds of components that it runs.
-    pub worlds: Vec<Cow<'static, str>>,
+    pub worlds: Vec<String>,
 }
 
 /// What a workspace has stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
 pub struct WorkspaceUsage {
     /// Bytes.
     pub bytes: u64,
@@ -116,67 +114,6 @@ impl ReloadError {
     }
 }
 
-/// Why a resolver is not taken in, or not revoked.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolverError {
-    /// The component is none, or not one that may run here.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The bytes have another digest.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// The metadata store says no.
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    /// It was revoked, and stays so.
-    #[error("resolver {0} is revoked")]
-    Revoked(Digest),
-    /// There is no such resolver.
-    #[error("there is no resolver {0}")]
-    NotFound(Digest),
-    /// Others changed the same again and again.
-    #[error("others changed the same at the same time")]
-    Contended,
-}
-
-impl From<ChangeError> for ResolverError {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Store(error) => Self::Metadata(error),
-            ChangeError::Conflict | ChangeError::Full { .. } => Self::Contended,
-        }
-    }
-}
-
-impl ResolverError {
-    /// The stable machine word.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Load(error) => error.code(),
-            Self::Blob(error) => error.code(),
-            Self::Metadata(error) => error.code(),
-            Self::Revoked(_) => "resolver_revoked",
-            Self::NotFound(_) => "resolver_not_found",
-            Self::Contended => "contended",
-        }
-    }
-
-    /// What to do about it.
-    pub fn help(&self) -> String {
-        match self {
-            Self::Load(error) => error.help().to_owned(),
-            Self::Blob(error) => error.help().to_owned(),
-            Self::Metadata(error) => error.help().to_owned(),
-            Self::Revoked(_) => "use another version".to_owned(),
-            Self::NotFound(_) => "put it first".to_owned(),
-            Self::Contended => "try again".to_owned(),
-        }
-    }
-}
-
-/// Who holds resolvers: the Runtime itself, which is no workspace.
-const RUNTIME: &str = "~runtime";
-
 impl Management {
     /// What this Runtime is.
     pub async fn summary(&self) -> Result<RuntimeSummary, MetadataError> {
@@ -186,17 +123,28 @@ impl Management {
         let active = self.shared.shipped.digest();
         resolvers.insert(active);
         Ok(RuntimeSummary {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             active_resolver: active,
             builtin_bundle: self.shared.builtin.bundle().digest(),
             resolvers: resolvers.into_iter().collect(),
-            workspaces: self.shared.config.load().workspaces().cloned().collect(),
+            workspaces: self.workspaces(),
         })
     }
 
     /// What a bundle may be.
     pub fn bundle_limits(&self) -> &BundleLimits {
         &self.shared.sandbox.limits().bundle
+    }
+
+    /// Most bytes of a component.
+    pub fn component_bytes(&self) -> usize {
+        usize::try_from(self.shared.sandbox.limits().structure.bytes).unwrap_or(usize::MAX)
+    }
+
+    /// That the blob store answers.
+    pub async fn blobs_answer(&self) -> Result<(), BlobError> {
+        // Whether it is there does not matter.
+        self.shared.blobs.size(self.shared.shipped.digest()).await.map(drop)
     }
 
     /// What a workspace may take.
@@ -208,13 +156,23 @@ impl Management {
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
             tools: self.shared.tools.keys().cloned().collect(),
-            worlds: vec!["yoi:runtime/resolver@1.0.0".into()],
+            worlds: vec!["yoi:runtime/resolver@1.0.0".to_owned()],
         }
     }
 
     /// What a resolver is told about this host for a workspace.
     pub fn facts(&self, workspace: &WorkspaceId) -> Facts {
         self.shared.facts(&self.shared.config.load(), workspace)
+    }
+
+    /// Workspaces that the config names.
+    pub fn workspaces(&self) -> Vec<WorkspaceId> {
+        self.shared.config.load().workspaces().cloned().collect()
+    }
+
+    /// How many calls and resolutions of a workspace run, and how many wait for their turn.
+    pub fn load(&self, workspace: &WorkspaceId) -> (u32, u32) {
+        self.shared.tenants.load(workspace)
     }
 
     /// What a workspace has stored.
@@ -284,83 +242,6 @@ impl Management {
         }
     }
 
-    /// Takes a resolver in: examined, compiled and kept, before anything may ask for it.
-    pub async fn admit_resolver(&self, digest: Digest, component: Bytes) -> Result<(), ResolverError> {
-        let actual = Digest::of(&component);
-        if actual != digest {
-            return Err(BlobError::DigestMismatch { declared: digest, actual }.into());
-        }
-        let key = resolver_key(&digest);
-        let known = self.shared.ledger.row::<ResolverRow>(&key).await?;
-        if known.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
-            return Err(ResolverError::Revoked(digest));
-        }
-        let resolver = self.shared.sandbox.load(&component).await?;
-        let bytes = component.len() as u64;
-        let _kept = self.shared.stripes.keeping(&digest).await;
-        self.shared.blobs.put(digest, blob_store::whole(component), bytes).await?;
-        if known.is_none() {
-            let row = ResolverRow { bytes, at: self.shared.ledger.now(), revoked: None };
-            let change = Change::default()
-                .expect::<ResolverRow>(&key, None)
-                .put(&key, &row)
-                .put(&holders_key(&digest).part(RUNTIME), &Mark {});
-            match self.shared.ledger.commit_globally(change).await {
-                // Somebody else has just taken it in.
-                Ok(()) | Err(ChangeError::Conflict) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.shared.resolvers.insert(digest, resolver);
-        Ok(())
-    }
-
-    /// Declares that a resolver must not be used any more. Its workers take no more calls from here on,
-    /// and are stopped.
-    pub async fn revoke_resolver(&self, digest: Digest) -> Result<(), ResolverError> {
-        let key = resolver_key(&digest);
-        for _ in 0..ATTEMPTS {
-            let found = self.shared.ledger.row::<ResolverRow>(&key).await?;
-            let before = match &found {
-                Some(row) => row.value.clone(),
-                None if digest == self.shared.shipped.digest() => ResolverRow {
-                    bytes: crate::shipped::RESOLVER.len() as u64,
-                    at: self.shared.ledger.now(),
-                    revoked: None,
-                },
-                None => return Err(ResolverError::NotFound(digest)),
-            };
-            let revoked = before.revoked.clone().unwrap_or(Revoked { at: self.shared.ledger.now() });
-            let row = ResolverRow { revoked: Some(revoked), ..before };
-            let change = Change::default().expect(&key, found.as_ref()).put(&key, &row);
-            match self.shared.ledger.commit_globally(change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.shared.resolvers.remove(&digest);
-                    return Ok(self.stop_workers_of(digest).await?);
-                }
-            }
-        }
-        Err(ResolverError::Contended)
-    }
-
-    /// Stops what a revoked resolver resolved. Done again when a Runtime is opened, so that it is done
-    /// to its end.
-    async fn stop_workers_of(&self, resolver: Digest) -> Result<(), MetadataError> {
-        for key in self.shared.ledger.keys(&resolved_by_key(&resolver), None, usize::MAX).await? {
-            let parts: Vec<&str> = key.parts().collect();
-            let [.., workspace, worker] = parts.as_slice() else { continue };
-            let (Ok(workspace), Ok(worker)) = (workspace.parse(), worker.parse()) else { continue };
-            let catalogue = Catalogue { content: Content { shared: self.shared.clone(), workspace } };
-            match catalogue.stop_because(&worker, StopReason::ResolverRevoked).await {
-                Ok(_) | Err(WorkerError::NotFound(_)) => {}
-                Err(_) => return Err(MetadataError::Unavailable { doing: "stop workers of a revoked resolver" }),
-            }
-        }
-        Ok(())
-    }
-
     /// Takes up what a former process left: admitted resolvers are loaded, revoked ones' workers are
     /// stopped.
     pub(super) async fn take_up(&self) -> Result<(), MetadataError> {
@@ -375,24 +256,6 @@ impl Management {
             }
         }
         Ok(())
-    }
-
-    /// Reads every blob and says which are what their digests say. What is damaged is set aside.
-    pub async fn check(&self) -> Result<Vec<(Digest, Condition)>, BlobError> {
-        let digests: Vec<Digest> = {
-            let mut list = self.shared.blobs.list();
-            let mut digests = Vec::new();
-            while let Some(found) = list.next().await {
-                digests.push(found?.0);
-            }
-            digests
-        };
-        let mut checked = Vec::with_capacity(digests.len());
-        for digest in digests {
-            checked.push((digest, self.shared.blobs.check(digest).await?));
-        }
-        checked.sort_unstable_by_key(|(digest, _)| *digest);
-        Ok(checked)
     }
 
     /// Whether the host can do something for a workspace.

@@ -14,9 +14,11 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
+use super::observe::Who;
 use super::{Problem, Service};
-use crate::token::{Scope, TokenSummary};
+use crate::token::{Scope, TokenId, TokenSummary};
 
 /// Names under which clients may ask for a service, and pages that may ask for it. Checked also on
 /// loopback: a page that a browser shows can reach that, under a name that its own server chose.
@@ -94,8 +96,11 @@ pub(super) async fn method_not_allowed() -> Problem {
 #[derive(Debug)]
 pub(crate) struct Caller(TokenSummary);
 
-#[derive(Debug, Deserialize)]
-struct Named {
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Named {
+    /// The workspace, where the token serves more than one.
+    #[param(value_type = Option<WorkspaceId>)]
     workspace: Option<String>,
 }
 
@@ -105,6 +110,9 @@ impl FromRequestParts<Arc<Service>> for Caller {
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or(crate::token::TokenError::Unknown)?;
         let summary = service.runtime.management().authenticate(&token).await?;
+        if let Some(who) = parts.extensions.get::<Who>() {
+            who.is_token(&summary.id);
+        }
         service.rates.take(summary.id.as_str())?;
         Ok(Self(summary))
     }
@@ -121,6 +129,11 @@ impl Caller {
     /// The operator, or nobody.
     pub(crate) fn operator(&self) -> Result<(), Problem> {
         self.has(Scope::Operator)
+    }
+
+    /// Who may see what belongs to no workspace.
+    pub(crate) fn reader(&self) -> Result<(), Problem> {
+        self.has(Scope::Read).or_else(|missing| self.operator().map_err(|_| missing))
     }
 
     fn has(&self, scope: Scope) -> Result<(), Problem> {
@@ -164,6 +177,9 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                 }
             }
         };
+        if let Some(who) = parts.extensions.get::<Who>() {
+            who.is_workspace(&workspace);
+        }
         Ok(Self { caller, workspace })
     }
 }
@@ -173,6 +189,11 @@ impl Tenant {
     pub(crate) fn read(&self) -> Result<Option<&WorkspaceId>, Problem> {
         self.caller.has(Scope::Read)?;
         Ok(self.caller.0.grant.workspaces.contains(&self.workspace).then_some(&self.workspace))
+    }
+
+    /// The token that asks.
+    pub(crate) fn token(&self) -> &TokenId {
+        &self.caller.0.id
     }
 
     /// The workspace, where the caller may change it in that way.
@@ -216,9 +237,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
+    /// The last that was seen; the page begins after it.
     pub(crate) after: Option<String>,
+    /// How many at the most; 100 where it is not said, and never more than 1000.
+    #[param(minimum = 0)]
     limit: Option<usize>,
 }
 

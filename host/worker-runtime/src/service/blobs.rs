@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 use futures_util::StreamExt;
-use serde_json::json;
 
-use super::access::{At, Tenant};
+use super::access::{At, Named, Tenant};
 use super::{Problem, Service};
 use crate::blob_store::SourceError;
 use crate::content::ContentError;
 use crate::token::Scope;
+use crate::wire::KeptBlob;
 
 pub(super) fn digest(text: &str) -> Result<Digest, Problem> {
     text.parse().map_err(|_| Problem::path("a digest"))
@@ -26,15 +26,67 @@ pub(super) fn etag(digest: &Digest) -> String {
     format!("\"{digest}\"")
 }
 
-/// Whether the caller has it already.
-pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let said = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    said.flat_map(|value| value.split(',')).any(|value| {
-        let value = value.trim();
-        value == "*" || value.strip_prefix("W/").unwrap_or(value) == etag
-    })
+/// Whether one of the tags of a header is this one.
+fn names(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> Option<bool> {
+    let mut values = headers.get_all(name).iter().peekable();
+    values.peek()?;
+    let tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let mut tags = tags.map(str::trim);
+    Some(tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag))
 }
 
+/// Whether the caller has it already.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    names(headers, header::IF_NONE_MATCH, etag).unwrap_or(false)
+}
+
+/// Refuses a change of something that is not any more what the caller takes it for.
+pub(super) fn is_meant(headers: &HeaderMap, etag: &str) -> Result<(), Problem> {
+    if names(headers, header::IF_MATCH, etag).unwrap_or(true) { Ok(()) } else { Err(precondition()) }
+}
+
+/// Refuses to do again what the caller wants done only where it was not (`If-None-Match: *`).
+pub(super) fn is_new(headers: &HeaderMap, there: bool) -> Result<(), Problem> {
+    let asked = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*");
+    if asked && there { Err(precondition()) } else { Ok(()) }
+}
+
+fn precondition() -> Problem {
+    Problem::new(
+        "precondition_failed",
+        "it is not what the request takes it for (`If-Match`, `If-None-Match`)",
+        "look at it again, and ask for what is to happen now",
+    )
+}
+
+/// Content that is named by its digest: whole, or not at all where the caller has it.
+pub(super) async fn content<E: Into<Problem>>(
+    headers: &HeaderMap,
+    digest: &Digest,
+    kind: &str,
+    read: impl Future<Output = Result<bytes::Bytes, E>>,
+) -> Result<Response, Problem> {
+    let head = [
+        (header::ETAG, etag(digest)),
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CACHE_CONTROL, "private, immutable".to_owned()),
+        // What others brought is never a page.
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    if is_known(headers, &etag(digest)) {
+        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
+    }
+    Ok((head, read.await.map_err(Into::into)?).into_response())
+}
+
+/// Keeps a blob.
+///
+/// Once this answers, the blob is durable and belongs to the workspace. Doing it again changes nothing.
+#[utoipa::path(put, path = "/v1/blobs/{digest}", tag = "content", operation_id = "put_blob", security(("token" = [])),
+    params(("digest" = Digest, Path, description = "SHA-256 of the body"), Named),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 201, description = "It is kept", body = KeptBlob),
+        (status = 200, description = "It was kept before", body = KeptBlob)))]
 pub(super) async fn put(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -48,9 +100,14 @@ pub(super) async fn put(
     let source = body.into_data_stream().map(|piece| piece.map_err(|_| SourceError)).boxed();
     let put = content.put_blob(digest, source, announced).await?;
     let status = if put.known { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, [(header::ETAG, etag(&digest))], Json(json!({ "digest": digest, "bytes": put.bytes }))).into_response())
+    Ok((status, [(header::ETAG, etag(&digest))], Json(KeptBlob { digest, bytes: put.bytes })).into_response())
 }
 
+/// Reads a blob that the workspace has.
+#[utoipa::path(get, path = "/v1/blobs/{digest}", tag = "content", operation_id = "get_blob", security(("token" = [])),
+    params(("digest" = Digest, Path), Named),
+    responses((status = 200, description = "The blob", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "The caller has it")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -59,17 +116,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BlobNotFound(digest))?;
-    let content = service.runtime.content(workspace);
-    content.blob_size(digest).await?;
-    let head = [
-        (header::ETAG, etag(&digest)),
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CACHE_CONTROL, "private, immutable".to_owned()),
-        // What others brought is never a page.
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-    ];
-    if is_known(&headers, &etag(&digest)) {
-        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
-    }
-    Ok((head, content.blob(digest).await?).into_response())
+    let blobs = service.runtime.content(workspace);
+    blobs.blob_size(digest).await?;
+    content(&headers, &digest, "application/octet-stream", blobs.blob(digest)).await
 }

@@ -7,19 +7,30 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use bundles::Digest;
 
-use super::access::{Asked, At, Page, Tenant};
-use super::blobs::{digest, etag, is_known};
+use super::access::{Asked, At, Named, Page, Tenant};
+use super::blobs::{content, digest, etag, is_meant};
 use super::{Problem, Service};
-use crate::content::{ContentError, PutBundle};
+use crate::content::{BundleSummary, ContentError, PutBundle};
 use crate::token::Scope;
+use crate::wire::{Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
+use crate::worker::WorkerId;
 
-/// A manifest by itself.
-pub(super) const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
-/// A manifest inside the envelope that signs it.
-pub(super) const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
-
+/// Keeps a bundle.
+///
+/// The body is the manifest, by itself or in the envelope that signs it. Where blobs that it names are
+/// missing, nothing is kept and they are told; put them, and then the manifest again.
+#[utoipa::path(put, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "put_bundle",
+    security(("token" = [])),
+    params(("digest" = Digest, Path, description = "SHA-256 of the manifest"), Named),
+    request_body(content(
+        (Vec<u8> = "application/vnd.yoi.config-bundle.v1+json"),
+        (Vec<u8> = "application/vnd.dsse.envelope.v1+json"),
+    )),
+    responses((status = 201, description = "It is kept, whole", body = BundleSummary),
+        (status = 200, description = "It was kept before", body = BundleSummary),
+        (status = 202, description = "Blobs are missing; nothing is kept", body = MissingBlobs)))]
 pub(super) async fn put(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -37,11 +48,8 @@ pub(super) async fn put(
         MANIFEST => content.put_bundle(digest, body_of(body, limits.manifest_bytes).await?).await?,
         ENVELOPE => content.put_signed_bundle(digest, body_of(body, limits.envelope_bytes()).await?).await?,
         _ => {
-            return Err(Problem::new(
-                "unsupported_media_type",
-                "the body is neither a manifest nor a signed one",
-                format!("send it as `{MANIFEST}`, or in an envelope as `{ENVELOPE}`"),
-            ));
+            let help = format!("send it as `{MANIFEST}`, or in an envelope as `{ENVELOPE}`");
+            return Err(Problem::media_type("the body is neither a manifest nor a signed one", help));
         }
     };
     Ok(match put {
@@ -49,9 +57,7 @@ pub(super) async fn put(
             let status = if known { StatusCode::OK } else { StatusCode::CREATED };
             (status, [(header::ETAG, etag(&digest))], Json(content.bundle(digest).await?)).into_response()
         }
-        PutBundle::Missing(missing) => {
-            (StatusCode::ACCEPTED, Json(json!({ "digest": digest, "missing": missing }))).into_response()
-        }
+        PutBundle::Missing(missing) => (StatusCode::ACCEPTED, Json(MissingBlobs { digest, missing })).into_response(),
     })
 }
 
@@ -68,6 +74,13 @@ pub(super) async fn body_of(body: Body, most: usize) -> Result<bytes::Bytes, Pro
     })
 }
 
+/// Reads the manifest of a bundle, as it was brought.
+#[utoipa::path(get, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "get_bundle",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), Named),
+    responses((status = 200, description = "The manifest", body = Vec<u8>,
+            content_type = "application/vnd.yoi.config-bundle.v1+json"),
+        (status = 304, description = "The caller has it")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -76,42 +89,110 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
-    let content = service.runtime.content(workspace);
-    content.bundle(digest).await?;
-    let head = [(header::ETAG, etag(&digest)), (header::CONTENT_TYPE, MANIFEST.to_owned())];
-    if is_known(&headers, &etag(&digest)) {
-        return Ok((StatusCode::NOT_MODIFIED, head).into_response());
-    }
-    Ok((head, content.manifest(digest).await?).into_response())
+    let bundles = service.runtime.content(workspace);
+    bundles.bundle(digest).await?;
+    content(&headers, &digest, MANIFEST, bundles.manifest(digest)).await
 }
 
+/// Removes a bundle that nothing uses.
+///
+/// Its revision stays taken. Its blobs go with the next collection of garbage.
+#[utoipa::path(delete, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "remove_bundle",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), Named),
+    responses((status = 204, description = "It is there no more")))]
 pub(super) async fn remove(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let content = service.runtime.content(tenant.write(Scope::Bundles)?);
-    content.remove_bundle(digest(&name)?).await?;
+    let digest = digest(&name)?;
+    is_meant(&headers, &etag(&digest))?;
+    content.remove_bundle(digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Says who uses a bundle.
+#[utoipa::path(get, path = "/v1/config-bundles/{digest}/users", tag = "content", operation_id = "bundle_users",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), Named),
+    responses((status = 200, description = "Who uses it; nobody uses what is not here", body = Users)))]
 pub(super) async fn users(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Users>, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
-    Ok(Json(json!({ "digest": digest, "users": service.runtime.content(workspace).users(digest).await? })))
+    let users = service.runtime.content(workspace).users(digest).await?;
+    Ok(Json(Users { digest, users: users.iter().map(ToString::to_string).collect() }))
 }
 
+/// Declares that a bundle must not be used any more.
+///
+/// Its workers are stopped. It stays, so that it cannot come back. Doing it again changes nothing.
+#[utoipa::path(post, path = "/v1/config-bundles/{digest}/revoke", tag = "content", operation_id = "revoke_bundle",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), Named),
+    responses((status = 200, description = "It is revoked", body = BundleSummary)))]
+pub(super) async fn revoke(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    At(name): At<String>,
+) -> Result<Json<BundleSummary>, Problem> {
+    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
+    let digest = digest(&name)?;
+    content.revoke_bundle(digest).await?;
+    Ok(Json(content.bundle(digest).await?))
+}
+
+fn pin_name(text: &str) -> Result<WorkerId, Problem> {
+    text.parse().map_err(|_| Problem::path("a pin's name"))
+}
+
+/// Keeps a bundle from being removed, under a name.
+#[utoipa::path(put, path = "/v1/config-bundles/{digest}/pins/{pin}", tag = "content", operation_id = "pin_bundle",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), ("pin" = WorkerId, Path), Named),
+    responses((status = 204, description = "It is pinned")))]
+pub(super) async fn pin(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    At((name, pin)): At<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
+    content.pin(digest(&name)?, pin_name(&pin)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a pin away. One that is not there is away.
+#[utoipa::path(delete, path = "/v1/config-bundles/{digest}/pins/{pin}", tag = "content", operation_id = "unpin_bundle",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), ("pin" = WorkerId, Path), Named),
+    responses((status = 204, description = "It is not pinned under that name")))]
+pub(super) async fn unpin(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    At((name, pin)): At<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
+    content.unpin(digest(&name)?, pin_name(&pin)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists the bundles of a workspace.
+#[utoipa::path(get, path = "/v1/config-bundles", tag = "content", operation_id = "list_bundles",
+    security(("token" = [])), params(Named, Page),
+    responses((status = 200, description = "A page; the next begins after its last digest", body = Bundles)))]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     Asked(page): Asked<Page>,
-) -> Result<Json<Value>, Problem> {
-    let Some(workspace) = tenant.read()? else { return Ok(Json(json!({ "bundles": [] }))) };
+) -> Result<Json<Bundles>, Problem> {
+    let Some(workspace) = tenant.read()? else { return Ok(Json(Bundles { bundles: Vec::new() })) };
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
     let bundles = service.runtime.content(workspace).bundles(after, page.limit()).await?;
-    Ok(Json(json!({ "bundles": bundles })))
+    Ok(Json(Bundles { bundles }))
 }

@@ -1,29 +1,88 @@
 //! `/v1/events`: what happens in a workspace, as it happens. Who was away says the number of the last
 //! event that it saw, and gets what came after; where some of that is kept no more, it is told of a gap.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Frame, KeepAlive, KeepAliveStream, Sse};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::IntoParams;
 
-use super::access::{Asked, Tenant};
+use super::access::{Asked, Named, Tenant};
+use super::observe::Counted;
 use super::{Problem, Service};
+use crate::Busy;
 use crate::event::Event;
 use crate::runtime::{Seen, Subscription};
+use crate::token::TokenId;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct From {
+    /// The number of the last event that was seen.
     after: Option<u64>,
+}
+
+/// How many streams each token has open.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    most: u32,
+    open: Arc<Mutex<HashMap<TokenId, u32>>>,
+}
+
+/// A stream that is open.
+struct Open {
+    of: TokenId,
+    all: Arc<Mutex<HashMap<TokenId, u32>>>,
+    _counted: Counted,
+}
+
+impl Streams {
+    pub(super) fn new(most: u32) -> Self {
+        Self { most, open: Arc::default() }
+    }
+
+    fn open(&self, of: &TokenId, gauge: &Gauge) -> Result<Open, Busy> {
+        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = all.entry(of.clone()).or_default();
+        if *open >= self.most {
+            return Err(Busy::new("event_streams"));
+        }
+        *open += 1;
+        Ok(Open { of: of.clone(), all: self.open.clone(), _counted: Counted::new(gauge) })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = all.get_mut(&self.of) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                all.remove(&self.of);
+            }
+        }
+    }
 }
 
 type Frames = BoxStream<'static, Result<Frame, Infallible>>;
 
+/// Follows what happens in a workspace, as server-sent events.
+///
+/// A client that says the number of the last event it saw, as `after` or as `Last-Event-ID`, gets what came
+/// after it; an event `gap` says that some of that is kept no more. The stream ends where the token is
+/// good no more, and where the service is stopped.
+#[utoipa::path(get, path = "/v1/events", tag = "observation", operation_id = "events", security(("token" = [])),
+    params(Named, From, ("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen")),
+    responses((status = 200, description = "Each frame's data is an `Event`", body = Event,
+        content_type = "text/event-stream")))]
 pub(super) async fn subscribe(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -35,13 +94,38 @@ pub(super) async fn subscribe(
         Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(Problem::query)?,
         None => after.unwrap_or(0),
     };
+    let open = service.streams.open(tenant.token(), &service.observed.event_streams)?;
     let frames = match tenant.read()? {
         Some(workspace) => frames(service.runtime.observation(workspace).subscribe(after).await?),
         // Nothing ever happens there.
         None => stream::pending().boxed(),
     };
+    let ended = ended(service, tenant.token().clone());
+    let frames = frames.take_until(ended).map(move |frame| {
+        let _held = &open;
+        frame
+    });
     let alive = KeepAlive::new().interval(Duration::from_secs(15));
-    Ok(Sse::new(frames).keep_alive(alive))
+    Ok(Sse::new(frames.boxed()).keep_alive(alive))
+}
+
+/// How long a stream may go on after its token was revoked.
+const LOOKS_AGAIN: Duration = Duration::from_secs(5);
+
+/// Waits until the service is stopped, or until the token is good no more.
+async fn ended(service: Arc<Service>, token: TokenId) {
+    let revoked = async {
+        loop {
+            tokio::time::sleep(LOOKS_AGAIN).await;
+            if !matches!(service.runtime.management().is_good(&token).await, Ok(true)) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = service.closing.cancelled() => {}
+        () = revoked => {}
+    }
 }
 
 /// Ends where the store does not answer: the client connects again, and says where it was.

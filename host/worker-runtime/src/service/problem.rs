@@ -6,7 +6,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+use super::observe::Code;
+
+use component_host::LoadError;
+
+use crate::blob_store::BlobError;
 use crate::content::ContentError;
 use crate::metadata::MetadataError;
 use crate::token::TokenError;
@@ -17,6 +23,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     // Who asks, and for what.
     ("unauthenticated", 401),
     ("token_expired", 401),
+    ("token_not_found", 404),
     ("scope_missing", 403),
     ("workspace_denied", 403),
     ("workspace_unnamed", 400),
@@ -24,6 +31,8 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("origin_denied", 403),
     ("rate_limited", 429),
     ("busy", 503),
+    ("stopping", 503),
+    ("no_entropy", 503),
     // The request itself.
     ("invalid_request", 400),
     ("not_found", 404),
@@ -90,8 +99,10 @@ const OTHER: u16 = 422;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem(Box<Told>);
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Told {
+/// Why a request came to nothing (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Told {
     /// `about:blank`: what is meant is in `code`.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -107,9 +118,11 @@ struct Told {
     help: String,
     /// More, for programs.
     #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Option<Object>)]
     details: Value,
     /// Seconds after which trying again makes sense.
     #[serde(skip)]
+    #[schema(ignore)]
     retry_after: Option<u64>,
 }
 
@@ -149,7 +162,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = self.0.retry_after;
+        let code = Code(self.0.code.clone());
         let mut response = (status, Json(*self.0)).into_response();
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
@@ -240,6 +255,19 @@ impl From<CallError> for Problem {
 
 impl From<ResolverError> for Problem {
     fn from(error: ResolverError) -> Self {
+        let details = match &error {
+            ResolverError::Load(LoadError::ForeignImport { imports }) => json!({ "imports": imports }),
+            ResolverError::Load(LoadError::CompileLimit { limit } | LoadError::Exceeds { limit }) => {
+                json!({ "limit": limit })
+            }
+            _ => Value::Null,
+        };
+        Self::new(error.code(), error.to_string(), error.help()).with(details)
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
     }
 }
@@ -257,6 +285,10 @@ impl Problem {
 
     pub(crate) fn path(what: &'static str) -> Self {
         Self::new("invalid_request", format!("the path does not hold {what}"), "see /openapi.json")
+    }
+
+    pub(crate) fn media_type(detail: &'static str, help: String) -> Self {
+        Self::new("unsupported_media_type", detail, help)
     }
 
     pub(crate) fn again_in_a_second(self) -> Self {

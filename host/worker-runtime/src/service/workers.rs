@@ -5,17 +5,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bundles::{Digest, ToolName};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
-use super::access::{Asked, At, Page, Tenant};
+use super::access::{Asked, At, Named, Page, Tenant};
+use super::blobs::{etag, is_known, is_meant, is_new};
 use super::bundles::body_of;
 use super::{Problem, Service};
+use crate::report::ResolutionReport;
 use crate::token::Scope;
+use crate::wire::{History, Workers};
 use crate::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
-use crate::{ToolCall, WorkerError};
+use crate::{Called, ToolCall, WorkerError};
 
 /// Most bytes of a request for a worker.
 const CREATE_BYTES: usize = 64 << 10;
@@ -24,7 +27,7 @@ fn id(text: &str) -> Result<WorkerId, Problem> {
     text.parse().map_err(|_| Problem::path("a worker id"))
 }
 
-async fn json<T: DeserializeOwned>(body: Body, most: usize) -> Result<T, Problem> {
+pub(super) async fn json<T: DeserializeOwned>(body: Body, most: usize) -> Result<T, Problem> {
     let bytes = body_of(body, most).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         // What the reader says may quote what was sent; where it stopped is enough.
@@ -33,55 +36,122 @@ async fn json<T: DeserializeOwned>(body: Body, most: usize) -> Result<T, Problem
     })
 }
 
+/// A worker as it is now.
+fn tag(worker: &WorkerSummary) -> String {
+    // Names, digests and times: there is nothing in it that JSON could not hold.
+    etag(&Digest::of(serde_json::to_vec(worker).unwrap_or_default()))
+}
+
+fn told(status: StatusCode, worker: WorkerSummary) -> Response {
+    (status, [(header::ETAG, tag(&worker))], Json(worker)).into_response()
+}
+
+/// Says what a worker that is asked for like that would be.
+///
+/// Resolves and enforces as for a worker, and makes none.
+#[utoipa::path(post, path = "/v1/resolve", tag = "workers", operation_id = "resolve", security(("token" = [])),
+    params(Named), request_body = CreateWorkerRequest,
+    responses((status = 200, description = "What the profile means here, and what is granted", body = Object)))]
+pub(super) async fn resolve(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    body: Body,
+) -> Result<Json<ResolutionReport>, Problem> {
+    let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
+    Ok(Json(catalogue.resolve(&json(body, CREATE_BYTES).await?).await?))
+}
+
+/// Makes a worker.
+///
+/// The id is the caller's: asking again with the same finds the worker that is there. With
+/// `If-None-Match: *` asking again is refused.
+#[utoipa::path(put, path = "/v1/workers/{id}", tag = "workers", operation_id = "create_worker",
+    security(("token" = [])), params(("id" = WorkerId, Path), Named), request_body = CreateWorkerRequest,
+    responses((status = 201, description = "It takes calls", body = WorkerSummary),
+        (status = 200, description = "It was there before", body = WorkerSummary)))]
 pub(super) async fn create(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
     let request: CreateWorkerRequest = json(body, CREATE_BYTES).await?;
     let created = catalogue.create(id(&name)?, request).await?;
-    let status = if created.new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(created.worker)).into_response())
+    is_new(&headers, !created.new)?;
+    Ok(told(if created.new { StatusCode::CREATED } else { StatusCode::OK }, created.worker))
 }
 
+/// Reads what is known of a worker.
+#[utoipa::path(get, path = "/v1/workers/{id}", tag = "workers", operation_id = "get_worker",
+    security(("token" = [])), params(("id" = WorkerId, Path), Named),
+    responses((status = 200, description = "The worker", body = WorkerSummary),
+        (status = 304, description = "The caller knows it as it is")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
-) -> Result<Json<WorkerSummary>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let id = id(&name)?;
     let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
-    Ok(Json(service.runtime.catalogue(workspace).get(&id).await?))
+    let worker = service.runtime.catalogue(workspace).get(&id).await?;
+    let tag = tag(&worker);
+    if is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    Ok(told(StatusCode::OK, worker))
 }
 
+/// Lists the workers of a workspace.
+#[utoipa::path(get, path = "/v1/workers", tag = "workers", operation_id = "list_workers", security(("token" = [])),
+    params(Named, Page),
+    responses((status = 200, description = "A page; the next begins after its last id", body = Workers)))]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     Asked(page): Asked<Page>,
-) -> Result<Json<Value>, Problem> {
-    let Some(workspace) = tenant.read()? else { return Ok(Json(json!({ "workers": [] }))) };
+) -> Result<Json<Workers>, Problem> {
+    let Some(workspace) = tenant.read()? else { return Ok(Json(Workers { workers: Vec::new() })) };
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
     let workers = service.runtime.catalogue(workspace).list(after.as_ref(), page.limit()).await?;
-    Ok(Json(json!({ "workers": workers })))
+    Ok(Json(Workers { workers }))
 }
 
+/// Stops a worker for good.
+///
+/// Its history stays. Stopping twice is stopping once.
+#[utoipa::path(delete, path = "/v1/workers/{id}", tag = "workers", operation_id = "stop_worker",
+    security(("token" = [])), params(("id" = WorkerId, Path), Named),
+    responses((status = 200, description = "It takes no more calls", body = WorkerSummary)))]
 pub(super) async fn stop(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
-) -> Result<Json<WorkerSummary>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
-    Ok(Json(catalogue.stop(&id(&name)?).await?))
+    let id = id(&name)?;
+    if headers.contains_key(header::IF_MATCH) {
+        is_meant(&headers, &tag(&catalogue.get(&id).await?))?;
+    }
+    Ok(told(StatusCode::OK, catalogue.stop(&id).await?))
 }
 
+/// Calls a tool of a worker.
+///
+/// The call is in the worker's history before the tool begins.
+#[utoipa::path(post, path = "/v1/workers/{id}/tools/{tool}", tag = "workers", operation_id = "call_tool",
+    security(("token" = [])), params(("id" = WorkerId, Path), ("tool" = ToolName, Path), Named),
+    request_body = ToolCall,
+    responses((status = 200, description = "What it answered", body = Called)))]
 pub(super) async fn call(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At((name, tool)): At<(String, String)>,
     body: Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Called>, Problem> {
     let workspace = tenant.write(Scope::Call)?;
     let interaction = service.runtime.interaction(workspace);
     let tool = tool.parse().map_err(|_| Problem::path("a tool's name"))?;
@@ -90,19 +160,22 @@ pub(super) async fn call(
     let most = most.saturating_add(4096);
     let _incoming = service.runtime.content(workspace).incoming(most)?;
     let call: ToolCall = json(body, most).await?;
-    let called = interaction.call(&id(&name)?, &tool, call).await?;
-    Ok(Json(json!({ "entry": called.entry, "output": called.output })))
+    Ok(Json(interaction.call(&id(&name)?, &tool, call).await?))
 }
 
+/// Reads what a worker did, in order.
+#[utoipa::path(get, path = "/v1/workers/{id}/history", tag = "workers", operation_id = "history",
+    security(("token" = [])), params(("id" = WorkerId, Path), Named, Page),
+    responses((status = 200, description = "A page; the next begins after its last number", body = History)))]
 pub(super) async fn history(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
     Asked(page): Asked<Page>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<History>, Problem> {
     let id = id(&name)?;
     let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
     let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(|_| Problem::query())?;
     let entries = service.runtime.observation(workspace).history(&id, after, page.limit()).await?;
-    Ok(Json(json!({ "entries": entries })))
+    Ok(Json(History { entries }))
 }

@@ -1,5 +1,7 @@
 //! What the behaviours share: Runtimes over stores in memory, and bundles made by code.
 
+pub mod api;
+
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;

@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use worker_runtime::client::{Client, ClientError, Problem, RuntimeStatus};
+use worker_runtime::WorkspaceUsage;
+use worker_runtime::client::{Client, ClientError};
+use worker_runtime::wire::{About, Readiness};
 
-use crate::error::{CliError, exit_code};
+use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
-use crate::text::Rows;
+use crate::text::{Rows, bytes, count};
 
 /// Says whether a Runtime is there and can work, and what it is.
 ///
@@ -21,67 +23,65 @@ pub(crate) struct Args {
 
 /// What was found out.
 struct Found {
-    /// Why it cannot work, where it cannot.
-    not_ready: Option<Box<Problem>>,
-    about: Result<RuntimeStatus, &'static str>,
+    readiness: Readiness,
+    about: Result<About, &'static str>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let Found { not_ready, about } = args.remote.ask_as_anybody(found)?;
-    let exit = not_ready.as_ref().map_or(0, |problem| exit_code(problem.code()));
-    let told = not_ready.as_ref().map(|problem| json!({ "code": problem.code(), "message": problem.detail() }));
+    let Found { readiness, about } = args.remote.ask_as_anybody(found)?;
+    let about = about.as_ref();
     let document = json!({
         "schema": "yoi.runtime-status/1",
         "live": true,
-        "ready": not_ready.is_none(),
-        "problem": told,
-        "runtime": about.as_ref().ok().map(|about| &about.runtime),
-        "capabilities": about.as_ref().ok().map(|about| &about.capabilities),
+        "ready": readiness.ready,
+        "checks": readiness.checks,
+        "runtime": about.ok().map(|about| &about.runtime),
+        "capabilities": about.ok().map(|about| &about.capabilities),
+        "usage": about.ok().map(|about| &about.usage),
     });
     output.result(&document, || {
         let mut rows = Rows::default();
-        match &not_ready {
-            None => rows.row("state", "ready"),
-            Some(problem) => rows.noted("state", "not ready", format!("{} [{}]", problem.detail(), problem.code())),
-        }
-        match &about {
+        rows.row("state", if readiness.ready { "ready" } else { "cannot do its work" });
+        let wrong = readiness.checks.iter().filter(|check| check.outcome != "ok");
+        rows.noted_list("wrong", wrong.map(|check| (&check.name, &check.outcome)));
+        match about {
             Err(why) => rows.noted("about", "", why),
-            Ok(about) => {
-                let runtime = &about.runtime;
+            Ok(About { runtime, capabilities, usage }) => {
                 rows.row("version", &runtime.version);
-                rows.list("workspaces", &runtime.workspaces);
+                rows.noted_list(
+                    "workspaces",
+                    runtime.workspaces.iter().map(|id| (id, usage.get(id).map(used).unwrap_or_default())),
+                );
                 rows.row("resolver", runtime.active_resolver);
-                let others = runtime.resolvers.iter().filter(|digest| **digest != runtime.active_resolver);
-                rows.list("others", others);
+                rows.list("others", runtime.resolvers.iter().filter(|digest| **digest != runtime.active_resolver));
                 rows.row("builtin", runtime.builtin_bundle);
-                rows.list("tools", &about.capabilities.tools);
-                rows.list("worlds", &about.capabilities.worlds);
+                rows.list("tools", &capabilities.tools);
+                rows.list("worlds", &capabilities.worlds);
             }
         }
         rows.into_text()
     });
-    Ok(ExitCode::from(exit))
+    // What cannot do its work is no mistake of who asks, and no success.
+    Ok(if readiness.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn used(usage: &WorkspaceUsage) -> String {
+    let count = |number: u64, what| count(usize::try_from(number).unwrap_or(usize::MAX), what);
+    format!("{}, {}, {}", count(usage.bundles, "bundle"), count(usage.workers, "worker"), bytes(usage.bytes))
 }
 
 async fn found(client: Client, has_token: bool) -> Result<Found, ClientError> {
-    client.live().await?;
-    let not_ready = match client.ready().await {
-        Ok(()) => None,
-        Err(ClientError::Problem(problem)) => Some(problem),
+    let readiness = client.readiness().await?;
+    if !has_token {
+        return Ok(Found { readiness, about: Err("more is told to a token with the scope `operator`; none is given") });
+    }
+    let about = match client.runtime().await {
+        Ok(about) => Ok(about),
+        Err(ClientError::Problem(problem)) if problem.code() == "scope_missing" => {
+            Err("more is told to a token with the scope `operator`")
+        }
+        Err(ClientError::Problem(_)) if !readiness.ready => Err("it cannot say"),
         Err(error) => return Err(error),
     };
-    let about = if !has_token {
-        Err("more is told to a token with the scope `operator`; none is given")
-    } else if not_ready.is_some() {
-        Err("it cannot say")
-    } else {
-        match client.runtime().await {
-            Ok(about) => Ok(about),
-            Err(ClientError::Problem(problem)) if problem.code() == "scope_missing" => {
-                Err("more is told to a token with the scope `operator`")
-            }
-            Err(error) => return Err(error),
-        }
-    };
-    Ok(Found { not_ready, about })
+    Ok(Found { readiness, about })
 }

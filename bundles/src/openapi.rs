@@ -1,0 +1,54 @@
+//! The shapes of names and digests in an OpenAPI description: texts, whose grammar stands in words.
+
+/// What a type that is written as one text looks like.
+macro_rules! text_schema {
+    ($name:ty, $words:expr, $most:expr) => {
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                $crate::openapi::text($words, None, $most)
+            }
+        }
+        impl utoipa::ToSchema for $name {}
+    };
+}
+pub(crate) use text_schema;
+
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{RefOr, SchemaFormat};
+
+use crate::{Digest, Revision};
+
+/// A text of at least one and at most so many bytes.
+pub fn text(words: &str, pattern: Option<&str>, most: Option<usize>) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(words))
+        .pattern(pattern)
+        .min_length(Some(1))
+        .max_length(most)
+        .build()
+        .into()
+}
+
+/// An instant, in UTC.
+pub fn instant() -> RefOr<Schema> {
+    use utoipa::openapi::KnownFormat::DateTime;
+    let format = SchemaFormat::KnownFormat(DateTime);
+    ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build().into()
+}
+
+impl utoipa::PartialSchema for Revision {
+    fn schema() -> RefOr<Schema> {
+        text("a whole number below 2^64, in decimal", Some("^(0|[1-9][0-9]{0,19})$"), Some(20))
+    }
+}
+
+impl utoipa::ToSchema for Revision {}
+
+impl utoipa::PartialSchema for Digest {
+    fn schema() -> RefOr<Schema> {
+        text("SHA-256 of the exact bytes", Some("^sha256:[0-9a-f]{64}$"), Some(71))
+    }
+}
+
+impl utoipa::ToSchema for Digest {}

@@ -1,0 +1,55 @@
+//! Keeping the stores in order: what is damaged is found and set aside, what nothing uses is taken away.
+
+use std::collections::BTreeMap;
+
+use bundles::{Digest, WorkspaceId};
+use serde::{Deserialize, Serialize};
+
+use super::Management;
+use crate::blob_store::{self, Condition};
+use crate::content::{Collected, Content, ContentError};
+use crate::ledger::{all_holders_key, holders_key, usages_key};
+
+/// What a collection of garbage came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct Garbage {
+    /// What each workspace had that nothing used.
+    pub workspaces: BTreeMap<WorkspaceId, Collected>,
+    /// Blobs that belonged to nobody: what came in before a process ended, and was never acknowledged.
+    pub strays: u64,
+}
+
+impl Management {
+    /// Takes away what nothing uses, in every workspace, and content that belongs to none. The blob store
+    /// must not be shared with another Runtime.
+    pub async fn collect_garbage(&self) -> Result<Garbage, ContentError> {
+        let mut garbage = Garbage::default();
+        for key in self.shared.ledger.keys(&usages_key(), None, usize::MAX).await? {
+            let Ok(workspace) = key.last().parse::<WorkspaceId>() else { continue };
+            let content = Content { shared: self.shared.clone(), workspace: workspace.clone() };
+            garbage.workspaces.insert(workspace, content.collect_garbage().await?);
+        }
+        for digest in blob_store::digests(&*self.shared.blobs).await? {
+            // Who puts this blob has it to the end, and is its holder then.
+            let _removing = self.shared.stripes.removing(&digest).await;
+            if self.shared.ledger.keys(&holders_key(&digest), None, 1).await?.is_empty() {
+                self.shared.blobs.remove(digest).await?;
+                garbage.strays += 1;
+            }
+        }
+        Ok(garbage)
+    }
+
+    /// Reads every blob that is there or should be, and says which are what their digests say. What is
+    /// damaged is set aside.
+    pub async fn check(&self) -> Result<Vec<(Digest, Condition)>, ContentError> {
+        let mut digests = blob_store::digests(&*self.shared.blobs).await?;
+        for key in self.shared.ledger.keys(&all_holders_key(), None, usize::MAX).await? {
+            let parts: Vec<&str> = key.parts().collect();
+            let [.., digest, _] = parts.as_slice() else { continue };
+            digests.extend(digest.parse::<Digest>());
+        }
+        Ok(blob_store::check_each(&*self.shared.blobs, digests).await?)
+    }
+}

@@ -1,0 +1,265 @@
+//! The API for who runs the Runtime: resolvers, tokens, garbage, numbers, readiness; and what requests
+//! say of the state that they take things to be in.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use bundles::Digest;
+use serde_json::{Value, json};
+use worker_runtime::service::ServiceLimits;
+use worker_runtime::shipped;
+use worker_runtime::token::Scope;
+
+use crate::support::api::{Answer, Api};
+use crate::support::{World, bundle};
+
+const COMPONENT: &str = "application/wasm";
+
+/// Asks with one header more.
+async fn with(api: &Api, method: &str, path: &str, token: &str, more: (&str, &str), body: &str) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "runtime.test:7070")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(more.0, more.1);
+    api.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+}
+
+#[tokio::test]
+async fn a_resolver_is_taken_in_named_and_revoked() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let shipped = Digest::of(shipped::RESOLVER);
+    let list = api.get("/v1/resolvers", &token).await.json();
+    assert_eq!((&list["resolvers"][0]["digest"], &list["resolvers"][0]["active"]), (&json!(shipped), &json!(true)));
+
+    // The same resolver with a section that means nothing is another component.
+    let mut other = shipped::RESOLVER.to_vec();
+    other.extend([0, 3, 2, b'h', b'i']);
+    let digest = Digest::of(&other);
+    let path = format!("/v1/resolvers/{digest}");
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let request = json!({ "profile": "plain", "bundle": bundle.digest(), "resolver": digest });
+    assert_eq!(api.put_json("/v1/workers/w", &token, &request).await.code(), (404, "resolver_not_found".to_owned()));
+    let put = api.ask("PUT", &path, &token, other.clone(), COMPONENT).await;
+    assert_eq!(put.status, StatusCode::CREATED, "{:?}", put.json());
+    assert_eq!(api.ask("PUT", &path, &token, other.clone(), COMPONENT).await.status, StatusCode::OK);
+    assert_eq!(api.get(&path, &token).await.body, other);
+    let made = api.put_json("/v1/workers/w", &token, &request).await;
+    assert_eq!((made.status, &made.json()["resolver"]), (StatusCode::CREATED, &json!(digest)));
+    let revoked = api.ask("POST", &format!("{path}/revoke"), &token, "", "").await.json();
+    assert!(revoked["revoked_at"].is_string());
+    assert_eq!(api.get("/v1/workers/w", &token).await.json()["reason"], "resolver_revoked");
+    assert_eq!(api.put_json("/v1/workers/v", &token, &request).await.code(), (409, "resolver_revoked".to_owned()));
+    assert_eq!(api.ask("PUT", &path, &token, other, COMPONENT).await.code(), (409, "resolver_revoked".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_no_resolver_is_refused_with_its_reason() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&[Scope::Operator], &[]).await;
+    let text = "not a component";
+    let path = format!("/v1/resolvers/{}", Digest::of(text));
+    assert_eq!(api.ask("PUT", &path, &token, text, COMPONENT).await.code(), (422, "not_wasm".to_owned()));
+    assert_eq!(api.ask("PUT", &path, &token, text, "").await.code(), (415, "unsupported_media_type".to_owned()));
+    assert_eq!(api.ask("PUT", &path, &token, "other", COMPONENT).await.code(), (422, "digest_mismatch".to_owned()));
+    assert_eq!(api.get(&path, &token).await.code(), (404, "resolver_not_found".to_owned()));
+    let foreign =
+        wat::parse_str(r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#).expect("a component");
+    let path = format!("/v1/resolvers/{}", Digest::of(&foreign));
+    let refused = api.ask("PUT", &path, &token, foreign, COMPONENT).await;
+    assert_eq!(refused.code(), (422, "foreign_import".to_owned()));
+    assert_eq!(refused.json()["details"]["imports"], json!(["wasi:cli/environment@0.2.0"]));
+    let (_, reader) = api.token(&[Scope::Read], &["acme"]).await;
+    assert_eq!(api.get("/v1/resolvers", &reader).await.status, StatusCode::OK);
+    assert_eq!(api.ask("PUT", &path, &reader, "", COMPONENT).await.code(), (403, "scope_missing".to_owned()));
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_worker_would_be_and_makes_none() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let request = json!({ "profile": "plain", "bundle": bundle.digest() });
+    let resolved = api.ask("POST", "/v1/resolve", &token, request.to_string(), "application/json").await;
+    assert_eq!(resolved.status, StatusCode::OK);
+    let resolved = resolved.json();
+    assert_eq!((&resolved["schema"], &resolved["enforced"]), (&json!("yoi.resolution/1"), &json!(true)));
+    assert_eq!(resolved["tools"][0]["name"], "echo");
+    assert_eq!(api.get("/v1/workers", &token).await.json(), json!({ "workers": [] }));
+    let unknown = json!({ "profile": "nobody", "bundle": bundle.digest() }).to_string();
+    let unknown = api.ask("POST", "/v1/resolve", &token, unknown, "application/json").await;
+    assert_eq!(unknown.code(), (404, "unknown_profile".to_owned()));
+}
+
+#[tokio::test]
+async fn an_operator_makes_lists_and_revokes_tokens() {
+    let api = Api::new(&World::default()).await;
+    let (_, operator) = api.token(&[Scope::Operator], &[]).await;
+    let asked = json!({ "name": "ci", "scopes": ["read"], "workspaces": ["acme"] }).to_string();
+    let issued = api.ask("POST", "/v1/tokens", &operator, asked.clone(), "application/json").await;
+    assert_eq!(issued.status, StatusCode::CREATED);
+    assert_eq!(issued.headers[header::CACHE_CONTROL], "no-store");
+    let issued = issued.json();
+    let (token, id) = (issued["token"].as_str().expect("a token"), issued["id"].as_str().expect("an id"));
+    assert_eq!(api.get("/v1/workers", token).await.status, StatusCode::OK);
+    assert_eq!(api.ask("POST", "/v1/tokens", token, asked, "application/json").await.code().1, "scope_missing");
+    let listed = String::from_utf8(api.get("/v1/tokens", &operator).await.body).expect("text");
+    let secret = token.rsplit('_').next().expect("a secret");
+    assert!(listed.contains(id) && !listed.contains(secret));
+    let path = format!("/v1/tokens/{id}");
+    assert!(api.ask("DELETE", &path, &operator, "", "").await.json()["revoked_at"].is_string());
+    assert_eq!(api.get("/v1/workers", token).await.code().1, "unauthenticated");
+    assert_eq!(api.ask("DELETE", "/v1/tokens/x", &operator, "", "").await.code(), (400, "invalid_request".to_owned()));
+    let unknown = api.ask("DELETE", "/v1/tokens/00000000000000ff", &operator, "", "").await;
+    assert_eq!(unknown.code(), (404, "token_not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn garbage_is_collected_for_an_operator_and_nothing_that_is_used() {
+    let world = World::default();
+    let api = Api::new(&world).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let loose = format!("/v1/blobs/{}", Digest::of("loose"));
+    assert_eq!(api.ask("PUT", &loose, &token, "loose", "").await.status, StatusCode::CREATED);
+    // What a process left that ended before it could acknowledge.
+    let stray = Digest::of("stray");
+    world.blobs.put(stray, worker_runtime::blob_store::whole("stray"), 5).await.expect("put");
+    let young = api.ask("DELETE", "/v1/garbage", &token, "", "").await.json();
+    assert_eq!((&young["workspaces"]["acme"]["young"], &young["strays"]), (&json!(1), &json!(1)));
+    world.clock.advance(std::time::Duration::from_secs(25 * 60 * 60));
+    let taken = api.ask("DELETE", "/v1/garbage", &token, "", "").await.json();
+    assert_eq!((&taken["workspaces"]["acme"]["blobs"], &taken["strays"]), (&json!(1), &json!(0)));
+    assert_eq!(api.get(&loose, &token).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.blobs.size(stray).await, Ok(None));
+    for (digest, blob) in bundle.blobs() {
+        assert_eq!(api.get(&format!("/v1/blobs/{digest}"), &token).await.body, **blob);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_meant_for_another_state_is_not_made() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let request = json!({ "profile": "plain", "bundle": bundle.digest() }).to_string();
+    let new = ("if-none-match", "*");
+    let made = with(&api, "PUT", "/v1/workers/w", &token, new, &request).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    let again = with(&api, "PUT", "/v1/workers/w", &token, new, &request).await;
+    assert_eq!(again.code(), (412, "precondition_failed".to_owned()));
+    let tag = made.headers[header::ETAG].to_str().expect("text").to_owned();
+    let known = with(&api, "GET", "/v1/workers/w", &token, ("if-none-match", &tag), "").await;
+    assert_eq!((known.status, known.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    let other = with(&api, "DELETE", "/v1/workers/w", &token, ("if-match", "\"x\""), "").await;
+    assert_eq!(other.code(), (412, "precondition_failed".to_owned()));
+    assert_eq!(api.get("/v1/workers/w", &token).await.json()["state"], "running");
+    let stopped = with(&api, "DELETE", "/v1/workers/w", &token, ("if-match", &tag), "").await;
+    assert_eq!(stopped.json()["state"], "stopped");
+    assert_ne!(stopped.headers[header::ETAG], tag.as_str());
+    let path = format!("/v1/config-bundles/{}", bundle.digest());
+    let other = with(&api, "DELETE", &path, &token, ("if-match", "\"x\""), "").await;
+    assert_eq!(other.code(), (412, "precondition_failed".to_owned()));
+    let right = format!("\"{}\"", bundle.digest());
+    assert_eq!(with(&api, "DELETE", &path, &token, ("if-match", &right), "").await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn bundles_are_pinned_and_revoked() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let path = format!("/v1/config-bundles/{}", bundle.digest());
+    let pin = format!("{path}/pins/release");
+    assert_eq!(api.ask("PUT", &pin, &token, "", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(api.get(&format!("{path}/users"), &token).await.json()["users"], json!(["pin:release"]));
+    assert_eq!(api.ask("DELETE", &path, &token, "", "").await.code(), (409, "in_use".to_owned()));
+    assert_eq!(api.ask("DELETE", &pin, &token, "", "").await.status, StatusCode::NO_CONTENT);
+    let revoked = api.ask("POST", &format!("{path}/revoke"), &token, "", "").await.json();
+    assert!(revoked["revoked_at"].is_string());
+    let request = json!({ "profile": "plain", "bundle": bundle.digest() });
+    assert_eq!(api.put_json("/v1/workers/w", &token, &request).await.code(), (409, "bundle_revoked".to_owned()));
+}
+
+#[tokio::test]
+async fn numbers_and_readiness_are_told() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    api.bring(&token, &bundle(1)).await;
+    assert_eq!(api.get("/v1/nothing", &token).await.status, StatusCode::NOT_FOUND);
+    let text = String::from_utf8(api.get("/metrics", &token).await.body).expect("text");
+    for line in [
+        r#"yoi_workspace_bundles{workspace="acme"} 1"#,
+        r#"yoi_http_requests_total{method="PUT",route="/v1/config-bundles/{digest}",status="201",code="ok"} 1"#,
+        r#"yoi_http_requests_total{method="GET",route="other",status="404",code="not_found"} 1"#,
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    let (_, reader) = api.token(&[Scope::Read], &["acme"]).await;
+    assert_eq!(api.get("/metrics", &reader).await.code(), (403, "scope_missing".to_owned()));
+    assert_eq!(api.get("/readyz", "").await.body, b"ok\n");
+    api.service.config_read(Some("invalid_config"));
+    let verbose = api.get("/readyz?verbose", "").await.json();
+    let check = |name: &str| {
+        let checks = verbose["checks"].as_array().expect("checks");
+        checks.iter().find(|check| check["name"] == name).map(|check| check["outcome"].clone())
+    };
+    assert_eq!((&verbose["ready"], check("config")), (&json!(true), Some(json!("invalid_config"))));
+    assert_eq!((check("metadata"), check("blobs")), (Some(json!("ok")), Some(json!("ok"))));
+}
+
+#[tokio::test]
+async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
+    use http_body_util::BodyExt;
+    let limits = ServiceLimits { event_streams: 2, ..ServiceLimits::default() };
+    let api = Api::within(&World::default(), limits).await;
+    let (summary, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let open = || async {
+        let request = Request::get("/v1/events")
+            .header(header::HOST, "runtime.test:7070")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Body::empty()).expect("a request");
+        tower::ServiceExt::oneshot(api.router.clone(), request).await.expect("an answer")
+    };
+    let (first, mut second) = (open().await, open().await);
+    let third = open().await;
+    assert_eq!(third.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let problem: Value =
+        serde_json::from_slice(&third.into_body().collect().await.expect("whole").to_bytes()).expect("JSON");
+    assert_eq!((&problem["code"], &problem["details"]["limit"]), (&json!("busy"), &json!("event_streams")));
+    drop(first);
+    assert_eq!(open().await.status(), StatusCode::OK);
+    api.runtime.management().revoke_token(&summary.id).await.expect("revoked");
+    tokio::time::pause();
+    // Nothing more comes, and the stream is at its end.
+    while let Some(frame) = second.body_mut().frame().await {
+        let data = frame.expect("a frame").into_data().expect("data");
+        assert!(data.is_empty() || data.starts_with(b":"));
+    }
+}
+
+#[tokio::test]
+async fn the_description_of_the_api_is_the_one_that_is_published() {
+    let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let now = worker_runtime::service::openapi_json();
+    if std::env::var_os("YOI_UPDATE").is_some() {
+        std::fs::write(published, &now).expect("written");
+    }
+    let published = std::fs::read_to_string(published).expect("`YOI_UPDATE=1` writes it");
+    assert_eq!(published, now, "docs/openapi.json is not current; run this test with `YOI_UPDATE=1`");
+    let api = Api::new(&World::default()).await;
+    let served = api.get("/openapi.json", "").await;
+    assert_eq!(served.body, now.as_bytes());
+    let tag = served.headers[header::ETAG].to_str().expect("text").to_owned();
+    assert_eq!(
+        with(&api, "GET", "/openapi.json", "", ("if-none-match", &tag), "").await.status,
+        StatusCode::NOT_MODIFIED
+    );
+}

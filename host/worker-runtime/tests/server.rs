@@ -1,0 +1,259 @@
+//! Serving over connections: what a client may hold and for how long, and how a service ends. The
+//! connections are in memory, so that time is the test's own.
+
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use worker_runtime::service::{ServiceLimits, Stopped};
+use worker_runtime::token::Scope;
+
+use crate::support::World;
+use crate::support::api::Api;
+
+/// Takes connections that the test makes.
+struct InMemory(mpsc::UnboundedReceiver<DuplexStream>);
+
+impl Listener for InMemory {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (DuplexStream, ()) {
+        match self.0.recv().await {
+            Some(connection) => (connection, ()),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Served {
+    api: Api,
+    connect: mpsc::UnboundedSender<DuplexStream>,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Stopped>,
+}
+
+impl Served {
+    async fn new(limits: ServiceLimits) -> Self {
+        let api = Api::within(&World::default(), limits).await;
+        let (connect, accept) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let service = api.service.clone();
+        let served = tokio::spawn(async move {
+            let stopped = async move { drop(stopped.await) };
+            service.serve(InMemory(accept), stopped).await
+        });
+        Self { api, connect, stop: Some(stop), served }
+    }
+
+    /// A connection whose buffers hold so many bytes.
+    fn connect_with(&self, bytes: usize) -> DuplexStream {
+        let (here, there) = tokio::io::duplex(bytes);
+        self.connect.send(there).expect("served");
+        here
+    }
+
+    fn connect(&self) -> DuplexStream {
+        self.connect_with(1 << 20)
+    }
+}
+
+fn head(method: &str, path: &str, token: &str, more: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: runtime.test:7070\r\nauthorization: Bearer {token}\r\n{more}\r\n")
+}
+
+/// Everything up to the end of the connection.
+async fn rest(connection: &mut DuplexStream) -> String {
+    let mut text = Vec::new();
+    // One that was cut has ended too.
+    let _ = connection.read_to_end(&mut text).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn code(answer: &str) -> (&str, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let problem: serde_json::Value = serde_json::from_str(body.trim()).expect("a problem");
+    (head.split(' ').nth(1).expect("a status"), problem["code"].as_str().expect("a code").to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_in_is_not_waited_for() {
+    let served = Served::new(ServiceLimits::default()).await;
+    let mut slow = served.connect();
+    let began = tokio::time::Instant::now();
+    for byte in b"GET /livez HTTP/1.1\r\nhost: runtime.test:7070\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" {
+        if slow.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(rest(&mut slow).await.is_empty());
+    let allowed = Duration::from_millis(ServiceLimits::default().head_ms);
+    assert!((allowed..allowed + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // One that asks nothing is let go as well.
+    let mut idle = served.connect();
+    idle.write_all(head("GET", "/livez", "", "").as_bytes()).await.expect("written");
+    assert!(rest(&mut idle).await.ends_with("ok\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_in_too_slowly_is_cut_off() {
+    let served = Served::new(ServiceLimits::default()).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
+    for path in [format!("/v1/blobs/{}", bundles::Digest::of(b"x")), "/v1/workers/w".to_owned()] {
+        let mut slow = served.connect();
+        let asked = head("PUT", &path, &token, "content-length: 4000\r\n");
+        slow.write_all(asked.as_bytes()).await.expect("written");
+        let began = tokio::time::Instant::now();
+        for _ in 0..4000 {
+            if slow.write_all(b"x").await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if began.elapsed() > Duration::from_secs(11) {
+                break;
+            }
+        }
+        let answer = rest(&mut slow).await;
+        assert_eq!(code(&answer), ("408", "body_too_slow".to_owned()));
+        assert!(answer.contains("connection: close"));
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+    // As much in the same time, and faster at its end, is taken.
+    let blob = "x".repeat(40_000);
+    let mut good = served.connect();
+    let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
+    let asked = head("PUT", &path, &token, "content-length: 40000\r\nconnection: close\r\n");
+    good.write_all(asked.as_bytes()).await.expect("written");
+    for piece in blob.as_bytes().chunks(4000) {
+        good.write_all(piece).await.expect("written");
+        tokio::time::sleep(Duration::from_millis(990)).await;
+    }
+    assert!(rest(&mut good).await.starts_with("HTTP/1.1 201"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_its_answer_by_its_deadline() {
+    let limits = ServiceLimits { request_ms: 60_000, ..ServiceLimits::default() };
+    let served = Served::new(limits).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = crate::support::bundle(1);
+    served.api.bring(&token, &bundle).await;
+    let worker = serde_json::json!({ "profile": "plain", "bundle": bundle.digest() });
+    assert!(served.api.put_json("/v1/workers/w", &token, &worker).await.status.is_success());
+    let body = r#"{"input":{"do":"hang","text":"x"}}"#;
+    let more = format!("content-length: {}\r\n", body.len());
+    let mut hanging = served.connect();
+    let asked = head("POST", "/v1/workers/w/tools/echo", &token, &more) + body;
+    hanging.write_all(asked.as_bytes()).await.expect("written");
+    let began = tokio::time::Instant::now();
+    assert_eq!(code(&rest(&mut hanging).await), ("504", "deadline_exceeded".to_owned()));
+    assert!((Duration::from_secs(60)..Duration::from_secs(62)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    // The call went with its request: the next one has the turn.
+    let call = r#"{"input":{"text":"again"}}"#;
+    let called = served.api.ask("POST", "/v1/workers/w/tools/echo", &token, call, "application/json").await;
+    assert!(called.status.is_success(), "{:?}", called.json());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_large_is_refused() {
+    let served = Served::new(ServiceLimits::default()).await;
+    let field = format!("x: {}\r\n", "y".repeat(20_000));
+    let many: String = (0..70).map(|number| format!("x{number}: y\r\n")).collect();
+    for more in [field, many] {
+        let mut connection = served.connect();
+        connection.write_all(head("GET", "/livez", "", &more).as_bytes()).await.expect("written");
+        assert!(rest(&mut connection).await.starts_with("HTTP/1.1 431"));
+    }
+    let few: String = (0..20).map(|number| format!("x{number}: {}\r\n", "y".repeat(500))).collect();
+    let mut connection = served.connect();
+    connection
+        .write_all(head("GET", "/livez", "", &format!("{few}connection: close\r\n")).as_bytes())
+        .await
+        .expect("written");
+    assert!(rest(&mut connection).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+    let served = Served::new(ServiceLimits::default()).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
+    let blob = "x".repeat(1 << 20);
+    let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
+    let put = served.api.ask("PUT", &path, &token, blob, "").await;
+    assert!(put.status.is_success());
+    let mut stuck = served.connect_with(64);
+    let began = tokio::time::Instant::now();
+    stuck.write_all(head("GET", &path, &token, "").as_bytes()).await.expect("written");
+    // Reads a little, and then nothing for longer than it may.
+    stuck.read_exact(&mut [0; 32]).await.expect("a beginning");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(rest(&mut stuck).await.len() < 1 << 19);
+    assert!(began.elapsed() < Duration::from_secs(61));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_beyond_what_is_allowed_wait_until_one_ends() {
+    let served = Served::new(ServiceLimits { connections: 2, ..ServiceLimits::default() }).await;
+    let (first, _second) = (served.connect(), served.connect());
+    let mut third = served.connect();
+    third.write_all(head("GET", "/livez", "", "connection: close\r\n").as_bytes()).await.expect("written");
+    let mut byte = [0];
+    tokio::select! {
+        biased;
+        _ = third.read_exact(&mut byte) => panic!("two are allowed"),
+        () = tokio::task::yield_now() => {}
+    }
+    drop(first);
+    assert!(rest(&mut third).await.ends_with("ok\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_stopped_ends_what_is_going_on_and_takes_nothing_new() {
+    let mut served = Served::new(ServiceLimits::default()).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
+    // An upload that is under way, a stream of events, and a connection that idles.
+    let blob = "x".repeat(50_000);
+    let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
+    let mut upload = served.connect();
+    upload.write_all(head("PUT", &path, &token, "content-length: 50000\r\n").as_bytes()).await.expect("written");
+    upload.write_all(&blob.as_bytes()[..25_000]).await.expect("written");
+    let mut events = served.connect();
+    events.write_all(head("GET", "/v1/events", &token, "").as_bytes()).await.expect("written");
+    let mut idle = served.connect();
+    idle.write_all(head("GET", "/livez", "", "").as_bytes()).await.expect("written");
+    let mut seen = [0; 15];
+    events.read_exact(&mut seen).await.expect("a head");
+    idle.read_exact(&mut seen).await.expect("a head");
+    served.stop.take().expect("once").send(()).expect("served");
+    assert!(rest(&mut events).await.contains("text/event-stream"));
+    assert!(rest(&mut idle).await.ends_with("ok\n"));
+    let not_ready = served.api.get("/readyz", "").await;
+    assert_eq!(not_ready.code(), (503, "stopping".to_owned()));
+    upload.write_all(&blob.as_bytes()[25_000..]).await.expect("written");
+    assert!(rest(&mut upload).await.starts_with("HTTP/1.1 201"));
+    assert_eq!(served.served.await.expect("stopped"), Stopped { cut: 0 });
+    assert!(served.connect.send(tokio::io::duplex(1).1).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_end_in_time_is_cut_and_leaves_nothing() {
+    let mut served = Served::new(ServiceLimits { shutdown_ms: 5000, ..ServiceLimits::default() }).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
+    let digest = bundles::Digest::of("x".repeat(50_000));
+    let mut upload = served.connect();
+    let asked = head("PUT", &format!("/v1/blobs/{digest}"), &token, "content-length: 50000\r\n");
+    upload.write_all(asked.as_bytes()).await.expect("written");
+    upload.write_all(&[b'x'; 40_000]).await.expect("written");
+    tokio::task::yield_now().await;
+    served.stop.take().expect("once").send(()).expect("served");
+    assert_eq!((&mut served.served).await.expect("stopped"), Stopped { cut: 1 });
+    assert!(rest(&mut upload).await.is_empty());
+    assert_eq!(served.api.get(&format!("/v1/blobs/{digest}"), &token).await.code(), (404, "blob_not_found".to_owned()));
+}

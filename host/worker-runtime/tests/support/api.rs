@@ -1,0 +1,125 @@
+//! The API as a client sees it, without a network between them.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use bundles::Bundle;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tower::ServiceExt;
+use worker_runtime::Runtime;
+use worker_runtime::service::{Hosts, RuntimeService, ServiceLimits, ServiceOptions};
+use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant, TokenSummary};
+
+use super::{World, name};
+
+#[derive(Debug)]
+pub struct Counting(pub std::sync::atomic::AtomicU8);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
+        bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        Ok(())
+    }
+}
+
+pub struct Api {
+    pub runtime: Runtime,
+    pub service: RuntimeService,
+    pub router: Router,
+    pub entropy: Counting,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: axum::http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{:?}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub fn code(&self) -> (u16, String) {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert!(!problem["detail"].as_str().expect("a sentence").is_empty());
+        assert!(!problem["help"].as_str().expect("a remedy").is_empty());
+        (self.status.as_u16(), problem["code"].as_str().expect("a code").to_owned())
+    }
+}
+
+pub const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
+
+impl Api {
+    pub async fn new(world: &World) -> Self {
+        Self::within(world, ServiceLimits::default()).await
+    }
+
+    pub async fn within(world: &World, limits: ServiceLimits) -> Self {
+        Self::exactly(world, ServiceLimits { requests_per_second: 10_000, ..limits }).await
+    }
+
+    pub async fn rated(world: &World, requests_per_second: u32) -> Self {
+        Self::exactly(world, ServiceLimits { requests_per_second, ..ServiceLimits::default() }).await
+    }
+
+    async fn exactly(world: &World, limits: ServiceLimits) -> Self {
+        let runtime = world.open().await;
+        let hosts = Hosts {
+            hosts: std::iter::once("runtime.test:7070".to_owned()).collect(),
+            origins: std::iter::once("https://console.test".to_owned()).collect(),
+        };
+        let service =
+            RuntimeService::new(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
+        Self { runtime, router: service.router(), service, entropy: Counting(1.into()) }
+    }
+
+    pub async fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> (TokenSummary, String) {
+        let grant = TokenGrant {
+            name: name("test"),
+            scopes: scopes.iter().copied().collect(),
+            workspaces: workspaces.iter().map(|id| name(id)).collect(),
+            expires_at: None,
+        };
+        let (summary, token) = self.runtime.management().issue_token(grant, &self.entropy).await.expect("a token");
+        (summary, token.expose_secret().to_owned())
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), 1 << 24).await.expect("a body").to_vec();
+        Answer { status, headers, body }
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, token: &str, body: impl Into<Body>, kind: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "runtime.test:7070")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, kind);
+        self.send(request.body(body.into()).expect("a request")).await
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask("GET", path, token, "", "").await
+    }
+
+    pub async fn put_json(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.ask("PUT", path, token, body.to_string(), "application/json").await
+    }
+
+    pub async fn bring(&self, token: &str, bundle: &Bundle) {
+        for (digest, blob) in bundle.blobs() {
+            let put = self.ask("PUT", &format!("/v1/blobs/{digest}"), token, blob.to_vec(), "").await;
+            assert!(put.status.is_success(), "{:?}", put.json());
+        }
+        let path = format!("/v1/config-bundles/{}", bundle.digest());
+        let put = self.ask("PUT", &path, token, bundle.manifest_bytes().to_vec(), MANIFEST).await;
+        assert_eq!(put.status, StatusCode::CREATED);
+    }
+}

@@ -1,0 +1,84 @@
+//! `yoi runtime check`: reads everything that a data folder holds, and says what is sound.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bundles::Digest;
+use serde::Serialize;
+use worker_runtime::blob_store::{self, Condition};
+use worker_runtime::metadata::MetadataStore;
+use worker_runtime::{Runtime, SystemClock};
+
+use super::open;
+use crate::error::{CliError, exit_code};
+use crate::output::Output;
+use crate::text::{Rows, bytes};
+
+/// Reads everything that a data folder holds, and says what is sound.
+///
+/// What is damaged is set aside and not served any more; putting it again heals it. The service must not
+/// be running.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The data folder: what `data` in the config names.
+    folder: PathBuf,
+}
+
+#[derive(Default, Serialize)]
+struct Document {
+    schema: &'static str,
+    sound: Vec<Sound>,
+    damaged: Vec<Digest>,
+    missing: Vec<Digest>,
+    metadata: &'static str,
+}
+
+#[derive(Serialize)]
+struct Sound {
+    digest: Digest,
+    bytes: u64,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let document = crate::block_on(check(args))??;
+    let whole = document.damaged.is_empty() && document.missing.is_empty() && document.metadata == "sound";
+    output.result(&document, || text(&document));
+    Ok(ExitCode::from(if whole { 0 } else { exit_code("blob_damaged") }))
+}
+
+async fn check(args: &Args) -> Result<Document, CliError> {
+    open::is_there(&args.folder)?;
+    let (folder, metadata) = open::stores(&args.folder).await?;
+    let blobs = folder.blobs();
+    let checked = match metadata.check().await {
+        Ok(()) => {
+            let runtime = Runtime::builder().clock(Arc::new(SystemClock)).blobs(Arc::new(blobs.clone()));
+            let runtime = runtime.metadata(Arc::new(metadata)).open().await?;
+            (runtime.management().check().await?, "sound")
+        }
+        // What should be there is not known; what is there can be read all the same.
+        Err(error) => (blob_store::check_each(&blobs, blob_store::digests(&blobs).await?).await?, error.code()),
+    };
+    let mut document = Document { schema: "yoi.runtime-check/1", metadata: checked.1, ..Document::default() };
+    for (digest, condition) in checked.0 {
+        match condition {
+            Condition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
+            Condition::Damaged => document.damaged.push(digest),
+            Condition::Missing => document.missing.push(digest),
+        }
+    }
+    Ok(document)
+}
+
+fn text(document: &Document) -> String {
+    let mut rows = Rows::default();
+    let total = document.sound.iter().map(|blob| blob.bytes).sum();
+    rows.row("sound", format!("{} blobs, {}", document.sound.len(), bytes(total)));
+    rows.row("damaged", format!("{}", document.damaged.len()));
+    rows.list("", document.damaged.iter().map(ToString::to_string));
+    rows.row("missing", format!("{}", document.missing.len()));
+    rows.list("", document.missing.iter().map(ToString::to_string));
+    rows.row("metadata", document.metadata);
+    rows.into_text()
+}

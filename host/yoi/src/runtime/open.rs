@@ -1,0 +1,119 @@
+//! Opening what a config names: the data folder, the secrets, the sandbox, and the Runtime over them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use component_host::Limits;
+use host_policy::RuntimeConfig;
+use secrecy::SecretString;
+use worker_runtime::blob_store::{BlobStore, ObjectBlobs, S3Config};
+use worker_runtime::metadata::SqliteMetadata;
+use worker_runtime::secret::{SecretDirectory, SecretSource};
+use worker_runtime::tool::fs;
+use worker_runtime::{DataFolder, Runtime, SystemClock};
+
+use super::settings::{Bucket, Folder, Service, Settings};
+use crate::error::CliError;
+use crate::output::Output;
+use crate::sandbox::{self, CacheArgs};
+use crate::secret;
+use crate::{config_file, files};
+
+/// A config with everything in it.
+pub(super) struct Config {
+    pub(super) policy: RuntimeConfig,
+    pub(super) settings: Settings,
+    pub(super) folder: Folder,
+}
+
+pub(super) fn read(path: &Path) -> Result<Config, CliError> {
+    let (policy, settings) = config_file::read_whole(path)?;
+    Ok(Config { policy, settings, folder: Folder::of(path) })
+}
+
+impl Config {
+    /// Opens the Runtime.
+    pub(super) async fn open(&self, output: &Output) -> Result<Runtime, CliError> {
+        let service = &self.settings.service;
+        let data = service.data(&self.folder);
+        let (folder, metadata) = stores(&data).await?;
+        let secrets = Arc::new(self.secrets()?);
+        let blobs: Arc<dyn BlobStore> = match &service.bucket {
+            Some(bucket) => Arc::new(ObjectBlobs::s3(&s3(bucket, &*secrets).await?).await?),
+            None => Arc::new(folder.blobs()),
+        };
+        let cache = CacheArgs::in_folder(data.join("compiled"));
+        let builder = Runtime::builder()
+            .clock(Arc::new(SystemClock))
+            .blobs(blobs)
+            .metadata(Arc::new(metadata))
+            .config(self.policy.clone())
+            .limits(self.settings.limits.clone())
+            .sandbox(sandbox::start(&cache, self.component_limits()?, output)?)
+            .secrets(secrets);
+        let tools = fs::tools().map_err(|_| CliError::new("failed", "the host tools are broken", "report this"))?;
+        Ok(tools.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await?)
+    }
+
+    fn component_limits(&self) -> Result<Limits, CliError> {
+        match self.settings.service.component_limits(&self.folder) {
+            Some(path) => Ok(Limits::from_toml(&files::read_text(&path, 1 << 20, "limits file")?)?),
+            None => Ok(Limits::default()),
+        }
+    }
+
+    fn secrets(&self) -> Result<SecretDirectory, CliError> {
+        let Service { secrets_read_only, .. } = self.settings.service;
+        match self.settings.service.secrets(&self.folder) {
+            Some(path) if secrets_read_only => Ok(SecretDirectory::credentials(&path)?),
+            Some(path) => Ok(SecretDirectory::open(&path)?),
+            None => Ok(SecretDirectory::open(&secret::default_folder()?)?),
+        }
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.settings.service.data(&self.folder)
+    }
+}
+
+/// The stores of a data folder.
+pub(super) async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), CliError> {
+    let folder = DataFolder::open(data).await?;
+    let metadata = SqliteMetadata::open(folder.metadata_file()).await?;
+    Ok((folder, metadata))
+}
+
+/// That there is such a data folder: looking at one makes none.
+pub(super) fn is_there(data: &Path) -> Result<(), CliError> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    let message = format!("there is no data folder `{}`", files::shown(data));
+    Err(CliError::new("not_found", message, "name the folder that `data` in the config names"))
+}
+
+/// A Runtime over the stores of a data folder that grants nothing and runs nothing: for upkeep while no
+/// service runs.
+pub(super) async fn upkeep(data: &Path) -> Result<Runtime, CliError> {
+    is_there(data)?;
+    let (folder, metadata) = stores(data).await?;
+    let builder = Runtime::builder().clock(Arc::new(SystemClock));
+    Ok(builder.blobs(Arc::new(folder.blobs())).metadata(Arc::new(metadata)).open().await?)
+}
+
+async fn s3(bucket: &Bucket, secrets: &dyn SecretSource) -> Result<S3Config, CliError> {
+    let key: SecretString = secrets
+        .get(&bucket.secret_access_key)
+        .await
+        .map_err(|error| CliError::new(error.code(), error.to_string(), error.help()))?;
+    Ok(S3Config {
+        endpoint: bucket.endpoint.clone(),
+        region: bucket.region.clone(),
+        bucket: bucket.name.clone(),
+        prefix: bucket.prefix.clone(),
+        access_key_id: bucket.access_key_id.clone(),
+        secret_access_key: key,
+        allow_http: bucket.allow_http,
+        certificates: Vec::new(),
+    })
+}

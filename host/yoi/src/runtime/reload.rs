@@ -1,0 +1,100 @@
+//! Reading the config again while the service runs: as a whole, or not at all.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use host_policy::RuntimeConfig;
+use tokio::signal::unix::Signal;
+use worker_runtime::Runtime;
+use worker_runtime::service::RuntimeService;
+
+use super::open::{self, Config};
+use super::settings::Settings;
+use crate::error::CliError;
+
+/// A file that has changed is seen after so long at the most.
+const LOOKS: Duration = Duration::from_secs(2);
+
+/// Follows the config file until it is dropped.
+pub(super) async fn watch(
+    path: PathBuf,
+    config: Config,
+    service: RuntimeService,
+    runtime: Runtime,
+    mut hang_up: Signal,
+) {
+    let mut in_force = (config.policy, config.settings);
+    let mut seen = stamp(path.clone()).await;
+    let mut clock = tokio::time::interval(LOOKS);
+    loop {
+        let asked = tokio::select! {
+            _ = clock.tick() => false,
+            _ = hang_up.recv() => true,
+        };
+        let now = stamp(path.clone()).await;
+        if !asked && now == seen {
+            continue;
+        }
+        seen = now;
+        let read = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || open::read(&path)).await
+        };
+        let Ok(read) = read else { continue };
+        match read.and_then(|config| changed(config, &in_force.1)) {
+            Ok(policy) if policy == in_force.0 => service.config_read(None),
+            Ok(policy) => {
+                if put_in_force(&runtime, policy.clone(), &service).await {
+                    in_force.0 = policy;
+                }
+            }
+            Err(error) => {
+                service.config_read(Some(error.own_code()));
+                let (code, message) = (error.own_code(), error.message.as_str());
+                tracing::error!(target: "yoi::config", code, message, help = error.help, "the config is not in force; the one before is");
+            }
+        }
+    }
+}
+
+/// What tells that a file was written.
+async fn stamp(path: PathBuf) -> Option<(SystemTime, u64)> {
+    let metadata = tokio::task::spawn_blocking(move || std::fs::metadata(path)).await.ok()?.ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// The host's part of a new config. The rest must be what it was.
+fn changed(config: Config, before: &Settings) -> Result<RuntimeConfig, CliError> {
+    if config.settings == *before {
+        return Ok(config.policy);
+    }
+    Err(CliError::new(
+        "restart_needed",
+        "`[service]` or `[limits]` is another than the service was started with",
+        "start the service again, or put those tables back as they were",
+    ))
+}
+
+/// Whether the config is in force now.
+async fn put_in_force(runtime: &Runtime, policy: RuntimeConfig, service: &RuntimeService) -> bool {
+    match runtime.management().reload(policy).await {
+        Ok(report) => {
+            service.config_read(None);
+            let workspaces = report.workspaces.len();
+            tracing::info!(target: "yoi::config", workspaces, workers = report.workers.len(), "another config is in force");
+            for changed in &report.workers {
+                let refused = changed.refused.is_some();
+                let (workspace, worker) = (changed.workspace.as_str(), changed.worker.as_str());
+                let (lost, gained) = (changed.lost.join(" "), changed.gained.join(" "));
+                tracing::info!(target: "yoi::config", workspace, worker, lost, gained, refused, "a running worker holds other authorities");
+            }
+            true
+        }
+        Err(error) => {
+            service.config_read(Some(error.code()));
+            tracing::error!(target: "yoi::config", code = error.code(), message = %error, help = error.help(), "the config was not put in force as a whole");
+            // Where only its meaning for workers is not known, it is in force.
+            !matches!(error, worker_runtime::ReloadError::Config(_))
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What a config says beside what the host grants: how the service runs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use bundles::SecretRef;
+use serde::Deserialize;
+use worker_runtime::RuntimeLimits;
+use worker_runtime::service::{Hosts, ServiceLimits};
+
+use crate::error::CliError;
+
+/// The tables of a config that are not the host's policy.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    pub(super) service: Service,
+    pub(super) limits: RuntimeLimits,
+}
+
+impl Settings {
+    /// Their names.
+    pub(crate) const TABLES: [&str; 2] = ["service", "limits"];
+}
+
+/// `[service]`. Paths are as from the folder of the config.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table of settings")]
+pub(super) struct Service {
+    /// Where the service listens.
+    pub(super) listen: SocketAddr,
+    /// Whether it may listen where other machines reach it: there must be something before it that
+    /// speaks TLS, for tokens go over the wire as they are.
+    pub(super) behind_tls: bool,
+    /// What clients may call it; by default the names of this machine for itself.
+    hosts: BTreeSet<String>,
+    /// Pages that may ask.
+    origins: BTreeSet<String>,
+    /// Where everything is kept.
+    data: PathBuf,
+    /// Where secrets are; by default where `yoi secret` has them.
+    secrets: Option<PathBuf>,
+    /// Whether `secrets` is a folder that systemd or Kubernetes made, which is only read.
+    pub(super) secrets_read_only: bool,
+    /// Limits of components and bundles, as a file like `docs/limits.toml`.
+    component_limits: Option<PathBuf>,
+    /// How often garbage is collected; 0 for never.
+    pub(super) collect_garbage_minutes: u64,
+    /// Blobs in a bucket instead of the data folder.
+    pub(super) bucket: Option<Bucket>,
+    /// What one client may take.
+    pub(super) limits: ServiceLimits,
+}
+
+/// `[service.bucket]`: a bucket that speaks S3. The secret of its key is one of the service's secrets.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bucket {
+    pub(super) endpoint: String,
+    #[serde(default = "region")]
+    pub(super) region: String,
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) prefix: String,
+    pub(super) access_key_id: String,
+    pub(super) secret_access_key: SecretRef,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+}
+
+fn region() -> String {
+    "us-east-1".to_owned()
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            behind_tls: false,
+            hosts: BTreeSet::new(),
+            origins: BTreeSet::new(),
+            data: "yoi-data".into(),
+            secrets: None,
+            secrets_read_only: false,
+            component_limits: None,
+            collect_garbage_minutes: 60,
+            bucket: None,
+            limits: ServiceLimits::default(),
+        }
+    }
+}
+
+/// Paths of this machine stay out of it.
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("listen", &self.listen).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Where the config is: what its paths are from.
+#[derive(Clone)]
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn of(config: &Path) -> Self {
+        Self(config.parent().map(Path::to_owned).unwrap_or_default())
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        self.0.join(path)
+    }
+}
+
+impl Service {
+    pub(super) fn data(&self, folder: &Folder) -> PathBuf {
+        folder.at(&self.data)
+    }
+
+    pub(super) fn secrets(&self, folder: &Folder) -> Option<PathBuf> {
+        self.secrets.as_deref().map(|path| folder.at(path))
+    }
+
+    pub(super) fn component_limits(&self, folder: &Folder) -> Option<PathBuf> {
+        self.component_limits.as_deref().map(|path| folder.at(path))
+    }
+
+    /// That nobody reaches it without being meant to.
+    pub(super) fn is_private(&self) -> Result<(), CliError> {
+        if self.listen.ip().is_loopback() || self.behind_tls {
+            return Ok(());
+        }
+        Err(CliError::new(
+            "tls_missing",
+            "the service would listen where other machines reach it, and tokens would go over the wire unencrypted",
+            "listen on 127.0.0.1, or put a proxy with TLS before it and write `behind_tls = true` under [service]",
+        ))
+    }
+
+    /// What clients may call a service that listens there.
+    pub(super) fn known_as(&self, listening: SocketAddr) -> Hosts {
+        let mut hosts = self.hosts.clone();
+        if hosts.is_empty() {
+            let port = listening.port();
+            hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
+            hosts.insert(listening.to_string());
+        }
+        Hosts { hosts, origins: self.origins.clone() }
+    }
+}

@@ -1,0 +1,49 @@
+//! `yoi runtime token list`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use worker_runtime::token::TokenSummary;
+
+use super::WhereArgs;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::text::Rows;
+
+/// Lists the tokens, without what lets anybody in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    at: WhereArgs,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let tokens = crate::block_on(async {
+        let runtime = args.at.open().await?;
+        Ok::<_, CliError>(runtime.management().tokens().await?)
+    })??;
+    output.result(&json!({ "schema": "yoi.tokens/1", "tokens": tokens }), || text(&tokens));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(tokens: &[TokenSummary]) -> String {
+    if tokens.is_empty() {
+        return "there is no token; `yoi runtime token new` makes one\n".to_owned();
+    }
+    let mut rows = Rows::default();
+    for token in tokens {
+        let scopes: Vec<&str> = token.grant.scopes.iter().map(|scope| scope.as_str()).collect();
+        let places: Vec<&str> = token.grant.workspaces.iter().map(|workspace| workspace.as_str()).collect();
+        let mut line = format!("{:?}: {}", token.grant.name.as_str(), scopes.join(", "));
+        if !places.is_empty() {
+            line.push_str(&format!(" in {}", places.join(", ")));
+        }
+        match (token.revoked_at, token.grant.expires_at) {
+            (Some(at), _) => line.push_str(&format!("; revoked {at}")),
+            (None, Some(until)) => line.push_str(&format!("; until {until}")),
+            (None, None) => {}
+        }
+        rows.row(token.id.as_str(), line);
+    }
+    rows.into_text()
+}

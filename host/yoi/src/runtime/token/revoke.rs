@@ -1,0 +1,31 @@
+//! `yoi runtime token revoke`.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use serde_json::json;
+use worker_runtime::token::TokenId;
+
+use super::WhereArgs;
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Refuses a token from here on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    at: WhereArgs,
+    /// Its id, as `yoi runtime token list` tells it: the part of the token between its two `_`.
+    #[arg(value_parser = |text: &str| TokenId::from_str(text).map_err(|_| "a token's id is 16 hexadecimal digits"))]
+    id: TokenId,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let revoked = crate::block_on(async {
+        let runtime = args.at.open().await?;
+        Ok::<_, CliError>(runtime.management().revoke_token(&args.id).await?)
+    })??;
+    let document = json!({ "schema": "yoi.token-revoked/1", "id": revoked.id, "revoked_at": revoked.revoked_at });
+    output.result(&document, || format!("revoked {}\n", revoked.id));
+    Ok(ExitCode::SUCCESS)
+}
