@@ -2,26 +2,32 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
 use bundles::signature::{Envelope, SigningKey};
 use bundles::{Contents, Digest};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 use worker_runtime::blob_store::{self, Put, SourceError};
 use worker_runtime::client::{
     Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched,
 };
+use worker_runtime::content::User;
 use worker_runtime::event::EventKind;
 use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::worker::{StopReason, WorkerState};
 use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
 
-use crate::support::{World, acme, bundle, id, name, plain, put, trusted};
+use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
 #[derive(Debug)]
 struct Sevens;
@@ -129,6 +135,62 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     let other = client.in_workspace(name("other"));
     assert_eq!(other.workers(None, 10).await, Ok(Vec::new()));
     assert_eq!(code(other.worker(&id("w")).await), "worker_not_found");
+}
+
+#[tokio::test]
+async fn a_pinned_bundle_stays_and_a_revoked_one_is_not_used() {
+    let (runtime, client) = client(&World::default()).await;
+    let digest = put(&runtime.content(&acme()), &bundle(1)).await;
+    client.pin(digest, &id("release")).await.expect("pinned");
+    assert_eq!(client.users(digest).await.expect("users"), [User::Pin(id("release"))]);
+    assert_eq!(code(client.remove_bundle(digest).await), "in_use");
+    client.create_worker(&id("w"), &plain(digest)).await.expect("a worker");
+    assert!(client.revoke_bundle(digest).await.expect("revoked").revoked_at.is_some());
+    let reason = StopReason::BundleRevoked;
+    assert!(
+        matches!(client.worker(&id("w")).await.expect("there").state, WorkerState::Stopped { reason: why, .. } if why == reason)
+    );
+    assert_eq!(code(client.create_worker(&id("v"), &plain(digest)).await), "bundle_revoked");
+    client.unpin(digest, &id("release")).await.expect("not pinned");
+    client.unpin(digest, &id("release")).await.expect("not pinned still");
+    client.remove_bundle(digest).await.expect("removed");
+}
+
+#[tokio::test]
+async fn blobs_are_sent_a_few_at_a_time() {
+    let bundle = bundle_of("acme", 1, &[("prompts/more.md", "Say more.")]);
+    assert_eq!(bundle.blobs().count(), 4);
+    let contents = Contents::from(bundle.clone());
+    let summary = json!({
+        "digest": bundle.digest(), "revision": "1", "bytes": 0, "blobs": 4, "stored_at": "2026-01-01T00:00:00Z", "signed_by": [],
+    });
+    let missing: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
+    // Nobody goes on before a second one is there, and a third one would be counted.
+    let (pair, now, most) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (all, kept) = (now.clone(), most.clone());
+    let blob = move |Path(digest): Path<String>, body: Bytes| async move {
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        pair.wait().await;
+        now.fetch_sub(1, Ordering::SeqCst);
+        Json(json!({ "digest": digest, "bytes": body.len() }))
+    };
+    let first = AtomicUsize::new(0);
+    let manifest = move || {
+        let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
+        let told = if is_first { json!({ "digest": Digest::of(b""), "missing": missing }) } else { summary.clone() };
+        let status = if is_first { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+        std::future::ready((status, Json(told)))
+    };
+    let manifest = Arc::new(manifest);
+    let routes = axum::Router::new()
+        .route("/v1/blobs/{digest}", axum::routing::put(blob))
+        .route("/v1/config-bundles/{digest}", axum::routing::put(move || manifest()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let options = ClientOptions { uploads: 2, ..ClientOptions::without_token(url) };
+    let sent = Client::new(options).expect("a client").put_bundle(&contents).await.expect("taken");
+    assert_eq!((sent.sent.len(), kept.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (4, 2, 0));
 }
 
 #[tokio::test]

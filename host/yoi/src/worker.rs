@@ -13,7 +13,7 @@ use worker_runtime::worker::{StopReason, WorkerState, WorkerSummary};
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::text::Rows;
+use crate::text::{Rows, time};
 
 /// Makes workers on a Runtime, calls their tools and shows what they did.
 // What a command is for stands with its arguments: here it would hide the rest of its help.
@@ -66,7 +66,7 @@ fn rows(worker: &WorkerSummary) -> String {
     rows.list("intent", request.intent.iter().flat_map(|intent| intent.as_str().lines()));
     rows.row("state", state(worker));
     if let WorkerState::Stopped { at, .. } = &worker.state {
-        rows.row("stopped", at);
+        rows.row("stopped", time(*at));
     }
     rows.row("profile", &request.profile);
     rows.list("requires", &request.required_capabilities);
@@ -74,6 +74,6 @@ fn rows(worker: &WorkerSummary) -> String {
     rows.row("resolver", worker.resolver);
     rows.row("record", worker.record);
     rows.row("policy", worker.policy);
-    rows.row("created", worker.created_at);
+    rows.row("created", time(worker.created_at));
     rows.into_text()
 }

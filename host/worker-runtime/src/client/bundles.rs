@@ -11,6 +11,7 @@ use super::workers::Pages;
 use super::{Client, ClientError, Unexpected};
 use crate::content::{BundleSummary, User};
 use crate::wire::{Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
+use crate::worker::WorkerId;
 
 /// How often a Runtime may say that blobs are missing: the first time, and once where what it had was
 /// collected meanwhile.
@@ -84,6 +85,22 @@ impl Client {
     /// Removes a bundle that nothing uses.
     pub async fn remove_bundle(&self, digest: Digest) -> Result<(), ClientError> {
         self.ask(Method::DELETE, ["v1", "config-bundles", &digest.to_string()]).done().await
+    }
+
+    /// Declares that a bundle must not be used any more, and stops its workers. It is sent once; doing it
+    /// again changes nothing.
+    pub async fn revoke_bundle(&self, digest: Digest) -> Result<BundleSummary, ClientError> {
+        self.ask(Method::POST, ["v1", "config-bundles", &digest.to_string(), "revoke"]).answer().await
+    }
+
+    /// Keeps a bundle from being removed, under a name.
+    pub async fn pin(&self, digest: Digest, name: &WorkerId) -> Result<(), ClientError> {
+        self.ask(Method::PUT, ["v1", "config-bundles", &digest.to_string(), "pins", name.as_str()]).done().await
+    }
+
+    /// Takes a pin away. One that is not there is away.
+    pub async fn unpin(&self, digest: Digest, name: &WorkerId) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, ["v1", "config-bundles", &digest.to_string(), "pins", name.as_str()]).done().await
     }
 
     /// Who uses a bundle, at most a hundred of them.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::{MOST_LISTED, RemoteArgs};
-use crate::text::{Rows, bytes, count};
+use crate::text::{Rows, bytes, count, time};
 
 /// Lists the bundles of a workspace, the newest revision first.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let mut rows = Rows::default();
         for bundle in &bundles {
             let blobs = usize::try_from(bundle.blobs).unwrap_or(usize::MAX);
-            let mut note = format!("{}, {}, {}", bytes(bundle.bytes), count(blobs, "blob"), bundle.stored_at);
+            let mut note = format!("{}, {}, {}", bytes(bundle.bytes), count(blobs, "blob"), time(bundle.stored_at));
             if !bundle.signed_by.is_empty() {
                 note.push_str(&format!(", signed by {}", bundle.signed_by.join(" and ")));
             }
             if let Some(at) = bundle.revoked_at {
-                note.push_str(&format!(", revoked {at}"));
+                note.push_str(&format!(", revoked {}", time(at)));
             }
             rows.noted(&bundle.revision.to_string(), bundle.digest, note);
         }

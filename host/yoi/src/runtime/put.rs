@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 use crate::sandbox::LimitsArgs;
-use crate::text::{Rows, bytes, count};
+use crate::text::{Rows, bytes, count, time};
 
 /// Sends a bundle, with what the Runtime does not have of it.
 ///
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let mut rows = Rows::default();
         rows.row("workspace", &manifest.workspace.id);
         rows.row("revision", sent.bundle.revision);
-        rows.noted("stored", sent.bundle.stored_at, if sent.known { "it was there before" } else { "" });
+        rows.noted("stored", time(sent.bundle.stored_at), if sent.known { "it was there before" } else { "" });
         match sent.sent.len() {
             0 => rows.row("sent", "its manifest: the blobs are there"),
             some => rows.noted("sent", format!("{some} of its {}", count(blobs, "blob")), bytes(sent.sent_bytes)),

@@ -9,7 +9,9 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 
-/// Removes a bundle that nothing uses. Its revision stays taken; its blobs go when garbage is collected.
+/// Removes a bundle that nothing uses.
+///
+/// Its revision stays taken; its blobs go when garbage is collected.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The bundle's digest.

@@ -9,7 +9,9 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 
-/// Says who uses a bundle or a blob: workers, pins, and bundles that name a blob; at most a hundred of them.
+/// Says who uses a bundle.
+///
+/// Workers and pins, and bundles where the digest is that of a blob; at most a hundred of them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The digest of a bundle or a blob.

@@ -11,7 +11,7 @@ use worker_runtime::worker::WorkerId;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::{MOST_LISTED, RemoteArgs};
-use crate::text::{Rows, bytes};
+use crate::text::{Rows, bytes, time};
 
 /// Shows what a worker did: every call with its beginning and its end.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ fn text(entries: &[Entry], after: u64) -> String {
             EntryKind::CallEnded { began, output } => format!("{} answered {}", of(began), shown(output)),
             EntryKind::CallFailed { began, code, message } => format!("{} failed [{code}]: {message}", of(began)),
         };
-        rows.row(&entry.number.to_string(), format!("{} {what}", entry.at));
+        rows.row(&entry.number.to_string(), format!("{} {what}", time(entry.at)));
     }
     rows.into_text()
 }
