@@ -83,6 +83,29 @@ impl Grammar {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl Grammar {
+    /// The same as a regular expression.
+    pub(crate) fn pattern(&self) -> String {
+        let class = |allowed: fn(u8) -> bool| {
+            let chars = (0x21..0x7f_u8).filter(|byte| allowed(*byte)).map(char::from);
+            chars
+                .map(|c| if matches!(c, '-' | '/' | '.') { format!("\\{c}") } else { c.to_string() })
+                .collect::<String>()
+        };
+        let (first, rest) = (class(self.first), class(self.rest));
+        let segment = format!("[{first}]([{rest}]*[0-9A-Za-z])?");
+        match self.joint {
+            Some(joint) => format!("^{segment}({0}{segment})*$", char::from(joint)),
+            None => format!("^{segment}$"),
+        }
+    }
+
+    pub(crate) fn most_bytes(&self) -> usize {
+        self.most_bytes
+    }
+}
+
 fn lower(byte: u8) -> bool {
     byte.is_ascii_lowercase()
 }
@@ -127,7 +150,7 @@ macro_rules! names {
         text_value!($name);
 
         #[cfg(feature = "openapi")]
-        crate::openapi::text_schema!($name, $words, Some($grammar.most_bytes));
+        crate::openapi::text_schema!($name, $words, $grammar);
     )*};
 }
 

@@ -2,10 +2,11 @@
 
 /// What a type that is written as one text looks like.
 macro_rules! text_schema {
-    ($name:ty, $words:expr, $most:expr) => {
+    ($name:ty, $words:expr, $grammar:expr) => {
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                $crate::openapi::text($words, None, $most)
+                let grammar = $grammar;
+                $crate::openapi::text($words, Some(&grammar.pattern()), Some(grammar.most_bytes()))
             }
         }
         impl utoipa::ToSchema for $name {}

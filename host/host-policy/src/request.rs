@@ -105,7 +105,11 @@ impl fmt::Display for ProfileSelector {
 #[cfg(feature = "openapi")]
 impl utoipa::PartialSchema for ProfileSelector {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        bundles::openapi::text("a profile's name, or `builtin:NAME` for one that ships inside", None, Some(71))
+        bundles::openapi::text(
+            "a profile's name, or `builtin:NAME` for one that ships inside",
+            Some("^(builtin:)?[a-z]([a-z0-9-]*[a-z0-9])?$"),
+            Some(71),
+        )
     }
 }
 

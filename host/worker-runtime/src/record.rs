@@ -3,11 +3,14 @@
 
 use bundles::canonical::{JsonBounds, JsonError, read_canonical, to_canonical};
 use bundles::{BundleLimits, Manifest};
+use component_host::{BundleView, Resolver};
 use host_policy::{Facts, Misbehaved, Proposal, Request, Resolution, verify};
 use serde::{Deserialize, Serialize};
 
 use crate::digests::Digests;
-use crate::resolutions::{Inputs, Resolved};
+use crate::error::ResolveError;
+use crate::report::with_policy;
+use crate::resolutions::{Inputs, Resolutions, Resolved};
 
 /// The `schema` of a record.
 pub const RECORD_SCHEMA: &str = "yoi.resolution-record/1";
@@ -95,6 +98,15 @@ impl Record {
     /// What it ran on.
     pub fn engine(&self) -> &str {
         &self.engine
+    }
+
+    /// The record of the same question, asked again: with the same resolver and the same engine it has the
+    /// same bytes. The bundle and the resolver are those that are given; which ones they are shows in its
+    /// digests.
+    pub async fn replay(&self, resolver: &Resolver, view: &BundleView) -> Result<Self, ResolveError> {
+        let inputs = Inputs::new(self.facts.clone(), self.request.clone());
+        let resolved = Resolutions::remembering(0).resolve(resolver, view, &inputs).await?;
+        Ok(Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy)))
     }
 
     /// The resolution again, from the recorded answer: no resolver is asked, and the answer is believed

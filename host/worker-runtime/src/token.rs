@@ -73,7 +73,6 @@ impl FromStr for Scope {
 /// What a token is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct TokenGrant {
     /// What people call it.
     pub name: crate::worker::DisplayName,

@@ -133,7 +133,8 @@ impl utoipa::ToSchema for WorkerId {}
 #[cfg(feature = "service")]
 impl<const MOST_BYTES: usize> utoipa::PartialSchema for Text<MOST_BYTES> {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        bundles::openapi::text("text without control characters", None, Some(MOST_BYTES))
+        let printable = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$";
+        bundles::openapi::text("text without control characters", Some(printable), Some(MOST_BYTES))
     }
 }
 

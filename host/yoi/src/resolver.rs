@@ -1,6 +1,7 @@
 //! `yoi resolver`: looking at resolver components, and trying one by itself.
 
 mod inspect;
+mod replay;
 mod run;
 
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use crate::output::Output;
 pub(crate) enum Command {
     /// Shows what a component consists of, without compiling or running it.
     Inspect(inspect::Args),
+    /// Does recorded resolutions again, and says whether they come out the same.
+    Replay(replay::Args),
     /// Does one resolution with a component, by itself, and says how it ended.
     Run(run::Args),
 }
@@ -20,6 +23,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Inspect(args) => inspect::run(args, output),
+        Command::Replay(args) => replay::run(args, output),
         Command::Run(args) => run::run(args, output),
     }
 }

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::output::Output;
 
+pub(crate) use open::is_there;
 pub(crate) use settings::Settings;
 
 /// Runs a Runtime as a service, and asks one.

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{Place, snapshot};
+use crate::support::{Place, example, snapshot};
 
 #[test]
 fn inspect_shows_a_component_without_running_it() {
@@ -202,4 +202,48 @@ fn a_cache_that_is_no_folder_is_told_as_such() {
     let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--cache-dir", "file"]);
     assert_eq!(said.code, 0);
     assert!(said.stderr.contains("the compile cache's folder is no folder"), "{}", said.stderr);
+}
+
+#[test]
+fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
+    let place = Place::new();
+    let (acme, builtin) = (example("acme"), "builtin".to_owned());
+    let record = |bundle: &str, profile: &str, name: &str| {
+        let said = place.yoi(&["resolve", bundle, "--profile", profile, "--record", name]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    };
+    record(&acme, "backend-dev", "one.json");
+    record(&builtin, "builtin:coder", "two.json");
+    let (told, code) = place.json(&["resolver", "replay", "one.json", "two.json", "--bundle", &acme]);
+    assert_eq!((code, &told["same"]), (0, &json!(true)), "{told}");
+    let outcomes: Vec<&str> =
+        told["records"].as_array().expect("records").iter().filter_map(|one| one["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["identical", "identical"]);
+    let (error, code) = place.json(&["resolver", "replay", "one.json"]);
+    assert_eq!((error["code"].as_str(), code), (Some("blob_not_found"), 5));
+
+    // Another resolver with the same answers.
+    let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
+    let (told, code) = place.json(&["resolver", "replay", "two.json", "--resolver", foreign]);
+    assert_eq!((code, &told["records"][0]["outcome"]), (0, &json!("same_resolution")), "{told}");
+    assert_eq!(told["records"][0]["differs"], json!(["/digests/resolver", "/fuel"]));
+
+    // A record that was changed is another one, and what is no record is none.
+    let text = std::fs::read_to_string(place.path().join("one.json")).expect("a record");
+    let fuel = text.split("\"fuel\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("fuel");
+    place.write("fuel.json", text.replace(&format!("\"fuel\":\"{fuel}\""), "\"fuel\":\"1\""));
+    let (told, _) = place.json(&["resolver", "replay", "fuel.json", "--bundle", &acme]);
+    assert_eq!(
+        (&told["records"][0]["outcome"], &told["records"][0]["differs"]),
+        (&json!("same_resolution"), &json!(["/fuel"]))
+    );
+    place
+        .write("facts.json", text.replacen("\"capabilities\":[", "\"capabilities\":[\"bogus\",", 1).replace(",]", "]"));
+    let (told, code) = place.json(&["resolver", "replay", "facts.json", "--bundle", &acme]);
+    assert_eq!((&told["same"], code), (&json!(false), 3), "{told}");
+    place.write("none.json", "{}");
+    let (error, code) = place.json(&["resolver", "replay", "none.json"]);
+    assert_eq!((code, error["code"].as_str()), (3, Some("invalid_field")), "{error}");
+    let said = place.yoi(&["resolver", "replay", "two.json", "facts.json", "--bundle", &acme]);
+    snapshot!("resolver_replay", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
 }

@@ -1,204 +1,296 @@
-use serde_json::json;
-use worker_runtime::token::Scope;
+//! `yoi runtime`: a service from its first config to its end, and looking after what it keeps.
 
-use crate::foreign_text::{MOVING, is_harmless};
-use crate::served::{Served, team};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use worker_runtime::metadata::SqliteMetadata;
+use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
+
 use crate::support::{Place, snapshot};
 
-#[test]
-fn a_bundle_is_sent_listed_and_removed() {
-    let served = Served::new();
-    let mut said = String::new();
-    let mut yoi = |arguments: &[&str]| said.push_str(&served.transcript(arguments));
-    yoi(&["runtime", "bundles"]);
-    yoi(&["runtime", "put", "team"]);
-    yoi(&["runtime", "put", "team"]);
-    team(&served.place, 2);
-    yoi(&["runtime", "put", "team"]);
-    yoi(&["runtime", "bundles"]);
-    let digest = served.put();
-    yoi(&["runtime", "who-uses", &digest]);
-    yoi(&["worker", "create", "desk", "--profile", "plain", "--bundle", &digest]);
-    yoi(&["runtime", "remove", &digest]);
-    yoi(&["worker", "create", "back-office", "--profile", "plain", "--bundle", &digest]);
-    yoi(&["runtime", "who-uses", &digest]);
-    yoi(&["runtime", "remove", &digest]);
-    yoi(&["worker", "stop", "desk"]);
-    yoi(&["worker", "stop", "back-office"]);
-    yoi(&["runtime", "remove", &digest]);
-    yoi(&["runtime", "remove", &digest]);
-    yoi(&["runtime", "put", "builtin"]);
-    yoi(&["runtime", "put", "nothing"]);
-    snapshot!("runtime", said);
+/// Twenty times what is expected, and more.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A service that runs.
+pub(crate) struct Serving {
+    child: Child,
+    address: String,
 }
 
-#[test]
-fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
-    let served = Served::new();
-    let place = &served.place;
-    for arguments in [
-        &["bundle", "build", "team", "-o", "team.yoi"][..],
-        &["key", "new", "--out", "team.key"],
-        &["bundle", "sign", "team", "--key", "team.key", "--out", "signed.yoi"],
-        &["bundle", "sign", "team", "--key", "team.key", "--detached", "--out", "team.dsse.json"],
-    ] {
-        assert_eq!(place.yoi(arguments).code, 0, "{arguments:?}");
+impl Serving {
+    /// Starts a service, and waits until it listens.
+    pub(crate) fn start(place: &Place, config: &str) -> Self {
+        let mut command = place.command();
+        command.args(["runtime", "serve", "--config", config, "--log-format", "json"]);
+        let log = std::fs::File::create(place.path().join("log")).expect("a log");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("started");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+        let log = || std::fs::read_to_string(place.path().join("log")).unwrap_or_default();
+        Self { child, address: address.unwrap_or_else(|| panic!("{line}{}", log())) }
     }
-    let digest = served.put();
-    for arguments in [
-        &["runtime", "put", "team.yoi"][..],
-        &["runtime", "put", "signed.yoi"],
-        &["runtime", "put", "team", "--signature", "team.dsse.json"],
-    ] {
-        let (put, code) = served.json(arguments);
-        assert_eq!((code, &put["known"], &put["sent"]), (0, &json!(true), &json!([])), "{put}");
-        assert_eq!((put["bundle"]["digest"].as_str(), &put["workspace"]), (Some(digest.as_str()), &json!("team")));
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("sent");
     }
-    // The token serves two workspaces, and the bundle says which is meant.
-    let both = served.token(&Scope::ALL, &["team", "other"]);
-    let said = served.with_env(&["runtime", "put", "team"], &[("YOI_TOKEN", &both)]);
+
+    /// Tells it to stop; its exit code.
+    fn stop(mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().expect("ended").code()
+    }
+
+    /// One request by itself.
+    fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).expect("connected");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+    }
+
+    fn config_outcome(&self) -> Value {
+        let (_, verbose) = self.ask("GET", "/readyz?verbose", "", "");
+        let checks = verbose["checks"].as_array().expect("checks");
+        checks.iter().find(|check| check["name"] == "config").expect("one of the config")["outcome"].clone()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < DEADLINE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A config as `init` writes it, on any port, and a token that may do everything.
+pub(crate) fn set_up(place: &Place) -> String {
+    let said = place.yoi(&["runtime", "init", "--workspace", "acme"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    let said = served.with_env(&["runtime", "put", "team"], &[("YOI_TOKEN", &both), ("YOI_WORKSPACE", "other")]);
-    assert!(said.code == 4 && said.stderr.starts_with("error[workspace_denied]"), "{}", said.stderr);
+    change(place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"\nsecrets = \"secrets\"");
+    token(place, "read,bundles,workers,call,operator")
+}
+
+fn token(place: &Place, scopes: &str) -> String {
+    let arguments = ["runtime", "token", "new", "--config", "runtime.toml", "--name", "t", "--workspace", "acme"];
+    let said = place.yoi(&[&arguments[..], &["--scope", scopes]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    said.stdout.trim().to_owned()
+}
+
+fn change(place: &Place, from: &str, to: &str) {
+    let path = place.path().join("runtime.toml");
+    let text = std::fs::read_to_string(&path).expect("a config");
+    assert!(text.contains(from), "{from}");
+    std::fs::write(path, text.replace(from, to)).expect("written");
 }
 
 #[test]
-fn documents_name_their_schema() {
-    let served = Served::new();
-    let (put, _) = served.json(&["runtime", "put", "team"]);
-    assert_eq!((&put["schema"], &put["known"]), (&json!("yoi.runtime-put/1"), &json!(false)));
-    assert_eq!(put["sent"].as_array().map(Vec::len), Some(2), "{put}");
-    let digest = put["bundle"]["digest"].as_str().expect("a digest");
-    let (bundles, _) = served.json(&["runtime", "bundles"]);
-    assert_eq!(bundles, json!({ "schema": "yoi.runtime-bundles/1", "bundles": [put["bundle"]] }));
-    let (users, _) = served.json(&["runtime", "who-uses", digest]);
-    assert_eq!(users, json!({ "schema": "yoi.runtime-users/1", "digest": digest, "users": [] }));
-    let (created, _) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", digest]);
-    assert_eq!(created["created"], json!(true));
-    let (users, _) = served.json(&["runtime", "who-uses", digest]);
-    assert_eq!(users["users"], json!(["worker:desk"]));
-    let (error, code) = served.json(&["runtime", "remove", digest]);
-    assert_eq!((code, &error["code"], &error["details"]), (1, &json!("in_use"), &json!({ "users": ["worker:desk"] })));
-    served.json(&["worker", "stop", "desk"]);
-    let (removed, code) = served.json(&["runtime", "remove", digest]);
-    assert_eq!((code, removed), (0, json!({ "schema": "yoi.runtime-remove/1", "digest": digest })));
-}
-
-#[test]
-fn status_says_what_who_asks_may_know() {
-    let served = Served::new();
-    let mut said = served.transcript(&["runtime", "status"]);
-    let reader = served.token(&[Scope::Read], &["team"]);
-    for token in ["", reader.as_str()] {
-        let status = served.with_env(&["runtime", "status"], &[("YOI_TOKEN", token)]);
-        said.push_str(&format!("{}{}[{}]\n\n", status.stdout, status.stderr, status.code));
-    }
-    snapshot!("runtime_status", said);
-    let (status, _) = served.json(&["runtime", "status"]);
-    assert_eq!((&status["schema"], &status["ready"]), (&json!("yoi.runtime-status/1"), &json!(true)));
-    assert_eq!(status["runtime"]["workspaces"], json!(["other", "team"]));
-    assert_eq!(status["capabilities"]["tools"], json!(["echo"]));
-    let wrong = served.with_env(&["runtime", "status"], &[("YOI_TOKEN", "yoi_CANARY")]);
-    assert!(wrong.code == 4 && wrong.stderr.starts_with("error[unauthenticated]"), "{}", wrong.stderr);
-}
-
-#[test]
-fn what_keeps_a_command_from_its_runtime_is_told_with_a_remedy() {
-    let served = Served::new();
-    let place = &served.place;
-    let token = served.token.as_str();
-    let mut said = String::new();
-    let mut refuse = |what: &str, more: &[(&str, &str)], word: &str, exit: i32| {
-        let said_here = served.with_env(&["worker", "list"], more);
-        assert_eq!((said_here.code, said_here.stdout.as_str()), (exit, ""), "{what}: {}", said_here.stderr);
-        assert!(said_here.stderr.starts_with(&format!("error[{word}]")), "{what}: {}", said_here.stderr);
-        assert!(!said_here.stderr.contains("CANARY") && !said_here.stderr.contains(token));
-        said.push_str(&format!("{what}\n{}\n", said_here.stderr));
-        let document = served.with_env(&["worker", "list", "--format", "json"], more);
-        let document: serde_json::Value = serde_json::from_str(&document.stdout).expect("JSON");
-        assert_eq!((&document["schema"], &document["code"]), (&json!("yoi.error/1"), &json!(word)));
-    };
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    refuse("nobody there", &[("YOI_URL", &format!("http://{nobody}"))], "unreachable", 1);
-    refuse("no token", &[("YOI_TOKEN", "")], "no_token", 2);
-    refuse("a wrong token", &[("YOI_TOKEN", "yoi_CANARY")], "unauthenticated", 4);
-    refuse("no token at all", &[("YOI_TOKEN", "CANARY with spaces")], "invalid_token", 3);
-    refuse("a token without the scope", &[("YOI_TOKEN", &served.token(&[Scope::Call], &["team"]))], "scope_missing", 4);
-    let both = served.token(&Scope::ALL, &["team", "other"]);
-    refuse("a token for two workspaces", &[("YOI_TOKEN", &both)], "workspace_unnamed", 2);
-    refuse("another machine", &[("YOI_URL", "http://runtime.example.com")], "insecure_url", 3);
-    refuse("a password in the URL", &[("YOI_URL", "https://me:CANARY@runtime.example.com")], "invalid_url", 3);
-    refuse("no URL", &[("YOI_URL", "runtime")], "invalid_url", 3);
-    let named = served.url.replace("127.0.0.1", "localhost");
-    let port = named.rsplit(':').next().expect("a port");
-    refuse("another name", &[("YOI_URL", &format!("http://localhost:{port}"))], "host_denied", 4);
-    refuse("no token file", &[("YOI_TOKEN_FILE", "nothing")], "not_found", 5);
-    place.write("exposed", "yoi_CANARY\n");
-    refuse("a token file that others can read", &[("YOI_TOKEN_FILE", "exposed")], "secret_exposed", 3);
-    private(place, "empty", "\n");
-    refuse("an empty token file", &[("YOI_TOKEN_FILE", "empty")], "invalid_token", 3);
-    snapshot!("remote_refused", said);
-
-    // The neighbours of these.
-    private(place, "token", &format!("{token}\r\n"));
-    let alone = [("YOI_TOKEN", "yoi_other"), ("YOI_TOKEN_FILE", "token")];
-    assert_eq!(served.with_env(&["worker", "list"], &alone).code, 0);
-    assert_eq!(served.with_env(&["worker", "list", "--workspace", "team"], &[("YOI_TOKEN", &both)]).code, 0);
-    // A token is no argument.
-    assert_eq!(served.yoi(&["worker", "list", "--token", token]).code, 2);
-}
-
-#[cfg(unix)]
-fn private(place: &Place, name: &str, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let path = place.write(name, text);
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
-}
-
-/// A server that answers everything with this problem.
-fn refusing(problem: &serde_json::Value) -> String {
-    use std::io::{Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (status, body) = (problem["status"].clone(), problem.to_string());
-    let head =
-        format!("HTTP/1.1 {status} No\r\nContent-Type: application/problem+json\r\nContent-Length: {}", body.len());
-    let answer = format!("{head}\r\nConnection: close\r\n\r\n{body}");
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.expect("a connection");
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && connection.read(&mut byte).is_ok_and(|read| read == 1) {
-                head.push(byte[0]);
-            }
-            let _ = connection.write_all(answer.as_bytes());
-        }
-    });
-    format!("http://{address}")
-}
-
-#[test]
-fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
+fn the_first_config_works_as_it_is() {
     let place = Place::new();
-    for moving in MOVING {
-        let text = format!("a{moving}\nerror[forged]: b");
-        let refusal = json!({ "subject": text, "need": "required", "rule": text, "reason": text, "remedy": text });
-        for (code, details) in [
-            ("denied", json!({ "refusals": [refusal] })),
-            ("denied", json!({ "refusals": text })),
-            ("in_use", json!({ "users": [text, text] })),
-            ("tool_refused", json!({ "tool_code": text })),
-            ("a_code_of_another_version", json!(text)),
-        ] {
-            let problem = json!({ "status": 403, "code": code, "detail": text, "help": text, "details": details });
-            let url = refusing(&problem);
-            for format in ["text", "json"] {
-                let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", "yoi_token")];
-                let said = place.with_env(&["runtime", "bundles", "--format", format], &environment);
-                assert_ne!(said.code, 0);
-                assert!(is_harmless(&said.stdout) && is_harmless(&said.stderr), "{:?} {:?}", said.stdout, said.stderr);
-                assert!(!said.stderr.lines().any(|line| line.starts_with("error[forged]")), "{}", said.stderr);
-            }
+    let said = place.yoi(&["runtime", "init"]);
+    snapshot!("runtime_init", format!("{}{}", said.stdout, said.stderr));
+    snapshot!("runtime_toml", std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config"));
+    let (again, code) = place.json(&["runtime", "init"]);
+    assert_eq!((again["code"].as_str(), code), (Some("already_there"), 1));
+    // Every line that is a comment and would be a setting is one.
+    let text = std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config");
+    let settings = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+            rest
         }
-    }
+        _ => line,
+    });
+    let settings: Vec<&str> = settings.filter(|line| !line.starts_with("signatures = { posture = \"req")).collect();
+    place.write("all.toml", settings.join("\n"));
+    let said = place.yoi(&["resolve", "builtin", "--profile", "builtin:coder", "--config", "all.toml"]);
+    assert!(!said.stderr.contains("invalid_config"), "{}", said.stderr);
+    std::fs::remove_file(place.path().join("runtime.toml")).expect("removed");
+    let token = set_up(&place);
+    let serving = Serving::start(&place, "runtime.toml");
+    assert_eq!(serving.ask("GET", "/livez", "", ""), (200, json!("ok\n")));
+    let (status, about) = serving.ask("GET", "/v1/runtime", &token, "");
+    assert_eq!((status, &about["runtime"]["workspaces"]), (200, &json!(["acme"])));
+    assert_eq!(about["capabilities"]["tools"], json!(["fs.list", "fs.read", "fs.write"]));
+    // Nobody else may have the folder meanwhile.
+    let (error, code) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("store_in_use"), 1));
+    assert_eq!(serving.stop(), Some(0));
+    let (tokens, _) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
+    let id = tokens["tokens"][0]["id"].as_str().expect("an id").to_owned();
+    let revoked = place.yoi(&["runtime", "token", "revoke", "--config", "runtime.toml", &id]);
+    assert_eq!((revoked.code, revoked.stdout), (0, format!("revoked {id}\n")));
+    let serving = Serving::start(&place, "runtime.toml");
+    assert_eq!(serving.ask("GET", "/v1/runtime", &token, "").0, 401);
+}
+
+#[test]
+fn a_config_is_read_again_as_a_whole_or_not_at_all() {
+    let place = Place::new();
+    let token = set_up(&place);
+    std::fs::create_dir(place.path().join("repo")).expect("made");
+    let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
+    let grant = format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []");
+    change(&place, "secrets = []", &grant);
+    let serving = Serving::start(&place, "runtime.toml");
+    let (status, made) = serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#);
+    assert_eq!(status, 201, "{made}");
+    let mut files = 0;
+    let mut write = || {
+        files += 1;
+        let input = json!({ "mount": "repo", "path": format!("{files}.txt"), "text": "hello" });
+        let call = json!({ "input": input, "confirmed": true }).to_string();
+        serving.ask("POST", "/v1/workers/w/tools/fs.write", &token, &call).0
+    };
+    assert_eq!(write(), 200);
+    assert_eq!(std::fs::read(place.path().join("repo/1.txt")).expect("written"), b"hello");
+
+    // A mistake changes nothing, and is told.
+    change(&place, "models = []", "modles = []");
+    until("the mistake is seen", || serving.config_outcome() == "invalid_config");
+    assert_eq!(write(), 200);
+    change(&place, "modles = []", "models = []\n");
+    until("the config is sound again", || serving.config_outcome() == "ok");
+    // What a service was started with stays.
+    change(&place, "running_calls = 1", "running_calls = 2");
+    until("it is another service", || serving.config_outcome() == "restart_needed");
+    change(&place, "running_calls = 2", "running_calls = 1");
+    until("the config is sound again", || serving.config_outcome() == "ok");
+    // Less is granted from the next use on.
+    change(&place, "access = \"write\"", "access = \"read\"");
+    serving.signal(rustix::process::Signal::HUP);
+    until("the grant is narrow", || write() == 409);
+    let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
+    until("what it means for workers is told", || log().contains("\"worker\":\"w\""));
+    assert_eq!(serving.stop(), Some(0));
+    let log = log();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told = |code: &str| lines.iter().any(|line| line["target"] == "yoi::config" && line["code"] == code);
+    assert!(told("invalid_config") && told("restart_needed"), "{log}");
+    let changed = lines.iter().find(|line| line["worker"] == "w").expect("what it means for the worker");
+    assert_eq!((&changed["refused"], &changed["workspace"]), (&json!(true), &json!("acme")));
+    assert!(!log.contains(place.path().to_str().expect("UTF-8")) && !log.contains("hello"), "{log}");
+}
+
+#[test]
+fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
+    let place = Place::new();
+    set_up(&place);
+    change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
+    let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+    snapshot!("runtime_tls_missing", format!("{}[{}]", said.stderr, said.code));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    change(&place, "0.0.0.0:0", &address);
+    let (error, code) = place.json(&["runtime", "serve", "--config", "runtime.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("address_unavailable"), 1));
+    change(&place, &address, "here");
+    let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+    snapshot!("runtime_config_mistake", format!("{}[{}]", said.stderr, said.code));
+    let (error, code) = place.json(&["runtime", "serve", "--config", "nothing.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
+}
+
+/// A data folder with three blobs of one workspace.
+fn kept(place: &Place) -> Vec<bundles::Digest> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = DataFolder::open(place.path().join("data")).await.expect("a folder");
+        let metadata = SqliteMetadata::open(folder.metadata_file()).await.expect("metadata");
+        let builder = Runtime::builder().clock(Arc::new(SystemClock)).blobs(Arc::new(folder.blobs()));
+        let runtime = builder.metadata(Arc::new(metadata)).open().await.expect("a runtime");
+        let content = runtime.content(&"acme".parse().expect("an id"));
+        let mut digests = Vec::new();
+        for text in ["one", "two", "three"] {
+            let digest = bundles::Digest::of(text);
+            content.put_blob(digest, blob_store::whole(text), None).await.expect("put");
+            digests.push(digest);
+        }
+        digests
+    })
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn what_is_damaged_or_gone_is_named() {
+    let place = Place::new();
+    let digests = kept(&place);
+    let sound = place.yoi(&["runtime", "check", "data"]);
+    assert_eq!((sound.code, sound.stdout.lines().next()), (0, Some("sound     3 blobs, 11 B")), "{}", sound.stdout);
+    let all = files(&place.path().join("data"));
+    let file = |digest: &bundles::Digest| {
+        let hex = digest.to_string().trim_start_matches("sha256:").to_owned();
+        all.iter().find(|path| path.to_string_lossy().contains(&hex)).expect("a file").clone()
+    };
+    std::fs::write(file(&digests[0]), "onf").expect("damaged");
+    std::fs::remove_file(file(&digests[1])).expect("gone");
+    let (told, code) = place.json(&["runtime", "check", "data"]);
+    assert_eq!((&told["damaged"], &told["missing"], code), (&json!([digests[0]]), &json!([digests[1]]), 3));
+    assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
+    let said = place.yoi(&["runtime", "check", "data"]);
+    snapshot!("runtime_check", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
+    let (error, code) = place.json(&["runtime", "check", "nowhere"]);
+    assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
+    assert!(!place.path().join("nowhere").exists());
+    // The rows of what is kept can be damaged too.
+    let metadata = place.path().join("data/metadata.sqlite");
+    let mut bytes = std::fs::read(&metadata).expect("rows");
+    let end = bytes.len();
+    bytes[end - 2000..].fill(0xee);
+    std::fs::write(&metadata, bytes).expect("damaged");
+    let (told, code) = place.json(&["runtime", "check", "data"]);
+    assert_eq!((&told["metadata"], code), (&json!("metadata_damaged"), 3), "{told}");
+    assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
+}
+
+#[test]
+fn garbage_that_came_in_just_now_is_kept() {
+    let place = Place::new();
+    kept(&place);
+    let said = place.yoi(&["runtime", "gc", "data"]);
+    snapshot!("runtime_gc", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
+    let (told, code) = place.json(&["runtime", "gc", "data"]);
+    assert_eq!((&told["workspaces"]["acme"]["young"], code), (&json!(3), 0));
+}
+
+#[test]
+fn a_token_that_would_be_good_for_nothing_is_refused() {
+    let place = Place::new();
+    set_up(&place);
+    let new = ["runtime", "token", "new", "--config", "runtime.toml", "--name", "x"];
+    let (error, code) = place.json(&[&new[..], &["--scope", "read"]].concat());
+    assert_eq!((error["code"].as_str(), code), (Some("usage"), 2));
+    assert_eq!(place.yoi(&[&new[..], &["--scope", "operator"]].concat()).code, 0);
+    assert_eq!(place.yoi(&[&new[..], &["--scope", "root"]].concat()).code, 2);
+    let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
+    let (error, code) = place.json(&unknown);
+    assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));
+    let listed = place.yoi(&["runtime", "token", "list", "--config", "runtime.toml"]).stdout;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
 }

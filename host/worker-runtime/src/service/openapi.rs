@@ -57,7 +57,9 @@ fn with_problems(description: &mut Description) {
         let operations =
             [&mut path.get, &mut path.put, &mut path.post, &mut path.delete].into_iter().filter_map(Option::as_mut);
         for operation in operations {
-            operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.clone()));
+            for status in ["4XX", "5XX"] {
+                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem.clone()));
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `yoi runtime check`: reads everything that a data folder holds, and says what is sound.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use bundles::Digest;
+use futures_util::TryStreamExt;
 use serde::Serialize;
-use worker_runtime::blob_store::{self, Condition};
+use worker_runtime::blob_store::{self, BlobStore, Condition};
 use worker_runtime::metadata::MetadataStore;
 use worker_runtime::{Runtime, SystemClock};
 
@@ -60,11 +62,14 @@ async fn check(args: &Args) -> Result<Document, CliError> {
         // What should be there is not known; what is there can be read all the same.
         Err(error) => (blob_store::check_each(&blobs, blob_store::digests(&blobs).await?).await?, error.code()),
     };
+    // What was set aside by an earlier look, and not put again since, is still known to be damaged.
+    let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;
     let mut document = Document { schema: "yoi.runtime-check/1", metadata: checked.1, ..Document::default() };
     for (digest, condition) in checked.0 {
         match condition {
             Condition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
             Condition::Damaged => document.damaged.push(digest),
+            Condition::Missing if set_aside.contains(&digest) => document.damaged.push(digest),
             Condition::Missing => document.missing.push(digest),
         }
     }

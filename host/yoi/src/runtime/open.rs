@@ -67,7 +67,11 @@ impl Config {
         match self.settings.service.secrets(&self.folder) {
             Some(path) if secrets_read_only => Ok(SecretDirectory::credentials(&path)?),
             Some(path) => Ok(SecretDirectory::open(&path)?),
-            None => Ok(SecretDirectory::open(&secret::default_folder()?)?),
+            None => {
+                let help = "write `secrets = \"FOLDER\"` under [service]";
+                let folder = secret::default_folder().map_err(|error| CliError { help: help.to_owned(), ..error })?;
+                Ok(SecretDirectory::open(&folder)?)
+            }
         }
     }
 
@@ -84,7 +88,7 @@ pub(super) async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), 
 }
 
 /// That there is such a data folder: looking at one makes none.
-pub(super) fn is_there(data: &Path) -> Result<(), CliError> {
+pub(crate) fn is_there(data: &Path) -> Result<(), CliError> {
     if data.is_dir() {
         return Ok(());
     }

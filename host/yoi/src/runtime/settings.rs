@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bundles::SecretRef;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use worker_runtime::RuntimeLimits;
 use worker_runtime::service::{Hosts, ServiceLimits};
 
@@ -29,6 +29,7 @@ impl Settings {
 #[serde(deny_unknown_fields, default, expecting = "a table of settings")]
 pub(super) struct Service {
     /// Where the service listens.
+    #[serde(deserialize_with = "address")]
     pub(super) listen: SocketAddr,
     /// Whether it may listen where other machines reach it: there must be something before it that
     /// speaks TLS, for tokens go over the wire as they are.
@@ -67,6 +68,12 @@ pub(super) struct Bucket {
     pub(super) secret_access_key: SecretRef,
     #[serde(default)]
     pub(super) allow_http: bool,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    let invalid = |_| serde::de::Error::custom(format!("`{text}` is no address with a port, as `127.0.0.1:7070`"));
+    text.parse().map_err(invalid)
 }
 
 fn region() -> String {
