@@ -76,11 +76,14 @@
 //! ```
 //!
 //! Without features the crate opens no file and no socket. `files` adds stores, mounts and secrets on
-//! this machine, `sqlite` and `s3` the stores of these names, `service` the routes of the API over HTTP.
+//! this machine, `sqlite` and `s3` the stores of these names, `service` the routes of the API over HTTP,
+//! `client` the other end of them.
 //!
 //! [`Resolutions`] is the part that asks a sandboxed resolver, for who needs no more than that.
 
 pub mod blob_store;
+#[cfg(feature = "client")]
+pub mod client;
 mod clock;
 pub mod content;
 #[cfg(feature = "files")]
@@ -89,6 +92,8 @@ mod digests;
 mod error;
 pub mod event;
 pub mod history;
+#[cfg(any(feature = "client", feature = "s3"))]
+mod http;
 mod ledger;
 mod limits;
 mod memo;
@@ -107,7 +112,7 @@ mod temporary;
 mod tenants;
 pub mod token;
 pub mod tool;
-#[cfg(feature = "service")]
+#[cfg(any(feature = "client", feature = "service"))]
 pub mod wire;
 pub mod worker;
 

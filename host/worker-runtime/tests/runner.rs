@@ -12,6 +12,7 @@
 )]
 
 mod calls;
+mod client;
 mod content;
 mod files;
 mod operator;

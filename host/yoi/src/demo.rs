@@ -139,7 +139,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         resolution,
         HostPolicy { config: &config, workspace: &manifest.workspace.id, builtin: false },
     )
-    .map_err(|refusals| crate::error::refused(&refusals))?;
+    .map_err(|refusals| crate::refusals::refused(&refusals))?;
     let mounts: Vec<String> =
         spec.mounts().iter().map(|mount| format!("mount {} ({})", mount.label, mount.access.as_str())).collect();
     let secrets = spec.secrets().iter().map(|name| format!("secret {name}"));

@@ -1,9 +1,10 @@
 //! How a command fails: a code, a sentence, a remedy, details, and the exit code that goes with it.
 
-use bundles::one_line;
+use std::borrow::Cow;
+
 use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
-use host_policy::{ConfigError, Refusal};
+use host_policy::ConfigError;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::BlobError;
 use worker_runtime::content::ContentError;
@@ -15,7 +16,7 @@ use worker_runtime::{DataFolderError, OpenError, ResolveError};
 #[derive(Debug)]
 pub(crate) struct CliError {
     /// The stable machine word.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     /// What is wrong, in a sentence.
     pub(crate) message: String,
     /// What to do about it.
@@ -23,12 +24,12 @@ pub(crate) struct CliError {
     /// More, for programs.
     pub(crate) details: Value,
     /// What is shown to people instead of the message and help, where one sentence is not enough.
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<Box<str>>,
 }
 
 impl CliError {
-    pub(crate) fn new(code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: help.into(), details: json!({}), text: None }
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), help: help.into(), details: json!({}), text: None }
     }
 
     pub(crate) fn with_details(mut self, details: Value) -> Self {
@@ -37,12 +38,20 @@ impl CliError {
     }
 
     pub(crate) fn with_text(mut self, text: String) -> Self {
-        self.text = Some(text);
+        self.text = Some(text.into());
         self
     }
 
+    /// The code, where it is this program's own; another machine's may be any word.
+    pub(crate) fn own_code(&self) -> &'static str {
+        match self.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "failed",
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
-        exit_code(self.code)
+        exit_code(&self.code)
     }
 }
 
@@ -62,8 +71,9 @@ fn listed(code: &str) -> Option<u8> {
         | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
         | "worker_stopped" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
-        | "mount_full" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
-        "usage" => 2,
+        | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_refused"
+        | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
+        "no_token" | "usage" | "workspace_unnamed" => 2,
         "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_unnamed" | "bundle_unwanted"
         | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written"
         | "digest_mismatch" | "duplicate_key" | "duplicate_name" | "earlier_time" | "foreign_import"
@@ -80,7 +90,8 @@ fn listed(code: &str) -> Option<u8> {
         | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
         | "unexpected_file" | "unknown_field" | "unknown_rule" | "unlisted_blob" | "unsafe_number"
         | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
-        | "file_too_large" | "invalid_glob" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
+        | "body_too_large" | "file_too_large" | "insecure_url" | "invalid_glob" | "invalid_request" | "invalid_token"
+        | "invalid_url" | "method_not_allowed" | "precondition_failed" | "unsupported_media_type" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
         "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
         | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted"
         | "git_not_granted" | "git_read_only" | "header_not_allowed" | "headers_too_large" | "invalid_header_name"
@@ -92,11 +103,11 @@ fn listed(code: &str) -> Option<u8> {
         | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
         | "tls_missing" | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
         | "url_too_long" | "user_info" | "workspace_denied"
-        | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
+        | "host_denied" | "origin_denied" | "scope_missing" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
         "blob_not_found" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
         | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
-        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_misbehaved"
-        | "resolver_trapped" => 6,
+        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_malformed"
+        | "resolver_misbehaved" | "resolver_trapped" => 6,
         _ => return None,
     })
 }
@@ -174,20 +185,6 @@ impl From<InvalidLimits> for CliError {
     }
 }
 
-/// All refusals at once.
-pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
-    let message = host_policy::refused(refusals);
-    let mut text = message.clone();
-    for refusal in refusals {
-        let need = if refusal.need == bundles::Need::Required { "required" } else { "optional" };
-        let line = format!("{} ({need}): {} [{}]", refusal.subject, refusal.reason, refusal.rule.code());
-        text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(&refusal.remedy)));
-    }
-    CliError::new("denied", message, "each refusal names what would grant it")
-        .with_details(json!({ "refusals": refusals }))
-        .with_text(text)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -252,6 +249,14 @@ mod tests {
         }
         assert!(seen > 150, "{seen}");
         assert!(unlisted.is_empty(), "no exit code for {unlisted:?}");
+    }
+
+    #[test]
+    fn every_code_that_a_runtime_answers_has_an_exit_code() {
+        let registry = worker_runtime::service::REGISTRY;
+        let unlisted: Vec<_> = registry.iter().filter(|(code, _)| listed(code).is_none()).collect();
+        assert!(unlisted.is_empty() && registry.len() > 50, "{unlisted:?}");
+        assert_eq!(exit_code("a_code_of_another_version"), 1);
     }
 
     #[test]

@@ -9,12 +9,15 @@ mod error;
 mod files;
 mod key;
 mod output;
+mod refusals;
+mod remote;
 mod resolve;
 mod resolver;
 mod runtime;
 mod sandbox;
 mod secret;
 mod text;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -52,6 +55,9 @@ enum Command {
     /// Runs a Runtime as a service, and asks one.
     #[command(subcommand)]
     Runtime(runtime::Command),
+    /// Makes workers on a Runtime, calls their tools and shows what they did.
+    #[command(subcommand)]
+    Worker(worker::Command),
     /// Sets, lists and removes the secrets of this host.
     #[command(subcommand)]
     Secret(secret::Command),
@@ -81,6 +87,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
         Command::Runtime(command) => runtime::run(&command, output),
+        Command::Worker(command) => worker::run(&command, output),
         Command::Secret(command) => secret::run(&command, output),
     }
 }

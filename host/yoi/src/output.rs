@@ -99,7 +99,8 @@ impl Output {
     }
 }
 
-fn json_line(value: &impl Serialize) -> String {
+/// A value as JSON for a terminal: nothing in it is obeyed.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
     let mut line = String::with_capacity(text.len() + 1);
     for c in text.chars() {

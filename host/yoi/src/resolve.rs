@@ -17,9 +17,10 @@ use worker_runtime::{Inputs, Record, Resolutions, Resolved};
 
 use crate::bundle_source::{self, Source};
 use crate::config_file;
-use crate::error::{CliError, refused};
+use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
+use crate::refusals::refused;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 
 /// Says what a profile means on this host.
@@ -243,8 +244,8 @@ fn explain(args: &Args, account: &Account<'_>) -> Result<Option<Vec<Explanation>
 fn with_explanations(mut error: CliError, explanations: Option<&[Explanation]>, output: &Output) -> CliError {
     let Some(explanations) = explanations else { return error };
     if output.is_text() {
-        let text = error.text.take().unwrap_or_else(|| error.message.clone());
-        error.text = Some(format!("{text}\n\n{}", show::explanations(explanations, false)));
+        let text = error.text.take().map_or_else(|| error.message.clone(), String::from);
+        error.text = Some(format!("{text}\n\n{}", show::explanations(explanations, false)).into());
     } else if let Some(details) = error.details.as_object_mut() {
         details.insert("explanations".to_owned(), serde_json::to_value(explanations).unwrap_or_default());
     }

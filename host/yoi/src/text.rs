@@ -27,6 +27,11 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
+/// A time, to the second.
+pub(crate) fn time(at: jiff::Timestamp) -> String {
+    format!("{at:.0}")
+}
+
 /// `3 profiles`, `1 profile`.
 pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
@@ -90,6 +95,7 @@ mod tests {
     #[test]
     fn numbers_are_grouped_from_the_right() {
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(time(jiff::Timestamp::from_millisecond(1_782_000_000_999).expect("a time")), "2026-06-21T00:00:00Z");
         assert_eq!([12, 2048, 3 << 20].map(bytes), ["12 B", "2.0 KiB", "3.0 MiB"]);
     }
 }

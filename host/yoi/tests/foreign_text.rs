@@ -1,9 +1,9 @@
 use crate::support::{Place, example};
 
 /// What a terminal would obey, or would show in another order than it is written.
-const MOVING: [&str; 6] = ["\u{1b}[2J", "\u{9b}2J", "\u{85}", "\u{202e}", "\u{2066}", "\u{2028}"];
+pub(crate) const MOVING: [&str; 6] = ["\u{1b}[2J", "\u{9b}2J", "\u{85}", "\u{202e}", "\u{2066}", "\u{2028}"];
 
-fn is_harmless(text: &str) -> bool {
+pub(crate) fn is_harmless(text: &str) -> bool {
     let allowed = |c: char| c == '\n' || !c.is_control();
     let reorders = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().all(|c| allowed(c) && !reorders(c))

@@ -84,7 +84,7 @@ pub enum CallError {
         entries: u64,
     },
     /// The input does not fit.
-    #[error("the input does not fit its schema at `{pointer}`")]
+    #[error("the input does not fit its schema{}", place(pointer))]
     InvalidInput {
         /// Where, in the input; its keys are the caller's own.
         pointer: String,
@@ -113,6 +113,10 @@ pub enum CallError {
         /// Milliseconds that were allowed.
         allowed_ms: u64,
     },
+}
+
+fn place(pointer: &str) -> String {
+    if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") }
 }
 
 fn why(reason: StopReason) -> &'static str {

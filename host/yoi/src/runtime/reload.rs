@@ -49,8 +49,8 @@ pub(super) async fn watch(
                 }
             }
             Err(error) => {
-                service.config_read(Some(error.code));
-                let (code, message) = (error.code, error.message.as_str());
+                service.config_read(Some(error.own_code()));
+                let (code, message) = (error.own_code(), error.message.as_str());
                 tracing::error!(target: "yoi::config", code, message, help = error.help, "the config is not in force; the one before is");
             }
         }

@@ -10,10 +10,10 @@ use object_store::aws::AmazonS3Builder;
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use rustls_platform_verifier::Verifier;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::blob_store::BlobError;
+use crate::http::{self, Trust};
 
 /// A bucket that speaks S3, and what opens it.
 #[derive(Clone)]
@@ -41,8 +41,6 @@ pub struct S3Config {
 const RETRIES: usize = 3;
 /// After so long without a byte the other side is gone.
 const SILENCE: Duration = Duration::from_secs(30);
-/// A connection is there after so long, or is not.
-const CONNECT: Duration = Duration::from_secs(5);
 
 const DOING: &str = "open the bucket";
 
@@ -90,22 +88,8 @@ struct Connector {
 
 impl Connector {
     fn client(&self) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let trusted = self.certificates.iter().map(|der| der.clone().into());
-        let verifier = Verifier::new_with_extra_roots(trusted, provider.clone())?;
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        Ok(reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+        Ok(http::builder(Trust::System { and: &self.certificates })?
             .https_only(!self.allow_http)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
             .build()?)
     }

@@ -1,0 +1,133 @@
+//! Workers: made, found, called, watched and stopped.
+
+use ::bundles::ToolName;
+use reqwest::{Method, StatusCode};
+
+use super::{Client, ClientError, Unexpected};
+use crate::history::Entry;
+use crate::wire::{History, Workers};
+use crate::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
+use crate::{Called, Created, ToolCall};
+
+/// Items that are asked for at a time: what a Runtime gives at the most.
+const PAGE: usize = 1000;
+
+impl Client {
+    /// Makes a worker. Asking again with the same answers the same worker.
+    pub async fn create_worker(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Created, ClientError> {
+        let ask = self.ask(Method::PUT, ["v1", "workers", id.as_str()]).json(request);
+        let answer = ask.within(self.shared.deadlines.work).send().await?;
+        let new = answer.status() == StatusCode::CREATED;
+        Ok(Created { worker: of(id, answer.json().await?)?, new })
+    }
+
+    /// What is told of a worker.
+    pub async fn worker(&self, id: &WorkerId) -> Result<WorkerSummary, ClientError> {
+        of(id, self.ask(Method::GET, ["v1", "workers", id.as_str()]).answer().await?)
+    }
+
+    /// At most so many workers in the order of their ids, after another one; page by page.
+    pub async fn workers(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, ClientError> {
+        let mut pages = Pages::new(after.cloned(), most, |worker: &WorkerSummary| worker.id.clone());
+        while let Some((after, limit)) = pages.next() {
+            let ask = self.ask(Method::GET, ["v1", "workers"]).query("limit", limit);
+            let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
+            pages.take(ask.answer::<Workers>().await?.workers)?;
+        }
+        Ok(pages.all())
+    }
+
+    /// Stops a worker for good. Stopping twice is stopping once.
+    pub async fn stop_worker(&self, id: &WorkerId) -> Result<WorkerSummary, ClientError> {
+        of(id, self.ask(Method::DELETE, ["v1", "workers", id.as_str()]).answer().await?)
+    }
+
+    /// Calls a tool. It is sent once: where the connection ends before the answer, the worker's history
+    /// says whether there was a call and what it came to.
+    pub async fn call(&self, id: &WorkerId, tool: &ToolName, call: &ToolCall) -> Result<Called, ClientError> {
+        let ask = self.ask(Method::POST, ["v1", "workers", id.as_str(), "tools", tool.as_ref()]).json(call);
+        ask.within(self.shared.deadlines.work).answer().await
+    }
+
+    /// At most so many entries of a worker's history, after the one of that number; page by page.
+    pub async fn history(&self, id: &WorkerId, after: u64, most: usize) -> Result<Vec<Entry>, ClientError> {
+        let mut pages = Pages::new(Some(after), most, |entry: &Entry| entry.number);
+        while let Some((after, limit)) = pages.next() {
+            let ask = self.ask(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", limit);
+            let ask = ask.query("after", after.copied().unwrap_or_default());
+            pages.take(ask.answer::<History>().await?.entries)?;
+        }
+        Ok(pages.all())
+    }
+}
+
+/// The worker that was asked for, and no other.
+fn of(id: &WorkerId, worker: WorkerSummary) -> Result<WorkerSummary, ClientError> {
+    if worker.id == *id { Ok(worker) } else { Err(ClientError::Unexpected(Unexpected::Contradiction)) }
+}
+
+/// A list that comes page by page, each in order and after the one before: so it ends.
+pub(super) struct Pages<T, K, F> {
+    after: Option<K>,
+    left: usize,
+    key: F,
+    all: Vec<T>,
+}
+
+impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
+    pub(super) fn new(after: Option<K>, most: usize, key: F) -> Self {
+        Self { after, left: most, key, all: Vec::new() }
+    }
+
+    /// After what, and how many, to ask for next; nothing where all is there.
+    pub(super) fn next(&self) -> Option<(Option<&K>, usize)> {
+        (self.left > 0).then(|| (self.after.as_ref(), self.left.min(PAGE)))
+    }
+
+    /// Takes a page. One with less than was asked for is the last.
+    pub(super) fn take(&mut self, page: Vec<T>) -> Result<(), ClientError> {
+        let asked = self.left.min(PAGE);
+        if page.len() > asked {
+            return Err(ClientError::Unexpected(Unexpected::Contradiction));
+        }
+        self.left = if page.len() < asked { 0 } else { self.left - page.len() };
+        for item in page {
+            let key = (self.key)(&item);
+            if self.after.as_ref().is_some_and(|after| *after >= key) {
+                return Err(ClientError::Unexpected(Unexpected::Contradiction));
+            }
+            self.after = Some(key);
+            self.all.push(item);
+        }
+        Ok(())
+    }
+
+    pub(super) fn all(self) -> Vec<T> {
+        self.all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_ends_where_a_page_is_not_full_and_goes_on_in_order() {
+        let mut pages = Pages::new(None, usize::MAX, |number: &usize| *number);
+        assert_eq!(pages.next(), Some((None, PAGE)));
+        pages.take((0..PAGE).collect()).expect("a page");
+        assert_eq!(pages.next(), Some((Some(&(PAGE - 1)), PAGE)));
+        pages.take(vec![PAGE]).expect("a page");
+        assert_eq!(pages.next(), None);
+        assert_eq!(pages.all().len(), PAGE + 1);
+
+        let mut some = Pages::new(Some(7), 2, |number: &usize| *number);
+        assert_eq!(some.next(), Some((Some(&7), 2)));
+        for bad in [vec![7], vec![9, 8], vec![8, 8], vec![8, 9, 10]] {
+            let mut pages = Pages::new(Some(7), 2, |number: &usize| *number);
+            assert_eq!(pages.take(bad), Err(ClientError::Unexpected(Unexpected::Contradiction)));
+        }
+        some.take(vec![8, 9]).expect("a page");
+        assert_eq!(some.next(), None);
+    }
+}

@@ -1,0 +1,667 @@
+//! The client against a Runtime that is served on this machine, and against servers that are none.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use bundles::signature::{Envelope, SigningKey};
+use bundles::{Contents, Digest};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+use worker_runtime::blob_store::{self, Put, SourceError};
+use worker_runtime::client::{
+    Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched,
+};
+use worker_runtime::content::User;
+use worker_runtime::event::EventKind;
+use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
+use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
+use worker_runtime::worker::{StopReason, WorkerState};
+use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
+
+use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put, trusted};
+
+#[derive(Debug)]
+struct Sevens;
+
+impl Entropy for Sevens {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
+        bytes.fill(7);
+        Ok(())
+    }
+}
+
+async fn token(runtime: &Runtime) -> SecretString {
+    let grant = TokenGrant {
+        name: name("test"),
+        scopes: Scope::ALL.into_iter().collect(),
+        workspaces: [acme(), name("other")].into(),
+        expires_at: None,
+    };
+    runtime.management().issue_token(grant, &Sevens).await.expect("a token").1
+}
+
+/// A Runtime on a port of this machine, and what a client of it is made from.
+async fn served(world: &World) -> (Runtime, ClientOptions) {
+    let runtime = world.open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let address = listener.local_addr().expect("an address");
+    let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
+    let limits = ServiceLimits { requests_per_second: 1_000_000, ..ServiceLimits::default() };
+    let router = router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a port");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let options = ClientOptions::new(format!("http://{address}"), token(&runtime).await);
+    (runtime, ClientOptions { workspace: Some(acme()), ..options })
+}
+
+async fn client(world: &World) -> (Runtime, Client) {
+    let (runtime, options) = served(world).await;
+    (runtime, Client::new(options).expect("a client"))
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+    result.expect_err("refused").code().to_owned()
+}
+
+fn say(text: &str) -> ToolCall {
+    ToolCall { input: json!({ "text": text }), confirmed: false }
+}
+
+#[tokio::test]
+async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers() {
+    let (_, client) = client(&World::default()).await;
+    client.live().await.expect("live");
+    client.ready().await.expect("ready");
+    let contents = Contents::from(bundle(1));
+    let digest = contents.bundle().digest();
+    let sent = client.put_bundle(&contents).await.expect("taken");
+    let blobs: Vec<(Digest, usize)> = contents.bundle().blobs().map(|(digest, blob)| (*digest, blob.len())).collect();
+    assert_eq!((sent.known, sent.sent.len(), sent.bundle.digest), (false, blobs.len(), digest));
+    assert_eq!(sent.sent_bytes, blobs.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>());
+    let again = client.put_bundle(&contents).await.expect("taken");
+    assert_eq!((again.known, again.sent.len(), again.sent_bytes, &again.bundle), (true, 0, 0, &sent.bundle));
+    // The next revision shares what it did not change.
+    let next = client.put_bundle(&bundle(2).into()).await.expect("taken");
+    assert_eq!((next.known, next.sent.len()), (false, 0));
+    assert_eq!(client.manifest(digest).await.expect("there"), contents.bundle().manifest_bytes().to_vec());
+    for (blob, bytes) in &blobs {
+        let got = client.blob(*blob, *bytes).await.expect("there");
+        assert_eq!(Digest::of(&got), *blob);
+        assert_eq!(client.blob(*blob, bytes - 1).await, Err(ClientError::TooLarge { allowed: *bytes as u64 - 1 }));
+    }
+
+    let request = worker_runtime::worker::CreateWorkerRequest { allow_older: true, ..plain(digest) };
+    let made = client.create_worker(&id("w"), &request).await.expect("a worker");
+    assert!(made.new && made.worker.request == request);
+    assert!(!client.create_worker(&id("w"), &request).await.expect("the same worker").new);
+    assert_eq!(client.worker(&id("w")).await.expect("there"), made.worker);
+    let called = client.call(&id("w"), &name("echo"), &say("hello")).await.expect("an answer");
+    assert_eq!((called.entry, called.output), (2, json!({ "said": "hello" })));
+    let entries = client.history(&id("w"), 0, 10).await.expect("a history");
+    assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        client.users(digest).await.expect("users").iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["worker:w"]
+    );
+
+    let Err(ClientError::Problem(problem)) = client.remove_bundle(digest).await else { panic!("in use") };
+    assert_eq!((problem.status(), problem.code()), (409, "in_use"));
+    assert_eq!(problem.details()["users"], json!(["worker:w"]));
+    assert!(problem.help().contains("who-uses"), "{}", problem.help());
+    let stopped = client.stop_worker(&id("w")).await.expect("stopped");
+    assert!(matches!(stopped.state, WorkerState::Stopped { reason: StopReason::Requested, .. }));
+    assert_eq!(client.workers(None, 10).await.expect("a list"), [stopped]);
+    client.remove_bundle(digest).await.expect("removed");
+    assert_eq!(code(client.remove_bundle(digest).await), "bundle_not_found");
+    assert_eq!(client.bundles(None, 10).await.expect("a list"), [next.bundle]);
+
+    let status = client.runtime().await.expect("the operator");
+    assert_eq!(status.runtime.workspaces, [acme(), name("other")]);
+    assert!(status.capabilities.tools.contains(&name("echo")));
+    assert_eq!(status.usage[&acme()].bundles, 1);
+    let readiness = client.readiness().await.expect("told");
+    assert!(readiness.ready && readiness.checks.iter().any(|check| check.name == "blobs" && check.outcome == "ok"));
+    // Of another workspace there is nothing.
+    let other = client.in_workspace(name("other"));
+    assert_eq!(other.workers(None, 10).await, Ok(Vec::new()));
+    assert_eq!(code(other.worker(&id("w")).await), "worker_not_found");
+}
+
+#[tokio::test]
+async fn a_pinned_bundle_stays_and_a_revoked_one_is_not_used() {
+    let (runtime, client) = client(&World::default()).await;
+    let digest = put(&runtime.content(&acme()), &bundle(1)).await;
+    client.pin(digest, &id("release")).await.expect("pinned");
+    assert_eq!(client.users(digest).await.expect("users"), [User::Pin(id("release"))]);
+    assert_eq!(code(client.remove_bundle(digest).await), "in_use");
+    client.create_worker(&id("w"), &plain(digest)).await.expect("a worker");
+    assert!(client.revoke_bundle(digest).await.expect("revoked").revoked_at.is_some());
+    let reason = StopReason::BundleRevoked;
+    assert!(
+        matches!(client.worker(&id("w")).await.expect("there").state, WorkerState::Stopped { reason: why, .. } if why == reason)
+    );
+    assert_eq!(code(client.create_worker(&id("v"), &plain(digest)).await), "bundle_revoked");
+    client.unpin(digest, &id("release")).await.expect("not pinned");
+    client.unpin(digest, &id("release")).await.expect("not pinned still");
+    client.remove_bundle(digest).await.expect("removed");
+}
+
+#[tokio::test]
+async fn blobs_are_sent_a_few_at_a_time() {
+    let bundle = bundle_of("acme", 1, &[("prompts/more.md", "Say more.")]);
+    assert_eq!(bundle.blobs().count(), 4);
+    let contents = Contents::from(bundle.clone());
+    let summary = json!({
+        "digest": bundle.digest(), "revision": "1", "bytes": 0, "blobs": 4, "stored_at": "2026-01-01T00:00:00Z", "signed_by": [],
+    });
+    let missing: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
+    // Nobody goes on before a second one is there, and a third one would be counted.
+    let (pair, now, most) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (all, kept) = (now.clone(), most.clone());
+    let blob = move |Path(digest): Path<String>, body: Bytes| async move {
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        pair.wait().await;
+        now.fetch_sub(1, Ordering::SeqCst);
+        Json(json!({ "digest": digest, "bytes": body.len() }))
+    };
+    let first = AtomicUsize::new(0);
+    let manifest = move || {
+        let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
+        let told = if is_first { json!({ "digest": Digest::of(b""), "missing": missing }) } else { summary.clone() };
+        let status = if is_first { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+        std::future::ready((status, Json(told)))
+    };
+    let manifest = Arc::new(manifest);
+    let routes = axum::Router::new()
+        .route("/v1/blobs/{digest}", axum::routing::put(blob))
+        .route("/v1/config-bundles/{digest}", axum::routing::put(move || manifest()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let options = ClientOptions { uploads: 2, ..ClientOptions::without_token(url) };
+    let sent = Client::new(options).expect("a client").put_bundle(&contents).await.expect("taken");
+    assert_eq!((sent.sent.len(), kept.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (4, 2, 0));
+}
+
+#[tokio::test]
+async fn a_signed_bundle_goes_in_its_envelope() {
+    let fill = |bytes: &mut [u8]| -> Result<(), ()> {
+        bytes.fill(1);
+        Ok(())
+    };
+    let key = SigningKey::generate(fill).expect("a key");
+    let posture = format!("signatures = {{ posture = \"required\", keys = [\"{}\"] }}", key.public_key());
+    let config = format!("[workspaces.acme]\n{posture}\n[workspaces.other]\n{posture}\n");
+    let (_, client) = client(&World { config, ..World::default() }).await;
+    let bundle = bundle(1);
+    assert_eq!(code(client.put_bundle(&bundle.clone().into()).await), "bundle_unsigned");
+    let envelope = Envelope::sign(bundle.manifest_bytes().clone(), &key);
+    let signed = Contents::new(bundle, Some(envelope)).expect("an envelope of it");
+    let sent = client.put_bundle(&signed).await.expect("taken");
+    assert_eq!(sent.bundle.signed_by, [key.public_key().id().to_string()]);
+}
+
+#[tokio::test]
+async fn a_list_that_has_more_than_a_page_comes_whole() {
+    let (runtime, client) = client(&World::default()).await;
+    let digest = put(&runtime.content(&acme()), &bundle(1)).await;
+    for worker in ["a", "b", "c"] {
+        runtime.catalogue(&acme()).create(id(worker), plain(digest)).await.expect("a worker");
+    }
+    for _ in 0..600 {
+        runtime.interaction(&acme()).call(&id("a"), &name("echo"), say("x")).await.expect("an answer");
+    }
+    let numbers = |entries: Vec<worker_runtime::history::Entry>| {
+        entries.into_iter().map(|entry| entry.number).collect::<Vec<_>>()
+    };
+    let all = client.history(&id("a"), 0, usize::MAX).await.expect("a history");
+    assert_eq!(numbers(all), (1..=1200).collect::<Vec<u64>>());
+    assert_eq!(numbers(client.history(&id("a"), 1, 1001).await.expect("a history")), (2..=1002).collect::<Vec<u64>>());
+    assert_eq!(client.history(&id("a"), 1200, 10).await, Ok(Vec::new()));
+    let ids = |workers: Vec<worker_runtime::worker::WorkerSummary>| {
+        workers.into_iter().map(|worker| worker.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(client.workers(Some(&id("a")), 1).await.expect("a list")), ["b"]);
+    assert_eq!(ids(client.workers(Some(&id("a")), 7).await.expect("a list")), ["b", "c"]);
+}
+
+#[tokio::test]
+async fn a_blob_is_sent_while_it_is_read_and_never_half() {
+    let (_, client) = client(&World::default()).await;
+    let piece = Bytes::from_static(&[9; 100_000]);
+    let digest = Digest::of(piece.repeat(30));
+    let pieces = |count: usize| stream::iter(vec![Ok(piece.clone()); count]);
+    let whole = client.put_blob_from(digest, pieces(30).boxed(), 3_000_000).await;
+    assert_eq!(whole, Ok(Put { bytes: 3_000_000, known: false }));
+    let known = client.put_blob(digest, piece.repeat(30).into()).await;
+    assert_eq!(known, Ok(Put { bytes: 3_000_000, known: true }));
+    let wrong = client.put_blob_from(digest, pieces(29).boxed(), 2_900_000).await;
+    assert_eq!(code(wrong), "digest_mismatch");
+    let other = Digest::of(piece.repeat(2));
+    let broken = pieces(1).chain(stream::iter([Err(SourceError)])).boxed();
+    assert_eq!(client.put_blob_from(other, broken, 200_000).await, Err(ClientError::Source));
+    assert_eq!(code(client.blob(other, 200_000).await), "blob_not_found");
+    // Less than was said, and more: no more is sent than was said.
+    assert!(client.put_blob_from(other, pieces(1).boxed(), 200_000).await.is_err());
+    let more = client.put_blob_from(Digest::of(piece.repeat(3)), pieces(3).boxed(), 200_000).await;
+    assert_eq!(code(more), "digest_mismatch");
+    assert_eq!(code(client.blob(other, 200_000).await), "blob_not_found");
+    assert!(client.put_blob_from(other, blob_store::whole(piece.repeat(2)), 200_000).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_all_that_the_runtime_says() {
+    let config = crate::support::CONFIG.replace("secrets = [\"token\"]", "");
+    let (runtime, client) = client(&World { config, ..World::default() }).await;
+    let digest = put(&runtime.content(&acme()), &bundle(1)).await;
+    let Err(ClientError::Problem(denied)) = client.create_worker(&id("w"), &trusted(digest)).await else {
+        panic!("not granted")
+    };
+    assert_eq!((denied.status(), denied.code()), (403, "denied"));
+    let refusal = &denied.details()["refusals"][0];
+    assert_eq!((&refusal["subject"], &refusal["rule"]), (&json!("secret:token"), &json!("secret_not_granted")));
+    assert_eq!(code(client.worker(&id("w")).await), "worker_not_found");
+    client.create_worker(&id("w"), &plain(digest)).await.expect("a worker");
+    let call = |input: Value| ToolCall { input, confirmed: false };
+    let refused = client.call(&id("w"), &name("echo"), &call(json!({ "do": "refuse" }))).await;
+    let Err(ClientError::Problem(refused)) = refused else { panic!("refused") };
+    assert_eq!((refused.code(), refused.detail(), refused.help()), ("tool_refused", "no echo today", "shout"));
+    assert_eq!(refused.details(), &json!({ "tool_code": "echo_refused" }));
+    assert_eq!(code(client.call(&id("w"), &name("echo"), &call(json!({ "no": 1 }))).await), "invalid_input");
+    assert_eq!(code(client.call(&id("w"), &name("nothing"), &call(json!({}))).await), "tool_not_found");
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_good_is_told_so_and_not_repeated() {
+    let (_, options) = served(&World::default()).await;
+    let with = |token: Option<&str>| {
+        Client::new(ClientOptions { token: token.map(|token| token.to_owned().into()), ..options.clone() })
+    };
+    let without = with(None).expect("a client");
+    without.live().await.expect("live");
+    without.ready().await.expect("ready");
+    for client in [without, with(Some("yoi_CANARY")).expect("a client")] {
+        let error = client.workers(None, 1).await.expect_err("unknown");
+        assert_eq!(error.code(), "unauthenticated");
+        assert!(!format!("{error} {error:?} {}", error.help()).contains("CANARY"));
+    }
+    let good = options.token.as_ref().expect("a token").expose_secret();
+    assert!(with(Some(good)).expect("a client").workers(None, 1).await.is_ok());
+}
+
+#[tokio::test]
+async fn events_come_as_they_happen_and_a_gap_is_told() {
+    let limits = RuntimeLimits { kept_events: 3, ..RuntimeLimits::default() };
+    let (runtime, client) = client(&World { limits, ..World::default() }).await;
+    let content = runtime.content(&acme());
+    let mut events = client.events(0);
+    let one = bundle(1);
+    let (first, digest) = tokio::join!(events.next(), put(&content, &one));
+    let Ok(Watched::Event(first)) = first else { panic!("{first:?}") };
+    assert_eq!(first.number, 1);
+    assert!(matches!(first.kind, EventKind::BundleStored { bundle, .. } if bundle == digest));
+    for revision in 2..6 {
+        put(&content, &bundle(revision)).await;
+    }
+    for number in 2..6 {
+        assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == number));
+    }
+    assert_eq!(events.seen(), 5);
+    let seen: Vec<_> = client.events(1).into_stream().take(4).collect().await;
+    assert_eq!(seen[0], Ok(Watched::Gap { after: 1, first_kept: 3 }));
+    let numbers = seen[1..].iter().map(|seen| match seen {
+        Ok(Watched::Event(event)) => event.number,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+/// A server that is none: it reads a request and says what the script says for it, by the number of the
+/// request. Afterwards it keeps the connection, or ends it where the script says so.
+struct Stranger {
+    options: ClientOptions,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+enum Then {
+    /// Ends the connection.
+    End,
+    /// Says no more, and keeps it.
+    Hang,
+    /// Goes on with this without an end.
+    Repeat(Vec<u8>),
+}
+
+fn stranger(script: impl Fn(usize, &str) -> (Vec<u8>, Then) + Send + 'static) -> Stranger {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let said = heard.clone();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for (number, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.expect("a connection");
+            let request = request(&mut connection);
+            said.lock().expect("not poisoned").push(request.clone());
+            let (answer, then) = script(number, &request);
+            let _ = connection.write_all(&answer);
+            match then {
+                Then::End => {}
+                Then::Hang => kept.push(connection),
+                Then::Repeat(more) => while connection.write_all(&more).is_ok() {},
+            }
+        }
+    });
+    let options = ClientOptions::new(format!("http://{address}"), "yoi_CANARY".to_owned().into());
+    Stranger { options, heard }
+}
+
+fn request(connection: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\r\n\r\n") && connection.read(&mut byte).is_ok_and(|read| read == 1) {
+        text.push(byte[0]);
+    }
+    let text = String::from_utf8(text).expect("text").to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    connection.read_exact(&mut vec![0; length]).expect("a body");
+    text
+}
+
+/// An answer that is whole, after which the connection ends.
+fn answer(status: &str, kind: &str, more: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+fn problem(status: u16, code: &str) -> String {
+    json!({ "status": status, "code": code, "detail": "a\u{1b}[2J\nb", "help": "c" }).to_string()
+}
+
+fn short(options: ClientOptions) -> Client {
+    let short = Duration::from_millis(200);
+    let deadlines = Deadlines { answer: short, transfer: short, work: short, silence: short };
+    Client::new(ClientOptions { deadlines, ..options }).expect("a client")
+}
+
+#[tokio::test]
+async fn whatever_answers_is_bounded_and_typed() {
+    let summary = json!({ "workers": [] }).to_string();
+    let list = |ids: &[&str]| {
+        let worker = |id: &&str| {
+            json!({
+                "id": id, "request": { "profile": "plain" }, "bundle": Digest::of(b""), "resolver": Digest::of(b""),
+                "record": Digest::of(b""), "policy": Digest::of(b""), "created_at": "2026-01-01T00:00:00Z", "state": "running",
+            })
+        };
+        answer("200 OK", JSON, "", &json!({ "workers": ids.iter().map(worker).collect::<Vec<_>>() }).to_string())
+    };
+    let head = |more: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{more}\r\n");
+    let no_http = ClientError::Unexpected(Unexpected::NoHttp);
+    let no_body = ClientError::Unexpected(Unexpected::Body);
+    let too_large = ClientError::Unexpected(Unexpected::TooLarge);
+    let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
+    let status = |status| ClientError::Unexpected(Unexpected::Status(status));
+    let moved = "Location: http://169.254.169.254/\r\n";
+    let cases: Vec<(&str, Vec<u8>, Then, ClientError)> = vec![
+        ("not HTTP", b"220 smtp.example.com ESMTP\r\n".to_vec(), Then::End, no_http.clone()),
+        (
+            "a head without an end",
+            b"HTTP/1.1 200 OK\r\n".to_vec(),
+            Then::Repeat(b"X-A: aaaaaaaaaaaaaaaa\r\n".repeat(1000)),
+            no_http.clone(),
+        ),
+        ("one header without an end", b"HTTP/1.1 200 OK\r\nX-A: ".to_vec(), Then::Repeat(vec![b'a'; 10_000]), no_http),
+        ("nothing", Vec::new(), Then::End, ClientError::Interrupted),
+        ("half a head", b"HTTP/1.1 200 OK\r\nContent-".to_vec(), Then::End, ClientError::Interrupted),
+        ("half a body", head("Content-Length: 14\r\n").into_bytes(), Then::End, ClientError::Interrupted),
+        (
+            "half a chunk",
+            (head("Transfer-Encoding: chunked\r\n") + "e\r\n{\"wor").into_bytes(),
+            Then::End,
+            ClientError::Interrupted,
+        ),
+        ("a body without an end", head("").into_bytes(), Then::Repeat(vec![b' '; 10_000]), too_large.clone()),
+        (
+            "a body said to be large",
+            head("Content-Length: 99999999999\r\n").into_bytes(),
+            Then::Hang,
+            too_large.clone(),
+        ),
+        ("no JSON", answer("200 OK", JSON, "", "{"), Then::End, no_body.clone()),
+        ("deep JSON", answer("200 OK", JSON, "", &"[".repeat(90_000)), Then::End, no_body.clone()),
+        ("other JSON", answer("200 OK", JSON, "", "{\"workers\":7}"), Then::End, no_body.clone()),
+        ("a page", answer("200 OK", "text/html", "", &summary), Then::End, no_body),
+        ("a redirect", answer("302 Found", JSON, moved, ""), Then::End, ClientError::Unexpected(Unexpected::Redirect)),
+        ("a failure of a proxy", answer("502 Bad Gateway", "text/html", "", "<html>"), Then::End, status(502)),
+        ("a problem that is none", answer("404 Not Found", PROBLEM, "", "{}"), Then::End, status(404)),
+        (
+            "a problem of another status",
+            answer("404 Not Found", PROBLEM, "", &problem(500, "a")),
+            Then::End,
+            status(404),
+        ),
+        (
+            "a problem without an end",
+            b"HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\n\r\n".to_vec(),
+            Then::Repeat(vec![b' '; 10_000]),
+            too_large,
+        ),
+        ("a list out of order", list(&["b", "a"]), Then::End, contradiction.clone()),
+        ("a list with one twice", list(&["a", "a"]), Then::End, contradiction.clone()),
+        ("a list of more than was asked", list(&["a", "b", "c", "d"]), Then::End, contradiction),
+    ];
+    for (what, said, then, expected) in cases {
+        let then = Mutex::new(Some(then));
+        let stranger = stranger(move |_, _| (said.clone(), then.lock().expect("once").take().unwrap_or(Then::End)));
+        let options = ClientOptions { answer_bytes: 100_000, ..stranger.options };
+        let error = Client::new(options).expect("a client").workers(None, 3).await.expect_err(what);
+        assert_eq!(error, expected, "{what}");
+        assert!(!format!("{error} {error:?} {}", error.help()).contains("CANARY"), "{what}");
+        assert!(!format!("{error} {error:?}").contains("127.0.0.1"), "{what}: {error:?}");
+        assert_eq!(stranger.heard.lock().expect("heard").len(), 1, "{what}");
+    }
+    // The neighbour of all of these.
+    let good = stranger(move |_, _| (list(&["a", "b"]), Then::End));
+    assert_eq!(Client::new(good.options).expect("a client").workers(None, 3).await.expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn the_token_goes_to_the_runtime_and_nowhere_else() {
+    let elsewhere = stranger(|_, _| (answer("200 OK", JSON, "", "{\"workers\":[]}"), Then::End));
+    let moved = format!("Location: {}/v1/workers\r\n", elsewhere.options.base_url);
+    let stranger = stranger(move |_, _| (answer("307 Temporary Redirect", JSON, &moved, ""), Then::End));
+    let client = Client::new(stranger.options).expect("a client");
+    assert_eq!(client.workers(None, 1).await, Err(ClientError::Unexpected(Unexpected::Redirect)));
+    assert!(stranger.heard.lock().expect("heard")[0].contains("authorization: bearer yoi_canary\r\n"));
+    assert!(elsewhere.heard.lock().expect("heard").is_empty());
+}
+
+#[tokio::test]
+async fn content_that_is_not_what_was_asked_for_is_not_handed_out() {
+    let blob = |body: &'static str| {
+        let stranger = stranger(move |_, _| (answer("200 OK", "application/octet-stream", "", body), Then::End));
+        Client::new(stranger.options).expect("a client")
+    };
+    let right = Digest::of(b"right");
+    assert_eq!(blob("right").blob(right, 5).await, Ok(Bytes::from_static(b"right")));
+    let actual = Digest::of(b"wrong");
+    assert_eq!(blob("wrong").blob(right, 5).await, Err(ClientError::DigestMismatch { declared: right, actual }));
+    assert_eq!(blob("wrong").manifest(right).await, Err(ClientError::DigestMismatch { declared: right, actual }));
+    assert_eq!(blob("right and more").blob(right, 5).await, Err(ClientError::TooLarge { allowed: 5 }));
+    let endless = stranger(|_, _| (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Then::Repeat(vec![0; 10_000])));
+    let endless = Client::new(endless.options).expect("a client");
+    assert_eq!(endless.blob(right, 1_000_000).await, Err(ClientError::TooLarge { allowed: 1_000_000 }));
+}
+
+#[tokio::test]
+async fn a_bundle_is_not_sent_for_ever_nor_is_anything_else() {
+    let contents = Contents::from(bundle(1));
+    let (named, _) = contents.bundle().blobs().next().expect("a blob");
+    let missing = |digest: Digest| {
+        let kept = |digest: &str, bytes: usize| json!({ "digest": digest, "bytes": bytes }).to_string();
+        let lacks = json!({ "digest": Digest::of(b""), "missing": [digest] }).to_string();
+        let bytes = contents.bundle().blob(named).expect("there").len();
+        let blob = named.to_string();
+        stranger(move |_, request| match request.starts_with("put /v1/blobs/") {
+            true => (answer("201 Created", JSON, "", &kept(&blob, bytes)), Then::End),
+            false => (answer("202 Accepted", JSON, "", &lacks), Then::End),
+        })
+    };
+    for (digest, requests) in [(*named, 6), (Digest::of(b"/etc/passwd"), 1), (contents.bundle().digest(), 1)] {
+        let stranger = missing(digest);
+        let client = Client::new(stranger.options).expect("a client");
+        assert_eq!(client.put_bundle(&contents).await, Err(ClientError::Unexpected(Unexpected::Contradiction)));
+        assert_eq!(stranger.heard.lock().expect("heard").len(), requests, "{digest}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_slow_is_given_up() {
+    let timed_out = ClientError::TimedOut { within: Duration::from_millis(200) };
+    for said in [
+        Vec::new(),
+        b"HTTP/1.1 200 OK\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{".to_vec(),
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\nContent-Length: 9\r\n\r\n{".to_vec(),
+    ] {
+        let slow = stranger(move |_, _| (said.clone(), Then::Hang));
+        assert_eq!(short(slow.options).workers(None, 1).await, Err(timed_out.clone()));
+    }
+    // A stream that falls silent is asked for again, and given up where it stays so.
+    let silent = stranger(|_, _| (STREAM.as_bytes().to_vec(), Then::Hang));
+    let options = ClientOptions { retries: Retries { most: 1, ..Retries::default() }, ..silent.options };
+    assert_eq!(short(options).events(0).next().await, Err(timed_out));
+    assert_eq!(silent.heard.lock().expect("heard").len(), 2);
+}
+
+#[tokio::test]
+async fn where_nobody_listens_nobody_answers() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    for host in [address.to_string(), format!("localhost:{}", address.port())] {
+        let options = ClientOptions::new(format!("http://{host}"), "yoi_CANARY".to_owned().into());
+        let client = Client::new(options).expect("a client");
+        assert_eq!(client.live().await, Err(ClientError::Unreachable(NoConnection::Refused)));
+        let events = Client::new(ClientOptions {
+            retries: Retries { most: 1, ..Retries::default() },
+            ..ClientOptions::without_token(format!("http://{host}"))
+        });
+        let error = events.expect("a client").events(0).next().await;
+        assert_eq!(error, Err(ClientError::Unreachable(NoConnection::Refused)));
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_time_is_asked_again_as_often_as_is_good() {
+    let busy = |after: &str| answer("503 Service Unavailable", PROBLEM, after, &problem(503, "busy"));
+    let (now, later, unsaid) = ("Retry-After: 0\r\n", "Retry-After: 6\r\n", "");
+    let list = || answer("200 OK", JSON, "", "{\"workers\":[]}");
+    for (after, busy_for, requests, is_answered) in
+        [(now, 3, 4, true), (now, 9, 4, false), (later, 1, 1, false), (unsaid, 1, 1, false)]
+    {
+        let stranger = stranger(move |number, _| (if number < busy_for { busy(after) } else { list() }, Then::End));
+        let client = Client::new(stranger.options).expect("a client");
+        let answered = client.workers(None, 1).await;
+        assert_eq!(answered.is_ok(), is_answered, "{after}: {answered:?}");
+        assert_eq!(stranger.heard.lock().expect("heard").len(), requests, "{after}");
+        if let Err(ClientError::Problem(problem)) = answered {
+            assert_eq!((problem.code(), problem.detail()), ("busy", "a\\u{1b}[2J\\nb"));
+        }
+    }
+    // A call is made once, and so is what can be read once.
+    let stranger = stranger(move |_, _| (busy(now), Then::End));
+    let client = Client::new(stranger.options).expect("a client");
+    assert_eq!(code(client.call(&id("w"), &name("echo"), &say("x")).await), "busy");
+    let source = blob_store::whole(Bytes::from_static(b"x"));
+    assert_eq!(code(client.put_blob_from(Digest::of(b"x"), source, 1).await), "busy");
+    assert_eq!(stranger.heard.lock().expect("heard").len(), 2);
+    assert_eq!(code(client.stop_worker(&id("w")).await), "busy");
+    assert_eq!(stranger.heard.lock().expect("heard").len(), 6);
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+
+fn frame(number: u64) -> String {
+    let data =
+        json!({ "number": number, "at": "2026-01-01T00:00:00Z", "event": "bundle_removed", "bundle": Digest::of(b"") });
+    format!("id: {number}\nevent: bundle_removed\ndata: {data}\n\n")
+}
+
+/// What is seen of a stream that is cut into these parts, and what was said to have been seen each time.
+async fn seen(parts: Vec<String>, count: usize) -> (Vec<Result<Watched, ClientError>>, Vec<String>) {
+    let stranger = stranger(move |number, _| match parts.get(number) {
+        Some(part) => ([STREAM, part].concat().into_bytes(), Then::End),
+        None => (Vec::new(), Then::End),
+    });
+    let client = Client::new(stranger.options).expect("a client");
+    let seen = client.events(0).into_stream().take(count).collect().await;
+    let heard = stranger.heard.lock().expect("heard");
+    let last =
+        |request: &String| request.lines().find_map(|line| Some(line.strip_prefix("last-event-id: ")?.to_owned()));
+    let last = heard.iter().filter_map(last).collect();
+    (seen, last)
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_off_goes_on_where_it_was() {
+    let whole = [frame(1), frame(2)].concat();
+    // Wherever it is cut, no event is lost and none comes twice.
+    for cut in (0..=whole.len()).step_by(17) {
+        let first = whole[..cut].to_owned();
+        let ended = first.matches("\n\n").count() as u64;
+        let rest: String = (ended + 1..=3).map(frame).collect();
+        let (seen, last) = seen(vec![first, rest], 3).await;
+        let numbers = seen.iter().map(|seen| match seen {
+            Ok(Watched::Event(event)) => event.number,
+            other => panic!("{cut}: {other:?}"),
+        });
+        assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3], "{cut}");
+        assert_eq!(last, ["0".to_owned(), ended.to_string()], "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_says_what_goes_on_from_what_was_seen_and_nothing_else() {
+    let gap = |id: u64, after: u64, first_kept: u64| {
+        format!("id: {id}\nevent: gap\ndata: {}\n\n", json!({ "after": after, "first_kept": first_kept }))
+    };
+    let told = |text: String| async move { seen(vec![text], 1).await.0.remove(0) };
+    assert_eq!(told(gap(6, 0, 7)).await, Ok(Watched::Gap { after: 0, first_kept: 7 }));
+    let new = "id: 1\nevent: worker_moved\ndata: {\"number\":1,\"event\":\"worker_moved\"}\n\n";
+    assert_eq!(told(new.to_owned()).await, Ok(Watched::Other { number: 1, kind: "worker_moved".to_owned() }));
+    for bad in [
+        frame(0),
+        gap(6, 1, 7),
+        gap(6, 0, 8),
+        gap(0, 0, 1),
+        gap(0, 0, 0),
+        frame(2).replace("id: 2", "id: 3"),
+        frame(2).replace("id: 2", "id: -2"),
+        frame(2).replace("id: 2\n", ""),
+        new.replace("worker_moved", "Worker\u{1b}[2J"),
+        new.replace("{\"number\":1,\"event\":\"worker_moved\"}", "no JSON"),
+        format!("data: {}", "x".repeat(100_000)),
+    ] {
+        let answered = told(bad.clone()).await;
+        assert!(matches!(answered, Err(ClientError::Unexpected(_))), "{bad:.80}: {answered:?}");
+    }
+    let not_a_stream = stranger(|_, _| (answer("200 OK", JSON, "", "{}"), Then::End));
+    let client = Client::new(not_a_stream.options).expect("a client");
+    assert_eq!(client.events(0).next().await, Err(ClientError::Unexpected(Unexpected::Body)));
+}

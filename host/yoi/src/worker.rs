@@ -1,0 +1,79 @@
+//! `yoi worker`: the workers of a Runtime.
+
+mod call;
+mod create;
+mod history;
+mod list;
+mod show;
+mod stop;
+
+use std::process::ExitCode;
+
+use worker_runtime::worker::{StopReason, WorkerState, WorkerSummary};
+
+use crate::error::CliError;
+use crate::output::Output;
+use crate::text::{Rows, time};
+
+/// Makes workers on a Runtime, calls their tools and shows what they did.
+// What a command is for stands with its arguments: here it would hide the rest of its help.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Create(create::Args),
+    List(list::Args),
+    Show(show::Args),
+    Call(call::Args),
+    History(history::Args),
+    Stop(stop::Args),
+}
+
+pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Create(args) => create::run(args, output),
+        Command::List(args) => list::run(args, output),
+        Command::Show(args) => show::run(args, output),
+        Command::Call(args) => call::run(args, output),
+        Command::History(args) => history::run(args, output),
+        Command::Stop(args) => stop::run(args, output),
+    }
+}
+
+/// Whether a worker takes calls, in a word or a few.
+fn state(worker: &WorkerSummary) -> String {
+    match &worker.state {
+        WorkerState::Running => "running".to_owned(),
+        WorkerState::Stopped { reason, .. } => format!("stopped: {}", why(*reason)),
+    }
+}
+
+fn why(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Requested => "somebody stopped it",
+        StopReason::ResolverRevoked => "its resolver was revoked",
+        StopReason::BundleMissing => "its bundle is not there, or is damaged",
+        StopReason::BundleRevoked => "its bundle was revoked",
+        StopReason::PolicyDenied => "what it requires is not granted any more",
+        StopReason::RecordDamaged => "its record is not there, or is damaged",
+    }
+}
+
+/// Everything that is told of a worker.
+fn rows(worker: &WorkerSummary) -> String {
+    let request = &worker.request;
+    let mut rows = Rows::default();
+    rows.row("worker", &worker.id);
+    rows.list("name", request.display_name.iter().map(|name| name.as_str()));
+    rows.list("intent", request.intent.iter().flat_map(|intent| intent.as_str().lines()));
+    rows.row("state", state(worker));
+    if let WorkerState::Stopped { at, .. } = &worker.state {
+        rows.row("stopped", time(*at));
+    }
+    rows.row("profile", &request.profile);
+    rows.list("requires", &request.required_capabilities);
+    rows.noted("bundle", worker.bundle, if request.bundle.is_none() { "ships inside" } else { "" });
+    rows.row("resolver", worker.resolver);
+    rows.row("record", worker.record);
+    rows.row("policy", worker.policy);
+    rows.row("created", time(worker.created_at));
+    rows.into_text()
+}

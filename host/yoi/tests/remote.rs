@@ -1,0 +1,204 @@
+use serde_json::json;
+use worker_runtime::token::Scope;
+
+use crate::foreign_text::{MOVING, is_harmless};
+use crate::served::{Served, team};
+use crate::support::{Place, snapshot};
+
+#[test]
+fn a_bundle_is_sent_listed_and_removed() {
+    let served = Served::new();
+    let mut said = String::new();
+    let mut yoi = |arguments: &[&str]| said.push_str(&served.transcript(arguments));
+    yoi(&["runtime", "bundles"]);
+    yoi(&["runtime", "put", "team"]);
+    yoi(&["runtime", "put", "team"]);
+    team(&served.place, 2);
+    yoi(&["runtime", "put", "team"]);
+    yoi(&["runtime", "bundles"]);
+    let digest = served.put();
+    yoi(&["runtime", "who-uses", &digest]);
+    yoi(&["worker", "create", "desk", "--profile", "plain", "--bundle", &digest]);
+    yoi(&["runtime", "remove", &digest]);
+    yoi(&["worker", "create", "back-office", "--profile", "plain", "--bundle", &digest]);
+    yoi(&["runtime", "who-uses", &digest]);
+    yoi(&["runtime", "remove", &digest]);
+    yoi(&["worker", "stop", "desk"]);
+    yoi(&["worker", "stop", "back-office"]);
+    yoi(&["runtime", "remove", &digest]);
+    yoi(&["runtime", "remove", &digest]);
+    yoi(&["runtime", "put", "builtin"]);
+    yoi(&["runtime", "put", "nothing"]);
+    snapshot!("remote", said);
+}
+
+#[test]
+fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
+    let served = Served::new();
+    let place = &served.place;
+    for arguments in [
+        &["bundle", "build", "team", "-o", "team.yoi"][..],
+        &["key", "new", "--out", "team.key"],
+        &["bundle", "sign", "team", "--key", "team.key", "--out", "signed.yoi"],
+        &["bundle", "sign", "team", "--key", "team.key", "--detached", "--out", "team.dsse.json"],
+    ] {
+        assert_eq!(place.yoi(arguments).code, 0, "{arguments:?}");
+    }
+    let digest = served.put();
+    for arguments in [
+        &["runtime", "put", "team.yoi"][..],
+        &["runtime", "put", "signed.yoi"],
+        &["runtime", "put", "team", "--signature", "team.dsse.json"],
+    ] {
+        let (put, code) = served.json(arguments);
+        assert_eq!((code, &put["known"], &put["sent"]), (0, &json!(true), &json!([])), "{put}");
+        assert_eq!((put["bundle"]["digest"].as_str(), &put["workspace"]), (Some(digest.as_str()), &json!("team")));
+    }
+    // The token serves two workspaces, and the bundle says which is meant.
+    let both = served.token(&Scope::ALL, &["team", "other"]);
+    let said = served.with_env(&["runtime", "put", "team"], &[("YOI_TOKEN", &both)]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = served.with_env(&["runtime", "put", "team"], &[("YOI_TOKEN", &both), ("YOI_WORKSPACE", "other")]);
+    assert!(said.code == 4 && said.stderr.starts_with("error[workspace_denied]"), "{}", said.stderr);
+}
+
+#[test]
+fn documents_name_their_schema() {
+    let served = Served::new();
+    let (put, _) = served.json(&["runtime", "put", "team"]);
+    assert_eq!((&put["schema"], &put["known"]), (&json!("yoi.runtime-put/1"), &json!(false)));
+    assert_eq!(put["sent"].as_array().map(Vec::len), Some(2), "{put}");
+    let digest = put["bundle"]["digest"].as_str().expect("a digest");
+    let (bundles, _) = served.json(&["runtime", "bundles"]);
+    assert_eq!(bundles, json!({ "schema": "yoi.runtime-bundles/1", "bundles": [put["bundle"]] }));
+    let (users, _) = served.json(&["runtime", "who-uses", digest]);
+    assert_eq!(users, json!({ "schema": "yoi.runtime-users/1", "digest": digest, "users": [] }));
+    let (created, _) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", digest]);
+    assert_eq!(created["created"], json!(true));
+    let (users, _) = served.json(&["runtime", "who-uses", digest]);
+    assert_eq!(users["users"], json!(["worker:desk"]));
+    let (error, code) = served.json(&["runtime", "remove", digest]);
+    assert_eq!((code, &error["code"], &error["details"]), (1, &json!("in_use"), &json!({ "users": ["worker:desk"] })));
+    served.json(&["worker", "stop", "desk"]);
+    let (removed, code) = served.json(&["runtime", "remove", digest]);
+    assert_eq!((code, removed), (0, json!({ "schema": "yoi.runtime-remove/1", "digest": digest })));
+}
+
+#[test]
+fn status_says_what_who_asks_may_know() {
+    let served = Served::new();
+    let mut said = served.transcript(&["runtime", "status"]);
+    let reader = served.token(&[Scope::Read], &["team"]);
+    for token in ["", reader.as_str()] {
+        let status = served.with_env(&["runtime", "status"], &[("YOI_TOKEN", token)]);
+        said.push_str(&format!("{}{}[{}]\n\n", status.stdout, status.stderr, status.code));
+    }
+    snapshot!("remote_status", said);
+    let (status, _) = served.json(&["runtime", "status"]);
+    assert_eq!((&status["schema"], &status["ready"]), (&json!("yoi.runtime-status/1"), &json!(true)));
+    assert_eq!(status["runtime"]["workspaces"], json!(["other", "team"]));
+    assert_eq!(status["capabilities"]["tools"], json!(["echo"]));
+    let wrong = served.with_env(&["runtime", "status"], &[("YOI_TOKEN", "yoi_CANARY")]);
+    assert!(wrong.code == 4 && wrong.stderr.starts_with("error[unauthenticated]"), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_keeps_a_command_from_its_runtime_is_told_with_a_remedy() {
+    let served = Served::new();
+    let place = &served.place;
+    let token = served.token.as_str();
+    let mut said = String::new();
+    let mut refuse = |what: &str, more: &[(&str, &str)], word: &str, exit: i32| {
+        let said_here = served.with_env(&["worker", "list"], more);
+        assert_eq!((said_here.code, said_here.stdout.as_str()), (exit, ""), "{what}: {}", said_here.stderr);
+        assert!(said_here.stderr.starts_with(&format!("error[{word}]")), "{what}: {}", said_here.stderr);
+        assert!(!said_here.stderr.contains("CANARY") && !said_here.stderr.contains(token));
+        said.push_str(&format!("{what}\n{}\n", said_here.stderr));
+        let document = served.with_env(&["worker", "list", "--format", "json"], more);
+        let document: serde_json::Value = serde_json::from_str(&document.stdout).expect("JSON");
+        assert_eq!((&document["schema"], &document["code"]), (&json!("yoi.error/1"), &json!(word)));
+    };
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    refuse("nobody there", &[("YOI_URL", &format!("http://{nobody}"))], "unreachable", 1);
+    refuse("no token", &[("YOI_TOKEN", "")], "no_token", 2);
+    refuse("a wrong token", &[("YOI_TOKEN", "yoi_CANARY")], "unauthenticated", 4);
+    refuse("no token at all", &[("YOI_TOKEN", "CANARY with spaces")], "invalid_token", 3);
+    refuse("a token without the scope", &[("YOI_TOKEN", &served.token(&[Scope::Call], &["team"]))], "scope_missing", 4);
+    let both = served.token(&Scope::ALL, &["team", "other"]);
+    refuse("a token for two workspaces", &[("YOI_TOKEN", &both)], "workspace_unnamed", 2);
+    refuse("another machine", &[("YOI_URL", "http://runtime.example.com")], "insecure_url", 3);
+    refuse("a password in the URL", &[("YOI_URL", "https://me:CANARY@runtime.example.com")], "invalid_url", 3);
+    refuse("no URL", &[("YOI_URL", "runtime")], "invalid_url", 3);
+    let named = served.url.replace("127.0.0.1", "localhost");
+    let port = named.rsplit(':').next().expect("a port");
+    refuse("another name", &[("YOI_URL", &format!("http://localhost:{port}"))], "host_denied", 4);
+    refuse("no token file", &[("YOI_TOKEN_FILE", "nothing")], "not_found", 5);
+    place.write("exposed", "yoi_CANARY\n");
+    refuse("a token file that others can read", &[("YOI_TOKEN_FILE", "exposed")], "secret_exposed", 3);
+    private(place, "empty", "\n");
+    refuse("an empty token file", &[("YOI_TOKEN_FILE", "empty")], "invalid_token", 3);
+    snapshot!("remote_refused", said);
+
+    // The neighbours of these.
+    private(place, "token", &format!("{token}\r\n"));
+    let alone = [("YOI_TOKEN", "yoi_other"), ("YOI_TOKEN_FILE", "token")];
+    assert_eq!(served.with_env(&["worker", "list"], &alone).code, 0);
+    assert_eq!(served.with_env(&["worker", "list", "--workspace", "team"], &[("YOI_TOKEN", &both)]).code, 0);
+    // A token is no argument.
+    assert_eq!(served.yoi(&["worker", "list", "--token", token]).code, 2);
+}
+
+#[cfg(unix)]
+fn private(place: &Place, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = place.write(name, text);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
+}
+
+/// A server that answers everything with this problem.
+fn refusing(problem: &serde_json::Value) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (status, body) = (problem["status"].clone(), problem.to_string());
+    let head =
+        format!("HTTP/1.1 {status} No\r\nContent-Type: application/problem+json\r\nContent-Length: {}", body.len());
+    let answer = format!("{head}\r\nConnection: close\r\n\r\n{body}");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.expect("a connection");
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && connection.read(&mut byte).is_ok_and(|read| read == 1) {
+                head.push(byte[0]);
+            }
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
+    let place = Place::new();
+    for moving in MOVING {
+        let text = format!("a{moving}\nerror[forged]: b");
+        let refusal = json!({ "subject": text, "need": "required", "rule": text, "reason": text, "remedy": text });
+        for (code, details) in [
+            ("denied", json!({ "refusals": [refusal] })),
+            ("denied", json!({ "refusals": text })),
+            ("in_use", json!({ "users": [text, text] })),
+            ("tool_refused", json!({ "tool_code": text })),
+            ("a_code_of_another_version", json!(text)),
+        ] {
+            let problem = json!({ "status": 403, "code": code, "detail": text, "help": text, "details": details });
+            let url = refusing(&problem);
+            for format in ["text", "json"] {
+                let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", "yoi_token")];
+                let said = place.with_env(&["runtime", "bundles", "--format", format], &environment);
+                assert_ne!(said.code, 0);
+                assert!(is_harmless(&said.stdout) && is_harmless(&said.stderr), "{:?} {:?}", said.stdout, said.stderr);
+                assert!(!said.stderr.lines().any(|line| line.starts_with("error[forged]")), "{}", said.stderr);
+            }
+        }
+    }
+}

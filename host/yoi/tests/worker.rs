@@ -1,0 +1,131 @@
+use serde_json::json;
+
+use crate::served::{Served, team};
+use crate::support::{Place, snapshot};
+
+#[test]
+fn a_worker_is_made_called_watched_and_stopped() {
+    let served = Served::new();
+    let digest = served.put();
+    served.place.write("hello.json", "{ \"text\": \"from a file\" }\n");
+    let mut said = String::new();
+    let mut yoi = |arguments: &[&str]| said.push_str(&served.transcript(arguments));
+    yoi(&["worker", "list"]);
+    let create = [
+        "worker",
+        "create",
+        "desk",
+        "--profile",
+        "plain",
+        "--bundle",
+        &digest,
+        "--name",
+        "The front desk",
+        "--intent",
+        "Greets people.\nSays no more.",
+        "--require",
+        "tool:echo",
+    ];
+    yoi(&create);
+    yoi(&create);
+    yoi(&["worker", "create", "desk", "--profile", "plain", "--bundle", &digest]);
+    yoi(&["worker", "create", "helper", "--profile", "plain", "--bundle", &digest]);
+    yoi(&["worker", "list"]);
+    yoi(&["worker", "history", "desk"]);
+    yoi(&["worker", "call", "desk", "echo", r#"{"text":"hello"}"#]);
+    yoi(&["worker", "call", "desk", "echo", "@hello.json"]);
+    yoi(&["worker", "call", "desk", "echo", r#"{"text":"refuse"}"#]);
+    yoi(&["worker", "call", "desk", "echo", r#"{"words":"hello"}"#]);
+    yoi(&["worker", "call", "desk", "shout"]);
+    yoi(&["worker", "call", "desk", "echo", "hello"]);
+    yoi(&["worker", "call", "desk", "echo", "@nothing.json"]);
+    yoi(&["worker", "history", "desk"]);
+    yoi(&["worker", "history", "desk", "--after", "2", "--limit", "1"]);
+    yoi(&["worker", "history", "desk", "--after", "900"]);
+    yoi(&["worker", "stop", "desk"]);
+    yoi(&["worker", "stop", "desk"]);
+    yoi(&["worker", "show", "desk"]);
+    yoi(&["worker", "call", "desk", "echo"]);
+    yoi(&["worker", "show", "nobody"]);
+    yoi(&["worker", "create", "coder", "--profile", "coder"]);
+    yoi(&["worker", "create", "old", "--profile", "nobody", "--bundle", &digest]);
+    snapshot!("worker", said);
+}
+
+#[test]
+fn input_comes_from_standard_input_too() {
+    let served = Served::new();
+    let digest = served.put();
+    served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
+    served.place.write("given", "{\"text\":\"piped\"}");
+    let given = std::fs::File::open(served.place.path().join("given")).expect("there");
+    let mut command = served.place.command();
+    command.args(["worker", "call", "desk", "echo", "-"]).stdin(given);
+    let said = Place::said(command.env("YOI_URL", &served.url).env("YOI_TOKEN", &served.token));
+    assert_eq!((said.code, said.stdout.as_str()), (0, "{\n  \"said\": \"piped\"\n}\n"), "{}", said.stderr);
+}
+
+#[test]
+fn documents_name_their_schema() {
+    let served = Served::new();
+    let digest = served.put();
+    let (created, _) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
+    assert_eq!((&created["schema"], &created["created"]), (&json!("yoi.worker-create/1"), &json!(true)));
+    let worker = &created["worker"];
+    assert_eq!(
+        (&worker["id"], &worker["state"], &worker["bundle"]),
+        (&json!("desk"), &json!("running"), &json!(digest))
+    );
+    let (again, code) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
+    assert_eq!((code, &again["created"], &again["worker"]), (0, &json!(false), worker));
+    let (shown, _) = served.json(&["worker", "show", "desk"]);
+    assert_eq!(shown, json!({ "schema": "yoi.worker/1", "worker": worker }));
+    let (list, _) = served.json(&["worker", "list"]);
+    assert_eq!(list, json!({ "schema": "yoi.workers/1", "workers": [worker] }));
+    let (called, _) = served.json(&["worker", "call", "desk", "echo", r#"{"text":"hello"}"#]);
+    assert_eq!(
+        called,
+        json!({ "schema": "yoi.worker-call/1", "worker": "desk", "tool": "echo", "entry": 2, "output": { "said": "hello" } })
+    );
+    let (history, _) = served.json(&["worker", "history", "desk"]);
+    assert_eq!((&history["schema"], &history["worker"]), (&json!("yoi.worker-history/1"), &json!("desk")));
+    let entries: Vec<_> = history["entries"].as_array().expect("a list").iter().map(|entry| &entry["entry"]).collect();
+    assert_eq!(entries, ["call_began", "call_ended"]);
+    let (stopped, _) = served.json(&["worker", "stop", "desk"]);
+    assert_eq!((&stopped["schema"], &stopped["worker"]["reason"]), (&json!("yoi.worker-stop/1"), &json!("requested")));
+    let (error, code) = served.json(&["worker", "call", "desk", "echo"]);
+    assert_eq!(
+        (code, &error["code"], &error["details"]),
+        (1, &json!("worker_stopped"), &json!({ "reason": "requested" }))
+    );
+    let (error, code) = served.json(&["worker", "show", "nobody"]);
+    assert_eq!((code, &error["schema"], &error["code"]), (5, &json!("yoi.error/1"), &json!("worker_not_found")));
+}
+
+#[test]
+fn a_worker_that_is_denied_is_told_every_refusal() {
+    let served = Served::new();
+    let digest = served.put();
+    let create = ["worker", "create", "desk", "--profile", "trusted", "--bundle", &digest];
+    let said = served.yoi(&create);
+    assert_eq!((said.code, said.stdout.as_str()), (4, ""));
+    snapshot!("worker_denied", said.stderr);
+    let (error, code) = served.json(&create);
+    assert_eq!((code, &error["code"]), (4, &json!("denied")));
+    let refusals = error["details"]["refusals"].as_array().expect("a list");
+    assert_eq!(refusals.iter().filter(|refusal| refusal["need"] == "required").count(), 2, "{error}");
+    assert!(refusals.iter().all(|refusal| refusal["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty())));
+}
+
+#[test]
+fn an_older_bundle_is_taken_where_somebody_says_so() {
+    let served = Served::new();
+    let older = served.put();
+    team(&served.place, 2);
+    served.put();
+    let create = ["worker", "create", "desk", "--profile", "plain", "--bundle", &older];
+    let said = served.yoi(&create);
+    assert!(said.code == 3 && said.stderr.starts_with("error[revision_older]"), "{}", said.stderr);
+    assert!(said.stderr.contains("--allow-older"), "{}", said.stderr);
+    assert_eq!(served.yoi(&[&create[..], &["--allow-older"]].concat()).code, 0);
+}
