@@ -4,6 +4,7 @@ is put under. The service that is fuzzed is started by `tests/api/fuzz`, which s
 import hashlib
 import json
 import os
+import zlib
 
 import schemathesis
 
@@ -22,12 +23,28 @@ def as_it_is(ctx, value):
     return json.dumps(value).encode()
 
 
+def sometimes(case, salt):
+    """Yes or no, the same for the same case."""
+    said = repr((salt, case.method, case.path, case.path_parameters, case.query, case.body))
+    return zlib.crc32(said.encode("utf-8", "surrogatepass")) % 4 != 0
+
+
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
-    """Half of what is put has the digest that it is put under, so that it gets further than the digest."""
-    if case.method.upper() == "PUT" and "digest" in (case.path_parameters or {}) and "pins" not in case.path:
-        body = case.body
-        if isinstance(body, bytes) and len(body) % 2 == 0:
-            case.path_parameters["digest"] = "sha256:" + hashlib.sha256(body).hexdigest()
-    elif "digest" in (case.path_parameters or {}) and hash(str(case.query)) % 2 == 0:
-        case.path_parameters["digest"] = KNOWN["bundle"] if "bundles" in case.path else KNOWN["blob"]
+    """Most requests name what is there, so that they get further than not finding it."""
+    named = case.path_parameters or {}
+    known = dict(KNOWN)
+    known["digest"] = known["bundle"] if "config-bundles" in case.path else known["blob"]
+    if "resolvers" in case.path:
+        known["digest"] = known["resolver"]
+    if case.method.upper() == "PUT" and isinstance(case.body, bytes):
+        known["digest"] = "sha256:" + hashlib.sha256(case.body).hexdigest()
+    for name in named:
+        # What is stopped or revoked is of no use to the other requests.
+        if name in known and sometimes(case, name) and not ("revoke" in case.path or case.method == "DELETE"):
+            named[name] = known[name]
+    if case.query and "workspace" in case.query and sometimes(case, "workspace"):
+        case.query["workspace"] = "acme"
+    if isinstance(case.body, dict) and "profile" in case.body and sometimes(case, "body"):
+        case.body.update({"profile": known["profile"], "bundle": known["bundle"]})
+        case.body.pop("resolver", None)

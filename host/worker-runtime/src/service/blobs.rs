@@ -11,6 +11,7 @@ use bundles::Digest;
 use futures_util::StreamExt;
 
 use super::access::{At, Named, Tenant};
+use super::openapi::Binary;
 use super::{Problem, Service};
 use crate::blob_store::SourceError;
 use crate::content::ContentError;
@@ -84,7 +85,7 @@ pub(super) async fn content<E: Into<Problem>>(
 /// Once this answers, the blob is durable and belongs to the workspace. Doing it again changes nothing.
 #[utoipa::path(put, path = "/v1/blobs/{digest}", tag = "content", operation_id = "put_blob", security(("token" = [])),
     params(("digest" = Digest, Path, description = "SHA-256 of the body"), Named),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = Binary, content_type = "application/octet-stream"),
     responses((status = 201, description = "It is kept", body = KeptBlob),
         (status = 200, description = "It was kept before", body = KeptBlob)))]
 pub(super) async fn put(
@@ -106,7 +107,7 @@ pub(super) async fn put(
 /// Reads a blob that the workspace has.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", tag = "content", operation_id = "get_blob", security(("token" = [])),
     params(("digest" = Digest, Path), Named),
-    responses((status = 200, description = "The blob", body = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, description = "The blob", body = Binary, content_type = "application/octet-stream"),
         (status = 304, description = "The caller has it")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,

@@ -25,8 +25,8 @@ use crate::worker::WorkerId;
     security(("token" = [])),
     params(("digest" = Digest, Path, description = "SHA-256 of the manifest"), Named),
     request_body(content(
-        (Vec<u8> = "application/vnd.yoi.config-bundle.v1+json"),
-        (Vec<u8> = "application/vnd.dsse.envelope.v1+json"),
+        (Object = "application/vnd.yoi.config-bundle.v1+json"),
+        (Object = "application/vnd.dsse.envelope.v1+json"),
     )),
     responses((status = 201, description = "It is kept, whole", body = BundleSummary),
         (status = 200, description = "It was kept before", body = BundleSummary),
@@ -78,7 +78,7 @@ pub(super) async fn body_of(body: Body, most: usize) -> Result<bytes::Bytes, Pro
 #[utoipa::path(get, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "get_bundle",
     security(("token" = [])),
     params(("digest" = Digest, Path), Named),
-    responses((status = 200, description = "The manifest", body = Vec<u8>,
+    responses((status = 200, description = "The manifest", body = Object,
             content_type = "application/vnd.yoi.config-bundle.v1+json"),
         (status = 304, description = "The caller has it")))]
 pub(super) async fn get(

@@ -12,6 +12,7 @@ use bundles::Digest;
 use super::access::{At, Caller};
 use super::blobs::{content, digest, etag};
 use super::bundles::body_of;
+use super::openapi::Binary;
 use super::{Problem, Service};
 use crate::runtime::ResolverSummary;
 use crate::wire::{COMPONENT, Resolvers};
@@ -22,7 +23,7 @@ use crate::wire::{COMPONENT, Resolvers};
 #[utoipa::path(put, path = "/v1/resolvers/{digest}", tag = "resolvers", operation_id = "put_resolver",
     security(("token" = [])),
     params(("digest" = Digest, Path, description = "SHA-256 of the component")),
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    request_body(content = Binary, content_type = "application/wasm"),
     responses((status = 201, description = "It may be used", body = ResolverSummary),
         (status = 200, description = "It was here before", body = ResolverSummary)))]
 pub(super) async fn put(
@@ -48,7 +49,7 @@ pub(super) async fn put(
 /// Reads a resolver's component.
 #[utoipa::path(get, path = "/v1/resolvers/{digest}", tag = "resolvers", operation_id = "get_resolver",
     security(("token" = [])), params(("digest" = Digest, Path)),
-    responses((status = 200, description = "The component", body = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 200, description = "The component", body = Binary, content_type = "application/wasm"),
         (status = 304, description = "The caller has it")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
