@@ -1,7 +1,7 @@
 //! The client against a Runtime that is served on this machine, and against servers that are none.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,14 +15,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, oneshot};
+use tokio::task::JoinHandle;
 use worker_runtime::blob_store::{self, Put, SourceError};
 use worker_runtime::client::{
     Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched,
 };
 use worker_runtime::content::User;
 use worker_runtime::event::EventKind;
-use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
+use worker_runtime::service::{Hosts, RuntimeService, ServiceLimits, ServiceOptions, Stopped};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::worker::{StopReason, WorkerState};
 use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
@@ -49,17 +50,23 @@ async fn token(runtime: &Runtime) -> SecretString {
     runtime.management().issue_token(grant, &Sevens).await.expect("a token").1
 }
 
-/// A Runtime on a port of this machine, and what a client of it is made from.
-async fn served(world: &World) -> (Runtime, ClientOptions) {
-    let runtime = world.open().await;
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.set_nonblocking(true).expect("set");
+/// Serves on a port of this machine, any one where it is 0, until something is sent or dropped.
+async fn serve(runtime: &Runtime, port: u16) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Stopped>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
     let limits = ServiceLimits { requests_per_second: 1_000_000, ..ServiceLimits::default() };
-    let router = router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a port");
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let service = RuntimeService::new(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
+    let (stop, stopped) = oneshot::channel();
+    let serve = async move { service.serve(listener, async move { drop(stopped.await) }).await };
+    (address, stop, tokio::spawn(serve))
+}
+
+/// A Runtime that is served for as long as the test runs, and what a client of it is made from.
+async fn served(world: &World) -> (Runtime, ClientOptions) {
+    let runtime = world.open().await;
+    let (address, stop, _) = serve(&runtime, 0).await;
+    std::mem::forget(stop);
     let options = ClientOptions::new(format!("http://{address}"), token(&runtime).await);
     (runtime, ClientOptions { workspace: Some(acme()), ..options })
 }
@@ -260,6 +267,22 @@ async fn a_blob_is_sent_while_it_is_read_and_never_half() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_heard_also_where_the_content_was_not_looked_at() {
+    let limits = RuntimeLimits { inflight_bytes: 1 << 20, ..RuntimeLimits::default() };
+    let (_, options) = served(&World { limits, ..World::default() }).await;
+    let retries = Retries { most: 0, ..Retries::default() };
+    let client = Client::new(ClientOptions { retries, ..options }).expect("a client");
+    let content = Bytes::from(vec![7; 16 << 20]);
+    let digest = Digest::of(&content);
+    for _ in 0..10 {
+        assert_eq!(code(client.put_blob(digest, content.clone()).await), "busy");
+        let source =
+            stream::iter(content.chunks(1 << 16).map(|piece| Ok(content.slice_ref(piece))).collect::<Vec<_>>());
+        assert_eq!(code(client.put_blob_from(digest, source.boxed(), 16 << 20).await), "busy");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_with_all_that_the_runtime_says() {
     let config = crate::support::CONFIG.replace("secrets = [\"token\"]", "");
     let (runtime, client) = client(&World { config, ..World::default() }).await;
@@ -310,10 +333,9 @@ async fn events_come_as_they_happen_and_a_gap_is_told() {
     let Ok(Watched::Event(first)) = first else { panic!("{first:?}") };
     assert_eq!(first.number, 1);
     assert!(matches!(first.kind, EventKind::BundleStored { bundle, .. } if bundle == digest));
-    for revision in 2..6 {
-        put(&content, &bundle(revision)).await;
-    }
     for number in 2..6 {
+        // Seen before the next happens: three are kept.
+        put(&content, &bundle(number)).await;
         assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == number));
     }
     assert_eq!(events.seen(), 5);
@@ -324,6 +346,22 @@ async fn events_come_as_they_happen_and_a_gap_is_told() {
         other => panic!("{other:?}"),
     });
     assert_eq!(numbers.collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_stream_outlives_the_service_that_it_came_from() {
+    let runtime = World::default().open().await;
+    let (address, stop, stopped) = serve(&runtime, 0).await;
+    let options = ClientOptions::new(format!("http://{address}"), token(&runtime).await);
+    let client = Client::new(ClientOptions { workspace: Some(acme()), ..options }).expect("a client");
+    let mut events = client.events(0);
+    put(&runtime.content(&acme()), &bundle(1)).await;
+    assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == 1));
+    stop.send(()).expect("served");
+    assert_eq!(stopped.await.expect("ended"), Stopped { cut: 0 });
+    put(&runtime.content(&acme()), &bundle(2)).await;
+    let (_, _stop, _) = serve(&runtime, address.port()).await;
+    assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == 2));
 }
 
 /// A server that is none: it reads a request and says what the script says for it, by the number of the

@@ -103,6 +103,19 @@ fn status_says_what_who_asks_may_know() {
 }
 
 #[test]
+fn a_runtime_that_cannot_do_its_work_says_which_part_of_it() {
+    let checks = json!([{ "name": "metadata", "outcome": "ok" }, { "name": "blobs", "outcome": "store_unavailable" }]);
+    let url = answering(503, "application/json", &json!({ "ready": false, "checks": checks }));
+    let status =
+        |format: &str| Place::new().with_env(&["runtime", "status", "--format", format], &[("YOI_URL", url.as_str())]);
+    let said = status("text");
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stdout.starts_with("state  cannot do its work\nwrong  blobs store_unavailable\n"), "{}", said.stdout);
+    let document: serde_json::Value = serde_json::from_str(&status("json").stdout).expect("JSON");
+    assert_eq!((&document["ready"], &document["checks"], &document["runtime"]), (&json!(false), &checks, &json!(null)));
+}
+
+#[test]
 fn what_keeps_a_command_from_its_runtime_is_told_with_a_remedy() {
     let served = Served::new();
     let place = &served.place;
@@ -155,14 +168,13 @@ fn private(place: &Place, name: &str, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
 }
 
-/// A server that answers everything with this problem.
-fn refusing(problem: &serde_json::Value) -> String {
+/// A server that answers everything with this.
+fn answering(status: u16, kind: &str, body: &serde_json::Value) -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let (status, body) = (problem["status"].clone(), problem.to_string());
-    let head =
-        format!("HTTP/1.1 {status} No\r\nContent-Type: application/problem+json\r\nContent-Length: {}", body.len());
+    let body = body.to_string();
+    let head = format!("HTTP/1.1 {status} No\r\nContent-Type: {kind}\r\nContent-Length: {}", body.len());
     let answer = format!("{head}\r\nConnection: close\r\n\r\n{body}");
     std::thread::spawn(move || {
         for connection in listener.incoming() {
@@ -191,7 +203,7 @@ fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
             ("a_code_of_another_version", json!(text)),
         ] {
             let problem = json!({ "status": 403, "code": code, "detail": text, "help": text, "details": details });
-            let url = refusing(&problem);
+            let url = answering(403, "application/problem+json", &problem);
             for format in ["text", "json"] {
                 let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", "yoi_token")];
                 let said = place.with_env(&["runtime", "bundles", "--format", format], &environment);
