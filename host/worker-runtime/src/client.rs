@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod fault;
 mod health;
+mod operator;
 mod sse;
 mod workers;
 

@@ -17,19 +17,27 @@ use crate::refusals;
 // command that has these. The token is never an argument: those can be seen by every user of the machine.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Runtime")]
-pub(crate) struct RemoteArgs {
+pub(crate) struct ServerArgs {
     /// Where the Runtime is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070", env = "YOI_URL")]
     url: String,
     /// File with the token, which only its owner can read. Without it the token is that of YOI_TOKEN.
     #[arg(long, value_name = "FILE", env = "YOI_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The workspace that is meant; not needed where the token serves one alone.
-    #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
-    workspace: Option<WorkspaceId>,
     /// Sends the token also over `http://` to another machine, where anybody on the way can read it.
     #[arg(long, env = "YOI_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
     allow_http: bool,
+}
+
+// The same for a workspace.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Runtime")]
+pub(crate) struct RemoteArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The workspace that is meant; not needed where the token serves one alone.
+    #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
+    workspace: Option<WorkspaceId>,
 }
 
 /// Most bytes of a token and the newline after it.
@@ -45,11 +53,33 @@ impl RemoteArgs {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
+        self.server.ask_for(self.workspace.as_ref(), what)
+    }
+
+    /// The workspace that is named, or this one.
+    pub(crate) fn or_workspace(&self, workspace: &WorkspaceId) -> Self {
+        Self { workspace: Some(self.workspace.as_ref().unwrap_or(workspace).clone()), ..self.clone() }
+    }
+}
+
+impl ServerArgs {
+    /// Asks as the holder of the token for what belongs to no workspace.
+    pub(crate) fn ask<T, F>(&self, what: impl FnOnce(Client) -> F) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        self.ask_for(None, what)
+    }
+
+    fn ask_for<T, F>(&self, workspace: Option<&WorkspaceId>, what: impl FnOnce(Client) -> F) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let token = self.token()?.ok_or_else(|| {
             let help = "name its file with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` makes one";
             CliError::new("no_token", "there is no token to ask with", help)
         })?;
-        self.with(Some(token), what)
+        self.with(Some(token), workspace, what)
     }
 
     /// Asks as the holder of the token, or without one.
@@ -59,21 +89,21 @@ impl RemoteArgs {
     {
         let token = self.token()?;
         let has_token = token.is_some();
-        self.with(token, |client| what(client, has_token))
+        self.with(token, None, |client| what(client, has_token))
     }
 
-    /// The workspace that is named, or this one.
-    pub(crate) fn or_workspace(&self, workspace: &WorkspaceId) -> Self {
-        Self { workspace: Some(self.workspace.as_ref().unwrap_or(workspace).clone()), ..self.clone() }
-    }
-
-    fn with<T, F>(&self, token: Option<SecretString>, what: impl FnOnce(Client) -> F) -> Result<T, CliError>
+    fn with<T, F>(
+        &self,
+        token: Option<SecretString>,
+        workspace: Option<&WorkspaceId>,
+        what: impl FnOnce(Client) -> F,
+    ) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
         let client = Client::new(ClientOptions {
             token,
-            workspace: self.workspace.clone(),
+            workspace: workspace.cloned(),
             allow_http: self.allow_http,
             ..ClientOptions::without_token(&self.url)
         });

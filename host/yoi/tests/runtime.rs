@@ -125,9 +125,27 @@ fn the_first_config_works_as_it_is() {
     // Nobody else may have the folder meanwhile.
     let (error, code) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("store_in_use"), 1));
+    // A running one is asked, by who may.
+    let url = format!("http://{}", serving.address);
+    let asking =
+        |arguments: &[&str], token: &str| place.with_env(arguments, &[("YOI_URL", &url), ("YOI_TOKEN", token)]);
+    let new = ["runtime", "token", "new", "--name", "ci", "--scope", "read", "--workspace", "acme"];
+    let reader = asking(&new, &token);
+    assert_eq!(reader.code, 0, "{}", reader.stderr);
+    let reader = reader.stdout.trim();
+    assert_eq!(serving.ask("GET", "/v1/workers", reader, "").0, 200);
+    assert_eq!(asking(&new, reader).code, 4);
+    assert_eq!(asking(&["runtime", "token", "list"], &token).stdout.lines().count(), 2);
+    let reader_id = reader.split('_').nth(1).expect("an id");
+    assert_eq!(asking(&["runtime", "token", "revoke", reader_id], &token).code, 0);
+    assert_eq!(serving.ask("GET", "/v1/workers", reader, "").0, 401);
+    let collected = asking(&["runtime", "gc"], &token);
+    assert_eq!((collected.code, collected.stdout.lines().last()), (0, Some("of nobody  0 blobs")));
     assert_eq!(serving.stop(), Some(0));
     let (tokens, _) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
-    let id = tokens["tokens"][0]["id"].as_str().expect("an id").to_owned();
+    let first = |one: &&Value| one["name"] == "t";
+    let first = tokens["tokens"].as_array().expect("tokens").iter().find(first).expect("the first");
+    let id = first["id"].as_str().expect("an id").to_owned();
     let revoked = place.yoi(&["runtime", "token", "revoke", "--config", "runtime.toml", &id]);
     assert_eq!((revoked.code, revoked.stdout), (0, format!("revoked {id}\n")));
     let serving = Serving::start(&place, "runtime.toml");
@@ -265,9 +283,9 @@ fn what_is_damaged_or_gone_is_named() {
 fn garbage_that_came_in_just_now_is_kept() {
     let place = Place::new();
     kept(&place);
-    let said = place.yoi(&["runtime", "gc", "data"]);
+    let said = place.yoi(&["runtime", "gc", "--data", "data"]);
     snapshot!("runtime_gc", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
-    let (told, code) = place.json(&["runtime", "gc", "data"]);
+    let (told, code) = place.json(&["runtime", "gc", "--data", "data"]);
     assert_eq!((&told["workspaces"]["acme"]["young"], code), (&json!(3), 0));
 }
 

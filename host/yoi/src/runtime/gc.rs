@@ -1,31 +1,38 @@
-//! `yoi runtime gc`: takes away what nothing uses, while no service runs. A service does so by itself.
+//! `yoi runtime gc`: takes away what nothing uses. A service does so by itself now and then.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
+use worker_runtime::Garbage;
 
 use super::open;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::remote::ServerArgs;
 use crate::text::{Rows, bytes};
 
 /// Takes away what nothing uses.
 ///
-/// Never what a worker, a pin or a bundle uses, nor what came in during the last day. The service must not
-/// be running: it collects garbage by itself (`collect_garbage_minutes`), or for who holds an operator's
-/// token (`DELETE /v1/garbage`).
+/// Never what a worker, a pin or a bundle uses, nor what came in a short while ago (`unused_blob_seconds`,
+/// by default a day).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The data folder: what `data` in the config names.
-    folder: PathBuf,
+    /// The data folder of a service that is not running; else a running one is asked.
+    #[arg(long, value_name = "FOLDER", env = "YOI_DATA")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let garbage = crate::block_on(async {
-        let runtime = open::upkeep(&args.folder).await?;
-        Ok::<_, CliError>(runtime.management().collect_garbage().await?)
-    })??;
+    let garbage: Garbage = match &args.data {
+        None => args.server.ask(|client| async move { client.collect_garbage().await })?,
+        Some(folder) => crate::block_on(async {
+            let runtime = open::upkeep(folder).await?;
+            Ok::<_, CliError>(runtime.management().collect_garbage().await?)
+        })??,
+    };
     let document = json!({ "schema": "yoi.runtime-gc/1", "workspaces": garbage.workspaces, "strays": garbage.strays });
     output.result(&document, || {
         let mut rows = Rows::default();

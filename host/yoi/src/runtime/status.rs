@@ -9,7 +9,7 @@ use worker_runtime::wire::{About, Readiness};
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::remote::RemoteArgs;
+use crate::remote::ServerArgs;
 use crate::text::{Rows, bytes, count};
 
 /// Says whether a Runtime is there and can work, and what it is.
@@ -18,7 +18,7 @@ use crate::text::{Rows, bytes, count};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    remote: RemoteArgs,
+    server: ServerArgs,
 }
 
 /// What was found out.
@@ -28,7 +28,7 @@ struct Found {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let Found { readiness, about } = args.remote.ask_as_anybody(found)?;
+    let Found { readiness, about } = args.server.ask_as_anybody(found)?;
     let about = about.as_ref();
     let document = json!({
         "schema": "yoi.runtime-status/1",

@@ -1,5 +1,5 @@
-//! `yoi runtime token`: who may ask a service for what. Done on the machine of the service, in its data
-//! folder, while it does not run; a running one is asked by who holds an operator's token.
+//! `yoi runtime token`: who may ask a service for what. The first one is made in the data folder, before the
+//! service runs; a running one is asked by who holds an operator's token.
 
 mod list;
 mod new;
@@ -8,11 +8,14 @@ mod revoke;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use worker_runtime::Runtime;
+use worker_runtime::client::{Client, ClientError};
+use worker_runtime::token::TokenError;
+use worker_runtime::{DataFolder, Management};
 
 use super::open;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::remote::ServerArgs;
 
 /// Makes, lists and revokes the tokens that let clients in.
 #[derive(Debug, clap::Subcommand)]
@@ -28,18 +31,31 @@ pub(crate) enum Command {
 /// Whose tokens.
 #[derive(Debug, Clone, clap::Args)]
 struct WhereArgs {
-    /// The config of a service that is not running.
+    /// The config of a service that is not running; else a running one is asked.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
-    config: PathBuf,
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 impl WhereArgs {
-    async fn open(&self) -> Result<Runtime, CliError> {
-        let config = open::read(&self.config)?;
-        let data = config.data();
-        // The first token is made before the service has ever run.
-        drop(worker_runtime::DataFolder::open(&data).await?);
-        open::upkeep(&data).await
+    /// Does it in the data folder of the config, or asks the service that runs.
+    fn either<T, F, G>(
+        &self,
+        here: impl FnOnce(Management) -> F,
+        there: impl FnOnce(Client) -> G,
+    ) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<T, TokenError>>,
+        G: Future<Output = Result<T, ClientError>>,
+    {
+        let Some(config) = &self.config else { return self.server.ask(there) };
+        let data = open::read(config)?.data();
+        crate::block_on(async {
+            // The first token is made before the service has ever run.
+            drop(DataFolder::open(&data).await?);
+            Ok(here(open::upkeep(&data).await?.management()).await?)
+        })?
     }
 }
 

@@ -18,10 +18,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let tokens = crate::block_on(async {
-        let runtime = args.at.open().await?;
-        Ok::<_, CliError>(runtime.management().tokens().await?)
-    })??;
+    let tokens = args
+        .at
+        .either(|management| async move { management.tokens().await }, |client| async move { client.tokens().await })?;
     output.result(&json!({ "schema": "yoi.tokens/1", "tokens": tokens }), || text(&tokens));
     Ok(ExitCode::SUCCESS)
 }

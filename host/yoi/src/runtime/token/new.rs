@@ -46,10 +46,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             "name one: `--workspace ID`; only the scope `operator` goes without",
         ));
     }
-    let (summary, token) = crate::block_on(async {
-        let runtime = args.at.open().await?;
-        Ok::<_, CliError>(runtime.management().issue_token(grant, &SystemEntropy).await?)
-    })??;
+    let again = grant.clone();
+    let (summary, token) = args.at.either(
+        |management| async move { management.issue_token(grant, &SystemEntropy).await },
+        |client| async move { client.issue_token(again).await },
+    )?;
     let document = json!({ "schema": "yoi.token/1", "token": token.expose_secret(), "id": summary.id });
     output.note(&format!("note: token {} is shown this one time; keep it where only its holder reads it", summary.id));
     output.result(&document, || format!("{}\n", token.expose_secret()));

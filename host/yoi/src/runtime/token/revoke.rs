@@ -21,10 +21,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let revoked = crate::block_on(async {
-        let runtime = args.at.open().await?;
-        Ok::<_, CliError>(runtime.management().revoke_token(&args.id).await?)
-    })??;
+    let revoked = args.at.either(
+        |management| async move { management.revoke_token(&args.id).await },
+        |client| async move { client.revoke_token(&args.id).await },
+    )?;
     let document = json!({ "schema": "yoi.token-revoked/1", "id": revoked.id, "revoked_at": revoked.revoked_at });
     output.result(&document, || format!("revoked {}\n", revoked.id));
     Ok(ExitCode::SUCCESS)
