@@ -7,72 +7,7 @@
 //! [`Observation`]; the operator has [`Management`].
 //!
 //! ```
-//! use std::sync::Arc;
-//! use async_trait::async_trait;
-//! use bundles::{Authority, BuildOptions, BundleLimits, Folder, ToolName, build};
-//! use host_policy::RuntimeConfig;
-//! use serde_json::{Value, json};
-//! use worker_runtime::tool::{HostTool, ToolContext, ToolError};
-//! use worker_runtime::worker::CreateWorkerRequest;
-//! use worker_runtime::{Runtime, SystemClock, ToolCall, blob_store};
-//!
-//! /// What this host does for its workers; nothing needs to be granted for it.
-//! #[derive(Debug)]
-//! struct Greet(ToolName);
-//!
-//! #[async_trait]
-//! impl HostTool for Greet {
-//!     fn name(&self) -> &ToolName {
-//!         &self.0
-//!     }
-//!     fn needs(&self) -> &[Authority] {
-//!         &[]
-//!     }
-//!     async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
-//!         Ok(json!({ "greeting": format!("good day, {}", input["name"].as_str().unwrap_or("you")) }))
-//!     }
-//! }
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! let config = "[host]\ncapabilities = ['tool:greet']\n[workspaces.my-team]\nsignatures = { posture = 'none' }";
-//! let runtime = Runtime::builder()
-//!     .clock(Arc::new(SystemClock))
-//!     .config(RuntimeConfig::from_toml(config)?)
-//!     .tool(Arc::new(Greet("greet".parse()?)))
-//!     .open()
-//!     .await?;
-//! let folder = Folder::from_files([
-//!     ("bundle.toml".to_owned(), br#"
-//!         schema = "yoi.config-bundle/1"
-//!         revision = 1
-//!         created_at = "2026-06-25T15:49:30Z"
-//!         language = "en"
-//!         [workspace]
-//!         id = "my-team"
-//!         [tools.greet]
-//!         source = "host"
-//!         effect = "none"
-//!     "#.to_vec()),
-//!     ("profiles/host.toml".to_owned(), br#"tools_allow = ["greet"]"#.to_vec()),
-//! ]);
-//! let bundle = build(&folder, &BuildOptions::default(), &BundleLimits::default()).map_err(|_| "no bundle")?.bundle;
-//! let team = bundle.manifest().workspace.id.clone();
-//! let content = runtime.content(&team);
-//! for (digest, blob) in bundle.blobs() {
-//!     content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await?;
-//! }
-//! content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
-//!
-//! let request = CreateWorkerRequest::of_bundle("host".parse()?, bundle.digest());
-//! runtime.catalogue(&team).create("front-desk".parse()?, request).await?;
-//! let call = ToolCall { input: json!({ "name": "Ada" }), confirmed: false };
-//! let called = runtime.interaction(&team).call(&"front-desk".parse()?, &"greet".parse()?, call).await?;
-//! assert_eq!(called.output["greeting"], "good day, Ada");
-//! assert_eq!(runtime.observation(&team).history(&"front-desk".parse()?, 0, 10).await?.len(), 2);
-//! # Ok(())
-//! # })
-//! # }
+#![doc = include_str!("../examples/embed.rs")]
 //! ```
 //!
 //! Without features the crate opens no file and no socket. `files` adds stores, mounts and secrets on

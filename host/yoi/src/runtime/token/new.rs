@@ -15,8 +15,6 @@ use crate::output::Output;
 /// Makes a token, and shows it this one time: only a hash of it is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    at: WhereArgs,
     /// What people call it.
     #[arg(long, value_name = "NAME", env = "YOI_NAME")]
     name: DisplayName,
@@ -30,6 +28,8 @@ pub(crate) struct Args {
     /// Until when it is good, as `2027-01-31T00:00:00Z`. By default until it is revoked.
     #[arg(long, value_name = "TIME", env = "YOI_EXPIRES")]
     expires: Option<jiff::Timestamp>,
+    #[command(flatten)]
+    at: WhereArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {

@@ -1,0 +1,58 @@
+//! A Runtime inside another program: one bundle, one worker, one call.
+#![allow(clippy::print_stdout, reason = "it is what the example shows")]
+use std::{error::Error, sync::Arc};
+
+use bundles::{Authority, BuildOptions, BundleLimits, Folder, ToolName, build};
+use host_policy::RuntimeConfig;
+use serde_json::{Value, json};
+use worker_runtime::tool::{HostTool, ToolContext, ToolError};
+use worker_runtime::worker::CreateWorkerRequest;
+use worker_runtime::{Runtime, SystemClock, ToolCall, blob_store};
+
+/// What this host does for its workers; nothing needs to be granted for it.
+#[derive(Debug)]
+struct Greet(ToolName);
+
+#[async_trait::async_trait]
+impl HostTool for Greet {
+    fn name(&self) -> &ToolName {
+        &self.0
+    }
+    fn needs(&self) -> &[Authority] {
+        &[]
+    }
+    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+        Ok(json!({ "greeting": format!("good day, {}", input["name"].as_str().unwrap_or("you")) }))
+    }
+}
+
+const CONFIG: &str = "host.capabilities = ['tool:greet']\nworkspaces.my-team.signatures = { posture = 'none' }";
+const BUNDLE: &str = r#"schema = "yoi.config-bundle/1"
+revision = 1
+created_at = "2026-06-25T15:49:30Z"
+language = "en"
+workspace.id = "my-team"
+tools.greet = { source = "host", effect = "none" }"#;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let builder = Runtime::builder().clock(Arc::new(SystemClock)).config(RuntimeConfig::from_toml(CONFIG)?);
+    let runtime = builder.tool(Arc::new(Greet("greet".parse()?))).open().await?;
+
+    let files = [("bundle.toml", BUNDLE), ("profiles/host.toml", r#"tools_allow = ["greet"]"#)];
+    let folder = Folder::from_files(files.map(|(path, text)| (path.to_owned(), text.into())));
+    let bundle = build(&folder, &BuildOptions::default(), &BundleLimits::default()).map_err(|_| "no bundle")?.bundle;
+    let team = bundle.manifest().workspace.id.clone();
+    for (digest, blob) in bundle.blobs() {
+        runtime.content(&team).put_blob(*digest, blob_store::whole(blob.to_vec()), None).await?;
+    }
+    runtime.content(&team).put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
+
+    let request = CreateWorkerRequest::of_bundle("host".parse()?, bundle.digest());
+    let desk = runtime.catalogue(&team).create("front-desk".parse()?, request).await?.worker;
+    let call = ToolCall { input: json!({ "name": "Ada" }), confirmed: false };
+    let called = runtime.interaction(&team).call(&desk.id, &"greet".parse()?, call).await?;
+    println!("entry {} of {}: {}", called.entry, desk.id, called.output);
+    assert_eq!(called.output["greeting"], "good day, Ada");
+    Ok(())
+}
