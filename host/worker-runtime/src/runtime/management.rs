@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{Catalogue, Content, Shared, WorkerError};
 use crate::blob_store::{self, BlobError, Condition};
+use crate::content::{Collected, ContentError};
 use crate::event::EventKind;
 use crate::ledger::{
     ATTEMPTS, Change, ChangeError, Mark, ResolverRow, Revoked, Usage, WorkerRow, holders_key, resolved_by_key,
@@ -397,6 +398,36 @@ impl Management {
         }
         checked.sort_unstable_by_key(|(digest, _)| *digest);
         Ok(checked)
+    }
+
+    /// Removes every blob that belongs to nobody: what came in, and whose rows were never written because
+    /// the process ended, or the disk failed, in between. What is on its way in is left alone, also by
+    /// calls that run at the same time. Only for a store that no other Runtime uses.
+    pub async fn collect_unheld(&self) -> Result<Collected, ContentError> {
+        let shared = &self.shared;
+        let mut collected = Collected::default();
+        let mut unheld = Vec::new();
+        let mut list = shared.blobs.list();
+        while let Some(found) = list.next().await {
+            let (digest, bytes) = found?;
+            if !self.is_held(&digest).await? {
+                unheld.push((digest, bytes));
+            }
+        }
+        for (digest, bytes) in unheld {
+            // Nobody puts this blob from here on, and who was about to has written its rows.
+            let _removing = shared.stripes.removing(&digest).await;
+            if !self.is_held(&digest).await? {
+                shared.blobs.remove(digest).await?;
+                collected.blobs += 1;
+                collected.bytes += bytes;
+            }
+        }
+        Ok(collected)
+    }
+
+    async fn is_held(&self, digest: &Digest) -> Result<bool, MetadataError> {
+        Ok(!self.shared.ledger.keys(&holders_key(digest), None, 1).await?.is_empty())
     }
 
     /// Whether the host can do something for a workspace.
