@@ -165,6 +165,7 @@ impl Replay {
         remains.write_to(root);
         let opened = workload::open(&root.join("data"), sandbox).await;
         let opened = opened.unwrap_or_else(|told| panic!("{context}: {told:?}"));
+        workload::collect_unheld(&opened, &context).await;
         self.expected.check(&opened, begun, &context).await;
         workload::check_all(&opened, &context).await;
         // It goes on: what had begun is done again.

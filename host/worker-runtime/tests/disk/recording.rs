@@ -279,9 +279,9 @@ impl Remains {
         let mut digester = Digester::default();
         self.walk(0, "", &mut |path, content| {
             digester.update(path.as_bytes());
-            digester.update(&[0]);
+            digester.update([0]);
             if let Some(content) = content {
-                digester.update(&content.len().to_ne_bytes());
+                digester.update(content.len().to_ne_bytes());
                 digester.update(&content[..]);
             }
         });

@@ -4,7 +4,8 @@
  * happened; all of it is then done as it was asked. Loaded with LD_PRELOAD by `watched.rs`, which says
  * where everything is:
  *
- *   YOI_SHIM_CONTROL  a file of 64-bit words: mode, kind, which call, error, calls, done, calls by kind
+ *   YOI_SHIM_CONTROL  a file of 64-bit words: mode, kind, which call, error, calls, done, calls by kind, and
+ *                     from word 128 the path that it happened to
  *   YOI_SHIM_ROOT     the watched folder; what is written to `marks` in it is noted in the log, as it is
  *   YOI_SHIM_LOG      the log
  */
@@ -117,11 +118,12 @@ static void take_turn(void) {
 static void give_turn(void) { __atomic_store_n(&turn, 0, __ATOMIC_RELEASE); }
 
 /* Whether this call of a kind is the one that fails, and how: an error below zero, or 1 where half is written. */
-static long failure(int kind) {
+static long failure(int kind, const struct place *place) {
     control[6 + kind]++;
     if (control[0] != FAIL || control[1] != (uint64_t)kind) return 0;
     if (++control[4] != control[2]) return 0;
     control[5] = 1;
+    strcpy((char *)(control + 128), place->path);
     return control[3] == 0 ? 1 : -(long)control[3];
 }
 
@@ -151,7 +153,7 @@ static const char *below_root(const struct place *place) {
 
 /* One operation, in its turn: counted, failed, or done and noted. */
 static long done_in_turn(int kind, long number, const long *a, const struct place *first, const struct place *second) {
-    long failed = failure(kind);
+    long failed = failure(kind, first);
     if (failed < 0) return failed;
     int recording = control[0] == RECORD;
     const char *name = below_root(first);

@@ -122,6 +122,14 @@ impl Control {
         self.word(5) == 1
     }
 
+    /// What the call that failed was about.
+    pub(super) fn place(&self) -> PathBuf {
+        let mut path = vec![0; 1024];
+        self.0.read_exact_at(&mut path, 128 * 8).expect("read");
+        path.truncate(path.iter().position(|byte| *byte == 0).unwrap_or(path.len()));
+        String::from_utf8(path).expect("a path").into()
+    }
+
     /// From here on everything is written to the log.
     pub(super) fn record(&self) {
         self.set(0, 2);

@@ -168,14 +168,14 @@ impl Writer {
     /// Everything that belongs to a round. Every other bundle goes away again, after its worker.
     pub(super) fn steps(&self, round: u64) -> Vec<Step> {
         let mut steps: Vec<Step> = (0..self.blobs(round).len()).map(|index| Step::Blob(round, index)).collect();
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             steps.push(Step::Loose(round));
         }
         steps.extend([Step::Bundle(round), Step::Worker(round), Step::Call(round, 10)]);
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             steps.extend([Step::Call(round, 5000), Step::Stop(round), Step::Remove(round)]);
         }
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             steps.push(Step::Collect);
         }
         steps
@@ -395,6 +395,13 @@ impl Expected {
         let usage = runtime.management().usage(&self.writer.workspace).await.expect(context);
         assert_eq!(usage.workers, listed.len() as u64, "{context}: the account of workers");
     }
+}
+
+/// Takes away what an interrupted process has left to nobody; there is no more than one step's worth of it.
+pub(super) async fn collect_unheld(opened: &Opened, context: &str) {
+    let management = opened.runtime.management();
+    management.collect_unheld().await.expect(context);
+    assert_eq!(management.collect_unheld().await.expect(context).blobs, 0, "{context}");
 }
 
 /// Every blob that is seen is what its digest says, and so is every record.
