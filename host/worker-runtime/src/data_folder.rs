@@ -106,7 +106,12 @@ fn take(path: &Path) -> Result<(PathBuf, fs::File), DataFolderError> {
     let path = std::path::absolute(path).map_err(failed)?;
     let new: Vec<_> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
     match DirBuilder::new().recursive(true).mode(0o700).create(&path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(DataFolderError::NotAFolder),
+        // There is something, or it could not be looked at; that is no answer.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            if !fs::metadata(&path).map_err(failed)?.is_dir() {
+                return Err(DataFolderError::NotAFolder);
+            }
+        }
         made => made.map_err(failed)?,
     }
     let root = fs::canonicalize(&path).map_err(failed)?;

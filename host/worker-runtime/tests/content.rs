@@ -147,6 +147,25 @@ async fn garbage_is_what_nothing_uses_for_a_while_and_nobody_else_has() {
     assert_eq!(world.blobs.size(digest).await.expect("an answer"), None);
 }
 
+/// A process that ended between a blob and its rows leaves a blob that nobody names.
+#[tokio::test]
+async fn what_belongs_to_nobody_is_collected_and_nothing_else() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    let bundle = put(&content, &bundle(1)).await;
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
+    put_blob(&runtime, "young, and not used yet").await.expect("kept");
+    let resolver = worker_runtime::shipped::RESOLVER;
+    runtime.management().admit_resolver(Digest::of(resolver), resolver.into()).await.expect("admitted");
+    let held: Vec<_> = runtime.management().check().await.expect("checked");
+    let left = Digest::of("left behind");
+    world.blobs.put(left, blob_store::whole("left behind"), 100).await.expect("put");
+    assert_eq!(runtime.management().collect_garbage().await.expect("collected").strays, 1);
+    assert_eq!(runtime.management().check().await.expect("checked"), held);
+    assert_eq!(runtime.management().collect_garbage().await.expect("collected").strays, 0);
+}
+
 #[tokio::test]
 async fn a_workspace_that_is_full_is_told_and_goes_on() {
     let limits = RuntimeLimits { stored_bytes: 20, ..RuntimeLimits::default() };

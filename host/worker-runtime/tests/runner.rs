@@ -14,6 +14,7 @@
 mod calls;
 mod client;
 mod content;
+mod disk;
 mod files;
 mod operator;
 mod secrets;

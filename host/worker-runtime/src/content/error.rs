@@ -93,6 +93,17 @@ impl From<ChangeError> for ContentError {
 }
 
 impl ContentError {
+    /// Whether it says nothing about the content: the store did not answer now, and may another time.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy(_)
+                | Self::Metadata(_)
+                | Self::Contended
+                | Self::Blob(BlobError::Unavailable { .. } | BlobError::Full)
+        )
+    }
+
     /// The stable machine word.
     pub fn code(&self) -> &'static str {
         match self {

@@ -128,7 +128,11 @@ impl Content {
     /// The blobs that a stored manifest names. A manifest that is damaged names none that could still
     /// be told; they stay until it is put again.
     async fn named_by(&self, digest: Digest) -> Result<Vec<Digest>, ContentError> {
-        let Ok(manifest) = self.blob(digest).await else { return Ok(Vec::new()) };
+        let manifest = match self.blob(digest).await {
+            Err(error) if error.is_passing() => return Err(error),
+            Err(_) => return Ok(Vec::new()),
+            Ok(manifest) => manifest,
+        };
         let manifest: Option<bundles::Manifest> = serde_json::from_slice(&manifest).ok();
         let mut named: Vec<Digest> = manifest
             .map(|manifest| manifest.blobs().into_iter().map(|(_, blob)| blob.digest).collect())

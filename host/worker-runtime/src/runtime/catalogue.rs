@@ -404,14 +404,15 @@ impl Catalogue {
             match self.content.view(row.bundle).await {
                 Ok(view) => view,
                 Err(ContentError::BundleRevoked(_)) => return Ok(Err(StopReason::BundleRevoked)),
-                Err(error @ (ContentError::Busy(_) | ContentError::Metadata(_) | ContentError::Contended)) => {
-                    return Err(error.into());
-                }
+                Err(error) if error.is_passing() => return Err(error.into()),
                 Err(_) => return Ok(Err(StopReason::BundleMissing)),
             }
         };
         let limits = &shared.sandbox.limits().bundle;
-        let record = self.content.blob(row.record).await.ok().and_then(|bytes| Record::from_json(&bytes).ok());
+        let record = match self.content.blob(row.record).await {
+            Err(error) if error.is_passing() => return Err(error.into()),
+            found => found.ok().and_then(|bytes| Record::from_json(&bytes).ok()),
+        };
         let resolution = record.and_then(|record| record.restore(view.bundle().manifest(), limits).ok());
         let Some(resolution) = resolution else { return Ok(Err(StopReason::RecordDamaged)) };
         Ok(shared.enforce(config, workspace, &view, &resolution).map_err(|_| StopReason::PolicyDenied))

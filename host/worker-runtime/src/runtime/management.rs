@@ -249,9 +249,17 @@ impl Management {
             let Ok(digest) = key.last().parse::<Digest>() else { continue };
             if row.revoked.is_some() {
                 self.stop_workers_of(digest).await?;
-            } else if let Ok(component) = self.shared.blobs.get(digest, row.bytes).await
-                && let Ok(resolver) = self.shared.sandbox.load(&component).await
-            {
+                continue;
+            }
+            let component = match self.shared.blobs.get(digest, row.bytes).await {
+                // Without it this Runtime would lack the resolver until it is opened again.
+                Err(BlobError::Unavailable { .. } | BlobError::Full) => {
+                    return Err(MetadataError::Unavailable { doing: "take up a resolver" });
+                }
+                Err(_) => continue,
+                Ok(component) => component,
+            };
+            if let Ok(resolver) = self.shared.sandbox.load(&component).await {
                 self.shared.resolvers.insert(digest, resolver);
             }
         }

@@ -9,6 +9,7 @@ use super::Management;
 use crate::blob_store::{self, Condition};
 use crate::content::{Collected, Content, ContentError};
 use crate::ledger::{all_holders_key, holders_key, usages_key};
+use crate::metadata::MetadataError;
 
 /// What a collection of garbage came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,15 +31,25 @@ impl Management {
             let content = Content { shared: self.shared.clone(), workspace: workspace.clone() };
             garbage.workspaces.insert(workspace, content.collect_garbage().await?);
         }
+        let mut strays = Vec::new();
         for digest in blob_store::digests(&*self.shared.blobs).await? {
-            // Who puts this blob has it to the end, and is its holder then.
+            if !self.is_held(&digest).await? {
+                strays.push(digest);
+            }
+        }
+        for digest in strays {
+            // Nobody puts this blob from here on, and who was about to has written its rows.
             let _removing = self.shared.stripes.removing(&digest).await;
-            if self.shared.ledger.keys(&holders_key(&digest), None, 1).await?.is_empty() {
+            if !self.is_held(&digest).await? {
                 self.shared.blobs.remove(digest).await?;
                 garbage.strays += 1;
             }
         }
         Ok(garbage)
+    }
+
+    async fn is_held(&self, digest: &Digest) -> Result<bool, MetadataError> {
+        Ok(!self.shared.ledger.keys(&holders_key(digest), None, 1).await?.is_empty())
     }
 
     /// Reads every blob that is there or should be, and says which are what their digests say. What is

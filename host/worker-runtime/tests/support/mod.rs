@@ -84,7 +84,7 @@ impl World {
 
 /// Answers what it is given; hangs, fails or answers something else where that is asked for.
 #[derive(Debug)]
-pub struct Echo(ToolName);
+pub struct Echo(pub ToolName);
 
 #[async_trait]
 impl HostTool for Echo {

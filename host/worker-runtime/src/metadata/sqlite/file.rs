@@ -41,7 +41,14 @@ pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Connection, M
     let connection = connect(&path).map_err(failed(DOING))?;
     known(&connection)?;
     configure(&connection, most_bytes).map_err(failed(DOING))?;
+    // The log was made just now, and SQLite does not say where its name could not be made durable.
+    sync_above(&path)?;
     Ok(connection)
+}
+
+fn sync_above(path: &Path) -> Result<(), MetadataError> {
+    let folder = path.parent().unwrap_or(path);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unavailable)
 }
 
 /// The path without any link but perhaps its last part: SQLite refuses links anywhere in it.
@@ -82,8 +89,7 @@ fn make(path: &Path) -> Result<(), MetadataError> {
     made.map_err(failed("make its file"))?;
     connection.close().map_err(|(_, error)| failed("make its file")(error))?;
     fs::rename(&new, path).map_err(unavailable)?;
-    let folder = path.parent().unwrap_or(path);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(unavailable)
+    sync_above(path)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

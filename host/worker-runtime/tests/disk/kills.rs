@@ -1,0 +1,204 @@
+//! A process is killed, at any moment, while eight writers are at work. Everything that it acknowledged is
+//! there, and nothing is there by half.
+//!
+//! Fifty times in an ordinary run. More, or the same again:
+//!
+//! ```text
+//! YOI_KILL_CYCLES=1000 YOI_SEED=7 cargo test -p worker-runtime --test runner kill_9
+//! ```
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{ChildStdout, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bundles::Digest;
+use futures_util::future::join_all;
+use worker_runtime::content::PutBundle;
+
+use super::recording::Chance;
+use super::watched::{child, folder};
+use super::workload::{self, Expected, Step, WRITERS, Writer};
+
+/// Where the process works, where it finds compiled code, and where each writer goes on: `round:step`, by
+/// spaces.
+const ROOT: &str = "YOI_KILLED_ROOT";
+const CACHE: &str = "YOI_KILLED_CACHE";
+const BEGINNINGS: &str = "YOI_KILLED_BEGINNINGS";
+/// What is printed for an acknowledged step of a writer, before its number.
+const ACKNOWLEDGED: &str = "acknowledged ";
+
+/// Where a writer is: a round, and the number of a step in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct At {
+    round: u64,
+    step: usize,
+}
+
+impl At {
+    fn step(self, writer: &Writer) -> Step {
+        writer.steps(self.round)[self.step]
+    }
+
+    fn next(self, writer: &Writer) -> Self {
+        match self.step + 1 {
+            step if step < writer.steps(self.round).len() => Self { step, ..self },
+            _ => Self { round: self.round + 1, step: 0 },
+        }
+    }
+}
+
+/// Not a test of its own: what the other one kills.
+#[test]
+#[ignore = "is run by another test, and killed"]
+fn eight_writers() {
+    let (Some(root), Some(cache)) = (std::env::var_os(ROOT), std::env::var_os(CACHE)) else { return };
+    let beginnings = std::env::var(BEGINNINGS).expect("beginnings");
+    let beginnings = beginnings.split(' ').map(|at| {
+        let (round, step) = at.split_once(':').expect("a beginning");
+        At { round: round.parse().expect("a round"), step: step.parse().expect("a step") }
+    });
+    let work = async |opened: &workload::Opened, number: usize, mut at: At| {
+        let writer = Writer::new(number);
+        loop {
+            writer.perform(&opened.runtime, at.step(&writer)).await.expect("done");
+            // One write of a line: it comes whole or not at all.
+            std::io::stdout().write_all(format!("\n{ACKNOWLEDGED}{number}\n").as_bytes()).expect("somebody reads");
+            at = at.next(&writer);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("started");
+    let opened = runtime.block_on(workload::open(Path::new(&root), &workload::sandbox(Path::new(&cache))));
+    let opened = opened.expect("opened");
+    let all: Vec<_> = beginnings.enumerate().collect();
+    runtime.block_on(join_all(all.into_iter().map(|(number, at)| work(&opened, number, at))));
+}
+
+/// Takes note of an acknowledgement, where a line is one.
+fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
+    let Some(number) = line.strip_prefix(ACKNOWLEDGED) else { return false };
+    let number: usize = number.parse().expect("a writer");
+    let writer = expected[number].writer.clone();
+    expected[number].acknowledged(at[number].step(&writer));
+    at[number] = at[number].next(&writer);
+    true
+}
+
+/// Reads acknowledgements, so many of them or all that are left.
+fn read(lines: &mut impl Iterator<Item = String>, most: u64, at: &mut [At], expected: &mut [Expected]) -> u64 {
+    let mut read = 0;
+    while read < most {
+        let Some(line) = lines.next() else { break };
+        read += u64::from(note(&line, at, expected));
+    }
+    read
+}
+
+fn lines(stdout: ChildStdout) -> impl Iterator<Item = String> {
+    BufReader::new(stdout).lines().map_while(Result::ok)
+}
+
+#[test]
+fn kill_9_loses_nothing_that_was_acknowledged() {
+    let cycles: u64 = std::env::var("YOI_KILL_CYCLES").map_or(50, |cycles| cycles.parse().expect("a number"));
+    let mut chance = Chance::new("kills");
+    let place = folder();
+    let (root, cache) = (place.path().join("data"), place.path().join("cache"));
+    let sandbox = workload::sandbox(&cache);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("started");
+    // Compiles the resolver once for all that come.
+    runtime.block_on(workload::open(&place.path().join("other"), &sandbox)).expect("opened");
+    let mut expected: Vec<Expected> = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
+    let mut at = vec![At { round: 0, step: 0 }; WRITERS];
+    let (mut acknowledged, mut slowest) = (0, Duration::ZERO);
+    for cycle in 0..cycles {
+        let beginnings: Vec<String> = at.iter().map(|at| format!("{}:{}", at.round, at.step)).collect();
+        let mut child = child("disk::kills::eight_writers")
+            .env(ROOT, &root)
+            .env(CACHE, &cache)
+            .env(BEGINNINGS, beginnings.join(" "))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        let mut lines = lines(child.stdout.take().expect("a pipe"));
+        let (most, pause) = (chance.below(120), Duration::from_micros(chance.below(3000)));
+        let read_before = read(&mut lines, most, &mut at, &mut expected);
+        assert_eq!(read_before, most, "cycle {cycle}: the writers ended by themselves");
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        acknowledged += read_before + read(&mut lines, u64::MAX, &mut at, &mut expected);
+        let context = format!("cycle {cycle}, killed after {most} and {pause:?}");
+        let began = Instant::now();
+        let opened = runtime.block_on(workload::open(&root, &sandbox)).expect(&context);
+        slowest = slowest.max(began.elapsed());
+        runtime.block_on(async {
+            let checks = expected
+                .iter()
+                .zip(&at)
+                .map(|(expected, at)| expected.check(&opened, Some(at.step(&expected.writer)), &context));
+            join_all(checks).await;
+            workload::check_all(&opened, &context).await;
+        });
+        // What is behind is not looked at again and again.
+        if (cycle + 1) % 25 == 0 {
+            drop(opened);
+            std::fs::remove_dir_all(&root).expect("removed");
+            expected = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
+            at.fill(At { round: 0, step: 0 });
+        }
+    }
+    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
+    eprintln!("{cycles} kills, {acknowledged} acknowledgements, the slowest restart {slowest:?}");
+    assert!(acknowledged > cycles * 20, "{acknowledged}");
+}
+
+/// The clock of a machine that tests run on is no judge: a second is what it should take, and twenty are a
+/// failure.
+#[test]
+fn store_with_10_000_bundles_is_open_within_a_second() {
+    const BUNDLES: u64 = 10_000;
+    let place = folder();
+    let sandbox = workload::sandbox(&place.path().join("cache"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("started");
+    let root = place.path().join("data");
+    let opened = Arc::new(runtime.block_on(workload::open(&root, &sandbox)).expect("opened"));
+    let began = Instant::now();
+    runtime.block_on(async {
+        let put = async |opened: Arc<workload::Opened>, number: usize| {
+            let writer = Writer::new(number);
+            for step in writer.bundle_alone(0) {
+                writer.perform(&opened.runtime, step).await.expect("done");
+            }
+            // The others are the same but for their revision, so that what takes time is storing them.
+            let content = opened.runtime.content(&writer.workspace);
+            let manifest = String::from_utf8(writer.bundle(0).manifest_bytes().to_vec()).expect("text");
+            for revision in 2..=BUNDLES / WRITERS as u64 {
+                let manifest = manifest.replace(r#""revision":"1""#, &format!(r#""revision":"{revision}""#));
+                let put = content.put_bundle(Digest::of(&manifest), manifest.into()).await.expect("put");
+                assert_eq!(put, PutBundle::Stored { known: false });
+            }
+        };
+        join_all((0..WRITERS).map(|number| put(opened.clone(), number))).await;
+    });
+    eprintln!("{BUNDLES} bundles were put in {:?}", began.elapsed());
+    drop(opened);
+    let began = Instant::now();
+    let opened = runtime.block_on(workload::open(&root, &sandbox)).expect("opened");
+    let took = began.elapsed();
+    eprintln!("a store with {BUNDLES} bundles was open after {took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let stored = runtime.block_on(async {
+        let usage = async |number| {
+            let management = opened.runtime.management();
+            management.usage(&Writer::new(number).workspace).await.expect("known").bundles
+        };
+        join_all((0..WRITERS).map(usage)).await.into_iter().sum::<u64>()
+    });
+    assert_eq!(stored, BUNDLES);
+}

@@ -1,0 +1,10 @@
+//! What the disk may do to a Runtime: calls that fail, a process that is killed, power that goes, bytes
+//! that change. Whatever was acknowledged is there all the same.
+
+mod faults;
+mod flips;
+mod kills;
+mod power_cuts;
+mod recording;
+mod watched;
+mod workload;
