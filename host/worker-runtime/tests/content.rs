@@ -200,3 +200,21 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert_eq!(runtime.content(&acme()).bundle(bundle).await.expect("there").revision.get(), 1);
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
 }
+
+#[tokio::test]
+async fn content_that_nobody_came_to_name_is_collected_and_nothing_else() {
+    let world = World::default();
+    let runtime = world.open().await;
+    let kept = put(&runtime.content(&acme()), &bundle(1)).await;
+    runtime.catalogue(&acme()).create(id("w"), plain(kept)).await.expect("a worker");
+    let own = put_blob(&runtime, "brought").await.expect("kept");
+    let there = world.blobs.list().count().await;
+    // As a crash leaves it: the content is there, and no row.
+    let text = "brought, and not named";
+    world.blobs.put(Digest::of(text), blob_store::whole(text), 100).await.expect("kept");
+    let collected = runtime.management().collect_unowned().await.expect("collected");
+    assert_eq!((collected.blobs, collected.bytes), (1, text.len() as u64));
+    assert_eq!(world.blobs.list().count().await, there);
+    runtime.content(&acme()).blob(own).await.expect("there");
+    assert_eq!(runtime.management().collect_unowned().await.expect("collected").blobs, 0);
+}

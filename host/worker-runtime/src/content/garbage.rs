@@ -2,10 +2,12 @@
 //! its workspace, and its content removed only while nobody is keeping it.
 
 use bundles::Digest;
+use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::{Content, ContentError};
 use crate::ledger::{BlobRow, blob_key, blobs_key, holders_key};
+use crate::runtime::Management;
 
 /// What a collection came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -66,5 +68,26 @@ impl Content {
             self.shared.blobs.remove(digest).await?;
         }
         Ok(())
+    }
+}
+
+impl Management {
+    /// Removes content that no workspace has: what a process that was killed, or a caller that was
+    /// dropped, had brought in and not named yet.
+    pub async fn collect_unowned(&self) -> Result<Collected, ContentError> {
+        let shared = &self.shared;
+        let mut collected = Collected::default();
+        let mut list = shared.blobs.list();
+        while let Some(found) = list.next().await {
+            let (digest, bytes) = found?;
+            // Whoever brings it at this moment keeps it until its rows are there.
+            let _removing = shared.stripes.removing(&digest).await;
+            if shared.ledger.keys(&holders_key(&digest), None, 1).await?.is_empty() {
+                shared.blobs.remove(digest).await?;
+                collected.blobs += 1;
+                collected.bytes += bytes;
+            }
+        }
+        Ok(collected)
     }
 }
