@@ -82,6 +82,7 @@
 
 pub mod blob_store;
 mod clock;
+mod computing;
 pub mod content;
 #[cfg(feature = "files")]
 mod data_folder;

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bundles::WorkspaceId;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::RuntimeLimits;
@@ -44,6 +45,8 @@ pub(crate) struct Tenants {
     limits: RuntimeLimits,
     all: Arc<Semaphore>,
     each: Mutex<HashMap<WorkspaceId, Arc<Tenant>>>,
+    /// The two workspaces that waited for the disk last, and when.
+    stored: Mutex<[Option<(WorkspaceId, Instant)>; 2]>,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(crate) struct Tenant {
     running: Arc<Semaphore>,
     queued: AtomicU32,
     inflight: Arc<Semaphore>,
+    computing: Arc<Semaphore>,
+    storing: Arc<Semaphore>,
     /// Held while a change of the workspace is decided: deciding it twice would cost twice.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
@@ -62,6 +67,35 @@ pub(crate) struct Turn {
     _of_all: OwnedSemaphorePermit,
 }
 
+/// The right to make a blob durable, until it is dropped, or a pause after that.
+#[derive(Debug)]
+pub(crate) struct Storing {
+    place: Option<OwnedSemaphorePermit>,
+    began: Instant,
+    others: bool,
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        let place = self.place.take();
+        if let (true, Ok(threads)) = (self.others, Handle::try_current()) {
+            let pause = self.began.elapsed().saturating_mul(PAUSES).min(LONGEST_PAUSE);
+            threads.spawn(async move {
+                tokio::time::sleep(pause).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// How long after it waited for the disk a workspace counts as one of those that do.
+const RECENT: Duration = Duration::from_millis(250);
+
+/// So many times as long as a blob took, its workspace pauses before the next one: a quarter of the time
+/// is what one of several may have.
+const PAUSES: u32 = 3;
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// The right to bring bytes in, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Inflight(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
@@ -72,7 +106,7 @@ const UNIT: u64 = 1 << 10;
 impl Tenants {
     pub(crate) fn new(limits: RuntimeLimits) -> Self {
         let all = Arc::new(Semaphore::new(permits(limits.running_calls_of_all.max(1).into())));
-        Self { limits, all, each: Mutex::default() }
+        Self { limits, all, each: Mutex::default(), stored: Mutex::default() }
     }
 
     pub(crate) fn tenant(&self, workspace: &WorkspaceId) -> Arc<Tenant> {
@@ -82,6 +116,8 @@ impl Tenants {
                 running: Arc::new(Semaphore::new(permits(self.limits.running_calls.max(1).into()))),
                 queued: AtomicU32::new(0),
                 inflight: Arc::new(Semaphore::new(permits(self.limits.inflight_bytes.div_ceil(UNIT)))),
+                computing: Arc::new(Semaphore::new(1)),
+                storing: Arc::new(Semaphore::new(1)),
                 changing: tokio::sync::Mutex::default(),
             })
         };
@@ -100,6 +136,33 @@ impl Tenants {
         };
         let of_all = self.all.clone().acquire_owned().await.map_err(|_| Busy::new("running_calls_of_all"))?;
         Ok(Turn { _own: own, _of_all: of_all })
+    }
+
+    /// Waits for the place of the workspace among the threads that compute. Who waits for it holds a turn,
+    /// or bytes that are on their way in, so that not many do.
+    pub(crate) async fn computing(&self, workspace: &WorkspaceId) -> Result<OwnedSemaphorePermit, Busy> {
+        let place = self.tenant(workspace).computing.clone().acquire_owned().await;
+        place.map_err(|_| Busy::new("computing_threads"))
+    }
+
+    /// Waits for the workspace's place at the disk. It waits for one blob at a time: who syncs much makes
+    /// all others wait for theirs. Where there are others, it pauses after each.
+    pub(crate) async fn storing(&self, workspace: &WorkspaceId) -> Result<Storing, Busy> {
+        let place = self.tenant(workspace).storing.clone().acquire_owned().await;
+        let place = place.map_err(|_| Busy::new("inflight_bytes"))?;
+        let began = Instant::now();
+        Ok(Storing { place: Some(place), began, others: self.others_store(workspace, began) })
+    }
+
+    /// Whether another workspace waited for the disk a short while ago; notes that this one does.
+    fn others_store(&self, workspace: &WorkspaceId, now: Instant) -> bool {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let [latest, other] = &mut *stored;
+        match latest {
+            Some((last, at)) if last == workspace => *at = now,
+            _ => *other = latest.replace((workspace.clone(), now)),
+        }
+        other.as_ref().is_some_and(|(_, at)| now.duration_since(*at) < RECENT)
     }
 
     /// Room for so many bytes on their way in. Nobody waits for that: who sends would wait with half

@@ -151,14 +151,24 @@ impl Catalogue {
         let workspace = &self.content.workspace;
         let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
         let inputs = Inputs::new(shared.facts(&config, workspace), asked);
-        let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
-        let live = shared.enforce(&config, workspace, &view, resolved.resolution()).map_err(WorkerError::Denied)?;
-        let policy = live.spec.policy();
-        let record = Record::new(&inputs, &resolved, with_policy(*resolved.digests(), Some(policy))).to_json();
-        let record_digest = Digest::of(&record);
+        let (bundle, resolver_digest) = (view.bundle().digest(), resolver.digest());
+        let place = shared.tenants.computing(workspace).await?;
+        let computed = {
+            let (shared, workspace) = (shared.clone(), workspace.clone());
+            async move {
+                let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
+                let enforced = shared.enforce(&config, &workspace, &view, resolved.resolution());
+                let live = enforced.map_err(WorkerError::Denied)?;
+                let policy = live.spec.policy();
+                let record = Record::new(&inputs, &resolved, with_policy(*resolved.digests(), Some(policy))).to_json();
+                Ok::<_, WorkerError>((live, policy, Digest::of(&record), record))
+            }
+        };
+        let computed = shared.computing.run(place, computed).await;
+        let (live, policy, record_digest, record) = computed.ok_or(ContentError::Contended)??;
         let row = WorkerRow {
-            bundle: view.bundle().digest(),
-            resolver: resolver.digest(),
+            bundle,
+            resolver: resolver_digest,
             record: record_digest,
             policy,
             created_at: shared.ledger.now(),
@@ -169,7 +179,10 @@ impl Catalogue {
         };
         let _kept = shared.stripes.keeping(&record_digest).await;
         let bytes = record.len() as u64;
-        shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
+        {
+            let _storing = shared.tenants.storing(workspace).await?;
+            shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
+        }
         let created = self.acknowledge(id, row, bytes, older).await?;
         shared.live.insert(LiveKey { workspace: workspace.clone(), record: record_digest, policy }, Arc::new(live));
         Ok(created)
@@ -382,7 +395,13 @@ impl Catalogue {
         let record = self.content.blob(row.record).await.ok().and_then(|bytes| Record::from_json(&bytes).ok());
         let resolution = record.and_then(|record| record.restore(view.bundle().manifest(), limits).ok());
         let Some(resolution) = resolution else { return Ok(Err(StopReason::RecordDamaged)) };
-        Ok(shared.enforce(config, workspace, &view, &resolution).map_err(|_| StopReason::PolicyDenied))
+        let place = shared.tenants.computing(workspace).await?;
+        let enforce = {
+            let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
+            async move { shared.enforce(&config, &workspace, &view, &resolution) }
+        };
+        let enforced = shared.computing.run(place, enforce).await.ok_or(ContentError::Contended)?;
+        Ok(enforced.map_err(|_| StopReason::PolicyDenied))
     }
 }
 
