@@ -13,6 +13,7 @@
 
 mod calls;
 mod content;
+mod dropped;
 mod files;
 mod secrets;
 mod service;
