@@ -11,10 +11,12 @@ mod uses;
 use std::sync::Arc;
 
 use bundles::signature::{Envelope, Posture};
-use bundles::{Acceptances, Bundle, Digest, Manifest, Revision, WorkspaceId, open_manifest};
+use bundles::{Acceptances, Bundle, BundleError, Digest, Manifest, Revision, WorkspaceId, open_manifest};
 use bytes::Bytes;
 use component_host::BundleView;
+use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blob_store::{self, Put, Source};
 use crate::event::EventKind;
@@ -93,9 +95,21 @@ impl Content {
             self.shared.room_for(&self.workspace, expected).await?;
         }
         let _kept = self.shared.stripes.keeping(&digest).await;
-        let put = self.shared.blobs.put(digest, source, expected.min(most)).await?;
+        let mut storing = None;
+        let put = self.shared.blobs.put(digest, self.then_wait(source, &mut storing), expected.min(most)).await?;
         self.own(digest, put.bytes).await?;
         Ok(put)
+    }
+
+    /// The same content; at its end it waits for the workspace's place at the disk. Not before: who sends
+    /// slowly must not keep it.
+    fn then_wait<'a>(&self, source: Source<'a>, place: &'a mut Option<OwnedSemaphorePermit>) -> Source<'a> {
+        let (shared, workspace) = (self.shared.clone(), self.workspace.clone());
+        let wait = async move {
+            *place = shared.tenants.storing(&workspace).await.ok();
+            Ok(Bytes::new())
+        };
+        source.chain(stream::once(wait)).boxed()
     }
 
     /// Room for a body of this workspace that is held in memory, until what is returned is dropped.
@@ -163,13 +177,12 @@ impl Content {
         manifest: Bytes,
         envelope: Option<(Bytes, Envelope)>,
     ) -> Result<PutBundle, ContentError> {
-        let limits = &self.shared.sandbox.limits().bundle;
         let actual = Digest::of(&manifest);
         if actual != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual }.into());
         }
         let acceptances = self.shared.acceptances(&self.workspace);
-        let read = open_manifest(&manifest, limits, acceptances)?;
+        let read = self.read_manifest(&manifest, acceptances).await?;
         if read.workspace.id != self.workspace {
             return Err(ContentError::OtherWorkspace);
         }
@@ -190,6 +203,7 @@ impl Content {
             let signature = envelope.map(|(bytes, _)| (Digest::of(&bytes), bytes));
             let more = signature.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
             self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
+            let _storing = self.shared.tenants.storing(&self.workspace).await?;
             self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
             let mut own = vec![(digest, most, User::Manifest)];
             let _kept_too = match &signature {
@@ -251,12 +265,21 @@ impl Content {
         for (digest, bytes) in blobs {
             contents.push(Arc::from(&*self.shared.blobs.get(*digest, *bytes).await?));
         }
-        // Scanning for leaks takes a processor for a while: not one that answers others.
-        let open = move || Bundle::open(Arc::from(&*manifest), contents, &limits, acceptances);
-        match tokio::task::spawn_blocking(open).await {
-            Ok(opened) => Ok(opened?),
-            Err(_) => Err(ContentError::Contended),
-        }
+        self.computed(move || Bundle::open(Arc::from(&*manifest), contents, &limits, acceptances)).await
+    }
+
+    async fn read_manifest(&self, manifest: &Bytes, acceptances: Acceptances) -> Result<Manifest, ContentError> {
+        let (manifest, limits) = (manifest.clone(), self.shared.sandbox.limits().bundle.clone());
+        self.computed(move || open_manifest(&manifest, &limits, acceptances)).await
+    }
+
+    /// Verifies where it keeps nobody from being answered: scanning for leaks takes a while.
+    async fn computed<T: Send + 'static>(
+        &self,
+        verify: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
+    ) -> Result<T, ContentError> {
+        let place = self.shared.tenants.computing(&self.workspace).await?;
+        Ok(self.shared.computing.block(place, verify).await.ok_or(ContentError::Contended)??)
     }
 
     /// Writes all rows of a bundle at once. Whether it was there before. A bundle that is there and comes
@@ -399,7 +422,7 @@ impl Content {
             }
         }
         let manifest = self.blob(digest).await?;
-        let read = open_manifest(&manifest, &self.shared.sandbox.limits().bundle, acceptances)?;
+        let read = self.read_manifest(&manifest, acceptances).await?;
         let (here, missing) = self.blobs_of(&read).await?;
         if let Some(missing) = missing.first() {
             return Err(ContentError::BlobNotFound(*missing));

@@ -20,6 +20,7 @@ pub mod blob_store;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+mod computing;
 pub mod content;
 #[cfg(feature = "files")]
 mod data_folder;

@@ -25,6 +25,10 @@ pub struct RuntimeLimits {
     pub queued_calls: u32,
     /// Resolutions and calls of all workspaces that run at a time.
     pub running_calls_of_all: u32,
+    /// Threads that compute, of all workspaces together: resolvers, the verification of bundles, the schemas
+    /// of tools. Their priority is lower than that of the threads that answer; one workspace has one
+    /// computation at a time.
+    pub computing_threads: u32,
     /// Bytes of one workspace that are on their way in at a time.
     pub inflight_bytes: u64,
     /// Events of one workspace that are kept. Who was away for longer is told that there is a gap.
@@ -48,6 +52,7 @@ impl Default for RuntimeLimits {
             running_calls: 1,
             queued_calls: 32,
             running_calls_of_all: 16,
+            computing_threads: 4,
             inflight_bytes: 128 << 20,
             kept_events: 10_000,
             unused_blob_seconds: 24 * 60 * 60,

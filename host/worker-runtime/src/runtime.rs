@@ -26,6 +26,7 @@ use component_host::{BundleView, Resolver, Sandbox};
 use host_policy::RuntimeConfig;
 
 use crate::blob_store::BlobStore;
+use crate::computing::Computing;
 use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) limits: RuntimeLimits,
     pub(crate) tenants: Tenants,
     pub(crate) stripes: Stripes,
+    pub(crate) computing: Computing,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
     pub(crate) platform: (Platform, Platform),

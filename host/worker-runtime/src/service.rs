@@ -1,8 +1,8 @@
 //! The Runtime over HTTP: the same faces, for who holds a token.
 //!
-//! Handlers extract, call the library, and map. A request passes the checks of [`access`] first: which
+//! Handlers extract, call the library, and map. A request passes the checks of `access` first: which
 //! host and origin it is for, who asks, how often, for which workspace. What fails is a
-//! [`Problem`](problem::Problem). [`RuntimeService::router`] has the routes, for who serves them with
+//! [`Problem`]. [`RuntimeService::router`] has the routes, for who serves them with
 //! others; [`RuntimeService::serve`] serves them by themselves, with bounds on what a client may hold.
 
 mod access;

@@ -51,6 +51,8 @@ pub(crate) struct Tenant {
     running: Arc<Semaphore>,
     queued: AtomicU32,
     inflight: Arc<Semaphore>,
+    computing: Arc<Semaphore>,
+    storing: Arc<Semaphore>,
     /// Held while a change of the workspace is decided: deciding it twice would cost twice.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
@@ -82,6 +84,8 @@ impl Tenants {
                 running: Arc::new(Semaphore::new(permits(self.limits.running_calls.max(1).into()))),
                 queued: AtomicU32::new(0),
                 inflight: Arc::new(Semaphore::new(permits(self.limits.inflight_bytes.div_ceil(UNIT)))),
+                computing: Arc::new(Semaphore::new(1)),
+                storing: Arc::new(Semaphore::new(1)),
                 changing: tokio::sync::Mutex::default(),
             })
         };
@@ -108,6 +112,20 @@ impl Tenants {
         };
         let of_all = self.all.clone().acquire_owned().await.map_err(|_| Busy::new("running_calls_of_all"))?;
         Ok(Turn { _own: own, _of_all: of_all })
+    }
+
+    /// Waits for the place of the workspace among the threads that compute. Who waits for it holds a turn,
+    /// or bytes that are on their way in, so that not many do.
+    pub(crate) async fn computing(&self, workspace: &WorkspaceId) -> Result<OwnedSemaphorePermit, Busy> {
+        let place = self.tenant(workspace).computing.clone().acquire_owned().await;
+        place.map_err(|_| Busy::new("computing_threads"))
+    }
+
+    /// Waits for the workspace's place at the disk. It waits for one blob at a time: who syncs much makes
+    /// all others wait for theirs.
+    pub(crate) async fn storing(&self, workspace: &WorkspaceId) -> Result<OwnedSemaphorePermit, Busy> {
+        let place = self.tenant(workspace).storing.clone().acquire_owned().await;
+        place.map_err(|_| Busy::new("inflight_bytes"))
     }
 
     /// Room for so many bytes on their way in. Nobody waits for that: who sends would wait with half

@@ -15,6 +15,7 @@ mod calls;
 mod client;
 mod content;
 mod disk;
+mod dropped;
 mod files;
 mod operator;
 mod secrets;

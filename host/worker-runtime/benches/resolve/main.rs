@@ -19,17 +19,15 @@
 //! A figure of a size is the median over chains of depth 1, 4 and 16.
 
 mod cold;
-mod figures;
-mod made;
-mod measure;
+#[path = "../furniture/mod.rs"]
+mod furniture;
 mod native;
 mod parts;
 mod runaway;
-mod sandboxed;
 mod sizes;
 mod threads;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use component_host::Allocation;
@@ -39,8 +37,7 @@ use crate::figures::{Figure, Target};
 use crate::measure::median;
 use crate::sizes::{Found, over_depths};
 
-/// What a benchmark comes to. Whatever goes wrong in one is for a person to read.
-pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+pub(crate) use furniture::{Outcome, figures, made, measure, sandboxed, say};
 
 /// What this program is to do.
 enum Task {
@@ -62,13 +59,7 @@ const USUAL: Patience = Patience { rounds: 101, turns: 81, processes: 41 };
 const QUICK: Patience = Patience { rounds: 3, turns: 3, processes: 1 };
 
 fn main() -> ExitCode {
-    match task(std::env::args().skip(1)).and_then(run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&format!("error: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    furniture::ended(task(std::env::args().skip(1)).and_then(run))
 }
 
 fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
@@ -158,7 +149,7 @@ fn measure(patience: Patience) -> Outcome<()> {
         compile * 1e3,
         cold_native * 1e3
     ));
-    write(&figures::file()?, &figures::json(&figures))
+    figures::write("resolve", &figures)
 }
 
 /// What the ratios were made of.
@@ -184,20 +175,4 @@ fn details(all: &[Found]) -> String {
         ));
     }
     text
-}
-
-fn write(file: &Path, json: &str) -> Outcome<()> {
-    std::fs::write(file, json)?;
-    say(&format!("wrote {}", file.display()));
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "what a bench is for")]
-fn say(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "where a program says what went wrong")]
-fn note(text: &str) {
-    eprintln!("{text}");
 }

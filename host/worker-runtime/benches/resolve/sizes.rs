@@ -123,7 +123,7 @@ fn agree(sandboxed: &host_policy::Proposal, native: &resolver_guest::Resolution)
     if same { Ok(()) } else { Err("the sandboxed and the native resolution differ".into()) }
 }
 
-fn keep<T, E: Into<Box<dyn std::error::Error>>>(answer: Result<T, E>) -> Outcome<()> {
+fn keep<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(answer: Result<T, E>) -> Outcome<()> {
     black_box(answer.map_err(Into::into)?);
     Ok(())
 }

@@ -11,6 +11,7 @@ use host_policy::{ConfigError, RuntimeConfig};
 use super::{Runtime, Shared};
 use crate::blob_store::{BlobStore, MemoryBlobs};
 use crate::clock::Clock;
+use crate::computing::Computing;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
@@ -60,6 +61,9 @@ pub enum OpenError {
     /// The metadata store says no.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// The system gives no threads.
+    #[error("the threads that compute cannot be started: {0}")]
+    Threads(std::io::ErrorKind),
 }
 
 impl OpenError {
@@ -73,6 +77,7 @@ impl OpenError {
             Self::Shipped(error) => error.code(),
             Self::Builtin => "invalid_bundle",
             Self::Metadata(error) => error.code(),
+            Self::Threads(_) => "no_threads",
         }
     }
 
@@ -86,6 +91,7 @@ impl OpenError {
             Self::Shipped(error) => error.help().to_owned(),
             Self::Builtin => "this build is broken; take another".to_owned(),
             Self::Metadata(error) => error.help().to_owned(),
+            Self::Threads(_) => "raise the system's limit of threads, or lower `computing_threads`".to_owned(),
         }
     }
 }
@@ -181,6 +187,8 @@ impl RuntimeBuilder {
             }
         };
         let metadata = self.metadata.unwrap_or_else(|| Arc::new(MemoryMetadata::default()));
+        let computing =
+            Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
@@ -190,6 +198,7 @@ impl RuntimeBuilder {
             tenants: Tenants::new(self.limits.clone()),
             limits: self.limits,
             stripes: Default::default(),
+            computing,
             secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
             tools,
             platform,

@@ -181,7 +181,10 @@ impl Catalogue {
         };
         let _kept = shared.stripes.keeping(&record_digest).await;
         let bytes = record.len() as u64;
-        shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
+        {
+            let _storing = shared.tenants.storing(workspace).await?;
+            shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
+        }
         let created = self.acknowledge(id, row, bytes, older).await?;
         shared.live.insert(LiveKey { workspace: workspace.clone(), record: record_digest, policy }, Arc::new(live));
         Ok(created)
@@ -204,9 +207,19 @@ impl Catalogue {
         let config = shared.config.load_full();
         let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
         let inputs = Inputs::new(shared.facts(&config, workspace), asked);
-        let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
-        let live = shared.enforce(&config, workspace, &view, resolved.resolution()).map_err(WorkerError::Denied)?;
-        Ok(Made { view, older, resolver: resolver.digest(), inputs, resolved, live })
+        let digest = resolver.digest();
+        let place = shared.tenants.computing(workspace).await?;
+        let computed = {
+            let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
+            async move {
+                let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
+                let live = shared.enforce(&config, &workspace, &view, resolved.resolution());
+                Ok::<_, WorkerError>((inputs, resolved, live.map_err(WorkerError::Denied)?))
+            }
+        };
+        let computed = shared.computing.run(place, computed).await;
+        let (inputs, resolved, live) = computed.ok_or(ContentError::Contended)??;
+        Ok(Made { view, older, resolver: digest, inputs, resolved, live })
     }
 
     /// The worker, where it is there and was asked for with the same.
@@ -415,7 +428,13 @@ impl Catalogue {
         };
         let resolution = record.and_then(|record| record.restore(view.bundle().manifest(), limits).ok());
         let Some(resolution) = resolution else { return Ok(Err(StopReason::RecordDamaged)) };
-        Ok(shared.enforce(config, workspace, &view, &resolution).map_err(|_| StopReason::PolicyDenied))
+        let place = shared.tenants.computing(workspace).await?;
+        let enforce = {
+            let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
+            async move { shared.enforce(&config, &workspace, &view, &resolution) }
+        };
+        let enforced = shared.computing.run(place, enforce).await.ok_or(ContentError::Contended)?;
+        Ok(enforced.map_err(|_| StopReason::PolicyDenied))
     }
 }
 

@@ -365,6 +365,7 @@ impl Interaction {
         content.shared.room_for(&content.workspace, bytes).await?;
         let digest = Digest::of(json);
         let keeping = content.shared.stripes.keeping(&digest).await;
+        let _storing = content.shared.tenants.storing(&content.workspace).await?;
         let source = blob_store::whole(json.to_vec());
         content.shared.blobs.put(digest, source, bytes).await.map_err(ContentError::from)?;
         Ok(Kept::Blob { digest, bytes, _keeping: keeping })

@@ -1,6 +1,7 @@
 //! What the behaviours share: Runtimes over stores in memory, and bundles made by code.
 
 pub mod api;
+pub(crate) mod wire;
 
 use std::sync::{Arc, OnceLock};
 
@@ -52,7 +53,7 @@ impl Default for World {
 }
 
 /// One sandbox for all tests: starting an engine takes longer than most of them.
-fn sandbox() -> Sandbox {
+pub fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
         let config = SandboxConfig { allocation: Allocation::Pooled, ..SandboxConfig::default() };

@@ -11,8 +11,8 @@ use host_policy::{Facts, Proposal, Request};
 use tokio::runtime::{Builder, Runtime};
 use worker_runtime::shipped;
 
-use crate::Outcome;
-use crate::measure::thread_time;
+use super::Outcome;
+use super::measure::thread_time;
 
 /// The allocation that the product would use on this machine.
 pub(crate) fn allocation() -> Allocation {

@@ -11,7 +11,7 @@ use bundles::{Acceptances, Bundle, BundleLimits, Digest};
 use host_policy::{Facts, Request};
 use serde_json::{Map, Value, json};
 
-use crate::Outcome;
+use super::Outcome;
 
 /// Bytes of a profile in the example bundle, on average.
 const PROFILE_BYTES: usize = 600;
@@ -61,7 +61,12 @@ pub(crate) fn bundle(extent: Extent, depth: usize, prompt_bytes: usize) -> Outco
 
 /// Asks for the profile that is resolved: the one at the end of the first chain.
 pub(crate) fn request(depth: usize) -> Outcome<Request> {
-    Ok(Request::new(profile_name(depth - 1, depth).parse()?, ["shell".parse()?]))
+    Ok(Request::new(profile(depth).parse()?, ["shell".parse()?]))
+}
+
+/// The name of that profile.
+pub(crate) fn profile(depth: usize) -> String {
+    profile_name(depth - 1, depth)
 }
 
 /// A host that has what most of the layers ask for.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::Outcome;
+use super::{Outcome, say};
 
 /// What a figure is to be.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
 }
 
 /// The figures as one JSON object, in their order.
-pub(crate) fn json(figures: &[Figure]) -> String {
+fn json(figures: &[Figure]) -> String {
     let members: Vec<String> =
         figures.iter().map(|figure| format!("  \"{}\": {}", figure.name, short(figure.measured))).collect();
     format!("{{\n{}\n}}\n", members.join(",\n"))
@@ -62,12 +62,20 @@ fn short(value: f64) -> String {
     format!("{value:.*}", digits as usize)
 }
 
-/// `bench/resolve.json` in the workspace's target folder, which is the one that holds this program and
-/// that cargo has marked as a cache.
-pub(crate) fn file() -> Outcome<PathBuf> {
+/// Writes the figures to `bench/NAME.json` in the workspace's target folder.
+pub(crate) fn write(name: &str, figures: &[Figure]) -> Outcome<()> {
+    let file = folder()?.join(format!("{name}.json"));
+    std::fs::write(&file, json(figures))?;
+    say(&format!("wrote {}", file.display()));
+    Ok(())
+}
+
+/// `bench` in the workspace's target folder, which is the one that holds this program and that cargo has
+/// marked as a cache.
+pub(crate) fn folder() -> Outcome<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
     let folder = target.ok_or("this program is in no target folder")?.join("bench");
     std::fs::create_dir_all(&folder)?;
-    Ok(folder.join("resolve.json"))
+    Ok(folder)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::Outcome;
+use super::Outcome;
 
 /// CPU time that one turn of one case is to take, so that the clock's own cost does not matter.
 const TURN: Duration = Duration::from_millis(2);

@@ -1,0 +1,126 @@
+//! What a store's cost must not follow: how much is in it. Local files and SQLite, every write synced;
+//! half of the time the small one goes first.
+//!
+//! *Opening* is what stands between a process that starts and its first read: taking the data folder,
+//! opening its blobs and its metadata. *Getting* is a manifest by its digest, read and verified: another
+//! one each time, picked from all.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bundles::{Digest, WorkspaceId};
+use component_host::Sandbox;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use worker_runtime::content::PutBundle;
+use worker_runtime::metadata::SqliteMetadata;
+use worker_runtime::{DataFolder, Runtime};
+
+use crate::measure::median;
+use crate::{Outcome, served};
+
+/// What was found.
+pub(crate) struct Found {
+    pub(crate) open: f64,
+    pub(crate) get: f64,
+}
+
+/// Bundles are spread over so many workspaces, which bring them at the same time.
+const WORKSPACES: usize = 10;
+
+/// Bundles that are got in one turn.
+const TOGETHER: usize = 200;
+
+struct Filled {
+    folder: PathBuf,
+    digests: Vec<(WorkspaceId, Digest)>,
+}
+
+pub(crate) async fn measure(
+    folder: &Path,
+    sandbox: &Sandbox,
+    [few, many]: [usize; 2],
+    rounds: usize,
+) -> Outcome<Found> {
+    let mut filled = Vec::new();
+    for (name, count) in [("many", many), ("few", few)] {
+        filled.push(fill(folder.join(name), sandbox, count).await?);
+    }
+    let mut opening = [Vec::new(), Vec::new()];
+    for _ in 0..=rounds {
+        for (filled, seconds) in filled.iter().zip(&mut opening) {
+            let started = Instant::now();
+            let data = DataFolder::open(filled.folder.join("data")).await?;
+            let metadata = SqliteMetadata::open(data.metadata_file()).await?;
+            seconds.push(started.elapsed().as_secs_f64());
+            // Closing is no part of it.
+            tokio::task::spawn_blocking(move || drop((data, metadata))).await?;
+        }
+    }
+    let mut runtimes = Vec::new();
+    for filled in &filled {
+        let runtime = served::on_files(&filled.folder, &config(), sandbox).await?.open().await?;
+        runtimes.push((runtime, &filled.digests));
+    }
+    let mut getting = [Vec::new(), Vec::new()];
+    for round in 0..=rounds {
+        for ((runtime, digests), seconds) in runtimes.iter().zip(&mut getting) {
+            seconds.push(get(runtime, digests, round).await?);
+        }
+    }
+    let ratio = |[many, few]: &[Vec<f64>; 2]| {
+        // The first round of each finds everything cold.
+        median(many.iter().zip(few).skip(1).map(|(many, few)| many / few).collect())
+    };
+    Ok(Found { open: ratio(&opening), get: ratio(&getting) })
+}
+
+fn name(number: usize) -> String {
+    format!("team-{number}")
+}
+
+fn config() -> String {
+    let of = |number| format!("[workspaces.{}]\nsignatures = {{ posture = 'none' }}\n", name(number));
+    (0..WORKSPACES).map(of).collect()
+}
+
+/// A data folder with so many bundles.
+async fn fill(folder: PathBuf, sandbox: &Sandbox, count: usize) -> Outcome<Filled> {
+    std::fs::create_dir_all(&folder)?;
+    let runtime = served::on_files(&folder, &config(), sandbox).await?.open().await?;
+    let runtime = Arc::new(runtime);
+    let of_one = |number: usize| {
+        let runtime = runtime.clone();
+        async move {
+            let workspace: WorkspaceId = name(number).parse()?;
+            let content = runtime.content(&workspace);
+            let mut digests = Vec::new();
+            for revision in 1..=(count / WORKSPACES) as u64 {
+                let bundle = served::small(workspace.as_str(), revision, Vec::new(), &[])?;
+                let put = content.put_bundle(bundle.digest(), bundle.manifest.clone().into()).await?;
+                if put != (PutBundle::Stored { known: false }) {
+                    return Err(format!("{put:?}").into());
+                }
+                digests.push((workspace.clone(), bundle.digest()));
+            }
+            Outcome::Ok(digests)
+        }
+    };
+    let all: Vec<Vec<_>> = stream::iter(0..WORKSPACES).map(of_one).buffer_unordered(WORKSPACES).try_collect().await?;
+    Ok(Filled { folder, digests: all.into_iter().flatten().collect() })
+}
+
+/// Seconds for getting some bundles.
+async fn get(runtime: &Runtime, digests: &[(WorkspaceId, Digest)], round: usize) -> Outcome<f64> {
+    // A step that visits all of them, whatever their number.
+    let step = 7919;
+    let picked: Vec<_> = (0..TOGETHER)
+        .filter_map(|turn| digests.get((round * TOGETHER + turn) * step % digests.len()))
+        .map(|(workspace, digest)| (runtime.content(workspace), *digest))
+        .collect();
+    let started = Instant::now();
+    for (content, digest) in &picked {
+        std::hint::black_box(content.manifest(*digest).await?);
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
