@@ -17,10 +17,13 @@ const LOG: &str = "YOI_SHIM_LOG";
 pub(super) const KINDS: [&str; 13] =
     ["open", "read", "write", "sync", "rename", "unlink", "mkdir", "link", "truncate", "chmod", "stat", "list", "lock"];
 
-/// A folder in memory where there is one: nothing here waits for a real disk.
+/// A folder in memory where there is room in it: nothing here waits for a real disk.
 pub(super) fn folder() -> TempDir {
-    let made = tempfile::Builder::new().prefix("yoi-disk-").tempdir_in("/dev/shm");
-    made.or_else(|_| tempfile::tempdir()).expect("a folder")
+    const ROOM: u64 = 2 << 30;
+    let memory = "/dev/shm";
+    let has_room = rustix::fs::statvfs(memory).is_ok_and(|found| found.f_bavail * found.f_frsize > ROOM);
+    let made = tempfile::Builder::new().prefix("yoi-disk-").tempdir_in(memory).ok().filter(|_| has_room);
+    made.unwrap_or_else(|| tempfile::tempdir().expect("a folder"))
 }
 
 /// The shim, compiled once. None where this is no machine that it is written for.
