@@ -347,8 +347,8 @@ async fn drop_all(seed: u64) {
     everything_works(&lanes, &resolver).await;
     world.metadata.check().await.expect("whole");
     // What was brought in and not named is no file for ever, and everything else is there still.
-    runtime.management().collect_garbage().await.expect("collected");
-    assert_eq!(runtime.management().collect_garbage().await.expect("collected").strays, 0);
+    runtime.management().collect_strays().await.expect("collected");
+    assert_eq!(runtime.management().collect_strays().await.expect("collected"), 0);
     everything_works(&lanes, &resolver).await;
     let checked = runtime.management().check().await.expect("checked");
     assert!(checked.iter().all(|(_, condition)| matches!(condition, Condition::Sound(_))));

@@ -31,6 +31,15 @@ impl Management {
             let content = Content { shared: self.shared.clone(), workspace: workspace.clone() };
             garbage.workspaces.insert(workspace, content.collect_garbage().await?);
         }
+        garbage.strays = self.collect_strays().await?;
+        Ok(garbage)
+    }
+
+    /// Removes every blob that belongs to nobody, and says how many there were: what came in, and whose rows
+    /// were never written because the process ended, or the disk failed, in between. What is on its way in
+    /// is left alone.
+    pub async fn collect_strays(&self) -> Result<u64, ContentError> {
+        let mut collected = 0;
         let mut strays = Vec::new();
         for digest in blob_store::digests(&*self.shared.blobs).await? {
             if !self.is_held(&digest).await? {
@@ -42,10 +51,10 @@ impl Management {
             let _removing = self.shared.stripes.removing(&digest).await;
             if !self.is_held(&digest).await? {
                 self.shared.blobs.remove(digest).await?;
-                garbage.strays += 1;
+                collected += 1;
             }
         }
-        Ok(garbage)
+        Ok(collected)
     }
 
     async fn is_held(&self, digest: &Digest) -> Result<bool, MetadataError> {

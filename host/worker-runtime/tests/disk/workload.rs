@@ -400,8 +400,8 @@ impl Expected {
 /// Takes away what an interrupted process has left to nobody; there is no more than one step's worth of it.
 pub(super) async fn collect_strays(opened: &Opened, context: &str) {
     let management = opened.runtime.management();
-    management.collect_garbage().await.expect(context);
-    assert_eq!(management.collect_garbage().await.expect(context).strays, 0, "{context}");
+    management.collect_strays().await.expect(context);
+    assert_eq!(management.collect_strays().await.expect(context), 0, "{context}");
 }
 
 /// Every blob that is seen is what its digest says, and so is every record.
