@@ -31,6 +31,9 @@ pub struct RuntimeConfig {
     host: Host,
     #[serde(default)]
     workspaces: BTreeMap<WorkspaceId, WorkspaceGrants>,
+    /// What [`RuntimeConfig::digest`] answers for the workspaces that are named.
+    #[serde(skip)]
+    digests: BTreeMap<WorkspaceId, Digest>,
 }
 
 /// What the host can do, whoever asks.
@@ -107,7 +110,13 @@ impl RuntimeConfig {
         if text.len() > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLarge(text.len()));
         }
-        toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))?;
+        Ok(config.with_digests())
+    }
+
+    fn with_digests(mut self) -> Self {
+        self.digests = self.workspaces.keys().map(|workspace| (workspace.clone(), self.digest(workspace))).collect();
+        self
     }
 
     /// Reads a config that stands in one file with what else the program that reads it is told: `others`
@@ -122,7 +131,7 @@ impl RuntimeConfig {
         let (beside, own): (toml::de::DeTable<'_>, toml::de::DeTable<'_>) =
             whole.into_inner().into_iter().partition(|(name, _)| others.contains(&name.get_ref().as_ref()));
         let read = |table| toml::de::Deserializer::from(toml::Spanned::new(span.clone(), table));
-        Ok((Self::deserialize(read(own)).map_err(told)?, T::deserialize(read(beside)).map_err(told)?))
+        Ok((Self::deserialize(read(own)).map_err(told)?.with_digests(), T::deserialize(read(beside)).map_err(told)?))
     }
 
     /// That each workspace says which keys must have signed its bundles, or that none must: a Runtime
@@ -192,6 +201,9 @@ impl RuntimeConfig {
     /// The digest of what is granted to one workspace, without paths: the same policy on two hosts
     /// whose folders lie elsewhere is the same policy.
     pub fn digest(&self, workspace: &WorkspaceId) -> Digest {
+        if let Some(known) = self.digests.get(workspace) {
+            return *known;
+        }
         #[derive(Serialize)]
         struct Policy<'a> {
             host: &'a Host,

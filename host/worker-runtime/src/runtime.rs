@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) views: Memo<Digest, BundleView>,
     /// Workers that were called a short while ago.
     pub(crate) live: Memo<restore::LiveKey, Arc<Live>>,
+    /// Schemas of tools, by the digests of their texts.
+    pub(crate) schemas: Memo<Digest, Arc<jsonschema::Validator>>,
     /// Resolvers that were admitted.
     pub(crate) resolvers: Memo<Digest, Resolver>,
     pub(crate) shipped: Resolver,

@@ -205,6 +205,7 @@ impl RuntimeBuilder {
             resolutions: Resolutions::default(),
             views: Memo::new(open_bundles),
             live: Memo::new(1024),
+            schemas: Memo::new(1024),
             resolvers: Memo::new(64),
             shipped,
             builtin,

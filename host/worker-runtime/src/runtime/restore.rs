@@ -33,8 +33,8 @@ pub(crate) struct Live {
 pub(crate) struct LiveTool {
     pub(crate) spec: SpecTool,
     pub(crate) tool: Arc<dyn HostTool>,
-    pub(crate) input: Option<Validator>,
-    pub(crate) output: Option<Validator>,
+    pub(crate) input: Option<Arc<Validator>>,
+    pub(crate) output: Option<Arc<Validator>>,
 }
 
 impl Shared {
@@ -91,10 +91,9 @@ impl Shared {
             );
         }
         let declared = bundle.manifest().tools.get(&tool.name);
-        let schema = |blob: Option<bundles::manifest::BlobRef>| {
-            let Some(blob) = blob else { return Ok(None) };
-            let text = bundle.blob(&blob.digest).and_then(|text| serde_json::from_slice(text).ok());
-            text.and_then(|schema| validator(&schema)).map(Some).ok_or(())
+        let schema = |blob: Option<bundles::manifest::BlobRef>| match blob {
+            None => Ok(None),
+            Some(blob) => self.schema(bundle, &blob.digest).map(Some).ok_or(()),
         };
         let both = declared.map_or(Ok((None, None)), |tool| Ok((schema(tool.input)?, schema(tool.output)?)));
         match both {
@@ -105,6 +104,17 @@ impl Shared {
                 "write a JSON Schema that stands alone",
             ),
         }
+    }
+
+    /// A schema of a bundle. Most workers of a bundle have the same ones.
+    fn schema(&self, bundle: &Bundle, digest: &Digest) -> Option<Arc<Validator>> {
+        let text = bundle.blob(digest)?;
+        if let Some(known) = self.schemas.get(digest) {
+            return Some(known);
+        }
+        let schema = Arc::new(validator(&serde_json::from_slice(text).ok()?)?);
+        self.schemas.insert(*digest, schema.clone());
+        Some(schema)
     }
 
     /// What this host tells a resolver: only tools that this Runtime has.
