@@ -89,14 +89,23 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8], what: &str) -> Result<(), 
     file.write_all(bytes).map_err(|error| failed(error.kind()))?;
     file.as_file().sync_all().map_err(|error| failed(error.kind()))?;
     file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-        ErrorKind::AlreadyExists => CliError::new(
-            "already_there",
-            format!("`{}` is already there", shown(path)),
-            "name a file that is not there yet: a key that is lost signs nothing any more",
-        ),
+        ErrorKind::AlreadyExists => already_there(path),
         kind => failed(kind),
     })?;
     Ok(())
+}
+
+/// That there is nothing yet where a secret is to go.
+pub(crate) fn is_free(path: &Path) -> Result<(), CliError> {
+    if std::fs::symlink_metadata(path).is_ok() { Err(already_there(path)) } else { Ok(()) }
+}
+
+fn already_there(path: &Path) -> CliError {
+    CliError::new(
+        "already_there",
+        format!("`{}` is already there", shown(path)),
+        "name a file that is not there yet: what is in this one would be lost",
+    )
 }
 
 fn folder(path: &Path) -> &Path {

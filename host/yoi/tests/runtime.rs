@@ -301,6 +301,15 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
     let (error, code) = place.json(&unknown);
     assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));
+    // In a file it is for its owner alone, and one that is there stays.
+    let out = [&new[..], &["--scope", "operator", "--out", "token"]].concat();
+    assert_eq!(place.yoi(&out).code, 0);
+    use std::os::unix::fs::PermissionsExt;
+    let path = place.path().join("token");
+    assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert!(std::fs::read_to_string(&path).expect("a token").starts_with("yoi_"));
+    let (error, code) = place.json(&out);
+    assert_eq!((error["code"].as_str(), code), (Some("already_there"), 1));
     let listed = place.yoi(&["runtime", "token", "list", "--config", "runtime.toml"]).stdout;
-    assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
 }

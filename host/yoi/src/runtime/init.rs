@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let path = files::shown(&args.path);
     let next = [
         format!(
-            "yoi runtime token new --config {path} --name first --workspace {} --scope read,bundles,workers,call",
+            "yoi runtime token new --config {path} --name first --workspace {} --scope read,bundles,workers,call --out token",
             args.workspace
         ),
         format!("yoi runtime serve --config {path}"),

@@ -1,5 +1,6 @@
 //! `yoi runtime token new`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::WorkspaceId;
@@ -7,9 +8,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use worker_runtime::token::{Scope, SystemEntropy, TokenGrant};
 use worker_runtime::worker::DisplayName;
+use zeroize::Zeroizing;
 
 use super::WhereArgs;
 use crate::error::CliError;
+use crate::files;
 use crate::output::Output;
 
 /// Makes a token, and shows it this one time: only a hash of it is kept.
@@ -28,6 +31,9 @@ pub(crate) struct Args {
     /// Until when it is good, as `2027-01-31T00:00:00Z`. By default until it is revoked.
     #[arg(long, value_name = "TIME", env = "YOI_EXPIRES")]
     expires: Option<jiff::Timestamp>,
+    /// Writes the token into a new file that only its owner can read, instead of showing it.
+    #[arg(long, short, value_name = "FILE", env = "YOI_OUT")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     at: WhereArgs,
 }
@@ -46,12 +52,21 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             "name one: `--workspace ID`; only the scope `operator` goes without",
         ));
     }
+    // Before there is a token that nobody would have.
+    args.out.as_deref().map_or(Ok(()), files::is_free)?;
     let again = grant.clone();
     let (summary, token) = args.at.either(
         |management| async move { management.issue_token(grant, &SystemEntropy).await },
         |client| async move { client.issue_token(again).await },
     )?;
-    let document = json!({ "schema": "yoi.token/1", "token": token.expose_secret(), "id": summary.id });
+    if let Some(path) = &args.out {
+        let line = Zeroizing::new(format!("{}\n", token.expose_secret()));
+        files::write_secret(path, line.as_bytes(), "token file")?;
+        let document = json!({ "schema": "yoi.token/1", "id": summary.id, "file": files::shown(path) });
+        output.result(&document, || format!("wrote token {} to {}\n", summary.id, files::shown(path)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let document = json!({ "schema": "yoi.token/1", "id": summary.id, "token": token.expose_secret() });
     output.note(&format!("note: token {} is shown this one time; keep it where only its holder reads it", summary.id));
     output.result(&document, || format!("{}\n", token.expose_secret()));
     Ok(ExitCode::SUCCESS)
