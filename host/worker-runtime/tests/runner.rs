@@ -12,9 +12,12 @@
 )]
 
 mod calls;
+mod canaries;
 mod content;
+mod errors;
 mod files;
 mod operator;
+mod problems;
 mod secrets;
 mod server;
 mod service;
