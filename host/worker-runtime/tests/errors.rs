@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use bundles::canonical::to_canonical;
+use component_host::compile::Compiler;
+use component_host::{Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::whole;
@@ -25,9 +27,8 @@ use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, bundle, bundle_of, id, name};
 
 /// Variants and words that no test provokes, and why.
-const NOT_PROVOKED: [(&str, &str); 10] = [
+const NOT_PROVOKED: [(&str, &str); 8] = [
     ("OpenError::Sandbox", "an engine starts wherever these tests run"),
-    ("OpenError::Shipped", "every test here takes in the resolver that ships inside"),
     ("OpenError::Builtin", "every test here opens the bundle that ships inside"),
     ("invalid_bundle", "the word for that bundle"),
     ("SecretDirectoryError::Full", "it takes a disk without room, which would be everybody's"),
@@ -37,7 +38,6 @@ const NOT_PROVOKED: [(&str, &str); 10] = [
     ),
     ("call_ended", "it is told to nobody: its caller is gone"),
     ("compile_limit_exceeded", "only a compiling process has that limit; the tests of the command line have one"),
-    ("compiler_failed", "only a compiling process can fail so; the tests of the command line have one"),
     ("invalid_component", "what is refused before hides it; the tests of component-host reach it below"),
 ];
 
@@ -179,6 +179,12 @@ fn opening() -> Vec<Case> {
                 builder = builder.tool(tool);
             }
             provoked(builder.open().await)
+        }),
+        case!("OpenError", "Shipped", "compiler_failed", async {
+            let compiler = Compiler::Child { program: "/nowhere".into(), arguments: Vec::new() };
+            let sandbox = Sandbox::new(SandboxConfig { compiler, ..SandboxConfig::default() }).expect("a sandbox");
+            let builder = Runtime::builder().clock(Arc::new(worker_runtime::SystemClock));
+            provoked(builder.sandbox(sandbox).open().await)
         }),
         case!("OpenError", "Metadata", "metadata_damaged", async {
             let scene = failing(None, Some(Fault::Damaged)).await;

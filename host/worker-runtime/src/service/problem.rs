@@ -78,6 +78,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("resolver_misbehaved", 502),
     ("resolver_trapped", 502),
     ("limit_exceeded", 422),
+    ("compiler_failed", 503),
     // Calls.
     ("tool_not_found", 404),
     ("confirmation_required", 409),

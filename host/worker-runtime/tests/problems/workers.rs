@@ -4,6 +4,8 @@
 use std::sync::OnceLock;
 
 use bundles::{Bundle, Digest};
+use component_host::compile::Compiler;
+use component_host::{Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 use worker_runtime::worker::CreateWorkerRequest;
 
@@ -12,7 +14,7 @@ use crate::support::api::Answer;
 use crate::support::hostile::{self, Hostile};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
-use crate::support::{CONFIG, World, bundle, bundle_of, id, name, plain, put, trusted};
+use crate::support::{CONFIG, World, bundle, bundle_of, compiled, id, name, plain, put, trusted};
 
 /// One of the resolvers that mean harm.
 pub(crate) fn resolver(name: &str) -> Vec<u8> {
@@ -40,6 +42,15 @@ async fn asks(resolver: &'static str) -> Answer {
 async fn creates(resolver: &'static str) -> Provoked {
     let (scene, request) = admitted(resolver).await;
     provoked(scene.catalogue().create(id("w"), request).await)
+}
+
+/// A host whose compiler is gone. What it had compiled before can be used.
+async fn without_compiler() -> Scene {
+    World::default().open().await;
+    let compiler = Compiler::Child { program: "/nowhere".into(), arguments: Vec::new() };
+    let config = SandboxConfig { compiler, cache: Some(compiled()), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(config).expect("a sandbox");
+    Scene::of(World { sandbox, ..World::default() }).await
 }
 
 /// A scene with these bundles, and what is asked there.
@@ -205,6 +216,20 @@ fn resolvers() -> Vec<Case> {
         both!("resolver_trapped", rest: asks("unreachable"), library: creates("unreachable")),
         // What is no value of the contract's types is a trap too: the guest ended without an answer.
         both!("resolver_trapped", rest: asks("text_not_utf8"), library: creates("text_not_utf8")),
+        both!(
+            "compiler_failed",
+            rest: async {
+                let component = resolver("text_beyond_memory");
+                let path = format!("/v1/resolvers/{}", Digest::of(&component));
+                let scene = without_compiler().await;
+                scene.api.ask("PUT", &path, &scene.token, component, "application/wasm").await
+            },
+            library: async {
+                let component = resolver("text_beyond_memory");
+                let digest = Digest::of(&component);
+                provoked(without_compiler().await.management().admit_resolver(digest, component.into()).await)
+            },
+        ),
         both!("limit_exceeded", rest: asks("grow_memory_at_once"), library: creates("grow_memory_at_once")),
     ]
 }

@@ -48,6 +48,7 @@ pub struct World {
     pub config: String,
     pub secrets: Arc<dyn SecretSource>,
     pub tools: Vec<Arc<dyn HostTool>>,
+    pub sandbox: Sandbox,
 }
 
 impl Default for World {
@@ -60,17 +61,23 @@ impl Default for World {
             config: CONFIG.to_owned(),
             secrets: Arc::new(NoSecrets),
             tools: Vec::new(),
+            sandbox: sandbox(),
         }
     }
+}
+
+/// What was compiled, also by an earlier run.
+pub fn compiled() -> CompileCache {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    CompileCache::open(&folder).expect("a folder of compiled components")
 }
 
 /// One sandbox for all tests: starting an engine takes longer than most of them, and so does compiling.
 fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
-        let compiled = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-        let cache = Some(CompileCache::open(&compiled).expect("a folder of compiled components"));
-        let config = SandboxConfig { allocation: Allocation::Pooled, cache, ..SandboxConfig::default() };
+        let allocation = Allocation::Pooled;
+        let config = SandboxConfig { allocation, cache: Some(compiled()), ..SandboxConfig::default() };
         Sandbox::new(config).expect("a sandbox")
     };
     SANDBOX.get_or_init(new).clone()
@@ -91,7 +98,7 @@ impl World {
             .limits(self.limits.clone())
             .config(RuntimeConfig::from_toml(&self.config).expect("a config"))
             .secrets(self.secrets.clone())
-            .sandbox(sandbox())
+            .sandbox(self.sandbox.clone())
             .tool(Arc::new(Echo(name("echo"))))
             .tool(Arc::new(Secretive(name("secretive"), [authority("secret:token")])));
         let tools = self.tools.iter().cloned().chain(tools);
