@@ -19,6 +19,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, header};
 use bundles::{Bundle, Digest, Platform};
+use component_host::SandboxConfig;
+use component_host::compile::cache::CompileCache;
 use futures_util::StreamExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -338,6 +340,8 @@ async fn all_is_shown(asking: &mut Asking, data: &DataFolder, secrets: &SecretDi
     heard.debug("ObjectBlobs", &data.blobs());
     heard.debug("the stores", &(&asking.scene.blobs, &asking.scene.metadata));
     heard.debug("SecretDirectory", secrets);
+    let cache = CompileCache::open(&data.metadata_file().with_file_name("compiled")).expect("opened");
+    heard.debug("SandboxConfig", &SandboxConfig { cache: Some(cache), ..SandboxConfig::default() });
     heard.debug("a secret", &worker_runtime::secret::SecretSource::get(secrets, &name("token")).await);
     let config = host_policy::RuntimeConfig::from_toml(&asking.scene.world.config).expect("a config");
     heard.debug("RuntimeConfig", &config);
