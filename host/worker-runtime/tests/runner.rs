@@ -12,12 +12,15 @@
 )]
 
 mod calls;
+mod canaries;
 mod client;
 mod content;
 mod disk;
 mod dropped;
+mod errors;
 mod files;
 mod operator;
+mod problems;
 mod secrets;
 mod server;
 mod service;

@@ -8,7 +8,7 @@ use worker_runtime::{OpenError, Runtime, SystemClock, blob_store};
 
 use crate::support::{World, acme, bundle, id, plain, put};
 
-fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     let fill = |bytes: &mut [u8]| -> Result<(), ()> {
         bytes.fill(seed);
         Ok(())
@@ -16,7 +16,7 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::generate(fill).expect("a key")
 }
 
-fn config(keys: &[&SigningKey]) -> String {
+pub(crate) fn config(keys: &[&SigningKey]) -> String {
     let keys: Vec<String> = keys.iter().map(|key| format!("\"{}\"", key.public_key())).collect();
     format!(
         "[workspaces.acme]\nsignatures = {{ posture = \"required\", keys = [{}], threshold = 1 }}\n",

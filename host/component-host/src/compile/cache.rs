@@ -20,11 +20,17 @@ const CHUNK_BYTES: usize = 128 << 10;
 const KEY_FILE: &str = "key";
 
 /// A folder of compiled components.
-#[derive(Debug)]
 pub struct CompileCache {
     folder: PathBuf,
     key: [u8; 32],
     written: AtomicU64,
+}
+
+/// Neither the place nor the key is for logs.
+impl std::fmt::Debug for CompileCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompileCache").finish_non_exhaustive()
+    }
 }
 
 /// Why a folder cannot be a cache. Compiling works without one.

@@ -177,7 +177,10 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                 }
             }
         };
-        if let Some(who) = parts.extensions.get::<Who>() {
+        // Any other name is the client's own word, which the log does not repeat.
+        if caller.0.grant.workspaces.contains(&workspace)
+            && let Some(who) = parts.extensions.get::<Who>()
+        {
             who.is_workspace(&workspace);
         }
         Ok(Self { caller, workspace })

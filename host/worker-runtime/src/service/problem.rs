@@ -77,8 +77,8 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("unsupported_declaration", 422),
     ("resolver_misbehaved", 502),
     ("resolver_trapped", 502),
-    ("resolver_malformed", 502),
     ("limit_exceeded", 422),
+    ("compiler_failed", 503),
     // Calls.
     ("tool_not_found", 404),
     ("confirmation_required", 409),
@@ -88,6 +88,10 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("invalid_output", 502),
     ("not_granted", 403),
     ("mount_unavailable", 502),
+    ("secret_not_found", 502),
+    ("secret_not_private", 502),
+    ("secret_unusable", 502),
+    ("secret_unavailable", 502),
     ("tool_refused", 422),
 ];
 

@@ -67,13 +67,17 @@ impl Api {
     }
 
     async fn exactly(world: &World, limits: ServiceLimits) -> Self {
+        Self::with(world, ServiceOptions { limits, ..ServiceOptions::default() }).await
+    }
+
+    /// A service of its own options, but for the names by which it is known.
+    pub async fn with(world: &World, options: ServiceOptions) -> Self {
         let runtime = world.open().await;
         let hosts = Hosts {
             hosts: std::iter::once("runtime.test:7070".to_owned()).collect(),
             origins: std::iter::once("https://console.test".to_owned()).collect(),
         };
-        let service =
-            RuntimeService::new(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
+        let service = RuntimeService::new(runtime.clone(), ServiceOptions { hosts, ..options });
         Self { runtime, router: service.router(), service, entropy: Counting(1.into()) }
     }
 

@@ -1,18 +1,27 @@
 //! What the behaviours share: Runtimes over stores in memory, and bundles made by code.
 
 pub mod api;
+pub mod faulty;
+/// The resolvers that mean harm, of the proof of the whole system.
+#[allow(dead_code, reason = "their expectations are looked at where they come from")]
+#[path = "../../../../tests/support/hostile.rs"]
+pub mod hostile;
+pub mod provoked;
+pub mod scene;
 pub(crate) mod wire;
 
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use bundles::{Authority, BuildOptions, Bundle, BundleLimits, Digest, Folder, ToolName, WorkspaceId, build};
+use bundles::{Access, Authority, BuildOptions, Bundle, BundleLimits, Digest, Folder, ToolName, WorkspaceId, build};
+use component_host::compile::cache::CompileCache;
 use component_host::{Allocation, Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::{self, BlobStore, MemoryBlobs};
 use worker_runtime::content::{Content, PutBundle};
 use worker_runtime::metadata::{MemoryMetadata, MetadataStore};
+use worker_runtime::secret::{NoSecrets, SecretSource};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::worker::{CreateWorkerRequest, WorkerId};
 use worker_runtime::{ManualClock, Runtime, RuntimeLimits};
@@ -38,6 +47,9 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub limits: RuntimeLimits,
     pub config: String,
+    pub secrets: Arc<dyn SecretSource>,
+    pub tools: Vec<Arc<dyn HostTool>>,
+    pub sandbox: Sandbox,
 }
 
 impl Default for World {
@@ -48,15 +60,25 @@ impl Default for World {
             clock: Arc::new(ManualClock::at(BEGIN)),
             limits: RuntimeLimits::default(),
             config: CONFIG.to_owned(),
+            secrets: Arc::new(NoSecrets),
+            tools: Vec::new(),
+            sandbox: sandbox(),
         }
     }
 }
 
-/// One sandbox for all tests: starting an engine takes longer than most of them.
+/// What was compiled, also by an earlier run.
+pub fn compiled() -> CompileCache {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    CompileCache::open(&folder).expect("a folder of compiled components")
+}
+
+/// One sandbox for all tests: starting an engine takes longer than most of them, and so does compiling.
 pub fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
-        let config = SandboxConfig { allocation: Allocation::Pooled, ..SandboxConfig::default() };
+        let allocation = Allocation::Pooled;
+        let config = SandboxConfig { allocation, cache: Some(compiled()), ..SandboxConfig::default() };
         Sandbox::new(config).expect("a sandbox")
     };
     SANDBOX.get_or_init(new).clone()
@@ -76,10 +98,12 @@ impl World {
             .clock(self.clock.clone())
             .limits(self.limits.clone())
             .config(RuntimeConfig::from_toml(&self.config).expect("a config"))
-            .sandbox(sandbox())
+            .secrets(self.secrets.clone())
+            .sandbox(self.sandbox.clone())
             .tool(Arc::new(Echo(name("echo"))))
             .tool(Arc::new(Secretive(name("secretive"), [authority("secret:token")])));
-        tools.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await.expect("a runtime")
+        let tools = self.tools.iter().cloned().chain(tools);
+        tools.fold(builder, |builder, tool| builder.tool(tool)).open().await.expect("a runtime")
     }
 }
 
@@ -109,7 +133,7 @@ impl HostTool for Echo {
     }
 }
 
-/// Needs a secret.
+/// Needs a secret; fetches another one, or opens a mount, where that is asked for.
 #[derive(Debug)]
 pub struct Secretive(ToolName, [Authority; 1]);
 
@@ -123,8 +147,14 @@ impl HostTool for Secretive {
         &self.1
     }
 
-    async fn call(&self, context: &ToolContext<'_>, _: Value) -> Result<Value, ToolError> {
+    async fn call(&self, context: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
         context.allow(&self.1[0])?;
+        if let Some(secret) = input["secret"].as_str() {
+            context.secret(&name(secret)).await?;
+        }
+        if let Some(mount) = input["mount"].as_str() {
+            context.mount(&name(mount), Access::Read)?;
+        }
         Ok(json!({}))
     }
 }

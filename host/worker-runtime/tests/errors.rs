@@ -1,0 +1,499 @@
+//! Each variant of each public error, provoked through the public surface; and each code word that the sources
+//! have. What nothing can provoke stands here with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bundles::Digest;
+use bundles::canonical::to_canonical;
+use component_host::compile::Compiler;
+use component_host::{Sandbox, SandboxConfig};
+use host_policy::RuntimeConfig;
+use serde_json::{Value, json};
+use worker_runtime::blob_store::whole;
+use worker_runtime::metadata::{Batch, Key, SqliteMetadata};
+use worker_runtime::secret::SecretDirectory;
+use worker_runtime::tool::fs;
+use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits};
+
+use crate::problems::workers::resolver;
+use crate::problems::{Later, run, told_by_the_library};
+use crate::support::faulty::Fault;
+use crate::support::hostile::{self, Expect};
+use crate::support::provoked::{Provoked, provoked};
+use crate::support::scene::Scene;
+use crate::support::{CONFIG, World, bundle, bundle_of, id, name};
+
+/// Variants and words that no test provokes, and why.
+const NOT_PROVOKED: [(&str, &str); 8] = [
+    ("OpenError::Sandbox", "an engine starts wherever these tests run"),
+    ("OpenError::Builtin", "every test here opens the bundle that ships inside"),
+    ("invalid_bundle", "the word for that bundle"),
+    ("SecretDirectoryError::Full", "it takes a disk without room, which would be everybody's"),
+    (
+        "mount_full",
+        "it takes a disk without room, which would be everybody's; told by its number in `tool::fs::refusal`",
+    ),
+    ("call_ended", "it is told to nobody: its caller is gone"),
+    ("compile_limit_exceeded", "only a compiling process has that limit; the tests of the command line have one"),
+    ("invalid_component", "what is refused before hides it; the tests of component-host reach it below"),
+];
+
+/// An enum, a variant, its code, and what comes to it.
+struct Case {
+    of: (&'static str, &'static str),
+    code: &'static str,
+    provoke: fn() -> Later<Provoked>,
+}
+
+macro_rules! case {
+    ($enum:literal, $variant:literal, $code:literal, $provoke:expr $(,)?) => {
+        Case { of: ($enum, $variant), code: $code, provoke: || Box::pin($provoke) }
+    };
+}
+
+/// A scene with a bundle, one of whose stores fails.
+async fn failing(blobs: Option<Fault>, metadata: Option<Fault>) -> Scene {
+    let (scene, _) = Scene::with_bundle().await;
+    scene.blobs.fails(blobs);
+    scene.metadata.fails(metadata);
+    scene
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+}
+
+fn config(text: &str) -> RuntimeConfig {
+    RuntimeConfig::from_toml(text).expect("a config")
+}
+
+fn stores() -> Vec<Case> {
+    vec![
+        case!("BlobError", "Missing", "blob_not_found", async {
+            let (scene, digest) = Scene::with_bundle().await;
+            scene.world.blobs.remove(digest).await.expect("removed");
+            provoked(scene.content().blob(digest).await)
+        }),
+        case!("BlobError", "TooLarge", "too_large", async {
+            provoked(Scene::new().await.content().put_blob(Digest::of("xy"), whole("xy"), Some(1)).await)
+        }),
+        case!("CommitError", "Conflict", "-", async {
+            let scene = failing(None, Some(Fault::Conflict)).await;
+            provoked(scene.world.metadata.commit(Batch::default().put(&Key::new("k"), Vec::new())).await)
+        }),
+        case!("CommitError", "Store", "-", async {
+            let scene = failing(None, Some(Fault::Full)).await;
+            provoked(scene.world.metadata.commit(Batch::default().put(&Key::new("k"), Vec::new())).await)
+        }),
+        case!("MetadataError", "InUse", "store_in_use", async {
+            let place = folder();
+            let _held = SqliteMetadata::open(place.path().join("m")).await.expect("opened");
+            provoked(SqliteMetadata::open(place.path().join("m")).await)
+        }),
+        case!("MetadataError", "NewerVersion", "store_newer", changed(63, 9)),
+        case!("MetadataError", "Foreign", "metadata_foreign", changed(70, 1)),
+        case!("DataFolderError", "InUse", "store_in_use", async {
+            let place = folder();
+            let _held = DataFolder::open(place.path().join("data")).await.expect("opened");
+            provoked(DataFolder::open(place.path().join("data")).await)
+        }),
+        case!("DataFolderError", "NotAFolder", "data_folder_not_a_folder", async {
+            let place = folder();
+            std::fs::write(place.path().join("data"), "a file").expect("written");
+            provoked(DataFolder::open(place.path().join("data")).await)
+        }),
+        case!("DataFolderError", "NotPrivate", "data_folder_not_private", async {
+            let place = folder();
+            std::fs::write(place.path().join("work"), "somebody's").expect("written");
+            mode(place.path(), 0o755);
+            provoked(DataFolder::open(place.path()).await)
+        }),
+        case!("DataFolderError", "Unavailable", "store_unavailable", async {
+            provoked(DataFolder::open(folder().path().join("x".repeat(300))).await)
+        }),
+        case!("DataFolderError", "Blobs", "store_unavailable", async {
+            let place = folder();
+            drop(DataFolder::open(place.path()).await.expect("opened"));
+            std::fs::rename(place.path().join("blobs"), place.path().join("elsewhere")).expect("moved");
+            symlink("elsewhere", place.path().join("blobs")).expect("a link");
+            provoked(DataFolder::open(place.path()).await)
+        }),
+    ]
+}
+
+/// A store of metadata whose file has another byte at some place.
+async fn changed(at: usize, byte: u8) -> Provoked {
+    let place = folder();
+    let path = place.path().join("m");
+    drop(SqliteMetadata::open(&path).await.expect("opened"));
+    let mut content = std::fs::read(&path).expect("read");
+    content[at] ^= byte;
+    std::fs::write(&path, content).expect("written");
+    provoked(SqliteMetadata::open(&path).await)
+}
+
+fn secrets() -> Vec<Case> {
+    vec![
+        case!("SecretDirectoryError", "NotAFolder", "secrets_not_a_folder", async {
+            let place = folder();
+            std::fs::write(place.path().join("secrets"), "a file").expect("written");
+            provoked(SecretDirectory::open(&place.path().join("secrets")))
+        }),
+        case!("SecretDirectoryError", "NotPrivate", "secrets_not_private", async {
+            let place = folder();
+            mode(place.path(), 0o755);
+            provoked(SecretDirectory::open(place.path()))
+        }),
+        case!("SecretDirectoryError", "Credentials", "secrets_read_only", async {
+            let place = folder();
+            let credentials = SecretDirectory::credentials(place.path()).expect("opened");
+            provoked(credentials.set(&name("token"), &secrecy::SecretString::from("value".to_owned())))
+        }),
+        case!("SecretDirectoryError", "Secret", "secret_not_found", async {
+            let place = folder();
+            provoked(SecretDirectory::open(&place.path().join("new")).expect("opened").remove(&name("token")))
+        }),
+        case!("SecretDirectoryError", "Unavailable", "secrets_unavailable", async {
+            provoked(SecretDirectory::credentials(&folder().path().join("nowhere")))
+        }),
+    ]
+}
+
+fn opening() -> Vec<Case> {
+    vec![
+        case!("OpenError", "NoClock", "no_clock", async { provoked(Runtime::builder().open().await) }),
+        case!("OpenError", "Config", "no_signature_posture", async {
+            let clock = Arc::new(worker_runtime::SystemClock);
+            provoked(Runtime::builder().clock(clock).config(config("[workspaces.acme]\n")).open().await)
+        }),
+        case!("OpenError", "DuplicateTool", "duplicate_tool", async {
+            let mut builder = Runtime::builder().clock(Arc::new(worker_runtime::SystemClock));
+            for tool in fs::tools().expect("three").into_iter().chain(fs::tools().expect("three")) {
+                builder = builder.tool(tool);
+            }
+            provoked(builder.open().await)
+        }),
+        case!("OpenError", "Shipped", "compiler_failed", async {
+            let compiler = Compiler::Child { program: "/nowhere".into(), arguments: Vec::new() };
+            let sandbox = Sandbox::new(SandboxConfig { compiler, ..SandboxConfig::default() }).expect("a sandbox");
+            let builder = Runtime::builder().clock(Arc::new(worker_runtime::SystemClock));
+            provoked(builder.sandbox(sandbox).open().await)
+        }),
+        case!("OpenError", "Metadata", "metadata_damaged", async {
+            let scene = failing(None, Some(Fault::Damaged)).await;
+            let builder = Runtime::builder().clock(scene.world.clock.clone());
+            provoked(builder.metadata(scene.world.metadata.clone()).open().await)
+        }),
+        case!("ReloadError", "Config", "no_signature_posture", async {
+            provoked(Scene::new().await.management().reload(config("[workspaces.acme]\n")).await)
+        }),
+        case!("ReloadError", "Worker", "store_unavailable", async {
+            let scene = failing(None, Some(Fault::Unavailable)).await;
+            let narrower = config(&CONFIG.replace("secrets = [\"token\"]", ""));
+            provoked(scene.management().reload(narrower).await)
+        }),
+    ]
+}
+
+fn content() -> Vec<Case> {
+    vec![
+        case!("ContentError", "Bundle", "invalid_field", async {
+            provoked(Scene::new().await.content().put_bundle(Digest::of("{}"), "{}".into()).await)
+        }),
+        case!("ContentError", "Envelope", "invalid_field", async {
+            provoked(Scene::new().await.content().put_signed_bundle(Digest::of("x"), "{}".into()).await)
+        }),
+        case!("CallError", "Worker", "worker_not_found", async {
+            provoked(Scene::new().await.call("echo", json!({})).await)
+        }),
+        case!("RestoreError", "Misbehaved", "-", restored(false)),
+        case!("RestoreError", "OtherResolution", "-", restored(true)),
+        case!("TokenError", "Metadata", "store_unavailable", async {
+            provoked(failing(None, Some(Fault::Unavailable)).await.management().tokens().await)
+        }),
+        case!("TokenError", "Contended", "contended", async {
+            let (scene, _) = Scene::with_bundle().await;
+            let tokens = scene.management().tokens().await.expect("tokens");
+            scene.metadata.fails(Fault::Conflict);
+            provoked(scene.management().revoke_token(&tokens[0].id).await)
+        }),
+    ]
+}
+
+/// The record of a worker, restored for another bundle, or with the digest of another resolution.
+async fn restored(right_bundle: bool) -> Provoked {
+    let scene = Scene::with_worker().await;
+    let record = scene.catalogue().get(&id("w")).await.expect("a worker").record;
+    let json = scene.content().blob(record).await.expect("a record");
+    let mut json: Value = serde_json::from_slice(&json).expect("JSON");
+    let manifest = if right_bundle {
+        json["digests"]["resolution"] = json!(Digest::of("another"));
+        bundle(1).manifest().clone()
+    } else {
+        worker_runtime::shipped::bundle().expect("a bundle").manifest().clone()
+    };
+    let record = Record::from_json(&to_canonical(&json).expect("canonical")).expect("a record");
+    provoked(record.restore(&manifest, &bundles::BundleLimits::default()))
+}
+
+fn resolvers() -> Vec<Case> {
+    vec![
+        case!("ResolverError", "Blob", "digest_mismatch", async {
+            provoked(Scene::new().await.management().admit_resolver(Digest::of("x"), "y".into()).await)
+        }),
+        case!("ResolverError", "Metadata", "metadata_damaged", async {
+            let scene = failing(None, Some(Fault::Damaged)).await;
+            provoked(scene.management().resolver(Digest::of("x")).await)
+        }),
+        case!("ResolverError", "Load", "not_wasm", async {
+            provoked(Scene::new().await.management().admit_resolver(Digest::of("x"), "x".into()).await)
+        }),
+        case!("ResolverError", "Contended", "contended", async {
+            let scene = failing(None, Some(Fault::Conflict)).await;
+            let shipped = Digest::of(worker_runtime::shipped::RESOLVER);
+            provoked(scene.management().revoke_resolver(shipped).await)
+        }),
+        case!("LoadError", "Exceeds", "limit_exceeded", admits("many_tables")),
+    ]
+}
+
+async fn admits(hostile: &'static str) -> Provoked {
+    let component = resolver(hostile);
+    provoked(Scene::new().await.management().admit_resolver(Digest::of(&component), component.into()).await)
+}
+
+/// A worker with the file tools in a mount `repo`, one of terminals and one of this process; the bundle lets them
+/// touch everything but `forbidden`.
+async fn with_files(prepare: fn(&Path)) -> (tempfile::TempDir, Scene) {
+    let place = folder();
+    prepare(place.path());
+    let mount = |label: &str, path: &str, access: &str| {
+        format!("mounts.{label} = {{ path = '{path}', access = '{access}' }}\n")
+    };
+    let config = format!(
+        "[host]\ncapabilities = ['tool:fs.list', 'tool:fs.read', 'tool:fs.write']\n[workspaces.acme]\n\
+         signatures = {{ posture = \"none\" }}\n{}{}{}",
+        mount("repo", &place.path().display().to_string(), "write"),
+        mount("terminals", "/dev/pts", "write"),
+        mount("process", &format!("/proc/{}", std::process::id()), "read"),
+    );
+    let tools: String = ["list", "read", "write"]
+        .map(|tool| {
+            let policy = "policy = { paths = [\"*\", \"open/**\"] }";
+            format!("[tools.\"fs.{tool}\"]\nsource = \"host\"\neffect = \"write\"\n{policy}\n")
+        })
+        .concat();
+    let manifest = format!(
+        "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n\
+         [workspace]\nid = \"acme\"\n{tools}"
+    );
+    let profile = "tools_allow = [\"fs.list\", \"fs.read\", \"fs.write\"]\nrequires = [\"mount:repo:write\", \
+                   \"mount:terminals:write\", \"mount:process:read\"]";
+    let files = [
+        ("bundle.toml", manifest.as_str()),
+        ("profiles/plain.toml", "instructions = [\"hello\"]"),
+        ("profiles/trusted.toml", profile),
+    ];
+    let limits = RuntimeLimits { call_bytes: 4 << 20, ..RuntimeLimits::default() };
+    let world = World { config, limits, tools: fs::tools().expect("three").into(), ..World::default() };
+    (place, Scene::with_worker_in(world, &bundle_of("acme", 1, &files)).await)
+}
+
+/// What a file tool tells of a mount that is prepared.
+async fn touches(prepare: fn(&Path), tool: &'static str, mut input: Value) -> Provoked {
+    let (place, scene) = with_files(prepare).await;
+    // Held by somebody else for as long as the call is tried.
+    let locked = std::fs::File::open(place.path()).expect("opened");
+    if input["locked"] == json!(true) {
+        input.as_object_mut().expect("an object").remove("locked");
+        locked.lock().expect("locked");
+    }
+    input.as_object_mut().expect("an object").entry("mount").or_insert(json!("repo"));
+    provoked(scene.call(tool, input).await)
+}
+
+fn files() -> Vec<Case> {
+    fn file(place: &Path) {
+        std::fs::write(place.join("file"), "text").expect("written");
+    }
+    fn nothing(_: &Path) {}
+    macro_rules! told {
+        ($code:literal, $prepare:expr, $tool:literal, $input:tt) => {
+            case!("ToolError", "Refused", $code, touches($prepare, $tool, json!($input)))
+        };
+    }
+    vec![
+        told!("invalid_input", nothing, "fs.read", { "path": 7 }),
+        told!("invalid_path", nothing, "fs.read", { "path": "../x" }),
+        told!("invalid_glob", nothing, "fs.list", { "glob": "[a" }),
+        told!("text_too_large", nothing, "fs.write", { "path": "x", "text": "x".repeat((1 << 20) + 1) }),
+        told!("path_not_allowed", nothing, "fs.read", { "path": "closed/x" }),
+        told!("file_not_found", nothing, "fs.read", { "path": "x" }),
+        told!("outside_mount", |place| symlink("..", place.join("open")).expect("a link"), "fs.list", { "path": "open" }),
+        told!("link_loop", |place| symlink("x", place.join("x")).expect("a link"), "fs.read", { "path": "x" }),
+        told!("not_a_file", |place| std::fs::create_dir(place.join("x")).expect("made"), "fs.read", { "path": "x" }),
+        told!("not_a_folder", |place| std::fs::write(place.join("open"), "").expect("written"), "fs.list", { "path": "open" }),
+        told!(
+            "file_too_large",
+            |place| std::fs::File::create(place.join("x")).and_then(|file| file.set_len(65 << 20)).expect("made"),
+            "fs.read",
+            { "path": "x" }
+        ),
+        told!("not_utf8", |place| std::fs::write(place.join("x"), [0xff]).expect("written"), "fs.read", { "path": "x" }),
+        told!("file_exists", file, "fs.write", { "path": "file", "text": "new" }),
+        told!("file_changed", file, "fs.write", { "path": "file", "text": "new", "replaces": Digest::of("other") }),
+        told!(
+            "file_read_only",
+            |place| {
+                file(place);
+                mode(&place.join("file"), 0o444);
+            },
+            "fs.write",
+            { "path": "file", "text": "new", "replaces": Digest::of("text") }
+        ),
+        // A call waits ten seconds for who writes beside it.
+        told!("file_in_use", nothing, "fs.write", { "path": "new", "text": "new", "locked": true }),
+        // Nobody makes files among the terminals, and nobody reads a process from its first byte on.
+        told!("file_forbidden", nothing, "fs.write", { "mount": "terminals", "path": "new", "text": "new" }),
+        told!("file_unavailable", nothing, "fs.read", { "mount": "process", "path": "mem" }),
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    [stores(), secrets(), opening(), content(), resolvers(), files()].into_iter().flatten().collect()
+}
+
+/// Everything that is provoked here and in `problems`: the variants, and the codes.
+fn all_provoked() -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut variants, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    let mut note = |told: Provoked| {
+        variants.extend(told.variants.iter().map(|(of, variant)| format!("{of}::{variant}")));
+        // No place of this machine is in anything that is said.
+        assert!(!told.says.contains(&*std::env::temp_dir().to_string_lossy()), "{}", told.says);
+        codes.insert(told.code);
+    };
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let told = run((case.provoke)());
+        let of = (case.of.0.to_owned(), case.of.1.to_owned());
+        if !told.variants.contains(&of) || told.code != case.code {
+            wrong.push(format!("{of:?} with `{}`, and it is `{}`: {}", case.code, told.code, told.says));
+        }
+        note(told);
+    }
+    assert!(wrong.is_empty(), "not what was to be provoked: {wrong:#?}");
+    told_by_the_library().into_iter().for_each(|(_, told)| note(told));
+    refused_components().into_iter().for_each(note);
+    (variants, codes)
+}
+
+/// Every component that means harm and that is refused by its bytes alone.
+fn refused_components() -> Vec<Provoked> {
+    let refused =
+        hostile::all().into_iter().filter(|one| matches!(one.expect, Expect::RefusedLoad(_) | Expect::RefusedLink));
+    run(Box::pin(async {
+        let scene = Scene::new().await;
+        let mut told = Vec::new();
+        for hostile in refused {
+            let (digest, bytes) = (Digest::of(&hostile.bytes), hostile.bytes.into());
+            let one = provoked(scene.management().admit_resolver(digest, bytes).await);
+            if let Expect::RefusedLoad(code) = hostile.expect {
+                assert_eq!(one.code, code, "{}", hostile.name);
+            }
+            told.push(one);
+        }
+        told
+    }))
+}
+
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).expect("read") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            let text = std::fs::read_to_string(&path).expect("text");
+            found.push((path, text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()));
+        }
+    }
+}
+
+/// The variants of every `pub enum …Error` and `…Refusal`, with the file.
+fn public_variants(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for (path, text) in files {
+        for after in text.split("\npub enum ").skip(1) {
+            let of = after.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+            if !of.ends_with("Error") && !of.ends_with("Refusal") {
+                continue;
+            }
+            let body = after.split("\n}\n").next().unwrap_or_default();
+            for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
+                if line.starts_with(|c: char| c.is_ascii_uppercase()) {
+                    let variant = line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+                    found.insert(format!("{of}::{variant}"), path.clone());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Every word that a `fn code()` answers, with the file.
+fn code_words(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for (path, text) in files {
+        for body in text.split("fn code(").skip(1) {
+            let body = body.split("\n    }\n").next().unwrap_or_default();
+            found.extend(body.split('"').skip(1).step_by(2).map(|word| (word.to_owned(), path.clone())));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_variant_and_each_word_of_every_public_error_is_provoked_or_says_why_not() {
+    let mut files = Vec::new();
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    sources(&host.join("worker-runtime/src"), &mut files);
+    let expected_variants = public_variants(&files);
+    // What a resolver is refused for is told by the packages below.
+    for below in ["component-host/src/error.rs", "component-host/src/structure/refusal.rs"] {
+        let text = std::fs::read_to_string(host.join(below)).expect("text");
+        let text = text.split("/// A call did not end").next().unwrap_or_default().to_owned();
+        files.push((below.into(), text.replace("\"sandbox_unavailable\"", "")));
+    }
+    let expected_codes = code_words(&files);
+    assert!(expected_variants.len() > 80 && expected_codes.len() > 80, "{expected_variants:?} {expected_codes:?}");
+    let (variants, codes) = all_provoked();
+    let excused: BTreeSet<&str> = NOT_PROVOKED.iter().map(|(what, _)| *what).collect();
+    let missing = |expected: &BTreeMap<String, PathBuf>, seen: &BTreeSet<String>| -> Vec<String> {
+        let missing = expected.iter().filter(|(what, _)| !seen.contains(*what) && !excused.contains(what.as_str()));
+        missing.map(|(what, path)| format!("{what} ({})", path.display())).collect()
+    };
+    let (no_variant, no_code) = (missing(&expected_variants, &variants), missing(&expected_codes, &codes));
+    assert!(no_variant.is_empty() && no_code.is_empty(), "nothing provokes {no_variant:#?}, {no_code:#?}");
+    for what in excused {
+        let known = expected_variants.contains_key(what) || expected_codes.contains_key(what);
+        assert!(known, "`{what}` is there no more");
+        assert!(!variants.contains(what) && !codes.contains(what), "`{what}` is provoked after all");
+    }
+}
+
+/// What the walk would find if it were there.
+#[test]
+fn the_walk_finds_variants_and_words() {
+    let source = "\npub enum AnError {\n    /// It.\n    #[error(\"x\")]\n    Is(u8),\n    /// So.\n    So {\n        /// Why.\n        \
+                  why: u8,\n    },\n}\nimpl AnError {\n    pub fn code(&self) -> &'static str {\n        match self \
+                  {\n            Self::Is(_) => \"is\",\n            _ => \"so\",\n        }\n    }\n}\n";
+    let files = [(PathBuf::from("x"), source.to_owned())];
+    assert_eq!(public_variants(&files).into_keys().collect::<Vec<_>>(), ["AnError::Is", "AnError::So"]);
+    assert_eq!(code_words(&files).into_keys().collect::<Vec<_>>(), ["is", "so"]);
+}

@@ -1,0 +1,145 @@
+//! Calls of tools that come to nothing: before the tool, in it, and after it.
+
+use std::sync::Arc;
+
+use bundles::Bundle;
+use serde_json::{Value, json};
+use worker_runtime::RuntimeLimits;
+use worker_runtime::secret::SecretDirectory;
+
+use super::{Case, both, http};
+use crate::support::api::Answer;
+use crate::support::provoked::{Provoked, provoked};
+use crate::support::scene::Scene;
+use crate::support::{CONFIG, World, bundle, bundle_of};
+
+/// The same call of the worker, over REST and through the library.
+macro_rules! called {
+    ($code:literal, $scene:expr, $tool:literal, $input:tt $(,)?) => {
+        both!(
+            $code,
+            rest: async { $scene.await.post($tool, &json!($input)).await },
+            library: async { provoked($scene.await.call($tool, json!($input)).await) },
+        )
+    };
+}
+
+/// A worker that may open a mount, whose folder is not there.
+fn mounted() -> (World, Bundle) {
+    let config = CONFIG
+        .replace("[workspaces.other]", "mounts.repo = { path = '/nowhere', access = 'read' }\n[workspaces.other]");
+    let trusted =
+        "extends = [\"plain\"]\ntools_allow = [\"secretive\"]\nrequires = [\"secret:token\", \"mount:repo:read\"]";
+    (World { config, ..World::default() }, bundle_of("acme", 1, &[("profiles/trusted.toml", trusted)]))
+}
+
+async fn with_mount() -> Scene {
+    let (world, bundle) = mounted();
+    Scene::with_worker_in(world, &bundle).await
+}
+
+async fn within(limits: RuntimeLimits) -> Scene {
+    Scene::with_worker_in(World { limits, ..World::default() }, &bundle(1)).await
+}
+
+/// A worker that fetches the secret, after `prepare` has done something to where it lies.
+async fn fetching(prepare: fn(&std::path::Path)) -> (tempfile::TempDir, Scene) {
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("secrets");
+    let secrets = Arc::new(SecretDirectory::open(&path).expect("a folder of secrets"));
+    prepare(&path);
+    (place, Scene::with_worker_in(World { secrets, ..World::default() }, &bundle(1)).await)
+}
+
+fn write(folder: &std::path::Path, content: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let file = folder.join("token");
+    std::fs::write(&file, content).expect("written");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("set");
+}
+
+fn gone(folder: &std::path::Path) {
+    std::fs::remove_dir_all(folder).expect("removed");
+}
+
+fn secret() -> Value {
+    json!({ "secret": "token" })
+}
+
+async fn asks(prepare: fn(&std::path::Path)) -> Answer {
+    let (_place, scene) = fetching(prepare).await;
+    scene.post("secretive", &secret()).await
+}
+
+async fn fetches(prepare: fn(&std::path::Path)) -> Provoked {
+    let (_place, scene) = fetching(prepare).await;
+    provoked(scene.call("secretive", secret()).await)
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        called!("tool_not_found", Scene::with_worker(), "other", {}),
+        called!("invalid_input", Scene::with_worker(), "echo", { "text": 7 }),
+        called!("invalid_output", Scene::with_worker(), "echo", { "do": "lie" }),
+        called!("not_granted", Scene::with_worker(), "secretive", { "secret": "other" }),
+        called!("mount_unavailable", with_mount(), "secretive", { "mount": "repo" }),
+        called!("too_large", within(RuntimeLimits { call_bytes: 1, ..RuntimeLimits::default() }), "echo", {},),
+        called!("history_full", within(RuntimeLimits { history_entries: 1, ..RuntimeLimits::default() }), "echo", {},),
+        both!(
+            "confirmation_required",
+            rest: async {
+                let call = json!({ "input": {} });
+                Scene::with_worker().await.json("POST", "/v1/workers/w/tools/secretive", &call).await
+            },
+            library: async {
+                use crate::support::{acme, id, name};
+                let interaction = Scene::with_worker().await.api.runtime.interaction(&acme());
+                let call = worker_runtime::ToolCall { input: json!({}), confirmed: false };
+                provoked(interaction.call(&id("w"), &name("secretive"), call).await)
+            },
+        ),
+        both!(
+            "calls_used_up",
+            rest: async {
+                let scene = Scene::with_worker().await;
+                for _ in 0..2 {
+                    assert!(scene.post("secretive", &json!({})).await.status.is_success());
+                }
+                scene.post("secretive", &json!({})).await
+            },
+            library: async {
+                let scene = Scene::with_worker().await;
+                for _ in 0..2 {
+                    scene.call("secretive", json!({})).await.expect("an answer");
+                }
+                provoked(scene.call("secretive", json!({})).await)
+            },
+        ),
+        http!("tool_refused", "the library tells the tool's own word, which is `details.tool_code` here", async {
+            let scene = Scene::with_worker().await;
+            let answer = scene.post("echo", &json!({ "do": "refuse" })).await;
+            let told = scene.call("echo", json!({ "do": "refuse" })).await.expect_err("refused");
+            assert_eq!(answer.json()["details"]["tool_code"], told.code());
+            answer
+        }),
+    ];
+    cases.extend(secrets());
+    cases
+}
+
+fn secrets() -> Vec<Case> {
+    vec![
+        both!("secret_not_found", rest: asks(|_| ()), library: fetches(|_| ())),
+        both!(
+            "secret_not_private",
+            rest: asks(|folder| write(folder, "value", 0o644)),
+            library: fetches(|folder| write(folder, "value", 0o644)),
+        ),
+        both!(
+            "secret_unusable",
+            rest: asks(|folder| write(folder, "", 0o600)),
+            library: fetches(|folder| write(folder, "", 0o600)),
+        ),
+        both!("secret_unavailable", rest: asks(gone), library: fetches(gone)),
+    ]
+}

@@ -1,0 +1,235 @@
+//! Making workers: requests that contradict themselves, profiles that are refused, and resolvers that lie, trap,
+//! take too much or do not understand.
+
+use std::sync::OnceLock;
+
+use bundles::{Bundle, Digest};
+use component_host::compile::Compiler;
+use component_host::{Sandbox, SandboxConfig};
+use serde_json::{Value, json};
+use worker_runtime::worker::CreateWorkerRequest;
+
+use super::{Case, both};
+use crate::support::api::Answer;
+use crate::support::hostile::{self, Hostile};
+use crate::support::provoked::{Provoked, provoked};
+use crate::support::scene::Scene;
+use crate::support::{CONFIG, World, bundle, bundle_of, compiled, id, name, plain, put, trusted};
+
+/// One of the resolvers that mean harm.
+pub(crate) fn resolver(name: &str) -> Vec<u8> {
+    static ALL: OnceLock<Vec<Hostile>> = OnceLock::new();
+    let all = ALL.get_or_init(hostile::all);
+    all.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no `{name}`")).bytes.clone()
+}
+
+async fn admitted(resolver: &'static str) -> (Scene, CreateWorkerRequest) {
+    let (scene, digest) = Scene::with_bundle().await;
+    let component = self::resolver(resolver);
+    let request = CreateWorkerRequest { resolver: Some(Digest::of(&component)), ..plain(digest) };
+    scene.management().admit_resolver(Digest::of(&component), component.into()).await.expect("admitted");
+    (scene, request)
+}
+
+async fn asks(resolver: &'static str) -> Answer {
+    let (scene, request) = admitted(resolver).await;
+    let made = scene.json("PUT", "/v1/workers/w", &json!(request)).await;
+    let resolved = scene.json("POST", "/v1/resolve", &json!(request)).await;
+    assert_eq!(made.code(), resolved.code());
+    made
+}
+
+async fn creates(resolver: &'static str) -> Provoked {
+    let (scene, request) = admitted(resolver).await;
+    provoked(scene.catalogue().create(id("w"), request).await)
+}
+
+/// A host whose compiler is gone. What it had compiled before can be used.
+async fn without_compiler() -> Scene {
+    World::default().open().await;
+    let compiler = Compiler::Child { program: "/nowhere".into(), arguments: Vec::new() };
+    let config = SandboxConfig { compiler, cache: Some(compiled()), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(config).expect("a sandbox");
+    Scene::of(World { sandbox, ..World::default() }).await
+}
+
+/// A scene with these bundles, and what is asked there.
+async fn refused(config: &str, bundles: &[Bundle], request: &CreateWorkerRequest) -> (Answer, Provoked) {
+    let scene = Scene::of(World { config: config.to_owned(), ..World::default() }).await;
+    for bundle in bundles {
+        put(&scene.content(), bundle).await;
+    }
+    let answer = scene.json("PUT", "/v1/workers/w", &json!(request)).await;
+    (answer, provoked(scene.catalogue().create(id("w"), request.clone()).await))
+}
+
+/// The same, where the resolver that ships inside is asked of one bundle.
+macro_rules! refused {
+    ($code:literal, $config:expr, $bundles:expr, $request:expr $(,)?) => {
+        both!(
+            $code,
+            rest: async { refused($config, &$bundles, &$request).await.0 },
+            library: async { refused($config, &$bundles, &$request).await.1 },
+        )
+    };
+}
+
+fn without_secrets() -> &'static str {
+    static CONFIG_WITHOUT: OnceLock<String> = OnceLock::new();
+    CONFIG_WITHOUT.get_or_init(|| CONFIG.replace("secrets = [\"token\"]", ""))
+}
+
+fn needing(capabilities: usize) -> CreateWorkerRequest {
+    let required_capabilities = (0..capabilities).map(|number| name(&format!("x{number}"))).collect();
+    CreateWorkerRequest { required_capabilities, ..plain(bundle(1).digest()) }
+}
+
+/// A bundle whose profile `plain` asks for a model.
+fn modelled() -> Bundle {
+    let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
+        language = \"en\"\n[workspace]\nid = \"acme\"\n\
+        [models.large]\nprovider = \"anthropic\"\nmodel = \"m\"\n[tools.echo]\nsource = \"host\"\neffect = \"none\"\n\
+        [tools.secretive]\nsource = \"host\"\neffect = \"none\"\n";
+    bundle_of("acme", 1, &[("bundle.toml", manifest), ("profiles/plain.toml", "models = [\"large\"]")])
+}
+
+fn of(profile: &str, bundle: &Bundle) -> CreateWorkerRequest {
+    CreateWorkerRequest::of_bundle(name(profile), bundle.digest())
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    [workers(), requests(), resolvers()].into_iter().flatten().collect()
+}
+
+fn workers() -> Vec<Case> {
+    vec![
+        both!(
+            "worker_not_found",
+            rest: async { Scene::new().await.ask("GET", "/v1/workers/w").await },
+            library: async { provoked(Scene::new().await.catalogue().get(&id("w")).await) },
+        ),
+        both!(
+            "worker_exists",
+            rest: async {
+                let scene = Scene::with_worker().await;
+                scene.json("PUT", "/v1/workers/w", &json!(plain(bundle(1).digest()))).await
+            },
+            library: async {
+                let scene = Scene::with_worker().await;
+                provoked(scene.catalogue().create(id("w"), plain(bundle(1).digest())).await)
+            },
+        ),
+        both!(
+            "worker_stopped",
+            rest: async {
+                let scene = Scene::with_worker().await;
+                assert!(scene.ask("DELETE", "/v1/workers/w").await.status.is_success());
+                scene.post("echo", &json!({})).await
+            },
+            library: async {
+                let scene = Scene::with_worker().await;
+                scene.catalogue().stop(&id("w")).await.expect("stopped");
+                provoked(scene.call("echo", json!({})).await)
+            },
+        ),
+    ]
+}
+
+fn requests() -> Vec<Case> {
+    vec![
+        refused!("bundle_unnamed", CONFIG, [], CreateWorkerRequest { bundle: None, ..plain(bundle(1).digest()) }),
+        refused!(
+            "bundle_unwanted",
+            CONFIG,
+            [],
+            CreateWorkerRequest { bundle: Some(bundle(1).digest()), ..CreateWorkerRequest::builtin(name("companion")) },
+        ),
+        refused!("too_many_capabilities", CONFIG, [bundle(1)], needing(257)),
+        refused!("unmet_capability", CONFIG, [bundle(1)], needing(256)),
+        refused!("revision_older", CONFIG, [bundle(1), bundle(2)], plain(bundle(1).digest())),
+        refused!("denied", without_secrets(), [bundle(1)], trusted(bundle(1).digest())),
+        refused!("unknown_profile", CONFIG, [bundle(1)], of("nobody", &bundle(1))),
+        refused!("no_model", CONFIG, [modelled()], of("plain", &modelled())),
+    ]
+}
+
+fn resolvers() -> Vec<Case> {
+    fn named(digest: Digest) -> Value {
+        json!({ "profile": "plain", "bundle": bundle(1).digest(), "resolver": digest })
+    }
+    vec![
+        both!(
+            "resolver_not_found",
+            rest: async {
+                let (scene, _) = Scene::with_bundle().await;
+                scene.json("PUT", "/v1/workers/w", &named(Digest::of("x"))).await
+            },
+            library: async {
+                let (scene, digest) = Scene::with_bundle().await;
+                let request = CreateWorkerRequest { resolver: Some(Digest::of("x")), ..plain(digest) };
+                provoked(scene.catalogue().create(id("w"), request).await)
+            },
+        ),
+        both!(
+            "resolver_not_found",
+            rest: async {
+                Scene::new().await.ask("POST", &format!("/v1/resolvers/{}/revoke", Digest::of("x"))).await
+            },
+            library: async { provoked(Scene::new().await.management().revoke_resolver(Digest::of("x")).await) },
+        ),
+        both!(
+            "resolver_revoked",
+            rest: async {
+                let (scene, request) = admitted("unreachable").await;
+                let path = format!("/v1/resolvers/{}/revoke", request.resolver.expect("named"));
+                assert!(scene.ask("POST", &path).await.status.is_success());
+                scene.json("PUT", "/v1/workers/w", &json!(request)).await
+            },
+            library: async {
+                let (scene, request) = admitted("unreachable").await;
+                scene.management().revoke_resolver(request.resolver.expect("named")).await.expect("revoked");
+                provoked(scene.catalogue().create(id("w"), request).await)
+            },
+        ),
+        both!(
+            "resolver_revoked",
+            rest: async {
+                let (scene, request) = admitted("unreachable").await;
+                let digest = request.resolver.expect("named");
+                scene.management().revoke_resolver(digest).await.expect("revoked");
+                let path = format!("/v1/resolvers/{digest}");
+                scene.api.ask("PUT", &path, &scene.token, resolver("unreachable"), "application/wasm").await
+            },
+            library: async {
+                let (scene, request) = admitted("unreachable").await;
+                let digest = request.resolver.expect("named");
+                scene.management().revoke_resolver(digest).await.expect("revoked");
+                provoked(scene.management().admit_resolver(digest, resolver("unreachable").into()).await)
+            },
+        ),
+        both!(
+            "unsupported_declaration",
+            rest: asks("declaration_not_understood"),
+            library: creates("declaration_not_understood"),
+        ),
+        both!("resolver_misbehaved", rest: asks("invented_cycle"), library: creates("invented_cycle")),
+        both!("resolver_trapped", rest: asks("unreachable"), library: creates("unreachable")),
+        // What is no value of the contract's types is a trap too: the guest ended without an answer.
+        both!("resolver_trapped", rest: asks("text_not_utf8"), library: creates("text_not_utf8")),
+        both!(
+            "compiler_failed",
+            rest: async {
+                let component = resolver("text_beyond_memory");
+                let path = format!("/v1/resolvers/{}", Digest::of(&component));
+                let scene = without_compiler().await;
+                scene.api.ask("PUT", &path, &scene.token, component, "application/wasm").await
+            },
+            library: async {
+                let component = resolver("text_beyond_memory");
+                let digest = Digest::of(&component);
+                provoked(without_compiler().await.management().admit_resolver(digest, component.into()).await)
+            },
+        ),
+        both!("limit_exceeded", rest: asks("grow_memory_at_once"), library: creates("grow_memory_at_once")),
+    ]
+}

@@ -1,0 +1,139 @@
+//! Stores that fail when they are told to: what a disk, a bucket or a database does on a bad day.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bundles::Digest;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use worker_runtime::blob_store::{BlobError, BlobStore, Condition, Put, Source};
+use worker_runtime::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
+
+/// What a store does instead of what it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not answer.
+    Unavailable,
+    /// It has no room; what is there can be read.
+    Full,
+    /// What is there is not what was written.
+    Damaged,
+    /// Somebody else is always faster; what is there can be read.
+    Conflict,
+}
+
+/// A store that works until it is told to fail.
+#[derive(Debug)]
+pub struct Faulty<T: ?Sized> {
+    fault: Mutex<Option<Fault>>,
+    store: Arc<T>,
+}
+
+impl<T: ?Sized> Faulty<T> {
+    pub fn new(store: Arc<T>) -> Self {
+        Self { fault: Mutex::default(), store }
+    }
+
+    /// From here on; without one it works again.
+    pub fn fails(&self, fault: impl Into<Option<Fault>>) {
+        *self.fault.lock().expect("a fault") = fault.into();
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        *self.fault.lock().expect("a fault")
+    }
+}
+
+impl Faulty<dyn BlobStore> {
+    fn read(&self, digest: Digest) -> Result<(), BlobError> {
+        match self.fault() {
+            Some(Fault::Unavailable) => Err(BlobError::Unavailable { doing: "answer", kind: ErrorKind::TimedOut }),
+            Some(Fault::Damaged) => Err(BlobError::Damaged(digest)),
+            Some(Fault::Full | Fault::Conflict) | None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl BlobStore for Faulty<dyn BlobStore> {
+    async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
+        match self.fault() {
+            Some(Fault::Full) => Err(BlobError::Full),
+            Some(Fault::Unavailable) => self.read(digest).map(|()| unreachable!("it fails")),
+            // Putting heals.
+            _ => self.store.put(digest, source, most_bytes).await,
+        }
+    }
+
+    async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError> {
+        self.read(digest)?;
+        self.store.get(digest, most_bytes).await
+    }
+
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        self.read(digest)?;
+        self.store.size(digest).await
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
+        match self.read(Digest::of("")) {
+            Ok(()) => self.store.list(),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        self.read(digest)?;
+        self.store.remove(digest).await
+    }
+
+    async fn check(&self, digest: Digest) -> Result<Condition, BlobError> {
+        match self.read(digest) {
+            Err(BlobError::Damaged(_)) => Ok(Condition::Damaged),
+            Err(error) => Err(error),
+            Ok(()) => self.store.check(digest).await,
+        }
+    }
+
+    fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
+        self.store.set_aside()
+    }
+}
+
+impl Faulty<dyn MetadataStore> {
+    fn read(&self) -> Result<(), MetadataError> {
+        match self.fault() {
+            Some(Fault::Unavailable) => Err(MetadataError::Unavailable { doing: "answer" }),
+            Some(Fault::Damaged) => Err(MetadataError::Damaged),
+            Some(Fault::Full | Fault::Conflict) | None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl MetadataStore for Faulty<dyn MetadataStore> {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
+        self.read()?;
+        self.store.get(key).await
+    }
+
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
+        self.read()?;
+        self.store.scan(prefix, after, most).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        self.read()?;
+        match self.fault() {
+            Some(Fault::Conflict) => Err(CommitError::Conflict),
+            Some(Fault::Full) => Err(MetadataError::Full.into()),
+            _ => self.store.commit(batch).await,
+        }
+    }
+
+    async fn check(&self) -> Result<(), MetadataError> {
+        self.read()?;
+        self.store.check().await
+    }
+}

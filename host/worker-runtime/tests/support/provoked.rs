@@ -1,0 +1,127 @@
+//! Errors that were provoked: which enums and variants they are made of, and what they tell.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use worker_runtime::blob_store::BlobError;
+use worker_runtime::content::ContentError;
+use worker_runtime::metadata::{CommitError, MetadataError};
+use worker_runtime::secret::{SecretDirectoryError, SecretError};
+use worker_runtime::token::TokenError;
+use worker_runtime::tool::ToolError;
+use worker_runtime::{
+    Busy, CallError, DataFolderError, OpenError, ReloadError, ResolveError, ResolverError, RestoreError, WorkerError,
+};
+
+/// A variant of an enum that was provoked.
+pub type Variant = (String, String);
+
+/// An error that was provoked.
+#[derive(Debug)]
+pub struct Provoked {
+    /// Its code.
+    pub code: String,
+    /// The enum and its variant, and those of every error inside.
+    pub variants: BTreeSet<Variant>,
+    /// Everything that it says: `Display` and both forms of `Debug`, of it and of what caused it, and its help.
+    pub says: String,
+}
+
+/// An error of this package, or one inside.
+pub trait Told: Error {
+    fn told(&self) -> (String, String);
+
+    fn variants(&self, found: &mut BTreeSet<Variant>);
+}
+
+/// Looks at an error.
+pub fn provoked<T>(result: Result<T, impl Told>) -> Provoked {
+    let Err(error) = result else { panic!("it is refused") };
+    let (code, help) = error.told();
+    assert!(!help.is_empty() && !error.to_string().is_empty(), "{error:?}");
+    let mut variants = BTreeSet::new();
+    error.variants(&mut variants);
+    Provoked { code, variants, says: format!("{}\n{help}", says(&error)) }
+}
+
+/// Everything that an error says, its causes too.
+pub fn says(error: &dyn Error) -> String {
+    let mut said = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        said.push_str(&format!("{error}\n{error:?}\n{error:#?}\n"));
+        next = error.source();
+    }
+    said
+}
+
+fn variant(debug: &str) -> String {
+    debug.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+macro_rules! told {
+    ($($name:literal: $error:ty { $($inside:ident),* })*) => {$(
+        impl Told for $error {
+            fn told(&self) -> (String, String) {
+                (self.code().to_owned(), self.help().to_owned())
+            }
+
+            fn variants(&self, found: &mut BTreeSet<Variant>) {
+                found.insert(($name.to_owned(), variant(&format!("{self:?}"))));
+                #[allow(clippy::match_single_binding, unreachable_patterns, reason = "some hold nothing, some nothing else")]
+                match self {
+                    $(Self::$inside(inside) => inside.variants(found),)*
+                    _ => {}
+                }
+            }
+        }
+    )*};
+}
+
+told! {
+    "BlobError": BlobError {}
+    "Busy": Busy {}
+    "CallError": CallError { Worker, Tool }
+    "ContentError": ContentError { Blob, Metadata, Busy, Bundle, Signature, Envelope }
+    "DataFolderError": DataFolderError { Blobs }
+    "MetadataError": MetadataError {}
+    "OpenError": OpenError { Config, Shipped, Metadata }
+    "ReloadError": ReloadError { Config, Worker }
+    "ResolveError": ResolveError { Failed, Call }
+    "ResolverError": ResolverError { Load, Blob, Metadata }
+    "SecretDirectoryError": SecretDirectoryError { Secret }
+    "SecretError": SecretError {}
+    "TokenError": TokenError { Metadata }
+    "ToolError": ToolError { Secret }
+    "WorkerError": WorkerError { Content, Resolve }
+    // Of the packages below.
+    "BundleError": bundles::BundleError {}
+    "ConfigError": host_policy::ConfigError {}
+    "EnvelopeError": bundles::signature::EnvelopeError {}
+    "Failure": host_policy::Failure {}
+    "LoadError": component_host::LoadError { Structure }
+    "ResolverCallError": component_host::CallError {}
+    "SignatureRefusal": bundles::signature::SignatureRefusal {}
+}
+
+/// What is told by who holds it: these have no remedy of their own, and the last two no code.
+macro_rules! inside {
+    ($($name:literal: $error:ty => $code:expr,)*) => {$(
+        impl Told for $error {
+            fn told(&self) -> (String, String) {
+                let code: fn(&Self) -> &'static str = $code;
+                (code(self).to_owned(), "-".to_owned())
+            }
+
+            fn variants(&self, found: &mut BTreeSet<Variant>) {
+                found.insert(($name.to_owned(), variant(&format!("{self:?}"))));
+            }
+        }
+    )*};
+}
+
+inside! {
+    "StructureRefusal": component_host::structure::Refusal => |refusal| refusal.code(),
+    "CommitError": CommitError => |_| "-",
+    "RestoreError": RestoreError => |_| "-",
+}

@@ -1,0 +1,114 @@
+//! A service over stores that can be told to fail, and who may ask it for everything.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use bundles::{Bundle, Digest};
+use serde_json::Value;
+use worker_runtime::blob_store::BlobStore;
+use worker_runtime::content::Content;
+use worker_runtime::metadata::MetadataStore;
+use worker_runtime::service::ServiceOptions;
+use worker_runtime::token::Scope;
+use worker_runtime::{CallError, Called, Catalogue, Management, ToolCall};
+
+use super::api::{Answer, Api, MANIFEST};
+use super::faulty::Faulty;
+use super::{World, acme, bundle, id, name, put, trusted};
+
+pub struct Scene {
+    pub world: World,
+    pub api: Api,
+    pub token: String,
+    pub blobs: Arc<Faulty<dyn BlobStore>>,
+    pub metadata: Arc<Faulty<dyn MetadataStore>>,
+}
+
+impl Scene {
+    pub async fn new() -> Self {
+        Self::of(World::default()).await
+    }
+
+    pub async fn of(world: World) -> Self {
+        Self::with(world, ServiceOptions::default()).await
+    }
+
+    pub async fn with(world: World, options: ServiceOptions) -> Self {
+        let (blobs, metadata) = (Arc::new(Faulty::new(world.blobs)), Arc::new(Faulty::new(world.metadata)));
+        let world = World { blobs: blobs.clone(), metadata: metadata.clone(), ..world };
+        let api = Api::with(&world, options).await;
+        let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+        Self { world, api, token, blobs, metadata }
+    }
+
+    /// One that holds a bundle.
+    pub async fn with_bundle() -> (Self, Digest) {
+        let scene = Self::new().await;
+        let digest = put(&scene.content(), &bundle(1)).await;
+        (scene, digest)
+    }
+
+    /// One that has a worker `w`, which may do all that the bundle offers.
+    pub async fn with_worker() -> Self {
+        Self::with_worker_in(World::default(), &bundle(1)).await
+    }
+
+    pub async fn with_worker_in(world: World, bundle: &Bundle) -> Self {
+        let scene = Self::of(world).await;
+        let digest = put(&scene.content(), bundle).await;
+        scene.catalogue().create(id("w"), trusted(digest)).await.expect("a worker");
+        scene
+    }
+
+    pub fn content(&self) -> Content {
+        self.api.runtime.content(&acme())
+    }
+
+    pub fn catalogue(&self) -> Catalogue {
+        self.api.runtime.catalogue(&acme())
+    }
+
+    pub fn management(&self) -> Management {
+        self.api.runtime.management()
+    }
+
+    /// Calls a tool of the worker.
+    pub async fn call(&self, tool: &str, input: Value) -> Result<Called, CallError> {
+        let call = ToolCall { input, confirmed: true };
+        self.api.runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await
+    }
+
+    /// Asks without a body.
+    pub async fn ask(&self, method: &str, path: &str) -> Answer {
+        self.api.ask(method, path, &self.token, "", "").await
+    }
+
+    /// Asks with JSON.
+    pub async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.api.ask(method, path, &self.token, body.to_string(), "application/json").await
+    }
+
+    /// Calls a tool of the worker.
+    pub async fn post(&self, tool: &str, input: &Value) -> Answer {
+        let call = serde_json::json!({ "input": input, "confirmed": true });
+        self.json("POST", &format!("/v1/workers/w/tools/{tool}"), &call).await
+    }
+
+    /// Sends a manifest.
+    pub async fn manifest(&self, bundle: &Bundle) -> Answer {
+        let path = format!("/v1/config-bundles/{}", bundle.digest());
+        self.api.ask("PUT", &path, &self.token, bundle.manifest_bytes().to_vec(), MANIFEST).await
+    }
+
+    /// Sends a body as it comes, with these header fields beside the usual ones.
+    pub async fn send(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (field, value) in [("host", "runtime.test:7070")].iter().chain(fields) {
+            // A later one takes the place of an earlier one.
+            request.headers_mut().expect("a head").insert(name::<header::HeaderName>(field), name(value));
+        }
+        let bearer = format!("Bearer {}", self.token);
+        self.api.send(request.header(header::AUTHORIZATION, bearer).body(body).expect("a request")).await
+    }
+}
