@@ -238,6 +238,20 @@ pub enum StopReason {
     RecordDamaged,
 }
 
+impl StopReason {
+    /// The reason in words.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Requested => "it was stopped",
+            Self::ResolverRevoked => "its resolver was revoked",
+            Self::BundleMissing => "its bundle is not there, or is damaged",
+            Self::BundleRevoked => "its bundle was revoked",
+            Self::PolicyDenied => "what it requires is not granted any more",
+            Self::RecordDamaged => "its record is not there, or is damaged",
+        }
+    }
+}
+
 /// What is told of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]

@@ -79,7 +79,10 @@ fn documents_name_their_schema() {
     let (again, code) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
     assert_eq!((code, &again["created"], &again["worker"]), (0, &json!(false), worker));
     let (shown, _) = served.json(&["worker", "show", "desk"]);
-    assert_eq!(shown, json!({ "schema": "yoi.worker/1", "worker": worker }));
+    assert_eq!((&shown["schema"], &shown["worker"]), (&json!("yoi.worker/1"), worker));
+    assert_eq!((&shown["spec"]["tools"][0]["name"], &shown["spec"]["shell"]), (&json!("echo"), &json!(false)));
+    let text = served.yoi(&["worker", "show", "desk"]).stdout;
+    assert!(text.lines().any(|line| line.starts_with("tools") && line.contains("echo")), "{text}");
     let (list, _) = served.json(&["worker", "list"]);
     assert_eq!(list, json!({ "schema": "yoi.workers/1", "workers": [worker] }));
     let (called, _) = served.json(&["worker", "call", "desk", "echo", r#"{"text":"hello"}"#]);
@@ -93,6 +96,8 @@ fn documents_name_their_schema() {
     assert_eq!(entries, ["call_began", "call_ended"]);
     let (stopped, _) = served.json(&["worker", "stop", "desk"]);
     assert_eq!((&stopped["schema"], &stopped["worker"]["reason"]), (&json!("yoi.worker-stop/1"), &json!("requested")));
+    let (shown, code) = served.json(&["worker", "show", "desk"]);
+    assert_eq!((&shown["worker"]["state"], &shown["spec"], code), (&json!("stopped"), &json!(null), 0));
     let (error, code) = served.json(&["worker", "call", "desk", "echo"]);
     assert_eq!(
         (code, &error["code"], &error["details"]),

@@ -26,6 +26,11 @@ impl Client {
         of(id, self.ask(Method::GET, ["v1", "workers", id.as_str()]).answer().await?)
     }
 
+    /// What a worker that takes calls is and may touch, as it is granted now.
+    pub async fn worker_spec(&self, id: &WorkerId) -> Result<serde_json::Value, ClientError> {
+        self.ask(Method::GET, ["v1", "workers", id.as_str(), "spec"]).answer().await
+    }
+
     /// At most so many workers in the order of their ids, after another one; page by page.
     pub async fn workers(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, ClientError> {
         let mut pages = Pages::new(after.cloned(), most, |worker: &WorkerSummary| worker.id.clone());

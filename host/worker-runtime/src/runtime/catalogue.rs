@@ -76,6 +76,14 @@ pub enum WorkerError {
     /// There is no resolution.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// The worker takes no calls.
+    #[error("worker `{worker}` takes no calls: {}", reason.sentence())]
+    NotRunning {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        reason: StopReason,
+    },
     /// What the profile requires is not granted.
     #[error("{}", host_policy::refused(.0))]
     Denied(Vec<Refusal>),
@@ -113,6 +121,7 @@ impl WorkerError {
             Self::ResolverNotFound(_) => "resolver_not_found",
             Self::ResolverRevoked(_) => "resolver_revoked",
             Self::Resolve(error) => error.code(),
+            Self::NotRunning { .. } => "worker_stopped",
             Self::Denied(_) => "denied",
         }
     }
@@ -130,6 +139,7 @@ impl WorkerError {
             Self::RevisionOlder { .. } => "name the newest bundle, or say that an older one is meant (`allow_older`)",
             Self::ResolverNotFound(_) => "have the operator add it first, or leave it out for the active one",
             Self::ResolverRevoked(_) => "leave it out for the active one",
+            Self::NotRunning { .. } => "make another worker; `yoi worker show` says why this one takes no calls",
             Self::Denied(_) => "each refusal names what would grant it",
         };
         plain.to_owned()
@@ -334,13 +344,14 @@ impl Catalogue {
         Ok(rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row))).collect())
     }
 
-    /// What a worker is and may touch, as the host grants it now.
+    /// What a worker that takes calls is and may touch, as the host grants it now.
     pub async fn spec(&self, id: &WorkerId) -> Result<ResolvedWorkerSpec, WorkerError> {
         let row = self.row(id).await?;
-        match self.live(&row).await? {
-            Ok(live) => Ok(live.spec.clone()),
-            Err(_) => Err(WorkerError::NotFound(id.clone())),
+        let not_running = |reason| WorkerError::NotRunning { worker: id.clone(), reason };
+        if let WorkerState::Stopped { reason, .. } = row.state {
+            return Err(not_running(reason));
         }
+        self.live(&row).await?.map(|live| live.spec.clone()).map_err(not_running)
     }
 
     /// Stops a worker for good. Stopping twice is stopping once. Its history stays.

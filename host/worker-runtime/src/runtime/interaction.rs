@@ -56,7 +56,7 @@ pub enum CallError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The worker takes no calls.
-    #[error("worker `{worker}` takes no calls: {}", why(*reason))]
+    #[error("worker `{worker}` takes no calls: {}", reason.sentence())]
     NotRunning {
         /// The worker.
         worker: WorkerId,
@@ -117,17 +117,6 @@ pub enum CallError {
 
 fn place(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") }
-}
-
-fn why(reason: StopReason) -> &'static str {
-    match reason {
-        StopReason::Requested => "it was stopped",
-        StopReason::ResolverRevoked => "its resolver was revoked",
-        StopReason::BundleMissing => "its bundle is not there, or is damaged",
-        StopReason::BundleRevoked => "its bundle was revoked",
-        StopReason::PolicyDenied => "what it requires is not granted any more",
-        StopReason::RecordDamaged => "its record is not there, or is damaged",
-    }
 }
 
 impl From<ContentError> for CallError {

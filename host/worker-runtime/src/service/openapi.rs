@@ -89,6 +89,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(workers::resolve))
         .routes(routes!(workers::list))
         .routes(routes!(workers::create, workers::get, workers::stop))
+        .routes(routes!(workers::spec))
         .routes(routes!(workers::call))
         .routes(routes!(workers::history))
         .routes(routes!(events::subscribe))

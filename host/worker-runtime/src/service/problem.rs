@@ -223,6 +223,7 @@ impl From<WorkerError> for Problem {
             WorkerError::Content(error) => return error.into(),
             WorkerError::Denied(ref refusals) => json!({ "refusals": refusals }),
             WorkerError::RevisionOlder { revision, newest } => json!({ "revision": revision, "newest": newest }),
+            WorkerError::NotRunning { reason, .. } => json!({ "reason": reason }),
             WorkerError::Resolve(ref error) => resolve_details(error),
             _ => Value::Null,
         };

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::{Digest, ToolName};
+use host_policy::ResolvedWorkerSpec;
 use serde::de::DeserializeOwned;
 
 use super::access::{Asked, At, Named, Page, Tenant};
@@ -102,6 +103,20 @@ pub(super) async fn get(
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     Ok(told(StatusCode::OK, worker))
+}
+
+/// Says what a worker is and may touch, as it is granted now.
+#[utoipa::path(get, path = "/v1/workers/{id}/spec", tag = "workers", operation_id = "worker_spec",
+    security(("token" = [])), params(("id" = WorkerId, Path), Named),
+    responses((status = 200, description = "Its tools, model, instructions and authority", body = Object)))]
+pub(super) async fn spec(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    At(name): At<String>,
+) -> Result<Json<ResolvedWorkerSpec>, Problem> {
+    let id = id(&name)?;
+    let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
+    Ok(Json(service.runtime.catalogue(workspace).spec(&id).await?))
 }
 
 /// Lists the workers of a workspace.

@@ -444,10 +444,13 @@ async fn nothing_that_leaves_the_process_holds_a_canary() {
     asking.scene.world.clock.advance(Duration::from_secs(60));
     events(&mut asking).await;
     asking.well("DELETE /v1/workers/{id}", &["w"], &[], "").await;
+    let other = crate::support::bundle(2);
+    crate::support::put(&asking.scene.content(), &other).await;
+    asking.well("DELETE /v1/config-bundles/{digest}", &[&other.digest().to_string()], &[], "").await;
     all_is_broken(&mut asking, folder.path()).await;
     let digest = bundle().digest().to_string();
     asking.well("POST /v1/config-bundles/{digest}/revoke", &[&digest], &[], "").await;
-    asking.well("DELETE /v1/config-bundles/{digest}", &[&digest], &[], "").await;
+    asking.ask("DELETE /v1/config-bundles/{digest}", &[&digest], &[], "").await;
     asking.well("GET /metrics", &[], &[], "").await;
     for (fine, word) in [(true, "well"), (false, "badly")] {
         let missing: Vec<_> = operations.difference(&asking.went[&fine]).collect();

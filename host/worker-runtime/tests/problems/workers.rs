@@ -132,6 +132,19 @@ fn workers() -> Vec<Case> {
                 provoked(scene.call("echo", json!({})).await)
             },
         ),
+        both!(
+            "worker_stopped",
+            rest: async {
+                let scene = Scene::with_worker().await;
+                assert!(scene.ask("DELETE", "/v1/workers/w").await.status.is_success());
+                scene.ask("GET", "/v1/workers/w/spec").await
+            },
+            library: async {
+                let scene = Scene::with_worker().await;
+                scene.catalogue().stop(&id("w")).await.expect("stopped");
+                provoked(scene.catalogue().spec(&id("w")).await)
+            },
+        ),
     ]
 }
 

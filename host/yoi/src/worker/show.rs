@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use bundles::one_line;
+use serde_json::{Value, json};
+use worker_runtime::client::ClientError;
 use worker_runtime::worker::WorkerId;
 
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
+use crate::text::Rows;
 
-/// Shows what a worker is made from, and whether it takes calls.
+/// Shows what a worker is made from, whether it takes calls, and what it may do as it is granted now.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The worker's id.
@@ -19,7 +22,37 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let worker = args.remote.ask(|client| async move { client.worker(&args.id).await })?;
-    output.result(&json!({ "schema": "yoi.worker/1", "worker": worker }), || super::rows(&worker));
+    let (worker, spec) = args.remote.ask(|client| async move {
+        let worker = client.worker(&args.id).await?;
+        // What is stopped is granted nothing, and says why.
+        let spec = match client.worker_spec(&args.id).await {
+            Err(ClientError::Problem(problem)) if problem.code() == "worker_stopped" => None,
+            spec => Some(spec?),
+        };
+        Ok((worker, spec))
+    })?;
+    output.result(&json!({ "schema": "yoi.worker/1", "worker": worker, "spec": spec }), || {
+        let mut text = super::rows(&worker);
+        if let Some(spec) = &spec {
+            text.push_str(&granted(spec));
+        }
+        text
+    });
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it may do, as lines.
+fn granted(spec: &Value) -> String {
+    let mut rows = Rows::default();
+    let list = |name: &str| spec.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let word = |value: &Value, name: &str| one_line(value.get(name).and_then(Value::as_str).unwrap_or_default());
+    let tools = list("tools");
+    rows.noted_list("tools", tools.iter().map(|tool| (word(tool, "name"), format!("effect {}", word(tool, "effect")))));
+    let mounts = list("mounts");
+    rows.noted_list("mounts", mounts.iter().map(|mount| (word(mount, "label"), word(mount, "access"))));
+    rows.list("secrets", list("secrets").iter().filter_map(|name| name.as_str().map(one_line)));
+    rows.list("egress", list("egress").iter().filter_map(|target| target.as_str().map(one_line)));
+    let narrowed = list("narrowed");
+    rows.noted_list("refused", narrowed.iter().map(|one| (word(one, "subject"), word(one, "reason"))));
+    rows.into_text()
 }
