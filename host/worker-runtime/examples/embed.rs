@@ -22,7 +22,8 @@ impl HostTool for Greet {
         &[]
     }
     async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
-        Ok(json!({ "greeting": format!("good day, {}", input["name"].as_str().unwrap_or("you")) }))
+        let name = input.get("name").and_then(Value::as_str).unwrap_or("you");
+        Ok(json!({ "greeting": format!("good day, {name}") }))
     }
 }
 
@@ -53,6 +54,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let call = ToolCall { input: json!({ "name": "Ada" }), confirmed: false };
     let called = runtime.interaction(&team).call(&desk.id, &"greet".parse()?, call).await?;
     println!("entry {} of {}: {}", called.entry, desk.id, called.output);
-    assert_eq!(called.output["greeting"], "good day, Ada");
+    assert_eq!(called.output, json!({ "greeting": "good day, Ada" }));
     Ok(())
 }

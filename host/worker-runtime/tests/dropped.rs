@@ -27,12 +27,9 @@ use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::{DataFolder, Runtime, RuntimeLimits, ToolCall};
 
+use crate::support::hostile;
 use crate::support::wire::{HOST, Wire, head};
 use crate::support::{World, bundle_of, id, name, plain, put, sandbox};
-
-#[path = "../../../tests/support/hostile.rs"]
-#[allow(dead_code, reason = "shared with the tests of the sandbox")]
-mod hostile;
 
 /// All that are dropped, and how many of them over TCP.
 const DROPS: u64 = 10_000;
