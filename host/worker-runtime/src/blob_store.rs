@@ -52,6 +52,11 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// Reads a blob and says whether it is what its digest says. What is damaged is set aside.
     async fn check(&self, digest: Digest) -> Result<Condition, BlobError>;
 
+    /// Whether others may keep blobs in the same place. What belongs to nobody here may then be theirs.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// The digest of everything that was found damaged and set aside since the store was made, also
     /// where it was healed since; as often as it was found.
     fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>>;

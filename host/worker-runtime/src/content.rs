@@ -16,7 +16,7 @@ use bytes::Bytes;
 use component_host::BundleView;
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard};
 
 use crate::blob_store::{self, Put, Source};
 use crate::event::EventKind;
@@ -74,6 +74,9 @@ pub struct BundleSummary {
     pub revoked_at: Option<jiff::Timestamp>,
 }
 
+/// What is held from the end of a blob's content until its rows are written.
+type Settling<'a> = (Option<OwnedSemaphorePermit>, RwLockReadGuard<'a, ()>);
+
 impl Content {
     /// Keeps a blob. `expected` is how many bytes the sender announced, if it did. Once this returns the
     /// blob is durable and belongs to the workspace.
@@ -83,6 +86,9 @@ impl Content {
         source: Source<'_>,
         expected: Option<u64>,
     ) -> Result<Put, ContentError> {
+        if self.shared.config.load().grants(&self.workspace).signatures.is_none() {
+            return Err(ContentError::NoPosture(self.workspace.clone()));
+        }
         let limits = &self.shared.sandbox.limits().bundle;
         let most = limits.package_bytes.max(limits.blob_bytes) as u64;
         if let Some(bytes) = expected.filter(|bytes| *bytes > most) {
@@ -94,19 +100,24 @@ impl Content {
         if !self.shared.ledger.is_there(&key).await? {
             self.shared.room_for(&self.workspace, expected).await?;
         }
-        let _kept = self.shared.stripes.keeping(&digest).await;
-        let mut storing = None;
-        let put = self.shared.blobs.put(digest, self.then_wait(source, &mut storing), expected.min(most)).await?;
-        self.own(digest, put.bytes).await?;
-        Ok(put)
+        let mut settling = None;
+        let source = self.then_settle(digest, source, &mut settling);
+        let put = self.shared.blobs.put(digest, source, expected.min(most)).await?;
+        // Whether another workspace has it is nothing that this one is told.
+        Ok(Put { known: self.own(digest, put.bytes).await?, ..put })
     }
 
-    /// The same content; at its end it waits for the workspace's place at the disk. Not before: who sends
-    /// slowly must not keep it.
-    fn then_wait<'a>(&self, source: Source<'a>, place: &'a mut Option<OwnedSemaphorePermit>) -> Source<'a> {
-        let (shared, workspace) = (self.shared.clone(), self.workspace.clone());
+    /// The same content; at its end it waits for the workspace's place at the disk, and until nobody removes
+    /// the blob. Not before: who sends slowly must keep nobody from either.
+    fn then_settle<'a, 'held: 'a>(
+        &'held self,
+        digest: Digest,
+        source: Source<'a>,
+        settling: &'a mut Option<Settling<'held>>,
+    ) -> Source<'a> {
         let wait = async move {
-            *place = shared.tenants.storing(&workspace).await.ok();
+            let place = self.shared.tenants.storing(&self.workspace).await.ok();
+            *settling = Some((place, self.shared.stripes.keeping(&digest).await));
             Ok(Bytes::new())
         };
         source.chain(stream::once(wait)).boxed()
@@ -118,19 +129,19 @@ impl Content {
         Ok(self.shared.tenants.inflight(&self.workspace, bytes as u64)?)
     }
 
-    /// Notes that a blob, which is in the store, belongs to the workspace.
-    async fn own(&self, digest: Digest, bytes: u64) -> Result<(), ContentError> {
+    /// Notes that a blob, which is in the store, belongs to the workspace. Whether it did before.
+    async fn own(&self, digest: Digest, bytes: u64) -> Result<bool, ContentError> {
         let tenant = self.shared.tenants.tenant(&self.workspace);
         let _changing = tenant.changing.lock().await;
         for _ in 0..ATTEMPTS {
             let key = blob_key(&self.workspace, &digest);
             if self.shared.ledger.is_there(&key).await? {
-                return Ok(());
+                return Ok(true);
             }
             let change = self.owning(Change::default(), digest, bytes);
             match self.shared.ledger.commit(&self.workspace, change).await {
                 Err(ChangeError::Conflict) => {}
-                done => return Ok(done?),
+                done => return Ok(done.map(|()| false)?),
             }
         }
         Err(ContentError::Contended)
@@ -198,18 +209,16 @@ impl Content {
         }
         let opened = self.open_whole(manifest.clone(), &here, acceptances).await?;
         let put = {
-            let _kept = self.shared.stripes.keeping(&digest).await;
             let most = manifest.len() as u64;
             let signature = envelope.map(|(bytes, _)| (Digest::of(&bytes), bytes));
             let more = signature.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
             self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
+            // The place at the disk first, as everywhere: two that wait for the same two must do so in one order.
             let _storing = self.shared.tenants.storing(&self.workspace).await?;
+            let envelope = signature.as_ref().map_or(digest, |(envelope, _)| *envelope);
+            let _kept = self.shared.stripes.keeping_both(&digest, &envelope).await;
             self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
             let mut own = vec![(digest, most, User::Manifest)];
-            let _kept_too = match &signature {
-                Some((envelope, _)) => self.shared.stripes.keeping_too(&digest, envelope).await,
-                None => None,
-            };
             if let Some((envelope, bytes)) = &signature {
                 self.shared.blobs.put(*envelope, blob_store::whole(bytes.clone()), more).await?;
                 own.push((*envelope, more, User::Bundle(digest)));

@@ -36,6 +36,10 @@ pub struct RuntimeLimits {
     /// Seconds for which a blob that nothing uses is kept: the time between putting blobs and putting
     /// the manifest that names them.
     pub unused_blob_seconds: u64,
+    /// Resolvers that may be named at a time; those that are revoked do not count.
+    pub resolvers: u64,
+    /// Values in the input of one call: each takes many times the memory of its text.
+    pub call_values: u64,
     /// Bundles that are kept open in memory, of all workspaces together.
     pub open_bundles: u64,
 }
@@ -56,6 +60,8 @@ impl Default for RuntimeLimits {
             inflight_bytes: 128 << 20,
             kept_events: 10_000,
             unused_blob_seconds: 24 * 60 * 60,
+            resolvers: 64,
+            call_values: 65_536,
             open_bundles: 64,
         }
     }

@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod observe;
 mod openapi;
+mod outgoing;
 mod pace;
 mod problem;
 mod resolvers;
@@ -69,6 +70,10 @@ pub(crate) struct Service {
     pub(crate) streams: events::Streams,
     /// Cancelled where the service is being stopped.
     pub(crate) closing: CancellationToken,
+    /// Components on their way out, which belong to no workspace.
+    pub(crate) components: Arc<tokio::sync::Semaphore>,
+    /// Whether the stores answered a short while ago.
+    pub(crate) readiness: tokio::sync::Mutex<Option<health::Looked>>,
     /// The code of the mistake in the newest config, where that is not in force.
     pub(crate) config_refused: Mutex<Option<&'static str>>,
 }
@@ -85,6 +90,8 @@ impl RuntimeService {
             entropy: options.entropy,
             observed: observe::Observed::default(),
             closing: CancellationToken::new(),
+            components: Arc::new(tokio::sync::Semaphore::new(resolvers::COMPONENTS_OUT)),
+            readiness: tokio::sync::Mutex::new(None),
             config_refused: Mutex::new(None),
         }))
     }

@@ -30,10 +30,13 @@ impl Stripes {
         self.of(digest).read().await
     }
 
-    /// The same for one blob more, by who holds the first already: asking for one lock twice could wait
-    /// for ever behind somebody who waits for the first.
-    pub(crate) async fn keeping_too(&self, held: &Digest, digest: &Digest) -> Option<RwLockReadGuard<'_, ()>> {
-        if Self::index(held) == Self::index(digest) { None } else { Some(self.keeping(digest).await) }
+    /// The same for two blobs. Everybody asks for two locks in the same order, and for one that is the same
+    /// only once: otherwise two could wait for each other, each behind somebody who removes.
+    pub(crate) async fn keeping_both(&self, one: &Digest, other: &Digest) -> [Option<RwLockReadGuard<'_, ()>>; 2] {
+        let (first, second) = if Self::index(one) <= Self::index(other) { (one, other) } else { (other, one) };
+        let held = self.keeping(first).await;
+        let same = Self::index(first) == Self::index(second);
+        [Some(held), if same { None } else { Some(self.keeping(second).await) }]
     }
 
     /// While this is held, nobody puts the blob.

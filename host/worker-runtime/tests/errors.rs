@@ -171,6 +171,22 @@ fn secrets() -> Vec<Case> {
 
 fn opening() -> Vec<Case> {
     vec![
+        case!("CallError", "TooManyValues", "too_large", async {
+            let scene = Scene::with_worker().await;
+            let call = format!("{{\"input\":[{}0]}}", "0,".repeat(65_536));
+            provoked(scene.interaction().call_json(&id("w"), &name("echo"), call.as_bytes()).await)
+        }),
+        case!("CallError", "Unreadable", "invalid_request", async {
+            let scene = Scene::with_worker().await;
+            provoked(scene.interaction().call_json(&id("w"), &name("echo"), b"{").await)
+        }),
+        case!("ResolverError", "Full", "store_full", async {
+            let limits = RuntimeLimits { resolvers: 0, ..RuntimeLimits::default() };
+            let scene = Scene::of(World { limits, ..World::default() }).await;
+            let mut other = worker_runtime::shipped::RESOLVER.to_vec();
+            other.extend([0, 3, 2, b'h', b'i']);
+            provoked(scene.management().admit_resolver(Digest::of(&other), other.into()).await)
+        }),
         case!("OpenError", "NoClock", "no_clock", async { provoked(Runtime::builder().open().await) }),
         case!("OpenError", "Config", "no_signature_posture", async {
             let clock = Arc::new(worker_runtime::SystemClock);

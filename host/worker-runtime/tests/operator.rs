@@ -263,3 +263,163 @@ async fn the_description_of_the_api_is_the_one_that_is_published() {
         StatusCode::NOT_MODIFIED
     );
 }
+
+/// The shipped resolver with a section that means nothing: another one with the same answers.
+fn another(number: u8) -> (Digest, Vec<u8>) {
+    let mut component = shipped::RESOLVER.to_vec();
+    component.extend([0, 3, 2, b'h', number]);
+    (Digest::of(&component), component)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_made_while_its_resolver_is_revoked_does_not_run() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    for round in 0..24 {
+        let (digest, component) = another(round);
+        api.runtime.management().admit_resolver(digest, component.into()).await.expect("admitted");
+        let (path, request) = (
+            format!("/v1/workers/w{round}"),
+            json!({ "profile": "plain", "bundle": bundle.digest(), "resolver": digest }),
+        );
+        let (made, revoked) = tokio::join!(api.put_json(&path, &token, &request), async {
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            api.runtime.management().revoke_resolver(digest).await
+        });
+        revoked.expect("revoked");
+        if made.status == StatusCode::CREATED {
+            assert_eq!(api.get(&path, &token).await.json()["reason"], "resolver_revoked", "{round}");
+        } else {
+            assert_eq!(made.code().1, "resolver_revoked");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_taken_hold_no_more_than_a_workspace_may_have_on_its_way() {
+    use http_body_util::BodyExt;
+    let limits = worker_runtime::RuntimeLimits { inflight_bytes: 1 << 20, ..Default::default() };
+    let api = Api::new(&World { limits, ..World::default() }).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let blob = "x".repeat(700 << 10);
+    let path = format!("/v1/blobs/{}", Digest::of(&blob));
+    let ask = |method: &'static str| {
+        let request = Request::builder().method(method).uri(&path).header(header::HOST, "runtime.test:7070");
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        tower::ServiceExt::oneshot(api.router.clone(), request.body(Body::empty()).expect("a request"))
+    };
+    let put = Request::put(&path)
+        .header(header::HOST, "runtime.test:7070")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_LENGTH, blob.len());
+    assert_eq!(api.send(put.body(Body::from(blob.clone())).expect("a request")).await.status, StatusCode::CREATED);
+    let held = ask("GET").await.expect("an answer");
+    assert_eq!(held.status(), StatusCode::OK);
+    assert_eq!(api.get(&path, &token).await.code(), (503, "busy".to_owned()));
+    // What it is can be asked all the same.
+    let head = ask("HEAD").await.expect("an answer");
+    assert_eq!(
+        (head.status(), &head.headers()[header::CONTENT_LENGTH]),
+        (StatusCode::OK, &blob.len().to_string().parse().expect("a value"))
+    );
+    assert!(head.into_body().collect().await.expect("whole").to_bytes().is_empty());
+    assert_eq!(held.into_body().collect().await.expect("whole").to_bytes(), blob.as_bytes());
+    assert_eq!(api.get(&path, &token).await.body, blob.as_bytes());
+}
+
+#[tokio::test]
+async fn a_call_with_too_many_values_is_refused_by_its_text() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let bundle = bundle(1);
+    api.bring(&token, &bundle).await;
+    let request = json!({ "profile": "plain", "bundle": bundle.digest() });
+    assert_eq!(api.put_json("/v1/workers/w", &token, &request).await.status, StatusCode::CREATED);
+    let path = "/v1/workers/w/tools/echo";
+    let many = format!("{{\"input\":{{\"x\":[{}0]}}}}", "{\"\":0},".repeat(40_000));
+    assert_eq!(api.ask("POST", path, &token, many, "application/json").await.code(), (413, "too_large".to_owned()));
+    // Signs within a text are no values.
+    let text = json!({ "input": { "text": ",:[{\\\"".repeat(50_000) } }).to_string();
+    assert_eq!(api.ask("POST", path, &token, text, "application/json").await.status, StatusCode::OK);
+    assert_eq!(
+        api.ask("POST", path, &token, "{", "application/json").await.code(),
+        (400, "invalid_request".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_end_keeps_nobody_from_anything() {
+    use futures_util::StreamExt;
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme", "other"]).await;
+    let acme = "acme".parse().expect("an id");
+    let content = api.runtime.content(&acme);
+    let blob = "the same part of all digests";
+    let digest = Digest::of(blob);
+    let endless = futures_util::stream::once(async { Ok("the".into()) }).chain(futures_util::stream::pending()).boxed();
+    let mut upload = Box::pin(content.put_blob(digest, endless, Some(100)));
+    assert!(futures_util::poll!(&mut upload).is_pending());
+    api.runtime.management().collect_garbage().await.expect("collected");
+    let path = format!("/v1/blobs/{digest}?workspace=other");
+    assert_eq!(api.ask("PUT", &path, &token, blob, "").await.status, StatusCode::CREATED);
+    let path = format!("/v1/blobs/{digest}?workspace=acme");
+    // That the other one has it is nothing that this one is told.
+    assert_eq!(api.ask("PUT", &path, &token, blob, "").await.status, StatusCode::CREATED);
+    assert_eq!(api.ask("PUT", &path, &token, blob, "").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn strangers_are_bounded_together_and_keep_nobody_out() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    assert_eq!(api.get("/v1/workers", &token).await.status, StatusCode::OK);
+    let mut limited = 0;
+    for number in 0..200 {
+        let wrong = format!("yoi_{number:016x}_{:064x}", 7);
+        let answer = api.get("/v1/workers", &wrong).await;
+        limited += usize::from(answer.code() == (429, "rate_limited".to_owned()));
+    }
+    assert!(limited > 50, "{limited}");
+    assert_eq!(api.get("/v1/workers", &token).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn resolvers_are_bounded_and_those_that_are_revoked_make_room() {
+    let limits = worker_runtime::RuntimeLimits { resolvers: 1, ..Default::default() };
+    let api = Api::new(&World { limits, ..World::default() }).await;
+    let (_, token) = api.token(&[Scope::Operator], &[]).await;
+    let put = |number: u8| {
+        let (digest, component) = another(number);
+        let (api, token) = (&api, &token);
+        async move { api.ask("PUT", &format!("/v1/resolvers/{digest}"), token, component, COMPONENT).await }
+    };
+    assert_eq!(put(1).await.status, StatusCode::CREATED);
+    assert_eq!(put(1).await.status, StatusCode::OK);
+    assert_eq!(put(2).await.code(), (507, "store_full".to_owned()));
+    api.runtime.management().revoke_resolver(another(1).0).await.expect("revoked");
+    assert_eq!(put(2).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn who_has_seen_more_than_there_is_is_told_of_a_gap() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    api.bring(&token, &bundle(1)).await;
+    let mut subscription =
+        api.runtime.observation(&"acme".parse().expect("an id")).subscribe(1000).await.expect("subscribed");
+    let gap = subscription.next().await.expect("seen");
+    assert_eq!(gap, worker_runtime::Seen::Gap { after: 1000, first_kept: 1 });
+    assert!(matches!(subscription.next().await, Ok(worker_runtime::Seen::Event(event)) if event.number == 1));
+}
+
+#[tokio::test]
+async fn a_workspace_that_the_config_does_not_name_stores_nothing() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["nowhere"]).await;
+    let path = format!("/v1/blobs/{}", Digest::of("x"));
+    assert_eq!(api.ask("PUT", &path, &token, "x", "").await.code(), (403, "no_signature_posture".to_owned()));
+}

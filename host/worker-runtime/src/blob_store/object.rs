@@ -143,6 +143,10 @@ impl BlobStore for ObjectBlobs {
         }
     }
 
+    fn is_shared(&self) -> bool {
+        self.place.is_shared()
+    }
+
     fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
         self.place.list_set_aside()
     }

@@ -190,6 +190,7 @@ impl RuntimeBuilder {
         let computing =
             Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
+        let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
             ledger: Ledger::new(metadata, clock, self.limits.clone()),
@@ -206,7 +207,7 @@ impl RuntimeBuilder {
             views: Memo::new(open_bundles),
             live: Memo::new(1024),
             schemas: Memo::new(1024),
-            resolvers: Memo::new(64),
+            resolvers: Memo::new(resolvers),
             shipped,
             builtin,
         };

@@ -189,10 +189,11 @@ impl Catalogue {
             state: WorkerState::Running,
             request,
         };
-        let _kept = shared.stripes.keeping(&record_digest).await;
         let bytes = record.len() as u64;
+        let storing = shared.tenants.storing(workspace).await?;
+        let _kept = shared.stripes.keeping(&record_digest).await;
         {
-            let _storing = shared.tenants.storing(workspace).await?;
+            let _storing = storing;
             shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
         }
         let created = self.acknowledge(id, row, bytes, older).await?;
@@ -300,6 +301,13 @@ impl Catalogue {
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
                 .takes(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
+            // Revoked since it resolved: this row and the worker's are decided together.
+            let key = resolver_key(&row.resolver);
+            let resolver = shared.ledger.row::<ResolverRow>(&key).await?;
+            if resolver.as_ref().is_some_and(|resolver| resolver.value.revoked.is_some()) {
+                return Err(WorkerError::ResolverRevoked(row.resolver));
+            }
+            change = change.expect(&key, resolver.as_ref());
             if row.request.bundle.is_some() {
                 let key = bundle_key(workspace, &row.bundle);
                 // Removed or revoked since it was resolved.

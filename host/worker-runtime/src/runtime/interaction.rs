@@ -17,7 +17,7 @@ use crate::event::EventKind;
 use crate::history::{Content, Entry, EntryKind};
 use crate::ledger::{ATTEMPTS, Change, ChangeError, Mark, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key};
 use crate::metadata::MetadataError;
-use crate::tenants::Busy;
+use crate::tenants::{Busy, Turn};
 use crate::tool::{ToolContext, ToolError};
 use crate::worker::{StopReason, WorkerId, WorkerState};
 
@@ -99,6 +99,22 @@ pub enum CallError {
         /// Bytes that are allowed.
         allowed: u64,
     },
+    /// The input has too many values, each of which takes many times the memory of its text.
+    #[error("{actual} values are more than the {allowed} allowed (`call_values`)")]
+    TooManyValues {
+        /// Values that there are, or a few more.
+        actual: u64,
+        /// Values that are allowed.
+        allowed: u64,
+    },
+    /// The call is not the JSON that a call is.
+    #[error("the call is not understood at line {line}, column {column}")]
+    Unreadable {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
     /// The output does not fit.
     #[error("`{0}` answered what does not fit its schema")]
     InvalidOutput(ToolName),
@@ -148,7 +164,8 @@ impl CallError {
             Self::CallsUsedUp { .. } => "calls_used_up",
             Self::HistoryFull { .. } => "history_full",
             Self::InvalidInput { .. } => "invalid_input",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooManyValues { .. } => "too_large",
+            Self::Unreadable { .. } => "invalid_request",
             Self::InvalidOutput(_) => "invalid_output",
             Self::Tool(error) => error.code(),
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
@@ -166,12 +183,30 @@ impl CallError {
             Self::CallsUsedUp { .. } => "make another worker, or raise `max_calls` in the bundle",
             Self::HistoryFull { .. } => "make another worker: a history is not shortened",
             Self::InvalidInput { .. } => "see the tool's schema",
-            Self::TooLarge { .. } => "ask for less at a time, or raise the limit of that name",
+            Self::TooLarge { .. } | Self::TooManyValues { .. } => {
+                "ask for less at a time, or raise the limit of that name"
+            }
+            Self::Unreadable { .. } => "a call is `{ \"input\": …, \"confirmed\": false }`; see /openapi.json",
             Self::InvalidOutput(_) => "have the tool or its schema mended",
             Self::DeadlineExceeded { .. } => "ask for less at a time, or raise the limit of that name",
         };
         plain.to_owned()
     }
+}
+
+/// How many values a JSON text has at the most: each but the first stands after a sign of its own.
+fn values(json: &[u8]) -> u64 {
+    let (mut count, mut quoted, mut escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b':' | b'[' | b'{' if !quoted => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Content of at most so many bytes stands in the history itself.
@@ -181,10 +216,41 @@ impl Interaction {
     /// Calls a tool of a worker. The beginning is durable before the tool begins, the end before this
     /// returns. Dropping the future ends the tool.
     pub async fn call(&self, worker: &WorkerId, tool: &ToolName, call: ToolCall) -> Result<Called, CallError> {
-        let shared = &self.catalogue.content.shared;
         let input = serde_json::to_vec(&call.input).unwrap_or_default();
         self.fits("input", input.len())?;
-        let _turn = shared.tenants.turn(&self.catalogue.content.workspace).await?;
+        let _turn = self.turn().await?;
+        self.called(worker, tool, call, input).await
+    }
+
+    /// The same for a call as JSON, which is read when its turn has come: while calls wait for each other they
+    /// take no more memory than their texts.
+    pub async fn call_json(&self, worker: &WorkerId, tool: &ToolName, call: &[u8]) -> Result<Called, CallError> {
+        let allowed = self.catalogue.content.shared.limits.call_values;
+        let actual = values(call);
+        if actual > allowed {
+            return Err(CallError::TooManyValues { actual, allowed });
+        }
+        let _turn = self.turn().await?;
+        let call: ToolCall = serde_json::from_slice(call)
+            .map_err(|error| CallError::Unreadable { line: error.line(), column: error.column() })?;
+        let input = serde_json::to_vec(&call.input).unwrap_or_default();
+        self.fits("input", input.len())?;
+        self.called(worker, tool, call, input).await
+    }
+
+    async fn turn(&self) -> Result<Turn, CallError> {
+        let content = &self.catalogue.content;
+        Ok(content.shared.tenants.turn(&content.workspace).await?)
+    }
+
+    async fn called(
+        &self,
+        worker: &WorkerId,
+        tool: &ToolName,
+        call: ToolCall,
+        input: Vec<u8>,
+    ) -> Result<Called, CallError> {
+        let shared = &self.catalogue.content.shared;
         let row = self.catalogue.row(worker).await?;
         let stopped = |reason| CallError::NotRunning { worker: worker.clone(), reason };
         if let WorkerState::Stopped { reason, .. } = row.state {
@@ -353,8 +419,8 @@ impl Interaction {
         let content = &self.catalogue.content;
         content.shared.room_for(&content.workspace, bytes).await?;
         let digest = Digest::of(json);
-        let keeping = content.shared.stripes.keeping(&digest).await;
         let _storing = content.shared.tenants.storing(&content.workspace).await?;
+        let keeping = content.shared.stripes.keeping(&digest).await;
         let source = blob_store::whole(json.to_vec());
         content.shared.blobs.put(digest, source, bytes).await.map_err(ContentError::from)?;
         Ok(Kept::Blob { digest, bytes, _keeping: keeping })

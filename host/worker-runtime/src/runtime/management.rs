@@ -11,7 +11,7 @@ use super::{Catalogue, Content, Shared, WorkerError};
 use crate::blob_store::BlobError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, ResolverRow, Usage, WorkerRow, resolvers_key, usage_key, workers_key,
+    ATTEMPTS, Change, ChangeError, ResolverRow, Usage, WorkerRow, resolvers_key, usage_key, usages_key, workers_key,
 };
 use crate::limits::RuntimeLimits;
 use crate::metadata::MetadataError;
@@ -168,6 +168,14 @@ impl Management {
     /// Workspaces that the config names.
     pub fn workspaces(&self) -> Vec<WorkspaceId> {
         self.shared.config.load().workspaces().cloned().collect()
+    }
+
+    /// Workspaces that the config names or that have something stored.
+    pub async fn tenants(&self) -> Result<BTreeSet<WorkspaceId>, MetadataError> {
+        let mut all: BTreeSet<WorkspaceId> = self.workspaces().into_iter().collect();
+        let keys = self.shared.ledger.keys(&usages_key(), None, usize::MAX).await?;
+        all.extend(keys.iter().filter_map(|key| key.last().parse().ok()));
+        Ok(all)
     }
 
     /// How many calls and resolutions of a workspace run, and how many wait for their turn.

@@ -77,6 +77,12 @@ impl Subscription {
             }
             // Before reading: what is written after this is seen as a change.
             let newest = *self.newest.borrow_and_update();
+            if newest < self.seen {
+                // What was seen was told by another store, or by this one before it was restored.
+                let gap = Seen::Gap { after: self.seen, first_kept: 1 };
+                self.seen = 0;
+                return Ok(gap);
+            }
             if newest > self.seen {
                 let (ledger, workspace) = (&self.content.shared.ledger, &self.content.workspace);
                 let after = event_key(workspace, self.seen);

@@ -53,6 +53,9 @@ pub enum ResolverError {
     /// There is no such resolver.
     #[error("there is no resolver {0}")]
     NotFound(Digest),
+    /// There are as many as there may be.
+    #[error("there are {0} resolvers, which is all that there may be (`resolvers`)")]
+    Full(u64),
     /// Others changed the same again and again.
     #[error("others changed the same at the same time")]
     Contended,
@@ -76,6 +79,7 @@ impl ResolverError {
             Self::Metadata(error) => error.code(),
             Self::Revoked(_) => "resolver_revoked",
             Self::NotFound(_) => "resolver_not_found",
+            Self::Full(_) => "store_full",
             Self::Contended => "contended",
         }
     }
@@ -88,6 +92,7 @@ impl ResolverError {
             Self::Metadata(error) => error.help().to_owned(),
             Self::Revoked(_) => "use another version".to_owned(),
             Self::NotFound(_) => "put it first".to_owned(),
+            Self::Full(_) => "revoke one that nobody needs, or raise the limit of that name".to_owned(),
             Self::Contended => "try again".to_owned(),
         }
     }
@@ -152,6 +157,14 @@ impl Management {
         let known = self.shared.ledger.row::<ResolverRow>(&key).await?;
         if known.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
             return Err(ResolverError::Revoked(digest));
+        }
+        if known.is_none() {
+            let there = self.resolvers().await?;
+            let may_be_named =
+                there.iter().filter(|resolver| !resolver.active && resolver.revoked_at.is_none()).count();
+            if may_be_named as u64 >= self.shared.limits.resolvers {
+                return Err(ResolverError::Full(may_be_named as u64));
+            }
         }
         let resolver = self.shared.sandbox.load(&component).await?;
         let bytes = component.len() as u64;

@@ -37,9 +37,12 @@ impl Management {
 
     /// Removes every blob that belongs to nobody, and says how many there were: what came in, and whose rows
     /// were never written because the process ended, or the disk failed, in between. What is on its way in
-    /// is left alone.
+    /// is left alone, and so is everything in a store that others may use.
     pub async fn collect_strays(&self) -> Result<u64, ContentError> {
         let mut collected = 0;
+        if self.shared.blobs.is_shared() {
+            return Ok(collected);
+        }
         let mut strays = Vec::new();
         for digest in blob_store::digests(&*self.shared.blobs).await? {
             if !self.is_held(&digest).await? {

@@ -9,15 +9,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bundles::WorkspaceId;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use secrecy::SecretString;
+use bundles::{Digest, WorkspaceId};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::observe::Who;
 use super::{Problem, Service};
+use crate::memo::Memo;
 use crate::token::{Scope, TokenId, TokenSummary};
 
 /// Names under which clients may ask for a service, and pages that may ask for it. Checked also on
@@ -30,19 +31,40 @@ pub struct Hosts {
     pub origins: BTreeSet<String>,
 }
 
-/// How often each token may ask.
-pub(crate) struct Rates(DefaultKeyedRateLimiter<String>);
+/// How often each token may ask, and all that are not known together.
+pub(crate) struct Rates {
+    tokens: DefaultKeyedRateLimiter<String>,
+    strangers: DefaultDirectRateLimiter,
+    /// Digests of tokens that were good a short while ago: who has one is no stranger.
+    known: Memo<Digest, ()>,
+}
+
+/// Requests of strangers a second. Each costs a look into the store.
+const STRANGERS: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
 impl Rates {
     pub(crate) fn new(per_second: u32) -> Self {
         let rate = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-        Self(RateLimiter::keyed(
-            Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1))),
-        ))
+        Self {
+            tokens: RateLimiter::keyed(
+                Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1))),
+            ),
+            strangers: RateLimiter::direct(Quota::per_second(STRANGERS)),
+            known: Memo::new(4096),
+        }
+    }
+
+    /// Lets a token be looked up that was good a short while ago, or so many others.
+    fn look_up(&self, token: &Digest) -> Result<(), Problem> {
+        if self.known.get(token).is_some() || self.strangers.check().is_ok() {
+            return Ok(());
+        }
+        let told = "too many ask with tokens that are not known";
+        Err(Problem::new("rate_limited", told, "ask again in a second").again_in_a_second())
     }
 
     fn take(&self, token: &str) -> Result<(), Problem> {
-        self.0.check_key(&token.to_owned()).map_err(|_| {
+        self.tokens.check_key(&token.to_owned()).map_err(|_| {
             Problem::new("rate_limited", "this token asks too often", "ask less often").again_in_a_second()
         })
     }
@@ -50,7 +72,7 @@ impl Rates {
 
 impl std::fmt::Debug for Rates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Rates").field(&self.0.len()).finish()
+        f.debug_tuple("Rates").field(&self.tokens.len()).finish()
     }
 }
 
@@ -109,7 +131,10 @@ impl FromRequestParts<Arc<Service>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or(crate::token::TokenError::Unknown)?;
+        let digest = Digest::of(token.expose_secret());
+        service.rates.look_up(&digest)?;
         let summary = service.runtime.management().authenticate(&token).await?;
+        service.rates.known.insert(digest, ());
         if let Some(who) = parts.extensions.get::<Who>() {
             who.is_token(&summary.id);
         }

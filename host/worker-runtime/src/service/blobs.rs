@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 use futures_util::StreamExt;
 
 use super::access::{At, Named, Tenant};
 use super::openapi::Binary;
+use super::outgoing;
 use super::{Problem, Service};
 use crate::blob_store::SourceError;
 use crate::content::ContentError;
@@ -60,11 +61,13 @@ fn precondition() -> Problem {
     )
 }
 
-/// Content that is named by its digest: whole, or not at all where the caller has it.
-pub(super) async fn content<E: Into<Problem>>(
-    headers: &HeaderMap,
+/// Content that is named by its digest: whole, or not at all where the caller has it or asks for its head
+/// alone. `hold` is asked for room before it is read; what it gives is held until the content is taken.
+pub(super) async fn content<E: Into<Problem>, H: Send + 'static>(
+    (method, headers): (&Method, &HeaderMap),
     digest: &Digest,
-    kind: &str,
+    (kind, size): (&str, u64),
+    hold: impl FnOnce() -> Result<H, Problem>,
     read: impl Future<Output = Result<bytes::Bytes, E>>,
 ) -> Result<Response, Problem> {
     let head = [
@@ -77,7 +80,13 @@ pub(super) async fn content<E: Into<Problem>>(
     if is_known(headers, &etag(digest)) {
         return Ok((StatusCode::NOT_MODIFIED, head).into_response());
     }
-    Ok((head, read.await.map_err(Into::into)?).into_response())
+    let length = [(header::CONTENT_LENGTH, size.to_string())];
+    if method == Method::HEAD {
+        return Ok((head, length).into_response());
+    }
+    let held = hold()?;
+    let content = read.await.map_err(Into::into)?;
+    Ok((head, length, outgoing::body(content, held)).into_response())
 }
 
 /// Keeps a blob.
@@ -113,11 +122,13 @@ pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BlobNotFound(digest))?;
     let blobs = service.runtime.content(workspace);
-    blobs.blob_size(digest).await?;
-    content(&headers, &digest, "application/octet-stream", blobs.blob(digest)).await
+    let size = blobs.blob_size(digest).await?;
+    let hold = || Ok(blobs.incoming(usize::try_from(size).unwrap_or(usize::MAX))?);
+    content((&method, &headers), &digest, ("application/octet-stream", size), hold, blobs.blob(digest)).await
 }

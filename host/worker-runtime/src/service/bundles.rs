@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 
@@ -85,13 +85,16 @@ pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     At(name): At<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
     let bundles = service.runtime.content(workspace);
     bundles.bundle(digest).await?;
-    content(&headers, &digest, MANIFEST, bundles.manifest(digest)).await
+    let size = bundles.blob_size(digest).await?;
+    let hold = || Ok(bundles.incoming(usize::try_from(size).unwrap_or(usize::MAX))?);
+    content((&method, &headers), &digest, (MANIFEST, size), hold, bundles.manifest(digest)).await
 }
 
 /// Removes a bundle that nothing uses.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::access::{Asked, Caller};
@@ -44,7 +46,9 @@ pub(super) async fn ready(
     State(service): State<Arc<Service>>,
     Asked(Verbosely { verbose }): Asked<Verbosely>,
 ) -> Result<Response, Problem> {
-    let (checks, failed) = checks(&service).await;
+    let (mut checks, failed) = looked(&service).await;
+    let refused = *service.config_refused.lock().unwrap_or_else(PoisonError::into_inner);
+    checks.push(Check { name: "config".to_owned(), outcome: refused.unwrap_or("ok").to_owned() });
     match (verbose, failed) {
         (None, None) => Ok("ok\n".into_response()),
         (None, Some(problem)) => Err(problem),
@@ -53,6 +57,25 @@ pub(super) async fn ready(
             Ok((status, Json(Readiness { ready: failed.is_none(), checks })).into_response())
         }
     }
+}
+
+/// What was found out, and when.
+pub(crate) type Looked = (Instant, Vec<Check>, Option<Problem>);
+
+/// How long it is remembered: everybody may ask, and the stores have other things to do.
+const REMEMBERED: Duration = Duration::from_millis(500);
+
+async fn looked(service: &Service) -> (Vec<Check>, Option<Problem>) {
+    let mut last = service.readiness.lock().await;
+    if let Some((at, checks, failed)) = &*last
+        && at.elapsed() < REMEMBERED
+        && !service.closing.is_cancelled()
+    {
+        return (checks.clone(), failed.clone());
+    }
+    let (checks, failed) = checks(service).await;
+    *last = Some((Instant::now(), checks.clone(), failed.clone()));
+    (checks, failed)
 }
 
 /// The parts, and the first problem that keeps the service from working.
@@ -69,8 +92,6 @@ async fn checks(service: &Service) -> (Vec<Check>, Option<Problem>) {
     check("blobs", management.blobs_answer().await.map_err(Into::into));
     let stopping = Problem::new("stopping", "the service is being stopped", "ask another, or this one later");
     check("service", if service.closing.is_cancelled() { Err(stopping) } else { Ok(()) });
-    let refused = *service.config_refused.lock().unwrap_or_else(PoisonError::into_inner);
-    checks.push(Check { name: "config".to_owned(), outcome: refused.unwrap_or("ok").to_owned() });
     (checks, failed)
 }
 
@@ -81,7 +102,7 @@ pub(super) async fn runtime(State(service): State<Arc<Service>>, caller: Caller)
     caller.operator()?;
     let management = service.runtime.management();
     let mut usage = BTreeMap::new();
-    for workspace in management.workspaces() {
+    for workspace in management.tenants().await? {
         let used = management.usage(&workspace).await?;
         usage.insert(workspace, used);
     }

@@ -124,7 +124,7 @@ impl Observed {
     /// All numbers, in the text form of OpenMetrics.
     pub(super) async fn text(&self, service: &Service) -> Result<String, crate::metadata::MetadataError> {
         let management = service.runtime.management();
-        for workspace in management.workspaces() {
+        for workspace in management.tenants().await? {
             let usage = management.usage(&workspace).await?;
             let (running, queued) = management.load(&workspace);
             let label = OfWorkspace { workspace: workspace.to_string() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 
@@ -14,8 +14,12 @@ use super::blobs::{content, digest, etag};
 use super::bundles::body_of;
 use super::openapi::Binary;
 use super::{Problem, Service};
+use crate::Busy;
 use crate::runtime::ResolverSummary;
 use crate::wire::{COMPONENT, Resolvers};
+
+/// Components that go out at a time.
+pub(super) const COMPONENTS_OUT: usize = 4;
 
 /// Takes a resolver in.
 ///
@@ -55,13 +59,15 @@ pub(super) async fn get(
     State(service): State<Arc<Service>>,
     caller: Caller,
     At(name): At<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.reader()?;
     let digest = digest(&name)?;
     let management = service.runtime.management();
-    management.resolver(digest).await?;
-    content(&headers, &digest, COMPONENT, management.component(digest)).await
+    let size = management.resolver(digest).await?.bytes;
+    let hold = || service.components.clone().try_acquire_owned().map_err(|_| Busy::new("components_out").into());
+    content((&method, &headers), &digest, (COMPONENT, size), hold, management.component(digest)).await
 }
 
 /// Lists the resolvers that are known here.

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::access::{Asked, At, Named, Page, Tenant};
 use super::blobs::{etag, is_known, is_meant, is_new};
 use super::bundles::body_of;
+use super::outgoing;
 use super::{Problem, Service};
 use crate::report::ResolutionReport;
 use crate::token::Scope;
@@ -174,8 +175,8 @@ pub(super) async fn call(
     // Room for what stands around the input.
     let most = most.saturating_add(4096);
     let _incoming = service.runtime.content(workspace).incoming(most)?;
-    let call: ToolCall = json(body, most).await?;
-    Ok(Json(interaction.call(&id(&name)?, &tool, call).await?))
+    let call = body_of(body, most).await?;
+    Ok(Json(interaction.call_json(&id(&name)?, &tool, &call).await?))
 }
 
 /// Reads what a worker did, in order.
@@ -187,10 +188,13 @@ pub(super) async fn history(
     tenant: Tenant,
     At(name): At<String>,
     Asked(page): Asked<Page>,
-) -> Result<Json<History>, Problem> {
+) -> Result<Response, Problem> {
     let id = id(&name)?;
     let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
     let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(|_| Problem::query())?;
     let entries = service.runtime.observation(workspace).history(&id, after, page.limit()).await?;
-    Ok(Json(History { entries }))
+    // Names, times and JSON: there is nothing in it that JSON could not hold.
+    let text = serde_json::to_vec(&History { entries }).unwrap_or_default();
+    let held = service.runtime.content(workspace).incoming(text.len())?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], outgoing::body(text.into(), held)).into_response())
 }

@@ -443,6 +443,7 @@ async fn nothing_that_leaves_the_process_holds_a_canary() {
     all_is_refused(&mut asking).await;
     asking.scene.world.clock.advance(Duration::from_secs(60));
     events(&mut asking).await;
+    asking.well("GET /v1/workers/{id}/spec", &["w"], &[], "").await;
     asking.well("DELETE /v1/workers/{id}", &["w"], &[], "").await;
     let other = crate::support::bundle(2);
     crate::support::put(&asking.scene.content(), &other).await;

@@ -69,6 +69,10 @@ impl Scene {
         self.api.runtime.catalogue(&acme())
     }
 
+    pub fn interaction(&self) -> worker_runtime::Interaction {
+        self.api.runtime.interaction(&acme())
+    }
+
     pub fn management(&self) -> Management {
         self.api.runtime.management()
     }

@@ -1,8 +1,8 @@
 //! A bucket: `blobs/sha256/ab/<hex>` and `quarantine/<hex>` below a prefix. An object is seen when
 //! its upload is completed, and durable then; so content goes to its own name at once.
 //!
-//! Other processes may use the same bucket. What they put and what this one puts under a digest is
-//! the same, so the last writer changes nothing.
+//! Other processes may use the same bucket, each below a prefix of its own: a Runtime removes what its own
+//! records name no more, and knows nothing of the records of others.
 
 use std::sync::Arc;
 
@@ -50,6 +50,10 @@ impl Bucket {
 impl Place for Bucket {
     fn kind(&self) -> &'static str {
         "bucket"
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn objects(&self) -> &Arc<dyn ObjectStore> {

@@ -18,6 +18,11 @@ pub(super) trait Place: fmt::Debug + Send + Sync + 'static {
     /// A word for it, without any address.
     fn kind(&self) -> &'static str;
 
+    /// Whether others may keep blobs in the same place.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// The engine that moves bytes.
     fn objects(&self) -> &Arc<dyn ObjectStore>;
 
