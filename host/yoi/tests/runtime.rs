@@ -205,6 +205,24 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_config_that_changes_while_the_service_starts_is_seen() {
+    let place = Place::new();
+    set_up(&place);
+    change(&place, "# component_limits = \"limits.toml\"", "component_limits = \"limits\"");
+    // What is read after the config comes when the test says so.
+    let fifo = place.path().join("limits");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
+    let serving = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| Serving::start(&place, "runtime.toml"));
+        let limits = std::fs::OpenOptions::new().write(true).open(&fifo).expect("the service reads");
+        change(&place, "models = []", "modles = []");
+        drop(limits);
+        starting.join().expect("started")
+    });
+    until("the mistake is seen", || serving.config_outcome() == "invalid_config");
+}
+
+#[test]
 fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
     let place = Place::new();
     set_up(&place);

@@ -1,6 +1,6 @@
 //! Reading the config again while the service runs: as a whole, or not at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use host_policy::RuntimeConfig;
@@ -15,23 +15,30 @@ use crate::error::CliError;
 /// A file that has changed is seen after so long at the most.
 const LOOKS: Duration = Duration::from_secs(2);
 
-/// Follows the config file until it is dropped.
+/// What tells that a file was written.
+pub(super) type Stamp = Option<(SystemTime, u64)>;
+
+/// Follows the config file until it is dropped. The stamp is of before the config was read: what was written
+/// since, while the service started, is seen at the first look.
 pub(super) async fn watch(
     path: PathBuf,
     config: Config,
+    mut seen: Stamp,
     service: RuntimeService,
     runtime: Runtime,
     mut hang_up: Signal,
 ) {
     let mut in_force = (config.policy, config.settings);
-    let mut seen = stamp(path.clone()).await;
     let mut clock = tokio::time::interval(LOOKS);
     loop {
         let asked = tokio::select! {
             _ = clock.tick() => false,
             _ = hang_up.recv() => true,
         };
-        let now = stamp(path.clone()).await;
+        let now = {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || stamp(&path)).await.ok().flatten()
+        };
         if !asked && now == seen {
             continue;
         }
@@ -57,9 +64,9 @@ pub(super) async fn watch(
     }
 }
 
-/// What tells that a file was written.
-async fn stamp(path: PathBuf) -> Option<(SystemTime, u64)> {
-    let metadata = tokio::task::spawn_blocking(move || std::fs::metadata(path)).await.ok()?.ok()?;
+/// The stamp of a file as it is now; none of one that is not there.
+pub(super) fn stamp(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
