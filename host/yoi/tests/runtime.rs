@@ -182,8 +182,14 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
     // What a service was started with stays.
     change(&place, "# running_calls = 1", "running_calls = 2");
     until("it is another service", || serving.config_outcome() == "restart_needed");
+    assert_eq!(write(), 200);
+    // The host's part does not wait for that.
+    change(&place, "access = \"write\"", "access = \"read\"");
+    until("the grant is narrow beside it", || write() == 409);
+    assert_eq!(serving.config_outcome(), "restart_needed");
+    change(&place, "access = \"read\"", "access = \"write\"");
     change(&place, "running_calls = 2", "# running_calls = 1");
-    until("the config is sound again", || serving.config_outcome() == "ok");
+    until("the config is sound again", || serving.config_outcome() == "ok" && write() == 200);
     // Less is granted from the next use on.
     change(&place, "access = \"write\"", "access = \"read\"");
     serving.signal(rustix::process::Signal::HUP);

@@ -1,4 +1,5 @@
-//! Reading the config again while the service runs: as a whole, or not at all.
+//! Reading the config again while the service runs: the host's part as a whole, or not at all. The tables
+//! that say how the service runs count from the next start.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,6 @@ use worker_runtime::service::RuntimeService;
 
 use super::open::{self, Config};
 use super::settings::Settings;
-use crate::error::CliError;
 
 /// A file that has changed is seen after so long at the most.
 const LOOKS: Duration = Duration::from_secs(2);
@@ -48,11 +48,17 @@ pub(super) async fn watch(
             tokio::task::spawn_blocking(move || open::read(&path)).await
         };
         let Ok(read) = read else { continue };
-        match read.and_then(|config| changed(config, &in_force.1)) {
-            Ok(policy) if policy == in_force.0 => service.config_read(None),
-            Ok(policy) => {
-                if put_in_force(&runtime, policy.clone(), &service).await {
-                    in_force.0 = policy;
+        match read {
+            Ok(config) => {
+                let later = later(&config, &in_force.1);
+                if config.policy == in_force.0 {
+                    service.config_read(later);
+                } else if put_in_force(&runtime, config.policy.clone(), &service, later).await {
+                    in_force.0 = config.policy;
+                }
+                if let Some(code) = later {
+                    let help = "start the service again, or put those tables back as they were";
+                    tracing::warn!(target: "yoi::config", code, help, "`[service]` or `[limits]` is another; those tables count from the next start, the host's part now");
                 }
             }
             Err(error) => {
@@ -70,23 +76,21 @@ pub(super) fn stamp(path: &Path) -> Stamp {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-/// The host's part of a new config. The rest must be what it was.
-fn changed(config: Config, before: &Settings) -> Result<RuntimeConfig, CliError> {
-    if config.settings == *before {
-        return Ok(config.policy);
-    }
-    Err(CliError::new(
-        "restart_needed",
-        "`[service]` or `[limits]` is another than the service was started with",
-        "start the service again, or put those tables back as they were",
-    ))
+/// The code that is told where a config says something else of the service than it was started with.
+fn later(config: &Config, before: &Settings) -> Option<&'static str> {
+    (config.settings != *before).then_some("restart_needed")
 }
 
-/// Whether the config is in force now.
-async fn put_in_force(runtime: &Runtime, policy: RuntimeConfig, service: &RuntimeService) -> bool {
+/// Whether the host's part is in force now. `later` is the code of what is not until the next start.
+async fn put_in_force(
+    runtime: &Runtime,
+    policy: RuntimeConfig,
+    service: &RuntimeService,
+    later: Option<&'static str>,
+) -> bool {
     match runtime.management().reload(policy).await {
         Ok(report) => {
-            service.config_read(None);
+            service.config_read(later);
             let workspaces = report.workspaces.len();
             tracing::info!(target: "yoi::config", workspaces, workers = report.workers.len(), "another config is in force");
             for changed in &report.workers {

@@ -20,8 +20,10 @@ use crate::output::Output;
 ///
 /// Says on stdout where it listens; the log goes to stderr. The host's part of the config is read again
 /// within two seconds after the file has changed, or at once on SIGHUP; a mistake in it is logged, and what
-/// was in force before stays so. On SIGTERM or SIGINT nothing new is taken, what is going on ends, and what
-/// does not end in time (`shutdown_ms`) is dropped, which rolls it back.
+/// was in force before stays so. What `[service]` and `[limits]` say counts from the next start; where they
+/// were changed, the log and `/readyz?verbose` say `restart_needed`. On SIGTERM or SIGINT nothing new is
+/// taken, what is going on ends, and what does not end in time (`shutdown_ms`) is dropped, which rolls it
+/// back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config (TOML); `yoi runtime init` writes one.
