@@ -203,6 +203,10 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
     assert_eq!((&told["records"][0]["outcome"], code), (&json!("identical"), 0), "{told}");
     let log = log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    // A name twice in one document would leave it to the reader which of them counts.
+    for line in log.lines() {
+        assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
+    }
     let told = |code: &str| lines.iter().any(|line| line["target"] == "yoi::config" && line["code"] == code);
     assert!(told("invalid_config") && told("restart_needed"), "{log}");
     let changed = lines.iter().find(|line| line["worker"] == "w").expect("what it means for the worker");

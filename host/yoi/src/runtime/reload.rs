@@ -63,8 +63,8 @@ pub(super) async fn watch(
             }
             Err(error) => {
                 service.config_read(Some(error.own_code()));
-                let (code, message) = (error.own_code(), error.message.as_str());
-                tracing::error!(target: "yoi::config", code, message, help = error.help, "the config is not in force; the one before is");
+                let (code, reason) = (error.own_code(), error.message.as_str());
+                tracing::error!(target: "yoi::config", code, reason, help = error.help, "the config is not in force; the one before is");
             }
         }
     }
@@ -103,7 +103,7 @@ async fn put_in_force(
         }
         Err(error) => {
             service.config_read(Some(error.code()));
-            tracing::error!(target: "yoi::config", code = error.code(), message = %error, help = error.help(), "the config was not put in force as a whole");
+            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the config was not put in force as a whole");
             // Where only its meaning for workers is not known, it is in force.
             !matches!(error, worker_runtime::ReloadError::Config(_))
         }
