@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,11 +27,14 @@ impl Serving {
         let mut command = place.command();
         command.args(["runtime", "serve", "--config", config, "--log-format", "json"]);
         let log = std::fs::File::create(place.path().join("log")).expect("a log");
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("started");
+        Self::of(command.stderr(log), || std::fs::read_to_string(place.path().join("log")).unwrap_or_default())
+    }
+
+    fn of(command: &mut Command, log: impl Fn() -> String) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
         let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
-        let log = || std::fs::read_to_string(place.path().join("log")).unwrap_or_default();
         Self { child, address: address.unwrap_or_else(|| panic!("{line}{}", log())) }
     }
 
@@ -230,6 +233,41 @@ fn a_config_that_changes_while_the_service_starts_is_seen() {
         starting.join().expect("started")
     });
     until("the mistake is seen", || serving.config_outcome() == "invalid_config");
+}
+
+#[test]
+fn a_service_whose_log_nobody_reads_answers() {
+    const REQUESTS: usize = 3000;
+    let place = Place::new();
+    set_up(&place);
+    let mut command = place.command();
+    command.args(["runtime", "serve", "--config", "runtime.toml", "--log-format", "json"]);
+    let mut serving = Serving::of(command.stderr(Stdio::piped()), String::new);
+    // Held and never read: more comes than fits into a pipe.
+    let log = serving.child.stderr.take().expect("piped");
+    let mut stream = TcpStream::connect(&serving.address).expect("connected");
+    stream.set_read_timeout(Some(DEADLINE)).expect("set");
+    let request = format!("GET /livez HTTP/1.1\r\nhost: {}\r\n\r\n", serving.address);
+    let mut answers = BufReader::new(stream.try_clone().expect("the same"));
+    for asked in 0..REQUESTS {
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut length = 0;
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            let read = answers.read_line(&mut line).unwrap_or_else(|error| panic!("request {asked}: {error}"));
+            assert_ne!(read, 0, "request {asked} has no answer");
+            if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = bytes.trim().parse().expect("a number");
+            }
+        }
+        let mut body = vec![0; length];
+        answers.read_exact(&mut body).expect("a body");
+        assert_eq!(body, b"ok\n");
+    }
+    drop((stream, answers));
+    assert_eq!(serving.stop(), Some(0));
+    drop(log);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let stamp = reload::stamp(&args.config);
     let config = open::read(&args.config)?;
     config.settings.service.is_private()?;
-    args.log.begin()?;
+    let _log = args.log.begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|_| broken("the asynchronous runtime"))?.block_on(serve(args, config, stamp, output))
 }
