@@ -376,6 +376,11 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     assert!(std::fs::read_to_string(&path).expect("a token").starts_with("yoi_"));
     let (error, code) = place.json(&out);
     assert_eq!((error["code"].as_str(), code), (Some("already_there"), 1));
+    // Where it cannot be written there is none.
+    for nowhere in ["nowhere/token", "token/token"] {
+        let (error, code) = place.json(&[&new[..], &["--scope", "operator", "--out", nowhere]].concat());
+        assert_eq!((error["code"].as_str(), code), (Some("unwritable"), 1), "{error}");
+    }
     let listed = place.yoi(&["runtime", "token", "list", "--config", "runtime.toml"]).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
 }
