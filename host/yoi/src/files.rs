@@ -82,22 +82,38 @@ pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> Cli
 
 /// Writes a new file that only its owner can read, whole or not at all. What is there stays.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliError> {
-    let failed = |kind: ErrorKind| unwritable(path, what, kind);
-    // Temporary files are readable by their owner alone, from the moment they are there.
-    let mut file =
-        tempfile::Builder::new().prefix(".yoi-").tempfile_in(folder(path)).map_err(|error| failed(error.kind()))?;
-    file.write_all(bytes).map_err(|error| failed(error.kind()))?;
-    file.as_file().sync_all().map_err(|error| failed(error.kind()))?;
-    file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-        ErrorKind::AlreadyExists => already_there(path),
-        kind => failed(kind),
-    })?;
-    Ok(())
+    SecretFile::begin(path, what)?.finish(bytes)
 }
 
-/// That there is nothing yet where a secret is to go.
-pub(crate) fn is_free(path: &Path) -> Result<(), CliError> {
-    if std::fs::symlink_metadata(path).is_ok() { Err(already_there(path)) } else { Ok(()) }
+/// A file that only its owner will read, and that is not there yet: only its place is.
+pub(crate) struct SecretFile<'a> {
+    path: &'a Path,
+    what: &'a str,
+    file: tempfile::NamedTempFile,
+}
+
+impl<'a> SecretFile<'a> {
+    /// Makes sure of the place, before there is something to be written that would be lost without one.
+    pub(crate) fn begin(path: &'a Path, what: &'a str) -> Result<Self, CliError> {
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Err(already_there(path));
+        }
+        // Temporary files are readable by their owner alone, from the moment they are there.
+        let file = tempfile::Builder::new().prefix(".yoi-").tempfile_in(folder(path));
+        Ok(Self { path, what, file: file.map_err(|error| unwritable(path, what, error.kind()))? })
+    }
+
+    /// Writes it, whole or not at all. What is there by now stays.
+    pub(crate) fn finish(mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let failed = |kind: ErrorKind| unwritable(self.path, self.what, kind);
+        let written = self.file.write_all(bytes).and_then(|()| self.file.as_file().sync_all());
+        written.map_err(|error| failed(error.kind()))?;
+        match self.file.persist_noclobber(self.path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(already_there(self.path)),
+            Err(error) => Err(failed(error.error.kind())),
+        }
+    }
 }
 
 fn already_there(path: &Path) -> CliError {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,11 +27,14 @@ impl Serving {
         let mut command = place.command();
         command.args(["runtime", "serve", "--config", config, "--log-format", "json"]);
         let log = std::fs::File::create(place.path().join("log")).expect("a log");
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("started");
+        Self::of(command.stderr(log), || std::fs::read_to_string(place.path().join("log")).unwrap_or_default())
+    }
+
+    fn of(command: &mut Command, log: impl Fn() -> String) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
         let address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
-        let log = || std::fs::read_to_string(place.path().join("log")).unwrap_or_default();
         Self { child, address: address.unwrap_or_else(|| panic!("{line}{}", log())) }
     }
 
@@ -182,8 +185,14 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
     // What a service was started with stays.
     change(&place, "# running_calls = 1", "running_calls = 2");
     until("it is another service", || serving.config_outcome() == "restart_needed");
+    assert_eq!(write(), 200);
+    // The host's part does not wait for that.
+    change(&place, "access = \"write\"", "access = \"read\"");
+    until("the grant is narrow beside it", || write() == 409);
+    assert_eq!(serving.config_outcome(), "restart_needed");
+    change(&place, "access = \"read\"", "access = \"write\"");
     change(&place, "running_calls = 2", "# running_calls = 1");
-    until("the config is sound again", || serving.config_outcome() == "ok");
+    until("the config is sound again", || serving.config_outcome() == "ok" && write() == 200);
     // Less is granted from the next use on.
     change(&place, "access = \"write\"", "access = \"read\"");
     serving.signal(rustix::process::Signal::HUP);
@@ -197,11 +206,68 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
     assert_eq!((&told["records"][0]["outcome"], code), (&json!("identical"), 0), "{told}");
     let log = log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    // A name twice in one document would leave it to the reader which of them counts.
+    for line in log.lines() {
+        assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
+    }
     let told = |code: &str| lines.iter().any(|line| line["target"] == "yoi::config" && line["code"] == code);
     assert!(told("invalid_config") && told("restart_needed"), "{log}");
     let changed = lines.iter().find(|line| line["worker"] == "w").expect("what it means for the worker");
     assert_eq!((&changed["refused"], &changed["workspace"]), (&json!(true), &json!("acme")));
     assert!(!log.contains(place.path().to_str().expect("UTF-8")) && !log.contains("hello"), "{log}");
+}
+
+#[test]
+fn a_config_that_changes_while_the_service_starts_is_seen() {
+    let place = Place::new();
+    set_up(&place);
+    change(&place, "# component_limits = \"limits.toml\"", "component_limits = \"limits\"");
+    // What is read after the config comes when the test says so.
+    let fifo = place.path().join("limits");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
+    let serving = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| Serving::start(&place, "runtime.toml"));
+        let limits = std::fs::OpenOptions::new().write(true).open(&fifo).expect("the service reads");
+        change(&place, "models = []", "modles = []");
+        drop(limits);
+        starting.join().expect("started")
+    });
+    until("the mistake is seen", || serving.config_outcome() == "invalid_config");
+}
+
+#[test]
+fn a_service_whose_log_nobody_reads_answers() {
+    const REQUESTS: usize = 3000;
+    let place = Place::new();
+    set_up(&place);
+    let mut command = place.command();
+    command.args(["runtime", "serve", "--config", "runtime.toml", "--log-format", "json"]);
+    let mut serving = Serving::of(command.stderr(Stdio::piped()), String::new);
+    // Held and never read: more comes than fits into a pipe.
+    let log = serving.child.stderr.take().expect("piped");
+    let mut stream = TcpStream::connect(&serving.address).expect("connected");
+    stream.set_read_timeout(Some(DEADLINE)).expect("set");
+    let request = format!("GET /livez HTTP/1.1\r\nhost: {}\r\n\r\n", serving.address);
+    let mut answers = BufReader::new(stream.try_clone().expect("the same"));
+    for asked in 0..REQUESTS {
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut length = 0;
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            let read = answers.read_line(&mut line).unwrap_or_else(|error| panic!("request {asked}: {error}"));
+            assert_ne!(read, 0, "request {asked} has no answer");
+            if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = bytes.trim().parse().expect("a number");
+            }
+        }
+        let mut body = vec![0; length];
+        answers.read_exact(&mut body).expect("a body");
+        assert_eq!(body, b"ok\n");
+    }
+    drop((stream, answers));
+    assert_eq!(serving.stop(), Some(0));
+    drop(log);
 }
 
 #[test]
@@ -310,6 +376,11 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     assert!(std::fs::read_to_string(&path).expect("a token").starts_with("yoi_"));
     let (error, code) = place.json(&out);
     assert_eq!((error["code"].as_str(), code), (Some("already_there"), 1));
+    // Where it cannot be written there is none.
+    for nowhere in ["nowhere/token", "token/token"] {
+        let (error, code) = place.json(&[&new[..], &["--scope", "operator", "--out", nowhere]].concat());
+        assert_eq!((error["code"].as_str(), code), (Some("unwritable"), 1), "{error}");
+    }
     let listed = place.yoi(&["runtime", "token", "list", "--config", "runtime.toml"]).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
 }

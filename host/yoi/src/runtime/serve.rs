@@ -12,7 +12,7 @@ use worker_runtime::service::{RuntimeService, ServiceOptions};
 
 use super::logs::LogArgs;
 use super::open::{self, Config};
-use super::reload;
+use super::reload::{self, Stamp};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -20,8 +20,10 @@ use crate::output::Output;
 ///
 /// Says on stdout where it listens; the log goes to stderr. The host's part of the config is read again
 /// within two seconds after the file has changed, or at once on SIGHUP; a mistake in it is logged, and what
-/// was in force before stays so. On SIGTERM or SIGINT nothing new is taken, what is going on ends, and what
-/// does not end in time (`shutdown_ms`) is dropped, which rolls it back.
+/// was in force before stays so. What `[service]` and `[limits]` say counts from the next start; where they
+/// were changed, the log and `/readyz?verbose` say `restart_needed`. On SIGTERM or SIGINT nothing new is
+/// taken, what is going on ends, and what does not end in time (`shutdown_ms`) is dropped, which rolls it
+/// back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config (TOML); `yoi runtime init` writes one.
@@ -32,18 +34,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let stamp = reload::stamp(&args.config);
     let config = open::read(&args.config)?;
     config.settings.service.is_private()?;
-    args.log.begin()?;
+    let _log = args.log.begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|_| broken("the asynchronous runtime"))?.block_on(serve(args, config, output))
+    runtime.map_err(|_| broken("the asynchronous runtime"))?.block_on(serve(args, config, stamp, output))
 }
 
 fn broken(what: &str) -> CliError {
     CliError::new("failed", format!("{what} cannot be started"), "see to it that the system allows more")
 }
 
-async fn serve(args: &Args, config: Config, output: &Output) -> Result<ExitCode, CliError> {
+async fn serve(args: &Args, config: Config, stamp: Stamp, output: &Output) -> Result<ExitCode, CliError> {
     let listen = config.settings.service.listen;
     let unavailable = |error: std::io::Error| {
         let message = format!("the service cannot listen on {listen}: {}", error.kind());
@@ -62,7 +65,8 @@ async fn serve(args: &Args, config: Config, output: &Output) -> Result<ExitCode,
     let hang_up = signal(SignalKind::hangup()).map_err(|_| broken("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
     let collecting = tokio::spawn(collect(runtime.clone(), minutes));
-    let reloading = tokio::spawn(reload::watch(args.config.clone(), config, service.clone(), runtime, hang_up));
+    let watch = reload::watch(args.config.clone(), config, stamp, service.clone(), runtime, hang_up);
+    let reloading = tokio::spawn(watch);
     let url = format!("http://{listening}");
     let document = json!({ "schema": "yoi.runtime-serve/1", "listening": url });
     output.result(&document, || format!("listening on {url}\n"));

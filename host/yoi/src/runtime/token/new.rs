@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use bundles::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use worker_runtime::token::{Scope, SystemEntropy, TokenGrant};
+use worker_runtime::token::{Scope, SystemEntropy, TokenGrant, TokenId};
 use worker_runtime::worker::DisplayName;
 use zeroize::Zeroizing;
 
 use super::WhereArgs;
 use crate::error::CliError;
-use crate::files;
+use crate::files::{self, SecretFile};
 use crate::output::Output;
 
 /// Makes a token, and shows it this one time: only a hash of it is kept.
@@ -53,15 +53,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         ));
     }
     // Before there is a token that nobody would have.
-    args.out.as_deref().map_or(Ok(()), files::is_free)?;
+    let file = args.out.as_deref().map(|path| SecretFile::begin(path, "token file")).transpose()?;
     let again = grant.clone();
     let (summary, token) = args.at.either(
         |management| async move { management.issue_token(grant, &SystemEntropy).await },
         |client| async move { client.issue_token(again).await },
     )?;
-    if let Some(path) = &args.out {
+    if let (Some(path), Some(file)) = (&args.out, file) {
         let line = Zeroizing::new(format!("{}\n", token.expose_secret()));
-        files::write_secret(path, line.as_bytes(), "token file")?;
+        file.finish(line.as_bytes()).map_err(|error| unhad(args, &summary.id, error))?;
         let document = json!({ "schema": "yoi.token/1", "id": summary.id, "file": files::shown(path) });
         output.result(&document, || format!("wrote token {} to {}\n", summary.id, files::shown(path)));
         return Ok(ExitCode::SUCCESS);
@@ -70,4 +70,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     output.note(&format!("note: token {} is shown this one time; keep it where only its holder reads it", summary.id));
     output.result(&document, || format!("{}\n", token.expose_secret()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Revokes a token that nobody has, for it could not be written. The error is the writing's; where the token
+/// stays good, it says so.
+fn unhad(args: &Args, id: &TokenId, error: CliError) -> CliError {
+    let revoked = args.at.either(
+        |management| async move { management.revoke_token(id).await },
+        |client| async move { client.revoke_token(id).await },
+    );
+    match revoked {
+        Ok(_) => error,
+        Err(_) => {
+            let help = format!("{}; token {id} is good and nobody has it: `yoi runtime token revoke {id}`", error.help);
+            CliError { help, ..error }
+        }
+    }
 }
