@@ -364,6 +364,9 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     assert_eq!((error["code"].as_str(), code), (Some("usage"), 2));
     assert_eq!(place.yoi(&[&new[..], &["--scope", "operator"]].concat()).code, 0);
     assert_eq!(place.yoi(&[&new[..], &["--scope", "root"]].concat()).code, 2);
+    let gone = [&new[..], &["--scope", "operator", "--expires", "2020-01-31T00:00:00Z"]].concat();
+    let (error, code) = place.json(&gone);
+    assert_eq!((error["code"].as_str(), code), (Some("usage"), 2), "{error}");
     let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
     let (error, code) = place.json(&unknown);
     assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));
