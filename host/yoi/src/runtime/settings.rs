@@ -34,7 +34,7 @@ pub(super) struct Service {
     /// Whether it may listen where other machines reach it: there must be something before it that
     /// speaks TLS, for tokens go over the wire as they are.
     pub(super) behind_tls: bool,
-    /// What clients may call it; by default the names of this machine for itself.
+    /// What clients may call it beside the names of this machine for itself.
     hosts: BTreeSet<String>,
     /// Pages that may ask.
     origins: BTreeSet<String>,
@@ -144,14 +144,13 @@ impl Service {
         ))
     }
 
-    /// What clients may call a service that listens there.
+    /// What clients may call a service that listens there: what the config says, and always what this machine
+    /// calls itself. In lower case, as names are compared.
     pub(super) fn known_as(&self, listening: SocketAddr) -> Hosts {
-        let mut hosts = self.hosts.clone();
-        if hosts.is_empty() {
-            let port = listening.port();
-            hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
-            hosts.insert(listening.to_string());
-        }
+        let mut hosts: BTreeSet<String> = self.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let port = listening.port();
+        hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
+        hosts.insert(listening.to_string());
         Hosts { hosts, origins: self.origins.clone() }
     }
 }
@@ -169,6 +168,14 @@ mod tests {
         let lines = include_str!("runtime.toml").lines();
         let lines = lines.map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_service_is_known_as_its_config_says_and_as_its_machine_calls_itself() {
+        let service = Service { hosts: ["Runtime.Example.COM".to_owned()].into(), ..Service::default() };
+        let hosts = service.known_as(SocketAddr::from(([10, 0, 0, 7], 7070))).hosts;
+        let expected = ["10.0.0.7:7070", "127.0.0.1:7070", "[::1]:7070", "localhost:7070", "runtime.example.com"];
+        assert_eq!(hosts.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     }
 
     #[test]
