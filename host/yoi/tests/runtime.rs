@@ -282,6 +282,10 @@ fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
     change(&place, "0.0.0.0:0", &address);
     let (error, code) = place.json(&["runtime", "serve", "--config", "runtime.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("address_unavailable"), 1));
+    change(&place, "# head_bytes = 16_384", "head_bytes = 0");
+    let (error, code) = place.json(&["runtime", "serve", "--config", "runtime.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("invalid_limits"), 3), "{error}");
+    change(&place, "head_bytes = 0", "# head_bytes = 16_384");
     change(&place, &address, "here");
     let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
     snapshot!("runtime_config_mistake", format!("{}[{}]", said.stderr, said.code));

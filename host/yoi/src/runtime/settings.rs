@@ -22,6 +22,17 @@ pub(crate) struct Settings {
 impl Settings {
     /// Their names.
     pub(crate) const TABLES: [&str; 2] = ["service", "limits"];
+
+    /// That a service with these limits can do something.
+    pub(crate) fn can_work(&self) -> Result<(), CliError> {
+        let call_ms = self.limits.call_ms;
+        let ours = self.limits.too_small().map(|found| ("limits", found));
+        let found = ours.or_else(|| self.service.limits.too_small(call_ms).map(|found| ("service.limits", found)));
+        let Some((table, (field, least))) = found else { return Ok(()) };
+        let why = if field == "request_ms" { ", more than the `call_ms` under [limits]" } else { "" };
+        let message = format!("`{field}` under [{table}] must be at least {least}{why}");
+        Err(CliError::new("invalid_limits", message, "write that or more, or leave it out for the default"))
+    }
 }
 
 /// `[service]`. Paths are as from the folder of the config.
@@ -176,6 +187,38 @@ mod tests {
         let hosts = service.known_as(SocketAddr::from(([10, 0, 0, 7], 7070))).hosts;
         let expected = ["10.0.0.7:7070", "127.0.0.1:7070", "[::1]:7070", "localhost:7070", "runtime.example.com"];
         assert_eq!(hosts.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn limits_with_which_nothing_works_are_refused() {
+        let read = |text: &str| {
+            let (_, settings) = host_policy::RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES)
+                .expect("the types are right");
+            settings.can_work().map_err(|error| (error.code, error.message))
+        };
+        let every = [
+            ("limits", serde_json::to_value(RuntimeLimits::default()).expect("JSON")),
+            ("service.limits", serde_json::to_value(ServiceLimits::default()).expect("JSON")),
+        ];
+        // None of these, or at once: each is something that a host may mean.
+        let may_be_zero = ["bundles", "workers", "queued_calls", "unused_blob_seconds", "event_streams", "shutdown_ms"];
+        for (table, limits) in every {
+            for (field, _) in limits.as_object().expect("a table") {
+                let told = read(&format!("[{table}]\n{field} = 0\n"));
+                if may_be_zero.contains(&field.as_str()) {
+                    assert_eq!(told, Ok(()), "{field}");
+                } else {
+                    let (code, message) = told.expect_err(field);
+                    assert!(
+                        code == "invalid_limits" && message.contains(&format!("`{field}` under [{table}]")),
+                        "{message}"
+                    );
+                }
+            }
+        }
+        assert_eq!(read("[service.limits]\nhead_bytes = 1024\nheaders = 16\nhead_ms = 100\n"), Ok(()));
+        assert_eq!(read("[limits]\ncall_ms = 149_999\n"), Ok(()));
+        assert!(read("[limits]\ncall_ms = 150_000\n").is_err_and(|(_, message)| message.contains("150001")));
     }
 
     #[test]
