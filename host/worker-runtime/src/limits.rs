@@ -66,3 +66,23 @@ impl Default for RuntimeLimits {
         }
     }
 }
+
+impl RuntimeLimits {
+    /// The first field with which no call would ever be done, by its name, and the least that it can be. A zero
+    /// that means "none", of bundles, workers or waiting requests, is no such thing.
+    pub fn too_small(&self) -> Option<(&'static str, u64)> {
+        let fields = [
+            ("stored_bytes", self.stored_bytes),
+            ("history_entries", self.history_entries),
+            ("call_bytes", self.call_bytes),
+            ("call_ms", self.call_ms),
+            ("running_calls", self.running_calls.into()),
+            ("running_calls_of_all", self.running_calls_of_all.into()),
+            ("computing_threads", self.computing_threads.into()),
+            ("inflight_bytes", self.inflight_bytes),
+            ("kept_events", self.kept_events),
+            ("open_bundles", self.open_bundles),
+        ];
+        fields.into_iter().find(|(_, is)| *is == 0).map(|(name, _)| (name, 1))
+    }
+}

@@ -19,7 +19,10 @@ pub(crate) fn read(path: &Path) -> Result<RuntimeConfig, CliError> {
 /// Reads a config with what it says of the service.
 pub(crate) fn read_whole(path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
     let text = files::read_text(path, MAX_CONFIG_BYTES, "config")?;
-    RuntimeConfig::from_toml_beside(&text, &Settings::TABLES).map_err(|error| told(error, path))
+    let (policy, settings) =
+        RuntimeConfig::from_toml_beside::<Settings>(&text, &Settings::TABLES).map_err(|error| told(error, path))?;
+    settings.can_work()?;
+    Ok((policy, settings))
 }
 
 fn told(error: ConfigError, path: &Path) -> CliError {

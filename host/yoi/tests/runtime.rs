@@ -282,6 +282,10 @@ fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
     change(&place, "0.0.0.0:0", &address);
     let (error, code) = place.json(&["runtime", "serve", "--config", "runtime.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("address_unavailable"), 1));
+    change(&place, "# head_bytes = 16_384", "head_bytes = 0");
+    let (error, code) = place.json(&["runtime", "serve", "--config", "runtime.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("invalid_limits"), 3), "{error}");
+    change(&place, "head_bytes = 0", "# head_bytes = 16_384");
     change(&place, &address, "here");
     let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
     snapshot!("runtime_config_mistake", format!("{}[{}]", said.stderr, said.code));
@@ -334,6 +338,13 @@ fn what_is_damaged_or_gone_is_named() {
     let (error, code) = place.json(&["runtime", "check", "nowhere"]);
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
     assert!(!place.path().join("nowhere").exists());
+    // A folder is not made one by looking at it.
+    std::fs::create_dir(place.path().join("empty")).expect("made");
+    for arguments in [&["runtime", "check", "empty"][..], &["runtime", "gc", "--data", "empty"]] {
+        let (error, code) = place.json(arguments);
+        assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(place.path().join("empty")).expect("read").count(), 0);
     // The rows of what is kept can be damaged too.
     let metadata = place.path().join("data/metadata.sqlite");
     let mut bytes = std::fs::read(&metadata).expect("rows");
@@ -356,6 +367,33 @@ fn garbage_that_came_in_just_now_is_kept() {
 }
 
 #[test]
+fn upkeep_goes_by_the_config() {
+    let place = Place::new();
+    let digests = kept(&place);
+    place.write("runtime.toml", "[service]\ndata = \"data\"\n[limits]\nunused_blob_seconds = 0\n");
+    let check = ["runtime", "check", "--config", "runtime.toml"];
+    let (told, code) = place.json(&check);
+    assert_eq!((told["sound"].as_array().map(Vec::len), code), (Some(digests.len()), 0), "{told}");
+    let (told, code) = place.json(&["runtime", "gc", "--config", "runtime.toml"]);
+    assert_eq!((&told["workspaces"]["acme"]["blobs"], code), (&json!(3), 0), "{told}");
+    assert_eq!(place.yoi(&["runtime", "check"]).code, 2);
+    // A folder that is named counts before the config of the environment.
+    let nothing = place.with_env(&["runtime", "check", "nowhere"], &[("YOI_CONFIG", "runtime.toml")]);
+    assert_eq!(nothing.code, 5);
+    // Where the blobs are in a bucket, those are meant: here one that cannot be had.
+    place.write("secrets/key", "x");
+    let bucket = "[service]\ndata = \"data\"\nsecrets = \"secrets\"\n[service.bucket]\nendpoint = \"http://127.0.0.1:1\"\n\
+        name = \"b\"\naccess_key_id = \"k\"\nsecret_access_key = \"nothing\"\n";
+    place.write("runtime.toml", bucket);
+    for command in ["check", "gc"] {
+        let (error, code) = place.json(&["runtime", command, "--config", "runtime.toml"]);
+        assert_eq!((error["schema"].as_str(), code != 0), (Some("yoi.error/1"), true), "{error}");
+    }
+    let (error, code) = place.json(&["runtime", "check", "--config", "nothing.toml"]);
+    assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
+}
+
+#[test]
 fn a_token_that_would_be_good_for_nothing_is_refused() {
     let place = Place::new();
     set_up(&place);
@@ -364,6 +402,9 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     assert_eq!((error["code"].as_str(), code), (Some("usage"), 2));
     assert_eq!(place.yoi(&[&new[..], &["--scope", "operator"]].concat()).code, 0);
     assert_eq!(place.yoi(&[&new[..], &["--scope", "root"]].concat()).code, 2);
+    let gone = [&new[..], &["--scope", "operator", "--expires", "2020-01-31T00:00:00Z"]].concat();
+    let (error, code) = place.json(&gone);
+    assert_eq!((error["code"].as_str(), code), (Some("usage"), 2), "{error}");
     let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
     let (error, code) = place.json(&unknown);
     assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));

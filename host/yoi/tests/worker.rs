@@ -66,6 +66,21 @@ fn input_comes_from_standard_input_too() {
 }
 
 #[test]
+fn a_worker_that_is_stopped_is_told_to_who_asks_for_it_again() {
+    let served = Served::new();
+    let digest = served.put();
+    let create = ["worker", "create", "desk", "-p", "plain", "-b", &digest];
+    served.yoi(&create);
+    assert!(!served.yoi(&create).stdout.contains("stopped"));
+    assert_eq!(served.yoi(&["worker", "stop", "desk"]).code, 0);
+    let again = served.yoi(&create);
+    let first = again.stdout.lines().next();
+    let expected =
+        "desk was there before, asked for with the same, and is stopped: choose another id for one that runs";
+    assert_eq!((again.code, first), (0, Some(expected)), "{}", again.stderr);
+}
+
+#[test]
 fn documents_name_their_schema() {
     let served = Served::new();
     let digest = served.put();

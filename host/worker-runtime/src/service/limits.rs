@@ -51,6 +51,26 @@ impl Default for ServiceLimits {
 }
 
 impl ServiceLimits {
+    /// The first field with which no request would ever have its answer, by its name, and the least that it can
+    /// be, where one call may take `call_ms`. A zero that means "none" or "at once", of streams of events and of
+    /// the time to stop, is no such thing.
+    pub fn too_small(&self, call_ms: u64) -> Option<(&'static str, u64)> {
+        let fields = [
+            ("requests_per_second", self.requests_per_second.into(), 1),
+            ("connections", self.connections.into(), 1),
+            // A head with a token has some hundred bytes in a handful of fields.
+            ("head_bytes", self.head_bytes as u64, 1024),
+            ("headers", self.headers as u64, 16),
+            // What crosses a network takes some of these.
+            ("head_ms", self.head_ms, 100),
+            ("body_bytes_per_second", self.body_bytes_per_second, 1),
+            ("body_grace_ms", self.body_grace_ms, 100),
+            ("request_ms", self.request_ms, call_ms.saturating_add(1)),
+            ("write_ms", self.write_ms, 100),
+        ];
+        fields.into_iter().find(|(_, is, least)| is < least).map(|(name, _, least)| (name, least))
+    }
+
     pub(crate) fn request(&self) -> Duration {
         Duration::from_millis(self.request_ms)
     }

@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use bundles::Digest;
 use futures_util::TryStreamExt;
 use serde::Serialize;
-use worker_runtime::blob_store::{self, BlobStore, Condition};
+use worker_runtime::blob_store::{self, Condition};
 use worker_runtime::metadata::MetadataStore;
-use worker_runtime::{Runtime, SystemClock};
 
-use super::open;
+use super::open::Kept;
 use crate::error::{CliError, exit_code};
 use crate::output::Output;
 use crate::text::{Rows, bytes};
@@ -24,7 +22,12 @@ use crate::text::{Rows, bytes};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The data folder: what `data` in the config names.
-    folder: PathBuf,
+    #[arg(required_unless_present = "config")]
+    folder: Option<PathBuf>,
+    /// The config of the service: its data folder, its bucket, its limits. A folder that is named counts
+    /// before it.
+    #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Default, Serialize)]
@@ -50,17 +53,18 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 async fn check(args: &Args) -> Result<Document, CliError> {
-    open::is_there(&args.folder)?;
-    let (folder, metadata) = open::stores(&args.folder).await?;
-    let blobs = folder.blobs();
-    let checked = match metadata.check().await {
-        Ok(()) => {
-            let runtime = Runtime::builder().clock(Arc::new(SystemClock)).blobs(Arc::new(blobs.clone()));
-            let runtime = runtime.metadata(Arc::new(metadata)).open().await?;
-            (runtime.management().check().await?, "sound")
+    let kept = match (&args.folder, &args.config) {
+        (Some(folder), _) => Kept::in_folder(folder).await?,
+        (None, Some(config)) => Kept::of_config(config).await?,
+        (None, None) => {
+            return Err(CliError::new("usage", "nothing is named", "name a data folder, or `--config FILE`"));
         }
+    };
+    let blobs = kept.blobs.clone();
+    let checked = match kept.metadata.check().await {
+        Ok(()) => (kept.runtime().await?.management().check().await?, "sound"),
         // What should be there is not known; what is there can be read all the same.
-        Err(error) => (blob_store::check_each(&blobs, blob_store::digests(&blobs).await?).await?, error.code()),
+        Err(error) => (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code()),
     };
     // What was set aside by an earlier look, and not put again since, is still known to be damaged.
     let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use worker_runtime::Garbage;
 
-use super::open;
+use super::open::Kept;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
@@ -21,17 +21,20 @@ pub(crate) struct Args {
     /// The data folder of a service that is not running; else a running one is asked.
     #[arg(long, value_name = "FOLDER", env = "YOI_DATA")]
     data: Option<PathBuf>,
+    /// The config of a service that is not running: its data folder, its bucket, its limits. A folder that
+    /// is named counts before it.
+    #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let garbage: Garbage = match &args.data {
-        None => args.server.ask(|client| async move { client.collect_garbage().await })?,
-        Some(folder) => crate::block_on(async {
-            let runtime = open::upkeep(folder).await?;
-            Ok::<_, CliError>(runtime.management().collect_garbage().await?)
-        })??,
+    let collected = async |kept: Kept| Ok::<_, CliError>(kept.runtime().await?.management().collect_garbage().await?);
+    let garbage: Garbage = match (&args.data, &args.config) {
+        (Some(folder), _) => crate::block_on(async { collected(Kept::in_folder(folder).await?).await })??,
+        (None, Some(config)) => crate::block_on(async { collected(Kept::of_config(config).await?).await })??,
+        (None, None) => args.server.ask(|client| async move { client.collect_garbage().await })?,
     };
     let document = json!({ "schema": "yoi.runtime-gc/1", "workspaces": garbage.workspaces, "strays": garbage.strays });
     output.result(&document, || {

@@ -10,7 +10,7 @@ use worker_runtime::blob_store::{BlobStore, ObjectBlobs, S3Config};
 use worker_runtime::metadata::SqliteMetadata;
 use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::tool::fs;
-use worker_runtime::{DataFolder, Runtime, SystemClock};
+use worker_runtime::{DataFolder, Runtime, RuntimeLimits, SystemClock};
 
 use super::settings::{Bucket, Folder, Service, Settings};
 use crate::error::CliError;
@@ -18,6 +18,9 @@ use crate::output::Output;
 use crate::sandbox::{self, CacheArgs};
 use crate::secret;
 use crate::{config_file, files};
+
+/// The file of a data folder that it has from its first opening on.
+const METADATA: &str = "metadata.sqlite";
 
 /// A config with everything in it.
 pub(super) struct Config {
@@ -35,11 +38,11 @@ impl Config {
     /// Opens the Runtime.
     pub(super) async fn open(&self, output: &Output) -> Result<Runtime, CliError> {
         let service = &self.settings.service;
-        let data = service.data(&self.folder);
+        let data = self.data();
         let (folder, metadata) = stores(&data).await?;
         let secrets = Arc::new(self.secrets()?);
         let blobs: Arc<dyn BlobStore> = match &service.bucket {
-            Some(bucket) => Arc::new(ObjectBlobs::s3(&s3(bucket, &*secrets).await?).await?),
+            Some(bucket) => in_bucket(bucket, &*secrets).await?,
             None => Arc::new(folder.blobs()),
         };
         let cache = CacheArgs::in_folder(data.join("compiled"));
@@ -81,7 +84,7 @@ impl Config {
 }
 
 /// The stores of a data folder.
-pub(super) async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), CliError> {
+async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), CliError> {
     let folder = DataFolder::open(data).await?;
     let metadata = SqliteMetadata::open(folder.metadata_file()).await?;
     Ok((folder, metadata))
@@ -89,20 +92,64 @@ pub(super) async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), 
 
 /// That there is such a data folder: looking at one makes none.
 pub(crate) fn is_there(data: &Path) -> Result<(), CliError> {
-    if data.is_dir() {
+    // Its rows are what makes a folder one: where there are none, opening it would make them.
+    if data.join(METADATA).is_file() {
         return Ok(());
     }
     let message = format!("there is no data folder `{}`", files::shown(data));
     Err(CliError::new("not_found", message, "name the folder that `data` in the config names"))
 }
 
-/// A Runtime over the stores of a data folder that grants nothing and runs nothing: for upkeep while no
-/// service runs.
-pub(super) async fn upkeep(data: &Path) -> Result<Runtime, CliError> {
-    is_there(data)?;
-    let (folder, metadata) = stores(data).await?;
-    let builder = Runtime::builder().clock(Arc::new(SystemClock));
-    Ok(builder.blobs(Arc::new(folder.blobs())).metadata(Arc::new(metadata)).open().await?)
+/// What is kept, for who looks after it while no service runs.
+pub(super) struct Kept {
+    pub(super) blobs: Arc<dyn BlobStore>,
+    pub(super) metadata: SqliteMetadata,
+    limits: RuntimeLimits,
+}
+
+impl Kept {
+    /// What a data folder holds. Looking at one makes none.
+    pub(super) async fn in_folder(data: &Path) -> Result<Self, CliError> {
+        is_there(data)?;
+        Self::opened(data).await
+    }
+
+    async fn opened(data: &Path) -> Result<Self, CliError> {
+        let (folder, metadata) = stores(data).await?;
+        let blobs = Arc::new(folder.blobs());
+        Ok(Self { blobs, metadata, limits: RuntimeLimits::default() })
+    }
+
+    /// What a config names: its data folder, its bucket where it has one, its limits.
+    pub(super) async fn of_config(path: &Path) -> Result<Self, CliError> {
+        let config = read(path)?;
+        is_there(&config.data())?;
+        Self::of(config).await
+    }
+
+    /// The same, also before the service has ever run.
+    pub(super) async fn of_new_config(path: &Path) -> Result<Self, CliError> {
+        Self::of(read(path)?).await
+    }
+
+    async fn of(config: Config) -> Result<Self, CliError> {
+        let mut kept = Self::opened(&config.data()).await?;
+        if let Some(bucket) = &config.settings.service.bucket {
+            kept.blobs = in_bucket(bucket, &config.secrets()?).await?;
+        }
+        kept.limits = config.settings.limits;
+        Ok(kept)
+    }
+
+    /// A Runtime over it that grants nothing and runs nothing.
+    pub(super) async fn runtime(self) -> Result<Runtime, CliError> {
+        let builder = Runtime::builder().clock(Arc::new(SystemClock)).limits(self.limits);
+        Ok(builder.blobs(self.blobs).metadata(Arc::new(self.metadata)).open().await?)
+    }
+}
+
+async fn in_bucket(bucket: &Bucket, secrets: &dyn SecretSource) -> Result<Arc<dyn BlobStore>, CliError> {
+    Ok(Arc::new(ObjectBlobs::s3(&s3(bucket, secrets).await?).await?))
 }
 
 async fn s3(bucket: &Bucket, secrets: &dyn SecretSource) -> Result<S3Config, CliError> {

@@ -22,6 +22,17 @@ pub(crate) struct Settings {
 impl Settings {
     /// Their names.
     pub(crate) const TABLES: [&str; 2] = ["service", "limits"];
+
+    /// That a service with these limits can do something.
+    pub(crate) fn can_work(&self) -> Result<(), CliError> {
+        let call_ms = self.limits.call_ms;
+        let ours = self.limits.too_small().map(|found| ("limits", found));
+        let found = ours.or_else(|| self.service.limits.too_small(call_ms).map(|found| ("service.limits", found)));
+        let Some((table, (field, least))) = found else { return Ok(()) };
+        let why = if field == "request_ms" { ", more than the `call_ms` under [limits]" } else { "" };
+        let message = format!("`{field}` under [{table}] must be at least {least}{why}");
+        Err(CliError::new("invalid_limits", message, "write that or more, or leave it out for the default"))
+    }
 }
 
 /// `[service]`. Paths are as from the folder of the config.
@@ -34,7 +45,7 @@ pub(super) struct Service {
     /// Whether it may listen where other machines reach it: there must be something before it that
     /// speaks TLS, for tokens go over the wire as they are.
     pub(super) behind_tls: bool,
-    /// What clients may call it; by default the names of this machine for itself.
+    /// What clients may call it beside the names of this machine for itself.
     hosts: BTreeSet<String>,
     /// Pages that may ask.
     origins: BTreeSet<String>,
@@ -144,14 +155,13 @@ impl Service {
         ))
     }
 
-    /// What clients may call a service that listens there.
+    /// What clients may call a service that listens there: what the config says, and always what this machine
+    /// calls itself. In lower case, as names are compared.
     pub(super) fn known_as(&self, listening: SocketAddr) -> Hosts {
-        let mut hosts = self.hosts.clone();
-        if hosts.is_empty() {
-            let port = listening.port();
-            hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
-            hosts.insert(listening.to_string());
-        }
+        let mut hosts: BTreeSet<String> = self.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let port = listening.port();
+        hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
+        hosts.insert(listening.to_string());
         Hosts { hosts, origins: self.origins.clone() }
     }
 }
@@ -169,6 +179,46 @@ mod tests {
         let lines = include_str!("runtime.toml").lines();
         let lines = lines.map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_service_is_known_as_its_config_says_and_as_its_machine_calls_itself() {
+        let service = Service { hosts: ["Runtime.Example.COM".to_owned()].into(), ..Service::default() };
+        let hosts = service.known_as(SocketAddr::from(([10, 0, 0, 7], 7070))).hosts;
+        let expected = ["10.0.0.7:7070", "127.0.0.1:7070", "[::1]:7070", "localhost:7070", "runtime.example.com"];
+        assert_eq!(hosts.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn limits_with_which_nothing_works_are_refused() {
+        let read = |text: &str| {
+            let (_, settings) = host_policy::RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES)
+                .expect("the types are right");
+            settings.can_work().map_err(|error| (error.code, error.message))
+        };
+        let every = [
+            ("limits", serde_json::to_value(RuntimeLimits::default()).expect("JSON")),
+            ("service.limits", serde_json::to_value(ServiceLimits::default()).expect("JSON")),
+        ];
+        // None of these, or at once: each is something that a host may mean.
+        let may_be_zero = ["bundles", "workers", "queued_calls", "unused_blob_seconds", "event_streams", "shutdown_ms"];
+        for (table, limits) in every {
+            for (field, _) in limits.as_object().expect("a table") {
+                let told = read(&format!("[{table}]\n{field} = 0\n"));
+                if may_be_zero.contains(&field.as_str()) {
+                    assert_eq!(told, Ok(()), "{field}");
+                } else {
+                    let (code, message) = told.expect_err(field);
+                    assert!(
+                        code == "invalid_limits" && message.contains(&format!("`{field}` under [{table}]")),
+                        "{message}"
+                    );
+                }
+            }
+        }
+        assert_eq!(read("[service.limits]\nhead_bytes = 1024\nheaders = 16\nhead_ms = 100\n"), Ok(()));
+        assert_eq!(read("[limits]\ncall_ms = 149_999\n"), Ok(()));
+        assert!(read("[limits]\ncall_ms = 150_000\n").is_err_and(|(_, message)| message.contains("150001")));
     }
 
     #[test]

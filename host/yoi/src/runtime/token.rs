@@ -8,11 +8,11 @@ mod revoke;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use worker_runtime::Management;
 use worker_runtime::client::{Client, ClientError};
 use worker_runtime::token::TokenError;
-use worker_runtime::{DataFolder, Management};
 
-use super::open;
+use super::open::Kept;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
@@ -50,12 +50,7 @@ impl WhereArgs {
         G: Future<Output = Result<T, ClientError>>,
     {
         let Some(config) = &self.config else { return self.server.ask(there) };
-        let data = open::read(config)?.data();
-        crate::block_on(async {
-            // The first token is made before the service has ever run.
-            drop(DataFolder::open(&data).await?);
-            Ok(here(open::upkeep(&data).await?.management()).await?)
-        })?
+        crate::block_on(async { Ok(here(Kept::of_new_config(config).await?.runtime().await?.management()).await?) })?
     }
 }
 

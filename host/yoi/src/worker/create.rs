@@ -6,7 +6,7 @@ use bundles::{Capability, Digest};
 use clap::builder::BoolishValueParser;
 use host_policy::ProfileSelector;
 use serde_json::json;
-use worker_runtime::worker::{CreateWorkerRequest, DisplayName, Intent, WorkerId};
+use worker_runtime::worker::{CreateWorkerRequest, DisplayName, Intent, WorkerId, WorkerState};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -59,10 +59,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     output.result(&document, || {
         let (id, rows) = (&args.id, super::rows(&created.worker));
         if created.new {
-            format!("created {id}\n\n{rows}")
-        } else {
-            format!("{id} was there before, asked for with the same\n\n{rows}")
+            return format!("created {id}\n\n{rows}");
         }
+        let stopped = match &created.worker.state {
+            WorkerState::Running => "",
+            WorkerState::Stopped { .. } => ", and is stopped: choose another id for one that runs",
+        };
+        format!("{id} was there before, asked for with the same{stopped}\n\n{rows}")
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -52,6 +52,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             "name one: `--workspace ID`; only the scope `operator` goes without",
         ));
     }
+    if grant.expires_at.is_some_and(|until| until <= jiff::Timestamp::now()) {
+        return Err(CliError::new(
+            "usage",
+            "the token would be good for no time",
+            "name a time to come: `--expires TIME`",
+        ));
+    }
     // Before there is a token that nobody would have.
     let file = args.out.as_deref().map(|path| SecretFile::begin(path, "token file")).transpose()?;
     let again = grant.clone();
