@@ -75,6 +75,7 @@ impl RuntimeLimits {
             ("stored_bytes", self.stored_bytes),
             ("history_entries", self.history_entries),
             ("call_bytes", self.call_bytes),
+            ("call_values", self.call_values),
             ("call_ms", self.call_ms),
             ("running_calls", self.running_calls.into()),
             ("running_calls_of_all", self.running_calls_of_all.into()),

@@ -112,9 +112,14 @@ impl RuntimeService {
     }
 
     /// Notes how the newest config was taken, for who asks whether the service is ready: the code of its
-    /// mistake, or none.
+    /// mistake, or none; `restart_needed` where only a part of it is in force.
     pub fn config_read(&self, refused: Option<&'static str>) {
-        self.0.observed.reloaded(refused.map_or("in_force", |_| "refused"));
+        let outcome = match refused {
+            None => "in_force",
+            Some("restart_needed") => "restart_needed",
+            Some(_) => "refused",
+        };
+        self.0.observed.reloaded(outcome);
         *self.0.config_refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
     }
 }
