@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 #[cfg(target_os = "linux")]
 const NICER: i32 = 5;
 
+/// More would be of no use to any machine, and one that cannot start them does not say so as an error.
+const MOST: u32 = 256;
+
 /// How long a thread that has verified something waits for more.
 const KEPT: Duration = Duration::from_millis(100);
 
@@ -41,7 +44,7 @@ impl<T> Awaited<T> {
 impl Computing {
     /// Starts so many threads.
     pub(crate) fn start(threads: u32) -> io::Result<Self> {
-        let threads = usize::try_from(threads.max(1)).unwrap_or(1);
+        let threads = usize::try_from(threads.clamp(1, MOST)).unwrap_or(1);
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).max_blocking_threads(threads).thread_keep_alive(KEPT);
         builder.thread_name("yoi-computing").enable_time();

@@ -260,3 +260,23 @@ async fn what_does_not_end_in_time_is_cut_and_leaves_nothing() {
     assert!(rest(&mut upload).await.is_empty());
     assert_eq!(served.api.get(&format!("/v1/blobs/{digest}"), &token).await.code(), (404, "blob_not_found".to_owned()));
 }
+
+#[tokio::test]
+async fn limits_that_no_clock_can_hold_are_limits_all_the_same() {
+    let limits = ServiceLimits {
+        head_ms: u64::MAX,
+        body_grace_ms: u64::MAX,
+        request_ms: u64::MAX,
+        write_ms: u64::MAX,
+        shutdown_ms: u64::MAX,
+        headers: usize::MAX,
+        ..ServiceLimits::default()
+    };
+    let mut served = Served::new(limits).await;
+    let mut connection = served.connect();
+    let asked = head("GET", "/livez", "", "connection: close\r\n");
+    connection.write_all(asked.as_bytes()).await.expect("written");
+    assert!(rest(&mut connection).await.ends_with("ok\n"));
+    served.stop.take().expect("once").send(()).expect("served");
+    assert_eq!(served.served.await.expect("stopped"), Stopped { cut: 0 });
+}

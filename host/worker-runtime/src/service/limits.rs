@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Bounds of the service. Errors name the field.
+/// Bounds of the service. Errors name the field. No time counts for more than a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceLimits {
@@ -14,7 +14,7 @@ pub struct ServiceLimits {
     pub connections: u32,
     /// Bytes of a request's head.
     pub head_bytes: usize,
-    /// Header fields of a request.
+    /// Header fields of a request; never more than 1024.
     pub headers: usize,
     /// Time for a request's head to come in, in milliseconds; also how long a connection may idle.
     pub head_ms: u64,
@@ -50,7 +50,22 @@ impl Default for ServiceLimits {
     }
 }
 
+/// No time counts for more than a day: the clock cannot hold what a config can write.
+const LONGEST_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Room is made for so many fields before a head has come in.
+const MOST_HEADERS: usize = 1024;
+
+/// Milliseconds of a config as a time that can be added to any instant.
+pub(super) fn time(ms: u64) -> Duration {
+    Duration::from_millis(ms.min(LONGEST_MS))
+}
+
 impl ServiceLimits {
+    pub(crate) fn most_headers(&self) -> usize {
+        self.headers.min(MOST_HEADERS)
+    }
+
     /// The first field with which no request would ever have its answer, by its name, and the least that it can
     /// be, where one call may take `call_ms`. A zero that means "none" or "at once", of streams of events and of
     /// the time to stop, is no such thing.
@@ -72,12 +87,12 @@ impl ServiceLimits {
     }
 
     pub(crate) fn request(&self) -> Duration {
-        Duration::from_millis(self.request_ms)
+        time(self.request_ms)
     }
 
     /// Time by which so many bytes of a body must be here.
     pub(crate) fn body(&self, bytes: u64) -> Duration {
         let paced = bytes.saturating_mul(1000) / self.body_bytes_per_second.max(1);
-        Duration::from_millis(self.body_grace_ms.saturating_add(paced))
+        time(self.body_grace_ms.saturating_add(paced))
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
 use super::RuntimeService;
+use super::limits::time;
 
 /// How a service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl RuntimeService {
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = std::pin::pin!(stop);
-        let http = http(limits.head_ms, limits.head_bytes, limits.headers);
-        let write = Duration::from_millis(limits.write_ms);
+        let http = http(time(limits.head_ms), limits.head_bytes, limits.most_headers());
+        let write = time(limits.write_ms);
         loop {
             // First a place, then a connection: who waits, waits in the system's queue, which is bounded.
             let next = async {
@@ -59,7 +60,7 @@ impl RuntimeService {
         }
         drop(listener);
         self.0.closing.cancel();
-        let ended = tokio::time::timeout(Duration::from_millis(limits.shutdown_ms), graceful.shutdown()).await;
+        let ended = tokio::time::timeout(time(limits.shutdown_ms), graceful.shutdown()).await;
         while connections.try_join_next().is_some() {}
         let cut = if ended.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
@@ -67,10 +68,10 @@ impl RuntimeService {
     }
 }
 
-fn http(head_ms: u64, head_bytes: usize, headers: usize) -> http1::Builder {
+fn http(head: Duration, head_bytes: usize, headers: usize) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(head_ms))
+        .header_read_timeout(head)
         .max_headers(headers)
         .max_header_size(head_bytes)
         // The least that hyper takes, and room for a head.
