@@ -1,7 +1,7 @@
 //! The figures, what they are to be, and where they are written.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Outcome, say};
 
@@ -70,12 +70,11 @@ pub(crate) fn write(name: &str, figures: &[Figure]) -> Outcome<()> {
     Ok(())
 }
 
-/// `bench` in the workspace's target folder, which is the one that holds this program and that cargo has
-/// marked as a cache.
+/// `bench` in the target folder that this program was built in.
 pub(crate) fn folder() -> Outcome<PathBuf> {
-    let program = std::env::current_exe()?;
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let folder = target.ok_or("this program is in no target folder")?.join("bench");
+    // Cargo names `tmp` in the target folder; a mark in the folder itself is there only where cargo made it.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("cargo named no target folder")?;
+    let folder = target.join("bench");
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }
