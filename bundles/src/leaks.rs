@@ -16,6 +16,7 @@
 
 mod ascii;
 mod assignments;
+mod boundaries;
 mod confusables;
 mod credentials;
 mod decoded;
@@ -27,11 +28,13 @@ mod locality;
 mod posix_paths;
 mod providers;
 mod randomness;
+mod reading;
 mod secret_names;
 mod structured;
 mod tokens;
 mod views;
 mod windows_paths;
+mod words;
 
 #[cfg(test)]
 mod accepted;
@@ -49,6 +52,8 @@ mod samples;
 use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
+
+use reading::{Scope, look};
 
 /// Most findings that one call of [`scan`] reports. More of them would tell an author nothing new, and the bound keeps
 /// a hostile text from costing memory.
@@ -188,37 +193,27 @@ impl Findings {
 /// percent, HTML) undone up to three deep, with lines joined, and inside runs of base64 and hex, one deep.
 pub fn scan(place: Place, text: &str) -> Vec<Leak> {
     let mut found = Findings::default();
-    look(place, text, &mut found);
-    decoded::look_inside(text, &mut found);
+    let seen = look(Scope::Whole, place, text, &mut found);
 
     let mut views: Vec<views::View> = Vec::new();
-    while views.len() < MOST_DECODINGS {
+    let mut escapes = seen.escapes;
+    while escapes && views.len() < MOST_DECODINGS {
         let Some(view) = views::unescaped(views.last().map_or(text, |view| view.text())) else { break };
         let mut inner = Findings::default();
-        look(place, view.text(), &mut inner);
-        decoded::look_inside(view.text(), &mut inner);
+        escapes = look(Scope::Whole, place, view.text(), &mut inner).escapes;
         views.push(view);
         for Leak { rule, span } in inner.leaks {
             found.push(rule, views.iter().rev().fold(span, |span, view| view.origin(span)));
         }
     }
-    if let Some(view) = views::joined(text) {
+    if let Some(view) = seen.joints.then(|| views::joined(text)).flatten() {
         let mut inner = Findings::default();
-        tokens::look(view.text(), &mut inner);
+        look(Scope::Tokens, place, view.text(), &mut inner);
         for Leak { rule, span } in inner.leaks {
             found.push(rule, view.origin(span));
         }
     }
     in_order(text, found.leaks)
-}
-
-/// All rules over one text, exactly as it is.
-fn look(place: Place, text: &str, found: &mut Findings) {
-    tokens::look(text, found);
-    credentials::look(text, found);
-    assignments::look(text, found);
-    endpoints::look(place, text, found);
-    host_paths::look(place, text, found);
 }
 
 /// By position, each place once per rule; the rule that only knows a secret by its name gives way to one that knows

@@ -20,20 +20,25 @@ pub(super) static RULES: &[&Rule] = &[&ASSIGNMENT, &SIGNED_URL, &SEED_WORDS];
 /// Longest value that is read.
 const LONGEST_VALUE: usize = 256;
 
-/// Adds every value under a telling name in `text` to `found`.
-pub(super) fn look(text: &str, found: &mut Findings) {
-    let bytes = text.as_bytes();
-    let mut read_until = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
-        // A comma separates name and value in the arguments of a call, where both are quoted.
-        let separates = matches!(byte, b'=' | b':' | b'>') || byte == b',' && is_quote(before(bytes, index));
-        if !separates || index < read_until {
-            continue;
+/// What separates a name from its value. A comma does in the arguments of a call, where both are quoted.
+pub(super) const MARKS: &[u8] = b"=:>,";
+
+/// A reading of a text from its beginning to its end.
+#[derive(Default)]
+pub(super) struct Assignments {
+    read_until: usize,
+}
+
+impl Assignments {
+    /// Adds the value to `found` that a separator at `index` gives to a telling name.
+    pub(super) fn at_mark(&mut self, mark: u8, bytes: &[u8], index: usize, found: &mut Findings) {
+        if index < self.read_until || mark == b',' && !is_quote(before(bytes, index)) {
+            return;
         }
-        let Some(start) = value_start(bytes, index) else { continue };
-        let Some(name) = Name::before(bytes, index) else { continue };
-        let Some((rule, span)) = name.judge(bytes, value(bytes, start)) else { continue };
-        read_until = span.end;
+        let Some(start) = value_start(bytes, index) else { return };
+        let Some(name) = Name::before(bytes, index) else { return };
+        let Some((rule, span)) = name.judge(bytes, value(bytes, start)) else { return };
+        self.read_until = span.end;
         found.push(rule, span);
     }
 }

@@ -3,13 +3,11 @@
 //! `assignments`) and what has a shape of its own (see `tokens`).
 
 use std::ops::Range;
-use std::sync::LazyLock;
-
-use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::ascii::{at, before, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
 use super::decoded::base64;
 use super::randomness::{is_placeholder, is_random};
+use super::words::{Hit, Meaning};
 use super::{Findings, Rule};
 
 static URL_USER: Rule = Rule::secret("secret.url_user", "login within an address");
@@ -29,7 +27,7 @@ const LONGEST_HEADER: usize = 512;
 
 /// A word that announces a credential, and what follows it.
 #[derive(Clone, Copy)]
-enum Announced {
+pub(super) enum Announced {
     Token,
     Basic,
     Cookie,
@@ -45,7 +43,8 @@ enum Announced {
     Pair,
 }
 
-const ANNOUNCEMENTS: &[(&str, Announced)] = &[
+/// What announces credentials, in any case.
+pub(super) const ANNOUNCEMENTS: &[(&str, Announced)] = &[
     ("bearer ", Announced::Token),
     ("bearer:", Announced::Token),
     ("ssws ", Announced::Token),
@@ -89,44 +88,36 @@ const ANNOUNCEMENTS: &[(&str, Announced)] = &[
     ("jdbc:oracle:thin:", Announced::Oracle),
 ];
 
-static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .build(ANNOUNCEMENTS.iter().map(|(word, _)| word))
-        .ok()
-});
+/// Where addresses and the lines of login files have their punctuation.
+pub(super) const MARKS: &[u8] = b":@";
 
-/// Adds every credential in a place for one to `found`.
-pub(super) fn look(text: &str, found: &mut Findings) {
-    let bytes = text.as_bytes();
+/// Adds every credential that is announced to `found`. `hits` are the announcements, in order.
+pub(super) fn announced(bytes: &[u8], hits: &[Hit], found: &mut Findings) {
     // One look at a header sees all of its cookies.
     let mut cookies_read = 0;
-    for hit in AUTOMATON.iter().flat_map(|automaton| automaton.find_iter(bytes)) {
-        let Some((_, announced)) = ANNOUNCEMENTS.get(hit.pattern().as_usize()) else { continue };
+    let mut read = 0;
+    for hit in hits {
+        let Some(Meaning::Announced(announced)) = hit.meaning() else { continue };
+        // `--api-key ` is one announcement, and not two.
+        if hit.start < read {
+            continue;
+        }
+        read = hit.end;
         if matches!(announced, Announced::Cookie) {
-            if hit.start() < cookies_read {
+            if hit.start < cookies_read {
                 continue;
             }
-            cookies_read = hit.end() + LONGEST_HEADER;
+            cookies_read = hit.end + LONGEST_HEADER;
         }
-        if let Some((rule, span)) = announced.read(bytes, hit.start(), hit.end()) {
+        if let Some((rule, span)) = announced.read(bytes, hit.start, hit.end) {
             cookies_read = cookies_read.min(span.end);
-            found.push(rule, span);
-        }
-    }
-    for (index, &byte) in bytes.iter().enumerate() {
-        if matches!(byte, b':' | b'@')
-            && let Some((rule, span)) = at_mark(byte, bytes, index)
-        {
             found.push(rule, span);
         }
     }
 }
 
-/// Kept out of the loop above, which sees every byte of a text.
-#[inline(never)]
-fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+/// The credential whose punctuation stands at `index`.
+pub(super) fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
     if mark == b'@' {
         return bare_user_info(bytes, index).map(|span| (&URL_USER, span));
     }
@@ -137,8 +128,13 @@ fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range
 }
 
 impl Announced {
+    /// Whether it counts directly behind a letter: `Set-Cookie:` and `MyCookie:` are of one kind.
+    pub(super) fn is_glued(self) -> bool {
+        matches!(self, Self::Cookie)
+    }
+
     fn read(self, bytes: &[u8], start: usize, end: usize) -> Option<(&'static Rule, Range<usize>)> {
-        if is_word(before(bytes, start)) && !matches!(self, Self::Cookie) {
+        if is_word(before(bytes, start)) && !self.is_glued() {
             return None;
         }
         match self {
@@ -315,12 +311,6 @@ fn password_line(bytes: &[u8], colon: usize) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Place, scan};
-    use super::*;
-
-    #[test]
-    fn the_automaton_is_built() {
-        assert!(AUTOMATON.is_some());
-    }
 
     #[test]
     fn an_address_without_a_password_passes() {

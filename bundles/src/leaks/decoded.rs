@@ -1,27 +1,39 @@
 //! Looks inside base64 and hex: a long run that decodes to text is scanned as text. One deep, because each further
 //! layer multiplies the work while no honest configuration has two. Deliberately absent: compression and ciphers.
 
-use super::ascii::{is_space, part};
-use super::{Findings, Leak, Place, look};
+use super::ascii::{is_space, part, run_start};
+use super::reading::{Scope, look};
+use super::{Findings, Leak, Place};
 
 /// Shortest run that is decoded: `/home/alice` has 16 characters in base64.
-const SHORTEST: usize = 16;
+pub(super) const SHORTEST: usize = 16;
 
-/// Scans what the runs of base64 and hex in `text` decode to, and reports the run for what was found in it.
-pub(super) fn look_inside(text: &str, found: &mut Findings) {
-    let bytes = text.as_bytes();
-    let mut index = 0;
-    while let Some(start) =
-        part(bytes, index, bytes.len()).iter().position(|&byte| is_base64(byte)).map(|at| at + index)
-    {
-        let run = run(bytes, start);
-        index = run.end.max(start + 1);
-        if run.letters < SHORTEST {
-            continue;
+/// A reading of a text from its beginning to its end.
+#[derive(Default)]
+pub(super) struct Encoded {
+    read_until: usize,
+}
+
+impl Encoded {
+    /// At `end` stands nothing of base64. The beginning of the run that ends there, if it is long enough to be decoded.
+    pub(super) fn ended(&mut self, bytes: &[u8], end: usize) -> Option<usize> {
+        let long = end.checked_sub(SHORTEST).filter(|start| *start >= self.read_until)?;
+        if !part(bytes, long, end).iter().copied().all(is_base64) {
+            return None;
         }
-        let whole = part(bytes, start, run.end);
+        Some(run_start(bytes, end, end - self.read_until, is_base64))
+    }
+
+    /// Scans what the run of base64 or hex that begins at `start` decodes to, and reports the run for what was found.
+    #[inline(never)]
+    pub(super) fn look_inside(&mut self, text: &str, start: usize, found: &mut Findings) {
+        let bytes = text.as_bytes();
+        let end = run_of_lines(bytes, start);
+        // The lines of a run are read together.
+        self.read_until = end;
+        let whole = part(bytes, start, end);
         if read(whole, start, found) {
-            continue;
+            return;
         }
         // A separator that belongs to the text around the run: `key-<base64>`, `a/b/<base64>`.
         let mut offset = start;
@@ -34,19 +46,12 @@ pub(super) fn look_inside(text: &str, found: &mut Findings) {
     }
 }
 
-/// A run of base64, which may be broken into lines.
-struct Run {
-    end: usize,
-    letters: usize,
-}
-
-fn run(bytes: &[u8], start: usize) -> Run {
+/// The end of a run of base64, which may be broken into lines.
+fn run_of_lines(bytes: &[u8], start: usize) -> usize {
     let mut end = start;
-    let mut letters = 0;
     loop {
         let rest = part(bytes, end, bytes.len());
         let line = rest.iter().position(|&byte| !is_base64(byte)).unwrap_or(rest.len());
-        letters += line;
         end += line;
         // Only full lines go on: words of prose are shorter than what encoders write.
         let space = part(bytes, end, end + 16).iter().take_while(|&&byte| is_space(byte)).count();
@@ -54,7 +59,7 @@ fn run(bytes: &[u8], start: usize) -> Run {
         let goes_on =
             line >= 60 && line % 4 == 0 && space > 0 && next.len() == 4 && next.iter().copied().all(is_base64);
         if !goes_on {
-            return Run { end, letters };
+            return end;
         }
         end += space;
     }
@@ -68,7 +73,7 @@ fn is_base64(byte: u8) -> bool {
 fn read(run: &[u8], offset: usize, found: &mut Findings) -> bool {
     let Some(text) = hex(run).or_else(|| base64(run)).and_then(as_text) else { return false };
     let mut inner = Findings::default();
-    look(Place::Prompt, &text, &mut inner);
+    look(Scope::Plain, Place::Prompt, &text, &mut inner);
     for Leak { rule, .. } in inner.leaks {
         found.push(rule, offset..offset + run.len());
     }

@@ -43,8 +43,11 @@ const SOCKET_VARIABLES: &[&str] = &[
     "LISTEN_FDS", "WAYLAND_DISPLAY", "CONTAINERD_ADDRESS", "TMUX", "XAUTHORITY", "KUBECONFIG", "VSCODE_IPC_HOOK",
 ];
 
-/// Adds every address of one host in `text` to `found`.
-pub(super) fn look(place: Place, text: &str, found: &mut Findings) {
+/// Where addresses have their punctuation.
+pub(super) const MARKS: &[u8] = b":=.";
+
+/// Adds what a text as a whole is to `found`, if that is an address of this machine.
+pub(super) fn whole(place: Place, text: &str, found: &mut Findings) {
     let bytes = text.as_bytes();
     if place == Place::Text && bytes.first() == Some(&0) && bytes.len() > 1 {
         // The name of an abstract socket begins with a zero byte.
@@ -53,18 +56,10 @@ pub(super) fn look(place: Place, text: &str, found: &mut Findings) {
     if place == Place::Text && is_own_address(text.trim().as_bytes()) {
         found.push(&ENDPOINT, 0..bytes.len());
     }
-    for (index, &byte) in bytes.iter().enumerate() {
-        if matches!(byte, b':' | b'=' | b'.')
-            && let Some((rule, span)) = at_mark(place, byte, bytes, index)
-        {
-            found.push(rule, span);
-        }
-    }
 }
 
-/// Kept out of the loop above, which sees every byte of a text.
-#[inline(never)]
-fn at_mark(place: Place, mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+/// The address of one host whose punctuation stands at `index`.
+pub(super) fn at_mark(place: Place, mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
     match mark {
         b':' if at(bytes, index + 1).is_ascii_digit() => {
             bare_endpoint(place, bytes, index).map(|span| (&ENDPOINT, span)).or_else(|| address(place, bytes, index))

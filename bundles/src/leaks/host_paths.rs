@@ -34,21 +34,32 @@ const STATE_DIRECTORIES: &[&str] = &[
 const STATE_FILES: &[&str] =
     &["netrc", "pgpass", "git-credentials", "pypirc", "bash_history", "zsh_history", "Xauthority", "my.cnf", "htpasswd"];
 
-/// Adds every path of a host in `text` to `found`.
-pub(super) fn look(place: Place, text: &str, found: &mut Findings) {
-    let paths = Paths { place, bytes: text.as_bytes() };
-    let mut index = 0;
-    // Inside of a public address nothing is a path of this host.
-    let mut public_until = 0;
-    while let Some(byte) = paths.bytes.get(index).copied() {
-        let leak = match byte {
-            b':' => {
-                if index >= public_until {
-                    public_until = public_url_end(paths.bytes, index).unwrap_or(0);
-                }
-                if index < public_until { None } else { paths.drive(index).map(|span| (&WINDOWS, span)) }
-            }
-            _ if index < public_until => None,
+/// What paths begin at, or have early.
+pub(super) const MARKS: &[u8] = b":/\\~$%{<.";
+
+/// A reading of a text from its beginning to its end.
+#[derive(Default)]
+pub(super) struct HostPaths {
+    read_until: usize,
+    /// Inside of a public address nothing is a path of this host.
+    public_until: usize,
+}
+
+impl HostPaths {
+    /// Adds the path of a host that has a mark at `index` to `found`.
+    pub(super) fn at_mark(&mut self, place: Place, mark: u8, bytes: &[u8], index: usize, found: &mut Findings) {
+        if index < self.read_until {
+            return;
+        }
+        let paths = Paths { place, bytes };
+        if mark == b':' && index >= self.public_until {
+            self.public_until = public_url_end(bytes, index).unwrap_or(0);
+        }
+        if index < self.public_until {
+            return;
+        }
+        let leak = match mark {
+            b':' => paths.drive(index).map(|span| (&WINDOWS, span)),
             b'/' => paths.absolute(index).map(|(is_device, span)| (if is_device { &WINDOWS } else { &POSIX }, span)),
             b'\\' => paths.backslash(index).map(|span| (&WINDOWS, span)),
             b'~' => paths.tilde(index).map(|span| (&HOME, span)),
@@ -59,10 +70,8 @@ pub(super) fn look(place: Place, text: &str, found: &mut Findings) {
             _ => None,
         };
         if let Some((rule, span)) = leak {
-            index = span.end.max(index + 1);
+            self.read_until = span.end.max(index + 1);
             found.push(rule, span);
-        } else {
-            index += 1;
         }
     }
 }

@@ -23,6 +23,11 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
     }
 
+    /// A number below another one.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        self.next() as usize % end
+    }
+
     /// A string of `length` characters of an alphabet.
     pub(super) fn draw(&mut self, alphabet: &str, length: usize) -> String {
         let letters: Vec<char> = alphabet.chars().collect();

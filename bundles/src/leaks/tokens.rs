@@ -1,73 +1,37 @@
-//! Finds the credentials that have a shape: one pass with all prefixes and landmarks at once, then a look at the few
-//! places where one of them stands. Deliberately absent: names and context, which are in `assignments`.
+//! Finds the credentials that have a shape, at the few places where a prefix or a landmark stands. Deliberately absent:
+//! names and context, which are in `assignments`.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
+use super::Findings;
 use super::ascii::{at, before, part, run_end, run_start};
-use super::providers::{Alphabet, PROVIDERS, Shape};
+use super::providers::{Alphabet, Shape};
 use super::randomness::{is_placeholder, is_random};
-use super::structured::{self, LANDMARKS, Landmark};
-use super::{Findings, Rule};
+use super::words::{Hit, Meaning};
 
-/// What a pattern of the automaton stands for.
-enum Mark {
-    Shape(&'static Rule, &'static Shape),
-    Landmark(&'static Landmark),
-}
-
-struct Table {
-    /// None only if a pattern could not be compiled, which a test rules out.
-    automaton: Option<AhoCorasick>,
-    marks: Vec<Mark>,
-}
-
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let mut patterns = Vec::new();
-    let mut marks = Vec::new();
-    for provider in PROVIDERS {
-        for shape in provider.shapes {
-            patterns.push(shape.prefix);
-            marks.push(Mark::Shape(&provider.rule, shape));
-        }
-    }
-    for landmark in LANDMARKS {
-        patterns.push(landmark.word);
-        marks.push(Mark::Landmark(landmark));
-    }
-    let automaton =
-        AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::DFA)).build(&patterns).ok();
-    Table { automaton, marks }
-});
-
-/// Adds every credential of a known shape in `text` to `found`.
-pub(super) fn look(text: &str, found: &mut Findings) {
-    let bytes = text.as_bytes();
-    let table = &*TABLE;
+/// Adds every credential of a known shape to `found`. `hits` are the prefixes and landmarks in the text, in order.
+pub(super) fn look(bytes: &[u8], hits: &[Hit], found: &mut Findings) {
     // What was reported is not looked into again: the beginning of a token may be repeated within it.
     let mut reported = 0;
     let mut runs = Runs::default();
-    for hit in table.automaton.iter().flat_map(|automaton| automaton.find_overlapping_iter(bytes)) {
-        if hit.start() < reported {
+    for hit in hits.iter().filter(|hit| !matches!(hit.meaning(), Some(Meaning::Announced(_)))) {
+        if hit.start < reported {
             continue;
         }
-        let leak = match table.marks.get(hit.pattern().as_usize()) {
-            Some(Mark::Shape(rule, shape)) => {
-                shape_at(shape, bytes, hit.start(), &mut runs).map(|end| (*rule, hit.start()..end))
+        let leak = match hit.meaning() {
+            Some(Meaning::Shape(rule, shape)) => {
+                shape_at(shape, bytes, hit.start, &mut runs).map(|end| (rule, hit.start..end))
             }
-            Some(Mark::Landmark(landmark)) => {
-                (landmark.read)(bytes, hit.start(), hit.end()).map(|span| (landmark.rule, span))
+            Some(Meaning::Landmark(landmark)) => {
+                (landmark.read)(bytes, hit.start, hit.end).map(|span| (landmark.rule, span))
             }
-            None => None,
+            _ => None,
         };
         if let Some((rule, span)) = leak {
             reported = span.end;
             found.push(rule, span);
         }
     }
-    structured::look_between_marks(bytes, found);
 }
 
 /// The last run of each alphabet. A run may hold thousands of prefixes; remembering its end keeps that linear.
@@ -143,18 +107,16 @@ fn is_inside_base64(bytes: &[u8], start: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Place;
+    use super::super::providers::PROVIDERS;
+    use super::super::reading::{self, Scope};
     use super::super::samples::{ALNUM_DICE_SEED, Dice};
     use super::*;
 
     fn rules_in(text: &str) -> Vec<&'static str> {
         let mut found = Findings::default();
-        look(text, &mut found);
+        reading::look(Scope::Tokens, Place::Prompt, text, &mut found);
         found.leaks.iter().map(|leak| leak.rule.id()).collect()
-    }
-
-    #[test]
-    fn the_automaton_is_built() {
-        assert!(TABLE.automaton.is_some());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::ascii::{at, before, is_word, run_end};
+use super::ascii::{at, before, is_word, part, run_end, run_start};
+use super::boundaries;
 use super::confusables::{Fold, fold, may_fold};
 use super::escapes::{Said, backslash, concatenation, entity, percent};
 
@@ -144,40 +145,174 @@ pub(super) fn unescaped(text: &str) -> Option<View> {
     writer.finish()
 }
 
+/// Whether [`unescaped`] would read the byte at `index` as something else.
+pub(super) fn is_escape(text: &str, index: usize, byte: u8) -> bool {
+    let bytes = text.as_bytes();
+    match byte {
+        b'\\' => backslash(bytes, index).is_some(),
+        b'%' => percent(bytes, index).is_some(),
+        b'&' => entity(bytes, index).is_some(),
+        b'"' | b'\'' => concatenation(bytes, index).is_some(),
+        0x00..=0x1f | 0x7f => true,
+        _ => {
+            let character = text.get(index..).and_then(|rest| rest.chars().next());
+            character.is_some_and(|character| {
+                may_fold(character) && fold(character) != Fold::Keep && !is_typography(bytes, index, character)
+            })
+        }
+    }
+}
+
+/// Dashes, apostrophes and ellipses as prose has them, where nothing can be told by their plain form: `a – b`, `don’t`,
+/// `so on…`. Few texts that were written with care have no others, and each other reading costs another look.
+fn is_typography(bytes: &[u8], index: usize, character: char) -> bool {
+    let next = at(bytes, index + character.len_utf8());
+    let previous = before(bytes, index);
+    match character {
+        '\u{2013}' | '\u{2014}' => previous == b' ' && next == b' ',
+        '\u{2019}' => previous.is_ascii_alphabetic() && next.is_ascii_alphabetic(),
+        '\u{2026}' => previous.is_ascii_alphabetic() && matches!(next, b' ' | b'\n' | b'"' | b'\'' | b')'),
+        _ => false,
+    }
+}
+
+/// What tokens are written in.
+fn is_token(byte: u8) -> bool {
+    is_word(byte) || matches!(byte, b'-' | b'.' | b'+' | b'/' | b'=')
+}
+
+/// A reading of a text from its beginning to its end, which asks of each joint whether what it joins may be a token.
+/// The lines of prose end within words of its sentences too, and those are not worth another look.
+#[derive(Default)]
+pub(super) struct Joints {
+    /// What has been joined so far, and where it would go on.
+    joined: Run,
+    goes_on: usize,
+}
+
+/// Characters that a token may have.
+#[derive(Debug, Default, Clone, Copy)]
+struct Run {
+    length: usize,
+    /// Digits, punctuation that words do not have, and capitals that do not begin one.
+    marks: bool,
+    /// A hyphen, or a point near the beginning: prefixes of tokens end with them.
+    prefix: bool,
+}
+
+/// Longest prefix of a token that ends with a point, and its point.
+const LONGEST_POINTED: usize = 6;
+
+impl Run {
+    /// How much of a run is read. That is longer than what needs no further proof.
+    const MOST: usize = 64;
+
+    fn of(bytes: &[u8]) -> Self {
+        let is_mark = |byte: &u8| !byte.is_ascii_lowercase() && !matches!(byte, b'-' | b'.');
+        let rest = match bytes {
+            [first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase() => 1,
+            _ => 0,
+        };
+        Self {
+            length: bytes.len(),
+            marks: bytes.iter().skip(rest).any(is_mark),
+            prefix: bytes.contains(&b'-') || bytes.iter().take(LONGEST_POINTED).any(|&byte| byte == b'.'),
+        }
+    }
+
+    fn and(self, next: Self) -> Self {
+        Self { length: self.length + next.length, marks: self.marks || next.marks, prefix: self.prefix || next.prefix }
+    }
+
+    /// The shortest token.
+    const LEAST: usize = 16;
+
+    /// Whether this may be a token. None of small letters alone is shorter than 23 with a hyphen or a point behind its
+    /// prefix, and than 35 without.
+    fn may_be_token(self) -> bool {
+        self.length
+            >= if self.marks {
+                Self::LEAST
+            } else if self.prefix {
+                23
+            } else {
+                35
+            }
+    }
+}
+
+impl Joints {
+    /// Whether what stands at `index` joins two pieces of what may be a token.
+    #[inline(always)]
+    pub(super) fn matters(&mut self, bytes: &[u8], index: usize, byte: u8) -> bool {
+        // The two letters around a gap have something else on their other side.
+        if byte == b' ' && is_token(at(bytes, index + 2)) {
+            return false;
+        }
+        self.is_within_token(bytes, index)
+    }
+
+    #[inline(never)]
+    fn is_within_token(&mut self, bytes: &[u8], index: usize) -> bool {
+        let Some((end, start)) = joint(bytes, index) else { return false };
+        let left = run_start(bytes, end, Run::MOST, is_token);
+        let right = run_end(bytes, start, Run::MOST, is_token);
+        let before = if left <= self.goes_on && self.goes_on < end { self.joined } else { Run::default() };
+        self.goes_on = start;
+        let (left_part, right_part) = (part(bytes, left, end), part(bytes, start, right));
+        let is_long = before.length + left_part.len() + right_part.len() >= Run::LEAST;
+        // Most lines hold several words, so that nothing goes on behind the first one.
+        let may_go_on = matches!(at(bytes, right), b'\n' | b'\r') || right_part.len() == 1;
+        if is_long || may_go_on {
+            self.joined = before.and(Run::of(left_part));
+        }
+        if is_long && self.joined.and(Run::of(right_part)).may_be_token() {
+            return true;
+        }
+        // What ends here may be the beginning of a token, or a landmark.
+        let joined = || left_part.iter().chain(right_part).rev();
+        match (at(bytes, right), right_part.last()) {
+            (b':', _) => at(bytes, right + 1).is_ascii_alphanumeric(),
+            (b' ', Some(b'N')) => joined().take(5).eq(b"NIGEB"),
+            (b' ', Some(b's')) => joined().take(13).eq(b"seniL-etavirP"),
+            (byte, _) => matches!(byte, b'$' | b'}' | b'~' | b'%'),
+        }
+    }
+}
+
+/// What is left out where a token may have been broken at `index`.
+fn joint(bytes: &[u8], index: usize) -> Option<(usize, usize)> {
+    match at(bytes, index) {
+        b'\n' => {
+            let end = run_end(bytes, index + 1, 64, |byte| matches!(byte, b' ' | b'\t' | b'>' | b'#' | b'|' | b'*'));
+            let previous = if before(bytes, index) == b'\r' { 2 } else { 1 };
+            let breaks_token = index >= previous && is_token(at(bytes, index - previous)) && is_token(at(bytes, end));
+            breaks_token.then_some((index + 1 - previous, end))
+        }
+        // `g h p _`: one character and one space each.
+        b' ' if is_spaced_out(bytes, index) => Some((index, index + 1)),
+        _ => None,
+    }
+}
+
 /// The text with lines joined where a token may have been broken, and letters that were spaced out brought together;
 /// none if there are none.
 pub(super) fn joined(text: &str) -> Option<View> {
     let bytes = text.as_bytes();
-    let is_token = |byte: u8| is_word(byte) || matches!(byte, b'-' | b'.' | b'+' | b'/' | b'=');
     let mut writer = Writer::new(text);
-    let mut index = 0;
-    while let Some(&byte) = bytes.get(index) {
-        let end = match byte {
-            b'\n' => {
-                let end =
-                    run_end(bytes, index + 1, 64, |byte| matches!(byte, b' ' | b'\t' | b'>' | b'#' | b'|' | b'*'));
-                let previous = if before(bytes, index) == b'\r' { 2 } else { 1 };
-                let breaks_token =
-                    index >= previous && is_token(at(bytes, index - previous)) && is_token(at(bytes, end));
-                if breaks_token { Some((index + 1 - previous, end)) } else { None }
-            }
-            // `g h p _`: one character and one space each.
-            b' ' if is_spaced_out(bytes, index, is_token) => Some((index, index + 1)),
-            _ => None,
-        };
-        match end {
-            Some((start, end)) => {
-                writer.replace(start..end, "");
-                index = end;
-            }
-            None => index += 1,
+    boundaries::each(bytes, |index, byte| {
+        if matches!(byte, b'\n' | b' ')
+            && index >= writer.taken
+            && let Some((start, end)) = joint(bytes, index)
+        {
+            writer.replace(start..end, "");
         }
-    }
+    });
     writer.finish()
 }
 
 /// Whether single characters stand around the space, a space apart.
-fn is_spaced_out(bytes: &[u8], space: usize, is_token: impl Fn(u8) -> bool) -> bool {
+fn is_spaced_out(bytes: &[u8], space: usize) -> bool {
     let is_single =
         |index: usize| is_token(at(bytes, index)) && !is_token(at(bytes, index + 1)) && !is_token(before(bytes, index));
     space >= 1 && is_single(space - 1) && is_single(space + 1)
