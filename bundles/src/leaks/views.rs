@@ -257,24 +257,27 @@ impl Joints {
         let Some((end, start)) = joint(bytes, index) else { return false };
         let left = run_start(bytes, end, Run::MOST, is_token);
         let right = run_end(bytes, start, Run::MOST, is_token);
-        let before = if left <= self.goes_on && self.goes_on < end { self.joined } else { Run::default() };
+        let joined = if left <= self.goes_on && self.goes_on < end { self.joined } else { Run::default() };
         self.goes_on = start;
         let (left_part, right_part) = (part(bytes, left, end), part(bytes, start, right));
-        let is_long = before.length + left_part.len() + right_part.len() >= Run::LEAST;
+        let is_long = joined.length + left_part.len() + right_part.len() >= Run::LEAST;
         // Most lines hold several words, so that nothing goes on behind the first one.
         let may_go_on = matches!(at(bytes, right), b'\n' | b'\r') || right_part.len() == 1;
         if is_long || may_go_on {
-            self.joined = before.and(Run::of(left_part));
+            let mut run = Run::of(left_part);
+            // A prefix may end with these, and then anything may follow it.
+            run.marks |= matches!(before(bytes, left), b'$' | b'%' | b':');
+            self.joined = joined.and(run);
         }
         if is_long && self.joined.and(Run::of(right_part)).may_be_token() {
             return true;
         }
         // What ends here may be the beginning of a token, or a landmark.
-        let joined = || left_part.iter().chain(right_part).rev();
+        let backwards = || left_part.iter().chain(right_part).rev();
         match (at(bytes, right), right_part.last()) {
             (b':', _) => at(bytes, right + 1).is_ascii_alphanumeric(),
-            (b' ', Some(b'N')) => joined().take(5).eq(b"NIGEB"),
-            (b' ', Some(b's')) => joined().take(13).eq(b"seniL-etavirP"),
+            (b' ', Some(b'N')) => backwards().take(5).eq(b"NIGEB"),
+            (b' ', Some(b's')) => backwards().take(13).eq(b"seniL-etavirP"),
             (byte, _) => matches!(byte, b'$' | b'}' | b'~' | b'%'),
         }
     }
