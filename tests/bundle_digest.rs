@@ -530,7 +530,7 @@ pub(crate) mod single_file {
             let limits = BundleLimits { bundle_bytes: packed.len() - 1, ..BundleLimits::default() };
             let error = archive::unpack(&packed, &limits, Acceptances::Honour).expect_err("too large");
             assert_eq!(error.code(), "too_large");
-            let blobs = bundle.blobs().map(|(_, bytes)| Arc::clone(bytes)).collect();
+            let blobs = bundle.blobs().map(|(_, bytes)| Arc::clone(bytes));
             let error = Bundle::open(Arc::clone(bundle.manifest_bytes()), blobs, &limits, Acceptances::Honour);
             assert_eq!(error.expect_err("too large").code(), "too_large", "what is opened can be carried");
         }
@@ -539,7 +539,7 @@ pub(crate) mod single_file {
         let package = "\"sha256:11e7e3095c2fa7deec9addd821a2366e8e5612b28afe8c088edbd81631326248\", size = 2";
         let files = files.edit("plugins/alerts.toml", package, &format!("\"{}\", size = 5", Digest::of(b"\0asm\xff")));
         let built = files.passes().bundle;
-        let blobs = built.blobs().map(|(_, bytes)| Arc::clone(bytes)).chain([Arc::from(*b"\0asm\xff")]).collect();
+        let blobs = built.blobs().map(|(_, bytes)| Arc::clone(bytes)).chain([Arc::from(*b"\0asm\xff")]);
         let open =
             Bundle::open(Arc::clone(built.manifest_bytes()), blobs, &BundleLimits::default(), Acceptances::Honour);
         let with_package = open.expect("a bundle");
@@ -588,9 +588,9 @@ pub(crate) mod single_file {
                         let at = bit % bytes.len();
                         bytes[at] ^= 1 << bit;
                     }
-                    bytes.into()
+                    bytes
                 };
-                let blobs = bundle.blobs().map(|(_, bytes)| bytes).enumerate().map(flip).collect();
+                let blobs = bundle.blobs().map(|(_, bytes)| bytes).enumerate().map(flip);
                 let opened = Bundle::open(
                     Arc::clone(bundle.manifest_bytes()),
                     blobs,

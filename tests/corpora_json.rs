@@ -85,7 +85,7 @@ fn as_a_tool_schema_every_text_of_the_suite_is_accepted_or_refused_with_a_word()
         let wrapped = [b"{\"default\":", &bytes[..], b"}"].concat();
         for (schema, bad) in [(&bytes, is_bad(&name)), (&wrapped, false)] {
             manifest["tools"]["fs.read"]["output"] = json!({ "digest": Digest::of(schema), "size": schema.len() });
-            let blobs = others.iter().cloned().chain([Arc::from(schema.as_slice())]).collect();
+            let blobs = others.iter().cloned().chain([Arc::from(schema.as_slice())]);
             let manifest = to_canonical(&manifest).expect("json");
             match Bundle::open(manifest.into(), blobs, &BundleLimits::default(), Acceptances::Honour) {
                 Ok(_) if bad => panic!("{name} was accepted"),

@@ -12,10 +12,10 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use crate::blob::Blob;
 use crate::diagnostic::{Diagnostic, Severity, line_and_column};
 use crate::digest::Digest;
 use crate::folder::Folder;
@@ -29,7 +29,7 @@ pub(crate) struct Authored {
     /// The manifest, as far as it could be read.
     pub(crate) manifest: Manifest,
     /// What it names, by digest.
-    pub(crate) blobs: BTreeMap<Digest, Arc<[u8]>>,
+    pub(crate) blobs: BTreeMap<Digest, Blob>,
     /// Where each value was written.
     pub(crate) places: Places,
     /// Where declarations would stand that are there and could not be read: they lack nothing but
@@ -94,7 +94,7 @@ struct Author<'a> {
     folder: &'a Folder,
     told: &'a mut Vec<Diagnostic>,
     places: Places,
-    blobs: BTreeMap<Digest, Arc<[u8]>>,
+    blobs: BTreeMap<Digest, Blob>,
     unread: BTreeSet<Pointer>,
 }
 
@@ -159,8 +159,9 @@ impl<'a> Author<'a> {
     }
 
     fn blob(&mut self, bytes: &[u8]) -> BlobRef {
-        let digest = Digest::of(bytes);
-        self.blobs.entry(digest).or_insert_with(|| bytes.into());
+        let blob = Blob::new(bytes);
+        let digest = blob.digest();
+        self.blobs.entry(digest).or_insert(blob);
         BlobRef { digest, size: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
     }
 

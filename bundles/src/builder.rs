@@ -76,8 +76,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
         }
     };
     // Opened as every Runtime will open it: what is built here is received everywhere.
-    let blobs = authored.blobs.into_values().collect();
-    match Bundle::open(bytes.into(), blobs, limits, Acceptances::Honour) {
+    match Bundle::open(bytes.into(), authored.blobs.into_values(), limits, Acceptances::Honour) {
         Ok(bundle) => {
             let accepted = findings.into_iter().filter(|finding| finding.accepted).collect();
             Ok(Built { bundle, diagnostics: teller.finish(), accepted })

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::blob::Blob;
 use crate::canonical::{JsonError, parse, read_canonical};
 use crate::check::{self, Violation};
 use crate::digest::Digest;
@@ -131,62 +132,103 @@ impl BundleError {
 pub struct Bundle(Arc<Inner>);
 
 struct Inner {
+    manifest: VerifiedManifest,
+    blobs: BTreeMap<Digest, Blob>,
+}
+
+/// A manifest that was verified by itself: canonical, sound, free of leaks. Cheap to clone.
+#[derive(Clone)]
+pub struct VerifiedManifest(Arc<Verified>);
+
+struct Verified {
     manifest: Manifest,
-    bytes: Arc<[u8]>,
-    digest: Digest,
-    blobs: BTreeMap<Digest, Arc<[u8]>>,
+    blob: Blob,
+    acceptances: Acceptances,
+}
+
+impl VerifiedManifest {
+    /// Verifies a manifest by itself.
+    pub fn open(blob: Blob, limits: &BundleLimits, acceptances: Acceptances) -> Result<Self, BundleError> {
+        let manifest = open_manifest(blob.bytes(), limits, acceptances)?;
+        Ok(Self(Arc::new(Verified { manifest, blob, acceptances })))
+    }
+
+    /// What it says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Digest {
+        self.0.blob.digest()
+    }
+
+    /// The bundle of this manifest and its blobs, if they are verified too. Plugin packages may be absent: they travel
+    /// beside bundles.
+    pub fn complete(
+        self,
+        blobs: impl IntoIterator<Item = impl Into<Blob>>,
+        limits: &BundleLimits,
+    ) -> Result<Bundle, BundleError> {
+        let digested = |blob: Blob| (blob.digest(), blob);
+        let blobs: BTreeMap<Digest, Blob> = blobs.into_iter().map(|blob| digested(blob.into())).collect();
+        // Counted as one file, so that what is opened here can be carried and opened again.
+        let sizes = [self.0.blob.bytes().len()].into_iter().chain(blobs.values().map(|blob| blob.bytes().len()));
+        let actual = crate::archive::packed_bytes(sizes);
+        if actual > limits.bundle_bytes {
+            return Err(BundleError::TooLarge { actual, allowed: limits.bundle_bytes });
+        }
+        check_blobs(&self.0.manifest, &blobs, limits, self.0.acceptances)?;
+        Ok(Bundle(Arc::new(Inner { manifest: self, blobs })))
+    }
+}
+
+impl std::fmt::Debug for VerifiedManifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifiedManifest").field("digest", &self.digest()).finish_non_exhaustive()
+    }
 }
 
 impl Bundle {
     /// Verifies a manifest and its blobs. Plugin packages may be absent: they travel beside bundles.
     pub fn open(
         bytes: Arc<[u8]>,
-        blobs: Vec<Arc<[u8]>>,
+        blobs: impl IntoIterator<Item = impl Into<Blob>>,
         limits: &BundleLimits,
         acceptances: Acceptances,
     ) -> Result<Self, BundleError> {
-        let manifest = open_manifest(&bytes, limits, acceptances)?;
-        let blobs: BTreeMap<Digest, Arc<[u8]>> = blobs.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
-        // Counted as one file, so that what is opened here can be carried and opened again.
-        let actual =
-            crate::archive::packed_bytes([bytes.len()].into_iter().chain(blobs.values().map(|blob| blob.len())));
-        if actual > limits.bundle_bytes {
-            return Err(BundleError::TooLarge { actual, allowed: limits.bundle_bytes });
-        }
-        check_blobs(&manifest, &blobs, limits, acceptances)?;
-        let digest = Digest::of(&bytes);
-        Ok(Self(Arc::new(Inner { manifest, bytes, digest, blobs })))
+        VerifiedManifest::open(Blob::new(bytes), limits, acceptances)?.complete(blobs, limits)
     }
 
     /// What the bundle says.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        self.0.manifest.manifest()
     }
 
     /// The manifest's bytes, which the digest covers.
     pub fn manifest_bytes(&self) -> &Arc<[u8]> {
-        &self.0.bytes
+        self.0.manifest.0.blob.bytes()
     }
 
     /// The digest of the manifest's bytes, and thereby of everything that it names.
     pub fn digest(&self) -> Digest {
-        self.0.digest
+        self.0.manifest.digest()
     }
 
     /// The bytes of a blob that travels with the bundle.
     pub fn blob(&self, digest: &Digest) -> Option<&Arc<[u8]>> {
-        self.0.blobs.get(digest)
+        self.0.blobs.get(digest).map(Blob::bytes)
     }
 
     /// All blobs that travel with the bundle, by digest.
     pub fn blobs(&self) -> impl Iterator<Item = (&Digest, &Arc<[u8]>)> {
-        self.0.blobs.iter()
+        self.0.blobs.iter().map(|(digest, blob)| (digest, blob.bytes()))
     }
 }
 
 impl std::fmt::Debug for Bundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bundle").field("digest", &self.0.digest).field("blobs", &self.0.blobs.len()).finish()
+        f.debug_struct("Bundle").field("digest", &self.digest()).field("blobs", &self.0.blobs.len()).finish()
     }
 }
 
@@ -216,7 +258,7 @@ fn refuse_leaks(findings: Vec<Finding>, acceptances: Acceptances) -> Result<(), 
 
 fn check_blobs(
     manifest: &Manifest,
-    blobs: &BTreeMap<Digest, Arc<[u8]>>,
+    blobs: &BTreeMap<Digest, Blob>,
     limits: &BundleLimits,
     acceptances: Acceptances,
 ) -> Result<(), BundleError> {
@@ -236,7 +278,8 @@ fn check_blobs(
         return Err(BundleError::MissingBlobs(missing));
     }
     for (pointer, blob) in refs {
-        let Some(bytes) = blobs.get(&blob.digest) else { continue };
+        let Some(content) = blobs.get(&blob.digest) else { continue };
+        let bytes = content.bytes();
         if usize::try_from(blob.size) != Ok(bytes.len()) {
             return Err(BundleError::WrongSize { pointer, said: blob.size, actual: bytes.len() });
         }
@@ -254,7 +297,7 @@ fn check_blobs(
                 return Err(BundleError::InvalidSchema { pointer, problem });
             }
         }
-        refuse_leaks(leak_report::scan_blob(manifest, &pointer, bytes), acceptances)?;
+        refuse_leaks(leak_report::scan_blob(manifest, &pointer, content), acceptances)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::blob::Blob;
 use crate::leaks::{self, Leak, Place};
 use crate::manifest::{Acceptance, Manifest};
 use crate::pointer::Pointer;
@@ -53,8 +54,8 @@ pub fn scan_manifest(manifest: &Manifest) -> Vec<Finding> {
 }
 
 /// Scans the text of one blob, which the manifest names at `pointer`.
-pub fn scan_blob(manifest: &Manifest, pointer: &Pointer, bytes: &[u8]) -> Vec<Finding> {
-    Scanner::new(manifest, MOST_FINDINGS).blob(pointer, bytes)
+pub fn scan_blob(manifest: &Manifest, pointer: &Pointer, blob: &Blob) -> Vec<Finding> {
+    Scanner::new(manifest, MOST_FINDINGS).blob(pointer, blob)
 }
 
 /// As [`scan_manifest`], only until something is found that is not accepted.
@@ -89,21 +90,24 @@ impl<'a> Scanner<'a> {
         scanner.found
     }
 
-    fn blob(mut self, pointer: &Pointer, bytes: &[u8]) -> Vec<Finding> {
-        let place = if pointer.as_str().starts_with("/tools/") { Place::Text } else { Place::Prompt };
-        let leaks = leaks::scan(place, &String::from_utf8_lossy(bytes));
-        self.tell(leaks, Text::Blob, pointer);
+    fn blob(mut self, pointer: &Pointer, blob: &Blob) -> Vec<Finding> {
+        if pointer.as_str().starts_with("/tools/") {
+            let text = String::from_utf8_lossy(blob.as_ref());
+            self.tell(&leaks::scan(Place::Text, &text), Text::Blob, pointer);
+        } else {
+            self.tell(blob.leaks(), Text::Blob, pointer);
+        }
         self.found
     }
 
-    fn tell(&mut self, leaks: Vec<Leak>, text: Text, exact: &Pointer) {
+    fn tell(&mut self, leaks: &[Leak], text: Text, exact: &Pointer) {
         if leaks.is_empty() {
             return;
         }
         let shown = shown(exact);
         let there = |field: &str| field == shown.as_str() || field == exact.as_str();
         let here: Vec<&Acceptance> = self.accepted.iter().filter(|accepted| there(&accepted.field)).collect();
-        for leak in leaks {
+        for leak in leaks.iter().cloned() {
             let accepted = here.iter().any(|accepted| accepted.rule == leak.rule.id());
             self.left = if accepted { self.left } else { self.left.saturating_sub(1) };
             self.found.push(Finding { pointer: shown.clone(), leak, accepted, exact: exact.clone(), text });
@@ -117,7 +121,7 @@ impl<'a> Scanner<'a> {
                 Step::Key(key) => pointer.key(key),
                 Step::Index(index) => pointer.index(*index),
             });
-            self.tell(leaks, which, &exact);
+            self.tell(&leaks, which, &exact);
         }
     }
 

@@ -28,6 +28,7 @@
 pub mod archive;
 mod author;
 mod authority;
+mod blob;
 mod builder;
 mod builtin;
 mod bundle;
@@ -58,9 +59,10 @@ mod url_prefix;
 
 pub use author::nearest;
 pub use authority::{Access, Authority, AuthorityKind, Need, Wish};
+pub use blob::{Blob, BlobReader};
 pub use builder::{BuildOptions, Built, build};
 pub use builtin::{builtin, folder as builtin_folder};
-pub use bundle::{Acceptances, Bundle, BundleError, open_manifest};
+pub use bundle::{Acceptances, Bundle, BundleError, VerifiedManifest, open_manifest};
 pub use check::Violation;
 pub use condition::Condition;
 pub use contents::Contents;

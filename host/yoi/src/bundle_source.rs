@@ -110,7 +110,7 @@ pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLi
     if manifest.accepted.is_empty() || config.grants(&manifest.workspace.id).accept_leak_findings {
         return Ok(());
     }
-    let blobs = bundle.blobs().map(|(_, bytes)| bytes.clone()).collect();
+    let blobs = bundle.blobs().map(|(_, bytes)| bytes.clone());
     match Bundle::open(bundle.manifest_bytes().clone(), blobs, limits, Acceptances::Refuse) {
         Ok(_) => Ok(()),
         Err(error) => {
