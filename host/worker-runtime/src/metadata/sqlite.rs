@@ -2,15 +2,18 @@
 //!
 //! One thread owns the connection; a call sends it a job and waits. Batches that wait together are
 //! committed together, each with its own verdict, so that many writers share one wait for the disk.
+//! What was read or written a short while ago is known without asking.
 //! A batch that was sent is done whole even where nobody waits for its verdict any more.
 
 mod connection;
 mod file;
 mod group;
+mod known;
 mod rows;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -18,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
 use group::{Job, Worker};
+use known::Known;
 
 /// Jobs that wait for the thread before callers wait for room among them.
 const MOST_WAITING: usize = 1024;
@@ -26,6 +30,7 @@ const MOST_WAITING: usize = 1024;
 pub struct SqliteMetadata {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    known: Arc<Known>,
 }
 
 impl SqliteMetadata {
@@ -45,7 +50,9 @@ impl SqliteMetadata {
     async fn start(path: PathBuf, most_bytes: Option<u64>) -> Result<Self, MetadataError> {
         let (jobs, waiting) = mpsc::channel(MOST_WAITING);
         let (opened, open) = oneshot::channel();
-        let work = move || match Worker::open(path, most_bytes, waiting) {
+        let known = Arc::new(Known::default());
+        let learning = known.clone();
+        let work = move || match Worker::open(path, most_bytes, waiting, learning) {
             Ok(worker) => {
                 // Nobody waits for it: then there are no jobs either.
                 let _ = opened.send(Ok(()));
@@ -56,7 +63,7 @@ impl SqliteMetadata {
         let doing = "start";
         let thread = thread::Builder::new().name("metadata".to_owned()).spawn(work);
         let thread = Some(thread.map_err(|_| MetadataError::Unavailable { doing })?);
-        let store = Self { jobs: Some(jobs), thread };
+        let store = Self { jobs: Some(jobs), thread, known };
         open.await.map_err(|_| MetadataError::Unavailable { doing })??;
         Ok(store)
     }
@@ -77,7 +84,10 @@ impl SqliteMetadata {
 #[async_trait]
 impl MetadataStore for SqliteMetadata {
     async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
-        self.ask("read a record", |reply| Job::Get(key.clone(), reply)).await
+        match self.known.get(key) {
+            Some(record) => Ok(record),
+            None => self.ask("read a record", |reply| Job::Get(key.clone(), reply)).await,
+        }
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {

@@ -4,11 +4,13 @@
 //! alone, so that one that does not fit fails alone.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Reopened;
+use super::known::Known;
 use super::rows;
 use crate::metadata::{Batch, CommitError, Key, MetadataError, Record};
 
@@ -29,6 +31,7 @@ pub(super) enum Job {
 pub(super) struct Worker {
     connection: Reopened,
     jobs: mpsc::Receiver<Job>,
+    known: Arc<Known>,
 }
 
 impl Worker {
@@ -36,8 +39,9 @@ impl Worker {
         path: PathBuf,
         most_bytes: Option<u64>,
         jobs: mpsc::Receiver<Job>,
+        known: Arc<Known>,
     ) -> Result<Self, MetadataError> {
-        Ok(Self { connection: Reopened::open(path, most_bytes)?, jobs })
+        Ok(Self { connection: Reopened::open(path, most_bytes)?, jobs, known })
     }
 
     /// Works until nobody can ask any more, and everything that was asked is done.
@@ -62,7 +66,13 @@ impl Worker {
     fn begin(&mut self, job: Job, batches: &mut Vec<(Batch, Reply<(), CommitError>)>) {
         // Who does not wait for an answer gets none.
         match job {
-            Job::Get(key, reply) => drop(reply.send(self.connection.read(|open| rows::get(open, &key)))),
+            Job::Get(key, reply) => {
+                let found = self.connection.read(|open| rows::get(open, &key));
+                if let Ok(record) = &found {
+                    self.known.read(&key, record.clone());
+                }
+                drop(reply.send(found));
+            }
             Job::Scan { prefix, after, most, reply } => {
                 drop(reply.send(self.connection.read(|open| rows::scan(open, &prefix, after.as_ref(), most))));
             }
@@ -76,36 +86,46 @@ impl Worker {
         let together = match batches.len() {
             0 => return,
             1 => None,
-            _ => self.connection.write(|open| commit(open, &batches)).ok(),
+            _ => self.together(&batches).ok(),
         };
-        let verdicts = together.unwrap_or_else(|| self.one_by_one(&batches));
+        let verdicts = together.unwrap_or_else(|| {
+            let alone = |batch| self.together(std::slice::from_ref(batch))?.pop().unwrap_or(Err(CommitError::Conflict));
+            batches.iter().map(alone).collect()
+        });
         for (reply, verdict) in replies.into_iter().zip(verdicts) {
             drop(reply.send(verdict));
         }
     }
 
-    fn one_by_one(&mut self, batches: &[Batch]) -> Vec<Result<(), CommitError>> {
-        let mut alone = |batch| self.connection.write(|open| commit(open, std::slice::from_ref(batch)));
-        batches.iter().map(|batch| alone(batch)?.pop().unwrap_or(Err(CommitError::Conflict))).collect()
+    /// Commits batches with one wait for the disk, and says of each whether it was done.
+    fn together(&mut self, batches: &[Batch]) -> Result<Vec<Result<(), CommitError>>, MetadataError> {
+        let done = self.connection.write(|open| commit(open, batches));
+        let versions = done.inspect_err(|_| self.known.forget())?;
+        for (batch, version) in batches.iter().zip(&versions) {
+            if let Some(version) = version {
+                self.known.wrote(batch, *version);
+            }
+        }
+        Ok(versions.iter().map(|version| version.map(drop).ok_or(CommitError::Conflict)).collect())
     }
 }
 
-/// Applies each batch that finds what it expects, and says whether any did.
-fn commit(open: &Connection, batches: &[Batch]) -> Result<(Vec<Result<(), CommitError>>, bool), MetadataError> {
+/// Applies each batch that finds what it expects, gives it the next version, and says whether any was.
+fn commit(open: &Connection, batches: &[Batch]) -> Result<(Vec<Option<u64>>, bool), MetadataError> {
     let before = rows::counted(open)?;
     let mut version = before;
-    let mut verdicts = Vec::with_capacity(batches.len());
+    let mut versions = Vec::with_capacity(batches.len());
     for batch in batches {
-        verdicts.push(if rows::fits(open, batch)? {
+        versions.push(if rows::fits(open, batch)? {
             version += 1;
             rows::apply(open, batch, version)?;
-            Ok(())
+            Some(version)
         } else {
-            Err(CommitError::Conflict)
+            None
         });
     }
     if version > before {
         rows::count(open, version)?;
     }
-    Ok((verdicts, version > before))
+    Ok((versions, version > before))
 }

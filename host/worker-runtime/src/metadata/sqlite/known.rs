@@ -1,0 +1,101 @@
+//! Records that were read or written a short while ago, so that most reads wait for no thread.
+//!
+//! Only the thread that owns the connection writes here: what it read, and what it committed once that is durable and
+//! before anybody is told. So a read here sees what a read of the file would see. After a failure nothing is known.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use crate::metadata::{Batch, Key, Record};
+
+/// Most records that are known.
+const MOST_RECORDS: usize = 8192;
+
+/// Bytes of the longest record that is known.
+const LONGEST: usize = 4096;
+
+/// What is known. That there is no record under a key can be known too.
+#[derive(Debug, Default)]
+pub(super) struct Known(RwLock<Generations>);
+
+/// What was known lately, and what before that. Whatever is asked for or written again is known lately; when that is
+/// half of what may be known, it becomes what was known before, and the rest is forgotten.
+#[derive(Debug, Default)]
+struct Generations {
+    lately: HashMap<Key, Option<Record>>,
+    before: HashMap<Key, Option<Record>>,
+}
+
+impl Generations {
+    fn learn(&mut self, key: &Key, record: Option<Record>) {
+        if record.as_ref().is_some_and(|record| record.value.len() > LONGEST) {
+            self.lately.remove(key);
+            self.before.remove(key);
+            return;
+        }
+        if self.lately.len() >= MOST_RECORDS / 2 && !self.lately.contains_key(key) {
+            self.before = std::mem::take(&mut self.lately);
+        }
+        self.lately.insert(key.clone(), record);
+    }
+}
+
+impl Known {
+    /// The record under a key, or that there is none; nothing where that is not known.
+    pub(super) fn get(&self, key: &Key) -> Option<Option<Record>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.lately.get(key).or_else(|| known.before.get(key)).cloned()
+    }
+
+    /// What was read under a key.
+    pub(super) fn read(&self, key: &Key, record: Option<Record>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).learn(key, record);
+    }
+
+    /// What a batch wrote, each record with that version.
+    pub(super) fn wrote(&self, batch: &Batch, version: u64) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, change) in &batch.changes {
+            known.learn(key, change.clone().map(|value| Record { value, version }));
+        }
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn forget(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Generations::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        Key::new("k").part(number)
+    }
+
+    #[test]
+    fn what_was_written_last_is_known_and_so_is_what_is_gone() {
+        let known = Known::default();
+        assert_eq!(known.get(&key(1)), None);
+        known.wrote(&Batch::default().put(&key(1), vec![1]).put(&key(2), vec![2]), 7);
+        assert_eq!(known.get(&key(1)), Some(Some(Record { value: vec![1], version: 7 })));
+        known.wrote(&Batch::default().delete(&key(1)), 8);
+        assert_eq!(known.get(&key(1)), Some(None));
+        known.forget();
+        assert_eq!(known.get(&key(2)), None);
+    }
+
+    #[test]
+    fn a_bounded_number_is_known_and_none_that_is_long_or_stale() {
+        let known = Known::default();
+        for number in 0..3 * MOST_RECORDS {
+            known.wrote(&Batch::default().put(&key(number), vec![0]), number as u64);
+        }
+        let kept = (0..3 * MOST_RECORDS).filter(|number| known.get(&key(*number)).is_some()).count();
+        assert!((MOST_RECORDS / 2..=MOST_RECORDS).contains(&kept), "{kept}");
+        let last = 3 * MOST_RECORDS - 1;
+        known.wrote(&Batch::default().put(&key(last), vec![0; LONGEST + 1]), 1);
+        assert_eq!(known.get(&key(last)), None);
+    }
+}
