@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
-use bundles::Digest;
+use bundles::{Blob, BlobReader, Digest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
@@ -35,6 +35,12 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the future leaves nothing behind that can be seen.
     async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError>;
+
+    /// Keeps content that was digested already. Once this returns the blob is durable.
+    async fn put_whole(&self, blob: Blob) -> Result<Put, BlobError> {
+        let (digest, bytes) = (blob.digest(), blob.bytes().len() as u64);
+        self.put(digest, whole(Bytes::from_owner(blob)), bytes).await
+    }
 
     /// The content of a blob of at most `most_bytes` bytes, after its digest was checked. One that is
     /// larger is [`BlobError::TooLarge`] by its size alone; [`check`](Self::check) reads it.
@@ -184,6 +190,30 @@ impl BlobError {
             kind => Self::Unavailable { doing, kind },
         }
     }
+}
+
+/// Bytes that are hashed without letting another task run.
+const AT_ONCE: usize = 64 << 10;
+
+/// Bytes that are reserved for content that was announced and has not come in.
+const AT_MOST_RESERVED: usize = 1 << 20;
+
+/// Brings content of at most `most_bytes` bytes together in memory, and digests it on the way.
+pub async fn gathered(mut source: Source<'_>, most_bytes: u64) -> Result<Blob, BlobError> {
+    use futures_util::StreamExt;
+    let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+    let mut reader = BlobReader::with_capacity(most.min(AT_MOST_RESERVED));
+    while let Some(piece) = source.next().await {
+        let piece = piece?;
+        if reader.len().saturating_add(piece.len()) > most {
+            return Err(BlobError::TooLarge { allowed: most_bytes });
+        }
+        for portion in piece.chunks(AT_ONCE) {
+            reader.update(portion);
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(reader.finish())
 }
 
 /// Content that is all there already.

@@ -84,6 +84,16 @@ impl Computing {
         });
         Awaited(task).done().await
     }
+
+    /// Begins work that somebody may want later. It goes on to its end; `place` is given back then.
+    pub(crate) fn begin(&self, place: impl Send + 'static, work: impl FnOnce() + Send + 'static) {
+        if let Some(threads) = &self.0 {
+            threads.spawn_blocking(move || {
+                work();
+                drop(place);
+            });
+        }
+    }
 }
 
 impl Drop for Computing {

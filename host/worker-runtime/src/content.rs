@@ -11,7 +11,7 @@ mod uses;
 use std::sync::Arc;
 
 use bundles::signature::{Envelope, Posture};
-use bundles::{Acceptances, Bundle, BundleError, Digest, Manifest, Revision, WorkspaceId, open_manifest};
+use bundles::{Acceptances, Blob, Bundle, BundleError, Digest, Manifest, Revision, VerifiedManifest, WorkspaceId};
 use bytes::Bytes;
 use component_host::BundleView;
 use futures_util::stream::{self, StreamExt};
@@ -100,11 +100,46 @@ impl Content {
         if !self.shared.ledger.is_there(&key).await? {
             self.shared.room_for(&self.workspace, expected).await?;
         }
+        // What is small enough to be scanned is brought together first.
+        if expected <= limits.blob_bytes as u64 {
+            return self.put_gathered(digest, source, expected).await;
+        }
         let mut settling = None;
         let source = self.then_settle(digest, source, &mut settling);
         let put = self.shared.blobs.put(digest, source, expected.min(most)).await?;
         // Whether another workspace has it is nothing that this one is told.
         Ok(Put { known: self.own(digest, put.bytes).await?, ..put })
+    }
+
+    /// Keeps a blob that is brought together in memory. It is remembered for the bundle that names it.
+    async fn put_gathered(&self, digest: Digest, source: Source<'_>, expected: u64) -> Result<Put, ContentError> {
+        let blob = blob_store::gathered(source, expected).await?;
+        if blob.digest() != digest {
+            return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
+        }
+        self.look_ahead(&blob);
+        let put = {
+            // Only now: who sends slowly must keep nobody from either.
+            let _storing = self.shared.tenants.storing(&self.workspace).await?;
+            let _kept = self.shared.stripes.keeping(&digest).await;
+            let put = self.shared.blobs.put_whole(blob.clone()).await?;
+            Put { known: self.own(digest, put.bytes).await?, ..put }
+        };
+        self.shared.recent.remember(&self.workspace, blob);
+        Ok(put)
+    }
+
+    /// Scans a blob while it waits for the disk: it is a prompt, most likely, and a bundle will name it. Where the
+    /// workspace computes already, there is time later.
+    fn look_ahead(&self, blob: &Blob) {
+        if let Some(place) = self.shared.tenants.try_computing(&self.workspace) {
+            let blob = blob.clone();
+            self.shared.computing.begin(place, move || {
+                if std::str::from_utf8(blob.as_ref()).is_ok() {
+                    blob.leaks();
+                }
+            });
+        }
     }
 
     /// The same content; at its end it waits for the workspace's place at the disk, and until nobody removes
@@ -188,12 +223,13 @@ impl Content {
         manifest: Bytes,
         envelope: Option<(Bytes, Envelope)>,
     ) -> Result<PutBundle, ContentError> {
-        let actual = Digest::of(&manifest);
-        if actual != digest {
-            return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual }.into());
+        let blob = Blob::new(&*manifest);
+        if blob.digest() != digest {
+            return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
         let acceptances = self.shared.acceptances(&self.workspace);
-        let read = self.read_manifest(&manifest, acceptances).await?;
+        let verified = self.verified(blob.clone(), acceptances).await?;
+        let read = verified.manifest();
         if read.workspace.id != self.workspace {
             return Err(ContentError::OtherWorkspace);
         }
@@ -203,11 +239,11 @@ impl Content {
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
             return Err(ContentError::BundleRevoked(digest));
         }
-        let (here, missing) = self.blobs_of(&read).await?;
+        let (here, missing) = self.blobs_of(read).await?;
         if !missing.is_empty() {
             return Ok(PutBundle::Missing(missing));
         }
-        let opened = self.open_whole(manifest.clone(), &here, acceptances).await?;
+        let opened = self.complete(verified, &here).await?;
         let put = {
             let most = manifest.len() as u64;
             let signature = envelope.map(|(bytes, _)| (Digest::of(&bytes), bytes));
@@ -217,7 +253,7 @@ impl Content {
             let _storing = self.shared.tenants.storing(&self.workspace).await?;
             let envelope = signature.as_ref().map_or(digest, |(envelope, _)| *envelope);
             let _kept = self.shared.stripes.keeping_both(&digest, &envelope).await;
-            self.shared.blobs.put(digest, blob_store::whole(manifest), most).await?;
+            self.shared.blobs.put_whole(blob).await?;
             let mut own = vec![(digest, most, User::Manifest)];
             if let Some((envelope, bytes)) = &signature {
                 self.shared.blobs.put(*envelope, blob_store::whole(bytes.clone()), more).await?;
@@ -258,28 +294,27 @@ impl Content {
         Ok((here, missing))
     }
 
-    async fn open_whole(
-        &self,
-        manifest: Bytes,
-        blobs: &[(Digest, u64)],
-        acceptances: Acceptances,
-    ) -> Result<Bundle, ContentError> {
+    /// The bundle of a manifest whose blobs are here.
+    async fn complete(&self, manifest: VerifiedManifest, blobs: &[(Digest, u64)]) -> Result<Bundle, ContentError> {
         let limits = self.shared.sandbox.limits().bundle.clone();
-        let total = blobs.iter().map(|(_, bytes)| *bytes).fold(manifest.len() as u64, u64::saturating_add);
+        let total = blobs.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
         if total > limits.bundle_bytes as u64 {
             let allowed = limits.bundle_bytes as u64;
             return Err(ContentError::TooLarge { limit: "bundle_bytes", actual: total, allowed });
         }
         let mut contents = Vec::with_capacity(blobs.len());
         for (digest, bytes) in blobs {
-            contents.push(Arc::from(&*self.shared.blobs.get(*digest, *bytes).await?));
+            contents.push(match self.shared.recent.get(&self.workspace, *digest) {
+                Some(blob) => blob,
+                None => Blob::new(&*self.shared.blobs.get(*digest, *bytes).await?),
+            });
         }
-        self.computed(move || Bundle::open(Arc::from(&*manifest), contents, &limits, acceptances)).await
+        self.computed(move || manifest.complete(contents, &limits)).await
     }
 
-    async fn read_manifest(&self, manifest: &Bytes, acceptances: Acceptances) -> Result<Manifest, ContentError> {
-        let (manifest, limits) = (manifest.clone(), self.shared.sandbox.limits().bundle.clone());
-        self.computed(move || open_manifest(&manifest, &limits, acceptances)).await
+    async fn verified(&self, manifest: Blob, acceptances: Acceptances) -> Result<VerifiedManifest, ContentError> {
+        let limits = self.shared.sandbox.limits().bundle.clone();
+        self.computed(move || VerifiedManifest::open(manifest, &limits, acceptances)).await
     }
 
     /// Verifies where it keeps nobody from being answered: scanning for leaks takes a while.
@@ -430,13 +465,13 @@ impl Content {
                 return Ok(view);
             }
         }
-        let manifest = self.blob(digest).await?;
-        let read = self.read_manifest(&manifest, acceptances).await?;
-        let (here, missing) = self.blobs_of(&read).await?;
+        let manifest = Blob::new(&*self.blob(digest).await?);
+        let verified = self.verified(manifest, acceptances).await?;
+        let (here, missing) = self.blobs_of(verified.manifest()).await?;
         if let Some(missing) = missing.first() {
             return Err(ContentError::BlobNotFound(*missing));
         }
-        let view = BundleView::new(self.open_whole(manifest, &here, acceptances).await?);
+        let view = BundleView::new(self.complete(verified, &here).await?);
         self.shared.views.insert(digest, view.clone());
         Ok(view)
     }

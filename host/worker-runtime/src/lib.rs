@@ -34,6 +34,7 @@ mod ledger;
 mod limits;
 mod memo;
 pub mod metadata;
+mod recent_blobs;
 mod record;
 pub mod report;
 mod resolutions;

@@ -42,6 +42,9 @@ pub struct RuntimeLimits {
     pub call_values: u64,
     /// Bundles that are kept open in memory, of all workspaces together.
     pub open_bundles: u64,
+    /// Bytes of blobs that came in a short while ago and are kept in memory, of all workspaces together: the bundle
+    /// that names them is then verified without reading and scanning them again.
+    pub recent_blob_bytes: u64,
 }
 
 impl Default for RuntimeLimits {
@@ -63,6 +66,7 @@ impl Default for RuntimeLimits {
             resolvers: 64,
             call_values: 65_536,
             open_bundles: 64,
+            recent_blob_bytes: 32 << 20,
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
+use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::secret::SecretSource;
 use crate::stripes::Stripes;
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) resolutions: Resolutions,
     /// Bundles that are open.
     pub(crate) views: Memo<Digest, BundleView>,
+    pub(crate) recent: RecentBlobs,
     /// Workers that were called a short while ago.
     pub(crate) live: Memo<restore::LiveKey, Arc<Live>>,
     /// Schemas of tools, by the digests of their texts.

@@ -121,6 +121,11 @@ impl Tenants {
         place.map_err(|_| Busy::new("computing_threads"))
     }
 
+    /// The same place, where it is free.
+    pub(crate) fn try_computing(&self, workspace: &WorkspaceId) -> Option<OwnedSemaphorePermit> {
+        self.tenant(workspace).computing.clone().try_acquire_owned().ok()
+    }
+
     /// Waits for the workspace's place at the disk. It waits for one blob at a time: who syncs much makes
     /// all others wait for theirs.
     pub(crate) async fn storing(&self, workspace: &WorkspaceId) -> Result<OwnedSemaphorePermit, Busy> {

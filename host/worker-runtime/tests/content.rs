@@ -7,6 +7,8 @@ use worker_runtime::blob_store::{self, SourceError};
 use worker_runtime::content::{ContentError, PutBundle};
 use worker_runtime::{Runtime, RuntimeLimits};
 
+use crate::support::faulty::Fault;
+use crate::support::scene::Scene;
 use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put};
 
 fn code<T: std::fmt::Debug>(result: Result<T, ContentError>) -> &'static str {
@@ -44,13 +46,34 @@ async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
 }
 
 #[tokio::test]
+async fn a_bundle_is_verified_from_what_just_came_in_as_far_as_that_is_remembered() {
+    for (recent_blob_bytes, is_read) in [(1 << 20, false), (0, true)] {
+        let limits = RuntimeLimits { recent_blob_bytes, ..RuntimeLimits::default() };
+        let scene = Scene::of(World { limits, ..World::default() }).await;
+        let (content, bundle) = (scene.content(), bundle(1));
+        for (digest, blob) in bundle.blobs() {
+            let announced = Some(blob.len() as u64);
+            content.put_blob(*digest, blob_store::whole(blob.to_vec()), announced).await.expect("kept");
+        }
+        // Whoever reads a blob from here on finds it damaged.
+        scene.blobs.fails(Fault::Damaged);
+        let put = content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await;
+        assert_eq!(put.is_err(), is_read, "{put:?}");
+    }
+}
+
+#[tokio::test]
 async fn content_that_is_not_what_it_is_called_is_refused() {
     let runtime = World::default().open().await;
     let content = runtime.content(&acme());
     let digest = Digest::of("a");
-    assert_eq!(code(content.put_blob(digest, blob_store::whole("b"), None).await), "digest_mismatch");
-    let cut = futures_util::stream::iter([Ok("a".into()), Err(SourceError)]).boxed();
-    assert_eq!(code(content.put_blob(digest, cut, None).await), "body_incomplete");
+    for announced in [None, Some(1)] {
+        assert_eq!(code(content.put_blob(digest, blob_store::whole("b"), announced).await), "digest_mismatch");
+    }
+    for announced in [None, Some(1)] {
+        let cut = futures_util::stream::iter([Ok("a".into()), Err(SourceError)]).boxed();
+        assert_eq!(code(content.put_blob(digest, cut, announced).await), "body_incomplete");
+    }
     assert_eq!(code(content.put_blob(digest, blob_store::whole("aa"), Some(1)).await), "too_large");
     assert_eq!(code(content.put_blob(digest, blob_store::whole("a"), Some(1 << 40)).await), "too_large");
     assert_eq!(code(content.blob(digest).await), "blob_not_found");

@@ -237,3 +237,107 @@ fn merge(target: &mut Value, more: Value) {
         (target, more) => *target = more,
     }
 }
+
+/// Prose of so many bytes, as prompts have it: sentences in lines of some eighty characters, lists, headings. Another
+/// number gives other words in another order, so that no two texts are of one shape.
+pub(crate) fn prose(number: u64, bytes: usize) -> String {
+    const WORDS: &[&str] = &[
+        "the",
+        "a",
+        "of",
+        "to",
+        "and",
+        "in",
+        "that",
+        "is",
+        "for",
+        "it",
+        "with",
+        "as",
+        "on",
+        "be",
+        "not",
+        "this",
+        "by",
+        "are",
+        "you",
+        "or",
+        "which",
+        "change",
+        "file",
+        "test",
+        "review",
+        "report",
+        "customer",
+        "service",
+        "before",
+        "after",
+        "every",
+        "write",
+        "read",
+        "what",
+        "when",
+        "where",
+        "why",
+        "decision",
+        "release",
+        "step",
+        "owner",
+        "migration",
+        "flag",
+        "measure",
+        "query",
+        "index",
+        "request",
+        "answer",
+        "caller",
+        "error",
+        "retry",
+        "timeout",
+        "configuration",
+        "responsibilities",
+        "observability",
+        "carefully",
+        "unless",
+        "otherwise",
+        "don't",
+        "well-known",
+        "read-only",
+        "`libs`",
+        "`checks.before_report`",
+        "**first**",
+        "(once)",
+        "\"later\"",
+        "5",
+        "10",
+        "2024",
+    ];
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    let mut text = format!("# {number}\n\n");
+    let mut line = 0;
+    while text.len() < bytes {
+        let word = WORDS.get(draw(WORDS.len())).copied().unwrap_or_default();
+        text.push_str(word);
+        line += word.len() + 1;
+        text.push_str(match draw(40) {
+            0 => ": ",
+            1..=2 => ", ",
+            3 if line > 20 => ".\n\n- ",
+            4 if line > 40 => ".\n\n## ",
+            5..=7 => ". ",
+            _ if line > 80 => "\n",
+            _ => " ",
+        });
+        if text.ends_with(['\n', '-', '#']) || line > 80 {
+            line = 0;
+        }
+    }
+    text.truncate(bytes);
+    text
+}

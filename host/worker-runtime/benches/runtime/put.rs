@@ -1,13 +1,17 @@
 //! Bringing a bundle of 1 MiB over loopback.
 //!
 //! The bundle is 1 MiB of manifest and blobs together, and a PUT of it is all requests that bring it:
-//! one for each blob, then the manifest. Each round brings a bundle that nobody has seen, on a connection
-//! that is kept, to three services that take turns:
+//! one for each blob, then the manifest. The blobs are prompts: prose, which is scanned for leaks. Each
+//! round brings a bundle that nobody has seen, on a connection that is kept, to four services that take turns:
 //!
-//! - *verified*: the router of a Runtime on local files and SQLite; answered when all of it is verified and synced;
+//! - *verified*: the router of a Runtime with stores in memory; answered when all of it is verified;
+//! - *kept*: the same on local files and SQLite; answered when all of it is verified and synced;
 //! - *read*: reads each body whole and answers;
 //! - *native*: reads each body, reads the manifest as canonical JSON into its types, and writes each
 //!   body to a file that is synced.
+//!
+//! Verified ÷ read is what looking at the content costs, kept ÷ native what all of it costs beside who
+//! looks at nothing but the manifest's shape, and has no records.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,6 +26,7 @@ use bundles::{BundleLimits, Manifest};
 use component_host::Sandbox;
 
 use crate::Outcome;
+use crate::made;
 use crate::measure::median;
 use crate::served::{self, Made};
 use crate::wire::Wire;
@@ -41,40 +46,52 @@ pub(crate) struct Found {
 pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> Outcome<Found> {
     std::fs::create_dir_all(folder)?;
     let config = "[workspaces.acme]\nsignatures = { posture = 'none' }";
-    let runtime = served::on_files(folder, config, sandbox).await?.open().await?;
-    let token = served::token(&runtime, &"acme".parse()?).await?;
-    let (verified, _serving) = served::serve(served::routes(&runtime, 1_000_000)).await?;
+    let in_memory = served::in_memory(config, sandbox)?.open().await?;
+    let on_files = served::on_files(folder, config, sandbox).await?.open().await?;
+    let workspace = "acme".parse()?;
+    let tokens = [served::token(&in_memory, &workspace).await?, served::token(&on_files, &workspace).await?];
+    let (verified, _serving) = served::serve(served::routes(&in_memory, 1_000_000)).await?;
+    let (kept, _serving) = served::serve(served::routes(&on_files, 1_000_000)).await?;
     let (read, _serving) = served::serve(each(reads, ())).await?;
     let (native, _serving) = served::serve(each(parses_and_syncs, folder.to_owned())).await?;
     let mut wires = Vec::new();
-    for address in [verified, read, native] {
+    for address in [verified, kept, read, native] {
         wires.push(Wire::connect(address).await?);
     }
     let mut found = Found { vs_read: 0.0, vs_native: 0.0, details: String::new() };
     let mut revision = 0;
     for (shape, blobs) in SHAPES.into_iter().enumerate() {
-        let mut seconds = [Vec::new(), Vec::new(), Vec::new()];
+        let mut seconds = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
         // The first round opens files and threads.
         for round in 0..=rounds {
-            for (wire, seconds) in wires.iter_mut().zip(&mut seconds) {
+            // The last two ask for no token.
+            let tokens = tokens.iter().map(String::as_str).chain([""; 2]);
+            for ((wire, token), seconds) in wires.iter_mut().zip(tokens).zip(&mut seconds) {
                 revision += 1;
                 let bundle = bundle(revision, blobs)?;
                 let started = Instant::now();
-                bundle.put(wire, &token).await?;
+                bundle.put(wire, token).await?;
                 if round > 0 {
                     seconds.push(started.elapsed().as_secs_f64());
                 }
             }
         }
-        let [verified, read, native] = &seconds;
-        let ratio = |to: &[f64]| median(verified.iter().zip(to).map(|(case, to)| case / to).collect());
+        let [verified, kept, read, native] = &seconds;
+        let ratio = |of: &[f64], to: &[f64]| median(of.iter().zip(to).map(|(of, to)| of / to).collect());
         if shape == 0 {
-            (found.vs_read, found.vs_native) = (ratio(read), ratio(native));
+            (found.vs_read, found.vs_native) = (ratio(verified, read), ratio(kept, native));
         }
         let millis = |seconds: &[f64]| median(seconds.to_vec()) * 1e3;
         found.details.push_str(&format!(
-            "1 MiB in {blobs:>3} blobs: verified {:.2} ms, read {:.2} ms, native {:.2} ms; ÷ read {:.2}, ÷ native {:.2}\n",
-            millis(verified), millis(read), millis(native), ratio(read), ratio(native),
+            "1 MiB in {blobs:>3} blobs: verified {:.2} ms, kept {:.2} ms, read {:.2} ms, native {:.2} ms; \
+             verified ÷ read {:.2}, kept ÷ native {:.2}, kept ÷ read {:.2}\n",
+            millis(verified),
+            millis(kept),
+            millis(read),
+            millis(native),
+            ratio(verified, read),
+            ratio(kept, native),
+            ratio(kept, read),
         ));
     }
     Ok(found)
@@ -84,12 +101,7 @@ pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> 
 fn bundle(revision: u64, blobs: usize) -> Outcome<Made> {
     let empty = served::small("acme", revision, vec![Vec::new(); blobs], &[])?.bytes();
     let each = (BYTES - empty) / blobs - 8;
-    let prompt = |number: usize| {
-        let line = format!("{revision} {number}: say what you did, and in which file, and why it had to be so.\n");
-        let mut text = line.repeat(each / line.len() + 1);
-        text.truncate(each);
-        text.into_bytes()
-    };
+    let prompt = |number: usize| made::prose(revision * 1000 + number as u64, each).into_bytes();
     served::small("acme", revision, (0..blobs).map(prompt).collect(), &[])
 }
 

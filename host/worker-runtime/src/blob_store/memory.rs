@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
-use bundles::Digest;
-use bytes::{Bytes, BytesMut};
+use bundles::{Blob, Digest};
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::{BlobError, BlobStore, Condition, Put, Source};
+use super::{BlobError, BlobStore, Condition, Put, Source, gathered};
 
 /// Blobs in memory, of so many bytes at the most.
 pub struct MemoryBlobs {
@@ -31,20 +31,16 @@ impl MemoryBlobs {
 
 #[async_trait]
 impl BlobStore for MemoryBlobs {
-    async fn put(&self, digest: Digest, mut source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
-        let mut content = BytesMut::new();
-        while let Some(piece) = source.next().await {
-            let piece = piece?;
-            if (content.len() as u64).saturating_add(piece.len() as u64) > most_bytes {
-                return Err(BlobError::TooLarge { allowed: most_bytes });
-            }
-            content.extend_from_slice(&piece);
+    async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
+        let blob = gathered(source, most_bytes).await?;
+        if blob.digest() != digest {
+            return Err(BlobError::DigestMismatch { declared: digest, actual: blob.digest() });
         }
-        let actual = Digest::of(&content);
-        if actual != digest {
-            return Err(BlobError::DigestMismatch { declared: digest, actual });
-        }
-        let bytes = content.len() as u64;
+        self.put_whole(blob).await
+    }
+
+    async fn put_whole(&self, blob: Blob) -> Result<Put, BlobError> {
+        let (digest, bytes) = (blob.digest(), blob.bytes().len() as u64);
         let mut kept = self.blobs.write().unwrap_or_else(PoisonError::into_inner);
         let known = kept.by_digest.contains_key(&digest);
         if !known {
@@ -52,7 +48,7 @@ impl BlobStore for MemoryBlobs {
                 return Err(BlobError::Full);
             }
             kept.bytes += bytes;
-            kept.by_digest.insert(digest, content.freeze());
+            kept.by_digest.insert(digest, Bytes::from_owner(blob));
         }
         Ok(Put { bytes, known })
     }

@@ -21,7 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bundles::Digest;
+use bundles::{Blob, Digest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -72,6 +72,16 @@ impl ObjectBlobs {
         async move { Some(turn?.lock_owned().await) }
     }
 
+    /// Brings content to where it is kept when its turn has come.
+    async fn settle(&self, digest: Digest, bytes: u64, content: Content) -> Result<Put, BlobError> {
+        let (place, turn) = (self.place.clone(), self.turn(digest));
+        to_its_end(async move {
+            let _turn = turn.await;
+            settle(&*place, digest, bytes, content).await
+        })
+        .await
+    }
+
     /// Sets a blob aside, if it is damaged still when its turn has come.
     async fn condemn(&self, digest: Digest) -> Result<Condition, BlobError> {
         let (place, turn) = (self.place.clone(), self.turn(digest));
@@ -96,12 +106,12 @@ impl ObjectBlobs {
 impl BlobStore for ObjectBlobs {
     async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
         let (bytes, content) = intake::take_in(&self.place, digest, source, most_bytes).await?;
-        let (place, turn) = (self.place.clone(), self.turn(digest));
-        to_its_end(async move {
-            let _turn = turn.await;
-            settle(&*place, digest, bytes, content).await
-        })
-        .await
+        self.settle(digest, bytes, content).await
+    }
+
+    async fn put_whole(&self, blob: Blob) -> Result<Put, BlobError> {
+        let (digest, bytes) = (blob.digest(), blob.bytes().len() as u64);
+        self.settle(digest, bytes, Content::Memory(Bytes::from_owner(blob).into())).await
     }
 
     async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError> {

@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
 use crate::metadata::{MemoryMetadata, MetadataError, MetadataStore};
+use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::secret::{NoSecrets, SecretSource};
 use crate::shipped;
@@ -197,6 +198,7 @@ impl RuntimeBuilder {
             sandbox,
             config: ArcSwap::from_pointee(self.config),
             tenants: Tenants::new(self.limits.clone()),
+            recent: RecentBlobs::new(self.limits.recent_blob_bytes),
             limits: self.limits,
             stripes: Default::default(),
             computing,

@@ -77,6 +77,7 @@ pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Told>
         unused_blob_seconds: 0,
         // Every use of a bundle reads it.
         open_bundles: 0,
+        recent_blob_bytes: 0,
         running_calls_of_all: 64,
         ..RuntimeLimits::default()
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bundles::Digest;
+use bundles::{Blob, Digest};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -90,6 +90,18 @@ pub(super) async fn putting_twice_is_putting_once(store: Arc<dyn BlobStore>) {
         assert!(store.get(digest, MOST).await.unwrap() == content);
     }
     assert_eq!(listed(&*store).await.len(), 2);
+}
+
+pub(super) async fn what_was_digested_before_is_kept_as_what_comes_in(store: Arc<dyn BlobStore>) {
+    for bytes in [0, 10, 1 << 20, LARGE] {
+        let blob = Blob::new(&*content(bytes));
+        for known in [false, true] {
+            assert_eq!(store.put_whole(blob.clone()).await, Ok(Put { bytes: bytes as u64, known }));
+        }
+        let (digest, again) = put(&*store, &content(bytes)).await;
+        assert_eq!(again, Put { bytes: bytes as u64, known: true });
+        assert!(store.get(digest, MOST).await.unwrap() == content(bytes), "{bytes} bytes");
+    }
 }
 
 pub(super) async fn content_of_another_digest_is_refused_and_leaves_nothing(store: Arc<dyn BlobStore>) {
@@ -214,6 +226,7 @@ macro_rules! suite {
             what_was_put_is_read_again_whatever_its_size,
             pieces_of_any_size_make_the_same_blob,
             putting_twice_is_putting_once,
+            what_was_digested_before_is_kept_as_what_comes_in,
             content_of_another_digest_is_refused_and_leaves_nothing,
             content_over_the_bound_is_refused_and_at_the_bound_is_kept,
             content_that_breaks_off_leaves_nothing,

@@ -201,8 +201,16 @@ mod tests {
             ("service.limits", serde_json::to_value(ServiceLimits::default()).expect("JSON")),
         ];
         // None of these, or at once: each is something that a host may mean.
-        let may_be_zero =
-            ["bundles", "workers", "resolvers", "queued_calls", "unused_blob_seconds", "event_streams", "shutdown_ms"];
+        let may_be_zero = [
+            "bundles",
+            "workers",
+            "resolvers",
+            "queued_calls",
+            "unused_blob_seconds",
+            "event_streams",
+            "shutdown_ms",
+            "recent_blob_bytes",
+        ];
         for (table, limits) in every {
             for (field, _) in limits.as_object().expect("a table") {
                 let told = read(&format!("[{table}]\n{field} = 0\n"));

@@ -10,10 +10,7 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload, PutPayloadMut};
 use super::fault;
 use super::place::{Incoming, Place};
 use super::verify::{self, Verdict};
-use crate::blob_store::{BlobError, Source};
-
-/// Bytes that are hashed without letting another task run.
-const AT_ONCE: usize = 64 << 10;
+use crate::blob_store::{AT_ONCE, BlobError, Source};
 
 /// Content that came in whole and has the right digest.
 pub(super) enum Content {

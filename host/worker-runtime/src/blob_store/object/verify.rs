@@ -16,14 +16,11 @@ use object_store::GetResultPayload;
 
 use super::fault;
 use super::place::{Opened, Place};
-use crate::blob_store::BlobError;
+use crate::blob_store::{AT_ONCE, BlobError};
 
 /// Bytes of a file that are read and hashed in one go.
 #[cfg(feature = "files")]
 const PORTION: usize = 1 << 20;
-
-/// Bytes that are hashed without letting another task run.
-const AT_ONCE: usize = 64 << 10;
 
 const DOING: &str = "read a blob";
 
