@@ -1,11 +1,11 @@
 //! `fs.write`: a text file, new or in the place of one that has not changed since it was read.
 //!
-//! The content is written and synced under another name in the same folder, which is then synced too: there
-//! is the old file or the new one, also after a power cut, and once the call is answered it is the new one.
-//! Who writes holds a lock on the folder (`flock`), so of several calls, of this process or another, one wins
-//! and the others are told. Programs that do not take the lock are seen as far as they have written before
-//! the last look, right before the rename. Where a file system has no such lock on folders (NFS), that look is
-//! all there is between two writers.
+//! The content is written and synced under another name in the same folder, which is then synced too, as
+//! those above it are before: there is the old file or the new one, also after a power cut, and once the call
+//! is answered it is the new one. Who writes holds a lock on the folder (`flock`), so of several calls, of this
+//! process or another, one wins and the others are told. Programs that do not take the lock are seen as far as
+//! they have written before the last look, right before the rename. Where a file system has no such lock on
+//! folders (NFS), that look is all there is between two writers.
 //!
 //! A call that is dropped or fails leaves nothing: not its unfinished file, not the folders that it made. A
 //! replaced file keeps its mode, and its owner as far as the Runtime's user may give files away; where the
@@ -96,9 +96,9 @@ fn write(
     let place = mounted.place(Some(path));
     let mut attempt = 1;
     loop {
-        let done = mounted
-            .target(path, replaces.is_none(), gate)
-            .and_then(|mut target| put(&target, text, replaces, &place, gate).inspect_err(|_| target.unmake()));
+        let done = mounted.target(path, replaces.is_none(), gate).and_then(|mut target| {
+            put(mounted, &target, text, replaces, &place, gate).inspect_err(|_| target.unmake())
+        });
         match done {
             // Another call made a folder on the way, was dropped, and took it away again.
             Err(Refusal::NotFound(_)) if replaces.is_none() && attempt < ATTEMPTS => attempt += 1,
@@ -107,7 +107,14 @@ fn write(
     }
 }
 
-fn put(target: &Target, text: &str, replaces: Option<Digest>, place: &Place, gate: &Gate) -> Result<Written, Refusal> {
+fn put(
+    mounted: &Mounted,
+    target: &Target,
+    text: &str,
+    replaces: Option<Digest>,
+    place: &Place,
+    gate: &Gate,
+) -> Result<Written, Refusal> {
     let io = |error: std::io::Error| Refusal::io(place, &error);
     let folder = own_file(&target.folder).map_err(io)?;
     lock(&folder, LOCK_TIME, place, gate)?;
@@ -128,6 +135,8 @@ fn put(target: &Target, text: &str, replaces: Option<Digest>, place: &Place, gat
     }
     gate.pass()?;
     unfinished.sync().map_err(io)?;
+    gate.pass()?;
+    mounted.keep_way(target, place)?;
     gate.commit(|| match &replaced {
         Some(replaced) if is_still(&target.folder, &target.name, replaced) => {
             unfinished.replace(&target.name).map_err(io)
