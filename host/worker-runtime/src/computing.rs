@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -45,6 +46,7 @@ impl Computing {
     /// Starts so many threads.
     pub(crate) fn start(threads: u32) -> io::Result<Self> {
         let threads = usize::try_from(threads.clamp(1, MOST)).unwrap_or(1);
+        try_threads(threads)?;
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).max_blocking_threads(threads).thread_keep_alive(KEPT);
         builder.thread_name("yoi-computing").enable_time();
@@ -94,6 +96,19 @@ impl Computing {
             });
         }
     }
+}
+
+/// Whether the system gives so many threads at a time. tokio panics where it gets none, and where it gets fewer than it
+/// was told, what waits for the others waits for ever.
+fn try_threads(threads: usize) -> io::Result<()> {
+    let all_are_there = Mutex::new(());
+    std::thread::scope(|scope| {
+        let not_yet = all_are_there.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = (0..threads)
+            .try_for_each(|_| std::thread::Builder::new().spawn_scoped(scope, || drop(all_are_there.lock())).map(drop));
+        drop(not_yet);
+        begun
+    })
 }
 
 impl Drop for Computing {

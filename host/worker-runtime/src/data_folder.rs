@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::blob_store::{BlobError, ObjectBlobs};
+use crate::made_folder;
 
 /// A data folder that this process holds.
 pub struct DataFolder {
@@ -104,7 +105,7 @@ fn unavailable(kind: ErrorKind) -> DataFolderError {
 fn take(path: &Path) -> Result<(PathBuf, fs::File), DataFolderError> {
     let failed = |error: io::Error| unavailable(error.kind());
     let path = std::path::absolute(path).map_err(failed)?;
-    let new: Vec<_> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
+    let new = made_folder::to_be_made(&path).map_err(failed)?;
     match DirBuilder::new().recursive(true).mode(0o700).create(&path) {
         // There is something, or it could not be looked at; that is no answer.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -115,10 +116,8 @@ fn take(path: &Path) -> Result<(PathBuf, fs::File), DataFolderError> {
         made => made.map_err(failed)?,
     }
     let root = fs::canonicalize(&path).map_err(failed)?;
-    // Whatever is in the folder is there after a power cut only if the folder is. It is synced also
-    // where it was there: an earlier process may not have come so far.
-    for made in new.into_iter().chain([root.as_path()]) {
-        sync_above(made).map_err(failed)?;
+    for made in new.iter().chain([&root]) {
+        made_folder::keep_name(made).map_err(failed)?;
     }
     if fs::metadata(&root).map_err(failed)?.permissions().mode() & 0o077 != 0 {
         if fs::read_dir(&root).map_err(failed)?.next().is_some() {
@@ -132,15 +131,5 @@ fn take(path: &Path) -> Result<(PathBuf, fs::File), DataFolderError> {
         Ok(()) => Ok((root, lock)),
         Err(TryLockError::WouldBlock) => Err(DataFolderError::InUse),
         Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// Syncs the folder that a folder is in, if this process may open it.
-fn sync_above(folder: &Path) -> io::Result<()> {
-    let above = folder.canonicalize()?;
-    let Some(above) = above.parent() else { return Ok(()) };
-    match fs::File::open(above).and_then(|above| above.sync_all()) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
     }
 }

@@ -32,6 +32,8 @@ pub mod history;
 mod http;
 mod ledger;
 mod limits;
+#[cfg(feature = "files")]
+mod made_folder;
 mod memo;
 pub mod metadata;
 mod recent_blobs;

@@ -30,6 +30,37 @@ use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
 
 use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
+/// Where a test says that there are no certificates.
+const NO_CERTIFICATES: &str = "YOI_NO_CERTIFICATES";
+
+/// Not a test of its own: what the other one starts.
+#[test]
+#[ignore = "is run by another test, on a system without certificates"]
+fn where_there_are_no_certificates() {
+    if std::env::var_os(NO_CERTIFICATES).is_none() {
+        return;
+    }
+    let made = |url: &str| Client::new(ClientOptions::new(url, "yoi_token".to_owned().into())).map(drop);
+    assert_eq!(made("https://runtime.example.com"), Err(ClientError::NoTls));
+    // Where nothing is encrypted nobody has to be believed.
+    assert_eq!(made("http://127.0.0.1:7070"), Ok(()));
+}
+
+#[test]
+fn a_system_without_certificates_and_one_that_is_none_are_told_apart_from_no_connection() {
+    let nowhere = tempfile::tempdir().expect("a folder").path().join("nowhere");
+    let mut child = crate::disk::watched::child("client::where_there_are_no_certificates");
+    child.env(NO_CERTIFICATES, "1").env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
+    let ended = child.output().expect("started");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+
+    let options = ClientOptions::new("https://runtime.example.com", "yoi_token".to_owned().into());
+    let options = ClientOptions { certificates: vec![b"no certificate".to_vec()], ..options };
+    let told = Client::new(options).expect_err("it is none");
+    assert_eq!((&told, told.code()), (&ClientError::NoTls, "no_tls"));
+    assert!(!told.help().is_empty() && !format!("{told} {told:?}").contains("example.com"), "{told:?}");
+}
+
 #[derive(Debug)]
 struct Sevens;
 

@@ -25,6 +25,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{MAX_SECRET_BYTES, SecretError, SecretSource};
+use crate::made_folder;
 use crate::temporary::Temporary;
 
 /// A folder of secrets.
@@ -110,9 +111,18 @@ impl From<io::Error> for SecretDirectoryError {
 impl SecretDirectory {
     /// A private folder, which is made where there is none, with mode 0700.
     pub fn open(path: &Path) -> Result<Self, SecretDirectoryError> {
-        make_private(path)?;
-        let directory = Self { path: path.to_owned(), form: Form::Private };
+        let path = std::path::absolute(path)?;
+        let mut made = made_folder::to_be_made(&path)?;
+        for above in made.iter().rev() {
+            make(above, 0o777)?;
+        }
+        make(&path, 0o700)?;
+        let directory = Self { path: path.clone(), form: Form::Private };
         directory.folder()?;
+        made.push(path);
+        for folder in &made {
+            made_folder::keep_name(folder)?;
+        }
         Ok(directory)
     }
 
@@ -157,25 +167,35 @@ impl SecretDirectory {
         let mut names = Vec::new();
         for entry in folder.entries()? {
             let entry = entry?;
-            let is_file = match self.form {
-                Form::Private => entry.metadata().is_ok_and(|metadata| metadata.is_file()),
-                Form::Credentials => folder.metadata(entry.file_name()).is_ok_and(|metadata| metadata.is_file()),
+            let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let found = match self.form {
+                Form::Private => entry.metadata(),
+                Form::Credentials => folder.metadata(entry.file_name()),
             };
-            let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            names.extend(name.filter(|_| is_file));
+            match found.map_err(|error| (self.not_opened(&name, &error), error)) {
+                Ok(metadata) if metadata.is_file() => names.push(name),
+                // What went meanwhile, or is a link that leads nowhere, in a circle or out of the folder, is none either.
+                Ok(_) | Err((SecretError::Missing(_) | SecretError::NotPrivate(_), _)) => {}
+                Err((_, error)) => return Err(error.into()),
+            }
         }
         names.sort();
         Ok(names)
     }
 
-    /// Takes a secret away. Blocks.
+    /// Takes a secret away. Once this returns, or says that there is no such secret, it does not come back, also not
+    /// after a power cut. Blocks.
     pub fn remove(&self, name: &SecretRef) -> Result<(), SecretDirectoryError> {
         let folder = self.writable()?;
-        match folder.remove_file(name.as_str()) {
-            Ok(()) => Ok(sync(&folder)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(SecretError::Missing(name.clone()).into()),
-            Err(error) => Err(error.into()),
-        }
+        let removed = folder.remove_file(name.as_str());
+        let was_there = match removed {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        // Also where it is gone: who took it away may have been told that this very step failed.
+        sync(&folder)?;
+        if was_there { Ok(()) } else { Err(SecretError::Missing(name.clone()).into()) }
     }
 
     /// The value of a secret, as it is now. Blocks.
@@ -281,15 +301,11 @@ fn sync(folder: &Dir) -> io::Result<()> {
     std::fs::File::from(rustix::fs::openat(folder, ".", flags, Mode::empty())?).sync_all()
 }
 
-fn make_private(path: &Path) -> Result<(), SecretDirectoryError> {
+/// Makes a folder, where nothing has its name.
+fn make(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    if let Some(above) = above {
-        std::fs::create_dir_all(above)?;
-    }
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => Ok(std::fs::File::open(above.unwrap_or(Path::new(".")))?.sync_all()?),
+    match std::fs::DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error.into()),
+        made => made,
     }
 }

@@ -17,14 +17,15 @@ use super::watched::{self, Control, Fault, KINDS, clear};
 use super::workload::{self, Expected, Opened, Step, Told, Writer};
 
 /// As Linux numbers them; the last is no error, but half a write.
-const ERRORS: [(&str, i32); 5] = [("ENOSPC", 28), ("EIO", 5), ("EMFILE", 24), ("EDQUOT", 122), ("short write", 0)];
+pub(super) const ERRORS: [(&str, i32); 5] =
+    [("ENOSPC", 28), ("EIO", 5), ("EMFILE", 24), ("EDQUOT", 122), ("short write", 0)];
 
 /// What the process is to do: an index into the kinds.
 const PART: &str = "YOI_FAULTS_OF";
 const CACHE: &str = "YOI_FAULTS_CACHE";
 
 /// Faults that happened by kind, and how many of them somebody was told of.
-type Tally = BTreeMap<&'static str, (usize, usize)>;
+pub(super) type Tally = BTreeMap<&'static str, (usize, usize)>;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
@@ -35,7 +36,7 @@ fn errors_of(kind: usize) -> impl Iterator<Item = (&'static str, i32)> {
 
 /// Does the same with a fault at each call in turn, until there are fewer calls than that. `work` arms the
 /// control itself, does what it does, and says whether the fault happened.
-async fn at_every_call(kind: usize, mut work: impl AsyncFnMut(Fault, &str) -> bool) {
+pub(super) async fn at_every_call(kind: usize, mut work: impl AsyncFnMut(Fault, &str) -> bool) {
     for (called, error) in errors_of(kind) {
         for call in 1.. {
             let context = format!("{called} at {} {call}", KINDS[kind]);

@@ -55,7 +55,7 @@ fn parts(rounds: u64) -> [std::ops::Range<u64>; 2] {
 
 /// How much of what is not durable is there after a cut.
 #[derive(Debug, Clone, Copy)]
-enum Cut {
+pub(super) enum Cut {
     Nothing,
     Everything,
     /// The names are there, and of their content this much.
@@ -71,7 +71,7 @@ enum Cut {
 }
 
 impl Cut {
-    fn of(self, disk: &Disk) -> Remains {
+    pub(super) fn of(self, disk: &Disk) -> Remains {
         let by_chance = |number: u64, of: u64| Chance::of(number).below(of);
         let name = |number: usize| match self {
             Self::Nothing | Self::Contents | Self::Content(_, true) => false,
@@ -93,7 +93,7 @@ impl Cut {
     }
 
     /// Those that are looked at after every operation.
-    fn all(disk: &Disk, chance: &mut Chance) -> Vec<Self> {
+    pub(super) fn all(disk: &Disk, chance: &mut Chance) -> Vec<Self> {
         /// Of so many changes, the newest ones, each is lost alone and kept alone.
         const ALONE: usize = 3;
         let (names, contents) = disk.pending();
@@ -178,7 +178,7 @@ impl Replay {
     }
 }
 
-fn told(operation: Option<&Operation>) -> String {
+pub(super) fn told(operation: Option<&Operation>) -> String {
     match operation {
         Some(Operation::Wrote { path, at, bytes }) => format!("{} bytes to `{path}` at {at}", bytes.len()),
         operation => format!("{operation:?}"),

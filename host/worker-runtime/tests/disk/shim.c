@@ -55,7 +55,7 @@ __asm__(".globl shim_call\n.globl shim_called\n.hidden shim_called\n.type shim_c
 #error "this processor is not known here"
 #endif
 
-enum { OFF, FAIL, RECORD };
+enum { OFF, FAIL, RECORD, FAIL_FROM };
 /* `watched.rs` has the same names in the same order. */
 enum { OPEN, READ, WRITE, SYNC, RENAME, UNLINK, MKDIR, LINK, TRUNCATE, CHMOD, STAT, LIST, LOCK, KINDS };
 /* What stands in the log; `recording.rs` has the same numbers. */
@@ -117,11 +117,13 @@ static void take_turn(void) {
 
 static void give_turn(void) { __atomic_store_n(&turn, 0, __ATOMIC_RELEASE); }
 
-/* Whether this call of a kind is the one that fails, and how: an error below zero, or 1 where half is written. */
+/* Whether this call of a kind is the one that fails, and how: an error below zero, or 1 where half is written. Where
+ * the disk is gone, every call fails from one on, of whatever kind. */
 static long failure(int kind, const struct place *place) {
     control[6 + kind]++;
-    if (control[0] != FAIL || control[1] != (uint64_t)kind) return 0;
-    if (++control[4] != control[2]) return 0;
+    if (control[0] != FAIL_FROM && (control[0] != FAIL || control[1] != (uint64_t)kind)) return 0;
+    uint64_t call = ++control[4];
+    if (control[0] == FAIL_FROM ? call < control[2] : call != control[2]) return 0;
     control[5] = 1;
     strcpy((char *)(control + 128), place->path);
     return control[3] == 0 ? 1 : -(long)control[3];
@@ -232,12 +234,14 @@ static long asked(long number, const long *a) {
     case SYS_mkdir: kind = MKDIR; goto path;
     case SYS_chmod: case SYS_chown: case SYS_lchown: kind = CHMOD; goto path;
     case SYS_stat: case SYS_lstat: case SYS_access: kind = STAT; goto path;
+    case SYS_readlink: kind = READ; goto path;
     case SYS_rename: kind = RENAME; goto two_paths;
     case SYS_link: kind = LINK; goto two_paths;
     case SYS_getdents: kind = LIST; goto file;
 #endif
     case SYS_truncate: kind = TRUNCATE; goto path;
     case SYS_openat: case SYS_openat2: kind = OPEN; goto path_at;
+    case SYS_readlinkat: kind = READ; goto path_at;
     case SYS_unlinkat: kind = UNLINK; goto path_at;
     case SYS_mkdirat: kind = MKDIR; goto path_at;
     case SYS_fchmodat: case SYS_fchownat: kind = CHMOD; goto path_at;
@@ -255,6 +259,11 @@ static long asked(long number, const long *a) {
     case SYS_fstat: kind = STAT; goto file;
     case SYS_getdents64: kind = LIST; goto file;
     case SYS_flock: kind = LOCK; goto file;
+    /* A second descriptor of a file is one more that is open. */
+    case SYS_fcntl:
+        if (a[1] != F_DUPFD && a[1] != F_DUPFD_CLOEXEC) return shim_call(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        kind = OPEN;
+        goto file;
     default: return -ENOSYS;
     }
 path:
@@ -288,7 +297,7 @@ static void handler(int signal, siginfo_t *info, void *opaque) {
 static const int handed_over[] = {
 #ifdef SYS_open
     SYS_open, SYS_creat, SYS_unlink, SYS_rmdir, SYS_mkdir, SYS_chmod, SYS_chown, SYS_lchown, SYS_stat, SYS_lstat,
-    SYS_access, SYS_rename, SYS_link, SYS_getdents,
+    SYS_access, SYS_readlink, SYS_rename, SYS_link, SYS_getdents,
 #endif
 #ifdef SYS_renameat
     SYS_renameat,
@@ -297,7 +306,7 @@ static const int handed_over[] = {
     SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_renameat2, SYS_linkat, SYS_read, SYS_pread64, SYS_readv,
     SYS_preadv, SYS_write, SYS_pwrite64, SYS_writev, SYS_pwritev, SYS_pwritev2, SYS_fsync, SYS_fdatasync,
     SYS_sync_file_range, SYS_ftruncate, SYS_fallocate, SYS_copy_file_range, SYS_fchmod, SYS_fchown, SYS_fstat,
-    SYS_getdents64, SYS_flock,
+    SYS_getdents64, SYS_flock, SYS_fcntl, SYS_readlinkat,
 };
 #define HANDED_OVER (sizeof handed_over / sizeof *handed_over)
 

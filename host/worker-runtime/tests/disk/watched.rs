@@ -14,11 +14,11 @@ const ROOT: &str = "YOI_SHIM_ROOT";
 const LOG: &str = "YOI_SHIM_LOG";
 
 /// The kinds of file operations, in the order of `shim.c`.
-pub(super) const KINDS: [&str; 13] =
+pub(crate) const KINDS: [&str; 13] =
     ["open", "read", "write", "sync", "rename", "unlink", "mkdir", "link", "truncate", "chmod", "stat", "list", "lock"];
 
 /// A folder in memory where there is room in it: nothing here waits for a real disk.
-pub(super) fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     const ROOM: u64 = 2 << 30;
     let memory = "/dev/shm";
     let has_room = rustix::fs::statvfs(memory).is_ok_and(|found| found.f_bavail * found.f_frsize > ROOM);
@@ -26,11 +26,16 @@ pub(super) fn folder() -> TempDir {
     made.unwrap_or_else(|| tempfile::tempdir().expect("a folder"))
 }
 
+/// Whether a process can be watched here.
+pub(crate) fn can_be() -> bool {
+    cfg!(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))
+}
+
 /// The shim, compiled once. None where this is no machine that it is written for.
 fn shim() -> Option<&'static Path> {
     static SHIM: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let made = SHIM.get_or_init(|| {
-        if !cfg!(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))) {
+        if !can_be() {
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
@@ -49,7 +54,7 @@ fn shim() -> Option<&'static Path> {
 
 /// Runs a test of this binary in a process of its own, watched below `root`, and says what it printed.
 /// What it logged is in `log`. None where nothing can be watched.
-pub(super) fn watched(test: &str, root: &Path, log: &Path, variables: &[(&str, String)]) -> Option<String> {
+pub(crate) fn watched(test: &str, root: &Path, log: &Path, variables: &[(&str, String)]) -> Option<String> {
     let Some(shim) = shim() else {
         eprintln!("skipped: file operations are watched on Linux only, on x86-64 and AArch64");
         return None;
@@ -65,33 +70,33 @@ pub(super) fn watched(test: &str, root: &Path, log: &Path, variables: &[(&str, S
 }
 
 /// This test binary, to do nothing but one of its ignored tests.
-pub(super) fn child(test: &str) -> Command {
+pub(crate) fn child(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
     command
 }
 
 /// The watched folder, in a process that is watched.
-pub(super) fn root() -> Option<PathBuf> {
+pub(crate) fn root() -> Option<PathBuf> {
     std::env::var_os(ROOT).map(PathBuf::from)
 }
 
 /// What the shim is told to do, and what it tells.
-pub(super) struct Control(File);
+pub(crate) struct Control(File);
 
 /// How one call is to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// An index into [`KINDS`].
-    pub(super) kind: usize,
+    pub(crate) kind: usize,
     /// Which call of that kind, from 1.
-    pub(super) call: u64,
+    pub(crate) call: u64,
     /// The system's number of the error; 0 for one that is done by half.
-    pub(super) error: i32,
+    pub(crate) error: i32,
 }
 
 impl Control {
-    pub(super) fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let path = std::env::var_os(CONTROL).expect("a process that is watched");
         Self(OpenOptions::new().read(true).write(true).open(path).expect("opened"))
     }
@@ -107,15 +112,22 @@ impl Control {
     }
 
     /// From here on the call fails that is named.
-    pub(super) fn arm(&self, fault: Fault) {
+    pub(crate) fn arm(&self, fault: Fault) {
         for (index, word) in [(1, fault.kind as u64), (2, fault.call), (3, fault.error as u64), (4, 0), (5, 0), (0, 1)]
         {
             self.set(index, word);
         }
     }
 
+    /// The disk is gone: everything fails from one call on.
+    pub(crate) fn arm_from(&self, call: u64, error: i32) {
+        for (index, word) in [(2, call), (3, error as u64), (4, 0), (5, 0), (0, 3)] {
+            self.set(index, word);
+        }
+    }
+
     /// From here on nothing fails. Whether it did.
-    pub(super) fn disarm(&self) -> bool {
+    pub(crate) fn disarm(&self) -> bool {
         self.set(0, 0);
         self.happened()
     }

@@ -59,6 +59,8 @@ macro_rules! told {
     }};
 }
 
+pub(super) use told;
+
 /// The stores of a folder.
 pub(super) async fn stores(root: &Path) -> Result<(ObjectBlobs, Arc<SqliteMetadata>), Told> {
     let folder = DataFolder::open(root).await.map_err(|error| told!(error))?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::io::Write;
 
 use worker_runtime::blob_store::BlobError;
 use worker_runtime::content::ContentError;
@@ -25,6 +26,24 @@ pub struct Provoked {
     pub variants: BTreeSet<Variant>,
     /// Everything that it says: `Display` and both forms of `Debug`, of it and of what caused it, and its help.
     pub says: String,
+}
+
+impl Provoked {
+    /// What a line begins with by which another process of this binary tells of an error.
+    const LINE: &'static str = "provoked ";
+
+    /// Tells the process that has started this one.
+    pub fn tell(&self) {
+        let line = format!("\n{}{}\n", Self::LINE, serde_json::json!([self.code, self.variants, self.says]));
+        std::io::stdout().write_all(line.as_bytes()).expect("somebody reads");
+    }
+
+    /// What a process has told.
+    pub fn read(printed: &str) -> Vec<Self> {
+        let lines = printed.lines().filter_map(|line| line.strip_prefix(Self::LINE));
+        let told = |line| serde_json::from_str(line).expect("an error");
+        lines.map(told).map(|(code, variants, says)| Self { code, variants, says }).collect()
+    }
 }
 
 /// An error of this package, or one inside.

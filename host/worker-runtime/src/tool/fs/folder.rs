@@ -48,6 +48,8 @@ struct Found {
 pub(super) struct Target {
     pub(super) folder: Dir,
     pub(super) name: String,
+    /// The folder's path without links; none is the mount's root.
+    real: Option<MountPath>,
     /// Folders that were made for it, the outermost first.
     made: Vec<(Dir, String)>,
 }
@@ -131,11 +133,30 @@ impl Mounted {
         if !make && !found.missing.is_empty() {
             return Err(Refusal::NotFound(place));
         }
-        let mut target = Target { folder: found.folder, name, made: Vec::new() };
+        let mut target = Target { folder: found.folder, name, real: found.path, made: Vec::new() };
         for name in found.missing {
             gate.pass().and_then(|()| target.descend(name, &place)).inspect_err(|_| target.unmake())?;
         }
         Ok(target)
+    }
+
+    /// Makes durable that the folder of a target is where it is: what is in it would be lost with the name of any
+    /// folder on the way. Who made those, another call or another program, may not have come so far.
+    pub(super) fn keep_way(&self, target: &Target, place: &Place) -> Result<(), Refusal> {
+        let io = |error: io::Error| Refusal::io(place, &error);
+        let mut names = target.real.iter().flat_map(|real| real.as_str().split('/')).peekable();
+        let mut folder = self.root.try_clone().map_err(io)?;
+        while let Some(name) = names.next() {
+            match own_file(&folder).and_then(|folder| folder.sync_all()) {
+                // A folder that this user may only pass: whoever may write to it makes it durable.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced.map_err(io)?,
+            }
+            if names.peek().is_some() {
+                folder = folder.open_dir_nofollow(name).map_err(io)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the bundle allows the file of these names below what was found.
@@ -229,16 +250,17 @@ impl Target {
     /// Goes into a folder that is made where it is not there yet.
     fn descend(&mut self, name: String, place: &Place) -> Result<(), Refusal> {
         let io = |error: io::Error| Refusal::io(place, &error);
+        let real = MountPath::join(self.real.as_ref(), &name).map_err(|_| Refusal::NotFound(place.clone()))?;
+        // First, because what is made and not noted stays.
+        let above = self.folder.try_clone().map_err(io)?;
         match self.folder.create_dir(&name) {
-            Ok(()) => {
-                self.made.push((self.folder.try_clone().map_err(io)?, name.clone()));
-                own_file(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-            }
+            Ok(()) => self.made.push((above, name.clone())),
             // Somebody else made it.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io(error)),
         }
         self.folder = self.folder.open_dir_nofollow(&name).map_err(io)?;
+        self.real = Some(real);
         Ok(())
     }
 

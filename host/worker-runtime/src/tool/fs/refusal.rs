@@ -70,8 +70,8 @@ pub(super) enum Refusal {
     Full(Place),
     #[error("{0} cannot be used: {1}")]
     Unavailable(Place, ErrorKind),
-    /// Nobody waits any more, so nobody is told.
-    #[error("nobody waits for it any more")]
+    /// Nobody waits any more, so nobody is told; or whoever embeds the Runtime has ended the threads that it works on.
+    #[error("the call ended before the tool was done")]
     Ended,
 }
 

@@ -51,7 +51,7 @@ where
         gate.pass()?;
         work(&gate)
     });
-    // It does not panic; where its thread is gone with the process, nobody is told.
+    // It does not panic; but its threads may have been ended before it began.
     done.await.unwrap_or(Err(Refusal::Ended))
 }
 

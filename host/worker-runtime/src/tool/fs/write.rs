@@ -1,11 +1,11 @@
 //! `fs.write`: a text file, new or in the place of one that has not changed since it was read.
 //!
-//! The content is written and synced under another name in the same folder, which is then synced too: there
-//! is the old file or the new one, also after a power cut, and once the call is answered it is the new one.
-//! Who writes holds a lock on the folder (`flock`), so of several calls, of this process or another, one wins
-//! and the others are told. Programs that do not take the lock are seen as far as they have written before
-//! the last look, right before the rename. Where a file system has no such lock on folders (NFS), that look is
-//! all there is between two writers.
+//! The content is written and synced under another name in the same folder, which is then synced too, as
+//! those above it are before: there is the old file or the new one, also after a power cut, and once the call
+//! is answered it is the new one. Who writes holds a lock on the folder (`flock`), so of several calls, of this
+//! process or another, one wins and the others are told. Programs that do not take the lock are seen as far as
+//! they have written before the last look, right before the rename. Where a file system has no such lock on
+//! folders (NFS), that look is all there is between two writers.
 //!
 //! A call that is dropped or fails leaves nothing: not its unfinished file, not the folders that it made. A
 //! replaced file keeps its mode, and its owner as far as the Runtime's user may give files away; where the
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bundles::{Access, Authority, Digest, Digester, InvalidName, MountLabel, ToolName};
 use cap_std::fs::{Dir, Metadata, MetadataExt, Permissions, PermissionsExt};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -96,9 +97,9 @@ fn write(
     let place = mounted.place(Some(path));
     let mut attempt = 1;
     loop {
-        let done = mounted
-            .target(path, replaces.is_none(), gate)
-            .and_then(|mut target| put(&target, text, replaces, &place, gate).inspect_err(|_| target.unmake()));
+        let done = mounted.target(path, replaces.is_none(), gate).and_then(|mut target| {
+            put(mounted, &target, text, replaces, &place, gate).inspect_err(|_| target.unmake())
+        });
         match done {
             // Another call made a folder on the way, was dropped, and took it away again.
             Err(Refusal::NotFound(_)) if replaces.is_none() && attempt < ATTEMPTS => attempt += 1,
@@ -107,7 +108,14 @@ fn write(
     }
 }
 
-fn put(target: &Target, text: &str, replaces: Option<Digest>, place: &Place, gate: &Gate) -> Result<Written, Refusal> {
+fn put(
+    mounted: &Mounted,
+    target: &Target,
+    text: &str,
+    replaces: Option<Digest>,
+    place: &Place,
+    gate: &Gate,
+) -> Result<Written, Refusal> {
     let io = |error: std::io::Error| Refusal::io(place, &error);
     let folder = own_file(&target.folder).map_err(io)?;
     lock(&folder, LOCK_TIME, place, gate)?;
@@ -128,8 +136,10 @@ fn put(target: &Target, text: &str, replaces: Option<Digest>, place: &Place, gat
     }
     gate.pass()?;
     unfinished.sync().map_err(io)?;
+    gate.pass()?;
+    mounted.keep_way(target, place)?;
     gate.commit(|| match &replaced {
-        Some(replaced) if is_still(&target.folder, &target.name, replaced) => {
+        Some(replaced) if is_still(&target.folder, &target.name, replaced).map_err(io)? => {
             unfinished.replace(&target.name).map_err(io)
         }
         Some(_) => Err(Refusal::Changed(place.clone())),
@@ -149,10 +159,18 @@ fn lock(folder: &std::fs::File, most: Duration, place: &Place, gate: &Gate) -> R
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if began.elapsed() < most => std::thread::sleep(LOCK_PAUSE),
             Err(TryLockError::WouldBlock) => return Err(Refusal::InUse(place.clone())),
-            // A file system without such locks.
-            Err(TryLockError::Error(_)) => return Ok(()),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(Refusal::io(place, &error)),
         }
     }
+}
+
+/// Whether a file system says that it has no such locks. Whatever else it says is a failure: two that were not
+/// kept apart would both have written.
+fn has_no_locks(error: &std::io::Error) -> bool {
+    // The last is what NFS says of a folder, which nobody opens to write.
+    let says = [Errno::NOTSUP, Errno::NOSYS, Errno::INVAL, Errno::NOLCK, Errno::BADF];
+    Errno::from_io_error(error).is_some_and(|errno| says.contains(&errno))
 }
 
 fn is_there(folder: &Dir, name: &str) -> std::io::Result<bool> {
@@ -194,11 +212,15 @@ fn unchanged(target: &Target, digest: Digest, place: &Place, gate: &Gate) -> Res
 }
 
 /// Whether a name still is the file that it was, which nobody has written to.
-fn is_still(folder: &Dir, name: &str, before: &Metadata) -> bool {
+fn is_still(folder: &Dir, name: &str, before: &Metadata) -> std::io::Result<bool> {
     let touched = |file: &Metadata| {
         (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec())
     };
-    folder.symlink_metadata(name).is_ok_and(|now| touched(&now) == touched(before))
+    match folder.symlink_metadata(name) {
+        Ok(now) => Ok(touched(&now) == touched(before)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives a new file the owner, the group and the mode of the one whose place it takes.
@@ -208,13 +230,22 @@ fn keep_access(unfinished: &mut Temporary<'_>, replaced: &Metadata) -> std::io::
     let is = file.metadata()?;
     if is.uid() != replaced.uid() {
         // Only root gives files away.
-        let _ = fchown(&*file, Some(Uid::from_raw(replaced.uid())), None);
+        may(fchown(&*file, Some(Uid::from_raw(replaced.uid())), None))?;
     }
-    let kept = is.gid() == replaced.gid() || fchown(&*file, None, Some(Gid::from_raw(replaced.gid()))).is_ok();
+    let kept = is.gid() == replaced.gid() || may(fchown(&*file, None, Some(Gid::from_raw(replaced.gid()))))?;
     let mode = replaced.mode() & 0o777;
     let everybody = mode & 0o007;
     let mode = if kept { mode } else { mode & 0o707 | mode & (everybody << 3) };
     file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Whether the Runtime's user may give a file away, and the file system can. What else goes wrong is a failure.
+fn may(given: rustix::io::Result<()>) -> std::io::Result<bool> {
+    match given {
+        Ok(()) => Ok(true),
+        Err(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+//! Errors of a system that has nothing left: no room on its disk, no thread to begin. Each is met by a process of its
+//! own, which is this test binary once more, and tells the one that has started it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities, set_thread_res_uid};
+use secrecy::SecretString;
+use serde_json::json;
+use worker_runtime::secret::SecretDirectory;
+use worker_runtime::{Runtime, RuntimeBuilder, RuntimeLimits, SystemClock};
+
+use super::{folder, touches};
+use crate::disk::watched::{self, Control, Fault, KINDS};
+use crate::problems::run;
+use crate::support::provoked::{Provoked, provoked};
+use crate::support::{name, sandbox};
+
+/// Says that a process is to end up without threads.
+const THREADLESS: &str = "YOI_THREADLESS";
+
+/// What all of these processes tell.
+pub(super) fn told() -> Vec<Provoked> {
+    [without_room().unwrap_or_default(), without_threads()].iter().flat_map(|printed| Provoked::read(printed)).collect()
+}
+
+/// What none of them tells here: only some machines have a disk that can be made to be full.
+pub(super) fn not_told() -> BTreeSet<&'static str> {
+    let of_a_disk = ["mount_full", "SecretDirectoryError::Full"];
+    if watched::can_be() { BTreeSet::new() } else { of_a_disk.into() }
+}
+
+/// The next write finds no room.
+fn fill(_: &Path) {
+    let write = KINDS.iter().position(|kind| *kind == "write").expect("a kind");
+    Control::of_this_process().arm(Fault { kind: write, call: 1, error: rustix::io::Errno::NOSPC.raw_os_error() });
+}
+
+/// Not a test of its own: what the other ones start, with its temporary folders on a disk that they watch.
+#[test]
+#[ignore = "is run by another test, under the shim"]
+fn on_a_full_disk() {
+    let Some(root) = watched::root() else { return };
+    let tell = |told: Provoked| {
+        assert!(!told.says.contains(&*root.to_string_lossy()), "{}", told.says);
+        told.tell();
+    };
+    tell(run(Box::pin(touches(fill, "fs.write", json!({ "path": "x", "text": "y" })))));
+    let place = folder();
+    let secrets = SecretDirectory::open(&place.path().join("secrets")).expect("opened");
+    fill(place.path());
+    let set = || secrets.set(&name("token"), &SecretString::from("value".to_owned()));
+    tell(provoked(set()));
+    set().expect("there is room again");
+}
+
+fn without_room() -> Option<String> {
+    let place = watched::folder();
+    let (root, log) = (place.path().join("root"), place.path().join("log"));
+    std::fs::create_dir(&root).expect("made");
+    let temporary = [("TMPDIR", root.display().to_string())];
+    watched::watched("errors::apart::on_a_full_disk", &root, &log, &temporary)
+}
+
+/// Threads that may begin here from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Threads {
+    /// So many beside those that the user has.
+    Most(u64),
+    /// As many as before.
+    Any,
+}
+
+impl Threads {
+    /// Makes this thread another user's who has no others, where it is root's: threads are counted by user, and no
+    /// limit of them binds who administers the system. Whether it did.
+    fn count_alone() -> bool {
+        let user = rustix::process::Uid::from_raw(2_000_000_000 + std::process::id());
+        if !geteuid().is_root() || set_thread_res_uid(user, None, None).is_err() {
+            return false;
+        }
+        let mut sets = capabilities(None).expect("root's");
+        sets.effective.remove(CapabilitySet::SYS_RESOURCE | CapabilitySet::SYS_ADMIN);
+        set_capabilities(None, sets).expect("fewer");
+        true
+    }
+
+    fn set(self, alone: bool) {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nproc);
+        let current = match self {
+            // This thread is one itself.
+            Self::Most(threads) => Some(threads + u64::from(alone)),
+            Self::Any => maximum,
+        };
+        setrlimit(Resource::Nproc, Rlimit { current, maximum }).expect("set");
+    }
+}
+
+/// Not a test of its own: what the other one starts.
+#[test]
+#[ignore = "is run by another test, and gets no threads"]
+fn where_no_thread_begins() {
+    if std::env::var_os(THREADLESS).is_none() {
+        return;
+    }
+    const COMPUTING: u32 = 3;
+    // An engine has a thread, and compiling takes some.
+    let sandbox = sandbox();
+    let builder = || -> RuntimeBuilder {
+        let limits = RuntimeLimits { computing_threads: COMPUTING, ..RuntimeLimits::default() };
+        Runtime::builder().clock(Arc::new(SystemClock)).limits(limits)
+    };
+    run(Box::pin(builder().sandbox(sandbox.clone()).open())).expect("with threads there is a runtime");
+    let alone = Threads::count_alone();
+    // How many threads a user has whose others come and go, nobody can say.
+    let few = if alone { u64::from(COMPUTING) } else { 1 };
+    for threads in (0..few).map(Threads::Most).chain([Threads::Any]) {
+        threads.set(alone);
+        if threads == Threads::Most(0) {
+            provoked(run(Box::pin(builder().open()))).tell();
+        }
+        let opened = run(Box::pin(builder().sandbox(sandbox.clone()).open()));
+        match threads {
+            // One too few is none.
+            Threads::Most(_) => provoked(opened).tell(),
+            Threads::Any => drop(opened.expect("the same process opens one as soon as there are threads")),
+        }
+    }
+}
+
+fn without_threads() -> String {
+    let mut child = watched::child("errors::apart::where_no_thread_begins");
+    let ended = child.env(THREADLESS, "1").output().expect("started");
+    let (told, said) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{}: {told}\n{said}", ended.status);
+    assert!(!said.contains("panicked"), "{said}");
+    told.into_owned()
+}
