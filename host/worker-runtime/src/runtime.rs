@@ -31,7 +31,7 @@ use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
-use crate::resolutions::Resolutions;
+use crate::resolutions::{KnownFacts, Resolutions};
 use crate::secret::SecretSource;
 use crate::stripes::Stripes;
 use crate::tenants::Tenants;
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,
+    /// What a resolver is told, by the digest of the policy that it follows from.
+    pub(crate) facts: Memo<Digest, Arc<KnownFacts>>,
     /// Bundles that are open.
     pub(crate) views: Memo<Digest, BundleView>,
     /// Workers that were called a short while ago.

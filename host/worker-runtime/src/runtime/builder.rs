@@ -204,6 +204,7 @@ impl RuntimeBuilder {
             tools,
             platform,
             resolutions: Resolutions::default(),
+            facts: Memo::new(1024),
             views: Memo::new(open_bundles),
             live: Memo::new(1024),
             schemas: Memo::new(1024),
