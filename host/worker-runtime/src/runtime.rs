@@ -68,9 +68,9 @@ pub(crate) struct Shared {
     /// What a resolver is told, by the digest of the policy that it follows from.
     pub(crate) facts: Memo<Digest, Arc<KnownFacts>>,
     /// Bundles that are open.
-    pub(crate) views: Memo<Digest, BundleView>,
+    pub(crate) views: Memo<Digest, BundleView, WorkspaceId>,
     /// Workers that were called a short while ago.
-    pub(crate) live: Memo<restore::LiveKey, Arc<Live>>,
+    pub(crate) live: Memo<restore::LiveKey, Arc<Live>, WorkspaceId>,
     /// Schemas of tools, by the digests of their texts.
     pub(crate) schemas: Memo<Digest, Arc<jsonschema::Validator>>,
     /// Resolvers that were admitted.
