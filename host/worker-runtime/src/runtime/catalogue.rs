@@ -13,7 +13,7 @@ use crate::content::{Content, ContentError, User};
 use crate::error::ResolveError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Usage, WorkerRow, blob_key, bundle_key,
+    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Row, Usage, WorkerRow, blob_key, bundle_key,
     resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::metadata::MetadataError;
@@ -248,13 +248,7 @@ impl Catalogue {
     async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
         few_capabilities(request)?;
         let key = worker_key(&self.content.workspace, id);
-        match self.content.shared.ledger.row::<WorkerRow>(&key).await? {
-            None => Ok(None),
-            Some(row) if row.value.request == *request => {
-                Ok(Some(Created { worker: summary(id.clone(), row.value), new: false }))
-            }
-            Some(_) => Err(WorkerError::Exists(id.clone())),
-        }
+        same(id, self.content.shared.ledger.row::<WorkerRow>(&key).await?, request)
     }
 
     /// The bundle that a request names, and whether it is older than the newest.
@@ -301,7 +295,11 @@ impl Catalogue {
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, &id);
         for _ in 0..ATTEMPTS {
-            if let Some(there) = self.found(&id, &row.request).await? {
+            let keys =
+                (resolver_key(&row.resolver), bundle_key(workspace, &row.bundle), blob_key(workspace, &row.record));
+            let [there, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
+            let there = there.map(Row::of).transpose()?;
+            if let Some(there) = same(&id, there, &row.request)? {
                 return Ok(there);
             }
             let user = || User::Worker(id.clone());
@@ -313,24 +311,22 @@ impl Catalogue {
                 .takes(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
             // Revoked since it resolved: this row and the worker's are decided together.
-            let key = resolver_key(&row.resolver);
-            let resolver = shared.ledger.row::<ResolverRow>(&key).await?;
+            let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;
             if resolver.as_ref().is_some_and(|resolver| resolver.value.revoked.is_some()) {
                 return Err(WorkerError::ResolverRevoked(row.resolver));
             }
-            change = change.expect(&key, resolver.as_ref());
+            change = change.expect(&keys.0, resolver.as_ref());
             if row.request.bundle.is_some() {
-                let key = bundle_key(workspace, &row.bundle);
                 // Removed or revoked since it was resolved.
-                let bundle = shared.ledger.row::<BundleRow>(&key).await?;
+                let bundle = bundle.map(Row::<BundleRow>::of).transpose()?;
                 let bundle = bundle.ok_or(ContentError::BundleNotFound(row.bundle))?;
                 if bundle.value.revoked_at.is_some() {
                     return Err(ContentError::BundleRevoked(row.bundle).into());
                 }
                 change =
-                    change.expect(&key, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
+                    change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
             }
-            if !shared.ledger.is_there(&blob_key(workspace, &row.record)).await? {
+            if blob.is_none() {
                 change = self.content.owning(change, row.record, record_bytes);
             }
             match shared.ledger.commit(workspace, change).await {
@@ -468,6 +464,21 @@ impl Catalogue {
             }
         };
         Ok(shared.computing.run(place, restore).await.ok_or(ContentError::Contended)?)
+    }
+}
+
+/// The worker that is there, where it was asked for with the same.
+fn same(
+    id: &WorkerId,
+    there: Option<Row<WorkerRow>>,
+    request: &CreateWorkerRequest,
+) -> Result<Option<Created>, WorkerError> {
+    match there {
+        None => Ok(None),
+        Some(row) if row.value.request == *request => {
+            Ok(Some(Created { worker: summary(id.clone(), row.value), new: false }))
+        }
+        Some(_) => Err(WorkerError::Exists(id.clone())),
     }
 }
 
