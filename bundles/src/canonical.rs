@@ -4,11 +4,15 @@
 //! and any other spelling than the canonical one are errors, because two texts with one meaning
 //! would be two digests of one thing.
 
+mod plain;
+
 use std::fmt;
 
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use crate::digest::Digest;
 
 /// The largest integer that every JSON reader keeps: 2^53 - 1.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -224,25 +228,59 @@ fn same_bytes(bytes: &[u8], canonical: &[u8]) -> Result<(), JsonError> {
 
 /// The canonical bytes of a value.
 pub fn to_canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JsonError> {
+    // Most values are written the same by everybody. Building such a one as JSON and sorting it costs many
+    // times what writing it does.
+    if let Ok(bytes) = plain::write(value) {
+        return Ok(bytes);
+    }
     let unfit = |_| JsonError::Shape { problem: "a value that JSON cannot hold".to_owned(), unknown_field: false };
     let value = serde_json::to_value(value).map_err(unfit)?;
-    // Most values are written the same by everybody, and sorting what is in order costs more than writing.
-    if is_plain(&value) {
-        return serde_json::to_vec(&value).map_err(unfit);
-    }
     serde_json_canonicalizer::to_vec(&value).map_err(unfit)
 }
 
-/// Whether a value has only one spelling: ASCII keys, which are in order, and no number but whole ones that
-/// every reader can hold.
-fn is_plain(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
-        Value::Number(number) => number.as_i64().is_some_and(|number| number.unsigned_abs() < 1 << 53),
-        Value::Array(values) => values.iter().all(is_plain),
-        Value::Object(fields) => {
-            fields.keys().is_sorted() && fields.iter().all(|(key, value)| key.is_ascii() && is_plain(value))
+/// Bytes that are canonical because they were written here: to be digested, and to stand in others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Canonical(Box<[u8]>);
+
+impl Canonical {
+    /// A value's canonical form.
+    pub fn of<T: Serialize>(value: &T) -> Result<Self, JsonError> {
+        to_canonical(value).map(|bytes| Self(bytes.into()))
+    }
+
+    /// An object of members that are canonical; of one key's, the first. What they hold is not written anew.
+    pub fn object(members: &[(&str, &Self)]) -> Self {
+        let mut members = members.to_vec();
+        members.sort_by(|(one, _), (two, _)| one.encode_utf16().cmp(two.encode_utf16()));
+        members.dedup_by_key(|(key, _)| *key);
+        let length: usize = members.iter().map(|(key, value)| key.len() + value.0.len() + 4).sum();
+        let mut bytes = Vec::with_capacity(length + 2);
+        bytes.push(b'{');
+        for (number, (key, value)) in members.into_iter().enumerate() {
+            if number > 0 {
+                bytes.push(b',');
+            }
+            plain::string(&mut bytes, key);
+            bytes.push(b':');
+            bytes.extend_from_slice(&value.0);
         }
+        bytes.push(b'}');
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, to keep.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into()
+    }
+
+    /// The digest of the bytes.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.0)
     }
 }
 
@@ -384,6 +422,19 @@ mod tests {
             let canonical = serde_json_canonicalizer::to_vec(&value).expect("JSON");
             assert_eq!(to_canonical(&value).expect("JSON"), canonical);
         }
+    }
+
+    #[test]
+    fn an_object_of_what_is_canonical_is_canonical() {
+        let of = |value: Value| Canonical::of(&value).expect("JSON");
+        let (one, two) = (of(serde_json::json!({"b": [1.5], "a": null})), of(Value::from("é\n")));
+        let whole =
+            serde_json::json!({"z": "é\n", "a\"": {"a": null, "b": [1.5]}, "\u{10000}": "é\n", "\u{ffff}": "é\n"});
+        let object = Canonical::object(&[("\u{ffff}", &two), ("z", &two), ("\u{10000}", &two), ("a\"", &one)]);
+        assert_eq!(object, of(whole));
+        assert_eq!(object.digest(), Digest::of(object.clone().into_bytes()));
+        assert_eq!(Canonical::object(&[]), of(serde_json::json!({})));
+        assert_eq!(Canonical::object(&[("a", &one), ("a", &two)]), Canonical::object(&[("a", &one)]));
     }
 
     #[test]

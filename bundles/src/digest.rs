@@ -28,7 +28,18 @@ impl Digest {
 
     /// The 64 hex digits without the algorithm, as files are named by.
     pub fn hex(&self) -> String {
-        self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
+        self.with_text(|text| text.strip_prefix(PREFIX).unwrap_or_default().to_owned())
+    }
+
+    /// The one spelling, without an allocation: digests stand in every key and record.
+    fn with_text<R>(&self, take: impl FnOnce(&str) -> R) -> R {
+        let mut text = [0; PREFIX.len() + 64];
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit);
+        for (place, byte) in text.iter_mut().zip(PREFIX.bytes().chain(digits)) {
+            *place = byte;
+        }
+        // Letters and digits of ASCII.
+        take(std::str::from_utf8(&text).unwrap_or_default())
     }
 
     /// `sha256:` and the first 12 hex digits: enough to recognise a digest, never enough to name one.
@@ -61,8 +72,8 @@ impl fmt::Debug for Digester {
     }
 }
 
-fn hex_digit(nibble: u8) -> char {
-    char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 })
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 fn nibble(digit: u8) -> Option<u8> {
@@ -99,7 +110,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", self.hex())
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -111,7 +122,7 @@ impl fmt::Debug for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -126,8 +127,9 @@ macro_rules! names {
     ($($(#[$doc:meta])* $name:ident: $what:literal, $words:literal, $grammar:expr;)*) => {$(
         $(#[$doc])*
         #[doc = concat!("\n\nGrammar: ", $words, ".")]
+        // Whatever speaks of it has a copy: layers, facts, resolutions, specs.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.

@@ -156,6 +156,11 @@ impl RuntimeConfig {
         self.workspaces.keys()
     }
 
+    /// Whether a workspace is named.
+    pub fn names(&self, workspace: &WorkspaceId) -> bool {
+        self.workspaces.contains_key(workspace)
+    }
+
     /// A mount of a workspace.
     pub fn mount(&self, workspace: &WorkspaceId, label: &MountLabel) -> Option<&Mount> {
         self.granted(workspace)?.mounts.get(label)
@@ -179,7 +184,7 @@ impl RuntimeConfig {
                 facts.capabilities.remove(&name);
             }
         }
-        if !self.workspaces.contains_key(workspace) {
+        if !self.names(workspace) {
             facts.capabilities.clear();
         }
         facts
@@ -187,7 +192,7 @@ impl RuntimeConfig {
 
     /// Whether the host can do something, and does it for that workspace: for none that is not named.
     pub fn has_capability(&self, workspace: &WorkspaceId, name: &str) -> bool {
-        self.workspaces.contains_key(workspace) && self.host.capabilities.contains(name)
+        self.names(workspace) && self.host.capabilities.contains(name)
     }
 
     /// Whether the host offers a model to a workspace: for none that is not named.
@@ -252,6 +257,10 @@ mod tests {
     #[test]
     fn a_workspace_that_is_not_named_is_granted_nothing() {
         let facts = facts("other");
+        let names = |workspace: &str| {
+            RuntimeConfig::from_toml(CONFIG).expect("a config").names(&workspace.parse().expect("an id"))
+        };
+        assert!(names("acme") && !names("other"));
         assert!(
             facts.capabilities.is_empty()
                 && facts.models.is_empty()

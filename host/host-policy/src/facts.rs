@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bundles::canonical::{JsonBounds, JsonError, from_value, parse, to_canonical};
+use bundles::canonical::{Canonical, JsonBounds, JsonError, from_value, parse};
 use bundles::{Capability, Condition, Digest, ModelName, MountLabel, Platform, SecretRef};
 use serde::{Deserialize, Serialize};
 
@@ -51,13 +51,18 @@ impl Facts {
 
     /// The facts in their one spelling.
     pub fn to_json(&self) -> Vec<u8> {
+        self.canonical().into_bytes()
+    }
+
+    /// The same, to stand in what is canonical.
+    pub fn canonical(&self) -> Canonical {
         // Sets of names and two names: there is nothing in it that JSON could not hold.
-        to_canonical(self).unwrap_or_default()
+        Canonical::of(self).unwrap_or_default()
     }
 
     /// The digest of [`Facts::to_json`].
     pub fn digest(&self) -> Digest {
-        Digest::of(self.to_json())
+        self.canonical().digest()
     }
 
     /// Whether a condition holds on this host.

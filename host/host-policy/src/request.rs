@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bundles::canonical::to_canonical;
+use bundles::canonical::Canonical;
 use bundles::{Capability, Digest, InvalidName, ProfileName, shown};
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +38,15 @@ impl Request {
         &self.required_capabilities
     }
 
+    /// The request's canonical JSON.
+    pub fn canonical(&self) -> Canonical {
+        // Names: there is nothing in it that JSON could not hold.
+        Canonical::of(self).unwrap_or_default()
+    }
+
     /// The digest of the request's canonical JSON.
     pub fn digest(&self) -> Digest {
-        Digest::of(to_canonical(self).unwrap_or_default())
+        self.canonical().digest()
     }
 }
 

@@ -41,6 +41,13 @@ pub(crate) struct Row<T> {
     pub(crate) record: Record,
 }
 
+impl<T: DeserializeOwned> Row<T> {
+    /// Reads a record.
+    pub(crate) fn of(record: Record) -> Result<Self, MetadataError> {
+        Ok(Self { value: read(&record)?, record })
+    }
+}
+
 /// What is to change in a workspace.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
@@ -118,8 +125,14 @@ impl Ledger {
     pub(crate) async fn row<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Row<T>>, MetadataError> {
         match self.store.get(key).await? {
             None => Ok(None),
-            Some(record) => Ok(Some(Row { value: read(&record)?, record })),
+            Some(record) => Row::of(record).map(Some),
         }
+    }
+
+    /// What stands under several keys, asked for at once: each question is a wait of its own.
+    pub(crate) async fn records<const N: usize>(&self, keys: [&Key; N]) -> Result<[Option<Record>; N], MetadataError> {
+        let found = self.store.get_all(&keys.map(Key::clone)).await?;
+        found.try_into().map_err(|_| MetadataError::Unavailable { doing: "read a record" })
     }
 
     pub(crate) async fn is_there(&self, key: &Key) -> Result<bool, MetadataError> {
@@ -150,9 +163,15 @@ impl Ledger {
     /// Does all of a change, with its account and its events, or nothing of it.
     pub(crate) async fn commit(&self, workspace: &WorkspaceId, change: Change) -> Result<(), ChangeError> {
         let Change { mut batch, usage, given_back, events } = change;
-        if usage != Usage::default() || given_back != Usage::default() {
-            let key = usage_key(workspace);
-            let row = self.row::<Usage>(&key).await?;
+        let keys = (usage_key(workspace), sequence_key(workspace));
+        let accounts = usage != Usage::default() || given_back != Usage::default();
+        let [accounted, counted] = match accounts || !events.is_empty() {
+            true => self.records([&keys.0, &keys.1]).await?,
+            false => [None, None],
+        };
+        if accounts {
+            let key = keys.0;
+            let row = accounted.map(Row::<Usage>::of).transpose()?;
             let before = row.as_ref().map(|row| row.value).unwrap_or_default();
             let after = before.plus(usage).minus(given_back);
             if let Some(limit) = after.over(&before, &self.limits) {
@@ -163,8 +182,8 @@ impl Ledger {
         }
         let mut newest = None;
         if !events.is_empty() {
-            let key = sequence_key(workspace);
-            let row = self.row::<u64>(&key).await?;
+            let key = keys.1;
+            let row = counted.map(Row::<u64>::of).transpose()?;
             let mut number = row.as_ref().map_or(0, |row| row.value);
             let at = self.now();
             for kind in events {

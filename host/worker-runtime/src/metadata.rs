@@ -24,6 +24,15 @@ pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
     /// The record under a key.
     async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError>;
 
+    /// The records under several keys, in the order of the keys: each as it was at some time of the call.
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, MetadataError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key).await?);
+        }
+        Ok(found)
+    }
+
     /// At most `most` records whose keys begin with `prefix` and come after `after`, in the order of
     /// their keys.
     async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError>;

@@ -6,9 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bundles::{Blob, Digest, WorkspaceId};
 
-type Key = (WorkspaceId, Digest);
-
-/// Blobs of so many bytes at the most; the oldest make room.
+/// Blobs of so many bytes at the most. Whose blobs are most of that makes room, its oldest first: so nobody makes
+/// others forget theirs.
 #[derive(Debug)]
 pub(crate) struct RecentBlobs {
     kept: Mutex<Kept>,
@@ -17,9 +16,32 @@ pub(crate) struct RecentBlobs {
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_key: HashMap<Key, Blob>,
-    oldest_first: VecDeque<Key>,
+    of: HashMap<WorkspaceId, Blobs>,
     bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Blobs {
+    by_digest: HashMap<Digest, Blob>,
+    oldest_first: VecDeque<Digest>,
+    bytes: u64,
+}
+
+impl Kept {
+    /// Forgets one blob, if there is any.
+    fn make_room(&mut self) {
+        let Some(workspace) = self.of.iter().max_by_key(|(_, blobs)| blobs.bytes).map(|(name, _)| name.clone()) else {
+            return;
+        };
+        let Some(blobs) = self.of.get_mut(&workspace) else { return };
+        let oldest = blobs.oldest_first.pop_front().and_then(|digest| blobs.by_digest.remove(&digest));
+        let bytes = oldest.map_or(0, |blob| blob.bytes().len() as u64);
+        blobs.bytes -= bytes;
+        self.bytes -= bytes;
+        if blobs.by_digest.is_empty() {
+            self.of.remove(&workspace);
+        }
+    }
 }
 
 impl RecentBlobs {
@@ -28,29 +50,26 @@ impl RecentBlobs {
     }
 
     pub(crate) fn remember(&self, workspace: &WorkspaceId, blob: Blob) {
-        let bytes = blob.bytes().len() as u64;
+        let (digest, bytes) = (blob.digest(), blob.bytes().len() as u64);
         if bytes > self.most_bytes {
             return;
         }
-        let key = (workspace.clone(), blob.digest());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.by_key.insert(key.clone(), blob).is_some() {
+        let blobs = kept.of.entry(workspace.clone()).or_default();
+        if blobs.by_digest.insert(digest, blob).is_some() {
             return;
         }
-        kept.oldest_first.push_back(key);
+        blobs.oldest_first.push_back(digest);
+        blobs.bytes += bytes;
         kept.bytes += bytes;
-        while kept.bytes > self.most_bytes
-            && let Some(oldest) = kept.oldest_first.pop_front()
-        {
-            if let Some(blob) = kept.by_key.remove(&oldest) {
-                kept.bytes -= blob.bytes().len() as u64;
-            }
+        while kept.bytes > self.most_bytes {
+            kept.make_room();
         }
     }
 
     pub(crate) fn get(&self, workspace: &WorkspaceId, digest: Digest) -> Option<Blob> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.by_key.get(&(workspace.clone(), digest)).cloned()
+        kept.of.get(workspace)?.by_digest.get(&digest).cloned()
     }
 }
 
@@ -71,5 +90,10 @@ mod tests {
         assert!(recent.get(&acme, third.digest()).is_some());
         assert!(recent.get(&acme, large.digest()).is_none(), "there is no room for it");
         assert!(recent.get(&other, third.digest()).is_none());
+        let own = Blob::new(*b"o");
+        recent.remember(&other, own.clone());
+        recent.remember(&acme, first.clone());
+        assert!(recent.get(&other, own.digest()).is_some(), "who has most makes room");
+        assert!(recent.get(&acme, second.digest()).is_none() && recent.get(&acme, first.digest()).is_some());
     }
 }

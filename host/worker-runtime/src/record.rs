@@ -1,7 +1,7 @@
 //! The resolution record: everything that is needed to see that a resolution came out as it did, and to
 //! make a worker of it again without asking a resolver.
 
-use bundles::canonical::{JsonBounds, JsonError, read_canonical, to_canonical};
+use bundles::canonical::{Canonical, JsonBounds, JsonError, read_canonical, to_canonical};
 use bundles::{BundleLimits, Manifest};
 use component_host::{BundleView, Resolver};
 use host_policy::{Facts, Misbehaved, Proposal, Request, Resolution, verify};
@@ -59,10 +59,26 @@ impl Record {
             digests,
             facts: inputs.facts().clone(),
             request: inputs.request().clone(),
-            proposal: resolved.proposal().clone(),
+            proposal: resolved.proposal(),
             fuel: resolved.cost().fuel.to_string(),
             engine: ENGINE.to_owned(),
         }
+    }
+
+    /// The bytes of the record of a resolution: those of [`Record::new`], put together from what is written
+    /// already.
+    pub fn write(inputs: &Inputs, resolved: &Resolved, digests: &Digests) -> Vec<u8> {
+        let text = |text: &str| Canonical::of(&text).unwrap_or_default();
+        let record = Canonical::object(&[
+            ("schema", &Canonical::of(&Schema::One).unwrap_or_default()),
+            ("digests", &Canonical::of(digests).unwrap_or_default()),
+            ("facts", inputs.canonical_facts()),
+            ("request", inputs.canonical_request()),
+            ("proposal", resolved.canonical_proposal()),
+            ("fuel", &text(&resolved.cost().fuel.to_string())),
+            ("engine", &text(ENGINE)),
+        ]);
+        record.into_bytes()
     }
 
     /// Reads a record, which must be canonical.
@@ -114,5 +130,44 @@ impl Record {
     pub fn restore(&self, manifest: &Manifest, limits: &BundleLimits) -> Result<Resolution, RestoreError> {
         let resolution = verify(manifest, &self.facts, &self.request, limits, self.proposal.clone())?;
         if resolution.digest() == self.digests.resolution { Ok(resolution) } else { Err(RestoreError::OtherResolution) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bundles::Digest;
+    use host_policy::ProposedOrigin;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_written_as_it_writes_itself() {
+        let facts = br#"{"os":"linux","arch":"x86_64","capabilities":["shell","git"],"models":["m"]}"#;
+        let facts = Facts::from_json(facts).expect("facts");
+        let request = Request::new("coder".parse().expect("a name"), ["git".parse().expect("a capability")]);
+        let inputs = Inputs::new(facts, request);
+        let proposal = Proposal {
+            lineage: vec!["coder".to_owned(), "b\"é\n".to_owned()],
+            language: Some("de".to_owned()),
+            wishes: vec![("shell".to_owned(), bundles::Need::Required)],
+            settings: r#"{"a":1.5}"#.to_owned(),
+            origins: vec![ProposedOrigin { field: "/lineage/0".to_owned(), layer: 3, profile: "coder".to_owned() }],
+            ..Proposal::default()
+        };
+        let digest = Digest::of("");
+        let digests = Digests {
+            bundle: digest,
+            resolver: digest,
+            facts: digest,
+            policy: Some(digest),
+            request: digest,
+            resolution: digest,
+        };
+        let resolved = Resolved::made_up(&proposal, digests);
+        let record = Record::new(&inputs, &resolved, digests);
+        assert_eq!(record.proposal, proposal);
+        let written = Record::write(&inputs, &resolved, &digests);
+        assert_eq!(written, record.to_json());
+        assert_eq!(Record::from_json(&written), Ok(record));
     }
 }

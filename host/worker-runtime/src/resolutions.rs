@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bundles::Digest;
+use bundles::canonical::Canonical;
 use component_host::{BundleView, Cost, Read, Resolver};
 use host_policy::{Facts, Proposal, Request, Resolution, verify_answer};
 
@@ -25,27 +26,62 @@ struct Key {
 /// What is asked, with its digests, which are taken once.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    facts: Facts,
-    facts_digest: Digest,
+    facts: Arc<KnownFacts>,
     request: Request,
+    canonical_request: Canonical,
     request_digest: Digest,
+}
+
+/// Facts with their canonical form and its digest: those of a workspace are the same for as long as its
+/// config is.
+#[derive(Debug)]
+pub(crate) struct KnownFacts {
+    facts: Facts,
+    canonical: Canonical,
+    digest: Digest,
+}
+
+impl From<Facts> for KnownFacts {
+    fn from(facts: Facts) -> Self {
+        let canonical = facts.canonical();
+        Self { digest: canonical.digest(), canonical, facts }
+    }
+}
+
+impl KnownFacts {
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
 }
 
 impl Inputs {
     /// Facts and a request.
     pub fn new(facts: Facts, request: Request) -> Self {
-        let (facts_digest, request_digest) = (facts.digest(), request.digest());
-        Self { facts, facts_digest, request, request_digest }
+        Self::of(Arc::new(facts.into()), request)
+    }
+
+    /// The same, of facts whose digest is known.
+    pub(crate) fn of(facts: Arc<KnownFacts>, request: Request) -> Self {
+        let canonical_request = request.canonical();
+        Self { facts, request, request_digest: canonical_request.digest(), canonical_request }
     }
 
     /// The facts.
     pub fn facts(&self) -> &Facts {
-        &self.facts
+        &self.facts.facts
+    }
+
+    pub(crate) fn canonical_facts(&self) -> &Canonical {
+        &self.facts.canonical
     }
 
     /// The request.
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    pub(crate) fn canonical_request(&self) -> &Canonical {
+        &self.canonical_request
     }
 }
 
@@ -53,7 +89,8 @@ impl Inputs {
 #[derive(Debug)]
 pub struct Resolved {
     resolution: Resolution,
-    proposal: Proposal,
+    /// As the record has it: it is kept for that.
+    proposal: Canonical,
     digests: Digests,
     cost: Cost,
     reads: Vec<Read>,
@@ -66,8 +103,30 @@ impl Resolved {
     }
 
     /// What the resolver answered.
-    pub fn proposal(&self) -> &Proposal {
+    pub fn proposal(&self) -> Proposal {
+        // It was written here.
+        serde_json::from_slice(self.proposal.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn canonical_proposal(&self) -> &Canonical {
         &self.proposal
+    }
+
+    /// A resolution of nothing, with this proposal.
+    #[cfg(test)]
+    pub(crate) fn made_up(proposal: &Proposal, digests: Digests) -> Self {
+        let manifest: bundles::Manifest = serde_json::from_value(serde_json::json!({
+            "schema": "yoi.config-bundle/1", "workspace": { "id": "acme" }, "revision": "1", "language": "en",
+            "created_at": "2026-06-25T15:49:30Z", "profiles": { "coder": {} },
+        }))
+        .expect("a manifest");
+        let facts = Facts::bare("linux".parse().expect("a name"), "x86_64".parse().expect("a name"));
+        let request = Request::new("coder".parse().expect("a name"), []);
+        let honest = Proposal { lineage: vec!["coder".to_owned()], settings: "{}".to_owned(), ..Proposal::default() };
+        let limits = bundles::BundleLimits::default();
+        let resolution = host_policy::verify(&manifest, &facts, &request, &limits, honest).expect("a resolution");
+        let proposal = Canonical::of(proposal).expect("JSON");
+        Self { resolution, proposal, digests, cost: Cost::default(), reads: Vec::new() }
     }
 
     /// The digests of all inputs and of the resolution.
@@ -115,17 +174,20 @@ impl Resolutions {
         let key = Key {
             resolver: resolver.digest(),
             bundle: view.bundle().digest(),
-            facts: inputs.facts_digest,
+            facts: inputs.facts.digest,
             request: inputs.request_digest,
         };
         if let Some(known) = self.memo.get(&key) {
             return Ok(known);
         }
         let limits = &resolver.limits().bundle;
-        let run = resolver.resolve(view, &inputs.facts, &inputs.request).await;
+        let run = resolver.resolve(view, inputs.facts(), &inputs.request).await;
         let answer = run.answer?;
-        let proposal = answer.as_ref().ok().cloned().unwrap_or_default();
-        let resolution = verify_answer(view.bundle().manifest(), &inputs.facts, &inputs.request, limits, answer)??;
+        // As the resolver said it. The check uses it up.
+        let proposal = answer.as_ref().ok().map(Canonical::of).transpose();
+        let resolution = verify_answer(view.bundle().manifest(), inputs.facts(), &inputs.request, limits, answer)??;
+        // Texts and small numbers: there is nothing in it that JSON could not hold.
+        let proposal = proposal.ok().flatten().unwrap_or_default();
         let digests = Digests {
             bundle: key.bundle,
             resolver: key.resolver,

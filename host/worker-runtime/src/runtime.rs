@@ -32,7 +32,7 @@ use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
 use crate::recent_blobs::RecentBlobs;
-use crate::resolutions::Resolutions;
+use crate::resolutions::{KnownFacts, Resolutions};
 use crate::secret::SecretSource;
 use crate::stripes::Stripes;
 use crate::tenants::Tenants;
@@ -66,11 +66,13 @@ pub(crate) struct Shared {
     pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,
+    /// What a resolver is told, by the digest of the policy that it follows from.
+    pub(crate) facts: Memo<Digest, Arc<KnownFacts>>,
     /// Bundles that are open.
-    pub(crate) views: Memo<Digest, BundleView>,
+    pub(crate) views: Memo<Digest, BundleView, WorkspaceId>,
     pub(crate) recent: RecentBlobs,
     /// Workers that were called a short while ago.
-    pub(crate) live: Memo<restore::LiveKey, Arc<Live>>,
+    pub(crate) live: Memo<restore::LiveKey, Arc<Live>, WorkspaceId>,
     /// Schemas of tools, by the digests of their texts.
     pub(crate) schemas: Memo<Digest, Arc<jsonschema::Validator>>,
     /// Resolvers that were admitted.

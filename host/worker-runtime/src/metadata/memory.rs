@@ -24,6 +24,11 @@ impl MetadataStore for MemoryMetadata {
         Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).records.get(key.as_str()).cloned())
     }
 
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, MetadataError> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.iter().map(|key| kept.records.get(key.as_str()).cloned()).collect())
+    }
+
     async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
         let (first, end) = prefix.range();
         let start = match after {

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
-use group::{Job, Worker};
+use group::{Job, List, Worker};
 use known::Known;
 
 /// Jobs that wait for the thread before callers wait for room among them.
@@ -90,9 +90,16 @@ impl MetadataStore for SqliteMetadata {
         }
     }
 
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, MetadataError> {
+        match keys.iter().map(|key| self.known.get(key)).collect() {
+            Some(records) => Ok(records),
+            None => self.ask("read a record", |reply| Job::GetAll(keys.to_vec(), reply)).await,
+        }
+    }
+
     async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
         let (prefix, after) = (prefix.clone(), after.cloned());
-        self.ask("list records", |reply| Job::Scan { prefix, after, most, reply }).await
+        self.ask("list records", |reply| Job::Scan(List { prefix, after, most, reply })).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {

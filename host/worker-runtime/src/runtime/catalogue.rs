@@ -13,7 +13,7 @@ use crate::content::{Content, ContentError, User};
 use crate::error::ResolveError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Usage, WorkerRow, blob_key, bundle_key,
+    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Row, Usage, WorkerRow, blob_key, bundle_key,
     resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::metadata::MetadataError;
@@ -147,14 +147,20 @@ impl WorkerError {
 }
 
 /// A resolution, and what the host made of it.
-struct Made {
+struct Made<T> {
     view: BundleView,
     /// Whether the bundle is older than the newest.
     older: bool,
     resolver: Digest,
-    inputs: Inputs,
-    resolved: Arc<Resolved>,
     live: Live,
+    /// What whoever asked for it wants of it.
+    wanted: T,
+}
+
+/// A record's bytes and their digest.
+fn record(inputs: &Inputs, resolved: &Resolved, live: &Live) -> (Digest, Vec<u8>) {
+    let bytes = Record::write(inputs, resolved, &with_policy(*resolved.digests(), Some(live.spec.policy())));
+    (Digest::of(&bytes), bytes)
 }
 
 fn few_capabilities(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
@@ -173,11 +179,10 @@ impl Catalogue {
         }
         let shared = &self.content.shared;
         let _turn = shared.tenants.turn(&self.content.workspace).await?;
-        let Made { view, older, resolver, inputs, resolved, live } = self.make(&request).await?;
+        let made = self.make(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
+        let Made { view, older, resolver, live, wanted: (record_digest, record) } = made;
         let workspace = &self.content.workspace;
         let policy = live.spec.policy();
-        let record = Record::new(&inputs, &resolved, with_policy(*resolved.digests(), Some(policy))).to_json();
-        let record_digest = Digest::of(&record);
         let row = WorkerRow {
             bundle: view.bundle().digest(),
             resolver,
@@ -205,19 +210,23 @@ impl Catalogue {
     pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<ResolutionReport, WorkerError> {
         few_capabilities(request)?;
         let _turn = self.content.shared.tenants.turn(&self.content.workspace).await?;
-        let made = self.make(request).await?;
-        Ok(ResolutionReport::new(made.view.bundle().manifest(), &made.resolved, Some(&made.live.spec)))
+        let made = self.make(request, |_, resolved, _| resolved.clone()).await?;
+        Ok(ResolutionReport::new(made.view.bundle().manifest(), &made.wanted, Some(&made.live.spec)))
     }
 
-    /// Resolves and enforces.
-    async fn make(&self, request: &CreateWorkerRequest) -> Result<Made, WorkerError> {
+    /// Resolves and enforces. What is `wanted` of it is computed there as well: an answer may be large.
+    async fn make<T: Send + 'static>(
+        &self,
+        request: &CreateWorkerRequest,
+        wanted: impl FnOnce(&Inputs, &Arc<Resolved>, &Live) -> T + Send + 'static,
+    ) -> Result<Made<T>, WorkerError> {
         let shared = &self.content.shared;
         let workspace = &self.content.workspace;
         let (view, older) = self.bundle(request).await?;
         let resolver = self.resolver(request.resolver).await?;
         let config = shared.config.load_full();
         let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
-        let inputs = Inputs::new(shared.facts(&config, workspace), asked);
+        let inputs = Inputs::of(shared.facts(&config, workspace), asked);
         let digest = resolver.digest();
         let place = shared.tenants.computing(workspace).await?;
         let computed = {
@@ -225,25 +234,21 @@ impl Catalogue {
             async move {
                 let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution());
-                Ok::<_, WorkerError>((inputs, resolved, live.map_err(WorkerError::Denied)?))
+                let live = live.map_err(WorkerError::Denied)?;
+                let wanted = wanted(&inputs, &resolved, &live);
+                Ok::<_, WorkerError>((live, wanted))
             }
         };
         let computed = shared.computing.run(place, computed).await;
-        let (inputs, resolved, live) = computed.ok_or(ContentError::Contended)??;
-        Ok(Made { view, older, resolver: digest, inputs, resolved, live })
+        let (live, wanted) = computed.ok_or(ContentError::Contended)??;
+        Ok(Made { view, older, resolver: digest, live, wanted })
     }
 
     /// The worker, where it is there and was asked for with the same.
     async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
         few_capabilities(request)?;
         let key = worker_key(&self.content.workspace, id);
-        match self.content.shared.ledger.row::<WorkerRow>(&key).await? {
-            None => Ok(None),
-            Some(row) if row.value.request == *request => {
-                Ok(Some(Created { worker: summary(id.clone(), row.value), new: false }))
-            }
-            Some(_) => Err(WorkerError::Exists(id.clone())),
-        }
+        same(id, self.content.shared.ledger.row::<WorkerRow>(&key).await?, request)
     }
 
     /// The bundle that a request names, and whether it is older than the newest.
@@ -290,7 +295,11 @@ impl Catalogue {
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, &id);
         for _ in 0..ATTEMPTS {
-            if let Some(there) = self.found(&id, &row.request).await? {
+            let keys =
+                (resolver_key(&row.resolver), bundle_key(workspace, &row.bundle), blob_key(workspace, &row.record));
+            let [there, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
+            let there = there.map(Row::of).transpose()?;
+            if let Some(there) = same(&id, there, &row.request)? {
                 return Ok(there);
             }
             let user = || User::Worker(id.clone());
@@ -302,24 +311,22 @@ impl Catalogue {
                 .takes(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
             // Revoked since it resolved: this row and the worker's are decided together.
-            let key = resolver_key(&row.resolver);
-            let resolver = shared.ledger.row::<ResolverRow>(&key).await?;
+            let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;
             if resolver.as_ref().is_some_and(|resolver| resolver.value.revoked.is_some()) {
                 return Err(WorkerError::ResolverRevoked(row.resolver));
             }
-            change = change.expect(&key, resolver.as_ref());
+            change = change.expect(&keys.0, resolver.as_ref());
             if row.request.bundle.is_some() {
-                let key = bundle_key(workspace, &row.bundle);
                 // Removed or revoked since it was resolved.
-                let bundle = shared.ledger.row::<BundleRow>(&key).await?;
+                let bundle = bundle.map(Row::<BundleRow>::of).transpose()?;
                 let bundle = bundle.ok_or(ContentError::BundleNotFound(row.bundle))?;
                 if bundle.value.revoked_at.is_some() {
                     return Err(ContentError::BundleRevoked(row.bundle).into());
                 }
                 change =
-                    change.expect(&key, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
+                    change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
             }
-            if !shared.ledger.is_there(&blob_key(workspace, &row.record)).await? {
+            if blob.is_none() {
                 change = self.content.owning(change, row.record, record_bytes);
             }
             match shared.ledger.commit(workspace, change).await {
@@ -440,20 +447,38 @@ impl Catalogue {
                 Err(_) => return Ok(Err(StopReason::BundleMissing)),
             }
         };
-        let limits = &shared.sandbox.limits().bundle;
         let record = match self.content.blob(row.record).await {
+            Ok(record) => record,
             Err(error) if error.is_passing() => return Err(error.into()),
-            found => found.ok().and_then(|bytes| Record::from_json(&bytes).ok()),
+            Err(_) => return Ok(Err(StopReason::RecordDamaged)),
         };
-        let resolution = record.and_then(|record| record.restore(view.bundle().manifest(), limits).ok());
-        let Some(resolution) = resolution else { return Ok(Err(StopReason::RecordDamaged)) };
         let place = shared.tenants.computing(workspace).await?;
-        let enforce = {
+        let restore = {
             let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
-            async move { shared.enforce(&config, &workspace, &view, &resolution) }
+            async move {
+                let limits = &shared.sandbox.limits().bundle;
+                let record = Record::from_json(&record).map_err(|_| StopReason::RecordDamaged)?;
+                let resolution = record.restore(view.bundle().manifest(), limits);
+                let resolution = resolution.map_err(|_| StopReason::RecordDamaged)?;
+                shared.enforce(&config, &workspace, &view, &resolution).map_err(|_| StopReason::PolicyDenied)
+            }
         };
-        let enforced = shared.computing.run(place, enforce).await.ok_or(ContentError::Contended)?;
-        Ok(enforced.map_err(|_| StopReason::PolicyDenied))
+        Ok(shared.computing.run(place, restore).await.ok_or(ContentError::Contended)?)
+    }
+}
+
+/// The worker that is there, where it was asked for with the same.
+fn same(
+    id: &WorkerId,
+    there: Option<Row<WorkerRow>>,
+    request: &CreateWorkerRequest,
+) -> Result<Option<Created>, WorkerError> {
+    match there {
+        None => Ok(None),
+        Some(row) if row.value.request == *request => {
+            Ok(Some(Created { worker: summary(id.clone(), row.value), new: false }))
+        }
+        Some(_) => Err(WorkerError::Exists(id.clone())),
     }
 }
 

@@ -162,7 +162,7 @@ impl Management {
 
     /// What a resolver is told about this host for a workspace.
     pub fn facts(&self, workspace: &WorkspaceId) -> Facts {
-        self.shared.facts(&self.shared.config.load(), workspace)
+        self.shared.facts(&self.shared.config.load(), workspace).facts().clone()
     }
 
     /// Workspaces that the config names.

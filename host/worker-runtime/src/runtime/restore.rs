@@ -12,6 +12,7 @@ use host_policy::{HostPolicy, Refusal, Resolution, ResolvedWorkerSpec, Rule, Run
 use jsonschema::Validator;
 
 use super::Shared;
+use crate::resolutions::KnownFacts;
 use crate::tool::HostTool;
 
 /// What a live worker depends on.
@@ -117,8 +118,21 @@ impl Shared {
         Some(schema)
     }
 
-    /// What this host tells a resolver: only tools that this Runtime has.
-    pub(crate) fn facts(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> host_policy::Facts {
+    /// What this host tells a resolver: only tools that this Runtime has. It follows from the policy, where
+    /// the config names the workspace.
+    pub(crate) fn facts(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> Arc<KnownFacts> {
+        let policy = config.names(workspace).then(|| config.digest(workspace));
+        if let Some(known) = policy.and_then(|policy| self.facts.get(&policy)) {
+            return known;
+        }
+        let facts = Arc::new(self.facts_anew(config, workspace).into());
+        if let Some(policy) = policy {
+            self.facts.insert(policy, Arc::clone(&facts));
+        }
+        facts
+    }
+
+    fn facts_anew(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> host_policy::Facts {
         let (os, arch) = self.platform.clone();
         let mut facts = config.facts(workspace, os, arch);
         facts.capabilities.retain(|name| match name.as_str().strip_prefix("tool:") {

@@ -34,6 +34,15 @@ pub(super) async fn record_is_read_as_it_was_written_until_it_is_deleted(store: 
     assert_eq!(store.check().await, Ok(()));
 }
 
+pub(super) async fn records_of_several_keys_are_read_in_the_order_of_the_keys(store: Arc<dyn MetadataStore>) {
+    let store = &*store;
+    let key = |name: &str| Key::new("table").part(name);
+    let (one, two) = (put(store, &key("b"), "1").await, put(store, &key("a"), "2").await);
+    let found = store.get_all(&[key("b"), key("c"), key("a"), key("b")]).await.expect("read");
+    assert_eq!(found, [Some(one.clone()), None, Some(two), Some(one)]);
+    assert_eq!(store.get_all(&[]).await, Ok(Vec::new()));
+}
+
 pub(super) async fn records_are_listed_in_the_order_of_their_keys(store: Arc<dyn MetadataStore>) {
     let table = Key::new("worker");
     for name in ["b", "a", "ä", "B", "a~", "aa", "a-b", "~", "!"] {
@@ -199,6 +208,7 @@ macro_rules! suite {
     ($fresh:expr) => {
         $crate::stores::metadata::suite!($fresh;
             record_is_read_as_it_was_written_until_it_is_deleted,
+            records_of_several_keys_are_read_in_the_order_of_the_keys,
             records_are_listed_in_the_order_of_their_keys,
             list_holds_what_is_below_its_prefix_and_nothing_else,
             list_goes_on_after_a_key_whether_it_is_there_or_not,

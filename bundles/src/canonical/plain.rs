@@ -1,0 +1,530 @@
+//! Writes canonical JSON in one pass over a value, without building it anew.
+//!
+//! It writes what everybody writes the same: ASCII keys that need no escape, and no number but whole ones
+//! that every reader holds. Members may come in any order and are put in theirs. Whatever else a value
+//! holds, it gives up on.
+
+use std::fmt::{self, Display, Write as _};
+
+use serde::Serialize;
+use serde::ser::{self, Serializer};
+
+use super::MAX_SAFE_INTEGER;
+
+/// The canonical bytes of a value that is plain.
+pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, NotPlain> {
+    let mut writer = Writer::default();
+    value.serialize(&mut writer)?;
+    Ok(writer.out)
+}
+
+/// The value has something in it that is not for this module to write, or that nobody could.
+#[derive(Debug)]
+pub(super) struct NotPlain;
+
+impl Display for NotPlain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not plain")
+    }
+}
+
+impl std::error::Error for NotPlain {}
+
+impl ser::Error for NotPlain {
+    fn custom<T: Display>(_: T) -> Self {
+        Self
+    }
+}
+
+type Written = Result<(), NotPlain>;
+
+/// Writes a text with its quotes, and with escapes where it needs some.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(out, text);
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    out: Vec<u8>,
+    /// The members of all objects that are open, those of the innermost last.
+    members: Vec<Member>,
+    /// For texts that are composed.
+    text: String,
+    /// For members that are put in their order.
+    sorted: Vec<u8>,
+}
+
+/// Where a member stands.
+#[derive(Clone, Copy)]
+struct Member {
+    start: usize,
+    key_end: usize,
+    end: usize,
+}
+
+impl Member {
+    /// The key without its quotes.
+    fn key(self, out: &[u8]) -> &[u8] {
+        between(out, self.start + 1, self.key_end - 1)
+    }
+}
+
+fn between(out: &[u8], start: usize, end: usize) -> &[u8] {
+    out.get(start..end).unwrap_or_default()
+}
+
+impl Writer {
+    fn string(&mut self, text: &str) -> Written {
+        string(&mut self.out, text);
+        Ok(())
+    }
+
+    fn whole(&mut self, negative: bool, number: u64) -> Written {
+        if number > MAX_SAFE_INTEGER {
+            return Err(NotPlain);
+        }
+        if negative {
+            self.out.push(b'-');
+        }
+        serde_json::to_writer(&mut self.out, &number).map_err(|_| NotPlain)
+    }
+
+    fn word(&mut self, word: &str) -> Written {
+        self.out.extend_from_slice(word.as_bytes());
+        Ok(())
+    }
+
+    fn array(&mut self) -> Inside<'_> {
+        self.out.push(b'[');
+        Inside::new(self, b']')
+    }
+
+    fn object(&mut self) -> Inside<'_> {
+        self.out.push(b'{');
+        Inside::new(self, b'}')
+    }
+
+    /// The object around a variant that holds something; [`Inside::tagged`] closes it.
+    fn variant(&mut self, name: &str) -> Written {
+        self.out.push(b'{');
+        let start = self.out.len();
+        self.string(name)?;
+        self.key(start)?;
+        self.out.push(b':');
+        Ok(())
+    }
+
+    /// A key that begins at `start` and ends here, between its quotes: where it needs no escape and no
+    /// other order than that of its bytes.
+    fn key(&self, start: usize) -> Result<&[u8], NotPlain> {
+        let key = self.out.get(start..).and_then(|key| key.strip_prefix(b"\"")).and_then(|key| key.strip_suffix(b"\""));
+        let plain = |key: &&[u8]| key.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+        key.filter(plain).ok_or(NotPlain)
+    }
+}
+
+/// An array or object that is open.
+struct Inside<'w> {
+    writer: &'w mut Writer,
+    end: u8,
+    /// Where its content begins.
+    start: usize,
+    /// How many members were open before it.
+    outer: usize,
+    sorted: bool,
+    tagged: bool,
+}
+
+impl<'w> Inside<'w> {
+    fn new(writer: &'w mut Writer, end: u8) -> Self {
+        let (start, outer) = (writer.out.len(), writer.members.len());
+        Self { writer, end, start, outer, sorted: true, tagged: false }
+    }
+
+    fn tagged(self) -> Self {
+        Self { tagged: true, ..self }
+    }
+
+    fn comma(&mut self) {
+        if self.writer.out.len() > self.start {
+            self.writer.out.push(b',');
+        }
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        self.comma();
+        value.serialize(&mut *self.writer)
+    }
+
+    fn member_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+        self.end_member();
+        self.comma();
+        let start = self.writer.out.len();
+        key.serialize(&mut *self.writer)?;
+        let key = self.writer.key(start)?;
+        let before = self.writer.members.get(self.outer..).and_then(|own| own.last());
+        if before.is_some_and(|before| before.key(&self.writer.out) >= key) {
+            self.sorted = false;
+        }
+        let end = self.writer.out.len();
+        self.writer.members.push(Member { start, key_end: end, end });
+        Ok(())
+    }
+
+    fn member_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        self.writer.out.push(b':');
+        value.serialize(&mut *self.writer)
+    }
+
+    /// Where the last member ends, if there is one, now that another follows or none.
+    fn end_member(&mut self) {
+        let end = self.writer.out.len();
+        if let Some(last) = self.writer.members.get_mut(self.outer..).and_then(|own| own.last_mut()) {
+            last.end = end;
+        }
+    }
+
+    fn sort(&mut self) -> Written {
+        let Writer { out, members, sorted, .. } = &mut *self.writer;
+        let own = members.get_mut(self.outer..).unwrap_or_default();
+        own.sort_unstable_by(|one, two| one.key(out).cmp(two.key(out)));
+        // Which of two would count is not for this module to say.
+        if own.iter().zip(own.iter().skip(1)).any(|(one, two)| one.key(out) == two.key(out)) {
+            return Err(NotPlain);
+        }
+        sorted.clear();
+        for (number, member) in own.iter().enumerate() {
+            if number > 0 {
+                sorted.push(b',');
+            }
+            sorted.extend_from_slice(between(out, member.start, member.end));
+        }
+        out.truncate(self.start);
+        out.extend_from_slice(sorted);
+        Ok(())
+    }
+
+    fn close(mut self) -> Written {
+        if !self.sorted {
+            self.end_member();
+            self.sort()?;
+        }
+        self.writer.members.truncate(self.outer);
+        self.writer.out.push(self.end);
+        if self.tagged {
+            self.writer.out.push(b'}');
+        }
+        Ok(())
+    }
+}
+
+/// Values that `serde_json` passes to itself in a disguise.
+fn is_disguise(name: &str) -> bool {
+    name.starts_with("$serde_json::private::")
+}
+
+impl<'w> Serializer for &'w mut Writer {
+    type Ok = ();
+    type Error = NotPlain;
+    type SerializeSeq = Inside<'w>;
+    type SerializeTuple = Inside<'w>;
+    type SerializeTupleStruct = Inside<'w>;
+    type SerializeTupleVariant = Inside<'w>;
+    type SerializeMap = Inside<'w>;
+    type SerializeStruct = Inside<'w>;
+    type SerializeStructVariant = Inside<'w>;
+
+    fn serialize_bool(self, value: bool) -> Written {
+        self.word(if value { "true" } else { "false" })
+    }
+
+    fn serialize_i8(self, value: i8) -> Written {
+        self.serialize_i64(value.into())
+    }
+
+    fn serialize_i16(self, value: i16) -> Written {
+        self.serialize_i64(value.into())
+    }
+
+    fn serialize_i32(self, value: i32) -> Written {
+        self.serialize_i64(value.into())
+    }
+
+    fn serialize_i64(self, value: i64) -> Written {
+        self.whole(value < 0, value.unsigned_abs())
+    }
+
+    fn serialize_u8(self, value: u8) -> Written {
+        self.serialize_u64(value.into())
+    }
+
+    fn serialize_u16(self, value: u16) -> Written {
+        self.serialize_u64(value.into())
+    }
+
+    fn serialize_u32(self, value: u32) -> Written {
+        self.serialize_u64(value.into())
+    }
+
+    fn serialize_u64(self, value: u64) -> Written {
+        self.whole(false, value)
+    }
+
+    fn serialize_f32(self, _: f32) -> Written {
+        Err(NotPlain)
+    }
+
+    fn serialize_f64(self, _: f64) -> Written {
+        Err(NotPlain)
+    }
+
+    fn serialize_char(self, value: char) -> Written {
+        self.string(value.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, value: &str) -> Written {
+        self.string(value)
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Written {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        write!(text, "{value}").map_err(|_| NotPlain)?;
+        self.string(&text)?;
+        self.text = text;
+        Ok(())
+    }
+
+    fn serialize_bytes(self, _: &[u8]) -> Written {
+        Err(NotPlain)
+    }
+
+    fn serialize_none(self) -> Written {
+        self.word("null")
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Written {
+        self.word("null")
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Written {
+        self.word("null")
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Written {
+        self.string(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Written {
+        if is_disguise(name) { Err(NotPlain) } else { value.serialize(self) }
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Written {
+        self.variant(variant)?;
+        value.serialize(&mut *self)?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Inside<'w>, NotPlain> {
+        Ok(self.array())
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Inside<'w>, NotPlain> {
+        Ok(self.array())
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Inside<'w>, NotPlain> {
+        Ok(self.array())
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Inside<'w>, NotPlain> {
+        self.variant(variant)?;
+        Ok(self.array().tagged())
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Inside<'w>, NotPlain> {
+        Ok(self.object())
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Inside<'w>, NotPlain> {
+        if is_disguise(name) { Err(NotPlain) } else { Ok(self.object()) }
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Inside<'w>, NotPlain> {
+        self.variant(variant)?;
+        Ok(self.object().tagged())
+    }
+}
+
+/// Arrays under the names that serde has for them.
+macro_rules! arrays {
+    ($($of:ident :: $each:ident),*) => {
+        $(impl ser::$of for Inside<'_> {
+            type Ok = ();
+            type Error = NotPlain;
+
+            fn $each<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+                self.element(value)
+            }
+
+            fn end(self) -> Written {
+                self.close()
+            }
+        })*
+    };
+}
+arrays!(
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field
+);
+
+/// Objects whose keys are known where they are written.
+macro_rules! structs {
+    ($($of:ident),*) => {
+        $(impl ser::$of for Inside<'_> {
+            type Ok = ();
+            type Error = NotPlain;
+
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Written {
+                self.member_key(key)?;
+                self.member_value(value)
+            }
+
+            fn end(self) -> Written {
+                self.close()
+            }
+        })*
+    };
+}
+structs!(SerializeStruct, SerializeStructVariant);
+
+impl ser::SerializeMap for Inside<'_> {
+    type Ok = ();
+    type Error = NotPlain;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+        self.member_key(key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        self.member_value(value)
+    }
+
+    fn end(self) -> Written {
+        self.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    enum Variants {
+        Unit,
+        Newtype(u8),
+        Tuple(u8, &'static str),
+        Struct { z: Option<i64>, a: char },
+    }
+
+    #[derive(Serialize)]
+    struct Shapes {
+        variants: Vec<Variants>,
+        unit: (),
+        pair: (bool, String),
+        map: BTreeMap<&'static str, Variants>,
+        #[serde(flatten)]
+        more: BTreeMap<&'static str, i32>,
+        #[serde(rename = "A")]
+        upper: u64,
+        nested: serde_json::Value,
+    }
+
+    #[test]
+    fn every_shape_is_written_as_the_canonicalizer_writes_it() {
+        let shapes = Shapes {
+            variants: vec![
+                Variants::Unit,
+                Variants::Newtype(1),
+                Variants::Tuple(2, "\u{7f}\u{1}é\"\\/"),
+                Variants::Struct { z: None, a: '"' },
+                Variants::Struct { z: Some(-7), a: 'x' },
+            ],
+            unit: (),
+            pair: (false, "🙂".to_owned()),
+            map: BTreeMap::from([("b", Variants::Unit), ("a b", Variants::Newtype(0))]),
+            more: BTreeMap::from([("later", 1), ("earlier", -1)]),
+            upper: MAX_SAFE_INTEGER,
+            nested: json!({"z": [], "": {}, "a": {"c": 1, "b": [{"y": null, "x": true}]}}),
+        };
+        let written = write(&shapes).expect("plain");
+        let value = serde_json::to_value(&shapes).expect("JSON");
+        assert_eq!(written, serde_json_canonicalizer::to_vec(&value).expect("JSON"));
+    }
+
+    #[test]
+    fn what_could_be_written_otherwise_is_given_up_on() {
+        assert!(write(&json!({"a": 9_007_199_254_740_991_u64, "b": -9_007_199_254_740_991_i64})).is_ok());
+        for other in [
+            json!(9_007_199_254_740_992_u64),
+            json!(-9_007_199_254_740_992_i64),
+            json!(1.0),
+            json!({"é": 1}),
+            json!({"a\"": 1}),
+            json!({"a\\": 1}),
+            json!({"a\n": 1}),
+        ] {
+            assert!(write(&other).is_err(), "{other}");
+        }
+        assert!(write(&BTreeMap::from([(1, 2)])).is_err());
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_given_up_on() {
+        #[derive(Serialize)]
+        struct Twice {
+            a: u8,
+            #[serde(flatten)]
+            more: BTreeMap<&'static str, u8>,
+        }
+        assert!(write(&Twice { a: 1, more: BTreeMap::from([("b", 2)]) }).is_ok());
+        assert!(write(&Twice { a: 1, more: BTreeMap::from([("a", 2)]) }).is_err());
+        assert!(write(&Twice { a: 1, more: BTreeMap::from([("a", 2), ("b", 3)]) }).is_err());
+    }
+}
