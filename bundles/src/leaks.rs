@@ -33,6 +33,7 @@ mod secret_names;
 mod structured;
 mod tokens;
 mod views;
+mod windows;
 mod windows_paths;
 mod words;
 
@@ -194,26 +195,37 @@ impl Findings {
 pub fn scan(place: Place, text: &str) -> Vec<Leak> {
     let mut found = Findings::default();
     let seen = look(Scope::Whole, place, text, &mut found);
-
-    let mut views: Vec<views::View> = Vec::new();
-    let mut escapes = seen.escapes;
-    while escapes && views.len() < MOST_DECODINGS {
-        let Some(view) = views::unescaped(views.last().map_or(text, |view| view.text())) else { break };
-        let mut inner = Findings::default();
-        escapes = look(Scope::Whole, place, view.text(), &mut inner).escapes;
-        views.push(view);
-        for Leak { rule, span } in inner.leaks {
-            found.push(rule, views.iter().rev().fold(span, |span, view| view.origin(span)));
-        }
+    for window in seen.escapes.windows(place, text) {
+        let part = text.get(window.clone()).unwrap_or_default();
+        look_unescaped(place, part, |rule, span| found.push(rule, window.start + span.start..window.start + span.end));
     }
-    if let Some(view) = seen.joints.then(|| views::joined(text)).flatten() {
+    for window in seen.joints.windows(place, text) {
+        let Some(view) = text.get(window.clone()).and_then(views::joined) else { continue };
         let mut inner = Findings::default();
         look(Scope::Tokens, place, view.text(), &mut inner);
         for Leak { rule, span } in inner.leaks {
-            found.push(rule, view.origin(span));
+            let span = view.origin(span);
+            found.push(rule, window.start + span.start..window.start + span.end);
         }
     }
     in_order(text, found.leaks)
+}
+
+/// All rules over a text without its escapes, layer by layer.
+fn look_unescaped(place: Place, text: &str, mut found: impl FnMut(&'static Rule, Range<usize>)) {
+    let mut views: Vec<views::View> = Vec::new();
+    while views.len() < MOST_DECODINGS {
+        let Some(view) = views::unescaped(views.last().map_or(text, |view| view.text())) else { break };
+        let mut inner = Findings::default();
+        let seen = look(Scope::Whole, place, view.text(), &mut inner);
+        views.push(view);
+        for Leak { rule, span } in inner.leaks {
+            found(rule, views.iter().rev().fold(span, |span, view| view.origin(span)));
+        }
+        if seen.escapes.is_empty() {
+            break;
+        }
+    }
 }
 
 /// By position, each place once per rule; the rule that only knows a secret by its name gives way to one that knows

@@ -6,6 +6,7 @@ use super::boundaries::{Bits, Block};
 use super::decoded::{Encoded, SHORTEST};
 use super::host_paths::HostPaths;
 use super::views::{Joints, is_escape};
+use super::windows::Spots;
 use super::words::{Hit, Words};
 use super::{Findings, Place, assignments, boundaries, credentials, endpoints, host_paths, structured, tokens, words};
 
@@ -20,13 +21,13 @@ pub(super) enum Scope {
     Tokens,
 }
 
-/// What else a text may say.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// Where a text may say something else.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Escapes or look-alikes stand in it.
-    pub(super) escapes: bool,
-    /// It has a joint within what may be a token.
-    pub(super) joints: bool,
+    /// Escapes and look-alikes.
+    pub(super) escapes: Spots,
+    /// Joints within what may be a token.
+    pub(super) joints: Spots,
 }
 
 /// What a byte is for whom, one bit each.
@@ -174,8 +175,8 @@ impl Reading<'_> {
         let bytes = self.text.as_bytes();
         let Some(&byte) = bytes.get(index) else { return };
         let uses = USES.of(byte);
-        if uses & JOINTS != 0 && !self.seen.joints {
-            self.seen.joints = self.joints.matters(bytes, index, byte);
+        if uses & JOINTS != 0 && self.joints.matters(bytes, index, byte) {
+            self.seen.joints.add(index);
         }
         if uses & PLAIN == 0 {
             if uses & BEGINS != 0 {
@@ -236,8 +237,8 @@ impl Reading<'_> {
         if uses & ASSIGNMENTS != 0 {
             self.assignments.at_mark(byte, bytes, index, self.found);
         }
-        if uses & ESCAPES != 0 && !self.seen.escapes {
-            self.seen.escapes = is_escape(self.text, index, byte);
+        if uses & ESCAPES != 0 && is_escape(self.text, index, byte) {
+            self.seen.escapes.add(index);
         }
     }
 }
