@@ -246,20 +246,19 @@ impl Content {
         let opened = self.complete(verified, &here).await?;
         let put = {
             let most = manifest.len() as u64;
-            let signature = envelope.map(|(bytes, _)| (Digest::of(&bytes), bytes));
-            let more = signature.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
+            let envelope = envelope.map(|(bytes, _)| Blob::new(&*bytes));
+            let more = envelope.as_ref().map_or(0, |envelope| envelope.bytes().len() as u64);
             self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
             // The place at the disk first, as everywhere: two that wait for the same two must do so in one order.
             let _storing = self.shared.tenants.storing(&self.workspace).await?;
-            let envelope = signature.as_ref().map_or(digest, |(envelope, _)| *envelope);
-            let _kept = self.shared.stripes.keeping_both(&digest, &envelope).await;
+            let signature = envelope.as_ref().map(Blob::digest);
+            let _kept = self.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
             self.shared.blobs.put_whole(blob).await?;
             let mut own = vec![(digest, most, User::Manifest)];
-            if let Some((envelope, bytes)) = &signature {
-                self.shared.blobs.put(*envelope, blob_store::whole(bytes.clone()), more).await?;
-                own.push((*envelope, more, User::Bundle(digest)));
+            if let Some(envelope) = envelope {
+                own.push((envelope.digest(), more, User::Bundle(digest)));
+                self.shared.blobs.put_whole(envelope).await?;
             }
-            let signature = signature.map(|(digest, _)| digest);
             let row = BundleRow {
                 revision: opened.manifest().revision,
                 bytes: here.iter().map(|(_, bytes)| *bytes).fold(most, u64::saturating_add),

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bundles::{Digest, Revision};
+use bundles::{Blob, Digest, Revision};
 use component_host::{BundleView, Resolver};
 use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
 
 use super::restore::{Live, LiveKey};
-use crate::blob_store;
 use crate::content::{Content, ContentError, User};
 use crate::error::ResolveError;
 use crate::event::EventKind;
@@ -158,9 +157,9 @@ struct Made<T> {
 }
 
 /// A record's bytes and their digest.
-fn record(inputs: &Inputs, resolved: &Resolved, live: &Live) -> (Digest, Vec<u8>) {
-    let bytes = Record::write(inputs, resolved, &with_policy(*resolved.digests(), Some(live.spec.policy())));
-    (Digest::of(&bytes), bytes)
+fn record(inputs: &Inputs, resolved: &Resolved, live: &Live) -> Blob {
+    let digests = with_policy(*resolved.digests(), Some(live.spec.policy()));
+    Blob::new(Record::write(inputs, resolved, &digests))
 }
 
 fn few_capabilities(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
@@ -180,7 +179,8 @@ impl Catalogue {
         let shared = &self.content.shared;
         let _turn = shared.tenants.turn(&self.content.workspace).await?;
         let made = self.make(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
-        let Made { view, older, resolver, live, wanted: (record_digest, record) } = made;
+        let Made { view, older, resolver, live, wanted: record } = made;
+        let record_digest = record.digest();
         let workspace = &self.content.workspace;
         let policy = live.spec.policy();
         let row = WorkerRow {
@@ -194,12 +194,12 @@ impl Catalogue {
             state: WorkerState::Running,
             request,
         };
-        let bytes = record.len() as u64;
+        let bytes = record.bytes().len() as u64;
         let storing = shared.tenants.storing(workspace).await?;
         let _kept = shared.stripes.keeping(&record_digest).await;
         {
             let _storing = storing;
-            shared.blobs.put(record_digest, blob_store::whole(record), bytes).await.map_err(ContentError::from)?;
+            shared.blobs.put_whole(record).await.map_err(ContentError::from)?;
         }
         let created = self.acknowledge(id, row, bytes, older).await?;
         shared.live.insert(LiveKey { workspace: workspace.clone(), record: record_digest, policy }, Arc::new(live));

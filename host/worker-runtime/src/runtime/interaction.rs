@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use bundles::manifest::Confirm;
-use bundles::{Digest, ToolName};
+use bundles::{Blob, Digest, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::RwLockReadGuard;
 
 use super::catalogue::{Catalogue, WorkerError};
 use super::restore::LiveTool;
-use crate::blob_store;
 use crate::content::{ContentError, User};
 use crate::event::EventKind;
 use crate::history::{Content, Entry, EntryKind};
@@ -418,11 +417,11 @@ impl Interaction {
         }
         let content = &self.catalogue.content;
         content.shared.room_for(&content.workspace, bytes).await?;
-        let digest = Digest::of(json);
+        let blob = Blob::new(json);
+        let digest = blob.digest();
         let _storing = content.shared.tenants.storing(&content.workspace).await?;
         let keeping = content.shared.stripes.keeping(&digest).await;
-        let source = blob_store::whole(json.to_vec());
-        content.shared.blobs.put(digest, source, bytes).await.map_err(ContentError::from)?;
+        content.shared.blobs.put_whole(blob).await.map_err(ContentError::from)?;
         Ok(Kept::Blob { digest, bytes, _keeping: keeping })
     }
 }
