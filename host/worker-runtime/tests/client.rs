@@ -71,7 +71,7 @@ impl Entropy for Sevens {
     }
 }
 
-async fn token(runtime: &Runtime) -> SecretString {
+pub(crate) async fn token(runtime: &Runtime) -> SecretString {
     let grant = TokenGrant {
         name: name("test"),
         scopes: Scope::ALL.into_iter().collect(),
@@ -83,9 +83,19 @@ async fn token(runtime: &Runtime) -> SecretString {
 
 /// Serves on a port of this machine, any one where it is 0, until something is sent or dropped.
 async fn serve(runtime: &Runtime, port: u16) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Stopped>) {
+    serve_as(runtime, port, &[]).await
+}
+
+/// The same, known by these names too.
+pub(crate) async fn serve_as(
+    runtime: &Runtime,
+    port: u16,
+    names: &[String],
+) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Stopped>) {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
+    let hosts = names.iter().cloned().chain([address.to_string()]).collect();
+    let hosts = Hosts { hosts, ..Hosts::default() };
     let limits = ServiceLimits { requests_per_second: 1_000_000, ..ServiceLimits::default() };
     let service = RuntimeService::new(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
     let (stop, stopped) = oneshot::channel();

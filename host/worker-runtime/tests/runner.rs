@@ -14,6 +14,7 @@
 mod calls;
 mod canaries;
 mod client;
+mod client_tls;
 mod content;
 mod disk;
 mod dropped;

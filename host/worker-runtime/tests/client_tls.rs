@@ -1,0 +1,116 @@
+//! The client over TLS: a Runtime behind something that speaks it, with certificates made for the test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use worker_runtime::client::{Client, ClientError, ClientOptions, NoConnection};
+
+use crate::client::{serve_as, token};
+use crate::support::{World, acme, bundle};
+
+/// Who signs certificates.
+struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a certificate").der().to_vec();
+        Self(Issuer::new(params, key), certificate)
+    }
+
+    /// What a server of this name shows.
+    fn server(&self, name: &str, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key);
+        Arc::new(config.expect("they belong together"))
+    }
+}
+
+/// Takes connections, speaks TLS on them, and passes on what is said.
+fn speak_tls(listener: TcpListener, service: SocketAddr, config: Arc<ServerConfig>) {
+    let acceptor = TlsAcceptor::from(config);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // Who does not believe the certificate goes away; that is for the client to tell.
+                let Ok(mut inside) = acceptor.accept(stream).await else { return };
+                let Ok(mut outside) = TcpStream::connect(service).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
+            });
+        }
+    });
+}
+
+/// A client that believes `authority`, if this system has certificates at all.
+fn client(name: &str, options: &ClientOptions, authority: &Authority) -> Option<Client> {
+    let options = ClientOptions {
+        base_url: format!("https://{name}"),
+        certificates: vec![authority.1.clone()],
+        ..options.clone()
+    };
+    match Client::new(options) {
+        Err(ClientError::NoTls) if std::env::var_os("CI").is_none() => {
+            eprintln!("skipped: this system has no certificates, and without any no client speaks TLS");
+            None
+        }
+        made => Some(made.expect("a client")),
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_behind_tls_is_asked_where_its_certificate_is_trusted_for_its_name() {
+    let (mut fronts, mut names) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let front = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        names.push(format!("localhost:{}", front.local_addr().expect("an address").port()));
+        fronts.push(front);
+    }
+    let runtime = World::default().open().await;
+    let (service, stop, _) = serve_as(&runtime, 0, &names).await;
+    let options = ClientOptions::new("https://localhost", token(&runtime).await);
+    let options = ClientOptions { workspace: Some(acme()), ..options };
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let servers = [
+        authority.server("localhost", &[&TLS13]),
+        authority.server("localhost", &[&TLS12]),
+        authority.server("elsewhere.example.com", &[&TLS13]),
+    ];
+    for (front, server) in fronts.into_iter().zip(servers) {
+        speak_tls(front, service, server);
+    }
+    for (name, known) in names.iter().take(2).zip([false, true]) {
+        let Some(trusting) = client(name, &options, &authority) else { return };
+        let sent = trusting.put_bundle(&bundle(1).into()).await.expect("taken");
+        assert_eq!(sent.known, known);
+        assert_eq!(trusting.bundles(None, 10).await.expect("a list"), [sent.bundle]);
+
+        // Signed by somebody else.
+        let Some(suspicious) = client(name, &options, &stranger) else { return };
+        let told = suspicious.runtime().await.expect_err("nobody believed in signed it");
+        assert_eq!(told, ClientError::Unreachable(NoConnection::Certificate));
+        assert!(!told.help().is_empty() && !format!("{told} {told:?}").contains("localhost"), "{told:?}");
+    }
+    // Trusted, for another name.
+    let Some(misled) = client(&names[2], &options, &authority) else { return };
+    assert_eq!(misled.live().await, Err(ClientError::Unreachable(NoConnection::Certificate)));
+    // No TLS at all.
+    let Some(plain) = client(&format!("localhost:{}", service.port()), &options, &authority) else { return };
+    assert!(matches!(plain.live().await, Err(ClientError::Unreachable(_))));
+    drop(stop);
+}
