@@ -46,9 +46,8 @@ impl Block {
             let digit = byte.wrapping_sub(b'0') < 10;
             let boundary = !(letter | digit);
             let separator = (*byte == b'+') | (*byte == b'/') | (*byte == b'-') | (*byte == b'_');
-            *kind = u8::from(boundary) * BOUNDARY
-                | u8::from(*byte == b' ') * SPACE
-                | u8::from(boundary & !separator) * NOT_BASE64;
+            let bit = |is: bool, kind: u8| if is { kind } else { 0 };
+            *kind = bit(boundary, BOUNDARY) | bit(*byte == b' ', SPACE) | bit(boundary & !separator, NOT_BASE64);
         }
         let (eights, _) = kinds.as_chunks::<8>();
         let mut block = Self::default();

@@ -254,9 +254,7 @@ mod tests {
                 // Ends at bit `end` of the second block, and nothing else stands in either.
                 let mut ends = [true; 128];
                 let last = 64 + end;
-                for place in last.saturating_sub(length)..last {
-                    ends[place] = false;
-                }
+                ends[last.saturating_sub(length)..last].fill(false);
                 let bits = |from: usize| (0..64).filter(|place| ends[from + place]).map(|place| 1_u64 << place).sum();
                 assert_eq!(ends_long_run(bits(64), bits(0)), length >= SHORTEST, "{length}, {end}");
             }
