@@ -2,7 +2,7 @@
 //!
 //! One thread owns the connection; a call sends it a job and waits. Batches that wait together are
 //! committed together, each with its own verdict, so that many writers share one wait for the disk.
-//! What was read or written a short while ago is known without asking.
+//! What was written a short while ago is known without asking.
 //! A batch that was sent is done whole even where nobody waits for its verdict any more.
 
 mod connection;

@@ -126,7 +126,9 @@ impl Worker {
 
     fn get(&mut self, key: &Key) -> Result<Option<Record>, MetadataError> {
         let record = self.connection.read(|open| rows::get(open, key))?;
-        self.known.read(key, record.clone());
+        if record.is_none() {
+            self.known.absent(key);
+        }
         Ok(record)
     }
 

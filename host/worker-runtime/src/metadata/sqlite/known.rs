@@ -1,7 +1,9 @@
-//! Records that were read or written a short while ago, so that most reads wait for no thread.
+//! Records that were written a short while ago, and keys that had none, so that most reads wait for no thread. What is
+//! only read is not among them: whoever reads through much must not make forgotten what changes all the time.
 //!
-//! Only the thread that owns the connection writes here: what it read, and what it committed once that is durable and
-//! before anybody is told. So a read here sees what a read of the file would see. After a failure nothing is known.
+//! Only the thread that owns the connection writes here: what it did not find, and what it committed once that is
+//! durable and before anybody is told. So a read here sees what a read of the file would see. After a failure nothing
+//! is known.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -18,8 +20,8 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Known(RwLock<Generations>);
 
-/// What was known lately, and what before that. Whatever is asked for or written again is known lately; when that is
-/// half of what may be known, it becomes what was known before, and the rest is forgotten.
+/// What was learned lately, and what before that. When the first is half of what may be known, it becomes what was
+/// learned before, and the rest is forgotten.
 #[derive(Debug, Default)]
 struct Generations {
     lately: HashMap<Key, Option<Record>>,
@@ -47,9 +49,9 @@ impl Known {
         known.lately.get(key).or_else(|| known.before.get(key)).cloned()
     }
 
-    /// What was read under a key.
-    pub(super) fn read(&self, key: &Key, record: Option<Record>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).learn(key, record);
+    /// That there is no record under a key.
+    pub(super) fn absent(&self, key: &Key) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).learn(key, None);
     }
 
     /// What a batch wrote, each record with that version.
@@ -82,6 +84,10 @@ mod tests {
         assert_eq!(known.get(&key(1)), Some(Some(Record { value: vec![1], version: 7 })));
         known.wrote(&Batch::default().delete(&key(1)), 8);
         assert_eq!(known.get(&key(1)), Some(None));
+        known.absent(&key(3));
+        assert_eq!(known.get(&key(3)), Some(None));
+        known.wrote(&Batch::default().put(&key(3), vec![3]), 9);
+        assert_eq!(known.get(&key(3)), Some(Some(Record { value: vec![3], version: 9 })));
         known.forget();
         assert_eq!(known.get(&key(2)), None);
     }
