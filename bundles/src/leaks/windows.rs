@@ -41,9 +41,14 @@ impl Spots {
         }
         let mut windows: Vec<Range<usize>> = Vec::new();
         for spot in &self.0 {
-            let window = line_before(bytes, spot.start)..line_behind(bytes, spot.end);
+            // No byte is looked at for two spots: a text of one long line has many, and one window.
+            let read = windows.last().map_or(0, |last| last.end);
+            if read >= spot.end.min(bytes.len()) {
+                continue;
+            }
+            let window = line_before(bytes, read, spot.start)..line_behind(bytes, spot.end);
             match windows.last_mut() {
-                Some(last) if last.end >= window.start => last.end = last.end.max(window.end),
+                Some(last) if last.end >= window.start => last.end = window.end,
                 _ => windows.push(window),
             }
         }
@@ -51,16 +56,17 @@ impl Spots {
     }
 }
 
-/// The last place before `index` where a line begins and nothing goes on from the line before it.
-fn line_before(bytes: &[u8], index: usize) -> usize {
+/// The last place before `index` where a line begins and nothing goes on from the line before it; `from` where there
+/// is none behind that.
+fn line_before(bytes: &[u8], from: usize, index: usize) -> usize {
     let mut end = index.min(bytes.len());
-    while let Some(feed) = part(bytes, 0, end).iter().rposition(|&byte| byte == b'\n') {
-        if is_between(bytes, feed) {
-            return feed + 1;
+    while let Some(feed) = part(bytes, from, end).iter().rposition(|&byte| byte == b'\n') {
+        if is_between(bytes, from + feed) {
+            return from + feed + 1;
         }
-        end = feed;
+        end = from + feed;
     }
-    0
+    from
 }
 
 /// The first place behind `index` where a line ends and nothing goes on in the next one.
@@ -125,7 +131,7 @@ mod tests {
         let text = format!("words before\nwords\n{key}words\nwords behind\n");
         let middle = text.len() / 2;
         assert_eq!(only(&spots(&[middle]).windows(Place::Prompt, &text)), 13..text.len() - 14);
-        let one_line = "x".repeat(10_000);
-        assert_eq!(only(&spots(&[5_000]).windows(Place::Prompt, &one_line)), 0..one_line.len());
+        let one_line = "x".repeat(100_000);
+        assert_eq!(only(&spots(&[5_000, 50_000, 95_000]).windows(Place::Prompt, &one_line)), 0..one_line.len());
     }
 }
