@@ -184,6 +184,21 @@ async fn a_config_is_changed_as_a_whole_and_tells_what_that_means_for_workers() 
 }
 
 #[tokio::test]
+async fn what_a_resolver_is_told_follows_the_config_and_returns_with_it() {
+    let runtime = World::default().open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
+    let catalogue = runtime.catalogue(&acme());
+    let browsing = CONFIG.replace("capabilities = [", "capabilities = [\"browser\", ");
+    for (number, (config, has)) in [(CONFIG, false), (&*browsing, true), (CONFIG, false)].into_iter().enumerate() {
+        let config = RuntimeConfig::from_toml(config).expect("a config");
+        runtime.management().reload(config).await.expect("reloaded");
+        let request = CreateWorkerRequest { required_capabilities: vec![name("browser")], ..plain(bundle) };
+        let made = catalogue.create(id(&format!("w{number}")), request).await;
+        assert_eq!(made.is_ok(), has, "{made:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_worker_of_another_workspace_is_as_if_it_were_not_there() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
