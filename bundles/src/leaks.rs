@@ -54,7 +54,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
-use reading::{Scope, look};
+use reading::{Scope, look, look_in_turns};
 
 /// Most findings that one call of [`scan`] reports. More of them would tell an author nothing new, and the bound keeps
 /// a hostile text from costing memory.
@@ -178,11 +178,19 @@ impl Findings {
         if span.start >= span.end {
             return;
         }
-        match self.counts.iter_mut().find(|(counted, _)| std::ptr::eq(*counted, rule)) {
-            Some((_, count)) if *count >= MOST_FINDINGS => return,
-            Some((_, count)) => *count += 1,
-            None => self.counts.push((rule, 1)),
+        let counted = match self.counts.iter().position(|(counted, _)| std::ptr::eq(*counted, rule)) {
+            Some(counted) => counted,
+            None => {
+                self.counts.push((rule, 0));
+                self.counts.len() - 1
+            }
+        };
+        let Some((_, count)) = self.counts.get_mut(counted).filter(|(_, count)| *count < MOST_FINDINGS) else { return };
+        // What was seen in one reading takes no room when it is seen in another.
+        if self.leaks.iter().any(|leak| leak.span == span && std::ptr::eq(leak.rule, rule)) {
+            return;
         }
+        *count += 1;
         self.leaks.push(Leak { rule, span });
     }
 }
@@ -193,13 +201,20 @@ impl Findings {
 /// The text is looked at as it is, with look-alike characters folded and invisible ones dropped, with escapes (JSON,
 /// percent, HTML) undone up to three deep, with lines joined, and inside runs of base64 and hex, one deep.
 pub fn scan(place: Place, text: &str) -> Vec<Leak> {
+    scan_in_turns(place, text, &mut || {})
+}
+
+/// The same; calls `pause` after every few kibibytes, so that who shares a processor can have a turn.
+pub fn scan_in_turns(place: Place, text: &str, pause: &mut dyn FnMut()) -> Vec<Leak> {
     let mut found = Findings::default();
-    let seen = look(Scope::Whole, place, text, &mut found);
+    let seen = look_in_turns(Scope::Whole, place, text, &mut found, pause);
     for window in seen.escapes.windows(place, text) {
+        pause();
         let part = text.get(window.clone()).unwrap_or_default();
         look_unescaped(place, part, |rule, span| found.push(rule, window.start + span.start..window.start + span.end));
     }
     for window in seen.joints.windows(place, text) {
+        pause();
         let Some(view) = text.get(window.clone()).and_then(views::joined) else { continue };
         let mut inner = Findings::default();
         look(Scope::Tokens, place, view.text(), &mut inner);

@@ -1,6 +1,8 @@
-//! The bytes of a text at which something may begin or end: all but ASCII letters and digits. In prose that is one byte
-//! of six, and nothing but these is ever looked at one by one. What most of them are, spaces between words, is told by
-//! arithmetic on 64 of them at a time.
+//! Which bytes of a text are what, 64 at a time and one bit each. In prose one byte of six is neither letter nor digit,
+//! and nearly all of those are spaces between words and points at the end of sentences: they are told from what rules
+//! look at by arithmetic on bits, and nothing else is ever looked at one by one.
+
+use wide::u8x16;
 
 /// Bytes that are looked at together.
 pub(super) const BLOCK: usize = 64;
@@ -26,63 +28,135 @@ impl Iterator for Bits {
 /// Which of 64 bytes are what.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Block {
-    /// No ASCII letters or digits.
-    pub(super) boundaries: u64,
+    /// ASCII letters and digits.
+    pub(super) letters: u64,
     pub(super) spaces: u64,
-    /// Nothing that base64 of either alphabet is written in, padding aside.
-    pub(super) not_base64: u64,
+    pub(super) feeds: u64,
+    pub(super) points: u64,
+    pub(super) commas: u64,
+    /// Double, single, and back.
+    pub(super) quotes: u64,
+    /// Other white space, punctuation that no rule looks at by itself, and what goes on with a character.
+    pub(super) plain: u64,
+    /// What base64 of either alphabet is written in, padding aside.
+    pub(super) base64: u64,
+    /// What tokens are written in.
+    pub(super) token: u64,
+    /// ASCII but white space and controls.
+    pub(super) graphic: u64,
 }
 
-const BOUNDARY: u8 = 1;
-const SPACE: u8 = 1 << 1;
-const NOT_BASE64: u8 = 1 << 2;
-
 impl Block {
-    /// There is no branch and no look-up in it, so that compilers make vectors of it.
+    #[inline(always)]
     fn of(bytes: &[u8; BLOCK]) -> Self {
-        let mut kinds = [0_u8; BLOCK];
-        for (kind, byte) in kinds.iter_mut().zip(bytes) {
-            let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-            let digit = byte.wrapping_sub(b'0') < 10;
-            let boundary = !(letter | digit);
-            let separator = (*byte == b'+') | (*byte == b'/') | (*byte == b'-') | (*byte == b'_');
-            let bit = |is: bool, kind: u8| if is { kind } else { 0 };
-            *kind = bit(boundary, BOUNDARY) | bit(*byte == b' ', SPACE) | bit(boundary & !separator, NOT_BASE64);
-        }
-        let (eights, _) = kinds.as_chunks::<8>();
         let mut block = Self::default();
-        for (place, eight) in eights.iter().enumerate() {
-            let eight = u64::from_le_bytes(*eight);
-            block.boundaries |= packed(eight) << (place * 8);
-            block.spaces |= packed(eight >> 1) << (place * 8);
-            block.not_base64 |= packed(eight >> 2) << (place * 8);
+        let (sixteens, _) = bytes.as_chunks::<16>();
+        for (place, sixteen) in sixteens.iter().enumerate() {
+            let bytes = u8x16::new(*sixteen);
+            let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+            let within = |bytes: u8x16, first: u8, last: u8| {
+                let above = bytes - u8x16::splat(first);
+                above.min(u8x16::splat(last - first)).simd_eq(above)
+            };
+            let add = |bits: &mut u64, are: u8x16| *bits |= u64::from(are.to_bitmask()) << (place * 16);
+            let letters = within(bytes | u8x16::splat(0x20), b'a', b'z') | within(bytes, b'0', b'9');
+            // Pairs that differ in one bit.
+            let without_4 = bytes & u8x16::splat(!4);
+            let either_4 = |byte: u8| without_4.simd_eq(u8x16::splat(byte & !4));
+            let tab_or_return = either_4(b'\t');
+            let semicolon_or_question = either_4(b';');
+            let plus_or_slash = either_4(b'+');
+            let exclamation_or_hash = (bytes & u8x16::splat(!2)).simd_eq(u8x16::splat(b'!'));
+            let brackets_and_star = within(bytes, b'(', b'*');
+            let (points, backticks) = (is(b'.'), is(b'`'));
+            let base64 = letters | plus_or_slash | is(b'-') | is(b'_');
+            let plain = (tab_or_return | semicolon_or_question | exclamation_or_hash)
+                | (brackets_and_star | is(b'[') | is(b']'))
+                | (is(b'|') | backticks)
+                // Bytes of a character behind its first.
+                | (bytes & u8x16::splat(0xc0)).simd_eq(u8x16::splat(0x80));
+            add(&mut block.letters, letters);
+            add(&mut block.spaces, is(b' '));
+            add(&mut block.feeds, is(b'\n'));
+            add(&mut block.points, points);
+            add(&mut block.commas, is(b','));
+            add(&mut block.quotes, is(b'"') | is(b'\'') | backticks);
+            add(&mut block.plain, plain);
+            add(&mut block.base64, base64);
+            add(&mut block.token, base64 | points | is(b'='));
+            add(&mut block.graphic, within(bytes, b'!', b'~'));
         }
         block
     }
 }
 
-/// The lowest bits of eight bytes: the product brings the one of byte n to bit 56 + n.
-fn packed(eight: u64) -> u64 {
-    (eight & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+/// A block and those around it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Blocks {
+    pub(super) before: Block,
+    pub(super) here: Block,
+    pub(super) behind: Block,
 }
 
-/// Calls `see` with each block of a text and where it begins. Behind the end of the text stand spaces.
+impl Blocks {
+    /// For each byte of the block, whether the one so many places before it is of a kind.
+    #[inline(always)]
+    pub(super) fn before(&self, kind: impl Fn(&Block) -> u64, places: u32) -> u64 {
+        kind(&self.here) << places | kind(&self.before) >> (64 - places)
+    }
+
+    /// For each byte of the block, whether the one so many places behind it is of a kind.
+    #[inline(always)]
+    pub(super) fn behind(&self, kind: impl Fn(&Block) -> u64, places: u32) -> u64 {
+        kind(&self.here) >> places | kind(&self.behind) << (64 - places)
+    }
+
+    /// Bytes of a kind in a row right before the one at `place`, up to 64 of the block before.
+    #[inline(always)]
+    pub(super) fn run_before(&self, kind: impl Fn(&Block) -> u64, place: usize) -> usize {
+        let both = u128::from(kind(&self.before)) | u128::from(kind(&self.here)) << 64;
+        (both << (64 - place)).leading_ones() as usize
+    }
+
+    /// Bytes of a kind in a row right behind the one at `place`, up to 64 of the block behind.
+    #[inline(always)]
+    pub(super) fn run_behind(&self, kind: impl Fn(&Block) -> u64, place: usize) -> usize {
+        let both = u128::from(kind(&self.here)) | u128::from(kind(&self.behind)) << 64;
+        (both >> (place + 1)).trailing_ones() as usize
+    }
+}
+
+/// Sixteen in a row: of each bit of `both`, whether it and the fifteen above it are set.
 #[inline(always)]
-pub(super) fn each_block(bytes: &[u8], mut see: impl FnMut(usize, Block)) {
+pub(super) fn sixteen(both: u128) -> u128 {
+    // Doubling looks at 2, 4, 8, 16.
+    [1, 2, 4, 8].into_iter().fold(both, |run, places| run & run >> places)
+}
+
+/// Calls `see` with each block of a text and where it begins. Around the text stand spaces.
+#[inline(always)]
+pub(super) fn each_block(bytes: &[u8], mut see: impl FnMut(usize, &Blocks)) {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut last = [b' '; BLOCK];
     for (padded, byte) in last.iter_mut().zip(rest) {
         *padded = *byte;
     }
-    for (number, block) in blocks.iter().chain([&last]).enumerate() {
-        see(number * BLOCK, Block::of(block));
+    let outside = Block::of(&[b' '; BLOCK]);
+    let mut around = Blocks { before: outside, here: outside, behind: outside };
+    let mut first = 0_usize;
+    for (number, block) in blocks.iter().chain([&last, &[b' '; BLOCK]]).enumerate() {
+        around = Blocks { before: around.here, here: around.behind, behind: Block::of(block) };
+        if number > 0 {
+            see(first, &around);
+            first += BLOCK;
+        }
     }
 }
 
 /// Calls `see` with the place of every byte that is no ASCII letter or digit, in order.
 pub(super) fn each(bytes: &[u8], mut see: impl FnMut(usize, u8)) {
-    each_block(bytes, |first, block| {
-        for place in Bits(block.boundaries) {
+    each_block(bytes, |first, around| {
+        for place in Bits(!around.here.letters) {
             if let Some(&byte) = bytes.get(first + place) {
                 see(first + place, byte);
             }
@@ -113,9 +187,46 @@ mod tests {
         for byte in 0..=u8::MAX {
             let block = Block::of(&[byte; BLOCK]);
             let all = |is: bool| if is { u64::MAX } else { 0 };
-            assert_eq!(block.boundaries, all(!byte.is_ascii_alphanumeric()), "{byte}");
+            let letter = byte.is_ascii_alphanumeric();
+            assert_eq!(block.letters, all(letter), "{byte}");
             assert_eq!(block.spaces, all(byte == b' '), "{byte}");
-            assert_eq!(block.not_base64, all(!byte.is_ascii_alphanumeric() && !b"+/-_".contains(&byte)), "{byte}");
+            assert_eq!(block.feeds, all(byte == b'\n'), "{byte}");
+            assert_eq!(block.points, all(byte == b'.'), "{byte}");
+            assert_eq!(block.commas, all(byte == b','), "{byte}");
+            assert_eq!(block.quotes, all(matches!(byte, b'"' | b'\'' | b'`')), "{byte}");
+            assert_eq!(block.plain, all(b"\t\r!?;[]#|()*`".contains(&byte) || (0x80..0xc0).contains(&byte)), "{byte}");
+            assert_eq!(block.base64, all(letter || b"+/-_".contains(&byte)), "{byte}");
+            assert_eq!(block.token, all(letter || b"+/-_.=".contains(&byte)), "{byte}");
+            assert_eq!(block.graphic, all(byte.is_ascii_graphic()), "{byte}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_byte_is_told_over_the_edges_of_blocks() {
+        let mut dice = Dice::new(4);
+        let bytes: Vec<u8> = (0..640).map(|_| b"aaaaaaa."[dice.below(8)]).collect();
+        let is_point = |at: Option<usize>| at.and_then(|at| bytes.get(at)) == Some(&b'.');
+        let is_letter = |at: &usize| bytes.get(*at) == Some(&b'a');
+        each_block(&bytes, |first, around| {
+            let (before, behind) = (around.before(|block| block.points, 2), around.behind(|block| block.points, 1));
+            for place in 0..BLOCK {
+                let at = first + place;
+                assert_eq!(before >> place & 1 == 1, is_point(at.checked_sub(2)), "{at}");
+                assert_eq!(behind >> place & 1 == 1, is_point(Some(at + 1)), "{at}");
+                let run = (0..at).rev().take_while(is_letter).count();
+                assert_eq!(around.run_before(|block| block.letters, place), run, "{at}");
+                let run = (at + 1..bytes.len()).take_while(is_letter).count();
+                assert_eq!(around.run_behind(|block| block.letters, place), run, "{at}");
+            }
+        });
+    }
+
+    #[test]
+    fn sixteen_in_a_row_are_told_from_fifteen() {
+        for length in 0..40 {
+            let row = ((1_u128 << length) - 1) << 50;
+            let expected = (0..128).filter(|place| (0..16).all(|more| row >> place >> more & 1 == 1));
+            assert_eq!(sixteen(row), expected.map(|place| 1_u128 << place).sum::<u128>(), "{length}");
         }
     }
 }

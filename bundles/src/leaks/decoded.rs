@@ -71,7 +71,7 @@ fn is_base64(byte: u8) -> bool {
 
 /// Scans what `run` decodes to. Whether it decodes to text at all.
 fn read(run: &[u8], offset: usize, found: &mut Findings) -> bool {
-    let Some(text) = hex(run).or_else(|| base64(run)).and_then(as_text) else { return false };
+    let Some(text) = hex(run).or_else(|| base64_of(run, may_be_text)).and_then(as_text) else { return false };
     let mut inner = Findings::default();
     look(Scope::Plain, Place::Prompt, &text, &mut inner);
     for Leak { rule, .. } in inner.leaks {
@@ -108,30 +108,58 @@ const TASTE: usize = 12;
 
 /// Decodes base64 of either alphabet, padding and white space ignored; none if it does not begin like text.
 pub(super) fn base64(run: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut bits: u32 = 0;
-    let mut held = 0;
-    for &byte in run {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            b'=' | b' ' | b'\t' | b'\r' | b'\n' => continue,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-            if bytes.len() == TASTE && !tastes_like_text(&bytes) {
-                return None;
+    base64_of(run, tastes_like_text)
+}
+
+/// Nothing is allocated for what is no base64, or does not taste: most long words.
+fn base64_of(run: &[u8], tastes: fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let mut decoded = Base64 { run: run.iter(), bits: 0, held: 0 };
+    let mut taste = [0; TASTE];
+    let mut length = 0;
+    for (byte, next) in taste.iter_mut().zip(&mut decoded) {
+        *byte = next?;
+        length += 1;
+    }
+    if length == TASTE && !tastes(&taste) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(run.len());
+    bytes.extend(taste.iter().take(length));
+    for next in decoded {
+        bytes.push(next?);
+    }
+    Some(bytes)
+}
+
+/// The bytes that letters of base64 stand for; none for what is no such letter.
+struct Base64<'a> {
+    run: std::slice::Iter<'a, u8>,
+    bits: u32,
+    held: u32,
+}
+
+impl Iterator for Base64<'_> {
+    type Item = Option<u8>;
+
+    fn next(&mut self) -> Option<Option<u8>> {
+        loop {
+            let value = match self.run.next()? {
+                byte @ b'A'..=b'Z' => byte - b'A',
+                byte @ b'a'..=b'z' => byte - b'a' + 26,
+                byte @ b'0'..=b'9' => byte - b'0' + 52,
+                b'+' | b'-' => 62,
+                b'/' | b'_' => 63,
+                b'=' | b' ' | b'\t' | b'\r' | b'\n' => continue,
+                _ => return Some(None),
+            };
+            self.bits = self.bits << 6 | u32::from(value);
+            self.held += 6;
+            if self.held >= 8 {
+                self.held -= 8;
+                return Some(Some((self.bits >> self.held & 0xff) as u8));
             }
         }
     }
-    Some(bytes)
 }
 
 /// Decodes an even number of hex digits; none if it does not begin like text.
@@ -158,6 +186,14 @@ fn hex(run: &[u8]) -> Option<Vec<u8>> {
 
 fn tastes_like_text(bytes: &[u8]) -> bool {
     bytes.iter().copied().all(is_text) || bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0)
+}
+
+/// Whether [`as_text`] may make something of what begins so: a character that is broken before the last three bytes is
+/// broken for good, but for text of two bytes each.
+fn may_be_text(bytes: &[u8]) -> bool {
+    let is_broken = |error: std::str::Utf8Error| error.error_len().is_some() && bytes.len() - error.valid_up_to() > 3;
+    let is_wide = || bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0);
+    tastes_like_text(bytes) && (!std::str::from_utf8(bytes).is_err_and(is_broken) || is_wide())
 }
 
 #[cfg(test)]

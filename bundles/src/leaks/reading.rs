@@ -1,8 +1,11 @@
 //! One pass over a text: every rule is asked where it has something to say, and nowhere else. What is seen on the way
 //! says whether the text has another reading at all (see `views`).
 
+use std::ops::Range;
+
+use super::ascii::{at, is_space};
 use super::assignments::Assignments;
-use super::boundaries::{Bits, Block};
+use super::boundaries::{BLOCK, Bits, Blocks, sixteen};
 use super::decoded::{Encoded, SHORTEST};
 use super::host_paths::HostPaths;
 use super::views::{Joints, is_escape};
@@ -22,7 +25,7 @@ pub(super) enum Scope {
 }
 
 /// Where a text may say something else.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     /// Escapes and look-alikes.
     pub(super) escapes: Spots,
@@ -38,17 +41,12 @@ const CREDENTIALS: u16 = 1 << 1;
 const ENDPOINTS: u16 = 1 << 2;
 const PATHS: u16 = 1 << 3;
 const ASSIGNMENTS: u16 = 1 << 4;
-/// A word of the list may begin with it.
-const BEGINS: u16 = 1 << 5;
-/// White space and the punctuation of sentences, which no word of the list is met at.
-const PLAIN: u16 = 1 << 6;
+/// A word of the list that stands outside of long runs is met at it.
+const ANNOUNCES: u16 = 1 << 5;
 /// An escape may begin with it, or it may be one.
-const ESCAPES: u16 = 1 << 7;
-/// A line or a gap between letters ends with it.
-const JOINTS: u16 = 1 << 8;
-
-/// Punctuation that words of the list begin with.
-const BEGINNINGS: &[u8] = b"-:./${_";
+const ESCAPES: u16 = 1 << 6;
+/// Punctuation that announcements are met at.
+pub(super) const ANNOUNCING: &[u8] = b"-:\"";
 
 static USES: Uses = Uses::new();
 
@@ -60,10 +58,8 @@ impl Uses {
             .with(ENDPOINTS, endpoints::MARKS)
             .with(PATHS, host_paths::MARKS)
             .with(ASSIGNMENTS, assignments::MARKS)
-            .with(BEGINS, BEGINNINGS)
-            .with(PLAIN, b" \t\r\n!()*?;[]#|,`")
-            .with(ESCAPES, b"\\%&\"'\x7f")
-            .with(JOINTS, b" \n");
+            .with(ANNOUNCES, ANNOUNCING)
+            .with(ESCAPES, b"\\%&\"'\x7f");
         none.with_range(ESCAPES, 0x00, 0x08)
             .with_range(ESCAPES, 0x0b, 0x0c)
             .with_range(ESCAPES, 0x0e, 0x1f)
@@ -97,6 +93,20 @@ impl Uses {
 
 /// Asks the rules of `scope` about a text, adds what they find to `found`, and says what else there is to read.
 pub(super) fn look(scope: Scope, place: Place, text: &str, found: &mut Findings) -> Seen {
+    look_in_turns(scope, place, text, found, &mut || {})
+}
+
+/// Bytes that are read in one turn.
+const TURN: usize = 16 << 10;
+
+/// The same, with a pause after every turn.
+pub(super) fn look_in_turns(
+    scope: Scope,
+    place: Place,
+    text: &str,
+    found: &mut Findings,
+    pause: &mut dyn FnMut(),
+) -> Seen {
     let bytes = text.as_bytes();
     let words = Words::all();
     let mut hits: Vec<Hit> = Vec::new();
@@ -105,31 +115,42 @@ pub(super) fn look(scope: Scope, place: Place, text: &str, found: &mut Findings)
         place,
         text,
         found,
-        seen: Seen::default(),
+        seen: Seen { escapes: Spots::escapes(), joints: Spots::joints() },
         paths: HostPaths::default(),
         assignments: Assignments::default(),
         encoded: Encoded::default(),
         joints: Joints::default(),
     };
-    // What stands before the text ends everything.
-    let mut before = Block { boundaries: u64::MAX, spaces: 0, not_base64: u64::MAX };
-    boundaries::each_block(bytes, |first, block| {
-        let starts = after(block.boundaries, before.boundaries, 1) & !block.boundaries;
+    let mut runs = Runs::default();
+    boundaries::each_block(bytes, |first, around| {
+        if first % TURN == TURN - BLOCK {
+            pause();
+        }
+        let block = around.here;
+        let starts = block.letters & !around.before(|block| block.letters, 1);
         for place in Bits(starts) {
-            words.beginning(bytes, first + place, &mut hits);
+            words.spoken(bytes, first + place, &mut hits);
         }
-        if ends_long_run(block.not_base64, before.not_base64) {
-            reading.encoded(first, block.not_base64);
+        let run = runs.through(first, around);
+        for place in Bits(starts & run.begins) {
+            words.prefix(bytes, first + place, &mut hits);
         }
-        // One letter between two spaces: `g h p _`.
-        let gaps = block.spaces & after(block.boundaries, before.boundaries, 2);
-        for place in Bits(block.boundaries & !block.spaces | gaps) {
-            reading.boundary(first + place, words, &mut hits);
+        if scope == Scope::Whole {
+            for place in Bits(run.encoded_ends) {
+                reading.encoded(first + place);
+            }
         }
-        before = block;
+        for place in Bits(joints(around)) {
+            reading.joint(first + place, place, around);
+        }
+        for place in Bits(marks(around)) {
+            reading.boundary(first + place, run.within >> place & 1 == 1, words, &mut hits);
+        }
     });
     let seen = reading.seen;
-    words.anywhere(bytes, &mut hits);
+    for run in runs.spans {
+        words.anywhere(bytes, run, &mut hits);
+    }
     words::in_order(&mut hits);
     tokens::look(bytes, &hits, found);
     if scope != Scope::Tokens {
@@ -139,20 +160,73 @@ pub(super) fn look(scope: Scope, place: Place, text: &str, found: &mut Findings)
     seen
 }
 
-/// The bits of a block moved up by a few places, those of the block before it moved in.
-fn after(block: u64, before: u64, places: u32) -> u64 {
-    block << places | before >> (64 - places)
+/// Bytes at which a rule may have something to say.
+#[inline(always)]
+fn marks(around: &Blocks) -> u64 {
+    let block = around.here;
+    let is_behind_quote = around.before(|block| block.quotes, 1);
+    let ends_sentence = block.points & around.behind(|block| block.spaces | block.feeds, 1);
+    // An apostrophe, or the beginning of a quotation.
+    let is_before_letter = block.quotes & around.behind(|block| block.letters, 1);
+    !(block.letters
+        | block.spaces
+        | block.feeds
+        | block.plain
+        | block.commas & !is_behind_quote
+        | ends_sentence
+        | is_before_letter)
 }
 
-/// Whether a run without any of these bits, as long as what is decoded, reaches into a block.
-fn ends_long_run(block: u64, before: u64) -> bool {
-    let mut run = !(u128::from(block) << 64 | u128::from(before));
-    // A bit stays where the fifteen above it are of the run too: doubling looks at 2, 4, 8, 16.
-    for places in [1, 2, 4, 8] {
-        run &= run >> places;
+/// Bytes at which a token may have been broken: line feeds between characters, and spaces between single ones.
+#[inline(always)]
+fn joints(around: &Blocks) -> u64 {
+    let block = around.here;
+    let is_open = around.before(|block| block.spaces | block.feeds, 1) | around.behind(|block| block.feeds, 1);
+    let before = |places| around.before(|block| block.token, places);
+    let behind = |places| around.behind(|block| block.token, places);
+    block.feeds & !is_open | block.spaces & before(1) & !before(2) & behind(1) & !behind(2)
+}
+
+/// What is known of runs of characters without white space.
+#[derive(Default)]
+struct Runs {
+    /// Where runs of sixteen and more begin in the block before.
+    before: u64,
+    /// Blocks with long runs in them, brought together.
+    spans: Vec<Range<usize>>,
+}
+
+/// Runs of sixteen and more that go through a block. No token is shorter.
+struct Through {
+    /// Bytes that such a run is left at and behind of.
+    begins: u64,
+    /// Bytes of one.
+    within: u64,
+    /// What follows such a run of base64.
+    encoded_ends: u64,
+}
+
+impl Runs {
+    #[inline(always)]
+    fn through(&mut self, first: usize, around: &Blocks) -> Through {
+        let both = |before: u64, behind: u64| u128::from(before) | u128::from(behind) << 64;
+        let begins = sixteen(both(around.here.graphic, around.behind.graphic)) as u64;
+        let mut within = both(self.before, begins);
+        for places in [1, 2, 4, 8] {
+            within |= within << places;
+        }
+        let within = (within >> 64) as u64;
+        self.before = begins;
+        if within != 0 {
+            match self.spans.last_mut() {
+                Some(last) if last.end == first => last.end = first + BLOCK,
+                _ => self.spans.push(first..first + BLOCK),
+            }
+        }
+        let encoded = sixteen(both(around.before.base64, around.here.base64));
+        let encoded_ends = (encoded >> (64 - SHORTEST)) as u64 & !around.here.base64;
+        Through { begins, within, encoded_ends }
     }
-    // One that begins here or later ends in the block, or right before it.
-    run >> (64 - SHORTEST) != 0
 }
 
 /// A pass that is under way.
@@ -169,40 +243,39 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// A byte that is neither letter nor digit, nor a space that only parts words.
+    /// A byte that is neither letter nor digit, nor punctuation that only parts words.
     #[inline(always)]
-    fn boundary(&mut self, index: usize, words: Words, hits: &mut Vec<Hit>) {
+    fn boundary(&mut self, index: usize, is_in_run: bool, words: Words, hits: &mut Vec<Hit>) {
         let bytes = self.text.as_bytes();
         let Some(&byte) = bytes.get(index) else { return };
         let uses = USES.of(byte);
-        if uses & JOINTS != 0 && self.joints.matters(bytes, index, byte) {
-            self.seen.joints.add(index);
+        if is_in_run {
+            words.prefix_around(bytes, index, hits);
         }
-        if uses & PLAIN == 0 {
-            if uses & BEGINS != 0 {
-                words.beginning(bytes, index, hits);
-            }
-            words.around(bytes, index, hits);
+        if uses & ANNOUNCES != 0 {
+            words.announced(bytes, index, hits);
         }
-        if uses & !(PLAIN | JOINTS | BEGINS) != 0 {
+        if uses & !ANNOUNCES != 0 {
             self.mark(index, byte, uses);
         }
     }
 
-    /// A block in which runs of base64 end, or through which one goes.
-    #[inline(never)]
-    fn encoded(&mut self, first: usize, ends: u64) {
-        if self.scope != Scope::Whole {
-            return;
+    /// A byte at which a token may have been broken; `place` is its place in the block.
+    #[inline(always)]
+    fn joint(&mut self, index: usize, place: usize, around: &Blocks) {
+        if let Some(token) = self.joints.token(self.text.as_bytes(), index, place, around) {
+            self.seen.joints.add(token);
         }
+    }
+
+    /// What follows a long run of base64.
+    #[inline(never)]
+    fn encoded(&mut self, end: usize) {
         let bytes = self.text.as_bytes();
-        for place in Bits(ends) {
-            let end = first + place;
-            if end <= bytes.len()
-                && let Some(start) = self.encoded.ended(bytes, end)
-            {
-                self.encoded.look_inside(self.text, start, self.found);
-            }
+        if end <= bytes.len()
+            && let Some(start) = self.encoded.ended(bytes, end)
+        {
+            self.encoded.look_inside(self.text, start, self.found);
         }
     }
 
@@ -210,15 +283,18 @@ impl Reading<'_> {
     #[inline(never)]
     fn mark(&mut self, index: usize, byte: u8, uses: u16) {
         let bytes = self.text.as_bytes();
-        // A point at the end of a sentence has nothing behind it that any rule asks for.
-        if byte == b'.' && matches!(bytes.get(index + 1), Some(b' ' | b'\n') | None) {
-            return;
-        }
         let mut add = |leak: Option<_>| {
             if let Some((rule, span)) = leak {
                 self.found.push(rule, span);
             }
         };
+        // A colon that introduces something has nothing before it but a name.
+        if byte == b':' && is_space(at(bytes, index + 1)) {
+            if self.scope != Scope::Tokens {
+                self.assignments.at_mark(byte, bytes, index, self.found);
+            }
+            return;
+        }
         if uses & STRUCTURED != 0 {
             add(structured::at_mark(byte, bytes, index));
         }
@@ -238,7 +314,7 @@ impl Reading<'_> {
             self.assignments.at_mark(byte, bytes, index, self.found);
         }
         if uses & ESCAPES != 0 && is_escape(self.text, index, byte) {
-            self.seen.escapes.add(index);
+            self.seen.escapes.add(index..index + 1);
         }
     }
 }
@@ -248,32 +324,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_run_of_sixteen_is_seen_in_the_block_that_it_ends_in() {
-        for length in 0..80_usize {
-            for end in 0..64_usize {
-                // Ends at bit `end` of the second block, and nothing else stands in either.
-                let mut ends = [true; 128];
-                let last = 64 + end;
-                ends[last.saturating_sub(length)..last].fill(false);
-                let bits = |from: usize| (0..64).filter(|place| ends[from + place]).map(|place| 1_u64 << place).sum();
-                assert_eq!(ends_long_run(bits(64), bits(0)), length >= SHORTEST, "{length}, {end}");
-            }
-        }
-    }
-
-    #[test]
     fn every_mark_is_a_boundary() {
         for byte in 0..=u8::MAX {
             assert!(USES.of(byte) == 0 || !byte.is_ascii_alphanumeric(), "{byte}");
         }
     }
 
+    /// A comma counts behind a quote, and what goes on with a character is no beginning of an escape.
     #[test]
-    fn no_mark_of_a_rule_is_plain_but_the_comma() {
-        let rules = STRUCTURED | CREDENTIALS | ENDPOINTS | PATHS | ASSIGNMENTS | ESCAPES | BEGINS;
+    fn nothing_that_is_passed_over_is_the_mark_of_a_rule() {
         for byte in 0..=u8::MAX {
-            let uses = USES.of(byte);
-            assert!(uses & PLAIN == 0 || uses & rules == 0 || byte == b',', "{byte}");
+            let mut is_mark = false;
+            boundaries::each_block(&[byte; BLOCK], |first, around| is_mark |= first == 0 && marks(around) != 0);
+            let is_told_apart = byte == b',' || (0x80..0xc0).contains(&byte);
+            assert!(is_mark || USES.of(byte) == 0 || is_told_apart, "{byte}");
+            assert!(!is_mark || !byte.is_ascii_alphanumeric(), "{byte}");
         }
+        let mut found = Vec::new();
+        boundaries::each_block(br#"don't, "a", b. (c): x.y"#, |_, around| found.extend(Bits(marks(around))));
+        assert_eq!(found, [9, 10, 18, 21]);
     }
 }

@@ -203,3 +203,12 @@ fn findings_are_in_order_and_bounded_and_no_rule_hides_another() {
     assert!(leaks.is_sorted_by_key(|leak| leak.span.start));
     assert_eq!(leaks.last().map(|leak| leak.rule.id()), Some("secret.stripe"));
 }
+
+#[test]
+fn what_is_seen_in_two_readings_takes_room_once() {
+    let paths: Vec<String> = (0..60).map(|number| format!("Read /etc/file-{number} first.\n")).collect();
+    let text = format!("{}and %2fetc%2fpasswd\n", paths.concat());
+    let leaks = scan(Place::Prompt, &text);
+    assert_eq!(leaks.len(), 61);
+    assert_eq!(leaks.last().and_then(|leak| text.get(leak.span.clone())), Some("%2fetc%2fpasswd"));
+}

@@ -45,6 +45,8 @@ pub(super) struct Landmark {
     pub(super) rule: &'static Rule,
     /// May stand directly behind a letter.
     pub(super) glued: bool,
+    /// Stands before a space or the end of a line, and not within the credential.
+    pub(super) apart: bool,
     pub(super) read: fn(&[u8], usize, usize) -> Option<Range<usize>>,
 }
 
@@ -53,7 +55,7 @@ const fn landmark(
     rule: &'static Rule,
     read: fn(&[u8], usize, usize) -> Option<Range<usize>>,
 ) -> Landmark {
-    Landmark { word, rule, glued: false, read }
+    Landmark { word, rule, glued: false, apart: false, read }
 }
 
 impl Landmark {
@@ -61,13 +63,18 @@ impl Landmark {
         self.glued = true;
         self
     }
+
+    const fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
 }
 
 /// Every landmark.
 pub(super) static LANDMARKS: &[Landmark] = &[
-    landmark("-BEGIN ", &PRIVATE_KEY, key_block),
-    landmark("- BEGIN ", &PRIVATE_KEY, key_block),
-    landmark("Private-Lines:", &PRIVATE_KEY, putty_key),
+    landmark("-BEGIN ", &PRIVATE_KEY, key_block).apart(),
+    landmark("- BEGIN ", &PRIVATE_KEY, key_block).apart(),
+    landmark("Private-Lines:", &PRIVATE_KEY, putty_key).apart(),
     landmark("IBAAK", &PRIVATE_KEY, bare_rsa_key).glued(),
     landmark("eyJ", &WEB_TOKEN, web_token),
     landmark("SG.", &SENDGRID, |bytes, start, end| two_parts(bytes, start, end, 14, 30)),

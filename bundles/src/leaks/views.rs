@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::ascii::{at, before, is_word, part, run_end, run_start};
-use super::boundaries;
+use super::boundaries::{self, Blocks};
 use super::confusables::{Fold, fold, may_fold};
 use super::escapes::{Said, backslash, concatenation, entity, percent};
 
@@ -185,8 +185,9 @@ fn is_token(byte: u8) -> bool {
 /// The lines of prose end within words of its sentences too, and those are not worth another look.
 #[derive(Default)]
 pub(super) struct Joints {
-    /// What has been joined so far, and where it would go on.
+    /// What has been joined so far, where it begins, and where it would go on.
     joined: Run,
+    begins: usize,
     goes_on: usize,
 }
 
@@ -242,14 +243,26 @@ impl Run {
 }
 
 impl Joints {
-    /// Whether what stands at `index` joins two pieces of what may be a token.
+    /// What may be a token that is broken at `index`, up to there; that is `place` in its block.
     #[inline(always)]
-    pub(super) fn matters(&mut self, bytes: &[u8], index: usize, byte: u8) -> bool {
-        // The two letters around a gap have something else on their other side.
-        if byte == b' ' && is_token(at(bytes, index + 2)) {
-            return false;
-        }
-        self.is_within_token(bytes, index)
+    pub(super) fn token(&mut self, bytes: &[u8], index: usize, place: usize, around: &Blocks) -> Option<Range<usize>> {
+        let is_within = !self.parts_words(bytes, index, place, around) && self.is_within_token(bytes, index);
+        is_within.then(|| self.begins.min(index)..index + 1)
+    }
+
+    /// Whether two words stand around a line feed that are too short for any token, and nothing goes on behind them:
+    /// most lines of prose end so. Says the same as [`Self::is_within_token`] would, from what is known of the blocks.
+    #[inline(always)]
+    fn parts_words(&self, bytes: &[u8], index: usize, place: usize, around: &Blocks) -> bool {
+        let left = around.run_before(|block| block.token, place);
+        let right = around.run_behind(|block| block.token, place);
+        let goes_on = match (at(bytes, index + right), at(bytes, index + right + 1)) {
+            // A single character that no other follows is the mark of a list.
+            (_, b' ') if right == 1 => is_token(at(bytes, index + 3)) && !is_token(at(bytes, index + 4)),
+            (last, b' ') => matches!(last, b'N' | b's'),
+            (_, next) => right == 1 || matches!(next, b'\n' | b'\r' | b':' | b'$' | b'}' | b'~' | b'%'),
+        };
+        left > 0 && right > 0 && left + right < Run::LEAST && self.goes_on + left < index && !goes_on
     }
 
     #[inline(never)]
@@ -257,7 +270,13 @@ impl Joints {
         let Some((end, start)) = joint(bytes, index) else { return false };
         let left = run_start(bytes, end, Run::MOST, is_token);
         let right = run_end(bytes, start, Run::MOST, is_token);
-        let joined = if left <= self.goes_on && self.goes_on < end { self.joined } else { Run::default() };
+        let mut joined = Run::default();
+        if left <= self.goes_on && self.goes_on < end {
+            joined = self.joined;
+        }
+        if joined.length == 0 {
+            self.begins = left;
+        }
         self.goes_on = start;
         let (left_part, right_part) = (part(bytes, left, end), part(bytes, start, right));
         let is_long = joined.length + left_part.len() + right_part.len() >= Run::LEAST;
@@ -323,6 +342,8 @@ fn is_spaced_out(bytes: &[u8], space: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::boundaries::Bits;
+    use super::super::samples::Dice;
     use super::*;
 
     #[test]
@@ -358,6 +379,27 @@ mod tests {
             "%ef%bc%8f",
         ] {
             assert_eq!(unescaped(text).as_ref().map(View::text), Some("/"), "{text}");
+        }
+    }
+
+    /// Both keep what they have seen, so that they have to agree at every place.
+    #[test]
+    fn what_parts_words_is_never_within_a_token() {
+        let mut dice = Dice::new(8);
+        let pieces =
+            ["\n", "\n", " ", "\n  ", "\r\n", "a", "-", "N", "words", "ghp_a1B2", ": ", "}", ".", "PRIVATE KEYS"];
+        for _ in 0..2000 {
+            let text: String = (0..dice.below(60)).map(|_| pieces[dice.below(pieces.len())]).collect();
+            let (mut quick, mut thorough) = (Joints::default(), Joints::default());
+            boundaries::each_block(text.as_bytes(), |first, around| {
+                for place in Bits(around.here.feeds | around.here.spaces) {
+                    let index = first + place;
+                    if index < text.len() {
+                        let expected = thorough.is_within_token(text.as_bytes(), index);
+                        assert_eq!(quick.token(text.as_bytes(), index, place, around).is_some(), expected, "{text:?}");
+                    }
+                }
+            });
         }
     }
 

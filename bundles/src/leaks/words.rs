@@ -1,7 +1,9 @@
 //! Fixed words that rules begin at: prefixes of tokens, landmarks and announcements, all of them at once. A word is
 //! looked for only where it can stand. One that holds punctuation is met at its punctuation, one of letters at the
-//! beginning of a word of the text, and only the few that stand within a longer run are looked for everywhere.
+//! beginning of a word of the text, and only the few that stand within a longer run are looked for everywhere. What
+//! is part of a token stands in a long run of characters without white space, of which prose has few.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
@@ -87,13 +89,23 @@ impl Word {
 
 struct Finder {
     words: Vec<Word>,
-    /// By the first three bytes of a word.
-    starts: Table,
-    /// By the three bytes of a word that end at its anchor.
-    ends: Table,
-    /// The words that may stand anywhere, and the number of each.
+    /// Words of long runs.
+    prefixes: Met,
+    /// Words with punctuation that stand anywhere.
+    announced: Met,
+    /// Those of letters, by four of their bytes without case.
+    spoken: Table,
+    /// The words of long runs that may stand anywhere within one, and the number of each.
     anywhere: Option<AhoCorasick>,
     numbers: Vec<u16>,
+}
+
+/// Words by three of their bytes.
+struct Met {
+    /// The first three.
+    starts: Table,
+    /// The three that end at the anchor.
+    ends: Table,
 }
 
 static FINDER: LazyLock<Finder> = LazyLock::new(|| Finder::of(list()));
@@ -121,22 +133,44 @@ fn list() -> Vec<Word> {
 
 impl Finder {
     fn of(words: Vec<Word>) -> Self {
-        let (mut starts, mut ends, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let [mut prefixes, mut announced] = [const { (Vec::new(), Vec::new()) }; 2];
+        let (mut spoken, mut numbers) = (Vec::new(), Vec::new());
         for (number, word) in (0..).zip(&words) {
             let entry = |key, offset| Entry { key, offset, word: number };
+            let (starts, ends) = if word.is_of_run() { &mut prefixes } else { &mut announced };
             match word.anchor() {
-                Anchor::Start => starts.extend(word.keys(0).into_iter().map(|key| entry(key, 0))),
-                Anchor::At(place) => ends.extend(word.keys_ending(place).into_iter().map(|key| entry(key, place))),
                 Anchor::Anywhere => numbers.push(number),
+                Anchor::At(place) => ends.extend(word.keys_ending(place).into_iter().map(|key| entry(key, place))),
+                Anchor::Start if !word.is_of_run() && word.text.first().is_some_and(u8::is_ascii_alphabetic) => {
+                    let lead = word.lead();
+                    spoken.push(entry(folded(word.text, lead), lead));
+                }
+                Anchor::Start => starts.extend(word.keys(0).into_iter().map(|key| entry(key, 0))),
             }
         }
         let texts = numbers.iter().filter_map(|number| words.get(usize::from(*number))).map(|word| word.text);
         let anywhere = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts).ok();
-        Self { starts: Table::of(starts), ends: Table::of(ends), anywhere, numbers, words }
+        let met = |(starts, ends)| Met { starts: Table::of(starts), ends: Table::of(ends) };
+        let [prefixes, announced] = [prefixes, announced].map(met);
+        Self { prefixes, announced, spoken: Table::of(spoken), anywhere, numbers, words }
     }
 }
 
 impl Word {
+    /// Whether it stands in a run of sixteen characters and more, or nothing is made of it.
+    fn is_of_run(&self) -> bool {
+        match self.meaning {
+            Meaning::Shape(..) => true,
+            Meaning::Landmark(landmark) => !landmark.apart,
+            Meaning::Announced(_) => false,
+        }
+    }
+
+    /// Where the bytes begin that it is looked up by: `with` is the beginning of too many things.
+    fn lead(&self) -> usize {
+        if self.text.starts_with(b"with ") { 5 } else { 0 }
+    }
+
     /// The three bytes from `first` on, in each spelling. Where the word is shorter, whatever may follow it.
     fn keys(&self, first: usize) -> Vec<u32> {
         let bytes: Vec<Vec<u8>> = (first..first + 3).map(|place| self.spellings(place)).collect();
@@ -179,8 +213,10 @@ fn keys(bytes: &[Vec<u8>]) -> Vec<u32> {
     })
 }
 
-/// Words by three of their bytes.
+/// Words by some of their bytes.
 struct Table {
+    /// Slots that have entries: small enough to stay in the nearest cache.
+    used: Box<[bool; SLOTS]>,
     /// Where the entries of each slot begin and end.
     slots: Box<[(u16, u16); SLOTS]>,
     entries: Vec<Entry>,
@@ -207,29 +243,53 @@ impl Table {
         entries.sort_by_key(|entry| slot(entry.key));
         let before = |number| entries.partition_point(|entry| slot(entry.key) < number) as u16;
         let mut slots = Box::new([(0, 0); SLOTS]);
-        for (number, slot) in slots.iter_mut().enumerate() {
+        let mut used = Box::new([false; SLOTS]);
+        for (number, (slot, used)) in slots.iter_mut().zip(used.iter_mut()).enumerate() {
             *slot = (before(number), before(number + 1));
+            *used = slot.0 != slot.1;
         }
-        Self { slots, entries }
+        Self { used, slots, entries }
     }
 
     #[inline(always)]
-    fn of_key(&self, key: u32) -> &[Entry] {
-        match self.slots.get(slot(key)) {
-            Some(&(from, to)) if from != to => self.entries.get(usize::from(from)..usize::from(to)).unwrap_or_default(),
-            _ => &[],
-        }
+    fn has(&self, key: u32) -> bool {
+        self.used.get(slot(key)).copied().unwrap_or_default()
+    }
+
+    fn of_key(&self, key: u32) -> impl Iterator<Item = &Entry> {
+        let entries = self.slots.get(slot(key)).and_then(|&(from, to)| self.entries.get(usize::from(from)..to.into()));
+        entries.unwrap_or_default().iter().filter(move |entry| entry.key == key)
     }
 }
 
 /// The three bytes from `first` on; zeros where there are none, which stand in no word.
 #[inline(always)]
 fn key(bytes: &[u8], first: usize) -> u32 {
+    four(bytes, first) >> 8
+}
+
+/// The three bytes that end at `last`, as if zeros stood before the text.
+#[inline(always)]
+fn key_ending(bytes: &[u8], last: usize) -> u32 {
+    match last.checked_sub(2) {
+        Some(first) => key(bytes, first),
+        None => key(bytes, 0) >> (8 * (2 - last)),
+    }
+}
+
+/// The four bytes from `first` on, small and large letters alike.
+#[inline(always)]
+fn folded(bytes: &[u8], first: usize) -> u32 {
+    four(bytes, first) | 0x2020_2020
+}
+
+#[inline(always)]
+fn four(bytes: &[u8], first: usize) -> u32 {
     match bytes.get(first..) {
-        // Four bytes are read as one number, of which the last is not wanted.
-        Some(&[a, b, c, d, ..]) => u32::from_be_bytes([a, b, c, d]) >> 8,
-        Some(&[a, b, c]) => u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c),
-        Some(&[a, b]) => u32::from(a) << 16 | u32::from(b) << 8,
+        Some(&[a, b, c, d, ..]) => u32::from_be_bytes([a, b, c, d]),
+        Some(&[a, b, c]) => u32::from_be_bytes([a, b, c, 0]),
+        Some(&[a, b]) => u32::from_be_bytes([a, b, 0, 0]),
+        Some(&[a]) => u32::from_be_bytes([a, 0, 0, 0]),
         _ => 0,
     }
 }
@@ -243,34 +303,45 @@ impl Words {
         Self(&FINDER)
     }
 
-    /// Adds the words that begin at `start` to `hits`, but for those that are met at their punctuation.
+    /// Adds the announcements that begin at `start`, where a word of the text does, to `hits`.
     #[inline(always)]
-    pub(super) fn beginning(self, bytes: &[u8], start: usize, hits: &mut Vec<Hit>) {
-        let key = key(bytes, start);
-        let entries = self.0.starts.of_key(key);
-        if !entries.is_empty() {
-            self.compare(entries, key, bytes, start, hits);
+    pub(super) fn spoken(self, bytes: &[u8], start: usize, hits: &mut Vec<Hit>) {
+        let key = folded(bytes, start);
+        if self.0.spoken.has(key) {
+            self.compare(&self.0.spoken, key, bytes, start, hits);
         }
     }
 
-    /// Adds the words that are met at `place`, where punctuation stands, to `hits`.
+    /// Adds the announcements that are met at `place`, where punctuation stands, to `hits`.
+    pub(super) fn announced(self, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
+        self.met(&self.0.announced, bytes, place, hits);
+    }
+
+    /// Adds the words of a long run that begin at `start` to `hits`, but for those that are met at their punctuation.
+    pub(super) fn prefix(self, bytes: &[u8], start: usize, hits: &mut Vec<Hit>) {
+        let key = key(bytes, start);
+        if self.0.prefixes.starts.has(key) {
+            self.compare(&self.0.prefixes.starts, key, bytes, start, hits);
+        }
+    }
+
+    /// Adds the words of a long run that are met at `place`, where punctuation stands, to `hits`.
+    pub(super) fn prefix_around(self, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
+        self.met(&self.0.prefixes, bytes, place, hits);
+    }
+
     #[inline(always)]
-    pub(super) fn around(self, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
-        let key = match place {
-            0 => return,
-            // As if a zero stood before the text.
-            1 => key(bytes, 0) >> 8,
-            _ => key(bytes, place - 2),
-        };
-        let entries = self.0.ends.of_key(key);
-        if !entries.is_empty() {
-            self.compare(entries, key, bytes, place, hits);
+    fn met(self, words: &Met, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
+        for (table, key) in [(&words.starts, key(bytes, place)), (&words.ends, key_ending(bytes, place))] {
+            if table.has(key) {
+                self.compare(table, key, bytes, place, hits);
+            }
         }
     }
 
     #[inline(never)]
-    fn compare(self, entries: &[Entry], key: u32, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
-        for entry in entries.iter().filter(|entry| entry.key == key) {
+    fn compare(self, table: &Table, key: u32, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
+        for entry in table.of_key(key) {
             let (Some(start), Some(word)) =
                 (place.checked_sub(entry.offset), self.0.words.get(usize::from(entry.word)))
             else {
@@ -282,11 +353,11 @@ impl Words {
         }
     }
 
-    /// Adds the words that may stand anywhere to `hits`.
-    pub(super) fn anywhere(self, bytes: &[u8], hits: &mut Vec<Hit>) {
+    /// Adds the words that may stand anywhere within long runs to `hits`.
+    pub(super) fn anywhere(self, bytes: &[u8], runs: Range<usize>, hits: &mut Vec<Hit>) {
         let Some(automaton) = &self.0.anywhere else { return };
-        let mut from = 0;
-        while let Some(hit) = automaton.find(Input::new(bytes).range(from..)) {
+        let (mut from, end) = (runs.start, runs.end.min(bytes.len()));
+        while let Some(hit) = automaton.find(Input::new(bytes).range(from..end)) {
             if let Some(word) = self.0.numbers.get(hit.pattern().as_usize()) {
                 hits.push(Hit { start: hit.start(), end: hit.end(), word: *word });
             }
@@ -297,26 +368,49 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use super::super::boundaries;
+    use super::super::reading::ANNOUNCING;
     use super::super::samples::Dice;
     use super::*;
 
     fn found(text: &str) -> Vec<Hit> {
         let (words, bytes) = (Words::all(), text.as_bytes());
         let mut hits = Vec::new();
-        words.beginning(bytes, 0, &mut hits);
-        boundaries::each(bytes, |place, byte| {
-            if place > 0 && byte.is_ascii_punctuation() {
-                words.beginning(bytes, place, &mut hits);
+        for place in 0..bytes.len() {
+            let is_letter = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_alphanumeric);
+            if !is_letter(place) {
+                words.prefix_around(bytes, place, &mut hits);
+                words.announced(bytes, place, &mut hits);
+            } else if place == 0 || !is_letter(place - 1) {
+                words.spoken(bytes, place, &mut hits);
+                words.prefix(bytes, place, &mut hits);
             }
-            words.around(bytes, place, &mut hits);
-            if bytes.get(place + 1).is_some_and(u8::is_ascii_alphanumeric) {
-                words.beginning(bytes, place + 1, &mut hits);
-            }
-        });
-        words.anywhere(bytes, &mut hits);
+        }
+        words.anywhere(bytes, 0..bytes.len(), &mut hits);
         in_order(&mut hits);
         hits
+    }
+
+    #[test]
+    fn what_is_announced_outside_of_long_runs_is_met_at_its_punctuation() {
+        for word in FINDER.words.iter().filter(|word| !word.is_of_run()) {
+            let (met, first) = match word.anchor() {
+                Anchor::At(place) => (word.text[place], false),
+                Anchor::Start => (word.text[0], true),
+                Anchor::Anywhere => panic!("it is looked for in long runs alone"),
+            };
+            let is_spoken = first && met.is_ascii_alphabetic() && word.text.len() >= word.lead() + 4;
+            assert!(is_spoken || ANNOUNCING.contains(&met), "{:?}", std::str::from_utf8(word.text));
+        }
+    }
+
+    #[test]
+    fn no_token_is_shorter_than_a_long_run() {
+        for provider in PROVIDERS {
+            for shape in provider.shapes {
+                assert!(shape.prefix.len() + shape.least >= 16 && shape.prefix.is_ascii(), "{}", shape.prefix);
+                assert!(shape.prefix.bytes().all(|byte| byte.is_ascii_graphic()), "{}", shape.prefix);
+            }
+        }
     }
 
     #[test]
