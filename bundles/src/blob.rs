@@ -42,7 +42,13 @@ impl Blob {
     /// What the leak scanner finds in it as prose for a model. The first call scans, in time that grows with the bytes;
     /// later calls, also of clones, look it up.
     pub fn leaks(&self) -> &[Leak] {
-        self.0.leaks.get_or_init(|| leaks::scan(Place::Prompt, &String::from_utf8_lossy(&self.0.bytes)))
+        self.scan_in_turns(&mut || {})
+    }
+
+    /// The same; a first call calls `pause` after every few kibibytes, so that who shares a processor can have a turn.
+    pub fn scan_in_turns(&self, pause: &mut dyn FnMut()) -> &[Leak] {
+        let scan = || leaks::scan_in_turns(Place::Prompt, &String::from_utf8_lossy(&self.0.bytes), pause);
+        self.0.leaks.get_or_init(scan)
     }
 }
 
@@ -68,34 +74,51 @@ impl fmt::Debug for Blob {
 #[derive(Debug, Default)]
 pub struct BlobReader {
     digester: Digester,
-    bytes: Vec<u8>,
+    /// Room for what was announced, of which `filled` bytes came in.
+    announced: Arc<[u8]>,
+    filled: usize,
+    /// What came in behind that.
+    more: Vec<u8>,
 }
 
 impl BlobReader {
-    /// With room for so many bytes; more may come.
+    /// With room for so many bytes. Where exactly as many come, none of them is copied again.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { digester: Digester::default(), bytes: Vec::with_capacity(bytes) }
+        Self { announced: std::iter::repeat_n(0, bytes).collect(), ..Self::default() }
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, piece: &[u8]) {
         self.digester.update(piece);
-        self.bytes.extend_from_slice(piece);
+        let room = self.announced.len() - self.filled;
+        let (first, more) = piece.split_at(room.min(piece.len()));
+        // Nobody else has it yet.
+        let place = Arc::get_mut(&mut self.announced).and_then(|bytes| bytes.get_mut(self.filled..));
+        if let Some(place) = place.and_then(|place| place.get_mut(..first.len())) {
+            place.copy_from_slice(first);
+            self.filled += first.len();
+        }
+        self.more.extend_from_slice(more);
     }
 
     /// How many bytes came in so far.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.filled + self.more.len()
     }
 
     /// Whether nothing came in so far.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// Everything that came in.
     pub fn finish(self) -> Blob {
-        Blob::of(self.digester.finish(), self.bytes.into())
+        let Self { digester, announced, filled, more } = self;
+        let bytes = match filled == announced.len() && more.is_empty() {
+            true => announced,
+            false => announced.get(..filled).into_iter().flatten().copied().chain(more).collect::<Vec<u8>>().into(),
+        };
+        Blob::of(digester.finish(), bytes)
     }
 }
 
@@ -105,14 +128,17 @@ mod tests {
 
     #[test]
     fn a_blob_in_pieces_is_the_blob_as_a_whole() {
-        let mut reader = BlobReader::with_capacity(1);
-        for piece in [b"ab".as_slice(), b"", b"c"] {
-            reader.update(piece);
+        // Less, as much and more than was announced.
+        for announced in 0..6 {
+            let mut reader = BlobReader::with_capacity(announced);
+            for piece in [b"ab".as_slice(), b"", b"c"] {
+                reader.update(piece);
+            }
+            assert_eq!(reader.len(), 3);
+            let (pieces, whole) = (reader.finish(), Blob::new(*b"abc"));
+            assert_eq!(pieces.digest(), whole.digest());
+            assert_eq!(pieces.bytes(), whole.bytes());
         }
-        assert_eq!(reader.len(), 3);
-        let (pieces, whole) = (reader.finish(), Blob::new(*b"abc"));
-        assert_eq!(pieces.digest(), whole.digest());
-        assert_eq!(pieces.bytes(), whole.bytes());
     }
 
     #[test]
