@@ -183,6 +183,11 @@ async fn settle(place: &dyn Place, digest: Digest, bytes: u64, content: Content)
             }
         };
     }
+    if let Content::Memory(content) = &content
+        && place.keep_whole(digest, content.clone()).await?
+    {
+        return Ok(Put { bytes, known: false });
+    }
     match verify::verify(place, digest).await {
         Ok(Verdict::Sound(_)) => {
             place.confirm(digest).await?;

@@ -1,13 +1,14 @@
 //! A folder of this machine: `blobs/sha256/ab/<hex>`, `staging/<number>`, `quarantine/<hex>`.
 //!
-//! The engine writes content to `staging`; only here it is synced, renamed to where it is seen, and
-//! the renaming synced: two waits for the disk a blob. Staging is one folder, so that opening clears
+//! The engine writes content that comes in parts to `staging`; only here it is synced, renamed to where
+//! it is seen, and the renaming synced: two waits for the disk a blob. Content that is whole is written
+//! here too, so that all of it is one turn of one thread. Staging is one folder, so that opening clears
 //! what a crash left without walking the blobs. An entry is read only if it is a plain file; links
 //! are not followed.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 use bundles::Digest;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::fault;
 use super::place::{self, BLOBS, Incoming, Opened, Place, SET_ASIDE};
@@ -84,29 +85,35 @@ impl Place for Folder {
         Incoming { path: [STAGING, &name].into_iter().collect(), staged: Some(staged) }
     }
 
-    async fn keep(&self, digest: Digest, mut incoming: Incoming) -> Result<(), BlobError> {
+    async fn keep_whole(&self, digest: Digest, content: PutPayload) -> Result<bool, BlobError> {
+        let incoming = self.incoming(digest);
+        let staged = self.root.join(incoming.path.as_ref());
+        self.with("write a blob", digest, move |_, file| {
+            // What cannot be looked at is for who can do more than this.
+            if !matches!(found(file), Ok(None)) {
+                return Ok(false);
+            }
+            let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+            for piece in content.iter() {
+                written.write_all(piece)?;
+            }
+            show(&written, &staged, file)?;
+            incoming.stay();
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn keep(&self, digest: Digest, incoming: Incoming) -> Result<(), BlobError> {
         let staged = self.root.join(incoming.path.as_ref());
         self.with("keep a blob", digest, move |_, file| {
             let content = OpenOptions::new().read(true).custom_flags(no_follow()).open(&staged)?;
             content.set_permissions(Permissions::from_mode(0o600))?;
-            content.sync_all()?;
-            match fs::rename(&staged, file) {
-                // Somebody took the folder away; the next start would make it, and so does this.
-                Err(error) if error.kind() == ErrorKind::NotFound && staged.exists() => {
-                    let folder = parent(file)?;
-                    make_folder(folder)?;
-                    sync_folder(parent(folder)?)?;
-                    fs::rename(&staged, file)?;
-                }
-                renamed => renamed?,
-            }
-            sync_parent(file)
+            show(&content, &staged, file)?;
+            incoming.stay();
+            Ok(())
         })
-        .await?;
-        if let Some(Staged(path)) = &mut incoming.staged {
-            *path = None;
-        }
-        Ok(())
+        .await
     }
 
     /// An earlier process may have been killed between the renaming and its syncing.
@@ -196,6 +203,31 @@ impl Drop for Staged {
             Err(_) => remove(),
         }
     }
+}
+
+impl Incoming {
+    /// It is where it is kept.
+    fn stay(mut self) {
+        if let Some(Staged(path)) = &mut self.staged {
+            *path = None;
+        }
+    }
+}
+
+/// Brings content that was written in full to where it is seen, durably.
+fn show(content: &File, staged: &Path, file: &Path) -> io::Result<()> {
+    content.sync_all()?;
+    match fs::rename(staged, file) {
+        // Somebody took the folder away; the next start would make it, and so does this.
+        Err(error) if error.kind() == ErrorKind::NotFound && staged.exists() => {
+            let folder = parent(file)?;
+            make_folder(folder)?;
+            sync_folder(parent(folder)?)?;
+            fs::rename(staged, file)?;
+        }
+        renamed => renamed?,
+    }
+    sync_parent(file)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bundles::Digest;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{GetResult, ObjectStore};
+use object_store::{GetResult, ObjectStore, PutPayload};
 
 use crate::blob_store::BlobError;
 
@@ -32,6 +32,12 @@ pub(super) trait Place: fmt::Debug + Send + Sync + 'static {
 
     /// Where content goes that is not known to be right yet.
     fn incoming(&self, digest: Digest) -> Incoming;
+
+    /// Makes content that is in memory, and is right, the blob of that digest, if the place can do that at once and
+    /// has nothing there. Whether it did.
+    async fn keep_whole(&self, _: Digest, _: PutPayload) -> Result<bool, BlobError> {
+        Ok(false)
+    }
 
     /// Makes content that was written in full, and is right, the blob of that digest.
     async fn keep(&self, digest: Digest, incoming: Incoming) -> Result<(), BlobError>;
