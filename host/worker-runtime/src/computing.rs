@@ -87,13 +87,10 @@ impl Computing {
         Awaited(task).done().await
     }
 
-    /// Begins work that somebody may want later. It goes on to its end; `place` is given back then.
-    pub(crate) fn begin(&self, place: impl Send + 'static, work: impl FnOnce() + Send + 'static) {
+    /// Begins work that somebody may want later, behind all that waits. It goes on to its end.
+    pub(crate) fn begin(&self, work: impl FnOnce() + Send + 'static) {
         if let Some(threads) = &self.0 {
-            threads.spawn_blocking(move || {
-                work();
-                drop(place);
-            });
+            threads.spawn_blocking(work);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! its manifest and every blob that it needs are there and verified together, and not before. Nothing
 //! that is used goes away.
 
+pub(crate) mod ahead;
 mod error;
 mod garbage;
 mod uses;
@@ -117,7 +118,7 @@ impl Content {
         if blob.digest() != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
-        self.look_ahead(&blob);
+        ahead::look(&self.shared, &self.workspace, blob.clone());
         let put = {
             // Only now: who sends slowly must keep nobody from either.
             let _storing = self.shared.tenants.storing(&self.workspace).await?;
@@ -127,19 +128,6 @@ impl Content {
         };
         self.shared.recent.remember(&self.workspace, blob);
         Ok(put)
-    }
-
-    /// Scans a blob while it waits for the disk: it is a prompt, most likely, and a bundle will name it. Where the
-    /// workspace computes already, there is time later.
-    fn look_ahead(&self, blob: &Blob) {
-        if let Some(place) = self.shared.tenants.try_computing(&self.workspace) {
-            let blob = blob.clone();
-            self.shared.computing.begin(place, move || {
-                if std::str::from_utf8(blob.as_ref()).is_ok() {
-                    blob.leaks();
-                }
-            });
-        }
     }
 
     /// The same content; at its end it waits for the workspace's place at the disk, and until nobody removes

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bundles::WorkspaceId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::content::ahead::Ahead;
 use crate::limits::RuntimeLimits;
 
 /// A workspace has as much going as it may.
@@ -55,6 +56,14 @@ pub(crate) struct Tenant {
     storing: Arc<Semaphore>,
     /// Held while a change of the workspace is decided: deciding it twice would cost twice.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) ahead: Mutex<Ahead>,
+}
+
+impl Tenant {
+    /// The place of the workspace among the threads that compute, where it is free.
+    pub(crate) fn try_computing(&self) -> Option<OwnedSemaphorePermit> {
+        self.computing.clone().try_acquire_owned().ok()
+    }
 }
 
 /// The right to compute, until it is dropped.
@@ -87,6 +96,7 @@ impl Tenants {
                 computing: Arc::new(Semaphore::new(1)),
                 storing: Arc::new(Semaphore::new(1)),
                 changing: tokio::sync::Mutex::default(),
+                ahead: Mutex::default(),
             })
         };
         each.entry(workspace.clone()).or_insert_with(new).clone()
@@ -119,11 +129,6 @@ impl Tenants {
     pub(crate) async fn computing(&self, workspace: &WorkspaceId) -> Result<OwnedSemaphorePermit, Busy> {
         let place = self.tenant(workspace).computing.clone().acquire_owned().await;
         place.map_err(|_| Busy::new("computing_threads"))
-    }
-
-    /// The same place, where it is free.
-    pub(crate) fn try_computing(&self, workspace: &WorkspaceId) -> Option<OwnedSemaphorePermit> {
-        self.tenant(workspace).computing.clone().try_acquire_owned().ok()
     }
 
     /// Waits for the workspace's place at the disk. It waits for one blob at a time: who syncs much makes
