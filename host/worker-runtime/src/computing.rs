@@ -1,20 +1,30 @@
 //! Threads that compute: guests, the verification of bundles, the schemas of tools. They have a lower
 //! priority than the threads that answer, so whoever computes never keeps others from being answered.
 //!
+//! A guest that computes long goes on among threads of a priority that is lower still: so a loop that runs
+//! until its fuel is used up takes little from resolutions of a millisecond.
+//!
 //! A computation holds the place of its workspace until it has really ended, also where nobody waits for
 //! it any more: so one workspace has one going, and never leaves more behind.
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 /// How much nicer these threads are than others: a third of their share, where both have work.
-#[cfg(target_os = "linux")]
 const NICER: i32 = 5;
+
+/// How much nicer those are that compute long: a tenth of the share of others.
+const MUCH_NICER: i32 = 10;
+
+/// What computes for so long computes long. A resolver in a language that brings its own engine takes less.
+const LONG: Duration = Duration::from_millis(100);
 
 /// More would be of no use to any machine, and one that cannot start them does not say so as an error.
 const MOST: u32 = 256;
@@ -24,7 +34,11 @@ const KEPT: Duration = Duration::from_millis(100);
 
 /// Threads that compute.
 #[derive(Debug)]
-pub(crate) struct Computing(Option<Runtime>);
+pub(crate) struct Computing {
+    threads: Option<Runtime>,
+    /// Those of what computes long.
+    long: Option<Runtime>,
+}
 
 /// Ends a task when nobody waits for it any more.
 struct Awaited<T>(JoinHandle<T>);
@@ -43,19 +57,12 @@ impl<T> Awaited<T> {
 }
 
 impl Computing {
-    /// Starts so many threads.
+    /// Starts so many threads, and half as many for what computes long.
     pub(crate) fn start(threads: u32) -> io::Result<Self> {
         let threads = usize::try_from(threads.clamp(1, MOST)).unwrap_or(1);
-        try_threads(threads)?;
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(threads).max_blocking_threads(threads).thread_keep_alive(KEPT);
-        builder.thread_name("yoi-computing").enable_time();
-        #[cfg(target_os = "linux")]
-        builder.on_thread_start(|| {
-            // Where it may not be had, all are equal.
-            let _ = rustix::process::nice(NICER);
-        });
-        Ok(Self(Some(builder.build()?)))
+        let few = threads.div_ceil(2);
+        try_threads(threads + few)?;
+        Ok(Self { threads: Some(started(threads, NICER)?), long: Some(started(few, MUCH_NICER)?) })
     }
 
     /// Does work that lets others run now and then. `place` is given back when it has ended. Dropping
@@ -65,12 +72,19 @@ impl Computing {
         place: impl Send + 'static,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let task = self.0.as_ref()?.spawn(async move {
+        let work = async move {
             let done = work.await;
             drop(place);
             done
+        };
+        let long = self.long.as_ref()?.handle().clone();
+        let task = self.threads.as_ref()?.spawn(async move {
+            match (Beginning { work: Some(Box::pin(work)), spent: Duration::ZERO }).await {
+                Ok(done) => Some(done),
+                Err(rest) => Awaited(long.spawn(rest)).done().await,
+            }
         });
-        Awaited(task).done().await
+        Awaited(task).done().await?
     }
 
     /// Does work that goes on to its end once it has begun. `place` is given back then.
@@ -79,7 +93,7 @@ impl Computing {
         place: impl Send + 'static,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let task = self.0.as_ref()?.spawn_blocking(move || {
+        let task = self.threads.as_ref()?.spawn_blocking(move || {
             let done = work();
             drop(place);
             done
@@ -89,9 +103,49 @@ impl Computing {
 
     /// Begins work that somebody may want later, behind all that waits. It goes on to its end.
     pub(crate) fn begin(&self, work: impl FnOnce() + Send + 'static) {
-        if let Some(threads) = &self.0 {
+        if let Some(threads) = &self.threads {
             threads.spawn_blocking(work);
         }
+    }
+}
+
+/// Threads that are so much nicer than others.
+fn started(threads: usize, nicer: i32) -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).max_blocking_threads(threads).thread_keep_alive(KEPT);
+    builder.thread_name("yoi-computing").enable_time();
+    builder.on_thread_start(move || {
+        // Where it may not be had, all are equal.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::nice(nicer);
+        #[cfg(not(target_os = "linux"))]
+        let _ = nicer;
+    });
+    builder.build()
+}
+
+/// The beginning of some work, and the rest of it where it computes long.
+struct Beginning<F> {
+    work: Option<Pin<Box<F>>>,
+    /// How long it has computed.
+    spent: Duration,
+}
+
+impl<F: Future> Future for Beginning<F> {
+    type Output = Result<F::Output, Pin<Box<F>>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(mut work) = self.work.take() else { return Poll::Pending };
+        let begun = Instant::now();
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Ok(done));
+        }
+        self.spent += begun.elapsed();
+        if self.spent >= LONG {
+            return Poll::Ready(Err(work));
+        }
+        self.work = Some(work);
+        Poll::Pending
     }
 }
 
@@ -111,8 +165,52 @@ fn try_threads(threads: usize) -> io::Result<()> {
 impl Drop for Computing {
     fn drop(&mut self) {
         // Waiting for them could be for ever: the last to let go may be one of them.
-        if let Some(threads) = self.0.take() {
+        for threads in [self.threads.take(), self.long.take()].into_iter().flatten() {
             threads.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computes for a while each time that it is asked, and lets others run between.
+    async fn computes(times: u32) -> Vec<std::thread::ThreadId> {
+        let mut threads = Vec::new();
+        for _ in 0..times {
+            std::thread::sleep(LONG / 2);
+            threads.push(std::thread::current().id());
+            tokio::task::yield_now().await;
+        }
+        threads
+    }
+
+    #[tokio::test]
+    async fn what_computes_long_goes_on_elsewhere_and_gives_its_place_back_at_its_end() {
+        let computing = Computing::start(1).expect("threads");
+        let place = std::sync::Arc::new(());
+        let threads = computing.run(place.clone(), computes(5)).await.expect("done");
+        let (begun, rest) = (threads[0], threads[4]);
+        assert_ne!(begun, rest, "it went on elsewhere");
+        let of_beginning = threads.iter().take_while(|thread| **thread == begun).count();
+        assert!(of_beginning <= 2 && threads[of_beginning..].iter().all(|thread| *thread == rest), "and stayed there");
+        assert_eq!(std::sync::Arc::strong_count(&place), 1);
+        let short = computing.run(place.clone(), computes(1)).await.expect("done");
+        assert_eq!(short[0], begun, "another beginning");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_ends_elsewhere_too() {
+        let computing = Computing::start(1).expect("threads");
+        let place = std::sync::Arc::new(());
+        let endless = computing.run(place.clone(), computes(u32::MAX));
+        assert!(tokio::time::timeout(LONG * 3, endless).await.is_err(), "it does not end");
+        let ended = async {
+            while std::sync::Arc::strong_count(&place) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG * 20, ended).await.expect("it was given back");
     }
 }
