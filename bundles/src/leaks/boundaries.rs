@@ -26,7 +26,7 @@ impl Iterator for Bits {
 }
 
 /// Which of 64 bytes are what.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Block {
     /// ASCII letters and digits.
     pub(super) letters: u64,
@@ -47,6 +47,20 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// Spaces, as they stand around a text.
+    const OUTSIDE: Self = Self {
+        letters: 0,
+        spaces: u64::MAX,
+        feeds: 0,
+        points: 0,
+        commas: 0,
+        quotes: 0,
+        plain: 0,
+        base64: 0,
+        token: 0,
+        graphic: 0,
+    };
+
     #[inline(always)]
     fn of(bytes: &[u8; BLOCK]) -> Self {
         let mut block = Self::default();
@@ -141,14 +155,12 @@ pub(super) fn each_block(bytes: &[u8], mut see: impl FnMut(usize, &Blocks)) {
     for (padded, byte) in last.iter_mut().zip(rest) {
         *padded = *byte;
     }
-    let outside = Block::of(&[b' '; BLOCK]);
-    let mut around = Blocks { before: outside, here: outside, behind: outside };
-    let mut first = 0_usize;
-    for (number, block) in blocks.iter().chain([&last, &[b' '; BLOCK]]).enumerate() {
-        around = Blocks { before: around.here, here: around.behind, behind: Block::of(block) };
-        if number > 0 {
-            see(first, &around);
-            first += BLOCK;
+    let mut around = Blocks { before: Block::OUTSIDE, here: Block::OUTSIDE, behind: Block::OUTSIDE };
+    let behind = blocks.iter().chain([&last]).map(Block::of).chain([Block::OUTSIDE]);
+    for (number, behind) in behind.enumerate() {
+        around = Blocks { before: around.here, here: around.behind, behind };
+        if let Some(first) = number.checked_sub(1) {
+            see(first * BLOCK, &around);
         }
     }
 }
@@ -199,6 +211,11 @@ mod tests {
             assert_eq!(block.token, all(letter || b"+/-_.=".contains(&byte)), "{byte}");
             assert_eq!(block.graphic, all(byte.is_ascii_graphic()), "{byte}");
         }
+    }
+
+    #[test]
+    fn around_a_text_stand_spaces() {
+        assert_eq!(Block::of(&[b' '; BLOCK]), Block::OUTSIDE);
     }
 
     #[test]
