@@ -45,7 +45,7 @@ impl Blob {
         self.scan_in_turns(&mut || {})
     }
 
-    /// The same; a first call calls `pause` after every few kibibytes, so that who shares a processor can have a turn.
+    /// The same; a first call calls `pause` after some 16 KiB each, so that who shares a processor can have a turn.
     pub fn scan_in_turns(&self, pause: &mut dyn FnMut()) -> &[Leak] {
         let scan = || leaks::scan_in_turns(Place::Prompt, &String::from_utf8_lossy(&self.0.bytes), pause);
         self.0.leaks.get_or_init(scan)
@@ -114,11 +114,13 @@ impl BlobReader {
     /// Everything that came in.
     pub fn finish(self) -> Blob {
         let Self { digester, announced, filled, more } = self;
-        let bytes = match filled == announced.len() && more.is_empty() {
-            true => announced,
-            false => announced.get(..filled).into_iter().flatten().copied().chain(more).collect::<Vec<u8>>().into(),
-        };
-        Blob::of(digester.finish(), bytes)
+        if filled == announced.len() && more.is_empty() {
+            return Blob::of(digester.finish(), announced);
+        }
+        let mut bytes = Vec::with_capacity(filled + more.len());
+        bytes.extend_from_slice(announced.get(..filled).unwrap_or_default());
+        bytes.extend_from_slice(&more);
+        Blob::of(digester.finish(), bytes.into())
     }
 }
 

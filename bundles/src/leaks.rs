@@ -54,7 +54,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
-use reading::{Scope, look, look_in_turns};
+use reading::{Scope, look_in_turns};
 
 /// Most findings that one call of [`scan`] reports. More of them would tell an author nothing new, and the bound keeps
 /// a hostile text from costing memory.
@@ -204,20 +204,19 @@ pub fn scan(place: Place, text: &str) -> Vec<Leak> {
     scan_in_turns(place, text, &mut || {})
 }
 
-/// The same; calls `pause` after every few kibibytes, so that who shares a processor can have a turn.
+/// The same; calls `pause` after some 16 KiB each, so that who shares a processor can have a turn.
 pub fn scan_in_turns(place: Place, text: &str, pause: &mut dyn FnMut()) -> Vec<Leak> {
     let mut found = Findings::default();
     let seen = look_in_turns(Scope::Whole, place, text, &mut found, pause);
     for window in seen.escapes.windows(place, text) {
-        pause();
         let part = text.get(window.clone()).unwrap_or_default();
-        look_unescaped(place, part, |rule, span| found.push(rule, window.start + span.start..window.start + span.end));
+        let mut add = |rule, span: Range<usize>| found.push(rule, window.start + span.start..window.start + span.end);
+        look_unescaped(place, part, pause, &mut add);
     }
     for window in seen.joints.windows(place, text) {
-        pause();
         let Some(view) = text.get(window.clone()).and_then(views::joined) else { continue };
         let mut inner = Findings::default();
-        look(Scope::Tokens, place, view.text(), &mut inner);
+        look_in_turns(Scope::Tokens, place, view.text(), &mut inner, pause);
         for Leak { rule, span } in inner.leaks {
             let span = view.origin(span);
             found.push(rule, window.start + span.start..window.start + span.end);
@@ -227,12 +226,17 @@ pub fn scan_in_turns(place: Place, text: &str, pause: &mut dyn FnMut()) -> Vec<L
 }
 
 /// All rules over a text without its escapes, layer by layer.
-fn look_unescaped(place: Place, text: &str, mut found: impl FnMut(&'static Rule, Range<usize>)) {
+fn look_unescaped(
+    place: Place,
+    text: &str,
+    pause: &mut dyn FnMut(),
+    found: &mut dyn FnMut(&'static Rule, Range<usize>),
+) {
     let mut views: Vec<views::View> = Vec::new();
     while views.len() < MOST_DECODINGS {
         let Some(view) = views::unescaped(views.last().map_or(text, |view| view.text())) else { break };
         let mut inner = Findings::default();
-        let seen = look(Scope::Whole, place, view.text(), &mut inner);
+        let seen = look_in_turns(Scope::Whole, place, view.text(), &mut inner, pause);
         views.push(view);
         for Leak { rule, span } in inner.leaks {
             found(rule, views.iter().rev().fold(span, |span, view| view.origin(span)));

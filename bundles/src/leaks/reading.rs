@@ -25,7 +25,7 @@ pub(super) enum Scope {
 }
 
 /// Where a text may say something else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     /// Escapes and look-alikes.
     pub(super) escapes: Spots,
@@ -115,7 +115,7 @@ pub(super) fn look_in_turns(
         place,
         text,
         found,
-        seen: Seen { escapes: Spots::escapes(), joints: Spots::joints() },
+        seen: Seen::default(),
         paths: HostPaths::default(),
         assignments: Assignments::default(),
         encoded: Encoded::default(),
@@ -288,7 +288,7 @@ impl Reading<'_> {
                 self.found.push(rule, span);
             }
         };
-        // A colon that introduces something has nothing before it but a name.
+        // Before white space, a colon may part a name from its value, and nothing else.
         if byte == b':' && is_space(at(bytes, index + 1)) {
             if self.scope != Scope::Tokens {
                 self.assignments.at_mark(byte, bytes, index, self.found);

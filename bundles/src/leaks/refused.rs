@@ -212,3 +212,21 @@ fn what_is_seen_in_two_readings_takes_room_once() {
     assert_eq!(leaks.len(), 61);
     assert_eq!(leaks.last().and_then(|leak| text.get(leak.span.clone())), Some("%2fetc%2fpasswd"));
 }
+
+/// The line is broken within the landmark, and nothing else is near that would have it read again.
+#[test]
+fn a_key_block_whose_first_line_is_broken_is_found() {
+    let body = fill("MC4{b62:29}", &mut Dice::new(11));
+    for first in [
+        "-----BEGIN\n PRIVATE KEY-----",
+        "-----BEGI\nN RSA PRIVATE KEY-----",
+        "-----B\n  EGIN PRIVATE KEY-----",
+        "-----BEG\n> IN PRIVATE KEY-----",
+    ] {
+        let text = format!("x {first}\n\n{body}\n\n-----END RSA PRIVATE KEY-----\n");
+        for place in [Place::Prompt, Place::Text] {
+            let rules: Vec<_> = scan(place, &text).iter().map(|leak| leak.rule.id()).collect();
+            assert_eq!(rules, ["secret.key_block"], "{first:?}");
+        }
+    }
+}

@@ -45,7 +45,8 @@ pub(super) struct Landmark {
     pub(super) rule: &'static Rule,
     /// May stand directly behind a letter.
     pub(super) glued: bool,
-    /// Stands before a space or the end of a line, and not within the credential.
+    /// Stands before a space or the end of a line, and not within the credential. All others stand in a run of sixteen
+    /// characters and more.
     pub(super) apart: bool,
     pub(super) read: fn(&[u8], usize, usize) -> Option<Range<usize>>,
 }
@@ -73,6 +74,7 @@ impl Landmark {
 /// Every landmark.
 pub(super) static LANDMARKS: &[Landmark] = &[
     landmark("-BEGIN ", &PRIVATE_KEY, key_block).apart(),
+    landmark("-BEGIN\n", &PRIVATE_KEY, key_block).apart(),
     landmark("- BEGIN ", &PRIVATE_KEY, key_block).apart(),
     landmark("Private-Lines:", &PRIVATE_KEY, putty_key).apart(),
     landmark("IBAAK", &PRIVATE_KEY, bare_rsa_key).glued(),
@@ -221,7 +223,8 @@ fn web_token(bytes: &[u8], start: usize, _: usize) -> Option<Range<usize>> {
         }
         end = run_end(bytes, end + 1, LONGEST_PART, is_url_safe);
     }
-    Some(start..end)
+    // A header with nothing behind it opens no door.
+    (end - start >= 16).then_some(start..end)
 }
 
 /// A prefix and two long parts with a point between them.

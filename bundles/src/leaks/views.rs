@@ -257,9 +257,9 @@ impl Joints {
         let left = around.run_before(|block| block.token, place);
         let right = around.run_behind(|block| block.token, place);
         let goes_on = match (at(bytes, index + right), at(bytes, index + right + 1)) {
-            // A single character that no other follows is the mark of a list.
-            (_, b' ') if right == 1 => is_token(at(bytes, index + 3)) && !is_token(at(bytes, index + 4)),
-            (last, b' ') => matches!(last, b'N' | b's'),
+            // Key blocks and their headers. Otherwise a single character that no other follows is the mark of a list.
+            (b'N' | b's', b' ') => true,
+            (_, b' ') => right == 1 && is_token(at(bytes, index + 3)) && !is_token(at(bytes, index + 4)),
             (_, next) => right == 1 || matches!(next, b'\n' | b'\r' | b':' | b'$' | b'}' | b'~' | b'%'),
         };
         left > 0 && right > 0 && left + right < Run::LEAST && self.goes_on + left < index && !goes_on
@@ -386,8 +386,24 @@ mod tests {
     #[test]
     fn what_parts_words_is_never_within_a_token() {
         let mut dice = Dice::new(8);
-        let pieces =
-            ["\n", "\n", " ", "\n  ", "\r\n", "a", "-", "N", "words", "ghp_a1B2", ": ", "}", ".", "PRIVATE KEYS"];
+        let pieces = [
+            "\n",
+            "\n",
+            " ",
+            "\n  ",
+            "\r\n",
+            "a",
+            "-",
+            "N",
+            "words",
+            "ghp_a1B2",
+            ": ",
+            "}",
+            ".",
+            "BEGI",
+            "Private-Line",
+            "s",
+        ];
         for _ in 0..2000 {
             let text: String = (0..dice.below(60)).map(|_| pieces[dice.below(pieces.len())]).collect();
             let (mut quick, mut thorough) = (Joints::default(), Joints::default());

@@ -6,46 +6,30 @@ use std::ops::Range;
 use super::Place;
 use super::ascii::{is_url_safe, part};
 
-/// How far around an escape a rule may look: longer than any name, value or header that one reads.
-const AROUND_ESCAPE: Range<usize> = 1 << 10..1 << 10;
-
-/// How far around a broken token, whose beginning is known: a key block's first line stands up to 600 bytes before it.
-const AROUND_JOINT: Range<usize> = 768..1 << 10;
+/// How far around a spot a rule may look: longer than any name, value or header that one reads, also where a reading
+/// makes less of it than it has bytes.
+const MARGIN: usize = 1 << 11;
 
 /// Letters of base64 in one run that may go on in the next line, and with it a key or what was encoded.
 const LONG_RUN: usize = 40;
 
 /// The surroundings of the places where a text can be read in another way, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Spots {
-    around: Vec<Range<usize>>,
-    before: usize,
-    behind: usize,
-}
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Spots(Vec<Range<usize>>);
 
 impl Spots {
-    /// Places where something is escaped.
-    pub(super) fn escapes() -> Self {
-        Self { around: Vec::new(), before: AROUND_ESCAPE.start, behind: AROUND_ESCAPE.end }
-    }
-
-    /// Places where a token is broken.
-    pub(super) fn joints() -> Self {
-        Self { around: Vec::new(), before: AROUND_JOINT.start, behind: AROUND_JOINT.end }
-    }
-
     /// Adds a place, which ends behind all that were added.
     pub(super) fn add(&mut self, place: Range<usize>) {
-        let around = place.start.saturating_sub(self.before)..place.end + self.behind;
-        match self.around.last_mut() {
+        let around = place.start.saturating_sub(MARGIN)..place.end + MARGIN;
+        match self.0.last_mut() {
             Some(last) if last.end >= around.start => last.end = around.end,
-            _ => self.around.push(around),
+            _ => self.0.push(around),
         }
     }
 
     /// Whether there is no such place.
     pub(super) fn is_empty(&self) -> bool {
-        self.around.is_empty()
+        self.0.is_empty()
     }
 
     /// The parts of a text around them, each from the beginning of a line to the end of one, and none within a key or
@@ -54,10 +38,10 @@ impl Spots {
     pub(super) fn windows(&self, place: Place, text: &str) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
         if place != Place::Prompt {
-            return self.around.first().map(|_| 0..bytes.len()).into_iter().collect();
+            return self.0.first().map(|_| 0..bytes.len()).into_iter().collect();
         }
         let mut windows: Vec<Range<usize>> = Vec::new();
-        for spot in &self.around {
+        for spot in &self.0 {
             // No byte is looked at for two spots: a text of one long line has many, and one window.
             let read = windows.last().map_or(0, |last| last.end);
             if read >= spot.end.min(bytes.len()) {
@@ -116,7 +100,7 @@ mod tests {
     use super::*;
 
     fn spots(places: &[usize]) -> Spots {
-        let mut spots = Spots::escapes();
+        let mut spots = Spots::default();
         for &place in places {
             spots.add(place..place + 1);
         }
@@ -135,11 +119,11 @@ mod tests {
         assert_eq!(windows.len(), 2);
         for window in &windows {
             assert!(window.start.is_multiple_of(16) && window.end % 16 == 15, "{window:?}");
-            assert!(window.len() < 3 * AROUND_ESCAPE.start, "{window:?}");
+            assert!(window.len() < 3 * MARGIN, "{window:?}");
         }
         assert!(windows[0].contains(&9_000) && windows[0].contains(&9_100) && windows[1].contains(&20_005));
         assert_eq!(only(&spots(&[5]).windows(Place::Text, &text)), 0..text.len());
-        assert!(Spots::joints().windows(Place::Prompt, &text).is_empty());
+        assert!(Spots::default().windows(Place::Prompt, &text).is_empty());
     }
 
     #[test]
