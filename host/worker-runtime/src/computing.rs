@@ -12,9 +12,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 /// How much nicer these threads are than others: a third of their share, where both have work.
@@ -57,12 +58,14 @@ impl<T> Awaited<T> {
 }
 
 impl Computing {
-    /// Starts so many threads, and half as many for what computes long.
+    /// Starts so many threads, and half as many, one at the least, for what computes long.
     pub(crate) fn start(threads: u32) -> io::Result<Self> {
         let threads = usize::try_from(threads.clamp(1, MOST)).unwrap_or(1);
         let few = threads.div_ceil(2);
         try_threads(threads + few)?;
-        Ok(Self { threads: Some(started(threads, NICER)?), long: Some(started(few, MUCH_NICER)?) })
+        let mut computing = Self { threads: Some(started(threads, NICER)?), long: None };
+        computing.long = Some(started(few, MUCH_NICER)?);
+        Ok(computing)
     }
 
     /// Does work that lets others run now and then. `place` is given back when it has ended. Dropping
@@ -107,21 +110,36 @@ impl Computing {
             threads.spawn_blocking(work);
         }
     }
+
+    /// The same, from such work.
+    pub(crate) fn begin_more(work: impl FnOnce() + Send + 'static) {
+        if let Ok(threads) = Handle::try_current() {
+            threads.spawn_blocking(work);
+        }
+    }
 }
 
-/// Threads that are so much nicer than others.
+/// Threads that are so much nicer than the one that starts them.
 fn started(threads: usize, nicer: i32) -> io::Result<Runtime> {
+    // Told as what it comes to: a thread that another of them starts has the priority of that one already.
+    #[cfg(target_os = "linux")]
+    let nice = rustix::process::getpriority_process(None).unwrap_or_default().saturating_add(nicer).min(19);
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).max_blocking_threads(threads).thread_keep_alive(KEPT);
     builder.thread_name("yoi-computing").enable_time();
     builder.on_thread_start(move || {
         // Where it may not be had, all are equal.
         #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(nicer);
+        let _ = rustix::process::setpriority_process(None, nice);
         #[cfg(not(target_os = "linux"))]
         let _ = nicer;
     });
     builder.build()
+}
+
+/// How long this thread has computed, which others do not make longer.
+fn computed() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 /// The beginning of some work, and the rest of it where it computes long.
@@ -136,11 +154,11 @@ impl<F: Future> Future for Beginning<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(mut work) = self.work.take() else { return Poll::Pending };
-        let begun = Instant::now();
+        let begun = computed();
         if let Poll::Ready(done) = work.as_mut().poll(context) {
             return Poll::Ready(Ok(done));
         }
-        self.spent += begun.elapsed();
+        self.spent += computed().saturating_sub(begun);
         if self.spent >= LONG {
             return Poll::Ready(Err(work));
         }
@@ -179,7 +197,10 @@ mod tests {
     async fn computes(times: u32) -> Vec<std::thread::ThreadId> {
         let mut threads = Vec::new();
         for _ in 0..times {
-            std::thread::sleep(LONG / 2);
+            let begun = computed();
+            while computed() - begun < LONG / 2 {
+                std::hint::spin_loop();
+            }
             threads.push(std::thread::current().id());
             tokio::task::yield_now().await;
         }

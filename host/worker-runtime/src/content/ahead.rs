@@ -8,6 +8,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use bundles::{Blob, WorkspaceId};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::computing::Computing;
 use crate::runtime::Shared;
 use crate::tenants::Tenant;
 
@@ -23,7 +24,7 @@ pub(crate) struct Ahead {
 }
 
 /// Scans a blob soon, unless the workspace has enough to do.
-pub(crate) fn look(shared: &Arc<Shared>, workspace: &WorkspaceId, blob: Blob) {
+pub(crate) fn look(shared: &Shared, workspace: &WorkspaceId, blob: Blob) {
     let tenant = shared.tenants.tenant(workspace);
     let mut ahead = lock(&tenant);
     if ahead.scanning {
@@ -35,31 +36,36 @@ pub(crate) fn look(shared: &Arc<Shared>, workspace: &WorkspaceId, blob: Blob) {
     if let Some(place) = tenant.try_computing() {
         ahead.scanning = true;
         drop(ahead);
-        scan(shared.clone(), tenant, place, blob);
+        let scanning = Scanning(tenant);
+        shared.computing.begin(move || scanning.scan(place, blob));
     }
 }
 
-/// Scans a blob and then the next, each behind what others wait for meanwhile.
-fn scan(shared: Arc<Shared>, tenant: Arc<Tenant>, place: OwnedSemaphorePermit, blob: Blob) {
-    let more = shared.clone();
-    shared.computing.begin(move || {
+/// The scans of one workspace, one behind the other. Dropped, whatever waits is forgotten, for who wants it later.
+struct Scanning(Arc<Tenant>);
+
+impl Scanning {
+    /// Scans a blob, and begins the next scan behind what others wait for meanwhile; not where something else of the
+    /// workspace waits for its place.
+    fn scan(self, place: OwnedSemaphorePermit, blob: Blob) {
         if std::str::from_utf8(blob.as_ref()).is_ok() {
             blob.scan_in_turns(&mut std::thread::yield_now);
         }
-        drop(blob);
-        let mut ahead = lock(&tenant);
-        match ahead.waiting.pop_front() {
-            Some(next) => {
-                drop(ahead);
-                scan(more, tenant, place, next);
-            }
-            // The place is given back before anybody can add to what waits.
-            None => {
-                ahead.scanning = false;
-                drop(place);
-            }
+        drop((blob, place));
+        let next = lock(&self.0).waiting.pop_front();
+        if let Some(next) = next
+            && let Some(place) = self.0.try_computing()
+        {
+            Computing::begin_more(move || self.scan(place, next));
         }
-    });
+    }
+}
+
+impl Drop for Scanning {
+    fn drop(&mut self) {
+        let forgotten = std::mem::take(&mut *lock(&self.0));
+        drop(forgotten);
+    }
 }
 
 fn lock(tenant: &Tenant) -> MutexGuard<'_, Ahead> {

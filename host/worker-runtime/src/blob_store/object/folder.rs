@@ -89,11 +89,15 @@ impl Place for Folder {
         let incoming = self.incoming(digest);
         let staged = self.root.join(incoming.path.as_ref());
         self.with("write a blob", digest, move |_, file| {
-            // What cannot be looked at is for who can do more than this.
+            // What is there or cannot be looked at, and a folder that somebody took away, are for who can do more.
             if !matches!(found(file), Ok(None)) {
+                incoming.stay();
                 return Ok(false);
             }
-            let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+            let mut written = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                opened => opened?,
+            };
             for piece in content.iter() {
                 written.write_all(piece)?;
             }
@@ -206,7 +210,7 @@ impl Drop for Staged {
 }
 
 impl Incoming {
-    /// It is where it is kept.
+    /// There is nothing left to remove.
     fn stay(mut self) {
         if let Some(Staged(path)) = &mut self.staged {
             *path = None;
