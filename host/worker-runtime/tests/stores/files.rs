@@ -214,6 +214,19 @@ async fn folder_that_was_taken_away_is_made_again() {
     assert_eq!(files.blobs.get(digest, MOST).await, Ok(right));
 }
 
+/// Who cleans folders of what is old takes empty ones with it.
+#[tokio::test]
+async fn staging_folder_that_was_taken_away_is_made_again() {
+    let files = Files::fresh().await;
+    for size in [100, LARGE] {
+        fs::remove_dir(files.root().join("staging")).unwrap();
+        let right = content(size);
+        assert!(!put(&files.blobs, &right).await.1.known);
+        assert_eq!(files.blobs.get(Digest::of(&right), MOST).await, Ok(right));
+        assert_eq!(files.staged(), 0);
+    }
+}
+
 #[tokio::test]
 async fn no_failure_tells_a_path() {
     let files = Files::fresh().await;
