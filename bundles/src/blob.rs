@@ -82,7 +82,7 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
-    /// With room for so many bytes. Where exactly as many come, none of them is copied again.
+    /// With room for so many bytes, which is taken at once. Where exactly as many come, none of them is copied again.
     pub fn with_capacity(bytes: usize) -> Self {
         Self { announced: std::iter::repeat_n(0, bytes).collect(), ..Self::default() }
     }

@@ -82,8 +82,8 @@ fn read(run: &[u8], offset: usize, found: &mut Findings) -> bool {
 
 /// Text is what a person could read: no control characters, and valid.
 fn as_text(mut bytes: Vec<u8>) -> Option<String> {
-    // PowerShell encodes UTF-16, every second byte of which is zero for ASCII.
-    if bytes.len() >= 8 && bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0) {
+    // PowerShell encodes UTF-16.
+    if bytes.len() >= 8 && is_wide(&bytes) {
         bytes = bytes.into_iter().step_by(2).collect();
     }
     if !bytes.iter().copied().all(is_text) {
@@ -185,15 +185,19 @@ fn hex(run: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn tastes_like_text(bytes: &[u8]) -> bool {
-    bytes.iter().copied().all(is_text) || bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0)
+    bytes.iter().copied().all(is_text) || is_wide(bytes)
+}
+
+/// Whether every second byte is zero, as in UTF-16 for ASCII.
+fn is_wide(bytes: &[u8]) -> bool {
+    bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0)
 }
 
 /// Whether [`as_text`] may make something of what begins so: a character that is broken before the last three bytes is
 /// broken for good, but for text of two bytes each.
 fn may_be_text(bytes: &[u8]) -> bool {
     let is_broken = |error: std::str::Utf8Error| error.error_len().is_some() && bytes.len() - error.valid_up_to() > 3;
-    let is_wide = || bytes.iter().skip(1).step_by(2).all(|&byte| byte == 0);
-    tastes_like_text(bytes) && (!std::str::from_utf8(bytes).is_err_and(is_broken) || is_wide())
+    tastes_like_text(bytes) && (!std::str::from_utf8(bytes).is_err_and(is_broken) || is_wide(bytes))
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ const ASSIGNMENTS: u16 = 1 << 4;
 const ANNOUNCES: u16 = 1 << 5;
 /// An escape may begin with it, or it may be one.
 const ESCAPES: u16 = 1 << 6;
+
 /// Punctuation that announcements are met at.
 pub(super) const ANNOUNCING: &[u8] = b"-:\"";
 
@@ -190,15 +191,15 @@ fn joints(around: &Blocks) -> u64 {
 /// What is known of runs of characters without white space.
 #[derive(Default)]
 struct Runs {
-    /// Where runs of sixteen and more begin in the block before.
+    /// Bytes of the block before that fifteen more of a run follow.
     before: u64,
     /// Blocks with long runs in them, brought together.
     spans: Vec<Range<usize>>,
 }
 
-/// Runs of sixteen and more that go through a block. No token is shorter.
+/// Runs of sixteen and more that go through a block. But for what is looked for in all words, no token is shorter.
 struct Through {
-    /// Bytes that such a run is left at and behind of.
+    /// Bytes that fifteen more of a run follow.
     begins: u64,
     /// Bytes of one.
     within: u64,

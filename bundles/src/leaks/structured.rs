@@ -45,9 +45,8 @@ pub(super) struct Landmark {
     pub(super) rule: &'static Rule,
     /// May stand directly behind a letter.
     pub(super) glued: bool,
-    /// Stands before a space or the end of a line, and not within the credential. All others stand in a run of sixteen
-    /// characters and more.
-    pub(super) apart: bool,
+    /// May stand in a run of fewer than sixteen characters: white space follows it, or few characters are enough.
+    pub(super) short: bool,
     pub(super) read: fn(&[u8], usize, usize) -> Option<Range<usize>>,
 }
 
@@ -56,7 +55,7 @@ const fn landmark(
     rule: &'static Rule,
     read: fn(&[u8], usize, usize) -> Option<Range<usize>>,
 ) -> Landmark {
-    Landmark { word, rule, glued: false, apart: false, read }
+    Landmark { word, rule, glued: false, short: false, read }
 }
 
 impl Landmark {
@@ -65,20 +64,20 @@ impl Landmark {
         self
     }
 
-    const fn apart(mut self) -> Self {
-        self.apart = true;
+    const fn short(mut self) -> Self {
+        self.short = true;
         self
     }
 }
 
 /// Every landmark.
 pub(super) static LANDMARKS: &[Landmark] = &[
-    landmark("-BEGIN ", &PRIVATE_KEY, key_block).apart(),
-    landmark("-BEGIN\n", &PRIVATE_KEY, key_block).apart(),
-    landmark("- BEGIN ", &PRIVATE_KEY, key_block).apart(),
-    landmark("Private-Lines:", &PRIVATE_KEY, putty_key).apart(),
+    landmark("-BEGIN ", &PRIVATE_KEY, key_block).short(),
+    landmark("-BEGIN\n", &PRIVATE_KEY, key_block).short(),
+    landmark("- BEGIN ", &PRIVATE_KEY, key_block).short(),
+    landmark("Private-Lines:", &PRIVATE_KEY, putty_key).short(),
     landmark("IBAAK", &PRIVATE_KEY, bare_rsa_key).glued(),
-    landmark("eyJ", &WEB_TOKEN, web_token),
+    landmark("eyJ", &WEB_TOKEN, web_token).short(),
     landmark("SG.", &SENDGRID, |bytes, start, end| two_parts(bytes, start, end, 14, 30)),
     landmark(":APA91b", &FIREBASE, firebase),
     landmark(".atlasv1.", &TERRAFORM, terraform),
@@ -223,8 +222,7 @@ fn web_token(bytes: &[u8], start: usize, _: usize) -> Option<Range<usize>> {
         }
         end = run_end(bytes, end + 1, LONGEST_PART, is_url_safe);
     }
-    // A header with nothing behind it opens no door.
-    (end - start >= 16).then_some(start..end)
+    Some(start..end)
 }
 
 /// A prefix and two long parts with a point between them.
@@ -378,6 +376,17 @@ fn mail_key(bytes: &[u8], hyphen: usize) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Place, scan};
+
+    #[test]
+    fn a_web_token_is_found_however_short() {
+        for token in ["eyJhbGciOjF9..", "eyJhbGciOjF9..x"] {
+            for place in [Place::Prompt, Place::Text] {
+                let spans: Vec<_> =
+                    scan(place, &format!("token {token} here")).into_iter().map(|leak| leak.span).collect();
+                assert_eq!(spans, [6..6 + token.len()], "{token}");
+            }
+        }
+    }
 
     #[test]
     fn a_key_block_is_found_to_its_end() {

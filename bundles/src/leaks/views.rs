@@ -386,23 +386,9 @@ mod tests {
     #[test]
     fn what_parts_words_is_never_within_a_token() {
         let mut dice = Dice::new(8);
+        #[rustfmt::skip]
         let pieces = [
-            "\n",
-            "\n",
-            " ",
-            "\n  ",
-            "\r\n",
-            "a",
-            "-",
-            "N",
-            "words",
-            "ghp_a1B2",
-            ": ",
-            "}",
-            ".",
-            "BEGI",
-            "Private-Line",
-            "s",
+            "\n", "\n", " ", "\n  ", "\r\n", "a", "-", "N", "words", "ghp_a1B2", ": ", "}", ".", "BEGI", "Private-Line", "s",
         ];
         for _ in 0..2000 {
             let text: String = (0..dice.below(60)).map(|_| pieces[dice.below(pieces.len())]).collect();

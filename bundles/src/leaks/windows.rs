@@ -22,7 +22,7 @@ impl Spots {
     pub(super) fn add(&mut self, place: Range<usize>) {
         let around = place.start.saturating_sub(MARGIN)..place.end + MARGIN;
         match self.0.last_mut() {
-            Some(last) if last.end >= around.start => last.end = around.end,
+            Some(last) if last.end >= around.start => *last = last.start.min(around.start)..around.end,
             _ => self.0.push(around),
         }
     }

@@ -1,7 +1,7 @@
 //! Fixed words that rules begin at: prefixes of tokens, landmarks and announcements, all of them at once. A word is
 //! looked for only where it can stand. One that holds punctuation is met at its punctuation, one of letters at the
-//! beginning of a word of the text, and only the few that stand within a longer run are looked for everywhere. What
-//! is part of a token stands in a long run of characters without white space, of which prose has few.
+//! beginning of a word of the text, and only the few that stand within a longer run are looked for everywhere. Most
+//! are parts of tokens, and are looked for in long runs of characters without white space, of which prose has few.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -91,9 +91,9 @@ struct Finder {
     words: Vec<Word>,
     /// Words of long runs.
     prefixes: Met,
-    /// Words with punctuation that stand anywhere.
+    /// Words that stand outside of long runs too, and are met at punctuation.
     announced: Met,
-    /// Those of letters, by four of their bytes without case.
+    /// Those that begin with a letter, by four of their bytes without case.
     spoken: Table,
     /// The words of long runs that may stand anywhere within one, and the number of each.
     anywhere: Option<AhoCorasick>,
@@ -143,7 +143,7 @@ impl Finder {
                 Anchor::At(place) => ends.extend(word.keys_ending(place).into_iter().map(|key| entry(key, place))),
                 Anchor::Start if !word.is_of_run() && word.text.first().is_some_and(u8::is_ascii_alphabetic) => {
                     let lead = word.lead();
-                    spoken.push(entry(folded(word.text, lead), lead));
+                    spoken.extend(word.keys_folded(lead).into_iter().map(|key| entry(key, lead)));
                 }
                 Anchor::Start => starts.extend(word.keys(0).into_iter().map(|key| entry(key, 0))),
             }
@@ -157,11 +157,11 @@ impl Finder {
 }
 
 impl Word {
-    /// Whether it stands in a run of sixteen characters and more, or nothing is made of it.
+    /// Whether nothing is made of it outside of a run of sixteen characters and more.
     fn is_of_run(&self) -> bool {
         match self.meaning {
             Meaning::Shape(..) => true,
-            Meaning::Landmark(landmark) => !landmark.apart,
+            Meaning::Landmark(landmark) => !landmark.short,
             Meaning::Announced(_) => false,
         }
     }
@@ -175,6 +175,15 @@ impl Word {
     fn keys(&self, first: usize) -> Vec<u32> {
         let bytes: Vec<Vec<u8>> = (first..first + 3).map(|place| self.spellings(place)).collect();
         keys(&bytes)
+    }
+
+    /// The four bytes from `first` on, small and large letters alike. Where the word is shorter, anything.
+    fn keys_folded(&self, first: usize) -> Vec<u32> {
+        let bytes = (first..first + 4).map(|place| match self.text.get(place) {
+            Some(byte) => vec![byte | 0x20],
+            None => (0..=u8::MAX).map(|byte| byte | 0x20).collect(),
+        });
+        keys(&bytes.collect::<Vec<_>>())
     }
 
     /// The three bytes that end at `last`.
@@ -303,7 +312,7 @@ impl Words {
         Self(&FINDER)
     }
 
-    /// Adds the announcements that begin at `start`, where a word of the text does, to `hits`.
+    /// Adds the words that stand outside of long runs too and begin at `start`, where a word of the text does, to `hits`.
     #[inline(always)]
     pub(super) fn spoken(self, bytes: &[u8], start: usize, hits: &mut Vec<Hit>) {
         let key = folded(bytes, start);
@@ -312,7 +321,7 @@ impl Words {
         }
     }
 
-    /// Adds the announcements that are met at `place`, where punctuation stands, to `hits`.
+    /// Adds the words that stand outside of long runs too and are met at `place`, where punctuation stands, to `hits`.
     pub(super) fn announced(self, bytes: &[u8], place: usize, hits: &mut Vec<Hit>) {
         self.met(&self.0.announced, bytes, place, hits);
     }
@@ -391,14 +400,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_outside_of_long_runs_is_met_at_its_punctuation() {
+    fn what_stands_outside_of_long_runs_is_spoken_or_met_at_its_punctuation() {
         for word in FINDER.words.iter().filter(|word| !word.is_of_run()) {
             let (met, first) = match word.anchor() {
                 Anchor::At(place) => (word.text[place], false),
                 Anchor::Start => (word.text[0], true),
                 Anchor::Anywhere => panic!("it is looked for in long runs alone"),
             };
-            let is_spoken = first && met.is_ascii_alphabetic() && word.text.len() >= word.lead() + 4;
+            let is_spoken = first && met.is_ascii_alphabetic();
             assert!(is_spoken || ANNOUNCING.contains(&met), "{:?}", std::str::from_utf8(word.text));
         }
     }

@@ -1,8 +1,9 @@
 //! Bringing a bundle of 1 MiB over loopback.
 //!
 //! The bundle is 1 MiB of manifest and blobs together, and a PUT of it is all that a client does to bring
-//! it: it digests each blob and sends it, then the manifest. The blobs are prompts: prose, which is scanned for leaks. Each
-//! round brings a bundle that nobody has seen, on a connection that is kept, to four services that take turns:
+//! it: it digests each blob and sends it, then the manifest. The blobs are prompts: prose, which is scanned
+//! for leaks. Each round brings a bundle that nobody has seen, on a connection that is kept, to four services
+//! that take turns:
 //!
 //! - *verified*: the router of a Runtime with stores in memory; answered when all of it is verified;
 //! - *kept*: the same on local files and SQLite; answered when all of it is verified and synced;

@@ -227,6 +227,18 @@ async fn staging_folder_that_was_taken_away_is_made_again() {
     }
 }
 
+/// What is not of this process is neither written over nor taken away.
+#[tokio::test]
+async fn what_lies_in_the_staging_folder_is_in_nobodys_way() {
+    let files = Files::fresh().await;
+    let staging = files.root().join("staging");
+    (0..8).for_each(|number| fs::write(staging.join(number.to_string()), "another's").unwrap());
+    let right = content(100);
+    assert!(!put(&files.blobs, &right).await.1.known);
+    assert_eq!(files.blobs.get(Digest::of(&right), MOST).await, Ok(right));
+    assert_eq!(fs::read(staging.join("0")).unwrap(), b"another's");
+}
+
 #[tokio::test]
 async fn no_failure_tells_a_path() {
     let files = Files::fresh().await;

@@ -89,13 +89,17 @@ impl Place for Folder {
         let incoming = self.incoming(digest);
         let staged = self.root.join(incoming.path.as_ref());
         self.with("write a blob", digest, move |_, file| {
-            // What is there or cannot be looked at, and a folder that somebody took away, are for who can do more.
+            // What is there or cannot be looked at, and a staging folder that somebody took away or put something
+            // into, are for who can do more.
             if !matches!(found(file), Ok(None)) {
                 incoming.stay();
                 return Ok(false);
             }
             let mut written = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+                    incoming.stay();
+                    return Ok(false);
+                }
                 opened => opened?,
             };
             for piece in content.iter() {
