@@ -11,6 +11,16 @@ pub(super) const BLOCK: usize = 64;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bits(pub(super) u64);
 
+impl Bits {
+    /// Takes the lowest bit and says its number; 64 where there is none. Asks nothing on the way.
+    #[inline(always)]
+    pub(super) fn take_or_end(&mut self) -> usize {
+        let Self(bits) = *self;
+        self.0 = bits & bits.wrapping_sub(1);
+        bits.trailing_zeros() as usize
+    }
+}
+
 impl Iterator for Bits {
     type Item = usize;
 
@@ -44,6 +54,10 @@ pub(super) struct Block {
     pub(super) token: u64,
     /// ASCII but white space and controls.
     pub(super) graphic: u64,
+    /// Where a run of that has sixteen and more before and with the byte.
+    pub(super) long_graphic: u64,
+    /// The same of base64.
+    pub(super) long_base64: u64,
 }
 
 impl Block {
@@ -59,10 +73,12 @@ impl Block {
         base64: 0,
         token: 0,
         graphic: 0,
+        long_graphic: 0,
+        long_base64: 0,
     };
 
     #[inline(always)]
-    fn of(bytes: &[u8; BLOCK]) -> Self {
+    fn of(bytes: &[u8; BLOCK], before: &Self) -> Self {
         let mut block = Self::default();
         let (sixteens, _) = bytes.as_chunks::<16>();
         for (place, sixteen) in sixteens.iter().enumerate() {
@@ -100,80 +116,91 @@ impl Block {
             add(&mut block.token, base64 | points | is(b'='));
             add(&mut block.graphic, within(bytes, b'!', b'~'));
         }
+        block.long_graphic = sixteen(before.graphic, block.graphic);
+        block.long_base64 = sixteen(before.base64, block.base64);
         block
     }
 }
 
-/// A block and those around it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Blocks {
-    pub(super) before: Block,
-    pub(super) here: Block,
-    pub(super) behind: Block,
+/// Sixteen in a row: of each bit of `here`, whether it and the fifteen below it are set; `before` is what comes below.
+#[inline(always)]
+fn sixteen(before: u64, here: u64) -> u64 {
+    // Doubling looks at 2, 4, 8, 16.
+    let sixteen = |bits: u64| [1, 2, 4, 8].into_iter().fold(bits, |row, places| row & row << places);
+    sixteen(here) | sixteen(before >> 48 | here << 16) >> 16
 }
 
-impl Blocks {
+/// A block and those around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocks<'a> {
+    pub(super) before: &'a Block,
+    pub(super) here: &'a Block,
+    pub(super) behind: &'a Block,
+}
+
+impl Blocks<'_> {
     /// For each byte of the block, whether the one so many places before it is of a kind.
     #[inline(always)]
     pub(super) fn before(&self, kind: impl Fn(&Block) -> u64, places: u32) -> u64 {
-        kind(&self.here) << places | kind(&self.before) >> (64 - places)
+        kind(self.here) << places | kind(self.before) >> (64 - places)
     }
 
     /// For each byte of the block, whether the one so many places behind it is of a kind.
     #[inline(always)]
     pub(super) fn behind(&self, kind: impl Fn(&Block) -> u64, places: u32) -> u64 {
-        kind(&self.here) >> places | kind(&self.behind) << (64 - places)
+        kind(self.here) >> places | kind(self.behind) << (64 - places)
     }
 
     /// Bytes of a kind in a row right before the one at `place`, up to 64 of the block before.
     #[inline(always)]
     pub(super) fn run_before(&self, kind: impl Fn(&Block) -> u64, place: usize) -> usize {
-        let both = u128::from(kind(&self.before)) | u128::from(kind(&self.here)) << 64;
+        let both = u128::from(kind(self.before)) | u128::from(kind(self.here)) << 64;
         (both << (64 - place)).leading_ones() as usize
     }
 
     /// Bytes of a kind in a row right behind the one at `place`, up to 64 of the block behind.
     #[inline(always)]
     pub(super) fn run_behind(&self, kind: impl Fn(&Block) -> u64, place: usize) -> usize {
-        let both = u128::from(kind(&self.here)) | u128::from(kind(&self.behind)) << 64;
+        let both = u128::from(kind(self.here)) | u128::from(kind(self.behind)) << 64;
         (both >> (place + 1)).trailing_ones() as usize
     }
 }
 
-/// Sixteen in a row: of each bit of `both`, whether it and the fifteen above it are set.
-#[inline(always)]
-pub(super) fn sixteen(both: u128) -> u128 {
-    // Doubling looks at 2, 4, 8, 16.
-    [1, 2, 4, 8].into_iter().fold(both, |run, places| run & run >> places)
-}
+/// Blocks that are told before any of them is seen: few enough to stay in the nearest cache.
+const ROW: usize = 16;
 
 /// Calls `see` with each block of a text and where it begins. Around the text stand spaces.
 #[inline(always)]
-pub(super) fn each_block(bytes: &[u8], mut see: impl FnMut(usize, &Blocks)) {
+pub(super) fn each_block(bytes: &[u8], mut see: impl FnMut(usize, Blocks<'_>)) {
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     let mut last = [b' '; BLOCK];
     for (padded, byte) in last.iter_mut().zip(rest) {
         *padded = *byte;
     }
-    let mut around = Blocks { before: Block::OUTSIDE, here: Block::OUTSIDE, behind: Block::OUTSIDE };
-    let behind = blocks.iter().chain([&last]).map(Block::of).chain([Block::OUTSIDE]);
-    for (number, behind) in behind.enumerate() {
-        around = Blocks { before: around.here, here: around.behind, behind };
-        if let Some(first) = number.checked_sub(1) {
-            see(first * BLOCK, &around);
-        }
+    let mut coming = blocks.iter().chain([&last]);
+    let mut firsts = (0..=bytes.len()).step_by(BLOCK);
+    let mut row = [Block::OUTSIDE; ROW + 2];
+    if let (Some(here), Some(bytes)) = (row.get_mut(1), coming.next()) {
+        *here = Block::of(bytes, &Block::OUTSIDE);
     }
-}
-
-/// Calls `see` with the place of every byte that is no ASCII letter or digit, in order.
-pub(super) fn each(bytes: &[u8], mut see: impl FnMut(usize, u8)) {
-    each_block(bytes, |first, around| {
-        for place in Bits(!around.here.letters) {
-            if let Some(&byte) = bytes.get(first + place) {
-                see(first + place, byte);
-            }
+    loop {
+        let [_, here, more @ ..] = &mut row;
+        let mut before = &*here;
+        for behind in more {
+            let Some(bytes) = coming.next() else {
+                *behind = Block::OUTSIDE;
+                break;
+            };
+            *behind = Block::of(bytes, before);
+            before = behind;
         }
-    });
+        for around in row.windows(3) {
+            let (Some(first), [before, here, behind]) = (firsts.next(), around) else { return };
+            see(first, Blocks { before, here, behind });
+        }
+        // The last two: one was seen, the other was what is behind it.
+        row.copy_within(ROW.., 0);
+    }
 }
 
 #[cfg(test)]
@@ -182,22 +209,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_boundary_is_seen_once_and_in_order() {
+    fn every_block_is_seen_once_and_in_order() {
         let mut dice = Dice::new(3);
-        for length in [0, 1, 63, 64, 65, 200, 1000] {
+        for length in [0, 1, 63, 64, 65, 200, 1000, ROW * BLOCK - 1, ROW * BLOCK, ROW * BLOCK + BLOCK, 5000] {
             let bytes: Vec<u8> = (0..length).map(|_| dice.below(256) as u8).collect();
-            let mut seen = Vec::new();
-            each(&bytes, |at, byte| seen.push((at, byte)));
-            let expected: Vec<(usize, u8)> =
-                bytes.iter().copied().enumerate().filter(|(_, byte)| !byte.is_ascii_alphanumeric()).collect();
-            assert_eq!(seen, expected);
+            let (mut firsts, mut letters) = (Vec::new(), Vec::new());
+            each_block(&bytes, |first, around| {
+                firsts.push(first);
+                letters.extend(Bits(around.here.letters).map(|place| first + place));
+            });
+            assert_eq!(firsts, (0..=length).step_by(BLOCK).collect::<Vec<_>>());
+            let expected = (0..length).filter(|at| bytes[*at].is_ascii_alphanumeric());
+            assert_eq!(letters, expected.collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn every_byte_is_of_its_kinds() {
         for byte in 0..=u8::MAX {
-            let block = Block::of(&[byte; BLOCK]);
+            let block = Block::of(&[byte; BLOCK], &Block::OUTSIDE);
             let all = |is: bool| if is { u64::MAX } else { 0 };
             let letter = byte.is_ascii_alphanumeric();
             assert_eq!(block.letters, all(letter), "{byte}");
@@ -215,7 +245,7 @@ mod tests {
 
     #[test]
     fn around_a_text_stand_spaces() {
-        assert_eq!(Block::of(&[b' '; BLOCK]), Block::OUTSIDE);
+        assert_eq!(Block::of(&[b' '; BLOCK], &Block::OUTSIDE), Block::OUTSIDE);
     }
 
     #[test]
@@ -241,9 +271,12 @@ mod tests {
     #[test]
     fn sixteen_in_a_row_are_told_from_fifteen() {
         for length in 0..40 {
-            let row = ((1_u128 << length) - 1) << 50;
-            let expected = (0..128).filter(|place| (0..16).all(|more| row >> place >> more & 1 == 1));
-            assert_eq!(sixteen(row), expected.map(|place| 1_u128 << place).sum::<u128>(), "{length}");
+            for shift in [30, 50, 64, 80] {
+                let row = ((1_u128 << length) - 1) << shift;
+                let expected = (64..128).filter(|place| (0..16).all(|less| row >> (place - less) & 1 == 1));
+                let expected = expected.map(|place| 1_u64 << (place - 64)).sum::<u64>();
+                assert_eq!(sixteen(row as u64, (row >> 64) as u64), expected, "{length} at {shift}");
+            }
         }
     }
 }

@@ -1,12 +1,17 @@
 //! Looks inside base64 and hex: a long run that decodes to text is scanned as text. One deep, because each further
 //! layer multiplies the work while no honest configuration has two. Deliberately absent: compression and ciphers.
 
+use std::ops::Range;
+
 use super::ascii::{is_space, part, run_start};
 use super::reading::{Scope, look};
 use super::{Findings, Leak, Place};
 
 /// Shortest run that is decoded: `/home/alice` has 16 characters in base64.
 pub(super) const SHORTEST: usize = 16;
+
+/// Shortest line that goes on in the next one. Encoders write no shorter ones.
+const FULL_LINE: usize = 60;
 
 /// A reading of a text from its beginning to its end.
 #[derive(Default)]
@@ -15,24 +20,23 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// At `end` stands nothing of base64. The beginning of the run that ends there, if it is long enough to be decoded.
+    /// At `end` ends a run of base64. Where it begins, if it is long enough to be decoded.
     pub(super) fn ended(&mut self, bytes: &[u8], end: usize) -> Option<usize> {
-        let long = end.checked_sub(SHORTEST).filter(|start| *start >= self.read_until)?;
-        if !part(bytes, long, end).iter().copied().all(is_base64) {
-            return None;
-        }
-        Some(run_start(bytes, end, end - self.read_until, is_base64))
+        let room = end.checked_sub(self.read_until)?;
+        let start = run_start(bytes, end, room, is_base64);
+        (end - start >= SHORTEST).then_some(start)
     }
 
-    /// Scans what the run of base64 or hex that begins at `start` decodes to, and reports the run for what was found.
+    /// Scans what a run of base64 or hex decodes to, and reports the run for what was found.
     #[inline(never)]
-    pub(super) fn look_inside(&mut self, text: &str, start: usize, found: &mut Findings) {
+    pub(super) fn look_inside(&mut self, text: &str, run: Range<usize>, found: &mut Findings) {
         let bytes = text.as_bytes();
-        let end = run_of_lines(bytes, start);
+        let Range { start, end: end_of_line } = run;
+        let end = if end_of_line - start < FULL_LINE { end_of_line } else { run_of_lines(bytes, start) };
         // The lines of a run are read together.
         self.read_until = end;
         let whole = part(bytes, start, end);
-        if read(whole, start, found) {
+        if read(whole, start, found) || whole.len() == SHORTEST {
             return;
         }
         // A separator that belongs to the text around the run: `key-<base64>`, `a/b/<base64>`.
@@ -57,7 +61,7 @@ fn run_of_lines(bytes: &[u8], start: usize) -> usize {
         let space = part(bytes, end, end + 16).iter().take_while(|&&byte| is_space(byte)).count();
         let next = part(bytes, end + space, end + space + 4);
         let goes_on =
-            line >= 60 && line % 4 == 0 && space > 0 && next.len() == 4 && next.iter().copied().all(is_base64);
+            line >= FULL_LINE && line % 4 == 0 && space > 0 && next.len() == 4 && next.iter().copied().all(is_base64);
         if !goes_on {
             return end;
         }
@@ -131,6 +135,32 @@ fn base64_of(run: &[u8], tastes: fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What padding and white space are to a decoder.
+const PASSED_OVER: u8 = 64;
+
+/// What each byte stands for in base64 of either alphabet.
+static VALUES: [u8; 256] = values();
+
+const fn values() -> [u8; 256] {
+    let mut values = [u8::MAX; 256];
+    let mut byte = 0;
+    while byte < values.len() {
+        #[allow(clippy::indexing_slicing, reason = "constants cannot ask `get`")]
+        let value = &mut values[byte];
+        *value = match byte as u8 {
+            byte @ b'A'..=b'Z' => byte - b'A',
+            byte @ b'a'..=b'z' => byte - b'a' + 26,
+            byte @ b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            b'=' | b' ' | b'\t' | b'\r' | b'\n' => PASSED_OVER,
+            _ => u8::MAX,
+        };
+        byte += 1;
+    }
+    values
+}
+
 /// The bytes that letters of base64 stand for; none for what is no such letter.
 struct Base64<'a> {
     run: std::slice::Iter<'a, u8>,
@@ -143,13 +173,9 @@ impl Iterator for Base64<'_> {
 
     fn next(&mut self) -> Option<Option<u8>> {
         loop {
-            let value = match self.run.next()? {
-                byte @ b'A'..=b'Z' => byte - b'A',
-                byte @ b'a'..=b'z' => byte - b'a' + 26,
-                byte @ b'0'..=b'9' => byte - b'0' + 52,
-                b'+' | b'-' => 62,
-                b'/' | b'_' => 63,
-                b'=' | b' ' | b'\t' | b'\r' | b'\n' => continue,
+            let value = match VALUES.get(usize::from(*self.run.next()?)) {
+                Some(&value @ 0..64) => value,
+                Some(&PASSED_OVER) => continue,
                 _ => return Some(None),
             };
             self.bits = self.bits << 6 | u32::from(value);

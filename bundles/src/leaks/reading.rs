@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use super::ascii::{at, is_space};
+use super::ascii::{at, is_space, part};
 use super::assignments::Assignments;
-use super::boundaries::{BLOCK, Bits, Blocks, sixteen};
+use super::boundaries::{BLOCK, Bits, Blocks};
 use super::decoded::{Encoded, SHORTEST};
 use super::host_paths::HostPaths;
-use super::views::{Joints, is_escape};
-use super::windows::Spots;
+use super::views::{Joints, is_escape, joints};
+use super::windows::{MARGIN, MARGIN_OF_TOKENS, Spots};
 use super::words::{Hit, Words};
 use super::{Findings, Place, assignments, boundaries, credentials, endpoints, host_paths, structured, tokens, words};
 
@@ -122,17 +122,24 @@ pub(super) fn look_in_turns(
         encoded: Encoded::default(),
         joints: Joints::default(),
     };
-    let mut runs = Runs::default();
+    // Blocks with long runs in them, brought together.
+    let mut runs: Vec<Range<usize>> = Vec::new();
     boundaries::each_block(bytes, |first, around| {
         if first % TURN == TURN - BLOCK {
             pause();
         }
         let block = around.here;
         let starts = block.letters & !around.before(|block| block.letters, 1);
-        for place in Bits(starts) {
-            words.spoken(bytes, first + place, &mut hits);
+        // None of them is shorter than three letters.
+        let goes_on = around.behind(|block| block.letters, 1) & around.behind(|block| block.letters, 2);
+        words.spoken(bytes, first, Bits(starts & goes_on), &mut hits);
+        let run = Through::of(around);
+        if run.within != 0 {
+            match runs.last_mut() {
+                Some(last) if last.end == first => last.end = first + BLOCK,
+                _ => runs.push(first..first + BLOCK),
+            }
         }
-        let run = runs.through(first, around);
         for place in Bits(starts & run.begins) {
             words.prefix(bytes, first + place, &mut hits);
         }
@@ -141,15 +148,17 @@ pub(super) fn look_in_turns(
                 reading.encoded(first + place);
             }
         }
-        for place in Bits(joints(around)) {
-            reading.joint(first + place, place, around);
+        if scope != Scope::Tokens {
+            for place in Bits(joints(around)) {
+                reading.joint(first + place, place, around);
+            }
         }
         for place in Bits(marks(around)) {
             reading.boundary(first + place, run.within >> place & 1 == 1, words, &mut hits);
         }
     });
     let seen = reading.seen;
-    for run in runs.spans {
+    for run in runs.into_iter().filter(|run| has_capital(part(bytes, run.start, run.end))) {
         words.anywhere(bytes, run, &mut hits);
     }
     words::in_order(&mut hits);
@@ -161,9 +170,15 @@ pub(super) fn look_in_turns(
     seen
 }
 
+/// Whether one of the words may stand there that stand anywhere: each has capitals.
+fn has_capital(bytes: &[u8]) -> bool {
+    let mut blocks = bytes.chunks(BLOCK);
+    blocks.any(|block| block.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase()))
+}
+
 /// Bytes at which a rule may have something to say.
 #[inline(always)]
-fn marks(around: &Blocks) -> u64 {
+fn marks(around: Blocks<'_>) -> u64 {
     let block = around.here;
     let is_behind_quote = around.before(|block| block.quotes, 1);
     let ends_sentence = block.points & around.behind(|block| block.spaces | block.feeds, 1);
@@ -178,24 +193,8 @@ fn marks(around: &Blocks) -> u64 {
         | is_before_letter)
 }
 
-/// Bytes at which a token may have been broken: line feeds between characters, and spaces between single ones.
-#[inline(always)]
-fn joints(around: &Blocks) -> u64 {
-    let block = around.here;
-    let is_open = around.before(|block| block.spaces | block.feeds, 1) | around.behind(|block| block.feeds, 1);
-    let before = |places| around.before(|block| block.token, places);
-    let behind = |places| around.behind(|block| block.token, places);
-    block.feeds & !is_open | block.spaces & before(1) & !before(2) & behind(1) & !behind(2)
-}
-
-/// What is known of runs of characters without white space.
-#[derive(Default)]
-struct Runs {
-    /// Bytes of the block before that fifteen more of a run follow.
-    before: u64,
-    /// Blocks with long runs in them, brought together.
-    spans: Vec<Range<usize>>,
-}
+// What `Block` knows of long runs of base64.
+const _: () = assert!(SHORTEST == 16);
 
 /// Runs of sixteen and more that go through a block. But for what is looked for in all words, no token is shorter.
 struct Through {
@@ -207,26 +206,18 @@ struct Through {
     encoded_ends: u64,
 }
 
-impl Runs {
+impl Through {
     #[inline(always)]
-    fn through(&mut self, first: usize, around: &Blocks) -> Through {
-        let both = |before: u64, behind: u64| u128::from(before) | u128::from(behind) << 64;
-        let begins = sixteen(both(around.here.graphic, around.behind.graphic)) as u64;
-        let mut within = both(self.before, begins);
-        for places in [1, 2, 4, 8] {
-            within |= within << places;
+    fn of(around: Blocks<'_>) -> Self {
+        let (here, behind) = (around.here.long_graphic, around.behind.long_graphic);
+        let encoded_ends = around.before(|block| block.long_base64, 1) & !around.here.base64;
+        if here | behind == 0 {
+            return Self { begins: 0, within: 0, encoded_ends };
         }
-        let within = (within >> 64) as u64;
-        self.before = begins;
-        if within != 0 {
-            match self.spans.last_mut() {
-                Some(last) if last.end == first => last.end = first + BLOCK,
-                _ => self.spans.push(first..first + BLOCK),
-            }
-        }
-        let encoded = sixteen(both(around.before.base64, around.here.base64));
-        let encoded_ends = (encoded >> (64 - SHORTEST)) as u64 & !around.here.base64;
-        Through { begins, within, encoded_ends }
+        // Sixteen are within that end in this block, and of those that end in the next one the part that is here.
+        let within = [1, 2, 4, 8].into_iter().fold(here, |within, places| within | within >> places);
+        let goes_on = [1, 2, 4, 8].into_iter().fold(behind << 49, |within, places| within | within << places);
+        Self { begins: here >> 15 | behind << 49, within: within | goes_on, encoded_ends }
     }
 }
 
@@ -263,9 +254,9 @@ impl Reading<'_> {
 
     /// A byte at which a token may have been broken; `place` is its place in the block.
     #[inline(always)]
-    fn joint(&mut self, index: usize, place: usize, around: &Blocks) {
+    fn joint(&mut self, index: usize, place: usize, around: Blocks<'_>) {
         if let Some(token) = self.joints.token(self.text.as_bytes(), index, place, around) {
-            self.seen.joints.add(token);
+            self.seen.joints.add(token, MARGIN_OF_TOKENS);
         }
     }
 
@@ -276,7 +267,7 @@ impl Reading<'_> {
         if end <= bytes.len()
             && let Some(start) = self.encoded.ended(bytes, end)
         {
-            self.encoded.look_inside(self.text, start, self.found);
+            self.encoded.look_inside(self.text, start..end, self.found);
         }
     }
 
@@ -315,7 +306,7 @@ impl Reading<'_> {
             self.assignments.at_mark(byte, bytes, index, self.found);
         }
         if uses & ESCAPES != 0 && is_escape(self.text, index, byte) {
-            self.seen.escapes.add(index..index + 1);
+            self.seen.escapes.add(index..index + 1, MARGIN);
         }
     }
 }

@@ -230,3 +230,25 @@ fn a_key_block_whose_first_line_is_broken_is_found() {
         }
     }
 }
+
+/// Only what is near a place where a line may have been broken is read again, and that is enough.
+#[test]
+fn a_broken_credential_is_found_in_a_long_text_as_in_a_short_one() {
+    let mut dice = Dice::new(17);
+    let words = "What is read here has nothing in it, nor around it.\n".repeat(120);
+    for template in TOKENS {
+        for _ in 0..3 {
+            let mut broken = fill(template, &mut dice);
+            for _ in 0..2 {
+                broken.insert(1 + dice.below(broken.len() - 1), '\n');
+            }
+            let near = format!("Words before.\n{broken}\nWords behind.\n");
+            let far = format!("{words}{near}{words}");
+            let found = |text: &str, first: usize| {
+                let leaks = scan(Place::Prompt, text).into_iter();
+                leaks.map(|leak| (leak.rule, leak.span.start - first, leak.span.end - first)).collect::<Vec<_>>()
+            };
+            assert_eq!(found(&far, words.len()), found(&near, 0), "{template}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::ascii::{at, before, is_word, part, run_end, run_start};
-use super::boundaries::{self, Blocks};
+use super::boundaries::{self, Bits, Blocks};
 use super::confusables::{Fold, fold, may_fold};
 use super::escapes::{Said, backslash, concatenation, entity, percent};
 
@@ -209,16 +209,16 @@ impl Run {
     const MOST: usize = 64;
 
     fn of(bytes: &[u8]) -> Self {
-        let is_mark = |byte: &u8| !byte.is_ascii_lowercase() && !matches!(byte, b'-' | b'.');
         let rest = match bytes {
-            [first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase() => 1,
-            _ => 0,
+            [first, second, rest @ ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase() => rest,
+            _ => bytes,
         };
-        Self {
-            length: bytes.len(),
-            marks: bytes.iter().skip(rest).any(is_mark),
-            prefix: bytes.contains(&b'-') || bytes.iter().take(LONGEST_POINTED).any(|&byte| byte == b'.'),
-        }
+        // Runs are short: to the end is sooner than to ask at each byte whether that is enough.
+        let is_mark = |byte: &u8| !byte.is_ascii_lowercase() & (*byte != b'-') & (*byte != b'.');
+        let marks = rest.iter().fold(false, |any, byte| any | is_mark(byte));
+        let hyphen = bytes.iter().fold(false, |any, byte| any | (*byte == b'-'));
+        let point = bytes.iter().take(LONGEST_POINTED).fold(false, |any, byte| any | (*byte == b'.'));
+        Self { length: bytes.len(), marks, prefix: hyphen | point }
     }
 
     fn and(self, next: Self) -> Self {
@@ -245,7 +245,13 @@ impl Run {
 impl Joints {
     /// What may be a token that is broken at `index`, up to there; that is `place` in its block.
     #[inline(always)]
-    pub(super) fn token(&mut self, bytes: &[u8], index: usize, place: usize, around: &Blocks) -> Option<Range<usize>> {
+    pub(super) fn token(
+        &mut self,
+        bytes: &[u8],
+        index: usize,
+        place: usize,
+        around: Blocks<'_>,
+    ) -> Option<Range<usize>> {
         let is_within = !self.parts_words(bytes, index, place, around) && self.is_within_token(bytes, index);
         is_within.then(|| self.begins.min(index)..index + 1)
     }
@@ -253,7 +259,7 @@ impl Joints {
     /// Whether two words stand around a line feed that are too short for any token, and nothing goes on behind them:
     /// most lines of prose end so. Says the same as [`Self::is_within_token`] would, from what is known of the blocks.
     #[inline(always)]
-    fn parts_words(&self, bytes: &[u8], index: usize, place: usize, around: &Blocks) -> bool {
+    fn parts_words(&self, bytes: &[u8], index: usize, place: usize, around: Blocks<'_>) -> bool {
         let left = around.run_before(|block| block.token, place);
         let right = around.run_behind(|block| block.token, place);
         let goes_on = match (at(bytes, index + right), at(bytes, index + right + 1)) {
@@ -302,14 +308,26 @@ impl Joints {
     }
 }
 
+/// Bytes at which a token may have been broken: line feeds between characters, and spaces between single ones.
+#[inline(always)]
+pub(super) fn joints(around: Blocks<'_>) -> u64 {
+    let block = around.here;
+    let is_open = around.before(|block| block.spaces | block.feeds, 1) | around.behind(|block| block.feeds, 1);
+    let before = |places| around.before(|block| block.token, places);
+    let behind = |places| around.behind(|block| block.token, places);
+    block.feeds & !is_open | block.spaces & before(1) & !before(2) & behind(1) & !behind(2)
+}
+
 /// What is left out where a token may have been broken at `index`.
 fn joint(bytes: &[u8], index: usize) -> Option<(usize, usize)> {
     match at(bytes, index) {
         b'\n' => {
+            let start = if before(bytes, index) == b'\r' { index - 1 } else { index };
+            if !is_token(before(bytes, start)) {
+                return None;
+            }
             let end = run_end(bytes, index + 1, 64, |byte| matches!(byte, b' ' | b'\t' | b'>' | b'#' | b'|' | b'*'));
-            let previous = if before(bytes, index) == b'\r' { 2 } else { 1 };
-            let breaks_token = index >= previous && is_token(at(bytes, index - previous)) && is_token(at(bytes, end));
-            breaks_token.then_some((index + 1 - previous, end))
+            is_token(at(bytes, end)).then_some((start, end))
         }
         // `g h p _`: one character and one space each.
         b' ' if is_spaced_out(bytes, index) => Some((index, index + 1)),
@@ -322,12 +340,13 @@ fn joint(bytes: &[u8], index: usize) -> Option<(usize, usize)> {
 pub(super) fn joined(text: &str) -> Option<View> {
     let bytes = text.as_bytes();
     let mut writer = Writer::new(text);
-    boundaries::each(bytes, |index, byte| {
-        if matches!(byte, b'\n' | b' ')
-            && index >= writer.taken
-            && let Some((start, end)) = joint(bytes, index)
-        {
-            writer.replace(start..end, "");
+    boundaries::each_block(bytes, |first, around| {
+        for index in Bits(joints(around)).map(|place| first + place) {
+            if index >= writer.taken
+                && let Some((start, end)) = joint(bytes, index)
+            {
+                writer.replace(start..end, "");
+            }
         }
     });
     writer.finish()
@@ -342,7 +361,6 @@ fn is_spaced_out(bytes: &[u8], space: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::boundaries::Bits;
     use super::super::samples::Dice;
     use super::*;
 

@@ -8,7 +8,11 @@ use super::ascii::{is_url_safe, part};
 
 /// How far around a spot a rule may look: longer than any name, value or header that one reads, also where a reading
 /// makes less of it than it has bytes.
-const MARGIN: usize = 1 << 11;
+pub(super) const MARGIN: usize = 1 << 11;
+
+/// The same for rules of tokens alone. Where they look further, they stay within a run of characters without white
+/// space, or within the lines of a key, and no part that is read again ends there.
+pub(super) const MARGIN_OF_TOKENS: usize = 1 << 10;
 
 /// Letters of base64 in one run that may go on in the next line, and with it a key or what was encoded.
 const LONG_RUN: usize = 40;
@@ -18,9 +22,9 @@ const LONG_RUN: usize = 40;
 pub(super) struct Spots(Vec<Range<usize>>);
 
 impl Spots {
-    /// Adds a place, which ends behind all that were added.
-    pub(super) fn add(&mut self, place: Range<usize>) {
-        let around = place.start.saturating_sub(MARGIN)..place.end + MARGIN;
+    /// Adds a place, which ends behind all that were added, and so many bytes on each side.
+    pub(super) fn add(&mut self, place: Range<usize>, margin: usize) {
+        let around = place.start.saturating_sub(margin)..place.end + margin;
         match self.0.last_mut() {
             Some(last) if last.end >= around.start => *last = last.start.min(around.start)..around.end,
             _ => self.0.push(around),
@@ -102,7 +106,7 @@ mod tests {
     fn spots(places: &[usize]) -> Spots {
         let mut spots = Spots::default();
         for &place in places {
-            spots.add(place..place + 1);
+            spots.add(place..place + 1, MARGIN);
         }
         spots
     }

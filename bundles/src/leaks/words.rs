@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
+use super::boundaries::{BLOCK, Bits};
 use super::credentials::ANNOUNCEMENTS;
 use super::providers::{Alphabet, PROVIDERS, Shape};
 use super::structured::{LANDMARKS, Landmark};
@@ -286,10 +287,13 @@ fn key_ending(bytes: &[u8], last: usize) -> u32 {
     }
 }
 
+/// What small letters have and large ones do not.
+const CASE: u32 = 0x2020_2020;
+
 /// The four bytes from `first` on, small and large letters alike.
 #[inline(always)]
 fn folded(bytes: &[u8], first: usize) -> u32 {
-    four(bytes, first) | 0x2020_2020
+    four(bytes, first) | CASE
 }
 
 #[inline(always)]
@@ -312,12 +316,31 @@ impl Words {
         Self(&FINDER)
     }
 
-    /// Adds the words that stand outside of long runs too and begin at `start`, where a word of the text does, to `hits`.
+    /// Adds the words that stand outside of long runs too and begin at one of `starts`, where words of the text do, to
+    /// `hits`; `starts` counts from `first`.
     #[inline(always)]
-    pub(super) fn spoken(self, bytes: &[u8], start: usize, hits: &mut Vec<Hit>) {
-        let key = folded(bytes, start);
-        if self.0.spoken.has(key) {
-            self.compare(&self.0.spoken, key, bytes, start, hits);
+    pub(super) fn spoken(self, bytes: &[u8], first: usize, starts: Bits, hits: &mut Vec<Hit>) {
+        let spoken = &self.0.spoken;
+        let near = bytes.get(first..).and_then(|rest| rest.first_chunk::<{ BLOCK + 4 }>());
+        let mut left = starts;
+        while left != Bits(0) {
+            // Several at a time: whether one of them is known is asked once, and nearly never so.
+            let mut several = left;
+            let is_known = |near: &[u8; BLOCK + 4]| {
+                (0..4).fold(false, |known, _| {
+                    let four = near.get(left.take_or_end()..).and_then(|rest| rest.first_chunk());
+                    known | four.is_none_or(|four| spoken.has(u32::from_be_bytes(*four) | CASE))
+                })
+            };
+            if near.is_none_or(is_known) {
+                for place in several.by_ref().take(4) {
+                    let key = folded(bytes, first + place);
+                    if spoken.has(key) {
+                        self.compare(spoken, key, bytes, first + place, hits);
+                    }
+                }
+                left = several;
+            }
         }
     }
 
@@ -390,7 +413,7 @@ mod tests {
                 words.prefix_around(bytes, place, &mut hits);
                 words.announced(bytes, place, &mut hits);
             } else if place == 0 || !is_letter(place - 1) {
-                words.spoken(bytes, place, &mut hits);
+                words.spoken(bytes, place, Bits(1), &mut hits);
                 words.prefix(bytes, place, &mut hits);
             }
         }
@@ -409,6 +432,18 @@ mod tests {
             };
             let is_spoken = first && met.is_ascii_alphabetic();
             assert!(is_spoken || ANNOUNCING.contains(&met), "{:?}", std::str::from_utf8(word.text));
+            let begins = &word.text[word.lead()..];
+            assert!(
+                !is_spoken || begins[..3].iter().all(u8::is_ascii_alphanumeric),
+                "a word of three letters at least"
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_anywhere_has_capitals() {
+        for word in FINDER.words.iter().filter(|word| word.anchor() == Anchor::Anywhere) {
+            assert!(word.text.iter().any(u8::is_ascii_uppercase), "{:?}", std::str::from_utf8(word.text));
         }
     }
 
