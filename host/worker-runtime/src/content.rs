@@ -118,7 +118,7 @@ impl Content {
         if blob.digest() != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
-        ahead::look(&self.shared, &self.workspace, blob.clone());
+        ahead::look(&self.shared.tenants, &self.shared.computing, &self.workspace, blob.clone());
         let put = {
             // Only now: who sends slowly must keep nobody from either.
             let _storing = self.shared.tenants.storing(&self.workspace).await?;

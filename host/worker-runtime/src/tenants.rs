@@ -44,6 +44,8 @@ impl Busy {
 pub(crate) struct Tenants {
     limits: RuntimeLimits,
     all: Arc<Semaphore>,
+    /// Places among the threads that compute that are no workspace's own.
+    spare: Arc<Semaphore>,
     each: Mutex<HashMap<WorkspaceId, Arc<Tenant>>>,
 }
 
@@ -83,7 +85,15 @@ const UNIT: u64 = 1 << 10;
 impl Tenants {
     pub(crate) fn new(limits: RuntimeLimits) -> Self {
         let all = Arc::new(Semaphore::new(permits(limits.running_calls_of_all.max(1).into())));
-        Self { limits, all, each: Mutex::default() }
+        // Most threads are for who waits for what they do.
+        let spare = limits.computing_threads.saturating_sub(1) / 2;
+        let spare = Arc::new(Semaphore::new(permits(spare.into())));
+        Self { limits, all, spare, each: Mutex::default() }
+    }
+
+    /// Places among the threads that compute for what nobody waits for yet.
+    pub(crate) fn spare(&self) -> Arc<Semaphore> {
+        self.spare.clone()
     }
 
     pub(crate) fn tenant(&self, workspace: &WorkspaceId) -> Arc<Tenant> {
