@@ -8,6 +8,7 @@
 mod access;
 mod blobs;
 mod bundles;
+mod connections;
 mod events;
 mod health;
 mod limits;

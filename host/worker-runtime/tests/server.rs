@@ -201,20 +201,67 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     assert!(began.elapsed() < Duration::from_secs(61));
 }
 
-#[tokio::test(start_paused = true)]
-async fn connections_beyond_what_is_allowed_wait_until_one_ends() {
-    let served = Served::new(ServiceLimits { connections: 2, ..ServiceLimits::default() }).await;
-    let (first, _second) = (served.connect(), served.connect());
-    let mut third = served.connect();
-    third.write_all(head("GET", "/livez", "", "connection: close\r\n").as_bytes()).await.expect("written");
-    let mut byte = [0];
-    tokio::select! {
-        biased;
-        _ = third.read_exact(&mut byte) => panic!("two are allowed"),
-        () = tokio::task::yield_now() => {}
+/// Asks a connection, and waits for the answer; none if it was ended.
+async fn asked(connection: &mut DuplexStream) -> Option<String> {
+    connection.write_all(head("GET", "/livez", "", "").as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok\n") {
+        answer.push(connection.read_u8().await.ok()?);
     }
-    drop(first);
-    assert!(rest(&mut third).await.ends_with("ok\n"));
+    String::from_utf8(answer).ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_are_all_being_answered_make_others_wait_until_one_is_not() {
+    let served = Served::new(ServiceLimits { connections: 2, ..ServiceLimits::default() }).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
+    let blob = "x".repeat(1000);
+    let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
+    let mut events = served.connect();
+    events.write_all(head("GET", "/v1/events", &token, "").as_bytes()).await.expect("written");
+    events.read_exact(&mut [0; 15]).await.expect("a head");
+    let mut upload = served.connect();
+    upload.write_all(head("PUT", &path, &token, "content-length: 1000\r\n").as_bytes()).await.expect("written");
+    upload.write_all(&blob.as_bytes()[..500]).await.expect("written");
+    // Until its head is read it asks for nothing.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut third = served.connect();
+    let waits = tokio::time::timeout(Duration::from_secs(2), asked(&mut third)).await;
+    assert!(waits.is_err(), "two are allowed, and both are being answered");
+    upload.write_all(&blob.as_bytes()[500..]).await.expect("written");
+    assert!(rest(&mut upload).await.starts_with("HTTP/1.1 201"), "it is answered first, and ended then");
+    let mut byte = [0];
+    assert!(third.read_exact(&mut byte).await.is_ok(), "its request was there all the time");
+    let goes_on = tokio::time::timeout(Duration::from_secs(1), events.read_to_end(&mut Vec::new())).await;
+    assert!(goes_on.is_err(), "a stream of events is an answer that goes on");
+}
+
+#[tokio::test]
+async fn who_opens_connections_and_asks_for_nothing_keeps_nobody_out() {
+    // So that none ends by itself.
+    let head_ms = 3_600_000;
+    let served = Served::new(ServiceLimits { connections: 3, head_ms, ..ServiceLimits::default() }).await;
+    let mut honest = served.connect();
+    assert!(asked(&mut honest).await.is_some());
+    let mut idle = Vec::new();
+    for number in 0..20 {
+        let mut connection = served.connect();
+        if number % 2 == 0 {
+            connection.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.expect("half a head");
+        }
+        idle.push(connection);
+        // It asks before two others have come: it is never the quietest.
+        assert!(asked(&mut honest).await.is_some(), "{number}");
+    }
+    let mut other = served.connect();
+    assert!(asked(&mut other).await.is_some(), "another one finds a place, too");
+    for ended in idle.iter_mut().take(18) {
+        assert!(rest(ended).await.is_empty());
+    }
+    let (_, operator) = served.api.token(&[Scope::Operator], &[]).await;
+    let metrics = String::from_utf8(served.api.get("/metrics", &operator).await.body).expect("text");
+    let ended = metrics.lines().find_map(|line| line.strip_prefix("yoi_http_connections_ended_total "));
+    assert_eq!(ended, Some("19"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,7 @@ pub(crate) struct Observed {
     requests: Family<Answered, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     connections: Gauge,
+    connections_ended: Counter,
     pub(super) event_streams: Gauge,
     reloads: Family<Reloaded, Counter>,
     stored_bytes: Family<OfWorkspace, Gauge<u64, AtomicU64>>,
@@ -70,6 +71,7 @@ impl Default for Observed {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             connections: Gauge::default(),
+            connections_ended: Counter::default(),
             event_streams: Gauge::default(),
             reloads: Family::default(),
             stored_bytes: Family::default(),
@@ -83,6 +85,8 @@ impl Default for Observed {
         let seconds = this.seconds.clone();
         registry.register_with_unit("http_request", "Time until the head of the answer", Unit::Seconds, seconds);
         registry.register("http_connections", "Connections that are open", this.connections.clone());
+        let ended = this.connections_ended.clone();
+        registry.register("http_connections_ended", "Quiet connections that were ended to make place", ended);
         registry.register("event_streams", "Streams of events that are open", this.event_streams.clone());
         registry.register("config_reloads", "Configs that were read while running", this.reloads.clone());
         let stored = this.stored_bytes.clone();
@@ -115,6 +119,10 @@ impl Drop for Counted {
 impl Observed {
     pub(super) fn connection(&self) -> Counted {
         Counted::new(&self.connections)
+    }
+
+    pub(super) fn connection_ended(&self) {
+        self.connections_ended.inc();
     }
 
     pub(super) fn reloaded(&self, outcome: &'static str) {

@@ -2,7 +2,6 @@
 //! service is stopped. Then nothing new is taken, what is going on ends, and what does not end in time
 //! is dropped, which rolls it back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
@@ -10,10 +9,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
 use super::RuntimeService;
+use super::connections::{Answering, Connections};
 use super::limits::time;
 
 /// How a service ended.
@@ -28,34 +27,41 @@ impl RuntimeService {
     pub async fn serve<L: Listener>(&self, mut listener: L, stop: impl Future<Output = ()>) -> Stopped {
         let limits = &self.0.limits;
         let router = self.router();
-        let places = Arc::new(Semaphore::new(limits.connections.max(1) as usize));
+        let places = Connections::new(limits.connections);
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         let http = http(time(limits.head_ms), limits.head_bytes, limits.most_headers());
         let write = time(limits.write_ms);
         loop {
-            // First a place, then a connection: who waits, waits in the system's queue, which is bounded.
+            // One that has come waits for its place here, and all others in the system's queue, which is bounded.
             let next = async {
-                let place = places.clone().acquire_owned().await.ok();
-                (place, listener.accept().await.0)
+                let io = listener.accept().await.0;
+                (io, places.take().await)
             };
-            let (place, io) = tokio::select! {
+            let (io, taken) = tokio::select! {
                 biased;
                 () = &mut stop => break,
                 next = next => next,
             };
+            let Some((place, had_to_go)) = taken else { break };
+            if had_to_go {
+                self.0.observed.connection_ended();
+            }
             while connections.try_join_next().is_some() {}
             let mut io = TimeoutStream::new(io);
             io.set_write_timeout(Some(write));
-            let service = TowerToHyperService::new(router.clone());
-            let connection = http.serve_connection(TokioIo::new(Box::pin(io)), service);
-            let connection = graceful.watch(connection);
+            let router = TowerToHyperService::new(router.clone());
+            let service = Answering { router, connection: place.clone() };
+            let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(io)), service));
             let gauge = self.0.observed.connection();
             connections.spawn(async move {
-                let _held = (place, gauge);
+                let _held = gauge;
                 // How a connection ends is the client's business: it may go away at any time.
-                let _ = connection.await;
+                tokio::select! {
+                    _ = connection => {}
+                    () = place.gone() => {}
+                }
             });
         }
         drop(listener);
