@@ -12,7 +12,7 @@ pub(super) const BLOCK: usize = 64;
 pub(super) struct Bits(pub(super) u64);
 
 impl Bits {
-    /// Takes the lowest bit and says its number; 64 where there is none. Asks nothing on the way.
+    /// Takes the lowest bit and says its number, 64 where there is none, without a branch.
     #[inline(always)]
     pub(super) fn take_or_end(&mut self) -> usize {
         let Self(bits) = *self;
@@ -54,7 +54,7 @@ pub(super) struct Block {
     pub(super) token: u64,
     /// ASCII but white space and controls.
     pub(super) graphic: u64,
-    /// Where a run of that has sixteen and more before and with the byte.
+    /// The sixteenth byte of a run of those in a row, and all behind it.
     pub(super) long_graphic: u64,
     /// The same of base64.
     pub(super) long_base64: u64,
@@ -126,8 +126,8 @@ impl Block {
 #[inline(always)]
 fn sixteen(before: u64, here: u64) -> u64 {
     // Doubling looks at 2, 4, 8, 16.
-    let sixteen = |bits: u64| [1, 2, 4, 8].into_iter().fold(bits, |row, places| row & row << places);
-    sixteen(here) | sixteen(before >> 48 | here << 16) >> 16
+    let within = |bits: u64| [1, 2, 4, 8].into_iter().fold(bits, |row, places| row & row << places);
+    within(here) | within(before >> 48 | here << 16) >> 16
 }
 
 /// A block and those around it.

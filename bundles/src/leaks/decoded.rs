@@ -10,7 +10,7 @@ use super::{Findings, Leak, Place};
 /// Shortest run that is decoded: `/home/alice` has 16 characters in base64.
 pub(super) const SHORTEST: usize = 16;
 
-/// Shortest line that goes on in the next one. Encoders write no shorter ones.
+/// Shortest line that goes on in the next one. The usual encoders write longer ones.
 const FULL_LINE: usize = 60;
 
 /// A reading of a text from its beginning to its end.

@@ -9,7 +9,7 @@ use super::boundaries::{BLOCK, Bits, Blocks};
 use super::decoded::{Encoded, SHORTEST};
 use super::host_paths::HostPaths;
 use super::views::{Joints, is_escape, joints};
-use super::windows::{MARGIN, MARGIN_OF_TOKENS, Spots};
+use super::windows::{MARGIN, Spots};
 use super::words::{Hit, Words};
 use super::{Findings, Place, assignments, boundaries, credentials, endpoints, host_paths, structured, tokens, words};
 
@@ -29,7 +29,7 @@ pub(super) enum Scope {
 pub(super) struct Seen {
     /// Escapes and look-alikes.
     pub(super) escapes: Spots,
-    /// Joints within what may be a token.
+    /// Joints within what may be a token; none where only tokens are asked for.
     pub(super) joints: Spots,
 }
 
@@ -255,8 +255,8 @@ impl Reading<'_> {
     /// A byte at which a token may have been broken; `place` is its place in the block.
     #[inline(always)]
     fn joint(&mut self, index: usize, place: usize, around: Blocks<'_>) {
-        if let Some(token) = self.joints.token(self.text.as_bytes(), index, place, around) {
-            self.seen.joints.add(token, MARGIN_OF_TOKENS);
+        if let Some((token, margin)) = self.joints.token(self.text.as_bytes(), index, place, around) {
+            self.seen.joints.add(token, margin);
         }
     }
 
@@ -313,6 +313,7 @@ impl Reading<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::Dice;
     use super::*;
 
     #[test]
@@ -335,5 +336,34 @@ mod tests {
         let mut found = Vec::new();
         boundaries::each_block(br#"don't, "a", b. (c): x.y"#, |_, around| found.extend(Bits(marks(around))));
         assert_eq!(found, [9, 10, 18, 21]);
+    }
+
+    #[test]
+    fn long_runs_are_told_over_the_edges_of_blocks() {
+        let mut dice = Dice::new(6);
+        for _ in 0..200 {
+            let words = (0..40).map(|_| {
+                let length = [3, 14, 15, 16, 17, 90][dice.below(6)];
+                let end = [" ", ".", "\n"][dice.below(3)];
+                dice.draw("ab/", length) + end
+            });
+            let text: String = words.collect();
+            let bytes = text.as_bytes();
+            let is_long =
+                |from: usize| part(bytes, from, from + 16).iter().filter(|byte| byte.is_ascii_graphic()).count() == 16;
+            let is_base64 = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'/';
+            boundaries::each_block(bytes, |first, around| {
+                let run = Through::of(around);
+                for place in 0..BLOCK {
+                    let at = first + place;
+                    let is = |bits: u64| bits >> place & 1 == 1;
+                    assert_eq!(is(run.begins), is_long(at), "{text:?} at {at}");
+                    assert_eq!(is(run.within), (at.saturating_sub(15)..=at).any(is_long), "{text:?} at {at}");
+                    let before = part(bytes, 0, at).iter().rev().take_while(is_base64).count();
+                    let ends = before >= SHORTEST && bytes.get(at).is_none_or(|byte| !is_base64(&byte));
+                    assert!(is(run.encoded_ends) == ends || at > bytes.len(), "{text:?} at {at}");
+                }
+            });
+        }
     }
 }

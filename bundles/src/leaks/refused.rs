@@ -229,6 +229,10 @@ fn a_key_block_whose_first_line_is_broken_is_found() {
             assert_eq!(rules, ["secret.key_block"], "{first:?}");
         }
     }
+    // Headers say little in many bytes.
+    let headers = format!("{}On It\n", " ".repeat(20)).repeat(45);
+    let text = format!("-----BEG\nIN RSA PRIVATE KEY-----\n{headers}\n{body}\n\n-----END RSA PRIVATE KEY-----\n");
+    assert_eq!(scan(Place::Prompt, &text).len(), 1);
 }
 
 /// Only what is near a place where a line may have been broken is read again, and that is enough.

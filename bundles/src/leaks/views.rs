@@ -8,6 +8,7 @@ use super::ascii::{at, before, is_word, part, run_end, run_start};
 use super::boundaries::{self, Bits, Blocks};
 use super::confusables::{Fold, fold, may_fold};
 use super::escapes::{Said, backslash, concatenation, entity, percent};
+use super::windows::{MARGIN, MARGIN_OF_TOKENS};
 
 /// A reading of a text.
 pub(super) struct View {
@@ -243,7 +244,8 @@ impl Run {
 }
 
 impl Joints {
-    /// What may be a token that is broken at `index`, up to there; that is `place` in its block.
+    /// What may be a token that is broken at `index`, up to there, and how far around it rules may look; that is `place`
+    /// in its block.
     #[inline(always)]
     pub(super) fn token(
         &mut self,
@@ -251,9 +253,12 @@ impl Joints {
         index: usize,
         place: usize,
         around: Blocks<'_>,
-    ) -> Option<Range<usize>> {
-        let is_within = !self.parts_words(bytes, index, place, around) && self.is_within_token(bytes, index);
-        is_within.then(|| self.begins.min(index)..index + 1)
+    ) -> Option<(Range<usize>, usize)> {
+        if self.parts_words(bytes, index, place, around) {
+            return None;
+        }
+        let margin = self.is_within_token(bytes, index)?;
+        Some((self.begins.min(index)..index + 1, margin))
     }
 
     /// Whether two words stand around a line feed that are too short for any token, and nothing goes on behind them:
@@ -271,9 +276,10 @@ impl Joints {
         left > 0 && right > 0 && left + right < Run::LEAST && self.goes_on + left < index && !goes_on
     }
 
+    /// How far rules may look around the joint, where it is one and joins what may be a token.
     #[inline(never)]
-    fn is_within_token(&mut self, bytes: &[u8], index: usize) -> bool {
-        let Some((end, start)) = joint(bytes, index) else { return false };
+    fn is_within_token(&mut self, bytes: &[u8], index: usize) -> Option<usize> {
+        let (end, start) = joint(bytes, index)?;
         let left = run_start(bytes, end, Run::MOST, is_token);
         let right = run_end(bytes, start, Run::MOST, is_token);
         let mut joined = Run::default();
@@ -294,17 +300,16 @@ impl Joints {
             run.marks |= matches!(before(bytes, left), b'$' | b'%' | b':');
             self.joined = joined.and(run);
         }
-        if is_long && self.joined.and(Run::of(right_part)).may_be_token() {
-            return true;
-        }
-        // What ends here may be the beginning of a token, or a landmark.
+        // What ends here may be the beginning of a token, or a landmark. Keys go over lines of words.
         let backwards = || left_part.iter().chain(right_part).rev();
-        match (at(bytes, right), right_part.last()) {
-            (b':', _) => at(bytes, right + 1).is_ascii_alphanumeric(),
-            (b' ', Some(b'N')) => backwards().take(5).eq(b"NIGEB"),
-            (b' ', Some(b's')) => backwards().take(13).eq(b"seniL-etavirP"),
-            (byte, _) => matches!(byte, b'$' | b'}' | b'~' | b'%'),
-        }
+        let (may_begin, margin) = match (at(bytes, right), right_part.last()) {
+            (b':', _) => (at(bytes, right + 1).is_ascii_alphanumeric(), MARGIN_OF_TOKENS),
+            (b' ', Some(b'N')) => (backwards().take(5).eq(b"NIGEB"), MARGIN),
+            (b' ', Some(b's')) => (backwards().take(13).eq(b"seniL-etavirP"), MARGIN),
+            (byte, _) => (matches!(byte, b'$' | b'}' | b'~' | b'%'), MARGIN_OF_TOKENS),
+        };
+        let is_within = may_begin || is_long && self.joined.and(Run::of(right_part)).may_be_token();
+        is_within.then_some(margin)
     }
 }
 
@@ -416,7 +421,8 @@ mod tests {
                     let index = first + place;
                     if index < text.len() {
                         let expected = thorough.is_within_token(text.as_bytes(), index);
-                        assert_eq!(quick.token(text.as_bytes(), index, place, around).is_some(), expected, "{text:?}");
+                        let told = quick.token(text.as_bytes(), index, place, around).map(|(_, margin)| margin);
+                        assert_eq!(told, expected, "{text:?}");
                     }
                 }
             });

@@ -10,8 +10,8 @@ use super::ascii::{is_url_safe, part};
 /// makes less of it than it has bytes.
 pub(super) const MARGIN: usize = 1 << 11;
 
-/// The same for rules of tokens alone. Where they look further, they stay within a run of characters without white
-/// space, or within the lines of a key, and no part that is read again ends there.
+/// The same for rules of tokens alone, but for keys that go over lines. Where they look further, they stay within a run
+/// of characters without white space, and no part that is read again ends there.
 pub(super) const MARGIN_OF_TOKENS: usize = 1 << 10;
 
 /// Letters of base64 in one run that may go on in the next line, and with it a key or what was encoded.
