@@ -5,7 +5,8 @@
 //! until its fuel is used up takes little from resolutions of a millisecond.
 //!
 //! A computation holds the place of its workspace until it has really ended, also where nobody waits for
-//! it any more: so one workspace has one going, and never leaves more behind.
+//! it any more: so one workspace has one going that was asked for, and never leaves more behind. What it may have
+//! scanned ahead besides is in `content::ahead`.
 
 use std::future::Future;
 use std::io;
@@ -28,7 +29,7 @@ const MUCH_NICER: i32 = 10;
 const LONG: Duration = Duration::from_millis(100);
 
 /// More would be of no use to any machine, and one that cannot start them does not say so as an error.
-const MOST: u32 = 256;
+pub(crate) const MOST: u32 = 256;
 
 /// How long a thread that has verified something waits for more.
 const KEPT: Duration = Duration::from_millis(100);

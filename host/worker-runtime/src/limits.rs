@@ -27,8 +27,8 @@ pub struct RuntimeLimits {
     pub running_calls_of_all: u32,
     /// Threads that compute, of all workspaces together: resolvers, the verification of bundles, the schemas
     /// of tools. Their priority is lower than that of the threads that answer; one workspace has one
-    /// computation at a time. Never more than 256. Half as many besides, of a lower priority still, are for
-    /// what has computed for 100 ms.
+    /// computation at a time that somebody waits for. Never more than 256. Half as many besides, of a lower
+    /// priority still, are for what has computed for 100 ms.
     pub computing_threads: u32,
     /// Bytes of one workspace that are on their way in at a time.
     pub inflight_bytes: u64,

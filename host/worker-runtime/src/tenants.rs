@@ -11,6 +11,7 @@ use std::time::Duration;
 use bundles::WorkspaceId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::computing;
 use crate::content::ahead::Ahead;
 use crate::limits::RuntimeLimits;
 
@@ -86,7 +87,7 @@ impl Tenants {
     pub(crate) fn new(limits: RuntimeLimits) -> Self {
         let all = Arc::new(Semaphore::new(permits(limits.running_calls_of_all.max(1).into())));
         // Most threads are for who waits for what they do.
-        let spare = limits.computing_threads.saturating_sub(1) / 2;
+        let spare = limits.computing_threads.min(computing::MOST).saturating_sub(1) / 2;
         let spare = Arc::new(Semaphore::new(permits(spare.into())));
         Self { limits, all, spare, each: Mutex::default() }
     }

@@ -201,62 +201,77 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     assert!(began.elapsed() < Duration::from_secs(61));
 }
 
-/// Asks a connection, and waits for the answer; none if it was ended.
-async fn asked(connection: &mut DuplexStream) -> Option<String> {
-    connection.write_all(head("GET", "/livez", "", "").as_bytes()).await.ok()?;
+/// Asks for all bundles, and waits for the answer; none if the connection was ended.
+async fn asked(connection: &mut DuplexStream, token: &str) -> Option<()> {
+    connection.write_all(head("GET", "/v1/config-bundles", token, "").as_bytes()).await.ok()?;
     let mut answer = Vec::new();
-    while !answer.ends_with(b"ok\n") {
+    while !answer.ends_with(b"\r\n\r\n") {
         answer.push(connection.read_u8().await.ok()?);
     }
-    String::from_utf8(answer).ok()
+    let answer = String::from_utf8(answer).ok()?.to_ascii_lowercase();
+    let (_, bytes) = answer.split_once("content-length: ")?;
+    let mut body = vec![0; bytes.lines().next()?.parse().ok()?];
+    connection.read_exact(&mut body).await.ok()?;
+    answer.starts_with("http/1.1 200").then_some(())
 }
 
-#[tokio::test(start_paused = true)]
+/// Long enough for whatever does not wait.
+const A_WHILE: Duration = Duration::from_secs(1);
+
+#[tokio::test]
 async fn connections_that_are_all_being_answered_make_others_wait_until_one_is_not() {
     let served = Served::new(ServiceLimits { connections: 2, ..ServiceLimits::default() }).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
-    let blob = "x".repeat(1000);
+    let blob = "x".repeat(100_000);
     let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
+    let mut upload = served.connect();
+    let headers = "content-length: 100000\r\nconnection: close\r\n";
+    upload.write_all(head("PUT", &path, &token, headers).as_bytes()).await.expect("written");
+    upload.write_all(blob.as_bytes()).await.expect("written");
+    assert!(rest(&mut upload).await.starts_with("HTTP/1.1 201"));
     let mut events = served.connect();
     events.write_all(head("GET", "/v1/events", &token, "").as_bytes()).await.expect("written");
     events.read_exact(&mut [0; 15]).await.expect("a head");
-    let mut upload = served.connect();
-    upload.write_all(head("PUT", &path, &token, "content-length: 1000\r\n").as_bytes()).await.expect("written");
-    upload.write_all(&blob.as_bytes()[..500]).await.expect("written");
-    // Until its head is read it asks for nothing.
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    // All of the blob is in the service's hands by the time that a part of it is here.
+    let mut slow = served.connect_with(64);
+    slow.write_all(head("GET", &path, &token, "connection: close\r\n").as_bytes()).await.expect("written");
+    let mut seen = [0; 300];
+    slow.read_exact(&mut seen).await.expect("a beginning");
     let mut third = served.connect();
-    let waits = tokio::time::timeout(Duration::from_secs(2), asked(&mut third)).await;
+    let waits = tokio::time::timeout(A_WHILE, asked(&mut third, &token)).await;
     assert!(waits.is_err(), "two are allowed, and both are being answered");
-    upload.write_all(&blob.as_bytes()[500..]).await.expect("written");
-    assert!(rest(&mut upload).await.starts_with("HTTP/1.1 201"), "it is answered first, and ended then");
-    let mut byte = [0];
-    assert!(third.read_exact(&mut byte).await.is_ok(), "its request was there all the time");
-    let goes_on = tokio::time::timeout(Duration::from_secs(1), events.read_to_end(&mut Vec::new())).await;
+    assert!(rest(&mut slow).await.ends_with(&"x".repeat(99_000)), "what is slow is not cut");
+    assert!(third.read_u8().await.is_ok(), "its request was there all the time");
+    let goes_on = tokio::time::timeout(A_WHILE, events.read_to_end(&mut Vec::new())).await;
     assert!(goes_on.is_err(), "a stream of events is an answer that goes on");
 }
 
 #[tokio::test]
-async fn who_opens_connections_and_asks_for_nothing_keeps_nobody_out() {
+async fn who_asks_for_nothing_with_a_token_makes_place_for_who_does() {
     // So that none ends by itself.
-    let head_ms = 3_600_000;
-    let served = Served::new(ServiceLimits { connections: 3, head_ms, ..ServiceLimits::default() }).await;
+    let (head_ms, write_ms) = (3_600_000, 3_600_000);
+    let limits = ServiceLimits { connections: 3, head_ms, write_ms, ..ServiceLimits::default() };
+    let served = Served::new(limits).await;
+    let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let mut honest = served.connect();
-    assert!(asked(&mut honest).await.is_some());
+    assert!(asked(&mut honest, &token).await.is_some());
     let mut idle = Vec::new();
     for number in 0..20 {
-        let mut connection = served.connect();
-        if number % 2 == 0 {
-            connection.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.expect("half a head");
+        let mut connection = served.connect_with(64);
+        match number % 3 {
+            0 => connection.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.expect("half a head"),
+            // Asks, and does not take the answer.
+            1 => connection.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("a head"),
+            _ => {}
         }
         idle.push(connection);
         // It asks before two others have come: it is never the quietest.
-        assert!(asked(&mut honest).await.is_some(), "{number}");
+        assert!(asked(&mut honest, &token).await.is_some(), "{number}");
     }
     let mut other = served.connect();
-    assert!(asked(&mut other).await.is_some(), "another one finds a place, too");
+    assert!(asked(&mut other, &token).await.is_some(), "another one finds a place, too");
     for ended in idle.iter_mut().take(18) {
-        assert!(rest(ended).await.is_empty());
+        assert!(rest(ended).await.len() < 1000);
     }
     let (_, operator) = served.api.token(&[Scope::Operator], &[]).await;
     let metrics = String::from_utf8(served.api.get("/metrics", &operator).await.body).expect("text");

@@ -47,8 +47,8 @@ fn place(tenant: &Tenant, spare: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit
     tenant.try_computing().or_else(|| spare.clone().try_acquire_owned().ok())
 }
 
-/// Scans of one workspace, one behind the other. When the last of them is dropped, whatever waits is forgotten, for who
-/// wants it later.
+/// Scans of one workspace, one behind the other; two such rows may go on at a time. When the last is dropped, whatever
+/// waits is forgotten, for who wants it later.
 struct Scanning {
     tenant: Arc<Tenant>,
     spare: Arc<Semaphore>,
@@ -56,7 +56,7 @@ struct Scanning {
 
 impl Scanning {
     /// Scans a blob, and begins the next scan behind what others wait for meanwhile; not where something else of the
-    /// workspace waits for its place.
+    /// workspace waits for its place and no other is free.
     fn scan(self, held: OwnedSemaphorePermit, blob: Blob) {
         if std::str::from_utf8(blob.as_ref()).is_ok() {
             blob.scan_in_turns(&mut std::thread::yield_now);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn few_threads_are_all_for_who_waits_for_them() {
-        for (threads, spare) in [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (8, 3)] {
+        for (threads, spare) in [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (8, 3), (1000, 127)] {
             let limits = RuntimeLimits { computing_threads: threads, ..RuntimeLimits::default() };
             assert_eq!(Tenants::new(limits).spare().available_permits(), spare, "{threads}");
         }

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
+use super::connections::Asking;
 use super::observe::Who;
 use super::{Problem, Service};
 use crate::memo::Memo;
@@ -139,6 +140,10 @@ impl FromRequestParts<Arc<Service>> for Caller {
             who.is_token(&summary.id);
         }
         service.rates.take(summary.id.as_str())?;
+        let asking = parts.extensions.get::<Asking>().cloned();
+        if let Some(asking) = asking {
+            asking.is_of_somebody().await;
+        }
         Ok(Self(summary))
     }
 }

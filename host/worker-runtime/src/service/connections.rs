@@ -1,11 +1,13 @@
 //! Places for connections, and who goes when there is none for another one: the connection that has had nothing to be
-//! answered for longest. So who opens many and asks for nothing takes places from himself, and from others only while
-//! they are as quiet.
+//! answered for longest. What counts is asked with a token, and counts until all of its answer is on its way: so who
+//! opens connections without one takes places from himself, and keeps out only those whose requests take longer to
+//! come in than he takes to open as many connections as there are places.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -15,6 +17,8 @@ use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -24,12 +28,13 @@ pub(super) struct Connections {
     places: Arc<Semaphore>,
     quiet: Arc<Mutex<Quiet>>,
     became_quiet: Arc<Notify>,
+    ended: Counter,
 }
 
 /// Connections that have nothing to be answered, by when they had last.
 #[derive(Debug, Default)]
 struct Quiet {
-    since: BTreeMap<u64, CancellationToken>,
+    since: BTreeMap<u64, Weak<Connection>>,
     /// Counts up: only the order matters.
     now: u64,
 }
@@ -38,38 +43,43 @@ struct Quiet {
 #[derive(Debug)]
 pub(super) struct Connection {
     of: Connections,
-    gone: CancellationToken,
+    /// Held before what is quiet, where both are.
     state: Mutex<State>,
+    gone: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Since then.
     Quiet(u64),
-    /// So many requests are being answered.
-    Asked(usize),
+    /// A request with a token is being answered.
+    Asked,
+    /// Its answer is made, and some of it may have to be sent still.
+    Answered,
+    /// It is ended.
+    Gone,
 }
 
 impl Connections {
-    pub(super) fn new(most: u32) -> Self {
+    /// At most so many, one at the least. `ended` counts those that had to go.
+    pub(super) fn new(most: u32, ended: Counter) -> Self {
         let places = Arc::new(Semaphore::new(most.max(1) as usize));
-        Self { places, quiet: Arc::default(), became_quiet: Arc::default() }
+        Self { places, quiet: Arc::default(), became_quiet: Arc::default(), ended }
     }
 
     /// Takes a connection, which is quiet at first. Where there is no place, the quietest goes; where none is quiet,
-    /// this waits until one is. Says, too, whether one had to go.
-    pub(super) async fn take(&self) -> Option<(Arc<Connection>, bool)> {
-        let mut had_to_go = false;
+    /// this waits until one is.
+    pub(super) async fn take(&self) -> Option<Arc<Connection>> {
         let place = loop {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 break place;
             }
             let became_quiet = self.became_quiet.notified();
-            had_to_go = self.end_quietest();
             let place = self.places.clone().acquire_owned();
-            if had_to_go {
+            if self.end_quietest() {
                 // It gives its place back. One is enough.
+                self.ended.inc();
                 break place.await.ok()?;
             }
             tokio::select! {
@@ -78,30 +88,32 @@ impl Connections {
                 () = became_quiet => {}
             }
         };
-        let gone = CancellationToken::new();
-        let since = self.quiet().begin(gone.clone());
-        let state = Mutex::new(State::Quiet(since));
-        Some((Arc::new(Connection { of: self.clone(), gone, state, _place: place }), had_to_go))
+        let of = self.clone();
+        let mut quiet = self.quiet();
+        quiet.now += 1;
+        let since = quiet.now;
+        let connection = Arc::new(Connection {
+            of,
+            state: Mutex::new(State::Quiet(since)),
+            gone: CancellationToken::new(),
+            _place: place,
+        });
+        quiet.since.insert(since, Arc::downgrade(&connection));
+        Some(connection)
     }
 
     fn end_quietest(&self) -> bool {
-        let quietest = self.quiet().since.pop_first();
-        quietest.is_some_and(|(_, gone)| {
-            gone.cancel();
-            true
-        })
+        loop {
+            let Some((since, quietest)) = self.quiet().since.pop_first() else { return false };
+            // It may have asked for something since, or be gone.
+            if quietest.upgrade().is_some_and(|quietest| quietest.end(since)) {
+                return true;
+            }
+        }
     }
 
     fn quiet(&self) -> MutexGuard<'_, Quiet> {
         self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Quiet {
-    fn begin(&mut self, gone: CancellationToken) -> u64 {
-        self.now += 1;
-        self.since.insert(self.now, gone);
-        self.now
     }
 }
 
@@ -115,17 +127,47 @@ impl Connection {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(self: &Arc<Self>) -> Asked {
+    /// Ends the connection, if it has been quiet since then.
+    fn end(&self, since: u64) -> bool {
         let mut state = self.state();
-        *state = match *state {
-            State::Quiet(since) => {
-                self.of.quiet().since.remove(&since);
-                State::Asked(1)
-            }
-            State::Asked(requests) => State::Asked(requests + 1),
-        };
-        drop(state);
-        Asked(self.clone())
+        let is_quiet = *state == State::Quiet(since);
+        if is_quiet {
+            *state = State::Gone;
+            self.gone.cancel();
+        }
+        is_quiet
+    }
+
+    /// Whether it may be answered: not where it is gone.
+    fn begin(&self) -> bool {
+        let mut state = self.state();
+        match *state {
+            State::Quiet(since) => drop(self.of.quiet().since.remove(&since)),
+            State::Asked | State::Answered => {}
+            State::Gone => return false,
+        }
+        *state = State::Asked;
+        true
+    }
+
+    fn answered(&self) {
+        let mut state = self.state();
+        if *state == State::Asked {
+            *state = State::Answered;
+        }
+    }
+
+    /// Nothing is left to be sent.
+    fn flushed(self: &Arc<Self>) {
+        let mut state = self.state();
+        if *state == State::Answered {
+            let mut quiet = self.of.quiet();
+            quiet.now += 1;
+            let since = quiet.now;
+            quiet.since.insert(since, Arc::downgrade(self));
+            *state = State::Quiet(since);
+            self.of.became_quiet.notify_one();
+        }
     }
 }
 
@@ -137,22 +179,26 @@ impl Drop for Connection {
     }
 }
 
-/// A request that is being answered, until all of its answer was taken.
-#[derive(Debug)]
-struct Asked(Arc<Connection>);
+/// The connection that a request came on.
+#[derive(Debug, Clone)]
+pub(super) struct Asking(Arc<Connection>);
 
-impl Drop for Asked {
+impl Asking {
+    /// The request has a token: its connection stays until it is answered. Never ready where that has been ended.
+    pub(super) async fn is_of_somebody(&self) {
+        if !self.0.begin() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+struct Answered(Arc<Connection>);
+
+impl Drop for Answered {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        *state = match *state {
-            State::Asked(requests) if requests > 1 => State::Asked(requests - 1),
-            State::Asked(_) => {
-                let since = self.0.of.quiet().begin(self.0.gone.clone());
-                self.0.of.became_quiet.notify_one();
-                State::Quiet(since)
-            }
-            State::Quiet(since) => State::Quiet(since),
-        };
+        self.0.answered();
     }
 }
 
@@ -168,10 +214,11 @@ impl hyper::service::Service<Request<Incoming>> for Answering {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let asked = self.connection.asked();
-        let answered = self.router.call(request);
-        Box::pin(async move { Ok(answered.await?.map(|body| Answer { body, _asked: asked })) })
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let answered = Answered(self.connection.clone());
+        request.extensions_mut().insert(Asking(self.connection.clone()));
+        let answer = self.router.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, _answered: answered })) })
     }
 }
 
@@ -179,7 +226,7 @@ impl hyper::service::Service<Request<Incoming>> for Answering {
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
-    _asked: Asked,
+    _answered: Answered,
 }
 
 impl http_body::Body for Answer {
@@ -199,5 +246,52 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// What a connection is read from and written to. Hyper flushes it when it has written all that there was.
+#[derive(Debug)]
+pub(super) struct Flushed<Io> {
+    pub(super) io: Pin<Box<Io>>,
+    pub(super) connection: Arc<Connection>,
+}
+
+impl<Io: AsyncRead> AsyncRead for Flushed<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_read(context, buffer)
+    }
+}
+
+impl<Io: AsyncWrite> AsyncWrite for Flushed<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.as_mut().poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.io.as_mut().poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.connection.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_shutdown(context)
     }
 }

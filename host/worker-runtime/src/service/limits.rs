@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct ServiceLimits {
     /// Requests of one token a second, on average; twice as many at once.
     pub requests_per_second: u32,
-    /// Connections at a time. For one more, that one is ended which has had nothing to be answered for longest; where
-    /// all are being answered, it waits until one is not.
+    /// Connections at a time. For one more, that one is ended which has asked for nothing with a token for longest;
+    /// where all are being answered, it waits until one is not.
     pub connections: u32,
     /// Bytes of a request's head.
     pub head_bytes: usize,

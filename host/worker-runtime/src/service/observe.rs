@@ -121,8 +121,8 @@ impl Observed {
         Counted::new(&self.connections)
     }
 
-    pub(super) fn connection_ended(&self) {
-        self.connections_ended.inc();
+    pub(super) fn connections_ended(&self) -> Counter {
+        self.connections_ended.clone()
     }
 
     pub(super) fn reloaded(&self, outcome: &'static str) {

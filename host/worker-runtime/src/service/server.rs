@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio_io_timeout::TimeoutStream;
 
 use super::RuntimeService;
-use super::connections::{Answering, Connections};
+use super::connections::{Answering, Connections, Flushed};
 use super::limits::time;
 
 /// How a service ended.
@@ -27,7 +27,7 @@ impl RuntimeService {
     pub async fn serve<L: Listener>(&self, mut listener: L, stop: impl Future<Output = ()>) -> Stopped {
         let limits = &self.0.limits;
         let router = self.router();
-        let places = Connections::new(limits.connections);
+        let places = Connections::new(limits.connections, self.0.observed.connections_ended());
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -44,23 +44,22 @@ impl RuntimeService {
                 () = &mut stop => break,
                 next = next => next,
             };
-            let Some((place, had_to_go)) = taken else { break };
-            if had_to_go {
-                self.0.observed.connection_ended();
-            }
+            let Some(place) = taken else { break };
             while connections.try_join_next().is_some() {}
             let mut io = TimeoutStream::new(io);
             io.set_write_timeout(Some(write));
+            let io = Flushed { io: Box::pin(io), connection: place.clone() };
             let router = TowerToHyperService::new(router.clone());
             let service = Answering { router, connection: place.clone() };
-            let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(io)), service));
+            let connection = graceful.watch(http.serve_connection(TokioIo::new(io), service));
             let gauge = self.0.observed.connection();
             connections.spawn(async move {
                 let _held = gauge;
                 // How a connection ends is the client's business: it may go away at any time.
                 tokio::select! {
-                    _ = connection => {}
+                    biased;
                     () = place.gone() => {}
+                    _ = connection => {}
                 }
             });
         }
