@@ -26,7 +26,9 @@ impl Spots {
     pub(super) fn add(&mut self, place: Range<usize>, margin: usize) {
         let around = place.start.saturating_sub(margin)..place.end + margin;
         match self.0.last_mut() {
-            Some(last) if last.end >= around.start => *last = last.start.min(around.start)..around.end,
+            Some(last) if last.end >= around.start => {
+                *last = last.start.min(around.start)..last.end.max(around.end);
+            }
             _ => self.0.push(around),
         }
     }
@@ -128,6 +130,16 @@ mod tests {
         assert!(windows[0].contains(&9_000) && windows[0].contains(&9_100) && windows[1].contains(&20_005));
         assert_eq!(only(&spots(&[5]).windows(Place::Text, &text)), 0..text.len());
         assert!(Spots::default().windows(Place::Prompt, &text).is_empty());
+    }
+
+    #[test]
+    fn a_spot_with_less_around_it_takes_nothing_from_the_one_before() {
+        let mut spots = Spots::default();
+        spots.add(9_000..9_001, MARGIN);
+        spots.add(9_100..9_101, MARGIN_OF_TOKENS);
+        let text = "a line of words\n".repeat(2000);
+        let window = only(&spots.windows(Place::Prompt, &text));
+        assert!(window.start <= 9_000 - MARGIN && window.end >= 9_001 + MARGIN, "{window:?}");
     }
 
     #[test]
