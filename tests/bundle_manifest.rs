@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use bundles::canonical::{read_canonical, to_canonical};
-use bundles::{Acceptances, Bundle, BundleError, BundleLimits, Digest, Manifest, open_manifest};
+use bundles::{
+    Acceptances, Admission, Blob, Bundle, BundleError, BundleLimits, Digest, Manifest, VerifiedManifest, open_manifest,
+};
 use serde_json::{Value, json};
 use yoi_tests::fuzz::seeds;
 
@@ -66,6 +68,14 @@ impl Parts {
 
     fn open_as(&self, limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, BundleError> {
         Bundle::open(to_canonical(&self.manifest).expect("json").into(), self.blobs.clone(), limits, acceptances)
+    }
+
+    /// Opens the bundle as a Runtime does that stored it before some rules existed.
+    fn open_stored(&self, acceptances: Acceptances) -> Result<Bundle, BundleError> {
+        let limits = BundleLimits::default();
+        let manifest = Blob::new(to_canonical(&self.manifest).expect("json"));
+        VerifiedManifest::admit(manifest, &limits, acceptances, Admission::Stored)?
+            .complete(self.blobs.clone(), &limits)
     }
 }
 
@@ -442,6 +452,25 @@ fn accepted_findings_are_honoured_only_where_the_host_says_so() {
     accepted.manifest["accepted"].as_array_mut().expect("a list").push(acceptance);
     assert!(accepted.open().is_ok());
     refused(accepted.open_as(&BundleLimits::default(), Acceptances::Refuse), "host_path_in_bundle");
+}
+
+#[test]
+fn a_stored_bundle_opens_although_a_newer_rule_refuses_it() {
+    let mut parts = Parts::full().blob("/prompts/base~1conduct/text", b"Read ~/book first.");
+    parts.manifest["profiles"]["base"]["description"] = json!("Look into ~/notes.");
+    refused(parts.open(), "host_path_in_bundle");
+    let bundle = parts.open_stored(Acceptances::Honour).expect("opens");
+    let places: Vec<_> = bundle.findings().map(|error| error.pointer().expect("a place").as_str().to_owned()).collect();
+    assert_eq!(places, ["/profiles/base/description", "/prompts/base~1conduct/text"]);
+    assert!(bundle.findings().all(|error| error.code() == "host_path_in_bundle" && error.is_newer_rule()));
+    // What its author accepted was known when it was stored: the host's decision about it stays, also behind a finding.
+    refused(parts.open_stored(Acceptances::Refuse), "host_path_in_bundle");
+    // What every version refused is refused.
+    let mut parts = Parts::full();
+    parts.manifest["profiles"]["coder"]["extends"] = json!(["nobody"]);
+    refused(parts.open_stored(Acceptances::Honour), "dangling_name");
+    assert_eq!(Parts::full().open_stored(Acceptances::Honour).expect("opens").findings().count(), 0);
+    assert_eq!(Parts::full().open().expect("opens").findings().count(), 0);
 }
 
 #[test]

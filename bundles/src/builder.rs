@@ -165,7 +165,7 @@ impl Teller<'_> {
     }
 
     fn violation(&mut self, places: &Places, violation: Violation) {
-        let Violation { code, pointer, message, help, wanted: _ } = violation;
+        let Violation { code, pointer, message, help, wanted: _, newer: _ } = violation;
         self.at(places, &pointer, Severity::Error, code, message, help);
     }
 

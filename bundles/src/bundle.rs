@@ -22,6 +22,65 @@ pub enum Acceptances {
     Refuse,
 }
 
+/// Set of rules that a bundle is opened under.
+///
+/// Rules are added over time. A rule that is newer than the first release refuses a bundle that comes in; a bundle
+/// that is stored already still opens, and what the rule would have refused is a finding of [`Bundle::findings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Every rule refuses.
+    Incoming,
+    /// Newer rules become findings.
+    Stored,
+}
+
+/// Limit on the findings that are kept of one stored bundle.
+const MAX_FINDINGS: usize = 100;
+
+/// Applies the rules of one opening, and keeps the findings.
+struct Verdict {
+    acceptances: Acceptances,
+    admission: Admission,
+    findings: Vec<BundleError>,
+}
+
+impl Verdict {
+    fn new(acceptances: Acceptances, admission: Admission) -> Self {
+        Self { acceptances, admission, findings: Vec::new() }
+    }
+
+    /// Refuses with `error`, or keeps it as a finding where a newer rule meets a stored bundle.
+    fn refuse(&mut self, error: BundleError) -> Result<(), BundleError> {
+        if self.admission == Admission::Incoming || !error.is_newer_rule() {
+            return Err(error);
+        }
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(error);
+        }
+        Ok(())
+    }
+
+    fn violations(&mut self, violations: Vec<Violation>) -> Result<(), BundleError> {
+        let (newer, older): (Vec<_>, Vec<_>) = match self.admission {
+            Admission::Incoming => (Vec::new(), violations),
+            Admission::Stored => violations.into_iter().partition(|violation| violation.newer),
+        };
+        if !older.is_empty() {
+            return Err(BundleError::Unsound(older));
+        }
+        newer.into_iter().try_for_each(|violation| self.refuse(BundleError::Unsound(vec![violation])))
+    }
+
+    fn leaks(&mut self, findings: Vec<Finding>) -> Result<(), BundleError> {
+        for finding in findings {
+            if !(finding.accepted && self.acceptances == Acceptances::Honour) {
+                self.refuse(BundleError::Leak(Box::new(finding)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Why bytes are no bundle. Messages speak of places, never of content.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
@@ -114,6 +173,23 @@ impl BundleError {
         }
     }
 
+    /// `true` if a stored bundle may have been taken in before the rule that it violates existed.
+    ///
+    /// A leak that its author accepted was known when the bundle came in; one that nobody accepted was not.
+    pub fn is_newer_rule(&self) -> bool {
+        match self {
+            Self::Unsound(violations) => violations.iter().all(|violation| violation.newer),
+            Self::Leak(finding) => !finding.accepted,
+            Self::Manifest(_)
+            | Self::MissingBlobs(_)
+            | Self::UnlistedBlob(_)
+            | Self::WrongSize { .. }
+            | Self::TooLarge { .. }
+            | Self::NotText(_)
+            | Self::InvalidSchema { .. } => false,
+        }
+    }
+
     /// Where in the manifest, where one place is meant.
     pub fn pointer(&self) -> Option<&Pointer> {
         match self {
@@ -134,6 +210,7 @@ pub struct Bundle(Arc<Inner>);
 struct Inner {
     manifest: VerifiedManifest,
     blobs: BTreeMap<Digest, Blob>,
+    findings: Vec<BundleError>,
 }
 
 /// A manifest that was verified by itself: canonical, sound, free of leaks. Cheap to clone.
@@ -144,13 +221,26 @@ struct Verified {
     manifest: Manifest,
     blob: Blob,
     acceptances: Acceptances,
+    admission: Admission,
+    findings: Vec<BundleError>,
 }
 
 impl VerifiedManifest {
-    /// Verifies a manifest by itself.
+    /// Verifies a manifest that comes in.
     pub fn open(blob: Blob, limits: &BundleLimits, acceptances: Acceptances) -> Result<Self, BundleError> {
-        let manifest = open_manifest(blob.bytes(), limits, acceptances)?;
-        Ok(Self(Arc::new(Verified { manifest, blob, acceptances })))
+        Self::admit(blob, limits, acceptances, Admission::Incoming)
+    }
+
+    /// Verifies a manifest under the rules of `admission`, which hold for its blobs too ([`Self::complete`]).
+    pub fn admit(
+        blob: Blob,
+        limits: &BundleLimits,
+        acceptances: Acceptances,
+        admission: Admission,
+    ) -> Result<Self, BundleError> {
+        let mut verdict = Verdict::new(acceptances, admission);
+        let manifest = read_manifest(blob.bytes(), limits, &mut verdict)?;
+        Ok(Self(Arc::new(Verified { manifest, blob, acceptances, admission, findings: verdict.findings })))
     }
 
     /// What it says.
@@ -178,8 +268,9 @@ impl VerifiedManifest {
         if actual > limits.bundle_bytes {
             return Err(BundleError::TooLarge { actual, allowed: limits.bundle_bytes });
         }
-        check_blobs(&self.0.manifest, &blobs, limits, self.0.acceptances)?;
-        Ok(Bundle(Arc::new(Inner { manifest: self, blobs })))
+        let mut verdict = Verdict::new(self.0.acceptances, self.0.admission);
+        check_blobs(&self.0.manifest, &blobs, limits, &mut verdict)?;
+        Ok(Bundle(Arc::new(Inner { manifest: self, blobs, findings: verdict.findings })))
     }
 }
 
@@ -215,6 +306,12 @@ impl Bundle {
         self.0.manifest.digest()
     }
 
+    /// Violations of newer rules by a bundle that was opened as [`Admission::Stored`], at most 100 each of its manifest
+    /// and of its blobs. Empty for every other bundle.
+    pub fn findings(&self) -> impl Iterator<Item = &BundleError> {
+        self.0.manifest.0.findings.iter().chain(&self.0.findings)
+    }
+
     /// The bytes of a blob that travels with the bundle.
     pub fn blob(&self, digest: &Digest) -> Option<&Arc<[u8]>> {
         self.0.blobs.get(digest).map(Blob::bytes)
@@ -234,33 +331,27 @@ impl std::fmt::Debug for Bundle {
 
 /// Verifies a manifest by itself: canonical, sound, free of leaks.
 pub fn open_manifest(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Manifest, BundleError> {
-    let manifest: Manifest = read_canonical(bytes, limits.manifest())?;
-    let violations = check::keys(&manifest, limits);
-    if !violations.is_empty() {
-        return Err(BundleError::Unsound(violations));
-    }
-    // Before the rest: what is unsound is told by name, and a name may hold a leak.
-    refuse_leaks(leak_report::scan_manifest_to_first(&manifest), acceptances)?;
-    let violations = check::check(&manifest, limits);
-    if !violations.is_empty() {
-        return Err(BundleError::Unsound(violations));
-    }
-    Ok(manifest)
+    read_manifest(bytes, limits, &mut Verdict::new(acceptances, Admission::Incoming))
 }
 
-fn refuse_leaks(findings: Vec<Finding>, acceptances: Acceptances) -> Result<(), BundleError> {
-    let honoured = |finding: &Finding| finding.accepted && acceptances == Acceptances::Honour;
-    match findings.into_iter().find(|finding| !honoured(finding)) {
-        Some(finding) => Err(BundleError::Leak(Box::new(finding))),
-        None => Ok(()),
-    }
+fn read_manifest(bytes: &[u8], limits: &BundleLimits, verdict: &mut Verdict) -> Result<Manifest, BundleError> {
+    let manifest: Manifest = read_canonical(bytes, limits.manifest())?;
+    verdict.violations(check::keys(&manifest, limits))?;
+    // Before the rest: what is unsound is told by name, and a name may hold a leak.
+    verdict.leaks(match verdict.admission {
+        Admission::Incoming => leak_report::scan_manifest_to_first(&manifest),
+        // A finding that is kept must not hide one that refuses.
+        Admission::Stored => leak_report::scan_manifest(&manifest),
+    })?;
+    verdict.violations(check::check(&manifest, limits))?;
+    Ok(manifest)
 }
 
 fn check_blobs(
     manifest: &Manifest,
     blobs: &BTreeMap<Digest, Blob>,
     limits: &BundleLimits,
-    acceptances: Acceptances,
+    verdict: &mut Verdict,
 ) -> Result<(), BundleError> {
     let refs = manifest.blobs();
     let named: std::collections::BTreeSet<Digest> = refs.iter().map(|(_, blob)| blob.digest).collect();
@@ -297,7 +388,7 @@ fn check_blobs(
                 return Err(BundleError::InvalidSchema { pointer, problem });
             }
         }
-        refuse_leaks(leak_report::scan_blob(manifest, &pointer, content), acceptances)?;
+        verdict.leaks(leak_report::scan_blob(manifest, &pointer, content))?;
     }
     Ok(())
 }

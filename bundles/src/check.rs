@@ -30,6 +30,8 @@ pub struct Violation {
     pub help: String,
     /// Where the name that leads nowhere would be declared, where it is the name of a declaration.
     pub wanted: Option<Pointer>,
+    /// `true` if the rule is newer than bundles that may be stored ([`Admission`](crate::Admission)).
+    pub newer: bool,
 }
 
 /// Everything that is wrong with `manifest`, in the order of the manifest.
@@ -63,7 +65,7 @@ const MOST_COMPARED: usize = 1 << 14;
 
 impl Checker<'_> {
     fn say(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
-        self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None });
+        self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None, newer: false });
     }
 
     fn dangling<'n>(
@@ -78,7 +80,14 @@ impl Checker<'_> {
         let mut compared = 0;
         let help = suggestion(name, known.take(left).inspect(|_| compared += 1));
         self.compared += compared;
-        self.found.push(Violation { code: "dangling_name", pointer, message, help, wanted: Some(wanted) });
+        self.found.push(Violation {
+            code: "dangling_name",
+            pointer,
+            message,
+            help,
+            wanted: Some(wanted),
+            newer: false,
+        });
     }
 }
 

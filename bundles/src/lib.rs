@@ -62,7 +62,7 @@ pub use authority::{Access, Authority, AuthorityKind, Need, Wish};
 pub use blob::{Blob, BlobReader};
 pub use builder::{BuildOptions, Built, build};
 pub use builtin::{builtin, folder as builtin_folder};
-pub use bundle::{Acceptances, Bundle, BundleError, VerifiedManifest, open_manifest};
+pub use bundle::{Acceptances, Admission, Bundle, BundleError, VerifiedManifest, open_manifest};
 pub use check::Violation;
 pub use condition::Condition;
 pub use contents::Contents;

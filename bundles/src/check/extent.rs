@@ -20,10 +20,17 @@ pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation>
         if longest > allowed {
             let message = format!("a key of {longest} bytes is longer than the {allowed} allowed (`key_bytes`)");
             let help = "shorten it; long text belongs into a value".to_owned();
-            found.push(Violation { code: "too_large", pointer, message, help, wanted: None });
+            found.push(Violation { code: "too_large", pointer, message, help, wanted: None, newer: false });
         } else if any_key(object, &|key| !is_plain(key)) {
             let message = "a key holds control characters, or such as turn round what is read".to_owned();
-            found.push(Violation { code: "control_character", pointer, message, help: PLAIN.to_owned(), wanted: None });
+            found.push(Violation {
+                code: "control_character",
+                pointer,
+                message,
+                help: PLAIN.to_owned(),
+                wanted: None,
+                newer: false,
+            });
         }
     };
     for (name, model) in &manifest.models {

@@ -12,7 +12,9 @@ mod uses;
 use std::sync::Arc;
 
 use bundles::signature::{Envelope, Posture};
-use bundles::{Acceptances, Blob, Bundle, BundleError, Digest, Manifest, Revision, VerifiedManifest, WorkspaceId};
+use bundles::{
+    Acceptances, Admission, Blob, Bundle, BundleError, Digest, Manifest, Revision, VerifiedManifest, WorkspaceId,
+};
 use bytes::Bytes;
 use component_host::BundleView;
 use futures_util::stream::{self, StreamExt};
@@ -73,6 +75,28 @@ pub struct BundleSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
     pub revoked_at: Option<jiff::Timestamp>,
+}
+
+/// Violation of a rule that is newer than the stored bundle that violates it.
+///
+/// The same bundle is refused where it comes in now. Texts name places and never hold content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct BundleFinding {
+    /// Code of the refusal.
+    pub code: String,
+    /// Place in the manifest, as a JSON pointer. `None` for the manifest as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// Description of the violation.
+    pub message: String,
+}
+
+impl From<&BundleError> for BundleFinding {
+    fn from(error: &BundleError) -> Self {
+        let pointer = error.pointer().map(|pointer| pointer.as_str().to_owned());
+        Self { code: error.code().to_owned(), pointer, message: error.to_string() }
+    }
 }
 
 /// What is held from the end of a blob's content until its rows are written.
@@ -215,15 +239,16 @@ impl Content {
         if blob.digest() != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
+        let known = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        let admission = if known.is_some() { Admission::Stored } else { Admission::Incoming };
         let acceptances = self.shared.acceptances(&self.workspace);
-        let verified = self.verified(blob.clone(), acceptances).await?;
+        let verified = self.verified(blob.clone(), acceptances, admission).await?;
         let read = verified.manifest();
         if read.workspace.id != self.workspace {
             return Err(ContentError::OtherWorkspace);
         }
         let signed_by = self.shared.signers(&self.workspace, &manifest, envelope.as_ref().map(|(_, read)| read))?;
         self.revision_is_free(read.revision, digest).await?;
-        let known = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
             return Err(ContentError::BundleRevoked(digest));
         }
@@ -299,9 +324,14 @@ impl Content {
         self.computed(move || manifest.complete(contents, &limits)).await
     }
 
-    async fn verified(&self, manifest: Blob, acceptances: Acceptances) -> Result<VerifiedManifest, ContentError> {
+    async fn verified(
+        &self,
+        manifest: Blob,
+        acceptances: Acceptances,
+        admission: Admission,
+    ) -> Result<VerifiedManifest, ContentError> {
         let limits = self.shared.sandbox.limits().bundle.clone();
-        self.computed(move || VerifiedManifest::open(manifest, &limits, acceptances)).await
+        self.computed(move || VerifiedManifest::admit(manifest, &limits, acceptances, admission)).await
     }
 
     /// Verifies where it keeps nobody from being answered: scanning for leaks takes a while.
@@ -418,6 +448,14 @@ impl Content {
         Ok(all.collect())
     }
 
+    /// Returns the rules that a stored bundle violates because they are newer than it. Opens the bundle, also one that
+    /// is revoked or that the config refuses.
+    pub async fn findings(&self, digest: Digest) -> Result<Vec<BundleFinding>, ContentError> {
+        self.bundle(digest).await?;
+        let view = self.opened(digest, Acceptances::Honour).await?;
+        Ok(view.bundle().findings().map(BundleFinding::from).collect())
+    }
+
     /// Whether a bundle that was taken in is signed as the config demands now, which may be more than it
     /// demanded then.
     async fn is_signed(&self, digest: Digest, envelope: Option<Digest>) -> Result<(), ContentError> {
@@ -445,7 +483,11 @@ impl Content {
             return Err(ContentError::BundleRevoked(digest));
         }
         self.is_signed(digest, row.value.envelope).await?;
-        let acceptances = self.shared.acceptances(&self.workspace);
+        self.opened(digest, self.shared.acceptances(&self.workspace)).await
+    }
+
+    /// Opens and verifies a stored bundle, whatever may be done with it.
+    async fn opened(&self, digest: Digest, acceptances: Acceptances) -> Result<BundleView, ContentError> {
         if let Some(view) = self.shared.views.get(&digest) {
             // What was opened under another config may not be what this one takes.
             if acceptances == Acceptances::Honour || view.bundle().manifest().accepted.is_empty() {
@@ -453,7 +495,7 @@ impl Content {
             }
         }
         let manifest = Blob::new(&*self.blob(digest).await?);
-        let verified = self.verified(manifest, acceptances).await?;
+        let verified = self.verified(manifest, acceptances, Admission::Stored).await?;
         let (here, missing) = self.blobs_of(verified.manifest()).await?;
         if let Some(missing) = missing.first() {
             return Err(ContentError::BlobNotFound(*missing));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bundles::{Digest, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
-use crate::content::BundleSummary;
+use crate::content::{BundleFinding, BundleSummary};
 use crate::history::Entry;
 use crate::runtime::{Capabilities, ResolverSummary, RuntimeSummary, WorkspaceUsage};
 use crate::token::{Scope, TokenSummary};
@@ -53,6 +53,13 @@ bodies! {
         digest: Digest,
         /// `worker:ID`, `pin:NAME`: at most a hundred.
         users: Vec<String>,
+    }
+    /// Violations of newer rules by a stored bundle.
+    BundleFindings {
+        /// The bundle.
+        digest: Digest,
+        /// The violations.
+        findings: Vec<BundleFinding>,
     }
     /// A page of workers, in the order of their ids.
     Workers {

@@ -9,8 +9,8 @@ use reqwest::{Method, StatusCode};
 
 use super::workers::Pages;
 use super::{Client, ClientError, Unexpected};
-use crate::content::{BundleSummary, User};
-use crate::wire::{Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
+use crate::content::{BundleFinding, BundleSummary, User};
+use crate::wire::{BundleFindings, Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
 use crate::worker::WorkerId;
 
 /// How often a Runtime may say that blobs are missing: the first time, and once where what it had was
@@ -109,5 +109,11 @@ impl Client {
         let users = ask.answer::<Users>().await?.users;
         let users = users.iter().map(|user| user.parse()).collect::<Result<_, ()>>();
         users.map_err(|()| ClientError::Unexpected(Unexpected::Body))
+    }
+
+    /// Returns the rules that a stored bundle violates because they are newer than it.
+    pub async fn bundle_findings(&self, digest: Digest) -> Result<Vec<BundleFinding>, ClientError> {
+        let ask = self.ask(Method::GET, ["v1", "config-bundles", &digest.to_string(), "findings"]);
+        Ok(ask.answer::<BundleFindings>().await?.findings)
     }
 }

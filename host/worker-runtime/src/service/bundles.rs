@@ -14,7 +14,7 @@ use super::blobs::{content, digest, etag, is_meant};
 use super::{Problem, Service};
 use crate::content::{BundleSummary, ContentError, PutBundle};
 use crate::token::Scope;
-use crate::wire::{Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
+use crate::wire::{BundleFindings, Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
 use crate::worker::WorkerId;
 
 /// Keeps a bundle.
@@ -131,6 +131,25 @@ pub(super) async fn users(
     let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
     let users = service.runtime.content(workspace).users(digest).await?;
     Ok(Json(Users { digest, users: users.iter().map(ToString::to_string).collect() }))
+}
+
+/// Lists the rules that a stored bundle violates.
+///
+/// A rule that is newer than a stored bundle does not refuse it. The same bundle is refused where it is put for the
+/// first time.
+#[utoipa::path(get, path = "/v1/config-bundles/{digest}/findings", tag = "content", operation_id = "bundle_findings",
+    security(("token" = [])),
+    params(("digest" = Digest, Path), Named),
+    responses((status = 200, description = "The violations; usually none", body = BundleFindings)))]
+pub(super) async fn findings(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    At(name): At<String>,
+) -> Result<Json<BundleFindings>, Problem> {
+    let digest = digest(&name)?;
+    let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
+    let findings = service.runtime.content(workspace).findings(digest).await?;
+    Ok(Json(BundleFindings { digest, findings }))
 }
 
 /// Declares that a bundle must not be used any more.

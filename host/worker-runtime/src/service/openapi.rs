@@ -83,6 +83,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(bundles::list))
         .routes(routes!(bundles::put, bundles::get, bundles::remove))
         .routes(routes!(bundles::users))
+        .routes(routes!(bundles::findings))
         .routes(routes!(bundles::revoke))
         .routes(routes!(bundles::pin, bundles::unpin))
         .routes(routes!(blobs::put, blobs::get))

@@ -229,6 +229,7 @@ async fn all_is_well(asking: &mut Asking) {
         "GET /v1/config-bundles",
         "GET /v1/config-bundles/{digest}",
         "GET /v1/config-bundles/{digest}/users",
+        "GET /v1/config-bundles/{digest}/findings",
         "PUT /v1/config-bundles/{digest}/pins/{pin}",
         "DELETE /v1/config-bundles/{digest}/pins/{pin}",
     ] {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bundles::{Acceptances, Bundle, Digest, open_manifest};
+use bundles::{Acceptances, Admission, Blob, Bundle, Digest, VerifiedManifest};
 use component_host::{BundleView, Limits, Resolver, Sandbox};
 use serde::Serialize;
 use serde_json::Value;
@@ -170,15 +170,16 @@ impl<'a> Known<'a> {
         let told = |error: bundles::BundleError| CliError::new(error.code(), error.to_string(), error.help());
         let manifest = self.blob(digest, limits.manifest_bytes, "bundle").await?;
         // A Runtime took it in: what its author accepted was judged then.
-        let read = open_manifest(&manifest, limits, Acceptances::Honour).map_err(told)?;
+        let verified = VerifiedManifest::admit(Blob::new(manifest), limits, Acceptances::Honour, Admission::Stored);
+        let verified = verified.map_err(told)?;
         let mut blobs = Vec::new();
-        for (pointer, blob) in read.blobs() {
+        for (pointer, blob) in verified.manifest().blobs() {
             // Packages of plugins travel beside bundles.
             if !pointer.as_str().starts_with("/plugins/") {
                 blobs.push(self.blob(blob.digest, limits.blob_bytes, "blob").await?);
             }
         }
-        Bundle::open(manifest, blobs, limits, Acceptances::Honour).map_err(told)
+        verified.complete(blobs, limits).map_err(told)
     }
 
     async fn resolver(&self, digest: Digest, sandbox: &Sandbox) -> Result<Resolver, CliError> {

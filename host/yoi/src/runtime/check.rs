@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bundles::Digest;
+use bundles::{Digest, WorkspaceId};
 use futures_util::TryStreamExt;
 use serde::Serialize;
+use worker_runtime::Runtime;
 use worker_runtime::blob_store::{self, Condition};
+use worker_runtime::content::BundleFinding;
 use worker_runtime::metadata::MetadataStore;
 
 use super::open::Kept;
@@ -37,6 +39,15 @@ struct Document {
     damaged: Vec<Digest>,
     missing: Vec<Digest>,
     metadata: &'static str,
+    /// Bundles that violate rules which are newer than they are. They still open.
+    bundles: Vec<Bundle>,
+}
+
+#[derive(Serialize)]
+struct Bundle {
+    workspace: WorkspaceId,
+    digest: Digest,
+    findings: Vec<BundleFinding>,
 }
 
 #[derive(Serialize)]
@@ -61,14 +72,21 @@ async fn check(args: &Args) -> Result<Document, CliError> {
         }
     };
     let blobs = kept.blobs.clone();
+    let mut found = Vec::new();
     let checked = match kept.metadata.check().await {
-        Ok(()) => (kept.runtime().await?.management().check().await?, "sound"),
+        Ok(()) => {
+            let runtime = kept.runtime().await?;
+            let conditions = runtime.management().check().await?;
+            found = findings(&runtime).await?;
+            (conditions, "sound")
+        }
         // What should be there is not known; what is there can be read all the same.
         Err(error) => (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code()),
     };
     // What was set aside by an earlier look, and not put again since, is still known to be damaged.
     let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;
-    let mut document = Document { schema: "yoi.runtime-check/1", metadata: checked.1, ..Document::default() };
+    let mut document =
+        Document { schema: "yoi.runtime-check/1", metadata: checked.1, bundles: found, ..Document::default() };
     for (digest, condition) in checked.0 {
         match condition {
             Condition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
@@ -80,6 +98,21 @@ async fn check(args: &Args) -> Result<Document, CliError> {
     Ok(document)
 }
 
+/// Bundles that would be refused if they came in now. One that does not open is damaged, which is told of its blobs.
+async fn findings(runtime: &Runtime) -> Result<Vec<Bundle>, CliError> {
+    let mut found = Vec::new();
+    for workspace in runtime.management().tenants().await? {
+        let content = runtime.content(&workspace);
+        for bundle in content.bundles(None, usize::MAX).await? {
+            let findings = content.findings(bundle.digest).await.unwrap_or_default();
+            if !findings.is_empty() {
+                found.push(Bundle { workspace: workspace.clone(), digest: bundle.digest, findings });
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn text(document: &Document) -> String {
     let mut rows = Rows::default();
     let total = document.sound.iter().map(|blob| blob.bytes).sum();
@@ -89,5 +122,13 @@ fn text(document: &Document) -> String {
     rows.row("missing", format!("{}", document.missing.len()));
     rows.list("", document.missing.iter().map(ToString::to_string));
     rows.row("metadata", document.metadata);
+    for bundle in &document.bundles {
+        rows.noted(
+            "findings",
+            bundle.digest,
+            format!("workspace {}: opens, and would be refused if it came in now", bundle.workspace),
+        );
+        rows.list("", bundle.findings.iter().map(|finding| &finding.message));
+    }
     rows.into_text()
 }

@@ -22,20 +22,29 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let (worker, spec) = args.remote.ask(|client| async move {
+    let (worker, spec, findings) = args.remote.ask(|client| async move {
         let worker = client.worker(&args.id).await?;
         // What is stopped is granted nothing, and says why.
         let spec = match client.worker_spec(&args.id).await {
             Err(ClientError::Problem(problem)) if problem.code() == "worker_stopped" => None,
             spec => Some(spec?),
         };
-        Ok((worker, spec))
+        let findings = match worker.request.bundle {
+            // A bundle that does not open is the state of the worker, and shown there.
+            Some(bundle) => client.bundle_findings(bundle).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Ok((worker, spec, findings))
     })?;
-    output.result(&json!({ "schema": "yoi.worker/1", "worker": worker, "spec": spec }), || {
+    let document = json!({ "schema": "yoi.worker/1", "worker": worker, "spec": spec, "bundle_findings": findings });
+    output.result(&document, || {
         let mut text = super::rows(&worker);
         if let Some(spec) = &spec {
             text.push_str(&granted(spec));
         }
+        let mut rows = Rows::default();
+        rows.list("findings", findings.iter().map(|finding| &finding.message));
+        text.push_str(&rows.into_text());
         text
     });
     Ok(ExitCode::SUCCESS)
