@@ -261,14 +261,18 @@ async fn a_file_is_read_whole_or_by_lines_with_its_line_ends() {
 #[tokio::test]
 async fn text_is_cut_at_a_line_and_where_there_is_none_at_a_character() {
     const MOST: usize = 1 << 20;
+    const LINE: usize = 64 << 10;
     let place = Place::new();
     place.write("fits", "y".repeat(MOST));
     place.write("one-more", "y".repeat(MOST + 1));
     place.write("lines", format!("{}\n{}\n", "a".repeat(1000), "b".repeat(MOST)));
     place.write("characters", "日".repeat(MOST / 3 + 10));
     let worker = place.coder().await;
+    // A line of more than 64 KiB counts as several.
+    let lines = 1001 + 15 * LINE;
+    let characters = MOST / LINE * (LINE / 3 * 3);
     for (path, bytes, truncated) in
-        [("fits", MOST, false), ("one-more", MOST, true), ("lines", 1001, true), ("characters", MOST / 3 * 3, true)]
+        [("fits", MOST, false), ("one-more", MOST, true), ("lines", lines, true), ("characters", characters, true)]
     {
         let said = worker.read(path).await;
         assert_eq!(
@@ -278,7 +282,7 @@ async fn text_is_cut_at_a_line_and_where_there_is_none_at_a_character() {
         );
         assert_eq!(said["digest"].as_str(), Some(digest(place.content(path)).as_str()), "of the whole file");
     }
-    assert_eq!(worker.ok("fs.read", json!({ "path": "lines", "first_line": 2 })).await["total_lines"], json!(2));
+    assert_eq!(worker.ok("fs.read", json!({ "path": "lines", "first_line": 2 })).await["total_lines"], json!(17));
     // An answer that would be refused for its length is cut too, by its length as JSON.
     let limits = RuntimeLimits { call_bytes: 10_000, ..RuntimeLimits::default() };
     let narrow = place.worker_with("write", "coder", limits).await;
@@ -287,6 +291,41 @@ async fn text_is_cut_at_a_line_and_where_there_is_none_at_a_character() {
         let said = narrow.read(path).await;
         let bytes = serde_json::to_vec(&said).expect("JSON").len();
         assert!((9_000..=10_000).contains(&bytes) && said["truncated"] == json!(true), "{path} {bytes}");
+    }
+}
+
+#[tokio::test]
+async fn every_part_of_a_long_line_is_read_by_a_line_number() {
+    let place = Place::new();
+    let letters = "abcdefghij".repeat(260_000);
+    let wide = "日本".repeat(200_000);
+    place.write("letters", &letters);
+    place.write("wide", format!("first\n{wide}\r\nlast"));
+    place.write("exact", format!("{}\n{}", "x".repeat(64 << 10), "y".repeat(64 << 10)));
+    place.write("one-more", format!("{}\n", "x".repeat((64 << 10) + 1)));
+    let limits = RuntimeLimits::default();
+    let worker = place.worker_with("write", "coder", limits).await;
+    for (path, total) in [("letters", 40), ("wide", 21), ("exact", 2), ("one-more", 2)] {
+        let (mut text, mut line, mut truncated) = (String::new(), 1, json!(true));
+        while truncated == json!(true) {
+            let said = worker.ok("fs.read", json!({ "path": path, "first_line": line })).await;
+            assert_eq!(said["total_lines"], json!(total), "{path}");
+            let part = said["text"].as_str().expect("text").to_owned();
+            assert!(!part.is_empty(), "{path} {line}");
+            // What was answered are whole lines: the next call begins after them.
+            let whole = worker.ok("fs.read", json!({ "path": path, "first_line": line, "lines": 1 })).await;
+            assert!(part.starts_with(whole["text"].as_str().expect("text")) && whole["truncated"] == json!(false));
+            line += 1;
+            text.push_str(whole["text"].as_str().expect("text"));
+            truncated =
+                if part.len() == whole["text"].as_str().map_or(0, str::len) { json!(false) } else { json!(true) };
+        }
+        assert_eq!(text, place.content(path), "{path}");
+        assert_eq!(
+            worker.ok("fs.read", json!({ "path": path, "first_line": line })).await["text"],
+            json!(""),
+            "{path}"
+        );
     }
 }
 
@@ -307,7 +346,7 @@ async fn what_is_no_text_or_too_large_is_refused() {
     }
     assert_eq!(worker.read("utf-8").await["total_lines"], json!(50_000));
     assert_eq!(worker.refused("fs.read", json!({ "path": "large" })).await, "file_too_large");
-    assert_eq!(worker.read("just").await["total_lines"], json!(1));
+    assert_eq!(worker.read("just").await["total_lines"], json!(1024));
     let replaces = digest("anything");
     let input = json!({ "path": "large", "text": "", "replaces": replaces });
     assert_eq!(worker.refused("fs.write", input).await, "file_too_large");

@@ -2,9 +2,10 @@
 //!
 //! All of the file is read, in pieces: the digest and the number of lines are the whole file's, and so is
 //! the check that it is UTF-8. A line ends with its line feed, and a carriage return before that is part of
-//! the line; what follows the last line feed is a line too. Text that becomes too long ends after the last
-//! line that fits, or, where not even one does, within it after a whole character. `truncated` says so, and
-//! says too where the file goes on after the lines that are answered unless asked for.
+//! the line; what follows the last line feed is a line too. A line of more than 64 KiB counts as several, each
+//! as long as fits into 64 KiB, so that every part of the file can be asked for by a line number. Text that becomes
+//! too long ends after the last line that fits, or, where not even one does, within it after a whole character.
+//! `truncated` says so, and says too where the file goes on after the lines that are answered unless asked for.
 
 use std::io::Read as _;
 
@@ -24,6 +25,9 @@ use crate::tool::{HostTool, ToolContext, ToolError};
 const DEFAULT_LINES: u64 = 2000;
 /// Most lines that are answered.
 const MAX_LINES: u64 = 5000;
+/// Bytes of a line, without its line feed, after which the next line begins. As JSON such a line has at most six times
+/// as many bytes, so a whole one fits into an answer of the default size.
+const MAX_LINE_BYTES: usize = 64 << 10;
 /// Bytes that the answer as JSON has beside the text.
 const BESIDE_BYTES: u64 = 256;
 
@@ -141,23 +145,42 @@ struct Lines {
     lines_end: usize,
     /// The line that comes next, or is under way.
     line: u64,
-    in_line: bool,
+    /// Bytes of the line that is under way.
+    line_bytes: usize,
     cut: bool,
 }
 
 impl Lines {
     fn new(range: Range, json_bytes: u64) -> Self {
         let end = range.first.saturating_add(range.lines.unwrap_or(DEFAULT_LINES));
-        Self { range, end, left: json_bytes, text: String::new(), lines_end: 0, line: 1, in_line: false, cut: false }
+        Self { range, end, left: json_bytes, text: String::new(), lines_end: 0, line: 1, line_bytes: 0, cut: false }
     }
 
     fn take(&mut self, text: &str) {
-        for part in text.split_inclusive('\n') {
-            if (self.range.first..self.end).contains(&self.line) && !self.cut {
-                self.push(part);
+        for mut rest in text.split_inclusive('\n') {
+            while !rest.is_empty() {
+                let room = MAX_LINE_BYTES.saturating_sub(self.line_bytes);
+                // A line feed belongs to the line that it ends, however long that is.
+                let fits =
+                    if rest.trim_end_matches('\n').len() <= room { rest.len() } else { whole_characters(rest, room) };
+                let (part, after) = rest.split_at_checked(fits).unwrap_or((rest, ""));
+                if (self.range.first..self.end).contains(&self.line) && !self.cut {
+                    self.push(part);
+                }
+                self.line_bytes += part.len();
+                if part.ends_with('\n') || !after.is_empty() {
+                    self.end_line();
+                }
+                rest = after;
             }
-            self.in_line = !part.ends_with('\n');
-            self.line += u64::from(!self.in_line);
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.line += 1;
+        self.line_bytes = 0;
+        if !self.cut {
+            self.lines_end = self.text.len();
         }
     }
 
@@ -166,9 +189,6 @@ impl Lines {
         if self.text.len() + part.len() <= MAX_TEXT && bytes <= self.left {
             self.left -= bytes;
             self.text.push_str(part);
-            if part.ends_with('\n') {
-                self.lines_end = self.text.len();
-            }
             return;
         }
         self.cut = true;
@@ -187,10 +207,15 @@ impl Lines {
     }
 
     fn into_text(self, digest: Digest) -> Text {
-        let total_lines = self.line - u64::from(!self.in_line);
+        let total_lines = self.line - u64::from(self.line_bytes == 0);
         let goes_on = self.range.lines.is_none() && total_lines >= self.end;
         Text { text: self.text, first_line: self.range.first, total_lines, digest, truncated: self.cut || goes_on }
     }
+}
+
+/// Bytes of the whole characters at the beginning of a text, at most `most`.
+fn whole_characters(text: &str, most: usize) -> usize {
+    (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
 /// Bytes of a character in a JSON string.
