@@ -28,23 +28,30 @@ pub use object::S3Config;
 /// Where blobs are kept.
 #[async_trait]
 pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
-    /// Keeps the content of `source`, which must have that digest and at most `most_bytes` bytes.
-    /// Once this returns the blob is durable. A blob that is there already is not written again,
-    /// unless what is there is damaged, which heals it; `source` is read to its end all the same,
-    /// because only who has the content may put it.
+    /// Stores the content of `source`, which must have that digest and at most `most_bytes` bytes.
+    /// The blob is durable when this returns.
+    ///
+    /// A blob that exists already is written again. The caller must have the content either way, and
+    /// the time that this takes must not tell one workspace what another one has stored. An existing
+    /// object of another size is damaged: it is set aside without being read.
     ///
     /// Dropping the future leaves nothing behind that can be seen.
     async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError>;
 
-    /// Keeps content that was digested already. Once this returns the blob is durable.
+    /// Stores content that was digested already. The blob is durable when this returns.
     async fn put_whole(&self, blob: Blob) -> Result<Put, BlobError> {
         let (digest, bytes) = (blob.digest(), blob.bytes().len() as u64);
         self.put(digest, whole(Bytes::from_owner(blob)), bytes).await
     }
 
-    /// The content of a blob of at most `most_bytes` bytes, after its digest was checked. One that is
-    /// larger is [`BlobError::TooLarge`] by its size alone; [`check`](Self::check) reads it.
+    /// Returns the content of a blob of at most `most_bytes` bytes, after its digest was checked. One
+    /// that is larger is [`BlobError::TooLarge`] by its size alone. A caller that knows the size uses
+    /// [`get_sized`](Self::get_sized).
     async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError>;
+
+    /// Returns the content of a blob that was stored with `bytes` bytes, after its digest was checked.
+    /// An object of another size is damaged: it is set aside without being read.
+    async fn get_sized(&self, digest: Digest, bytes: u64) -> Result<Bytes, BlobError>;
 
     /// Bytes of a blob, where it is there. Says nothing of its content.
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError>;
@@ -99,7 +106,7 @@ pub struct SourceError;
 pub struct Put {
     /// Its bytes.
     pub bytes: u64,
-    /// Whether it was there already.
+    /// `true` if an object of this digest and size was there already.
     pub known: bool,
 }
 

@@ -213,7 +213,7 @@ impl Content {
     /// The content of a blob of this workspace.
     pub async fn blob(&self, digest: Digest) -> Result<Bytes, ContentError> {
         let bytes = self.blob_size(digest).await?;
-        Ok(self.shared.blobs.get(digest, bytes).await?)
+        Ok(self.shared.blobs.get_sized(digest, bytes).await?)
     }
 
     /// Keeps a bundle whose blobs are all here, or says which are missing. Once this returns `Stored`
@@ -318,7 +318,7 @@ impl Content {
         for (digest, bytes) in blobs {
             contents.push(match self.shared.recent.get(&self.workspace, *digest) {
                 Some(blob) => blob,
-                None => Blob::new(&*self.shared.blobs.get(*digest, *bytes).await?),
+                None => Blob::new(&*self.shared.blobs.get_sized(*digest, *bytes).await?),
             });
         }
         self.computed(move || manifest.complete(contents, &limits)).await

@@ -1,11 +1,11 @@
 //! What a workspace brings: whole or not at all, kept while it is used, seen by nobody else.
 
 use bundles::Digest;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use std::time::Duration;
-use worker_runtime::blob_store::{self, SourceError};
+use worker_runtime::blob_store::{self, BlobStore, SourceError};
 use worker_runtime::content::{ContentError, PutBundle};
-use worker_runtime::{Runtime, RuntimeLimits};
+use worker_runtime::{DataFolder, Runtime, RuntimeLimits};
 
 use crate::support::faulty::Fault;
 use crate::support::scene::Scene;
@@ -83,6 +83,34 @@ async fn content_that_is_not_what_it_is_called_is_refused() {
     assert_eq!(code(content.put_bundle(digest, manifest.clone().into()).await), "digest_mismatch");
     let damaged = manifest[1..].to_vec();
     assert_eq!(code(content.put_bundle(Digest::of(&damaged), damaged.into()).await), "invalid_json");
+}
+
+/// The recorded size tells damage, also where the file has become longer than any limit.
+#[tokio::test]
+async fn blob_whose_file_has_another_size_is_damaged_and_putting_it_heals_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = DataFolder::open(folder.path().join("data")).await.expect("opened");
+    let limits = RuntimeLimits { recent_blob_bytes: 0, open_bundles: 0, ..RuntimeLimits::default() };
+    let world = World { blobs: std::sync::Arc::new(data.blobs()), limits, ..World::default() };
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    let bundle = bundle(1);
+    put(&content, &bundle).await;
+    let blobs = bundle.blobs().map(|(digest, bytes)| (*digest, bytes.len() as u64));
+    let all = blobs.chain([(bundle.digest(), bundle.manifest_bytes().len() as u64)]);
+    for (digest, recorded) in all {
+        for size in [recorded + 1, 20 << 30, recorded - 1] {
+            let hex = digest.hex();
+            let file = folder.path().join("data/blobs/sha256").join(&hex[..2]).join(&hex);
+            let file = std::fs::OpenOptions::new().write(true).open(file).expect("a file");
+            file.set_len(size).expect("resized");
+            assert_eq!(code(content.blob(digest).await), "blob_damaged", "{size} bytes");
+            put(&content, &bundle).await;
+            assert_eq!(content.blob(digest).await.expect("healed").len() as u64, recorded);
+        }
+    }
+    let set_aside: Vec<Digest> = data.blobs().set_aside().try_collect().await.expect("listed");
+    assert_eq!(set_aside.len(), 3 * (bundle.blobs().count() + 1));
 }
 
 #[tokio::test]

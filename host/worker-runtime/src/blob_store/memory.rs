@@ -62,6 +62,11 @@ impl BlobStore for MemoryBlobs {
         Ok(content.clone())
     }
 
+    async fn get_sized(&self, digest: Digest, bytes: u64) -> Result<Bytes, BlobError> {
+        let content = self.get(digest, u64::MAX).await?;
+        if content.len() as u64 == bytes { Ok(content) } else { Err(BlobError::Damaged(digest)) }
+    }
+
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
         let kept = self.blobs.read().unwrap_or_else(PoisonError::into_inner);
         Ok(kept.by_digest.get(&digest).map(|content| content.len() as u64))

@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{BlobError, BlobStore, Condition, Put, Source};
 use intake::Content;
 use place::Place;
-use verify::Verdict;
+use verify::{Size, Verdict};
 
 #[cfg(feature = "s3")]
 pub use s3::S3Config;
@@ -82,12 +82,12 @@ impl ObjectBlobs {
         .await
     }
 
-    /// Sets a blob aside, if it is damaged still when its turn has come.
-    async fn condemn(&self, digest: Digest) -> Result<Condition, BlobError> {
+    /// Sets a blob aside, if it is still damaged when its turn has come.
+    async fn condemn(&self, digest: Digest, expected: Option<u64>) -> Result<Condition, BlobError> {
         let (place, turn) = (self.place.clone(), self.turn(digest));
         to_its_end(async move {
             let _turn = turn.await;
-            match verify::verify(&*place, digest).await? {
+            match verify::verify(&*place, digest, expected).await? {
                 Verdict::Missing => Ok(Condition::Missing),
                 Verdict::Sound(bytes) => Ok(Condition::Sound(bytes)),
                 Verdict::Damaged => {
@@ -99,6 +99,20 @@ impl ObjectBlobs {
             }
         })
         .await
+    }
+
+    async fn read(&self, digest: Digest, size: Size) -> Result<Bytes, BlobError> {
+        // A second time if the blob was replaced between reading and verdict.
+        for _ in 0..2 {
+            if let Some(content) = verify::read(&*self.place, digest, size).await? {
+                return Ok(content);
+            }
+            match self.condemn(digest, size.exact()).await {
+                Ok(Condition::Sound(_)) => {}
+                Ok(_) | Err(_) => return Err(BlobError::Damaged(digest)),
+            }
+        }
+        Err(BlobError::Damaged(digest))
     }
 }
 
@@ -115,17 +129,11 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError> {
-        // Once more where it was healed between the reading and the verdict.
-        for _ in 0..2 {
-            if let Some(content) = verify::read(&*self.place, digest, most_bytes).await? {
-                return Ok(content);
-            }
-            match self.condemn(digest).await {
-                Ok(Condition::Sound(_)) => {}
-                Ok(_) | Err(_) => return Err(BlobError::Damaged(digest)),
-            }
-        }
-        Err(BlobError::Damaged(digest))
+        self.read(digest, Size::AtMost(most_bytes)).await
+    }
+
+    async fn get_sized(&self, digest: Digest, bytes: u64) -> Result<Bytes, BlobError> {
+        self.read(digest, Size::Exactly(bytes)).await
     }
 
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
@@ -146,10 +154,10 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn check(&self, digest: Digest) -> Result<Condition, BlobError> {
-        match verify::verify(&*self.place, digest).await? {
+        match verify::verify(&*self.place, digest, None).await? {
             Verdict::Missing => Ok(Condition::Missing),
             Verdict::Sound(bytes) => Ok(Condition::Sound(bytes)),
-            Verdict::Damaged => self.condemn(digest).await,
+            Verdict::Damaged => self.condemn(digest, None).await,
         }
     }
 
@@ -168,37 +176,17 @@ impl fmt::Debug for ObjectBlobs {
     }
 }
 
-/// Brings content that has the right digest to where it is kept.
+/// Brings content that has the right digest to its place. What is there is written over, so that the work is the
+/// same whether or not a blob exists: nobody learns from a duration what others have stored.
 async fn settle(place: &dyn Place, digest: Digest, bytes: u64, content: Content) -> Result<Put, BlobError> {
-    if matches!(content, Content::Known) {
-        // It was sound when the content began to come in.
-        return match place.size(digest).await? {
-            Some(found) if found == bytes => {
-                place.confirm(digest).await?;
-                Ok(Put { bytes, known: true })
-            }
-            _ => {
-                let kind = std::io::ErrorKind::Interrupted;
-                Err(BlobError::Unavailable { doing: "keep a blob that was taken away meanwhile", kind })
-            }
-        };
-    }
     if let Content::Memory(content) = &content
-        && place.keep_whole(digest, content.clone()).await?
+        && let Some(known) = place.keep_whole(digest, content.clone()).await?
     {
-        return Ok(Put { bytes, known: false });
+        return Ok(Put { bytes, known });
     }
-    match verify::verify(place, digest).await {
-        Ok(Verdict::Sound(_)) => {
-            place.confirm(digest).await?;
-            return Ok(Put { bytes, known: true });
-        }
-        Ok(Verdict::Damaged) => place.set_aside(digest).await?,
-        // What cannot be read is written over: the content at hand is right.
-        Ok(Verdict::Missing) | Err(_) => {}
-    }
+    let known = place.make_way(digest, bytes).await?;
     place.keep(digest, content.stored(place, digest).await?).await?;
-    Ok(Put { bytes, known: false })
+    Ok(Put { bytes, known })
 }
 
 /// Does all of it, also where the caller is dropped meanwhile.

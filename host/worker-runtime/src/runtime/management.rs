@@ -259,7 +259,7 @@ impl Management {
                 self.stop_workers_of(digest).await?;
                 continue;
             }
-            let component = match self.shared.blobs.get(digest, row.bytes).await {
+            let component = match self.shared.blobs.get_sized(digest, row.bytes).await {
                 // Without it this Runtime would lack the resolver until it is opened again.
                 Err(BlobError::Unavailable { .. } | BlobError::Full) => {
                     return Err(MetadataError::Unavailable { doing: "take up a resolver" });

@@ -132,7 +132,7 @@ impl Management {
             return Ok(Bytes::from_static(crate::shipped::RESOLVER));
         }
         let bytes = self.resolver(digest).await?.bytes;
-        Ok(self.shared.blobs.get(digest, bytes).await?)
+        Ok(self.shared.blobs.get_sized(digest, bytes).await?)
     }
 
     fn resolver_summary(&self, digest: Digest, row: Option<ResolverRow>) -> ResolverSummary {

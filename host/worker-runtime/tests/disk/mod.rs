@@ -6,6 +6,7 @@ mod flips;
 mod kills;
 mod power_cuts;
 mod recording;
+mod same_work;
 pub(crate) mod watched;
 mod workload;
 mod written;

@@ -130,6 +130,17 @@ pub(super) async fn content_over_the_bound_is_refused_and_at_the_bound_is_kept(s
     }
 }
 
+pub(super) async fn blob_is_served_by_its_own_size_and_by_no_other(store: Arc<dyn BlobStore>) {
+    for bytes in [0, 10, LARGE] {
+        let content = content(bytes);
+        let (digest, _) = put(&*store, &content).await;
+        assert!(store.get_sized(digest, bytes as u64).await.unwrap() == content, "{bytes} bytes");
+        assert_eq!(store.get_sized(digest, bytes as u64 + 1).await, Err(BlobError::Damaged(digest)));
+    }
+    let digest = Digest::of("never put");
+    assert_eq!(store.get_sized(digest, 9).await, Err(BlobError::Missing(digest)));
+}
+
 pub(super) async fn content_that_breaks_off_leaves_nothing(store: Arc<dyn BlobStore>) {
     for (bytes, after) in [(10, 0), (10, 10), (LARGE, LARGE - 1), (LARGE, LARGE)] {
         let content = content(bytes);
@@ -229,6 +240,7 @@ macro_rules! suite {
             what_was_digested_before_is_kept_as_what_comes_in,
             content_of_another_digest_is_refused_and_leaves_nothing,
             content_over_the_bound_is_refused_and_at_the_bound_is_kept,
+            blob_is_served_by_its_own_size_and_by_no_other,
             content_that_breaks_off_leaves_nothing,
             who_has_not_the_content_cannot_put_a_known_blob,
             put_that_is_dropped_leaves_nothing_that_can_be_seen,

@@ -57,6 +57,37 @@ pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl Tampere
     }
 }
 
+pub(super) async fn blob_of_another_size_than_recorded_is_damaged_and_set_aside(place: impl Tampered) {
+    let store = place.store();
+    for bytes in [100, LARGE] {
+        let right = content(bytes);
+        let (digest, _) = put(store, &right).await;
+        let recorded = bytes as u64;
+        for wrong in [[&right[..], b"x"].concat(), [&right[..], &right[..]].concat(), right[1..].to_vec(), Vec::new()] {
+            let what = format!("{} bytes of {bytes}", wrong.len());
+            place.write_past_it(digest, &wrong);
+            let aside = set_aside(store).await.len();
+            assert_eq!(store.get_sized(digest, recorded).await, Err(BlobError::Damaged(digest)), "{what}");
+            assert_eq!(store.get_sized(digest, recorded).await, Err(BlobError::Missing(digest)), "{what}");
+            assert!(set_aside(store).await.len() > aside || aside > 0, "{what}");
+            put(store, &right).await;
+            assert!(store.get_sized(digest, recorded).await.unwrap() == right, "{what}");
+        }
+    }
+}
+
+pub(super) async fn putting_a_blob_heals_what_has_its_size_and_is_not_its_content(place: impl Tampered) {
+    for bytes in [100, LARGE] {
+        let right = content(bytes);
+        let (digest, _) = put(place.store(), &right).await;
+        let mut wrong = right.to_vec();
+        wrong[bytes / 2] ^= 1;
+        place.write_past_it(digest, &wrong);
+        put(place.store(), &right).await;
+        assert!(place.store().get_sized(digest, bytes as u64).await.unwrap() == right);
+    }
+}
+
 pub(super) async fn large_blob_with_one_wrong_byte_is_never_served(place: impl Tampered) {
     let right = content(LARGE);
     let (digest, _) = put(place.store(), &right).await;
@@ -96,6 +127,8 @@ macro_rules! damage {
         $crate::stores::damage::damage!($fresh;
             no_flipped_byte_is_ever_served,
             blob_of_the_wrong_length_is_never_served,
+            blob_of_another_size_than_recorded_is_damaged_and_set_aside,
+            putting_a_blob_heals_what_has_its_size_and_is_not_its_content,
             large_blob_with_one_wrong_byte_is_never_served,
             check_finds_damage_and_names_it_once,
             putting_a_damaged_blob_heals_it_without_its_having_been_read,

@@ -191,6 +191,28 @@ async fn evidence_of_the_same_blob_is_kept_beside_the_earlier_one() {
     assert_eq!(fs::read(aside.with_extension("2")).unwrap(), b"third");
 }
 
+/// Reading a tebibyte, even one of zeros that no disk holds, would take longer than any test may.
+#[tokio::test]
+async fn huge_file_in_a_blobs_place_is_set_aside_and_healed_without_being_read() {
+    const TEBIBYTE: u64 = 1 << 40;
+    let files = Files::fresh().await;
+    for bytes in [100, LARGE] {
+        let right = content(bytes);
+        let (digest, _) = put(&files.blobs, &right).await;
+        let grow = || fs::OpenOptions::new().write(true).open(files.file(digest)).unwrap().set_len(TEBIBYTE).unwrap();
+        grow();
+        let recorded = bytes as u64;
+        assert_eq!(files.blobs.get_sized(digest, recorded).await, Err(BlobError::Damaged(digest)));
+        assert_eq!(files.blobs.get_sized(digest, recorded).await, Err(BlobError::Missing(digest)));
+        put(&files.blobs, &right).await;
+        grow();
+        let (_, healed) = put(&files.blobs, &right).await;
+        assert!(!healed.known);
+        assert!(files.blobs.get_sized(digest, recorded).await.unwrap() == right);
+        assert_eq!(set_aside(&files.blobs).await.iter().filter(|aside| **aside == digest).count(), 2);
+    }
+}
+
 #[tokio::test]
 async fn files_that_are_no_blobs_are_not_listed() {
     let files = Files::fresh().await;

@@ -71,6 +71,11 @@ impl BlobStore for Faulty<dyn BlobStore> {
         self.store.get(digest, most_bytes).await
     }
 
+    async fn get_sized(&self, digest: Digest, bytes: u64) -> Result<Bytes, BlobError> {
+        self.read(digest)?;
+        self.store.get_sized(digest, bytes).await
+    }
+
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
         self.read(digest)?;
         self.store.size(digest).await

@@ -77,8 +77,12 @@ impl Place for Bucket {
         Ok(())
     }
 
-    async fn confirm(&self, _: Digest) -> Result<(), BlobError> {
-        Ok(())
+    async fn make_way(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
+        let found = self.size(digest).await?;
+        if found.is_some_and(|found| found != bytes) {
+            self.set_aside(digest).await?;
+        }
+        Ok(found == Some(bytes))
     }
 
     async fn open(&self, digest: Digest) -> Result<Opened, BlobError> {

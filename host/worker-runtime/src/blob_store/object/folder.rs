@@ -85,29 +85,25 @@ impl Place for Folder {
         Incoming { path: [STAGING, &name].into_iter().collect(), staged: Some(staged) }
     }
 
-    async fn keep_whole(&self, digest: Digest, content: PutPayload) -> Result<bool, BlobError> {
+    async fn keep_whole(&self, digest: Digest, content: PutPayload) -> Result<Option<bool>, BlobError> {
         let incoming = self.incoming(digest);
         let staged = self.root.join(incoming.path.as_ref());
-        self.with("write a blob", digest, move |_, file| {
-            // What is there or cannot be looked at, and a staging folder that somebody took away or put something
-            // into, are for who can do more.
-            if !matches!(found(file), Ok(None)) {
-                incoming.stay();
-                return Ok(false);
-            }
+        self.with("write a blob", digest, move |root, file| {
             let mut written = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged) {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+                    // Someone removed the staging folder or put something into it; the engine handles both.
                     incoming.stay();
-                    return Ok(false);
+                    return Ok(None);
                 }
                 opened => opened?,
             };
             for piece in content.iter() {
                 written.write_all(piece)?;
             }
+            let known = make_way(root, file, content.content_length() as u64)?;
             show(&written, &staged, file)?;
             incoming.stay();
-            Ok(true)
+            Ok(Some(known))
         })
         .await
     }
@@ -124,9 +120,8 @@ impl Place for Folder {
         .await
     }
 
-    /// An earlier process may have been killed between the renaming and its syncing.
-    async fn confirm(&self, digest: Digest) -> Result<(), BlobError> {
-        self.with("keep a blob", digest, |_, file| sync_parent(file)).await
+    async fn make_way(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
+        self.with("set a damaged blob aside", digest, move |root, file| make_way(root, file, bytes)).await
     }
 
     async fn open(&self, digest: Digest) -> Result<Opened, BlobError> {
@@ -302,6 +297,16 @@ fn found(path: &Path) -> io::Result<Option<fs::Metadata>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// Moves what is no file of that size to the quarantine. Returns `true` if such a file is there.
+fn make_way(root: &Path, file: &Path, bytes: u64) -> io::Result<bool> {
+    match found(file)? {
+        Some(metadata) if metadata.is_file() && metadata.len() == bytes => return Ok(true),
+        Some(_) => move_aside(root, file)?,
+        None => {}
+    }
+    Ok(false)
 }
 
 /// Moves a blob to a free name in the quarantine.

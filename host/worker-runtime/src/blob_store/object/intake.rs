@@ -9,7 +9,6 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload, PutPayloadMut};
 
 use super::fault;
 use super::place::{Incoming, Place};
-use super::verify::{self, Verdict};
 use crate::blob_store::{AT_ONCE, BlobError, Source};
 
 /// Content that came in whole and has the right digest.
@@ -18,8 +17,6 @@ pub(super) enum Content {
     Memory(PutPayload),
     /// It was sent out, and is not yet to be seen.
     Sent(Upload),
-    /// It was only hashed: the store had it when it began to come in.
-    Known,
 }
 
 impl Content {
@@ -39,7 +36,6 @@ impl Content {
                 upload.parts = None;
                 upload.incoming.take().ok_or_else(|| fault::cut_off("write a blob"))
             }
-            Self::Known => Err(fault::cut_off("write a blob")),
         }
     }
 }
@@ -48,6 +44,20 @@ impl Content {
 pub(super) struct Upload {
     parts: Option<Box<dyn MultipartUpload>>,
     incoming: Option<Incoming>,
+}
+
+impl Upload {
+    async fn begin(place: &dyn Place, digest: Digest) -> Result<Self, BlobError> {
+        let incoming = place.incoming(digest);
+        let parts = place.objects().put_multipart(&incoming.path).await;
+        let parts = parts.map_err(|error| fault::engine("write a blob", &error))?;
+        Ok(Self { parts: Some(parts), incoming: Some(incoming) })
+    }
+
+    async fn send(&mut self, part: PutPayload) -> Result<(), BlobError> {
+        let Some(parts) = &mut self.parts else { return Err(fault::cut_off("write a blob")) };
+        parts.put_part(part).await.map_err(|error| fault::engine("write a blob", &error))
+    }
 }
 
 impl Drop for Upload {
@@ -75,7 +85,7 @@ pub(super) async fn take_in(
     let mut hash = Digester::default();
     let mut bytes = 0_u64;
     let mut gathered = PutPayloadMut::new();
-    let mut content = None;
+    let mut upload: Option<Upload> = None;
     while let Some(piece) = source.next().await {
         let mut piece = piece?;
         bytes = bytes.saturating_add(piece.len() as u64);
@@ -86,7 +96,11 @@ pub(super) async fn take_in(
             let room = place.part_bytes().saturating_sub(gathered.content_length());
             if room == 0 {
                 let part = std::mem::take(&mut gathered).freeze();
-                send(&mut content, &**place, digest, part).await?;
+                let upload = match &mut upload {
+                    Some(upload) => upload,
+                    none => none.insert(Upload::begin(&**place, digest).await?),
+                };
+                upload.send(part).await?;
                 continue;
             }
             let next = piece.split_to(piece.len().min(room).min(AT_ONCE));
@@ -99,14 +113,13 @@ pub(super) async fn take_in(
     if actual != digest {
         return Err(BlobError::DigestMismatch { declared: digest, actual });
     }
-    match content {
+    match upload {
         None => Ok((bytes, Content::Memory(gathered.freeze()))),
-        some => {
-            let mut content = some;
+        Some(mut upload) => {
             if !gathered.is_empty() {
-                send(&mut content, &**place, digest, gathered.freeze()).await?;
+                upload.send(gathered.freeze()).await?;
             }
-            Ok((bytes, content.unwrap_or(Content::Known)))
+            Ok((bytes, Content::Sent(upload)))
         }
     }
 }
@@ -118,28 +131,4 @@ fn gather(gathered: &mut PutPayloadMut, piece: Bytes) {
     } else {
         gathered.push(piece);
     }
-}
-
-/// Sends out a part; before the first it looks whether the store has the blob already.
-async fn send(
-    content: &mut Option<Content>,
-    place: &dyn Place,
-    digest: Digest,
-    part: PutPayload,
-) -> Result<(), BlobError> {
-    let failed = |error| fault::engine("write a blob", &error);
-    if content.is_none() {
-        *content = Some(match verify::verify(place, digest).await {
-            Ok(Verdict::Sound(_)) => Content::Known,
-            Ok(_) | Err(_) => {
-                let incoming = place.incoming(digest);
-                let parts = place.objects().put_multipart(&incoming.path).await.map_err(failed)?;
-                Content::Sent(Upload { parts: Some(parts), incoming: Some(incoming) })
-            }
-        });
-    }
-    if let Some(Content::Sent(Upload { parts: Some(parts), .. })) = content {
-        parts.put_part(part).await.map_err(failed)?;
-    }
-    Ok(())
 }

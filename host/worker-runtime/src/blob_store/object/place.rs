@@ -33,17 +33,18 @@ pub(super) trait Place: fmt::Debug + Send + Sync + 'static {
     /// Where content goes that is not known to be right yet.
     fn incoming(&self, digest: Digest) -> Incoming;
 
-    /// Makes content that is in memory, and is right, the blob of that digest, if the place can do that at once and
-    /// has nothing there. Whether it did.
-    async fn keep_whole(&self, _: Digest, _: PutPayload) -> Result<bool, BlobError> {
-        Ok(false)
+    /// Makes content that is in memory, and is right, the blob of that digest, if the place can do that in one step.
+    /// Returns what [`make_way`](Self::make_way) would return, or none if nothing was done.
+    async fn keep_whole(&self, _: Digest, _: PutPayload) -> Result<Option<bool>, BlobError> {
+        Ok(None)
     }
+
+    /// Sets aside what stands under that digest and cannot be the blob because it does not have that size. Returns
+    /// `true` if an object of that size is there.
+    async fn make_way(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError>;
 
     /// Makes content that was written in full, and is right, the blob of that digest.
     async fn keep(&self, digest: Digest, incoming: Incoming) -> Result<(), BlobError>;
-
-    /// Makes sure that a blob that is there is durably there.
-    async fn confirm(&self, digest: Digest) -> Result<(), BlobError>;
 
     /// Opens a blob.
     async fn open(&self, digest: Digest) -> Result<Opened, BlobError>;

@@ -31,28 +31,52 @@ pub(super) enum Verdict {
     Damaged,
 }
 
-/// Reads a blob to see whether it is what its digest says, and keeps none of it.
-pub(super) async fn verify(place: &dyn Place, digest: Digest) -> Result<Verdict, BlobError> {
+/// The size that a blob may have.
+#[derive(Clone, Copy)]
+pub(super) enum Size {
+    /// The caller knows a bound.
+    AtMost(u64),
+    /// The caller knows the size. Any other one is damage.
+    Exactly(u64),
+}
+
+impl Size {
+    pub(super) fn exact(self) -> Option<u64> {
+        match self {
+            Self::AtMost(_) => None,
+            Self::Exactly(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// Reads a blob to see whether it is what its digest says, and keeps none of it. One that does not have the expected
+/// size is damaged without being read.
+pub(super) async fn verify(place: &dyn Place, digest: Digest, expected: Option<u64>) -> Result<Verdict, BlobError> {
     let object = match place.open(digest).await? {
         Opened::Missing => return Ok(Verdict::Missing),
         #[cfg(feature = "files")]
         Opened::Odd => return Ok(Verdict::Damaged),
         Opened::Object(object) => object,
     };
+    if expected.is_some_and(|bytes| bytes != object.meta.size) {
+        return Ok(Verdict::Damaged);
+    }
     let (actual, bytes, _) = Reading::new(false).finish(object.payload).await?;
     Ok(if actual == digest { Verdict::Sound(bytes) } else { Verdict::Damaged })
 }
 
-/// The content of a blob of at most `most_bytes` bytes; none if it is damaged.
-pub(super) async fn read(place: &dyn Place, digest: Digest, most_bytes: u64) -> Result<Option<Bytes>, BlobError> {
+/// Returns the content of a blob; none if it is damaged.
+pub(super) async fn read(place: &dyn Place, digest: Digest, size: Size) -> Result<Option<Bytes>, BlobError> {
     let object = match place.open(digest).await? {
         Opened::Missing => return Err(BlobError::Missing(digest)),
         #[cfg(feature = "files")]
         Opened::Odd => return Ok(None),
         Opened::Object(object) => object,
     };
-    if object.meta.size > most_bytes {
-        return Err(BlobError::TooLarge { allowed: most_bytes });
+    match size {
+        Size::AtMost(allowed) if object.meta.size > allowed => return Err(BlobError::TooLarge { allowed }),
+        Size::Exactly(bytes) if object.meta.size != bytes => return Ok(None),
+        Size::AtMost(_) | Size::Exactly(_) => {}
     }
     let (actual, _, content) = Reading::new(true).finish(object.payload).await?;
     Ok((actual == digest).then_some(content))

@@ -1,0 +1,54 @@
+//! Storing content takes the same file operations whether or not another workspace has it: nobody learns from a
+//! duration what others have stored.
+
+use bundles::Digest;
+use worker_runtime::blob_store::{Put, whole};
+
+use super::watched::{self, Control, KINDS, folder};
+use super::workload;
+use crate::support::{name, sandbox};
+
+/// Not a test of its own: run by the one below.
+#[test]
+#[ignore = "is run by another test, under the shim"]
+fn counted() {
+    let Some(root) = watched::root() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
+    let control = Control::of_this_process();
+    control.record();
+    runtime.block_on(async {
+        let opened = workload::open(&root.join("data"), &sandbox()).await.expect("opened");
+        let put = async |workspace: &str, text: &str, bytes: usize| {
+            let content = text.repeat(bytes / text.len());
+            let before = control.seen();
+            let (digest, announced) = (Digest::of(&content), content.len() as u64);
+            let content_of = opened.runtime.content(&name(workspace));
+            let put = content_of.put_blob(digest, whole(content), Some(announced)).await.expect("stored");
+            assert_eq!(put, Put { bytes: announced, known: false }, "{workspace}");
+            let after = control.seen();
+            std::array::from_fn::<_, { KINDS.len() }, _>(|kind| after[kind] - before[kind])
+        };
+        // In memory, and in parts.
+        for bytes in [100, 3 << 20] {
+            for warm in ["a", "b", "c"] {
+                put("team-2", warm, bytes).await;
+            }
+            put("team-0", "held by another one", bytes).await;
+            let known = put("team-1", "held by another one", bytes).await;
+            let new = put("team-1", "held by nobody else", bytes).await;
+            println!("{bytes} bytes: {known:?} and {new:?} of {KINDS:?}");
+            assert_eq!(known, new, "{KINDS:?}");
+        }
+    });
+    control.disarm();
+}
+
+#[test]
+fn content_that_another_workspace_has_is_stored_by_the_same_operations_as_new_content() {
+    let root = folder();
+    let log = tempfile::tempdir().expect("a folder");
+    let told = watched::watched("disk::same_work::counted", root.path(), &log.path().join("log"), &[]);
+    let Some(told) = told else { return };
+    println!("{told}");
+    assert_eq!(told.matches(" bytes: ").count(), 2, "{told}");
+}
