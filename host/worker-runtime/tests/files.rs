@@ -555,6 +555,61 @@ async fn a_replaced_file_keeps_its_mode_and_owner_and_one_for_nobody_is_left_alo
     worker.ok("fs.write", fixed).await;
 }
 
+/// An access control list in the form in which Linux keeps it: tag, permissions and id of each entry.
+#[cfg(target_os = "linux")]
+fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let entries = entries.iter().flat_map(|(tag, permissions, id)| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    });
+    2_u32.to_le_bytes().into_iter().chain(entries).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_replaced_file_keeps_its_access_list_and_attributes_and_gains_none() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    const NO_ID: u32 = u32::MAX;
+    const ACCESS: &str = "system.posix_acl_access";
+    let place = Place::new();
+    let path = |file: &str| place.mount().join(file);
+    let set = |file: &str, name: &str, value: &[u8]| setxattr(path(file), name, value, XattrFlags::empty());
+    let get = |file: &str, name: &str| {
+        let mut value = Vec::with_capacity(1 << 16);
+        getxattr(path(file), name, rustix::buffer::spare_capacity(&mut value)).map(|_| value)
+    };
+    for file in ["listed", "plain", "default/plain"] {
+        place.write(file, "old");
+    }
+    // user::rw, user:12345:rw, group::---, mask::rw, other::---
+    let list = access_list(&[(1, 6, NO_ID), (2, 6, 12_345), (4, 0, NO_ID), (16, 6, NO_ID), (32, 0, NO_ID)]);
+    if let Err(error) = set("listed", ACCESS, &list).and_then(|()| set("plain", "user.note", b"kept")) {
+        eprintln!("skipped: this file system has no access control lists ({error})");
+        return;
+    }
+    let everything = access_list(&[(1, 7, NO_ID), (2, 7, 12_345), (4, 7, NO_ID), (16, 7, NO_ID), (32, 7, NO_ID)]);
+    set("default", "system.posix_acl_default", &everything).expect("a list for new files");
+    std::fs::set_permissions(path("default/plain"), PermissionsExt::from_mode(0o640)).expect("a mode");
+    let as_root = rustix::process::geteuid().is_root();
+    if as_root {
+        let capability = [0x0200_0001_u32, 1 << 7, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes());
+        set("plain", "security.capability", &capability.collect::<Vec<u8>>()).expect("a capability");
+    }
+    let worker = place.coder().await;
+    for file in ["listed", "plain", "default/plain"] {
+        let before = std::fs::metadata(path(file)).expect("there").permissions().mode();
+        worker.ok("fs.write", json!({ "path": file, "text": "new", "replaces": digest("old") })).await;
+        let after = std::fs::metadata(path(file)).expect("there").permissions().mode();
+        assert_eq!((place.content(file).as_str(), after), ("new", before), "{file}");
+    }
+    assert_eq!(get("listed", ACCESS), Ok(list), "an access control list is kept");
+    assert_eq!(get("default/plain", ACCESS), Err(rustix::io::Errno::NODATA), "and none is inherited");
+    assert_eq!(get("plain", "user.note").as_deref(), Ok(&b"kept"[..]));
+    assert!(get("plain", "security.capability").is_err(), "new content has no rights of the old program");
+    // A new file is what the folder says that new files are.
+    worker.ok("fs.write", json!({ "path": "default/new", "text": "new" })).await;
+    assert!(get("default/new", ACCESS).is_ok());
+}
+
 #[tokio::test]
 async fn unfinished_files_are_not_seen_read_or_written() {
     let place = Place::new();

@@ -103,7 +103,7 @@ fn listed(code: &str) -> Option<u8> {
         | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
         | "tls_missing" | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
         | "url_too_long" | "user_info" | "workspace_denied"
-        | "host_denied" | "origin_denied" | "scope_missing" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
+        | "host_denied" | "origin_denied" | "scope_missing" | "file_access_not_kept" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
         "blob_not_found" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
         | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
         "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_malformed"

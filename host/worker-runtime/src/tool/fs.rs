@@ -9,6 +9,8 @@
 //!
 //! What there is no remedy for: a hard link in the mount is a file of the mount, wherever else it has a name.
 
+#[cfg(target_os = "linux")]
+mod attributes;
 mod folder;
 mod glob;
 mod list;

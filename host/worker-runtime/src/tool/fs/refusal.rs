@@ -66,6 +66,8 @@ pub(super) enum Refusal {
     ReadOnly(Place),
     #[error("this host does not let the Runtime touch {0}")]
     Forbidden(Place),
+    #[error("the access rights or attributes of {0} cannot be kept")]
+    AccessNotKept(Place),
     #[error("there is no room for {0}")]
     Full(Place),
     #[error("{0} cannot be used: {1}")]
@@ -120,6 +122,7 @@ impl Refusal {
             Self::InUse(_) => "file_in_use",
             Self::ReadOnly(_) => "file_read_only",
             Self::Forbidden(_) => "file_forbidden",
+            Self::AccessNotKept(_) => "file_access_not_kept",
             Self::Full(_) => "mount_full",
             Self::Unavailable(..) => "file_unavailable",
             Self::Ended => "call_ended",
@@ -150,6 +153,9 @@ impl Refusal {
             Self::InUse(_) => "try again",
             Self::ReadOnly(_) => "leave it as it is, or have its mode changed on the host",
             Self::Forbidden(_) => "have the Runtime's user given access on the host",
+            Self::AccessNotKept(_) => {
+                "let the Runtime's user own the file or be in its group, or remove the file's access control list"
+            }
             Self::Full(_) => "have room made on the host",
             Self::Unavailable(..) => "try again; the log of the host that keeps the mount says more",
             Self::Ended => "call again",

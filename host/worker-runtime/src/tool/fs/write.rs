@@ -8,8 +8,10 @@
 //! folders (NFS), that look is all there is between two writers.
 //!
 //! A call that is dropped or fails leaves nothing: not its unfinished file, not the folders that it made. A
-//! replaced file keeps its mode, and its owner as far as the Runtime's user may give files away; where the
-//! group cannot be kept, it may do no more than everybody. A file whose mode lets nobody write is left alone.
+//! replaced file is never open to more users than before. It keeps its mode, its access control list, its attributes
+//! (`attributes`), and its owner as far as the Runtime's user may give files away. Where the group cannot be kept, group
+//! and everybody else may do what both could before, and a file with an access control list is left alone, as is one
+//! whose mode lets nobody write.
 //! A link is followed inside the mount: the file that it leads to is replaced, or made.
 
 use std::fs::TryLockError;
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bundles::{Access, Authority, Digest, Digester, InvalidName, MountLabel, ToolName};
-use cap_std::fs::{Dir, Metadata, MetadataExt, Permissions, PermissionsExt};
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, Permissions, PermissionsExt};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -132,14 +134,14 @@ fn put(
         unfinished.file().write_all(piece).map_err(io)?;
     }
     if let Some(replaced) = &replaced {
-        keep_access(&mut unfinished, replaced).map_err(io)?;
+        keep_access(&mut unfinished, replaced, place)?;
     }
     gate.pass()?;
     unfinished.sync().map_err(io)?;
     gate.pass()?;
     mounted.keep_way(target, place)?;
     gate.commit(|| match &replaced {
-        Some(replaced) if is_still(&target.folder, &target.name, replaced).map_err(io)? => {
+        Some((_, replaced)) if is_still(&target.folder, &target.name, replaced).map_err(io)? => {
             unfinished.replace(&target.name).map_err(io)
         }
         Some(_) => Err(Refusal::Changed(place.clone())),
@@ -182,7 +184,7 @@ fn is_there(folder: &Dir, name: &str) -> std::io::Result<bool> {
 }
 
 /// The file that is to be replaced, where it has the content that the caller has read.
-fn unchanged(target: &Target, digest: Digest, place: &Place, gate: &Gate) -> Result<Metadata, Refusal> {
+fn unchanged(target: &Target, digest: Digest, place: &Place, gate: &Gate) -> Result<(File, Metadata), Refusal> {
     let (mut file, metadata) = open_regular(&target.folder, &target.name, place)?;
     if metadata.mode() & 0o222 == 0 {
         return Err(Refusal::ReadOnly(place.clone()));
@@ -208,7 +210,7 @@ fn unchanged(target: &Target, digest: Digest, place: &Place, gate: &Gate) -> Res
             return Err(Refusal::TooLarge(place.clone()));
         }
     }
-    if digester.finish() == digest { Ok(metadata) } else { Err(Refusal::Changed(place.clone())) }
+    if digester.finish() == digest { Ok((file, metadata)) } else { Err(Refusal::Changed(place.clone())) }
 }
 
 /// Whether a name still is the file that it was, which nobody has written to.
@@ -223,20 +225,47 @@ fn is_still(folder: &Dir, name: &str, before: &Metadata) -> std::io::Result<bool
     }
 }
 
-/// Gives a new file the owner, the group and the mode of the one whose place it takes.
-fn keep_access(unfinished: &mut Temporary<'_>, replaced: &Metadata) -> std::io::Result<()> {
+/// Gives a new file the owner, the group, the attributes and the mode of the one whose place it takes. Until then only
+/// its owner has access.
+fn keep_access(
+    unfinished: &mut Temporary<'_>,
+    (old, replaced): &(File, Metadata),
+    place: &Place,
+) -> Result<(), Refusal> {
     use rustix::fs::{Gid, Uid, fchown};
+    let io = |error: std::io::Error| Refusal::io(place, &error);
     let file = unfinished.file();
-    let is = file.metadata()?;
+    let is = file.metadata().map_err(io)?;
     if is.uid() != replaced.uid() {
         // Only root gives files away.
-        may(fchown(&*file, Some(Uid::from_raw(replaced.uid())), None))?;
+        may(fchown(&*file, Some(Uid::from_raw(replaced.uid())), None)).map_err(io)?;
     }
-    let kept = is.gid() == replaced.gid() || may(fchown(&*file, None, Some(Gid::from_raw(replaced.gid()))))?;
+    let kept =
+        is.gid() == replaced.gid() || may(fchown(&*file, None, Some(Gid::from_raw(replaced.gid())))).map_err(io)?;
+    #[cfg(target_os = "linux")]
+    {
+        use super::attributes::{self, AttributeError};
+        let attribute = |error| match error {
+            AttributeError::NotKept => Refusal::AccessNotKept(place.clone()),
+            AttributeError::Io(errno) => io(errno.into()),
+        };
+        // The entry of the owning group would be another group's.
+        if !kept && attributes::has_access_list(old).map_err(attribute)? {
+            return Err(Refusal::AccessNotKept(place.clone()));
+        }
+        attributes::copy(old, &*file).map_err(attribute)?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = old;
     let mode = replaced.mode() & 0o777;
-    let everybody = mode & 0o007;
-    let mode = if kept { mode } else { mode & 0o707 | mode & (everybody << 3) };
-    file.set_permissions(Permissions::from_mode(mode))
+    file.set_permissions(Permissions::from_mode(if kept { mode } else { mode_of_another_group(mode) })).map_err(io)
+}
+
+/// Mode of a file that comes into another group. Members of the former group count as everybody else then, and the
+/// mode of a file may give a group less than everybody else.
+fn mode_of_another_group(mode: u32) -> u32 {
+    let both = (mode >> 3) & mode & 0o007;
+    mode & 0o700 | both << 3 | both
 }
 
 /// Whether the Runtime's user may give a file away, and the file system can. What else goes wrong is a failure.
@@ -251,6 +280,71 @@ fn may(given: rustix::io::Result<()>) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_group_and_everybody_else_get_what_both_had() {
+        for (mode, other) in [
+            (0o644, 0o644),
+            (0o664, 0o644),
+            (0o640, 0o600),
+            (0o604, 0o600),
+            (0o777, 0o777),
+            (0o752, 0o700),
+            (0o756, 0o744),
+        ] {
+            assert_eq!(mode_of_another_group(mode), other, "{mode:o}");
+        }
+    }
+
+    /// Replaces a file as a user who can neither give files away nor is in the file's group.
+    #[cfg(target_os = "linux")]
+    fn replaced_by_a_stranger(mode: u32, list: Option<&[u8]>) -> Result<u32, Refusal> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().expect("a folder");
+        let open_to_all = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        };
+        open_to_all(place.path(), 0o777);
+        let path = place.path().join("file");
+        std::fs::write(&path, "old").expect("written");
+        rustix::fs::chown(&path, None, Some(rustix::fs::Gid::from_raw(54_321))).expect("a group");
+        open_to_all(&path, mode);
+        if let Some(list) = list {
+            rustix::fs::setxattr(&path, "system.posix_acl_access", list, rustix::fs::XattrFlags::empty())
+                .expect("a list");
+        }
+        let mounted = Mounted::of_test(place.path());
+        let done = std::thread::spawn(move || {
+            use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+            // Of this thread alone.
+            set_thread_groups(&[]).expect("no groups");
+            set_thread_gid(rustix::fs::Gid::from_raw(12_345)).expect("a group");
+            set_thread_uid(rustix::fs::Uid::from_raw(12_345)).expect("a user");
+            let path = "file".parse().expect("a path");
+            write(&mounted, &path, "new", Some(Digest::of("old")), &Gate::default())
+        });
+        done.join().expect("joined")?;
+        Ok(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_whose_group_cannot_be_kept_is_open_to_nobody_else() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can become another user");
+            return;
+        }
+        assert_eq!(replaced_by_a_stranger(0o664, None), Ok(0o644));
+        assert_eq!(replaced_by_a_stranger(0o646, None), Ok(0o644));
+        // user::rw, user:777:rw, group::---, mask::rw, other::r
+        let list = [(1_u16, 6_u16, u32::MAX), (2, 6, 777), (4, 0, u32::MAX), (16, 6, u32::MAX), (32, 4, u32::MAX)];
+        let entries = list.iter().flat_map(|(tag, permissions, id)| {
+            [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+        });
+        let list: Vec<u8> = 2_u32.to_le_bytes().into_iter().chain(entries).collect();
+        let refused = replaced_by_a_stranger(0o664, Some(&list));
+        assert!(matches!(refused, Err(Refusal::AccessNotKept(_))), "{refused:?}");
+    }
 
     #[test]
     fn a_folder_that_others_keep_locked_is_in_use_and_then_it_is_not() {
