@@ -13,14 +13,18 @@ use crate::runtime::Settings;
 
 /// Reads what a config grants.
 pub(crate) fn read(path: &Path) -> Result<RuntimeConfig, CliError> {
-    Ok(read_whole(path)?.0)
+    Ok(parse(&text(path)?, path)?.0)
 }
 
-/// Reads a config with what it says of the service.
-pub(crate) fn read_whole(path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
-    let text = files::read_text(path, MAX_CONFIG_BYTES, "config")?;
+/// Reads the text of a config.
+pub(crate) fn text(path: &Path) -> Result<String, CliError> {
+    files::read_text(path, MAX_CONFIG_BYTES, "config")
+}
+
+/// Parses a config with the tables that configure the service. `path` is shown in errors.
+pub(crate) fn parse(text: &str, path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
     let (policy, settings) =
-        RuntimeConfig::from_toml_beside::<Settings>(&text, &Settings::TABLES).map_err(|error| told(error, path))?;
+        RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES).map_err(|error| told(error, path))?;
     settings.can_work()?;
     Ok((policy, settings))
 }

@@ -30,7 +30,11 @@ pub(super) struct Config {
 }
 
 pub(super) fn read(path: &Path) -> Result<Config, CliError> {
-    let (policy, settings) = config_file::read_whole(path)?;
+    parse(&config_file::text(path)?, path)
+}
+
+pub(super) fn parse(text: &str, path: &Path) -> Result<Config, CliError> {
+    let (policy, settings) = config_file::parse(text, path)?;
     Ok(Config { policy, settings, folder: Folder::of(path) })
 }
 

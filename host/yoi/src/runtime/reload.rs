@@ -1,9 +1,10 @@
-//! Reading the config again while the service runs: the host's part as a whole, or not at all. The tables
-//! that say how the service runs count from the next start.
+//! Reloads the config while the service runs: the host's part as a whole, or not at all. The tables that configure the
+//! service count from the next start.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use bundles::Digest;
 use host_policy::RuntimeConfig;
 use tokio::signal::unix::Signal;
 use worker_runtime::Runtime;
@@ -11,19 +12,36 @@ use worker_runtime::service::RuntimeService;
 
 use super::open::{self, Config};
 use super::settings::Settings;
+use crate::error::CliError;
+use crate::{config_file, files};
 
-/// A file that has changed is seen after so long at the most.
+/// Interval of looks at the config file.
 const LOOKS: Duration = Duration::from_secs(2);
 
-/// What tells that a file was written.
-pub(super) type Stamp = Option<(SystemTime, u64)>;
+/// What the last look at the config file found: the digest of its text, or the code of the error.
+///
+/// Length and modification time do not tell whether a file changed: a restored copy has the times of its original,
+/// and all files of a reproducible image have the same time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen(Result<Digest, &'static str>);
 
-/// Follows the config file until it is dropped. The stamp is of before the config was read: what was written
-/// since, while the service started, is seen at the first look.
+impl Seen {
+    /// The text that the service started with.
+    pub(super) fn of_start(text: &str, path: &Path) -> Self {
+        // A pipe can be read once. It is not followed.
+        match is_file(path) {
+            Ok(()) => Self(Ok(Digest::of(text))),
+            Err(error) => Self(Err(error.own_code())),
+        }
+    }
+}
+
+/// Follows the config file until it is dropped. `seen` is of the text that `config` was parsed from, so a change that
+/// was made while the service started is found by the first look.
 pub(super) async fn watch(
     path: PathBuf,
     config: Config,
-    mut seen: Stamp,
+    mut seen: Seen,
     service: RuntimeService,
     runtime: Runtime,
     mut hang_up: Signal,
@@ -35,19 +53,16 @@ pub(super) async fn watch(
             _ = clock.tick() => false,
             _ = hang_up.recv() => true,
         };
-        let now = {
+        let looking = {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || stamp(&path)).await.ok().flatten()
+            tokio::task::spawn_blocking(move || look(&path)).await
         };
+        let Ok((now, text)) = looking else { continue };
         if !asked && now == seen {
             continue;
         }
         seen = now;
-        let read = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || open::read(&path)).await
-        };
-        let Ok(read) = read else { continue };
+        let read = text.and_then(|text| open::parse(&text, &path));
         match read {
             Ok(config) => {
                 let later = later(&config, &in_force.1);
@@ -70,10 +85,22 @@ pub(super) async fn watch(
     }
 }
 
-/// The stamp of a file as it is now; none of one that is not there.
-pub(super) fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn look(path: &Path) -> (Seen, Result<String, CliError>) {
+    let text = is_file(path).and_then(|()| config_file::text(path));
+    let seen = Seen(text.as_ref().map(Digest::of).map_err(CliError::own_code));
+    (seen, text)
+}
+
+/// Checks that reading the file does not wait for a writer.
+fn is_file(path: &Path) -> Result<(), CliError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => {
+            let message = format!("config `{}` is not a regular file", files::shown(path));
+            Err(CliError::new("unreadable", message, "write the config to a file"))
+        }
+        Err(error) => Err(files::unreadable(path, "config", &error)),
+    }
 }
 
 /// The code that is told where a config says something else of the service than it was started with.

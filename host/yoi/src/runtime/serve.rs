@@ -12,7 +12,8 @@ use worker_runtime::service::{RuntimeService, ServiceOptions};
 
 use super::logs::LogArgs;
 use super::open::{self, Config};
-use super::reload::{self, Stamp};
+use super::reload::{self, Seen};
+use crate::config_file;
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -34,19 +35,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let stamp = reload::stamp(&args.config);
-    let config = open::read(&args.config)?;
+    let text = config_file::text(&args.config)?;
+    let config = open::parse(&text, &args.config)?;
+    let seen = reload::Seen::of_start(&text, &args.config);
     config.settings.service.is_private()?;
     let _log = args.log.begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|_| broken("the asynchronous runtime"))?.block_on(serve(args, config, stamp, output))
+    runtime.map_err(|_| broken("the asynchronous runtime"))?.block_on(serve(args, config, seen, output))
 }
 
 fn broken(what: &str) -> CliError {
     CliError::new("failed", format!("{what} cannot be started"), "see to it that the system allows more")
 }
 
-async fn serve(args: &Args, config: Config, stamp: Stamp, output: &Output) -> Result<ExitCode, CliError> {
+async fn serve(args: &Args, config: Config, seen: Seen, output: &Output) -> Result<ExitCode, CliError> {
     let listen = config.settings.service.listen;
     let unavailable = |error: std::io::Error| {
         let message = format!("the service cannot listen on {listen}: {}", error.kind());
@@ -65,7 +67,7 @@ async fn serve(args: &Args, config: Config, stamp: Stamp, output: &Output) -> Re
     let hang_up = signal(SignalKind::hangup()).map_err(|_| broken("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
     let collecting = tokio::spawn(collect(runtime.clone(), minutes));
-    let watch = reload::watch(args.config.clone(), config, stamp, service.clone(), runtime, hang_up);
+    let watch = reload::watch(args.config.clone(), config, seen, service.clone(), runtime, hang_up);
     let reloading = tokio::spawn(watch);
     let url = format!("http://{listening}");
     let document = json!({ "schema": "yoi.runtime-serve/1", "listening": url });
