@@ -36,6 +36,7 @@ use crate::resolutions::{KnownFacts, Resolutions};
 use crate::secret::SecretSource;
 use crate::stripes::Stripes;
 use crate::tenants::Tenants;
+use crate::token::KnownTokens;
 use crate::tool::HostTool;
 
 pub use builder::{OpenError, RuntimeBuilder};
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) stripes: Stripes,
     pub(crate) computing: Computing,
     pub(crate) secrets: Arc<dyn SecretSource>,
+    pub(crate) known_tokens: KnownTokens,
     pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,

@@ -86,7 +86,7 @@ impl RuntimeService {
             runtime,
             hosts: options.hosts,
             rates: access::Rates::new(options.limits.requests_per_second),
-            streams: events::Streams::new(options.limits.event_streams),
+            streams: events::Streams::new(&options.limits),
             limits: options.limits,
             entropy: options.entropy,
             observed: observe::Observed::default(),

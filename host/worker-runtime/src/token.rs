@@ -4,9 +4,11 @@
 //! it is as good as many, and is compared in constant time. A token names the workspaces that it
 //! serves: for any other, a read finds nothing and a write is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bundles::WorkspaceId;
 use secrecy::{ExposeSecret, SecretString};
@@ -84,6 +86,14 @@ pub struct TokenGrant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
     pub expires_at: Option<jiff::Timestamp>,
+    /// Connections that it may have in use at a time, instead of the service's `connection_share_percent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "service", schema(value_type = Option<u32>, minimum = 1, required = false))]
+    pub connections: Option<NonZeroU32>,
+    /// Streams of events that it may have open at a time, instead of the service's `event_streams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "service", schema(required = false))]
+    pub event_streams: Option<u32>,
 }
 
 impl TokenGrant {
@@ -168,6 +178,17 @@ pub(crate) struct TokenRow {
     grant: TokenGrant,
     created_at: jiff::Timestamp,
     revoked_at: Option<jiff::Timestamp>,
+}
+
+/// Hashes of the secrets of all valid tokens. A request whose token is not among them may be refused for costing a
+/// look-up; a request whose token is among them is never refused for the look-ups of others.
+#[derive(Debug, Default)]
+pub(crate) struct KnownTokens(Mutex<HashSet<String>>);
+
+impl KnownTokens {
+    fn hashes(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where randomness comes from.
@@ -274,6 +295,7 @@ impl Management {
         let key = token_key(&id);
         let change = Change::default().expect::<TokenRow>(&key, None).put(&key, &row);
         self.shared.ledger.commit_globally(change).await?;
+        self.shared.known_tokens.hashes().insert(row.hash.clone());
         let token = SecretString::from(format!("yoi_{id}_{}", secret.as_str()));
         Ok((summary(id, row), token))
     }
@@ -292,9 +314,34 @@ impl Management {
             return Err(TokenError::Unknown);
         }
         if row.grant.expires_at.is_some_and(|until| until <= self.shared.ledger.now()) {
+            self.shared.known_tokens.hashes().remove(&shown);
             return Err(TokenError::Expired);
         }
+        // Another process may have issued it.
+        self.shared.known_tokens.hashes().insert(shown);
         Ok(summary(id, row))
+    }
+
+    /// Loads the hashes of all valid tokens.
+    pub(crate) async fn load_known_tokens(&self) -> Result<(), MetadataError> {
+        let now = self.shared.ledger.now();
+        let mut after = None;
+        loop {
+            let page = self.shared.ledger.rows::<TokenRow>(&tokens_key(), after.as_ref(), 1000).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let is_valid =
+                |row: &TokenRow| row.revoked_at.is_none() && row.grant.expires_at.is_none_or(|until| now < until);
+            let valid = page.into_iter().filter(|(_, row)| is_valid(row)).map(|(_, row)| row.hash);
+            self.shared.known_tokens.hashes().extend(valid);
+        }
+    }
+
+    /// `true` if the token was valid when it was last seen. Reads nothing from the store.
+    #[cfg(feature = "service")]
+    pub(crate) fn is_known(&self, token: &SecretString) -> bool {
+        let secret = token.expose_secret().rsplit('_').next().filter(|secret| is_hex(secret, SECRET_CHARS));
+        secret.is_some_and(|secret| self.shared.known_tokens.hashes().contains(&hash(secret)))
     }
 
     /// Whether a token that was good is so still.
@@ -324,7 +371,11 @@ impl Management {
             match self.shared.ledger.commit_globally(Change::default().expect(&key, Some(&found)).put(&key, &row)).await
             {
                 Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| summary(id.clone(), row))?),
+                done => {
+                    done?;
+                    self.shared.known_tokens.hashes().remove(&row.hash);
+                    return Ok(summary(id.clone(), row));
+                }
             }
         }
         Err(TokenError::Contended)
@@ -333,4 +384,22 @@ impl Management {
 
 fn summary(id: TokenId, row: TokenRow) -> TokenSummary {
     TokenSummary { id, grant: row.grant, created_at: row.created_at, revoked_at: row.revoked_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_shares_is_read_and_shares_are_kept() {
+        let before = r#"{"hash":"00","grant":{"name":"ci","scopes":["read"],"workspaces":["acme"]},"created_at":"2026-06-25T15:49:30Z","revoked_at":null}"#;
+        let row: TokenRow = serde_json::from_str(before).expect("a row of an earlier version");
+        assert_eq!((row.grant.connections, row.grant.event_streams), (None, None));
+        assert_eq!(serde_json::to_string(&row).expect("JSON"), before);
+        let grant = TokenGrant { connections: NonZeroU32::new(512), event_streams: Some(0), ..row.grant };
+        let row = TokenRow { grant, ..serde_json::from_str(before).expect("a row") };
+        let text = serde_json::to_string(&row).expect("JSON");
+        assert_eq!(serde_json::from_str::<TokenRow>(&text).expect("a row"), row);
+        assert!(serde_json::from_str::<TokenRow>(&text.replace("512", "0")).is_err());
+    }
 }

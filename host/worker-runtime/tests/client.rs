@@ -77,6 +77,8 @@ pub(crate) async fn token(runtime: &Runtime) -> SecretString {
         scopes: Scope::ALL.into_iter().collect(),
         workspaces: [acme(), name("other")].into(),
         expires_at: None,
+        connections: None,
+        event_streams: None,
     };
     runtime.management().issue_token(grant, &Sevens).await.expect("a token").1
 }

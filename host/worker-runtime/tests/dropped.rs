@@ -301,6 +301,8 @@ async fn drop_all(seed: u64) {
         scopes: Scope::ALL.into_iter().collect(),
         workspaces: (0..LANES).map(|number| name(&lane_name(number))).collect(),
         expires_at: None,
+        connections: None,
+        event_streams: None,
     };
     let (_, token) = runtime.management().issue_token(grant, &Sevens).await.expect("a token");
     let mut lanes = Vec::new();

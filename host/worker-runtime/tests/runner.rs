@@ -25,6 +25,7 @@ mod problems;
 mod secrets;
 mod server;
 mod service;
+mod shares;
 mod signatures;
 mod stores;
 mod support;

@@ -92,6 +92,8 @@ async fn nobody_is_let_in_without_a_good_token() {
         scopes: Scope::ALL.into_iter().collect(),
         workspaces: std::iter::once(acme()).collect(),
         expires_at: Some(jiff::Timestamp::from_millisecond(crate::support::BEGIN + 1000).expect("a time")),
+        connections: None,
+        event_streams: None,
     };
     let (_, short) = api.runtime.management().issue_token(grant, &api.entropy).await.expect("a token");
     assert_eq!(api.get("/v1/workers", short.expose_secret()).await.status, StatusCode::OK);

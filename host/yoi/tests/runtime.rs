@@ -218,6 +218,63 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
+    let place = Place::new();
+    let token = set_up(&place);
+    std::fs::create_dir(place.path().join("repo")).expect("a folder");
+    place.write("repo/a.txt", "hello");
+    let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
+    change(&place, "secrets = []", &format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []"));
+    // As in a store where all files have the same time: a link is turned from one to the other.
+    let config = place.path().join("runtime.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let grant = "mounts.repo =";
+    let without = text.replace(grant, "mounts.rep0 =");
+    let epoch = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let write = |name: &str, text: &str| {
+        let path = place.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::File::options().write(true).open(&path).expect("a file").set_modified(epoch).expect("a time");
+        path
+    };
+    let (granted, taken) = (write("granted.toml", &text), write("taken.toml", &without));
+    let turn = |to: &std::path::Path| {
+        let new = place.path().join("new");
+        std::os::unix::fs::symlink(to, &new).expect("a link");
+        std::fs::rename(&new, &config).expect("turned");
+    };
+    turn(&granted);
+    let serving = Serving::start(&place, "runtime.toml");
+    assert_eq!(serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#).0, 201);
+    let read = || {
+        let call = json!({ "input": { "mount": "repo", "path": "a.txt" } }).to_string();
+        serving.ask("POST", "/v1/workers/w/tools/fs.read", &token, &call).0
+    };
+    assert_eq!(read(), 200);
+    turn(&taken);
+    until("the grant is gone", || read() != 200);
+    turn(&granted);
+    until("the grant is back", || read() == 200);
+    // The same file, of the same length and time.
+    write("granted.toml", &without);
+    until("the grant is gone", || read() != 200);
+    write("granted.toml", &text);
+    until("the grant is back", || read() == 200);
+    // Without a config that can be read, the one before is in force.
+    std::fs::rename(&granted, place.path().join("elsewhere")).expect("moved");
+    until("it is told", || serving.config_outcome() == "not_found");
+    assert_eq!(read(), 200);
+    rustix::fs::mknodat(rustix::fs::CWD, &granted, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .expect("a FIFO");
+    until("it is told", || serving.config_outcome() == "unreadable");
+    std::fs::remove_file(&granted).expect("removed");
+    write("granted.toml", &without);
+    until("the next one is in force", || read() != 200);
+    assert_eq!(serving.config_outcome(), "ok");
+    assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
 fn a_config_that_changes_while_the_service_starts_is_seen() {
     let place = Place::new();
     set_up(&place);
@@ -395,6 +452,25 @@ fn upkeep_goes_by_the_config() {
     }
     let (error, code) = place.json(&["runtime", "check", "--config", "nothing.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
+}
+
+#[test]
+fn a_token_has_connections_and_streams_of_its_own_where_they_are_named() {
+    let place = Place::new();
+    set_up(&place);
+    let new = ["runtime", "token", "new", "--config", "runtime.toml", "--scope", "operator", "--name"];
+    assert_eq!(place.yoi(&[&new[..], &["backend", "--connections", "512", "--streams", "0"]].concat()).code, 0);
+    assert_eq!(place.yoi(&[&new[..], &["none", "--connections", "0"]].concat()).code, 2);
+    assert_eq!(place.yoi(&[&new[..], &["plain"]].concat()).code, 0);
+    let list = ["runtime", "token", "list", "--config", "runtime.toml"];
+    let listed = place.yoi(&list).stdout;
+    assert!(listed.contains("\"backend\": operator; 512 connections; 0 streams\n"), "{listed}");
+    assert!(listed.contains("\"plain\": operator\n"), "{listed}");
+    let (told, _) = place.json(&list);
+    let of = |name: &str| told["tokens"].as_array().expect("a list").iter().find(|token| token["name"] == name);
+    let backend = of("backend").expect("a token");
+    assert_eq!((&backend["connections"], &backend["event_streams"]), (&json!(512), &json!(0)));
+    assert!(of("plain").expect("a token").get("connections").is_none());
 }
 
 #[test]

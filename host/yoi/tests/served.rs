@@ -120,6 +120,8 @@ impl Served {
             scopes: scopes.iter().copied().collect(),
             workspaces: workspaces.iter().map(|id| id.parse().expect("an id")).collect(),
             expires_at: None,
+            connections: None,
+            event_streams: None,
         };
         let issued = serving().block_on(self.runtime.management().issue_token(grant, &self.entropy));
         issued.expect("a token").1.expose_secret().to_owned()

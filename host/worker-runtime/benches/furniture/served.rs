@@ -131,6 +131,8 @@ pub(crate) async fn token(runtime: &Runtime, workspace: &WorkspaceId) -> Outcome
         scopes: [Scope::Read, Scope::Bundles, Scope::Workers, Scope::Call].into(),
         workspaces: std::iter::once(workspace.clone()).collect(),
         expires_at: None,
+        connections: None,
+        event_streams: None,
     };
     let (_, token) = runtime.management().issue_token(grant, &COUNTED).await?;
     Ok(token.expose_secret().to_owned())

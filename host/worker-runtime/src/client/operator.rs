@@ -17,8 +17,8 @@ impl Client {
     /// Makes a token. It is sent once: where the connection ends before the answer there may be a token that
     /// nobody has; [`tokens`](Self::tokens) tells of it.
     pub async fn issue_token(&self, grant: TokenGrant) -> Result<(TokenSummary, SecretString), ClientError> {
-        let TokenGrant { name, scopes, workspaces, expires_at } = grant;
-        let asked = NewToken { name, scopes, workspaces, expires_at };
+        let TokenGrant { name, scopes, workspaces, expires_at, connections, event_streams } = grant;
+        let asked = NewToken { name, scopes, workspaces, expires_at, connections, event_streams };
         let issued: IssuedToken = self.ask(Method::POST, ["v1", "tokens"]).json(&asked).answer().await?;
         Ok((issued.summary, SecretString::from(issued.token)))
     }

@@ -203,6 +203,7 @@ impl RuntimeBuilder {
             stripes: Default::default(),
             computing,
             secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
+            known_tokens: Default::default(),
             tools,
             platform,
             resolutions: Resolutions::default(),

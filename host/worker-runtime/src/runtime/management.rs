@@ -253,6 +253,7 @@ impl Management {
     /// Takes up what a former process left: admitted resolvers are loaded, revoked ones' workers are
     /// stopped.
     pub(super) async fn take_up(&self) -> Result<(), MetadataError> {
+        self.load_known_tokens().await?;
         for (key, row) in self.shared.ledger.rows::<ResolverRow>(&resolvers_key(), None, usize::MAX).await? {
             let Ok(digest) = key.last().parse::<Digest>() else { continue };
             if row.revoked.is_some() {

@@ -9,18 +9,18 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bundles::{Digest, WorkspaceId};
+use bundles::WorkspaceId;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use utoipa::IntoParams;
 
-use super::connections::Asking;
+use super::connections::{RequestConnection, ShareReached};
 use super::observe::Who;
 use super::{Problem, Service};
-use crate::memo::Memo;
-use crate::token::{Scope, TokenId, TokenSummary};
+use crate::token::{Scope, TokenSummary};
 
 /// Names under which clients may ask for a service, and pages that may ask for it. Checked also on
 /// loopback: a page that a browser shows can reach that, under a name that its own server chose.
@@ -32,15 +32,13 @@ pub struct Hosts {
     pub origins: BTreeSet<String>,
 }
 
-/// How often each token may ask, and all that are not known together.
+/// Limits the requests of each token, and the look-ups of all unknown tokens together.
 pub(crate) struct Rates {
     tokens: DefaultKeyedRateLimiter<String>,
     strangers: DefaultDirectRateLimiter,
-    /// Digests of tokens that were good a short while ago: who has one is no stranger.
-    known: Memo<Digest, ()>,
 }
 
-/// Requests of strangers a second. Each costs a look into the store.
+/// Requests with unknown tokens a second. Each costs a look-up in the store.
 const STRANGERS: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
 impl Rates {
@@ -51,13 +49,12 @@ impl Rates {
                 Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1))),
             ),
             strangers: RateLimiter::direct(Quota::per_second(STRANGERS)),
-            known: Memo::new(4096),
         }
     }
 
-    /// Lets a token be looked up that was good a short while ago, or so many others.
-    fn look_up(&self, token: &Digest) -> Result<(), Problem> {
-        if self.known.get(token).is_some() || self.strangers.check().is_ok() {
+    /// Allows the look-up of an unknown token.
+    fn look_up_unknown(&self) -> Result<(), Problem> {
+        if self.strangers.check().is_ok() {
             return Ok(());
         }
         let told = "too many ask with tokens that are not known";
@@ -132,20 +129,31 @@ impl FromRequestParts<Arc<Service>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or(crate::token::TokenError::Unknown)?;
-        let digest = Digest::of(token.expose_secret());
-        service.rates.look_up(&digest)?;
-        let summary = service.runtime.management().authenticate(&token).await?;
-        service.rates.known.insert(digest, ());
+        let management = service.runtime.management();
+        if !management.is_known(&token) {
+            service.rates.look_up_unknown()?;
+        }
+        let summary = management.authenticate(&token).await?;
         if let Some(who) = parts.extensions.get::<Who>() {
             who.is_token(&summary.id);
         }
         service.rates.take(summary.id.as_str())?;
-        let asking = parts.extensions.get::<Asking>().cloned();
-        if let Some(asking) = asking {
-            asking.is_of_somebody().await;
+        let connection = parts.extensions.get::<RequestConnection>().cloned();
+        if let Some(connection) = connection {
+            connection.mark_authenticated(&summary).await.map_err(|reached| share_reached("this token", reached))?;
         }
         Ok(Self(summary))
     }
+}
+
+fn share_reached(owner: &str, ShareReached { share }: ShareReached) -> Problem {
+    Problem::new(
+        "rate_limited",
+        format!("{owner} has {share} connections in use, which is its share"),
+        "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
+    )
+    .with(json!({ "limit": "connections", "allowed": share }))
+    .again_in_a_second()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<SecretString> {
@@ -208,10 +216,14 @@ impl FromRequestParts<Arc<Service>> for Tenant {
             }
         };
         // Any other name is the client's own word, which the log does not repeat.
-        if caller.0.grant.workspaces.contains(&workspace)
-            && let Some(who) = parts.extensions.get::<Who>()
-        {
-            who.is_workspace(&workspace);
+        if caller.0.grant.workspaces.contains(&workspace) {
+            if let Some(who) = parts.extensions.get::<Who>() {
+                who.is_workspace(&workspace);
+            }
+            if let Some(connection) = parts.extensions.get::<RequestConnection>() {
+                let counted = connection.mark_workspace(&workspace, &caller.0);
+                counted.map_err(|reached| share_reached("this workspace", reached))?;
+            }
         }
         Ok(Self { caller, workspace })
     }
@@ -224,9 +236,9 @@ impl Tenant {
         Ok(self.caller.0.grant.workspaces.contains(&self.workspace).then_some(&self.workspace))
     }
 
-    /// The token that asks.
-    pub(crate) fn token(&self) -> &TokenId {
-        &self.caller.0.id
+    /// The token of the request.
+    pub(crate) fn token(&self) -> &TokenSummary {
+        &self.caller.0
     }
 
     /// The workspace, where the caller may change it in that way.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Frame, KeepAlive, KeepAliveStream, Sse};
+use bundles::WorkspaceId;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
@@ -16,12 +17,13 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use super::access::{Asked, Named, Tenant};
+use super::connections::Owner;
 use super::observe::Counted;
-use super::{Problem, Service};
+use super::{Problem, Service, ServiceLimits};
 use crate::Busy;
 use crate::event::Event;
 use crate::runtime::{Seen, Subscription};
-use crate::token::TokenId;
+use crate::token::{TokenId, TokenSummary};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -30,43 +32,54 @@ pub(super) struct From {
     after: Option<u64>,
 }
 
-/// How many streams each token has open.
+/// Counts the open streams of each token and workspace.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    most: u32,
-    open: Arc<Mutex<HashMap<TokenId, u32>>>,
+    of_token: u32,
+    of_workspace: u32,
+    open: Arc<Mutex<HashMap<Owner, u32>>>,
 }
 
 /// A stream that is open.
 struct Open {
-    of: TokenId,
-    all: Arc<Mutex<HashMap<TokenId, u32>>>,
+    owners: Vec<Owner>,
+    all: Arc<Mutex<HashMap<Owner, u32>>>,
     _counted: Counted,
 }
 
 impl Streams {
-    pub(super) fn new(most: u32) -> Self {
-        Self { most, open: Arc::default() }
+    pub(super) fn new(limits: &ServiceLimits) -> Self {
+        let (of_token, of_workspace) = (limits.event_streams, limits.workspace_event_streams);
+        Self { of_token, of_workspace, open: Arc::default() }
     }
 
-    fn open(&self, of: &TokenId, gauge: &Gauge) -> Result<Open, Busy> {
+    /// Counts a stream of a token, and of the workspace that it is about where the token serves that.
+    fn open(&self, token: &TokenSummary, workspace: Option<&WorkspaceId>, gauge: &Gauge) -> Result<Open, Busy> {
+        let own = token.grant.event_streams;
+        let mut owners = vec![(Owner::Token(token.id.clone()), own.unwrap_or(self.of_token), "event_streams")];
+        // A token with a larger number of its own has it in each of its workspaces.
+        let of_workspace = self.of_workspace.max(own.unwrap_or(0));
+        owners.extend(workspace.map(|id| (Owner::Workspace(id.clone()), of_workspace, "workspace_event_streams")));
         let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = all.entry(of.clone()).or_default();
-        if *open >= self.most {
-            return Err(Busy::new("event_streams"));
+        if let Some((.., limit)) = owners.iter().find(|(of, most, _)| all.get(of).copied().unwrap_or(0) >= *most) {
+            return Err(Busy::new(limit));
         }
-        *open += 1;
-        Ok(Open { of: of.clone(), all: self.open.clone(), _counted: Counted::new(gauge) })
+        let owners: Vec<Owner> = owners.into_iter().map(|(owner, ..)| owner).collect();
+        for owner in &owners {
+            *all.entry(owner.clone()).or_default() += 1;
+        }
+        Ok(Open { owners, all: self.open.clone(), _counted: Counted::new(gauge) })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = all.get_mut(&self.of) {
+        for owner in &self.owners {
+            let Some(open) = all.get_mut(owner) else { continue };
             *open = open.saturating_sub(1);
             if *open == 0 {
-                all.remove(&self.of);
+                all.remove(owner);
             }
         }
     }
@@ -94,13 +107,14 @@ pub(super) async fn subscribe(
         Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(Problem::query)?,
         None => after.unwrap_or(0),
     };
-    let open = service.streams.open(tenant.token(), &service.observed.event_streams)?;
-    let frames = match tenant.read()? {
+    let workspace = tenant.read()?;
+    let open = service.streams.open(tenant.token(), workspace, &service.observed.event_streams)?;
+    let frames = match workspace {
         Some(workspace) => frames(service.runtime.observation(workspace).subscribe(after).await?),
         // Nothing ever happens there.
         None => stream::pending().boxed(),
     };
-    let ended = ended(service, tenant.token().clone());
+    let ended = ended(service, tenant.token().id.clone());
     let frames = frames.take_until(ended).map(move |frame| {
         let _held = &open;
         frame

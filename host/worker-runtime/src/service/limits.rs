@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct ServiceLimits {
     /// Requests of one token a second, on average; twice as many at once.
     pub requests_per_second: u32,
-    /// Connections at a time. For one more, that one is ended which has asked for nothing with a token for longest;
-    /// where all are being answered, it waits until one is not.
+    /// Connections at a time. One more evicts the connection that has been idle for longest, or else a stalled one
+    /// of the token or workspace that uses most of its share.
     pub connections: u32,
+    /// Percentage of `connections` that one token, and the tokens of one workspace together, may have in use. A
+    /// token can have a share of its own.
+    pub connection_share_percent: u32,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Header fields of a request; never more than 1024.
@@ -27,8 +30,10 @@ pub struct ServiceLimits {
     pub request_ms: u64,
     /// Time in which a client must take something of its answer, in milliseconds.
     pub write_ms: u64,
-    /// Streams of events of one token at a time.
+    /// Streams of events of one token at a time. A token can have a number of its own.
     pub event_streams: u32,
+    /// Streams of events of one workspace at a time, of all its tokens.
+    pub workspace_event_streams: u32,
     /// Time that what is going on has to end when the service is stopped, in milliseconds.
     pub shutdown_ms: u64,
 }
@@ -38,6 +43,7 @@ impl Default for ServiceLimits {
         Self {
             requests_per_second: 100,
             connections: 1024,
+            connection_share_percent: 25,
             head_bytes: 16 << 10,
             headers: 64,
             head_ms: 15_000,
@@ -46,6 +52,7 @@ impl Default for ServiceLimits {
             request_ms: 150_000,
             write_ms: 30_000,
             event_streams: 16,
+            workspace_event_streams: 64,
             shutdown_ms: 30_000,
         }
     }
@@ -74,6 +81,7 @@ impl ServiceLimits {
         let fields = [
             ("requests_per_second", self.requests_per_second.into(), 1),
             ("connections", self.connections.into(), 1),
+            ("connection_share_percent", self.connection_share_percent.into(), 1),
             // A head with a token has some hundred bytes in a handful of fields.
             ("head_bytes", self.head_bytes as u64, 1024),
             ("headers", self.headers as u64, 16),
@@ -87,6 +95,12 @@ impl ServiceLimits {
         fields.into_iter().find(|(_, is, least)| is < least).map(|(name, _, least)| (name, least))
     }
 
+    /// Connections that a token or workspace without a share of its own may have in use: at least one.
+    pub(crate) fn connection_share(&self) -> u32 {
+        let share = u64::from(self.connections) * u64::from(self.connection_share_percent.min(100));
+        u32::try_from(share.div_ceil(100)).unwrap_or(self.connections).max(1)
+    }
+
     pub(crate) fn request(&self) -> Duration {
         time(self.request_ms)
     }
@@ -95,5 +109,19 @@ impl ServiceLimits {
     pub(crate) fn body(&self, bytes: u64) -> Duration {
         let paced = bytes.saturating_mul(1000) / self.body_bytes_per_second.max(1);
         time(self.body_grace_ms.saturating_add(paced))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_rounded_up_and_never_more_than_all() {
+        let share = |connections, connection_share_percent| {
+            ServiceLimits { connections, connection_share_percent, ..ServiceLimits::default() }.connection_share()
+        };
+        assert_eq!([share(1024, 25), share(5, 25), share(1, 1), share(8, 400), share(0, 0)], [256, 2, 1, 8, 1]);
+        assert_eq!(share(u32::MAX, 100), u32::MAX);
     }
 }

@@ -27,7 +27,7 @@ impl RuntimeService {
     pub async fn serve<L: Listener>(&self, mut listener: L, stop: impl Future<Output = ()>) -> Stopped {
         let limits = &self.0.limits;
         let router = self.router();
-        let places = Connections::new(limits.connections, self.0.observed.connections_ended());
+        let places = Connections::new(limits, self.0.observed.connections_ended());
         let graceful = GracefulShutdown::new();
         let mut connections = tokio::task::JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -58,7 +58,7 @@ impl RuntimeService {
                 // How a connection ends is the client's business: it may go away at any time.
                 tokio::select! {
                     biased;
-                    () = place.gone() => {}
+                    () = place.evicted() => {}
                     _ = connection => {}
                 }
             });

@@ -30,8 +30,8 @@ pub(super) async fn issue(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.operator()?;
-    let NewToken { name, scopes, workspaces, expires_at } = json(body, TOKEN_BYTES).await?;
-    let grant = TokenGrant { name, scopes, workspaces, expires_at };
+    let NewToken { name, scopes, workspaces, expires_at, connections, event_streams } = json(body, TOKEN_BYTES).await?;
+    let grant = TokenGrant { name, scopes, workspaces, expires_at, connections, event_streams };
     let (summary, token) = service.runtime.management().issue_token(grant, &*service.entropy).await?;
     let issued = IssuedToken { token: token.expose_secret().to_owned(), summary };
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];

@@ -52,6 +52,8 @@ fn grant(seconds: i64) -> TokenGrant {
         scopes: Scope::ALL.into_iter().collect(),
         workspaces: std::iter::once(acme()).collect(),
         expires_at: Some(until),
+        connections: Option::None,
+        event_streams: Option::None,
     }
 }
 

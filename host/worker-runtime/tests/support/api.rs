@@ -82,11 +82,24 @@ impl Api {
     }
 
     pub async fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> (TokenSummary, String) {
+        self.token_with(scopes, workspaces, None, None).await
+    }
+
+    /// A token with a share of its own of connections and streams.
+    pub async fn token_with(
+        &self,
+        scopes: &[Scope],
+        workspaces: &[&str],
+        connections: Option<u32>,
+        event_streams: Option<u32>,
+    ) -> (TokenSummary, String) {
         let grant = TokenGrant {
             name: name("test"),
             scopes: scopes.iter().copied().collect(),
             workspaces: workspaces.iter().map(|id| name(id)).collect(),
             expires_at: None,
+            connections: connections.and_then(std::num::NonZeroU32::new),
+            event_streams,
         };
         let (summary, token) = self.runtime.management().issue_token(grant, &self.entropy).await.expect("a token");
         (summary, token.expose_secret().to_owned())

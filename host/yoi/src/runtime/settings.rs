@@ -208,6 +208,7 @@ mod tests {
             "queued_calls",
             "unused_blob_seconds",
             "event_streams",
+            "workspace_event_streams",
             "shutdown_ms",
             "recent_blob_bytes",
         ];

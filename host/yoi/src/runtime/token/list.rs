@@ -37,6 +37,12 @@ fn text(tokens: &[TokenSummary]) -> String {
         if !places.is_empty() {
             line.push_str(&format!(" in {}", places.join(", ")));
         }
+        if let Some(connections) = token.grant.connections {
+            line.push_str(&format!("; {connections} connections"));
+        }
+        if let Some(streams) = token.grant.event_streams {
+            line.push_str(&format!("; {streams} streams"));
+        }
         match (token.revoked_at, token.grant.expires_at) {
             (Some(at), _) => line.push_str(&format!("; revoked {at}")),
             (None, Some(until)) => line.push_str(&format!("; until {until}")),

@@ -1,5 +1,6 @@
 //! `yoi runtime token new`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,6 +32,13 @@ pub(crate) struct Args {
     /// Until when it is good, as `2027-01-31T00:00:00Z`. By default until it is revoked.
     #[arg(long, value_name = "TIME", env = "YOI_EXPIRES")]
     expires: Option<jiff::Timestamp>,
+    /// Connections that it may have in use at a time. By default the share that `connection_share_percent` in the
+    /// config gives; a token that serves many workspaces may need more.
+    #[arg(long, value_name = "N", env = "YOI_CONNECTIONS")]
+    connections: Option<NonZeroU32>,
+    /// Streams of events that it may have open at a time. By default `event_streams` in the config.
+    #[arg(long, value_name = "N", env = "YOI_STREAMS")]
+    streams: Option<u32>,
     /// Writes the token into a new file that only its owner can read, instead of showing it.
     #[arg(long, short, value_name = "FILE", env = "YOI_OUT")]
     out: Option<PathBuf>,
@@ -44,6 +52,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         scopes: args.scope.iter().copied().collect(),
         workspaces: args.workspace.iter().cloned().collect(),
         expires_at: args.expires,
+        connections: args.connections,
+        event_streams: args.streams,
     };
     if grant.workspaces.is_empty() && grant.scopes.iter().any(|scope| *scope != Scope::Operator) {
         return Err(CliError::new(
