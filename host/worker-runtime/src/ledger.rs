@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::event::{Event, EventKind};
+use crate::event::{Epoch, Event, EventKind};
 use crate::limits::RuntimeLimits;
 use crate::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
 
@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     store: Arc<dyn MetadataStore>,
     clock: Arc<dyn Clock>,
     limits: RuntimeLimits,
+    /// The epoch of the events that are written through this ledger.
+    epoch: Epoch,
     /// The number of the newest event of each workspace that somebody waits for.
     newest: Mutex<HashMap<WorkspaceId, watch::Sender<u64>>>,
 }
@@ -114,8 +116,13 @@ impl Change {
 }
 
 impl Ledger {
-    pub(crate) fn new(store: Arc<dyn MetadataStore>, clock: Arc<dyn Clock>, limits: RuntimeLimits) -> Self {
-        Self { store, clock, limits, newest: Mutex::default() }
+    pub(crate) fn new(
+        store: Arc<dyn MetadataStore>,
+        clock: Arc<dyn Clock>,
+        limits: RuntimeLimits,
+        epoch: Epoch,
+    ) -> Self {
+        Self { store, clock, limits, epoch, newest: Mutex::default() }
     }
 
     pub(crate) fn now(&self) -> jiff::Timestamp {
@@ -188,9 +195,11 @@ impl Ledger {
             let at = self.now();
             for kind in events {
                 number += 1;
-                let event = Event { number, at, kind };
-                batch = batch.put(&event_key(workspace, number), serde_json::to_vec(&event).unwrap_or_default());
-                if let Some(oldest) = number.checked_sub(self.limits.kept_events).filter(|oldest| *oldest > 0) {
+                let row = EventRow { epoch: Some(self.epoch), event: Event { number, at, kind } };
+                batch = batch.put(&event_key(workspace, number), serde_json::to_vec(&row).unwrap_or_default());
+                // One more than subscribers see: it proves the cursor of a subscriber that has missed nothing yet.
+                let rows = self.limits.kept_events.saturating_add(1);
+                if let Some(oldest) = number.checked_sub(rows).filter(|oldest| *oldest > 0) {
                     batch = batch.delete(&event_key(workspace, oldest));
                 }
             }
@@ -205,12 +214,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// The number of the newest event, as it changes.
+    /// Returns the number of the newest event, as it changes.
+    ///
+    /// The number may be behind the store, because a commit is stored before it is told. So it wakes subscribers and
+    /// decides nothing else.
     pub(crate) async fn watch(&self, workspace: &WorkspaceId) -> Result<watch::Receiver<u64>, MetadataError> {
-        let known = self.row::<u64>(&sequence_key(workspace)).await?.map_or(0, |row| row.value);
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = newest.entry(workspace.clone()).or_insert_with(|| watch::Sender::new(known));
-        Ok(sender.subscribe())
+        // First the receiver, then the store: a commit between the two is told to the receiver.
+        let receiver = {
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            newest.entry(workspace.clone()).or_default().subscribe()
+        };
+        if let Some(row) = self.row::<u64>(&sequence_key(workspace)).await? {
+            self.tell(workspace, row.value);
+        }
+        Ok(receiver)
+    }
+
+    /// Returns how many of the newest events subscribers see.
+    pub(crate) fn kept_events(&self) -> u64 {
+        self.limits.kept_events
     }
 
     fn tell(&self, workspace: &WorkspaceId, number: u64) {

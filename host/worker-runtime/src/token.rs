@@ -198,11 +198,9 @@ pub trait Entropy: fmt::Debug + Send + Sync {
 }
 
 /// The system's own randomness.
-#[cfg(any(feature = "files", feature = "service"))]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
-#[cfg(any(feature = "files", feature = "service"))]
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
         getrandom::fill(bytes).map_err(|_| TokenError::NoEntropy)

@@ -718,6 +718,26 @@ async fn a_stream_that_is_cut_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_runtime_that_was_restored_tells_a_gap_and_begins_anew() {
+    let of = |epoch: &str, number: u64| frame(number).replace("id: ", &format!("id: {epoch}-"));
+    let (one, two) = ("00000000000000a1", "00000000000000b2");
+    let gap = "id: 0\nevent: gap\ndata: {\"after\":3,\"first_kept\":1}\n\n";
+    let before: String = (1..=3).map(|number| of(one, number)).collect();
+    let after: String = [gap.to_owned(), of(one, 1), of(two, 2)].concat();
+    let (all, last) = seen(vec![before.clone(), after, of(two, 3)], 7).await;
+    let numbers = all.iter().map(|seen| match seen {
+        Ok(Watched::Event(event)) => event.number,
+        Ok(Watched::Gap { after: 3, first_kept: 1 }) => 0,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3, 0, 1, 2, 3]);
+    assert_eq!(last, ["0".to_owned(), format!("{one}-3"), format!("{two}-2")]);
+    // What was known when the stream began is known to its end.
+    let (all, _) = seen(vec![[before, gap.to_owned()].concat()], 4).await;
+    assert_eq!(all[3], Err(ClientError::Unexpected(Unexpected::Contradiction)));
+}
+
+#[tokio::test]
 async fn a_stream_says_what_goes_on_from_what_was_seen_and_nothing_else() {
     let gap = |id: u64, after: u64, first_kept: u64| {
         format!("id: {id}\nevent: gap\ndata: {}\n\n", json!({ "after": after, "first_kept": first_kept }))

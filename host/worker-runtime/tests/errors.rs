@@ -31,8 +31,9 @@ use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, bundle, bundle_of, compiled, id, name};
 
 /// Variants and words that no test provokes, and why.
-const NOT_PROVOKED: [(&str, &str); 3] = [
+const NOT_PROVOKED: [(&str, &str); 4] = [
     ("file_access_not_kept", "root keeps the access of every file; a unit test of `fs.write` becomes another user"),
+    ("OpenError::NoEntropy", "no test takes the system's random source away"),
     ("OpenError::Builtin", "the bundle that ships inside is part of this build, and its own test finds it sound"),
     ("invalid_bundle", "the word for that bundle"),
 ];

@@ -19,6 +19,7 @@ mod content;
 mod disk;
 mod dropped;
 mod errors;
+mod events;
 mod files;
 mod operator;
 mod problems;

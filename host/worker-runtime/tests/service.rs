@@ -250,6 +250,11 @@ async fn frames(api: &Api, path: &str, token: &str, last: Option<&str>, count: u
     text.split("\n\n").take(count).map(frame).collect()
 }
 
+/// The number in the id of a frame.
+fn number(id: &str) -> u64 {
+    id.parse::<worker_runtime::event::Cursor>().expect("a cursor").number()
+}
+
 #[tokio::test]
 async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
     let world =
@@ -260,20 +265,30 @@ async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
         api.bring(&token, &bundle(1)).await;
         api.bring(&token, &bundle(2)).await;
     });
-    let names: Vec<(&str, &str)> = watched.iter().map(|(id, event, _)| (id.as_str(), event.as_str())).collect();
-    assert_eq!(names, [("1", "bundle_stored"), ("2", "bundle_stored")]);
+    let names: Vec<(u64, &str)> = watched.iter().map(|(id, event, _)| (number(id), event.as_str())).collect();
+    assert_eq!(names, [(1, "bundle_stored"), (2, "bundle_stored")]);
     assert_eq!(watched[0].2["bundle"], bundle(1).digest().to_string());
     for revision in 3..6 {
         api.bring(&token, &bundle(revision)).await;
     }
     // Five happened and three are kept. Who saw two misses nothing, who saw one is told.
-    let went_on = frames(&api, "/v1/events?after=0", &token, Some("2"), 3).await;
-    assert_eq!(went_on.iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(), ["3", "4", "5"]);
-    let gap = frames(&api, "/v1/events?after=1", &token, None, 2).await;
-    assert_eq!((gap[0].0.as_str(), gap[0].1.as_str()), ("2", "gap"));
-    assert_eq!(gap[0].2, json!({ "after": 1, "first_kept": 3 }));
-    assert_eq!(gap[1].0, "3");
-    assert_eq!(api.get("/v1/events?after=x", &token).await.code(), (400, "invalid_request".to_owned()));
+    let (first, second) = (watched[0].0.as_str(), watched[1].0.as_str());
+    for (path, last) in [("/v1/events?after=0", Some(second)), (&format!("/v1/events?after={second}"), None)] {
+        let went_on = frames(&api, path, &token, last, 3).await;
+        assert_eq!(went_on.iter().map(|(id, ..)| number(id)).collect::<Vec<_>>(), [3, 4, 5]);
+    }
+    // Another store had an event 5 too, and so may an earlier state of this one.
+    let elsewhere = second.replace(|digit: char| digit.is_ascii_hexdigit(), "7");
+    for (last, after) in [(first, 1), (elsewhere.as_str(), 7), ("1", 1), ("4", 4)] {
+        let gap = frames(&api, "/v1/events", &token, Some(last), 4).await;
+        assert_eq!((gap[0].0.as_str(), gap[0].1.as_str()), (second, "gap"));
+        assert_eq!(gap[0].2, json!({ "after": after, "first_kept": 3 }));
+        assert_eq!(gap[1..].iter().map(|(id, ..)| number(id)).collect::<Vec<_>>(), [3, 4, 5]);
+    }
+    for text in ["x", "-1", "1-1", "7777777777777777-x"] {
+        let asked = api.get(&format!("/v1/events?after={text}"), &token).await;
+        assert_eq!(asked.code(), (400, "invalid_request".to_owned()), "{text}");
+    }
 }
 
 #[tokio::test]

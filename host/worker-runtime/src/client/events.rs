@@ -1,5 +1,5 @@
 //! What happens in a workspace, as it happens. A stream that is cut off goes on where it was: every event
-//! comes once and in order, and what is kept no more is told as a gap.
+//! comes once and in order, and where events may have been missed, a gap is returned.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::ask::Answer;
 use super::sse::{Frame, Frames};
 use super::{Client, ClientError, Unexpected};
-use crate::event::Event;
+use crate::event::{Cursor, Event};
 
 /// What is seen next.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,22 +26,25 @@ pub enum Watched {
         /// What the Runtime calls it; lower-case letters, digits and `_`.
         kind: String,
     },
-    /// Events that are kept no more: those after the first number, up to the second.
+    /// Events may have been missed: those between the two numbers were deleted, or the Runtime does not have the
+    /// event that was seen last, because it was restored from a backup. Then `first_kept` may be less than `after`.
     Gap {
-        /// The last event that was seen.
+        /// The number of the last event that was seen.
         after: u64,
-        /// The first that is kept.
+        /// The number of the event that comes next.
         first_kept: u64,
     },
 }
 
-/// Events from some number on.
+/// Events after a cursor.
 pub struct Events {
     client: Client,
     /// The last event that was seen.
-    after: u64,
+    after: Cursor,
     open: Option<Answer>,
     frames: Frames,
+    /// `true` until the first frame of the stream that is open.
+    begins: bool,
     /// Attempts in a row that came to nothing.
     failed: u32,
 }
@@ -53,10 +56,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// All events after the one of that number, those that happened and those that will. Nothing is asked
-    /// before the first is waited for.
-    pub fn events(&self, after: u64) -> Events {
-        Events { client: self.clone(), after, open: None, frames: Frames::default(), failed: 0 }
+    /// Returns all events after a cursor: those that happened, and those that will. Nothing is sent before
+    /// [`Events::next`] is called.
+    pub fn events(&self, after: impl Into<Cursor>) -> Events {
+        let after = after.into();
+        Events { client: self.clone(), after, open: None, frames: Frames::default(), begins: true, failed: 0 }
     }
 }
 
@@ -83,8 +87,13 @@ impl Events {
         }
     }
 
-    /// The number of the last event that was seen.
+    /// Returns the number of the last event that was seen.
     pub fn seen(&self) -> u64 {
+        self.after.number()
+    }
+
+    /// Returns the position after what [`next`](Self::next) returned last, to go on from in another process.
+    pub fn cursor(&self) -> Cursor {
         self.after
     }
 
@@ -112,6 +121,7 @@ impl Events {
                 closed => {
                     let answer = asked(&self.client, self.after).await?;
                     self.frames = Frames::default();
+                    self.begins = true;
                     closed.insert(answer)
                 }
             };
@@ -130,11 +140,17 @@ impl Events {
             first_kept: u64,
         }
         const CONTRADICTION: ClientError = ClientError::Unexpected(Unexpected::Contradiction);
-        let id: u64 = frame.id.parse().map_err(|_| ClientError::Unexpected(Unexpected::Body))?;
-        let number = |number: u64| if id == number && number > self.after { Ok(number) } else { Err(CONTRADICTION) };
+        let id: Cursor = frame.id.parse().map_err(|_| ClientError::Unexpected(Unexpected::Body))?;
+        let after = self.after.number();
+        let number =
+            |number: u64| if id.number() == number && number > after { Ok(number) } else { Err(CONTRADICTION) };
+        let begins = std::mem::replace(&mut self.begins, false);
         let watched = if frame.event == "gap" {
             let gap: Gap = read(&frame.data)?;
-            if gap.after != self.after || gap.first_kept.checked_sub(1).map(number) != Some(Ok(id)) {
+            // A Runtime that does not know the cursor begins anew, with the first answer to it.
+            let is_unknown = begins && after > 0;
+            let goes_on = id.number() > after || is_unknown;
+            if gap.after != after || gap.first_kept.checked_sub(1) != Some(id.number()) || !goes_on {
                 return Err(CONTRADICTION);
             }
             Watched::Gap { after: gap.after, first_kept: gap.first_kept }
@@ -147,7 +163,7 @@ impl Events {
             if frame.event.is_empty() || frame.event.len() > 64 || !frame.event.bytes().all(word) {
                 return Err(ClientError::Unexpected(Unexpected::Body));
             }
-            Watched::Other { number: number(id)?, kind: frame.event.clone() }
+            Watched::Other { number: number(id.number())?, kind: frame.event.clone() }
         };
         self.after = id;
         Ok(Some(watched))
@@ -158,9 +174,10 @@ fn read<'de, T: Deserialize<'de>>(data: &'de str) -> Result<T, ClientError> {
     serde_json::from_str(data).map_err(|_| ClientError::Unexpected(Unexpected::Body))
 }
 
-async fn asked(client: &Client, after: u64) -> Result<Answer, ClientError> {
+async fn asked(client: &Client, after: Cursor) -> Result<Answer, ClientError> {
     let ask = client.ask(Method::GET, ["v1", "events"]).header(ACCEPT, HeaderValue::from_static(STREAM));
-    let answer = ask.header(HeaderName::from_static("last-event-id"), after).send().await?;
+    let cursor = HeaderValue::from_str(&after.to_string()).map_err(|_| ClientError::Unexpected(Unexpected::Body))?;
+    let answer = ask.header(HeaderName::from_static("last-event-id"), cursor).send().await?;
     if answer.is(STREAM) { Ok(answer) } else { Err(ClientError::Unexpected(Unexpected::Body)) }
 }
 

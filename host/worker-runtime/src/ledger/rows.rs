@@ -3,6 +3,7 @@
 use bundles::{Digest, Revision};
 use serde::{Deserialize, Serialize};
 
+use crate::event::{Cursor, Epoch, Event};
 use crate::limits::RuntimeLimits;
 use crate::worker::{CreateWorkerRequest, WorkerState};
 
@@ -112,4 +113,20 @@ pub(crate) struct ResolverRow {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revoked {
     pub(crate) at: jiff::Timestamp,
+}
+
+/// An event, with the epoch of the Runtime that wrote it. Events of earlier versions have none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventRow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<Epoch>,
+    #[serde(flatten)]
+    pub(crate) event: Event,
+}
+
+impl EventRow {
+    /// Returns the position of a subscriber that has seen this event.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor::new(self.epoch, self.event.number)
+    }
 }

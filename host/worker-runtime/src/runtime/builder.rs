@@ -12,6 +12,7 @@ use super::{Runtime, Shared};
 use crate::blob_store::{BlobStore, MemoryBlobs};
 use crate::clock::Clock;
 use crate::computing::Computing;
+use crate::event::Epoch;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
@@ -62,6 +63,9 @@ pub enum OpenError {
     /// The metadata store says no.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoEntropy,
     /// The system gives no threads.
     #[error("the threads that compute cannot be started: {0}")]
     Threads(std::io::ErrorKind),
@@ -78,6 +82,7 @@ impl OpenError {
             Self::Shipped(error) => error.code(),
             Self::Builtin => "invalid_bundle",
             Self::Metadata(error) => error.code(),
+            Self::NoEntropy => "no_entropy",
             Self::Threads(_) => "no_threads",
         }
     }
@@ -92,6 +97,7 @@ impl OpenError {
             Self::Shipped(error) => error.help().to_owned(),
             Self::Builtin => "this build is broken; take another".to_owned(),
             Self::Metadata(error) => error.help().to_owned(),
+            Self::NoEntropy => "look at the system's random source".to_owned(),
             Self::Threads(_) => "raise the system's limit of threads, or lower `computing_threads`".to_owned(),
         }
     }
@@ -188,13 +194,14 @@ impl RuntimeBuilder {
             }
         };
         let metadata = self.metadata.unwrap_or_else(|| Arc::new(MemoryMetadata::default()));
+        let epoch = Epoch::random().map_err(|_| OpenError::NoEntropy)?;
         let computing =
             Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
         let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
-            ledger: Ledger::new(metadata, clock, self.limits.clone()),
+            ledger: Ledger::new(metadata, clock, self.limits.clone(), epoch),
             sandbox,
             config: ArcSwap::from_pointee(self.config),
             tenants: Tenants::new(self.limits.clone()),

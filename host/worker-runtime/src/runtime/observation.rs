@@ -1,12 +1,14 @@
 //! Watching a workspace: what its workers did, and what happens.
 
+use std::collections::VecDeque;
+
 use tokio::sync::watch;
 
 use super::catalogue::WorkerError;
 use crate::content::Content;
-use crate::event::Event;
+use crate::event::{Cursor, Event};
 use crate::history::Entry;
-use crate::ledger::{WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
+use crate::ledger::{EventRow, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
 use crate::metadata::MetadataError;
 use crate::worker::WorkerId;
 
@@ -21,22 +23,25 @@ pub struct Observation {
 pub enum Seen {
     /// An event.
     Event(Event),
-    /// Events that are kept no more: those after the first number, up to the second.
+    /// Events may have been missed: those between the two numbers were deleted, or the store does not have the
+    /// event that was seen last, because it was restored from a backup. Then `first_kept` may be less than `after`.
     Gap {
-        /// The last event that was seen.
+        /// The number of the last event that was seen.
         after: u64,
-        /// The first that is kept.
+        /// The number of the event that comes next.
         first_kept: u64,
     },
 }
 
-/// Events as they happen, from some number on.
+/// Events as they happen, after a cursor.
 #[derive(Debug)]
 pub struct Subscription {
     content: Content,
     newest: watch::Receiver<u64>,
-    seen: u64,
-    page: std::collections::VecDeque<Event>,
+    seen: Cursor,
+    /// `true` if the store has the event that was seen last.
+    is_known: bool,
+    page: VecDeque<EventRow>,
 }
 
 /// Events that are read at a time.
@@ -60,10 +65,18 @@ impl Observation {
         Ok(*self.content.shared.ledger.watch(&self.content.workspace).await?.borrow())
     }
 
-    /// All events after the one of that number, those that happened and those that will.
-    pub async fn subscribe(&self, after: u64) -> Result<Subscription, MetadataError> {
-        let newest = self.content.shared.ledger.watch(&self.content.workspace).await?;
-        Ok(Subscription { content: self.content.clone(), newest, seen: after, page: Default::default() })
+    /// Returns all events after a cursor: those that happened, and those that will.
+    ///
+    /// A cursor that is not of this store gives a [`Seen::Gap`] first.
+    pub async fn subscribe(&self, after: impl Into<Cursor>) -> Result<Subscription, MetadataError> {
+        let seen: Cursor = after.into();
+        let (ledger, workspace) = (&self.content.shared.ledger, &self.content.workspace);
+        let newest = ledger.watch(workspace).await?;
+        let is_known = seen == Cursor::START || {
+            let row = ledger.row::<EventRow>(&event_key(workspace, seen.number())).await?;
+            row.is_some_and(|row| row.value.cursor() == seen)
+        };
+        Ok(Subscription { content: self.content.clone(), newest, seen, is_known, page: VecDeque::new() })
     }
 }
 
@@ -71,26 +84,14 @@ impl Subscription {
     /// Waits for what comes next. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Seen, MetadataError> {
         loop {
-            if let Some(event) = self.page.pop_front() {
-                self.seen = event.number;
-                return Ok(Seen::Event(event));
+            if let Some(row) = self.page.pop_front() {
+                self.seen = row.cursor();
+                return Ok(Seen::Event(row.event));
             }
             // Before reading: what is written after this is seen as a change.
             let newest = *self.newest.borrow_and_update();
-            if newest < self.seen {
-                // What was seen was told by another store, or by this one before it was restored.
-                let gap = Seen::Gap { after: self.seen, first_kept: 1 };
-                self.seen = 0;
-                return Ok(gap);
-            }
-            if newest > self.seen {
-                let (ledger, workspace) = (&self.content.shared.ledger, &self.content.workspace);
-                let after = event_key(workspace, self.seen);
-                let page = ledger.rows::<Event>(&events_key(workspace), Some(&after), PAGE).await?;
-                self.page = page.into_iter().map(|(_, event)| event).collect();
-                if let Some(first) = self.page.front().filter(|first| first.number > self.seen + 1) {
-                    let gap = Seen::Gap { after: self.seen, first_kept: first.number };
-                    self.seen = first.number - 1;
+            if newest > self.seen.number() || !self.is_known {
+                if let Some(gap) = self.read(newest).await? {
                     return Ok(gap);
                 }
                 if !self.page.is_empty() {
@@ -102,5 +103,40 @@ impl Subscription {
                 self.newest = self.content.shared.ledger.watch(&self.content.workspace).await?;
             }
         }
+    }
+
+    /// Returns the position after what [`next`](Self::next) returned last. A subscription that begins there goes on
+    /// without a gap, also in another process that opens the same store.
+    pub fn cursor(&self) -> Cursor {
+        self.seen
+    }
+
+    /// Reads the next page, and returns the gap before it if there is one.
+    async fn read(&mut self, newest: u64) -> Result<Option<Seen>, MetadataError> {
+        let (ledger, workspace) = (&self.content.shared.ledger, &self.content.workspace);
+        let deleted = newest.saturating_sub(ledger.kept_events());
+        let after = if self.is_known { deleted.max(self.seen.number()) } else { deleted };
+        // With the row before the first: after a gap, the cursor is its position.
+        let before = event_key(workspace, after.saturating_sub(1));
+        let rows = ledger.rows::<EventRow>(&events_key(workspace), Some(&before), PAGE + 1).await?;
+        let mut page: VecDeque<EventRow> = rows.into_iter().map(|(_, row)| row).collect();
+        let previous = page.pop_front_if(|row| row.event.number == after);
+        let first = page.front().map_or(newest.max(after) + 1, |row| row.event.number);
+        // Up to the next hole, if there is one.
+        let mut next = first;
+        page.retain(|row| {
+            let is_next = row.event.number == next;
+            next += u64::from(is_next);
+            is_next
+        });
+        self.page = page;
+        let is_known = std::mem::replace(&mut self.is_known, true);
+        if is_known && first == self.seen.number() + 1 {
+            return Ok(None);
+        }
+        let gap = Seen::Gap { after: self.seen.number(), first_kept: first };
+        let previous = previous.filter(|row| row.event.number + 1 == first);
+        self.seen = previous.map_or(Cursor::from(first - 1), |row| row.cursor());
+        Ok(Some(gap))
     }
 }

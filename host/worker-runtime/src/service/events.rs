@@ -1,5 +1,5 @@
-//! `/v1/events`: what happens in a workspace, as it happens. Who was away says the number of the last
-//! event that it saw, and gets what came after; where some of that is kept no more, it is told of a gap.
+//! `/v1/events`: what happens in a workspace, as it happens. A client that was away sends the
+//! cursor of the last event that it saw, and gets the events after it, or a gap if it may have missed some.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -21,15 +21,16 @@ use super::connections::Owner;
 use super::observe::Counted;
 use super::{Problem, Service, ServiceLimits};
 use crate::Busy;
-use crate::event::Event;
+use crate::event::{Cursor, Event};
 use crate::runtime::{Seen, Subscription};
 use crate::token::{TokenId, TokenSummary};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct From {
-    /// The number of the last event that was seen.
-    after: Option<u64>,
+    /// The last event that was seen: the `id` of its frame.
+    #[param(value_type = Option<String>)]
+    after: Option<Cursor>,
 }
 
 /// Counts the open streams of each token and workspace.
@@ -89,11 +90,12 @@ type Frames = BoxStream<'static, Result<Frame, Infallible>>;
 
 /// Follows what happens in a workspace, as server-sent events.
 ///
-/// A client that says the number of the last event it saw, as `after` or as `Last-Event-ID`, gets what came
-/// after it; an event `gap` says that some of that is kept no more. The stream ends where the token is
-/// good no more, and where the service is stopped.
+/// A client that sends the `id` of the last frame it saw, as `after` or as `Last-Event-ID`, gets the events after it.
+/// An `id` is an epoch and the number of an event. A frame `gap` says that events may have been missed: the server
+/// has deleted some, or does not have the event that the client saw last, because it was restored from a backup.
+/// The stream ends when the token is revoked or expires, and when the service is stopped.
 #[utoipa::path(get, path = "/v1/events", tag = "observation", operation_id = "events", security(("token" = [])),
-    params(Named, From, ("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen")),
+    params(Named, From, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last frame that was seen")),
     responses((status = 200, description = "Each frame's data is an `Event`", body = Event,
         content_type = "text/event-stream")))]
 pub(super) async fn subscribe(
@@ -105,7 +107,7 @@ pub(super) async fn subscribe(
     // What a browser sends when it connects again counts more than what the page asked for first.
     let after = match headers.get("last-event-id") {
         Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(Problem::query)?,
-        None => after.unwrap_or(0),
+        None => after.unwrap_or(Cursor::START),
     };
     let workspace = tenant.read()?;
     let open = service.streams.open(tenant.token(), workspace, &service.observed.event_streams)?;
@@ -146,18 +148,17 @@ async fn ended(service: Arc<Service>, token: TokenId) {
 fn frames(subscription: Subscription) -> Frames {
     let next = |mut subscription: Subscription| async move {
         let seen = subscription.next().await.ok()?;
-        Some((Ok(frame(&seen)), subscription))
+        Some((Ok(frame(&seen).id(subscription.cursor().to_string())), subscription))
     };
     stream::unfold(subscription, next).boxed()
 }
 
 fn frame(seen: &Seen) -> Frame {
     match seen {
-        Seen::Event(event) => Frame::default().id(event.number.to_string()).event(name(event)).data(data(event)),
-        Seen::Gap { after, first_kept } => Frame::default()
-            .id((first_kept - 1).to_string())
-            .event("gap")
-            .data(json!({ "after": after, "first_kept": first_kept }).to_string()),
+        Seen::Event(event) => Frame::default().event(name(event)).data(data(event)),
+        Seen::Gap { after, first_kept } => {
+            Frame::default().event("gap").data(json!({ "after": after, "first_kept": first_kept }).to_string())
+        }
     }
 }
 
