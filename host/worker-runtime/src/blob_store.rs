@@ -65,6 +65,11 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// Reads a blob and says whether it is what its digest says. What is damaged is set aside.
     async fn check(&self, digest: Digest) -> Result<Condition, BlobError>;
 
+    /// Checks that the store can take in a blob now: that it is where it was opened, and has some room.
+    async fn check_writable(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
     /// Whether others may keep blobs in the same place. What belongs to nobody here may then be theirs.
     fn is_shared(&self) -> bool {
         false
@@ -152,6 +157,9 @@ pub enum BlobError {
     /// The store has no room left.
     #[error("the store has no room left")]
     Full,
+    /// The data folder is not at its path any more, so nothing is written.
+    #[error("the data folder was moved or replaced while it was in use")]
+    Moved,
     /// The store does not answer, or not as it should.
     #[error("the store cannot {doing}: {kind}")]
     Unavailable {
@@ -172,6 +180,7 @@ impl BlobError {
             Self::Missing(_) => "blob_not_found",
             Self::Damaged(_) => "blob_damaged",
             Self::Full => "store_full",
+            Self::Moved => "data_folder_moved",
             Self::Unavailable { .. } => "store_unavailable",
         }
     }
@@ -185,6 +194,7 @@ impl BlobError {
             Self::Missing(_) => "put it first",
             Self::Damaged(_) => "put it again: that heals it",
             Self::Full => "remove what is not used (`yoi runtime gc`), or give the store more room",
+            Self::Moved => crate::metadata::MOVED_HELP,
             Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
         }
     }

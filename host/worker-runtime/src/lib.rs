@@ -36,6 +36,8 @@ mod limits;
 mod made_folder;
 mod memo;
 pub mod metadata;
+#[cfg(any(feature = "files", feature = "sqlite"))]
+mod pinned;
 mod recent_blobs;
 mod record;
 pub mod report;

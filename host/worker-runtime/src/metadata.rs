@@ -163,6 +163,9 @@ pub enum MetadataError {
         /// The newest version that this program knows.
         known: u32,
     },
+    /// The file is not at its path any more, so nothing is written.
+    #[error("the data folder was moved or replaced while it was in use")]
+    Moved,
     /// The store does not answer, or not as it should.
     #[error("the metadata store cannot {doing}")]
     Unavailable {
@@ -180,6 +183,7 @@ impl MetadataError {
             Self::InUse => "store_in_use",
             Self::Foreign => "metadata_foreign",
             Self::NewerVersion { .. } => "store_newer",
+            Self::Moved => "data_folder_moved",
             Self::Unavailable { .. } => "store_unavailable",
         }
     }
@@ -192,10 +196,14 @@ impl MetadataError {
             Self::InUse => "stop the other process, or name another data folder",
             Self::Foreign => "move the file away, or name another data folder",
             Self::NewerVersion { .. } => "run the program that wrote it, or a newer one",
+            Self::Moved => MOVED_HELP,
             Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
         }
     }
 }
+
+/// Help for a data folder that was moved.
+pub(crate) const MOVED_HELP: &str = "move it back, or restart the Runtime with its new path";
 
 /// Why a batch did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

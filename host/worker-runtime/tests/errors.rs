@@ -27,7 +27,7 @@ use crate::problems::{Later, run, told_by_the_library};
 use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Expect};
 use crate::support::provoked::{Provoked, provoked};
-use crate::support::scene::Scene;
+use crate::support::scene::{MovedFolder, Scene};
 use crate::support::{CONFIG, World, bundle, bundle_of, compiled, id, name};
 
 /// Variants and words that no test provokes, and why.
@@ -80,6 +80,13 @@ fn stores() -> Vec<Case> {
         }),
         case!("BlobError", "TooLarge", "too_large", async {
             provoked(Scene::new().await.content().put_blob(Digest::of("xy"), whole("xy"), Some(1)).await)
+        }),
+        case!("BlobError", "Moved", "data_folder_moved", async {
+            let moved = MovedFolder::new().await;
+            provoked(moved.scene.world.blobs.remove(Digest::of("x")).await)
+        }),
+        case!("MetadataError", "Moved", "data_folder_moved", async {
+            provoked(MovedFolder::new().await.scene.management().check_metadata().await)
         }),
         case!("CommitError", "Conflict", "-", async {
             let scene = failing(None, Some(Fault::Conflict)).await;

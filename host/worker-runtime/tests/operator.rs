@@ -10,6 +10,7 @@ use worker_runtime::shipped;
 use worker_runtime::token::Scope;
 
 use crate::support::api::{Answer, Api};
+use crate::support::scene::Scene;
 use crate::support::{World, bundle};
 
 const COMPONENT: &str = "application/wasm";
@@ -213,6 +214,23 @@ async fn numbers_and_readiness_are_told() {
     };
     assert_eq!((&verbose["ready"], check("config")), (&json!(true), Some(json!("invalid_config"))));
     assert_eq!((check("metadata"), check("blobs")), (Some(json!("ok")), Some(json!("ok"))));
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_is_not_ready_and_goes_on_reading() {
+    use crate::support::faulty::Fault;
+    for (blobs, metadata) in [(Some(Fault::Full), None), (None, Some(Fault::Full)), (None, None)] {
+        let (scene, digest) = Scene::with_bundle().await;
+        scene.blobs.fails(blobs);
+        scene.metadata.fails(metadata);
+        let ready = scene.api.get("/readyz", "").await;
+        match (blobs, metadata) {
+            (None, None) => assert_eq!(ready.body, b"ok\n"),
+            _ => assert_eq!(ready.code(), (503, "store_full".to_owned())),
+        }
+        assert_eq!(scene.ask("GET", &format!("/v1/config-bundles/{digest}")).await.status, StatusCode::OK);
+        assert_eq!(scene.ask("GET", "/livez").await.status, StatusCode::OK);
+    }
 }
 
 #[tokio::test]

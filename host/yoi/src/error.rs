@@ -66,7 +66,7 @@ pub(crate) fn exit_code(code: &str) -> u8 {
 fn listed(code: &str) -> Option<u8> {
     Some(match code {
         "address_unavailable" | "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
-        | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
+        | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_moved" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "no_threads" | "not_committed"
         | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"

@@ -161,6 +161,11 @@ impl BlobStore for ObjectBlobs {
         }
     }
 
+    async fn check_writable(&self) -> Result<(), BlobError> {
+        self.place.check_in_place().await?;
+        self.place.check_room().await
+    }
+
     fn is_shared(&self) -> bool {
         self.place.is_shared()
     }

@@ -100,7 +100,7 @@ impl ContentError {
             Self::Busy(_)
                 | Self::Metadata(_)
                 | Self::Contended
-                | Self::Blob(BlobError::Unavailable { .. } | BlobError::Full)
+                | Self::Blob(BlobError::Unavailable { .. } | BlobError::Full | BlobError::Moved)
         )
     }
 

@@ -141,10 +141,22 @@ impl Management {
         usize::try_from(self.shared.sandbox.limits().structure.bytes).unwrap_or(usize::MAX)
     }
 
-    /// That the blob store answers.
-    pub async fn blobs_answer(&self) -> Result<(), BlobError> {
-        // Whether it is there does not matter.
-        self.shared.blobs.size(self.shared.shipped.digest()).await.map(drop)
+    /// Checks that the metadata store answers, and that it can be written to.
+    ///
+    /// Commits an empty batch, which waits for the disk.
+    pub async fn check_metadata(&self) -> Result<(), MetadataError> {
+        self.summary().await?;
+        match self.shared.ledger.commit_globally(Change::default()).await {
+            Err(ChangeError::Store(error)) => Err(error),
+            Ok(()) | Err(ChangeError::Conflict | ChangeError::Full { .. }) => Ok(()),
+        }
+    }
+
+    /// Checks that the blob store answers, and that it can be written to.
+    pub async fn check_blobs(&self) -> Result<(), BlobError> {
+        // The result does not matter.
+        self.shared.blobs.size(self.shared.shipped.digest()).await?;
+        self.shared.blobs.check_writable().await
     }
 
     /// What a workspace may take.
@@ -262,7 +274,7 @@ impl Management {
             }
             let component = match self.shared.blobs.get_sized(digest, row.bytes).await {
                 // Without it this Runtime would lack the resolver until it is opened again.
-                Err(BlobError::Unavailable { .. } | BlobError::Full) => {
+                Err(BlobError::Unavailable { .. } | BlobError::Full | BlobError::Moved) => {
                     return Err(MetadataError::Unavailable { doing: "take up a resolver" });
                 }
                 Err(_) => continue,

@@ -35,8 +35,9 @@ pub(super) struct Verbosely {
 
 /// Says whether the service can do its work.
 ///
-/// It cannot while its stores do not answer, and will not any more once it is being stopped. A config
-/// that is refused is told and changes nothing: the one before is in force.
+/// It cannot while its stores do not answer or cannot be written to, as on a full disk, where reads go on. It will
+/// not any more once it is being stopped. A config that is refused is told and changes nothing: the one before is in
+/// force.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", params(Verbosely),
     responses((status = 200, description = "It can", content(
             (String = "text/plain"), (Readiness = "application/json"))),
@@ -51,7 +52,7 @@ pub(super) async fn ready(
     checks.push(Check { name: "config".to_owned(), outcome: refused.unwrap_or("ok").to_owned() });
     match (verbose, failed) {
         (None, None) => Ok("ok\n".into_response()),
-        (None, Some(problem)) => Err(problem),
+        (None, Some(problem)) => Err(problem.status(StatusCode::SERVICE_UNAVAILABLE)),
         (Some(_), failed) => {
             let status = if failed.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             Ok((status, Json(Readiness { ready: failed.is_none(), checks })).into_response())
@@ -88,8 +89,8 @@ async fn checks(service: &Service) -> (Vec<Check>, Option<Problem>) {
         failed = failed.take().or(outcome.err());
     };
     let management = service.runtime.management();
-    check("metadata", management.summary().await.map(drop).map_err(Into::into));
-    check("blobs", management.blobs_answer().await.map_err(Into::into));
+    check("metadata", management.check_metadata().await.map_err(Into::into));
+    check("blobs", management.check_blobs().await.map_err(Into::into));
     let stopping = Problem::new("stopping", "the service is being stopped", "ask another, or this one later");
     check("service", if service.closing.is_cancelled() { Err(stopping) } else { Ok(()) });
     (checks, failed)

@@ -54,6 +54,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("in_use", 409),
     ("store_full", 507),
     ("store_unavailable", 503),
+    ("data_folder_moved", 503),
     ("metadata_damaged", 500),
     ("contended", 503),
     ("no_signature_posture", 403),
@@ -148,6 +149,13 @@ impl Problem {
 
     pub(crate) fn with(mut self, details: Value) -> Self {
         self.0.details = details;
+        self
+    }
+
+    /// Answers with another status than that of the code.
+    pub(super) fn status(mut self, status: StatusCode) -> Self {
+        self.0.status = status.as_u16();
+        self.0.title = status.canonical_reason().unwrap_or("Error");
         self
     }
 

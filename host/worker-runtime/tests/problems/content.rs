@@ -12,7 +12,7 @@ use crate::signatures::{config, key};
 use crate::support::api::{Answer, MANIFEST};
 use crate::support::faulty::Fault;
 use crate::support::provoked::{Provoked, provoked};
-use crate::support::scene::Scene;
+use crate::support::scene::{MovedFolder, Scene};
 use crate::support::{World, bundle, bundle_of, name, put};
 
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
@@ -251,6 +251,14 @@ fn stores() -> Vec<Case> {
                 let scene = with(None, Some(Fault::Unavailable)).await;
                 provoked(scene.management().summary().await)
             },
+        ),
+        both!(
+            "data_folder_moved",
+            rest: async {
+                let moved = MovedFolder::new().await;
+                moved.scene.send("PUT", &blob("x"), &[], Body::from("x")).await
+            },
+            library: async { put_blob(&MovedFolder::new().await.scene, "x").await },
         ),
         both!(
             "metadata_damaged",

@@ -8,6 +8,7 @@ mod files;
 mod metadata;
 mod model;
 mod peer;
+mod place;
 mod sqlite;
 
 /// Where a path, an address or a key could show, this stands in it.

@@ -101,6 +101,13 @@ impl BlobStore for Faulty<dyn BlobStore> {
         }
     }
 
+    async fn check_writable(&self) -> Result<(), BlobError> {
+        match self.fault() {
+            Some(Fault::Full) => Err(BlobError::Full),
+            _ => self.store.check_writable().await,
+        }
+    }
+
     fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
         self.store.set_aside()
     }

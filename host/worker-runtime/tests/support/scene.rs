@@ -8,10 +8,10 @@ use bundles::{Bundle, Digest};
 use serde_json::Value;
 use worker_runtime::blob_store::BlobStore;
 use worker_runtime::content::Content;
-use worker_runtime::metadata::MetadataStore;
+use worker_runtime::metadata::{MetadataStore, SqliteMetadata};
 use worker_runtime::service::ServiceOptions;
 use worker_runtime::token::Scope;
-use worker_runtime::{CallError, Called, Catalogue, Management, ToolCall};
+use worker_runtime::{CallError, Called, Catalogue, DataFolder, Management, ToolCall};
 
 use super::api::{Answer, Api, MANIFEST};
 use super::faulty::Faulty;
@@ -23,6 +23,25 @@ pub struct Scene {
     pub token: String,
     pub blobs: Arc<Faulty<dyn BlobStore>>,
     pub metadata: Arc<Faulty<dyn MetadataStore>>,
+}
+
+/// A scene whose data folder was moved after it was opened.
+pub struct MovedFolder {
+    pub scene: Scene,
+    _above: tempfile::TempDir,
+}
+
+impl MovedFolder {
+    pub async fn new() -> Self {
+        let above = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::open(above.path().join("data")).await.expect("opened");
+        let metadata = SqliteMetadata::open(folder.metadata_file()).await.expect("opened");
+        let world = World { blobs: Arc::new(folder.blobs()), metadata: Arc::new(metadata), ..World::default() };
+        let scene = Scene::of(world).await;
+        put(&scene.content(), &bundle(1)).await;
+        std::fs::rename(above.path().join("data"), above.path().join("moved")).expect("moved");
+        Self { scene, _above: above }
+    }
 }
 
 impl Scene {

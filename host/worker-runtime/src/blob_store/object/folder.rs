@@ -23,8 +23,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use super::fault;
 use super::place::{self, BLOBS, Incoming, Opened, Place, SET_ASIDE};
 use crate::blob_store::BlobError;
+use crate::pinned::Pinned;
 
 const STAGING: &str = "staging";
+
+/// Bytes for which there must be room, so that the place counts as writable.
+const ROOM: usize = 64 << 10;
 
 /// So many pieces of evidence are kept of one blob.
 const MOST_EVIDENCE: u32 = 100;
@@ -32,6 +36,7 @@ const MOST_EVIDENCE: u32 = 100;
 /// Blobs as files.
 pub(super) struct Folder {
     root: Arc<Path>,
+    pinned: Arc<Pinned>,
     engine: Arc<dyn ObjectStore>,
     uploads: AtomicU64,
     /// Keeps other processes out.
@@ -43,9 +48,13 @@ impl Folder {
     pub(super) async fn open(root: PathBuf, lock: File) -> Result<Self, BlobError> {
         let doing = "open the folder of blobs";
         let made = root.clone();
-        blocking(doing, move || make(&made)).await?;
+        let pinned = blocking(doing, move || {
+            make(&made)?;
+            Pinned::folder(made)
+        });
+        let pinned = Arc::new(pinned.await?);
         let engine = LocalFileSystem::new_with_prefix(&root).map_err(|error| fault::engine(doing, &error))?;
-        Ok(Self { root: root.into(), engine: Arc::new(engine), uploads: AtomicU64::new(0), _lock: lock })
+        Ok(Self { root: root.into(), pinned, engine: Arc::new(engine), uploads: AtomicU64::new(0), _lock: lock })
     }
 
     fn file(&self, digest: Digest) -> PathBuf {
@@ -60,8 +69,26 @@ impl Folder {
         digest: Digest,
         work: impl FnOnce(&Path, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, BlobError> {
-        let (root, file) = (self.root.clone(), self.file(digest));
-        blocking(doing, move || work(&root, &file)).await
+        let file = self.file(digest);
+        self.in_place(doing, move |root| work(root, &file)).await
+    }
+
+    /// Does it in the folder that was opened, and in no other one that took its place.
+    async fn in_place<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let (root, pinned) = (self.root.clone(), self.pinned.clone());
+        let done = blocking(doing, move || {
+            if !pinned.is_in_place()? {
+                return Ok(None);
+            }
+            let done = work(&root);
+            // Also afterwards: what was done in another folder is not done, and what failed there did not fail.
+            if pinned.is_in_place()? { done.map(Some) } else { Ok(None) }
+        });
+        done.await?.ok_or(BlobError::Moved)
     }
 }
 
@@ -73,6 +100,14 @@ impl Place for Folder {
 
     fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.engine
+    }
+
+    async fn check_in_place(&self) -> Result<(), BlobError> {
+        self.in_place("write a blob", |_| Ok(())).await
+    }
+
+    async fn check_room(&self) -> Result<(), BlobError> {
+        self.in_place("write a blob", |root| has_room(&root.join(STAGING).join("probe"))).await
     }
 
     fn part_bytes(&self) -> usize {
@@ -135,7 +170,10 @@ impl Place for Folder {
         let path = BLOBS.split('/').chain([place::shard(&hex), &hex]).collect();
         match self.engine.get(&path).await {
             Ok(object) => Ok(Opened::Object(object)),
-            Err(object_store::Error::NotFound { .. }) => Ok(Opened::Missing),
+            Err(object_store::Error::NotFound { .. }) => {
+                self.check_in_place().await?;
+                Ok(Opened::Missing)
+            }
             Err(error) => Err(fault::engine("read a blob", &error)),
         }
     }
@@ -164,20 +202,17 @@ impl Place for Folder {
     }
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
-        let root = self.root.clone();
         stream::iter(shards())
             .then(move |shard| {
-                let folder = root.join(BLOBS).join(&shard);
-                blocking("list the blobs", move || list_shard(&folder, &shard))
+                self.in_place("list the blobs", move |root| list_shard(&root.join(BLOBS).join(&shard), &shard))
             })
             .flat_map(each)
             .boxed()
     }
 
     fn list_set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
-        let folder = self.root.join(SET_ASIDE);
-        let listed = blocking("list what is set aside", move || {
-            names(&folder)?
+        let listed = self.in_place("list what is set aside", |root| {
+            names(&root.join(SET_ASIDE))?
                 .map(|name| Ok(name?.1.get(..64).and_then(place::named)))
                 .filter_map(io::Result::transpose)
                 .collect()
@@ -327,6 +362,14 @@ fn move_aside(root: &Path, file: &Path) -> io::Result<()> {
     }
     sync_folder(&folder)?;
     sync_parent(file)
+}
+
+/// Writes a file that is gone afterwards.
+fn has_room(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(no_follow()).open(path)?;
+    fs::remove_file(path)?;
+    file.write_all(&[0; ROOM])
 }
 
 /// Every entry that is named by a digest of that shard, whatever it is.

@@ -25,6 +25,7 @@ impl Content {
         let failed = |error| fault::engine("write a blob", &error);
         match self {
             Self::Memory(content) => {
+                place.check_in_place().await?;
                 let incoming = place.incoming(digest);
                 place.objects().put(&incoming.path, content).await.map_err(failed)?;
                 Ok(incoming)
@@ -48,6 +49,7 @@ pub(super) struct Upload {
 
 impl Upload {
     async fn begin(place: &dyn Place, digest: Digest) -> Result<Self, BlobError> {
+        place.check_in_place().await?;
         let incoming = place.incoming(digest);
         let parts = place.objects().put_multipart(&incoming.path).await;
         let parts = parts.map_err(|error| fault::engine("write a blob", &error))?;

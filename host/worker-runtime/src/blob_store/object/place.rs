@@ -23,6 +23,17 @@ pub(super) trait Place: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Checks that the place is still the one that was opened. Called before content goes to the engine, which would
+    /// make a folder that is not there.
+    async fn check_in_place(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    /// Checks that there is room for some content.
+    async fn check_room(&self) -> Result<(), BlobError> {
+        Ok(())
+    }
+
     /// The engine that moves bytes.
     fn objects(&self) -> &Arc<dyn ObjectStore>;
 

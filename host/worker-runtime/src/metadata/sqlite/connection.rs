@@ -21,6 +21,11 @@ impl Reopened {
         Ok(Self { path, most_bytes, connection })
     }
 
+    /// `true` if the next job opens the file anew.
+    pub(super) fn is_lost(&self) -> bool {
+        self.connection.is_none()
+    }
+
     /// Reads, or does anything else that needs nothing taken back.
     pub(super) fn read<T>(
         &mut self,

@@ -15,6 +15,7 @@ use super::connection::Reopened;
 use super::known::Known;
 use super::rows;
 use crate::metadata::{Batch, CommitError, Key, MetadataError, Record};
+use crate::pinned::Pinned;
 
 /// Jobs that are taken before the batches among them are committed.
 const MOST_TOGETHER: usize = 256;
@@ -69,6 +70,7 @@ impl Lists {
 /// What the thread owns.
 pub(super) struct Worker {
     connection: Reopened,
+    file: Pinned,
     jobs: mpsc::Receiver<Job>,
     known: Arc<Known>,
     lists: Lists,
@@ -81,7 +83,9 @@ impl Worker {
         jobs: mpsc::Receiver<Job>,
         known: Arc<Known>,
     ) -> Result<Self, MetadataError> {
-        Ok(Self { connection: Reopened::open(path, most_bytes)?, jobs, known, lists: Lists::default() })
+        let connection = Reopened::open(path.clone(), most_bytes)?;
+        let file = Pinned::file(path).map_err(|_| MetadataError::Unavailable { doing: "open its file" })?;
+        Ok(Self { connection, file, jobs, known, lists: Lists::default() })
     }
 
     /// Works until nobody can ask any more, and everything that was asked is done.
@@ -119,13 +123,31 @@ impl Worker {
             Job::GetAll(keys, reply) => drop(reply.send(keys.iter().map(|key| self.get(key)).collect())),
             Job::Scan(list) if self.lists.waiting.len() >= MOST_LISTS => self.list(list),
             Job::Scan(list) => self.lists.waiting.push_back(list),
-            Job::Check(reply) => drop(reply.send(self.connection.read(rows::check))),
+            Job::Check(reply) => drop(reply.send(self.read(rows::check))),
             Job::Commit(batch, reply) => batches.push((batch, reply)),
         }
     }
 
+    /// SQLite goes on with a file that was moved, and so do reads. A file that must be opened again is looked for at
+    /// its path.
+    fn read<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, MetadataError>) -> Result<T, MetadataError> {
+        if self.connection.is_lost() {
+            self.check_in_place("open its file")?;
+        }
+        self.connection.read(work)
+    }
+
+    /// Nothing is written to a file that was moved: who opens the path would not find it.
+    fn check_in_place(&self, doing: &'static str) -> Result<(), MetadataError> {
+        match self.file.is_in_place() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(MetadataError::Moved),
+            Err(_) => Err(MetadataError::Unavailable { doing }),
+        }
+    }
+
     fn get(&mut self, key: &Key) -> Result<Option<Record>, MetadataError> {
-        let record = self.connection.read(|open| rows::get(open, key))?;
+        let record = self.read(|open| rows::get(open, key))?;
         if record.is_none() {
             self.known.absent(key);
         }
@@ -133,7 +155,7 @@ impl Worker {
     }
 
     fn list(&mut self, List { prefix, after, most, reply }: List) {
-        drop(reply.send(self.connection.read(|open| rows::scan(open, &prefix, after.as_ref(), most))));
+        drop(reply.send(self.read(|open| rows::scan(open, &prefix, after.as_ref(), most))));
     }
 
     fn finish(&mut self, batches: Vec<(Batch, Reply<(), CommitError>)>) {
@@ -154,7 +176,8 @@ impl Worker {
 
     /// Commits batches with one wait for the disk, and says of each whether it was done.
     fn together(&mut self, batches: &[Batch]) -> Result<Vec<Result<(), CommitError>>, MetadataError> {
-        let done = self.connection.write(|open| commit(open, batches));
+        let done = self.check_in_place("commit a batch");
+        let done = done.and_then(|()| self.connection.write(|open| commit(open, batches)));
         let versions = done.inspect_err(|_| self.known.forget())?;
         for (batch, version) in batches.iter().zip(&versions) {
             if let Some(version) = version {
