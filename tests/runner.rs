@@ -28,6 +28,7 @@ mod hostile_resolvers;
 mod resolver_cases;
 mod system_calls;
 mod verification;
+mod verification_orders;
 
 /// Not a test of its own: the compiling child of the others, which start this binary again. The
 /// harness says something on stdout before, which the protocol allows, and nothing after.

@@ -6,6 +6,7 @@
 //! is not. What fails is [`Misbehaved`], never a grant.
 
 mod failure;
+mod order;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,8 @@ use crate::facts::Facts;
 use crate::reach::{ActiveLayer, Reach};
 use crate::request::Request;
 use crate::resolution::{Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};
+
+use order::{Claim, List};
 
 pub use failure::verify_failure;
 
@@ -93,7 +96,6 @@ pub fn verify(
         |layer| layer.tools_allow.as_ref(),
         |name| manifest.tools.get_key_value(name).map(|(name, _)| name.clone()),
     )?;
-    check.denied(&proposal.tools)?;
     let plugins = check.list(
         "/plugins",
         &proposal.plugins,
@@ -115,6 +117,7 @@ pub fn verify(
         }
     };
     let mut wishes = check.wishes()?;
+    check.order(&wishes)?;
     settings::check(&mut check, &settings)?;
     check.all_used()?;
 
@@ -224,30 +227,72 @@ impl<'a> Check<'a> {
         Ok(list)
     }
 
-    /// A denied tool comes back only through a layer that replaces the deny list. Which layer comes
-    /// last is the resolver's to decide; that there is none at all is not.
-    fn denied(&self, tools: &[String]) -> Result<(), Misbehaved> {
-        let lists = || self.reach.layers().iter().filter_map(|layer| layer.layer.tools_deny.as_ref());
-        if lists().any(|amend| matches!(amend, Amend::Replace(_))) {
-            return Ok(());
+    /// One order of the layers must yield the whole answer. Which order that is remains the resolver's to decide.
+    ///
+    /// What an order yields beside the answer may be left out, but for a required wish.
+    fn order(&self, wishes: &[(Wish, usize)]) -> Result<(), Misbehaved> {
+        let proposal = self.proposal;
+        let mut claims: Vec<(Claim<'_>, String)> = Vec::new();
+        if let Some(tag) = &proposal.language {
+            claims.push((Claim::Language(tag), "/language".to_owned()));
         }
-        let denied: BTreeSet<&str> = lists().flat_map(|amend| amend.names()).map(AsRef::as_ref).collect();
-        match tools.iter().position(|name| denied.contains(name.as_str())) {
-            Some(index) => Err(Misbehaved::new(format!("/tools/{index}"), "is denied by a layer that counts")),
-            None => Ok(()),
+        if let Some(model) = &proposal.model {
+            claims.push((Claim::Holds(List::Models, model), "/model".to_owned()));
         }
+        let lists = [
+            (List::Instructions, "/instructions", &proposal.instructions),
+            (List::ToolsAllow, "/tools", &proposal.tools),
+            (List::Plugins, "/plugins", &proposal.plugins),
+            (List::Workflows, "/workflows", &proposal.workflows),
+        ];
+        for (list, field, names) in lists {
+            for (index, name) in names.iter().enumerate() {
+                claims.push((Claim::Holds(list, name), format!("{field}/{index}")));
+                if list == List::ToolsAllow {
+                    claims.push((Claim::Lacks(List::ToolsDeny, name), format!("{field}/{index}")));
+                }
+            }
+        }
+        for (wish, index) in wishes {
+            claims.push((Claim::Asks(&wish.authority, wish.need), format!("/wishes/{index}")));
+        }
+        let mut required: BTreeSet<&Authority> = BTreeSet::new();
+        for layer in self.reach.layers() {
+            let wishes = layer.layer.wishes.iter().filter(|wish| wish.need == Need::Required);
+            required.extend(wishes.map(|wish| &wish.authority));
+        }
+        for (wish, _) in wishes {
+            required.remove(&wish.authority);
+        }
+        claims.extend(required.into_iter().map(|authority| (Claim::RequiresNot(authority), "/wishes".to_owned())));
+
+        let demands: Vec<Claim<'_>> = claims.iter().map(|(claim, _)| *claim).collect();
+        let Some(index) = order::first_impossible(self.reach.layers(), &demands) else { return Ok(()) };
+        Err(match claims.swap_remove(index) {
+            (Claim::RequiresNot(authority), field) => {
+                Misbehaved::new(field, format!("leave out `{authority}`, which is required and not dropped"))
+            }
+            (Claim::Lacks(..), field) => {
+                Misbehaved::new(field, "is denied under every order of the layers that yields the values before it")
+            }
+            (_, field) => {
+                Misbehaved::new(field, "follows from no order of the layers that count, given the values before it")
+            }
+        })
     }
 
     /// The wishes, sorted, each with the index that it had in the proposal.
     fn wishes(&mut self) -> Result<Vec<(Wish, usize)>, Misbehaved> {
-        let mut wishes = Vec::with_capacity(self.proposal.wishes.len());
+        let mut wishes = Vec::new();
+        let mut seen = BTreeSet::new();
         for (index, (text, need)) in self.proposal.wishes.iter().enumerate() {
             let at = format!("/wishes/{index}");
             let authority: Authority = text.parse().map_err(|_| Misbehaved::new(at.clone(), "is no authority"))?;
             let origin = self.origin(&at)?;
-            // The need may come from another layer than the one that changed the wish last.
+            // The need may come from another layer than the one that changed the wish last. Access is part of the
+            // authority: where only writing was asked for, nobody asked for reading.
             let asked = |layer: &Layer, need: Need| {
-                layer.wishes.iter().any(|wish| wish.need == need && no_more(&authority, &wish.authority))
+                layer.wishes.iter().any(|wish| wish.need == need && wish.authority == authority)
             };
             if !asked(origin.layer, Need::Required) && !asked(origin.layer, Need::Optional) {
                 return Err(Misbehaved::new(at, "is not asked for by its origin"));
@@ -255,28 +300,14 @@ impl<'a> Check<'a> {
             if !self.reach.layers().iter().any(|layer| asked(layer.layer, *need)) {
                 return Err(Misbehaved::new(at, format!("`{authority}` is asked for with a need that nobody wrote")));
             }
+            // Here and not at the end: how often a wish is repeated is a number of the guest's choice.
+            if !seen.insert(authority.clone()) {
+                return Err(Misbehaved::new(at, format!("`{authority}` stands there twice")));
+            }
             wishes.push((Wish { authority, need: *need }, index));
         }
         wishes.sort();
-        let twice =
-            wishes.iter().zip(wishes.iter().skip(1)).find(|((one, _), (two, _))| one.authority == two.authority);
-        match twice {
-            Some((_, (wish, index))) => {
-                Err(Misbehaved::new(format!("/wishes/{index}"), format!("`{}` stands there twice", wish.authority)))
-            }
-            None => Ok(wishes),
-        }
-    }
-}
-
-/// Whether a proposed authority is no more than what was written: the same thing with the same or
-/// less access. A narrower URL would be a name that nobody wrote.
-fn no_more(proposed: &Authority, written: &Authority) -> bool {
-    match (proposed, written) {
-        (Authority::Mount(..), Authority::Mount(..)) | (Authority::Git(_), Authority::Git(_)) => {
-            written.covers(proposed)
-        }
-        _ => proposed == written,
+        Ok(wishes)
     }
 }
 

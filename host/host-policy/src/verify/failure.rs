@@ -4,6 +4,7 @@ use bundles::manifest::{Amend, Manifest};
 use bundles::{Capability, ModelName, ProfileName};
 
 use super::Misbehaved;
+use super::order::{Claim, List, first_impossible};
 use crate::facts::Facts;
 use crate::reach::Reach;
 use crate::request::Request;
@@ -88,7 +89,11 @@ fn no_model(manifest: &Manifest, facts: &Facts, request: &Request, names: &[Stri
         (!facts.models.contains(*found)).then(|| (*found).clone())
     };
     let models: Vec<ModelName> = names.iter().map(missing).collect::<Option<_>>()?;
-    (!models.is_empty() && distinct(&models)).then_some(Failure::NoModel { models })
+    let offered = written.iter().filter(|model| facts.models.contains(**model));
+    let mut claims: Vec<Claim<'_>> = offered.map(|model| Claim::Lacks(List::Models, model.as_str())).collect();
+    claims.extend(models.iter().map(|model| Claim::Holds(List::Models, model.as_str())));
+    let honest = !models.is_empty() && distinct(&models) && first_impossible(reach.layers(), &claims).is_none();
+    honest.then_some(Failure::NoModel { models })
 }
 
 fn distinct<T: Ord>(list: &[T]) -> bool {

@@ -1,7 +1,7 @@
 //! Settings that a resolver merged: JSON text from outside, of which every leaf must have been
 //! written by the layer that is its origin.
 
-use bundles::canonical::{JsonBounds, MAX_SAFE_INTEGER, parse};
+use bundles::canonical::{JsonBounds, JsonError, MAX_SAFE_INTEGER, parse};
 use bundles::{BundleLimits, Pointer};
 use serde_json::{Map, Value};
 
@@ -20,12 +20,25 @@ pub(super) fn read(text: &str, limits: &BundleLimits) -> Result<Map<String, Valu
         bytes: ("settings_bytes", limits.settings_bytes.saturating_mul(SPELLING)),
         depth: ("json_depth", limits.json_depth),
     };
-    let mut value =
-        parse(text.as_bytes(), bounds).map_err(|error| Misbehaved::new("/settings", format!("is refused: {error}")))?;
+    let mut value = parse(text.as_bytes(), bounds).map_err(|error| Misbehaved::new("/settings", problem(&error)))?;
     normalise(&mut value);
     match value {
         Value::Object(map) => Ok(map),
-        _ => Err(Misbehaved::new("/settings", "is no object")),
+        _ => Err(Misbehaved::new("/settings", "are no object")),
+    }
+}
+
+/// Describes why a text is no settings. Lengths, lines and columns are numbers that the guest chose, so
+/// none of them is repeated.
+fn problem(error: &JsonError) -> String {
+    match error {
+        JsonError::TooLarge { name, limit, .. } => format!("are longer than {limit} bytes (`{name}`)"),
+        JsonError::TooDeep { name, limit } => format!("are nested deeper than {limit} (`{name}`)"),
+        JsonError::DuplicateKey { .. } => "hold a key twice".to_owned(),
+        JsonError::UnsafeNumber { .. } => "hold a number that not every JSON reader keeps".to_owned(),
+        JsonError::Syntax { .. } | JsonError::NotCanonical { .. } | JsonError::Shape { .. } => {
+            "are not JSON".to_owned()
+        }
     }
 }
 
