@@ -15,7 +15,7 @@ mod host_pattern;
 mod invalid;
 mod words;
 
-pub use host_pattern::{HostPattern, is_host_name};
+pub use host_pattern::{HostPattern, is_host_name, is_loopback_name};
 pub use invalid::InvalidUrlPermission;
 pub use words::{AddressReach, Method, Scheme, Wildcard};
 

@@ -47,7 +47,7 @@ impl HostPattern {
     /// Whether it is `localhost` or a name below it.
     pub(super) fn names_loopback(&self) -> bool {
         match self {
-            Self::Name(name) => **name == *"localhost" || name.ends_with(".localhost"),
+            Self::Name(name) => is_loopback_name(name),
             Self::Subdomains(_) | Self::Any | Self::Address(_) => false,
         }
     }
@@ -112,6 +112,12 @@ fn normal_address(address: IpAddr) -> String {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => Host::<&str>::Ipv6(address).to_string().trim_matches(['[', ']']).to_owned(),
     }
+}
+
+/// Returns `true` if the name is `localhost` or one below it, which is this machine (RFC 6761). The name is in lower
+/// case.
+pub fn is_loopback_name(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether a parsed name can be looked up: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes

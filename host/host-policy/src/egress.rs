@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bundles::{AddressReach, UrlPermission};
+use bundles::{AddressReach, UrlPermission, is_loopback_name};
 use url::Host;
 
 mod address;
@@ -19,7 +19,7 @@ mod refusal;
 mod request;
 
 pub use address::{AddressKind, AddressPolicy};
-pub use header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADERS};
+pub use header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
 pub use refusal::{EgressRefusal, Key, Part};
 pub use request::{Call, EgressRequest, MAX_SUBPROTOCOLS};
 
@@ -117,10 +117,13 @@ pub fn judge_addresses(
 }
 
 fn judge(policy: &AddressPolicy, permitted: &Permitted, address: IpAddr) -> Result<(), EgressRefusal> {
-    let Some(kind) = policy.special(address) else {
-        return Ok(());
-    };
     let host = permitted.request.host().to_string();
+    // A resolver that answers otherwise is wrong or hostile, whatever the permissions say (RFC 6761, section 6.3).
+    let elsewhere = permitted.name().is_some_and(is_loopback_name) && !address.is_loopback();
+    let not_loopback = || EgressRefusal::NotLoopback { host: host.clone(), address };
+    let Some(kind) = policy.special(address) else {
+        return if elsewhere { Err(not_loopback()) } else { Ok(()) };
+    };
     let needed = match kind {
         // None of these is one peer, and Linux takes `0.0.0.0` for loopback.
         AddressKind::Unspecified | AddressKind::Multicast | AddressKind::Broadcast => {
@@ -130,6 +133,7 @@ fn judge(policy: &AddressPolicy, permitted: &Permitted, address: IpAddr) -> Resu
         _ => AddressReach::Special,
     };
     let key = match (permitted.target.reach() >= needed, permitted.grant.reach() >= needed) {
+        (true, true) if elsewhere => return Err(not_loopback()),
         (true, true) => return Ok(()),
         (false, true) => Key::Manifest,
         (true, false) => Key::Grant,
@@ -304,6 +308,23 @@ mod tests {
             "special_address_not_declared_nor_granted"
         );
         assert_eq!(verdict(&host, &host, "https://app.localhost/v1", &["127.0.0.1"]), "not_declared_nor_granted");
+        let every = [permission(
+            json!({"scheme": "https", "host": "*", "methods": ["GET"], "path_prefixes": ["/"], "broad": true, "local": true}),
+        )];
+        for address in ["8.8.8.8", "2606:4700::1", "10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"] {
+            for name in ["localhost", "app.localhost"] {
+                let url = format!("https://{name}/v1");
+                for addresses in [&[address][..], &["127.0.0.1", address]] {
+                    assert_eq!(verdict(&every, &every, &url, addresses), "localhost_not_loopback", "{name} {address}");
+                    assert_ne!(verdict(&[get(name)], &[get(name)], &url, addresses), "ok", "{name} {address}");
+                }
+                assert_eq!(verdict(&every, &every, &url, &["127.0.0.1", "::1"]), "ok");
+            }
+        }
+        assert_eq!(verdict(&host, &host, "https://localhost/v1", &["8.8.8.8"]), "localhost_not_loopback");
+        // A name that only looks like it is a name as any other.
+        let other = [get("localhost.example.com")];
+        assert_eq!(verdict(&other, &other, "https://localhost.example.com/v1", &["8.8.8.8"]), "ok");
     }
 
     #[test]

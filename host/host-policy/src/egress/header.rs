@@ -14,6 +14,12 @@ pub const MAX_HEADERS: usize = 64;
 /// Most bytes of a request's headers, names and values together.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 
+/// Limit on the bytes of one header's name. The longest registered name has 44.
+pub const MAX_HEADER_NAME_BYTES: usize = 256;
+
+/// Limit on the bytes of one header's value. Common servers refuse a header line of more than 8 KiB.
+pub const MAX_HEADER_VALUE_BYTES: usize = 8 * 1024;
+
 /// Why a header is the host's to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HeaderClass {
@@ -133,6 +139,12 @@ pub(super) fn check_headers(headers: &[(String, String)]) -> Result<(), EgressRe
         return Err(EgressRefusal::HeadersTooLarge);
     }
     for (name, value) in headers {
+        if name.len() > MAX_HEADER_NAME_BYTES {
+            return Err(EgressRefusal::HeaderNameTooLong);
+        }
+        if value.len() > MAX_HEADER_VALUE_BYTES {
+            return Err(EgressRefusal::HeaderValueTooLong { name: name.clone() });
+        }
         if !is_token(name) {
             return Err(EgressRefusal::HeaderName { name: name.clone() });
         }
@@ -272,11 +284,27 @@ mod tests {
     }
 
     #[test]
+    fn name_and_value_of_each_header_are_bounded() {
+        assert_eq!(code("X-A", &"v".repeat(MAX_HEADER_VALUE_BYTES)), "ok");
+        assert_eq!(code("X-A", &"v".repeat(MAX_HEADER_VALUE_BYTES + 1)), "header_value_too_long");
+        assert_eq!(code("X-A", &"v".repeat(9000)), "header_value_too_long");
+        assert_eq!(code(&"X".repeat(MAX_HEADER_NAME_BYTES), "v"), "ok");
+        assert_eq!(code(&"X".repeat(MAX_HEADER_NAME_BYTES + 1), "v"), "header_name_too_long");
+        assert_eq!(code(&"X".repeat(302), "v"), "header_name_too_long");
+        // Each header counts, not the first one only.
+        let second = [("X-A".to_owned(), "v".to_owned()), ("X-B".to_owned(), "v".repeat(9000))];
+        assert_eq!(check_headers(&second), Err(EgressRefusal::HeaderValueTooLong { name: "X-B".to_owned() }));
+    }
+
+    #[test]
     fn headers_are_bounded_in_number_and_bytes() {
         let many = |count: usize| (0..count).map(|number| (format!("X-{number}"), "v".to_owned())).collect::<Vec<_>>();
         assert!(check_headers(&many(MAX_HEADERS)).is_ok());
         assert_eq!(check_headers(&many(MAX_HEADERS + 1)), Err(EgressRefusal::TooManyHeaders));
-        let large = |bytes: usize| [("X-A".to_owned(), "v".repeat(bytes - 3))];
+        let large = |bytes: usize| {
+            let half = MAX_HEADER_BYTES / 2 - 3;
+            [("X-A".to_owned(), "v".repeat(half)), ("X-B".to_owned(), "v".repeat(bytes - half - 6))]
+        };
         assert!(check_headers(&large(MAX_HEADER_BYTES)).is_ok());
         assert_eq!(check_headers(&large(MAX_HEADER_BYTES + 1)), Err(EgressRefusal::HeadersTooLarge));
     }

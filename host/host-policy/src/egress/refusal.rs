@@ -12,7 +12,7 @@ use bundles::{UrlPermission, WrittenUrlPermission};
 use url::ParseError;
 
 use super::address::AddressKind;
-use super::header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADERS};
+use super::header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
 use super::request::{EgressRequest, MAX_SUBPROTOCOLS};
 
 /// Which of the two keys is missing.
@@ -112,6 +112,15 @@ pub enum EgressRefusal {
     /// The headers are larger than a request's are.
     #[error("the request's headers have more than {MAX_HEADER_BYTES} bytes")]
     HeadersTooLarge,
+    /// A header's name is longer than allowed.
+    #[error("a header's name has more than {MAX_HEADER_NAME_BYTES} bytes")]
+    HeaderNameTooLong,
+    /// A header's value is longer than allowed.
+    #[error("the value of the header `{}` has more than {MAX_HEADER_VALUE_BYTES} bytes", shown(.name))]
+    HeaderValueTooLong {
+        /// The name.
+        name: String,
+    },
     /// A header's name is no token.
     #[error("`{}` is no name of a header", shown(.name))]
     HeaderName {
@@ -167,6 +176,14 @@ pub enum EgressRefusal {
         /// What it is.
         kind: AddressKind,
     },
+    /// The name means this machine (RFC 6761), and the address does not.
+    #[error("`{}` is at `{address}`, which is no loopback address", shown(.host))]
+    NotLoopback {
+        /// The host of the URL.
+        host: String,
+        /// The address.
+        address: IpAddr,
+    },
     /// The address is not that of one peer.
     #[error("`{}` is at `{address}`, {kind}, which is never dialled", shown(.host))]
     NeverDialled {
@@ -192,6 +209,8 @@ impl EgressRefusal {
             Self::PortZero => "port_zero",
             Self::TooManyHeaders => "too_many_headers",
             Self::HeadersTooLarge => "headers_too_large",
+            Self::HeaderNameTooLong => "header_name_too_long",
+            Self::HeaderValueTooLong { .. } => "header_value_too_long",
             Self::HeaderName { .. } => "invalid_header_name",
             Self::HeaderValue { .. } => "invalid_header_value",
             Self::HeaderClass { .. } => "header_not_allowed",
@@ -203,6 +222,7 @@ impl EgressRefusal {
             Self::SpecialAddress { key: Key::Manifest, .. } => "special_address_not_declared",
             Self::SpecialAddress { key: Key::Grant, .. } => "special_address_not_granted",
             Self::SpecialAddress { key: Key::Both, .. } => "special_address_not_declared_nor_granted",
+            Self::NotLoopback { .. } => "localhost_not_loopback",
             Self::NeverDialled { .. } => "address_never_dialled",
         }
     }
@@ -228,6 +248,9 @@ impl EgressRefusal {
                 "if this address is meant: add `\"local\": true`, or the address itself as host, to {}",
                 key.place()
             )),
+            Self::NotLoopback { .. } => {
+                Some("name the host that is meant, or its address, instead of `localhost`".to_owned())
+            }
             Self::AmbiguousUrl { .. } | Self::HostName => Some("write the URL in its normal spelling".to_owned()),
             Self::UserInfo | Self::HeaderClass { class: HeaderClass::Credential, .. } => {
                 Some("name a secret as the request's credential; the host adds it".to_owned())
