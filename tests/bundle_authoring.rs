@@ -1060,6 +1060,20 @@ fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
 }
 
 #[test]
+fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant() {
+    let written = "surfaces = [\"tools\", \"ingress\"]";
+    let right = "surfaces = [\"service\"]";
+    each_is(
+        "unknown_surface",
+        &[
+            [ISSUES, written, "surfaces = [\"tools\", ‸\"kernel\"]", right, "`tools`, `service`, `ingress`"],
+            [ISSUES, written, "surfaces = [‸\"tool\"]", right, "did you mean `tools`?"],
+            [ISSUES, written, "surfaces = [\"ingress\", ‸\"services\"]", right, "did you mean `service`?"],
+        ],
+    );
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
     let files = Files::full().edit(BUNDLE, "language = \"en\"", "language = \"english language\"\nlangauge = 1").edit(
         BUNDLE,

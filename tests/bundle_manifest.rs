@@ -474,6 +474,22 @@ fn a_stored_bundle_opens_although_a_newer_rule_refuses_it() {
 }
 
 #[test]
+fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_a_finding() {
+    let with = |surfaces: Value| {
+        let mut parts = Parts::full();
+        parts.manifest["plugins"]["issues"]["surfaces"] = surfaces;
+        parts
+    };
+    let odd = with(json!(["tools", "kernel"]));
+    refused(odd.open(), "unknown_surface");
+    let bundle = odd.open_stored(Acceptances::Honour).expect("opens");
+    let place = |error: &BundleError| error.pointer().expect("a place").as_str().to_owned();
+    let findings: Vec<_> = bundle.findings().map(|error| (error.code(), place(error))).collect();
+    assert_eq!(findings, [("unknown_surface", "/plugins/issues/surfaces/1".to_owned())]);
+    assert!(with(json!(["tools", "service", "ingress"])).open().is_ok());
+}
+
+#[test]
 fn an_acceptance_has_no_room_for_a_path_of_its_own() {
     for field in [
         "/home/alice/projects/notes",

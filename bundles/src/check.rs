@@ -13,8 +13,8 @@ pub(crate) use self::extent::keys;
 use self::extent::settings_bytes;
 use crate::author::nearest;
 use crate::limits::BundleLimits;
-use crate::manifest::Manifest;
-use crate::names::ProfileName;
+use crate::manifest::{Manifest, PLUGIN_SURFACES};
+use crate::names::{ProfileName, Surface, shown};
 use crate::pointer::Pointer;
 
 /// One thing that is wrong with a manifest.
@@ -66,6 +66,22 @@ const MOST_COMPARED: usize = 1 << 14;
 impl Checker<'_> {
     fn say(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
         self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None, newer: false });
+    }
+
+    /// A surface decides what a plugin may be wired to, so an unknown one must not wait for a host that knows it.
+    fn surface(&mut self, pointer: Pointer, surface: &Surface) {
+        if PLUGIN_SURFACES.contains(&surface.as_str()) {
+            return;
+        }
+        let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
+        let help = match nearest(surface.as_str(), PLUGIN_SURFACES.into_iter()) {
+            Some(near) => format!("did you mean `{near}`? The surfaces are {known}"),
+            None => format!("name one of {known}"),
+        };
+        self.say("unknown_surface", pointer, format!("`{}` is not a plugin surface", shown(surface.as_str())), help);
+        if let Some(violation) = self.found.last_mut() {
+            violation.newer = true;
+        }
     }
 
     fn dangling<'n>(

@@ -29,6 +29,9 @@ pub const SCHEMA: &str = "yoi.config-bundle/1";
 /// The manifest's media type, for transport and signatures.
 pub const MEDIA_TYPE: &str = "application/vnd.yoi.config-bundle.v1+json";
 
+/// The surfaces that a plugin can offer.
+pub const PLUGIN_SURFACES: [&str; 3] = ["tools", "service", "ingress"];
+
 fn is_empty_map<K, V>(map: &BTreeMap<K, V>) -> bool {
     map.is_empty()
 }
@@ -331,7 +334,8 @@ pub struct Plugin {
     /// What it is for, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it offers.
+    /// What it offers: names of [`PLUGIN_SURFACES`]. A manifest that was stored before that set was closed may hold
+    /// others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
     /// What it asks for.

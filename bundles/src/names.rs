@@ -242,7 +242,7 @@ names! {
     Platform: "platform",
         "lower-case letters, digits and `_`, beginning with a letter, at most 32 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 32 };
-    /// What a plugin offers: `tools`, `ingress`.
+    /// What a plugin offers: `tools`, `service`, `ingress`.
     Surface: "plugin surface",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
