@@ -21,7 +21,22 @@ fn compiling_that_takes_too_long_is_killed() {
     let mut limits = Limits::default();
     limits.compile.compile_ms = 1;
     let error = load(limits, sandboxes::child(), &quickjs()).expect_err("refused");
-    assert!(matches!(error, LoadError::CompileLimit { limit: "compile_ms" }), "{error}");
+    assert!(matches!(error, LoadError::CompileLimit { limit: "compile_ms", allowed: 1 }), "{error}");
+    assert_eq!(error.to_string(), "compiling the component took more than 1 ms of processor time (`compile_ms`)");
+}
+
+#[test]
+fn a_compiler_that_does_not_get_to_compute_ends_under_a_limit_of_its_own_and_may_be_asked_again() {
+    let compiler = |program: &str| Compiler::Child { program: program.into(), arguments: vec!["1000".into()] };
+    let mut limits = Limits::default();
+    limits.compile.compile_wall_ms = 100;
+    let config = SandboxConfig { limits, compiler: compiler("sleep"), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(config).expect("a sandbox");
+    for _ in 0..2 {
+        let error = sandboxes::wait(sandbox.load(RESOLVER)).expect_err("nothing is compiled");
+        assert!(matches!(error, LoadError::CompileLimit { limit: "compile_wall_ms", allowed: 100 }), "{error}");
+        assert!(error.to_string().contains("100 ms of wall-clock time (`compile_wall_ms`)"), "{error}");
+    }
 }
 
 #[test]
@@ -31,7 +46,7 @@ fn compiling_that_takes_too_much_memory_ends_in_the_child() {
         let mut limits = Limits::default();
         limits.compile.compile_memory_bytes = megabytes << 20;
         let error = load(limits, sandboxes::child(), &quickjs()).expect_err("refused");
-        assert!(matches!(error, LoadError::CompileLimit { limit: "compile_memory_bytes" }), "{megabytes}: {error}");
+        assert!(matches!(error, LoadError::CompileLimit { limit: "compile_memory_bytes", .. }), "{megabytes}: {error}");
     }
     load(Limits::default(), sandboxes::child(), RESOLVER).expect("the next one compiles");
 }
@@ -42,7 +57,7 @@ fn more_machine_code_than_allowed_is_refused() {
         let mut limits = Limits::default();
         limits.compile.compiled_bytes = 1000;
         let error = load(limits, compiler, RESOLVER).expect_err("refused");
-        assert!(matches!(error, LoadError::CompileLimit { limit: "compiled_bytes" }), "{error}");
+        assert!(matches!(error, LoadError::CompileLimit { limit: "compiled_bytes", .. }), "{error}");
     }
 }
 

@@ -20,7 +20,7 @@ async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome,
     let resolver = match sandbox.load(component).await {
         Ok(resolver) => resolver,
         Err(error @ LoadError::Link) => return (Outcome::RefusedLink, error.code().to_owned()),
-        Err(LoadError::Exceeds { limit }) => return (Outcome::Limit, limit.to_owned()),
+        Err(LoadError::Exceeds { limit, .. }) => return (Outcome::Limit, limit.to_owned()),
         Err(error) => return (Outcome::RefusedLoad, error.code().to_owned()),
     };
     match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
@@ -33,7 +33,7 @@ async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome,
         Err(error) => {
             let word = match &error {
                 ResolveError::Misbehaved(misbehaved) => misbehaved.field.clone(),
-                ResolveError::Call(CallError::Limit { limit }) => (*limit).to_owned(),
+                ResolveError::Call(CallError::Limit { limit, .. }) => (*limit).to_owned(),
                 error => error.code().to_owned(),
             };
             assert_nothing_leaks(&error.to_string());
@@ -99,6 +99,58 @@ fn a_loop_that_fuel_does_not_end_is_ended_by_the_clock() {
             assert_eq!(outcome, Outcome::Limit, "{name}: {word}");
         }
     });
+}
+
+#[test]
+fn a_loop_that_does_not_get_to_compute_is_ended_under_a_limit_of_its_own() {
+    let mut limits = Limits::default();
+    limits.resolution.fuel = u64::MAX.try_into().expect("not zero");
+    limits.resolution.deadline_ms = u64::MAX;
+    limits.resolution.wall_ms = 50;
+    let sandbox = sandboxes::with_limits(limits);
+    let looping = hostile::all().into_iter().filter(|hostile| hostile.name == "loop_in_resolve");
+    let mut ended_by_the_clock = 0;
+    sandboxes::wait(async {
+        for Hostile { name, bytes, .. } in looping {
+            let resolver = sandbox.load(&bytes).await.expect("a component");
+            let (view, facts, request) = (fixtures::simple_view(), fixtures::simple_facts(), fixtures::request("main"));
+            let error = resolver.resolve(&view, &facts, &request).await.answer.expect_err(name);
+            assert_eq!(error, CallError::Limit { limit: "wall_ms", allowed: 50 }, "{name}");
+            assert_eq!(error.to_string(), "the resolver did not end within 50 ms of wall-clock time (`wall_ms`)");
+            ended_by_the_clock += 1;
+        }
+    });
+    assert!(ended_by_the_clock > 0);
+}
+
+#[test]
+fn the_deadline_counts_what_a_resolver_computes_and_not_what_others_do_meanwhile() {
+    let mut limits = limits();
+    let deadline = std::time::Duration::from_secs(2);
+    limits.resolution.deadline_ms = 2_000;
+    let sandbox = sandboxes::with_limits(limits);
+    let looping = hostile::all().into_iter().find(|hostile| hostile.name == "loop_in_resolve").expect("a loop");
+    let (view, facts, request) = (fixtures::simple_view(), fixtures::simple_facts(), fixtures::request("main"));
+    let run = sandboxes::wait(async {
+        let resolver = sandbox.load(&looping.bytes).await.expect("a component");
+        let mut run = std::pin::pin!(resolver.resolve(&view, &facts, &request));
+        let mut busy = 0;
+        std::future::poll_fn(|context| {
+            let polled = run.as_mut().poll(context);
+            // The thread has something else to do, for longer than the deadline all together.
+            if polled.is_pending() && busy < 10 {
+                busy += 1;
+                let began = std::time::Instant::now();
+                while began.elapsed() < deadline / 8 {
+                    std::hint::spin_loop();
+                }
+            }
+            polled
+        })
+        .await
+    });
+    assert!(run.cost.elapsed > deadline, "{:?}", run.cost);
+    assert_eq!(run.answer, Err(CallError::Limit { limit: "fuel", allowed: 50_000_000 }));
 }
 
 #[test]

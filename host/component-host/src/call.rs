@@ -1,5 +1,6 @@
 //! One call of a guest: its store, its bounds, and what became of them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{ComponentNamedList, Lift, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
@@ -9,6 +10,7 @@ use crate::bindings::yoi::resolver::bundle::Kind;
 use crate::error::CallError;
 use crate::handle::{BundleView, Handle, Read, Record, kind_name};
 use crate::limits::ResolutionLimits;
+use crate::meter::Meter;
 
 /// What one call cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,11 +76,12 @@ impl ResourceLimiter for Account {
     }
 }
 
-/// A store for one call.
+/// A store for one call, whose processor time `meter` counts.
 pub(crate) fn store(
     engine: &Engine,
     view: Option<BundleView>,
     limits: &ResolutionLimits,
+    meter: &Arc<Meter>,
 ) -> wasmtime::Result<Store<CallState>> {
     let account = Account { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
     let mut store = Store::new(engine, CallState { view, record: Record::default(), account });
@@ -86,9 +89,16 @@ pub(crate) fn store(
     store.set_fuel(limits.fuel.get())?;
     store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
-    let (started, deadline) = (Instant::now(), Duration::from_millis(limits.deadline_ms));
+    let (deadline, wall) = (Duration::from_millis(limits.deadline_ms), Duration::from_millis(limits.wall_ms));
+    let (started, meter) = (Instant::now(), meter.clone());
     store.epoch_deadline_callback(move |_| {
-        if started.elapsed() >= deadline { Err(LimitHit("deadline_ms").into()) } else { Ok(UpdateDeadline::Yield(1)) }
+        if meter.used() >= deadline {
+            Err(LimitHit("deadline_ms").into())
+        } else if started.elapsed() >= wall {
+            Err(LimitHit("wall_ms").into())
+        } else {
+            Ok(UpdateDeadline::Yield(1))
+        }
     });
     // Without this the callback is never asked: a new store has no deadline.
     store.set_epoch_deadline(1);
@@ -109,25 +119,40 @@ pub(crate) fn settle(store: Store<CallState>, limits: &ResolutionLimits, started
 }
 
 /// Which of the outcomes an engine's error is.
-pub(crate) fn classify(error: &wasmtime::Error) -> CallError {
+pub(crate) fn classify(error: &wasmtime::Error, limits: &ResolutionLimits) -> CallError {
+    let hit = |limit| CallError::Limit { limit, allowed: limits.allowed(limit) };
     if let Some(LimitHit(limit)) = error.downcast_ref() {
-        return CallError::Limit { limit };
+        return hit(*limit);
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => return CallError::Limit { limit: "fuel" },
-        Some(Trap::Interrupt) => return CallError::Limit { limit: "deadline_ms" },
-        Some(Trap::StackOverflow) => return CallError::Limit { limit: "stack_bytes" },
+        Some(Trap::OutOfFuel) => return hit("fuel"),
+        Some(Trap::Interrupt) => return hit("deadline_ms"),
+        Some(Trap::StackOverflow) => return hit("stack_bytes"),
         Some(trap) => return CallError::Trap { reason: trap.to_string() },
         None => {}
+    }
+    if is_out_of_memory(error) {
+        return CallError::OutOfMemory;
     }
     // The engine has no types for these; its words are pinned by tests that provoke each.
     let text = format!("{error:#}");
     match limit_in(&text) {
-        Some(limit) => CallError::Limit { limit },
+        Some(limit) => hit(limit),
         None if text.contains("maximum concurrent") => CallError::Busy,
         // What is left is data that does not fit the contract's types. The text may quote the guest.
         None => CallError::Malformed,
     }
+}
+
+/// Returns `true` if the system refused memory or address space to this process. An instance reserves 4 GiB of
+/// address space for each of its memories.
+pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
+        let by_system = cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM);
+        let by_library = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        by_system || by_library == Some(std::io::ErrorKind::OutOfMemory)
+    };
+    error.is::<wasmtime::OutOfMemory>() || error.chain().any(refused)
 }
 
 /// The limit that the engine speaks of, by what it says of it.

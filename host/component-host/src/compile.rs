@@ -57,7 +57,7 @@ impl Compiler {
             }
         };
         if u64::try_from(compiled.len()).unwrap_or(u64::MAX) > limits.compile.compiled_bytes {
-            return Err(LoadError::CompileLimit { limit: "compiled_bytes" });
+            return Err(LoadError::CompileLimit { limit: "compiled_bytes", allowed: limits.compile.compiled_bytes });
         }
         Ok(compiled)
     }

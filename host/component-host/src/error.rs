@@ -52,17 +52,24 @@ pub enum LoadError {
     #[error("the component is not valid WebAssembly for this engine")]
     Invalid,
     /// Compiling it passes a bound.
-    #[error("compiling the component passes the limit `{limit}`")]
+    #[error("compiling the component {}", exceeds(.limit, *.allowed))]
     CompileLimit {
         /// The limit's name.
         limit: &'static str,
+        /// What the limit allows.
+        allowed: u64,
     },
     /// It asks for more than a resolution may have, before it has done anything.
-    #[error("the component asks for more than the limit `{limit}` allows")]
+    #[error("the component {}", exceeds(.limit, *.allowed))]
     Exceeds {
         /// The limit's name.
         limit: &'static str,
+        /// What the limit allows.
+        allowed: u64,
     },
+    /// The system refuses this process the memory or address space that an instance needs.
+    #[error("this process has not enough memory or address space to run a component")]
+    OutOfMemory,
     /// The compiling process cannot be started, or died without saying why.
     #[error("the component could not be compiled: {problem}")]
     Compiler {
@@ -70,6 +77,19 @@ pub enum LoadError {
         problem: &'static str,
     },
 }
+
+/// How a limit was exceeded: of a clock, which one.
+fn exceeds(limit: &str, allowed: u64) -> String {
+    match limit {
+        "deadline_ms" | "compile_ms" => format!("took more than {allowed} ms of processor time (`{limit}`)"),
+        "wall_ms" | "compile_wall_ms" => format!("did not end within {allowed} ms of wall-clock time (`{limit}`)"),
+        limit => format!("exceeds limit `{limit}` ({allowed} allowed)"),
+    }
+}
+
+/// What to do where the system refuses memory.
+const MORE_ADDRESS_SPACE: &str =
+    "allow the process more address space (`ulimit -v`): each memory of a component reserves 4 GiB of it";
 
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
@@ -86,6 +106,7 @@ impl LoadError {
             Self::Invalid => "invalid_component",
             Self::CompileLimit { .. } => "compile_limit_exceeded",
             Self::Exceeds { .. } => "limit_exceeded",
+            Self::OutOfMemory => "sandbox_unavailable",
             Self::Compiler { .. } => "compiler_failed",
         }
     }
@@ -101,8 +122,12 @@ impl LoadError {
             }
             Self::MissingExport { .. } | Self::Link => "build it against the world `resolver` in `wit/`",
             Self::Invalid => "build it without engine features that are off here (memory64, threads, GC and the like)",
+            Self::CompileLimit { limit: "compile_wall_ms", .. } => {
+                "try again when the machine is less busy, or raise the limit of that name"
+            }
             Self::CompileLimit { .. } => "raise the limit of that name if you trust the component's author",
             Self::Exceeds { .. } => "build it with less memory, fewer tables or fewer instances",
+            Self::OutOfMemory => MORE_ADDRESS_SPACE,
             Self::Compiler { .. } => {
                 "try again with more memory free; if it fails again, build the component otherwise"
             }
@@ -114,10 +139,12 @@ impl LoadError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// A bound was passed.
-    #[error("the resolver passes the limit `{limit}`")]
+    #[error("the resolver {}", exceeds(.limit, *.allowed))]
     Limit {
         /// The limit's name.
         limit: &'static str,
+        /// What the limit allows.
+        allowed: u64,
     },
     /// The guest trapped.
     #[error("the resolver trapped: {reason}")]
@@ -128,6 +155,9 @@ pub enum CallError {
     /// What the guest handed over is no value of the contract's types.
     #[error("the resolver handed over data that is no value of the contract's types")]
     Malformed,
+    /// The system refuses this process the memory or address space that an instance needs.
+    #[error("this process has not enough memory or address space to run a resolver")]
+    OutOfMemory,
     /// All places of the pool are taken.
     #[error("no place is free to run a resolver in")]
     Busy,
@@ -139,7 +169,8 @@ impl CallError {
         match self {
             Self::Limit { .. } => "limit_exceeded",
             Self::Trap { .. } => "resolver_trapped",
-            Self::Malformed => "resolver_trapped",
+            Self::Malformed => "resolver_malformed",
+            Self::OutOfMemory => "sandbox_unavailable",
             Self::Busy => "busy",
         }
     }
@@ -147,8 +178,12 @@ impl CallError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
+            Self::Limit { limit: "wall_ms", .. } => {
+                "try again when the machine is less busy, or raise the limit of that name"
+            }
             Self::Limit { .. } => "use another resolver, or raise the limit of that name",
             Self::Trap { .. } | Self::Malformed => "use another resolver; `yoi resolver run` shows this one by itself",
+            Self::OutOfMemory => MORE_ADDRESS_SPACE,
             Self::Busy => "try again",
         }
     }

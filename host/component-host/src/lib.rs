@@ -15,6 +15,7 @@ mod handle;
 mod limits;
 #[doc(hidden)]
 pub mod measure;
+mod meter;
 mod resolver;
 mod sandbox;
 pub mod structure;

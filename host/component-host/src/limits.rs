@@ -30,9 +30,12 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompileLimits {
-    /// Wall-clock time until the compiling process is killed. Eighteen megabytes of Python take some
-    /// twenty seconds on one core.
+    /// Processor time of the compiling process over all its threads, in whole seconds (rounded up).
+    /// Eighteen megabytes of Python take some twenty seconds.
     pub compile_ms: u64,
+    /// Wall-clock time until the compiling process is killed. A backstop for a process that does not
+    /// get to compute: it says nothing about the component.
+    pub compile_wall_ms: u64,
     /// Address space of the compiling process.
     pub compile_memory_bytes: u64,
     /// Machine code that one component may become.
@@ -41,7 +44,12 @@ pub struct CompileLimits {
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { compile_ms: 120_000, compile_memory_bytes: 4096 * MIB, compiled_bytes: 256 * MIB }
+        Self {
+            compile_ms: 120_000,
+            compile_wall_ms: 900_000,
+            compile_memory_bytes: 4096 * MIB,
+            compiled_bytes: 256 * MIB,
+        }
     }
 }
 
@@ -52,9 +60,11 @@ pub struct ResolutionLimits {
     /// Fuel: about one a WebAssembly instruction. The same on every host, so that the verdict is too.
     /// The resolver that ships uses some hundred thousand, a Python one some ten million.
     pub fuel: NonZeroU64,
-    /// Wall-clock time over instantiation, call, lifting and post-return. A backstop: fuel ends first
-    /// on any machine that is not starved.
+    /// Processor time over instantiation, call, lifting and post-return. A backstop: fuel ends first
+    /// but for operations that move much data at once.
     pub deadline_ms: u64,
+    /// Wall-clock time of the same. A backstop for a machine on which the call does not get to compute.
+    pub wall_ms: u64,
     /// Bytes of all linear memories together.
     #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.memory_bytes as u64 }>")]
     pub memory_bytes: u64,
@@ -86,6 +96,7 @@ impl Default for ResolutionLimits {
         Self {
             fuel: NonZeroU64::new(2_000_000_000).unwrap_or(NonZeroU64::MIN),
             deadline_ms: 10_000,
+            wall_ms: 60_000,
             memory_bytes: 64 * MIB,
             table_elements: 16 << 10,
             instances: 64,
@@ -106,6 +117,29 @@ impl ResolutionLimits {
 
     /// WebAssembly stack, which is part of the engine. Deep recursion ends in `stack_bytes`.
     pub(crate) const STACK_BYTES: usize = 512 << 10;
+}
+
+/// The allowed number of each limit, for messages.
+impl ResolutionLimits {
+    /// Returns what the limit of that name allows.
+    pub(crate) fn allowed(&self, limit: &str) -> u64 {
+        match limit {
+            "fuel" => self.fuel.get(),
+            "deadline_ms" => self.deadline_ms,
+            "wall_ms" => self.wall_ms,
+            "memory_bytes" => self.memory_bytes,
+            "table_elements" => self.table_elements,
+            "instances" => self.instances,
+            "memories" => self.memories,
+            "tables" => self.tables,
+            "hostcall_bytes" => self.hostcall_bytes,
+            "handles" => self.handles,
+            "lookups" => self.lookups,
+            "lookup_bytes" => self.lookup_bytes,
+            "stack_bytes" => Self::STACK_BYTES as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Reads a limit for which an engine makes room up to `MOST`: one above it would not be kept.

@@ -1,6 +1,8 @@
 //! Parts of loading and of resolving by themselves, so that a benchmark can say what each costs. The
 //! product never does one of them alone, and nothing here does more than the product.
 
+use std::sync::Arc;
+
 use wasmtime::component::{Component, InstancePre};
 
 use crate::call::{self, CallState};
@@ -36,9 +38,10 @@ impl Instantiation {
     pub async fn once(&self, view: &BundleView) -> Result<(), CallError> {
         let shared = &self.sandbox.0;
         let _ticking = shared.ticker.call();
-        let mut store = call::store(&shared.engine, Some(view.clone()), &shared.limits.resolution)
-            .map_err(|error| call::classify(&error))?;
-        self.component.instantiate_async(&mut store).await.map(drop).map_err(|error| call::classify(&error))
+        let (limits, meter) = (&shared.limits.resolution, Arc::default());
+        let mut store = call::store(&shared.engine, Some(view.clone()), limits, &meter)
+            .map_err(|error| call::classify(&error, limits))?;
+        self.component.instantiate_async(&mut store).await.map(drop).map_err(|error| call::classify(&error, limits))
     }
 }
 

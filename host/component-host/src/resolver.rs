@@ -15,6 +15,7 @@ use crate::convert;
 use crate::error::{CallError, LoadError};
 use crate::handle::{BundleView, Handle, Read};
 use crate::limits::{Limits, ResolutionLimits};
+use crate::meter::Meter;
 use crate::sandbox::Sandbox;
 use crate::structure::Structure;
 
@@ -72,9 +73,12 @@ impl Resolver {
         let limits = &shared.limits.resolution;
         let limits = ResolutionLimits { fuel: limits.fuel.min(most), ..limits.clone() };
         let _ticking = shared.ticker.call();
-        let Ok(mut store) = call::store(&shared.engine, None, &limits) else { return Ok(()) };
-        match self.0.pre.instantiate_async(&mut store).await.map_err(|error| call::classify(&error)) {
+        let meter = Arc::new(Meter::default());
+        let Ok(mut store) = call::store(&shared.engine, None, &limits, &meter) else { return Ok(()) };
+        let instance = meter.count(self.0.pre.instantiate_async(&mut store)).await;
+        match instance.map_err(|error| call::classify(&error, &limits)) {
             Err(CallError::Malformed) => Err(LoadError::Link),
+            Err(CallError::OutOfMemory) => Err(LoadError::OutOfMemory),
             _ => Ok(()),
         }
     }
@@ -114,10 +118,11 @@ impl Resolver {
         let started = Instant::now();
         let shared = &self.0.sandbox.0;
         let _ticking = shared.ticker.call();
-        let mut store = match call::store(&shared.engine, Some(view.clone()), limits) {
+        let meter = Arc::new(Meter::default());
+        let mut store = match call::store(&shared.engine, Some(view.clone()), limits, &meter) {
             Ok(store) => store,
             Err(error) => {
-                return Run { answer: Err(call::classify(&error)), cost: Cost::default(), reads: Vec::new() };
+                return Run { answer: Err(call::classify(&error, limits)), cost: Cost::default(), reads: Vec::new() };
             }
         };
         let answered = async {
@@ -126,7 +131,8 @@ impl Resolver {
             let handle = Resource::<Handle>::new_own(0);
             instance.yoi_resolver_resolve().call_resolve(&mut store, &request, handle, &facts).await
         };
-        let answer = answered.await.map(convert::answer).map_err(|error| call::classify(&error));
+        let answered = meter.count(answered).await;
+        let answer = answered.map(convert::answer).map_err(|error| call::classify(&error, limits));
         let (cost, reads) = call::settle(store, limits, started);
         Run { answer, cost, reads }
     }

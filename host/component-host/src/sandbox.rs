@@ -9,6 +9,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::call::{self, CallState};
 use crate::compile::cache::{CompileCache, Entry};
+use crate::compile::child::WALL;
 use crate::compile::{CompiledKey, Compiler};
 use crate::engine::{Allocation, Ticker, engine};
 use crate::error::{LoadError, SandboxError};
@@ -107,7 +108,8 @@ impl Sandbox {
         };
         let component = self.deserialize(&compiled).map_err(|error| match call::limit_in(&format!("{error:#}")) {
             // It asks for more than a place of the pool has, whatever it would do with it.
-            Some(limit) => LoadError::Exceeds { limit },
+            Some(limit) => LoadError::Exceeds { limit, allowed: shared.limits.resolution.allowed(limit) },
+            None if call::is_out_of_memory(&error) => LoadError::OutOfMemory,
             None => LoadError::Compiler { problem: "the compiled code is for another engine" },
         })?;
         let resolver = Resolver::link(self, digest, &component)?;
@@ -160,10 +162,10 @@ impl Sandbox {
     }
 }
 
-/// Whether the same component would be refused again. A compiler that could not be started says
-/// nothing about the component.
+/// Whether the same component would be refused again. A compiler that could not be started or did not get to
+/// compute, and memory that was short, say nothing about the component.
 fn is_final(error: &LoadError) -> bool {
-    !matches!(error, LoadError::Compiler { .. })
+    !matches!(error, LoadError::Compiler { .. } | LoadError::OutOfMemory | LoadError::CompileLimit { limit: WALL, .. })
 }
 
 impl std::fmt::Debug for Sandbox {

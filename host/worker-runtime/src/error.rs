@@ -22,6 +22,8 @@ pub enum Outcome {
     Limit,
     /// The component trapped, or handed over what is no value.
     Trap,
+    /// This process could not run the component, whatever the component is.
+    Unavailable,
 }
 
 /// There is no resolution.
@@ -63,6 +65,7 @@ impl ResolveError {
             Self::Failed(_) => Outcome::Failed,
             Self::Misbehaved(_) => Outcome::Misbehaved,
             Self::Call(CallError::Limit { .. } | CallError::Busy) => Outcome::Limit,
+            Self::Call(CallError::OutOfMemory) => Outcome::Unavailable,
             Self::Call(CallError::Trap { .. } | CallError::Malformed) => Outcome::Trap,
         }
     }

@@ -66,8 +66,8 @@ pub(crate) enum ChangeError {
     #[error("a record was changed meanwhile")]
     Conflict,
     /// The workspace may not have more.
-    #[error("the workspace's limit `{limit}` is reached")]
-    Full { limit: &'static str },
+    #[error("the workspace's limit `{limit}` is reached ({allowed} allowed)")]
+    Full { limit: &'static str, allowed: u64 },
     #[error(transparent)]
     Store(#[from] MetadataError),
 }
@@ -181,8 +181,8 @@ impl Ledger {
             let row = accounted.map(Row::<Usage>::of).transpose()?;
             let before = row.as_ref().map(|row| row.value).unwrap_or_default();
             let after = before.plus(usage).minus(given_back);
-            if let Some(limit) = after.over(&before, &self.limits) {
-                return Err(ChangeError::Full { limit });
+            if let Some((limit, allowed)) = after.over(&before, &self.limits) {
+                return Err(ChangeError::Full { limit, allowed });
             }
             let bytes = serde_json::to_vec(&after).unwrap_or_default();
             batch = batch.expect(&key, row.as_ref().map(|row| &row.record)).put(&key, bytes);

@@ -141,7 +141,7 @@ impl Shared {
     pub(crate) async fn room_for(&self, workspace: &WorkspaceId, bytes: u64) -> Result<(), ContentError> {
         let before = self.ledger.row::<Usage>(&usage_key(workspace)).await?.map(|row| row.value).unwrap_or_default();
         match before.plus(Usage::bytes(bytes)).over(&before, &self.limits) {
-            Some(limit) => Err(ContentError::Full { limit }),
+            Some((limit, allowed)) => Err(ContentError::Full { limit, allowed }),
             None => Ok(()),
         }
     }

@@ -49,7 +49,7 @@ pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliErro
     }
     let metadata = std::fs::metadata(path).map_err(|error| files::unreadable(path, "bundle", &error))?;
     if !metadata.is_dir() {
-        let bytes = files::read(path, limits.archive_bytes(), "bundle")?;
+        let bytes = files::read_within(path, ("bundle_bytes", limits.archive_bytes()), "bundle")?;
         let contents = bundles::archive::unpack_contents(&bytes, limits, Acceptances::Honour).map_err(|error| {
             CliError::new(error.code(), error.to_string(), error.help()).with_details(archive_details(&error))
         })?;

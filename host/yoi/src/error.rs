@@ -88,14 +88,14 @@ fn listed(code: &str) -> Option<u8> {
         | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
         | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
         | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
-        | "unexpected_file" | "unknown_field" | "unknown_rule" | "unlisted_blob" | "unsafe_number"
+        | "unexpected_file" | "unknown_field" | "unknown_rule" | "unknown_surface" | "unlisted_blob" | "unsafe_number"
         | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
         | "body_too_large" | "file_too_large" | "insecure_url" | "invalid_glob" | "invalid_request" | "invalid_token"
         | "invalid_url" | "method_not_allowed" | "precondition_failed" | "unsupported_media_type" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
         "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
         | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted"
-        | "git_not_granted" | "git_read_only" | "header_not_allowed" | "headers_too_large" | "invalid_header_name"
-        | "invalid_header_value" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
+        | "git_not_granted" | "git_read_only" | "header_not_allowed" | "header_name_too_long" | "header_value_too_long" | "headers_too_large" | "invalid_header_name"
+        | "invalid_header_value" | "localhost_not_loopback" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
         | "mount_not_granted" | "mount_read_only" | "no_address" | "no_model" | "no_signature_posture"
         | "not_declared" | "not_declared_nor_granted" | "not_granted" | "plugin_not_granted" | "resolver_revoked"
         | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted" | "signing_key_unknown"
@@ -117,7 +117,9 @@ impl From<ResolveError> for CliError {
         let details = match &error {
             ResolveError::Failed(failure) => serde_json::to_value(failure).unwrap_or_default(),
             ResolveError::Misbehaved(misbehaved) => json!({ "field": misbehaved.field, "problem": misbehaved.problem }),
-            ResolveError::Call(component_host::CallError::Limit { limit }) => json!({ "limit": limit }),
+            ResolveError::Call(component_host::CallError::Limit { limit, allowed }) => {
+                json!({ "limit": limit, "allowed": allowed })
+            }
             ResolveError::Call(component_host::CallError::Trap { reason }) => json!({ "reason": reason }),
             ResolveError::Call(_) => json!({}),
         };
@@ -129,7 +131,9 @@ impl From<LoadError> for CliError {
     fn from(error: LoadError) -> Self {
         let details = match &error {
             LoadError::ForeignImport { imports } => json!({ "imports": imports }),
-            LoadError::CompileLimit { limit } | LoadError::Exceeds { limit } => json!({ "limit": limit }),
+            LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed } => {
+                json!({ "limit": limit, "allowed": allowed })
+            }
             LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, actual, allowed }) => {
                 json!({ "limit": limit, "actual": actual, "allowed": allowed })
             }

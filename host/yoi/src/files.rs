@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use bundles::one_line;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -20,6 +21,18 @@ pub(crate) fn read(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliE
         return Err(CliError::new("too_large", message, "name another file"));
     }
     Ok(bytes)
+}
+
+/// Reads a file whose size is bounded by the limit of that name.
+pub(crate) fn read_within(path: &Path, (limit, most): (&str, usize), what: &str) -> Result<Vec<u8>, CliError> {
+    read(path, most, what).map_err(|error| {
+        if error.code != "too_large" {
+            return error;
+        }
+        let message = format!("{what} `{}` exceeds limit `{limit}` ({most} bytes allowed)", shown(path));
+        CliError::new("too_large", message, "name another file, or raise the limit of that name with `--limits`")
+            .with_details(json!({ "limit": limit, "allowed": most }))
+    })
 }
 
 /// Reads a file that holds a secret; what was read is wiped when it is dropped. Others must not be able

@@ -194,7 +194,7 @@ fn workspace(
 }
 
 pub(crate) fn read_facts(path: &Path) -> Result<Facts, CliError> {
-    let bytes = files::read(path, host_policy::FACTS_BOUNDS.bytes.1, "facts file")?;
+    let bytes = files::read_within(path, host_policy::FACTS_BOUNDS.bytes, "facts file")?;
     Facts::from_json(&bytes).map_err(|error| {
         let help =
             "facts are an object of `os`, `arch` and lists of names: `capabilities`, `models`, `mounts`, `secrets`";

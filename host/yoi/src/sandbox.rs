@@ -97,8 +97,8 @@ impl std::str::FromStr for ComponentRef {
 impl ComponentRef {
     /// The component's bytes, which are those of the digest where one was given.
     pub(crate) fn read(&self, limits: &Limits) -> Result<Vec<u8>, CliError> {
-        let most = usize::try_from(limits.structure.bytes).unwrap_or(usize::MAX).saturating_add(1);
-        let bytes = files::read(&self.path, most, "component")?;
+        let most = usize::try_from(limits.structure.bytes).unwrap_or(usize::MAX);
+        let bytes = files::read_within(&self.path, ("bytes", most), "component")?;
         match self.digest {
             Some(expected) if bundles::Digest::of(&bytes) != expected => {
                 let actual = bundles::Digest::of(&bytes);

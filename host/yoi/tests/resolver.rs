@@ -41,6 +41,61 @@ fn inspect_says_what_is_no_component() {
 }
 
 #[test]
+fn inspect_of_a_component_that_would_be_refused_shows_it_and_fails() {
+    let place = Place::new();
+    // A component that holds nothing.
+    place.write("nothing.wasm", b"\0asm\x0d\0\x01\0");
+    let (shown, code) = place.json(&["resolver", "inspect", "nothing.wasm"]);
+    assert_eq!((code, &shown["admitted"], shown["code"].as_str()), (3, &json!(false), Some("missing_export")));
+    let said = place.yoi(&["resolver", "inspect", "nothing.wasm"]);
+    assert!(
+        said.code == 3 && said.stdout.contains("would be refused: the component does not export"),
+        "{}",
+        said.stdout
+    );
+    let (shown, code) = place.json(&["resolver", "inspect", "builtin"]);
+    assert_eq!((code, &shown["code"]), (0, &Value::Null));
+}
+
+#[test]
+fn a_component_that_is_too_large_is_refused_by_the_name_and_number_of_the_limit() {
+    let place = Place::new();
+    place.write("limits.toml", "[structure]\nbytes = 10\n");
+    for bytes in [11, 12, 5000] {
+        place.write("large.wasm", vec![0; bytes]);
+        let run = ["resolver", "run", "large.wasm", "-b", "builtin", "-p", "coder", "--limits", "limits.toml"];
+        let (error, code) = place.json(&run);
+        assert_eq!((code, error["code"].as_str()), (3, Some("too_large")), "{error}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.ends_with("exceeds limit `bytes` (10 bytes allowed)"), "{message}");
+        assert_eq!(error["details"], json!({ "limit": "bytes", "allowed": 10 }));
+    }
+}
+
+/// An address space in which the program starts and an instance does not.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_address_space_is_no_fault_of_the_component() {
+    let place = Place::new();
+    for (cached, code) in [(&[][..], 0), (&["--no-cache"][..], 0), (&[][..], 1), (&["--no-cache"][..], 1)] {
+        let limit = if code == 0 { "unlimited" } else { "3145728" };
+        let arguments = ["resolver", "run", "builtin", "-b", "builtin", "-p", "coder", "--format", "json"];
+        let yoi = place.command();
+        let mut limited = std::process::Command::new("sh");
+        limited.current_dir(place.path()).arg("-c").arg(format!("ulimit -v {limit} && exec \"$0\" \"$@\""));
+        limited.arg(yoi.get_program()).args(arguments).args(cached);
+        limited.env_clear().envs(yoi.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = Place::said(&mut limited);
+        let run: Value = serde_json::from_str(&said.stdout).expect("JSON");
+        assert_eq!(said.code, code, "{run}");
+        if code == 1 {
+            assert_eq!(run["code"].as_str(), Some("sandbox_unavailable"), "{run}");
+            assert!(run["help"].as_str().is_some_and(|help| help.contains("ulimit -v")), "{run}");
+        }
+    }
+}
+
+#[test]
 fn run_says_how_a_component_ended() {
     let place = Place::new();
     let (run, code) = place.json(&["resolver", "run", "builtin", "--bundle", "builtin", "--profile", "coder"]);

@@ -2,8 +2,9 @@
 //!
 //! The child reads the component on its standard input and writes the machine code to its standard
 //! output, behind marks, so that a program that prints something first can serve as well. It gets
-//! no environment. Its address space and processor time are bounded by itself before it reads, its
-//! wall-clock time by its parent, who kills it.
+//! no environment. Its address space and processor time are bounded by itself before it reads; the
+//! processor time counts all its threads and not how busy the machine is. Its parent kills it when it
+//! does not get to compute for long.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -26,6 +27,9 @@ const BEGUN: &[u8; 16] = b"\0yoi-compiling/1";
 
 /// The argument by which a program that serves as compiling child knows that it is meant.
 pub const ARGUMENT: &str = "compile-child";
+
+/// The limit on the wall-clock time of compiling.
+pub(crate) const WALL: &str = "compile_wall_ms";
 
 /// How the child ended, in its own word, which stands before the mark's content.
 const OK: u8 = 0;
@@ -68,13 +72,31 @@ fn serve() -> std::io::Result<()> {
 
 #[cfg(unix)]
 fn bound(memory_bytes: u64, millis: u64) {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
-    // Where the system refuses, the parent's clock still stands.
-    let _ = setrlimit(Resource::As, both(memory_bytes));
-    // Twice the wall clock for each core that might be used; the parent's clock ends it before.
-    let _ = setrlimit(Resource::Cpu, both(millis.div_ceil(1000).saturating_mul(16).saturating_add(1)));
-    let _ = setrlimit(Resource::Core, both(0));
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // A bound that the process inherited cannot be raised, and must not keep ours from being set. Where the system
+    // refuses nevertheless, the parent's clock still stands.
+    let bound = |resource: Resource, current: u64, maximum: u64| {
+        let inherited = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let limit = |value: u64| Some(value.min(inherited));
+        let _ = setrlimit(resource, Rlimit { current: limit(current), maximum: limit(maximum) });
+    };
+    bound(Resource::As, memory_bytes, memory_bytes);
+    // At the lower of the two the kernel sends SIGXCPU, by which the parent knows; at the higher one SIGKILL.
+    let seconds = millis.div_ceil(1000).max(1);
+    bound(Resource::Cpu, seconds, seconds.saturating_add(1));
+    bound(Resource::Core, 0, 0);
+}
+
+/// Returns `true` if the child was ended by the bound on its processor time.
+#[cfg(unix)]
+fn is_out_of_time(status: std::process::ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(rustix::process::Signal::XCPU.as_raw())
+}
+
+#[cfg(not(unix))]
+fn is_out_of_time(_: std::process::ExitStatus) -> bool {
+    false
 }
 
 #[cfg(not(unix))]
@@ -122,20 +144,24 @@ pub(crate) async fn compile(
         text
     };
     let work = async { tokio::join!(send, receive, complain) };
-    let ((), compiled, complaint) = match tokio::time::timeout(Duration::from_millis(limits.compile_ms), work).await {
+    let wall = Duration::from_millis(limits.compile_wall_ms);
+    let ((), compiled, complaint) = match tokio::time::timeout(wall, work).await {
         Ok(done) => done,
         Err(_) => {
             let _ = child.kill().await;
-            return Err(LoadError::CompileLimit { limit: "compile_ms" });
+            return Err(LoadError::CompileLimit { limit: WALL, allowed: limits.compile_wall_ms });
         }
     };
     let compiled = compiled.map_err(|_| failed("the compiling process cannot be read"))?;
     if u64::try_from(compiled.len()).unwrap_or(u64::MAX) >= most {
         let _ = child.kill().await;
-        return Err(LoadError::CompileLimit { limit: "compiled_bytes" });
+        return Err(LoadError::CompileLimit { limit: "compiled_bytes", allowed: limits.compiled_bytes });
     }
     // It has closed its output: it ends by itself, or is ended.
     let status = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
+    if matches!(&status, Ok(Ok(status)) if is_out_of_time(*status)) {
+        return Err(LoadError::CompileLimit { limit: "compile_ms", allowed: limits.compile_ms });
+    }
     let clean = matches!(&status, Ok(Ok(status)) if status.success());
     let _ = child.start_kill();
     let at = find(&compiled, MARK);
@@ -145,7 +171,7 @@ pub(crate) async fn compile(
         // Neither panicked nor ended by the clock: its address space is the one bound that is left, and
         // what an allocation that fails looks like is the allocator's to choose.
         _ if find(&compiled, BEGUN).is_some() && (!panicked(&complaint) || out_of_memory(&complaint)) => {
-            Err(LoadError::CompileLimit { limit: "compile_memory_bytes" })
+            Err(LoadError::CompileLimit { limit: "compile_memory_bytes", allowed: limits.compile_memory_bytes })
         }
         _ => Err(failed("the compiling process died")),
     }

@@ -24,7 +24,7 @@ pub enum Refusal {
         message: String,
     },
     /// There is more of something than the budget allows.
-    #[error("the component is over its budget: `{limit}` is {actual}, at most {allowed} are allowed")]
+    #[error("it exceeds limit `{limit}` ({actual} > {allowed})")]
     OverBudget {
         /// The field of [`Budget`](super::Budget).
         limit: &'static str,

@@ -40,7 +40,7 @@ pub(crate) fn stop_vs_limit(runtime: &Runtime, sandbox: &Sandbox, rounds: usize)
         let run = runtime.block_on(resolver.resolve_within(&view, &facts, &request, &limits));
         let taken = started.elapsed();
         match run.answer {
-            Err(CallError::Limit { limit: "deadline_ms" }) => {}
+            Err(CallError::Limit { limit: "deadline_ms", .. }) => {}
             other => return Err(format!("the runaway ended otherwise: {other:?}").into()),
         }
         ratios.push(taken.as_secs_f64() / DEADLINE.as_secs_f64());

@@ -62,10 +62,12 @@ pub enum ContentError {
         users: Vec<User>,
     },
     /// The workspace may not store more.
-    #[error("the workspace's limit `{limit}` is reached")]
+    #[error("the workspace's limit `{limit}` is reached ({allowed} allowed)")]
     Full {
         /// The limit.
         limit: &'static str,
+        /// What the limit allows.
+        allowed: u64,
     },
     /// Larger than allowed.
     #[error("{actual} bytes are more than the {allowed} allowed (`{limit}`)")]
@@ -86,7 +88,7 @@ impl From<ChangeError> for ContentError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Conflict => Self::Contended,
-            ChangeError::Full { limit } => Self::Full { limit },
+            ChangeError::Full { limit, allowed } => Self::Full { limit, allowed },
             ChangeError::Store(error) => Self::Metadata(error),
         }
     }

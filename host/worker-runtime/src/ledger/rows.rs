@@ -74,8 +74,8 @@ impl Usage {
 
     /// The limit that is passed and that this change brings further away: who is over a limit that was
     /// lowered may still give back.
-    pub(crate) fn over(&self, before: &Self, limits: &RuntimeLimits) -> Option<&'static str> {
-        let passed = |now: u64, then: u64, limit: u64, name| (now > limit && now > then).then_some(name);
+    pub(crate) fn over(&self, before: &Self, limits: &RuntimeLimits) -> Option<(&'static str, u64)> {
+        let passed = |now: u64, then: u64, limit: u64, name| (now > limit && now > then).then_some((name, limit));
         passed(self.bytes, before.bytes, limits.stored_bytes, "stored_bytes")
             .or_else(|| passed(self.bundles, before.bundles, limits.bundles, "bundles"))
             .or_else(|| passed(self.workers, before.workers, limits.workers, "workers"))

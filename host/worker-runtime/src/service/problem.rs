@@ -78,6 +78,8 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("unsupported_declaration", 422),
     ("resolver_misbehaved", 502),
     ("resolver_trapped", 502),
+    ("resolver_malformed", 502),
+    ("sandbox_unavailable", 503),
     ("limit_exceeded", 422),
     ("compiler_failed", 503),
     // Calls.
@@ -215,7 +217,7 @@ impl From<ContentError> for Problem {
             ContentError::Bundle(error) => json!({ "pointer": error.pointer() }),
             ContentError::RevisionConflict { revision, held_by } => json!({ "revision": revision, "held_by": held_by }),
             ContentError::InUse { users, .. } => json!({ "users": users }),
-            ContentError::Full { limit } => json!({ "limit": limit }),
+            ContentError::Full { limit, allowed } => json!({ "limit": limit, "allowed": allowed }),
             ContentError::TooLarge { limit, actual, allowed } => {
                 json!({ "limit": limit, "actual": actual, "allowed": allowed })
             }
@@ -243,7 +245,9 @@ fn resolve_details(error: &ResolveError) -> Value {
     match error {
         ResolveError::Failed(failure) => serde_json::to_value(failure).unwrap_or_default(),
         ResolveError::Misbehaved(misbehaved) => json!({ "field": misbehaved.field }),
-        ResolveError::Call(component_host::CallError::Limit { limit }) => json!({ "limit": limit }),
+        ResolveError::Call(component_host::CallError::Limit { limit, allowed }) => {
+            json!({ "limit": limit, "allowed": allowed })
+        }
         ResolveError::Call(_) => Value::Null,
     }
 }
@@ -270,8 +274,8 @@ impl From<ResolverError> for Problem {
     fn from(error: ResolverError) -> Self {
         let details = match &error {
             ResolverError::Load(LoadError::ForeignImport { imports }) => json!({ "imports": imports }),
-            ResolverError::Load(LoadError::CompileLimit { limit } | LoadError::Exceeds { limit }) => {
-                json!({ "limit": limit })
+            ResolverError::Load(LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed }) => {
+                json!({ "limit": limit, "allowed": allowed })
             }
             _ => Value::Null,
         };

@@ -1,6 +1,7 @@
 //! Making workers: requests that contradict themselves, profiles that are refused, and resolvers that lie, trap,
 //! take too much or do not understand.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use bundles::{Bundle, Digest};
@@ -51,6 +52,35 @@ async fn without_compiler() -> Scene {
     let config = SandboxConfig { compiler, cache: Some(compiled()), ..SandboxConfig::default() };
     let sandbox = Sandbox::new(config).expect("a sandbox");
     Scene::of(World { sandbox, ..World::default() }).await
+}
+
+/// Makes a worker where an instance finds no address space, which holds for a whole process.
+fn with_little_address_space() -> (Answer, Provoked) {
+    let test = ["--exact", "problems::workers::little_address_space", "--ignored", "--nocapture"];
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -v 3145728 && exec \"$0\" \"$@\""]);
+    let output = limited.arg(std::env::current_exe().expect("this binary")).args(test).output().expect("runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let answer = printed.lines().find_map(|line| line.strip_prefix("answer ")).expect("an answer");
+    let (status, problem): (u16, Value) = serde_json::from_str(answer).expect("JSON");
+    let mut headers = axum::http::HeaderMap::new();
+    headers.insert("content-type", axum::http::HeaderValue::from_static("application/problem+json"));
+    let status = axum::http::StatusCode::from_u16(status).expect("a status");
+    let answer = Answer { status, headers, body: problem.to_string().into_bytes() };
+    (answer, Provoked::read(&printed).remove(0))
+}
+
+/// Not a test of its own: makes the worker for the one that runs it.
+#[test]
+#[ignore = "is run by another test, with little address space"]
+fn little_address_space() {
+    super::run(Box::pin(async {
+        let (scene, digest) = Scene::with_bundle().await;
+        let answer = scene.json("PUT", "/v1/workers/w", &json!(plain(digest))).await;
+        let line = format!("\nanswer {}\n", json!([answer.status.as_u16(), answer.json()]));
+        std::io::stdout().write_all(line.as_bytes()).expect("somebody reads");
+        provoked(scene.catalogue().create(id("w"), plain(digest)).await).tell();
+    }));
 }
 
 /// A scene with these bundles, and what is asked there.
@@ -227,8 +257,12 @@ fn resolvers() -> Vec<Case> {
         ),
         both!("resolver_misbehaved", rest: asks("invented_cycle"), library: creates("invented_cycle")),
         both!("resolver_trapped", rest: asks("unreachable"), library: creates("unreachable")),
-        // What is no value of the contract's types is a trap too: the guest ended without an answer.
-        both!("resolver_trapped", rest: asks("text_not_utf8"), library: creates("text_not_utf8")),
+        both!(
+            "sandbox_unavailable",
+            rest: async { with_little_address_space().0 },
+            library: async { with_little_address_space().1 },
+        ),
+        both!("resolver_malformed", rest: asks("text_not_utf8"), library: creates("text_not_utf8")),
         both!(
             "compiler_failed",
             rest: async {

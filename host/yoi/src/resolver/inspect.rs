@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
-use component_host::Limits;
 use component_host::structure::{Budget, Item, Structure};
+use component_host::{Limits, LoadError};
 use serde::Serialize;
 
-use crate::error::CliError;
+use crate::error::{CliError, exit_code};
 use crate::output::Output;
 use crate::sandbox::ComponentRef;
 use crate::text::{Rows, bytes, grouped};
 
 /// Shows what a component consists of, without compiling or running it.
+///
+/// Ends with exit code 3 if the component would be refused; what it consists of is shown all the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
@@ -28,6 +30,8 @@ struct Document {
     foreign_imports: Vec<String>,
     /// Whether it may be compiled here, and if not, why.
     admitted: bool,
+    /// Code of the refusal.
+    code: Option<&'static str>,
     refusal: Option<String>,
     #[serde(flatten)]
     structure: Structure,
@@ -40,11 +44,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         .map_err(|refusal| CliError::new(refusal.code(), refusal.to_string(), "name a component in its binary form"))?;
     let contract = component_host::check_contract(&structure);
     let foreign_imports = match &contract {
-        Err(component_host::LoadError::ForeignImport { imports }) => imports.clone(),
+        Err(LoadError::ForeignImport { imports }) => imports.clone(),
         _ => Vec::new(),
     };
-    let budget = structure.check(&Budget::default()).map_err(|refusal| refusal.to_string());
-    let refusal = budget.err().or_else(|| contract.as_ref().err().map(ToString::to_string));
+    let refusal = match structure.check(&Budget::default()) {
+        Err(refusal) => Some(LoadError::from(refusal)),
+        Ok(()) => contract.as_ref().err().cloned(),
+    };
+    let code = refusal.as_ref().map(LoadError::code);
     let document = Document {
         schema: "yoi.component/1",
         digest: bundles::Digest::of(&bytes),
@@ -52,11 +59,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         world: contract.is_ok().then_some("yoi:runtime/resolver@1.0.0"),
         foreign_imports,
         admitted: refusal.is_none(),
-        refusal,
+        code,
+        refusal: refusal.map(|refusal| refusal.to_string()),
         structure,
     };
     output.result(&document, || text(&document));
-    Ok(ExitCode::SUCCESS)
+    Ok(code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(exit_code(code))))
 }
 
 fn text(document: &Document) -> String {

@@ -93,13 +93,14 @@ fn refused(component: &[u8], error: &LoadError) -> Document {
         outcome: match error {
             LoadError::Link => Outcome::RefusedLink,
             LoadError::Exceeds { .. } => Outcome::Limit,
+            LoadError::OutOfMemory => Outcome::Unavailable,
             _ => Outcome::RefusedLoad,
         },
         code: Some(error.code()),
         message: Some(error.to_string()),
         help: Some(error.help().to_owned()),
         limit: match error {
-            LoadError::CompileLimit { limit } | LoadError::Exceeds { limit } => Some(limit),
+            LoadError::CompileLimit { limit, .. } | LoadError::Exceeds { limit, .. } => Some(limit),
             LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, .. }) => Some(limit),
             _ => None,
         },
@@ -123,7 +124,7 @@ fn ended(component: bundles::Digest, cost: Cost, verified: Result<host_policy::R
         message: error.as_ref().map(ToString::to_string),
         help: error.as_ref().map(ResolveError::help),
         limit: match &error {
-            Some(ResolveError::Call(component_host::CallError::Limit { limit })) => Some(limit),
+            Some(ResolveError::Call(component_host::CallError::Limit { limit, .. })) => Some(limit),
             _ => None,
         },
         fuel: cost.fuel,

@@ -1,0 +1,93 @@
+//! Processor time of one call, counted over the threads that poll it.
+//!
+//! A guest runs only while its future is polled, and an executor may poll it on another thread each
+//! time. The time between two polls belongs to others, so a deadline on it would measure the load of the
+//! machine.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Counts the processor time of one future.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    /// Nanoseconds of polls that have ended.
+    ended: AtomicU64,
+    /// What the clock of the polling thread said when the poll began.
+    begun: AtomicU64,
+}
+
+impl Meter {
+    /// Runs a future to its end and counts what its polls take.
+    pub(crate) async fn count<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        std::future::poll_fn(|context| {
+            self.begun.store(thread_time(), Ordering::Relaxed);
+            let polled = future.as_mut().poll(context);
+            self.ended.fetch_add(self.of_this_poll(), Ordering::Relaxed);
+            polled
+        })
+        .await
+    }
+
+    /// Returns the processor time so far. Call it inside the future that is counted.
+    pub(crate) fn used(&self) -> Duration {
+        Duration::from_nanos(self.ended.load(Ordering::Relaxed).saturating_add(self.of_this_poll()))
+    }
+
+    fn of_this_poll(&self) -> u64 {
+        thread_time().saturating_sub(self.begun.load(Ordering::Relaxed))
+    }
+}
+
+/// Returns the nanoseconds that the running thread has computed.
+#[cfg(unix)]
+fn thread_time() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Returns the nanoseconds since the first call: the nearest thing where there is no clock of a thread.
+#[cfg(not(unix))]
+fn thread_time() -> u64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(std::time::Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    const WORK: Duration = Duration::from_millis(20);
+
+    /// Computes for at least `WORK`, whatever else runs on the machine.
+    fn compute() {
+        let end = thread_time() + WORK.as_nanos() as u64;
+        while thread_time() < end {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn polls_on_several_threads_are_summed_and_the_time_between_them_is_not_counted() {
+        let meter = Meter::default();
+        let mut polls = 0;
+        let counted = meter.count(std::future::poll_fn(|_| {
+            compute();
+            polls += 1;
+            if polls == 3 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        let mut counted = pin!(counted);
+        let mut poll = || counted.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(poll(), Poll::Pending);
+        assert_eq!(std::thread::scope(|scope| scope.spawn(&mut poll).join().expect("polled")), Poll::Pending);
+        for _ in 0..20 {
+            compute();
+        }
+        assert_eq!(poll(), Poll::Ready(()));
+        let used = Duration::from_nanos(meter.ended.load(Ordering::Relaxed));
+        assert!((3 * WORK..20 * WORK).contains(&used), "{used:?}");
+    }
+}
