@@ -1,0 +1,114 @@
+//! References: where `$ref` leads within the document.
+
+use std::collections::HashMap;
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use url::Url;
+
+use crate::fault::Problem;
+use crate::keyword::{NodeId, ResourceId};
+use crate::parse::Dialect;
+
+/// The base of a document that does not say its own.
+const BASE: &str = "json-schema:///";
+
+/// A part of the document that has an identifier, or the document itself.
+pub(crate) struct Resource<'d> {
+    pub(crate) root: &'d Value,
+    pub(crate) dialect: Dialect,
+    base: Option<Url>,
+    anchors: HashMap<&'d str, NodeId>,
+}
+
+/// The resources of a document. The first is the document.
+#[derive(Default)]
+pub(crate) struct Resources<'d> {
+    all: Vec<Resource<'d>>,
+    by_base: HashMap<Url, ResourceId>,
+}
+
+/// Most resources of a document. Each keeps its base, which is as long as those around it allow.
+const MAX_RESOURCES: usize = 256;
+
+/// Bytes of the longest base.
+const MAX_BASE_BYTES: usize = 4096;
+
+/// The end of a reference.
+pub(crate) enum Target<'d> {
+    Anchor(NodeId),
+    Value(&'d Value, ResourceId),
+}
+
+impl<'d> Resources<'d> {
+    pub(crate) fn get(&self, id: ResourceId) -> Option<&Resource<'d>> {
+        self.all.get(id as usize)
+    }
+
+    /// Adds a resource inside another one.
+    pub(crate) fn add(
+        &mut self,
+        within: Option<ResourceId>,
+        id: Option<&str>,
+        root: &'d Value,
+        dialect: Dialect,
+    ) -> Result<ResourceId, Problem> {
+        let outer = match within.and_then(|within| self.get(within)) {
+            Some(outer) => outer.base.clone(),
+            None => Url::parse(BASE).ok(),
+        };
+        let invalid = |expected| Problem::Shape { keyword: "$id", expected };
+        let base = match id {
+            Some(id) => Some(join(outer.as_ref(), id).ok_or(invalid("a URI reference"))?),
+            None => outer,
+        };
+        if self.all.len() >= MAX_RESOURCES {
+            return Err(invalid("to stand at most 256 times in a schema"));
+        }
+        if base.as_ref().is_some_and(|base| base.as_str().len() > MAX_BASE_BYTES) {
+            return Err(invalid("at most 4096 bytes, with what stands before it"));
+        }
+        let resource = self.all.len() as ResourceId;
+        let before = base.clone().and_then(|base| self.by_base.insert(base, resource));
+        self.all.push(Resource { root, dialect, base, anchors: HashMap::new() });
+        if before.is_some() { Err(Problem::DuplicateName) } else { Ok(resource) }
+    }
+
+    pub(crate) fn add_anchor(&mut self, resource: ResourceId, name: &'d str, node: NodeId) -> Result<(), Problem> {
+        let Some(resource) = self.all.get_mut(resource as usize) else { return Ok(()) };
+        match resource.anchors.insert(name, node) {
+            Some(before) if before != node => Err(Problem::DuplicateName),
+            _ => Ok(()),
+        }
+    }
+
+    /// Follows a reference from a resource.
+    pub(crate) fn resolve(&self, from: ResourceId, reference: &str) -> Result<Target<'d>, Problem> {
+        let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        let id = if uri.is_empty() { from } else { self.find(from, uri)? };
+        let resource = self.get(id).ok_or(Problem::DanglingReference)?;
+        let fragment = percent_decode_str(fragment).decode_utf8().map_err(|_| Problem::DanglingReference)?;
+        if fragment.is_empty() || fragment.starts_with('/') {
+            let target = resource.root.pointer(&fragment).ok_or(Problem::DanglingReference)?;
+            return Ok(Target::Value(target, id));
+        }
+        resource.anchors.get(fragment.as_ref()).copied().map(Target::Anchor).ok_or(Problem::DanglingReference)
+    }
+
+    fn find(&self, from: ResourceId, uri: &str) -> Result<ResourceId, Problem> {
+        let base = self.get(from).and_then(|resource| resource.base.as_ref());
+        let wanted = join(base, uri).ok_or(Problem::RemoteReference)?;
+        self.by_base.get(&wanted).copied().ok_or(Problem::RemoteReference)
+    }
+}
+
+/// A URI without its fragment.
+fn join(base: Option<&Url>, uri: &str) -> Option<Url> {
+    let mut url = match Url::parse(uri) {
+        Ok(url) => url,
+        // Below a base such as `urn:x:y`, only a URI of its own leads anywhere.
+        Err(_) => base?.join(uri).ok()?,
+    };
+    url.set_fragment(None);
+    Some(url)
+}
