@@ -677,6 +677,45 @@ fn a_schema_that_is_no_json_object_is_refused_in_its_own_file() {
 }
 
 #[test]
+fn a_faulty_schema_is_refused_at_its_line_and_its_neighbour_passes() {
+    let schema = |text: &str| Files::full().put("schemas/fs.read.input.json", text);
+    for (faulty, help, neighbour) in [
+        ("{\n \"pattern\": ‸\"(?=a)\" }", "write a regular expression", "{ \"pattern\": \"(?:a)\" }"),
+        ("{\n \"pattern\": ‸\"(a)\\\\1\" }", "write a regular expression", "{ \"pattern\": \"(a)1\" }"),
+        ("{\n \"pattern\": ‸\"[\" }", "write a regular expression", "{ \"pattern\": \"[a]\" }"),
+        ("{\n \"type\": ‸\"objekt\" }", "write one of the seven types", "{ \"type\": \"object\" }"),
+        ("{\n \"required\": ‸\"path\" }", "write the keyword", "{ \"required\": [\"path\"] }"),
+        (
+            "{\n \"$ref\": ‸\"#/$defs/a\" }",
+            "declare the schema",
+            "{ \"$ref\": \"#/$defs/a\", \"$defs\": { \"a\": {} } }",
+        ),
+        ("{\n \"$ref\": ‸\"https://example.com/a\" }", "copy the schema", "{ \"items\": { \"$ref\": \"#\" } }"),
+        ("‸{ \"$ref\": \"#\" }", "let the schema recur", "{ \"properties\": { \"a\": { \"$ref\": \"#\" } } }"),
+    ] {
+        schema(faulty).refused("invalid_schema", help);
+        schema(neighbour).passes();
+    }
+    let told = schema("{\n \"type\": \"objekt\",\n \"required\": \"path\" }").build().expect_err("two faults");
+    let lines: Vec<_> = told.list.iter().map(|one| (one.code, one.file.as_str(), one.line)).collect();
+    let file = "schemas/fs.read.input.json";
+    assert_eq!(lines, [("invalid_schema", file, 2), ("invalid_schema", file, 3)]);
+    assert!(told.list[0].message.contains("`/type`: unknown type"), "{}", told.list[0].message);
+}
+
+#[test]
+fn patterns_of_a_schema_that_take_too_much_memory_are_refused() {
+    let patterns = |count: usize| {
+        let each: Vec<String> =
+            (0..count).map(|number| format!("{{\"pattern\":\"[\\\\pL]{{60}}x{number}\"}}")).collect();
+        Files::full().put("schemas/fs.read.input.json", &format!("{{\"allOf\":[{}]}}", each.join(",")))
+    };
+    patterns(1).passes();
+    let told = patterns(480).build().expect_err("too much");
+    assert!(told.list[0].message.contains("`pattern_bytes`"), "{}", told.list[0].message);
+}
+
+#[test]
 fn a_text_with_control_characters_is_refused() {
     each_is(
         "control_character",
@@ -817,6 +856,7 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
         manifest_bytes: full().passes().bundle.manifest_bytes().len(),
         json_depth: 9,
         blob_bytes: 99,
+        pattern_bytes: BundleLimits::default().pattern_bytes,
         package_bytes: 148_213,
         blobs: 12,
         bundle_bytes: bundles::archive::pack(&full().passes().bundle).len(),
@@ -920,7 +960,7 @@ fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
         ("prompts/base/conduct.md", "Be kind and brief.", quoted("Bé kind\nand read ‸VALUE first.")),
         ("workflows/change.md", "2. Write.", quoted("2. Write ‸VALUE.")),
         ("schemas/fs.read.input.json", "\"type\": \"object\"", quoted("\"title\": \"‸VALUE\", \"type\": \"object\"")),
-        ("schemas/fs.read.output.json", "\"string\"", quoted("\"‸VALUE\"")),
+        ("schemas/fs.read.output.json", "\"string\"", quoted("\"string\", \"title\": \"‸VALUE\"")),
     ];
     fields.retain(|(file, from, _)| {
         seeds::folder().iter().any(|(name, text)| name == file && String::from_utf8_lossy(text).contains(from))

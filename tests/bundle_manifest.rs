@@ -386,11 +386,12 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 #[test]
 fn every_limit_of_the_host_is_named_where_it_refuses() {
     type Change = fn(&mut BundleLimits);
-    let parts = Parts::full();
-    let changes: [(&str, Change, &str); 14] = [
+    let parts = Parts::full().blob("/tools/fs.read/input", br#"{"pattern":"^[a-z]+$"}"#);
+    let changes: [(&str, Change, &str); 15] = [
         ("manifest_bytes", |limits| limits.manifest_bytes = 1000, "too_large"),
         ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
         ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
+        ("pattern_bytes", |limits| limits.pattern_bytes = 100, "invalid_schema"),
         ("package_bytes", |limits| limits.package_bytes = 1, "too_large"),
         ("blobs", |limits| limits.blobs = 6, "too_large"),
         ("bundle_bytes", |limits| limits.bundle_bytes = 1000, "too_large"),
@@ -537,4 +538,27 @@ fn a_manifest_that_is_made_to_be_costly_is_answered() {
     assert_eq!(open(&to_canonical(&value).expect("json")).expect_err("too long").code(), "not_canonical");
     value["profiles"]["p-003999"] = json!({});
     refused(open(&to_canonical(&value).expect("json")), "too_deep");
+}
+
+#[test]
+fn a_faulty_schema_is_refused_when_it_comes_in_and_a_finding_when_it_is_stored() {
+    let with = |schema: &[u8]| Parts::full().blob("/tools/fs.read/input", schema);
+    let faulty = with(b"{\"properties\":{\"path\":{\"pattern\":\"(?=a)\"}}}");
+    let error = refused(faulty.open(), "invalid_schema");
+    let message =
+        "the schema `/tools/fs.read/input` is invalid at `/properties/path/pattern`: invalid pattern: look-around";
+    assert!(error.to_string().starts_with(message), "{error}");
+    let stored = faulty.open_stored(Acceptances::Honour).expect("a stored bundle opens");
+    let findings: Vec<String> = stored.findings().map(ToString::to_string).collect();
+    assert_eq!(findings, [error.to_string()]);
+    let sound = with(b"{\"properties\":{\"path\":{\"pattern\":\"(?:a)\"}}}");
+    assert_eq!(sound.open_stored(Acceptances::Honour).expect("sound").findings().count(), 0);
+    assert!(sound.open().is_ok());
+}
+
+#[test]
+fn a_leak_beside_a_fault_of_a_schema_is_told_as_a_leak() {
+    let schema = b"{\"ghp_0123456789abcdefghijABCDEFGHIJ012345\":1,\"type\":\"objekt\"}";
+    let error = Parts::full().blob("/tools/fs.read/input", schema).open().expect_err("refused");
+    assert!(!error.to_string().contains("ghp_0123"), "{error}");
 }

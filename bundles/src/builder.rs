@@ -2,11 +2,14 @@
 //! caller gives in [`BuildOptions`]. Nothing is taken from the clock, the environment or the
 //! folder's place, so the same folder has the same digest on every machine.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+
+use tool_schema::Schema;
 
 use crate::author::{self, Places};
 use crate::bundle::{Acceptances, Bundle, BundleError};
-use crate::canonical::to_canonical;
+use crate::canonical::{parse, to_canonical};
 use crate::check::{self, Violation};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, byte_at, line_and_column, masked};
 use crate::folder::Folder;
@@ -59,6 +62,17 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for (pointer, blob) in manifest.blobs() {
         if let Some(bytes) = authored.blobs.get(&blob.digest) {
             findings.extend(leak_report::scan_blob(&manifest, &pointer, bytes));
+        }
+    }
+    let mut judged = BTreeSet::new();
+    for (pointer, blob) in manifest.blobs() {
+        if pointer.as_str().starts_with("/tools/")
+            // Faults are told by the keys around them, and a key may hold a leak.
+            && !findings.iter().any(|finding| !finding.accepted && finding.exact.as_str().starts_with(pointer.as_str()))
+            && judged.insert(blob.digest)
+            && let Some(bytes) = authored.blobs.get(&blob.digest)
+        {
+            teller.schema(&authored.places, &pointer, bytes.bytes(), limits);
         }
     }
     for finding in findings.iter().filter(|finding| !finding.accepted) {
@@ -195,6 +209,21 @@ impl Teller<'_> {
         });
         self.marks.extend(mark.map(|mark| (file.clone(), mark)));
         self.tell(&file, span, Severity::Error, rule.kind().code(), message, help);
+    }
+
+    /// Tells the faults of a tool's schema, each at its line. What is no JSON object is refused by [`Bundle::open`].
+    fn schema(&mut self, places: &Places, pointer: &Pointer, bytes: &[u8], limits: &BundleLimits) {
+        let Ok(document) = parse(bytes, limits.schema()) else { return };
+        let (Err(faults), true) = (Schema::parse(&document, limits.pattern_bytes), document.is_object()) else {
+            return;
+        };
+        let file = places.text(pointer).unwrap_or("bundle.toml").to_owned();
+        let text = self.folder.get(&file).map(String::from_utf8_lossy).unwrap_or_default();
+        for fault in faults {
+            let span = tool_schema::byte_of(&text, &fault.pointer).map(|byte| byte..byte);
+            let message = format!("the schema is invalid {fault}");
+            self.tell(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
+        }
     }
 
     fn unused_acceptances(&mut self, places: &Places, manifest: &Manifest, findings: &[Finding]) {

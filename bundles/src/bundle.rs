@@ -1,8 +1,10 @@
 //! A verified bundle: a manifest that is canonical, sound and free of leaks, and every blob it
 //! names. Having one is the proof; there is no other way to make it than to verify it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use tool_schema::{Fault, Schema};
 
 use crate::blob::Blob;
 use crate::canonical::{JsonError, parse, read_canonical};
@@ -128,6 +130,14 @@ pub enum BundleError {
         /// What is wrong with its JSON.
         problem: JsonError,
     },
+    /// A tool schema with faults.
+    #[error("the schema `{pointer}` is invalid {}", first_fault(.faults))]
+    FaultySchema {
+        /// The place of the schema in the manifest.
+        pointer: Pointer,
+        /// The faults, at least one.
+        faults: Vec<Fault>,
+    },
 }
 
 fn first(violations: &[Violation]) -> String {
@@ -135,6 +145,14 @@ fn first(violations: &[Violation]) -> String {
         [] => "the manifest is not sound".to_owned(),
         [one] => one.message.clone(),
         [one, rest @ ..] => format!("{} (and {} more)", one.message, rest.len()),
+    }
+}
+
+fn first_fault(faults: &[Fault]) -> String {
+    match faults {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [one, rest @ ..] => format!("{one} (and {} more)", rest.len()),
     }
 }
 
@@ -150,7 +168,7 @@ impl BundleError {
             Self::WrongSize { .. } => "wrong_size",
             Self::TooLarge { .. } => "too_large",
             Self::NotText(_) => "not_utf8",
-            Self::InvalidSchema { .. } => "invalid_schema",
+            Self::InvalidSchema { .. } | Self::FaultySchema { .. } => "invalid_schema",
         }
     }
 
@@ -168,6 +186,9 @@ impl BundleError {
             Self::WrongSize { .. } | Self::InvalidSchema { .. } => {
                 "mend the file and build the bundle again".to_owned()
             }
+            Self::FaultySchema { faults, .. } => {
+                faults.first().map(|fault| fault.problem.help()).unwrap_or_default().to_owned()
+            }
             Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
             Self::NotText(_) => "save the file as UTF-8".to_owned(),
         }
@@ -180,6 +201,7 @@ impl BundleError {
         match self {
             Self::Unsound(violations) => violations.iter().all(|violation| violation.newer),
             Self::Leak(finding) => !finding.accepted,
+            Self::FaultySchema { .. } => true,
             Self::Manifest(_)
             | Self::MissingBlobs(_)
             | Self::UnlistedBlob(_)
@@ -195,9 +217,10 @@ impl BundleError {
         match self {
             Self::Unsound(violations) => violations.first().map(|violation| &violation.pointer),
             Self::Leak(finding) => Some(&finding.pointer),
-            Self::WrongSize { pointer, .. } | Self::NotText(pointer) | Self::InvalidSchema { pointer, .. } => {
-                Some(pointer)
-            }
+            Self::WrongSize { pointer, .. }
+            | Self::NotText(pointer)
+            | Self::InvalidSchema { pointer, .. }
+            | Self::FaultySchema { pointer, .. } => Some(pointer),
             _ => None,
         }
     }
@@ -354,7 +377,7 @@ fn check_blobs(
     verdict: &mut Verdict,
 ) -> Result<(), BundleError> {
     let refs = manifest.blobs();
-    let named: std::collections::BTreeSet<Digest> = refs.iter().map(|(_, blob)| blob.digest).collect();
+    let named: BTreeSet<Digest> = refs.iter().map(|(_, blob)| blob.digest).collect();
     if let Some(unlisted) = blobs.keys().find(|digest| !named.contains(digest)) {
         return Err(BundleError::UnlistedBlob(*unlisted));
     }
@@ -368,6 +391,7 @@ fn check_blobs(
     if !missing.is_empty() {
         return Err(BundleError::MissingBlobs(missing));
     }
+    let mut judged = BTreeSet::new();
     for (pointer, blob) in refs {
         let Some(content) = blobs.get(&blob.digest) else { continue };
         let bytes = content.bytes();
@@ -380,15 +404,25 @@ fn check_blobs(
         if std::str::from_utf8(bytes).is_err() {
             return Err(BundleError::NotText(pointer));
         }
+        let mut schema = None;
         if pointer.as_str().starts_with("/tools/") {
-            let schema = parse(bytes, limits.schema())
+            let document = parse(bytes, limits.schema())
                 .map_err(|problem| BundleError::InvalidSchema { pointer: pointer.clone(), problem })?;
-            if !schema.is_object() {
+            if !document.is_object() {
                 let problem = JsonError::Shape { problem: "expected an object".to_owned(), unknown_field: false };
                 return Err(BundleError::InvalidSchema { pointer, problem });
             }
+            schema = Some(document);
         }
         verdict.leaks(leak_report::scan_blob(manifest, &pointer, content))?;
+        // After the leaks: faults are told by the keys around them, and a key may hold a leak.
+        // Many tools may share one schema.
+        if let Some(document) = schema
+            && judged.insert(blob.digest)
+            && let Err(faults) = Schema::parse(&document, limits.pattern_bytes)
+        {
+            verdict.refuse(BundleError::FaultySchema { pointer, faults })?;
+        }
     }
     Ok(())
 }

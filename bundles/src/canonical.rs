@@ -165,10 +165,15 @@ pub fn parse(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonError> {
     if depth(bytes) > limit {
         return Err(JsonError::TooDeep { name, limit });
     }
-    match serde_json::from_slice::<Strict>(bytes) {
+    match serde_json::from_slice::<Strict<true>>(bytes) {
         Ok(Strict(value)) => Ok(value),
         Err(error) => Err(classify(&error)),
     }
+}
+
+/// Reads JSON, refusing duplicate keys. The caller bounds the bytes; depth is bounded at 128 levels.
+pub fn parse_unique(bytes: &[u8]) -> Result<Value, JsonError> {
+    serde_json::from_slice::<Strict<false>>(bytes).map(|Strict(value)| value).map_err(|error| classify(&error))
 }
 
 /// Reads JSON that must be canonical, to the byte.
@@ -299,73 +304,73 @@ fn classify(error: &serde_json::Error) -> JsonError {
     }
 }
 
-/// A JSON value without duplicate keys and lost numbers.
-struct Strict(Value);
+/// A JSON value without duplicate keys and, where `SAFE` is true, without lost numbers.
+struct Strict<const SAFE: bool>(Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de, const SAFE: bool> Deserialize<'de> for Strict<SAFE> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(StrictVisitor)
     }
 }
 
-struct StrictVisitor;
+struct StrictVisitor<const SAFE: bool>;
 
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Strict;
+impl<'de, const SAFE: bool> Visitor<'de> for StrictVisitor<SAFE> {
+    type Value = Strict<SAFE>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Strict, E> {
+    fn visit_unit<E>(self) -> Result<Strict<SAFE>, E> {
         Ok(Strict(Value::Null))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Strict<SAFE>, E> {
         Ok(Strict(Value::Bool(value)))
     }
 
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Strict, E> {
-        if value > MAX_SAFE_INTEGER { Err(E::custom(UNSAFE)) } else { Ok(Strict(value.into())) }
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Strict<SAFE>, E> {
+        if SAFE && value > MAX_SAFE_INTEGER { Err(E::custom(UNSAFE)) } else { Ok(Strict(value.into())) }
     }
 
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Strict, E> {
-        if value.unsigned_abs() > MAX_SAFE_INTEGER { Err(E::custom(UNSAFE)) } else { Ok(Strict(value.into())) }
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Strict<SAFE>, E> {
+        if SAFE && value.unsigned_abs() > MAX_SAFE_INTEGER { Err(E::custom(UNSAFE)) } else { Ok(Strict(value.into())) }
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Strict, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Strict<SAFE>, E> {
         // A fraction that is whole and huge is the same trap in another spelling: RFC 8785 writes
         // it as an integer below 1e21.
         let huge = value.fract() == 0.0 && value.abs() > MAX_SAFE_INTEGER as f64 && value.abs() < 1e21;
         match Number::from_f64(value) {
-            Some(number) if !huge => Ok(Strict(Value::Number(number))),
+            Some(number) if !(SAFE && huge) => Ok(Strict(Value::Number(number))),
             _ => Err(E::custom(UNSAFE)),
         }
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
+    fn visit_str<E>(self, value: &str) -> Result<Strict<SAFE>, E> {
         Ok(Strict(Value::String(value.to_owned())))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Strict, E> {
+    fn visit_string<E>(self, value: String) -> Result<Strict<SAFE>, E> {
         Ok(Strict(Value::String(value)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Strict, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Strict<SAFE>, A::Error> {
         let mut list = Vec::new();
-        while let Some(Strict(value)) = access.next_element()? {
+        while let Some(Strict(value)) = access.next_element::<Strict<SAFE>>()? {
             list.push(value);
         }
         Ok(Strict(Value::Array(list)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Strict, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Strict<SAFE>, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             if map.contains_key(&key) {
                 return Err(A::Error::custom(DUPLICATE));
             }
-            let Strict(value) = access.next_value()?;
+            let Strict(value) = access.next_value::<Strict<SAFE>>()?;
             map.insert(key, value);
         }
         Ok(Strict(Value::Object(map)))

@@ -15,6 +15,9 @@ pub struct BundleLimits {
     pub json_depth: usize,
     /// Bytes of one prompt, workflow definition or schema.
     pub blob_bytes: usize,
+    /// Estimated bytes of the compiled patterns of one tool schema together. `[\p{L}]{60}` counts as 1.5 MB, so
+    /// that some kilobytes of patterns could take gigabytes and a minute.
+    pub pattern_bytes: usize,
     /// Bytes of one plugin package: a component of 32 MiB and what lies beside it.
     pub package_bytes: usize,
     /// Blobs of one bundle.
@@ -49,6 +52,7 @@ impl Default for BundleLimits {
             manifest_bytes: 4 << 20,
             json_depth: 32,
             blob_bytes: 1 << 20,
+            pattern_bytes: tool_schema::DEFAULT_PATTERN_BYTES,
             package_bytes: 40 << 20,
             blobs: 8192,
             bundle_bytes: 64 << 20,
