@@ -514,6 +514,19 @@ async fn a_file_is_made_with_its_folders_and_replaced_only_unchanged() {
 }
 
 #[tokio::test]
+async fn an_integer_with_a_fraction_of_zero_is_an_integer() {
+    let place = Place::new();
+    place.write("file", "one\ntwo\nthree\n");
+    let worker = place.coder().await;
+    let read = worker.ok("fs.read", json!({ "path": "file", "first_line": 2.0, "lines": 1.0 })).await;
+    assert_eq!(read["text"], json!("two\n"));
+    worker.ok("fs.list", json!({ "limit": 5.0 })).await;
+    for lines in [json!(1.5), json!(-1.0), json!(1e300)] {
+        assert_eq!(worker.refused("fs.read", json!({ "path": "file", "lines": lines })).await, "invalid_input");
+    }
+}
+
+#[tokio::test]
 async fn a_text_of_the_largest_size_is_written_and_a_larger_one_is_not() {
     let place = Place::new();
     let worker = place.coder().await;

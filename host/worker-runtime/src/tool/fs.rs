@@ -23,6 +23,7 @@ mod write;
 use std::sync::Arc;
 
 use bundles::InvalidName;
+use bundles::canonical::{MAX_SAFE_INTEGER, from_value};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -42,6 +43,17 @@ pub fn tools() -> Result<[Arc<dyn HostTool>; 3], InvalidName> {
 }
 
 /// The input fits the bundle's schema; that the bundle has the schema of these tools, nobody has said.
-fn input<T: DeserializeOwned>(input: Value) -> Result<T, Refusal> {
-    serde_json::from_value(input).map_err(|_| Refusal::InvalidInput)
+fn input<T: DeserializeOwned>(mut input: Value) -> Result<T, Refusal> {
+    for member in input.as_object_mut().into_iter().flat_map(|members| members.values_mut()) {
+        if let Some(integer) = member.as_f64().filter(|_| member.is_f64()).and_then(integral) {
+            *member = integer.into();
+        }
+    }
+    from_value(input).map_err(|error| Refusal::InvalidInput(error.to_string()))
+}
+
+/// The integer that a number is: `2.0` is one in JSON Schema, and none to serde.
+fn integral(number: f64) -> Option<u64> {
+    let is_integer = number.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER as f64).contains(&number);
+    is_integer.then_some(number as u64)
 }

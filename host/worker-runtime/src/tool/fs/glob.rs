@@ -90,7 +90,9 @@ impl Allowed {
         }
         // Every `WorkspaceGlob` is a glob; one that were not must not widen what is allowed.
         let globs = Globs::new(paths.iter().map(WorkspaceGlob::as_str));
-        globs.map(|globs| Self(Some(globs))).map_err(|_| Refusal::InvalidInput)
+        globs
+            .map(|globs| Self(Some(globs)))
+            .map_err(|_| Refusal::InvalidInput("the globs of the policy are none".to_owned()))
     }
 
     /// Whether a file may be touched.

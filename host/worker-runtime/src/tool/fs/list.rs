@@ -111,7 +111,7 @@ impl HostTool for List {
         let glob = glob.as_deref().map(Globs::wanted).transpose()?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Refusal::InvalidInput.into());
+            return Err(Refusal::InvalidInput(format!("`limit` is between 1 and {MAX_LIMIT}")).into());
         }
         let mounted = Mounted::open(context, mount, Access::Read)?;
         let bounds = Bounds::of(context.answer_bytes());

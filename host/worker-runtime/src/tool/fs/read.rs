@@ -82,7 +82,8 @@ impl HostTool for Read {
         let path = Mounted::parse(&path)?;
         let range = Range { first: first_line.unwrap_or(1), lines };
         if range.first == 0 || !(1..=MAX_LINES).contains(&lines.unwrap_or(DEFAULT_LINES)) {
-            return Err(Refusal::InvalidInput.into());
+            let reason = format!("`first_line` is at least 1, and `lines` is between 1 and {MAX_LINES}");
+            return Err(Refusal::InvalidInput(reason).into());
         }
         let mounted = Mounted::open(context, mount, Access::Read)?;
         let answer_bytes = context.answer_bytes();

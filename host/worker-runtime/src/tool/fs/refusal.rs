@@ -30,8 +30,8 @@ impl fmt::Display for Place {
 /// A file tool says no.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("the input is not what this tool takes")]
-    InvalidInput,
+    #[error("invalid input: {0}")]
+    InvalidInput(String),
     #[error("`{text}` is no path inside a mount: {why}")]
     InvalidPath { text: String, why: InvalidPath },
     #[error("`{0}` is no glob")]
@@ -105,7 +105,7 @@ impl Refusal {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::InvalidInput => "invalid_input",
+            Self::InvalidInput(_) => "invalid_input",
             Self::InvalidPath { .. } => "invalid_path",
             Self::InvalidGlob(_) => "invalid_glob",
             Self::TextTooLarge => "text_too_large",
@@ -131,7 +131,7 @@ impl Refusal {
 
     fn help(&self) -> &'static str {
         match self {
-            Self::InvalidInput => "give it what the tool's schema asks for",
+            Self::InvalidInput(_) => "give it what the tool's schema asks for",
             Self::InvalidPath { .. } => {
                 "write names joined by `/`, relative to the mount's root; for the root itself leave `path` out"
             }
