@@ -18,6 +18,10 @@ pub struct RuntimeLimits {
     pub call_bytes: u64,
     /// Time that one call may take, in milliseconds.
     pub call_ms: u64,
+    /// Work that validating one input or output against its schema may take: the applications of subschemas to values,
+    /// and the bytes that are compared and matched. A schema of 2 KB can ask for 2^40 applications. The default takes
+    /// about a second of one processor at the most.
+    pub schema_work: u64,
     /// Resolutions and calls of one workspace that run at a time. One keeps neighbours whole: with
     /// more, a tenant that computes takes every processor.
     pub running_calls: u32,
@@ -57,6 +61,7 @@ impl Default for RuntimeLimits {
             history_entries: 10_000,
             call_bytes: 1 << 20,
             call_ms: 120_000,
+            schema_work: 10_000_000,
             running_calls: 1,
             queued_calls: 32,
             running_calls_of_all: 16,
@@ -82,6 +87,7 @@ impl RuntimeLimits {
             ("call_bytes", self.call_bytes),
             ("call_values", self.call_values),
             ("call_ms", self.call_ms),
+            ("schema_work", self.schema_work),
             ("running_calls", self.running_calls.into()),
             ("running_calls_of_all", self.running_calls_of_all.into()),
             ("computing_threads", self.computing_threads.into()),

@@ -76,7 +76,7 @@ pub(crate) struct Shared {
     /// Workers that were called a short while ago.
     pub(crate) live: Memo<restore::LiveKey, Arc<Live>, WorkspaceId>,
     /// Schemas of tools, by the digests of their texts.
-    pub(crate) schemas: Memo<Digest, Arc<jsonschema::Validator>>,
+    pub(crate) schemas: Memo<Digest, restore::ParsedSchema>,
     /// Resolvers that were admitted.
     pub(crate) resolvers: Memo<Digest, Resolver>,
     pub(crate) shipped: Resolver,

@@ -20,7 +20,7 @@ use worker_runtime::blob_store::whole;
 use worker_runtime::metadata::{Batch, Key, SqliteMetadata};
 use worker_runtime::secret::SecretDirectory;
 use worker_runtime::tool::{HostTool, ToolContext, ToolError, fs};
-use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits};
+use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits, ToolCall};
 
 use crate::problems::workers::resolver;
 use crate::problems::{Later, run, told_by_the_library};
@@ -28,7 +28,7 @@ use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Expect};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::{MovedFolder, Scene};
-use crate::support::{CONFIG, World, bundle, bundle_of, compiled, id, name};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, store_faulty_schema};
 
 /// Variants and words that no test provokes, and why.
 const NOT_PROVOKED: [(&str, &str); 4] = [
@@ -176,6 +176,22 @@ fn opening() -> Vec<Case> {
             let scene = Scene::with_worker().await;
             let call = format!("{{\"input\":[{}0]}}", "0,".repeat(65_536));
             provoked(scene.interaction().call_json(&id("w"), &name("echo"), call.as_bytes()).await)
+        }),
+        case!("CallError", "DuplicateKey", "duplicate_key", async {
+            let scene = Scene::with_worker().await;
+            provoked(scene.interaction().call_json(&id("w"), &name("echo"), br#"{"input":{},"input":{}}"#).await)
+        }),
+        case!("CallError", "FaultySchema", "invalid_schema", async {
+            let world = World::default();
+            store_faulty_schema(&world).await;
+            let interaction = world.open().await.interaction(&acme());
+            let call = ToolCall { input: json!({}), confirmed: true };
+            provoked(interaction.call(&id("w"), &name("echo"), call).await)
+        }),
+        case!("CallError", "SchemaWork", "limit_exceeded", async {
+            let limits = RuntimeLimits { schema_work: 1, ..RuntimeLimits::default() };
+            let scene = Scene::with_worker_in(World { limits, ..World::default() }, &bundle(1)).await;
+            provoked(scene.interaction().call_json(&id("w"), &name("echo"), br#"{"input":{}}"#).await)
         }),
         case!("CallError", "Unreadable", "invalid_request", async {
             let scene = Scene::with_worker().await;

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use worker_runtime::token::{Scope, TokenGrant};
 
 use crate::support::api::{Api, MANIFEST};
-use crate::support::{World, acme, bundle, name};
+use crate::support::{World, acme, bundle, bundle_of, doubling_schema, name};
 
 #[tokio::test]
 async fn a_bundle_becomes_a_worker_that_answers() {
@@ -42,6 +42,29 @@ async fn a_bundle_becomes_a_worker_that_answers() {
     assert_eq!(users["users"], json!(["worker:w"]));
     assert_eq!(api.ask("DELETE", "/v1/workers/w", &token, "", "").await.json()["state"], "stopped");
     assert_eq!(api.ask("DELETE", &path, &token, "", "").await.status, StatusCode::NO_CONTENT);
+}
+
+// One thread answers here.
+#[tokio::test]
+async fn a_schema_that_asks_for_much_work_does_not_keep_others_from_being_answered() {
+    let api = Api::new(&World::default()).await;
+    let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
+    let (_, other) = api.token(&Scope::ALL, &["other"]).await;
+    let bundle = bundle_of("acme", 1, &[("schemas/echo.input.json", &doubling_schema())]);
+    api.bring(&token, &bundle).await;
+    let request = json!({ "profile": "plain", "bundle": bundle.digest() });
+    assert_eq!(api.put_json("/v1/workers/w", &token, &request).await.status, StatusCode::CREATED);
+    let call = json!({ "input": { "text": "hello" } }).to_string();
+    let call = api.ask("POST", "/v1/workers/w/tools/echo", &token, call, "application/json");
+    let others = async {
+        for _ in 0..5 {
+            assert_eq!(api.get("/livez", &other).await.status, StatusCode::OK);
+            assert_eq!(api.get("/v1/workers", &other).await.status, StatusCode::OK);
+        }
+    };
+    let (called, ()) = tokio::join!(call, others);
+    assert_eq!(called.code(), (422, "limit_exceeded".to_owned()));
+    assert_eq!(called.json()["details"]["limit"], "schema_work");
 }
 
 #[tokio::test]

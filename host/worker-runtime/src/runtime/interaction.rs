@@ -1,16 +1,21 @@
 //! Calling a worker's tools. There is one way: schema, policy, tool, schema, history. Nothing is
 //! injected, and no call leaves no trace.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bundles::canonical::{JsonError, parse_unique};
 use bundles::manifest::Confirm;
 use bundles::{Blob, Digest, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::RwLockReadGuard;
+use tokio::time::{Instant, timeout_at};
+use tool_schema::{Exhausted, Fault, Invalid, Mismatch, Work};
 
 use super::catalogue::{Catalogue, WorkerError};
-use super::restore::LiveTool;
+use super::restore::{LiveTool, ParsedSchema};
 use crate::content::{ContentError, User};
 use crate::event::EventKind;
 use crate::history::{Content, Entry, EntryKind};
@@ -83,10 +88,32 @@ pub enum CallError {
         entries: u64,
     },
     /// The input does not fit.
-    #[error("the input does not fit its schema{}", place(pointer))]
+    #[error("the input does not fit its schema{}: {reason}", place(pointer))]
     InvalidInput {
         /// Where, in the input; its keys are the caller's own.
         pointer: String,
+        /// What the schema says about that place.
+        reason: String,
+    },
+    /// A schema of the tool has a fault. New bundles with such a schema are refused.
+    #[error("the {what} schema of `{tool}` is invalid {fault}")]
+    FaultySchema {
+        /// The tool.
+        tool: ToolName,
+        /// `input` or `output`.
+        what: &'static str,
+        /// The fault.
+        fault: Arc<Fault>,
+    },
+    /// Validating takes more work than it may.
+    #[error("the {what} of `{tool}` cannot be judged: {cause}")]
+    SchemaWork {
+        /// The tool.
+        tool: ToolName,
+        /// `input` or `output`.
+        what: &'static str,
+        /// The limit that ended the validation.
+        cause: Exhausted,
     },
     /// The input or the output is too large.
     #[error("{actual} bytes of {what} are more than the {allowed} allowed (`call_bytes`)")]
@@ -109,6 +136,14 @@ pub enum CallError {
     /// The call is not the JSON that a call is.
     #[error("the call is not understood at line {line}, column {column}")]
     Unreadable {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// An object of the call holds one key twice.
+    #[error("an object of the call holds one key twice: line {line}, column {column}")]
+    DuplicateKey {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
@@ -163,6 +198,9 @@ impl CallError {
             Self::CallsUsedUp { .. } => "calls_used_up",
             Self::HistoryFull { .. } => "history_full",
             Self::InvalidInput { .. } => "invalid_input",
+            Self::FaultySchema { .. } => "invalid_schema",
+            Self::SchemaWork { .. } => "limit_exceeded",
+            Self::DuplicateKey { .. } => "duplicate_key",
             Self::TooLarge { .. } | Self::TooManyValues { .. } => "too_large",
             Self::Unreadable { .. } => "invalid_request",
             Self::InvalidOutput(_) => "invalid_output",
@@ -182,6 +220,11 @@ impl CallError {
             Self::CallsUsedUp { .. } => "make another worker, or raise `max_calls` in the bundle",
             Self::HistoryFull { .. } => "make another worker: a history is not shortened",
             Self::InvalidInput { .. } => "see the tool's schema",
+            Self::FaultySchema { fault, .. } => fault.problem.help(),
+            Self::SchemaWork { .. } => {
+                "simplify the tool's schema, pass less at a time, or raise the limit of that name"
+            }
+            Self::DuplicateKey { .. } => "keep one of the two",
             Self::TooLarge { .. } | Self::TooManyValues { .. } => {
                 "ask for less at a time, or raise the limit of that name"
             }
@@ -191,6 +234,28 @@ impl CallError {
         };
         plain.to_owned()
     }
+}
+
+/// Ends a validation that nobody waits for any more.
+#[derive(Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads a call. A key that stands twice is refused: which of the two counts is for nobody to guess.
+fn read_call(call: &[u8]) -> Result<ToolCall, CallError> {
+    let unreadable = |line, column| CallError::Unreadable { line, column };
+    let value = parse_unique(call).map_err(|error| match error {
+        JsonError::DuplicateKey { line, column } => CallError::DuplicateKey { line, column },
+        error => error.place().map_or(unreadable(0, 0), |(line, column)| unreadable(line, column)),
+    })?;
+    // For what is no call, the place is that of reading the call itself.
+    serde_json::from_value(value)
+        .or_else(|_| serde_json::from_slice(call).map_err(|error| unreadable(error.line(), error.column())))
 }
 
 /// How many values a JSON text has at the most: each but the first stands after a sign of its own.
@@ -230,8 +295,7 @@ impl Interaction {
             return Err(CallError::TooManyValues { actual, allowed });
         }
         let _turn = self.turn().await?;
-        let call: ToolCall = serde_json::from_slice(call)
-            .map_err(|error| CallError::Unreadable { line: error.line(), column: error.column() })?;
+        let call = read_call(call)?;
         let input = serde_json::to_vec(&call.input).unwrap_or_default();
         self.fits("input", input.len())?;
         self.called(worker, tool, call, input).await
@@ -257,11 +321,13 @@ impl Interaction {
         }
         let live = self.catalogue.live(&row).await?.map_err(stopped)?;
         let held = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
-        if let Some(schema) = &held.input
-            && let Err(error) = schema.validate(&call.input)
-        {
-            return Err(CallError::InvalidInput { pointer: error.instance_path().to_string() });
-        }
+        // One deadline for the tool and for what is judged before and after it.
+        let allowed_ms = shared.limits.call_ms;
+        let deadline = Instant::now() + Duration::from_millis(allowed_ms);
+        let late = |_| CallError::DeadlineExceeded { tool: tool.clone(), allowed_ms };
+        let judged = self.judged(tool, "input", held.input.as_ref(), call.input);
+        let (judged, input_value) = timeout_at(deadline, judged).await.map_err(late)??;
+        judged.map_err(|Mismatch { pointer, reason }| CallError::InvalidInput { pointer, reason })?;
         let began = self.begin(worker, held, call.confirmed, &input).await?;
         let config = shared.config.load_full();
         let context = ToolContext {
@@ -272,13 +338,15 @@ impl Interaction {
             policy: &held.spec.policy,
             answer_bytes: shared.limits.call_bytes,
         };
-        let allowed_ms = shared.limits.call_ms;
-        let answer =
-            tokio::time::timeout(Duration::from_millis(allowed_ms), held.tool.call(&context, call.input)).await;
-        let answer = match answer {
-            Err(_) => Err(CallError::DeadlineExceeded { tool: tool.clone(), allowed_ms }),
-            Ok(answer) => answer.map_err(CallError::from).and_then(|output| self.judged(held, output)),
+        let answer = async {
+            let output = held.tool.call(&context, input_value).await?;
+            let (judged, output) = self.judged(tool, "output", held.output.as_ref(), output).await?;
+            judged.map_err(|_| CallError::InvalidOutput(tool.clone()))?;
+            let bytes = serde_json::to_vec(&output).unwrap_or_default();
+            self.fits("output", bytes.len())?;
+            Ok((output, bytes))
         };
+        let answer = timeout_at(deadline, answer).await.map_err(late).flatten();
         self.end(worker, tool, began, answer).await
     }
 
@@ -287,13 +355,30 @@ impl Interaction {
         if actual > allowed { Err(CallError::TooLarge { what, actual, allowed }) } else { Ok(()) }
     }
 
-    fn judged(&self, held: &LiveTool, output: Value) -> Result<(Value, Vec<u8>), CallError> {
-        if held.output.as_ref().is_some_and(|schema| !schema.is_valid(&output)) {
-            return Err(CallError::InvalidOutput(held.spec.name.clone()));
+    /// Validates a value on a thread that computes, and hands it back. A tenant wrote the schema. Dropping the future
+    /// ends the validation soon after.
+    async fn judged(
+        &self,
+        tool: &ToolName,
+        what: &'static str,
+        schema: Option<&ParsedSchema>,
+        value: Value,
+    ) -> Result<(Result<(), Mismatch>, Value), CallError> {
+        let Some(schema) = schema else { return Ok((Ok(()), value)) };
+        let faulty = |fault: &Arc<Fault>| CallError::FaultySchema { tool: tool.clone(), what, fault: fault.clone() };
+        let schema = schema.clone().map_err(|fault| faulty(&fault))?;
+        let content = &self.catalogue.content;
+        let place = content.shared.tenants.computing(&content.workspace).await?;
+        let stop = StopOnDrop::default();
+        let mut work = Work::new(content.shared.limits.schema_work).stopped_by(stop.0.clone());
+        let validate = move || (schema.validate(&value, &mut work), value);
+        let done = content.shared.computing.block(place, validate).await;
+        let (judged, value) = done.ok_or(ContentError::Contended)?;
+        match judged {
+            Ok(()) => Ok((Ok(()), value)),
+            Err(Invalid::Mismatch(mismatch)) => Ok((Err(mismatch), value)),
+            Err(Invalid::Exhausted(cause)) => Err(CallError::SchemaWork { tool: tool.clone(), what, cause }),
         }
-        let bytes = serde_json::to_vec(&output).unwrap_or_default();
-        self.fits("output", bytes.len())?;
-        Ok((output, bytes))
     }
 
     /// Writes the beginning of a call, and takes the number of its end.

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bundles::canonical::parse;
 use bundles::{Bundle, Digest, Need, ToolName, ToolSource, WorkspaceId};
 use component_host::BundleView;
 use host_policy::{HostPolicy, Refusal, Resolution, ResolvedWorkerSpec, Rule, RuntimeConfig, SpecTool, enforce};
-use jsonschema::Validator;
+use tool_schema::{Fault, Problem, Schema};
 
 use super::Shared;
 use crate::resolutions::KnownFacts;
@@ -34,9 +35,13 @@ pub(crate) struct Live {
 pub(crate) struct LiveTool {
     pub(crate) spec: SpecTool,
     pub(crate) tool: Arc<dyn HostTool>,
-    pub(crate) input: Option<Arc<Validator>>,
-    pub(crate) output: Option<Arc<Validator>>,
+    pub(crate) input: Option<ParsedSchema>,
+    pub(crate) output: Option<ParsedSchema>,
 }
+
+/// A tool's schema, or its first fault: a bundle that was stored before schemas were judged may have one. Only calls
+/// of that tool are refused then.
+pub(crate) type ParsedSchema = Result<Arc<Schema>, Arc<Fault>>;
 
 impl Shared {
     /// What the host makes of a resolution for a workspace: a worker, or every refusal.
@@ -92,30 +97,28 @@ impl Shared {
             );
         }
         let declared = bundle.manifest().tools.get(&tool.name);
-        let schema = |blob: Option<bundles::manifest::BlobRef>| match blob {
-            None => Ok(None),
-            Some(blob) => self.schema(bundle, &blob.digest).map(Some).ok_or(()),
-        };
-        let both = declared.map_or(Ok((None, None)), |tool| Ok((schema(tool.input)?, schema(tool.output)?)));
-        match both {
-            Ok((input, output)) => Ok(Some(LiveTool { spec: tool.clone(), tool: host.clone(), input, output })),
-            Err(()) => refuse(
-                Rule::UnsupportedDeclaration,
-                "its schema is none, or refers to what does not travel with the bundle".to_owned(),
-                "write a JSON Schema that stands alone",
-            ),
-        }
+        let schema = |blob: Option<bundles::manifest::BlobRef>| blob.map(|blob| self.schema(bundle, &blob.digest));
+        let [input, output] = declared.map_or([None, None], |tool| [tool.input, tool.output].map(schema));
+        Ok(Some(LiveTool { spec: tool.clone(), tool: host.clone(), input, output }))
     }
 
     /// A schema of a bundle. Most workers of a bundle have the same ones.
-    fn schema(&self, bundle: &Bundle, digest: &Digest) -> Option<Arc<Validator>> {
-        let text = bundle.blob(digest)?;
+    fn schema(&self, bundle: &Bundle, digest: &Digest) -> ParsedSchema {
         if let Some(known) = self.schemas.get(digest) {
-            return Some(known);
+            return known;
         }
-        let schema = Arc::new(validator(&serde_json::from_slice(text).ok()?)?);
+        let limits = &self.sandbox.limits().bundle;
+        let document = bundle.blob(digest).and_then(|text| parse(text, limits.schema()).ok());
+        let schema = match document.map(|document| Schema::parse(&document, limits.pattern_bytes)) {
+            Some(Ok(schema)) => Ok(Arc::new(schema)),
+            Some(Err(faults)) => Err(faults.into_iter().next()),
+            // A bundle is not opened with such a schema.
+            None => Err(None),
+        };
+        let schema = schema
+            .map_err(|fault| Arc::new(fault.unwrap_or(Fault { pointer: String::new(), problem: Problem::NotASchema })));
         self.schemas.insert(*digest, schema.clone());
-        Some(schema)
+        schema
     }
 
     /// What this host tells a resolver: only tools that this Runtime has. It follows from the policy, where
@@ -141,9 +144,4 @@ impl Shared {
         });
         facts
     }
-}
-
-/// Patterns are matched in time that grows with the text alone, and nothing is fetched.
-fn validator(schema: &serde_json::Value) -> Option<Validator> {
-    jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex()).build(schema).ok()
 }

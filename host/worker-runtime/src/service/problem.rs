@@ -257,7 +257,10 @@ impl From<CallError> for Problem {
         let details = match error {
             CallError::Worker(error) => return error.into(),
             CallError::NotRunning { reason, .. } => json!({ "reason": reason }),
-            CallError::InvalidInput { ref pointer } => json!({ "pointer": pointer }),
+            CallError::InvalidInput { ref pointer, .. } => json!({ "pointer": pointer }),
+            CallError::SchemaWork { cause: tool_schema::Exhausted::Work { .. }, .. } => {
+                json!({ "limit": "schema_work" })
+            }
             CallError::CallsUsedUp { allowed, .. } => json!({ "allowed": allowed }),
             CallError::HistoryFull { entries } => json!({ "entries": entries }),
             // What tools refuse has codes of their own.

@@ -173,6 +173,11 @@ pub fn acme() -> WorkspaceId {
 
 /// A bundle of `workspace`. `more` are files beside the usual ones, or in their place.
 pub fn bundle_of(workspace: &str, revision: u64, more: &[(&str, &str)]) -> Bundle {
+    bundle_within(workspace, revision, more, &BundleLimits::default())
+}
+
+/// The same within other limits.
+fn bundle_within(workspace: &str, revision: u64, more: &[(&str, &str)], limits: &BundleLimits) -> Bundle {
     let manifest = format!(
         r#"
         schema = "yoi.config-bundle/1"
@@ -209,8 +214,34 @@ pub fn bundle_of(workspace: &str, revision: u64, more: &[(&str, &str)]) -> Bundl
         files.retain(|(there, _)| there != path);
         files.push(((*path).to_owned(), text.as_bytes().to_vec()));
     }
-    let built = build(&Folder::from_files(files), &BuildOptions::default(), &BundleLimits::default());
+    let built = build(&Folder::from_files(files), &BuildOptions::default(), limits);
     built.unwrap_or_else(|told| panic!("{:#?}", told.list)).bundle
+}
+
+/// Forty definitions, each of which applies the one below twice: 2^40 applications in 2 KB.
+pub fn doubling_schema() -> String {
+    let mut defs = json!({ "a0": { "not": { "type": "string" } } });
+    for level in 1..=40 {
+        let below = json!({ "$ref": format!("#/$defs/a{}", level - 1) });
+        defs[format!("a{level}")] = json!({ "allOf": [below, below] });
+    }
+    json!({ "$ref": "#/$defs/a40", "$defs": defs }).to_string()
+}
+
+/// Stores a bundle whose tool `echo` has patterns that take too much memory, as a Runtime with another limit did, and
+/// makes the worker `w` of it.
+pub async fn store_faulty_schema(world: &World) -> Digest {
+    let patterns: Vec<Value> = (0..100).map(|number| json!({ "pattern": format!(r"[\pL]{{60}}x{number}") })).collect();
+    let schema = json!({ "anyOf": patterns }).to_string();
+    let mut limits = world.sandbox.limits().clone();
+    limits.bundle.pattern_bytes = usize::MAX;
+    let bundle = bundle_within("acme", 1, &[("schemas/echo.input.json", &schema)], &limits.bundle);
+    let sandbox = SandboxConfig { limits, cache: Some(compiled()), ..SandboxConfig::default() };
+    let sandbox = Sandbox::new(sandbox).expect("a sandbox");
+    let runtime = World { sandbox, ..world.clone() }.open().await;
+    let bundle = put(&runtime.content(&acme()), &bundle).await;
+    runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect("a worker");
+    bundle
 }
 
 pub fn bundle(revision: u64) -> Bundle {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use bundles::ToolName;
+use bundles::canonical::parse_unique;
 use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
 use worker_runtime::ToolCall;
@@ -63,8 +64,12 @@ fn input(given: &str) -> Result<Value, CliError> {
     if bytes.len() > INPUT_BYTES {
         return Err(CliError::new("too_large", format!("the input has more than {INPUT_BYTES} bytes"), "pass less"));
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let place = format!("the input is not JSON: see line {}, column {}", error.line(), error.column());
+    parse_unique(&bytes).map_err(|error| {
+        if error.code() == "duplicate_key" {
+            return CliError::new(error.code(), format!("invalid input: {error}"), error.help());
+        }
+        let (line, column) = error.place().unwrap_or_default();
+        let place = format!("the input is not JSON: see line {line}, column {column}");
         CliError::new("invalid_json", place, "pass JSON, as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
     })
 }
