@@ -820,6 +820,8 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     refused(large, limits(|limits| limits.blob_bytes = 99), "blob_bytes");
     let package = limits(|limits| limits.package_bytes = 148_212);
     refused(at(ISSUES, "{ digest"), package, "package_bytes");
+    let packages = limits(|limits| limits.packages_bytes = 148_214);
+    refused(at(ISSUES, "{ digest"), packages, "packages_bytes");
     refused(full(), limits(|limits| limits.blobs = 6), "blobs");
     refused(full(), limits(|limits| limits.bundle_bytes = 8000), "bundle_bytes");
     refused(full(), limits(|limits| limits.profiles = 1), "profiles");
@@ -858,6 +860,7 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
         blob_bytes: 99,
         pattern_bytes: BundleLimits::default().pattern_bytes,
         package_bytes: 148_213,
+        packages_bytes: 148_215,
         blobs: 12,
         bundle_bytes: bundles::archive::pack(&full().passes().bundle).len(),
         profiles: 2,

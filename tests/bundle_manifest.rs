@@ -387,12 +387,13 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 fn every_limit_of_the_host_is_named_where_it_refuses() {
     type Change = fn(&mut BundleLimits);
     let parts = Parts::full().blob("/tools/fs.read/input", br#"{"pattern":"^[a-z]+$"}"#);
-    let changes: [(&str, Change, &str); 15] = [
+    let changes: [(&str, Change, &str); 16] = [
         ("manifest_bytes", |limits| limits.manifest_bytes = 1000, "too_large"),
         ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
         ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
         ("pattern_bytes", |limits| limits.pattern_bytes = 100, "invalid_schema"),
         ("package_bytes", |limits| limits.package_bytes = 1, "too_large"),
+        ("packages_bytes", |limits| limits.packages_bytes = 1, "too_large"),
         ("blobs", |limits| limits.blobs = 6, "too_large"),
         ("bundle_bytes", |limits| limits.bundle_bytes = 1000, "too_large"),
         ("profiles", |limits| limits.profiles = 1, "too_large"),

@@ -95,6 +95,23 @@ fn what_was_compiled_is_not_compiled_again() {
 }
 
 #[test]
+fn loads_of_one_component_at_the_same_time_compile_it_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = folder.path().join("count");
+    let Compiler::Child { program, arguments } = sandboxes::child() else { panic!("a child") };
+    let counted = format!("echo >> '{}'; exec \"$0\" \"$@\"", count.display());
+    let before = ["-c".into(), counted.into(), program.into_os_string()];
+    let compiler =
+        Compiler::Child { program: "/bin/sh".into(), arguments: before.into_iter().chain(arguments).collect() };
+    let cache = Some(CompileCache::open(&folder.path().join("cache")).expect("a cache"));
+    let sandbox = Sandbox::new(SandboxConfig { cache, compiler, ..SandboxConfig::default() }).expect("a sandbox");
+    let loaded =
+        sandboxes::wait(async { tokio::join!(sandbox.load(RESOLVER), sandbox.load(RESOLVER), sandbox.load(RESOLVER)) });
+    assert!(loaded.0.is_ok() && loaded.1.is_ok() && loaded.2.is_ok());
+    assert_eq!(std::fs::read_to_string(count).expect("text").lines().count(), 1);
+}
+
+#[test]
 fn compiled_code_is_never_taken_as_a_component() {
     let folder = tempfile::tempdir().expect("a folder");
     let cache = CompileCache::open(&folder.path().join("cache")).expect("a cache");

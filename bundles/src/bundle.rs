@@ -285,9 +285,11 @@ impl VerifiedManifest {
     ) -> Result<Bundle, BundleError> {
         let digested = |blob: Blob| (blob.digest(), blob);
         let blobs: BTreeMap<Digest, Blob> = blobs.into_iter().map(|blob| digested(blob.into())).collect();
-        // Counted as one file, so that what is opened here can be carried and opened again.
-        let sizes = [self.0.blob.bytes().len()].into_iter().chain(blobs.values().map(|blob| blob.bytes().len()));
-        let actual = crate::archive::packed_bytes(sizes);
+        // Counted as one file, so that what is opened here can be carried and opened again. Packages travel beside it,
+        // and the manifest declares their sizes.
+        let carried = self.manifest().carried();
+        let counted = blobs.iter().filter(|(digest, _)| carried.contains(digest)).map(|(_, blob)| blob.bytes().len());
+        let actual = crate::archive::packed_bytes([self.0.blob.bytes().len()].into_iter().chain(counted));
         if actual > limits.bundle_bytes {
             return Err(BundleError::TooLarge { actual, allowed: limits.bundle_bytes });
         }

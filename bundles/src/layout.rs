@@ -51,6 +51,7 @@ impl LayoutError {
 pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, LayoutError> {
     let manifest = read_file(dir, MANIFEST, limits.manifest_bytes, "manifest_bytes")?;
     let named = crate::bundle::open_manifest(&manifest, limits, acceptances)?;
+    let carried = named.carried();
     let mut blobs = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let mut total = 0usize;
@@ -66,7 +67,8 @@ pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Resul
             Err(FolderError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        total += bytes.len();
+        // Packages travel beside a bundle: their sizes are the manifest's to declare.
+        total += if carried.contains(&blob.digest) { bytes.len() } else { 0 };
         if total > limits.bundle_bytes {
             return Err(BundleError::TooLarge { actual: total, allowed: limits.bundle_bytes }.into());
         }

@@ -20,9 +20,13 @@ pub struct BundleLimits {
     pub pattern_bytes: usize,
     /// Bytes of one plugin package: a component of 32 MiB and what lies beside it.
     pub package_bytes: usize,
+    /// Bytes of all plugin packages of one bundle together, by the sizes that the manifest declares:
+    /// twelve of the largest. Packages travel beside a bundle and do not count against `bundle_bytes`.
+    pub packages_bytes: usize,
     /// Blobs of one bundle.
     pub blobs: usize,
-    /// Bytes of a bundle in its single-file form, and of all its blobs together.
+    /// Bytes of a bundle in its single-file form, and of its manifest and blobs together. Plugin
+    /// packages count only where they are packed into the single file.
     pub bundle_bytes: usize,
     /// Profiles of one bundle.
     pub profiles: usize,
@@ -54,6 +58,7 @@ impl Default for BundleLimits {
             blob_bytes: 1 << 20,
             pattern_bytes: tool_schema::DEFAULT_PATTERN_BYTES,
             package_bytes: 40 << 20,
+            packages_bytes: 512 << 20,
             blobs: 8192,
             bundle_bytes: 64 << 20,
             profiles: 4096,

@@ -6,7 +6,7 @@
 //! sound is what a [`Bundle`](crate::Bundle) promises. There is no field for a secret's value, a
 //! host path, a socket, a session or a cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -84,10 +84,7 @@ impl Manifest {
     /// Every blob that a manifest names, with where it names it.
     pub fn blobs(&self) -> Vec<(Pointer, BlobRef)> {
         let root = Pointer::root();
-        let mut refs = Vec::new();
-        for (name, plugin) in &self.plugins {
-            refs.push((root.key("plugins").key(name).key("package"), plugin.package));
-        }
+        let mut refs: Vec<_> = self.packages().collect();
         for (name, prompt) in &self.prompts {
             refs.push((root.key("prompts").key(name).key("text"), prompt.text));
         }
@@ -102,6 +99,18 @@ impl Manifest {
             }
         }
         refs
+    }
+
+    /// Returns every plugin package that this manifest names, with its place. Packages travel beside bundles.
+    pub fn packages(&self) -> impl Iterator<Item = (Pointer, BlobRef)> {
+        let plugins = Pointer::root().key("plugins");
+        self.plugins.iter().map(move |(name, plugin)| (plugins.key(name).key("package"), plugin.package))
+    }
+
+    /// Returns the digests of the blobs that must travel with the bundle: all but those that are only packages.
+    pub fn carried(&self) -> BTreeSet<Digest> {
+        let blobs = self.blobs().into_iter().skip(self.plugins.len());
+        blobs.map(|(_, blob)| blob.digest).collect()
     }
 }
 

@@ -1,10 +1,11 @@
 //! What may be how large: texts, keys, lists, nesting and blobs, each within a named limit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{Checker, Violation};
+use crate::digest::Digest;
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Profile};
 use crate::names::shown;
@@ -151,6 +152,29 @@ impl Checker<'_> {
         self.most("list_items", limits.list_items, manifest.accepted.len(), root.key("accepted"), "accepted findings");
     }
 
+    /// A package counts once, with the larger size where two plugins declare different ones.
+    fn packages(&mut self) {
+        let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
+        for (_, package) in self.manifest.packages() {
+            let size = sizes.entry(package.digest).or_default();
+            *size = (*size).max(package.size.into());
+        }
+        let (actual, allowed) = (sizes.into_values().sum::<u64>(), self.limits.packages_bytes as u64);
+        if actual > allowed {
+            let largest = self.manifest.packages().max_by_key(|(_, package)| package.size);
+            self.found.push(Violation {
+                code: "too_large",
+                pointer: largest.map(|(pointer, _)| pointer).unwrap_or_else(Pointer::root),
+                message: format!(
+                    "the plugin packages have {actual} bytes together, more than the {allowed} allowed (`packages_bytes`)"
+                ),
+                help: "use fewer or smaller packages, or raise the limit of that name".to_owned(),
+                wanted: None,
+                newer: true,
+            });
+        }
+    }
+
     pub(super) fn blobs(&mut self) {
         let limits = self.limits;
         let refs = self.manifest.blobs();
@@ -162,6 +186,7 @@ impl Checker<'_> {
                 if package { ("package_bytes", limits.package_bytes) } else { ("blob_bytes", limits.blob_bytes) };
             self.most(limit, allowed, usize::try_from(blob.size).unwrap_or(usize::MAX), pointer, "bytes");
         }
+        self.packages();
         for (name, plugin) in &self.manifest.plugins {
             let at = Pointer::root().key("plugins").key(name);
             self.most("list_items", limits.list_items, plugin.surfaces.len(), at.key("surfaces"), "surfaces");

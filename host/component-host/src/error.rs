@@ -114,9 +114,7 @@ impl LoadError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Structure(_) => {
-                "`yoi resolver inspect` shows what it consists of; build it as a component, without what it does not need"
-            }
+            Self::Structure(_) => "build it as a component, without what it does not need",
             Self::ForeignImport { .. } => {
                 "build it without these, for example with stubbed WASI: a resolver gets the bundle and nothing else"
             }
@@ -182,7 +180,7 @@ impl CallError {
                 "try again when the machine is less busy, or raise the limit of that name"
             }
             Self::Limit { .. } => "use another resolver, or raise the limit of that name",
-            Self::Trap { .. } | Self::Malformed => "use another resolver; `yoi resolver run` shows this one by itself",
+            Self::Trap { .. } | Self::Malformed => "use another resolver, or run this one by itself to see why",
             Self::OutOfMemory => MORE_ADDRESS_SPACE,
             Self::Busy => "try again",
         }

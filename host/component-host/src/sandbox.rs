@@ -102,10 +102,12 @@ impl Sandbox {
         if let Some(component) = self.cached(digest) {
             return Resolver::link(self, digest, &component);
         }
-        let compiled = {
-            let _one_at_a_time = shared.compiling.lock().await;
-            self.compile(component).await?
-        };
+        let _one_at_a_time = shared.compiling.lock().await;
+        // Another load may have compiled the same component while this one waited.
+        if let Some(component) = self.cached(digest) {
+            return Resolver::link(self, digest, &component);
+        }
+        let compiled = self.compile(component).await?;
         let component = self.deserialize(&compiled).map_err(|error| match call::limit_in(&format!("{error:#}")) {
             // It asks for more than a place of the pool has, whatever it would do with it.
             Some(limit) => LoadError::Exceeds { limit, allowed: shared.limits.resolution.allowed(limit) },

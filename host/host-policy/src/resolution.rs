@@ -223,7 +223,7 @@ impl Failure {
     pub fn help(&self) -> String {
         match self {
             Self::UnknownProfile { suggestion: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::UnknownProfile { .. } => "`yoi bundle show` lists the profiles".to_owned(),
+            Self::UnknownProfile { .. } => "name a profile of the bundle".to_owned(),
             Self::UnmetCapability { .. } => "run it on a host that has them, or grant them in the host's config".to_owned(),
             Self::NoModel { .. } => "offer one of them in the facts or the host's config (`models`), or add one that is offered to the profile".to_owned(),
             Self::UnsupportedDeclaration { .. } => "use a resolver that knows it".to_owned(),

@@ -2,18 +2,15 @@
 #![allow(clippy::print_stdout, reason = "it is what the example shows")]
 use std::{error::Error, sync::Arc};
 
-use bundles::{Authority, BuildOptions, BundleLimits, Folder, ToolName, build};
-use host_policy::RuntimeConfig;
+use bundles::{BuildOptions, BundleLimits, Folder, build};
 use serde_json::{Value, json};
-use worker_runtime::tool::{HostTool, ToolContext, ToolError};
-use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{Runtime, SystemClock, ToolCall, blob_store};
+use worker_runtime::prelude::*;
 
 /// What this host does for its workers; nothing needs to be granted for it.
 #[derive(Debug)]
 struct Greet(ToolName);
 
-#[async_trait::async_trait]
+#[async_trait]
 impl HostTool for Greet {
     fn name(&self) -> &ToolName {
         &self.0
@@ -44,10 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = Folder::from_files(files.map(|(path, text)| (path.to_owned(), text.into())));
     let bundle = build(&folder, &BuildOptions::default(), &BundleLimits::default()).map_err(|_| "no bundle")?.bundle;
     let team = bundle.manifest().workspace.id.clone();
-    for (digest, blob) in bundle.blobs() {
-        runtime.content(&team).put_blob(*digest, blob_store::whole(blob.to_vec()), None).await?;
-    }
-    runtime.content(&team).put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
+    runtime.content(&team).put_bundle(&bundle).await?;
 
     let request = CreateWorkerRequest::of_bundle("host".parse()?, bundle.digest());
     let desk = runtime.catalogue(&team).create("front-desk".parse()?, request).await?.worker;

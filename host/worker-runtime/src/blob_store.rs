@@ -193,7 +193,7 @@ impl BlobError {
             Self::Source(_) => "send it again, whole",
             Self::Missing(_) => "put it first",
             Self::Damaged(_) => "put it again: that heals it",
-            Self::Full => "remove what is not used (`yoi runtime gc`), or give the store more room",
+            Self::Full => "remove what is not used, or give the store more room",
             Self::Moved => crate::metadata::MOVED_HELP,
             Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
         }

@@ -7,13 +7,16 @@
 pub(crate) mod ahead;
 mod error;
 mod garbage;
+pub(crate) mod pending;
 mod uses;
 
 use std::sync::Arc;
 
+use bundles::manifest::BlobRef;
 use bundles::signature::{Envelope, Posture};
 use bundles::{
-    Acceptances, Admission, Blob, Bundle, BundleError, Digest, Manifest, Revision, VerifiedManifest, WorkspaceId,
+    Acceptances, Admission, Blob, Bundle, BundleError, Digest, Manifest, Pointer, Revision, VerifiedManifest,
+    WorkspaceId,
 };
 use bytes::Bytes;
 use component_host::BundleView;
@@ -24,8 +27,8 @@ use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard};
 use crate::blob_store::{self, Put, Source};
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, RevisionRow, Usage, blob_key, bundle_key, bundles_key,
-    holder_key, newest_key, revision_key, uses_key,
+    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, RevisionRow, Row, Usage, blob_key, bundle_key,
+    bundles_key, holder_key, newest_key, packages_recorded_key, revision_key, uses_key,
 };
 use crate::runtime::Shared;
 #[cfg(feature = "service")]
@@ -62,9 +65,9 @@ pub struct BundleSummary {
     pub digest: Digest,
     /// Its revision.
     pub revision: Revision,
-    /// Bytes of the manifest and of all blobs that it names and that are here.
+    /// Bytes of the manifest and of all blobs that travel with it. Plugin packages do not count.
     pub bytes: u64,
-    /// Blobs that it names and that are here.
+    /// Blobs that travel with it.
     pub blobs: u32,
     /// Since when it is here.
     #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
@@ -176,22 +179,58 @@ impl Content {
         Ok(self.shared.tenants.inflight(&self.workspace, bytes as u64)?)
     }
 
-    /// Notes that a blob, which is in the store, belongs to the workspace. Whether it did before.
+    /// Records that a blob, which is in the store, belongs to the workspace. Returns `true` if it did before.
     async fn own(&self, digest: Digest, bytes: u64) -> Result<bool, ContentError> {
         let tenant = self.shared.tenants.tenant(&self.workspace);
         let _changing = tenant.changing.lock().await;
         for _ in 0..ATTEMPTS {
-            let key = blob_key(&self.workspace, &digest);
-            if self.shared.ledger.is_there(&key).await? {
-                return Ok(true);
-            }
-            let change = self.owning(Change::default(), digest, bytes);
+            let found = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+            let change = match &found {
+                Some(row) => match self.renewal(digest, row) {
+                    Some(change) => change,
+                    None => return Ok(true),
+                },
+                None => self.owning(Change::default(), digest, bytes),
+            };
             match self.shared.ledger.commit(&self.workspace, change).await {
                 Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| false)?),
+                done => return Ok(done.map(|()| found.is_some())?),
             }
         }
         Err(ContentError::Contended)
+    }
+
+    /// Returns the change after which an unused blob is as young as one that comes in now: a client that is told that
+    /// the blob is here does not send it. None if the blob is young enough, so that asking often writes seldom.
+    fn renewal(&self, digest: Digest, row: &Row<BlobRow>) -> Option<Change> {
+        let at = self.shared.ledger.now();
+        let age = at.as_second().saturating_sub(row.value.at.as_second());
+        let often = i64::try_from(self.shared.limits.unused_blob_seconds / 4).unwrap_or(i64::MAX);
+        let key = blob_key(&self.workspace, &digest);
+        let renewed = BlobRow { at, ..row.value };
+        (age > often).then(|| Change::default().expect(&key, Some(row)).put(&key, &renewed))
+    }
+
+    /// Returns the bytes of a blob of this workspace, for a client that relies on the answer: the blob is then as young
+    /// as one that was just put.
+    pub async fn confirm_blob(&self, digest: Digest) -> Result<u64, ContentError> {
+        let bytes = self.blob_size(digest).await?;
+        match self.own_again(digest).await {
+            // What cannot be written can still be answered.
+            Err(error) if error.is_passing() => Ok(bytes),
+            confirmed => confirmed,
+        }
+    }
+
+    async fn own_again(&self, digest: Digest) -> Result<u64, ContentError> {
+        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let _changing = tenant.changing.lock().await;
+        let found = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+        let row = found.ok_or(ContentError::BlobNotFound(digest))?;
+        if let Some(change) = self.renewal(digest, &row) {
+            self.shared.ledger.commit(&self.workspace, change).await?;
+        }
+        Ok(row.value.bytes)
     }
 
     /// The rows of a blob that is new to the workspace.
@@ -216,9 +255,26 @@ impl Content {
         Ok(self.shared.blobs.get_sized(digest, bytes).await?)
     }
 
-    /// Keeps a bundle whose blobs are all here, or says which are missing. Once this returns `Stored`
-    /// the bundle is durable. It must be signed as the workspace's config demands.
-    pub async fn put_bundle(&self, digest: Digest, manifest: Bytes) -> Result<PutBundle, ContentError> {
+    /// Stores a bundle: the blobs that are missing, and then its manifest. The bundle is durable when this returns.
+    pub async fn put_bundle(&self, bundle: &Bundle) -> Result<BundleSummary, ContentError> {
+        for _ in 0..ATTEMPTS {
+            let manifest = Bytes::from_owner(bundle.manifest_bytes().clone());
+            let missing = match self.put_manifest(bundle.digest(), manifest).await? {
+                PutBundle::Stored { .. } => return self.bundle(bundle.digest()).await,
+                PutBundle::Missing(missing) => missing,
+            };
+            for digest in missing {
+                let blob = bundle.blob(&digest).ok_or(ContentError::BlobNotFound(digest))?.clone();
+                let bytes = blob.len() as u64;
+                self.put_blob(digest, blob_store::whole(Bytes::from_owner(blob)), Some(bytes)).await?;
+            }
+        }
+        Err(ContentError::Contended)
+    }
+
+    /// Stores a bundle whose blobs are all here, by its manifest, or says which blobs are missing. Once this returns
+    /// `Stored` the bundle is durable. It must be signed as the workspace's config demands.
+    pub async fn put_manifest(&self, digest: Digest, manifest: Bytes) -> Result<PutBundle, ContentError> {
         self.put(digest, manifest, None).await
     }
 
@@ -252,9 +308,14 @@ impl Content {
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
             return Err(ContentError::BundleRevoked(digest));
         }
+        self.begin_put(digest, read).await;
         let (here, missing) = self.blobs_of(read).await?;
         if !missing.is_empty() {
             return Ok(PutBundle::Missing(missing));
+        }
+        let packages: Vec<_> = read.packages().collect();
+        if known.is_none() {
+            self.packages_have_their_sizes(&packages).await?;
         }
         let opened = self.complete(verified, &here).await?;
         let put = {
@@ -281,29 +342,44 @@ impl Content {
                 envelope: signature,
                 revoked_at: None,
             };
-            self.acknowledge(digest, row, &here, &own).await?
+            self.acknowledge(digest, row, &here, &packages, &own).await?
         };
+        self.shared.tenants.tenant(&self.workspace).pending().end(digest);
         self.shared.views.insert(digest, BundleView::new(opened));
         Ok(PutBundle::Stored { known: put })
     }
 
-    /// The blobs that a manifest needs and that are here with their sizes, and those that are not.
-    /// Plugin packages travel beside bundles: they are taken where they are.
+    /// Protects everything that a manifest names from collection, for as long as the bundle is being put.
+    async fn begin_put(&self, bundle: Digest, manifest: &Manifest) {
+        let named = manifest.blobs().into_iter().map(|(_, blob)| blob.digest).collect();
+        let tenant = self.shared.tenants.tenant(&self.workspace);
+        tenant.pending().begin(bundle, named, self.shared.ledger.now());
+        // A collection decides under this lock. One that decided before is over when the rows are read.
+        drop(tenant.changing.lock().await);
+    }
+
+    /// The blobs that travel with a bundle: those that are here with their sizes, and those that are not.
     async fn blobs_of(&self, manifest: &Manifest) -> Result<(Vec<(Digest, u64)>, Vec<Digest>), ContentError> {
         let (mut here, mut missing) = (Vec::new(), Vec::new());
-        for (pointer, blob) in manifest.blobs() {
-            let key = blob_key(&self.workspace, &blob.digest);
-            match self.shared.ledger.row::<BlobRow>(&key).await? {
-                Some(row) => here.push((blob.digest, row.value.bytes)),
-                None if pointer.as_str().starts_with("/plugins/") => {}
-                None => missing.push(blob.digest),
+        for digest in manifest.carried() {
+            match self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await? {
+                Some(row) => here.push((digest, row.value.bytes)),
+                None => missing.push(digest),
             }
         }
-        missing.sort();
-        missing.dedup();
-        here.sort();
-        here.dedup();
         Ok((here, missing))
+    }
+
+    /// Refuses a bundle that declares another size than that of a package that is here.
+    async fn packages_have_their_sizes(&self, packages: &[(Pointer, BlobRef)]) -> Result<(), ContentError> {
+        for (pointer, package) in packages {
+            let row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &package.digest)).await?;
+            if let Some(actual) = row.map(|row| row.value.bytes).filter(|actual| *actual != u64::from(package.size)) {
+                let actual = usize::try_from(actual).unwrap_or(usize::MAX);
+                return Err(BundleError::WrongSize { pointer: pointer.clone(), said: package.size, actual }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The bundle of a manifest whose blobs are here.
@@ -350,6 +426,7 @@ impl Content {
         digest: Digest,
         row: BundleRow,
         blobs: &[(Digest, u64)],
+        packages: &[(Pointer, BlobRef)],
         own: &[(Digest, u64, User)],
     ) -> Result<bool, ContentError> {
         let tenant = self.shared.tenants.tenant(&self.workspace);
@@ -368,6 +445,10 @@ impl Content {
                 change = change
                     .expect(&blob_key(&self.workspace, blob), Some(&blob_row))
                     .put(&uses_key(&self.workspace, blob).part(User::Bundle(digest)), &Mark {});
+            }
+            // A package may come later, and is in use as soon as it does.
+            for (_, package) in packages {
+                change = change.put(&uses_key(&self.workspace, &package.digest).part(User::Bundle(digest)), &Mark {});
             }
             for (blob, bytes, user) in own {
                 if !self.shared.ledger.is_there(&blob_key(&self.workspace, blob)).await? {
@@ -415,6 +496,10 @@ impl Content {
         let mut change = Change::default().expect(&key, found.as_ref()).put(&key, &held);
         let key = newest_key(&self.workspace);
         let newest = self.shared.ledger.row::<RevisionRow>(&key).await?;
+        if newest.is_none() {
+            // The first bundle: every bundle from here on records its use of packages itself.
+            change = change.put(&packages_recorded_key(&self.workspace), &Mark {});
+        }
         if newest.as_ref().is_none_or(|row| row.value.revision < revision) {
             change = change.expect(&key, newest.as_ref()).put(&key, &held);
         }

@@ -35,6 +35,18 @@ impl DataFolder {
         self.blobs.clone()
     }
 
+    /// Folder of its compiled resolvers.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn compiled_folder(&self) -> PathBuf {
+        self.root.join("compiled")
+    }
+
+    /// Folder of its secrets.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn secrets_folder(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
     /// Where its metadata goes.
     pub fn metadata_file(&self) -> PathBuf {
         self.root.join("metadata.sqlite")

@@ -12,7 +12,25 @@
 //!
 //! Without features the crate opens no file and no socket. `files` adds stores, mounts and secrets on
 //! this machine, `sqlite` and `s3` the stores of these names, `service` the routes of the API over HTTP,
-//! `client` the other end of them.
+//! `client` the other end of them. With `files` and `sqlite`, [`Runtime::open_folder`] opens a Runtime on
+//! a folder of this machine; its page shows a program that does.
+//!
+//! # Debug builds
+//!
+//! Opening a Runtime compiles the resolver that ships inside, unless the compile cache holds it. The compiler is slow
+//! when it is itself compiled without optimisation: 15 to 21 s for the resolver that ships inside, and 251 s for one in
+//! JavaScript, against less than a second and about three. Two things help:
+//!
+//! - Optimise dependencies in the development profile. In the `Cargo.toml` of your workspace:
+//!
+//!   ```toml
+//!   [profile.dev.package."*"]
+//!   opt-level = 2
+//!   ```
+//!
+//! - Keep compiled resolvers. A data folder has a compile cache; for a sandbox of your own, set
+//!   [`SandboxConfig::cache`](component_host::SandboxConfig::cache). A component is then compiled once for each
+//!   machine and version of the engine, also when it is admitted again or when the Runtime is opened again.
 //!
 //! [`Resolutions`] is the part that asks a sandboxed resolver, for who needs no more than that.
 
@@ -38,6 +56,7 @@ mod memo;
 pub mod metadata;
 #[cfg(any(feature = "files", feature = "sqlite"))]
 mod pinned;
+pub mod prelude;
 mod recent_blobs;
 mod record;
 pub mod report;

@@ -89,6 +89,18 @@ impl Runtime {
         RuntimeBuilder::default()
     }
 
+    /// Opens a Runtime on a folder of this machine, which is made where there is none. Stores, compile cache and
+    /// secrets (as files in `secrets`) are in the folder, and the clock is that of the system. For tools, limits or a
+    /// secret source of your own, use [`RuntimeBuilder::data_folder`]:
+    ///
+    /// ```
+    #[doc = include_str!("../examples/folder.rs")]
+    /// ```
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    pub async fn open_folder(path: impl Into<std::path::PathBuf>, config: RuntimeConfig) -> Result<Self, OpenError> {
+        Self::builder().data_folder(path).clock(Arc::new(crate::clock::SystemClock)).config(config).open().await
+    }
+
     /// The operator's face.
     pub fn management(&self) -> Management {
         Management { shared: self.0.clone() }

@@ -65,9 +65,9 @@ impl SecretError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Missing(_) => "set it on this host: `yoi secret set NAME`",
+            Self::Missing(_) => "set the secret on this host",
             Self::NotPrivate(_) => "take away the access of group and others (`chmod 600`)",
-            Self::Unusable(_) => "set it again: `yoi secret set NAME`",
+            Self::Unusable(_) => "set the secret again",
             Self::Unavailable(_) => "see to it that the Runtime's user may read it",
         }
     }

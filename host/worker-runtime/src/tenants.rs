@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bundles::WorkspaceId;
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::computing;
 use crate::content::ahead::Ahead;
+use crate::content::pending::PendingPuts;
 use crate::limits::RuntimeLimits;
 
 /// A workspace has as much going as it may.
@@ -60,9 +61,15 @@ pub(crate) struct Tenant {
     /// Held while a change of the workspace is decided: deciding it twice would cost twice.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) ahead: Mutex<Ahead>,
+    pending: Mutex<PendingPuts>,
 }
 
 impl Tenant {
+    /// The bundles that are being put.
+    pub(crate) fn pending(&self) -> MutexGuard<'_, PendingPuts> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The place of the workspace among the threads that compute, where it is free.
     pub(crate) fn try_computing(&self) -> Option<OwnedSemaphorePermit> {
         self.computing.clone().try_acquire_owned().ok()
@@ -108,6 +115,7 @@ impl Tenants {
                 storing: Arc::new(Semaphore::new(1)),
                 changing: tokio::sync::Mutex::default(),
                 ahead: Mutex::default(),
+                pending: Mutex::default(),
             })
         };
         each.entry(workspace.clone()).or_insert_with(new).clone()

@@ -246,9 +246,9 @@ impl TokenError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Unknown => "send `Authorization: Bearer TOKEN`; `yoi runtime token new` makes one",
-            Self::NotFound(_) => "`yoi runtime token list` lists them",
-            Self::Expired => "have a new one made: `yoi runtime token new`",
+            Self::Unknown => "send `Authorization: Bearer TOKEN` with a token of this Runtime",
+            Self::NotFound(_) => "the list of tokens has those that are there",
+            Self::Expired => "have a new token made",
             Self::NoEntropy => "see to it that the system's random source works",
             Self::Metadata(error) => error.help(),
             Self::Contended => "try again",

@@ -4,6 +4,8 @@
 //! asks two keys each time: the worker's spec, and the host's config as it is now. So a grant that is
 //! narrowed takes effect with the next use.
 
+pub(crate) mod contain;
+mod fixture;
 #[cfg(feature = "files")]
 pub mod fs;
 
@@ -18,6 +20,9 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::secret::{SecretError, SecretSource};
+use crate::worker::WorkerId;
+
+pub use fixture::ToolFixture;
 
 /// Something that the host does for workers.
 #[async_trait]
@@ -30,7 +35,7 @@ pub trait HostTool: fmt::Debug + Send + Sync + 'static {
     fn needs(&self) -> &[Authority];
 
     /// Does it. The input fits the schema that the bundle declares; the output is held against it
-    /// afterwards. Dropping the future must end what it does.
+    /// afterwards. Dropping the future must end what it does. A panic ends the call with `tool_panicked`.
     async fn call(&self, context: &ToolContext<'_>, input: Value) -> Result<Value, ToolError>;
 }
 
@@ -38,7 +43,10 @@ pub trait HostTool: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub struct ToolContext<'a> {
     pub(crate) workspace: &'a WorkspaceId,
-    pub(crate) spec: &'a ResolvedWorkerSpec,
+    pub(crate) worker: &'a WorkerId,
+    pub(crate) call_id: u64,
+    /// The spec of the worker. None for a worker that has everything that the config grants ([`ToolFixture`]).
+    pub(crate) spec: Option<&'a ResolvedWorkerSpec>,
     pub(crate) config: &'a RuntimeConfig,
     pub(crate) secrets: &'a Arc<dyn SecretSource>,
     pub(crate) policy: &'a ToolPolicy,
@@ -46,6 +54,22 @@ pub struct ToolContext<'a> {
 }
 
 impl<'a> ToolContext<'a> {
+    /// The workspace of the worker that calls.
+    pub fn workspace(&self) -> &'a WorkspaceId {
+        self.workspace
+    }
+
+    /// The worker that calls.
+    pub fn worker(&self) -> &'a WorkerId {
+        self.worker
+    }
+
+    /// The id of the call, which no other call of this worker has: the number of its beginning in the worker's
+    /// history.
+    pub fn call_id(&self) -> u64 {
+        self.call_id
+    }
+
     /// How the bundle lets this tool be used.
     pub fn policy(&self) -> &'a ToolPolicy {
         self.policy
@@ -59,7 +83,8 @@ impl<'a> ToolContext<'a> {
 
     /// Whether the worker has an authority: granted when it was made, and granted still.
     pub fn allow(&self, authority: &Authority) -> Result<(), ToolError> {
-        let granted = self.spec.grants(authority) && self.config.still_grants(self.workspace, authority);
+        let granted =
+            self.spec.is_none_or(|spec| spec.grants(authority)) && self.config.still_grants(self.workspace, authority);
         if granted { Ok(()) } else { Err(ToolError::NotGranted(authority.clone())) }
     }
 

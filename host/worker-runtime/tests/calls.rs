@@ -1,15 +1,17 @@
 //! Calls of tools: schema, policy, tool, schema, history, in this order and no other way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bundles::Digest;
+use bundles::{Authority, Digest, ToolName};
 use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::history::{Content, EntryKind};
+use worker_runtime::tool::{HostTool, ToolContext, ToolError, ToolFixture};
 use worker_runtime::{CallError, Called, Runtime, RuntimeLimits, Seen, ToolCall};
 
 use crate::support::{
-    CONFIG, World, acme, bundle, bundle_of, doubling_schema, id, name, put, store_faulty_schema, trusted,
+    CONFIG, World, acme, bundle, bundle_of, doubling_schema, id, name, plain, put, store_faulty_schema, trusted,
 };
 
 async fn worker(world: &World) -> (Runtime, Digest) {
@@ -240,6 +242,79 @@ async fn a_call_after_one_that_took_too_long_is_answered() {
     let hanging = call(&runtime, "echo", json!({ "do": "hang" }));
     assert!(tokio::time::timeout(Duration::from_millis(100), hanging).await.is_err());
     call(&runtime, "echo", json!({})).await.expect("the next one");
+}
+
+#[tokio::test]
+async fn a_tool_that_panics_ends_its_call_with_an_error_an_entry_and_an_event() {
+    let (runtime, _) = worker(&World::default()).await;
+    let newest = runtime.observation(&acme()).newest_event().await.expect("a number");
+    let error = call(&runtime, "echo", json!({ "do": "panic" })).await.expect_err("it panicked");
+    assert!(matches!(&error, CallError::ToolPanicked(tool) if tool.as_str() == "echo"), "{error}");
+    let [EntryKind::CallBegan { .. }, EntryKind::CallFailed { began: 1, code, message }] = &history(&runtime).await[..]
+    else {
+        panic!("two entries");
+    };
+    assert_eq!((code.as_str(), message.as_str()), ("tool_panicked", "host tool `echo` panicked"));
+    assert_eq!(runtime.observation(&acme()).newest_event().await.expect("a number"), newest + 1);
+    // The only turn of the workspace is free, and the next call is as any other.
+    call(&runtime, "echo", json!({})).await.expect("the next one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_panics_while_it_is_dropped_harms_nobody() {
+    let (runtime, _) = worker(&World::default()).await;
+    let falls = || call(&runtime, "echo", json!({ "do": "panic when dropped" }));
+    assert_eq!(code(falls().await), "deadline_exceeded");
+    assert!(matches!(&history(&runtime).await[1], EntryKind::CallFailed { code, .. } if code == "deadline_exceeded"));
+    assert!(tokio::time::timeout(Duration::from_millis(5), falls()).await.is_err(), "the caller goes away");
+    call(&runtime, "echo", json!({})).await.expect("the next one");
+}
+
+/// Answers what its context says.
+#[derive(Debug)]
+struct Introspective(ToolName);
+
+#[async_trait::async_trait]
+impl HostTool for Introspective {
+    fn name(&self) -> &ToolName {
+        &self.0
+    }
+
+    fn needs(&self) -> &[Authority] {
+        &[]
+    }
+
+    async fn call(&self, context: &ToolContext<'_>, _: Value) -> Result<Value, ToolError> {
+        let secret = context.allow(&Authority::Secret(name("token"))).is_ok();
+        Ok(json!([context.workspace(), context.worker(), context.call_id(), secret]))
+    }
+}
+
+#[tokio::test]
+async fn a_tool_is_told_who_calls_and_can_be_tested_without_a_runtime() {
+    let tool = Arc::new(Introspective(name("introspective")));
+    let config = CONFIG.replace("[\"tool:echo\"", "[\"tool:introspective\", \"tool:echo\"");
+    let world = World { config: config.clone(), tools: vec![tool.clone()], ..World::default() };
+    let runtime = world.open().await;
+    let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
+                    language = \"en\"\nworkspace.id = \"acme\"\n[tools.echo]\nsource = \"host\"\neffect = \"none\"\n\
+                    [tools.secretive]\nsource = \"host\"\neffect = \"none\"\n\
+                    [tools.introspective]\nsource = \"host\"\neffect = \"none\"\n";
+    let files = [("bundle.toml", manifest), ("profiles/plain.toml", "tools_allow = [\"introspective\"]")];
+    let bundle = put(&runtime.content(&acme()), &bundle_of("acme", 1, &files)).await;
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
+    for call_id in [1, 3] {
+        let told = call(&runtime, "introspective", json!({})).await.expect("an answer");
+        assert_eq!(told.output, json!(["acme", "w", call_id, false]), "the profile does not ask for the secret");
+    }
+    let config = RuntimeConfig::from_toml(&config).expect("a config");
+    let fixture = |workspace: &str| ToolFixture::new(name(workspace), id("w"), config.clone());
+    let told = |fixture: ToolFixture| {
+        let tool = tool.clone();
+        async move { tool.call(&fixture.context(), json!({})).await.expect("an answer") }
+    };
+    assert_eq!(told(fixture("acme")).await, json!(["acme", "w", 1, true]), "everything that the config grants");
+    assert_eq!(told(ToolFixture { call_id: 9, ..fixture("other") }).await, json!(["other", "w", 9, false]));
 }
 
 #[tokio::test]

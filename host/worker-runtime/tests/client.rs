@@ -167,7 +167,7 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     let Err(ClientError::Problem(problem)) = client.remove_bundle(digest).await else { panic!("in use") };
     assert_eq!((problem.status(), problem.code()), (409, "in_use"));
     assert_eq!(problem.details()["users"], json!(["worker:w"]));
-    assert!(problem.help().contains("who-uses"), "{}", problem.help());
+    assert_eq!(problem.help(), "stop or move what uses it, or take its pin away");
     let stopped = client.stop_worker(&id("w")).await.expect("stopped");
     assert!(matches!(stopped.state, WorkerState::Stopped { reason: StopReason::Requested, .. }));
     assert_eq!(client.workers(None, 10).await.expect("a list"), [stopped]);
@@ -241,6 +241,27 @@ async fn blobs_are_sent_a_few_at_a_time() {
     let options = ClientOptions { uploads: 2, ..ClientOptions::without_token(url) };
     let sent = Client::new(options).expect("a client").put_bundle(&contents).await.expect("taken");
     assert_eq!((sent.sent.len(), kept.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (4, 2, 0));
+}
+
+/// Everything that nothing uses is garbage at once, and garbage is collected all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bundles_are_put_while_garbage_is_collected() {
+    let limits = RuntimeLimits { unused_blob_seconds: 0, ..RuntimeLimits::default() };
+    let (runtime, client) = client(&World { limits, ..World::default() }).await;
+    let collecting = tokio::spawn(async move {
+        loop {
+            runtime.management().collect_garbage().await.expect("collected");
+            // Nothing in memory is waited for: without this, whatever the collection wakes never runs.
+            tokio::task::yield_now().await;
+        }
+    });
+    for revision in 1..=20 {
+        let prompt = format!("Be kind, in revision {revision}.");
+        let bundle = bundle_of("acme", revision, &[("prompts/hello.md", &prompt)]);
+        let sent = client.put_bundle(&bundle.into()).await.expect("taken");
+        assert!(!sent.known && sent.sent.contains(&Digest::of(&prompt)));
+    }
+    collecting.abort();
 }
 
 #[tokio::test]
@@ -605,10 +626,15 @@ async fn a_bundle_is_not_sent_for_ever_nor_is_anything_else() {
             false => (answer("202 Accepted", JSON, "", &lacks), Then::End),
         })
     };
-    for (digest, requests) in [(*named, 6), (Digest::of(b"/etc/passwd"), 1), (contents.bundle().digest(), 1)] {
+    let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
+    for (digest, requests, told) in [
+        (*named, 15, ClientError::BlobsVanished { missing: 1, sent: 7 }),
+        (Digest::of(b"/etc/passwd"), 1, contradiction.clone()),
+        (contents.bundle().digest(), 1, contradiction),
+    ] {
         let stranger = missing(digest);
         let client = Client::new(stranger.options).expect("a client");
-        assert_eq!(client.put_bundle(&contents).await, Err(ClientError::Unexpected(Unexpected::Contradiction)));
+        assert_eq!(client.put_bundle(&contents).await, Err(told));
         assert_eq!(stranger.heard.lock().expect("heard").len(), requests, "{digest}");
     }
 }

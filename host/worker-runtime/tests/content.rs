@@ -4,7 +4,8 @@ use bundles::Digest;
 use futures_util::{StreamExt, TryStreamExt};
 use std::time::Duration;
 use worker_runtime::blob_store::{self, BlobStore, SourceError};
-use worker_runtime::content::{ContentError, PutBundle};
+use worker_runtime::content::{Content, ContentError, PutBundle};
+use worker_runtime::metadata::{Batch, Key};
 use worker_runtime::{DataFolder, Runtime, RuntimeLimits};
 
 use crate::support::faulty::Fault;
@@ -28,7 +29,7 @@ async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
     let manifest = bundle.manifest_bytes().to_vec();
     let mut left: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
     while !left.is_empty() {
-        let answer = content.put_bundle(bundle.digest(), manifest.clone().into()).await.expect("an answer");
+        let answer = content.put_manifest(bundle.digest(), manifest.clone().into()).await.expect("an answer");
         assert_eq!(answer, PutBundle::Missing(left.clone()));
         assert_eq!(code(content.bundle(bundle.digest()).await), "bundle_not_found");
         assert_eq!(code(content.manifest(bundle.digest()).await), "bundle_not_found");
@@ -37,7 +38,7 @@ async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
         content.put_blob(digest, blob_store::whole(blob), None).await.expect("kept");
     }
     for known in [false, true, true] {
-        let answer = content.put_bundle(bundle.digest(), manifest.clone().into()).await.expect("an answer");
+        let answer = content.put_manifest(bundle.digest(), manifest.clone().into()).await.expect("an answer");
         assert_eq!(answer, PutBundle::Stored { known });
     }
     assert_eq!(content.manifest(bundle.digest()).await.expect("there"), manifest);
@@ -57,7 +58,7 @@ async fn a_bundle_is_verified_from_what_just_came_in_as_far_as_that_is_remembere
         }
         // Whoever reads a blob from here on finds it damaged.
         scene.blobs.fails(Fault::Damaged);
-        let put = content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await;
+        let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await;
         assert_eq!(put.is_err(), is_read, "{put:?}");
     }
 }
@@ -80,9 +81,9 @@ async fn content_that_is_not_what_it_is_called_is_refused() {
     content.put_blob(digest, blob_store::whole("a"), Some(1)).await.expect("kept");
     assert_eq!(content.blob(digest).await.expect("there"), "a");
     let manifest = bundle(1).manifest_bytes().to_vec();
-    assert_eq!(code(content.put_bundle(digest, manifest.clone().into()).await), "digest_mismatch");
+    assert_eq!(code(content.put_manifest(digest, manifest.clone().into()).await), "digest_mismatch");
     let damaged = manifest[1..].to_vec();
-    assert_eq!(code(content.put_bundle(Digest::of(&damaged), damaged.into()).await), "invalid_json");
+    assert_eq!(code(content.put_manifest(Digest::of(&damaged), damaged.into()).await), "invalid_json");
 }
 
 /// The recorded size tells damage, also where the file has become longer than any limit.
@@ -123,7 +124,7 @@ async fn a_revision_belongs_to_one_bundle_for_ever() {
     for (digest, blob) in other.blobs() {
         content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
     }
-    let again = || content.put_bundle(other.digest(), other.manifest_bytes().to_vec().into());
+    let again = || content.put_manifest(other.digest(), other.manifest_bytes().to_vec().into());
     assert_eq!(code(again().await), "revision_conflict");
     content.remove_bundle(one.digest()).await.expect("nothing uses it");
     assert_eq!(code(again().await), "revision_conflict");
@@ -150,10 +151,10 @@ async fn what_another_workspace_has_is_as_if_it_were_not_there() {
     assert!(other.users(*blob).await.expect("a list").is_empty());
     // Naming its digest is not having it: the same prompts are missing for the other one.
     let same = bundle_of("other", 1, &[]);
-    let answer = other.put_bundle(same.digest(), same.manifest_bytes().to_vec().into()).await.expect("an answer");
+    let answer = other.put_manifest(same.digest(), same.manifest_bytes().to_vec().into()).await.expect("an answer");
     assert!(matches!(answer, PutBundle::Missing(missing) if missing.contains(blob)));
     let manifest = bundle.manifest_bytes().to_vec();
-    assert_eq!(code(other.put_bundle(bundle.digest(), manifest.into()).await), "workspace_denied");
+    assert_eq!(code(other.put_manifest(bundle.digest(), manifest.into()).await), "workspace_denied");
     // Having it is bringing it.
     other.put_blob(*blob, blob_store::whole(bytes.to_vec()), None).await.expect("kept");
     assert_eq!(other.blob(*blob).await.expect("there"), bytes.to_vec());
@@ -248,7 +249,7 @@ async fn a_bundle_with_a_leak_is_refused_and_an_accepted_one_only_where_the_conf
     for (digest, blob) in accepted.blobs() {
         content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
     }
-    let refused = content.put_bundle(accepted.digest(), accepted.manifest_bytes().to_vec().into()).await;
+    let refused = content.put_manifest(accepted.digest(), accepted.manifest_bytes().to_vec().into()).await;
     assert_eq!(code(refused), "host_path_in_bundle");
     assert_eq!(code(content.bundle(accepted.digest()).await), "bundle_not_found");
     let lenient = "[workspaces.acme]\nsignatures = { posture = \"none\" }\naccept_leak_findings = true\n".to_owned();
@@ -269,4 +270,241 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let runtime = world.open().await;
     assert_eq!(runtime.content(&acme()).bundle(bundle).await.expect("there").revision.get(), 1);
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
+}
+
+/// A bundle that names plugin packages by their digests and the sizes that it declares.
+fn with_packages(packages: &[(Digest, usize)]) -> bundles::Bundle {
+    let files: Vec<(String, String)> = packages
+        .iter()
+        .enumerate()
+        .map(|(number, (digest, size))| {
+            let package = format!("package = {{ digest = \"{digest}\", size = {size} }}");
+            let rest = "world = \"yoi:runtime/tool@1.0.0\"\ndescription = \"Does something.\"\nsurfaces = [\"tools\"]";
+            (format!("plugins/plugin-{number}.toml"), format!("version = \"1.0.0\"\n{package}\n{rest}\n"))
+        })
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    bundle_of("acme", 1, &files)
+}
+
+fn packages(count: usize, bytes: usize) -> Vec<(Digest, Vec<u8>)> {
+    let package = |number: usize| format!("package {number} ").into_bytes().into_iter().cycle().take(bytes).collect();
+    (0..count).map(package).map(|package: Vec<u8>| (Digest::of(&package), package)).collect()
+}
+
+async fn bring(content: &Content, packages: &[(Digest, Vec<u8>)]) {
+    for (digest, package) in packages {
+        let announced = Some(package.len() as u64);
+        content.put_blob(*digest, blob_store::whole(package.clone()), announced).await.expect("stored");
+    }
+}
+
+async fn are_here(content: &Content, packages: &[(Digest, Vec<u8>)]) -> bool {
+    let mut here = Vec::new();
+    for (digest, _) in packages {
+        here.push(content.blob_size(*digest).await.is_ok());
+    }
+    assert!(here.iter().all(|one| *one == here[0]), "{here:?}");
+    here[0]
+}
+
+#[tokio::test]
+async fn a_package_is_in_use_by_its_bundle_whichever_came_first() {
+    for bundle_is_first in [true, false] {
+        let limits = RuntimeLimits { unused_blob_seconds: 0, open_bundles: 0, ..RuntimeLimits::default() };
+        let world = World { limits, ..World::default() };
+        let runtime = world.open().await;
+        let content = runtime.content(&acme());
+        // A package of nobody is garbage, and so are these before a bundle names them.
+        let packages = packages(2, 1000);
+        let declared: Vec<_> = packages.iter().map(|(digest, package)| (*digest, package.len())).collect();
+        let bundle = with_packages(&declared);
+        if bundle_is_first {
+            assert_eq!(content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.ok(), {
+                let missing: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
+                Some(PutBundle::Missing(missing))
+            });
+            put(&content, &bundle).await;
+            bring(&content, &packages).await;
+        } else {
+            bring(&content, &packages).await;
+            put(&content, &bundle).await;
+        }
+        assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0, "{bundle_is_first}");
+        assert!(are_here(&content, &packages).await);
+        let told = content.users(packages[0].0).await.expect("a list");
+        assert_eq!(told, [worker_runtime::content::User::Bundle(bundle.digest())]);
+        // It is opened anew for each use.
+        runtime.catalogue(&acme()).create(id("w"), plain(bundle.digest())).await.expect("a worker");
+        let runtime = world.open().await;
+        runtime.catalogue(&acme()).create(id("v"), plain(bundle.digest())).await.expect("a worker");
+        let content = runtime.content(&acme());
+        let summary = content.bundle(bundle.digest()).await.expect("there");
+        assert_eq!(summary.blobs as usize, bundle.blobs().count(), "the same in both orders");
+        for worker in ["w", "v"] {
+            runtime.catalogue(&acme()).stop(&id(worker)).await.expect("stopped");
+        }
+        content.remove_bundle(bundle.digest()).await.expect("nothing uses it");
+        assert!(content.collect_garbage().await.expect("collected").blobs >= 2);
+        assert!(!are_here(&content, &packages).await);
+    }
+}
+
+/// The bytes of both are more than `bundle_bytes`.
+#[tokio::test]
+async fn packages_do_not_count_against_the_bytes_of_a_bundle() {
+    for bundle_is_first in [true, false] {
+        let limits = RuntimeLimits { open_bundles: 0, ..RuntimeLimits::default() };
+        let runtime = World { limits, ..World::default() }.open().await;
+        let content = runtime.content(&acme());
+        let packages = packages(2, 40 << 20);
+        let declared: Vec<_> = packages.iter().map(|(digest, package)| (*digest, package.len())).collect();
+        let bundle = with_packages(&declared);
+        if !bundle_is_first {
+            bring(&content, &packages).await;
+        }
+        put(&content, &bundle).await;
+        if bundle_is_first {
+            bring(&content, &packages).await;
+        }
+        runtime.catalogue(&acme()).create(id("w"), plain(bundle.digest())).await.expect("a worker");
+    }
+}
+
+#[tokio::test]
+async fn packages_over_their_limit_are_refused_when_the_bundle_comes_in_and_not_later() {
+    let runtime = World::default().open().await;
+    let content = runtime.content(&acme());
+    let declared =
+        |count: usize| -> Vec<_> { (0..count).map(|number| (Digest::of(number.to_string()), 40 << 20)).collect() };
+    let most = bundles::BundleLimits::default().packages_bytes / (40 << 20);
+    put(&content, &with_packages(&declared(most))).await;
+    let roomy = bundles::BundleLimits { packages_bytes: usize::MAX, ..bundles::BundleLimits::default() };
+    let manifest = {
+        let within = with_packages(&declared(most));
+        let mut manifest = within.manifest().clone();
+        let mut more = manifest.plugins.values().next().expect("one").clone();
+        more.package.digest = Digest::of("one more");
+        manifest.plugins.insert(name("one-more"), more);
+        bundles::canonical::to_canonical(&manifest).expect("canonical")
+    };
+    let opened = bundles::open_manifest(&manifest, &roomy, bundles::Acceptances::Honour);
+    assert!(opened.is_ok(), "{opened:?}");
+    let refused = content.put_manifest(Digest::of(&manifest), manifest.into()).await.expect_err("refused");
+    assert_eq!(refused.code(), "too_large");
+    assert!(refused.to_string().contains("`packages_bytes`"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_package_of_another_size_than_declared_is_refused_if_it_is_here_and_never_stops_a_stored_bundle() {
+    let limits = RuntimeLimits { open_bundles: 0, ..RuntimeLimits::default() };
+    let runtime = World { limits, ..World::default() }.open().await;
+    let content = runtime.content(&acme());
+    let packages = packages(1, 1000);
+    let bundle = with_packages(&[(packages[0].0, 999)]);
+    for (digest, blob) in bundle.blobs() {
+        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("stored");
+    }
+    bring(&content, &packages).await;
+    let manifest = || bundle.manifest_bytes().to_vec().into();
+    assert_eq!(code(content.put_manifest(bundle.digest(), manifest()).await), "wrong_size");
+    let runtime = World { limits: RuntimeLimits { open_bundles: 0, ..RuntimeLimits::default() }, ..World::default() };
+    let runtime = runtime.open().await;
+    let content = runtime.content(&acme());
+    put(&content, &bundle).await;
+    bring(&content, &packages).await;
+    runtime.catalogue(&acme()).create(id("w"), plain(bundle.digest())).await.expect("a worker");
+}
+
+/// Bundles that were stored by a release that did not record the use of a package that came later.
+#[tokio::test]
+async fn a_package_of_an_older_data_folder_is_not_collected() {
+    let limits = RuntimeLimits { unused_blob_seconds: 0, ..RuntimeLimits::default() };
+    let world = World { limits, ..World::default() };
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    let packages = packages(2, 1000);
+    let declared: Vec<_> = packages.iter().map(|(digest, package)| (*digest, package.len())).collect();
+    let bundle = with_packages(&declared);
+    put(&content, &bundle).await;
+    bring(&content, &packages).await;
+    let mut batch = Batch::default().delete(&Key::new("packages-recorded").part("acme"));
+    for (digest, _) in &packages {
+        let used = Key::new("use").part("acme").part(digest).part(format_args!("bundle:{}", bundle.digest()));
+        assert!(world.metadata.get(&used).await.expect("an answer").is_some());
+        batch = batch.delete(&used);
+    }
+    world.metadata.commit(batch).await.expect("as it was");
+    let unused = put_blob(&runtime, "of no bundle").await.expect("stored");
+    // What a damaged manifest names cannot be told: nothing is collected until it is healed.
+    world.blobs.remove(bundle.digest()).await.expect("damaged");
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0);
+    content.put_blob(bundle.digest(), blob_store::whole(bundle.manifest_bytes().to_vec()), None).await.expect("healed");
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, 1);
+    assert_eq!(code(content.blob(unused).await), "blob_not_found");
+    assert!(are_here(&content, &packages).await);
+    content.remove_bundle(bundle.digest()).await.expect("nothing uses it");
+    content.collect_garbage().await.expect("collected");
+    assert!(!are_here(&content, &packages).await);
+}
+
+#[tokio::test]
+async fn what_a_pending_put_asked_for_is_not_collected_for_an_hour() {
+    let limits = RuntimeLimits { unused_blob_seconds: 0, ..RuntimeLimits::default() };
+    let world = World { limits, ..World::default() };
+    let runtime = world.open().await;
+    let content = runtime.content(&acme());
+    let bundle = bundle(1);
+    let ask = || content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into());
+    let named: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
+    let bring = async || {
+        for (digest, blob) in bundle.blobs() {
+            content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("stored");
+            content.collect_garbage().await.expect("collected");
+        }
+    };
+    // Nobody asked for them.
+    bring().await;
+    assert_eq!(ask().await.expect("an answer"), PutBundle::Missing(named.clone()));
+    bring().await;
+    let unrelated = put_blob(&runtime, "of no bundle").await.expect("stored");
+    let collected = content.collect_garbage().await.expect("collected");
+    assert_eq!((collected.blobs, collected.young), (1, named.len() as u64));
+    assert_eq!(code(content.blob(unrelated).await), "blob_not_found");
+    // They count like everything that is stored.
+    let bytes = bundle.blobs().map(|(_, blob)| blob.len() as u64).sum::<u64>();
+    assert_eq!(runtime.management().usage(&acme()).await.expect("known").bytes, bytes);
+    world.clock.advance(Duration::from_secs(3599));
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, named.len() as u64);
+    // The next answer protects them again, and being stored ends that.
+    assert_eq!(ask().await.expect("an answer"), PutBundle::Missing(named.clone()));
+    bring().await;
+    assert_eq!(ask().await.expect("an answer"), PutBundle::Stored { known: false });
+    assert_eq!(content.collect_garbage().await.expect("collected").young, 0);
+    content.remove_bundle(bundle.digest()).await.expect("nothing uses it");
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, named.len() as u64 + 1);
+}
+
+#[tokio::test]
+async fn a_blob_that_a_client_is_told_is_here_is_as_young_as_one_that_was_just_put() {
+    let limits = RuntimeLimits { unused_blob_seconds: 100, ..RuntimeLimits::default() };
+    let scene = Scene::of(World { limits, ..World::default() }).await;
+    let (content, text) = (scene.content(), "unused");
+    let digest = put_blob(&scene.api.runtime, text).await.expect("stored");
+    let path = format!("/v1/blobs/{digest}");
+    for method in ["HEAD", "PUT"] {
+        scene.world.clock.advance(Duration::from_secs(99));
+        let body = if method == "PUT" { text } else { "" };
+        assert_eq!(scene.api.ask(method, &path, &scene.token, body, "").await.status, 200, "{method}");
+        scene.world.clock.advance(Duration::from_secs(99));
+        assert_eq!(content.collect_garbage().await.expect("collected").young, 1, "{method}");
+    }
+    assert_eq!(scene.ask("GET", &path).await.status, 200);
+    scene.world.clock.advance(Duration::from_secs(1));
+    assert_eq!(content.collect_garbage().await.expect("collected").blobs, 1, "reading it is no promise");
+    assert_eq!(scene.ask("HEAD", &path).await.status, 404);
 }

@@ -220,7 +220,7 @@ impl Lane {
             3 => {
                 let bundle = bundle_of(self.workspace.as_str(), 2 + number, &[]);
                 let manifest = Bytes::copy_from_slice(bundle.manifest_bytes());
-                give_up(content.put_bundle(bundle.digest(), manifest), moment).await
+                give_up(content.put_manifest(bundle.digest(), manifest), moment).await
             }
             4..6 => {
                 let mut request = asked(self.bundle, number);

@@ -170,6 +170,16 @@ fn secrets() -> Vec<Case> {
     ]
 }
 
+/// Opens a folder in which a file has the name of a folder that the Runtime needs.
+async fn open_over(name: &str) -> Result<Runtime, worker_runtime::OpenError> {
+    let place = folder();
+    mode(place.path(), 0o700);
+    std::fs::write(place.path().join(name), "x").expect("written");
+    // What is compiled already need not be compiled for this.
+    let builder = Runtime::builder().clock(Arc::new(worker_runtime::SystemClock)).data_folder(place.path());
+    builder.open().await
+}
+
 fn opening() -> Vec<Case> {
     vec![
         case!("CallError", "TooManyValues", "too_large", async {
@@ -222,6 +232,13 @@ fn opening() -> Vec<Case> {
             let builder = Runtime::builder().clock(Arc::new(worker_runtime::SystemClock));
             provoked(builder.sandbox(sandbox).open().await)
         }),
+        case!("OpenError", "DataFolder", "data_folder_not_a_folder", async {
+            let place = folder();
+            std::fs::write(place.path().join("file"), "x").expect("written");
+            provoked(Runtime::open_folder(place.path().join("file"), config("")).await)
+        }),
+        case!("OpenError", "Cache", "cache_not_a_folder", async { provoked(open_over("compiled").await) }),
+        case!("OpenError", "Secrets", "secrets_not_a_folder", async { provoked(open_over("secrets").await) }),
         case!("OpenError", "Metadata", "metadata_damaged", async {
             let scene = failing(None, Some(Fault::Damaged)).await;
             let builder = Runtime::builder().clock(scene.world.clock.clone());
@@ -241,7 +258,7 @@ fn opening() -> Vec<Case> {
 fn content() -> Vec<Case> {
     vec![
         case!("ContentError", "Bundle", "invalid_field", async {
-            provoked(Scene::new().await.content().put_bundle(Digest::of("{}"), "{}".into()).await)
+            provoked(Scene::new().await.content().put_manifest(Digest::of("{}"), "{}".into()).await)
         }),
         case!("ContentError", "Envelope", "invalid_field", async {
             provoked(Scene::new().await.content().put_signed_bundle(Digest::of("x"), "{}".into()).await)

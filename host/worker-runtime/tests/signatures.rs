@@ -50,7 +50,7 @@ async fn unsigned_wrongly_signed_and_unknown_key_are_three_refusals() {
     let content = runtime.content(&acme());
     let bundle = bundle(1);
     blobs(&content, &bundle).await;
-    let plain = content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await;
+    let plain = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await;
     assert_eq!(code(plain), "bundle_unsigned");
     assert_eq!(code(signed(&content, &bundle, &stranger).await), "signing_key_unknown");
     let envelope =
@@ -100,6 +100,6 @@ async fn a_config_must_say_a_posture() {
     // A workspace that is not named brings nothing in.
     let other = crate::support::bundle_of("elsewhere", 1, &[]);
     let content = runtime.content(&crate::support::name("elsewhere"));
-    let refused = content.put_bundle(other.digest(), other.manifest_bytes().to_vec().into()).await;
+    let refused = content.put_manifest(other.digest(), other.manifest_bytes().to_vec().into()).await;
     assert_eq!(code(refused), "no_signature_posture");
 }

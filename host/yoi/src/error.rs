@@ -12,6 +12,8 @@ use worker_runtime::metadata::MetadataError;
 use worker_runtime::token::TokenError;
 use worker_runtime::{DataFolderError, OpenError, ResolveError};
 
+use crate::advice;
+
 /// A failure that a person or a program is told.
 #[derive(Debug)]
 pub(crate) struct CliError {
@@ -30,6 +32,11 @@ pub(crate) struct CliError {
 impl CliError {
     pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), help: help.into(), details: json!({}), text: None }
+    }
+
+    /// A failure that a library tells: its advice names no command, and this program adds it.
+    pub(crate) fn of_library(code: &'static str, message: String, help: impl AsRef<str>) -> Self {
+        Self::new(code, message, advice::with_command(help.as_ref()))
     }
 
     pub(crate) fn with_details(mut self, details: Value) -> Self {
@@ -65,13 +72,13 @@ pub(crate) fn exit_code(code: &str) -> u8 {
 #[rustfmt::skip]
 fn listed(code: &str) -> Option<u8> {
     Some(match code {
-        "address_unavailable" | "already_there" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
+        "address_unavailable" | "already_there" | "blobs_vanished" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
         | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_moved" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "no_threads" | "not_committed"
         | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
         | "worker_stopped" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
-        | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_refused"
+        | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_panicked" | "tool_refused"
         | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
         "no_token" | "usage" | "workspace_unnamed" => 2,
         "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_unnamed" | "bundle_unwanted"
@@ -123,7 +130,7 @@ impl From<ResolveError> for CliError {
             ResolveError::Call(component_host::CallError::Trap { reason }) => json!({ "reason": reason }),
             ResolveError::Call(_) => json!({}),
         };
-        Self::new(error.code(), error.to_string(), error.help()).with_details(details)
+        Self::of_library(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
 
@@ -139,7 +146,7 @@ impl From<LoadError> for CliError {
             }
             _ => json!({}),
         };
-        Self::new(error.code(), error.to_string(), error.help()).with_details(details)
+        Self::of_library(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
 
@@ -147,7 +154,7 @@ macro_rules! plainly {
     ($($error:ty),*) => {$(
         impl From<$error> for CliError {
             fn from(error: $error) -> Self {
-                Self::new(error.code(), error.to_string(), error.help())
+                Self::of_library(error.code(), error.to_string(), error.help())
             }
         }
     )*};
@@ -156,13 +163,13 @@ plainly!(BlobError, ContentError, DataFolderError, MetadataError, OpenError, Tok
 
 impl From<SandboxError> for CliError {
     fn from(error: SandboxError) -> Self {
-        Self::new(error.code(), error.to_string(), error.help())
+        Self::of_library(error.code(), error.to_string(), error.help())
     }
 }
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        Self::new(error.code(), error.to_string(), error.help())
+        Self::of_library(error.code(), error.to_string(), error.help())
     }
 }
 
@@ -175,7 +182,7 @@ impl From<SignatureRefusal> for CliError {
             }
             SignatureRefusal::Invalid(_) => json!({}),
         };
-        Self::new(error.code(), error.to_string(), error.help()).with_details(details)
+        Self::of_library(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
 
@@ -190,7 +197,7 @@ impl From<InvalidLimits> for CliError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
 
@@ -223,7 +230,7 @@ mod tests {
         found
     }
 
-    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).expect("read") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {

@@ -1,5 +1,6 @@
 //! `yoi`: the command line. One file a command; stdout is the result, stderr is for people.
 
+mod advice;
 mod bundle;
 mod bundle_source;
 mod carets;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::files;
-use crate::refusals;
+use crate::{advice, refusals};
 
 // The Runtime that is asked, and who asks. Not a comment for documentation: it would be the help of every
 // command that has these. The token is never an argument: those can be seen by every user of the machine.
@@ -156,7 +156,7 @@ impl ServerArgs {
                 plain(format!("what answers at `{url}` is no Runtime of this version: {what}"), error.help())
             }
             ClientError::TimedOut { .. } | ClientError::Interrupted => plain(format!("`{url}`: {error}"), error.help()),
-            _ => plain(error.to_string(), error.help()),
+            _ => plain(error.to_string(), advice::with_command(error.help())),
         }
     }
 }
@@ -178,7 +178,7 @@ fn told_by_runtime(problem: &Problem) -> CliError {
             "name it with `--bundle DIGEST` (`yoi runtime bundles` lists what is there), or write `--profile builtin:NAME`"
         }
         "confirmation_required" => "if you are a person and mean it, say so: `--confirmed`",
-        _ => problem.help(),
+        _ => advice::with_command(problem.help()),
     };
     let mut message = problem.detail().to_owned();
     if let Some(word) = details.get("tool_code").and_then(Value::as_str) {

@@ -61,6 +61,6 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
 
 impl From<SecretDirectoryError> for CliError {
     fn from(error: SecretDirectoryError) -> Self {
-        Self::new(error.code(), error.to_string(), error.help())
+        Self::of_library(error.code(), error.to_string(), error.help())
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn runtime(
     for (digest, blob) in bundle.blobs() {
         content.put_blob(*digest, blob_store::whole(blob.to_vec()), Some(blob.len() as u64)).await?;
     }
-    content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
+    content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
     Ok((runtime, bundle))
 }
 

@@ -97,7 +97,7 @@ async fn fill(folder: PathBuf, sandbox: &Sandbox, count: usize) -> Outcome<Fille
             let mut digests = Vec::new();
             for revision in 1..=(count / WORKSPACES) as u64 {
                 let bundle = served::small(workspace.as_str(), revision, Vec::new(), &[])?;
-                let put = content.put_bundle(bundle.digest(), bundle.manifest.clone().into()).await?;
+                let put = content.put_manifest(bundle.digest(), bundle.manifest.clone().into()).await?;
                 if put != (PutBundle::Stored { known: false }) {
                     return Err(format!("{put:?}").into());
                 }

@@ -13,9 +13,9 @@ use crate::content::{BundleFinding, BundleSummary, User};
 use crate::wire::{BundleFindings, Bundles, ENVELOPE, MANIFEST, MissingBlobs, Users};
 use crate::worker::WorkerId;
 
-/// How often a Runtime may say that blobs are missing: the first time, and once where what it had was
-/// collected meanwhile.
-const ROUNDS: usize = 3;
+/// Limit on the answers that blobs are missing. The first one is usual; another one means that the Runtime was
+/// restarted or that blobs were removed meanwhile.
+const MAX_ROUNDS: usize = 8;
 
 /// What became of a bundle that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,15 +40,16 @@ impl Client {
             Some(envelope) => (ENVELOPE, Bytes::from(envelope.to_json())),
             None => (MANIFEST, Bytes::from_owner(bundle.manifest_bytes().clone())),
         };
+        let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
-        for _ in 0..ROUNDS {
+        for round in 1..=MAX_ROUNDS {
             let ask = self.ask(Method::PUT, ["v1", "config-bundles", &digest.to_string()]);
             let answer = ask.body(kind, body.clone()).within(self.shared.deadlines.transfer).send().await?;
             let status = answer.status();
             if status != StatusCode::ACCEPTED {
                 let summary: BundleSummary = answer.json().await?;
                 if summary.digest != digest {
-                    break;
+                    return Err(contradiction);
                 }
                 let known = status != StatusCode::CREATED;
                 return Ok(SentBundle { bundle: summary, known, sent, sent_bytes });
@@ -57,13 +58,17 @@ impl Client {
             // It may ask for what the manifest names and nothing else.
             let missing: BTreeSet<Digest> = lacks.missing.into_iter().collect();
             let blobs = missing.iter().map(|digest| Some((*digest, bundle.blob(digest)?.clone())));
-            let Some(blobs) = blobs.collect::<Option<Vec<_>>>().filter(|blobs| !blobs.is_empty()) else { break };
+            let blobs = blobs.collect::<Option<Vec<_>>>().filter(|blobs| !blobs.is_empty());
+            let Some(blobs) = blobs else { return Err(contradiction) };
+            if round == MAX_ROUNDS {
+                return Err(ClientError::BlobsVanished { missing: blobs.len(), sent: round - 1 });
+            }
             let puts = blobs.into_iter().map(|(digest, blob)| self.put_blob(digest, Bytes::from_owner(blob)));
             let put: Vec<_> = stream::iter(puts).buffer_unordered(self.shared.uploads).try_collect().await?;
             sent_bytes += put.iter().map(|put| put.bytes).sum::<u64>();
             sent.extend(missing);
         }
-        Err(ClientError::Unexpected(Unexpected::Contradiction))
+        Err(contradiction)
     }
 
     /// At most so many bundles in the order of their digests, after another one; page by page.

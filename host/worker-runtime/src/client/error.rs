@@ -41,6 +41,14 @@ pub enum ClientError {
     /// Something answers that is no Runtime, or not one that this version understands.
     #[error("the answer is not one of a Runtime: {0}")]
     Unexpected(Unexpected),
+    /// Blobs of a bundle that were sent and taken are missing again.
+    #[error("the Runtime took the bundle's blobs {sent} times, and {missing} of them are missing again")]
+    BlobsVanished {
+        /// Blobs that are missing.
+        missing: usize,
+        /// Number of times that missing blobs were sent.
+        sent: usize,
+    },
     /// The content that came has another digest.
     #[error("the digest of what came is {actual}, not {declared}")]
     DigestMismatch {
@@ -124,6 +132,7 @@ impl ClientError {
             Self::TimedOut { .. } => "timed_out",
             Self::Problem(problem) => problem.code(),
             Self::Unexpected(_) => "unexpected_answer",
+            Self::BlobsVanished { .. } => "blobs_vanished",
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::TooLarge { .. } => "too_large",
             Self::Source => "body_incomplete",
@@ -137,17 +146,20 @@ impl ClientError {
             Self::InsecureUrl => {
                 "use `https://`, or a tunnel to this machine; who asks may also allow it in so many words"
             }
-            Self::InvalidToken => "use the token as `yoi runtime token new` printed it",
+            Self::InvalidToken => "use the token exactly as it was issued",
             Self::NoTls => "install the system's certificates",
             Self::Unreachable(NoConnection::Certificate) => {
                 "check the name in the URL, or trust the authority that signed the certificate"
             }
-            Self::Unreachable(_) => "check the URL and that the Runtime is running (`yoi runtime serve`)",
+            Self::Unreachable(_) => "check the URL and that the Runtime is running",
             Self::Interrupted | Self::TimedOut { .. } => {
                 "it may have been done all the same: look what is there, then ask again"
             }
             Self::Problem(problem) => problem.help(),
             Self::Unexpected(_) => "check the URL: a proxy, another program or another version may be answering",
+            Self::BlobsVanished { .. } => {
+                "send the bundle again; if that does not help, find out what removes blobs from the Runtime's store"
+            }
             Self::DigestMismatch { .. } => "ask again; if it stays so, do not trust what answers",
             Self::TooLarge { .. } => "ask for more, if it may be that large",
             Self::Source => "see to it that it can be read, and send it again",

@@ -143,12 +143,12 @@ impl ContentError {
                 );
             }
             Self::OtherWorkspace => "put it where its `workspace.id` says",
-            Self::BundleNotFound(_) => "put it first (`yoi runtime put`); `yoi runtime bundles` lists what is there",
+            Self::BundleNotFound(_) => "put it first; the list of bundles has those that are there",
             Self::BlobNotFound(_) => "put it first",
             Self::BundleRevoked(_) => "use another revision",
-            Self::RevisionConflict { .. } => "raise the revision (`yoi bundle bump`) and build the bundle again",
-            Self::InUse { .. } => "stop or move what uses it (`yoi runtime who-uses`), or take its pin away",
-            Self::Full { .. } => "remove what is not used (`yoi runtime gc`), or raise the limit of that name",
+            Self::RevisionConflict { .. } => "raise the revision and build the bundle again",
+            Self::InUse { .. } => "stop or move what uses it, or take its pin away",
+            Self::Full { .. } => "remove what is not used, or raise the limit of that name",
             Self::TooLarge { .. } => "make it smaller, or raise the limit of that name",
             Self::Contended => "try again",
         };

@@ -4,8 +4,11 @@
 use bundles::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Content, ContentError};
-use crate::ledger::{BlobRow, blob_key, blobs_key, holders_key};
+use super::{Content, ContentError, User};
+use crate::ledger::{
+    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, blob_key, blobs_key, bundle_key, bundles_key, holders_key,
+    packages_recorded_key, uses_key,
+};
 
 /// What a collection came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +18,8 @@ pub struct Collected {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Blobs that are kept though nothing uses them, because they came in a short while ago.
+    /// Blobs that are kept although nothing uses them, because they came in a short while ago or a bundle that names
+    /// them is being put.
     pub young: u64,
 }
 
@@ -27,6 +31,10 @@ impl Content {
     /// where no other workspace has it.
     pub async fn collect_garbage(&self) -> Result<Collected, ContentError> {
         let mut collected = Collected::default();
+        if !self.record_package_uses().await? {
+            tracing::warn!(workspace = %self.workspace, "a manifest is damaged: its packages are unknown, nothing is collected");
+            return Ok(collected);
+        }
         let mut after = None;
         loop {
             let below = blobs_key(&self.workspace);
@@ -45,18 +53,19 @@ impl Content {
         if self.is_used(&digest).await? {
             return Ok(());
         }
+        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let is_pending = || tenant.pending().protects(&digest, self.shared.ledger.now());
         let kept = i64::try_from(self.shared.limits.unused_blob_seconds).unwrap_or(i64::MAX);
-        if self.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < kept {
+        if self.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < kept || is_pending() {
             collected.young += 1;
             return Ok(());
         }
         // Nobody puts this blob from here on.
         let _removing = self.shared.stripes.removing(&digest).await;
         {
-            let tenant = self.shared.tenants.tenant(&self.workspace);
             let _changing = tenant.changing.lock().await;
             let found = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
-            if found.is_none_or(|found| found.value != row) || self.is_used(&digest).await? {
+            if found.is_none_or(|found| found.value != row) || is_pending() || self.is_used(&digest).await? {
                 return Ok(());
             }
             self.disown(digest, row.bytes).await?;
@@ -67,5 +76,49 @@ impl Content {
             self.shared.blobs.remove(digest).await?;
         }
         Ok(())
+    }
+
+    /// Records the use of packages by bundles that were stored before a use was recorded for packages that come later.
+    /// Done once for each workspace. Returns `false` if the packages of a bundle cannot be told because its manifest is
+    /// damaged.
+    async fn record_package_uses(&self) -> Result<bool, ContentError> {
+        let (ledger, recorded) = (&self.shared.ledger, packages_recorded_key(&self.workspace));
+        if ledger.is_there(&recorded).await? {
+            return Ok(true);
+        }
+        let (below, mut after) = (bundles_key(&self.workspace), None);
+        loop {
+            let page = ledger.keys(&below, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            for key in &page {
+                let Ok(bundle) = key.last().parse::<Digest>() else { continue };
+                if !self.record_packages_of(bundle).await? {
+                    return Ok(false);
+                }
+            }
+        }
+        ledger.commit(&self.workspace, Change::default().put(&recorded, &Mark {})).await?;
+        Ok(true)
+    }
+
+    async fn record_packages_of(&self, bundle: Digest) -> Result<bool, ContentError> {
+        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let _changing = tenant.changing.lock().await;
+        let key = bundle_key(&self.workspace, &bundle);
+        for _ in 0..ATTEMPTS {
+            // Removed since it was listed.
+            let Some(row) = self.shared.ledger.row::<BundleRow>(&key).await? else { return Ok(true) };
+            let Some(manifest) = self.manifest_of(bundle).await? else { return Ok(false) };
+            let mut change = Change::default().expect(&key, Some(&row));
+            for (_, package) in manifest.packages() {
+                change = change.put(&uses_key(&self.workspace, &package.digest).part(User::Bundle(bundle)), &Mark {});
+            }
+            match self.shared.ledger.commit(&self.workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => return Ok(done.map(|()| true)?),
+            }
+        }
+        Err(ContentError::Contended)
     }
 }

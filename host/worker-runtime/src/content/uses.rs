@@ -125,15 +125,19 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// The blobs that a stored manifest names. A manifest that is damaged names none that could still
+    /// A stored manifest; none if it is damaged.
+    pub(super) async fn manifest_of(&self, digest: Digest) -> Result<Option<bundles::Manifest>, ContentError> {
+        match self.blob(digest).await {
+            Err(error) if error.is_passing() => Err(error),
+            Err(_) => Ok(None),
+            Ok(manifest) => Ok(serde_json::from_slice(&manifest).ok()),
+        }
+    }
+
+    /// The blobs and packages that a stored manifest names. A manifest that is damaged names none that could still
     /// be told; they stay until it is put again.
     async fn named_by(&self, digest: Digest) -> Result<Vec<Digest>, ContentError> {
-        let manifest = match self.blob(digest).await {
-            Err(error) if error.is_passing() => return Err(error),
-            Err(_) => return Ok(Vec::new()),
-            Ok(manifest) => manifest,
-        };
-        let manifest: Option<bundles::Manifest> = serde_json::from_slice(&manifest).ok();
+        let manifest = self.manifest_of(digest).await?;
         let mut named: Vec<Digest> = manifest
             .map(|manifest| manifest.blobs().into_iter().map(|(_, blob)| blob.digest).collect())
             .unwrap_or_default();

@@ -45,6 +45,11 @@ pub(crate) fn bundle_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
     bundles_key(workspace).part(digest)
 }
 
+/// Says that every bundle of the workspace has recorded its use of plugin packages, also of those that came after it.
+pub(crate) fn packages_recorded_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("packages-recorded", workspace)
+}
+
 /// Which bundle had a revision, also after it was removed.
 pub(crate) fn revision_key(workspace: &WorkspaceId, revision: Revision) -> Key {
     in_workspace("revision", workspace).part(format_args!("{:020}", revision.get()))

@@ -37,6 +37,8 @@ pub struct RuntimeBuilder {
     limits: RuntimeLimits,
     tools: Vec<Arc<dyn HostTool>>,
     platform: Option<(Platform, Platform)>,
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    data_folder: Option<std::path::PathBuf>,
 }
 
 /// Why there is no Runtime.
@@ -66,6 +68,18 @@ pub enum OpenError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     NoEntropy,
+    /// The data folder cannot be used.
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    #[error(transparent)]
+    DataFolder(#[from] crate::data_folder::DataFolderError),
+    /// The compile cache of the data folder cannot be used.
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    #[error(transparent)]
+    Cache(#[from] component_host::compile::cache::CacheError),
+    /// The secrets of the data folder cannot be used.
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    #[error(transparent)]
+    Secrets(#[from] crate::secret::SecretDirectoryError),
     /// The system gives no threads.
     #[error("the threads that compute cannot be started: {0}")]
     Threads(std::io::ErrorKind),
@@ -83,6 +97,12 @@ impl OpenError {
             Self::Builtin => "invalid_bundle",
             Self::Metadata(error) => error.code(),
             Self::NoEntropy => "no_entropy",
+            #[cfg(all(feature = "files", feature = "sqlite"))]
+            Self::DataFolder(error) => error.code(),
+            #[cfg(all(feature = "files", feature = "sqlite"))]
+            Self::Cache(error) => error.code(),
+            #[cfg(all(feature = "files", feature = "sqlite"))]
+            Self::Secrets(error) => error.code(),
             Self::Threads(_) => "no_threads",
         }
     }
@@ -98,6 +118,12 @@ impl OpenError {
             Self::Builtin => "this build is broken; take another".to_owned(),
             Self::Metadata(error) => error.help().to_owned(),
             Self::NoEntropy => "look at the system's random source".to_owned(),
+            #[cfg(all(feature = "files", feature = "sqlite"))]
+            Self::DataFolder(error) => error.help().to_owned(),
+            #[cfg(all(feature = "files", feature = "sqlite"))]
+            Self::Cache(error) => error.help().to_owned(),
+            #[cfg(all(feature = "files", feature = "sqlite"))]
+            Self::Secrets(error) => error.help().to_owned(),
             Self::Threads(_) => "raise the system's limit of threads, or lower `computing_threads`".to_owned(),
         }
     }
@@ -169,8 +195,46 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Uses a folder of this machine for what is not given otherwise: blobs and metadata, compiled resolvers
+    /// (`compiled`), and secrets as files (`secrets`). The folder is made where there is none, private to this user,
+    /// and locked by this process.
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    #[must_use]
+    pub fn data_folder(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.data_folder = Some(path.into());
+        self
+    }
+
+    #[cfg(all(feature = "files", feature = "sqlite"))]
+    async fn with_data_folder(mut self) -> Result<Self, OpenError> {
+        use component_host::compile::cache::CompileCache;
+
+        let Some(path) = self.data_folder.take() else { return Ok(self) };
+        let folder = crate::data_folder::DataFolder::open(path).await?;
+        if self.metadata.is_none() {
+            self.metadata = Some(Arc::new(crate::metadata::SqliteMetadata::open(folder.metadata_file()).await?));
+        }
+        if self.sandbox.is_none() {
+            let cache = Some(CompileCache::open(&folder.compiled_folder())?);
+            self.sandbox = Some(Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?);
+        }
+        if self.secrets.is_none() {
+            self.secrets = Some(Arc::new(crate::secret::SecretDirectory::open(&folder.secrets_folder())?));
+        }
+        self.blobs.get_or_insert_with(|| Arc::new(folder.blobs()));
+        Ok(self)
+    }
+
     /// Opens the Runtime.
     pub async fn open(self) -> Result<Runtime, OpenError> {
+        #[cfg(all(feature = "files", feature = "sqlite"))]
+        let this = self.with_data_folder().await?;
+        #[cfg(not(all(feature = "files", feature = "sqlite")))]
+        let this = self;
+        this.open_with_stores().await
+    }
+
+    async fn open_with_stores(self) -> Result<Runtime, OpenError> {
         let clock = self.clock.ok_or(OpenError::NoClock)?;
         self.config.require_postures()?;
         let sandbox = match self.sandbox {

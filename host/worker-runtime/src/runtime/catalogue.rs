@@ -130,7 +130,7 @@ impl WorkerError {
         let plain = match self {
             Self::Content(error) => return error.help(),
             Self::Resolve(error) => return error.help(),
-            Self::NotFound(_) => "`yoi worker list` lists what is there",
+            Self::NotFound(_) => "the list of workers has those that are there",
             Self::Exists(_) => "choose another id, or ask with the same again",
             Self::BundleUnnamed(_) => "name the bundle by its digest, or write `builtin:NAME`",
             Self::BundleUnwanted(_) => "leave the bundle out, or the `builtin:`",
@@ -138,7 +138,7 @@ impl WorkerError {
             Self::RevisionOlder { .. } => "name the newest bundle, or say that an older one is meant (`allow_older`)",
             Self::ResolverNotFound(_) => "have the operator add it first, or leave it out for the active one",
             Self::ResolverRevoked(_) => "leave it out for the active one",
-            Self::NotRunning { .. } => "make another worker; `yoi worker show` says why this one takes no calls",
+            Self::NotRunning { .. } => "make another worker; the state of this one says why it takes no calls",
             Self::Denied(_) => "each refusal names what would grant it",
         };
         plain.to_owned()

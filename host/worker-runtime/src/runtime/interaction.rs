@@ -22,6 +22,7 @@ use crate::history::{Content, Entry, EntryKind};
 use crate::ledger::{ATTEMPTS, Change, ChangeError, Mark, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key};
 use crate::metadata::MetadataError;
 use crate::tenants::{Busy, Turn};
+use crate::tool::contain::{Contained, Panicked};
 use crate::tool::{ToolContext, ToolError};
 use crate::worker::{StopReason, WorkerId, WorkerState};
 
@@ -155,6 +156,9 @@ pub enum CallError {
     /// The tool says no.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The tool panicked, which is a fault of the tool.
+    #[error("host tool `{0}` panicked")]
+    ToolPanicked(ToolName),
     /// It took too long, and was ended.
     #[error("`{tool}` took longer than {allowed_ms} ms (`call_ms`)")]
     DeadlineExceeded {
@@ -205,6 +209,7 @@ impl CallError {
             Self::Unreadable { .. } => "invalid_request",
             Self::InvalidOutput(_) => "invalid_output",
             Self::Tool(error) => error.code(),
+            Self::ToolPanicked(_) => "tool_panicked",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
         }
     }
@@ -215,7 +220,7 @@ impl CallError {
             Self::Worker(error) => return error.help(),
             Self::Tool(error) => error.help(),
             Self::NotRunning { .. } => "make another worker",
-            Self::ToolNotFound(_) => "`yoi worker show` lists its tools",
+            Self::ToolNotFound(_) => "the worker's spec lists its tools",
             Self::ConfirmationRequired(_) => "ask a person, and say so in the call (`confirmed`)",
             Self::CallsUsedUp { .. } => "make another worker, or raise `max_calls` in the bundle",
             Self::HistoryFull { .. } => "make another worker: a history is not shortened",
@@ -230,6 +235,7 @@ impl CallError {
             }
             Self::Unreadable { .. } => "a call is `{ \"input\": …, \"confirmed\": false }`; see /openapi.json",
             Self::InvalidOutput(_) => "have the tool or its schema mended",
+            Self::ToolPanicked(_) => "have the tool mended; what it did before it panicked is not known",
             Self::DeadlineExceeded { .. } => "ask for less at a time, or raise the limit of that name",
         };
         plain.to_owned()
@@ -332,14 +338,17 @@ impl Interaction {
         let config = shared.config.load_full();
         let context = ToolContext {
             workspace: &self.catalogue.content.workspace,
-            spec: &live.spec,
+            worker,
+            call_id: began,
+            spec: Some(&live.spec),
             config: &config,
             secrets: &shared.secrets,
             policy: &held.spec.policy,
             answer_bytes: shared.limits.call_bytes,
         };
         let answer = async {
-            let output = held.tool.call(&context, input_value).await?;
+            let contained = Contained::new(|| held.tool.call(&context, input_value)).await;
+            let output = contained.map_err(|Panicked| CallError::ToolPanicked(tool.clone()))??;
             let (judged, output) = self.judged(tool, "output", held.output.as_ref(), output).await?;
             judged.map_err(|_| CallError::InvalidOutput(tool.clone()))?;
             let bytes = serde_json::to_vec(&output).unwrap_or_default();

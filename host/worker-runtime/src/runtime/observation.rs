@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::catalogue::WorkerError;
@@ -81,6 +82,17 @@ impl Observation {
 }
 
 impl Subscription {
+    /// Returns what comes next as a stream. It ends after the first failure of the metadata store.
+    pub fn into_stream(self) -> BoxStream<'static, Result<Seen, MetadataError>> {
+        let next = |subscription: Option<Self>| async move {
+            let mut subscription = subscription?;
+            let seen = subscription.next().await;
+            let goes_on = seen.is_ok();
+            Some((seen, goes_on.then_some(subscription)))
+        };
+        stream::unfold(Some(self), next).boxed()
+    }
+
     /// Waits for what comes next. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Seen, MetadataError> {
         loop {

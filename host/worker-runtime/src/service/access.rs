@@ -181,7 +181,7 @@ impl Caller {
         Err(Problem::new(
             "scope_missing",
             format!("the token does not have the scope `{scope}`"),
-            "have a token made that has it (`yoi runtime token new`)",
+            "have a token made that has the scope",
         ))
     }
 }
@@ -250,7 +250,7 @@ impl Tenant {
         Err(Problem::new(
             "workspace_denied",
             "the token does not serve that workspace",
-            "have a token made that does (`yoi runtime token new`)",
+            "have a token made that serves the workspace",
         ))
     }
 }

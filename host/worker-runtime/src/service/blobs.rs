@@ -128,7 +128,11 @@ pub(super) async fn get(
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BlobNotFound(digest))?;
     let blobs = service.runtime.content(workspace);
-    let size = blobs.blob_size(digest).await?;
+    // A client that asks for the head alone wants to know whether it must send the blob.
+    let size = match method {
+        Method::HEAD => blobs.confirm_blob(digest).await?,
+        _ => blobs.blob_size(digest).await?,
+    };
     let hold = || Ok(blobs.incoming(usize::try_from(size).unwrap_or(usize::MAX))?);
     content((&method, &headers), &digest, ("application/octet-stream", size), hold, blobs.blob(digest)).await
 }

@@ -45,7 +45,7 @@ pub(super) async fn put(
     let limits = management.bundle_limits();
     let _incoming = content.incoming(limits.envelope_bytes())?;
     let put = match kind {
-        MANIFEST => content.put_bundle(digest, body_of(body, limits.manifest_bytes).await?).await?,
+        MANIFEST => content.put_manifest(digest, body_of(body, limits.manifest_bytes).await?).await?,
         ENVELOPE => content.put_signed_bundle(digest, body_of(body, limits.envelope_bytes()).await?).await?,
         _ => {
             let help = format!("send it as `{MANIFEST}`, or in an envelope as `{ENVELOPE}`");

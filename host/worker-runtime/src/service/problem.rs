@@ -89,6 +89,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("history_full", 409),
     ("invalid_input", 422),
     ("invalid_output", 502),
+    ("tool_panicked", 502),
     ("not_granted", 403),
     ("mount_unavailable", 502),
     ("secret_not_found", 502),

@@ -77,7 +77,7 @@ async fn no_flipped_byte_of_a_stored_bundle_is_served_or_run() {
             is_not_served(&content, digest, &["blob_not_found"], &context).await;
             assert!(opened.set_aside().await.contains(&digest), "{context}: is not named");
             if digest == bundle.digest() {
-                let put = content.put_bundle(digest, right.clone()).await.expect(&context);
+                let put = content.put_manifest(digest, right.clone()).await.expect(&context);
                 assert_eq!(put, PutBundle::Stored { known: true }, "{context}");
             } else {
                 let put = content.put_blob(digest, whole(right.clone()), None).await.expect(&context);

@@ -180,7 +180,7 @@ fn store_with_10_000_bundles_is_open_within_a_second() {
             let manifest = String::from_utf8(writer.bundle(0).manifest_bytes().to_vec()).expect("text");
             for revision in 2..=BUNDLES / WRITERS as u64 {
                 let manifest = manifest.replace(r#""revision":"1""#, &format!(r#""revision":"{revision}""#));
-                let put = content.put_bundle(Digest::of(&manifest), manifest.into()).await.expect("put");
+                let put = content.put_manifest(Digest::of(&manifest), manifest.into()).await.expect("put");
                 assert_eq!(put, PutBundle::Stored { known: false });
             }
         };

@@ -201,7 +201,7 @@ impl Writer {
             Step::Bundle(round) => {
                 let bundle = self.bundle(round);
                 let manifest = bundle.manifest_bytes().to_vec().into();
-                let put = content.put_bundle(bundle.digest(), manifest).await.map_err(|error| told!(error))?;
+                let put = content.put_manifest(bundle.digest(), manifest).await.map_err(|error| told!(error))?;
                 assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");
                 Ok(())
             }

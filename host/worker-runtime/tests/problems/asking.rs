@@ -130,7 +130,7 @@ fn tokens() -> Vec<Case> {
             library: async {
                 let scene = Scene::new().await;
                 let other = bundle_of("other", 1, &[]);
-                let put = scene.content().put_bundle(other.digest(), other.manifest_bytes().to_vec().into()).await;
+                let put = scene.content().put_manifest(other.digest(), other.manifest_bytes().to_vec().into()).await;
                 provoked(put)
             },
         ),

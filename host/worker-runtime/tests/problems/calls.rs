@@ -81,6 +81,7 @@ pub(super) fn cases() -> Vec<Case> {
         called!("tool_not_found", Scene::with_worker(), "other", {}),
         called!("invalid_input", Scene::with_worker(), "echo", { "text": 7 }),
         called!("invalid_output", Scene::with_worker(), "echo", { "do": "lie" }),
+        called!("tool_panicked", Scene::with_worker(), "echo", { "do": "panic" }),
         called!("not_granted", Scene::with_worker(), "secretive", { "secret": "other" }),
         called!("mount_unavailable", with_mount(), "secretive", { "mount": "repo" }),
         called!("too_large", within(RuntimeLimits { call_bytes: 1, ..RuntimeLimits::default() }), "echo", {},),

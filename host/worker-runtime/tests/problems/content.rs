@@ -35,7 +35,7 @@ async fn put_blob(scene: &Scene, content: &'static str) -> Provoked {
 }
 
 async fn put_manifest(scene: &Scene, bundle: &Bundle) -> Provoked {
-    provoked(scene.content().put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await)
+    provoked(scene.content().put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await)
 }
 
 /// A host that asks for the signature of the first key.
@@ -155,7 +155,7 @@ fn signatures() -> Vec<Case> {
             library: async {
                 let (scene, bundle) = unnamed().await;
                 let content = scene.api.runtime.content(&name("elsewhere"));
-                provoked(content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await)
+                provoked(content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await)
             },
         ),
         both!(

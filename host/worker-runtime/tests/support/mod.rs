@@ -107,7 +107,7 @@ impl World {
     }
 }
 
-/// Answers what it is given; hangs, fails or answers something else where that is asked for.
+/// Answers what it is given; hangs, fails, panics or answers something else where that is asked for.
 #[derive(Debug)]
 pub struct Echo(pub ToolName);
 
@@ -128,8 +128,22 @@ impl HostTool for Echo {
                 Err(ToolError::Refused { code: "echo_refused", message: "no echo today".to_owned(), help: "shout" })
             }
             Some("lie") => Ok(json!(7)),
+            Some("panic") => panic!("the tool is broken"),
+            Some("panic when dropped") => {
+                let _falls = Falls;
+                std::future::pending().await
+            }
             _ => Ok(json!({ "said": input["text"] })),
         }
+    }
+}
+
+/// Panics when it is dropped.
+struct Falls;
+
+impl Drop for Falls {
+    fn drop(&mut self) {
+        panic!("the tool is broken");
     }
 }
 
@@ -253,7 +267,7 @@ pub async fn put(content: &Content, bundle: &Bundle) -> Digest {
     for (digest, blob) in bundle.blobs() {
         content.put_blob(*digest, blob_store::whole(blob.to_vec()), Some(blob.len() as u64)).await.expect("kept");
     }
-    let put = content.put_bundle(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("taken");
+    let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("taken");
     assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");
     bundle.digest()
 }

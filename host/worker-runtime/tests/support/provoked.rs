@@ -104,7 +104,7 @@ told! {
     "ContentError": ContentError { Blob, Metadata, Busy, Bundle, Signature, Envelope }
     "DataFolderError": DataFolderError { Blobs }
     "MetadataError": MetadataError {}
-    "OpenError": OpenError { Config, Shipped, Metadata }
+    "OpenError": OpenError { Config, Shipped, Metadata, DataFolder, Cache, Secrets }
     "ReloadError": ReloadError { Config, Worker }
     "ResolveError": ResolveError { Failed, Call }
     "ResolverError": ResolverError { Load, Blob, Metadata }
@@ -115,6 +115,7 @@ told! {
     "WorkerError": WorkerError { Content, Resolve }
     // Of the packages below.
     "BundleError": bundles::BundleError {}
+    "CacheError": component_host::compile::cache::CacheError {}
     "ConfigError": host_policy::ConfigError {}
     "EnvelopeError": bundles::signature::EnvelopeError {}
     "Failure": host_policy::Failure {}

@@ -1,0 +1,89 @@
+//! Advice of the libraries, which know no commands, in the words of this program.
+
+/// What a library advises, and the same with the command that does it.
+const COMMANDS: [(&str, &str); 20] = [
+    ("the list of workers has those that are there", "`yoi worker list` lists what is there"),
+    (
+        "make another worker; the state of this one says why it takes no calls",
+        "make another worker; `yoi worker show` says why this one takes no calls",
+    ),
+    ("the worker's spec lists its tools", "`yoi worker show` lists its tools"),
+    (
+        "put it first; the list of bundles has those that are there",
+        "put it first (`yoi runtime put`); `yoi runtime bundles` lists what is there",
+    ),
+    (
+        "raise the revision and build the bundle again",
+        "raise the revision (`yoi bundle bump`) and build the bundle again",
+    ),
+    (
+        "stop or move what uses it, or take its pin away",
+        "stop or move what uses it (`yoi runtime who-uses`), or take its pin away",
+    ),
+    (
+        "remove what is not used, or raise the limit of that name",
+        "remove what is not used (`yoi runtime gc`), or raise the limit of that name",
+    ),
+    (
+        "remove what is not used, or give the store more room",
+        "remove what is not used (`yoi runtime gc`), or give the store more room",
+    ),
+    ("have a token made that has the scope", "have a token made that has it (`yoi runtime token new`)"),
+    ("have a token made that serves the workspace", "have a token made that does (`yoi runtime token new`)"),
+    ("use the token exactly as it was issued", "use the token as `yoi runtime token new` printed it"),
+    (
+        "check the URL and that the Runtime is running",
+        "check the URL and that the Runtime is running (`yoi runtime serve`)",
+    ),
+    ("set the secret on this host", "set it on this host: `yoi secret set NAME`"),
+    ("set the secret again", "set it again: `yoi secret set NAME`"),
+    (
+        "send `Authorization: Bearer TOKEN` with a token of this Runtime",
+        "send `Authorization: Bearer TOKEN`; `yoi runtime token new` makes one",
+    ),
+    ("the list of tokens has those that are there", "`yoi runtime token list` lists them"),
+    ("have a new token made", "have a new one made: `yoi runtime token new`"),
+    (
+        "build it as a component, without what it does not need",
+        "`yoi resolver inspect` shows what it consists of; build it as a component, without what it does not need",
+    ),
+    (
+        "use another resolver, or run this one by itself to see why",
+        "use another resolver; `yoi resolver run` shows this one by itself",
+    ),
+    ("name a profile of the bundle", "`yoi bundle show` lists the profiles"),
+];
+
+/// Returns the advice with a command in it, where there is one.
+pub(crate) fn with_command(help: &str) -> &str {
+    COMMANDS.iter().find(|(advice, _)| *advice == help).map_or(help, |(_, command)| command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::error::tests::sources;
+
+    #[test]
+    fn libraries_advise_no_commands_and_every_advice_here_is_theirs() {
+        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = Vec::new();
+        for package in ["host-policy", "component-host", "worker-runtime"] {
+            sources(&host.join(package).join("src"), &mut files);
+        }
+        let mut texts = String::new();
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("read");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let advised = code.clone().find(|line| line.contains("`yoi "));
+            assert_eq!(advised, None, "{}", file.display());
+            texts.extend(code);
+        }
+        for (advice, command) in COMMANDS {
+            assert!(texts.contains(&format!("\"{advice}\"")), "{advice}");
+            assert!(command.contains("`yoi "), "{command}");
+        }
+    }
+}
