@@ -571,6 +571,8 @@ fn code_words(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
     for (path, text) in files {
         for body in text.split("fn code(").skip(1) {
             let body = body.split("\n    }\n").next().unwrap_or_default();
+            // An attribute names features.
+            let body: String = body.lines().filter(|line| !line.trim_start().starts_with("#[")).collect();
             found.extend(body.split('"').skip(1).step_by(2).map(|word| (word.to_owned(), path.clone())));
         }
     }

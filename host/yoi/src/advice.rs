@@ -1,7 +1,11 @@
 //! Advice of the libraries, which know no commands, in the words of this program.
 
 /// What a library advises, and the same with the command that does it.
-const COMMANDS: [(&str, &str); 20] = [
+const COMMANDS: [(&str, &str); 21] = [
+    (
+        "end some of its requests first, or have a token issued with a larger share",
+        "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
+    ),
     ("the list of workers has those that are there", "`yoi worker list` lists what is there"),
     (
         "make another worker; the state of this one says why it takes no calls",

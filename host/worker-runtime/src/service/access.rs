@@ -150,7 +150,7 @@ fn share_reached(owner: &str, ShareReached { share }: ShareReached) -> Problem {
     Problem::new(
         "rate_limited",
         format!("{owner} has {share} connections in use, which is its share"),
-        "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
+        "end some of its requests first, or have a token issued with a larger share",
     )
     .with(json!({ "limit": "connections", "allowed": share }))
     .again_in_a_second()

@@ -9,6 +9,7 @@ use host_policy::{ProfileSelector, Request, verify_answer};
 use serde::Serialize;
 use worker_runtime::{Outcome, ResolveError};
 
+use crate::advice;
 use crate::error::{CliError, exit_code};
 use crate::output::Output;
 use crate::resolve::{bare_facts, open, read_facts};
@@ -98,7 +99,7 @@ fn refused(component: &[u8], error: &LoadError) -> Document {
         },
         code: Some(error.code()),
         message: Some(error.to_string()),
-        help: Some(error.help().to_owned()),
+        help: Some(advice::with_command(error.help()).to_owned()),
         limit: match error {
             LoadError::CompileLimit { limit, .. } | LoadError::Exceeds { limit, .. } => Some(limit),
             LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, .. }) => Some(limit),
@@ -122,7 +123,7 @@ fn ended(component: bundles::Digest, cost: Cost, verified: Result<host_policy::R
         outcome: error.as_ref().map_or(Outcome::Resolved, ResolveError::outcome),
         code: error.as_ref().map(ResolveError::code),
         message: error.as_ref().map(ToString::to_string),
-        help: error.as_ref().map(ResolveError::help),
+        help: error.as_ref().map(|error| advice::with_command(&error.help()).to_owned()),
         limit: match &error {
             Some(ResolveError::Call(component_host::CallError::Limit { limit, .. })) => Some(limit),
             _ => None,
