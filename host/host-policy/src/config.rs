@@ -166,6 +166,18 @@ impl RuntimeConfig {
         self.granted(workspace)?.mounts.get(label)
     }
 
+    /// Returns all mounts with their workspaces.
+    pub fn mounts(&self) -> impl Iterator<Item = (&WorkspaceId, &MountLabel, &Mount)> {
+        self.workspaces
+            .iter()
+            .flat_map(|(workspace, grants)| grants.mounts.iter().map(move |(label, mount)| (workspace, label, mount)))
+    }
+
+    /// Returns the capabilities that are written under `[host]`.
+    pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
+        self.host.capabilities.iter()
+    }
+
     /// What this host tells a resolver for one workspace: only what is granted to it. `shell`, `git`
     /// and `models` are capabilities by being granted, not by being written.
     pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {

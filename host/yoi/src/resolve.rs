@@ -2,15 +2,16 @@
 
 mod show;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bundles::{Capability, Digest, WorkspaceId};
+use bundles::{Capability, Digest, ToolName, ToolSource, WorkspaceId};
 use component_host::{BundleView, Limits};
 use host_policy::explain::{Account, Explanation, InvalidQuestion, Question};
-use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, RuntimeConfig, enforce};
+use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce};
 use serde::Serialize;
 use worker_runtime::report::{ResolutionReport, with_policy};
 use worker_runtime::{Inputs, Record, Resolutions, Resolved};
@@ -21,6 +22,7 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 use crate::refusals::refused;
+use crate::runtime::host_tool_names;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 
 /// Says what a profile means on this host.
@@ -97,6 +99,9 @@ struct Document {
     report: ResolutionReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     explanations: Option<Vec<Explanation>>,
+    /// Host tools of the worker that the service of this program does not have.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    unanswered_tools: BTreeSet<ToolName>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
@@ -137,11 +142,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     };
     let only_field = matches!(args.explain, Some(Explain::Field(_)));
     let report = ResolutionReport::new(manifest, &resolved, spec.as_ref());
-    let document = Document { report, explanations };
+    let unanswered_tools = unanswered(spec.as_ref())?;
+    let document = Document { report, explanations, unanswered_tools };
     output.result(&document, || {
         let mut text = String::new();
         if !only_field {
-            text.push_str(&show::resolution(manifest, &resolved, spec.as_ref()));
+            text.push_str(&show::resolution(manifest, &resolved, spec.as_ref(), &document.unanswered_tools));
         }
         if let Some(explanations) = &document.explanations {
             text.push_str(&show::explanations(explanations, only_field));
@@ -149,6 +155,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         text
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the host tools that no provider answers: a service refuses the worker for them.
+fn unanswered(spec: Option<&ResolvedWorkerSpec>) -> Result<BTreeSet<ToolName>, CliError> {
+    let answered = host_tool_names()?;
+    let tools = spec.into_iter().flat_map(ResolvedWorkerSpec::tools);
+    let unanswered = tools.filter(|tool| tool.source == ToolSource::Host && !answered.contains(&tool.name));
+    Ok(unanswered.map(|tool| tool.name.clone()).collect())
 }
 
 /// Opens the bundle in which a profile is selected.

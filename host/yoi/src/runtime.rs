@@ -2,6 +2,7 @@
 
 mod bundles;
 mod check;
+mod gaps;
 mod gc;
 mod init;
 mod logs;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::output::Output;
 
+pub(crate) use gaps::host_tool_names;
 pub(crate) use open::is_there;
 pub(crate) use settings::Settings;
 

@@ -146,6 +146,25 @@ fn a_list_of_models_of_which_the_host_offers_none_is_no_model() {
 }
 
 #[test]
+fn host_tools_that_no_provider_answers_are_marked() {
+    let place = Place::new();
+    let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\nlanguage = \"en\"\ncreated_at = \"2026-06-25T15:49:30Z\"\n[workspace]\nid = \"acme\"\n";
+    let tools = "[tools.\"fs.read\"]\nsource = \"host\"\neffect = \"read\"\n[tools.\"git.log\"]\nsource = \"host\"\neffect = \"read\"\n";
+    place.write("acme/bundle.toml", &format!("{manifest}{tools}"));
+    place.write("acme/profiles/plain.toml", "tools_allow = [\"fs.read\", \"git.log\"]\n");
+    let config = "[host]\ncapabilities = [\"tool:fs.read\", \"tool:git.log\"]\n[workspaces.acme]\n";
+    place.write("runtime.toml", config);
+    let resolve = ["resolve", "acme", "--profile", "plain", "--config", "runtime.toml"];
+    let said = place.yoi(&resolve);
+    let marked: Vec<&str> = said.stdout.lines().filter(|line| line.contains("no tool provider")).collect();
+    assert!(marked.len() == 1 && marked[0].contains("git.log"), "{}{}", said.stdout, said.stderr);
+    let (told, _) = place.json(&resolve);
+    assert_eq!(told["unanswered_tools"], json!(["git.log"]));
+    let (told, _) = place.json(&["resolve", "acme", "--profile", "plain"]);
+    assert!(told.get("unanswered_tools").is_none(), "{told}");
+}
+
+#[test]
 fn builtin_is_for_the_workspace_that_is_named_or_the_only_one() {
     let place = Place::new();
     let config = |text: &str| place.write("runtime.toml", text).to_str().expect("UTF-8").to_owned();

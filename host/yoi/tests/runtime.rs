@@ -418,6 +418,44 @@ fn what_is_damaged_or_gone_is_named() {
 }
 
 #[test]
+fn what_a_config_names_and_the_service_does_not_have_is_named() {
+    let place = Place::new();
+    set_up(&place);
+    let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
+    let mount = |label: &str, folder: &str| format!("mounts.{label} = {{ path = \"{folder}\", access = \"read\" }}\n");
+    let gone = mount("repo", &repo) + &mount("file", &format!("{repo}-file"));
+    let here = mount("here", place.path().to_str().expect("UTF-8"));
+    change(&place, "secrets = []", &format!("{gone}{here}secrets = []"));
+    place.write("repo-file", "no folder");
+    change(&place, "capabilities = [", "capabilities = [\"tool:git.log\", \"browser\", ");
+    let check = ["runtime", "check", "--config", "runtime.toml"];
+    let said = place.yoi(&check);
+    snapshot!("runtime_check_config", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
+    assert!(!said.stdout.contains(&repo), "{}", said.stdout);
+    let (told, _) = place.json(&check);
+    let mounts = json!([{ "workspace": "acme", "mount": "file" }, { "workspace": "acme", "mount": "repo" }]);
+    assert_eq!(told["config"], json!({ "unanswered_tools": ["git.log"], "unavailable_mounts": mounts }));
+    let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
+    let serving = Serving::start(&place, "runtime.toml");
+    let told = |what: &str| until(what, || log().contains(what));
+    told("\"capability\":\"tool:git.log\"");
+    told("\"mount\":\"repo\"");
+    told("\"mount\":\"file\"");
+    // Another config is looked at as well.
+    change(&place, "tool:git.log", "tool:git.diff");
+    told("\"capability\":\"tool:git.diff\"");
+    let log = log();
+    assert!(!log.contains(&repo) && !log.contains("tool:fs.read") && !log.contains("\"mount\":\"here\""), "{log}");
+    assert_eq!(serving.stop(), Some(0));
+    // Nothing is named where nothing is amiss.
+    std::fs::create_dir(place.path().join("repo")).expect("a folder");
+    change(&place, "\"tool:git.diff\", ", "");
+    change(&place, &mount("file", &format!("{repo}-file")), "");
+    let (told, code) = place.json(&check);
+    assert_eq!((&told["config"], code), (&json!({ "unanswered_tools": [], "unavailable_mounts": [] }), 0));
+}
+
+#[test]
 fn garbage_that_came_in_just_now_is_kept() {
     let place = Place::new();
     kept(&place);

@@ -1,5 +1,7 @@
 //! A resolution for people.
 
+use std::collections::BTreeSet;
+
 use bundles::manifest::Manifest;
 use bundles::{Need, ToolName, one_line};
 use host_policy::explain::Explanation;
@@ -10,7 +12,12 @@ use worker_runtime::Resolved;
 use crate::text::{Rows, bytes, grouped};
 
 /// The whole resolution.
-pub(super) fn resolution(manifest: &Manifest, resolved: &Resolved, spec: Option<&ResolvedWorkerSpec>) -> String {
+pub(super) fn resolution(
+    manifest: &Manifest,
+    resolved: &Resolved,
+    spec: Option<&ResolvedWorkerSpec>,
+    unanswered: &BTreeSet<ToolName>,
+) -> String {
     let resolution = resolved.resolution();
     let mut rows = Rows::default();
     let lineage: Vec<&str> = resolution.lineage().iter().map(|name| name.as_str()).collect();
@@ -27,7 +34,11 @@ pub(super) fn resolution(manifest: &Manifest, resolved: &Resolved, spec: Option<
         Some(spec) => spec.tools().iter().map(|tool| &tool.name).collect(),
         None => resolution.tools().iter().collect(),
     };
-    rows.noted_list("tools", tools.iter().map(|name| (name, tool(manifest, name))));
+    let note = |name| match unanswered.contains(name) {
+        true => format!("{}; no tool provider of this Runtime answers it", tool(manifest, name)),
+        false => tool(manifest, name),
+    };
+    rows.noted_list("tools", tools.iter().map(|name| (name, note(name))));
     rows.list("plugins", spec.map_or_else(|| resolution.plugins(), ResolvedWorkerSpec::plugins));
     rows.list("workflows", resolution.workflows());
     rows.row("language", resolution.language());

@@ -12,15 +12,16 @@ use worker_runtime::blob_store::{self, Condition};
 use worker_runtime::content::BundleFinding;
 use worker_runtime::metadata::MetadataStore;
 
-use super::open::Kept;
+use super::gaps::{self, Gaps, UnavailableMount};
+use super::open::{self, Kept};
 use crate::error::{CliError, exit_code};
 use crate::output::Output;
 use crate::text::{Rows, bytes};
 
 /// Reads everything that a data folder holds, and says what is sound.
 ///
-/// What is damaged is set aside and not served any more; putting it again heals it. The service must not
-/// be running.
+/// What is damaged is set aside and not served any more; putting it again heals it. With `--config`, names the
+/// capabilities that no tool answers and the mounts whose folder is not there. The service must not be running.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The data folder: what `data` in the config names.
@@ -41,6 +42,9 @@ struct Document {
     metadata: &'static str,
     /// Bundles that violate rules which are newer than they are. They still open.
     bundles: Vec<Bundle>,
+    /// Parts of the config that the service cannot honour, if `--config` names the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Gaps>,
 }
 
 #[derive(Serialize)]
@@ -64,9 +68,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 async fn check(args: &Args) -> Result<Document, CliError> {
+    let mut gaps = None;
     let kept = match (&args.folder, &args.config) {
         (Some(folder), _) => Kept::in_folder(folder).await?,
-        (None, Some(config)) => Kept::of_config(config).await?,
+        (None, Some(path)) => {
+            let config = open::read(path)?;
+            gaps = Some(Gaps::of(&config.policy)?);
+            Kept::of_config(config).await?
+        }
         (None, None) => {
             return Err(CliError::new("usage", "nothing is named", "name a data folder, or `--config FILE`"));
         }
@@ -85,8 +94,13 @@ async fn check(args: &Args) -> Result<Document, CliError> {
     };
     // What was set aside by an earlier look, and not put again since, is still known to be damaged.
     let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;
-    let mut document =
-        Document { schema: "yoi.runtime-check/1", metadata: checked.1, bundles: found, ..Document::default() };
+    let mut document = Document {
+        schema: "yoi.runtime-check/1",
+        metadata: checked.1,
+        bundles: found,
+        config: gaps,
+        ..Document::default()
+    };
     for (digest, condition) in checked.0 {
         match condition {
             Condition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
@@ -122,6 +136,11 @@ fn text(document: &Document) -> String {
     rows.row("missing", format!("{}", document.missing.len()));
     rows.list("", document.missing.iter().map(ToString::to_string));
     rows.row("metadata", document.metadata);
+    if let Some(Gaps { unanswered_tools, unavailable_mounts }) = &document.config {
+        rows.noted_list("capabilities", unanswered_tools.iter().map(|tool| (format!("tool:{tool}"), gaps::UNANSWERED)));
+        let name = |gone: &UnavailableMount| format!("workspaces.{}.mounts.{}", gone.workspace, gone.mount);
+        rows.noted_list("mounts", unavailable_mounts.iter().map(|gone| (name(gone), gaps::UNAVAILABLE)));
+    }
     for bundle in &document.bundles {
         rows.noted(
             "findings",

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use worker_runtime::Garbage;
 
-use super::open::Kept;
+use super::open::{self, Kept};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
@@ -33,7 +33,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let collected = async |kept: Kept| Ok::<_, CliError>(kept.runtime().await?.management().collect_garbage().await?);
     let garbage: Garbage = match (&args.data, &args.config) {
         (Some(folder), _) => crate::block_on(async { collected(Kept::in_folder(folder).await?).await })??,
-        (None, Some(config)) => crate::block_on(async { collected(Kept::of_config(config).await?).await })??,
+        (None, Some(config)) => {
+            crate::block_on(async { collected(Kept::of_config(open::read(config)?).await?).await })??
+        }
         (None, None) => args.server.ask(|client| async move { client.collect_garbage().await })?,
     };
     let document = json!({ "schema": "yoi.runtime-gc/1", "workspaces": garbage.workspaces, "strays": garbage.strays });

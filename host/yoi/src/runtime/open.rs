@@ -9,9 +9,9 @@ use secrecy::SecretString;
 use worker_runtime::blob_store::{BlobStore, ObjectBlobs, S3Config};
 use worker_runtime::metadata::SqliteMetadata;
 use worker_runtime::secret::{SecretDirectory, SecretSource};
-use worker_runtime::tool::fs;
 use worker_runtime::{DataFolder, Runtime, RuntimeLimits, SystemClock};
 
+use super::gaps;
 use super::settings::{Bucket, Folder, Service, Settings};
 use crate::error::CliError;
 use crate::output::Output;
@@ -58,8 +58,7 @@ impl Config {
             .limits(self.settings.limits.clone())
             .sandbox(sandbox::start(&cache, self.component_limits()?, output)?)
             .secrets(secrets);
-        let tools = fs::tools().map_err(|_| CliError::new("failed", "the host tools are broken", "report this"))?;
-        Ok(tools.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await?)
+        Ok(gaps::host_tools()?.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await?)
     }
 
     fn component_limits(&self) -> Result<Limits, CliError> {
@@ -125,8 +124,7 @@ impl Kept {
     }
 
     /// What a config names: its data folder, its bucket where it has one, its limits.
-    pub(super) async fn of_config(path: &Path) -> Result<Self, CliError> {
-        let config = read(path)?;
+    pub(super) async fn of_config(config: Config) -> Result<Self, CliError> {
         is_there(&config.data())?;
         Self::of(config).await
     }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use worker_runtime::Runtime;
 use worker_runtime::service::{RuntimeService, ServiceOptions};
 
+use super::gaps::Gaps;
 use super::logs::LogArgs;
 use super::open::{self, Config};
 use super::reload::{self, Seen};
@@ -63,6 +64,7 @@ async fn serve(args: &Args, config: Config, seen: Seen, output: &Output) -> Resu
         ..ServiceOptions::default()
     };
     let service = RuntimeService::new(runtime.clone(), options);
+    Gaps::log(&config.policy);
     let stop = stop_signals()?;
     let hang_up = signal(SignalKind::hangup()).map_err(|_| broken("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
