@@ -21,6 +21,7 @@ use bundles::{
 use bytes::Bytes;
 use component_host::BundleView;
 use futures_util::stream::{self, StreamExt};
+use host_policy::RuntimeConfig;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard};
 
@@ -297,13 +298,15 @@ impl Content {
         }
         let known = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
         let admission = if known.is_some() { Admission::Stored } else { Admission::Incoming };
-        let acceptances = self.shared.acceptances(&self.workspace);
+        let config = self.shared.config.load_full();
+        let acceptances = self.shared.acceptances(&config, &self.workspace);
         let verified = self.verified(blob.clone(), acceptances, admission).await?;
         let read = verified.manifest();
         if read.workspace.id != self.workspace {
             return Err(ContentError::OtherWorkspace);
         }
-        let signed_by = self.shared.signers(&self.workspace, &manifest, envelope.as_ref().map(|(_, read)| read))?;
+        let signed_by =
+            self.shared.signers(&config, &self.workspace, &manifest, envelope.as_ref().map(|(_, read)| read))?;
         self.revision_is_free(read.revision, digest).await?;
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
             return Err(ContentError::BundleRevoked(digest));
@@ -541,10 +544,13 @@ impl Content {
         Ok(view.bundle().findings().map(BundleFinding::from).collect())
     }
 
-    /// Whether a bundle that was taken in is signed as the config demands now, which may be more than it
-    /// demanded then.
-    async fn is_signed(&self, digest: Digest, envelope: Option<Digest>) -> Result<(), ContentError> {
-        let config = self.shared.config.load();
+    /// Checks that a stored bundle is signed as a config demands, which may be more than was demanded when it came in.
+    async fn is_signed(
+        &self,
+        digest: Digest,
+        envelope: Option<Digest>,
+        config: &RuntimeConfig,
+    ) -> Result<(), ContentError> {
         let demanded = config.grants(&self.workspace).signatures;
         if matches!(demanded, Some(Posture::None)) {
             return Ok(());
@@ -557,18 +563,23 @@ impl Content {
                 Some(Envelope::parse(&bytes, &self.shared.sandbox.limits().bundle)?)
             }
         };
-        self.shared.signers(&self.workspace, &manifest, read.as_ref()).map(drop)
+        self.shared.signers(config, &self.workspace, &manifest, read.as_ref()).map(drop)
     }
 
     /// A bundle of this workspace, open and verified.
     pub(crate) async fn view(&self, digest: Digest) -> Result<BundleView, ContentError> {
+        self.view_under(digest, &self.shared.config.load_full()).await
+    }
+
+    /// A bundle of this workspace, open and verified, where a config allows its use.
+    pub(crate) async fn view_under(&self, digest: Digest, config: &RuntimeConfig) -> Result<BundleView, ContentError> {
         let row = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
         let row = row.ok_or(ContentError::BundleNotFound(digest))?;
         if row.value.revoked_at.is_some() {
             return Err(ContentError::BundleRevoked(digest));
         }
-        self.is_signed(digest, row.value.envelope).await?;
-        self.opened(digest, self.shared.acceptances(&self.workspace)).await
+        self.is_signed(digest, row.value.envelope, config).await?;
+        self.opened(digest, self.shared.acceptances(config, &self.workspace)).await
     }
 
     /// Opens and verifies a stored bundle, whatever may be done with it.

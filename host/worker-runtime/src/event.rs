@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bundles::{Digest, Revision, ToolName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::worker::{StopReason, WorkerId};
+use crate::worker::{StopReason, SuspensionReason, WorkerId};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,22 @@ pub enum EventKind {
         worker: WorkerId,
         /// Why.
         reason: StopReason,
+    },
+    /// A change of the config suspended a worker.
+    WorkerSuspended {
+        /// Its id.
+        worker: WorkerId,
+        /// The cause.
+        reason: SuspensionReason,
+        /// The cause in a sentence.
+        detail: String,
+        /// What removes the cause.
+        remedy: String,
+    },
+    /// A change of the config ended the suspension of a worker.
+    WorkerResumed {
+        /// Its id.
+        worker: WorkerId,
     },
     /// A tool call has ended.
     CallEnded {

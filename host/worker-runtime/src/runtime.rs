@@ -38,6 +38,7 @@ use crate::stripes::Stripes;
 use crate::tenants::Tenants;
 use crate::token::KnownTokens;
 use crate::tool::HostTool;
+use crate::worker::Suspension;
 
 pub use builder::{OpenError, RuntimeBuilder};
 pub use catalogue::{Catalogue, Created, WorkerError};
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) config: ArcSwap<RuntimeConfig>,
+    /// The config whose meaning for workers was told last. Held during a pass over the workers.
+    pub(crate) told_config: tokio::sync::Mutex<Arc<RuntimeConfig>>,
     pub(crate) limits: RuntimeLimits,
     pub(crate) tenants: Tenants,
     pub(crate) stripes: Stripes,
@@ -75,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) recent: RecentBlobs,
     /// Workers that were called a short while ago.
     pub(crate) live: Memo<restore::LiveKey, Arc<Live>, WorkspaceId>,
+    /// Suspensions of workers by a policy; `None` for those that run under it.
+    pub(crate) conditions: Memo<restore::LiveKey, Option<Arc<Suspension>>, WorkspaceId>,
     /// Schemas of tools, by the digests of their texts.
     pub(crate) schemas: Memo<Digest, restore::ParsedSchema>,
     /// Resolvers that were admitted.
@@ -129,8 +134,8 @@ impl Runtime {
 
 impl Shared {
     /// Whether findings of the leak scan that an author accepted are honoured.
-    pub(crate) fn acceptances(&self, workspace: &WorkspaceId) -> Acceptances {
-        match self.config.load().grants(workspace).accept_leak_findings {
+    pub(crate) fn acceptances(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> Acceptances {
+        match config.grants(workspace).accept_leak_findings {
             true => Acceptances::Honour,
             false => Acceptances::Refuse,
         }
@@ -139,11 +144,12 @@ impl Shared {
     /// The keys that signed a manifest and that the config asks for, or why it is not taken.
     pub(crate) fn signers(
         &self,
+        config: &RuntimeConfig,
         workspace: &WorkspaceId,
         manifest: &[u8],
         envelope: Option<&Envelope>,
     ) -> Result<Vec<String>, ContentError> {
-        let posture = self.config.load().grants(workspace).signatures;
+        let posture = config.grants(workspace).signatures;
         let posture = posture.ok_or_else(|| ContentError::NoPosture(workspace.clone()))?;
         Ok(judge(&posture, manifest, envelope)?.iter().map(ToString::to_string).collect())
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bundles::{Capability, Digest, shown};
-use host_policy::ProfileSelector;
+use bundles::{Capability, Digest, Need, shown};
+use host_policy::{ProfileSelector, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// A worker's name in its workspace, chosen by whoever asks for it: asking twice makes one worker.
@@ -202,14 +202,16 @@ impl CreateWorkerRequest {
     }
 }
 
-/// Whether a worker takes calls.
+/// State of a worker. A suspension is derived from what is stored and from the config that is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum WorkerState {
-    /// It does.
+    /// The worker takes calls.
     Running,
-    /// It does not, and never will again.
+    /// The worker takes no calls until the cause is removed.
+    Suspended(Suspension),
+    /// The worker takes no calls, and never will again.
     Stopped {
         /// Why.
         reason: StopReason,
@@ -228,14 +230,66 @@ pub enum StopReason {
     Requested,
     /// Its resolver was revoked.
     ResolverRevoked,
-    /// Its bundle is not there any more, or is damaged.
-    BundleMissing,
     /// Its bundle was revoked.
     BundleRevoked,
-    /// What it requires is not granted any more.
+}
+
+/// Cause of a suspension, as a stable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SuspensionReason {
+    /// The config does not grant something that the worker requires.
     PolicyDenied,
-    /// Its record is not there any more, or is not what it was.
+    /// The signatures of the bundle do not satisfy the config.
+    SignatureRefused,
+    /// The bundle, or a blob of it, is not in the store.
+    BundleMissing,
+    /// The bundle, or a blob of it, is damaged.
+    BundleDamaged,
+    /// The bundle is revoked.
+    BundleRevoked,
+    /// The bundle is not accepted any more, for example because of its size or a leak finding.
+    BundleRefused,
+    /// The record of the worker's resolution is not in the store.
+    RecordMissing,
+    /// The record of the worker's resolution is damaged.
     RecordDamaged,
+}
+
+/// Cause of a suspension and what removes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
+pub struct Suspension {
+    /// The cause.
+    pub reason: SuspensionReason,
+    /// The cause in a sentence, with the grants that are missing.
+    pub detail: String,
+    /// What removes the cause, such as the line of the config.
+    pub remedy: String,
+}
+
+/// Refusals that a suspension names.
+const MAX_NAMED_REFUSALS: usize = 4;
+
+impl Suspension {
+    pub(crate) fn new(reason: SuspensionReason, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), remedy: remedy.into() }
+    }
+
+    /// Names what the config does not grant.
+    pub(crate) fn denied(refusals: &[Refusal]) -> Self {
+        let required: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.need == Need::Required).collect();
+        let list = |text: fn(&Refusal) -> String| {
+            let mut named: Vec<String> = required.iter().take(MAX_NAMED_REFUSALS).map(|one| text(one)).collect();
+            if let Some(more) = required.len().checked_sub(MAX_NAMED_REFUSALS).filter(|more| *more > 0) {
+                named.push(format!("and {more} more"));
+            }
+            named.join("; ")
+        };
+        let detail = list(|refusal| format!("`{}` is not granted: {}", refusal.subject, refusal.reason));
+        Self::new(SuspensionReason::PolicyDenied, detail, list(|refusal| refusal.remedy.clone()))
+    }
 }
 
 impl StopReason {
@@ -244,10 +298,7 @@ impl StopReason {
         match self {
             Self::Requested => "it was stopped",
             Self::ResolverRevoked => "its resolver was revoked",
-            Self::BundleMissing => "its bundle is not there, or is damaged",
             Self::BundleRevoked => "its bundle was revoked",
-            Self::PolicyDenied => "what it requires is not granted any more",
-            Self::RecordDamaged => "its record is not there, or is damaged",
         }
     }
 }

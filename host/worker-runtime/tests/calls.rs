@@ -189,7 +189,7 @@ async fn a_grant_that_is_narrowed_is_narrow_for_the_next_call() {
     call(&runtime, "secretive", json!({})).await.expect("granted");
     let narrower = RuntimeConfig::from_toml(&CONFIG.replace("secrets = [\"token\"]", "")).expect("a config");
     runtime.management().reload(narrower).await.expect("reloaded");
-    assert_eq!(code(call(&runtime, "secretive", json!({})).await), "worker_stopped");
+    assert_eq!(code(call(&runtime, "secretive", json!({})).await), "worker_suspended");
     runtime.management().reload(RuntimeConfig::from_toml(CONFIG).expect("a config")).await.expect("reloaded");
     call(&runtime, "secretive", json!({})).await.expect("granted again");
 }

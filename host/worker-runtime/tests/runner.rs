@@ -30,4 +30,5 @@ mod shares;
 mod signatures;
 mod stores;
 mod support;
+mod suspended;
 mod workers;

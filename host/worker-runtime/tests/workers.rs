@@ -2,7 +2,7 @@
 //! granted now.
 
 use host_policy::RuntimeConfig;
-use worker_runtime::worker::{CreateWorkerRequest, StopReason, WorkerState};
+use worker_runtime::worker::{CreateWorkerRequest, StopReason, SuspensionReason, WorkerState};
 use worker_runtime::{RuntimeLimits, WorkerError};
 
 use crate::support::{CONFIG, World, acme, bundle, id, name, plain, put, trusted};
@@ -175,7 +175,8 @@ async fn a_config_is_changed_as_a_whole_and_tells_what_that_means_for_workers() 
     assert_eq!(report.workers.len(), 1);
     assert_eq!(report.workers[0].worker, id("trusted"));
     assert_eq!(report.workers[0].lost, ["secret:token"]);
-    assert_eq!(report.workers[0].refused, Some(StopReason::PolicyDenied));
+    let refused = report.workers[0].refused.as_ref().map(|suspension| suspension.reason);
+    assert_eq!(refused, Some(SuspensionReason::PolicyDenied));
     // Granted again, it goes on: a worker is not stopped by a config.
     let wider =
         runtime.management().reload(RuntimeConfig::from_toml(CONFIG).expect("a config")).await.expect("a report");

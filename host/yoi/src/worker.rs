@@ -9,7 +9,8 @@ mod stop;
 
 use std::process::ExitCode;
 
-use worker_runtime::worker::{StopReason, WorkerState, WorkerSummary};
+use bundles::one_line;
+use worker_runtime::worker::{StopReason, Suspension, WorkerState, WorkerSummary};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
 fn state(worker: &WorkerSummary) -> String {
     match &worker.state {
         WorkerState::Running => "running".to_owned(),
+        WorkerState::Suspended(Suspension { detail, .. }) => format!("suspended: {}", one_line(detail)),
         WorkerState::Stopped { reason, .. } => format!("stopped: {}", why(*reason)),
     }
 }
@@ -50,10 +52,7 @@ fn why(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Requested => "somebody stopped it",
         StopReason::ResolverRevoked => "its resolver was revoked",
-        StopReason::BundleMissing => "its bundle is not there, or is damaged",
         StopReason::BundleRevoked => "its bundle was revoked",
-        StopReason::PolicyDenied => "what it requires is not granted any more",
-        StopReason::RecordDamaged => "its record is not there, or is damaged",
     }
 }
 
@@ -65,8 +64,10 @@ fn rows(worker: &WorkerSummary) -> String {
     rows.list("name", request.display_name.iter().map(|name| name.as_str()));
     rows.list("intent", request.intent.iter().flat_map(|intent| intent.as_str().lines()));
     rows.row("state", state(worker));
-    if let WorkerState::Stopped { at, .. } = &worker.state {
-        rows.row("stopped", time(*at));
+    match &worker.state {
+        WorkerState::Running => {}
+        WorkerState::Suspended(Suspension { remedy, .. }) => rows.row("remedy", one_line(remedy)),
+        WorkerState::Stopped { at, .. } => rows.row("stopped", time(*at)),
     }
     rows.row("profile", &request.profile);
     rows.list("requires", &request.required_capabilities);

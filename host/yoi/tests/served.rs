@@ -16,7 +16,7 @@ use worker_runtime::{ManualClock, Runtime};
 
 use crate::support::{Place, Said};
 
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [host]
 capabilities = ["tool:echo"]
 [workspaces.team]
@@ -111,6 +111,12 @@ impl Served {
         };
         served.token = served.token(&Scope::ALL, &["team"]);
         served
+    }
+
+    /// Puts another config in force.
+    pub(crate) fn reload(&self, config: &str) {
+        let config = RuntimeConfig::from_toml(config).expect("a config");
+        serving().block_on(self.runtime.management().reload(config)).expect("reloaded");
     }
 
     /// Another token.

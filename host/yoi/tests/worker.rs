@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::served::{Served, team};
+use crate::served::{CONFIG, Served, team};
 use crate::support::{Place, snapshot};
 
 #[test]
@@ -78,6 +78,37 @@ fn a_worker_that_is_stopped_is_told_to_who_asks_for_it_again() {
     let expected =
         "desk was there before, asked for with the same, and is stopped: choose another id for one that runs";
     assert_eq!((again.code, first), (0, Some(expected)), "{}", again.stderr);
+}
+
+#[test]
+fn a_suspended_worker_names_the_grant_and_the_line_of_the_config() {
+    let served = Served::new();
+    let digest = served.put();
+    let grants = "secrets = [\"github-token\"]\nmounts.repo = { path = \"/nowhere\", access = \"write\" }";
+    served.reload(&CONFIG.replace("[workspaces.team]", &format!("[workspaces.team]\n{grants}")));
+    let create = ["worker", "create", "desk", "-p", "trusted", "-b", &digest];
+    assert_eq!(served.yoi(&create).code, 0);
+    let show = ["worker", "show", "desk"];
+    // An optional wish that is not granted is shown with what would grant it.
+    let shown = served.yoi(&show).stdout;
+    assert!(shown.contains("shell") && shown.contains("write `shell = true` under [workspaces.team]"), "{shown}");
+    served
+        .reload(&CONFIG.replace("[workspaces.team]", &format!("[workspaces.team]\n{grants}")).replace("write", "read"));
+    let list = ["worker", "list"];
+    let told =
+        [&show[..], &list, &["worker", "call", "desk", "echo"], &create].map(|command| served.transcript(command));
+    snapshot!("worker_suspended", told.concat());
+    let (shown, code) = served.json(&show);
+    assert_eq!((&shown["worker"]["state"], &shown["spec"], code), (&json!("suspended"), &json!(null), 0));
+    let (listed, _) = served.json(&list);
+    assert_eq!(listed["workers"][0], shown["worker"]);
+    let (error, code) = served.json(&["worker", "call", "desk", "echo"]);
+    assert_eq!(
+        (code, &error["code"], &error["details"]["reason"]),
+        (1, &json!("worker_suspended"), &json!("policy_denied"))
+    );
+    served.reload(&CONFIG.replace("[workspaces.team]", &format!("[workspaces.team]\n{grants}")));
+    assert_eq!(served.yoi(&["worker", "call", "desk", "echo"]).code, 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Cursor, Epoch, Event};
 use crate::limits::RuntimeLimits;
-use crate::worker::{CreateWorkerRequest, WorkerState};
+use crate::worker::{CreateWorkerRequest, StopReason};
 
 /// A blob of a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,15 @@ pub(crate) struct WorkerRow {
     pub(crate) entries: u64,
     /// How often each tool was called.
     pub(crate) calls: std::collections::BTreeMap<bundles::ToolName, u32>,
-    pub(crate) state: WorkerState,
+    pub(crate) state: StoredState,
+}
+
+/// State of a worker as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum StoredState {
+    Running,
+    Stopped { reason: StopReason, at: jiff::Timestamp },
 }
 
 /// A resolver that was taken in.

@@ -263,11 +263,13 @@ impl RuntimeBuilder {
             Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
         let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX);
+        let config = Arc::new(self.config);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
             ledger: Ledger::new(metadata, clock, self.limits.clone(), epoch),
             sandbox,
-            config: ArcSwap::from_pointee(self.config),
+            told_config: tokio::sync::Mutex::new(config.clone()),
+            config: ArcSwap::new(config),
             tenants: Tenants::new(self.limits.clone()),
             recent: RecentBlobs::new(self.limits.recent_blob_bytes),
             limits: self.limits,
@@ -281,6 +283,7 @@ impl RuntimeBuilder {
             facts: Memo::new(1024),
             views: Memo::shared(open_bundles, |_, view| view.bundle().manifest().workspace.id.clone()),
             live: Memo::shared(1024, |key, _| key.workspace.clone()),
+            conditions: Memo::shared(8192, |key, _| key.workspace.clone()),
             schemas: Memo::new(1024),
             resolvers: Memo::new(resolvers),
             shipped,

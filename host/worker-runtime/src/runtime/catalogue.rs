@@ -1,26 +1,30 @@
 //! The workers of a workspace: making, finding and stopping them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bundles::{Blob, Digest, Revision};
 use component_host::{BundleView, Resolver};
+use futures_util::StreamExt;
 use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
 
 use super::restore::{Live, LiveKey};
+use crate::blob_store::BlobError;
 use crate::content::{Content, ContentError, User};
 use crate::error::ResolveError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Row, Usage, WorkerRow, blob_key, bundle_key,
-    resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
+    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Row, StoredState, Usage, WorkerRow, blob_key,
+    bundle_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::metadata::MetadataError;
 use crate::record::Record;
 use crate::report::{ResolutionReport, with_policy};
 use crate::resolutions::{Inputs, Resolved};
 use crate::tenants::Busy;
-use crate::worker::{CreateWorkerRequest, MAX_REQUIRED_CAPABILITIES, StopReason, WorkerId, WorkerState, WorkerSummary};
+use crate::worker::{
+    CreateWorkerRequest, MAX_REQUIRED_CAPABILITIES, StopReason, Suspension, SuspensionReason, WorkerId, WorkerState,
+    WorkerSummary,
+};
 
 /// The workers of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -83,6 +87,14 @@ pub enum WorkerError {
         /// Why.
         reason: StopReason,
     },
+    /// The worker takes no calls until the cause is removed.
+    #[error("worker `{worker}` is suspended: {}", suspension.detail)]
+    Suspended {
+        /// The worker.
+        worker: WorkerId,
+        /// The cause and what removes it.
+        suspension: Arc<Suspension>,
+    },
     /// What the profile requires is not granted.
     #[error("{}", host_policy::refused(.0))]
     Denied(Vec<Refusal>),
@@ -121,6 +133,7 @@ impl WorkerError {
             Self::ResolverRevoked(_) => "resolver_revoked",
             Self::Resolve(error) => error.code(),
             Self::NotRunning { .. } => "worker_stopped",
+            Self::Suspended { .. } => "worker_suspended",
             Self::Denied(_) => "denied",
         }
     }
@@ -130,6 +143,7 @@ impl WorkerError {
         let plain = match self {
             Self::Content(error) => return error.help(),
             Self::Resolve(error) => return error.help(),
+            Self::Suspended { suspension, .. } => return suspension.remedy.clone(),
             Self::NotFound(_) => "the list of workers has those that are there",
             Self::Exists(_) => "choose another id, or ask with the same again",
             Self::BundleUnnamed(_) => "name the bundle by its digest, or write `builtin:NAME`",
@@ -191,7 +205,7 @@ impl Catalogue {
             created_at: shared.ledger.now(),
             entries: 0,
             calls: Default::default(),
-            state: WorkerState::Running,
+            state: StoredState::Running,
             request,
         };
         let bytes = record.bytes().len() as u64;
@@ -202,7 +216,9 @@ impl Catalogue {
             shared.blobs.put_whole(record).await.map_err(ContentError::from)?;
         }
         let created = self.acknowledge(id, row, bytes, older).await?;
-        shared.live.insert(LiveKey { workspace: workspace.clone(), record: record_digest, policy }, Arc::new(live));
+        let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
+        shared.conditions.insert(key.clone(), None);
+        shared.live.insert(key, Arc::new(live));
         Ok(created)
     }
 
@@ -248,7 +264,10 @@ impl Catalogue {
     async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
         few_capabilities(request)?;
         let key = worker_key(&self.content.workspace, id);
-        same(id, self.content.shared.ledger.row::<WorkerRow>(&key).await?, request)
+        match same(id, self.content.shared.ledger.row::<WorkerRow>(&key).await?, request)? {
+            Some(row) => Ok(Some(Created { worker: self.described(id.clone(), row).await?, new: false })),
+            None => Ok(None),
+        }
     }
 
     /// The bundle that a request names, and whether it is older than the newest.
@@ -300,7 +319,7 @@ impl Catalogue {
             let [there, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
             let there = there.map(Row::of).transpose()?;
             if let Some(there) = same(&id, there, &row.request)? {
-                return Ok(there);
+                return Ok(Created { worker: summary(id, there, None), new: false });
             }
             let user = || User::Worker(id.clone());
             let mut change = Change::default()
@@ -333,16 +352,24 @@ impl Catalogue {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done?;
-                    return Ok(Created { worker: summary(id, row), new: true });
+                    return Ok(Created { worker: summary(id, row, None), new: true });
                 }
             }
         }
         Err(ContentError::Contended.into())
     }
 
-    /// What is told of a worker. One that may not go on says so.
+    /// Returns the summary of a worker, with its state under the config that is in force.
     pub async fn get(&self, id: &WorkerId) -> Result<WorkerSummary, WorkerError> {
-        Ok(summary(id.clone(), self.row(id).await?))
+        self.described(id.clone(), self.row(id).await?).await
+    }
+
+    async fn described(&self, id: WorkerId, row: WorkerRow) -> Result<WorkerSummary, WorkerError> {
+        let suspension = match row.state {
+            StoredState::Running => self.suspension(&row).await?,
+            StoredState::Stopped { .. } => None,
+        };
+        Ok(summary(id, row, suspension.as_deref()))
     }
 
     pub(super) async fn row(&self, id: &WorkerId) -> Result<WorkerRow, WorkerError> {
@@ -351,22 +378,28 @@ impl Catalogue {
         Ok(row.ok_or_else(|| WorkerError::NotFound(id.clone()))?.value)
     }
 
-    /// At most so many workers in the order of their ids, after another one.
+    /// Returns at most so many workers in the order of their ids, after another one. Their states are computed for
+    /// this page, and remembered.
     pub async fn list(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, WorkerError> {
         let after = after.map(|id| worker_key(&self.content.workspace, id));
         let below = workers_key(&self.content.workspace);
         let rows = self.content.shared.ledger.rows::<WorkerRow>(&below, after.as_ref(), most).await?;
-        Ok(rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row))).collect())
+        let mut workers = Vec::new();
+        for (key, row) in rows {
+            if let Ok(id) = key.last().parse() {
+                workers.push(self.described(id, row).await?);
+            }
+        }
+        Ok(workers)
     }
 
     /// What a worker that takes calls is and may touch, as the host grants it now.
     pub async fn spec(&self, id: &WorkerId) -> Result<ResolvedWorkerSpec, WorkerError> {
         let row = self.row(id).await?;
-        let not_running = |reason| WorkerError::NotRunning { worker: id.clone(), reason };
-        if let WorkerState::Stopped { reason, .. } = row.state {
-            return Err(not_running(reason));
+        if let StoredState::Stopped { reason, .. } = row.state {
+            return Err(WorkerError::NotRunning { worker: id.clone(), reason });
         }
-        self.live(&row).await?.map(|live| live.spec.clone()).map_err(not_running)
+        Ok(self.live(id, &row).await?.spec.clone())
     }
 
     /// Stops a worker for good. Stopping twice is stopping once. Its history stays.
@@ -383,11 +416,11 @@ impl Catalogue {
         for _ in 0..ATTEMPTS {
             let found = shared.ledger.row::<WorkerRow>(&key).await?;
             let found = found.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
-            if found.value.state != WorkerState::Running {
-                return Ok(summary(id.clone(), found.value));
+            if found.value.state != StoredState::Running {
+                return Ok(summary(id.clone(), found.value, None));
             }
             let at = shared.ledger.now();
-            let row = WorkerRow { state: WorkerState::Stopped { reason, at }, ..found.value.clone() };
+            let row = WorkerRow { state: StoredState::Stopped { reason, at }, ..found.value.clone() };
             let change = Change::default()
                 .expect(&key, Some(&found))
                 .put(&key, &row)
@@ -399,72 +432,165 @@ impl Catalogue {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done?;
-                    return Ok(summary(id.clone(), row));
+                    return Ok(summary(id.clone(), row, None));
                 }
             }
         }
         Err(ContentError::Contended.into())
     }
 
-    /// What a worker would hold under another config.
-    pub(super) async fn authorities(&self, row: &WorkerRow, config: &RuntimeConfig) -> BTreeSet<String> {
-        match self.restored(row, config).await {
-            Ok(Ok(live)) => live.spec.authorities().map(|authority| authority.to_string()).collect(),
-            _ => BTreeSet::new(),
+    /// Returns the cause for which a running worker takes no calls, or `None` if it takes them.
+    async fn suspension(&self, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
+        let config = self.content.shared.config.load_full();
+        match self.content.shared.conditions.get(&self.live_key(row, &config)) {
+            Some(known) => Ok(known),
+            None => Ok(self.live_under(row, &config).await?.err()),
         }
     }
 
-    /// A worker's spec and tools under the config that is in force, or why it may not go on.
-    pub(super) async fn live(&self, row: &WorkerRow) -> Result<Result<Arc<Live>, StopReason>, WorkerError> {
-        let shared = &self.content.shared;
+    /// Returns a worker's spec and tools under the config that is in force.
+    pub(super) async fn live(&self, id: &WorkerId, row: &WorkerRow) -> Result<Arc<Live>, WorkerError> {
+        let config = self.content.shared.config.load_full();
+        let live = self.live_under(row, &config).await?;
+        live.map_err(|suspension| WorkerError::Suspended { worker: id.clone(), suspension })
+    }
+
+    fn live_key(&self, row: &WorkerRow, config: &RuntimeConfig) -> LiveKey {
         let workspace = &self.content.workspace;
-        let config = shared.config.load_full();
-        let key = LiveKey { workspace: workspace.clone(), record: row.record, policy: config.digest(workspace) };
+        LiveKey { workspace: workspace.clone(), record: row.record, policy: config.digest(workspace) }
+    }
+
+    /// Returns a worker's spec and tools under a config, or the cause for which it takes no calls.
+    pub(super) async fn live_under(
+        &self,
+        row: &WorkerRow,
+        config: &RuntimeConfig,
+    ) -> Result<Result<Arc<Live>, Arc<Suspension>>, WorkerError> {
+        let shared = &self.content.shared;
+        let key = self.live_key(row, config);
         if let Some(live) = shared.live.get(&key) {
             return Ok(Ok(live));
         }
-        let live = self.restored(row, &config).await?.map(Arc::new);
-        if let Ok(live) = &live {
-            shared.live.insert(key, live.clone());
+        if let Some(Some(suspension)) = shared.conditions.get(&key) {
+            return Ok(Err(suspension));
+        }
+        let live = self.restored(row, config).await?.map(Arc::new).map_err(Arc::new);
+        match &live {
+            Ok(live) => {
+                shared.conditions.insert(key.clone(), None);
+                shared.live.insert(key, live.clone());
+            }
+            Err(suspension) if suspension.reason == SuspensionReason::PolicyDenied => {
+                shared.conditions.insert(key, Some(suspension.clone()));
+            }
+            // What is missing or damaged can be put again.
+            Err(_) => shared.conditions.remove(&key),
         }
         Ok(live)
     }
 
-    async fn restored(&self, row: &WorkerRow, config: &RuntimeConfig) -> Result<Result<Live, StopReason>, WorkerError> {
+    async fn restored(&self, row: &WorkerRow, config: &RuntimeConfig) -> Result<Result<Live, Suspension>, WorkerError> {
         let shared = &self.content.shared;
         let workspace = &self.content.workspace;
         let view = if row.request.bundle.is_none() {
-            // Another version of this program ships another bundle.
             if shared.builtin.bundle().digest() != row.bundle {
-                return Ok(Err(StopReason::BundleMissing));
+                return Ok(Err(Suspension::new(
+                    SuspensionReason::BundleMissing,
+                    "the bundle that ships inside is another one since this program was updated",
+                    "make another worker",
+                )));
             }
             shared.builtin.clone()
         } else {
-            match self.content.view(row.bundle).await {
+            match self.content.view_under(row.bundle, config).await {
                 Ok(view) => view,
-                Err(ContentError::BundleRevoked(_)) => return Ok(Err(StopReason::BundleRevoked)),
-                Err(error) if error.is_passing() => return Err(error.into()),
-                Err(_) => return Ok(Err(StopReason::BundleMissing)),
+                Err(error) => return Ok(Err(self.unusable_bundle(error).await?)),
             }
         };
         let record = match self.content.blob(row.record).await {
             Ok(record) => record,
             Err(error) if error.is_passing() => return Err(error.into()),
-            Err(_) => return Ok(Err(StopReason::RecordDamaged)),
+            Err(ContentError::Blob(BlobError::Damaged { .. })) => return Ok(Err(damaged_record())),
+            Err(_) if self.is_set_aside(row.record).await? => return Ok(Err(damaged_record())),
+            Err(_) => {
+                let detail = format!("its resolution record {} is not in the store", row.record.short());
+                return Ok(Err(Suspension::new(SuspensionReason::RecordMissing, detail, RESTORE_RECORD)));
+            }
         };
         let place = shared.tenants.computing(workspace).await?;
         let restore = {
             let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
             async move {
                 let limits = &shared.sandbox.limits().bundle;
-                let record = Record::from_json(&record).map_err(|_| StopReason::RecordDamaged)?;
+                let record = Record::from_json(&record).map_err(|_| damaged_record())?;
                 let resolution = record.restore(view.bundle().manifest(), limits);
-                let resolution = resolution.map_err(|_| StopReason::RecordDamaged)?;
-                shared.enforce(&config, &workspace, &view, &resolution).map_err(|_| StopReason::PolicyDenied)
+                let resolution = resolution.map_err(|_| damaged_record())?;
+                let live = shared.enforce(&config, &workspace, &view, &resolution);
+                live.map_err(|refusals| Suspension::denied(&refusals))
             }
         };
         Ok(shared.computing.run(place, restore).await.ok_or(ContentError::Contended)?)
     }
+
+    /// Returns the cause for which a bundle cannot be used, or the error if it may be usable another time.
+    async fn unusable_bundle(&self, error: ContentError) -> Result<Suspension, WorkerError> {
+        let (digest, is_damaged) = match &error {
+            _ if error.is_passing() => return Err(error.into()),
+            ContentError::BundleNotFound(digest)
+            | ContentError::BlobNotFound(digest)
+            | ContentError::Blob(BlobError::Missing(digest)) => (digest, self.is_set_aside(*digest).await?),
+            ContentError::Blob(BlobError::Damaged(digest)) => (digest, true),
+            ContentError::Signature(_) | ContentError::Envelope(_) | ContentError::NoPosture(_) => {
+                let detail = format!("its bundle does not satisfy `signatures` in the host's config: {error}");
+                let remedy = self.signature_remedy(&error);
+                return Ok(Suspension::new(SuspensionReason::SignatureRefused, detail, remedy));
+            }
+            ContentError::BundleRevoked(_) => {
+                return Ok(Suspension::new(SuspensionReason::BundleRevoked, "its bundle is revoked", error.help()));
+            }
+            _ => {
+                let detail = format!("its bundle is refused: {error}");
+                return Ok(Suspension::new(SuspensionReason::BundleRefused, detail, error.help()));
+            }
+        };
+        let again = "put the bundle again (`yoi runtime put`)";
+        Ok(match is_damaged {
+            true => {
+                let detail = format!("{digest}, which its bundle needs, is damaged in the store");
+                Suspension::new(SuspensionReason::BundleDamaged, detail, again)
+            }
+            false => {
+                let detail = format!("{digest}, which its bundle needs, is not in the store");
+                Suspension::new(SuspensionReason::BundleMissing, detail, again)
+            }
+        })
+    }
+
+    fn signature_remedy(&self, error: &ContentError) -> String {
+        let line = format!("change `signatures` under [workspaces.{}] in the host's config", self.content.workspace);
+        match error {
+            ContentError::NoPosture(_) => error.help(),
+            error => format!("{line}, or put the bundle with other signatures: {}", error.help()),
+        }
+    }
+
+    /// `true` if a blob was found damaged and moved out of the store.
+    async fn is_set_aside(&self, digest: Digest) -> Result<bool, WorkerError> {
+        let mut set_aside = self.content.shared.blobs.set_aside();
+        while let Some(found) = set_aside.next().await {
+            if found.map_err(ContentError::from)? == digest {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+const RESTORE_RECORD: &str =
+    "put the record again from a backup (it is a blob of the workspace), or make another worker";
+
+fn damaged_record() -> Suspension {
+    Suspension::new(SuspensionReason::RecordDamaged, "its resolution record is damaged", RESTORE_RECORD)
 }
 
 /// The worker that is there, where it was asked for with the same.
@@ -472,17 +598,15 @@ fn same(
     id: &WorkerId,
     there: Option<Row<WorkerRow>>,
     request: &CreateWorkerRequest,
-) -> Result<Option<Created>, WorkerError> {
+) -> Result<Option<WorkerRow>, WorkerError> {
     match there {
         None => Ok(None),
-        Some(row) if row.value.request == *request => {
-            Ok(Some(Created { worker: summary(id.clone(), row.value), new: false }))
-        }
+        Some(row) if row.value.request == *request => Ok(Some(row.value)),
         Some(_) => Err(WorkerError::Exists(id.clone())),
     }
 }
 
-pub(super) fn summary(id: WorkerId, row: WorkerRow) -> WorkerSummary {
+fn summary(id: WorkerId, row: WorkerRow, suspension: Option<&Suspension>) -> WorkerSummary {
     WorkerSummary {
         id,
         request: row.request,
@@ -491,6 +615,10 @@ pub(super) fn summary(id: WorkerId, row: WorkerRow) -> WorkerSummary {
         record: row.record,
         policy: row.policy,
         created_at: row.created_at,
-        state: row.state,
+        state: match (row.state, suspension) {
+            (StoredState::Stopped { reason, at }, _) => WorkerState::Stopped { reason, at },
+            (StoredState::Running, Some(suspension)) => WorkerState::Suspended(suspension.clone()),
+            (StoredState::Running, None) => WorkerState::Running,
+        },
     }
 }

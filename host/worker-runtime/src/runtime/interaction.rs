@@ -19,12 +19,14 @@ use super::restore::{LiveTool, ParsedSchema};
 use crate::content::{ContentError, User};
 use crate::event::EventKind;
 use crate::history::{Content, Entry, EntryKind};
-use crate::ledger::{ATTEMPTS, Change, ChangeError, Mark, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key};
+use crate::ledger::{
+    ATTEMPTS, Change, ChangeError, Mark, StoredState, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key,
+};
 use crate::metadata::MetadataError;
 use crate::tenants::{Busy, Turn};
 use crate::tool::contain::{Contained, Panicked};
 use crate::tool::{ToolContext, ToolError};
-use crate::worker::{StopReason, WorkerId, WorkerState};
+use crate::worker::{StopReason, WorkerId};
 
 /// Calls into one workspace's workers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -321,11 +323,10 @@ impl Interaction {
     ) -> Result<Called, CallError> {
         let shared = &self.catalogue.content.shared;
         let row = self.catalogue.row(worker).await?;
-        let stopped = |reason| CallError::NotRunning { worker: worker.clone(), reason };
-        if let WorkerState::Stopped { reason, .. } = row.state {
-            return Err(stopped(reason));
+        if let StoredState::Stopped { reason, .. } = row.state {
+            return Err(CallError::NotRunning { worker: worker.clone(), reason });
         }
-        let live = self.catalogue.live(&row).await?.map_err(stopped)?;
+        let live = self.catalogue.live(worker, &row).await?;
         let held = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
         // One deadline for the tool and for what is judged before and after it.
         let allowed_ms = shared.limits.call_ms;
@@ -403,7 +404,7 @@ impl Interaction {
             let found = shared.ledger.row::<WorkerRow>(&key).await?;
             let found = found.ok_or_else(|| WorkerError::NotFound(worker.clone()))?;
             let mut row = found.value.clone();
-            if let WorkerState::Stopped { reason, .. } = row.state {
+            if let StoredState::Stopped { reason, .. } = row.state {
                 return Err(CallError::NotRunning { worker: worker.clone(), reason });
             }
             let calls = row.calls.entry(tool.clone()).or_default();

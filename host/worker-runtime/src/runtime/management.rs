@@ -7,15 +7,16 @@ use bundles::{BundleLimits, Capability, Digest, ToolName, WorkspaceId};
 use host_policy::{ConfigError, Facts, RuntimeConfig};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalogue, Content, Shared, WorkerError};
+use super::{Catalogue, Content, Live, Shared, WorkerError};
 use crate::blob_store::BlobError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, ResolverRow, Usage, WorkerRow, resolvers_key, usage_key, usages_key, workers_key,
+    ATTEMPTS, Change, ChangeError, ResolverRow, StoredState, Usage, WorkerRow, resolvers_key, usage_key, usages_key,
+    workers_key,
 };
 use crate::limits::RuntimeLimits;
 use crate::metadata::MetadataError;
-use crate::worker::{StopReason, WorkerId, WorkerState};
+use crate::worker::{Suspension, WorkerId};
 
 /// What an operator may do. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,8 +82,8 @@ pub struct ChangedWorker {
     pub lost: Vec<String>,
     /// What it holds now.
     pub gained: Vec<String>,
-    /// Why it takes no calls now, where it does not.
-    pub refused: Option<StopReason>,
+    /// The cause for which it is suspended now, if it is.
+    pub refused: Option<Suspension>,
 }
 
 /// Why another config is not in force, or what it means is not known.
@@ -111,6 +112,24 @@ impl ReloadError {
             Self::Config(error) => error.help(),
             Self::Worker(error) => error.help(),
         }
+    }
+}
+
+/// The event of a worker that was suspended, resumed, or suspended for another cause.
+fn transition(
+    worker: &WorkerId,
+    before: Option<&Arc<Suspension>>,
+    after: Option<&Arc<Suspension>>,
+) -> Option<EventKind> {
+    let worker = worker.clone();
+    match (before, after) {
+        (Some(before), Some(after)) if before == after => None,
+        (_, Some(after)) => {
+            let Suspension { reason, detail, remedy } = (**after).clone();
+            Some(EventKind::WorkerSuspended { worker, reason, detail, remedy })
+        }
+        (Some(_), None) => Some(EventKind::WorkerResumed { worker }),
+        (None, None) => None,
     }
 }
 
@@ -202,28 +221,47 @@ impl Management {
         Ok(WorkspaceUsage { bytes, bundles, workers })
     }
 
-    /// Puts another config in force, as a whole. What it takes away is away with the next use: each
-    /// call is judged by the config that is in force when it begins, and each mount, secret and request
-    /// of a running call by that same one.
+    /// Puts another config in force, as a whole, and finds out what that means for running workers. What the config
+    /// takes away is away with the next use: each call is judged by the config that is in force when it begins, and
+    /// each mount, secret and request of a running call by that same one.
     pub async fn reload(&self, config: RuntimeConfig) -> Result<ReloadReport, ReloadError> {
+        self.put_in_force(config)?;
+        Ok(self.tell_changes().await?)
+    }
+
+    /// Puts another config in force, as a whole. [`tell_changes`](Self::tell_changes) adds the events.
+    pub fn put_in_force(&self, config: RuntimeConfig) -> Result<(), ConfigError> {
         config.require_postures()?;
-        let before = self.shared.config.swap(Arc::new(config));
-        let after = self.shared.config.load_full();
+        self.shared.config.store(Arc::new(config));
+        Ok(())
+    }
+
+    /// Compares what running workers hold under the config that is in force with what they held under the one of the
+    /// last call, and adds an event for each that is suspended or resumed. One pass runs at a time; those that wait
+    /// for it are one pass together.
+    pub async fn tell_changes(&self) -> Result<ReloadReport, WorkerError> {
+        let mut told = self.shared.told_config.lock().await;
+        let (before, after) = (told.clone(), self.shared.config.load_full());
         let named: BTreeSet<WorkspaceId> = before.workspaces().chain(after.workspaces()).cloned().collect();
         let changed: Vec<WorkspaceId> =
             named.into_iter().filter(|workspace| before.digest(workspace) != after.digest(workspace)).collect();
         let mut report = ReloadReport { workspaces: changed, workers: Vec::new() };
         for workspace in &report.workspaces {
-            let event = EventKind::ConfigChanged { policy: after.digest(workspace) };
-            self.tell(workspace, event).await?;
-            self.changed_workers(workspace, &before, &mut report.workers).await?;
+            self.tell(workspace, [EventKind::ConfigChanged { policy: after.digest(workspace) }]).await?;
+            self.changed_workers(workspace, &before, &after, &mut report.workers).await?;
         }
+        *told = after;
         Ok(report)
     }
 
-    async fn tell(&self, workspace: &WorkspaceId, event: EventKind) -> Result<(), WorkerError> {
+    async fn tell(
+        &self,
+        workspace: &WorkspaceId,
+        events: impl IntoIterator<Item = EventKind> + Clone,
+    ) -> Result<(), WorkerError> {
         for _ in 0..ATTEMPTS {
-            match self.shared.ledger.commit(workspace, Change::default().event(event.clone())).await {
+            let change = events.clone().into_iter().fold(Change::default(), Change::event);
+            match self.shared.ledger.commit(workspace, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => return Ok(done?),
             }
@@ -235,29 +273,36 @@ impl Management {
         &self,
         workspace: &WorkspaceId,
         before: &RuntimeConfig,
+        after: &RuntimeConfig,
         changed: &mut Vec<ChangedWorker>,
     ) -> Result<(), WorkerError> {
         let catalogue = Catalogue { content: Content { shared: self.shared.clone(), workspace: workspace.clone() } };
-        let mut after = None;
+        let authorities = |live: &Live| live.spec.authorities().map(|one| one.to_string()).collect::<BTreeSet<_>>();
+        let mut from = None;
         loop {
-            let page = self.shared.ledger.rows::<WorkerRow>(&workers_key(workspace), after.as_ref(), 256).await?;
+            let page = self.shared.ledger.rows::<WorkerRow>(&workers_key(workspace), from.as_ref(), 256).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
+            from = Some(last.clone());
+            let mut events = Vec::new();
             for (key, row) in page {
                 let Ok(worker) = key.last().parse::<WorkerId>() else { continue };
-                if row.state != WorkerState::Running {
+                if row.state != StoredState::Running {
                     continue;
                 }
-                let held = catalogue.authorities(&row, before).await;
-                let now = catalogue.live(&row).await?;
-                let refused = now.as_ref().err().copied();
-                let holds: BTreeSet<String> =
-                    now.map(|live| live.spec.authorities().map(|one| one.to_string()).collect()).unwrap_or_default();
+                let held = catalogue.live_under(&row, before).await?;
+                let holds = catalogue.live_under(&row, after).await?;
+                events.extend(transition(&worker, held.as_ref().err(), holds.as_ref().err()));
+                let refused = holds.as_ref().err().map(|suspension| (**suspension).clone());
+                let held = held.map(|live| authorities(&live)).unwrap_or_default();
+                let holds = holds.map(|live| authorities(&live)).unwrap_or_default();
                 let lost: Vec<String> = held.difference(&holds).cloned().collect();
                 let gained: Vec<String> = holds.difference(&held).cloned().collect();
                 if refused.is_some() || !lost.is_empty() || !gained.is_empty() {
                     changed.push(ChangedWorker { workspace: workspace.clone(), worker, lost, gained, refused });
                 }
+            }
+            if !events.is_empty() {
+                self.tell(workspace, events).await?;
             }
         }
     }

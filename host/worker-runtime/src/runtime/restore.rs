@@ -90,11 +90,10 @@ impl Shared {
             );
         };
         if let Some(missing) = host.needs().iter().find(|needed| !spec.grants(needed)) {
-            return refuse(
-                Rule::ToolWithoutAuthority,
-                format!("it needs `{missing}`, which this worker does not have"),
-                "ask for it in the profile and grant it in the host's config, or do not select the tool",
-            );
+            let reason = format!("it needs `{missing}`, which this worker does not have");
+            let narrowed = spec.narrowed().iter().find(|refusal| refusal.subject == missing.to_string());
+            let plain = "ask for it in the profile and grant it in the host's config, or do not select the tool";
+            return refuse(Rule::ToolWithoutAuthority, reason, narrowed.map_or(plain, |refusal| &refusal.remedy));
         }
         let declared = bundle.manifest().tools.get(&tool.name);
         let schema = |blob: Option<bundles::manifest::BlobRef>| blob.map(|blob| self.schema(bundle, &blob.digest));

@@ -65,6 +65,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("worker_not_found", 404),
     ("worker_exists", 409),
     ("worker_stopped", 409),
+    ("worker_suspended", 409),
     ("bundle_unnamed", 422),
     ("bundle_unwanted", 422),
     ("too_many_capabilities", 422),
@@ -235,6 +236,7 @@ impl From<WorkerError> for Problem {
             WorkerError::Denied(ref refusals) => json!({ "refusals": refusals }),
             WorkerError::RevisionOlder { revision, newest } => json!({ "revision": revision, "newest": newest }),
             WorkerError::NotRunning { reason, .. } => json!({ "reason": reason }),
+            WorkerError::Suspended { ref suspension, .. } => json!({ "reason": suspension.reason }),
             WorkerError::Resolve(ref error) => resolve_details(error),
             _ => Value::Null,
         };

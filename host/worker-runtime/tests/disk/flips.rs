@@ -118,7 +118,7 @@ async fn no_flipped_byte_of_a_record_makes_a_worker() {
         // A Runtime that remembers nothing of it.
         let opened = open().await;
         let refused = call(&opened).await.map_err(|error| error.code());
-        assert_eq!(refused, Err("worker_stopped"), "{context}");
+        assert_eq!(refused, Err("worker_suspended"), "{context}");
         let content = opened.runtime.content(&writer.workspace);
         is_not_served(&content, record, &["blob_not_found"], &context).await;
         assert!(opened.set_aside().await.contains(&record), "{context}: is not named");

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use bundles::{Bundle, Digest};
 use component_host::compile::Compiler;
 use component_host::{Sandbox, SandboxConfig};
+use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::worker::CreateWorkerRequest;
 
@@ -131,6 +132,12 @@ pub(super) fn cases() -> Vec<Case> {
     [workers(), requests(), resolvers()].into_iter().flatten().collect()
 }
 
+/// Takes a grant away that the worker requires.
+async fn narrow(scene: &Scene) {
+    let narrower = CONFIG.replace("secrets = [\"token\"]", "");
+    scene.management().reload(RuntimeConfig::from_toml(&narrower).expect("a config")).await.expect("reloaded");
+}
+
 fn workers() -> Vec<Case> {
     vec![
         both!(
@@ -173,6 +180,19 @@ fn workers() -> Vec<Case> {
                 let scene = Scene::with_worker().await;
                 scene.catalogue().stop(&id("w")).await.expect("stopped");
                 provoked(scene.catalogue().spec(&id("w")).await)
+            },
+        ),
+        both!(
+            "worker_suspended",
+            rest: async {
+                let scene = Scene::with_worker().await;
+                narrow(&scene).await;
+                scene.post("echo", &json!({})).await
+            },
+            library: async {
+                let scene = Scene::with_worker().await;
+                narrow(&scene).await;
+                provoked(scene.call("echo", json!({})).await)
             },
         ),
     ]

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundles::Digest;
-use host_policy::RuntimeConfig;
 use tokio::signal::unix::Signal;
+use tokio::task::JoinSet;
 use worker_runtime::Runtime;
 use worker_runtime::service::RuntimeService;
 
+use super::gaps::Gaps;
 use super::open::{self, Config};
 use super::settings::Settings;
 use crate::error::CliError;
@@ -48,10 +49,12 @@ pub(super) async fn watch(
 ) {
     let mut in_force = (config.policy, config.settings);
     let mut clock = tokio::time::interval(LOOKS);
+    let mut passes = JoinSet::new();
     loop {
         let asked = tokio::select! {
             _ = clock.tick() => false,
             _ = hang_up.recv() => true,
+            Some(_) = passes.join_next() => continue,
         };
         let looking = {
             let path = path.clone();
@@ -68,8 +71,22 @@ pub(super) async fn watch(
                 let later = later(&config, &in_force.1);
                 if config.policy == in_force.0 {
                     service.config_read(later);
-                } else if put_in_force(&runtime, config.policy.clone(), &service, later).await {
-                    in_force.0 = config.policy;
+                } else {
+                    match runtime.management().put_in_force(config.policy.clone()) {
+                        Ok(()) => {
+                            service.config_read(later);
+                            Gaps::log(&config.policy);
+                            in_force.0 = config.policy;
+                            // One that runs and one that waits for it: the latter takes what changes meanwhile.
+                            if passes.len() < 2 {
+                                passes.spawn(tell_changes(runtime.clone()));
+                            }
+                        }
+                        Err(error) => {
+                            service.config_read(Some(error.code()));
+                            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the config is not in force; the one before is");
+                        }
+                    }
                 }
                 if let Some(code) = later {
                     let help = "start the service again, or put those tables back as they were";
@@ -108,31 +125,23 @@ fn later(config: &Config, before: &Settings) -> Option<&'static str> {
     (config.settings != *before).then_some("restart_needed")
 }
 
-/// Whether the host's part is in force now. `later` is the code of what is not until the next start.
-async fn put_in_force(
-    runtime: &Runtime,
-    policy: RuntimeConfig,
-    service: &RuntimeService,
-    later: Option<&'static str>,
-) -> bool {
-    match runtime.management().reload(policy).await {
+/// Adds the events of a config that was put in force, and logs them. A config that takes something away does not wait
+/// for this.
+async fn tell_changes(runtime: Runtime) {
+    match runtime.management().tell_changes().await {
         Ok(report) => {
-            service.config_read(later);
             let workspaces = report.workspaces.len();
             tracing::info!(target: "yoi::config", workspaces, workers = report.workers.len(), "another config is in force");
             for changed in &report.workers {
                 let refused = changed.refused.is_some();
                 let (workspace, worker) = (changed.workspace.as_str(), changed.worker.as_str());
                 let (lost, gained) = (changed.lost.join(" "), changed.gained.join(" "));
-                tracing::info!(target: "yoi::config", workspace, worker, lost, gained, refused, "a running worker holds other authorities");
+                let reason = changed.refused.as_ref().map(|suspension| suspension.detail.as_str()).unwrap_or_default();
+                tracing::info!(target: "yoi::config", workspace, worker, lost, gained, refused, reason, "a running worker holds other authorities");
             }
-            true
         }
         Err(error) => {
-            service.config_read(Some(error.code()));
-            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the config was not put in force as a whole");
-            // Where only its meaning for workers is not known, it is in force.
-            !matches!(error, worker_runtime::ReloadError::Config(_))
+            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "another config is in force; what it means for workers is not known");
         }
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         }
         let stopped = match &created.worker.state {
             WorkerState::Running => "",
+            WorkerState::Suspended(_) => ", and is suspended: `yoi worker show` names the cause",
             WorkerState::Stopped { .. } => ", and is stopped: choose another id for one that runs",
         };
         format!("{id} was there before, asked for with the same{stopped}\n\n{rows}")

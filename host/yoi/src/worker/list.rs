@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
+use worker_runtime::worker::WorkerState;
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -26,7 +27,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         for worker in &workers {
             let name = worker.request.display_name.as_ref().map(|name| format!(", {}", name.as_str()));
             let made = format!("{} of {}{}", worker.request.profile, worker.bundle.short(), name.unwrap_or_default());
-            rows.noted(worker.id.as_str(), super::state(worker), made);
+            let state = match &worker.state {
+                // The cause is a sentence.
+                WorkerState::Suspended(_) => format!("{};", super::state(worker)),
+                WorkerState::Running | WorkerState::Stopped { .. } => super::state(worker),
+            };
+            rows.noted(worker.id.as_str(), state, made);
         }
         rows.into_text()
     });

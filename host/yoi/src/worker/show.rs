@@ -26,7 +26,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let worker = client.worker(&args.id).await?;
         // What is stopped is granted nothing, and says why.
         let spec = match client.worker_spec(&args.id).await {
-            Err(ClientError::Problem(problem)) if problem.code() == "worker_stopped" => None,
+            Err(ClientError::Problem(problem)) if matches!(problem.code(), "worker_stopped" | "worker_suspended") => {
+                None
+            }
             spec => Some(spec?),
         };
         let findings = match worker.request.bundle {
@@ -62,6 +64,7 @@ fn granted(spec: &Value) -> String {
     rows.list("secrets", list("secrets").iter().filter_map(|name| name.as_str().map(one_line)));
     rows.list("egress", list("egress").iter().filter_map(|target| target.as_str().map(one_line)));
     let narrowed = list("narrowed");
-    rows.noted_list("refused", narrowed.iter().map(|one| (word(one, "subject"), word(one, "reason"))));
+    let why = |one: &Value| format!("{}: {}", word(one, "reason"), word(one, "remedy"));
+    rows.noted_list("refused", narrowed.iter().map(|one| (word(one, "subject"), why(one))));
     rows.into_text()
 }
