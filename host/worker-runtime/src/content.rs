@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard};
 use crate::blob_store::{self, Put, Source};
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, RevisionRow, Row, Usage, blob_key, bundle_key,
+    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key,
     bundles_key, holder_key, newest_key, packages_recorded_key, revision_key, uses_key,
 };
 use crate::runtime::Shared;
@@ -527,13 +527,27 @@ impl Content {
         self.blob(digest).await
     }
 
-    /// At most so many bundles, in the order of their digests, after another one.
+    /// Returns at most so many bundles, in the order of their digests, after another one.
     pub async fn bundles(&self, after: Option<Digest>, most: usize) -> Result<Vec<BundleSummary>, ContentError> {
+        let (mut bundles, mut after) = (Vec::new(), after);
+        loop {
+            let page = self.bundles_page(after, most.saturating_sub(bundles.len())).await?;
+            bundles.extend(page.items);
+            match bundles.last() {
+                Some(last) if page.more && bundles.len() < most => after = Some(last.digest),
+                _ => return Ok(bundles),
+            }
+        }
+    }
+
+    /// Returns a page of bundles, in the order of their digests, after another one: at most so many, and 256 KiB of
+    /// them.
+    pub async fn bundles_page(&self, after: Option<Digest>, most: usize) -> Result<Page<BundleSummary>, ContentError> {
         let after = after.map(|digest| bundle_key(&self.workspace, &digest));
         let below = bundles_key(&self.workspace);
-        let rows = self.shared.ledger.rows::<BundleRow>(&below, after.as_ref(), most).await?;
-        let all = rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row)));
-        Ok(all.collect())
+        let Page { items, more } = self.shared.ledger.page::<BundleRow>(&below, after.as_ref(), most).await?;
+        let items = items.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row)));
+        Ok(Page { items: items.collect(), more })
     }
 
     /// Returns the rules that a stored bundle violates because they are newer than it. Opens the bundle, also one that

@@ -8,6 +8,7 @@ mod keys;
 mod rows;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bundles::WorkspaceId;
@@ -22,6 +23,22 @@ use crate::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, Rec
 
 pub(crate) use keys::*;
 pub(crate) use rows::*;
+
+/// Rows that the store reads in one go. Between two of these it does what else waits, so a long list makes no one wait
+/// for all of it.
+const ROWS_AT_ONCE: usize = 64;
+
+/// Bytes of the rows of a page, unless its first row alone has more.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// A part of a list, bounded by its number of items and by its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, in order.
+    pub items: Vec<T>,
+    /// `true` if items come after the last one.
+    pub more: bool,
+}
 
 /// How often a change is decided anew after another one came between.
 pub(crate) const ATTEMPTS: usize = 16;
@@ -153,13 +170,74 @@ impl Ledger {
         after: Option<&Key>,
         most: usize,
     ) -> Result<Vec<(Key, T)>, MetadataError> {
-        let records = self.store.scan(below, after, most).await?;
-        records.into_iter().map(|(key, record)| Ok((key, read(&record)?))).collect()
+        let mut rows = Vec::new();
+        let row = |key, record: Record| {
+            rows.push((key, read(&record)?));
+            Ok(ControlFlow::Continue(()))
+        };
+        self.walk(below, after, most, row).await?;
+        Ok(rows)
+    }
+
+    /// A page of rows below a key, after another.
+    pub(crate) async fn page<T: DeserializeOwned>(
+        &self,
+        below: &Key,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Page<(Key, T)>, MetadataError> {
+        let (mut page, mut bytes) = (Page { items: Vec::new(), more: false }, 0);
+        let row = |key, record: Record| {
+            bytes += record.value.len();
+            if page.items.len() >= most || (bytes > PAGE_BYTES && !page.items.is_empty()) {
+                page.more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            page.items.push((key, read(&record)?));
+            Ok(ControlFlow::Continue(()))
+        };
+        self.walk(below, after, most.saturating_add(1), row).await?;
+        Ok(page)
     }
 
     /// The keys alone.
     pub(crate) async fn keys(&self, below: &Key, after: Option<&Key>, most: usize) -> Result<Vec<Key>, MetadataError> {
-        Ok(self.store.scan(below, after, most).await?.into_iter().map(|(key, _)| key).collect())
+        let mut keys = Vec::new();
+        let key = |key, _| {
+            keys.push(key);
+            Ok(ControlFlow::Continue(()))
+        };
+        self.walk(below, after, most, key).await?;
+        Ok(keys)
+    }
+
+    /// Goes through at most so many records below a key, after another, until `each` breaks off.
+    async fn walk(
+        &self,
+        below: &Key,
+        after: Option<&Key>,
+        most: usize,
+        mut each: impl FnMut(Key, Record) -> Result<ControlFlow<()>, MetadataError>,
+    ) -> Result<(), MetadataError> {
+        let (mut after, mut left) = (after.cloned(), most);
+        while left > 0 {
+            let asked = left.min(ROWS_AT_ONCE);
+            let records = self.store.scan(below, after.as_ref(), asked).await?;
+            let is_end = records.len() < asked;
+            left = left.saturating_sub(records.len());
+            after = records.last().map(|(key, _)| key.clone());
+            for (key, record) in records {
+                if each(key, record)?.is_break() {
+                    return Ok(());
+                }
+            }
+            if is_end {
+                return Ok(());
+            }
+            // A store in memory answers at once, and would let no one else compute.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// A change that belongs to no workspace.

@@ -81,6 +81,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use data_folder::{DataFolder, DataFolderError};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
+pub use ledger::Page;
 pub use limits::RuntimeLimits;
 pub use record::{RECORD_BOUNDS, RestoreError};
 pub use record::{RECORD_SCHEMA, Record};

@@ -10,7 +10,7 @@ use crate::content::{BundleFinding, BundleSummary};
 use crate::history::Entry;
 use crate::runtime::{Capabilities, ResolverSummary, RuntimeSummary, WorkspaceUsage};
 use crate::token::{Scope, TokenSummary};
-use crate::worker::{DisplayName, WorkerSummary};
+use crate::worker::{DisplayName, WorkerId, WorkerSummary};
 
 /// A manifest by itself.
 pub const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
@@ -47,6 +47,9 @@ bodies! {
     Bundles {
         /// The bundles.
         bundles: Vec<BundleSummary>,
+        /// The `after` of the next page. Absent if this is the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<Digest>,
     }
     /// Who uses a bundle.
     Users {
@@ -66,11 +69,17 @@ bodies! {
     Workers {
         /// The workers.
         workers: Vec<WorkerSummary>,
+        /// The `after` of the next page. Absent if this is the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<WorkerId>,
     }
     /// A page of a worker's history, in order.
     History {
         /// The entries.
         entries: Vec<Entry>,
+        /// The `after` of the next page. Absent if this is the last one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
     }
     /// The resolvers of a Runtime.
     Resolvers {

@@ -413,6 +413,17 @@ async fn events_come_as_they_happen_and_a_gap_is_told() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_cut_by_its_bytes_is_read_to_its_end() {
+    let (runtime, client) = client(&World::default()).await;
+    crate::pages::called(&runtime, 150).await;
+    for (after, most, count) in [(0, 1000, 300), (10, 250, 250), (299, 1000, 1), (300, 1000, 0)] {
+        let entries = client.history(&id("w"), after, most).await.expect("a history");
+        let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
+        assert_eq!(numbers, (after + 1..=after + count).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn a_stream_outlives_the_service_that_it_came_from() {
     let runtime = World::default().open().await;
     let (address, stop, stopped) = serve(&runtime, 0).await;

@@ -22,6 +22,7 @@ mod errors;
 mod events;
 mod files;
 mod operator;
+mod pages;
 mod problems;
 mod secrets;
 mod server;

@@ -77,7 +77,8 @@ impl Client {
         while let Some((after, limit)) = pages.next() {
             let ask = self.ask(Method::GET, ["v1", "config-bundles"]).query("limit", limit);
             let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
-            pages.take(ask.answer::<Bundles>().await?.bundles)?;
+            let page = ask.answer::<Bundles>().await?;
+            pages.take(page.bundles, page.next)?;
         }
         Ok(pages.all())
     }

@@ -37,7 +37,8 @@ impl Client {
         while let Some((after, limit)) = pages.next() {
             let ask = self.ask(Method::GET, ["v1", "workers"]).query("limit", limit);
             let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
-            pages.take(ask.answer::<Workers>().await?.workers)?;
+            let page = ask.answer::<Workers>().await?;
+            pages.take(page.workers, page.next)?;
         }
         Ok(pages.all())
     }
@@ -60,7 +61,8 @@ impl Client {
         while let Some((after, limit)) = pages.next() {
             let ask = self.ask(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", limit);
             let ask = ask.query("after", after.copied().unwrap_or_default());
-            pages.take(ask.answer::<History>().await?.entries)?;
+            let page = ask.answer::<History>().await?;
+            pages.take(page.entries, page.next)?;
         }
         Ok(pages.all())
     }
@@ -89,13 +91,16 @@ impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
         (self.left > 0).then(|| (self.after.as_ref(), self.left.min(PAGE)))
     }
 
-    /// Takes a page. One with less than was asked for is the last.
-    pub(super) fn take(&mut self, page: Vec<T>) -> Result<(), ClientError> {
+    /// Takes a page, and what its Runtime says that the next one begins after. An earlier version of the Runtime does
+    /// not say so: there, a page with less than was asked for is the last.
+    pub(super) fn take(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
         let asked = self.left.min(PAGE);
-        if page.len() > asked {
+        let is_wrong = next.is_some() && next != page.last().map(&self.key);
+        if page.len() > asked || is_wrong {
             return Err(ClientError::Unexpected(Unexpected::Contradiction));
         }
-        self.left = if page.len() < asked { 0 } else { self.left - page.len() };
+        let is_last = page.len() < asked && next.is_none();
+        self.left = if is_last { 0 } else { self.left - page.len() };
         for item in page {
             let key = (self.key)(&item);
             if self.after.as_ref().is_some_and(|after| *after >= key) {
@@ -120,9 +125,9 @@ mod tests {
     fn a_list_ends_where_a_page_is_not_full_and_goes_on_in_order() {
         let mut pages = Pages::new(None, usize::MAX, |number: &usize| *number);
         assert_eq!(pages.next(), Some((None, PAGE)));
-        pages.take((0..PAGE).collect()).expect("a page");
+        pages.take((0..PAGE).collect(), None).expect("a page");
         assert_eq!(pages.next(), Some((Some(&(PAGE - 1)), PAGE)));
-        pages.take(vec![PAGE]).expect("a page");
+        pages.take(vec![PAGE], None).expect("a page");
         assert_eq!(pages.next(), None);
         assert_eq!(pages.all().len(), PAGE + 1);
 
@@ -130,9 +135,21 @@ mod tests {
         assert_eq!(some.next(), Some((Some(&7), 2)));
         for bad in [vec![7], vec![9, 8], vec![8, 8], vec![8, 9, 10]] {
             let mut pages = Pages::new(Some(7), 2, |number: &usize| *number);
-            assert_eq!(pages.take(bad), Err(ClientError::Unexpected(Unexpected::Contradiction)));
+            assert_eq!(pages.take(bad, None), Err(ClientError::Unexpected(Unexpected::Contradiction)));
         }
-        some.take(vec![8, 9]).expect("a page");
+        some.take(vec![8, 9], None).expect("a page");
         assert_eq!(some.next(), None);
+
+        // A page that ends early and is not the last says so.
+        let mut cut = Pages::new(None, 5, |number: &usize| *number);
+        cut.take(vec![1, 2], Some(2)).expect("a page");
+        assert_eq!(cut.next(), Some((Some(&2), 3)));
+        for (page, next) in [(vec![3, 4], 3), (vec![3, 4], 5), (vec![], 2), (vec![], 3)] {
+            assert_eq!(cut.take(page, Some(next)), Err(ClientError::Unexpected(Unexpected::Contradiction)));
+        }
+        cut.take(vec![3], Some(3)).expect("a page");
+        cut.take(vec![4], None).expect("a page");
+        assert_eq!(cut.next(), None);
+        assert_eq!(cut.all(), [1, 2, 3, 4]);
     }
 }

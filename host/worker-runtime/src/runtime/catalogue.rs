@@ -13,7 +13,7 @@ use crate::content::{Content, ContentError, User};
 use crate::error::ResolveError;
 use crate::event::EventKind;
 use crate::ledger::{
-    ATTEMPTS, BundleRow, Change, ChangeError, Mark, ResolverRow, Row, StoredState, Usage, WorkerRow, blob_key,
+    ATTEMPTS, BundleRow, Change, ChangeError, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow, blob_key,
     bundle_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::metadata::MetadataError;
@@ -379,18 +379,31 @@ impl Catalogue {
     }
 
     /// Returns at most so many workers in the order of their ids, after another one. Their states are computed for
-    /// this page, and remembered.
+    /// this call, and remembered.
     pub async fn list(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, WorkerError> {
+        let (mut workers, mut after) = (Vec::new(), after.cloned());
+        loop {
+            let page = self.list_page(after.as_ref(), most.saturating_sub(workers.len())).await?;
+            workers.extend(page.items);
+            match workers.last() {
+                Some(last) if page.more && workers.len() < most => after = Some(last.id.clone()),
+                _ => return Ok(workers),
+            }
+        }
+    }
+
+    /// Returns a page of workers in the order of their ids, after another one: at most so many, and 256 KiB of them.
+    pub async fn list_page(&self, after: Option<&WorkerId>, most: usize) -> Result<Page<WorkerSummary>, WorkerError> {
         let after = after.map(|id| worker_key(&self.content.workspace, id));
         let below = workers_key(&self.content.workspace);
-        let rows = self.content.shared.ledger.rows::<WorkerRow>(&below, after.as_ref(), most).await?;
-        let mut workers = Vec::new();
-        for (key, row) in rows {
+        let Page { items, more } = self.content.shared.ledger.page::<WorkerRow>(&below, after.as_ref(), most).await?;
+        let mut workers = Vec::with_capacity(items.len());
+        for (key, row) in items {
             if let Ok(id) = key.last().parse() {
                 workers.push(self.described(id, row).await?);
             }
         }
-        Ok(workers)
+        Ok(Page { items: workers, more })
     }
 
     /// What a worker that takes calls is and may touch, as the host grants it now.

@@ -9,7 +9,7 @@ use super::catalogue::WorkerError;
 use crate::content::Content;
 use crate::event::{Cursor, Event};
 use crate::history::Entry;
-use crate::ledger::{EventRow, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
+use crate::ledger::{EventRow, Page, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
 use crate::metadata::MetadataError;
 use crate::worker::WorkerId;
 
@@ -46,19 +46,32 @@ pub struct Subscription {
 }
 
 /// Events that are read at a time.
-const PAGE: usize = 64;
+const EVENTS: usize = 63;
 
 impl Observation {
-    /// At most so many entries of a worker's history, in order, after one of that number.
+    /// Returns at most so many entries of a worker's history, in order, after one of that number.
     pub async fn history(&self, worker: &WorkerId, after: u64, most: usize) -> Result<Vec<Entry>, WorkerError> {
+        let (mut entries, mut after) = (Vec::new(), after);
+        loop {
+            let page = self.history_page(worker, after, most.saturating_sub(entries.len())).await?;
+            entries.extend(page.items);
+            match entries.last() {
+                Some(last) if page.more && entries.len() < most => after = last.number,
+                _ => return Ok(entries),
+            }
+        }
+    }
+
+    /// Returns a page of a worker's history: at most so many entries after one of that number, and 256 KiB of them.
+    pub async fn history_page(&self, worker: &WorkerId, after: u64, most: usize) -> Result<Page<Entry>, WorkerError> {
         let ledger = &self.content.shared.ledger;
         let workspace = &self.content.workspace;
         if ledger.row::<WorkerRow>(&worker_key(workspace, worker)).await?.is_none() {
             return Err(WorkerError::NotFound(worker.clone()));
         }
         let after = entry_key(workspace, worker, after);
-        let rows = ledger.rows::<Entry>(&entries_key(workspace, worker), Some(&after), most).await?;
-        Ok(rows.into_iter().map(|(_, entry)| entry).collect())
+        let page = ledger.page::<Entry>(&entries_key(workspace, worker), Some(&after), most).await?;
+        Ok(Page { items: page.items.into_iter().map(|(_, entry)| entry).collect(), more: page.more })
     }
 
     /// The number of the newest event; 0 where nothing has happened.
@@ -130,7 +143,7 @@ impl Subscription {
         let after = if self.is_known { deleted.max(self.seen.number()) } else { deleted };
         // With the row before the first: after a gap, the cursor is its position.
         let before = event_key(workspace, after.saturating_sub(1));
-        let rows = ledger.rows::<EventRow>(&events_key(workspace), Some(&before), PAGE + 1).await?;
+        let rows = ledger.rows::<EventRow>(&events_key(workspace), Some(&before), EVENTS + 1).await?;
         let mut page: VecDeque<EventRow> = rows.into_iter().map(|(_, row)| row).collect();
         let previous = page.pop_front_if(|row| row.event.number == after);
         let first = page.front().map_or(newest.max(after) + 1, |row| row.event.number);

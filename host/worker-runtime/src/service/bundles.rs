@@ -207,14 +207,15 @@ pub(super) async fn unpin(
 /// Lists the bundles of a workspace.
 #[utoipa::path(get, path = "/v1/config-bundles", tag = "content", operation_id = "list_bundles",
     security(("token" = [])), params(Named, Page),
-    responses((status = 200, description = "A page; the next begins after its last digest", body = Bundles)))]
+    responses((status = 200, description = "A page of at most 256 KiB of bundles; `next` tells whether it is the last", body = Bundles)))]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     Asked(page): Asked<Page>,
 ) -> Result<Json<Bundles>, Problem> {
-    let Some(workspace) = tenant.read()? else { return Ok(Json(Bundles { bundles: Vec::new() })) };
+    let Some(workspace) = tenant.read()? else { return Ok(Json(Bundles { bundles: Vec::new(), next: None })) };
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
-    let bundles = service.runtime.content(workspace).bundles(after, page.limit()).await?;
-    Ok(Json(Bundles { bundles }))
+    let page = service.runtime.content(workspace).bundles_page(after, page.limit()).await?;
+    let next = page.items.last().filter(|_| page.more).map(|bundle| bundle.digest);
+    Ok(Json(Bundles { bundles: page.items, next }))
 }

@@ -123,16 +123,17 @@ pub(super) async fn spec(
 /// Lists the workers of a workspace.
 #[utoipa::path(get, path = "/v1/workers", tag = "workers", operation_id = "list_workers", security(("token" = [])),
     params(Named, Page),
-    responses((status = 200, description = "A page; the next begins after its last id", body = Workers)))]
+    responses((status = 200, description = "A page of at most 256 KiB of workers; `next` tells whether it is the last", body = Workers)))]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     Asked(page): Asked<Page>,
 ) -> Result<Json<Workers>, Problem> {
-    let Some(workspace) = tenant.read()? else { return Ok(Json(Workers { workers: Vec::new() })) };
+    let Some(workspace) = tenant.read()? else { return Ok(Json(Workers { workers: Vec::new(), next: None })) };
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
-    let workers = service.runtime.catalogue(workspace).list(after.as_ref(), page.limit()).await?;
-    Ok(Json(Workers { workers }))
+    let page = service.runtime.catalogue(workspace).list_page(after.as_ref(), page.limit()).await?;
+    let next = page.items.last().filter(|_| page.more).map(|worker| worker.id.clone());
+    Ok(Json(Workers { workers: page.items, next }))
 }
 
 /// Stops a worker for good.
@@ -182,7 +183,7 @@ pub(super) async fn call(
 /// Reads what a worker did, in order.
 #[utoipa::path(get, path = "/v1/workers/{id}/history", tag = "workers", operation_id = "history",
     security(("token" = [])), params(("id" = WorkerId, Path), Named, Page),
-    responses((status = 200, description = "A page; the next begins after its last number", body = History)))]
+    responses((status = 200, description = "A page of at most 256 KiB of entries; `next` tells whether it is the last", body = History)))]
 pub(super) async fn history(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -192,9 +193,10 @@ pub(super) async fn history(
     let id = id(&name)?;
     let workspace = tenant.read()?.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
     let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(|_| Problem::query())?;
-    let entries = service.runtime.observation(workspace).history(&id, after, page.limit()).await?;
+    let page = service.runtime.observation(workspace).history_page(&id, after, page.limit()).await?;
+    let next = page.items.last().filter(|_| page.more).map(|entry| entry.number);
     // Names, times and JSON: there is nothing in it that JSON could not hold.
-    let text = serde_json::to_vec(&History { entries }).unwrap_or_default();
+    let text = serde_json::to_vec(&History { entries: page.items, next }).unwrap_or_default();
     let held = service.runtime.content(workspace).incoming(text.len())?;
     Ok(([(header::CONTENT_TYPE, "application/json")], outgoing::body(text.into(), held)).into_response())
 }
