@@ -146,6 +146,11 @@ impl Ledger {
         self.clock.now()
     }
 
+    /// Reads all metadata and returns an error if it is damaged.
+    pub(crate) async fn check(&self) -> Result<(), MetadataError> {
+        self.store.check().await
+    }
+
     pub(crate) async fn row<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Row<T>>, MetadataError> {
         match self.store.get(key).await? {
             None => Ok(None),

@@ -149,6 +149,9 @@ pub enum MetadataError {
     /// What is kept is not what was written.
     #[error("the metadata store is damaged")]
     Damaged,
+    /// The write-ahead log lacks commits that were acknowledged. The files are as they were found.
+    #[error("the metadata store is damaged: {0}")]
+    LogDamaged(LogDamage),
     /// Another process has it open.
     #[error("the metadata store is in use by another process")]
     InUse,
@@ -179,7 +182,7 @@ impl MetadataError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Full => "store_full",
-            Self::Damaged => "metadata_damaged",
+            Self::Damaged | Self::LogDamaged(_) => "metadata_damaged",
             Self::InUse => "store_in_use",
             Self::Foreign => "metadata_foreign",
             Self::NewerVersion { .. } => "store_newer",
@@ -193,6 +196,7 @@ impl MetadataError {
         match self {
             Self::Full => "give the store more room",
             Self::Damaged => "restore it from a copy; blobs are not affected",
+            Self::LogDamaged(damage) => damage.help(),
             Self::InUse => "stop the other process, or name another data folder",
             Self::Foreign => "move the file away, or name another data folder",
             Self::NewerVersion { .. } => "run the program that wrote it, or a newer one",
@@ -204,6 +208,68 @@ impl MetadataError {
 
 /// Help for a data folder that was moved.
 pub(crate) const MOVED_HELP: &str = "move it back, or restart the Runtime with its new path";
+
+/// Damage of a write-ahead log, with what of it can be saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LogDamage {
+    /// A transaction in the middle is not what was written.
+    #[error(
+        "the first {intact} transactions of its log (`metadata.sqlite-wal`, {length} bytes) are intact, the next one is \
+         not, and of those after it {unreachable} are readable and cannot be applied without it"
+    )]
+    Broken {
+        /// Transactions before the damage.
+        intact: u64,
+        /// Bytes of the log that these take.
+        length: u64,
+        /// Transactions after the damage that are readable.
+        unreachable: u64,
+    },
+    /// The log ends before the last commit that is known.
+    #[error(
+        "its log (`metadata.sqlite-wal`) ends after {intact} intact transactions ({length} bytes), and more were \
+         acknowledged"
+    )]
+    Short {
+        /// Transactions that are there.
+        intact: u64,
+        /// Bytes of the log that these take.
+        length: u64,
+    },
+    /// The log is missing, or its beginning is, and with it everything that was not folded into the database.
+    #[error(
+        "its log (`metadata.sqlite-wal`) is missing or has no valid header, and at least {missing} changes with it"
+    )]
+    Lost {
+        /// Changes that the database file lacks.
+        missing: u64,
+    },
+    /// The log is damaged, and the database file holds everything that is known to have been in it.
+    #[error(
+        "its log (`metadata.sqlite-wal`) is not what was written, but all known changes are in `metadata.sqlite` too"
+    )]
+    Folded,
+}
+
+impl LogDamage {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Broken { .. } | Self::Short { .. } => {
+                "restore the data folder from a backup; or, in a copy of it, shorten `metadata.sqlite-wal` to the bytes \
+                 that are intact (`truncate -s`), remove `metadata.sqlite-mark`, and run `yoi runtime check` to see what \
+                 is lost"
+            }
+            Self::Lost { .. } => {
+                "restore the data folder from a backup; or, in a copy of it, remove `metadata.sqlite-wal` and \
+                 `metadata.sqlite-mark`, and run `yoi runtime check` to see what is lost"
+            }
+            Self::Folded => {
+                "copy the data folder; then remove `metadata.sqlite-wal` and `metadata.sqlite-mark` and run \
+                 `yoi runtime check`"
+            }
+        }
+    }
+}
 
 /// Why a batch did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

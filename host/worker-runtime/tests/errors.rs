@@ -17,7 +17,7 @@ use component_host::{Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::whole;
-use worker_runtime::metadata::{Batch, Key, SqliteMetadata};
+use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::secret::SecretDirectory;
 use worker_runtime::tool::{HostTool, ToolContext, ToolError, fs};
 use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits, ToolCall};
@@ -100,6 +100,18 @@ fn stores() -> Vec<Case> {
             let place = folder();
             let _held = SqliteMetadata::open(place.path().join("m")).await.expect("opened");
             provoked(SqliteMetadata::open(place.path().join("m")).await)
+        }),
+        case!("MetadataError", "LogDamaged", "metadata_damaged", async {
+            let place = tempfile::tempdir().expect("a folder");
+            let (path, mark) = (place.path().join("m"), place.path().join("m-mark"));
+            let store = SqliteMetadata::open(&path).await.expect("opened");
+            store.commit(Batch::default().put(&Key::new("k"), Vec::new())).await.expect("committed");
+            let elsewhere = tempfile::tempdir().expect("a folder");
+            // As a killed process leaves them, without the log.
+            for file in [&path, &mark] {
+                std::fs::copy(file, elsewhere.path().join(file.file_name().expect("a name"))).expect("copied");
+            }
+            provoked(SqliteMetadata::open(elsewhere.path().join("m")).await)
         }),
         case!("MetadataError", "NewerVersion", "store_newer", changed(63, 9)),
         case!("MetadataError", "Foreign", "metadata_foreign", changed(70, 1)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use worker_runtime::metadata::SqliteMetadata;
+use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
 
 use crate::support::{Place, snapshot};
@@ -415,6 +415,115 @@ fn what_is_damaged_or_gone_is_named() {
     let (told, code) = place.json(&["runtime", "check", "data"]);
     assert_eq!((&told["metadata"], code), (&json!("metadata_damaged"), 3), "{told}");
     assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
+}
+
+/// The files of a data folder's metadata.
+fn metadata_files(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let names = ["metadata.sqlite", "metadata.sqlite-wal", "metadata.sqlite-mark"];
+    let read =
+        |name: &&str| std::fs::read(place.path().join("yoi-data").join(name)).map(|bytes| ((*name).into(), bytes));
+    names.iter().filter_map(|name| read(name).ok()).collect()
+}
+
+#[test]
+fn damaged_log_is_named_and_nothing_is_changed() {
+    let place = Place::new();
+    let token = set_up(&place);
+    let mut serving = Serving::start(&place, "runtime.toml");
+    let url = format!("http://{}", serving.address);
+    for revision in 1..=5 {
+        crate::served::team(&place, revision);
+        let manifest = place.path().join("team/bundle.toml");
+        let text = std::fs::read_to_string(&manifest).expect("written").replace("\"team\"", "\"acme\"");
+        std::fs::write(&manifest, text).expect("written");
+        let said = place.with_env(&["runtime", "put", "team"], &[("YOI_URL", &url), ("YOI_TOKEN", &token)]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    }
+    serving.child.kill().expect("killed");
+    serving.child.wait().expect("ended");
+    let right = metadata_files(&place);
+    let (check, gc) = (["runtime", "check", "--config", "runtime.toml"], ["runtime", "gc", "--config", "runtime.toml"]);
+    let log = place.path().join("yoi-data/metadata.sqlite-wal");
+    let bytes = std::fs::read(&log).expect("a log");
+    let blobs = files(&place.path().join("yoi-data/blobs"));
+    let with_flip = |at: usize| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let begin = bytes[..bytes.len() / 2].to_vec();
+    let wrong = [Some(with_flip(bytes.len() / 2)), Some(with_flip(20)), Some(begin), Some(Vec::new()), None];
+    for (number, wrong) in wrong.iter().enumerate() {
+        match wrong {
+            Some(wrong) => std::fs::write(&log, wrong).expect("written"),
+            None => std::fs::remove_file(&log).expect("removed"),
+        }
+        let damaged = metadata_files(&place);
+        let (told, code) = place.json(&check);
+        assert_eq!((&told["metadata"], code), (&json!("metadata_damaged"), 3), "{number}: {told}");
+        assert!(told["metadata_damage"]["message"].as_str().expect("a message").contains("its log"), "{told}");
+        assert!(told["sound"].as_array().is_some_and(|sound| sound.len() == blobs.len()), "{told}");
+        let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+        assert_eq!((said.code, said.stdout.as_str()), (3, ""), "{number}: {}", said.stderr);
+        assert!(
+            said.stderr.starts_with("error[metadata_damaged]") && said.stderr.contains("backup"),
+            "{}",
+            said.stderr
+        );
+        let (error, code) = place.json(&gc);
+        assert_eq!((error["code"].as_str(), code), (Some("metadata_damaged"), 3), "{number}: {error}");
+        assert!(metadata_files(&place) == damaged, "{number}: the metadata is changed");
+        assert_eq!(files(&place.path().join("yoi-data/blobs")).len(), blobs.len(), "{number}: blobs are gone");
+    }
+    // What the help says, done where the log ends too early.
+    std::fs::write(&log, with_flip(bytes.len() / 2)).expect("written");
+    let (told, _) = place.json(&check);
+    let message = told["metadata_damage"]["message"].as_str().expect("a message").to_owned();
+    let length = message.split(" bytes)").next().and_then(|before| before.rsplit(' ').next()).expect("a length");
+    std::fs::write(&log, &bytes[..length.parse().expect("a number")]).expect("written");
+    std::fs::remove_file(place.path().join("yoi-data/metadata.sqlite-mark")).expect("removed");
+    let (told, _) = place.json(&check);
+    assert_eq!(told["metadata"], json!("sound"), "{told}");
+    // As it was, everything is there.
+    for (name, bytes) in right {
+        std::fs::write(place.path().join("yoi-data").join(name), bytes).expect("written");
+    }
+    let (told, code) = place.json(&check);
+    assert_eq!((&told["metadata"], code), (&json!("sound"), 0), "{told}");
+    let serving = Serving::start(&place, "runtime.toml");
+    let url = format!("http://{}", serving.address);
+    let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())];
+    let listed = place.with_env(&["runtime", "bundles", "--format", "json"], &environment).stdout;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed["bundles"].as_array().map(Vec::len), Some(5), "{listed}");
+}
+
+#[test]
+fn nothing_is_collected_while_metadata_is_damaged() {
+    let place = Place::new();
+    kept(&place);
+    place.write("runtime.toml", "[service]\ndata = \"data\"\n[limits]\nunused_blob_seconds = 0\n");
+    let gc = ["runtime", "gc", "--config", "runtime.toml"];
+    let path = place.path().join("data/metadata.sqlite");
+    let row = b"a row that no collection reads";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let metadata = SqliteMetadata::open(&path).await.expect("metadata");
+        let batch = Batch::default().put(&Key::new("other"), row.to_vec());
+        metadata.commit(batch).await.expect("committed");
+    });
+    let right = std::fs::read(&path).expect("rows");
+    let blobs = files(&place.path().join("data/blobs"));
+    let begin = right.windows(row.len()).position(|window| window == row).expect("the row");
+    let mut wrong = right.clone();
+    wrong[begin] ^= 1;
+    std::fs::write(&path, wrong).expect("damaged");
+    let (error, code) = place.json(&gc);
+    assert_eq!((error["code"].as_str(), code), (Some("metadata_damaged"), 3), "{error}");
+    assert_eq!(files(&place.path().join("data/blobs")), blobs);
+    std::fs::write(&path, right).expect("mended");
+    let (told, code) = place.json(&gc);
+    assert_eq!((&told["workspaces"]["acme"]["blobs"], code), (&json!(3), 0), "{told}");
 }
 
 #[test]

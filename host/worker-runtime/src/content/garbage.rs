@@ -28,8 +28,15 @@ const PAGE: usize = 512;
 
 impl Content {
     /// Forgets every blob of this workspace that nothing has used for a while, and removes its content
-    /// where no other workspace has it.
+    /// where no other workspace has it. Removes nothing while metadata is damaged.
     pub async fn collect_garbage(&self) -> Result<Collected, ContentError> {
+        // A damaged store can lack the very row that says who uses a blob.
+        self.shared.ledger.check().await?;
+        self.collect_unused().await
+    }
+
+    /// Collects garbage, after metadata was checked.
+    pub(crate) async fn collect_unused(&self) -> Result<Collected, ContentError> {
         let mut collected = Collected::default();
         if !self.record_package_uses().await? {
             tracing::warn!(workspace = %self.workspace, "a manifest is damaged: its packages are unknown, nothing is collected");

@@ -9,7 +9,9 @@ mod connection;
 mod file;
 mod group;
 mod known;
+mod mark;
 mod rows;
+mod wal;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -566,7 +566,7 @@ impl Catalogue {
                 return Ok(Suspension::new(SuspensionReason::BundleRefused, detail, error.help()));
             }
         };
-        let again = "put the bundle again (`yoi runtime put`)";
+        let again = "put the bundle again";
         Ok(match is_damaged {
             true => {
                 let detail = format!("{digest}, which its bundle needs, is damaged in the store");

@@ -23,22 +23,28 @@ pub struct Garbage {
 
 impl Management {
     /// Takes away what nothing uses, in every workspace, and content that belongs to none. The blob store
-    /// must not be shared with another Runtime.
+    /// must not be shared with another Runtime. Removes nothing while metadata is damaged.
     pub async fn collect_garbage(&self) -> Result<Garbage, ContentError> {
+        self.shared.ledger.check().await?;
         let mut garbage = Garbage::default();
         for key in self.shared.ledger.keys(&usages_key(), None, usize::MAX).await? {
             let Ok(workspace) = key.last().parse::<WorkspaceId>() else { continue };
             let content = Content { shared: self.shared.clone(), workspace: workspace.clone() };
-            garbage.workspaces.insert(workspace, content.collect_garbage().await?);
+            garbage.workspaces.insert(workspace, content.collect_unused().await?);
         }
-        garbage.strays = self.collect_strays().await?;
+        garbage.strays = self.remove_strays().await?;
         Ok(garbage)
     }
 
     /// Removes every blob that belongs to nobody, and says how many there were: what came in, and whose rows
     /// were never written because the process ended, or the disk failed, in between. What is on its way in
-    /// is left alone, and so is everything in a store that others may use.
+    /// is left alone, and so is everything in a store that others may use. Removes nothing while metadata is damaged.
     pub async fn collect_strays(&self) -> Result<u64, ContentError> {
+        self.shared.ledger.check().await?;
+        self.remove_strays().await
+    }
+
+    async fn remove_strays(&self) -> Result<u64, ContentError> {
         let mut collected = 0;
         if self.shared.blobs.is_shared() {
             return Ok(collected);

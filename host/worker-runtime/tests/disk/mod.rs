@@ -4,6 +4,7 @@
 mod faults;
 mod flips;
 mod kills;
+mod log_cuts;
 mod power_cuts;
 mod recording;
 mod same_work;

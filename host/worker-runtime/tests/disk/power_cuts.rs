@@ -114,7 +114,7 @@ impl Cut {
         all
     }
 
-    fn one(disk: &Disk, chance: &mut Chance) -> Self {
+    pub(super) fn one(disk: &Disk, chance: &mut Chance) -> Self {
         let mut all = Self::all(disk, chance);
         all.swap_remove(chance.below(all.len() as u64) as usize)
     }

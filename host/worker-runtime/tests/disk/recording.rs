@@ -125,6 +125,14 @@ impl Disk {
         Self { files: Vec::new(), folders: vec![Folder::default()] }
     }
 
+    /// A disk that holds what a power cut left, durably.
+    pub(super) fn of(remains: &Remains) -> Self {
+        let file = |durable: &Rc<Vec<u8>>| File { durable: durable.clone(), pending: Vec::new() };
+        let folder =
+            |names: &BTreeMap<String, Node>| Folder { durable: names.clone(), pending: Vec::new(), now: names.clone() };
+        Self { files: remains.files.iter().map(file).collect(), folders: remains.folders.iter().map(folder).collect() }
+    }
+
     /// A folder and the last name of a path, where that folder is there.
     fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));

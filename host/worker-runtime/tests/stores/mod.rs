@@ -10,6 +10,7 @@ mod model;
 mod peer;
 mod place;
 mod sqlite;
+mod sqlite_log;
 
 /// Where a path, an address or a key could show, this stands in it.
 const CANARY: &str = "canary-5a1f";

@@ -40,11 +40,20 @@ struct Document {
     damaged: Vec<Digest>,
     missing: Vec<Digest>,
     metadata: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_damage: Option<Damage>,
     /// Bundles that violate rules which are newer than they are. They still open.
     bundles: Vec<Bundle>,
     /// Parts of the config that the service cannot honour, if `--config` names the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Gaps>,
+}
+
+/// Damage of metadata, and what can be saved.
+#[derive(Serialize)]
+struct Damage {
+    message: String,
+    help: &'static str,
 }
 
 #[derive(Serialize)]
@@ -82,7 +91,12 @@ async fn check(args: &Args) -> Result<Document, CliError> {
     };
     let blobs = kept.blobs.clone();
     let mut found = Vec::new();
-    let checked = match kept.metadata.check().await {
+    let mut metadata_damage = None;
+    let metadata = match &kept.metadata {
+        Ok(metadata) => metadata.check().await,
+        Err(error) => Err(error.clone()),
+    };
+    let checked = match metadata {
         Ok(()) => {
             let runtime = kept.runtime().await?;
             let conditions = runtime.management().check().await?;
@@ -90,13 +104,17 @@ async fn check(args: &Args) -> Result<Document, CliError> {
             (conditions, "sound")
         }
         // What should be there is not known; what is there can be read all the same.
-        Err(error) => (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code()),
+        Err(error) => {
+            metadata_damage = Some(Damage { message: error.to_string(), help: error.help() });
+            (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code())
+        }
     };
     // What was set aside by an earlier look, and not put again since, is still known to be damaged.
     let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;
     let mut document = Document {
         schema: "yoi.runtime-check/1",
         metadata: checked.1,
+        metadata_damage,
         bundles: found,
         config: gaps,
         ..Document::default()
@@ -136,6 +154,7 @@ fn text(document: &Document) -> String {
     rows.row("missing", format!("{}", document.missing.len()));
     rows.list("", document.missing.iter().map(ToString::to_string));
     rows.row("metadata", document.metadata);
+    rows.list("", document.metadata_damage.iter().flat_map(|damage| [damage.message.as_str(), damage.help]));
     if let Some(Gaps { unanswered_tools, unavailable_mounts }) = &document.config {
         rows.noted_list("capabilities", unanswered_tools.iter().map(|tool| (format!("tool:{tool}"), gaps::UNANSWERED)));
         let name = |gone: &UnavailableMount| format!("workspaces.{}.mounts.{}", gone.workspace, gone.mount);

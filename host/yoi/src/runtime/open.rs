@@ -7,7 +7,7 @@ use component_host::Limits;
 use host_policy::RuntimeConfig;
 use secrecy::SecretString;
 use worker_runtime::blob_store::{BlobStore, ObjectBlobs, S3Config};
-use worker_runtime::metadata::SqliteMetadata;
+use worker_runtime::metadata::{MetadataError, SqliteMetadata};
 use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::{DataFolder, Runtime, RuntimeLimits, SystemClock};
 
@@ -19,8 +19,10 @@ use crate::sandbox::{self, CacheArgs};
 use crate::secret;
 use crate::{config_file, files};
 
-/// The file of a data folder that it has from its first opening on.
+/// The file of a data folder that it has from its first opening on, and the files beside it. Where one of those has
+/// content, the first one was there.
 const METADATA: &str = "metadata.sqlite";
+const BESIDE_METADATA: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
 
 /// A config with everything in it.
 pub(super) struct Config {
@@ -44,6 +46,7 @@ impl Config {
         let service = &self.settings.service;
         let data = self.data();
         let (folder, metadata) = stores(&data).await?;
+        let metadata = metadata?;
         let secrets = Arc::new(self.secrets()?);
         let blobs: Arc<dyn BlobStore> = match &service.bucket {
             Some(bucket) => in_bucket(bucket, &*secrets).await?,
@@ -86,17 +89,20 @@ impl Config {
     }
 }
 
-/// The stores of a data folder.
-async fn stores(data: &Path) -> Result<(DataFolder, SqliteMetadata), CliError> {
+/// The stores of a data folder. Of damaged metadata the error, since blobs can be read all the same.
+async fn stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, MetadataError>), CliError> {
     let folder = DataFolder::open(data).await?;
-    let metadata = SqliteMetadata::open(folder.metadata_file()).await?;
-    Ok((folder, metadata))
+    match SqliteMetadata::open(folder.metadata_file()).await {
+        Err(error) if error.code() != "metadata_damaged" => Err(error.into()),
+        metadata => Ok((folder, metadata)),
+    }
 }
 
 /// That there is such a data folder: looking at one makes none.
 pub(crate) fn is_there(data: &Path) -> Result<(), CliError> {
     // Its rows are what makes a folder one: where there are none, opening it would make them.
-    if data.join(METADATA).is_file() {
+    let has_content = |name: &&str| data.join(name).metadata().is_ok_and(|found| found.is_file() && found.len() > 0);
+    if data.join(METADATA).is_file() || BESIDE_METADATA.iter().any(has_content) {
         return Ok(());
     }
     let message = format!("there is no data folder `{}`", files::shown(data));
@@ -106,7 +112,7 @@ pub(crate) fn is_there(data: &Path) -> Result<(), CliError> {
 /// What is kept, for who looks after it while no service runs.
 pub(super) struct Kept {
     pub(super) blobs: Arc<dyn BlobStore>,
-    pub(super) metadata: SqliteMetadata,
+    pub(super) metadata: Result<SqliteMetadata, MetadataError>,
     limits: RuntimeLimits,
 }
 
@@ -146,7 +152,7 @@ impl Kept {
     /// A Runtime over it that grants nothing and runs nothing.
     pub(super) async fn runtime(self) -> Result<Runtime, CliError> {
         let builder = Runtime::builder().clock(Arc::new(SystemClock)).limits(self.limits);
-        Ok(builder.blobs(self.blobs).metadata(Arc::new(self.metadata)).open().await?)
+        Ok(builder.blobs(self.blobs).metadata(Arc::new(self.metadata?)).open().await?)
     }
 }
 

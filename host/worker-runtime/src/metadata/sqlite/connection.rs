@@ -1,29 +1,47 @@
 //! The connection, as one that can be lost: after a failure that it does not come back from, the
 //! next job opens the file anew.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::file::Opened;
+use super::mark::Reached;
 use super::{file, rows};
 use crate::metadata::MetadataError;
+
+/// Frames of the log after which it is folded in: some 4 MiB.
+const FOLDED_FRAMES: u64 = 1000;
+
+/// Where the salts stand in a log.
+const SALTS: u64 = 16;
 
 /// A connection to the file, where there is one.
 pub(super) struct Reopened {
     path: PathBuf,
     most_bytes: Option<u64>,
-    connection: Option<Connection>,
+    current: Option<Current>,
+}
+
+/// A connection, and what is known of its log.
+struct Current {
+    opened: Opened,
+    /// The newest commit, if its generation of the log is in the mark.
+    reached: Option<Reached>,
 }
 
 impl Reopened {
     pub(super) fn open(path: PathBuf, most_bytes: Option<u64>) -> Result<Self, MetadataError> {
-        let connection = Some(file::open(&path, most_bytes)?);
-        Ok(Self { path, most_bytes, connection })
+        let mut reopened = Self { path, most_bytes, current: None };
+        reopened.there()?;
+        Ok(reopened)
     }
 
     /// `true` if the next job opens the file anew.
     pub(super) fn is_lost(&self) -> bool {
-        self.connection.is_none()
+        self.current.is_none()
     }
 
     /// Reads, or does anything else that needs nothing taken back.
@@ -31,7 +49,7 @@ impl Reopened {
         &mut self,
         work: impl FnOnce(&Connection) -> Result<T, MetadataError>,
     ) -> Result<T, MetadataError> {
-        work(self.there()?)
+        work(&self.there()?.opened.connection)
     }
 
     /// Does all of `work`, durably, or nothing. `work` says whether there is anything to keep.
@@ -39,19 +57,71 @@ impl Reopened {
         &mut self,
         work: impl FnOnce(&Connection) -> Result<(T, bool), MetadataError>,
     ) -> Result<T, MetadataError> {
-        let connection = self.there()?;
-        let done = attempt(connection, work);
-        if done.is_err() && !recover(connection) {
-            self.connection = None;
+        let current = self.there()?;
+        let begun = current.begin_generation();
+        let done = begun.and_then(|()| attempt(&current.opened.connection, work));
+        if done.is_ok() {
+            current.note();
+        } else if !recover(&current.opened.connection) {
+            self.current = None;
         }
         done
     }
 
-    fn there(&mut self) -> Result<&Connection, MetadataError> {
-        match &mut self.connection {
-            Some(connection) => Ok(connection),
-            lost => Ok(lost.insert(file::open(&self.path, self.most_bytes)?)),
+    /// Folds the log in where it is long. What fails is tried again after the next write.
+    pub(super) fn fold(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        let is_long = current.reached.is_some_and(|reached| reached.frames >= FOLDED_FRAMES);
+        // The next commit begins another generation.
+        if is_long && current.log_frames("PASSIVE").is_some_and(|(frames, folded)| frames == folded) {
+            current.reached = None;
         }
+    }
+
+    fn there(&mut self) -> Result<&mut Current, MetadataError> {
+        match &mut self.current {
+            Some(current) => Ok(current),
+            lost => Ok(lost.insert(Current { opened: file::open(&self.path, self.most_bytes)?, reached: None })),
+        }
+    }
+}
+
+impl Current {
+    /// Sees to it that the mark names this generation of the log. A commit without a batch begins it: a
+    /// batch that is committed could not be taken back where the mark cannot be written.
+    fn begin_generation(&mut self) -> Result<(), MetadataError> {
+        if self.reached.is_some() {
+            return Ok(());
+        }
+        let Opened { connection, mark, log } = &self.opened;
+        let unavailable = MetadataError::Unavailable { doing: "begin a log" };
+        let batches = attempt(connection, |connection| Ok((rows::touch(connection)?, true)))?;
+        let mut generation = [0; 8];
+        let read = File::open(log).and_then(|log| log.read_exact_at(&mut generation, SALTS));
+        read.map_err(file::unavailable)?;
+        let (frames, _) = self.log_frames("NOOP").ok_or(unavailable)?;
+        let reached = Reached { generation, frames, batches };
+        mark.begin(&reached).map_err(file::unavailable)?;
+        self.reached = Some(reached);
+        Ok(())
+    }
+
+    /// Notes in the mark how far the log reaches.
+    fn note(&mut self) {
+        let Some(generation) = self.reached.map(|reached| reached.generation) else { return };
+        let Some((frames, _)) = self.log_frames("NOOP") else { return };
+        let Ok(batches) = rows::counted(&self.opened.connection) else { return };
+        let reached = Reached { generation, frames, batches };
+        self.opened.mark.note(&reached);
+        self.reached = Some(reached);
+    }
+
+    /// Frames in the log, and how many of them are folded in, after a checkpoint of that mode.
+    fn log_frames(&self, mode: &str) -> Option<(u64, u64)> {
+        let mut statement = self.opened.connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})")).ok()?;
+        let frames = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (frames, folded) = statement.query_row([], frames).ok()?;
+        Some((u64::try_from(frames).ok()?, u64::try_from(folded).ok()?))
     }
 }
 
@@ -74,10 +144,7 @@ fn recover(connection: &Connection) -> bool {
     if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {
         return false;
     }
-    let _ = attempt(connection, |connection| {
-        rows::count(connection, rows::counted(connection)?)?;
-        Ok(((), true))
-    });
+    let _ = attempt(connection, |connection| Ok((rows::touch(connection)?, true)));
     if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }

@@ -1,17 +1,21 @@
 //! The file: how it is made, and how it is known that it is one of ours.
 //!
 //! A new one is made under another name and renamed when it is whole. So a file without content is
-//! a damaged one, and never taken for a new one.
+//! a damaged one, and never taken for a new one. Opening it lets SQLite recover its write-ahead log, and closing it
+//! folds the log in. So the log is judged first, and where it is damaged SQLite does not open the file for writing.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, BufReader, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::failed;
-use crate::metadata::MetadataError;
+use super::mark::{Mark, Reached};
+use super::rows;
+use super::wal::Log;
+use crate::metadata::{LogDamage, MetadataError};
 
 /// `yoim`, in a field of the header that SQLite keeps for this.
 const APPLICATION: i32 = 0x796f_696d;
@@ -29,21 +33,98 @@ const SCHEMA: &str = "CREATE TABLE records (
     proof BLOB NOT NULL
 ) STRICT, WITHOUT ROWID";
 
+/// What a store has open.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// Locked until the connection is closed, so it stands behind it.
+    pub(super) mark: Mark,
+    /// The write-ahead log.
+    pub(super) log: PathBuf,
+}
+
 /// Opens the file, and makes it where there is none.
-pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Connection, MetadataError> {
+pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Opened, MetadataError> {
     let path = resolved(path).map_err(unavailable)?;
+    let (log, mark_path) = (beside(&path, "-wal"), beside(&path, "-mark"));
+    // Who has the mark locked changes the log: it is read under the lock.
+    let mark = Mark::open(&mark_path, false)?;
+    let reached = mark.as_ref().map(Mark::reached).transpose()?.flatten();
     match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {}
+        Ok(metadata) if metadata.is_file() && metadata.len() > 0 => judge(&path, &log, reached)?,
         Ok(_) => return Err(MetadataError::Damaged),
+        // Something was kept here.
+        Err(error) if error.kind() == ErrorKind::NotFound && reached.is_some() => return Err(MetadataError::Damaged),
         Err(error) if error.kind() == ErrorKind::NotFound => make(&path)?,
         Err(error) => return Err(unavailable(error)),
     }
+    let mark = match mark {
+        Some(mark) => mark,
+        None => Mark::open(&mark_path, true)?.ok_or(MetadataError::Unavailable { doing: DOING })?,
+    };
     let connection = connect(&path).map_err(failed(DOING))?;
     known(&connection)?;
     configure(&connection, most_bytes).map_err(failed(DOING))?;
     // The log was made just now, and SQLite does not say where its name could not be made durable.
     sync_above(&path)?;
-    Ok(connection)
+    Ok(Opened { connection, mark, log })
+}
+
+/// Refuses a log that lacks commits which were acknowledged. Changes nothing.
+fn judge(path: &Path, log: &Path, reached: Option<Reached>) -> Result<(), MetadataError> {
+    let file = match fs::symlink_metadata(log) {
+        Ok(metadata) if metadata.is_file() => Some(File::open(log).map_err(unavailable)?),
+        Ok(_) => return Err(MetadataError::Damaged),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(unavailable(error)),
+    };
+    let found = match &file {
+        Some(file) => Log::read(BufReader::with_capacity(1 << 16, file)).map_err(unavailable)?,
+        None => Log::default(),
+    };
+    let Log { transactions: intact, length, .. } = found;
+    let damage = if found.is_broken {
+        Some(LogDamage::Broken { intact, length, unreachable: found.unreachable })
+    } else {
+        match reached {
+            Some(Reached { generation, frames, .. }) if found.generation == Some(generation) => {
+                (found.frames < frames).then_some(LogDamage::Short { intact, length })
+            }
+            // The log that the mark means was folded in, if all is well.
+            Some(Reached { batches, .. }) => {
+                let missing = batches.saturating_sub(batches_in_file(path)?);
+                (missing > 0).then_some(LogDamage::Lost { missing })
+            }
+            // Without a mark: the previous release wrote none.
+            None => (found.generation.is_none() && intact > 0).then_some(LogDamage::Lost { missing: intact }),
+        }
+    };
+    if let Some(damage) = damage {
+        // SQLite had folded all of the log in, and would not have read it again.
+        let is_folded = match reached {
+            Some(Reached { batches, .. }) => batches_in_file(path).is_ok_and(|there| there >= batches),
+            None => false,
+        };
+        return Err(MetadataError::LogDamaged(if is_folded { LogDamage::Folded } else { damage }));
+    }
+    // A process that was killed may have left a transaction that is not synced. SQLite goes on behind it, and a power
+    // cut could then leave the later one without the earlier one.
+    file.map_or(Ok(()), |file| file.sync_data()).map_err(unavailable)
+}
+
+/// How many batches the database file knows of without its log.
+fn batches_in_file(path: &Path) -> Result<u64, MetadataError> {
+    use std::fmt::Write;
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        let _ = write!(uri, "%{byte:02x}");
+    }
+    // SQLite takes no lock, reads no log and writes nothing.
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags).map_err(failed(DOING))?;
+    known(&connection)?;
+    rows::counted(&connection)
 }
 
 fn sync_above(path: &Path) -> Result<(), MetadataError> {
@@ -121,9 +202,10 @@ fn known(connection: &Connection) -> Result<(), MetadataError> {
 }
 
 fn configure(connection: &Connection, most_bytes: Option<u64>) -> rusqlite::Result<()> {
-    // A commit is durable when it is answered; the log is folded in every 4 MiB and cut to as much.
+    // A commit is durable when it is answered. The log is folded in by its owner, so that SQLite begins no generation of
+    // it of its own accord; it is cut to 4 MiB.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 4194304",
     )?;
     if let Some(most_bytes) = most_bytes {
@@ -134,7 +216,7 @@ fn configure(connection: &Connection, most_bytes: Option<u64>) -> rusqlite::Resu
     connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
 }
 
-fn unavailable(error: io::Error) -> MetadataError {
+pub(super) fn unavailable(error: io::Error) -> MetadataError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => MetadataError::Full,
         _ => MetadataError::Unavailable { doing: DOING },

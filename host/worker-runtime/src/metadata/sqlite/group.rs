@@ -172,6 +172,7 @@ impl Worker {
         for (reply, verdict) in replies.into_iter().zip(verdicts) {
             drop(reply.send(verdict));
         }
+        self.connection.fold();
     }
 
     /// Commits batches with one wait for the disk, and says of each whether it was done.

@@ -45,7 +45,17 @@ pub(super) fn counted(connection: &Connection) -> Result<u64, MetadataError> {
 
 /// Keeps how many batches there were.
 pub(super) fn count(connection: &Connection, batches: u64) -> Result<(), MetadataError> {
-    write(connection, COUNT, b"", batches)
+    write(connection, COUNT, b"0", batches)
+}
+
+/// Changes the row that holds how many batches there were, and not the number. Returns it. SQLite writes nothing where
+/// a row gets the content that it has, so the row gets another one, of the same length, for which there is always room.
+pub(super) fn touch(connection: &Connection) -> Result<u64, MetadataError> {
+    let count = record(connection, COUNT)?;
+    let batches = count.as_ref().map_or(0, |count| count.version);
+    let is_touched = count.is_some_and(|count| count.value == b"1");
+    write(connection, COUNT, if is_touched { b"0" } else { b"1" }, batches)?;
+    Ok(batches)
 }
 
 /// Whether the records are as a batch expects them.
