@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::names::{InvalidName, MountLabel, SecretRef};
+use crate::names::{InvalidName, MountLabel, SecretRef, WITHHELD};
 use crate::url_prefix::UrlPrefix;
 
 /// Reading only, or reading and changing.
@@ -125,7 +125,11 @@ impl FromStr for Authority {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let invalid = || InvalidName::new("authority", GRAMMAR, text);
+        let invalid = || {
+            let is_known = matches!(text.split_once(':'), None | Some(("mount" | "git", _)));
+            // Behind a mistyped `secret:` stands what that must not repeat.
+            InvalidName::new("authority", GRAMMAR, if is_known { text } else { WITHHELD })
+        };
         let access = |word: &str| match word {
             "read" => Ok(Access::Read),
             "write" => Ok(Access::Write),

@@ -2,7 +2,7 @@
 //! caller gives in [`BuildOptions`]. Nothing is taken from the clock, the environment or the
 //! folder's place, so the same folder has the same digest on every machine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tool_schema::Schema;
@@ -16,7 +16,7 @@ use crate::folder::Folder;
 use crate::leak_report::{self, Finding, Text};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Provenance};
-use crate::names::{Revision, Timestamp};
+use crate::names::{Revision, Timestamp, WITHHELD, shown_file};
 use crate::pointer::Pointer;
 
 /// What a caller gives instead of what stands in `bundle.toml`.
@@ -185,8 +185,7 @@ impl Teller<'_> {
 
     fn finding(&mut self, places: &Places, finding: &Finding) {
         let rule = finding.leak.rule;
-        let message =
-            format!("`{}` holds {}: {} (rule `{}`)", finding.pointer, rule.kind().noun(), rule.what(), rule.id());
+        let message = finding.to_string();
         let help = match rule.kind() {
             crate::leaks::Kind::Secret => {
                 "take it out and revoke it; name it by reference, such as `secret:github-token`".to_owned()
@@ -268,15 +267,31 @@ impl Teller<'_> {
             (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity))
         });
         self.told.dedup();
-        let mut files: Vec<&str> = self.told.iter().map(|diagnostic| diagnostic.file.as_str()).collect();
+        // What a message withholds is not shown above a caret either.
+        let withheld = self.told.iter().filter(|diagnostic| diagnostic.message.contains(WITHHELD));
+        self.marks.extend(withheld.filter_map(|diagnostic| Some((diagnostic.file.clone(), diagnostic.span.clone()?))));
+        let mut files: Vec<String> = self.told.iter().map(|diagnostic| diagnostic.file.clone()).collect();
         files.dedup();
-        let sources = files.into_iter().filter_map(|file| {
-            let text = std::str::from_utf8(self.folder.get(file)?).ok()?;
-            let marks: Vec<Range<usize>> =
-                self.marks.iter().filter(|(name, _)| name == file).map(|(_, span)| span.clone()).collect();
-            Some(Source { file: file.to_owned(), masked: masked(text, &marks) })
-        });
-        let sources = sources.collect();
+        let mut sources: Vec<Source> = Vec::new();
+        let mut shown: BTreeMap<String, String> = BTreeMap::new();
+        for file in files {
+            let mut name = shown_file(&file);
+            // Two files whose names are withheld stay two files.
+            let alike = shown.values().filter(|other| other.split(' ').next() == Some(name.as_str())).count();
+            if name != file && alike > 0 {
+                name = format!("{name} ({})", alike + 1);
+            }
+            if let Some(text) = self.folder.get(&file).and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+                let marks = self.marks.iter().filter(|(marked, _)| *marked == file).map(|(_, span)| span.clone());
+                sources.push(Source { file: name.clone(), masked: masked(text, &marks.collect::<Vec<_>>()) });
+            }
+            shown.insert(file, name);
+        }
+        for diagnostic in &mut self.told {
+            if let Some(name) = shown.get(&diagnostic.file) {
+                diagnostic.file.clone_from(name);
+            }
+        }
         Diagnostics { list: self.told, sources }
     }
 }

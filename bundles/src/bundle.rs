@@ -93,7 +93,7 @@ pub enum BundleError {
     #[error("{}", first(.0))]
     Unsound(Vec<Violation>),
     /// A credential or a host path.
-    #[error("`{}` holds {}: {} (rule `{}`)", .0.pointer, .0.leak.rule.kind().noun(), .0.leak.rule.what(), .0.leak.rule.id())]
+    #[error("{0}")]
     Leak(Box<Finding>),
     /// Blobs that the manifest names and that are not there.
     #[error("{} blobs are missing, the first is {}", .0.len(), .0.first().map(Digest::to_string).unwrap_or_default())]

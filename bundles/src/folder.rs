@@ -9,6 +9,7 @@ use std::io::Read;
 use cap_std::fs::Dir;
 
 use crate::limits::BundleLimits;
+use crate::names::shown_file;
 
 /// Files by name, with `/` between folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum FolderError {
     #[error("the folder holds no `bundle.toml`")]
     NoBundle,
     /// The system refused.
-    #[error("`{file}` cannot be read")]
+    #[error("`{}` cannot be read", shown_file(.file))]
     Io {
         /// Which file or folder.
         file: String,
@@ -35,19 +36,19 @@ pub enum FolderError {
         source: std::io::Error,
     },
     /// Neither a file nor a folder.
-    #[error("`{file}` is neither a file nor a folder")]
+    #[error("`{}` is neither a file nor a folder", shown_file(.file))]
     NotAFile {
         /// Which one.
         file: String,
     },
     /// A name that cannot be shown.
-    #[error("a name in `{folder}` is not Unicode, or holds control characters")]
+    #[error("a name in `{}` is not Unicode, or holds control characters", shown_file(.folder))]
     BadName {
         /// In which folder.
         folder: String,
     },
     /// A bound is passed.
-    #[error("`{file}` passes {allowed} (`{limit}`)")]
+    #[error("`{}` passes {allowed} (`{limit}`)", shown_file(.file))]
     TooLarge {
         /// Which file or folder.
         file: String,

@@ -4,11 +4,13 @@
 //! numbers have closed grammars, yet they are scanned too where a value could be spelled in them.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::{Map, Value};
 
 use crate::blob::Blob;
-use crate::leaks::{self, Leak, Place};
+use crate::json_place::{self, Part};
+use crate::leaks::{self, Keys, Kind, Leak, Place};
 use crate::manifest::{Acceptance, Manifest};
 use crate::pointer::Pointer;
 
@@ -18,6 +20,9 @@ pub struct Finding {
     /// Where the text stands: a pointer into the manifest, also for the text of a blob. A key that
     /// holds a leak itself is withheld from it.
     pub pointer: Pointer,
+    /// Where in the document that is the text, if it is one: a pointer into the schema of a tool. Keys are withheld
+    /// from it in the same way.
+    pub inside: Option<Pointer>,
     /// What was found, and where in the text.
     pub leak: Leak,
     /// Whether the manifest accepts it.
@@ -27,10 +32,25 @@ pub struct Finding {
     pub(crate) text: Text,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.leak.rule;
+        write!(f, "`{}` holds {}", self.pointer, rule.kind().noun())?;
+        if let Some(inside) = &self.inside {
+            write!(f, " at `{inside}`")?;
+        }
+        write!(f, ": {} (rule `{}`)", rule.what(), rule.id())
+    }
+}
+
 impl fmt::Debug for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut said = f.debug_struct("Finding");
-        said.field("pointer", &self.pointer).field("leak", &self.leak).field("accepted", &self.accepted).finish()
+        said.field("pointer", &self.pointer)
+            .field("inside", &self.inside)
+            .field("leak", &self.leak)
+            .field("accepted", &self.accepted)
+            .finish()
     }
 }
 
@@ -47,6 +67,9 @@ pub(crate) enum Text {
 
 /// Most findings that are reported of one manifest or blob. More would tell an author nothing new.
 pub const MOST_FINDINGS: usize = 1000;
+
+/// Most findings in one schema whose place is told exactly.
+const MOST_LOCATED: usize = 64;
 
 /// Scans every text of a manifest.
 pub fn scan_manifest(manifest: &Manifest) -> Vec<Finding> {
@@ -72,6 +95,9 @@ struct Scanner<'a> {
     left: usize,
 }
 
+/// Keys of an object whose value names what stands under `value` beside it.
+const NAMING_KEYS: [&str; 8] = ["name", "key", "id", "label", "env", "variable", "header", "field"];
+
 enum Step<'a> {
     Key(&'a str),
     Index(usize),
@@ -86,14 +112,13 @@ impl<'a> Scanner<'a> {
         // The manifest's own JSON is the list of its texts: a field added later cannot be forgotten.
         let Ok(value) = serde_json::to_value(manifest) else { return Vec::new() };
         let mut scanner = Scanner { accepted: self.accepted, path: Vec::new(), found: Vec::new(), left: self.left };
-        scanner.value(Place::Text, &value);
+        scanner.value(Place::Text, None, &value);
         scanner.found
     }
 
     fn blob(mut self, pointer: &Pointer, blob: &Blob) -> Vec<Finding> {
         if pointer.as_str().starts_with("/tools/") {
-            let text = String::from_utf8_lossy(blob.as_ref());
-            self.tell(&leaks::scan(Place::Text, &text), Text::Blob, pointer);
+            self.schema_of(pointer, blob);
         } else {
             self.tell(blob.leaks(), Text::Blob, pointer);
         }
@@ -107,15 +132,25 @@ impl<'a> Scanner<'a> {
         let shown = shown(exact);
         let there = |field: &str| field == shown.as_str() || field == exact.as_str();
         let here: Vec<&Acceptance> = self.accepted.iter().filter(|accepted| there(&accepted.field)).collect();
-        for leak in leaks.iter().cloned() {
+        // The credential in an address of a host is what has to be revoked.
+        let (secrets, paths): (Vec<&Leak>, Vec<&Leak>) =
+            leaks.iter().partition(|leak| leak.rule.kind() == Kind::Secret);
+        for leak in secrets.into_iter().chain(paths).cloned() {
             let accepted = here.iter().any(|accepted| accepted.rule == leak.rule.id());
             self.left = if accepted { self.left } else { self.left.saturating_sub(1) };
-            self.found.push(Finding { pointer: shown.clone(), leak, accepted, exact: exact.clone(), text });
+            let exact = exact.clone();
+            self.found.push(Finding { pointer: shown.clone(), inside: None, leak, accepted, exact, text });
         }
     }
 
-    fn text(&mut self, place: Place, which: Text, text: &str) {
-        let leaks = leaks::scan(place, text);
+    fn text(&mut self, place: Place, keys: Option<Keys>, which: Text, text: &str) {
+        let mut leaks = leaks::scan(place, text);
+        // What has the shape of a secret is named by its shape.
+        if let Some(leak) = keys.and_then(|keys| keys.secret_in(text))
+            && leaks.iter().all(|leak| leak.rule.kind() != Kind::Secret)
+        {
+            leaks.push(leak);
+        }
         if !leaks.is_empty() {
             let exact = self.path.iter().fold(Pointer::root(), |pointer, step| match step {
                 Step::Key(key) => pointer.key(key),
@@ -125,39 +160,141 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn value(&mut self, place: Place, value: &'a Value) {
+    /// Scans the schema of a tool, string by string. What is no JSON is refused elsewhere, and scanned as one text here.
+    fn schema_of(&mut self, pointer: &Pointer, blob: &Blob) {
+        let text = String::from_utf8_lossy(blob.as_ref());
+        let Ok(value) = serde_json::from_str::<Value>(&text) else {
+            return self.tell(&leaks::scan(Place::Text, &text), Text::Blob, pointer);
+        };
+        let mut inner = Scanner { accepted: &[], path: Vec::new(), found: Vec::new(), left: self.left };
+        inner.schema(Keys::default(), &value);
+        for (number, finding) in inner.found.into_iter().enumerate() {
+            let part = if finding.text == Text::Key { Part::Key } else { Part::Value };
+            // Each is a walk through the text.
+            let string = (number < MOST_LOCATED).then(|| json_place::find(&text, &finding.exact, part)).flatten();
+            let mut leak = finding.leak;
+            leak.span = string.map_or(0..text.len(), |string| within(&text, string, leak.span));
+            let before = self.found.len();
+            self.tell(std::slice::from_ref(&leak), Text::Blob, pointer);
+            for found in self.found.iter_mut().skip(before) {
+                found.inside = Some(finding.pointer.clone());
+            }
+        }
+    }
+
+    /// Scans a schema. `keys` is the name of the property that it is of, which judges its `default`, `const`, `enum` and
+    /// `examples`; what else a schema says of a property is no value of it.
+    fn schema(&mut self, keys: Keys, value: &'a Value) {
+        if self.left == 0 {
+            return;
+        }
+        match value {
+            Value::String(text) => self.text(Place::Text, None, Text::Value, text),
+            Value::Array(list) => {
+                for (index, value) in list.iter().enumerate() {
+                    self.path.push(Step::Index(index));
+                    self.schema(keys, value);
+                    self.path.pop();
+                }
+            }
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.path.push(Step::Key(key));
+                    self.text(Place::ObjectKey, None, Text::Key, key);
+                    let own = Keys::default().below(None, key);
+                    match (key.as_str(), value) {
+                        (
+                            "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas",
+                            Value::Object(map),
+                        ) => {
+                            self.properties(map);
+                        }
+                        ("default" | "const" | "example", _) => self.value(Place::Text, Some(keys), value),
+                        ("enum" | "examples", Value::Array(list)) => {
+                            for (index, value) in list.iter().enumerate() {
+                                self.path.push(Step::Index(index));
+                                self.value(Place::Text, Some(keys), value);
+                                self.path.pop();
+                            }
+                        }
+                        // No keyword is telling: this is a property that stands at the wrong place, or an annotation.
+                        (_, Value::String(text)) => self.text(Place::Text, Some(own), Text::Value, text),
+                        _ => self.schema(if own == Keys::default() { keys } else { own }, value),
+                    }
+                    self.path.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn properties(&mut self, map: &'a Map<String, Value>) {
+        for (name, schema) in map {
+            self.path.push(Step::Key(name));
+            self.text(Place::ObjectKey, None, Text::Key, name);
+            self.schema(Keys::default().below(None, name), schema);
+            self.path.pop();
+        }
+    }
+
+    /// Scans a value. `keys` are those above it in free data, whose keys an author chooses.
+    fn value(&mut self, place: Place, keys: Option<Keys>, value: &'a Value) {
         if self.left == 0 {
             return;
         }
         match value {
             Value::String(text) => match text.strip_prefix("egress:").filter(|_| self.holds_authority()) {
-                Some(url) => self.text(Place::UrlTarget, Text::Value, url),
-                None => self.text(place, Text::Value, text),
+                Some(url) => self.text(Place::UrlTarget, keys, Text::Value, url),
+                None => self.text(place, keys, Text::Value, text),
             },
             Value::Array(list) => {
+                let mut before = None;
                 for (index, value) in list.iter().enumerate() {
+                    let keys = keys.map(|keys| before.map_or(keys, |text| keys.behind(text)));
                     self.path.push(Step::Index(index));
-                    self.value(place, value);
+                    self.value(place, keys, value);
                     self.path.pop();
+                    before = value.as_str();
                 }
             }
-            Value::Object(map) => self.object(place, map),
+            Value::Object(map) => self.object(place, keys, map),
             _ => {}
         }
     }
 
-    fn object(&mut self, place: Place, map: &'a Map<String, Value>) {
+    fn object(&mut self, place: Place, keys: Option<Keys>, map: &'a Map<String, Value>) {
         // A permission is an object with a host; its paths lie on that remote host.
         let plugin = self.key(0) == Some("plugins") && self.key(2) == Some("permissions");
         let permission = plugin && map.contains_key("scheme") && map.contains_key("host");
+        let parent = match self.path.last() {
+            Some(Step::Key(key)) => Some(*key),
+            _ => None,
+        };
+        // `{ name = "API_KEY", value = "…" }`
+        let named = NAMING_KEYS.iter().find_map(|key| map.get(*key)?.as_str());
+        let keys = keys.or_else(|| self.is_free().then(Keys::default));
         for (key, value) in map {
+            let below = keys.map(|keys| match named.filter(|_| key == "value") {
+                Some(name) => keys.below(None, name),
+                None => keys.below(parent, key),
+            });
             self.path.push(Step::Key(key));
-            self.text(Place::ObjectKey, Text::Key, key);
+            self.text(Place::ObjectKey, keys, Text::Key, key);
             // An accepted finding names pointers, which look like paths and are checked to be fields
             // elsewhere; its reason is a text like any other.
             let pointer = self.key(0) == Some("accepted") && self.path.len() == 3 && key == "field";
-            self.value(if permission || pointer { Place::UrlTarget } else { place }, value);
+            self.value(if permission || pointer { Place::UrlTarget } else { place }, below, value);
             self.path.pop();
+        }
+    }
+
+    /// `true` if the object at the path is one whose keys the author chooses: settings, parameters, labels.
+    fn is_free(&self) -> bool {
+        match (self.key(0), self.key(2), self.key(4)) {
+            (Some("profiles"), Some("layers"), Some("settings")) => self.path.len() == 5,
+            (Some("models"), Some("parameters"), _) => self.path.len() == 3,
+            (Some("workspace"), _, _) => self.path.len() == 2 && self.key(1) == Some("labels"),
+            _ => false,
         }
     }
 
@@ -175,6 +312,15 @@ impl<'a> Scanner<'a> {
             (Some("profiles"), _, Some("layers")) => matches!(self.key(4), Some("wishes" | "drops")),
             _ => false,
         }
+    }
+}
+
+/// The bytes of a JSON text where a span of one of its strings stands; the whole string where that has escapes.
+fn within(text: &str, string: Range<usize>, span: Range<usize>) -> Range<usize> {
+    let inside = string.start + 1..string.end.saturating_sub(1);
+    match text.get(inside.clone()) {
+        Some(plain) if !plain.contains('\\') => inside.start + span.start..(inside.start + span.end).min(inside.end),
+        _ => inside,
     }
 }
 

@@ -21,6 +21,7 @@ mod confusables;
 mod credentials;
 mod decoded;
 mod endpoints;
+mod entries;
 mod escapes;
 mod home_paths;
 mod host_paths;
@@ -54,6 +55,7 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
+pub use entries::Keys;
 use reading::{Scope, look_in_turns};
 
 /// Most findings that one call of [`scan`] reports. More of them would tell an author nothing new, and the bound keeps
@@ -74,7 +76,8 @@ pub enum Place {
     /// The URL or path prefix of a URL permission. Paths there lie on a remote server and `http`, `https`, `ws` and
     /// `wss` endpoints are for the permission check to judge; credentials, files and sockets are refused.
     UrlTarget,
-    /// The key of a JSON object. Routes pass, as OpenAPI writes them as keys.
+    /// The key of a JSON object. As [`Place::Text`], but for routes, as OpenAPI writes them as keys, and for names that
+    /// are an address or a socket.
     ObjectKey,
 }
 

@@ -39,6 +39,7 @@ mod contents;
 mod diagnostic;
 mod digest;
 mod folder;
+mod json_place;
 pub mod layout;
 pub mod leak_report;
 pub mod leaks;
@@ -75,7 +76,7 @@ pub use manifest::Manifest;
 pub use names::{
     Capability, CommitId, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName, ProfileName,
     PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
-    shown,
+    shown, shown_file,
 };
 pub use one_line::one_line;
 pub use pointer::Pointer;

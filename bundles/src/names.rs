@@ -43,23 +43,55 @@ impl InvalidName {
     }
 
     pub(crate) fn new(what: &'static str, grammar: &'static str, text: &str) -> Self {
-        Self { what, grammar, text: text.to_owned() }
+        // Where a secret is referred to, the text may be the secret, and a weak one has no shape to be known by.
+        let may_be_secret = what == SECRET_REFERENCE || text.to_ascii_lowercase().contains("secret:");
+        Self { what, grammar, text: if may_be_secret { WITHHELD } else { text }.to_owned() }
     }
 }
+
+/// What a [`SecretRef`] is called in messages.
+const SECRET_REFERENCE: &str = "secret reference";
+
+/// Stands in a message for a text that it must not repeat.
+pub(crate) const WITHHELD: &str = "(withheld)";
 
 /// A text as a message may repeat it: short, in one line, and withheld where it looks like a leak.
 pub fn shown(text: &str) -> String {
     const MOST: usize = 40;
-    let looks_like_a_token = |word: &str| word.len() >= 16 && word.bytes().any(|byte| byte.is_ascii_digit());
-    let words = || text.split(|c: char| !c.is_ascii_alphanumeric());
-    if words().any(looks_like_a_token) || !leaks::scan(Place::Text, text).is_empty() {
-        return "(withheld)".to_owned();
+    if may_leak(text) {
+        return WITHHELD.to_owned();
     }
     let mut short: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
     if text.chars().nth(MOST).is_some() {
         short.push('…');
     }
     short
+}
+
+/// `true` if a message must not repeat the text.
+fn may_leak(text: &str) -> bool {
+    let looks_like_a_token = |word: &str| word.len() >= 16 && word.bytes().any(|byte| byte.is_ascii_digit());
+    let has = |word: &str, is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+    let looks_drawn = |word: &str| {
+        word.len() >= 20
+            && has(word, u8::is_ascii_uppercase)
+            && has(word, u8::is_ascii_lowercase)
+            && has(word, u8::is_ascii_digit)
+    };
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(looks_like_a_token)
+        || text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')).any(looks_drawn)
+        || !leaks::scan(Place::Text, text).is_empty()
+}
+
+/// Returns the name of a file as it may be told: each segment that looks like a leak is withheld.
+pub fn shown_file(file: &str) -> String {
+    let segment = |segment: &str| match segment.rsplit_once('.') {
+        _ if !may_leak(segment) => segment.to_owned(),
+        Some((_, extension @ ("json" | "md" | "toml"))) => format!("{WITHHELD}.{extension}"),
+        _ => WITHHELD.to_owned(),
+    };
+    let shown = file.split('/').map(segment).collect::<Vec<_>>().join("/");
+    if shown == file && may_leak(file) { WITHHELD.to_owned() } else { shown }
 }
 
 /// Which characters a segment may begin and go on with, how segments are joined, how long all is.
@@ -447,5 +479,39 @@ mod tests {
         let error = "x".repeat(4000).parse::<ProfileName>().expect_err("too long");
         assert!(error.to_string().len() < 300, "{error}");
         assert_eq!(shown("a\nb\u{1b}"), "a\\nb\\u{1b}");
+    }
+
+    #[test]
+    fn invalid_secret_reference_is_never_repeated() {
+        for text in ["Tr0ub4dor!", "hunter_2", "A", "correct horse", ""] {
+            let error = text.parse::<SecretRef>().expect_err("invalid");
+            assert_eq!(error.problem(), "`(withheld)` is no secret reference", "{text}");
+            for authority in [format!("secret:{text}"), format!("Secret:{text}"), format!("sceret:{text}")] {
+                let error = authority.parse::<crate::Authority>().expect_err("invalid");
+                let said = format!("{error} {error:?}");
+                assert!(said.contains(WITHHELD) && (text.len() < 8 || !said.contains(text)), "{said}");
+            }
+        }
+        for condition in ["has:secret:Tr0ub4dor!", "has:SECRET:Tr0ub4dor!"] {
+            let error = condition.parse::<crate::Condition>().expect_err("invalid");
+            assert!(!error.to_string().contains("Tr0ub"), "{error}");
+        }
+        for url in ["egress:https://me:Tr0ub4dor!@a.example/", "egress:https://Tr0ub4dor@a.example"] {
+            let error = url.parse::<crate::Authority>().expect_err("invalid");
+            assert!(!error.to_string().contains("Tr0ub"), "{error}");
+        }
+        // Other names are repeated, so that a mistype is seen.
+        assert_eq!("Coder".parse::<ProfileName>().expect_err("invalid").problem(), "`Coder` is no profile name");
+        let error = "mount:repo:all".parse::<crate::Authority>().expect_err("invalid");
+        assert_eq!(error.problem(), "`mount:repo:all` is no authority");
+    }
+
+    #[test]
+    fn file_name_is_told_without_what_may_leak() {
+        let key = ["AKIA", "IOSFODNN7ABCDEFG"].concat();
+        assert_eq!(shown_file("prompts/coder/system.md"), "prompts/coder/system.md");
+        assert_eq!(shown_file(&format!("profiles/{key}.toml")), "profiles/(withheld).toml");
+        assert_eq!(shown_file(&format!("prompts/{key}/x.md")), "prompts/(withheld)/x.md");
+        assert_eq!(shown_file(&format!("workflows/{key}.orig")), "workflows/(withheld)");
     }
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use crate::names::{InvalidName, text_value};
+use crate::names::{InvalidName, WITHHELD, text_value};
 use std::borrow::Borrow;
 
 /// The schemes that a host may be asked for.
@@ -65,7 +65,7 @@ impl FromStr for UrlPrefix {
             InvalidName::new(
                 "URL prefix",
                 "`http`, `https`, `ws` or `wss`, a host, a path without `.` and encoded separators; no user, query or fragment, in its normal spelling, at most 2048 bytes",
-                text.split(['?', '#', '@']).next().unwrap_or_default(),
+                if text.contains('@') { WITHHELD } else { text.split(['?', '#']).next().unwrap_or_default() },
             )
         };
         if text.len() > MAX_URL_BYTES {

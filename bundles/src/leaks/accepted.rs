@@ -20,6 +20,7 @@ const STRINGS: &[&str] = &[
     // Public keys and publishable ids.
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{b64:43} user", "age1{lower:58}",
     "pk_live_publishable", "publishable_key: pk_test_{b62:24}", "G-ABCDEF1234", "UA-12345678-1", "GTM-ABC1234",
+    "AC{hex:32}", "account_sid = \"AC{hex:32}\"", "\0plain words", "\0",
     "123456789012-{lower:32}.apps.googleusercontent.com", "recaptcha_site_key=6L{url:38}",
     "public_key = \"RWQ{b64:53}\"", "keys = [\"ed25519:{b64:43}=\"]", "-----BEGIN CERTIFICATE-----", "kid: k1-2024-signing",
     // References and placeholders.
@@ -129,4 +130,49 @@ fn every_rule_is_found_by_its_id_and_ids_are_unique() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count);
+}
+
+#[test]
+fn path_of_a_url_prefix_may_look_like_a_drive() {
+    for prefix in ["/C:/x", "/c:/Users/x", "/v1/D:/x"] {
+        assert_eq!(rules(Place::UrlTarget, prefix), Vec::<&str>::new(), "{prefix}");
+        assert_eq!(rules(Place::Text, &format!("https://example.com{prefix}")), Vec::<&str>::new(), "{prefix}");
+        assert!(!rules(Place::Text, prefix).is_empty(), "{prefix}");
+    }
+    assert!(!rules(Place::UrlTarget, "C:/x").is_empty() && !rules(Place::UrlTarget, "file:///C:/x").is_empty());
+}
+
+#[test]
+fn key_of_data_may_be_a_route_or_a_name() {
+    for key in [
+        "/v1/users",
+        "/users/{id}",
+        "/api/orders/7",
+        "GET /home/feed",
+        "k:v",
+        "H:mm",
+        "HH:mm:ss",
+        "a:b",
+        "x:repo",
+        "T:",
+        "C:",
+        "~1.2",
+        "~> 1",
+        ".github/workflows",
+        ".gitignore",
+        "a..b",
+        "...",
+        "//",
+        "// note",
+        "//cdn.example.com/x",
+        "and/or",
+        "C: the language",
+        "`read`/`write`",
+        "`pwd`",
+        "`ls`/x",
+        "C:12",
+        "Q:A",
+    ] {
+        assert_eq!(rules(Place::ObjectKey, key), Vec::<&str>::new(), "{key}");
+    }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::ascii::{at, before, is_quote, is_space, is_word, part, run_end, run_start};
 use super::decoded::base64;
-use super::randomness::{is_placeholder, is_random, is_uuid};
+use super::randomness::{is_placeholder, is_random, is_random_under_name, is_uuid};
 use super::secret_names::{Promise, is_telling, promise_of};
 use super::{Findings, Rule};
 
@@ -20,8 +20,9 @@ pub(super) static RULES: &[&Rule] = &[&ASSIGNMENT, &SIGNED_URL, &SEED_WORDS];
 /// Longest value that is read.
 const LONGEST_VALUE: usize = 256;
 
-/// What separates a name from its value. A comma does in the arguments of a call, where both are quoted.
-pub(super) const MARKS: &[u8] = b"=:>,";
+/// What separates a name from its value, or stands beside what does. A comma does in the arguments of a call, where both
+/// are quoted, and in a line of comma-separated values.
+pub(super) const MARKS: &[u8] = b"=:>,|#*-";
 
 /// A reading of a text from its beginning to its end.
 #[derive(Default)]
@@ -32,15 +33,142 @@ pub(super) struct Assignments {
 impl Assignments {
     /// Adds the value to `found` that a separator at `index` gives to a telling name.
     pub(super) fn at_mark(&mut self, mark: u8, bytes: &[u8], index: usize, found: &mut Findings) {
-        if index < self.read_until || mark == b',' && !is_quote(before(bytes, index)) {
+        if index < self.read_until {
             return;
         }
-        let Some(start) = value_start(bytes, index) else { return };
-        let Some(name) = Name::before(bytes, index) else { return };
-        let Some((rule, span)) = name.judge(bytes, value(bytes, start)) else { return };
+        let Some((end, start)) = around(mark, bytes, index) else { return };
+        let Some(promise) = promised_before(bytes, end) else { return };
+        let span = value(bytes, start);
+        let Some(rule) = broken_by(promise, part(bytes, span.start, span.end)) else { return };
         self.read_until = span.end;
         found.push(rule, span);
     }
+}
+
+/// Where the name before a mark ends and the value behind it begins, if the mark separates two.
+fn around(mark: u8, bytes: &[u8], index: usize) -> Option<(usize, usize)> {
+    let previous = before(bytes, index);
+    let next = at(bytes, index + 1);
+    match mark {
+        b',' if !is_quote(previous) => {
+            let is_cell = is_word(previous) && next.is_ascii_alphanumeric();
+            is_cell.then(|| value_start(bytes, index).map(|start| (index, start))).flatten()
+        }
+        // The end of emphasis, `**Password** …`, or the item of a list below a name.
+        b'*' if is_word(previous) && matches!(next, b'*' | b'\n' | b'\r' | b' ') => {
+            value_start(bytes, index).map(|start| (index, start))
+        }
+        b'*' | b'-' if next != b' ' && next != b'\n' && next != mark => None,
+        b'*' | b'-' => {
+            let end = line_above(bytes, index)?;
+            value_start(bytes, index).map(|start| (end, start))
+        }
+        // A heading: the name is its line, and the value the next one.
+        b'#' => {
+            if next != b' ' {
+                return None;
+            }
+            let end = run_end(bytes, index, 64, |byte| byte != b'\n' && byte != b'\r');
+            let closing = run_start(bytes, end, 16, |byte| matches!(byte, b' ' | b'#'));
+            value_start(bytes, end).map(|start| (closing, start))
+        }
+        // A definition, or a line below a heading.
+        b':' | b'=' if matches!(previous, b'\n' | b'=') => {
+            let end = line_above(bytes, run_start(bytes, index, 80, |byte| byte == b'='))?;
+            value_start(bytes, index).map(|start| (end, start))
+        }
+        _ => value_start(bytes, index).map(|start| (index, start)),
+    }
+}
+
+/// Where the line above ends, if nothing but white space stands before `index` on its own line.
+fn line_above(bytes: &[u8], index: usize) -> Option<usize> {
+    let start = run_start(bytes, index, 24, |byte| matches!(byte, b' ' | b'\t' | b'>' | b'-'));
+    let is_first = start > 0 && before(bytes, start) == b'\n';
+    is_first.then(|| run_start(bytes, start, 8, is_space))
+}
+
+/// Tags of HTML that put what they hold beside something else, or stress it.
+#[rustfmt::skip]
+const TAGS: &[&str] = &[
+    "b", "br", "code", "dd", "div", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "i", "kbd", "label", "li", "mark", "ol", "p",
+    "pre", "samp", "small", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "tt", "u", "ul",
+];
+
+/// Longest tag that is read.
+const LONGEST_TAG: usize = 64;
+
+/// The end of the tag that begins at `start`.
+fn tag_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let name = start + 1 + usize::from(at(bytes, start + 1) == b'/');
+    let end = run_end(bytes, name, 8, |byte| byte.is_ascii_alphanumeric());
+    let is_known = TAGS.iter().any(|tag| part(bytes, name, end).eq_ignore_ascii_case(tag.as_bytes()));
+    if at(bytes, start) != b'<' || !is_known {
+        return None;
+    }
+    let close = run_end(bytes, end, LONGEST_TAG, |byte| byte != b'>' && byte != b'<');
+    (at(bytes, close) == b'>').then_some(close + 1)
+}
+
+/// The beginning of the tag that ends before `end`.
+fn tag_start(bytes: &[u8], end: usize) -> Option<usize> {
+    if before(bytes, end) != b'>' {
+        return None;
+    }
+    let start = run_start(bytes, end - 1, LONGEST_TAG, |byte| byte != b'<' && byte != b'>').checked_sub(1)?;
+    (tag_end(bytes, start) == Some(end)).then_some(start)
+}
+
+/// The end of the line that opens a block of code at `start`.
+fn fence_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let fence = run_end(bytes, start, 8, |byte| byte == b'`');
+    let end = run_end(bytes, fence, 24, |byte| byte != b'\n' && byte != b'`');
+    (fence - start >= 3 && at(bytes, end) == b'\n').then_some(end)
+}
+
+/// Most tags and signs in a row between a name and its value.
+const MOST_MARKUP: usize = 12;
+
+/// Where what stands before markup ends.
+fn before_markup(bytes: &[u8], mut end: usize) -> usize {
+    for _ in 0..MOST_MARKUP {
+        let skipped = run_start(bytes, end, 8, |byte| {
+            matches!(byte, b' ' | b'\t' | b']' | b'?' | b'*' | b'~' | b'|' | b'\\') || is_quote(byte)
+        });
+        match tag_start(bytes, skipped) {
+            // Cells and terms may stand on lines of their own.
+            Some(start) => end = run_start(bytes, start, 24, is_space),
+            None => return skipped,
+        }
+    }
+    end
+}
+
+/// Where what stands behind a separator and markup begins.
+fn behind_markup(bytes: &[u8], mut start: usize) -> usize {
+    for _ in 0..MOST_MARKUP {
+        start = run_end(bytes, start, 24, |byte| is_space(byte) || matches!(byte, b'=' | b'>' | b':' | b'|' | b'~'));
+        let stars = run_end(bytes, start, 4, |byte| byte == b'*') - start;
+        let scores = run_end(bytes, start, 4, |byte| byte == b'_') - start;
+        let hyphens = run_end(bytes, start, 80, |byte| byte == b'-') - start;
+        start += match (at(bytes, start), at(bytes, start + 1)) {
+            // Four and more are a value that was blotted out.
+            (b'*', _) if stars < 4 => stars,
+            (b'_', _) if scores == 2 => scores,
+            (b'-' | b'+', b' ' | b'\n' | b'\r') => 1,
+            (b'-', _) if hyphens >= 3 && is_space(at(bytes, start + hyphens)) => hyphens,
+            (b'`', b'`') => match fence_end(bytes, start) {
+                Some(end) => end - start,
+                None => return start,
+            },
+            (b'<', _) => match tag_end(bytes, start) {
+                Some(end) => end - start,
+                None => return start,
+            },
+            _ => return start,
+        };
+    }
+    start
 }
 
 /// Shortest value that matters.
@@ -48,7 +176,7 @@ const SHORTEST_VALUE: usize = 8;
 
 /// Where the value behind a separator begins, its quote included, if it is long enough to matter.
 fn value_start(bytes: &[u8], separator: usize) -> Option<usize> {
-    let mut start = run_end(bytes, separator + 1, 24, |byte| is_space(byte) || matches!(byte, b'=' | b'>' | b':'));
+    let mut start = behind_markup(bytes, separator + 1);
     // `b"…"` and `r'…'` of programs.
     if matches!(at(bytes, start), b'b' | b'r' | b'f' | b'u') && matches!(at(bytes, start + 1), b'"' | b'\'') {
         start += 1;
@@ -58,7 +186,8 @@ fn value_start(bytes: &[u8], separator: usize) -> Option<usize> {
     }
     let bare = start + usize::from(is_quote(at(bytes, start)));
     let end = run_end(bytes, bare, SHORTEST_VALUE, |byte| is_bare(byte) || byte == b' ' && bare > start);
-    let is_argument = at(bytes, separator) != b',' || bare > start;
+    let is_cell = is_word(before(bytes, separator));
+    let is_argument = at(bytes, separator) != b',' || bare > start || is_cell;
     (is_argument && end - bare >= SHORTEST_VALUE).then_some(start)
 }
 
@@ -71,73 +200,72 @@ fn value(bytes: &[u8], start: usize) -> Range<usize> {
     // Another `=` begins another assignment, unless it pads base64.
     let end = run_end(bytes, start, LONGEST_VALUE, |byte| is_bare(byte) && byte != b'=');
     let padded = run_end(bytes, end, 2, |byte| byte == b'=');
-    start..if is_word(at(bytes, padded)) { end } else { padded }
+    let end = if is_word(at(bytes, padded)) { end } else { padded };
+    // Emphasis ends behind the value.
+    start..end - part(bytes, start, end).iter().rev().take_while(|&&byte| byte == b'*').count().min(3)
 }
 
 fn is_bare(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b',' | b';' | b'&' | b'<' | b'>' | b'|' | b'\\')
 }
 
-struct Name {
-    promise: Promise,
+/// Returns the promise of the name that follows a word such as `ENV`, and where the name ends.
+pub(super) fn promised_at(bytes: &[u8], start: usize) -> Option<(Promise, usize)> {
+    let start = run_end(bytes, start, 8, |byte| byte == b' ');
+    let end = run_end(bytes, start, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b'/'));
+    let name = part(bytes, start, end).rsplit(|byte| matches!(byte, b':' | b'/')).next()?;
+    is_telling(name).then(|| promise_of(name, false)).flatten().map(|promise| (promise, end))
 }
 
-impl Name {
-    /// The name before a separator, if it promises a secret.
-    fn before(bytes: &[u8], separator: usize) -> Option<Self> {
-        let mut end = run_start(bytes, separator, 4, |byte| matches!(byte, b' ' | b'\t' | b']' | b'?'));
-        if is_quote(before(bytes, end)) {
-            end -= 1;
-        }
-        if before(bytes, end) == b'\\' {
-            end -= 1;
-        }
-        let start = run_start(bytes, end, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.'));
-        let word = part(bytes, start, end);
-        // Most names end here: they hold no part of any noun for a secret.
-        if !is_telling(word) && !word.eq_ignore_ascii_case(b"value") || is_part_of_reference(bytes, start) {
-            return None;
-        }
-        let in_query = matches!(before(bytes, start), b'?' | b'&');
-        if let Some(promise) = promise_of(word, in_query) {
-            return Some(Self { promise });
-        }
-        // `API key: …`, and `name: API_KEY` with `value: …` on the next line.
-        let two_words = before(bytes, start) == b' ' && word.eq_ignore_ascii_case(b"key");
-        if two_words {
-            let first = run_start(bytes, start - 1, 16, is_word);
-            let joined = [part(bytes, first, start - 1), b"_", word].concat();
-            return promise_of(&joined, false).map(|promise| Self { promise });
-        }
-        if word.eq_ignore_ascii_case(b"value") {
-            let nearby = part(bytes, start.saturating_sub(80), start);
-            let promise = nearby.split(|&byte| !is_word(byte) && byte != b'-').find_map(|word| promise_of(word, false));
-            return promise.map(|promise| Self { promise });
-        }
-        None
+/// Returns what the name before a separator promises.
+fn promised_before(bytes: &[u8], separator: usize) -> Option<Promise> {
+    // The separator may be the end of a tag.
+    let is_tag = at(bytes, separator) == b'>' && tag_start(bytes, separator + 1).is_some();
+    let end = before_markup(bytes, separator + usize::from(is_tag));
+    let end = if part(bytes, end.saturating_sub(2), end) == b"__" { end - 2 } else { end };
+    let start = run_start(bytes, end, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.'));
+    let word = part(bytes, start, end);
+    // Most names end here: they hold no part of any noun for a secret.
+    if !is_telling(word) && !word.eq_ignore_ascii_case(b"value") || is_part_of_reference(bytes, start) {
+        return None;
     }
+    let in_query = matches!(before(bytes, start), b'?' | b'&');
+    if let Some(promise) = promise_of(word, in_query) {
+        return Some(promise);
+    }
+    // `API key: …`, and `name: API_KEY` with `value: …` on the next line.
+    let two_words = before(bytes, start) == b' ' && word.eq_ignore_ascii_case(b"key");
+    if two_words {
+        let first = run_start(bytes, start - 1, 16, is_word);
+        let joined = [part(bytes, first, start - 1), b"_", word].concat();
+        return promise_of(&joined, false);
+    }
+    if word.eq_ignore_ascii_case(b"value") {
+        let nearby = part(bytes, start.saturating_sub(80), start);
+        return nearby.split(|&byte| !is_word(byte) && byte != b'-').find_map(|word| promise_of(word, false));
+    }
+    None
+}
 
-    /// The rule that the value breaks, and where.
-    fn judge(&self, bytes: &[u8], span: Range<usize>) -> Option<(&'static Rule, Range<usize>)> {
-        let value = part(bytes, span.start, span.end);
-        if self.promise == Promise::Words {
-            return is_word_list(value).then_some((&SEED_WORDS, span));
-        }
-        if value.contains(&b' ') || is_reference(value) {
-            return None;
-        }
-        let is_secret = match self.promise {
-            Promise::Password => is_random(value, 8) || is_strong_password(value) || is_uuid(value),
-            Promise::Token => is_random(value, 10) || is_uuid(value),
-            Promise::BasicAuth => {
-                is_random(value, 20) || base64(value).is_some_and(|text| text.contains(&b':') && text.is_ascii())
-            }
-            Promise::Signature => value.len() >= 32 && is_random(value, 10),
-            Promise::Words => false,
-        };
-        let rule = if self.promise == Promise::Signature { &SIGNED_URL } else { &ASSIGNMENT };
-        is_secret.then_some((rule, span))
+/// Returns the rule that `value` breaks where a name promises a secret. The one judge for text and for keys of objects.
+pub(super) fn broken_by(promise: Promise, value: &[u8]) -> Option<&'static Rule> {
+    if promise == Promise::Words {
+        return is_word_list(value).then_some(&SEED_WORDS);
     }
+    if value.contains(&b' ') || is_reference(value) {
+        return None;
+    }
+    let is_secret = match promise {
+        Promise::Password => is_random_under_name(value, 8) || is_strong_password(value) || is_uuid(value),
+        Promise::Token => is_random_under_name(value, 10) || is_uuid(value),
+        Promise::BasicAuth => {
+            is_random(value, 16) || base64(value).is_some_and(|text| text.contains(&b':') && text.is_ascii())
+        }
+        Promise::Signature => value.len() >= 32 && is_random(value, 10),
+        Promise::Words => false,
+    };
+    let rule = if promise == Promise::Signature { &SIGNED_URL } else { &ASSIGNMENT };
+    is_secret.then_some(rule)
 }
 
 /// Resource names have `secret:` within them, and what follows is the name of one.
@@ -152,13 +280,6 @@ fn is_part_of_reference(bytes: &[u8], start: usize) -> bool {
 /// Whether a value says where the secret is instead of what it is.
 fn is_reference(value: &[u8]) -> bool {
     const BEGINNINGS: &[&str] = &[
-        "$",
-        "{",
-        "<",
-        "[",
-        "(",
-        "%",
-        "*",
         "secret:",
         "keyring:",
         "env:",
@@ -187,7 +308,6 @@ fn is_reference(value: &[u8]) -> bool {
         "data.",
         "local.",
         "ENC[",
-        "!",
         "secretref:",
         "gcp:",
         "aws:",
@@ -208,7 +328,24 @@ fn is_reference(value: &[u8]) -> bool {
     let is_named = callee.contains(&b'.') || callee.contains(&b':') || callee.ends_with(b"!");
     let is_code =
         callee.len() > 2 && is_path && (is_named || !callee.iter().any(u8::is_ascii_digit) && value.ends_with(b")"));
-    is_address || is_code || BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()))
+    is_template(value)
+        || is_address
+        || is_code
+        || BEGINNINGS.iter().any(|beginning| value.starts_with(beginning.as_bytes()))
+}
+
+/// `${TOKEN}`, `{{ token }}`, `<your key>`, `%TOKEN%`, `!vault`. A password may begin like one of these.
+pub(super) fn is_template(value: &[u8]) -> bool {
+    let Some((first, rest)) = value.split_first() else { return false };
+    let is_closed = match first {
+        b'$' if matches!(rest.first(), Some(b'{' | b'(')) => true,
+        b'{' => rest.contains(&b'}'),
+        b'<' => rest.contains(&b'>'),
+        b'%' => rest.contains(&b'%') || rest.starts_with(b"("),
+        b'$' | b'[' | b'(' | b'*' | b'!' => false,
+        _ => return false,
+    };
+    is_closed || !is_random_under_name(value, 8)
 }
 
 /// What a person takes for a good password: letters, digits and punctuation in eight or more characters, or a word and

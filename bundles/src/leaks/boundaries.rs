@@ -96,13 +96,12 @@ impl Block {
             let tab_or_return = either_4(b'\t');
             let semicolon_or_question = either_4(b';');
             let plus_or_slash = either_4(b'+');
-            let exclamation_or_hash = (bytes & u8x16::splat(!2)).simd_eq(u8x16::splat(b'!'));
-            let brackets_and_star = within(bytes, b'(', b'*');
+            let brackets = within(bytes, b'(', b')');
             let (points, backticks) = (is(b'.'), is(b'`'));
             let base64 = letters | plus_or_slash | is(b'-') | is(b'_');
-            let plain = (tab_or_return | semicolon_or_question | exclamation_or_hash)
-                | (brackets_and_star | is(b'[') | is(b']'))
-                | (is(b'|') | backticks)
+            let plain = (tab_or_return | semicolon_or_question | is(b'!'))
+                | (brackets | is(b'[') | is(b']'))
+                | backticks
                 // Bytes of a character behind its first.
                 | (bytes & u8x16::splat(0xc0)).simd_eq(u8x16::splat(0x80));
             add(&mut block.letters, letters);
@@ -236,7 +235,7 @@ mod tests {
             assert_eq!(block.points, all(byte == b'.'), "{byte}");
             assert_eq!(block.commas, all(byte == b','), "{byte}");
             assert_eq!(block.quotes, all(matches!(byte, b'"' | b'\'' | b'`')), "{byte}");
-            assert_eq!(block.plain, all(b"\t\r!?;[]#|()*`".contains(&byte) || (0x80..0xc0).contains(&byte)), "{byte}");
+            assert_eq!(block.plain, all(b"\t\r!?;[]()`".contains(&byte) || (0x80..0xc0).contains(&byte)), "{byte}");
             assert_eq!(block.base64, all(letter || b"+/-_".contains(&byte)), "{byte}");
             assert_eq!(block.token, all(letter || b"+/-_.=".contains(&byte)), "{byte}");
             assert_eq!(block.graphic, all(byte.is_ascii_graphic()), "{byte}");

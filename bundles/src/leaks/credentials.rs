@@ -5,8 +5,9 @@
 use std::ops::Range;
 
 use super::ascii::{at, before, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
+use super::assignments::{broken_by, is_template, promised_at};
 use super::decoded::base64;
-use super::randomness::{is_placeholder, is_random};
+use super::randomness::{is_placeholder, is_random, is_random_under_name};
 use super::words::{Hit, Meaning};
 use super::{Findings, Rule};
 
@@ -41,6 +42,8 @@ pub(super) enum Announced {
     Oracle,
     /// `name:password`, as an argument.
     Pair,
+    /// A name and its value, white space between them.
+    Named,
 }
 
 /// What announces credentials, in any case.
@@ -84,6 +87,13 @@ pub(super) const ANNOUNCEMENTS: &[(&str, Announced)] = &[
     ("-u ", Announced::Pair),
     ("--user ", Announced::Pair),
     ("--proxy-user ", Announced::Pair),
+    ("env ", Announced::Named),
+    ("arg ", Announced::Named),
+    ("setenv ", Announced::Named),
+    ("setx ", Announced::Named),
+    ("export ", Announced::Named),
+    ("config set ", Announced::Named),
+    ("configure set ", Announced::Named),
     ("login ", Announced::Login),
     ("jdbc:oracle:thin:", Announced::Oracle),
 ];
@@ -153,7 +163,7 @@ impl Announced {
             Self::Cookie => cookie(bytes, end).map(|span| (&COOKIE, span)),
             Self::Spoken | Self::Flag => {
                 let word = next_word(bytes, end);
-                is_random(part(bytes, word.start, word.end), 8).then_some((&SPOKEN, word))
+                is_random_under_name(part(bytes, word.start, word.end), 8).then_some((&SPOKEN, word))
             }
             Self::Login => login(bytes, end).map(|span| (&LOGIN_LINE, span)),
             Self::Oracle => {
@@ -161,6 +171,12 @@ impl Announced {
                 let last = run_end(bytes, slash + 1, 128, |byte| byte.is_ascii_graphic() && byte != b'@');
                 let is_login = slash > end && at(bytes, slash) == b'/' && at(bytes, last) == b'@';
                 (is_login && is_password(part(bytes, slash + 1, last))).then_some((&URL_USER, slash + 1..last))
+            }
+            Self::Named => {
+                let (promise, name_end) = promised_at(bytes, end)?;
+                let word = next_word(bytes, name_end);
+                let rule = broken_by(promise, part(bytes, word.start, word.end))?;
+                is_space(at(bytes, name_end)).then_some((rule, word))
             }
             Self::Pair => {
                 let word = next_word(bytes, end);
@@ -226,7 +242,18 @@ fn user_info(bytes: &[u8], colon: usize) -> Option<Range<usize>> {
     let end = run_end(bytes, start, LONGEST_USER, |byte| {
         byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'"' | b'<' | b'>' | b'`' | b'\\')
     });
-    let authority = part(bytes, start, end);
+    let mut authority = part(bytes, start, end);
+    // A slash that a password should not have: what stands behind the colon is no port.
+    let port = authority.iter().position(|&byte| byte == b':').map(|colon| part(authority, colon + 1, authority.len()));
+    let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
+    if at(bytes, end) == b'/'
+        && authority.first() != Some(&b'[')
+        && !authority.contains(&b'@')
+        && port.is_some_and(|port| !is_port(port))
+    {
+        let sign = run_end(bytes, end, 128, |byte| byte.is_ascii_graphic() && byte != b'@' && !is_quote(byte));
+        authority = part(bytes, start, sign + usize::from(at(bytes, sign) == b'@'));
+    }
     let sign = authority.iter().rposition(|&byte| byte == b'@')?;
     let user_info = part(authority, 0, sign);
     let is_secret = match user_info.iter().position(|&byte| byte == b':') {
@@ -264,7 +291,7 @@ fn is_password(password: &[u8]) -> bool {
         "x-oauth-basic",
         "redacted",
     ];
-    let is_template = matches!(password.first(), Some(b'$' | b'{' | b'<' | b'[' | b'%' | b'*' | b'(')) && {
+    let is_template = is_template(password) && {
         // `%70%40…` is percent-encoding, and `%s` a template.
         !(password.first() == Some(&b'%') && at(password, 1).is_ascii_hexdigit() && at(password, 2).is_ascii_hexdigit())
     };

@@ -49,10 +49,6 @@ pub(super) const MARKS: &[u8] = b":=.";
 /// Adds what a text as a whole is to `found`, if that is an address of this machine.
 pub(super) fn whole(place: Place, text: &str, found: &mut Findings) {
     let bytes = text.as_bytes();
-    if place == Place::Text && bytes.first() == Some(&0) && bytes.len() > 1 {
-        // The name of an abstract socket begins with a zero byte.
-        found.push(&SOCKET, 0..bytes.len());
-    }
     if place == Place::Text && is_own_address(text.trim().as_bytes()) {
         found.push(&ENDPOINT, 0..bytes.len());
     }
@@ -162,7 +158,11 @@ fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static Rule, R
     let is_local = match Locality::of(host) {
         Locality::PrivateAddress => true,
         Locality::LocalName => place != Place::Prompt && (is_network || !port.is_empty()),
-        Locality::SingleLabel => place != Place::Prompt && is_network && port.first().is_some_and(u8::is_ascii_digit),
+        // `https://app:7x/…@example.com` has a login there, with a slash in the password.
+        Locality::SingleLabel => {
+            let is_port = !port.is_empty() && port.iter().all(u8::is_ascii_digit);
+            place != Place::Prompt && is_network && is_port
+        }
         Locality::Elsewhere => false,
     };
     is_local.then_some((&ENDPOINT, start..authority))

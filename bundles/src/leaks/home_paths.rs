@@ -34,7 +34,7 @@ impl Paths<'_> {
         if matches!(next, b'/' | b'\\') || matches!(next, b'+' | b'-') && self.at(index + 2) == b'/' {
             return Some(index..self.end(index));
         }
-        if self.place != Place::Text {
+        if !self.is_data() {
             return None;
         }
         let is_whole = index == 0;

@@ -109,6 +109,11 @@ impl Paths<'_> {
         }
     }
 
+    /// `true` where a text is a value or a key of data. Prose may speak of paths that data must not name.
+    pub(super) fn is_data(&self) -> bool {
+        matches!(self.place, Place::Text | Place::ObjectKey)
+    }
+
     /// Where the path that goes through `index` ends.
     pub(super) fn end(&self, index: usize) -> usize {
         run_end(self.bytes, index, LONGEST_PATH, |byte| {
@@ -152,9 +157,9 @@ impl Paths<'_> {
         let is_end = ends && is_slash(before(self.bytes, index));
         let is_whole = index == 0 && self.bytes.len() == 2;
         match self.place {
-            Place::Text if is_step || is_end || is_whole => Some(index..self.end(index)),
+            Place::Text | Place::ObjectKey if is_step || is_end || is_whole => Some(index..self.end(index)),
             // Elsewhere `../lib` is speech, or for the parser of addresses to judge; a known root behind it is neither.
-            Place::Prompt | Place::ObjectKey if is_step => {
+            Place::Prompt if is_step => {
                 let name = run_end(self.bytes, index + 2, 4, is_slash);
                 let end = self.segment_end(name);
                 (self.is_one_of(name, end, ROOTS) && is_slash(self.at(end))).then(|| index..self.end(index))
@@ -164,7 +169,7 @@ impl Paths<'_> {
     }
 
     fn tool_state(&self, index: usize) -> Option<Range<usize>> {
-        if self.place != Place::Text {
+        if !self.is_data() {
             return None;
         }
         let end = run_end(self.bytes, index + 1, 24, |byte| is_url_safe(byte) || byte == b'.');

@@ -58,6 +58,9 @@ impl Paths<'_> {
         } else if previous == b'/' || edge == Edge::None || previous == b':' && self.at(slash + 1) == b'/' {
             return None;
         }
+        if previous == b'`' && self.is_behind_directory_command(slash - 1) {
+            return Some((false, slash..self.end(slash + 1)));
+        }
         let first = run_end(self.bytes, slash, usize::MAX, |byte| byte == b'/');
         if first - slash >= 2 && matches!(self.at(first), b'?' | b'.') && self.at(first + 1) == b'/' {
             return Some((true, slash..self.end(first)));
@@ -80,12 +83,40 @@ impl Paths<'_> {
         if self.is_known_root(slash, first, segment, is_deep, edge) {
             return found();
         }
-        let is_structural = self.place == Place::Text && edge == Edge::Clean && is_deep;
+        let is_double = first - slash == 2;
+        // Keys of data may be routes, which have one slash.
+        let is_field = self.place == Place::Text || self.place == Place::ObjectKey && is_double;
+        let is_structural = is_field && edge == Edge::Clean && is_deep;
         // `//cdn.example.com/x` leaves the scheme to the reader.
-        let is_public = first - slash == 2 && part(self.bytes, first, segment).contains(&b'.');
+        let is_public = is_double && part(self.bytes, first, segment).contains(&b'.');
         (is_structural && !is_public && !self.is_base64(slash) && !self.is_route(slash, first, segment))
             .then(found)
             .flatten()
+    }
+
+    /// `` `pwd`/x ``: a shell puts a directory of the host there. `quote` ends the command.
+    fn is_behind_directory_command(&self, quote: usize) -> bool {
+        const COMMANDS: &[&[u8]] = &[
+            b"cygpath",
+            b"dirname",
+            b"echo ~",
+            b"echo $HOME",
+            b"git rev-parse",
+            b"mktemp",
+            b"pwd",
+            b"readlink",
+            b"realpath",
+        ];
+        let start = run_start(self.bytes, quote, 64, |byte| byte != b'`' && byte != b'\n');
+        let command = part(self.bytes, start, quote);
+        let goes_on = is_word(self.at(quote + 2)) || matches!(self.at(quote + 2), b'.' | b'$');
+        before(self.bytes, start) == b'`'
+            && goes_on
+            && COMMANDS.iter().any(|name| {
+                command
+                    .strip_prefix(*name)
+                    .is_some_and(|rest| matches!(rest.first(), None | Some(b' ')) || name.contains(&b'~'))
+            })
     }
 
     /// `workspace:/src/lib.rs` begins at a root that is not the host's. `colon` is where the colon would be.

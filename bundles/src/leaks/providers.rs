@@ -180,7 +180,7 @@ pub(super) static PROVIDERS: &[Provider] = &[
         exactly("key-", Hex, 32), from("xkeysib-", Url, 60), from("xsmtpsib-", Url, 60), from("re_", Url, 24),
         from("mlsn.", Hex, 40), from("md-", Alnum, 22), from("SMTP_", Alnum, 60),
     ]),
-    provider("secret.twilio", "Twilio key or account", &[exactly("SK", Hex, 32), exactly("AC", Hex, 32)]),
+    provider("secret.twilio", "Twilio key", &[exactly("SK", Hex, 32)]),
     // Money.
     provider("secret.stripe", "Stripe key, or one of the same shape", &[
         from("sk_live_", Alnum, 16).certain(), from("sk_test_", Alnum, 16).certain(), from("rk_live_", Alnum, 16).certain(),

@@ -67,6 +67,23 @@ pub(super) fn is_random(text: &[u8], least: usize) -> bool {
         || is_broken_noise(text, least)
 }
 
+/// As [`is_random`], for a string under a name that promises a secret. There it takes less: short words in camel case,
+/// or a third of the letters in words that cannot be spoken.
+pub(super) fn is_random_under_name(text: &[u8], least: usize) -> bool {
+    let is_unusual = |chunk: &[u8]| {
+        let pieces = Pieces::of(chunk);
+        let letters = chunk.len() - pieces.digits;
+        let is_restless = pieces.words >= 4 && letters * 5 <= pieces.words * 17;
+        let is_strange = pieces.strange >= 4 && pieces.strange * 3 >= letters;
+        pieces.words >= 2 && (is_restless || is_strange)
+    };
+    let mut chunks = text.split(|byte| !byte.is_ascii_alphanumeric());
+    is_random(text, least)
+        || text.len() >= least
+            && !is_placeholder(text)
+            && chunks.any(|chunk| chunk.len() >= least.max(10) && is_unusual(chunk))
+}
+
 /// base64url and base64 put a separator into a key now and then, and a short key may have no long chunk left.
 fn is_broken_noise(text: &[u8], least: usize) -> bool {
     let chunks = text.split(|byte| !byte.is_ascii_alphanumeric());

@@ -188,7 +188,7 @@ fn marks(around: Blocks<'_>) -> u64 {
         | block.spaces
         | block.feeds
         | block.plain
-        | block.commas & !is_behind_quote
+        | block.commas & !(is_behind_quote | around.behind(|block| block.letters, 1))
         | ends_sentence
         | is_before_letter)
 }

@@ -38,7 +38,7 @@ const TOKENS: &[&str] = &[
     "https://api.telegram.org/bot{dig:10}:AA{url:33}/sendMessage",
     "https://x.webhook.office.com/webhookb2/{uuid}@{uuid}/IncomingWebhook/{hex:32}/{uuid}",
     // Money and mail.
-    "sk_live_{b62:24}", "sk_test_{b62:24}", "rk_live_{b62:99}", "whsec_{b62:32}", "AC{hex:32}", "SK{hex:32}",
+    "sk_live_{b62:24}", "sk_test_{b62:24}", "rk_live_{b62:99}", "whsec_{b62:32}", "SK{hex:32}",
     "SG.{url:22}.{url:43}", "key-{hex:32}", "{hex:32}-{hex:8}-{hex:8}", "{hex:32}-us12", "X-Postmark-Server-Token: {uuid}",
     "shpat_{hex:32}", "shpss_{hex:32}", "shpca_{hex:32}", "sq0atp-{url:22}", "sq0csp-{url:43}", "EAAA{url:60}",
     "access_token$production${lower:16}${hex:32}", "xkeysib-{hex:64}-{b62:16}", "re_{b62:8}_{b62:24}",
@@ -254,5 +254,175 @@ fn a_broken_credential_is_found_in_a_long_text_as_in_a_short_one() {
             };
             assert_eq!(found(&far, words.len()), found(&near, 0), "{template}");
         }
+    }
+}
+
+#[test]
+fn key_is_named_by_the_longest_prefix_that_it_has() {
+    let mut dice = Dice::new(31);
+    for (template, id) in [
+        ("sk-ant-api03-{url:93}AA", "secret.claude"),
+        ("sk-ant-admin01-{url:93}AA", "secret.claude"),
+        ("sk-or-v1-{hex:64}", "secret.router"),
+        ("sk-lf-{hex:32}", "secret.monitor"),
+        ("sk-proj-{url:120}", "secret.openai"),
+        ("sk-{b62:48}", "secret.openai"),
+        ("glptt-{hex:40}", "secret.gitlab"),
+    ] {
+        for place in [Place::Prompt, Place::Text, Place::ObjectKey] {
+            for form in ["", "api_key = ", "the key is "] {
+                let text = format!("{form}{}", fill(template, &mut dice));
+                let rules: Vec<_> = scan(place, &text).iter().map(|leak| leak.rule.id()).collect();
+                assert!(rules.contains(&id), "{template}: {rules:?}");
+                assert!(rules.iter().all(|rule| [id, "secret.spoken"].contains(rule)), "{template}: {rules:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn login_in_an_address_is_a_credential() {
+    let mut dice = Dice::new(37);
+    for template in [
+        "https://app:{b62:16}@example.com/home/x",
+        "http://app:{b62:16}@db:8080/x",
+        "postgres://app:{b62:12}@localhost:5432/x",
+        "https://app:{b62:16}@10.0.0.1/x",
+        "http://app:p/{b62:12}@example.com/x",
+        "https://app:7{b62:8}/{b62:8}@example.com/x",
+        "https://app:{b62:8}/{b62:8}@example.com/etc/x",
+        "https://app:..{b62:16}@example.com/x",
+        "https://app:~{b62:16}@example.com/~x",
+        "https://app:$HOME{b62:16}@example.com",
+        "https://{hex:32}@example.com/etc/x",
+        "git+ssh://app:{b62:16}@git.example.com/x",
+    ] {
+        for place in [Place::Prompt, Place::Text, Place::UrlTarget, Place::ObjectKey] {
+            let text = fill(template, &mut dice);
+            let found = scan(place, &text);
+            assert!(found.iter().any(|leak| leak.rule.id() == "secret.url_user"), "{place:?} {template}");
+            // What is told beside it is the host's address.
+            let others = found.iter().filter(|leak| leak.rule.id() != "secret.url_user");
+            assert!(others.into_iter().all(|leak| leak.rule.id() == "host_path.endpoint"), "{place:?} {template}");
+        }
+    }
+    for address in [
+        "https://example.com:8443/@someone/x",
+        "https://example.com:8443/x?to=a@example.com",
+        "http://[2001:db8::1]/a@b",
+    ] {
+        assert!(scan(Place::Text, address).is_empty(), "{address}");
+    }
+}
+
+/// How people mark up a label and what belongs to it.
+#[rustfmt::skip]
+const MARKED_UP: &[&str] = &[
+    "**L:** V", "**L**: V", "**L:** `V`", "**L**\n\nV", "**L** V", "*L*: V", "*L:* V", "__L:__ V", "__L__: V", "- **L:** V", "* **L**: V", "1. **L:** `V`",
+    "`L`: V", "`L`: `V`", "\"L\": \"V\"", "~~L~~: V", "> **L:** V", "> L:\n> V", "L: **V**", "***L:*** V",
+    "| L | V |", "|L|V|", "| **L** | `V` |", "| Name | L | V |", "L | V", "| L: | V |",
+    "## L\nV", "# L\n\nV", "### L:\n\nV", "## L ##\nV", "## **L**\n`V`", "L\n=====\nV", "L\n-----\nV", "## L\n```\nV\n```",
+    "<b>L</b>: V", "<b>L:</b> V", "<strong>L</strong> V", "<td>L</td><td>V</td>", "<tr>\n  <th>L</th>\n  <td>V</td>\n</tr>", "<dt>L</dt>\n<dd>V</dd>",
+    "<li>L: <code>V</code></li>", "<p><em>L</em>: V</p>", "<td class=\"a\">L</td>\n<td><code>V</code></td>", "L:&nbsp;V", "<b>L</b>:&nbsp;V",
+    "- L:\n  - V", "* L:\n    * V", "- L\n  - V", "1. L:\n   - `V`", "L\n: V", "L:\n\n    V", "L: |\n  V", "L: >-\n  V",
+];
+
+/// The same of the name of a variable.
+#[rustfmt::skip]
+const MARKED_UP_NAMES: &[&str] = &["ENV X_N V", "ARG N V", "setenv N V", "RUN export N V", "ENV N \"V\"", "config set N V", "N,V", "alice,N,V", "| `N` | V |", "<b>N</b>: V"];
+
+fn marked_up(dice: &mut Dice, mut check: impl FnMut(&str, &str, &dyn Fn(&str) -> String, &mut Dice)) {
+    let labels = ["Password", "Token", "API key", "Access token", "Client secret", "DB password"];
+    let names = ["PASSWORD", "API_TOKEN", "CLIENT_SECRET"];
+    let forms = MARKED_UP
+        .iter()
+        .map(|form| (*form, 'L', &labels[..]))
+        .chain(MARKED_UP_NAMES.iter().map(|form| (*form, 'N', &names[..])));
+    for (form, letter, labels) in forms {
+        for label in labels {
+            let write = |value: &str| {
+                let form = if letter == 'N' {
+                    form.replacen("ENV", "\u{1}", 1).replacen("ARG", "\u{2}", 1)
+                } else {
+                    form.to_owned()
+                };
+                let text =
+                    form.replace("Name", "\u{3}").replace(letter, "\u{4}").replace('V', value).replace('\u{4}', label);
+                let text = text.replace('\u{3}', "Name").replace('\u{1}', "ENV").replace('\u{2}', "ARG");
+                format!("Some words before.\n\n{text}\n\nSome words behind.\n")
+            };
+            check(form, label, &write, dice);
+        }
+    }
+}
+
+#[test]
+fn markup_between_label_and_value_hides_no_secret() {
+    let mut missed = Vec::new();
+    marked_up(&mut Dice::new(41), |form, label, write, dice| {
+        for template in ["{b62:20}", "{b62:40}", "{hex:32}"] {
+            let values: Vec<String> = (0..40).map(|_| fill(template, dice)).collect();
+            let found = |place| values.iter().filter(|value| is_refused(place, &write(value))).count();
+            let (prompt, text) = (found(Place::Prompt), found(Place::Text));
+            if prompt < 39 || text < 39 {
+                missed.push(format!("{form:?} {label} {template}: {prompt} and {text} of 40"));
+            }
+        }
+    });
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn placeholder_behind_markup_passes() {
+    #[rustfmt::skip]
+    let plain = [
+        "changeme", "<your key>", "<your-api-key>", "${TOKEN}", "$OPENAI_API_KEY", "{{ token }}", "YOUR_TOKEN_HERE", "your-api-key-here", "xxxxxxxxxxxxxxxx",
+        "********", "secret:github-token", "env:API_TOKEN", "vault:kv/app#password", "op://vault/item/password", "[redacted]", "REPLACE_ME", "...", "required",
+        "optional", "see the keyring", "string", "https://auth.example.com/token", "none", "ask your administrator", "example-token-1234", "%TOKEN%", "bearer",
+        "oauth2-device-code", "stored by the host", "0123456789abcdef", "",
+    ];
+    let mut refused = Vec::new();
+    marked_up(&mut Dice::new(43), |_, _, write, _| {
+        for value in plain {
+            for place in [Place::Prompt, Place::Text] {
+                let text = write(value);
+                let rules: Vec<_> = scan(place, &text)
+                    .iter()
+                    .filter(|leak| leak.rule.kind() == Kind::Secret)
+                    .map(|leak| leak.rule.id())
+                    .collect();
+                if !rules.is_empty() {
+                    refused.push(format!("{place:?} {text:?}: {rules:?}"));
+                }
+            }
+        }
+    });
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn marked_up_prose_about_secrets_passes() {
+    let mut dice = Dice::new(47);
+    for template in [
+        "## Passwords\n\nNever store them. Commit {hex:40} removed the last one.",
+        "**Token:** the part of a text that a model reads at once.",
+        "| Field | Type | Default |\n|---|---|---|\n| password | string | none |\n| max_tokens | number | 4096 |\n| commit | string | {hex:40} |",
+        "- Token limits:\n  - 128000\n  - {uuid}",
+        "## Secret management\n\n{hex:40} is the digest of the policy.",
+        "<b>Password policy</b>: {hex:32}",
+        "## Key\n\n{hex:40}",
+        "| Key | Value |\n|---|---|\n| id | {uuid} |",
+        "ENV PATH_TO_TOKEN /run/x\nENV COMMIT {hex:40}\nexport TOKENIZER cl100k_base",
+        "The API key - never print it - is read by the host.",
+        "password,token,secret\nname,{hex:40}",
+        "# Authentication\n\n1. **Authorization**: required\n2. **Scopes**: `read`\n3. **Digest**: `{hex:64}`",
+    ] {
+        let text = fill(template, &mut dice);
+        let found: Vec<_> = scan(Place::Prompt, &text)
+            .iter()
+            .filter(|leak| leak.rule.kind() == Kind::Secret)
+            .map(|leak| leak.rule.id())
+            .collect();
+        assert!(found.is_empty(), "{template}: {found:?}");
     }
 }

@@ -17,6 +17,7 @@ const FIELDS: &[&str] = &[
     "{home}/x", "<home>/x", "${userHome}/x", "${HOME:?}/x", "$ENV{HOME}/x", "%HOMEDRIVE%%HOMEPATH%", "%ProgramData%\\x", "%SystemRoot%\\System32", "%h/yoi", "%t/yoi.sock", "$USERPROFILE", "file://~/x", "~/Library/Caches",
     // Windows.
     "C:\\Users\\alice", "C:/Users/alice", "c:\\", "D:\\work", "C:\\\\Users\\\\alice", "\\\\server\\share", "\\\\?\\C:\\x", "\\\\.\\pipe\\x", "\\\\?\\UNC\\server\\share", "//?/C:/x", "//./pipe/x", "\\\\wsl$\\Ubuntu\\home", "\\\\wsl.localhost\\Ubuntu\\home",
+    "C:repo", "D:work\\src", "c:src/lib", "x=C:repo", "\"C:repo\"", "E:repo.git", "`pwd`/x", "cat `pwd`/x/y", "`realpath .`/x", "`git rev-parse --show-toplevel`/x",
     "/mnt/c/Users/alice", "\\Users\\alice", "\\Program Files\\X", "/c:/Users/alice", "C:\\Program Files\\x", "x=C:\\Users", "\"C:\\Users\\alice\"", "Z:\\share", "C:/", "/cygdrive/c/x", "file:C:\\x", "C:..\\x", "\\\\10.0.0.4\\share",
     // Out of the workspace.
     "..", "../", "../x", "../../x", "x/..", "x/../..", "x/../../y", "./../x", "..\\x", "..\\..\\x", "x\\..\\..\\y", "../\\x", "..\\/x", "/..", "\"../x\"", "src/../../x", ".../../x", "..//x", "..;/x", "./..",
@@ -24,7 +25,7 @@ const FIELDS: &[&str] = &[
     ".git/config", "repo/.git/HEAD", ".git", ".ssh/id_rsa", ".ssh", ".aws/credentials", ".config/yoi/config.toml", ".docker/config.json", ".kube/config", ".yoi/sessions", ".cache/yoi", "x/.cache", ".gnupg/x", ".local/share/x", ".netrc", ".azure/x", ".yoi", ".git\\config",
     // Sockets.
     "/run/docker.sock", "docker.sock", "unix:///var/run/docker.sock", "unix:/run/x", "unix:x.sock", "unix:@abstract", "unix:\0abstract", "UNIX:///x", "unix-abstract:x/y/@z", "npipe:////./pipe/x", "npipe://x", "vsock://2:1024", "vsock:2:1024",
-    "http+unix://%2Fvar%2Frun%2Fdocker.sock/v1", "ws+unix:///tmp/x.sock", "yoi.sock", "agent.sock:ro", "x/y.sock", "pod.socket", "systemd.socket", "\0abstract", "DOCKER_HOST=tcp://1.2.3.4:2375", "DOCKER_HOST=unix:///x", "SSH_AUTH_SOCK=x", "ipc:///tmp/x", "fd://3",
+    "http+unix://%2Fvar%2Frun%2Fdocker.sock/v1", "ws+unix:///tmp/x.sock", "yoi.sock", "agent.sock:ro", "x/y.sock", "pod.socket", "systemd.socket", "DOCKER_HOST=tcp://1.2.3.4:2375", "DOCKER_HOST=unix:///x", "SSH_AUTH_SOCK=x", "ipc:///tmp/x", "fd://3",
     // Addresses.
     "http://localhost:7878", "http://127.0.0.1:7878", "https://localhost", "http://0.0.0.0:80", "http://192.168.1.10:7878", "http://172.16.3.4:7878/v1", "http://169.254.169.254/latest/meta-data", "http://[fe80::1]:7878", "http://[::ffff:127.0.0.1]:7878",
     "http://2130706433:7878", "http://0x7f000001:7878", "http://0x7f.1:7878", "http://0177.0.0.1", "http://127.1:80", "ws://localhost:7878/ws", "wss://127.0.0.1:7878", "tcp://127.0.0.1:2375", "grpc://localhost:50051", "ssh://10.0.0.4", "localhost:7878", "LOCALHOST:7878", "[::1]:7878",
@@ -64,5 +65,17 @@ fn every_spelling_of_a_host_path_is_refused_in_a_field() {
 #[test]
 fn a_path_below_a_known_root_is_refused_in_prose() {
     let missed = missed(Place::Prompt, PROSE);
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn path_is_refused_as_a_key_too() {
+    #[rustfmt::skip]
+    let keys = [
+        ".aws/credentials", ".ssh/config", ".ssh", "x/.kube/config", ".netrc", "../sibling", "../../x", "..", "a/..", "~", "~/x", "~alice/x",
+        "~root", "//server/share", "/home/alice", "/etc/passwd", "C:repo", "D:work\\src", "C:\\x", "\\\\server\\share", "$HOME/x", "`pwd`/x",
+        "..%2fx", "%7e/x", "\u{ff0e}\u{ff0e}/x", "~\u{200b}/x",
+    ];
+    let missed = missed(Place::ObjectKey, &keys);
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

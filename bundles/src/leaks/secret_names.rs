@@ -32,6 +32,9 @@ const TOKEN_NAMES: &[&str] = &[
     "pepper", "blockkey", "keybase", "phpsessid", "jsessionid", "connectsid",
     "keymaterial", "userkey", "serverkey", "apitoken", "pat", "jwt", "bearer", "writekey", "passkey", "sshkey", "seed",
     "seedhex", "privatekeyhex", "instrumentationkey", "xprv", "wif", "cookievalue", "functionkey", "botkey", "datakey", "kek", "dek", "tlskey", "oauthkey", "otpauth", "totp", "mfasecret",
+    "openaikey", "anthropickey", "claudekey", "mistralkey", "geminikey", "googlekey", "groqkey", "coherekey",
+    "huggingfacekey", "openrouterkey", "azurekey", "awskey", "githubkey", "gitlabkey", "stripekey", "slackkey",
+    "twiliokey", "sendgridkey", "providerkey", "llmkey",
 ];
 
 #[rustfmt::skip]
@@ -56,7 +59,21 @@ const OPEN_NAMES: &[&str] = &[
     "placeholder", "sample", "dummy", "fake", "anon", "sitekey", "cachekey", "primarykey", "foreignkey", "sortkey",
     "partitionkey", "idempotency", "objectkey", "tokenizer", "tokenid", "monkey", "turkey", "hotkey", "keyref",
     "secretref", "tokenref", "cancellationtoken", "stoptoken", "padtoken", "eostoken", "bostoken", "unktoken", "masktoken",
-    "septoken", "clstoken",
+    "septoken", "clstoken", "maxtoken", "mintoken", "prompttoken", "completiontoken", "inputtoken", "outputtoken",
+    "specialtoken", "addedtoken", "accountsid", "messagesid", "servicesid", "callsid",
+];
+
+/// Last nouns of names that describe a secret, or what is beside it, and hold none.
+#[rustfmt::skip]
+const DESCRIBING_NOUNS: &[&str] = &[
+    "account", "address", "alg", "algorithm", "audience", "branch", "checksum", "comment", "commit", "count", "created",
+    "description", "digest", "domain", "email", "endpoint", "env", "etag", "example", "expires", "expiry", "file",
+    "fingerprint", "format", "hash", "header", "headers", "help", "hint", "host", "id", "ids", "image", "issuer", "kind",
+    "label", "length", "level", "limit", "login", "mail", "md5", "method", "mode", "model", "name", "names", "note",
+    "origin", "owner", "path", "pattern", "policy", "prefix", "project", "provider", "public", "ref", "reference", "regex",
+    "region", "repository", "revision", "rule", "schema", "scheme", "scope", "scopes", "sha", "sha1", "sha256", "sha512",
+    "size", "source", "status", "store", "strategy", "subject", "suffix", "tenant", "thumbprint", "title", "trace", "ttl",
+    "type", "uri", "url", "urls", "user", "username", "users", "variable", "version",
 ];
 
 /// What every name that promises something has in it.
@@ -80,11 +97,7 @@ fn automaton(words: &[&str]) -> Option<AhoCorasick> {
 
 /// What the value under this name would be. `in_query`: the name stands in the query of an address.
 pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
-    let words: Vec<Vec<u8>> = name
-        .split(|byte| !byte.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(<[u8]>::to_ascii_lowercase)
-        .collect();
+    let words = words_of(name);
     let is_trailing = |word: &[u8]| {
         TRAILING_WORDS.iter().any(|trailing| trailing.as_bytes() == word) || word.iter().all(u8::is_ascii_digit)
     };
@@ -97,7 +110,11 @@ pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
     }
     // A counter behind a name in camel case (`secretKey2`) is not split off above.
     let joined = joined.strip_suffix(b"2").or_else(|| joined.strip_suffix(b"1")).unwrap_or(&joined);
-    let ends = |names: &[&str]| names.iter().any(|name| name.len() > 3 && joined.ends_with(name.as_bytes()));
+    let singular = joined.strip_suffix(b"s").unwrap_or(joined);
+    let ends = |names: &[&str]| {
+        let mut long = names.iter().filter(|name| name.len() > 3).map(|name| name.as_bytes());
+        long.any(|name| joined.ends_with(name) || singular.ends_with(name))
+    };
     let is_whole = |word: &[u8]| WHOLE_NAMES.iter().any(|name| name.as_bytes() == word);
     if joined.ends_with(b"mnemonic")
         || joined.ends_with(b"seedphrase")
@@ -118,6 +135,20 @@ pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
     // `OPENAI_KEY`: a constant of an environment, which names no key of a map.
     let is_constant_key = last == b"key" && words.len() >= 2 && name.iter().all(|byte| !byte.is_ascii_lowercase());
     (ends(TOKEN_NAMES) || is_whole(last) || is_constant_key).then_some(Promise::Token)
+}
+
+/// The words of a name in lower case: `clientSecret`, `client_secret` and `Client-Secret` have the same two.
+fn words_of(name: &[u8]) -> Vec<Vec<u8>> {
+    let humps = name.chunk_by(|before, byte| !(before.is_ascii_lowercase() && byte.is_ascii_uppercase()));
+    let parts = humps.flat_map(|hump| hump.split(|byte| !byte.is_ascii_alphanumeric()));
+    parts.filter(|word| !word.is_empty()).map(<[u8]>::to_ascii_lowercase).collect()
+}
+
+/// `true` if the value under this name is no secret, whatever the names above it promise.
+pub(super) fn describes(name: &[u8]) -> bool {
+    let words = words_of(name);
+    let is_open = || OPEN.as_ref().is_some_and(|open| open.is_match(&words.concat()));
+    words.last().is_some_and(|last| DESCRIBING_NOUNS.iter().any(|noun| noun.as_bytes() == last)) || is_open()
 }
 
 #[cfg(test)]
@@ -151,6 +182,18 @@ mod tests {
             ("passenger", None),
             ("session_timeout", None),
             ("kid", None),
+            ("passwords", Some(Promise::Password)),
+            ("apiKeys", Some(Promise::Token)),
+            ("passwordProd", Some(Promise::Password)),
+            ("openaiApiKey", Some(Promise::Token)),
+            ("anthropic_key", Some(Promise::Token)),
+            ("API key", Some(Promise::Token)),
+            ("passwordPolicy", None),
+            ("api_key_header", None),
+            ("token_url", None),
+            ("secret_name", None),
+            ("maxTokens", None),
+            ("passes", None),
         ] {
             assert_eq!(promise_of(name.as_bytes(), false), promise, "{name}");
         }

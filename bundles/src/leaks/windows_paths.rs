@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::Place;
-use super::ascii::{before, is_quote, is_space, is_url_safe, is_word, run_end, stands_at};
+use super::ascii::{before, is_quote, is_space, is_url_safe, is_word, part, run_end, stands_at};
 use super::host_paths::{Edge, Paths};
 
 /// Directories at the root of a Windows drive.
@@ -43,15 +43,39 @@ impl Paths<'_> {
         is_root.then(|| index..self.end(name))
     }
 
+    /// `C:repo`: a path below whatever folder is current on that drive. Only a whole value, or what is set off like
+    /// one; `H:mm` and `k:v` look alike.
+    fn is_drive_relative(&self, start: usize, letter: u8, colon: usize) -> bool {
+        let previous = before(self.bytes, start);
+        let is_set_off = start == 0 || is_quote(previous) || matches!(previous, b'=' | b',' | b';' | b'(' | b'[');
+        let is_drive = letter.is_ascii_uppercase() || matches!(letter, b'c' | b'd');
+        if !self.is_data() || !is_set_off || !is_drive {
+            return false;
+        }
+        let name = run_end(self.bytes, colon + 1, 64, |byte| is_url_safe(byte) || byte == b'.');
+        let end = self.end(colon + 1);
+        let has_letters =
+            |from, to| part(self.bytes, from, to).iter().filter(|byte| byte.is_ascii_alphabetic()).count() >= 3;
+        let is_path = |byte: &u8| is_url_safe(*byte) || matches!(byte, b'.' | b'\\' | b'/' | b'$' | b'~' | b'@');
+        let rest = part(self.bytes, name, end);
+        has_letters(colon + 1, name)
+            && rest.iter().all(is_path)
+            && (is_quote(self.at(end)) || matches!(self.at(end), b'\n' | b',' | b';' | b')' | b']'))
+    }
+
     /// `C:\` and `c:/`
     pub(super) fn drive(&self, colon: usize) -> Option<Range<usize>> {
         let letter = before(self.bytes, colon);
         let start = colon.checked_sub(1)?;
         let slash = self.at(colon + 1);
+        if self.is_drive_relative(start, letter, colon) {
+            return Some(start..self.end(colon + 1));
+        }
         if !letter.is_ascii_alphabetic() || !matches!(slash, b'/' | b'\\') || is_word(before(self.bytes, start)) {
             return None;
         }
-        if matches!(before(self.bytes, start), b'.' | b'-' | b'+' | b'?') {
+        let previous = before(self.bytes, start);
+        if matches!(previous, b'.' | b'-' | b'+' | b'?') || previous == b'/' && self.place == Place::UrlTarget {
             return None;
         }
         let name = run_end(self.bytes, colon + 1, 4, |byte| matches!(byte, b'/' | b'\\'));

@@ -3,6 +3,7 @@
 //! beginning of a word of the text, and only the few that stand within a longer run are looked for everywhere. Most
 //! are parts of tokens, and are looked for in long runs of characters without white space, of which prose has few.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -40,9 +41,9 @@ impl Hit {
     }
 }
 
-/// In the order in which they end; of those that end together the longest first.
+/// In the order in which they begin; of those that begin together the longest first, which knows most.
 pub(super) fn in_order(hits: &mut [Hit]) {
-    hits.sort_by_key(|hit| (hit.end, hit.start));
+    hits.sort_by_key(|hit| (hit.start, Reverse(hit.end), hit.word));
 }
 
 /// A word of the list.

@@ -7,6 +7,7 @@ mod set;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bundles::{InvalidName, SecretRef};
 use etcetera::BaseStrategy;
 use worker_runtime::secret::{SecretDirectory, SecretDirectoryError};
 
@@ -41,6 +42,11 @@ impl FolderArgs {
         };
         Ok(SecretDirectory::open(&folder)?)
     }
+}
+
+/// Reads the name of a secret. The argument parser would repeat a wrong one, which may be the secret itself.
+fn reference(name: &str) -> Result<SecretRef, CliError> {
+    name.parse().map_err(|error: InvalidName| CliError::new("usage", error.problem(), error.remedy()))
 }
 
 /// Where a person's secrets are.

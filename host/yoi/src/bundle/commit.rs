@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bundles::{CommitId, Folder, Timestamp, one_line};
+use bundles::{CommitId, Folder, Timestamp, one_line, shown_file};
 use serde_json::json;
 
 use crate::error::CliError;
@@ -52,7 +52,8 @@ fn no_commit(message: &str) -> CliError {
 
 fn differs(file: &str, how: &str) -> CliError {
     let help = "commit it, or put it back as it is committed: `--from-git` names a commit only for exactly its bytes";
-    CliError::new("not_committed", format!("`{}` {how}", one_line(file)), help).with_details(json!({ "file": file }))
+    let file = shown_file(file);
+    CliError::new("not_committed", format!("`{}` {how}", one_line(&file)), help).with_details(json!({ "file": file }))
 }
 
 /// What a commit has under a name.

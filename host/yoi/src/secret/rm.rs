@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use bundles::SecretRef;
 use serde_json::json;
 
-use super::FolderArgs;
+use super::{FolderArgs, reference};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -13,14 +12,15 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The secret's name, as bundles and configs refer to it.
-    name: SecretRef,
+    name: String,
     #[command(flatten)]
     folder: FolderArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    args.folder.open()?.remove(&args.name)?;
-    let document = json!({ "schema": "yoi.secret-rm/1", "name": args.name });
-    output.result(&document, || format!("removed {}\n", args.name));
+    let name = reference(&args.name)?;
+    args.folder.open()?.remove(&name)?;
+    let document = json!({ "schema": "yoi.secret-rm/1", "name": name });
+    output.result(&document, || format!("removed {name}\n"));
     Ok(ExitCode::SUCCESS)
 }

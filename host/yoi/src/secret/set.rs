@@ -4,13 +4,12 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bundles::SecretRef;
 use secrecy::SecretString;
 use serde_json::json;
 use worker_runtime::secret::MAX_SECRET_BYTES;
 use zeroize::Zeroizing;
 
-use super::FolderArgs;
+use super::{FolderArgs, reference};
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
@@ -23,7 +22,7 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The secret's name, as bundles and configs refer to it.
-    name: SecretRef,
+    name: String,
     /// Read the value from a file.
     #[arg(long, value_name = "FILE", env = "YOI_FROM_FILE")]
     from_file: Option<PathBuf>,
@@ -35,13 +34,14 @@ pub(crate) struct Args {
 const MOST: usize = MAX_SECRET_BYTES + 2;
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let name = reference(&args.name)?;
     let folder = args.folder.open()?;
     let value = value(args)?;
-    let is_new = folder.set(&args.name, &value)?;
-    let document = json!({ "schema": "yoi.secret-set/1", "name": args.name, "created": is_new });
+    let is_new = folder.set(&name, &value)?;
+    let document = json!({ "schema": "yoi.secret-set/1", "name": name, "created": is_new });
     output.result(&document, || {
         let done = if is_new { "set" } else { "replaced" };
-        format!("{done} {}; a workspace may use it whose config has it among its `secrets`\n", args.name)
+        format!("{done} {name}; a workspace may use it whose config has it among its `secrets`\n")
     });
     Ok(ExitCode::SUCCESS)
 }

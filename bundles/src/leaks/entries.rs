@@ -1,0 +1,137 @@
+//! Values of structured data, judged by the keys above them: `api_key = "…"`, `credentials = { pass = "…" }`. The keys
+//! promise by the same names, and a value is a secret by the same judge, as in text (see `assignments`).
+
+use super::assignments::broken_by;
+use super::secret_names::{Promise, describes, promise_of};
+use super::views::unescaped;
+use super::{Leak, Rule};
+
+/// What the keys above a value say about it. The default says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keys {
+    promise: Option<Promise>,
+}
+
+/// Longest key that can promise something. Longer ones are prose.
+const LONGEST_KEY: usize = 128;
+
+/// Words before a value that name how it is used: `Bearer …`.
+const SCHEMES: &[&str] = &["apikey", "basic", "bearer", "digest", "key", "negotiate", "ssws", "token"];
+
+impl Keys {
+    /// Returns the keys with `key` below them. `parent` is the key right above it.
+    ///
+    /// A key that promises nothing itself leaves what the keys above it promise, as in `tokens = { staging = "…" }`,
+    /// unless it describes something else, as in `credentials = { url = "…" }`.
+    #[must_use]
+    pub fn below(self, parent: Option<&str>, key: &str) -> Self {
+        if key.len() > LONGEST_KEY {
+            return Self::default();
+        }
+        let plain = unescaped(key);
+        let key = plain.as_ref().map_or(key, |view| view.text()).as_bytes();
+        // `openai = { key = "…" }`
+        let with_parent = || {
+            let parent = parent.filter(|parent| parent.len() <= LONGEST_KEY && is_key(key))?;
+            promise_of(&[parent.as_bytes(), b"_", key].concat(), false)
+        };
+        let own = promise_of(key, false).or_else(with_parent);
+        Self { promise: own.or_else(|| self.promise.filter(|_| !describes(key))) }
+    }
+
+    /// Returns the keys for a value that stands behind `text` in a list: `["--password", "…"]`.
+    #[must_use]
+    pub fn behind(self, text: &str) -> Self {
+        let own = Self::default().below(None, text);
+        if own.promise.is_some() { own } else { self }
+    }
+
+    /// Returns the secret that `text` is as a value below these keys.
+    pub fn secret_in(self, text: &str) -> Option<Leak> {
+        let promise = self.promise?;
+        let rule = judge(promise, text).or_else(|| judge(promise, unescaped(text)?.text()))?;
+        Some(Leak { rule, span: 0..text.len() })
+    }
+}
+
+fn is_key(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"key") || name.eq_ignore_ascii_case(b"keys")
+}
+
+fn judge(promise: Promise, text: &str) -> Option<&'static Rule> {
+    let text = text.trim().trim_matches(['"', '\'', '`']);
+    let is_scheme = |word: &str| SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+    let value = match text.split_once(char::is_whitespace) {
+        Some((word, rest)) if is_scheme(word) => rest.trim_start(),
+        _ => text,
+    };
+    broken_by(promise, value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Dice, fill};
+    use super::*;
+
+    fn below(path: &[&str]) -> Keys {
+        let parents = [None].into_iter().chain(path.iter().copied().map(Some));
+        path.iter().zip(parents).fold(Keys::default(), |keys, (key, parent)| keys.below(parent, key))
+    }
+
+    #[rustfmt::skip]
+    const TELLING: &[&[&str]] = &[
+        &["api_key"], &["apiKey"], &["api-key"], &["API_KEY"], &["x-api-key"], &["openaiApiKey"], &["db_password"],
+        &["db.password"], &["password"], &["passwords"], &["passphrase"], &["Token"], &["access_token"], &["accessToken"],
+        &["client_secret"], &["clientSecret"], &["private_key"], &["bearer"], &["authorization"], &["API key"],
+        &["openai_key"], &["tokens", "staging"], &["credentials", "pass"], &["secrets", "github"], &["openai", "key"],
+        &["api", "key"], &["passwordProd"], &["p\u{200b}assword"], &["auth", "token"], &["db", "password", "value"],
+    ];
+
+    #[rustfmt::skip]
+    const SILENT: &[&[&str]] = &[
+        &["max_tokens"], &["token_url"], &["api_key_header"], &["password_policy"], &["tokenizer"], &["secret_name"],
+        &["secret_ref"], &["public_key"], &["cache_key"], &["idempotency_key"], &["next_page_token"],
+        &["key"], &["keys"], &["commit"], &["credentials", "id"], &["auth", "header"], &["tokens", "digest"],
+        &["auth", "publicKey"], &["token", "issuer"], &["pad_token"], &["sort_key"], &["author"], &["passenger"],
+    ];
+
+    #[test]
+    fn random_value_below_a_telling_key_is_a_secret() {
+        let mut dice = Dice::new(23);
+        for path in TELLING {
+            for template in ["{b62:16}", "{b62:20}", "{b62:40}", "{hex:32}", "{url:43}", "{b64:43}=", "Bearer {b62:32}"]
+            {
+                let values: Vec<String> = (0..200).map(|_| fill(template, &mut dice)).collect();
+                let found = values.iter().filter(|value| below(path).secret_in(value).is_some()).count();
+                assert!(found >= 196, "{path:?} {template}: {found} of 200");
+            }
+        }
+    }
+
+    #[test]
+    fn random_value_below_another_key_passes() {
+        let mut dice = Dice::new(29);
+        for path in SILENT {
+            for template in ["{b62:40}", "{hex:32}", "{uuid}"] {
+                assert_eq!(below(path).secret_in(&fill(template, &mut dice)), None, "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn placeholder_or_reference_below_a_telling_key_passes() {
+        #[rustfmt::skip]
+        let values = [
+            "", "changeme", "change-me", "${TOKEN}", "$OPENAI_API_KEY", "<your key>", "<your-api-key-1234>", "{{ token }}",
+            "YOUR_TOKEN_HERE", "your-api-key", "secret:github-token", "env:TOKEN", "vault:kv/data/app#password",
+            "op://vault/item/password", "********", "xxxxxxxxxxxxxxxx", "REPLACE_ME", "[redacted]", "required", "optional",
+            "prompt", "keyring", "oauth2", "bearer", "https://auth.example.com/token", "%PASSWORD%", "%(password)s",
+            "example-token-1234", "Enter your password", "argon2id", "...", "none", "0123456789abcdef", "<|endoftext|>",
+        ];
+        for path in TELLING {
+            for value in values {
+                assert_eq!(below(path).secret_in(value), None, "{path:?} {value}");
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What the leak scan finds in the parts of a bundle: values under keys that promise a secret, marked-up prompts, keys
+//! that are paths, strings of schemas. Every refusal is told without the value, and what looks like it passes.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use bundles::leaks::Kind;
+use bundles::{BuildOptions, Built, BundleLimits, Diagnostics, Folder, build};
+use serde_json::{Value, json};
+
+const BUNDLE: &str = "bundle.toml";
+const PROFILE: &str = "profiles/coder.toml";
+
+/// An authoring folder, to be broken on purpose.
+#[derive(Clone)]
+struct Files(BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    fn small() -> Self {
+        let bundle = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
+                      language = \"en\"\n[workspace]\nid = \"acme\"\n";
+        Self(BTreeMap::new()).put(BUNDLE, bundle)
+    }
+
+    fn put(mut self, file: &str, text: &str) -> Self {
+        self.0.insert(file.to_owned(), text.as_bytes().to_vec());
+        self
+    }
+
+    fn append(self, file: &str, more: &str) -> Self {
+        let text = String::from_utf8(self.0[file].clone()).expect("text");
+        self.put(file, &(text + more))
+    }
+
+    fn build(&self) -> Result<Built, Diagnostics> {
+        build(&Folder::from_files(self.0.clone()), &BuildOptions::default(), &BundleLimits::default())
+    }
+
+    #[track_caller]
+    fn passes(&self) -> Built {
+        self.build().unwrap_or_else(|told| panic!("{:#?}", told.list))
+    }
+}
+
+/// Asserts that none of eight characters of `value` in a row stand in `said`.
+#[track_caller]
+fn says_nothing_of(value: &str, said: &str) {
+    let letters: Vec<char> = value.chars().collect();
+    for window in letters.windows(8) {
+        let window: String = window.iter().collect();
+        assert!(!said.contains(&window), "something says a part of a value that it must not");
+    }
+}
+
+/// Values that are the same in every run, so that none stands in the source.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits")
+    }
+
+    fn of(&mut self, letters: &[u8], length: usize) -> String {
+        (0..length).map(|_| char::from(letters[self.next() % letters.len()])).collect()
+    }
+
+    /// A value as a provider or a password generator makes it.
+    fn secret(&mut self) -> String {
+        let letters: Vec<u8> = (b'0'..=b'9').chain(b'a'..=b'z').chain(b'A'..=b'Z').collect();
+        match self.next() % 4 {
+            0 => self.of(&letters, 24),
+            1 => self.of(&letters, 40),
+            2 => self.of(b"0123456789abcdef", 32),
+            _ => self.of(&[&letters[..], b"-_"].concat(), 43),
+        }
+    }
+}
+
+const PLACEHOLDERS: [&str; 16] = [
+    "",
+    "${API_KEY}",
+    "$OPENAI_API_KEY",
+    "<your key>",
+    "<your-api-key>",
+    "secret:github-token",
+    "changeme",
+    "YOUR_TOKEN_HERE",
+    "xxxxxxxxxxxxxxxx",
+    "********",
+    "{{ token }}",
+    "env:TOKEN",
+    "https://auth.example.com/oauth/token",
+    "required",
+    "[redacted]",
+    "REPLACE_ME",
+];
+
+/// Everything that is told of a folder that is refused.
+fn told(files: &Files) -> Option<(Vec<&'static str>, String)> {
+    let told = files.build().err()?;
+    let sources: Vec<&str> = told.sources.iter().map(|source| source.masked.as_str()).collect();
+    let said = format!("{:?}\n{}", told.list, sources.join("\n"));
+    Some((told.list.iter().map(|one| one.code).collect(), said))
+}
+
+#[track_caller]
+fn is_secret(files: &Files, value: &str) -> bool {
+    let Some((codes, said)) = told(files) else { return false };
+    says_nothing_of(value, &said);
+    assert!(codes.iter().all(|code| *code == "secret_in_bundle"), "{said}");
+    true
+}
+
+fn settings(text: &str) -> Files {
+    Files::small().put(PROFILE, text)
+}
+
+fn parameters(text: &str) -> Files {
+    Files::small().append(BUNDLE, &format!("[models.large]\nprovider = \"anthropic\"\nmodel = \"m\"\n{text}"))
+}
+
+fn schema(schema: &Value) -> Files {
+    let tool = "[tools.read]\nsource = \"host\"\neffect = \"read\"\ninput = \"schemas/in.json\"\n";
+    Files::small().append(BUNDLE, tool).put("schemas/in.json", &schema.to_string())
+}
+
+#[test]
+fn secret_under_a_telling_key_is_refused_in_settings_parameters_and_labels() {
+    let mut draws = Draws(1);
+    let templates = [
+        "[settings]\napi_key = '¤'\n",
+        "[settings]\npassword = '¤'\n",
+        "[settings]\nToken = '¤'\n",
+        "[settings]\nclientSecret = '¤'\n",
+        "[settings.http.auth]\nX-Api-Key = '¤'\n",
+        "[settings]\npasswords = ['changeme', '¤']\n",
+        "[settings]\ncredentials = { user = 'alice', pass = '¤' }\n",
+        "[settings]\nservers = [{ host = 'a', db_password = '¤' }]\n",
+        "[settings]\ntokens = { staging = '¤' }\n",
+        "[settings]\nenv = [{ name = 'OPENAI_API_KEY', value = '¤' }]\n",
+        "[settings]\nheaders = [['X-API-Key', '¤']]\n",
+        "[settings]\nargs = ['--verbose', '--password', '¤']\n",
+        "[settings]\nopenai = { key = '¤' }\n",
+        "[settings]\nauthorization = 'Bearer ¤'\n",
+        "[[layer]]\nwhen = ['has:shell']\nsettings = { db = { PRIVATE_KEY = '¤' } }\n",
+    ];
+    for template in templates {
+        let missed = (0..40).filter(|_| {
+            let value = draws.secret();
+            !is_secret(&settings(&template.replace('¤', &value)), &value)
+        });
+        assert!(missed.count() <= 1, "{template}");
+        for plain in PLACEHOLDERS {
+            settings(&template.replace('¤', plain)).passes();
+        }
+    }
+    for template in ["parameters = { api_key = '¤' }\n", "[models.large.parameters.extra]\naccess-token = ['¤']\n"] {
+        for _ in 0..20 {
+            let value = draws.secret() + "a7";
+            assert!(is_secret(&parameters(&template.replace('¤', &value)), &value), "{template}");
+        }
+        parameters(&template.replace('¤', "${TOKEN}")).passes();
+    }
+    let value = draws.secret();
+    assert!(is_secret(&Files::small().append(BUNDLE, &format!("labels = {{ api-token = '{value}' }}\n")), &value));
+}
+
+#[test]
+fn what_only_looks_like_a_telling_key_passes() {
+    let mut draws = Draws(2);
+    for template in [
+        "[settings]\nmax_tokens = 4096\npassword = 12345678\ntoken = true\n",
+        "[settings]\ntoken_url = 'https://auth.example.com/¤'\n",
+        "[settings]\napi_key_header = 'X-¤'\n",
+        "[settings]\npassword_policy = { pattern = '¤', min = 12 }\n",
+        "[settings]\ntokenizer = '¤'\n",
+        "[settings]\nsecret_name = '¤'\n",
+        "[settings]\ncache_key = '¤'\n",
+        "[settings]\npublic_key = '¤'\n",
+        "[settings]\ncredentials = { id = '¤', provider = '¤' }\n",
+        "[settings]\nenv = [{ name = 'BUILD_ID', value = '¤' }]\n",
+        "[settings]\nkinds = ['token', 'password', 'secret']\n",
+        "[settings]\nauth = { type = 'oauth2', method = 'client_secret_basic' }\n",
+        "[settings]\ncommit = '¤'\n",
+    ] {
+        let value = draws.of(b"0123456789abcdef", 40);
+        settings(&template.replace('¤', &value)).passes();
+    }
+}
+
+#[test]
+fn accepted_secret_under_a_key_is_accepted() {
+    let value = Draws(3).secret();
+    let files = settings(&format!("[settings]\napi_key = '{value}'\n"));
+    assert!(is_secret(&files, &value));
+    let accept = "[[accept]]\nrule = \"secret.assignment\"\nfield = \"/profiles/coder/layers/0/settings/api_key\"\n\
+                  reason = \"a key for tests\"\n";
+    let built = files.append(BUNDLE, accept).passes();
+    assert!(built.diagnostics.list.is_empty());
+    assert_eq!(built.accepted.iter().map(|one| one.leak.rule.kind()).collect::<Vec<_>>(), [Kind::Secret]);
+}
+
+#[test]
+fn name_of_a_property_judges_its_values_and_nothing_else_of_it() {
+    let mut draws = Draws(4);
+    for keyword in ["default", "const", "enum", "examples"] {
+        for name in ["password", "apiKey", "client_secret", "access-token"] {
+            let value = draws.secret() + "a7";
+            let written = if matches!(keyword, "enum" | "examples") { json!(["x", value]) } else { json!(value) };
+            let property = json!({ "type": "string", keyword: written });
+            assert!(is_secret(&schema(&json!({ "properties": { name: property } })), &value), "{name} {keyword}");
+            let items = json!({ "type": "array", "items": { "anyOf": [property] } });
+            assert!(is_secret(&schema(&json!({ "$defs": { "a": { "properties": { name: items } } } })), &value));
+            schema(&json!({ "properties": { "commit": property } })).passes();
+        }
+        let value = draws.secret() + "a7";
+        let object = json!({ "user": "alice", "password": value });
+        let written = if matches!(keyword, "enum" | "examples") { json!([object]) } else { object };
+        assert!(is_secret(&schema(&json!({ "type": "object", keyword: written })), &value), "{keyword}");
+    }
+    let hex = draws.of(b"0123456789abcdef", 40);
+    schema(&json!({
+        "required": ["token", "password"],
+        "properties": {
+            "token": {
+                "type": "string", "description": format!("such as {hex}"), "pattern": format!("^{hex}$"), "title": hex,
+                "$comment": hex, "default": "${TOKEN}", "examples": ["<your token>", "changeme"],
+                "properties": { "commit": { "default": hex } },
+            },
+            "max_tokens": { "type": "integer", "default": 4096 },
+        },
+    }))
+    .passes();
+}
+
+#[test]
+fn path_is_refused_as_a_key_and_in_every_string_of_a_schema() {
+    let paths = [".aws/credentials", ".ssh/config", "../sibling", "~", "//server/share", "..", "C:repo", "`pwd`/x"];
+    for path in paths {
+        let is_path = |files: &Files, shown: &[&str]| {
+            let (codes, said) = told(files).unwrap_or_else(|| panic!("{path} passes"));
+            assert_eq!(codes, vec!["host_path_in_bundle"; codes.len()], "{said}");
+            assert!(shown.iter().all(|shown| said.contains(shown)), "{path}: {said}");
+        };
+        is_path(&settings(&format!("[settings]\n'{path}' = 1\n")), &[]);
+        is_path(
+            &settings(&format!("[settings]\nallowed = [{{ '{path}' = true }}]\n")),
+            &["/settings/allowed/0/(withheld)"],
+        );
+        is_path(&settings(&format!("[settings]\nroot = '{path}'\n")), &["/settings/root"]);
+        is_path(&parameters(&format!("parameters = {{ '{path}' = 1 }}\n")), &[]);
+        is_path(&schema(&json!({ "properties": { "path": { "default": path } } })), &["/properties/path/default"]);
+        is_path(&schema(&json!({ "properties": { "path": { "enum": ["src", path] } } })), &["/properties/path/enum/1"]);
+        is_path(&schema(&json!({ "properties": { path: { "type": "string" } } })), &["/properties/(withheld)"]);
+        is_path(&schema(&json!({ "examples": [{ "cwd": path }] })), &["/examples/0/cwd"]);
+    }
+    settings("[settings]\n'/v1/users' = 1\n'H:mm' = 1\n'.github/workflows' = 1\n'a..b' = 1\nratio = 'C:D'\n").passes();
+    schema(&json!({ "$ref": "#/$defs/a", "$defs": { "a": { "pattern": "^~?[a-z/]+$", "default": ".", "enum": ["-", "."] } } }))
+        .passes();
+}
+
+#[test]
+fn finding_in_a_schema_points_at_the_string() {
+    let text = "{\n  \"properties\": {\n    \"path\": { \"default\": \"see ../x\" },\n    \"a\": { \"default\": \"\\u007e\" }\n  }\n}\n";
+    let tool = "[tools.read]\nsource = \"host\"\neffect = \"read\"\ninput = \"schemas/in.json\"\n";
+    let files = Files::small().append(BUNDLE, tool).put("schemas/in.json", text);
+    let told = files.build().expect_err("refused");
+    let places: Vec<_> =
+        told.list.iter().map(|one| (one.file.as_str(), one.line, one.column, one.span.clone())).collect();
+    assert_eq!(places.len(), 2, "{:#?}", told.list);
+    assert_eq!((places[0].0, places[0].1, places[0].2), ("schemas/in.json", 3, 31));
+    assert_eq!((places[1].0, places[1].1, places[1].2), ("schemas/in.json", 4, 24));
+    let marked = places.iter().map(|place| &text[place.3.clone().expect("a span")]);
+    assert_eq!(marked.collect::<Vec<_>>(), ["../x", "\\u007e"]);
+    // A finding is accepted by the field of the manifest, as before.
+    let accept = "[[accept]]\nrule = \"host_path.escape\"\nfield = \"/tools/read/input\"\nreason = \"x\"\n\
+                  [[accept]]\nrule = \"host_path.home\"\nfield = \"/tools/read/input\"\nreason = \"x\"\n";
+    assert_eq!(files.append(BUNDLE, accept).passes().accepted.len(), 2);
+}
+
+#[test]
+fn value_that_is_a_file_name_is_withheld_wherever_the_file_is_named() {
+    let mut draws = Draws(5);
+    for _ in 0..10 {
+        let key = ["AKIA", &draws.of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16)].concat();
+        let hex = draws.of(b"0123456789abcdef", 40);
+        let token = ["ghp_", &draws.secret()].concat();
+        for name in [
+            format!("profiles/{key}.toml"),
+            format!("prompts/{key}.md"),
+            format!("prompts/{key}/system.md"),
+            format!("workflows/{key}.md"),
+            format!("plugins/{key}.toml"),
+            format!("profiles/{key}.txt"),
+            format!("prompts/{token}.md"),
+            format!("profiles/{hex}.toml"),
+        ] {
+            let files = Files::small().put(&name, "extends = [\"nothing\"]\n\"unknown\" = 1\n");
+            let Err(diagnostics) = files.build() else { continue };
+            let said: String = diagnostics.list.iter().map(|one| format!("{one:?}")).collect();
+            let sources = diagnostics.sources.iter().map(|source| format!("{}\n{}", source.file, source.masked));
+            let json = serde_json::to_string(&diagnostics.list).expect("json");
+            let said = format!("{said}{json}{}", sources.collect::<String>());
+            for value in [&key, &hex, &token] {
+                says_nothing_of(value, &said);
+            }
+            assert!(said.contains("(withheld)"), "{said}");
+        }
+        // Two such files are told apart, and each line is shown of its own file.
+        let files = Files::small()
+            .put(&format!("profiles/a{hex}.toml"), "unknown-a = 1\n")
+            .put(&format!("profiles/b{hex}.toml"), "unknown-b = 1\n");
+        let diagnostics = files.build().expect_err("refused");
+        let shown = diagnostics.list.iter().filter(|one| one.code == "unknown_field").map(|one| {
+            let source = diagnostics.source_of(one).expect("a source");
+            (
+                one.file.clone(),
+                source.masked.contains(if one.message.contains("unknown-a") { "unknown-a" } else { "unknown-b" }),
+            )
+        });
+        let expected =
+            [("profiles/(withheld).toml".to_owned(), true), ("profiles/(withheld).toml (2)".to_owned(), true)];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+    let diagnostics = Files::small().put("profiles/Coder.toml", "").build().expect_err("refused");
+    assert_eq!(diagnostics.list[0].file, "profiles/Coder.toml");
+}
+
+#[test]
+fn invalid_secret_reference_is_repeated_neither_in_words_nor_above_the_caret() {
+    for value in ["Tr0ub4dor!x", "hunter_Two_2", "Correct horse", "KEY!abcdefg"] {
+        for (files, what) in [
+            (settings(&format!("requires = [\"secret:{value}\"]\n")), "secret reference"),
+            (settings(&format!("wants = [\"Secret:{value}\"]\n")), "authority"),
+            (settings(&format!("drops = [\"sceret:{value}\"]\n")), "authority"),
+            (settings(&format!("when = [\"has:secret:{value}\"]\n")), "capability"),
+            (settings(&format!("requires = [\"egress:https://me:{value}@a.example/\"]\n")), "URL prefix"),
+            (parameters(&format!("secret = \"{value}\"\n")), "secret reference"),
+            (parameters(&format!("secret = \"secret:{value}\"\n")), "secret reference"),
+        ] {
+            let (codes, said) = told(&files).expect("refused");
+            assert!(codes.contains(&"invalid_name") && said.contains(&format!("(withheld)` is no {what}")), "{said}");
+            says_nothing_of(value, &said);
+        }
+    }
+    let (_, said) = told(&settings("requires = [\"mount:repo:all\"]\n")).expect("refused");
+    assert!(
+        said.contains("`mount:repo:all` is no authority") && said.contains("requires = [\"mount:repo:all\"]"),
+        "{said}"
+    );
+}
+
+#[test]
+fn credential_in_an_address_is_told_before_the_host() {
+    let mut draws = Draws(6);
+    for host in ["localhost:5432", "db:8080", "10.0.0.1", "example.com/etc/x"] {
+        let value = draws.secret();
+        let files = settings(&format!("[settings]\nstore = 'postgres://app:{value}@{host}/x'\n"));
+        let (codes, said) = told(&files).expect("refused");
+        assert_eq!(codes[0], "secret_in_bundle", "{said}");
+        says_nothing_of(&value, &said);
+    }
+}
