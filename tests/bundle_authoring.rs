@@ -1,7 +1,7 @@
 //! What an author is told: every refusal of the builder with its code, place and remedy, and beside
 //! each the nearest thing that passes.
 
-use bundles::{BundleLimits, Diagnostics, Folder, Severity};
+use bundles::{BuildOptions, BundleLimits, Diagnostic, Diagnostics, Folder, Severity, build};
 use yoi_tests::fuzz::seeds;
 
 use crate::bundle_fixture::{Files, says_nothing_of};
@@ -23,9 +23,20 @@ const CODER: &str = "profiles/coder.toml";
 const BASE: &str = "profiles/base.toml";
 const ISSUES: &str = "plugins/issues.toml";
 
+/// [`Files::full`] without anything that a warning is about.
+fn quiet() -> Files {
+    let input = "\ninput = \"schemas/fs.read.input.json\"\n";
+    Files::full()
+        .edit(BUNDLE, "effect = \"external\"\n", &format!("effect = \"external\"{input}"))
+        .edit(BUNDLE, "effect = \"none\"\n", &format!("effect = \"none\"{input}"))
+        .edit(CODER, "plugins = [\"issues\"]", "plugins = [\"issues\", \"alerts\"]")
+        .edit(CODER, "lacks:tool:browser", "lacks:gpu")
+        .append(BASE, "[settings]\nverbose = true\neditor = { tabs = 4 }\n")
+}
+
 #[test]
 fn folders_that_are_sound_build_without_a_word() {
-    assert_eq!(Files::full().passes().diagnostics.list, []);
+    assert_eq!(quiet().passes().diagnostics.list, []);
     assert_eq!(Files::small().passes().diagnostics.list, []);
 }
 
@@ -543,7 +554,7 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
                 "source = \"plugin:issues\"",
                 "source = ‸\"plugin/issues\"",
                 "source = \"host\"",
-                "a tool source is",
+                "did you mean `plugin:issues`?",
             ],
             [BUNDLE, "\"src/**/*.rs\"", "‸\"../src/*.rs\"", "\"src/*.rs\"", "a glob is"],
             [
@@ -644,13 +655,36 @@ fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
         ("plugins/issues.wasm", "unexpected_file", "rename it, or move it"),
         ("workflows/-x.md", "invalid_name", "rename the file"),
         ("workflows/change.yaml", "duplicate_name", "rename one of the two"),
+        ("workflows/change.md.orig", "unexpected_file", "move it out"),
+        ("workflows/change.md.bak", "unexpected_file", "move it out"),
+        ("workflows/change.md.rej", "unexpected_file", "move it out"),
+        ("workflows/change.md~", "unexpected_file", "move it out"),
+        ("workflows/change.swp", "unexpected_file", "move it out"),
+        ("workflows/notes.docx", "unexpected_file", "move it out"),
+        ("workflows/plain", "unexpected_file", "move it out"),
+        ("workflows/#change.md#", "unexpected_file", "move it out"),
+        ("workflows/Thumbs.db", "unexpected_file", "move it out"),
+        ("prompts/base/conduct.md.orig", "unexpected_file", "move it out"),
+        ("profiles/coder.toml.bak", "unexpected_file", "move it out"),
+        ("plugins/issues.toml~", "unexpected_file", "move it out"),
+        ("schemas/fs.read.input.json.orig", "unexpected_file", "move it out"),
+        ("schemas/README.md", "unexpected_file", "move it out"),
         ("workflows/release/checks.md", "duplicate_name", "rename one of the two"),
     ] {
         Files::full().put(file, "").refused(code, help);
     }
-    for file in
-        ["prompts/upper.md", "prompts/a/b-c.d_e.md", "profiles/upper.toml", "workflows/x.yaml", "schemas/unused.json"]
-    {
+    for file in [
+        "prompts/upper.md",
+        "prompts/a/b-c.d_e.md",
+        "profiles/upper.toml",
+        "workflows/x.yaml",
+        "workflows/a/x.yml",
+        "workflows/x.json",
+        "workflows/x.toml",
+        "workflows/x.txt",
+        "workflows/v1.2.md",
+        "schemas/unused.json",
+    ] {
         Files::full().put(file, "").passes();
     }
     for file in [BUNDLE, CODER, ISSUES] {
@@ -899,9 +933,9 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
     rule.refused_among_others("unknown_rule", "lists the rules");
     Files::full().edit(BUNDLE, "rule = \"host_path.home\"", "rule = \"secret.aws\"").build().expect_err("another rule");
 
-    let unused = Files::full().edit(CODER, "as in ~/book", "as in a book").passes().diagnostics;
+    let unused = quiet().edit(CODER, "as in ~/book", "as in a book").passes().diagnostics;
     assert_eq!(unused.list.len(), 1);
-    let line = 1 + Files::full().text(BUNDLE).lines().position(|line| line == "[[accept]]").expect("a line");
+    let line = 1 + quiet().text(BUNDLE).lines().position(|line| line == "[[accept]]").expect("a line");
     let one = &unused.list[0];
     assert_eq!(
         (one.code, one.severity, one.file.as_str(), one.line),
@@ -1148,6 +1182,186 @@ fn no_more_is_told_than_a_person_can_read() {
     assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
 }
 
+/// The one warning that is told of a folder that builds.
+#[track_caller]
+fn warned(files: &Files, code: &str, help: &str) -> Diagnostic {
+    let told = files.passes().diagnostics.list;
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!((told[0].code, told[0].severity), (code, Severity::Warning), "{told:#?}");
+    assert!(told[0].help.contains(help), "{told:#?}");
+    told[0].clone()
+}
+
+#[test]
+fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant() {
+    let when = |condition: &str| {
+        quiet().append(BASE, &format!("\n[[layer]]\nwhen = [{condition:?}]\ntools_deny = [\"shell.run\"]\n"))
+    };
+    for (condition, help) in [
+        ("has:modles", "did you mean `models`?"),
+        ("lacks:shel", "did you mean `shell`?"),
+        ("has:gitt", "did you mean `git`?"),
+        ("has:tool:shell.rn", "did you mean `tool:shell.run`?"),
+        ("has:tools:shell.run", "did you mean `tool:shell.run`?"),
+        ("has:shell.run", "did you mean `tool:shell.run`?"),
+        ("has:wrld:yoi:runtime/tool@1.0.0", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("has:world:yoi:runtime/tool", "`world:NAME@VERSION`"),
+        ("has:mount:repo", "write one of"),
+        ("has:secret:github-token", "write one of"),
+        ("has:plugin:issues", "write one of"),
+        ("has:tool:nothing.like.it", "write one of"),
+        ("os:linx", "did you mean `linux`?"),
+        ("os:darwin", "did you mean `macos`?"),
+        ("arch:amd64", "did you mean `x86_64`?"),
+        ("arch:arm64", "did you mean `aarch64`?"),
+        ("arch:pentium", "write one of"),
+    ] {
+        let told = warned(&when(condition), "unknown_condition", help);
+        assert_eq!((told.file.as_str(), told.column > 1), (BASE, true), "{told:#?}");
+    }
+    for condition in [
+        "has:models",
+        "lacks:shell",
+        "has:git",
+        "has:gpu",
+        "has:tool:shell.run",
+        "lacks:tool:fs.read",
+        "os:macos",
+        "os:windows",
+        "arch:x86_64",
+        "arch:riscv64",
+        "has:world:yoi:runtime/tool@1.0.0",
+    ] {
+        assert_eq!(when(condition).passes().diagnostics.list, [], "{condition}");
+    }
+}
+
+#[test]
+fn what_is_declared_and_not_used_is_warned_about() {
+    let with = |more: &str| quiet().append(BUNDLE, more);
+    let model = "\n[models.spare]\nprovider = \"ollama\"\nmodel = \"q\"\n";
+    let told = warned(&with(model), "unused_declaration", "take it out");
+    assert!(told.file == BUNDLE && told.line > 1 && told.message.contains("`spare`"), "{told:#?}");
+    let tool = "\n[tools.spare]\nsource = \"host\"\neffect = \"none\"\n";
+    let input = "input = \"schemas/fs.read.input.json\"\n";
+    warned(&with(&format!("{tool}{input}")), "unused_declaration", "take it out");
+    let told = warned(&quiet().put("prompts/spare.md", "Spare."), "unused_declaration", "take it out");
+    assert_eq!(told.file, "prompts/spare.md");
+    warned(&quiet().put("workflows/spare.md", "Spare."), "unused_declaration", "take it out");
+    let told = warned(&quiet().put("schemas/spare.json", "{}"), "unused_declaration", "take it out");
+    assert_eq!(told.file, "schemas/spare.json");
+    // A tool that is used, and whose input nothing checks.
+    let used = with(tool).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
+    warned(&used, "missing_schema", "input = ");
+    let checked = with(&format!("{tool}{input}")).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
+    assert_eq!(checked.passes().diagnostics.list, []);
+    // A tool that is only denied can never be used.
+    let denied = with(&format!("{tool}{input}")).append(BASE, "\n[[layer]]\ntools_deny = [\"spare\"]\n");
+    warned(&denied, "unused_declaration", "take it out");
+}
+
+#[test]
+fn a_built_bundle_is_warned_about_as_its_folder_is() {
+    let files = quiet().append(BASE, "\n[[layer]]\nwhen = [\"has:modles\"]\nlanguage = \"de\"\n");
+    let built = files.passes();
+    let told = bundles::warnings(built.bundle.manifest());
+    let texts = |list: &[Diagnostic]| list.iter().map(|one| (one.code, one.message.clone())).collect::<Vec<_>>();
+    assert_eq!(built.diagnostics.list.len(), 1);
+    assert_eq!(texts(&told.list), texts(&built.diagnostics.list));
+    assert!(told.is_ok());
+}
+
+#[test]
+fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
+    let small = |base: &str, child: &str| {
+        let child = format!("extends = [\"base\"]\n{child}");
+        Files::small().put("profiles/base.toml", base).put("profiles/child.toml", &child)
+    };
+    let refused = |base: &str, child: &str| small(base, child).refused("unset_into_value", "as a whole");
+    let warned_of = |base: &str, child: &str, code: &str| warned(&small(base, child), code, "");
+    let list = "[settings]\nsteps = [\"a\", \"b\"]\n";
+    assert!(refused(list, "unset = [‸\"/steps/0\"]").message.contains("`/steps` holds a list"));
+    assert!(
+        refused("[settings]\ntone = \"plain\"\n", "unset = [‸\"/tone/accent\"]").message.contains("holds a scalar")
+    );
+    refused("[settings]\na = { b = 1 }\n", "unset = [‸\"/a/b/c\"]");
+    refused("[settings]\na = true\n", "unset = [‸\"/a/b/c\"]");
+    // In the layers of one profile, and where every way leads to a value.
+    Files::small()
+        .put("profiles/one.toml", &format!("{list}[[layer]]\nunset = [‸\"/steps/1\"]\n"))
+        .refused("unset_into_value", "as a whole");
+    refused("[settings]\na = 1\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = [] }\n", "unset = [‸\"/a/b\"]");
+    // Where it may be an object, or may not be there.
+    warned_of(
+        "[settings]\na = { b = 1 }\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = [] }\n",
+        "unset = [\"/a/b\"]",
+        "unset_into_value",
+    );
+    warned_of("[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = 1 }\n", "unset = [\"/a/b\"]", "unset_into_value");
+    // What nothing sets is most likely mistyped.
+    warned_of("[settings]\ntone = \"plain\"\n", "unset = [\"/tome\"]", "unset_nothing");
+    warned_of("[settings]\ntone = { a = 1 }\n", "unset = [\"/tone/b\"]", "unset_nothing");
+    warned_of("[settings]\ntone = { a = 1 }\n", "unset = [\"/tune/a\"]", "unset_nothing");
+    for (base, child) in [
+        ("[settings]\ntone = { accent = 1 }\n", "unset = [\"/tone/accent\"]"),
+        (list, "unset = [\"/steps\"]"),
+        ("[settings]\na = { b = { c = 1 } }\n", "unset = [\"/a/b/c\"]"),
+        // The layer makes an object of it itself.
+        ("[settings]\ntone = { accent = 1 }\n", "unset = [\"/tone/accent\"]\n[settings]\ntone = { colour = 2 }\n"),
+        // An object again, before it is reached into.
+        ("[settings]\na = 1\n[[layer]]\nsettings = { a = { b = 1 } }\n", "unset = [\"/a/b\"]"),
+        // The two never hold together.
+        (
+            "[settings]\na = { b = 1 }\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = 1 }\n",
+            "[[layer]]\nwhen = [\"lacks:shell\"]\nunset = [\"/a/b\"]",
+        ),
+    ] {
+        assert_eq!(small(base, child).passes().diagnostics.list, [], "{base} {child}");
+    }
+    // A mixin reaches into what its sibling sets, in the profile that has both.
+    let mixin = |sibling: &str| {
+        Files::small()
+            .put("profiles/sibling.toml", sibling)
+            .put("profiles/both.toml", "extends = [\"mixin\", \"sibling\"]\n")
+            .put("profiles/mixin.toml", "unset = [‸\"/a/b\"]\n")
+    };
+    assert_eq!(mixin("[settings]\na = { b = 1 }\n").passes().diagnostics.list, []);
+    warned(&mixin("[settings]\na = 1\n"), "unset_into_value", "as a whole");
+}
+
+#[test]
+fn a_placeholder_in_a_prefix_is_told_with_its_encoding() {
+    let requires = |prefix: &str| Files::small().put("profiles/one.toml", &format!("requires = [‸\"{prefix}\"]\n"));
+    requires("egress:https://api.example.com/repos/{owner}").refused("invalid_name", "`{` as `%7B`, `}` as `%7D`");
+    requires("egress:https://api.example.com/repos/%7Bowner%7D").passes();
+    requires("egress:https://api.example.com/a b").refused("invalid_name", "` ` as `%20`");
+    let path =
+        |path: &str| Files::full().edit(ISSUES, "path_prefixes = [\"/live\"]", &format!("path_prefixes = [{path:?}]"));
+    let told = path("/repos/{owner}").build().expect_err("no prefix");
+    assert!(told.list.iter().any(|one| one.message.contains("`{` as `%7B`")), "{:#?}", told.list);
+    path("/repos/%7Bowner%7D").passes();
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_an_authored_file() {
+    let digest = |files: &Files| files.passes().bundle.digest();
+    let plain = Files::full();
+    let marked = plain.names().into_iter().fold(Files::full(), |files, name| {
+        let text = format!("\u{feff}{}", plain.text(&name));
+        files.put(&name, &text)
+    });
+    assert_eq!(digest(&marked), digest(&plain));
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for name in [BUNDLE, CODER, ISSUES, "prompts/base/conduct.md", "workflows/change.md", "schemas/fs.read.input.json"]
+    {
+        for text in [format!("\u{feff}{}", plain.text(name)), plain.text(name)] {
+            let told =
+                Files::full().put_bytes(name, &wide(&text)).refused_among_others("not_utf8", "save the file as UTF-8");
+            assert!(told.list.iter().any(|one| one.file == name && one.message.contains("UTF-16")), "{:#?}", told.list);
+        }
+    }
+}
+
 mod folders {
     //! Folders on a disk.
 
@@ -1169,6 +1383,12 @@ mod folders {
 
     fn code(dir: &Dir, limits: &BundleLimits) -> &'static str {
         match Folder::read(dir, limits) {
+            // An entry that is no file is told with the other mistakes.
+            Ok(folder) if !folder.is_whole() => {
+                let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
+                assert!(told.list.iter().all(|one| one.code == told.list[0].code), "{:#?}", told.list);
+                told.list[0].code
+            }
             Ok(_) => "ok",
             Err(error) => {
                 assert!(!error.help().is_empty(), "{error}");
@@ -1224,6 +1444,32 @@ mod folders {
             std::os::unix::fs::symlink(&moved, &path).expect("a link");
             assert_eq!(code(&dir, &BundleLimits::default()), "not_a_file", "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_listed_with_everything_else_that_is_wrong() {
+        let (place, dir) = written(&Files::full().edit(BASE, "models = [\"local\"]", "model = [\"local\"]"));
+        let link = |from: &str| {
+            let path = place.path().join(from);
+            let _ = std::fs::remove_file(&path);
+            std::os::unix::fs::symlink("elsewhere", path).expect("a link");
+        };
+        for name in ["prompts/base/conduct.md", "schemas/fs.read.input.json", "workflows/change.md"] {
+            link(name);
+        }
+        dir.write("prompts/notes.txt", "x").expect("a file");
+        let folder = Folder::read(&dir, &BundleLimits::default()).expect("a folder");
+        let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
+        let told: Vec<_> = told.list.iter().map(|one| (one.file.as_str(), one.code)).collect();
+        let expected = [
+            ("profiles/base.toml", "unknown_field"),
+            ("prompts/base/conduct.md", "not_a_file"),
+            ("prompts/notes.txt", "unexpected_file"),
+            ("schemas/fs.read.input.json", "not_a_file"),
+            ("workflows/change.md", "not_a_file"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[cfg(unix)]

@@ -9,6 +9,7 @@ mod plugin_file;
 mod profile_file;
 mod section;
 mod settings;
+mod unset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,11 +19,13 @@ use toml::de::DeTable;
 use crate::blob::Blob;
 use crate::diagnostic::{Diagnostic, Severity, line_and_column};
 use crate::digest::Digest;
+use crate::encoding;
 use crate::folder::Folder;
 use crate::manifest::{BlobRef, Manifest, Prompt, Workflow};
 use crate::names::{PromptName, WorkflowName, shown};
 use crate::pointer::Pointer;
 use section::Section;
+pub(crate) use unset::{Unset, UnsetCheck, check as check_unsets};
 
 /// What a folder says, with where it says it.
 pub(crate) struct Authored {
@@ -34,7 +37,30 @@ pub(crate) struct Authored {
     pub(crate) places: Places,
     /// Where declarations would stand that are there and could not be read: they lack nothing but
     /// what is told already.
-    pub(crate) unread: BTreeSet<Pointer>,
+    pub(crate) unread: Unread,
+    /// Every entry of every `unset`.
+    pub(crate) unsets: Vec<Unset>,
+    /// Schema files that no tool names.
+    pub(crate) unused_schemas: Vec<String>,
+}
+
+/// Declarations that are there and could not be read.
+#[derive(Default)]
+pub(crate) struct Unread {
+    each: BTreeSet<Pointer>,
+    /// Beginnings of pointers, for folders that could not be read.
+    below: Vec<String>,
+}
+
+impl Unread {
+    fn insert(&mut self, pointer: Pointer) {
+        self.each.insert(pointer);
+    }
+
+    /// `true` if what would be declared at `pointer` was written and could not be read.
+    pub(crate) fn contains(&self, pointer: &Pointer) -> bool {
+        self.each.contains(pointer) || self.below.iter().any(|start| pointer.as_str().starts_with(start))
+    }
 }
 
 /// Where the values of a manifest were written.
@@ -80,14 +106,32 @@ impl Places {
 /// Reads a folder. What is wrong goes to `told`; a manifest comes back only where `bundle.toml`
 /// could be read at all.
 pub(crate) fn read(folder: &Folder, told: &mut Vec<Diagnostic>) -> Option<Authored> {
-    let mut author =
-        Author { folder, told, places: Places::default(), blobs: BTreeMap::new(), unread: BTreeSet::new() };
+    let mut author = Author {
+        folder,
+        told,
+        places: Places::default(),
+        blobs: BTreeMap::new(),
+        unread: Unread::default(),
+        unsets: Vec::new(),
+        schemas: BTreeSet::new(),
+    };
+    author.refused();
+    author.schemas();
     let mut manifest = author.bundle_file()?;
     author.profiles(&mut manifest);
     author.prompts(&mut manifest);
     author.workflows(&mut manifest);
     author.plugins(&mut manifest);
-    Some(Authored { manifest, blobs: author.blobs, places: author.places, unread: author.unread })
+    let unused = folder.room("schemas").map(|(file, ..)| file).filter(|file| !author.schemas.contains(*file));
+    let unused_schemas = unused.filter(|file| file.ends_with(".json")).map(str::to_owned).collect();
+    Some(Authored {
+        manifest,
+        blobs: author.blobs,
+        places: author.places,
+        unread: author.unread,
+        unsets: author.unsets,
+        unused_schemas,
+    })
 }
 
 struct Author<'a> {
@@ -95,7 +139,18 @@ struct Author<'a> {
     told: &'a mut Vec<Diagnostic>,
     places: Places,
     blobs: BTreeMap<Digest, Blob>,
-    unread: BTreeSet<Pointer>,
+    unread: Unread,
+    unsets: Vec<Unset>,
+    /// Schema files that a tool names.
+    schemas: BTreeSet<String>,
+}
+
+/// The extensions that a workflow's definition may have.
+const WORKFLOW_EXTENSIONS: [&str; 6] = [".md", ".yaml", ".yml", ".json", ".toml", ".txt"];
+
+/// The name of a workflow by the name of its file.
+fn workflow_stem(inside: &str) -> Option<&str> {
+    WORKFLOW_EXTENSIONS.iter().find_map(|extension| inside.strip_suffix(extension))
 }
 
 impl<'a> Author<'a> {
@@ -105,19 +160,7 @@ impl<'a> Author<'a> {
         file: &'a str,
         read: impl FnOnce(&mut FileReader<'_, 'a>, &mut Section<'_>) -> T,
     ) -> Option<T> {
-        let bytes = self.folder.get(file)?;
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                self.tell_file(
-                    file,
-                    "not_utf8",
-                    format!("byte {} is not UTF-8", error.valid_up_to()),
-                    "save the file as UTF-8",
-                );
-                return None;
-            }
-        };
+        let text = self.utf8(file, self.folder.get(file)?)?;
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut reader = FileReader { author: self, file, text };
         // What is read after the first error of syntax is a guess at what was meant.
@@ -133,6 +176,45 @@ impl<'a> Author<'a> {
         let read = read(&mut reader, &mut section);
         reader.finish(section);
         Some(read)
+    }
+
+    /// The text of a file, or a mistake that names the encoding.
+    fn utf8<'t>(&mut self, file: &str, bytes: &'t [u8]) -> Option<&'t str> {
+        if let Some(problem) = encoding::problem(bytes) {
+            self.tell_file(file, "not_utf8", problem, "save the file as UTF-8");
+            return None;
+        }
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// Tells every entry of the folder that is no readable file, and remembers what it would declare.
+    fn refused(&mut self) {
+        for entry in self.folder.refused() {
+            self.tell_file(&entry.file, entry.code, entry.message.clone(), entry.help);
+            let (room, inside) = entry.file.split_once('/').unwrap_or((&entry.file, ""));
+            let name = match room {
+                "prompts" => inside.strip_suffix(".md"),
+                "profiles" | "plugins" => inside.strip_suffix(".toml"),
+                "workflows" => workflow_stem(inside),
+                _ => continue,
+            };
+            let at = Pointer::root().key(room);
+            match name {
+                Some(name) => self.unread.insert(at.key(name)),
+                None if inside.is_empty() => self.unread.below.push(format!("{at}/")),
+                None => self.unread.below.push(format!("{}~1", at.key(inside))),
+            }
+        }
+    }
+
+    fn schemas(&mut self) {
+        for (file, inside, bytes) in self.folder.room("schemas") {
+            if !inside.ends_with(".json") {
+                self.unexpected(file, "schemas are `.json` files");
+                continue;
+            }
+            self.utf8(file, bytes);
+        }
     }
 
     fn text_at(&mut self, pointer: Pointer, file: &str) {
@@ -176,6 +258,7 @@ impl<'a> Author<'a> {
                 continue;
             };
             let Some(name) = self.file_name::<PromptName>(file, name) else { continue };
+            self.utf8(file, bytes);
             let text = self.blob(bytes);
             let at = Pointer::root().key("prompts").key(&name);
             self.text_at(at.key("text"), file);
@@ -186,8 +269,13 @@ impl<'a> Author<'a> {
 
     fn workflows(&mut self, manifest: &mut Manifest) {
         for (file, inside, bytes) in self.folder.room("workflows") {
-            let stem = inside.rsplit_once('.').map_or(inside, |(stem, _)| stem);
+            let Some(stem) = workflow_stem(inside) else {
+                let known = WORKFLOW_EXTENSIONS.map(|extension| format!("`{extension}`")).join(", ");
+                self.unexpected(file, &format!("workflows are files with one of the extensions {known}"));
+                continue;
+            };
             let Some(name) = self.file_name::<WorkflowName>(file, stem) else { continue };
+            self.utf8(file, bytes);
             let definition = Workflow::Definition(self.blob(bytes));
             let at = Pointer::root().key("workflows").key(&name);
             self.text_at(at.key("definition"), file);

@@ -45,7 +45,7 @@ pub struct Built {
 pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, Diagnostics> {
     let mut told = Vec::new();
     let authored = author::read(folder, &mut told);
-    let mut teller = Teller { folder, told, marks: Vec::new() };
+    let mut teller = Teller { folder, errors: told.len(), told, marks: Vec::new() };
     let Some(authored) = authored else { return Err(teller.finish()) };
     let mut manifest = authored.manifest;
     apply(&mut manifest, options);
@@ -55,8 +55,12 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
         let unread = violation.wanted.as_ref().is_some_and(|wanted| authored.unread.contains(wanted));
         let lost = unreadable && violation.code == "dangling_name" && violation.wanted.is_none();
         if !unread && !lost {
-            teller.violation(&authored.places, violation);
+            teller.violation(&authored.places, Severity::Error, violation);
         }
+    }
+    let unsets = author::check_unsets(&manifest, &authored.unsets, limits);
+    for check in unsets.iter().filter(|check| check.is_certain) {
+        teller.unset(check, Severity::Error);
     }
     let mut findings = leak_report::scan_manifest(&manifest);
     for (pointer, blob) in manifest.blobs() {
@@ -81,7 +85,19 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     if teller.told.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(teller.finish());
     }
+    // Warnings come where nothing is wrong: what an error leaves out would be taken for unused.
     teller.unused_acceptances(&authored.places, &manifest, &findings);
+    for check in &unsets {
+        teller.unset(check, Severity::Warning);
+    }
+    for advice in check::advice::conditions(&manifest).into_iter().chain(check::advice::declarations(&manifest)) {
+        teller.violation(&authored.places, Severity::Warning, advice);
+    }
+    for file in &authored.unused_schemas {
+        let message = "no tool uses this schema".to_owned();
+        let help = "name it in a tool, or take it out".to_owned();
+        teller.tell(file, None, Severity::Warning, "unused_declaration", message, help);
+    }
     let bytes = match to_canonical(&manifest) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -100,6 +116,22 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
             Err(teller.finish())
         }
     }
+}
+
+/// Warnings about a bundle that was built before, of which no authored file is known.
+pub fn warnings(manifest: &Manifest) -> Diagnostics {
+    let advice = [check::advice::conditions(manifest), check::advice::declarations(manifest)];
+    let told = advice.into_iter().flatten().take(author::MOST_TOLD).map(|advice| Diagnostic {
+        code: advice.code,
+        severity: Severity::Warning,
+        file: crate::archive::MANIFEST.to_owned(),
+        line: 0,
+        column: 0,
+        message: advice.message,
+        help: advice.help,
+        span: None,
+    });
+    Diagnostics { list: told.collect(), sources: Vec::new() }
 }
 
 fn apply(manifest: &mut Manifest, options: &BuildOptions) {
@@ -139,6 +171,8 @@ fn lines_of(bytes: &[u8], span: Range<usize>) -> Range<usize> {
 struct Teller<'a> {
     folder: &'a Folder,
     told: Vec<Diagnostic>,
+    /// How many of them are errors.
+    errors: usize,
     /// What to mask before a line is shown, by file.
     marks: Vec<(String, Range<usize>)>,
 }
@@ -153,8 +187,13 @@ impl Teller<'_> {
         message: String,
         help: String,
     ) {
-        if self.told.len() >= author::MOST_TOLD && severity == Severity::Error {
-            return;
+        // Warnings never take the place of an error.
+        let most = author::MOST_TOLD;
+        match severity {
+            Severity::Error if self.errors >= most => return,
+            Severity::Error => self.errors += 1,
+            Severity::Warning if self.told.len() >= most => return,
+            Severity::Warning => {}
         }
         let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
         let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
@@ -178,9 +217,14 @@ impl Teller<'_> {
         self.tell(&file, span, severity, code, message, help);
     }
 
-    fn violation(&mut self, places: &Places, violation: Violation) {
+    fn violation(&mut self, places: &Places, severity: Severity, violation: Violation) {
         let Violation { code, pointer, message, help, wanted: _, newer: _ } = violation;
-        self.at(places, &pointer, Severity::Error, code, message, help);
+        self.at(places, &pointer, severity, code, message, help);
+    }
+
+    fn unset(&mut self, check: &author::UnsetCheck<'_>, severity: Severity) {
+        let (file, span) = place(Some(check.place));
+        self.tell(&file, span, severity, check.code, check.message.clone(), check.help.clone());
     }
 
     fn finding(&mut self, places: &Places, finding: &Finding) {

@@ -13,6 +13,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAcce
 use serde_json::{Map, Number, Value};
 
 use crate::digest::Digest;
+use crate::encoding;
 
 /// The largest integer that every JSON reader keeps: 2^53 - 1.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -21,7 +22,7 @@ pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// More bytes than allowed.
-    #[error("{actual} bytes are more than the {limit} allowed (`{name}`)")]
+    #[error("too large: {actual} bytes are more than the {limit} allowed (`{name}`)")]
     TooLarge {
         /// The limit's name.
         name: &'static str,
@@ -31,7 +32,7 @@ pub enum JsonError {
         limit: usize,
     },
     /// Nested deeper than allowed.
-    #[error("arrays and objects are nested deeper than {limit} (`{name}`)")]
+    #[error("too deep: arrays and objects are nested deeper than {limit} (`{name}`)")]
     TooDeep {
         /// The limit's name.
         name: &'static str,
@@ -46,8 +47,14 @@ pub enum JsonError {
         /// Column, from 1.
         column: usize,
     },
+    /// A byte order mark before the JSON.
+    #[error("not JSON: it begins with a byte order mark")]
+    ByteOrderMark,
+    /// A text in UTF-16 or UTF-32.
+    #[error("not JSON in UTF-8: it is UTF-16 or UTF-32")]
+    WideText,
     /// A key stands twice in one object.
-    #[error("an object holds one key twice: line {line}, column {column}")]
+    #[error("ambiguous: an object holds one key twice: line {line}, column {column}")]
     DuplicateKey {
         /// Line, from 1.
         line: usize,
@@ -55,7 +62,7 @@ pub enum JsonError {
         column: usize,
     },
     /// An integer that JSON readers do not all keep.
-    #[error("a number is not kept by every JSON reader: line {line}, column {column}")]
+    #[error("not portable: a number is not kept by every JSON reader: line {line}, column {column}")]
     UnsafeNumber {
         /// Line, from 1.
         line: usize,
@@ -84,7 +91,7 @@ impl JsonError {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::TooDeep { .. } => "too_deep",
-            Self::Syntax { .. } => "invalid_json",
+            Self::Syntax { .. } | Self::ByteOrderMark | Self::WideText => "invalid_json",
             Self::DuplicateKey { .. } => "duplicate_key",
             Self::UnsafeNumber { .. } => "unsafe_number",
             Self::NotCanonical { .. } => "not_canonical",
@@ -108,6 +115,8 @@ impl JsonError {
         match self {
             Self::TooLarge { .. } => "make it smaller, or raise the limit of that name",
             Self::TooDeep { .. } => "flatten the value",
+            Self::ByteOrderMark => "take the mark away: JSON is UTF-8 without one",
+            Self::WideText => "save it as UTF-8",
             Self::Syntax { .. } => "write JSON as RFC 8259 has it, in UTF-8",
             Self::DuplicateKey { .. } => "keep one of the two",
             Self::UnsafeNumber { .. } => "write numbers past 2^53 - 1 as strings",
@@ -167,6 +176,8 @@ pub fn parse(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonError> {
     }
     match serde_json::from_slice::<Strict<true>>(bytes) {
         Ok(Strict(value)) => Ok(value),
+        Err(_) if bytes.starts_with(encoding::MARK) => Err(JsonError::ByteOrderMark),
+        Err(_) if encoding::is_wide(bytes) => Err(JsonError::WideText),
         Err(error) => Err(classify(&error)),
     }
 }

@@ -4,6 +4,7 @@
 //! The builder and every Runtime that receives a bundle run this same code. It says everything that
 //! is wrong at once, by JSON pointer; where the author wrote it is the builder's to add.
 
+pub(crate) mod advice;
 mod extent;
 mod references;
 

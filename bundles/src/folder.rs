@@ -3,18 +3,32 @@
 //! Where the folder lies is not kept: a bundle is a function of these names and bytes alone.
 //! Links are not followed, so that a folder cannot bring in what lies outside of it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use cap_std::fs::Dir;
 
+use crate::encoding::{MARK, without_mark};
 use crate::limits::BundleLimits;
 use crate::names::shown_file;
 
-/// Files by name, with `/` between folders.
+/// Files by name, with `/` between folders. A UTF-8 byte order mark is no part of a file's text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folder {
     files: BTreeMap<String, Vec<u8>>,
+    /// Files that began with a byte order mark.
+    marked: BTreeSet<String>,
+    refused: Vec<RefusedEntry>,
+}
+
+/// An entry of a folder that cannot be read as a file, such as a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedEntry {
+    pub(crate) file: String,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) help: &'static str,
 }
 
 /// The folders that are read, beside `bundle.toml`.
@@ -87,23 +101,25 @@ impl FolderError {
 const MOST_NESTING: usize = 8;
 
 impl Folder {
-    /// Reads `bundle.toml` and the rooms beside it. Names that begin with `.` are passed over.
+    /// Reads `bundle.toml` and the rooms beside it. Names that begin with `.` are passed over. An entry
+    /// that is no readable file, such as a link, is kept as a mistake that [`build`](crate::build) lists
+    /// with the others.
     pub fn read(dir: &Dir, limits: &BundleLimits) -> Result<Self, FolderError> {
-        let mut reader = Reader { files: BTreeMap::new(), bytes: 0, limits };
+        let mut reader = Reader { folder: Self::default(), bytes: 0, entries: 0, limits };
         match dir.symlink_metadata("bundle.toml") {
-            Ok(_) => reader.file(dir, "bundle.toml", "bundle.toml")?,
+            Ok(_) => reader.entry(dir, "bundle.toml", "bundle.toml")?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(FolderError::NoBundle),
             Err(source) => return Err(FolderError::Io { file: "bundle.toml".to_owned(), source }),
         }
         for room in ROOMS {
             match dir.symlink_metadata(room) {
                 Ok(metadata) if metadata.is_dir() => reader.folder(dir, room, room, MOST_NESTING)?,
-                Ok(_) => return Err(FolderError::NotAFile { file: room.to_owned() }),
+                Ok(_) => reader.refuse(&FolderError::NotAFile { file: room.to_owned() }),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(source) => return Err(FolderError::Io { file: room.to_owned(), source }),
             }
         }
-        Ok(Self { files: reader.files })
+        Ok(reader.folder)
     }
 
     /// Whether a file of that name is one that [`Folder::read`] reads.
@@ -116,7 +132,35 @@ impl Folder {
 
     /// A folder made of files in memory.
     pub fn from_files(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
-        Self { files: files.into_iter().collect() }
+        let mut folder = Self::default();
+        for (name, bytes) in files {
+            folder.insert(name, bytes);
+        }
+        folder
+    }
+
+    fn insert(&mut self, name: String, mut bytes: Vec<u8>) {
+        if bytes.len() != without_mark(&bytes).len() {
+            bytes.drain(..MARK.len());
+            self.marked.insert(name.clone());
+        }
+        self.files.insert(name, bytes);
+    }
+
+    /// The bytes of a file as they are stored, with the byte order mark.
+    pub fn stored_bytes(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let bytes = self.get(name)?;
+        Some(if self.marked.contains(name) { Cow::Owned([MARK, bytes].concat()) } else { Cow::Borrowed(bytes) })
+    }
+
+    /// `true` if every entry could be read.
+    pub fn is_whole(&self) -> bool {
+        self.refused.is_empty()
+    }
+
+    /// The entries that could not be read.
+    pub(crate) fn refused(&self) -> &[RefusedEntry] {
+        &self.refused
     }
 
     /// The bytes of one file.
@@ -139,34 +183,64 @@ impl Folder {
 }
 
 struct Reader<'a> {
-    files: BTreeMap<String, Vec<u8>>,
+    folder: Folder,
     bytes: usize,
+    /// Entries that were looked at, in all folders.
+    entries: usize,
     limits: &'a BundleLimits,
 }
 
 impl Reader<'_> {
+    fn refuse(&mut self, error: &FolderError) {
+        let file = match error {
+            FolderError::NoBundle => "bundle.toml",
+            FolderError::Io { file, .. } | FolderError::NotAFile { file } | FolderError::TooLarge { file, .. } => file,
+            FolderError::BadName { folder } => folder,
+        };
+        self.folder.refused.push(RefusedEntry {
+            file: file.to_owned(),
+            code: error.code(),
+            message: error.to_string(),
+            help: error.help(),
+        });
+    }
+
+    /// Reads one file. What stands against that file alone is listed with other mistakes; a bound on
+    /// the folder as a whole ends the reading.
+    fn entry(&mut self, dir: &Dir, entry: &str, name: &str) -> Result<(), FolderError> {
+        match self.file(dir, entry, name) {
+            Err(error @ FolderError::TooLarge { limit: "files" | "bundle_bytes", .. }) => Err(error),
+            Err(error) => {
+                self.refuse(&error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     fn file(&mut self, dir: &Dir, entry: &str, name: &str) -> Result<(), FolderError> {
         let io = |source| FolderError::Io { file: name.to_owned(), source };
         let too_large = |limit, allowed| FolderError::TooLarge { file: name.to_owned(), limit, allowed };
+        self.entries += 1;
+        if self.entries > self.limits.files {
+            return Err(too_large("files", self.limits.files));
+        }
         if !dir.symlink_metadata(entry).map_err(io)?.is_file() {
             return Err(FolderError::NotAFile { file: name.to_owned() });
-        }
-        if self.files.len() >= self.limits.files {
-            return Err(too_large("files", self.limits.files));
         }
         // The bound is on what is read: the size that metadata tell may be outdated by then.
         let allowed = self.limits.blob_bytes.max(self.limits.manifest_bytes);
         let mut bytes = Vec::new();
         let most = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
         dir.open(entry).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
-        if bytes.len() > allowed {
-            return Err(too_large("blob_bytes", allowed));
-        }
         self.bytes += bytes.len();
         if self.bytes > self.limits.bundle_bytes {
             return Err(too_large("bundle_bytes", self.limits.bundle_bytes));
         }
-        self.files.insert(name.to_owned(), bytes);
+        if bytes.len() > allowed {
+            return Err(too_large("blob_bytes", allowed));
+        }
+        self.folder.insert(name.to_owned(), bytes);
         Ok(())
     }
 
@@ -176,7 +250,13 @@ impl Reader<'_> {
         if nesting == 0 {
             return Err(FolderError::TooLarge { file: name.to_owned(), limit: "nesting", allowed: MOST_NESTING });
         }
-        let inside = dir.open_dir(entry).map_err(io)?;
+        let inside = match dir.open_dir(entry) {
+            Ok(inside) => inside,
+            Err(source) => {
+                self.refuse(&io(source));
+                return Ok(());
+            }
+        };
         let mut seen = 0usize;
         for found in inside.entries().map_err(io)? {
             seen += 1;
@@ -188,11 +268,11 @@ impl Reader<'_> {
                 });
             }
             let found = found.map_err(io)?;
-            let bad = || FolderError::BadName { folder: name.to_owned() };
-            let entry = found.file_name().into_string().map_err(|_| bad())?;
-            if entry.chars().any(char::is_control) {
-                return Err(bad());
-            }
+            let entry = found.file_name().into_string().ok().filter(|entry| !entry.chars().any(char::is_control));
+            let Some(entry) = entry else {
+                self.refuse(&FolderError::BadName { folder: name.to_owned() });
+                continue;
+            };
             if entry.starts_with('.') {
                 continue;
             }
@@ -201,7 +281,7 @@ impl Reader<'_> {
             if kind.is_dir() {
                 self.folder(&inside, &entry, &path, nesting - 1)?;
             } else {
-                self.file(&inside, &entry, &path)?;
+                self.entry(&inside, &entry, &path)?;
             }
         }
         Ok(())

@@ -38,6 +38,7 @@ mod condition;
 mod contents;
 mod diagnostic;
 mod digest;
+pub mod encoding;
 mod folder;
 mod json_place;
 pub mod layout;
@@ -61,7 +62,7 @@ mod url_prefix;
 pub use author::nearest;
 pub use authority::{Access, Authority, AuthorityKind, Need, Wish};
 pub use blob::{Blob, BlobReader};
-pub use builder::{BuildOptions, Built, build};
+pub use builder::{BuildOptions, Built, build, warnings};
 pub use builtin::{builtin, folder as builtin_folder};
 pub use bundle::{Acceptances, Admission, Bundle, BundleError, VerifiedManifest, open_manifest};
 pub use check::Violation;
@@ -76,7 +77,7 @@ pub use manifest::Manifest;
 pub use names::{
     Capability, CommitId, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName, ProfileName,
     PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
-    shown, shown_file,
+    may_leak, shown, shown_file,
 };
 pub use one_line::one_line;
 pub use pointer::Pointer;

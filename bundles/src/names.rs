@@ -14,13 +14,15 @@ use crate::leaks::{self, Place};
 
 /// A text that is not in the grammar of the name it stands for.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no {what}: {grammar}", shown(.text))]
+#[error("`{}` is no {what}: {grammar}{hint}", shown(.text))]
 pub struct InvalidName {
     /// What the text should have been, for example `profile name`.
     pub what: &'static str,
     /// The grammar in words.
     pub grammar: &'static str,
     text: String,
+    /// What to write instead, where that is known: `; …`.
+    hint: String,
 }
 
 /// As it is displayed: the text may be a secret at the wrong place.
@@ -39,13 +41,20 @@ impl InvalidName {
     /// What to write instead.
     pub fn remedy(&self) -> String {
         let article = if self.what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-        format!("{article} {} is {}", self.what, self.grammar)
+        format!("{article} {} is {}{}", self.what, self.grammar, self.hint)
     }
 
     pub(crate) fn new(what: &'static str, grammar: &'static str, text: &str) -> Self {
         // Where a secret is referred to, the text may be the secret, and a weak one has no shape to be known by.
         let may_be_secret = what == SECRET_REFERENCE || text.to_ascii_lowercase().contains("secret:");
-        Self { what, grammar, text: if may_be_secret { WITHHELD } else { text }.to_owned() }
+        let text = if may_be_secret { WITHHELD } else { text }.to_owned();
+        Self { what, grammar, text, hint: String::new() }
+    }
+
+    /// The same with what to write instead, which must not repeat the text.
+    pub(crate) fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        self
     }
 }
 
@@ -68,8 +77,8 @@ pub fn shown(text: &str) -> String {
     short
 }
 
-/// `true` if a message must not repeat the text.
-fn may_leak(text: &str) -> bool {
+/// `true` if a message must not repeat the text: it looks like a token or a leak. [`shown`] withholds it.
+pub fn may_leak(text: &str) -> bool {
     let looks_like_a_token = |word: &str| word.len() >= 16 && word.bytes().any(|byte| byte.is_ascii_digit());
     let has = |word: &str, is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
     let looks_drawn = |word: &str| {

@@ -67,6 +67,7 @@ impl FromStr for UrlPrefix {
                 "`http`, `https`, `ws` or `wss`, a host, a path without `.` and encoded separators; no user, query or fragment, in its normal spelling, at most 2048 bytes",
                 if text.contains('@') { WITHHELD } else { text.split(['?', '#']).next().unwrap_or_default() },
             )
+            .with_hint(encoding_hint(text))
         };
         if text.len() > MAX_URL_BYTES {
             return Err(invalid());
@@ -82,6 +83,28 @@ impl FromStr for UrlPrefix {
         let authority = text.len() - url.path().len();
         Ok(Self { text: text.into(), authority })
     }
+}
+
+/// Most different characters that a hint names.
+const MOST_HINTED: usize = 8;
+
+/// Says how each character is written that a URL encodes: `{` as `%7B`. The text itself is not repeated.
+pub(crate) fn encoding_hint(text: &str) -> Option<String> {
+    let mut written: Vec<(char, String)> = Vec::new();
+    for c in text.chars().take(MAX_URL_BYTES) {
+        if written.len() >= MOST_HINTED || written.iter().any(|(known, _)| *known == c) {
+            continue;
+        }
+        let Ok(url) = Url::parse(&format!("http://host/a{c}a")) else { continue };
+        let encoded = url.path().strip_prefix("/a").and_then(|rest| rest.strip_suffix('a')).unwrap_or_default();
+        if encoded.starts_with('%') && encoded.len() > 1 && !crate::one_line::moves(c) {
+            written.push((c, encoded.to_owned()));
+        }
+    }
+    let each: Vec<String> = written.iter().map(|(c, encoded)| format!("`{c}` as `{encoded}`")).collect();
+    let placeholder =
+        if text.contains('{') { " (a prefix has no placeholders: leave `{…}` out to mean every value)" } else { "" };
+    (!each.is_empty()).then(|| format!("write {}{placeholder}", each.join(", ")))
 }
 
 /// Separators and dots in disguise, which servers read in more than one way.
@@ -114,6 +137,17 @@ mod tests {
         assert!(!v1.covers(&prefix("https://api.example.com:8443/v1")));
         assert!(!prefix("https://api.example.com/v1/").covers(&v1));
         assert!(prefix("https://api.example.com/").covers(&v1));
+    }
+
+    #[test]
+    fn a_character_that_a_url_encodes_is_told_with_its_encoding() {
+        let hint = |text: &str| text.parse::<UrlPrefix>().expect_err("not normal").to_string();
+        let told = hint("https://api.example.com/repos/{owner}");
+        assert!(told.contains("`{` as `%7B`, `}` as `%7D`") && told.contains("placeholders"), "{told}");
+        assert!(hint("https://api.example.com/a b").contains("` ` as `%20`"));
+        assert!(hint("https://api.example.com/straße").contains("`ß` as `%C3%9F`"));
+        assert!(!hint("https://api.example.com/?q").contains(" as "));
+        assert_eq!(prefix("https://api.example.com/repos/%7Bowner%7D").path(), "/repos/%7Bowner%7D");
     }
 
     #[test]

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::section::Section;
-use super::{Author, FileReader};
+use super::{Author, FileReader, nearest};
 use crate::manifest::{
     Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool,
     ToolPolicy, Workflow, Workspace,
 };
-use crate::names::{InvalidName, LabelKey, ModelName, Revision, Timestamp, ToolName, WorkflowName};
+use crate::names::{InvalidName, LabelKey, ModelName, Revision, Timestamp, ToolName, WorkflowName, shown};
 use crate::pointer::Pointer;
 use crate::resource::ResourceUri;
+use crate::tool_source::ToolSource;
 
 impl Author<'_> {
     /// The manifest without what stands in files of its own.
     pub(super) fn bundle_file(&mut self) -> Option<Manifest> {
+        if self.folder.refused().iter().any(|entry| entry.file == "bundle.toml") {
+            return None;
+        }
         if self.folder.get("bundle.toml").is_none() {
             self.tell_file(
                 "bundle.toml",
@@ -149,7 +153,7 @@ impl FileReader<'_, '_> {
     }
 
     fn tool(&mut self, mut section: Section<'_>, at: &Pointer) -> Option<Tool> {
-        let source = self.needed(&mut section, "source", at, "write `source = \"host\"` or `source = \"plugin:NAME\"`");
+        let source = self.tool_source(&mut section, at);
         let effects =
             [("none", Effect::None), ("read", Effect::Read), ("write", Effect::Write), ("external", Effect::External)];
         let effect = self.choice(&mut section, "effect", at, &effects);
@@ -162,6 +166,29 @@ impl FileReader<'_, '_> {
         let policy = self.tool_policy(&mut section, at);
         self.finish(section);
         Some(Tool { source: source?, description, effect: effect?, input, output, policy })
+    }
+
+    fn tool_source(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<ToolSource> {
+        if !section.has_any(&["source"]) {
+            self.missing(section, "source", "write `source = \"host\"` or `source = \"plugin:NAME\"`");
+        }
+        let spot = self.spot(section, "source")?;
+        self.place(at.key("source"), spot.span.clone());
+        let error = match spot.value.parse::<ToolSource>() {
+            Ok(source) => return Some(source),
+            Err(error) => error,
+        };
+        let plugins = self.author.files_of("plugins");
+        let plugins = plugins.iter().filter_map(|(_, inside)| inside.strip_suffix(".toml"));
+        let sources: Vec<String> = plugins.map(|name| format!("plugin:{name}")).chain(["host".to_owned()]).collect();
+        let bare = format!("plugin:{}", spot.value);
+        let near = sources.iter().find(|source| **source == bare).map(String::as_str);
+        let help = match near.or_else(|| nearest(&spot.value, sources.iter().map(String::as_str))) {
+            Some(near) => format!("did you mean `{}`?", shown(near)),
+            None => error.remedy(),
+        };
+        self.tell(spot.span, "invalid_name", error.problem(), help);
+        None
     }
 
     fn tool_policy(&mut self, section: &mut Section<'_>, at: &Pointer) -> ToolPolicy {
@@ -201,8 +228,13 @@ impl FileReader<'_, '_> {
         let spot = self.spot(section, key)?;
         self.place(at.key(key), spot.span.clone());
         let file = spot.value.strip_prefix("schemas/").and_then(|_| self.author.folder.get(&spot.value));
+        let is_told = |refused: &crate::folder::RefusedEntry| {
+            spot.value.strip_prefix(&refused.file).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         match file {
+            None if self.author.folder.refused().iter().any(is_told) => None,
             Some(bytes) => {
+                self.author.schemas.insert(spot.value.clone());
                 self.author.text_at(at.key(key), &spot.value);
                 Some(self.author.blob(bytes))
             }

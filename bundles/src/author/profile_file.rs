@@ -82,7 +82,7 @@ impl FileReader<'_, '_> {
             }
         }
         let mut settings = self.object(section, "settings", at);
-        self.unset(section, &mut settings);
+        self.unset(section, &mut settings, at);
         Layer {
             when: self.list(section, "when", &at.key("when")).unwrap_or_default(),
             models: self.amend(section, "models", at),

@@ -4,8 +4,8 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::FileReader;
 use super::section::Section;
+use super::{FileReader, Place, Unset};
 use crate::canonical::MAX_SAFE_INTEGER;
 use crate::pointer::Pointer;
 
@@ -91,7 +91,8 @@ impl FileReader<'_, '_> {
     }
 
     /// `unset = ["/a/b"]`: keys that a merge patch takes away.
-    pub(super) fn unset(&mut self, section: &mut Section<'_>, settings: &mut Map<String, Value>) {
+    pub(super) fn unset(&mut self, section: &mut Section<'_>, settings: &mut Map<String, Value>, layer: &Pointer) {
+        let written = settings.clone();
         let Some(value) = self.value(section, "unset") else { return };
         let Some(list) = value.get_ref().as_array() else {
             self.tell(
@@ -103,8 +104,13 @@ impl FileReader<'_, '_> {
             return;
         };
         for item in list.iter() {
-            let done = item.get_ref().as_str().and_then(pointer_keys).is_some_and(|keys| remove(settings, &keys));
-            if !done {
+            let keys = item.get_ref().as_str().and_then(pointer_keys);
+            let done = keys.filter(|keys| remove(settings, keys));
+            if let Some(keys) = done {
+                let own = objects_along(&written, &keys);
+                let place = Place { file: self.file.to_owned(), span: Some(item.span()) };
+                self.author.unsets.push(Unset { layer: layer.clone(), keys, own, place });
+            } else {
                 let message = "this is no JSON pointer to something that the same layer does not set".to_owned();
                 self.tell(
                     item.span(),
@@ -123,6 +129,16 @@ const MOST_KEYS: usize = 32;
 fn pointer_keys(pointer: &str) -> Option<Vec<String>> {
     let rest = pointer.strip_prefix('/').filter(|rest| rest.split('/').count() <= MOST_KEYS)?;
     Some(rest.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+/// How many leading keys lead from object to object.
+fn objects_along(settings: &Map<String, Value>, keys: &[String]) -> usize {
+    let mut inside = Some(settings);
+    let objects = keys.iter().map_while(|key| {
+        inside = inside.and_then(|settings| settings.get(key)).and_then(Value::as_object);
+        inside.map(|_| ())
+    });
+    objects.count()
 }
 
 fn remove(settings: &mut Map<String, Value>, keys: &[String]) -> bool {

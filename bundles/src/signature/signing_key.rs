@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::base64;
 use super::public_key::PublicKey;
+use crate::encoding::{is_wide, key_line};
 
 /// What the file of a signing key begins with; the leak scan knows it.
 const PREFIX: &str = "yoi-signing-key-ed25519:";
@@ -29,6 +30,9 @@ pub enum InvalidSigningKey {
     /// A public key, with which nothing can be signed.
     #[error("this is a public key, and a signing key is expected")]
     PublicKey,
+    /// Not in UTF-8.
+    #[error("the file is UTF-16, and a key's file is UTF-8")]
+    Encoding,
     /// Not in the one spelling.
     #[error("a signing key is one line, `{PREFIX}` followed by the base64 of 32 bytes")]
     Spelling,
@@ -44,6 +48,7 @@ impl InvalidSigningKey {
     pub fn help(&self) -> &'static str {
         match self {
             Self::PublicKey => "name the file that `yoi key new` wrote",
+            Self::Encoding => "save the file as UTF-8",
             Self::TooLarge | Self::Spelling => "name the file that `yoi key new` wrote, or make a key with that",
         }
     }
@@ -57,13 +62,17 @@ impl SigningKey {
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// Reads the content of a key's file. One line end behind it is passed over.
+    /// Reads the content of a key's file. A byte order mark before it and one line end behind it, `\n` or
+    /// `\r\n`, are passed over.
     pub fn from_file(content: &[u8]) -> Result<Self, InvalidSigningKey> {
         if content.len() > MAX_SIGNING_KEY_BYTES {
             return Err(InvalidSigningKey::TooLarge);
         }
+        if is_wide(content) {
+            return Err(InvalidSigningKey::Encoding);
+        }
         let text = std::str::from_utf8(content).map_err(|_| InvalidSigningKey::Spelling)?;
-        let line = text.strip_suffix('\n').unwrap_or(text);
+        let line = key_line(text);
         if line.parse::<PublicKey>().is_ok() {
             return Err(InvalidSigningKey::PublicKey);
         }

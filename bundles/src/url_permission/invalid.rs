@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::names::shown;
+use crate::url_prefix::encoding_hint;
 
 use super::words::Scheme;
 
@@ -85,7 +86,7 @@ pub enum InvalidUrlPermission {
     #[error("a permission names at least one path prefix; `/` means every path")]
     NoPath,
     /// A path prefix is not what a URL would have as path.
-    #[error("`{}` is no path prefix: `/` first, no `.` segment, encoded separator, `//`, `?` or `#`, in its normal spelling", shown(.text))]
+    #[error("`{}` is no path prefix: `/` first, no `.` segment, encoded separator, `//`, `?` or `#`, in its normal spelling{}", shown(.text), encoding(.text))]
     Path {
         /// What was written.
         text: String,
@@ -96,6 +97,10 @@ pub enum InvalidUrlPermission {
         /// The list's field.
         list: &'static str,
     },
+}
+
+fn encoding(text: &str) -> String {
+    encoding_hint(text).map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
 /// As it is displayed: the text may be a secret at the wrong place.

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::carets;
 use crate::error::CliError;
 use crate::files;
+use crate::output::Output;
 
 /// A bundle, and where it came from.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliErro
 /// Reads an envelope that travels apart from its bundle.
 pub(crate) fn read_envelope(path: &Path, bundle: &Bundle, limits: &BundleLimits) -> Result<Envelope, CliError> {
     let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
-    let json = files::read(path, limits.envelope_bytes(), "envelope")?;
+    let json = files::read_authored(path, limits.envelope_bytes(), "envelope")?;
     let envelope = Envelope::parse(&json, limits).map_err(told)?;
     Contents::new(bundle.clone(), Some(envelope.clone())).map_err(told)?;
     Ok(envelope)
@@ -129,6 +130,13 @@ pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLi
     }
 }
 
+/// Prints warnings to stderr, where people read the result. JSON has them in its document.
+pub(crate) fn note_warnings(told: &Diagnostics, output: &Output) {
+    if output.is_text() && !told.list.is_empty() {
+        output.note(carets::render(told).trim_end());
+    }
+}
+
 /// Everything that stands against a folder: one error, with every diagnostic in it.
 pub(crate) fn diagnostics(told: &Diagnostics) -> CliError {
     let errors: Vec<&Diagnostic> =
@@ -138,9 +146,9 @@ pub(crate) fn diagnostics(told: &Diagnostics) -> CliError {
         None => ("invalid_bundle", "the folder is no bundle".to_owned(), String::new()),
     };
     let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
-    let mut text = format!("the folder is no bundle: {}\n\n", crate::text::count(errors.len(), "error"));
-    text.push_str(&carets::render(told));
+    let warnings: Vec<&Diagnostic> =
+        told.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning).collect();
     CliError::new(code, format!("{message}{more}"), help)
-        .with_details(json!({ "diagnostics": told.list }))
-        .with_text(text)
+        .with_details(json!({ "diagnostics": told.list, "warnings": warnings }))
+        .with_diagnostics(carets::render(told))
 }

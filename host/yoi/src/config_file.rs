@@ -34,6 +34,6 @@ fn told(error: ConfigError, path: &Path) -> CliError {
         return error.into();
     }
     let diagnostics = error.diagnostics(&files::shown(path));
-    let text = format!("the config is not understood\n\n{}", carets::render(&diagnostics).trim_end());
-    CliError::from(error).with_details(json!({ "diagnostics": diagnostics.list })).with_text(text)
+    let text = carets::render(&diagnostics);
+    CliError::from(error).with_details(json!({ "diagnostics": diagnostics.list })).with_diagnostics(text)
 }

@@ -26,7 +26,16 @@ pub(crate) struct CliError {
     /// More, for programs.
     pub(crate) details: Value,
     /// What is shown to people instead of the message and help, where one sentence is not enough.
-    pub(crate) text: Option<Box<str>>,
+    pub(crate) text: Option<Box<Text>>,
+}
+
+/// Text for people.
+#[derive(Debug)]
+pub(crate) enum Text {
+    /// A sentence and more, behind `error[code]`.
+    Error(String),
+    /// Diagnostics, each of which begins with its own `error[code]`.
+    Diagnostics(String),
 }
 
 impl CliError {
@@ -44,8 +53,25 @@ impl CliError {
         self
     }
 
+    /// Shows diagnostics to people, and nothing before them: each says what it is.
+    pub(crate) fn with_diagnostics(mut self, text: String) -> Self {
+        self.text = Some(Box::new(Text::Diagnostics(text.trim_end().to_owned())));
+        self
+    }
+
     pub(crate) fn with_text(mut self, text: String) -> Self {
-        self.text = Some(text.into());
+        self.text = Some(Box::new(Text::Error(text)));
+        self
+    }
+
+    /// The same with more text below it.
+    pub(crate) fn followed_by(mut self, more: &str) -> Self {
+        let text = match self.text.take().map(|text| *text) {
+            Some(Text::Diagnostics(text)) => Text::Diagnostics(format!("{text}\n\n{more}")),
+            Some(Text::Error(text)) => Text::Error(format!("{text}\n\n{more}")),
+            None => Text::Error(format!("{}\n\n{more}", self.message)),
+        };
+        self.text = Some(Box::new(text));
         self
     }
 
@@ -96,6 +122,7 @@ fn listed(code: &str) -> Option<u8> {
         | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
         | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
         | "unexpected_file" | "unknown_field" | "unknown_rule" | "unknown_surface" | "unlisted_blob" | "unsafe_number"
+        | "missing_schema" | "unknown_condition" | "unset_into_value" | "unset_nothing" | "unused_declaration"
         | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
         | "body_too_large" | "file_too_large" | "insecure_url" | "invalid_glob" | "invalid_request" | "invalid_token"
         | "invalid_url" | "method_not_allowed" | "precondition_failed" | "unsupported_media_type" | "link_loop" | "not_a_folder" | "text_too_large" => 3,

@@ -4,7 +4,7 @@ use std::fs::{OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-use bundles::one_line;
+use bundles::{encoding, one_line};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -75,9 +75,26 @@ fn is_exposed(_: &std::fs::Metadata) -> bool {
 
 /// Reads a text file.
 pub(crate) fn read_text(path: &Path, most: usize, what: &str) -> Result<String, CliError> {
-    String::from_utf8(read(path, most, what)?).map_err(|_| {
-        CliError::new("not_utf8", format!("{what} `{}` is not UTF-8", shown(path)), "save the file as UTF-8")
-    })
+    let bytes = read_authored(path, most, what)?;
+    String::from_utf8(bytes).map_err(|_| not_utf8(path, what, "it is not UTF-8"))
+}
+
+/// Reads a file that a person wrote: without a byte order mark, and in UTF-8.
+pub(crate) fn read_authored(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliError> {
+    authored(path, read(path, most, what)?, what)
+}
+
+/// Returns the text of an authored file without its byte order mark, or an error that names the encoding.
+pub(crate) fn authored(path: &Path, bytes: Vec<u8>, what: &str) -> Result<Vec<u8>, CliError> {
+    match encoding::problem(&bytes) {
+        Some(problem) => Err(not_utf8(path, what, &problem)),
+        None => Ok(encoding::without_mark(&bytes).to_vec()),
+    }
+}
+
+fn not_utf8(path: &Path, what: &str, problem: &str) -> CliError {
+    let message = format!("{what} `{}` cannot be read as text: {problem}", shown(path));
+    CliError::new("not_utf8", message, "save the file as UTF-8")
 }
 
 pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> CliError {

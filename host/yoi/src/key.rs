@@ -6,6 +6,7 @@ mod show;
 use std::path::Path;
 use std::process::ExitCode;
 
+use bundles::encoding;
 use bundles::signature::{InvalidPublicKey, MAX_SIGNING_KEY_BYTES, PublicKey, SigningKey};
 
 use crate::error::CliError;
@@ -50,7 +51,14 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
         return Ok((signing.public_key(), Kind::Signing));
     }
     let text = std::str::from_utf8(&content).unwrap_or_default();
-    match text.strip_suffix('\n').unwrap_or(text).parse() {
+    if encoding::is_wide(&content) {
+        return Err(CliError::new(
+            "invalid_key",
+            format!("`{}` is UTF-16, and a key's file is UTF-8", files::shown(path)),
+            "save the file as UTF-8",
+        ));
+    }
+    match encoding::key_line(text).parse() {
         Ok(public) => Ok((public, Kind::Public)),
         Err(error @ InvalidPublicKey::Weak) => {
             Err(refused(error, format!("`{}` holds no public key", files::shown(path))))

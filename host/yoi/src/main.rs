@@ -6,6 +6,7 @@ mod bundle_source;
 mod carets;
 mod config_file;
 mod demo;
+mod differences;
 mod error;
 mod files;
 mod key;
@@ -22,7 +23,7 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::CliError;
 use crate::output::{Format, Output};
@@ -69,7 +70,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == component_host::compile::child::ARGUMENT) {
         return ExitCode::from(component_host::compile::child::main());
     }
-    let cli = match Cli::try_parse() {
+    let command = without_empty_variables(Cli::command());
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
     };
@@ -78,6 +80,14 @@ fn main() -> ExitCode {
         Ok(code) => output.end(code),
         Err(error) => output.error(&error),
     }
+}
+
+/// The same without the variables that are empty: those count as unset, as in a shell script or a unit file.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -105,8 +115,6 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn walk(command: &clap::Command, seen: &mut usize) {

@@ -8,7 +8,7 @@ use bundles::one_line;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::CliError;
+use crate::error::{CliError, Text};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -82,8 +82,9 @@ impl Output {
             Format::Text => {
                 let style = anstyle::AnsiColor::Red.on_default().bold();
                 let mut stderr = anstream::stderr().lock();
-                let done = match &error.text {
-                    Some(text) => writeln!(stderr, "{style}error{style:#}[{}]: {text}", error.code),
+                let done = match error.text.as_deref() {
+                    Some(Text::Diagnostics(text)) => writeln!(stderr, "{text}"),
+                    Some(Text::Error(text)) => writeln!(stderr, "{style}error{style:#}[{}]: {text}", error.code),
                     None => writeln!(
                         stderr,
                         "{style}error{style:#}[{}]: {}\n  help: {}",

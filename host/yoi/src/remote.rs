@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use bundles::{WorkspaceId, one_line};
+use bundles::{WorkspaceId, encoding, one_line};
 use clap::builder::BoolishValueParser;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use worker_runtime::client::{Client, ClientError, ClientOptions, Problem};
+use worker_runtime::client::{Client, ClientError, ClientOptions, NoConnection, Problem};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
@@ -38,6 +38,11 @@ pub(crate) struct RemoteArgs {
     /// The workspace that is meant; not needed where the token serves one alone.
     #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
     workspace: Option<WorkspaceId>,
+}
+
+/// A token without the spaces and line ends that files and shells put around it.
+fn trimmed(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.trim().to_owned())
 }
 
 /// Most bytes of a token and the newline after it.
@@ -115,9 +120,10 @@ impl ServerArgs {
         let text = match &self.token_file {
             Some(path) => {
                 let bytes = files::read_secret(path, TOKEN_BYTES, "token file")?;
-                let text = std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.trim_end().to_owned()));
+                let text = std::str::from_utf8(encoding::without_mark(&bytes)).ok().map(trimmed);
                 text.filter(|text| !text.is_empty() && bytes.len() <= TOKEN_BYTES).ok_or_else(|| {
-                    let message = format!("`{}` holds no token", files::shown(path));
+                    let why = if encoding::is_wide(&bytes) { ": it is UTF-16" } else { "" };
+                    let message = format!("`{}` holds no token{why}", files::shown(path));
                     CliError::new(
                         "invalid_token",
                         message,
@@ -125,10 +131,13 @@ impl ServerArgs {
                     )
                 })?
             }
-            None => match std::env::var("YOI_TOKEN") {
-                Ok(text) if !text.is_empty() => Zeroizing::new(text),
-                _ => return Ok(None),
-            },
+            None => {
+                let text = std::env::var("YOI_TOKEN").map(Zeroizing::new).unwrap_or_default();
+                match trimmed(&text) {
+                    text if text.is_empty() => return Ok(None),
+                    text => text,
+                }
+            }
         };
         Ok(Some(SecretString::from(text.as_str())))
     }
@@ -148,10 +157,11 @@ impl ServerArgs {
                 "`--url` is `http://` to another machine: who is on the way could read the token".to_owned(),
                 "use `https://` or a tunnel to this machine, or say `--allow-http` if nobody is on the way",
             ),
-            ClientError::Unreachable(why) => plain(
+            ClientError::Unreachable(why @ (NoConnection::Refused | NoConnection::Other)) => plain(
                 format!("no Runtime answers at `{url}`: {why}"),
                 "start one (`yoi runtime serve`), or name another with `--url`",
             ),
+            ClientError::Unreachable(why) => plain(format!("no Runtime can be asked at `{url}`: {why}"), error.help()),
             ClientError::Unexpected(what) => {
                 plain(format!("what answers at `{url}` is no Runtime of this version: {what}"), error.help())
             }

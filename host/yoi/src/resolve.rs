@@ -209,6 +209,7 @@ fn workspace(
 
 pub(crate) fn read_facts(path: &Path) -> Result<Facts, CliError> {
     let bytes = files::read_within(path, host_policy::FACTS_BOUNDS.bytes, "facts file")?;
+    let bytes = files::authored(path, bytes, "facts file")?;
     Facts::from_json(&bytes).map_err(|error| {
         let help =
             "facts are an object of `os`, `arch` and lists of names: `capabilities`, `models`, `mounts`, `secrets`";
@@ -258,8 +259,7 @@ fn explain(args: &Args, account: &Account<'_>) -> Result<Option<Vec<Explanation>
 fn with_explanations(mut error: CliError, explanations: Option<&[Explanation]>, output: &Output) -> CliError {
     let Some(explanations) = explanations else { return error };
     if output.is_text() {
-        let text = error.text.take().map_or_else(|| error.message.clone(), String::from);
-        error.text = Some(format!("{text}\n\n{}", show::explanations(explanations, false)).into());
+        return error.followed_by(&show::explanations(explanations, false));
     } else if let Some(details) = error.details.as_object_mut() {
         details.insert("explanations".to_owned(), serde_json::to_value(explanations).unwrap_or_default());
     }

@@ -1,5 +1,6 @@
 //! `yoi worker`: the workers of a Runtime.
 
+mod bundle_name;
 mod call;
 mod create;
 mod history;

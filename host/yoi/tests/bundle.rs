@@ -200,3 +200,91 @@ fn diff_takes_accepted_findings_as_the_host_does() {
         assert_eq!(code, wanted, "{diff}");
     }
 }
+
+#[test]
+fn warnings_are_told_and_refuse_with_strict() {
+    let place = Place::new();
+    place.example("minimal");
+    for bundle in ["minimal", "builtin", &example("minimal"), &example("acme")] {
+        let said = place.yoi(&["bundle", "check", bundle, "--strict"]);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{bundle}");
+    }
+    let profile = place.path().join("minimal/profiles/editor.toml");
+    let text = std::fs::read_to_string(&profile).expect("read").replace("has:git", "has:gitt");
+    std::fs::write(&profile, text).expect("written");
+    let said = place.yoi(&["bundle", "check", "minimal"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    snapshot!("bundle_check_warning", said.stderr);
+    let (check, code) = place.json(&["bundle", "check", "minimal"]);
+    let warning = &check["warnings"][0];
+    assert_eq!((code, &warning["code"], &warning["severity"]), (0, &json!("unknown_condition"), &json!("warning")));
+    assert_eq!((&warning["file"], &warning["line"]), (&json!("profiles/editor.toml"), &json!(13)));
+    let said = place.yoi(&["bundle", "check", "minimal", "--strict"]);
+    assert_eq!((said.code, said.stdout.as_str()), (3, ""), "{}", said.stderr);
+    assert!(said.stderr.starts_with("error[unknown_condition]") && said.stderr.contains("did you mean `git`?"));
+    let (error, code) = place.json(&["bundle", "check", "minimal", "--strict"]);
+    assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
+    // A bundle that was built before is warned about too; building and sending only warn.
+    let (built, code) = place.json(&["bundle", "build", "minimal", "-o", "out.yoi"]);
+    assert_eq!((code, built["warnings"].as_array().map(Vec::len)), (0, Some(1)));
+    let said = place.yoi(&["bundle", "check", "out.yoi"]);
+    assert!(said.code == 0 && said.stderr.contains("warning[unknown_condition]"), "{}", said.stderr);
+    assert_eq!(place.yoi(&["bundle", "check", "out.yoi", "--strict"]).code, 3);
+}
+
+#[test]
+fn a_mistyped_plugin_gets_a_suggestion() {
+    let place = Place::new();
+    let path = place.example("acme").join("bundle.toml");
+    let text = std::fs::read_to_string(&path).expect("read");
+    for wrong in ["plugin:incident-fed", "plugn:incident-feed", "incident-feed", "plugin:Incident-feed"] {
+        std::fs::write(&path, text.replacen("plugin:incident-feed", wrong, 1)).expect("written");
+        let said = place.yoi(&["bundle", "check", "acme"]);
+        assert_eq!(said.code, 3, "{wrong}");
+        assert!(said.stderr.contains("incident-feed`?"), "{wrong}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn diff_shows_the_values_that_differ() {
+    let place = Place::new();
+    place.example("minimal");
+    let profile = place.path().join("minimal/profiles/editor.toml");
+    let text = std::fs::read_to_string(&profile).expect("read");
+    std::fs::write(&profile, text.replacen("tone = \"exact\"", "tone = \"warm\"", 1)).expect("written");
+    let before = example("minimal");
+    let said = place.yoi(&["bundle", "diff", &before, "minimal"]);
+    assert!(said.stdout.contains("/layers/0/settings/tone: \"exact\" -> \"warm\""), "{}", said.stdout);
+    assert!(said.stdout.contains("/settings/tone: \"exact\" -> \"warm\""), "{}", said.stdout);
+    let (diff, _) = place.json(&["bundle", "diff", &before, "minimal"]);
+    let value = json!({ "pointer": "/settings/tone", "before": "exact", "after": "warm" });
+    assert_eq!(diff["values"], json!({ "editor": [value] }), "{diff}");
+    assert_eq!(diff["changes"][0]["values"][0]["after"], json!("warm"), "{diff}");
+}
+
+#[test]
+fn the_place_of_a_result_has_one_flag() {
+    let place = Place::new();
+    place.example("minimal");
+    for flag in ["--out", "-o", "--output"] {
+        assert_eq!(place.yoi(&["bundle", "build", "minimal", flag, "out.yoi"]).code, 0, "{flag}");
+    }
+    let help = place.yoi(&["bundle", "build", "--help"]).stdout;
+    assert!(help.contains("--out <PATH>") && !help.contains("--output"), "{help}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_a_folder_is_told_with_the_other_mistakes() {
+    let place = Place::new();
+    place.example("minimal");
+    std::os::unix::fs::symlink("nowhere", place.path().join("minimal/prompts/link.md")).expect("a link");
+    place.write("minimal/workflows/change.md.orig", "x");
+    let said = place.yoi(&["bundle", "check", "minimal"]);
+    assert_eq!(said.code, 3);
+    assert!(
+        said.stderr.contains("error[not_a_file]") && said.stderr.contains("error[unexpected_file]"),
+        "{}",
+        said.stderr
+    );
+}

@@ -183,3 +183,70 @@ fn the_environment_names_no_other_repository() {
     let head = git(&place, &["rev-parse", "HEAD"]);
     assert_eq!(shown["manifest"]["provenance"]["commit"].as_str(), Some(head.as_str()));
 }
+
+#[test]
+fn a_checkout_with_other_line_ends_is_told_as_that() {
+    let place = committed();
+    let prompt = place.path().join("minimal/prompts/editor.md");
+    let text = std::fs::read_to_string(&prompt).expect("read");
+    std::fs::write(&prompt, text.replace('\n', "\r\n")).expect("written");
+    let (error, code) = build(&place);
+    assert_eq!((code, error["code"].as_str()), (1, Some("not_committed")));
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("line ends")), "{error}");
+    assert!(error["help"].as_str().is_some_and(|text| text.contains("core.autocrlf")), "{error}");
+    std::fs::write(&prompt, text.replace('\n', "\r\n").to_uppercase()).expect("written");
+    assert!(build(&place).0["message"].as_str().is_some_and(|text| !text.contains("line ends")));
+    // The other way: what is committed with `\r\n` and checked out without.
+    std::fs::write(&prompt, text.replace('\n', "\r\n")).expect("written");
+    git(&place, &["-c", "core.autocrlf=false", "commit", "-q", "-a", "-m", "line ends"]);
+    assert_eq!(build(&place).1, 0);
+    std::fs::write(&prompt, &text).expect("written");
+    assert!(build(&place).0["message"].as_str().is_some_and(|text| text.contains("line ends")));
+}
+
+#[test]
+fn a_committed_byte_order_mark_is_no_difference() {
+    let place = committed();
+    let prompt = place.path().join("minimal/prompts/editor.md");
+    let text = std::fs::read_to_string(&prompt).expect("read");
+    std::fs::write(&prompt, format!("\u{feff}{text}")).expect("written");
+    refused(&place, "not_committed", Some("prompts/editor.md"));
+    git(&place, &["commit", "-q", "-a", "-m", "mark"]);
+    assert_eq!(build(&place).1, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_repository_of_another_user_is_read_where_the_users_own_settings_call_it_safe() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = committed();
+    // `git` itself, which is told that every folder belongs to somebody else.
+    let search = std::env::var_os("PATH").expect("PATH");
+    let real =
+        std::env::split_paths(&search).map(|folder| folder.join("git")).find(|path| path.is_file()).expect("git");
+    let script = format!("#!/bin/sh\nGIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec '{}' \"$@\"\n", real.display());
+    let git_of_another = place.write("bin/git", script);
+    std::fs::set_permissions(git_of_another, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let path = format!("{}:{}", place.path().join("bin").display(), std::env::var("PATH").expect("PATH"));
+    let home = place.path().join("home");
+    std::fs::create_dir(&home).expect("made");
+    let top = place.path().canonicalize().expect("a path");
+    let build = |settings: &str, own: bool| {
+        let file = if own { home.join(".gitconfig") } else { place.path().join(".git/config") };
+        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(&file, format!("{before}{settings}")).expect("written");
+        let arguments = ["bundle", "build", "minimal", "--from-git", "-o", "out.yoi", "--format", "json"];
+        let said = place.with_env(&arguments, &[("PATH", &path), ("HOME", home.to_str().expect("UTF-8"))]);
+        std::fs::write(&file, before).expect("written");
+        (said.code, said.stdout)
+    };
+    let (code, said) = build("", true);
+    assert!(code == 1 && said.contains("another user") && said.contains("safe.directory"), "{said}");
+    assert_eq!(build(&format!("[safe]\n\tdirectory = {}\n", top.display()), true).0, 0);
+    assert_eq!(build("[safe]\n\tdirectory = *\n", true).0, 0);
+    assert_eq!(build("[safe]\n\tdirectory = /elsewhere\n", true).0, 1);
+    // A later empty value takes the earlier ones back, as `git` has it.
+    assert_eq!(build("[safe]\n\tdirectory = *\n\tdirectory =\n", true).0, 1);
+    // The repository does not decide about itself.
+    assert_eq!(build("[safe]\n\tdirectory = *\n", false).0, 1);
+}

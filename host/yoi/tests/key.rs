@@ -90,3 +90,19 @@ fn what_is_no_key_is_told_without_repeating_it() {
     assert!(!said.contains(&secret[..12]), "{said}");
     snapshot!("key_mistakes", said);
 }
+
+#[test]
+fn a_key_is_read_whatever_an_editor_puts_around_its_line() {
+    let place = Place::new();
+    let (new, _) = place.json(&["key", "new", "--out", "mine.key"]);
+    let public = new["public_key"].as_str().expect("a key").to_owned();
+    for text in [public.clone(), format!("{public}\n"), format!("{public}\r\n"), format!("\u{feff}{public}\r\n")] {
+        place.write("mine.pub", &text);
+        let (shown, code) = place.json(&["key", "show", "mine.pub"]);
+        assert_eq!((code, &shown["key_id"]), (0, &new["key_id"]), "{text:?}: {shown}");
+    }
+    let wide: Vec<u8> = format!("\u{feff}{public}\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    place.write("wide.pub", wide);
+    let (error, code) = place.json(&["key", "show", "wide.pub"]);
+    assert!(code == 3 && error["message"].as_str().is_some_and(|text| text.contains("UTF-16")), "{error}");
+}

@@ -214,3 +214,56 @@ fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
         }
     }
 }
+
+#[test]
+fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
+    let served = Served::new();
+    served.put();
+    let token = format!("  {}\r\n", served.token);
+    let empty = ["YOI_WORKSPACE", "YOI_FORMAT", "YOI_TOKEN_FILE", "YOI_ALLOW_HTTP"].map(|name| (name, ""));
+    let said = served.with_env(&["worker", "list"], &[&empty[..], &[("YOI_TOKEN", &token)]].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let create = ["worker", "create", "desk", "--profile", "plain", "--bundle", "newest"];
+    let empty = ["YOI_PROFILE", "YOI_REQUIRE", "YOI_INTENT", "YOI_NAME", "YOI_ALLOW_OLDER", "YOI_RESOLVER_DIGEST"];
+    let said = served.with_env(&create, &empty.map(|name| (name, "")));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // What is not empty still counts.
+    let said = served.with_env(&["worker", "list"], &[("YOI_WORKSPACE", "Not an id")]);
+    assert_eq!(said.code, 2, "{}", said.stderr);
+    for blank in ["", " ", "\r\n"] {
+        let said = served.with_env(&["worker", "list"], &[("YOI_TOKEN", blank)]);
+        assert!(said.stderr.starts_with("error[no_token]"), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_token_file_and_a_call_input_may_begin_with_a_byte_order_mark() {
+    let served = Served::new();
+    served.put();
+    served.yoi(&["worker", "create", "desk", "-p", "plain", "-b", "newest"]);
+    let file = served.place.write("token", format!("\u{feff}{}\r\n", served.token));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+    }
+    let said = served.with_env(&["worker", "list", "--token-file", "token"], &[("YOI_TOKEN", "")]);
+    assert_eq!((said.code, file.exists()), (0, true), "{}", said.stderr);
+    served.place.write("marked.json", "\u{feff}{ \"text\": \"a\" }");
+    let said = served.yoi(&["worker", "call", "desk", "echo", "@marked.json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let wide: Vec<u8> = "{ \"text\": \"a\" }".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    served.place.write("wide.json", wide);
+    let said = served.yoi(&["worker", "call", "desk", "echo", "@wide.json"]);
+    assert!(said.code == 3 && said.stderr.contains("UTF-16"), "{}", said.stderr);
+}
+
+#[test]
+fn https_to_a_service_without_tls_is_told_as_that() {
+    let served = Served::new();
+    let https = served.url.replace("http://", "https://");
+    let said = served.with_env(&["worker", "list"], &[("YOI_URL", &https)]);
+    assert!(said.code == 1 && said.stderr.starts_with("error[unreachable]"), "{}", said.stderr);
+    assert!(said.stderr.contains("without TLS") && said.stderr.contains("`http://`"), "{}", said.stderr);
+    assert!(!said.stderr.contains("certificate"), "{}", said.stderr);
+}

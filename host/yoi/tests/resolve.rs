@@ -150,7 +150,7 @@ fn host_tools_that_no_provider_answers_are_marked() {
     let place = Place::new();
     let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\nlanguage = \"en\"\ncreated_at = \"2026-06-25T15:49:30Z\"\n[workspace]\nid = \"acme\"\n";
     let tools = "[tools.\"fs.read\"]\nsource = \"host\"\neffect = \"read\"\n[tools.\"git.log\"]\nsource = \"host\"\neffect = \"read\"\n";
-    place.write("acme/bundle.toml", &format!("{manifest}{tools}"));
+    place.write("acme/bundle.toml", format!("{manifest}{tools}"));
     place.write("acme/profiles/plain.toml", "tools_allow = [\"fs.read\", \"git.log\"]\n");
     let config = "[host]\ncapabilities = [\"tool:fs.read\", \"tool:git.log\"]\n[workspaces.acme]\n";
     place.write("runtime.toml", config);

@@ -1,5 +1,7 @@
 use serde_json::json;
 
+use worker_runtime::token::Scope;
+
 use crate::served::{CONFIG, Served, team};
 use crate::support::{Place, snapshot};
 
@@ -66,18 +68,72 @@ fn input_comes_from_standard_input_too() {
 }
 
 #[test]
-fn a_worker_that_is_stopped_is_told_to_who_asks_for_it_again() {
+fn a_worker_that_is_stopped_is_not_made_by_asking_for_it_again() {
     let served = Served::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "-p", "plain", "-b", &digest];
     served.yoi(&create);
-    assert!(!served.yoi(&create).stdout.contains("stopped"));
+    assert_eq!(served.yoi(&create).code, 0);
     assert_eq!(served.yoi(&["worker", "stop", "desk"]).code, 0);
     let again = served.yoi(&create);
-    let first = again.stdout.lines().next();
-    let expected =
-        "desk was there before, asked for with the same, and is stopped: choose another id for one that runs";
-    assert_eq!((again.code, first), (0, Some(expected)), "{}", again.stderr);
+    let expected = "error[worker_stopped]: `desk` was there before, asked for with the same, and is stopped";
+    assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{}", again.stderr);
+    assert!(again.stderr.starts_with(expected) && again.stderr.contains("choose another id"), "{}", again.stderr);
+    let (error, code) = served.json(&create);
+    assert_eq!(
+        (code, &error["code"], &error["details"]["worker"]["id"]),
+        (1, &json!("worker_stopped"), &json!("desk"))
+    );
+}
+
+#[test]
+fn a_bundle_is_named_by_its_folder_its_file_a_prefix_or_as_the_newest() {
+    let served = Served::new();
+    let first = served.put();
+    assert_eq!(served.place.yoi(&["bundle", "build", "team", "-o", "first.yoi"]).code, 0);
+    team(&served.place, 2);
+    let second = served.put();
+    let hex = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
+    let made = |id: &str, bundle: &str, more: &[&str]| {
+        let (made, code) = served.json(&[&["worker", "create", id, "-p", "plain", "-b", bundle], more].concat());
+        assert_eq!(code, 0, "{bundle}: {made}");
+        made["worker"]["bundle"].as_str().expect("a digest").to_owned()
+    };
+    assert_eq!(made("a", "newest", &[]), second);
+    assert_eq!(made("b", "team", &[]), second);
+    assert_eq!(made("c", "first.yoi", &["--allow-older"]), first);
+    assert_eq!(made("d", &hex(&second)[..12], &[]), second);
+    assert_eq!(made("e", &format!("sha256:{}", &hex(&second)[..8]), &[]), second);
+    let refused = |bundle: &str| {
+        let (error, code) = served.json(&["worker", "create", "x", "-p", "plain", "-b", bundle]);
+        (code, error["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let none = if hex(&first).starts_with("0000") || hex(&second).starts_with("0000") { "ffff" } else { "0000" };
+    for bundle in [none, "abc", "nothing.yoi", "sha256:", "no/such/folder"] {
+        assert_eq!(refused(bundle), (5, "bundle_not_found".to_owned()), "{bundle}");
+    }
+    // A folder that was changed since is another bundle, which the Runtime does not have.
+    team(&served.place, 3);
+    assert_eq!(refused("team"), (5, "bundle_not_found".to_owned()));
+    // A token that serves several workspaces: the folder says which is meant.
+    team(&served.place, 2);
+    let both = served.token(&Scope::ALL, &["team", "other"]);
+    let said = served.with_env(&["worker", "create", "f", "-p", "plain", "-b", "team"], &[("YOI_TOKEN", &both)]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+}
+
+#[test]
+fn a_workspace_that_the_token_does_not_serve_has_no_empty_list() {
+    let served = Served::new();
+    for workspace in ["other", "nobody"] {
+        for command in ["worker list", "runtime bundles"] {
+            let arguments: Vec<&str> = command.split(' ').chain(["--workspace", workspace]).collect();
+            let said = served.yoi(&arguments);
+            assert_eq!((said.code, said.stdout.as_str()), (4, ""), "{command}");
+            assert!(said.stderr.starts_with("error[workspace_denied]"), "{}", said.stderr);
+        }
+    }
+    assert_eq!(served.yoi(&["worker", "list", "--workspace", "team"]).code, 0);
 }
 
 #[test]

@@ -126,11 +126,18 @@ fn a_signing_key_has_one_text_form() {
     let read = |text: &str| SigningKey::from_file(text.as_bytes()).map(|key| key.public_key());
     assert_eq!(read(&file), Ok(key(7).public_key()));
     assert_eq!(read(file.trim_end()), Ok(key(7).public_key()), "the line end may be lost");
+    for saved in [file.replace('\n', "\r\n"), format!("\u{feff}{}", *file), format!("\u{feff}{}\r\n", file.trim_end())]
+    {
+        assert_eq!(read(&saved), Ok(key(7).public_key()), "{saved:?}");
+    }
+    let wide: Vec<u8> = file.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(SigningKey::from_file(&wide).map(|_| ()), Err(InvalidSigningKey::Encoding));
     let prefix = "yoi-signing-key-ed25519:";
     for wrong in [
         format!("{}\n", *file),
         format!(" {}", *file),
-        file.replace('\n', "\r\n"),
+        file.replace('\n', "\r"),
+        file.replace('\n', "\r\n\r\n"),
         file.replace("=\n", "\n"),
         file.to_uppercase(),
         format!("{prefix}{}\n", base64::encode(&[7; 31])),

@@ -2,7 +2,7 @@
 //! numbers and the words that a config has itself. Nothing is parsed, since what is shown is what could not be; where
 //! it is not clear what a word is, it is hidden.
 
-use bundles::Source;
+use bundles::{Source, may_leak};
 
 /// Values that are words of the config's own.
 const WORDS: [&str; 6] = ["true", "false", "read", "write", "none", "required"];
@@ -109,7 +109,9 @@ impl Masking {
     }
 
     fn keeps_word(&self, word: &str, after: &str) -> bool {
-        let is_name = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        // What a message withholds is not shown beside it.
+        let is_name = !may_leak(word)
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
         match self.place {
             Place::Keys if self.open.last() == Some(&Bracket::Header) => is_name,
             // Base64 ends in `=` too, and then in nothing else.

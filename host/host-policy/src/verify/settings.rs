@@ -36,9 +36,11 @@ fn problem(error: &JsonError) -> String {
         JsonError::TooDeep { name, limit } => format!("are nested deeper than {limit} (`{name}`)"),
         JsonError::DuplicateKey { .. } => "hold a key twice".to_owned(),
         JsonError::UnsafeNumber { .. } => "hold a number that not every JSON reader keeps".to_owned(),
-        JsonError::Syntax { .. } | JsonError::NotCanonical { .. } | JsonError::Shape { .. } => {
-            "are not JSON".to_owned()
-        }
+        JsonError::Syntax { .. }
+        | JsonError::ByteOrderMark
+        | JsonError::WideText
+        | JsonError::NotCanonical { .. }
+        | JsonError::Shape { .. } => "are not JSON".to_owned(),
     }
 }
 

@@ -75,6 +75,10 @@ pub enum NoConnection {
     Refused,
     /// The certificate is not one that is trusted for that name.
     Certificate,
+    /// The other end answers without TLS.
+    PlainText,
+    /// TLS fails for another reason than the certificate.
+    Tls,
     /// There is no such name, no way there, or something else is wrong on it.
     Other,
 }
@@ -101,6 +105,8 @@ impl fmt::Display for NoConnection {
         f.write_str(match self {
             Self::Refused => "the connection is refused",
             Self::Certificate => "its certificate is not trusted",
+            Self::PlainText => "it answers without TLS",
+            Self::Tls => "no TLS connection can be made",
             Self::Other => "there is no connection",
         })
     }
@@ -151,6 +157,10 @@ impl ClientError {
             Self::Unreachable(NoConnection::Certificate) => {
                 "check the name in the URL, or trust the authority that signed the certificate"
             }
+            Self::Unreachable(NoConnection::PlainText) => {
+                "write `http://` if the service is on this machine, or name the proxy that speaks TLS before it"
+            }
+            Self::Unreachable(NoConnection::Tls) => "check that both ends have a TLS version in common (1.2 or 1.3)",
             Self::Unreachable(_) => "check the URL and that the Runtime is running",
             Self::Interrupted | Self::TimedOut { .. } => {
                 "it may have been done all the same: look what is there, then ask again"

@@ -14,8 +14,13 @@ pub(super) fn on_the_way(error: &reqwest::Error, within: std::time::Duration) ->
     if error.is_connect() {
         let mut why = NoConnection::Other;
         for cause in causes {
-            if cause.downcast_ref::<rustls::Error>().is_some() {
-                why = NoConnection::Certificate;
+            if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+                why = match error {
+                    // What came first is no TLS record.
+                    rustls::Error::InvalidMessage(_) => NoConnection::PlainText,
+                    rustls::Error::InvalidCertificate(_) => NoConnection::Certificate,
+                    _ => NoConnection::Tls,
+                };
             } else if is_io(cause, ErrorKind::ConnectionRefused) {
                 why = NoConnection::Refused;
             }

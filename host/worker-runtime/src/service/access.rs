@@ -236,6 +236,12 @@ impl Tenant {
         Ok(self.caller.0.grant.workspaces.contains(&self.workspace).then_some(&self.workspace))
     }
 
+    /// The workspace whose lists are read. An empty list would say that there is nothing in a workspace that
+    /// the token does not serve, whether or not there is one of that name.
+    pub(crate) fn list(&self) -> Result<&WorkspaceId, Problem> {
+        self.write(Scope::Read)
+    }
+
     /// The token of the request.
     pub(crate) fn token(&self) -> &TokenSummary {
         &self.caller.0

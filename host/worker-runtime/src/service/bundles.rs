@@ -213,7 +213,7 @@ pub(super) async fn list(
     tenant: Tenant,
     Asked(page): Asked<Page>,
 ) -> Result<Json<Bundles>, Problem> {
-    let Some(workspace) = tenant.read()? else { return Ok(Json(Bundles { bundles: Vec::new(), next: None })) };
+    let workspace = tenant.list()?;
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
     let page = service.runtime.content(workspace).bundles_page(after, page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|bundle| bundle.digest);

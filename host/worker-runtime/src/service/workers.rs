@@ -129,7 +129,7 @@ pub(super) async fn list(
     tenant: Tenant,
     Asked(page): Asked<Page>,
 ) -> Result<Json<Workers>, Problem> {
-    let Some(workspace) = tenant.read()? else { return Ok(Json(Workers { workers: Vec::new(), next: None })) };
+    let workspace = tenant.list()?;
     let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
     let page = service.runtime.catalogue(workspace).list_page(after.as_ref(), page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|worker| worker.id.clone());

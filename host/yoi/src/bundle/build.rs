@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::commit;
 use crate::bundle_source;
-use crate::carets;
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
@@ -27,8 +26,8 @@ pub(crate) struct Args {
     /// The folder.
     folder: PathBuf,
     /// Where to write the bundle. By default `WORKSPACE-REVISION.yoi` here.
-    #[arg(long, short, value_name = "PATH", env = "YOI_OUTPUT")]
-    output: Option<PathBuf>,
+    #[arg(long, short, value_name = "PATH", alias = "output", env = "YOI_OUTPUT")]
+    out: Option<PathBuf>,
     /// Writes a folder of manifest and blobs instead of one file.
     #[arg(long, env = "YOI_LAYOUT", value_parser = BoolishValueParser::new())]
     layout: bool,
@@ -70,7 +69,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     };
     let limits = args.limits.read()?.bundle;
     let folder = bundle_source::read_folder(&args.folder, &limits)?;
-    if args.from_git {
+    // A folder with links in it is refused below, with everything else that is wrong with it.
+    if args.from_git && folder.is_whole() {
         // What was read is what is compared and built: nothing is read twice.
         let commit = commit::of(&args.folder, &folder)?;
         options.provenance.commit = Some(commit.id);
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let built = bundle_source::build_folder(&folder, &options, &limits)?;
     let bundle = &built.bundle;
     let manifest = bundle.manifest();
-    let path = match &args.output {
+    let path = match &args.out {
         Some(path) => path.clone(),
         None => {
             format!("{}-{}{}", manifest.workspace.id, manifest.revision, if args.layout { "" } else { ".yoi" }).into()
@@ -90,9 +90,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     } else {
         files::write(&path, &archive::pack(bundle), "bundle")?;
     }
-    if output.is_text() && !built.diagnostics.list.is_empty() {
-        output.note(carets::render(&built.diagnostics).trim_end());
-    }
+    bundle_source::note_warnings(&built.diagnostics, output);
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {
         document.insert("schema".to_owned(), "yoi.bundle-build/1".into());

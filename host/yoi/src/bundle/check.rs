@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use bundles::leaks::{self, Kind};
 use bundles::signature::{KeyId, Posture, Signers, judge};
-use bundles::{BundleLimits, Diagnostic};
+use bundles::{BundleLimits, Diagnostic, Diagnostics, Severity};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use crate::bundle_source::{self, Source};
-use crate::carets;
 use crate::error::CliError;
 use crate::key;
 use crate::output::Output;
@@ -25,6 +24,9 @@ pub(crate) struct Args {
     /// Lists every rule of the scan.
     #[arg(long, env = "YOI_RULES", value_parser = BoolishValueParser::new())]
     rules: bool,
+    /// Refuses what there are only warnings about, such as a condition that no host fulfils.
+    #[arg(long, env = "YOI_STRICT", value_parser = BoolishValueParser::new())]
+    strict: bool,
     /// A key that must have signed: its public key, or a file with it. May be repeated; all must have.
     #[arg(long, value_name = "KEY", env = "YOI_SIGNED_BY", value_delimiter = ',')]
     signed_by: Vec<String>,
@@ -51,7 +53,7 @@ struct Document<'a> {
     ok: bool,
     #[serde(flatten)]
     summary: serde_json::Value,
-    diagnostics: &'a [Diagnostic],
+    warnings: &'a [Diagnostic],
     proved: &'a [&'static str],
     scanned: Scanned,
     accepted: Vec<Accepted>,
@@ -86,15 +88,21 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let source = bundle_source::open(&args.bundle, &limits)?;
     let signatures = signatures(args, &source, &limits)?;
     let manifest = source.bundle.manifest();
-    let none = bundles::Diagnostics::default();
-    let told = source.built.as_ref().map_or(&none, |built| &built.diagnostics);
+    let told = match &source.built {
+        Some(built) => built.diagnostics.clone(),
+        None => bundles::warnings(manifest),
+    };
+    if args.strict && !told.list.is_empty() {
+        return Err(bundle_source::diagnostics(&as_errors(told)));
+    }
+    bundle_source::note_warnings(&told, output);
     let of_kind = |kind: Kind| leaks::rules().filter(|rule| rule.kind() == kind).count();
     let accepted = manifest.accepted.iter();
     let document = Document {
         schema: "yoi.bundle-check/1",
         ok: true,
         summary: super::summary(&source.bundle),
-        diagnostics: &told.list,
+        warnings: &told.list,
         proved: &PROVED,
         scanned: Scanned {
             secret_rules: of_kind(Kind::Secret),
@@ -108,7 +116,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         signatures,
     };
     output.result(&document, || {
-        let mut text = carets::render(told);
         let mut rows = Rows::default();
         rows.row("bundle", source.bundle.digest());
         let scanned = &document.scanned;
@@ -143,10 +150,17 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         if args.rules {
             rows.list("rules", leaks::rules().map(|rule| format!("{}: {}", rule.id(), rule.what())));
         }
-        text.push_str(&rows.into_text());
-        text
+        rows.into_text()
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warnings as errors.
+fn as_errors(mut told: Diagnostics) -> Diagnostics {
+    for diagnostic in &mut told.list {
+        diagnostic.severity = Severity::Error;
+    }
+    told
 }
 
 /// Who signed, as far as keys were given to know it by.

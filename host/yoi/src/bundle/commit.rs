@@ -4,8 +4,9 @@
 //! plumbing is asked here that runs none of them, no index is read, and what was built is compared
 //! with the commit's own bytes. What `git` ignores, or was told not to look at, cannot slip in.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,13 +25,23 @@ pub(super) struct Commit {
 /// The commit that is checked out where `path` lies. Every file of `folder`, which was read from
 /// there, is in it as it was read, and it has no other that would be read.
 pub(super) fn of(path: &Path, folder: &Folder) -> Result<Commit, CliError> {
-    let repository = Repository { path };
-    let id = repository.head()?;
+    let mut repository = Repository { path, safe: Vec::new() };
+    let id = match repository.head() {
+        // Asked for only where it matters: `git` reads these settings from nowhere else.
+        Err(Refused::ForeignOwner) => {
+            repository.safe = safe_folders();
+            repository.head().map_err(CliError::from)?
+        }
+        head => head?,
+    };
     let committed = repository.files(&id)?;
     let named: BTreeSet<&str> = folder.iter().map(|(name, _)| name).collect();
-    let mut wanted = Vec::new();
+    // The commit has the bytes of the file, a byte order mark among them.
+    let stored: BTreeMap<&str, Cow<'_, [u8]>> =
+        named.iter().filter_map(|name| Some((*name, folder.stored_bytes(name)?))).collect();
+    let mut wanted: Vec<(&str, &str, &[u8])> = Vec::new();
     for name in named.iter().copied().chain(committed.keys().map(String::as_str)).collect::<BTreeSet<_>>() {
-        match (folder.get(name), committed.get(name)) {
+        match (stored.get(name).map(|bytes| &**bytes), committed.get(name)) {
             (Some(bytes), Some(Entry::File(blob))) => wanted.push((name, blob.as_str(), bytes)),
             (Some(_), None) => return Err(differs(name, "is not in the commit")),
             (None, _) => return Err(differs(name, "is in the commit and not in the folder")),
@@ -52,6 +63,10 @@ fn no_commit(message: &str) -> CliError {
 
 fn differs(file: &str, how: &str) -> CliError {
     let help = "commit it, or put it back as it is committed: `--from-git` names a commit only for exactly its bytes";
+    differs_so(file, how, help)
+}
+
+fn differs_so(file: &str, how: &str, help: &str) -> CliError {
     let file = shown_file(file);
     CliError::new("not_committed", format!("`{}` {how}", one_line(&file)), help).with_details(json!({ "file": file }))
 }
@@ -66,6 +81,53 @@ enum Entry {
 
 struct Repository<'a> {
     path: &'a Path,
+    /// Folders that the user's own settings call safe although they belong to somebody else.
+    safe: Vec<OsString>,
+}
+
+/// Why `git` answers nothing.
+enum Refused {
+    /// The repository belongs to another user.
+    ForeignOwner,
+    Other(CliError),
+}
+
+impl From<Refused> for CliError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Other(error) => error,
+            Refused::ForeignOwner => {
+                let help = "if you trust it: `git config --global --add safe.directory FOLDER`";
+                Self::new("no_commit", "the folder's git repository belongs to another user", help)
+            }
+        }
+    }
+}
+
+/// The user's `safe.directory`, in the order of the settings. Those of a repository do not count, as they
+/// do not for `git` itself.
+fn safe_folders() -> Vec<OsString> {
+    let mut git = Command::new("git");
+    git.env_clear().env("LC_ALL", "C");
+    for name in ["PATH", "SYSTEMROOT", "HOME", "USERPROFILE", "XDG_CONFIG_HOME"] {
+        git.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let is_setting = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with("GIT_CONFIG"));
+    git.envs(std::env::vars_os().filter(|(name, _)| is_setting(name)));
+    // No repository is looked for, whose settings would be read too.
+    git.env("GIT_DIR", nowhere()).args(["config", "-z", "--show-scope", "--get-all", "safe.directory"]);
+    let Ok(run) = git.stdin(Stdio::null()).stderr(Stdio::null()).output() else { return Vec::new() };
+    let mut words = run.stdout.split(|byte| *byte == 0);
+    let mut folders = Vec::new();
+    while let (Some(scope), Some(folder)) = (words.next(), words.next()) {
+        let is_own = [&b"system"[..], b"global", b"command"].contains(&scope);
+        folders.extend(std::str::from_utf8(folder).ok().filter(|_| is_own).map(OsString::from));
+    }
+    folders
+}
+
+fn nowhere() -> &'static OsStr {
+    OsStr::new(if cfg!(windows) { "NUL" } else { "/dev/null" })
 }
 
 impl Repository<'_> {
@@ -77,7 +139,7 @@ impl Repository<'_> {
         for name in ["PATH", "SYSTEMROOT"] {
             git.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        let nowhere: &OsStr = OsStr::new(if cfg!(windows) { "NUL" } else { "/dev/null" });
+        let nowhere = nowhere();
         git.env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", nowhere)
@@ -94,27 +156,37 @@ impl Repository<'_> {
         for setting in ["core.fsmonitor=false", "core.hooksPath=/dev/null", "safe.bareRepository=explicit"] {
             git.args(["-c", setting]);
         }
+        if !self.safe.is_empty() {
+            // What is written as `~/…` is below this.
+            for name in ["HOME", "USERPROFILE"] {
+                git.envs(std::env::var_os(name).map(|value| (name, value)));
+            }
+        }
+        for folder in &self.safe {
+            let mut setting = OsString::from("safe.directory=");
+            setting.push(folder);
+            git.arg("-c").arg(setting);
+        }
         git.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         git
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, CliError> {
-        let run = self.git(arguments).output().map_err(|_| no_commit("`git` cannot be started"))?;
+    fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, Refused> {
+        let run = self.git(arguments).output().map_err(|_| Refused::Other(no_commit("`git` cannot be started")))?;
         if run.status.success() {
             return Ok(run.stdout);
         }
-        let another = String::from_utf8_lossy(&run.stderr).contains("dubious ownership");
-        Err(no_commit(if another {
-            "the folder's git repository belongs to another user"
-        } else {
-            "the folder is in no git repository with a commit"
-        }))
+        if String::from_utf8_lossy(&run.stderr).contains("dubious ownership") {
+            return Err(Refused::ForeignOwner);
+        }
+        Err(Refused::Other(no_commit("the folder is in no git repository with a commit")))
     }
 
-    fn head(&self) -> Result<CommitId, CliError> {
+    fn head(&self) -> Result<CommitId, Refused> {
         let said = self.ask(&["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"])?;
         let text = String::from_utf8(said).ok();
-        text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| no_commit("`git` names no commit"))
+        let id = text.and_then(|text| text.trim().parse().ok());
+        id.ok_or_else(|| Refused::Other(no_commit("`git` names no commit")))
     }
 
     /// The files of the commit that a builder reads, by their name in the folder.
@@ -179,14 +251,34 @@ fn compare(said: &mut impl BufRead, wanted: &[(&str, &str, &[u8])]) -> Result<()
         let (Some("blob"), Some(size)) = (kind, size) else {
             return Err(no_commit("the git repository lacks files of its own commit"));
         };
-        let mut committed = vec![0; bytes.len() + 1];
-        if size == bytes.len() {
-            said.read_exact(&mut committed).map_err(broken)?;
-            committed.truncate(size);
-        }
-        if size != bytes.len() || committed != *bytes {
+        // Another kind of line end at most doubles a file.
+        if size > 2 * bytes.len() + 2 {
             return Err(differs(name, "is not as it is in the commit"));
         }
+        let mut committed = vec![0; size];
+        said.read_exact(&mut committed).map_err(broken)?;
+        if committed != *bytes {
+            return Err(if without_carriage_returns(&committed) == without_carriage_returns(bytes) {
+                let how = "differs from the commit in its line ends alone";
+                let help = "check it out as it is committed: `* -text` in `.gitattributes`, or `git config core.autocrlf false` and a new checkout";
+                differs_so(name, how, help)
+            } else {
+                differs(name, "is not as it is in the commit")
+            });
+        }
+        // The line end after each file.
+        said.read_exact(&mut [0; 1]).map_err(broken)?;
     }
     Ok(())
+}
+
+/// The bytes with `\n` for each `\r\n`.
+fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
+    let followed = bytes.iter().skip(1).map(Some).chain([None]);
+    bytes
+        .iter()
+        .zip(followed)
+        .filter(|(byte, next)| **byte != b'\r' || *next != Some(&b'\n'))
+        .map(|(byte, _)| *byte)
+        .collect()
 }

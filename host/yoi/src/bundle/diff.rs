@@ -15,6 +15,7 @@ use worker_runtime::{Inputs, Resolutions};
 
 use crate::bundle_source;
 use crate::config_file;
+use crate::differences::{Difference, differences};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::resolve::{bare_facts, read_facts};
@@ -50,6 +51,8 @@ struct Document {
     enforced: bool,
     changes: Vec<Change>,
     profiles: BTreeMap<String, ProfileChange>,
+    /// The values that differ, of each profile that resolves differently.
+    values: BTreeMap<String, Vec<Difference>>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +61,9 @@ struct Change {
     kind: String,
     name: String,
     change: &'static str,
+    /// The values that differ, where it is there before and after.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    values: Vec<Difference>,
 }
 
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -87,7 +93,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let sandbox = sandbox::start(&args.cache, limits, output)?;
     let sides =
         [&old, &new].map(|source| Side { view: BundleView::new(source.bundle.clone()), builtin: source.builtin });
-    let (profiles, enforced) = crate::block_on(async {
+    let ((profiles, values), enforced) = crate::block_on(async {
         let resolver = sandbox::resolver(&sandbox, None).await?;
         let host = Host { facts, config, bare: bare_facts()? };
         let profiles = compare(&resolver, &sides, &host).await;
@@ -101,6 +107,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         enforced,
         changes: changes(before.manifest(), after.manifest()),
         profiles,
+        values,
     };
     output.result(&document, || text(&document));
     Ok(ExitCode::SUCCESS)
@@ -192,12 +199,16 @@ impl Side {
     }
 }
 
-async fn compare(resolver: &Resolver, sides: &[Side; 2], host: &Host) -> BTreeMap<String, ProfileChange> {
+async fn compare(
+    resolver: &Resolver,
+    sides: &[Side; 2],
+    host: &Host,
+) -> (BTreeMap<String, ProfileChange>, BTreeMap<String, Vec<Difference>>) {
     let resolutions = Resolutions::remembering(0);
     let [old, new] = sides
         .each_ref()
         .map(|side| side.view.bundle().manifest().profiles.keys().cloned().collect::<BTreeSet<ProfileName>>());
-    let mut changed = BTreeMap::new();
+    let (mut changed, mut values) = (BTreeMap::new(), BTreeMap::new());
     for name in old.union(&new) {
         let change = match (old.contains(name), new.contains(name)) {
             (false, _) => Some(ProfileChange::Added),
@@ -207,12 +218,16 @@ async fn compare(resolver: &Resolver, sides: &[Side; 2], host: &Host) -> BTreeMa
                 for side in sides {
                     answers.push(side.answer(&resolutions, resolver, name, host).await);
                 }
-                differing(&answers)
+                let change = differing(&answers);
+                if let (Some(_), [one, two]) = (&change, answers.as_slice()) {
+                    values.insert(name.to_string(), differences(Some(one), Some(two)));
+                }
+                change
             }
         };
         changed.extend(change.map(|change| (name.to_string(), change)));
     }
-    changed
+    (changed, values)
 }
 
 fn differing(answers: &[Value]) -> Option<ProfileChange> {
@@ -255,7 +270,8 @@ fn change_of(kind: &str, name: &str, before: Option<&Value>, after: Option<&Valu
         (one, two) if one != two => "changed",
         _ => return None,
     };
-    Some(Change { kind: kind.to_owned(), name: name.to_owned(), change })
+    let values = if change == "changed" { differences(before, after) } else { Vec::new() };
+    Some(Change { kind: kind.to_owned(), name: name.to_owned(), change, values })
 }
 
 fn text(document: &Document) -> String {
@@ -265,23 +281,27 @@ fn text(document: &Document) -> String {
     let mut rows = Rows::default();
     rows.row("before", document.before);
     rows.row("after", document.after);
-    rows.list(
-        "changes",
-        document.changes.iter().map(|change| format!("{} {} {}", change.change, change.kind, change.name)),
-    );
+    let mut label = "changes";
+    for change in &document.changes {
+        rows.row(std::mem::take(&mut label), format!("{} {} {}", change.change, change.kind, change.name));
+        rows.list("", change.values.iter().map(|value| format!("  {}", value.line())));
+    }
     if document.profiles.is_empty() {
         let as_before = "every profile resolves as before on this host";
         // A ceiling that changed shows only where a policy is held against it.
         let more = if document.enforced { "" } else { "; --config compares what is granted, too" };
         rows.row("profiles", format!("{as_before}{more}"));
     }
-    rows.list(
-        "profiles",
-        document.profiles.iter().map(|(name, change)| match change {
+    let mut label = "profiles";
+    for (name, change) in &document.profiles {
+        let told = match change {
             ProfileChange::Added => format!("{name} is new"),
             ProfileChange::Removed => format!("{name} is gone"),
             ProfileChange::Differs(fields) => format!("{name} resolves differently: {}", fields.join(", ")),
-        }),
-    );
+        };
+        rows.row(std::mem::take(&mut label), told);
+        let values = document.values.get(name).map(Vec::as_slice).unwrap_or_default();
+        rows.list("", values.iter().map(|value| format!("  {}", value.line())));
+    }
     rows.into_text()
 }

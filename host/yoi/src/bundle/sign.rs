@@ -10,7 +10,6 @@ use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use crate::bundle_source::{self, Source};
-use crate::carets;
 use crate::error::CliError;
 use crate::files;
 use crate::key;
@@ -60,8 +59,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let contents = Contents::new(source.bundle.clone(), Some(envelope.clone())).map_err(told)?;
         files::write(&path, &archive::pack_contents(&contents), "bundle")?;
     }
-    if let Some(built) = source.built.as_ref().filter(|built| output.is_text() && !built.diagnostics.list.is_empty()) {
-        output.note(carets::render(&built.diagnostics).trim_end());
+    if let Some(built) = &source.built {
+        bundle_source::note_warnings(&built.diagnostics, output);
     }
     let id = key.public_key().id();
     let document = json!({

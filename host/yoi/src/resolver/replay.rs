@@ -14,6 +14,7 @@ use worker_runtime::blob_store::{BlobError, BlobStore, Condition, ObjectBlobs};
 use worker_runtime::{DataFolder, RECORD_BOUNDS, Record, shipped};
 
 use crate::bundle_source;
+use crate::differences::{Difference, differences};
 use crate::error::{CliError, exit_code};
 use crate::files;
 use crate::output::Output;
@@ -79,6 +80,8 @@ struct Replayed {
     outcome: Outcome,
     /// Where the new record has something else, as JSON pointers.
     differs: Vec<String>,
+    /// The same with the values that were recorded and those that came out now.
+    differences: Vec<Difference>,
     /// Why there is no new record, where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -225,12 +228,13 @@ async fn replay(
     };
     let view = BundleView::new(known.bundle(digests.bundle).await?);
     let resolver = known.resolver(asked, sandbox).await?;
-    let told = |outcome, differs, error| Replayed {
+    let told = |outcome, differences: Vec<Difference>, error| Replayed {
         record: Digest::of(&bytes),
         bundle: digests.bundle,
         resolver: asked,
         outcome,
-        differs,
+        differs: differences.iter().map(|one| one.pointer.clone()).collect(),
+        differences,
         error,
     };
     let again = match record.replay(&resolver, &view).await {
@@ -241,41 +245,14 @@ async fn replay(
     if again_bytes == *bytes {
         return Ok(told(Outcome::Identical, Vec::new(), None));
     }
-    let read = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or_default();
-    let mut differs = Vec::new();
-    differences("", &read(&bytes), &read(&again_bytes), &mut differs);
+    let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    let mut differs = differences(Some(&read(&bytes)), Some(&read(&again_bytes)));
     let same = again.digests().resolution == digests.resolution && again.digests().facts == digests.facts;
     if same {
         // How a resolver spells and orders an answer that means the same is its own affair.
-        differs.retain(|pointer: &String| !pointer.starts_with("/proposal"));
+        differs.retain(|one| !one.pointer.starts_with("/proposal"));
     }
     Ok(told(if same { Outcome::SameResolution } else { Outcome::Differs }, differs, None))
-}
-
-/// Differences that are told at the most.
-const MOST_TOLD: usize = 50;
-
-/// Where two values differ, as JSON pointers.
-fn differences(pointer: &str, one: &Value, two: &Value, told: &mut Vec<String>) {
-    if one == two || told.len() >= MOST_TOLD {
-        return;
-    }
-    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
-    match (one, two) {
-        (Value::Object(one), Value::Object(two)) => {
-            let keys: std::collections::BTreeSet<&String> = one.keys().chain(two.keys()).collect();
-            for key in keys {
-                let value = |of: &serde_json::Map<String, Value>| of.get(key).cloned().unwrap_or_default();
-                differences(&format!("{pointer}/{}", escaped(key)), &value(one), &value(two), told);
-            }
-        }
-        (Value::Array(one), Value::Array(two)) if one.len() == two.len() => {
-            for (index, (one, two)) in one.iter().zip(two).enumerate() {
-                differences(&format!("{pointer}/{index}"), one, two, told);
-            }
-        }
-        _ => told.push(pointer.to_owned()),
-    }
 }
 
 fn shown(named: &Named) -> String {
@@ -302,7 +279,7 @@ fn text(document: &Document) -> String {
             },
         );
         rows.list("error", &replayed.error);
-        rows.list("differs", replayed.differs.iter().map(|pointer| bundles::one_line(pointer)));
+        rows.list("differs", replayed.differences.iter().map(Difference::line));
         text.push_str(&rows.into_text());
         text.push('\n');
     }

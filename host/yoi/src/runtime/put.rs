@@ -8,7 +8,6 @@ use ::bundles::signature::EnvelopeError;
 use serde_json::json;
 
 use crate::bundle_source;
-use crate::carets;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
@@ -42,8 +41,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, &limits)?),
         None => source.envelope,
     };
-    if let Some(built) = source.built.filter(|built| output.is_text() && !built.diagnostics.list.is_empty()) {
-        output.note(carets::render(&built.diagnostics).trim_end());
+    if let Some(built) = &source.built {
+        bundle_source::note_warnings(&built.diagnostics, output);
     }
     let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
     let contents = Contents::new(source.bundle, envelope).map_err(told)?;

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use bundles::ToolName;
 use bundles::canonical::parse_unique;
+use bundles::{ToolName, encoding};
 use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
 use worker_runtime::ToolCall;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 
 fn input(given: &str) -> Result<Value, CliError> {
     let bytes = match given.strip_prefix('@') {
-        Some(file) => files::read(Path::new(file), INPUT_BYTES, "input file")?,
+        Some(file) => files::read_authored(Path::new(file), INPUT_BYTES, "input file")?,
         None if given == "-" => {
             let mut bytes = Vec::new();
             std::io::stdin().lock().take(INPUT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|_| {
@@ -64,7 +64,10 @@ fn input(given: &str) -> Result<Value, CliError> {
     if bytes.len() > INPUT_BYTES {
         return Err(CliError::new("too_large", format!("the input has more than {INPUT_BYTES} bytes"), "pass less"));
     }
-    parse_unique(&bytes).map_err(|error| {
+    if let Some(problem) = encoding::problem(&bytes) {
+        return Err(CliError::new("not_utf8", format!("the input cannot be read as text: {problem}"), "pass UTF-8"));
+    }
+    parse_unique(encoding::without_mark(&bytes)).map_err(|error| {
         if error.code() == "duplicate_key" {
             return CliError::new(error.code(), format!("invalid input: {error}"), error.help());
         }

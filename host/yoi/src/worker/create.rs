@@ -8,6 +8,7 @@ use host_policy::ProfileSelector;
 use serde_json::json;
 use worker_runtime::worker::{CreateWorkerRequest, DisplayName, Intent, WorkerId, WorkerState};
 
+use super::bundle_name::BundleName;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
@@ -22,9 +23,10 @@ pub(crate) struct Args {
     /// The profile: `NAME` of the bundle, or `builtin:NAME` for one that ships inside.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: ProfileSelector,
-    /// The bundle, by its digest; none for `builtin:NAME`. `yoi runtime bundles` lists what is there.
-    #[arg(long, short, value_name = "DIGEST", env = "YOI_BUNDLE_DIGEST")]
-    bundle: Option<Digest>,
+    /// The bundle, which the Runtime has: its digest, the first 4 or more hex digits of it, `newest`, or the
+    /// folder or built file that was put; none for `builtin:NAME`.
+    #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE_DIGEST")]
+    bundle: Option<BundleName>,
     /// What the worker is for, in your words. No resolver sees it.
     #[arg(long, value_name = "TEXT", env = "YOI_INTENT")]
     intent: Option<Intent>,
@@ -45,28 +47,41 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let named = args.bundle.as_ref().map(|name| name.on(&args.remote)).transpose()?;
+    let (bundle, remote) = match named {
+        Some((bundle, remote)) => (Some(bundle), remote),
+        None => (None, args.remote.clone()),
+    };
     let request = CreateWorkerRequest {
         profile: args.profile.clone(),
-        bundle: args.bundle,
+        bundle,
         intent: args.intent.clone(),
         required_capabilities: args.require.clone(),
         display_name: args.name.clone(),
         resolver: args.resolver,
         allow_older: args.allow_older,
     };
-    let created = args.remote.ask(|client| async move { client.create_worker(&args.id, &request).await })?;
+    let created = remote.ask(|client| async move { client.create_worker(&args.id, &request).await })?;
+    if let WorkerState::Stopped { .. } = created.worker.state {
+        let message = format!(
+            "`{}` was there before, asked for with the same, and is {}",
+            args.id,
+            super::state(&created.worker)
+        );
+        let help = "choose another id: a worker that is stopped takes no more calls";
+        return Err(CliError::new("worker_stopped", message, help).with_details(json!({ "worker": created.worker })));
+    }
     let document = json!({ "schema": "yoi.worker-create/1", "created": created.new, "worker": created.worker });
     output.result(&document, || {
         let (id, rows) = (&args.id, super::rows(&created.worker));
         if created.new {
             return format!("created {id}\n\n{rows}");
         }
-        let stopped = match &created.worker.state {
-            WorkerState::Running => "",
+        let suspended = match &created.worker.state {
             WorkerState::Suspended(_) => ", and is suspended: `yoi worker show` names the cause",
-            WorkerState::Stopped { .. } => ", and is stopped: choose another id for one that runs",
+            WorkerState::Running | WorkerState::Stopped { .. } => "",
         };
-        format!("{id} was there before, asked for with the same{stopped}\n\n{rows}")
+        format!("{id} was there before, asked for with the same{suspended}\n\n{rows}")
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,179 @@
+//! Checks of `unset`: a merge patch (RFC 7396) that reaches into a list or a scalar replaces it by an
+//! object. Every profile that inherits a layer is followed, so that an author is told before a resolver
+//! does exactly that.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::Place;
+use crate::condition::Condition;
+use crate::limits::BundleLimits;
+use crate::lineage::lineage;
+use crate::manifest::{Layer, Manifest};
+use crate::names::{ProfileName, shown};
+use crate::pointer::Pointer;
+
+/// One entry of an `unset`.
+pub(crate) struct Unset {
+    /// The layer, in the manifest.
+    pub(crate) layer: Pointer,
+    /// The keys of the pointer, at least one.
+    pub(crate) keys: Vec<String>,
+    /// How many leading keys are objects that the same layer sets.
+    pub(crate) own: usize,
+    pub(crate) place: Place,
+}
+
+/// The result of checking one entry.
+pub(crate) struct UnsetCheck<'u> {
+    pub(crate) place: &'u Place,
+    /// `true` if every value that can stand there is no object.
+    pub(crate) is_certain: bool,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+/// What may stand at one place when a layer is applied.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Kinds {
+    absent: bool,
+    object: bool,
+    list: bool,
+    scalar: bool,
+}
+
+impl Kinds {
+    const ABSENT: Self = Self { absent: true, object: false, list: false, scalar: false };
+    const OBJECT: Self = Self { absent: false, object: true, list: false, scalar: false };
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            absent: self.absent || other.absent,
+            object: self.object || other.object,
+            list: self.list || other.list,
+            scalar: self.scalar || other.scalar,
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match (self.list, self.scalar) {
+            (true, true) => "a list or a scalar",
+            (true, false) => "a list",
+            _ => "a scalar",
+        }
+    }
+}
+
+/// Most steps over layers and keys. A folder at every limit would need more than a person waits for.
+const MOST_STEPS: usize = 1 << 21;
+
+/// Checks every entry against all lineages that apply its layer.
+pub(crate) fn check<'u>(manifest: &Manifest, unsets: &'u [Unset], limits: &BundleLimits) -> Vec<UnsetCheck<'u>> {
+    if unsets.is_empty() {
+        return Vec::new();
+    }
+    let mut of_layer: BTreeMap<&Pointer, Vec<usize>> = BTreeMap::new();
+    for (index, unset) in unsets.iter().enumerate() {
+        of_layer.entry(&unset.layer).or_default().push(index);
+    }
+    // For each entry and each of its keys, what may stand there in some lineage.
+    let mut found: Vec<Vec<Kinds>> = unsets.iter().map(|unset| vec![Kinds::default(); unset.keys.len()]).collect();
+    let mut steps = 0;
+    for profile in manifest.profiles.keys() {
+        // What has no lineage is told as that.
+        let Ok(lineage) = lineage(&manifest.profiles, profile, limits.lineage) else { continue };
+        let layers = applied(manifest, &lineage);
+        for (at, (pointer, layer)) in layers.iter().enumerate() {
+            for index in of_layer.get(pointer).into_iter().flatten() {
+                let (Some(unset), Some(found)) = (unsets.get(*index), found.get_mut(*index)) else { continue };
+                for (depth, kinds) in found.iter_mut().enumerate() {
+                    steps += at + 1;
+                    if steps > MOST_STEPS {
+                        return Vec::new();
+                    }
+                    let keys = unset.keys.get(..=depth).unwrap_or_default();
+                    *kinds = kinds.or(before(layers.get(..at).unwrap_or_default(), layer, keys));
+                }
+            }
+        }
+    }
+    unsets.iter().zip(found).filter_map(|(unset, found)| judge(unset, &found)).collect()
+}
+
+/// The layers of a lineage with their places, in the order in which they are applied.
+fn applied<'m>(manifest: &'m Manifest, lineage: &[&ProfileName]) -> Vec<(Pointer, &'m Layer)> {
+    let mut layers = Vec::new();
+    for name in lineage.iter().rev() {
+        let at = Pointer::root().key("profiles").key(name).key("layers");
+        let own = manifest.profiles.get(*name).map(|profile| profile.layers.as_slice()).unwrap_or_default();
+        layers.extend(own.iter().enumerate().map(|(index, layer)| (at.index(index), layer)));
+    }
+    layers
+}
+
+/// What may stand at `keys` when `layer` is applied after `earlier`.
+fn before(earlier: &[(Pointer, &Layer)], layer: &Layer, keys: &[String]) -> Kinds {
+    let mut kinds = Kinds::ABSENT;
+    for (_, one) in earlier {
+        if one.when.iter().any(|condition| layer.when.iter().any(|other| excludes(condition, other))) {
+            continue;
+        }
+        let after = patched(&one.settings, keys, kinds);
+        let is_certain = one.when.iter().all(|condition| layer.when.contains(condition));
+        kinds = if is_certain { after } else { kinds.or(after) };
+    }
+    kinds
+}
+
+/// `true` if both conditions never hold on one host.
+fn excludes(one: &Condition, other: &Condition) -> bool {
+    match (one, other) {
+        (Condition::Has(one), Condition::Lacks(other)) | (Condition::Lacks(one), Condition::Has(other)) => one == other,
+        (Condition::Os(one), Condition::Os(other)) | (Condition::Arch(one), Condition::Arch(other)) => one != other,
+        _ => false,
+    }
+}
+
+/// What stands at `keys` after a patch, where `kinds` stood there before.
+fn patched(patch: &Map<String, Value>, keys: &[String], kinds: Kinds) -> Kinds {
+    let Some((first, rest)) = keys.split_first() else { return kinds };
+    match patch.get(first) {
+        None => kinds,
+        Some(Value::Null) => Kinds::ABSENT,
+        Some(Value::Object(_)) if rest.is_empty() => Kinds::OBJECT,
+        Some(Value::Object(inside)) => patched(inside, rest, kinds),
+        Some(_) if !rest.is_empty() => Kinds::ABSENT,
+        Some(Value::Array(_)) => Kinds { list: true, ..Kinds::default() },
+        Some(_) => Kinds { scalar: true, ..Kinds::default() },
+    }
+}
+
+fn judge<'u>(unset: &'u Unset, found: &[Kinds]) -> Option<UnsetCheck<'u>> {
+    let last = unset.keys.len().saturating_sub(1);
+    let shown_to = |depth: usize| {
+        // Key by key: the whole would be taken for a path of some host.
+        let keys = unset.keys.iter().take(depth + 1).map(|key| shown(key));
+        keys.fold(Pointer::root(), |pointer, key| pointer.key(key)).to_string()
+    };
+    let tell = |is_certain, code, message, help: String| {
+        Some(UnsetCheck { place: &unset.place, is_certain, code, message, help })
+    };
+    for (depth, kinds) in found.iter().enumerate().take(last).skip(unset.own) {
+        if kinds.list || kinds.scalar {
+            let is_certain = !kinds.absent && !kinds.object;
+            let (parent, verb) = (shown_to(depth), if is_certain { "holds" } else { "may hold" });
+            let message = format!("`{parent}` {verb} {}, which this `unset` would replace by an object", kinds.noun());
+            let help = format!("unset `{parent}` as a whole, or set it to the value that is meant");
+            return tell(is_certain, "unset_into_value", message, help);
+        }
+    }
+    // A layer that no lineage applies has a mistake of its own.
+    let is_reached = *found.last()? != Kinds::default();
+    if is_reached && found.iter().skip(unset.own).any(|kinds| *kinds == Kinds::ABSENT) {
+        let message = format!("no earlier layer sets `{}`, so there is nothing to unset", shown_to(last));
+        return tell(false, "unset_nothing", message, "check the pointer, or take it out".to_owned());
+    }
+    None
+}

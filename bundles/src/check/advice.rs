@@ -1,0 +1,196 @@
+//! Warnings: what is sound and most likely not meant. A condition that no host fulfils, a declaration
+//! that no profile uses, a tool whose input nothing checks.
+//!
+//! Only authors are warned. A Runtime takes a bundle in whatever stands here.
+
+use std::collections::BTreeSet;
+
+use super::Violation;
+use crate::author::nearest;
+use crate::condition::Condition;
+use crate::manifest::{Amend, Layer, Manifest};
+use crate::names::{Platform, shown};
+use crate::pointer::Pointer;
+
+/// Capabilities that are one word. `shell`, `git` and `models` follow from what a host grants; the
+/// others stand in its config.
+const CAPABILITY_WORDS: [&str; 4] = ["git", "gpu", "models", "shell"];
+
+/// Families of capabilities, of which each member is `FAMILY:NAME`.
+const CAPABILITY_FAMILIES: [&str; 2] = ["tool", "world"];
+
+/// Operating systems, as Rust names them.
+const SYSTEMS: [&str; 17] = [
+    "aix",
+    "android",
+    "dragonfly",
+    "emscripten",
+    "freebsd",
+    "fuchsia",
+    "haiku",
+    "hurd",
+    "illumos",
+    "ios",
+    "linux",
+    "macos",
+    "netbsd",
+    "openbsd",
+    "solaris",
+    "wasi",
+    "windows",
+];
+
+/// Processor architectures, as Rust names them.
+const ARCHITECTURES: [&str; 17] = [
+    "aarch64",
+    "arm",
+    "hexagon",
+    "loongarch64",
+    "m68k",
+    "mips",
+    "mips64",
+    "powerpc",
+    "powerpc64",
+    "riscv32",
+    "riscv64",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm32",
+    "x86",
+    "x86_64",
+];
+
+/// Names that other tools use for the same.
+const ALIASES: [(&str, &str); 14] = [
+    ("amd64", "x86_64"),
+    ("arm64", "aarch64"),
+    ("armv7", "arm"),
+    ("armv7l", "arm"),
+    ("darwin", "macos"),
+    ("i386", "x86"),
+    ("i686", "x86"),
+    ("mac", "macos"),
+    ("osx", "macos"),
+    ("ppc64", "powerpc64"),
+    ("win", "windows"),
+    ("win32", "windows"),
+    ("win64", "windows"),
+    ("x64", "x86_64"),
+];
+
+/// The unknown capabilities and platforms that conditions name.
+pub(crate) fn conditions(manifest: &Manifest) -> Vec<Violation> {
+    let tools: Vec<String> = manifest.tools.keys().map(|tool| format!("tool:{tool}")).collect();
+    let mut found = Vec::new();
+    let mut compared = 0;
+    for (at, layer) in layers(manifest) {
+        for (index, condition) in layer.when.iter().enumerate() {
+            let problem = match condition {
+                Condition::Has(name) | Condition::Lacks(name) => {
+                    capability(name.as_str(), manifest, &tools, &mut compared)
+                }
+                Condition::Os(name) => platform(name, "operating system", &SYSTEMS),
+                Condition::Arch(name) => platform(name, "processor architecture", &ARCHITECTURES),
+            };
+            let Some((message, help)) = problem else { continue };
+            found.push(warning("unknown_condition", at.key("when").index(index), message, help));
+        }
+    }
+    found
+}
+
+fn capability(name: &str, manifest: &Manifest, tools: &[String], compared: &mut usize) -> Option<(String, String)> {
+    if CAPABILITY_WORDS.contains(&name) {
+        return None;
+    }
+    let message = match name.split_once(':') {
+        Some(("tool", tool)) if manifest.tools.contains_key(tool) => return None,
+        Some(("world", world)) if is_versioned(world) => return None,
+        Some(("tool", tool)) => {
+            format!("the condition names tool `{}`, which this bundle does not declare", shown(tool))
+        }
+        Some(("world", world)) => format!("`{}` is no world with a version", shown(world)),
+        _ => format!("no host offers the capability `{}`", shown(name)),
+    };
+    let bare = manifest.tools.contains_key(name).then(|| format!("tool:{name}"));
+    let families = CAPABILITY_FAMILIES.iter().filter_map(|family| {
+        let (written, rest) = name.split_once(':')?;
+        nearest(written, std::iter::once(*family))
+            .filter(|family| *family != written)
+            .map(|_| format!("{family}:{rest}"))
+    });
+    let words = CAPABILITY_WORDS.iter().map(|word| (*word).to_owned());
+    // Comparing costs the product of the lengths, and a folder may name what is not there very often.
+    let left = super::MOST_COMPARED.saturating_sub(*compared);
+    let known: Vec<String> = words.chain(tools.iter().take(left).cloned()).chain(families).collect();
+    *compared += known.len();
+    let meant = bare.as_deref().or_else(|| nearest(name, known.iter().map(String::as_str)));
+    let help = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "write one of `git`, `gpu`, `models`, `shell`, `tool:NAME` of a declared tool, `world:NAME@VERSION`"
+            .to_owned(),
+    };
+    Some((message, help))
+}
+
+fn is_versioned(world: &str) -> bool {
+    let parts = world.split_once('@').and_then(|(name, version)| Some((name.split_once('/')?, version)));
+    parts.is_some_and(|((package, _), version)| package.contains(':') && semver::Version::parse(version).is_ok())
+}
+
+fn platform(name: &Platform, what: &str, known: &[&'static str]) -> Option<(String, String)> {
+    let name = name.as_str();
+    if known.contains(&name) {
+        return None;
+    }
+    let alias = ALIASES.iter().find(|(alias, meant)| *alias == name && known.contains(meant)).map(|(_, meant)| *meant);
+    let help = match alias.or_else(|| nearest(name, known.iter().copied())) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("write one of {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    };
+    Some((format!("`{}` is no {what} that Rust names", shown(name)), help))
+}
+
+/// Declarations that no profile uses, and tools without a schema.
+pub(crate) fn declarations(manifest: &Manifest) -> Vec<Violation> {
+    let layers: Vec<&Layer> = layers(manifest).map(|(_, layer)| layer).collect();
+    let mut found = Vec::new();
+    let mut unused = |room: &str, what: &str, names: Vec<&str>, used: BTreeSet<&str>| {
+        for name in names.into_iter().filter(|name| !used.contains(name)) {
+            let message = format!("no profile uses {what} `{}`", shown(name));
+            let help = "name it in a profile, or take it out".to_owned();
+            found.push(warning("unused_declaration", Pointer::root().key(room).key(name), message, help));
+        }
+    };
+    fn names<'m, T: AsRef<str> + 'm>(lists: impl Iterator<Item = &'m Option<Amend<T>>>) -> BTreeSet<&'m str> {
+        lists.flatten().flat_map(Amend::names).map(AsRef::as_ref).collect()
+    }
+    fn keys<K: AsRef<str>, V>(map: &std::collections::BTreeMap<K, V>) -> Vec<&str> {
+        map.keys().map(AsRef::as_ref).collect()
+    }
+    unused("models", "model", keys(&manifest.models), names(layers.iter().map(|layer| &layer.models)));
+    unused("prompts", "prompt", keys(&manifest.prompts), names(layers.iter().map(|layer| &layer.instructions)));
+    unused("tools", "tool", keys(&manifest.tools), names(layers.iter().map(|layer| &layer.tools_allow)));
+    unused("workflows", "workflow", keys(&manifest.workflows), names(layers.iter().map(|layer| &layer.workflows)));
+    unused("plugins", "plugin", keys(&manifest.plugins), names(layers.iter().map(|layer| &layer.plugins)));
+    for (name, tool) in &manifest.tools {
+        if tool.input.is_none() {
+            let message = format!("tool `{}` has no input schema, so its input is not checked", shown(name.as_str()));
+            let help = "write `input = \"schemas/NAME.json\"` with a JSON Schema of what it takes".to_owned();
+            found.push(warning("missing_schema", Pointer::root().key("tools").key(name), message, help));
+        }
+    }
+    found
+}
+
+fn layers(manifest: &Manifest) -> impl Iterator<Item = (Pointer, &Layer)> {
+    manifest.profiles.iter().flat_map(|(name, profile)| {
+        let at = Pointer::root().key("profiles").key(name).key("layers");
+        profile.layers.iter().enumerate().map(move |(index, layer)| (at.index(index), layer))
+    })
+}
+
+fn warning(code: &'static str, pointer: Pointer, message: String, help: String) -> Violation {
+    Violation { code, pointer, message, help, wanted: None, newer: false }
+}
