@@ -16,6 +16,8 @@ mod demo;
 mod files;
 mod foreign_text;
 mod key;
+#[cfg(unix)]
+mod readme;
 mod remote;
 mod resolve;
 mod resolver;

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// A service that runs.
 pub(crate) struct Serving {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Serving {
@@ -30,7 +30,7 @@ impl Serving {
         Self::of(command.stderr(log), || std::fs::read_to_string(place.path().join("log")).unwrap_or_default())
     }
 
-    fn of(command: &mut Command, log: impl Fn() -> String) -> Self {
+    pub(crate) fn of(command: &mut Command, log: impl Fn() -> String) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");

@@ -1,0 +1,223 @@
+//! The console blocks of `README.md`, run in order in one folder.
+//!
+//! A line that begins with `$ ` is a command, which a shell runs; the lines below it are what it prints. A
+//! command that ends in `&` is a service: it runs until the test ends. `…` stands for any lines. A block
+//! `console no-run` is not run, and `toml append=FILE` is appended to a file. `YOI_UPDATE=1` writes what was
+//! printed into the README.
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::runtime::Serving;
+use crate::support::{Place, examples};
+
+/// One command, and the lines of the README that say what it prints.
+struct Step {
+    command: String,
+    /// From the first line of the output to behind the last.
+    output: std::ops::Range<usize>,
+}
+
+/// What a block of the README is for.
+enum Block {
+    Steps(Vec<Step>),
+    Append { file: String, text: String },
+}
+
+fn blocks(lines: &[&str]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let Some(kind) = lines[at].strip_prefix("```").filter(|kind| !kind.is_empty()) else {
+            at += 1;
+            continue;
+        };
+        let end = at + 1 + lines[at + 1..].iter().position(|line| *line == "```").expect("the block ends");
+        match kind.split_once(" append=") {
+            Some((_, file)) => {
+                blocks.push(Block::Append { file: file.to_owned(), text: lines[at + 1..end].join("\n") + "\n" });
+            }
+            None if kind == "console" => blocks.push(Block::Steps(steps(lines, at + 1, end))),
+            None => assert!(!kind.starts_with("console") || kind == "console no-run", "{kind}"),
+        }
+        at = end + 1;
+        // An unmarked fence would be taken for the beginning of the next block.
+        while at < lines.len() && lines[at].is_empty() {
+            at += 1;
+        }
+    }
+    blocks
+}
+
+fn steps(lines: &[&str], mut at: usize, end: usize) -> Vec<Step> {
+    let mut steps = Vec::new();
+    while at < end {
+        let mut command = lines[at].strip_prefix("$ ").expect("a command").to_owned();
+        at += 1;
+        while command.ends_with('\\') {
+            command.pop();
+            command.push_str(lines[at].trim_start());
+            at += 1;
+        }
+        let begin = at;
+        while at < end && !lines[at].starts_with("$ ") {
+            at += 1;
+        }
+        steps.push(Step { command, output: begin..at });
+    }
+    steps
+}
+
+/// Runs commands as a reader of the README would.
+struct Reader {
+    place: Place,
+    exported: Vec<(String, String)>,
+    serving: Vec<Serving>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let place = Place::new();
+        let to = place.path().join("bundles");
+        std::fs::create_dir(&to).expect("made");
+        std::os::unix::fs::symlink(examples().canonicalize().expect("the examples"), to.join("examples"))
+            .expect("a link");
+        place.write("files/plan.md", "Ship on Friday.\n");
+        // What a first run says about compiling is not in the README.
+        assert_eq!(place.yoi(&["resolve", "builtin", "--profile", "coder"]).code, 0);
+        Self { place, exported: Vec::new(), serving: Vec::new() }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let yoi = Path::new(env!("CARGO_BIN_EXE_yoi")).parent().expect("a folder");
+        let path = format!("{}:{}", yoi.display(), std::env::var("PATH").unwrap_or_default());
+        let environment: Vec<_> = self
+            .place
+            .command()
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(self.place.path()).env_clear().envs(environment);
+        command
+            .env("PATH", path)
+            .env("HOME", self.place.path())
+            .envs(self.exported.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn append(&self, file: &str, text: &str) {
+        let path = self.place.path().join(file);
+        let folder = self.place.path().join("files");
+        let text = text.replace("/srv/my-team/files", folder.to_str().expect("UTF-8"));
+        let before = std::fs::read_to_string(&path).expect("the file");
+        // Another service may listen on the port of this one.
+        std::fs::write(path, before.replace("127.0.0.1:7070", "127.0.0.1:0") + "\n" + &text).expect("written");
+    }
+
+    /// Runs one command, and answers what it prints.
+    fn run(&mut self, line: &str) -> String {
+        if let Some(variable) = line.strip_prefix("export ") {
+            let (name, value) = variable.split_once('=').expect("a variable");
+            self.exported.push((name.to_owned(), value.to_owned()));
+            return String::new();
+        }
+        if let Some(service) = line.strip_suffix(" &") {
+            let mut command = self.command(&format!("exec {service}"));
+            let log = std::fs::File::create(self.place.path().join("log")).expect("a log");
+            let serving = Serving::of(command.stderr(log), || "no address".to_owned());
+            let url = format!("http://{}", serving.address);
+            self.exported.push(("YOI_URL".to_owned(), url.clone()));
+            self.serving.push(serving);
+            return format!("listening on {url}\n");
+        }
+        let output = self.command(&format!("{{ {line}\n}} 2>&1")).output().expect("a shell");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+}
+
+/// Shapes of what is another at each run: `0` is a digit, `x` a letter of base64.
+const SHAPES: [(&str, &str); 2] =
+    [("0000-00-00T00:00:00Z", "[time]"), ("ed25519:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx=", "[public key]")];
+
+fn has_shape(text: &str, shape: &str) -> bool {
+    let fits = |c: char, shape: char| match shape {
+        '0' => c.is_ascii_digit(),
+        'x' => c.is_ascii_alphanumeric() || matches!(c, '+' | '/'),
+        shape => c == shape,
+    };
+    text.chars().count() >= shape.len() && text.chars().zip(shape.chars()).all(|(c, shape)| fits(c, shape))
+}
+
+/// The line without what is another at each run: times, ports and keys.
+fn normal(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line.trim_end();
+    while let Some(c) = rest.chars().next() {
+        if let Some((shape, word)) = SHAPES.iter().find(|(shape, _)| has_shape(rest, shape)) {
+            text.push_str(word);
+            rest = &rest[shape.len()..];
+        } else if let Some(port) = rest.strip_prefix("127.0.0.1:") {
+            text.push_str("127.0.0.1:[port]");
+            rest = port.trim_start_matches(|c: char| c.is_ascii_digit());
+        } else {
+            text.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    let is_of_a_key = ["key id", "signed by"].iter().any(|label| text.starts_with(label));
+    match text.split_once("sha256:").filter(|_| is_of_a_key) {
+        Some((label, _)) => format!("{label}[key id]"),
+        None => text,
+    }
+}
+
+fn is_as_told(told: &[&str], printed: &[String]) -> bool {
+    match told.split_first() {
+        None => printed.is_empty(),
+        Some((&"…", rest)) => (0..=printed.len()).any(|skipped| is_as_told(rest, &printed[skipped..])),
+        Some((first, rest)) => {
+            printed.split_first().is_some_and(|(line, more)| normal(first) == normal(line) && is_as_told(rest, more))
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_print_what_it_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let text = std::fs::read_to_string(&path).expect("the README");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut reader = Reader::new();
+    let mut replaced: Vec<(std::ops::Range<usize>, Vec<String>)> = Vec::new();
+    let mut wrong = String::new();
+    let mut run = 0;
+    for block in blocks(&lines) {
+        match block {
+            Block::Append { file, text } => reader.append(&file, &text),
+            Block::Steps(steps) => {
+                for step in steps {
+                    run += 1;
+                    let printed: Vec<String> = reader.run(&step.command).lines().map(str::to_owned).collect();
+                    let told = &lines[step.output.clone()];
+                    if !is_as_told(told, &printed) {
+                        wrong.push_str(&format!("$ {}\n{}\n\n", step.command, printed.join("\n")));
+                        replaced.push((step.output, printed));
+                    }
+                }
+            }
+        }
+    }
+    assert!(run >= 20, "{run} commands");
+    if std::env::var_os("YOI_UPDATE").is_some() && !replaced.is_empty() {
+        let mut lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
+        for (range, printed) in replaced.into_iter().rev() {
+            lines.splice(range, printed);
+        }
+        std::fs::write(&path, lines.join("\n") + "\n").expect("written");
+    }
+    assert!(
+        wrong.is_empty(),
+        "the README says otherwise than the program; YOI_UPDATE=1 writes this into it:\n\n{wrong}"
+    );
+}
