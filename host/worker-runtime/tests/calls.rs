@@ -260,11 +260,15 @@ async fn a_tool_that_panics_ends_its_call_with_an_error_an_entry_and_an_event() 
     call(&runtime, "echo", json!({})).await.expect("the next one");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_tool_that_panics_while_it_is_dropped_harms_nobody() {
-    let (runtime, _) = worker(&World::default()).await;
+    let limits = RuntimeLimits { call_ms: 1000, ..RuntimeLimits::default() };
+    let (runtime, _) = worker(&World { limits, ..World::default() }).await;
     let falls = || call(&runtime, "echo", json!({ "do": "panic when dropped" }));
-    assert_eq!(code(falls().await), "deadline_exceeded");
+    // A busy machine may not have begun the call when its time is over.
+    while history(&runtime).await.is_empty() {
+        assert_eq!(code(falls().await), "deadline_exceeded");
+    }
     assert!(matches!(&history(&runtime).await[1], EntryKind::CallFailed { code, .. } if code == "deadline_exceeded"));
     assert!(tokio::time::timeout(Duration::from_millis(5), falls()).await.is_err(), "the caller goes away");
     call(&runtime, "echo", json!({})).await.expect("the next one");

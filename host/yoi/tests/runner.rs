@@ -25,5 +25,6 @@ mod runtime;
 mod secret;
 mod served;
 mod signing;
+mod stored_before;
 mod support;
 mod worker;

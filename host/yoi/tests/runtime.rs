@@ -38,6 +38,10 @@ impl Serving {
         Self { child, address: address.unwrap_or_else(|| panic!("{line}{}", log())) }
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     fn signal(&self, signal: rustix::process::Signal) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, signal).expect("sent");
@@ -103,7 +107,7 @@ fn token(place: &Place, scopes: &str) -> String {
     said.stdout.trim().to_owned()
 }
 
-fn change(place: &Place, from: &str, to: &str) {
+pub(crate) fn change(place: &Place, from: &str, to: &str) {
     let path = place.path().join("runtime.toml");
     let text = std::fs::read_to_string(&path).expect("a config");
     assert!(text.contains(from), "{from}");

@@ -84,7 +84,12 @@ impl Place {
 
     /// Runs a command that answers in JSON: exactly one document on stdout, result or error.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
-        let said = self.yoi(&[arguments, &["--format", "json"]].concat());
+        self.json_with(arguments, &[])
+    }
+
+    /// Like [`Place::json`], with more variables in the environment.
+    pub(crate) fn json_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (Value, i32) {
+        let said = self.with_env(&[arguments, &["--format", "json"]].concat(), environment);
         let value: Value = serde_json::from_str(&said.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}{}", said.stdout, said.stderr));
         assert!(value["schema"].is_string(), "{value}");
