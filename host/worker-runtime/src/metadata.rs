@@ -256,16 +256,14 @@ impl LogDamage {
         match self {
             Self::Broken { .. } | Self::Short { .. } => {
                 "restore the data folder from a backup; or, in a copy of it, shorten `metadata.sqlite-wal` to the bytes \
-                 that are intact (`truncate -s`), remove `metadata.sqlite-mark`, and run `yoi runtime check` to see what \
-                 is lost"
+                 that are intact (`truncate -s`), remove `metadata.sqlite-mark`, and check the copy to see what is lost"
             }
             Self::Lost { .. } => {
                 "restore the data folder from a backup; or, in a copy of it, remove `metadata.sqlite-wal` and \
-                 `metadata.sqlite-mark`, and run `yoi runtime check` to see what is lost"
+                 `metadata.sqlite-mark`, and check the copy to see what is lost"
             }
             Self::Folded => {
-                "copy the data folder; then remove `metadata.sqlite-wal` and `metadata.sqlite-mark` and run \
-                 `yoi runtime check`"
+                "copy the data folder; then remove `metadata.sqlite-wal` and `metadata.sqlite-mark`, and check the folder"
             }
         }
     }

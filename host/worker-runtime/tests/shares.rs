@@ -243,7 +243,7 @@ async fn what_a_share_refuses_says_so_and_when_to_try_again() {
     refused.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     for said in
-        ["retry-after: 1", r#""code":"rate_limited""#, r#""limit":"connections""#, r#""allowed":1"#, "--connections"]
+        ["retry-after: 1", r#""code":"rate_limited""#, r#""limit":"connections""#, r#""allowed":1"#, "a larger share"]
     {
         assert!(answer.contains(said), "{said}: {answer}");
     }

@@ -1,7 +1,7 @@
 //! Advice of the libraries, which know no commands, in the words of this program.
 
 /// What a library advises, and the same with the command that does it.
-const COMMANDS: [(&str, &str); 21] = [
+const COMMANDS: [(&str, &str); 22] = [
     (
         "end some of its requests first, or have a token issued with a larger share",
         "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
@@ -55,6 +55,7 @@ const COMMANDS: [(&str, &str); 21] = [
         "use another resolver, or run this one by itself to see why",
         "use another resolver; `yoi resolver run` shows this one by itself",
     ),
+    ("put the bundle again", "put the bundle again (`yoi runtime put`)"),
     ("name a profile of the bundle", "`yoi bundle show` lists the profiles"),
 ];
 
