@@ -169,6 +169,9 @@ fn is_told(folder: &Folder, told: &Diagnostics) {
         ];
         assert!(one.severity == Severity::Error || warnings.contains(&one.code), "{one:?}");
         let text = folder.get(&one.file).map(String::from_utf8_lossy).unwrap_or_default();
+        if is_withheld(&one.file) {
+            continue;
+        }
         if let Some(span) = &one.span {
             assert!(span.start <= span.end && span.end <= text.len().max(1), "{one:?} of {} bytes", text.len());
             assert!(one.line >= 1 && one.column >= 1, "{one:?}");
@@ -178,11 +181,19 @@ fn is_told(folder: &Folder, told: &Diagnostics) {
         }
     }
     for source in &told.sources {
+        if is_withheld(&source.file) {
+            continue;
+        }
         let text = folder.get(&source.file).unwrap_or_default();
         assert_eq!(source.masked.len(), text.len(), "a caret would point elsewhere");
         let same = |(shown, there): (u8, &u8)| shown == *there || shown == b'*';
         assert!(source.masked.bytes().zip(text).all(same), "a source shows what is not there");
     }
+}
+
+/// `true` for the name of a file that is not told, because it may be a leak.
+fn is_withheld(file: &str) -> bool {
+    file.contains("(withheld)")
 }
 
 /// Asserts that what was built is opened, packed and unpacked as itself.
