@@ -26,8 +26,8 @@ pub enum Acceptances {
 
 /// Set of rules that a bundle is opened under.
 ///
-/// Rules are added over time. A rule that is newer than the first release refuses a bundle that comes in; a bundle
-/// that is stored already still opens, and what the rule would have refused is a finding of [`Bundle::findings`].
+/// Rules are added over time. Every rule refuses a bundle that comes in. A rule that is newer than the first release
+/// does not refuse a bundle that is already stored: the violation is one of [`Bundle::findings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Every rule refuses.
@@ -36,7 +36,7 @@ pub enum Admission {
     Stored,
 }
 
-/// Limit on the findings that are kept of one stored bundle.
+/// Limit on the findings of a stored bundle's manifest, and on those of its blobs.
 const MAX_FINDINGS: usize = 100;
 
 /// Applies the rules of one opening, and keeps the findings.

@@ -15,8 +15,8 @@ pub struct BundleLimits {
     pub json_depth: usize,
     /// Bytes of one prompt, workflow definition or schema.
     pub blob_bytes: usize,
-    /// Estimated bytes of the compiled patterns of one tool schema together. `[\p{L}]{60}` counts as 1.5 MB, so
-    /// that some kilobytes of patterns could take gigabytes and a minute.
+    /// Estimated bytes of the compiled patterns of one tool schema together. `[\p{L}]{60}` counts as 1.5 MB.
+    /// Without this limit, compiling a few kilobytes of patterns could take gigabytes of memory and a minute.
     pub pattern_bytes: usize,
     /// Bytes of one plugin package: a component of 32 MiB and what lies beside it.
     pub package_bytes: usize,

@@ -1,5 +1,5 @@
-//! Values of structured data, judged by the keys above them: `api_key = "…"`, `credentials = { pass = "…" }`. The keys
-//! promise by the same names, and a value is a secret by the same judge, as in text (see `assignments`).
+//! Values of structured data, judged by the keys above them: `api_key = "…"`, `credentials = { pass = "…" }`. The same
+//! names announce a secret as in text, and the same rules decide if a value is a secret (see `assignments`).
 
 use super::assignments::broken_by;
 use super::secret_names::{Promise, describes, promise_of};

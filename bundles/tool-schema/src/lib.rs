@@ -5,8 +5,8 @@
 //! every pattern is one that matches in linear time. [`Schema::validate`] counts its own work and ends at a limit.
 //! The modules `parse` and `validate` are the two halves; `keyword` is the model between them.
 //!
-//! Understood are the dialects 2020-12 (the default), 2019-09 and draft 7. `format` and the `content…` keywords are
-//! annotations. Nothing is fetched.
+//! The supported dialects are 2020-12 (the default), 2019-09 and draft 7; draft 6 is read as draft 7. `format` and the
+//! `content…` keywords are annotations. Nothing is fetched.
 //!
 //! ```
 //! use serde_json::json;

@@ -63,7 +63,7 @@ impl<'d> Resources<'d> {
             None => outer,
         };
         if self.all.len() >= MAX_RESOURCES {
-            return Err(invalid("to stand at most 256 times in a schema"));
+            return Err(invalid("at most 256 uses in one schema"));
         }
         if base.as_ref().is_some_and(|base| base.as_str().len() > MAX_BASE_BYTES) {
             return Err(invalid("at most 4096 bytes, with what stands before it"));

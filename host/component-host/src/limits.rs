@@ -30,8 +30,8 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompileLimits {
-    /// Processor time of the compiling process over all its threads, in whole seconds (rounded up).
-    /// Eighteen megabytes of Python take some twenty seconds.
+    /// Processor time of the compiling process over all its threads, in milliseconds, rounded up to
+    /// whole seconds. Eighteen megabytes of Python take some twenty seconds.
     pub compile_ms: u64,
     /// Wall-clock time until the compiling process is killed. A backstop for a process that does not
     /// get to compute: it says nothing about the component.

@@ -164,8 +164,8 @@ impl Sandbox {
     }
 }
 
-/// Whether the same component would be refused again. A compiler that could not be started or did not get to
-/// compute, and memory that was short, say nothing about the component.
+/// `true` if the same component would be refused again. That the compiler could not be started, did not get to
+/// compute, or had too little memory says nothing about the component.
 fn is_final(error: &LoadError) -> bool {
     !matches!(error, LoadError::Compiler { .. } | LoadError::OutOfMemory | LoadError::CompileLimit { limit: WALL, .. })
 }

@@ -201,8 +201,9 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// Returns the change after which an unused blob is as young as one that comes in now: a client that is told that
-    /// the blob is here does not send it. None if the blob is young enough, so that asking often writes seldom.
+    /// Returns the change that starts `unused_blob_seconds` of a blob anew, because a client that is told that the blob
+    /// is here does not send it. Returns `None` in the first quarter of that time, so that repeated requests seldom
+    /// write.
     fn renewal(&self, digest: Digest, row: &Row<BlobRow>) -> Option<Change> {
         let at = self.shared.ledger.now();
         let age = at.as_second().saturating_sub(row.value.at.as_second());
@@ -212,8 +213,8 @@ impl Content {
         (age > often).then(|| Change::default().expect(&key, Some(row)).put(&key, &renewed))
     }
 
-    /// Returns the bytes of a blob of this workspace, for a client that relies on the answer: the blob is then as young
-    /// as one that was just put.
+    /// Returns the number of bytes of a blob of this workspace, for a client that relies on the answer. An unused blob
+    /// is then kept for at least three quarters of `unused_blob_seconds`, unless the store cannot be written to.
     pub async fn confirm_blob(&self, digest: Digest) -> Result<u64, ContentError> {
         let bytes = self.blob_size(digest).await?;
         match self.own_again(digest).await {

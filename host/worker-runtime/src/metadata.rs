@@ -238,7 +238,7 @@ pub enum LogDamage {
     },
     /// The log is missing, or its beginning is, and with it everything that was not folded into the database.
     #[error(
-        "its log (`metadata.sqlite-wal`) is missing or has no valid header, and at least {missing} changes with it"
+        "its log (`metadata.sqlite-wal`) is missing or has no valid header, and at least {missing} changes are lost"
     )]
     Lost {
         /// Changes that the database file lacks.

@@ -81,7 +81,7 @@ async fn a_schema_that_asks_for_too_much_work_ends_the_call_with_the_limits_name
     let runtime = worker_with(&world, &[("schemas/echo.input.json", &doubling_schema())]).await;
     let error = call(&runtime, "echo", json!({ "text": "x" })).await.expect_err("too much");
     assert_eq!(error.code(), "limit_exceeded");
-    let message = "the input of `echo` cannot be judged: validation exceeds limit `schema_work` (100000)";
+    let message = "the input of `echo` cannot be validated: validation exceeds limit `schema_work` (100000)";
     assert_eq!(error.to_string(), message);
     assert!(history(&runtime).await.is_empty(), "the tool did not begin");
     call(&runtime, "secretive", json!({})).await.expect("another tool");

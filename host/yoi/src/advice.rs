@@ -1,4 +1,4 @@
-//! Advice of the libraries, which know no commands, in the words of this program.
+//! Help lines of `host-policy`, `component-host` and `worker-runtime`, which name no commands, with the command added.
 
 /// What a library advises, and the same with the command that does it.
 const COMMANDS: [(&str, &str); 22] = [

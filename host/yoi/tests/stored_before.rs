@@ -5,6 +5,8 @@
 //! exist, a schema that costs too much and one that is invalid. Workers: `reader`, `lister` (whose only tool has the
 //! costly schema) and `builtin`.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::json;
 
 use crate::runtime::{Serving, change};
@@ -24,7 +26,9 @@ fn stored() -> Place {
     std::fs::write(place.path().join("runtime.toml"), format!("{config}\n{grants}access = \"read\"\n"))
         .expect("written");
     change(&place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"");
-    tar::Archive::new(DATA_FOLDER).unpack(place.path().join("yoi-data")).expect("unpacked");
+    let data = place.path().join("yoi-data");
+    tar::Archive::new(DATA_FOLDER).unpack(&data).expect("unpacked");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("private");
     place
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The child reads the component on its standard input and writes the machine code to its standard
 //! output, behind marks, so that a program that prints something first can serve as well. It gets
-//! no environment. Its address space and processor time are bounded by itself before it reads; the
-//! processor time counts all its threads and not how busy the machine is. Its parent kills it when it
-//! does not get to compute for long.
+//! no environment. It bounds its own address space and processor time before it reads. Processor time
+//! counts all its threads, and does not depend on the load of the machine. The parent kills a child that
+//! has not ended after `compile_wall_ms`.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

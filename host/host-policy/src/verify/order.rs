@@ -1,9 +1,9 @@
-//! Whether one order of the active layers yields an answer.
+//! Search for an order of the active layers that yields an answer.
 //!
-//! A resolver decides in which order layers apply, and the host does not repeat that decision. An
-//! answer that no order at all yields is not a decision, however: a tool that every replacement of
-//! the deny list names, or a required wish that nobody drops. Every claim of an answer is therefore
-//! put as a demand on the order, and all demands are tried together.
+//! A resolver decides in which order layers apply, and the host does not repeat that decision. The
+//! host refuses an answer that no order yields: for example one with a tool that every replacement of
+//! the deny list names, or one without a required wish that no layer drops. So every claim of an
+//! answer becomes a demand on the order, and all demands are tried together.
 //!
 //! The order is built from its end. A layer that would undo a claim may only be placed once a layer
 //! that restores the claim is placed, which is later in the order. Placing a layer never hinders

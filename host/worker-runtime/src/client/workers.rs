@@ -91,8 +91,8 @@ impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
         (self.left > 0).then(|| (self.after.as_ref(), self.left.min(PAGE)))
     }
 
-    /// Takes a page, and what its Runtime says that the next one begins after. An earlier version of the Runtime does
-    /// not say so: there, a page with less than was asked for is the last.
+    /// Adds a page and the `next` that the Runtime sent with it. The last page has no `next`. Earlier versions of the
+    /// Runtime never send one: there, a page with fewer items than were asked for is the last.
     pub(super) fn take(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
         let asked = self.left.min(PAGE);
         let is_wrong = next.is_some() && next != page.last().map(&self.key);

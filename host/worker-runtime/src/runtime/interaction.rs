@@ -109,7 +109,7 @@ pub enum CallError {
         fault: Arc<Fault>,
     },
     /// Validating takes more work than it may.
-    #[error("the {what} of `{tool}` cannot be judged: {cause}")]
+    #[error("the {what} of `{tool}` cannot be validated: {cause}")]
     SchemaWork {
         /// The tool.
         tool: ToolName,
@@ -237,7 +237,7 @@ impl CallError {
             }
             Self::Unreadable { .. } => "a call is `{ \"input\": …, \"confirmed\": false }`; see /openapi.json",
             Self::InvalidOutput(_) => "have the tool or its schema mended",
-            Self::ToolPanicked(_) => "have the tool mended; what it did before it panicked is not known",
+            Self::ToolPanicked(_) => "report the panic to the tool's author; what the tool did before is not undone",
             Self::DeadlineExceeded { .. } => "ask for less at a time, or raise the limit of that name",
         };
         plain.to_owned()

@@ -236,9 +236,9 @@ impl Management {
         Ok(())
     }
 
-    /// Compares what running workers hold under the config that is in force with what they held under the one of the
-    /// last call, and adds an event for each that is suspended or resumed. One pass runs at a time; those that wait
-    /// for it are one pass together.
+    /// Compares the config that is in force with the config of the last call. Adds `config_changed` for each workspace
+    /// whose policy changed, and an event for each running worker that is suspended, resumed, or suspended for another
+    /// cause. One pass runs at a time. Of the calls that wait for it, the first covers all changes so far.
     pub async fn tell_changes(&self) -> Result<ReloadReport, WorkerError> {
         let mut told = self.shared.told_config.lock().await;
         let (before, after) = (told.clone(), self.shared.config.load_full());

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Lists every rule of the scan.
     #[arg(long, env = "YOI_RULES", value_parser = BoolishValueParser::new())]
     rules: bool,
-    /// Refuses what there are only warnings about, such as a condition that no host fulfils.
+    /// Treats warnings as errors, for example a condition that no host fulfils.
     #[arg(long, env = "YOI_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
     /// A key that must have signed: its public key, or a file with it. May be repeated; all must have.

@@ -44,7 +44,7 @@ pub(super) struct UnavailableMount {
 pub(super) const UNANSWERED: &str = "no tool provider of this Runtime answers it";
 
 /// Says what a mount without a folder means.
-pub(super) const UNAVAILABLE: &str = "its folder is not there, or is no folder";
+pub(super) const UNAVAILABLE: &str = "its folder does not exist or is not a folder";
 
 impl Gaps {
     /// Compares a config with the host tools and with the file system.

@@ -27,7 +27,7 @@ const LOOKS: Duration = Duration::from_secs(2);
 pub(super) struct Seen(Result<Digest, &'static str>);
 
 impl Seen {
-    /// The text that the service started with.
+    /// Returns the result of a look that found the text that the service started with.
     pub(super) fn of_start(text: &str, path: &Path) -> Self {
         // A pipe can be read once. It is not followed.
         match is_file(path) {
@@ -141,7 +141,7 @@ async fn tell_changes(runtime: Runtime) {
             }
         }
         Err(error) => {
-            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "another config is in force; what it means for workers is not known");
+            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "another config is in force; the changes of running workers could not be determined");
         }
     }
 }

@@ -23,8 +23,8 @@ pub(crate) struct Args {
     /// The profile: `NAME` of the bundle, or `builtin:NAME` for one that ships inside.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: ProfileSelector,
-    /// The bundle, which the Runtime has: its digest, the first 4 or more hex digits of it, `newest`, or the
-    /// folder or built file that was put; none for `builtin:NAME`.
+    /// A bundle that the Runtime has: its digest, 4 or more of the first hex digits, `newest`, or the folder or
+    /// built file that was put. Leave it out for `builtin:NAME`.
     #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE_DIGEST")]
     bundle: Option<BundleName>,
     /// What the worker is for, in your words. No resolver sees it.

@@ -85,7 +85,7 @@ impl Folder {
                 return Ok(None);
             }
             let done = work(&root);
-            // Also afterwards: what was done in another folder is not done, and what failed there did not fail.
+            // Another folder may have taken the path meanwhile. Then neither a success nor a failure there counts.
             if pinned.is_in_place()? { done.map(Some) } else { Ok(None) }
         });
         done.await?.ok_or(BlobError::Moved)
