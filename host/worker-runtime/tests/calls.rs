@@ -225,6 +225,21 @@ async fn large_content_stands_in_the_history_by_its_digest() {
 }
 
 #[tokio::test]
+async fn deeply_nested_content_does_not_make_the_history_unreadable() {
+    let runtime = worker_with(&World::default(), &[("schemas/echo.input.json", r#"{"type":"object"}"#)]).await;
+    for (depth, is_inline) in [(63, true), (64, false), (124, false), (125, false), (1000, false)] {
+        let nested = (0..depth).fold(json!(0), |value, _| json!([value]));
+        call(&runtime, "echo", json!({ "text": nested })).await.expect("an answer");
+        let entries = history(&runtime).await;
+        let [.., EntryKind::CallBegan { input, .. }, EntryKind::CallEnded { output, .. }] = &entries[..] else {
+            panic!("{depth}: {entries:?}");
+        };
+        let inline = [input, output].map(|content| matches!(content, Content::Json(_)));
+        assert_eq!(inline, [is_inline; 2], "{depth}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_is_ended_and_remembered() {
     let limits = RuntimeLimits { call_ms: 1000, ..RuntimeLimits::default() };
     let (runtime, _) = worker(&World { limits, ..World::default() }).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bundles::canonical::{JsonError, parse_unique};
+use bundles::canonical::{JsonError, depth, parse_unique};
 use bundles::manifest::Confirm;
 use bundles::{Blob, Digest, ToolName};
 use serde::{Deserialize, Serialize};
@@ -284,6 +284,10 @@ fn values(json: &[u8]) -> u64 {
 /// Content of at most so many bytes stands in the history itself.
 const INLINE_BYTES: usize = 4096;
 
+/// Levels of content that stands in the history itself. JSON is read up to 128 levels, of which the entry takes some: a
+/// row with deeper content could not be read again.
+const INLINE_DEPTH: usize = 64;
+
 impl Interaction {
     /// Calls a tool of a worker. The beginning is durable before the tool begins, the end before this
     /// returns. Dropping the future ends the tool.
@@ -504,10 +508,10 @@ impl Interaction {
         Ok(change)
     }
 
-    /// Puts what is too large for the history into the store.
+    /// Puts what is too large or too deep for the history into the store.
     async fn keep(&self, json: &[u8]) -> Result<Kept<'_>, CallError> {
         let bytes = json.len() as u64;
-        if json.len() <= INLINE_BYTES {
+        if json.len() <= INLINE_BYTES && depth(json) <= INLINE_DEPTH {
             return Ok(Kept::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
         }
         let content = &self.catalogue.content;
