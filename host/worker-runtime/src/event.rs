@@ -61,6 +61,11 @@ pub enum EventKind {
         /// Why.
         reason: StopReason,
     },
+    /// A stopped worker was removed with its history.
+    WorkerRemoved {
+        /// Its id, which another worker may have after this event.
+        worker: WorkerId,
+    },
     /// A change of the config suspended a worker.
     WorkerSuspended {
         /// Its id.

@@ -1,5 +1,5 @@
 //! What a worker did, in order: append-only and bounded. At the bound calls are refused; nothing is
-//! taken out.
+//! taken out. A history is deleted as a whole, when its worker is removed.
 
 use bundles::{Digest, ToolName};
 use serde::{Deserialize, Serialize};

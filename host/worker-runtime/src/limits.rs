@@ -10,7 +10,7 @@ pub struct RuntimeLimits {
     pub stored_bytes: u64,
     /// Bundles of one workspace.
     pub bundles: u64,
-    /// Workers of one workspace, stopped ones included: what ran is kept with its history.
+    /// Workers of one workspace, stopped ones included: what ran is kept with its history until it is removed.
     pub workers: u64,
     /// Entries in one worker's history. At the bound calls are refused; nothing is taken out.
     pub history_entries: u64,

@@ -12,6 +12,7 @@ mod catalogue;
 mod interaction;
 mod management;
 mod observation;
+mod removal;
 mod resolvers;
 mod restore;
 mod upkeep;

@@ -171,6 +171,9 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     let stopped = client.stop_worker(&id("w")).await.expect("stopped");
     assert!(matches!(stopped.state, WorkerState::Stopped { reason: StopReason::Requested, .. }));
     assert_eq!(client.workers(None, 10).await.expect("a list"), [stopped]);
+    client.remove_worker(&id("w")).await.expect("removed");
+    assert_eq!(code(client.remove_worker(&id("w")).await), "worker_not_found");
+    assert_eq!(client.workers(None, 10).await, Ok(Vec::new()));
     client.remove_bundle(digest).await.expect("removed");
     assert_eq!(code(client.remove_bundle(digest).await), "bundle_not_found");
     assert_eq!(client.bundles(None, 10).await.expect("a list"), [next.bundle]);

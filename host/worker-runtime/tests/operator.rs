@@ -162,7 +162,18 @@ async fn a_change_that_is_meant_for_another_state_is_not_made() {
     assert_eq!(api.get("/v1/workers/w", &token).await.json()["state"], "running");
     let stopped = with(&api, "DELETE", "/v1/workers/w", &token, ("if-match", &tag), "").await;
     assert_eq!(stopped.json()["state"], "stopped");
-    assert_ne!(stopped.headers[header::ETAG], tag.as_str());
+    let stopped = stopped.headers[header::ETAG].to_str().expect("text").to_owned();
+    assert_ne!(stopped, tag);
+    // The caller means the running worker.
+    let running = with(&api, "POST", "/v1/workers/w/remove", &token, ("if-match", &tag), "").await;
+    assert_eq!(running.code(), (412, "precondition_failed".to_owned()));
+    assert_eq!(api.get("/v1/workers/w", &token).await.status, StatusCode::OK);
+    let removed = with(&api, "POST", "/v1/workers/w/remove", &token, ("if-match", &stopped), "").await;
+    assert_eq!((removed.status, removed.body.len()), (StatusCode::NO_CONTENT, 0));
+    for tag in [("if-match", stopped.as_str()), ("if-none-match", "*")] {
+        let again = with(&api, "POST", "/v1/workers/w/remove", &token, tag, "").await;
+        assert_eq!(again.code(), (404, "worker_not_found".to_owned()));
+    }
     let path = format!("/v1/config-bundles/{}", bundle.digest());
     let other = with(&api, "DELETE", &path, &token, ("if-match", "\"x\""), "").await;
     assert_eq!(other.code(), (412, "precondition_failed".to_owned()));

@@ -24,6 +24,7 @@ mod files;
 mod operator;
 mod pages;
 mod problems;
+mod removal;
 mod secrets;
 mod server;
 mod service;

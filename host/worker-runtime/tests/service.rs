@@ -145,6 +145,7 @@ async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
         ("DELETE", whole.as_str(), Scope::Bundles),
         ("PUT", "/v1/workers/w", Scope::Workers),
         ("DELETE", "/v1/workers/w", Scope::Workers),
+        ("POST", "/v1/workers/w/remove", Scope::Workers),
         ("POST", "/v1/workers/w/tools/echo", Scope::Call),
         ("GET", "/v1/runtime", Scope::Operator),
     ];

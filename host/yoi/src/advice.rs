@@ -1,7 +1,7 @@
 //! Help lines of `host-policy`, `component-host` and `worker-runtime`, which name no commands, with the command added.
 
 /// What a library advises, and the same with the command that does it.
-const COMMANDS: [(&str, &str); 22] = [
+const COMMANDS: [(&str, &str); 23] = [
     (
         "end some of its requests first, or have a token issued with a larger share",
         "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
@@ -11,6 +11,7 @@ const COMMANDS: [(&str, &str); 22] = [
         "make another worker; the state of this one says why it takes no calls",
         "make another worker; `yoi worker show` says why this one takes no calls",
     ),
+    ("stop the worker first", "stop the worker first: `yoi worker stop ID`"),
     ("the worker's spec lists its tools", "`yoi worker show` lists its tools"),
     (
         "put it first; the list of bundles has those that are there",

@@ -103,7 +103,7 @@ fn listed(code: &str) -> Option<u8> {
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "no_threads" | "not_committed"
         | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
         | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
-        | "worker_stopped" | "worker_suspended" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
+        | "worker_stopped" | "worker_not_stopped" | "worker_suspended" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
         | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_panicked" | "tool_refused"
         | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
         "no_token" | "usage" | "workspace_unnamed" => 2,

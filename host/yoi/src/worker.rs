@@ -5,6 +5,7 @@ mod call;
 mod create;
 mod history;
 mod list;
+mod remove;
 mod show;
 mod stop;
 
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Call(call::Args),
     History(history::Args),
     Stop(stop::Args),
+    Remove(remove::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -37,6 +39,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Call(args) => call::run(args, output),
         Command::History(args) => history::run(args, output),
         Command::Stop(args) => stop::run(args, output),
+        Command::Remove(args) => remove::run(args, output),
     }
 }
 

@@ -51,6 +51,13 @@ fn a_worker_is_made_called_watched_and_stopped() {
     yoi(&["worker", "show", "nobody"]);
     yoi(&["worker", "create", "coder", "--profile", "coder"]);
     yoi(&["worker", "create", "old", "--profile", "nobody", "--bundle", &digest]);
+    yoi(&["worker", "remove", "helper"]);
+    yoi(&["worker", "remove", "desk"]);
+    yoi(&["worker", "remove", "desk"]);
+    yoi(&["worker", "history", "desk"]);
+    yoi(&["worker", "create", "desk", "--profile", "plain", "--bundle", &digest]);
+    yoi(&["worker", "history", "desk"]);
+    yoi(&["worker", "list"]);
     snapshot!("worker", said);
 }
 
@@ -205,6 +212,10 @@ fn documents_name_their_schema() {
         (code, &error["code"], &error["details"]),
         (1, &json!("worker_stopped"), &json!({ "reason": "requested" }))
     );
+    let (removed, code) = served.json(&["worker", "remove", "desk"]);
+    assert_eq!((code, removed), (0, json!({ "schema": "yoi.worker-remove/1", "worker": "desk" })));
+    let (error, code) = served.json(&["worker", "remove", "desk"]);
+    assert_eq!((code, &error["code"]), (5, &json!("worker_not_found")));
     let (error, code) = served.json(&["worker", "show", "nobody"]);
     assert_eq!((code, &error["schema"], &error["code"]), (5, &json!("yoi.error/1"), &json!("worker_not_found")));
 }

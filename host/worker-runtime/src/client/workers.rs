@@ -1,4 +1,4 @@
-//! Workers: made, found, called, watched and stopped.
+//! Workers: made, found, called, watched, stopped and removed.
 
 use ::bundles::ToolName;
 use reqwest::{Method, StatusCode};
@@ -46,6 +46,13 @@ impl Client {
     /// Stops a worker for good. Stopping twice is stopping once.
     pub async fn stop_worker(&self, id: &WorkerId) -> Result<WorkerSummary, ClientError> {
         of(id, self.ask(Method::DELETE, ["v1", "workers", id.as_str()]).answer().await?)
+    }
+
+    /// Removes a stopped worker with its history. It is sent once; doing it again completes a removal that failed
+    /// halfway.
+    pub async fn remove_worker(&self, id: &WorkerId) -> Result<(), ClientError> {
+        let ask = self.ask(Method::POST, ["v1", "workers", id.as_str(), "remove"]);
+        ask.within(self.shared.deadlines.work).done().await
     }
 
     /// Calls a tool. It is sent once: where the connection ends before the answer, the worker's history

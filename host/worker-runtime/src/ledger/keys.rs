@@ -77,6 +77,15 @@ pub(crate) fn worker_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
     workers_key(workspace).part(id)
 }
 
+/// Removals that are under way: workers that are gone, and whose histories are not yet, in all workspaces.
+pub(crate) fn removals_key() -> Key {
+    Key::new("removal")
+}
+
+pub(crate) fn removal_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
+    removals_key().part(workspace).part(id)
+}
+
 pub(crate) fn entries_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
     in_workspace("history", workspace).part(id)
 }

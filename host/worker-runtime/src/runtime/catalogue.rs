@@ -14,7 +14,7 @@ use crate::error::ResolveError;
 use crate::event::EventKind;
 use crate::ledger::{
     ATTEMPTS, BundleRow, Change, ChangeError, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow, blob_key,
-    bundle_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
+    bundle_key, removal_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::metadata::MetadataError;
 use crate::record::Record;
@@ -95,6 +95,9 @@ pub enum WorkerError {
         /// The cause and what removes it.
         suspension: Arc<Suspension>,
     },
+    /// Only a stopped worker can be removed.
+    #[error("worker `{0}` is not stopped")]
+    NotStopped(WorkerId),
     /// What the profile requires is not granted.
     #[error("{}", host_policy::refused(.0))]
     Denied(Vec<Refusal>),
@@ -134,6 +137,7 @@ impl WorkerError {
             Self::Resolve(error) => error.code(),
             Self::NotRunning { .. } => "worker_stopped",
             Self::Suspended { .. } => "worker_suspended",
+            Self::NotStopped(_) => "worker_not_stopped",
             Self::Denied(_) => "denied",
         }
     }
@@ -153,6 +157,7 @@ impl WorkerError {
             Self::ResolverNotFound(_) => "have the operator add it first, or leave it out for the active one",
             Self::ResolverRevoked(_) => "leave it out for the active one",
             Self::NotRunning { .. } => "make another worker; the state of this one says why it takes no calls",
+            Self::NotStopped(_) => "stop the worker first",
             Self::Denied(_) => "each refusal names what would grant it",
         };
         plain.to_owned()
@@ -260,14 +265,20 @@ impl Catalogue {
         Ok(Made { view, older, resolver: digest, live, wanted })
     }
 
-    /// The worker, where it is there and was asked for with the same.
+    /// The worker, where it is there and was asked for with the same. If the removal of an earlier worker of that id is
+    /// under way, it is completed.
     async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
         few_capabilities(request)?;
-        let key = worker_key(&self.content.workspace, id);
-        match same(id, self.content.shared.ledger.row::<WorkerRow>(&key).await?, request)? {
-            Some(row) => Ok(Some(Created { worker: self.described(id.clone(), row).await?, new: false })),
-            None => Ok(None),
+        let workspace = &self.content.workspace;
+        let keys = (worker_key(workspace, id), removal_key(workspace, id));
+        let [there, removal] = self.content.shared.ledger.records([&keys.0, &keys.1]).await?;
+        if let Some(row) = same(id, there.map(Row::of).transpose()?, request)? {
+            return Ok(Some(Created { worker: self.described(id.clone(), row).await?, new: false }));
         }
+        if removal.is_some() {
+            self.complete_removal(id).await?;
+        }
+        Ok(None)
     }
 
     /// The bundle that a request names, and whether it is older than the newest.
@@ -324,6 +335,8 @@ impl Catalogue {
             let user = || User::Worker(id.clone());
             let mut change = Change::default()
                 .expect::<WorkerRow>(&key, None)
+                // A history that is being removed is not this worker's.
+                .expect::<Mark>(&removal_key(workspace, &id), None)
                 .put(&key, &row)
                 .put(&uses_key(workspace, &row.record).part(user()), &Mark {})
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})

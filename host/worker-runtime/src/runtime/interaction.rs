@@ -20,7 +20,7 @@ use crate::content::{ContentError, User};
 use crate::event::EventKind;
 use crate::history::{Content, Entry, EntryKind};
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, Mark, StoredState, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key,
+    ATTEMPTS, Change, ChangeError, Mark, Row, StoredState, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key,
 };
 use crate::metadata::MetadataError;
 use crate::tenants::{Busy, Turn};
@@ -339,12 +339,12 @@ impl Interaction {
         let judged = self.judged(tool, "input", held.input.as_ref(), call.input);
         let (judged, input_value) = timeout_at(deadline, judged).await.map_err(late)??;
         judged.map_err(|Mismatch { pointer, reason }| CallError::InvalidInput { pointer, reason })?;
-        let began = self.begin(worker, held, call.confirmed, &input).await?;
+        let began = self.begin(worker, row.record, held, call.confirmed, &input).await?;
         let config = shared.config.load_full();
         let context = ToolContext {
             workspace: &self.catalogue.content.workspace,
             worker,
-            call_id: began,
+            call_id: began.number,
             spec: Some(&live.spec),
             config: &config,
             secrets: &shared.secrets,
@@ -361,7 +361,7 @@ impl Interaction {
             Ok((output, bytes))
         };
         let answer = timeout_at(deadline, answer).await.map_err(late).flatten();
-        self.end(worker, tool, began, answer).await
+        self.end(worker, tool, &began, answer).await
     }
 
     fn fits(&self, what: &'static str, bytes: usize) -> Result<(), CallError> {
@@ -396,7 +396,14 @@ impl Interaction {
     }
 
     /// Writes the beginning of a call, and takes the number of its end.
-    async fn begin(&self, worker: &WorkerId, held: &LiveTool, confirmed: bool, input: &[u8]) -> Result<u64, CallError> {
+    async fn begin(
+        &self,
+        worker: &WorkerId,
+        record: Digest,
+        held: &LiveTool,
+        confirmed: bool,
+        input: &[u8],
+    ) -> Result<Entry, CallError> {
         let content = &self.catalogue.content;
         let (shared, workspace) = (&content.shared, &content.workspace);
         let tool = &held.spec.name;
@@ -410,6 +417,10 @@ impl Interaction {
             let mut row = found.value.clone();
             if let StoredState::Stopped { reason, .. } = row.state {
                 return Err(CallError::NotRunning { worker: worker.clone(), reason });
+            }
+            // Removed meanwhile, and another one was made, to which the tool does not belong.
+            if row.record != record {
+                return Err(ContentError::Contended.into());
             }
             let calls = row.calls.entry(tool.clone()).or_default();
             let confirm = match held.spec.policy.confirm {
@@ -436,7 +447,7 @@ impl Interaction {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done.map_err(ContentError::from)?;
-                    return Ok(began);
+                    return Ok(entry);
                 }
             }
         }
@@ -448,33 +459,42 @@ impl Interaction {
         &self,
         worker: &WorkerId,
         tool: &ToolName,
-        began: u64,
+        began: &Entry,
         answer: Result<(Value, Vec<u8>), CallError>,
     ) -> Result<Called, CallError> {
         let content = &self.catalogue.content;
         let (shared, workspace) = (&content.shared, &content.workspace);
-        let number = began + 1;
+        let number = began.number + 1;
         let kept = match &answer {
             Ok((_, bytes)) => self.keep(bytes).await?,
             Err(_) => Kept::Nothing,
         };
         let (kind, outcome) = match &answer {
-            Ok(_) => (EntryKind::CallEnded { began, output: kept.told() }, "ok"),
+            Ok(_) => (EntryKind::CallEnded { began: began.number, output: kept.told() }, "ok"),
             Err(error) => {
                 let code = error.code();
-                (EntryKind::CallFailed { began, code: code.to_owned(), message: error.to_string() }, code)
+                let message = error.to_string();
+                (EntryKind::CallFailed { began: began.number, code: code.to_owned(), message }, code)
             }
         };
         let entry = Entry { number, at: shared.ledger.now(), kind };
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
+        let keys = (worker_key(workspace, worker), entry_key(workspace, worker, began.number));
         for _ in 0..ATTEMPTS {
-            let change = self.entry(Change::default(), worker, &entry, &kept).await?.event(EventKind::CallEnded {
+            // The worker can have been stopped and removed meanwhile, and another one made of the same id.
+            let [there, found] = shared.ledger.records([&keys.0, &keys.1]).await?;
+            let found = found.map(Row::<Entry>::of).transpose()?.filter(|row| row.value == *began);
+            let Some(found) = found.filter(|_| there.is_some()) else {
+                return Err(WorkerError::NotFound(worker.clone()).into());
+            };
+            let change = Change::default().expect(&keys.1, Some(&found)).event(EventKind::CallEnded {
                 worker: worker.clone(),
                 entry: number,
                 tool: tool.clone(),
                 outcome: outcome.to_owned(),
             });
+            let change = self.entry(change, worker, &entry, &kept).await?;
             match shared.ledger.commit(workspace, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => {

@@ -308,7 +308,7 @@ impl Management {
     }
 
     /// Takes up what a former process left: admitted resolvers are loaded, revoked ones' workers are
-    /// stopped.
+    /// stopped, removals of workers are completed.
     pub(super) async fn take_up(&self) -> Result<(), MetadataError> {
         self.load_known_tokens().await?;
         for (key, row) in self.shared.ledger.rows::<ResolverRow>(&resolvers_key(), None, usize::MAX).await? {
@@ -329,7 +329,7 @@ impl Management {
                 self.shared.resolvers.insert(digest, resolver);
             }
         }
-        Ok(())
+        self.complete_removals().await
     }
 
     /// Whether the host can do something for a workspace.

@@ -28,7 +28,7 @@ use super::{Service, blobs, bundles, events, health, problem, resolvers, tokens,
     components(schemas(problem::Told)),
     tags(
         (name = "content", description = "Bundles and the blobs that they name"),
-        (name = "workers", description = "Making, calling and stopping workers"),
+        (name = "workers", description = "Making, calling, stopping and removing workers"),
         (name = "observation", description = "What happens, as it happens"),
         (name = "resolvers", description = "What computes what a profile means"),
         (name = "operation", description = "For who runs the Runtime"),
@@ -90,6 +90,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(workers::resolve))
         .routes(routes!(workers::list))
         .routes(routes!(workers::create, workers::get, workers::stop))
+        .routes(routes!(workers::remove))
         .routes(routes!(workers::spec))
         .routes(routes!(workers::call))
         .routes(routes!(workers::history))

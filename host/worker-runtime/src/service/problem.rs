@@ -65,6 +65,7 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("worker_not_found", 404),
     ("worker_exists", 409),
     ("worker_stopped", 409),
+    ("worker_not_stopped", 409),
     ("worker_suspended", 409),
     ("bundle_unnamed", 422),
     ("bundle_unwanted", 422),

@@ -20,7 +20,7 @@ use crate::report::ResolutionReport;
 use crate::token::Scope;
 use crate::wire::{History, Workers};
 use crate::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
-use crate::{Called, ToolCall, WorkerError};
+use crate::{Called, Catalogue, ToolCall, WorkerError};
 
 /// Most bytes of a request for a worker.
 const CREATE_BYTES: usize = 64 << 10;
@@ -150,10 +150,35 @@ pub(super) async fn stop(
 ) -> Result<Response, Problem> {
     let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
     let id = id(&name)?;
-    if headers.contains_key(header::IF_MATCH) {
-        is_meant(&headers, &tag(&catalogue.get(&id).await?))?;
-    }
+    is_meant_worker(&headers, &catalogue, &id).await?;
     Ok(told(StatusCode::OK, catalogue.stop(&id).await?))
+}
+
+/// Refuses a change of a worker that is not any more what the caller takes it for (`If-Match`).
+async fn is_meant_worker(headers: &HeaderMap, catalogue: &Catalogue, id: &WorkerId) -> Result<(), Problem> {
+    match headers.contains_key(header::IF_MATCH) {
+        true => is_meant(headers, &tag(&catalogue.get(id).await?)),
+        false => Ok(()),
+    }
+}
+
+/// Removes a stopped worker with its history.
+///
+/// The id can be used again afterwards. Blobs that nothing else uses go with the next collection of garbage.
+#[utoipa::path(post, path = "/v1/workers/{id}/remove", tag = "workers", operation_id = "remove_worker",
+    security(("token" = [])), params(("id" = WorkerId, Path), Named),
+    responses((status = 204, description = "It is there no more")))]
+pub(super) async fn remove(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    At(name): At<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
+    let id = id(&name)?;
+    is_meant_worker(&headers, &catalogue, &id).await?;
+    catalogue.remove(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Calls a tool of a worker.

@@ -446,6 +446,7 @@ async fn nothing_that_leaves_the_process_holds_a_canary() {
     events(&mut asking).await;
     asking.well("GET /v1/workers/{id}/spec", &["w"], &[], "").await;
     asking.well("DELETE /v1/workers/{id}", &["w"], &[], "").await;
+    asking.well("POST /v1/workers/{id}/remove", &["w"], &[], "").await;
     let other = crate::support::bundle(2);
     crate::support::put(&asking.scene.content(), &other).await;
     asking.well("DELETE /v1/config-bundles/{digest}", &[&other.digest().to_string()], &[], "").await;

@@ -183,6 +183,11 @@ fn workers() -> Vec<Case> {
             },
         ),
         both!(
+            "worker_not_stopped",
+            rest: async { Scene::with_worker().await.ask("POST", "/v1/workers/w/remove").await },
+            library: async { provoked(Scene::with_worker().await.catalogue().remove(&id("w")).await) },
+        ),
+        both!(
             "worker_suspended",
             rest: async {
                 let scene = Scene::with_worker().await;

@@ -1,0 +1,130 @@
+//! Removing workers with their histories.
+//!
+//! The first batch deletes the worker's row and leaves a mark: the worker is gone for everybody from then on. Its
+//! history is deleted in batches of a bounded size, and the mark with the last of them. While the mark is there, no
+//! worker of that id is made. A removal that was interrupted is completed by the next `remove` or `create` of the id,
+//! and when a Runtime is opened.
+
+use super::Management;
+use super::catalogue::{Catalogue, WorkerError};
+use crate::content::{Content, ContentError, User};
+use crate::event::EventKind;
+use crate::history::{self, Entry, EntryKind};
+use crate::ledger::{
+    ATTEMPTS, Change, ChangeError, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key,
+    uses_key, worker_key,
+};
+use crate::metadata::MetadataError;
+use crate::worker::WorkerId;
+
+/// Entries of a history that are deleted in one batch.
+const ENTRIES_AT_ONCE: usize = 64;
+
+impl Catalogue {
+    /// Removes a stopped worker with its history. Blobs that nothing else uses are left to garbage collection.
+    ///
+    /// The id can be used for another worker afterwards. Dropping the future does not interrupt the removal. A removal
+    /// that failed halfway is completed by calling this again.
+    pub async fn remove(&self, id: &WorkerId) -> Result<(), WorkerError> {
+        let (catalogue, id) = (self.clone(), id.clone());
+        let removal = tokio::spawn(async move {
+            catalogue.begin_removal(&id).await?;
+            catalogue.complete_removal(&id).await
+        });
+        // Nothing cancels the task before the process ends.
+        removal.await.unwrap_or_else(|_| Err(ContentError::Contended.into()))
+    }
+
+    /// Deletes the worker's row and marks the removal.
+    async fn begin_removal(&self, id: &WorkerId) -> Result<(), WorkerError> {
+        let (shared, workspace) = (&self.content.shared, &self.content.workspace);
+        let tenant = shared.tenants.tenant(workspace);
+        let _changing = tenant.changing.lock().await;
+        let (key, removal) = (worker_key(workspace, id), removal_key(workspace, id));
+        for _ in 0..ATTEMPTS {
+            let Some(found) = shared.ledger.row::<WorkerRow>(&key).await? else {
+                let is_under_way = shared.ledger.is_there(&removal).await?;
+                return if is_under_way { Ok(()) } else { Err(WorkerError::NotFound(id.clone())) };
+            };
+            if found.value.state == StoredState::Running {
+                return Err(WorkerError::NotStopped(id.clone()));
+            }
+            // The uses of the bundle and of the resolver were deleted when the worker was stopped.
+            let change = Change::default()
+                .expect(&key, Some(&found))
+                .delete(&key)
+                .put(&removal, &Mark {})
+                .delete(&uses_key(workspace, &found.value.record).part(User::Worker(id.clone())))
+                .gives_back(Usage { workers: 1, ..Usage::default() })
+                .event(EventKind::WorkerRemoved { worker: id.clone() });
+            match shared.ledger.commit(workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(ContentError::Contended.into())
+    }
+
+    /// Deletes what is left of a removed worker. Does nothing if no removal is under way.
+    pub(super) async fn complete_removal(&self, id: &WorkerId) -> Result<(), WorkerError> {
+        while self.remove_entries(id).await? {}
+        Ok(())
+    }
+
+    /// Deletes a batch of a removed worker's history. Returns `false` if nothing is left.
+    async fn remove_entries(&self, id: &WorkerId) -> Result<bool, WorkerError> {
+        let (shared, workspace) = (&self.content.shared, &self.content.workspace);
+        let tenant = shared.tenants.tenant(workspace);
+        let _changing = tenant.changing.lock().await;
+        let (removal, below) = (removal_key(workspace, id), entries_key(workspace, id));
+        for _ in 0..ATTEMPTS {
+            // Without the mark, the history is that of another worker.
+            let Some(mark) = shared.ledger.row::<Mark>(&removal).await? else { return Ok(false) };
+            let entries = shared.ledger.rows::<Entry>(&below, None, ENTRIES_AT_ONCE).await?;
+            let is_last = entries.len() < ENTRIES_AT_ONCE;
+            let mut change = Change::default().expect(&removal, Some(&mark));
+            if is_last {
+                change = change.delete(&removal);
+            }
+            for (key, entry) in entries {
+                change = change.delete(&key);
+                change = match entry.kind {
+                    EntryKind::CallBegan { input: content, .. } | EntryKind::CallEnded { output: content, .. } => {
+                        match content {
+                            history::Content::Json(value) => {
+                                let bytes = serde_json::to_vec(&value).unwrap_or_default().len();
+                                change.gives_back(Usage::bytes(bytes as u64))
+                            }
+                            history::Content::Blob { digest, .. } => {
+                                change.delete(&uses_key(workspace, &digest).part(User::Worker(id.clone())))
+                            }
+                        }
+                    }
+                    EntryKind::CallFailed { .. } => change,
+                };
+            }
+            match shared.ledger.commit(workspace, change).await {
+                Err(ChangeError::Conflict) => {}
+                done => return Ok(done.map(|()| !is_last)?),
+            }
+        }
+        Err(ContentError::Contended.into())
+    }
+}
+
+impl Management {
+    /// Completes removals that a former process began. What cannot be deleted now is not seen by anybody, so it does
+    /// not keep a Runtime from being opened.
+    pub(super) async fn complete_removals(&self) -> Result<(), MetadataError> {
+        for key in self.shared.ledger.keys(&removals_key(), None, usize::MAX).await? {
+            let parts: Vec<&str> = key.parts().collect();
+            let [.., workspace, worker] = parts.as_slice() else { continue };
+            let (Ok(workspace), Ok(worker)) = (workspace.parse(), worker.parse::<WorkerId>()) else { continue };
+            let catalogue = Catalogue { content: Content { shared: self.shared.clone(), workspace } };
+            if let Err(error) = catalogue.complete_removal(&worker).await {
+                tracing::warn!(workspace = %catalogue.content.workspace, %worker, code = error.code(), "a removed worker's history is still there");
+            }
+        }
+        Ok(())
+    }
+}
