@@ -99,7 +99,8 @@ struct Scanner<'a> {
 const NAMING_KEYS: [&str; 8] = ["name", "key", "id", "label", "env", "variable", "header", "field"];
 
 enum Step<'a> {
-    Key(&'a str),
+    /// A key, and what the keys above it say where it may be a value of theirs: `tokens = { "…" = true }`.
+    Key(&'a str, Option<Keys>),
     Index(usize),
 }
 
@@ -120,16 +121,15 @@ impl<'a> Scanner<'a> {
         if pointer.as_str().starts_with("/tools/") {
             self.schema_of(pointer, blob);
         } else {
-            self.tell(blob.leaks(), Text::Blob, pointer);
+            self.tell(blob.leaks(), Text::Blob, &shown(pointer), pointer);
         }
         self.found
     }
 
-    fn tell(&mut self, leaks: &[Leak], text: Text, exact: &Pointer) {
+    fn tell(&mut self, leaks: &[Leak], text: Text, shown: &Pointer, exact: &Pointer) {
         if leaks.is_empty() {
             return;
         }
-        let shown = shown(exact);
         let there = |field: &str| field == shown.as_str() || field == exact.as_str();
         let here: Vec<&Acceptance> = self.accepted.iter().filter(|accepted| there(&accepted.field)).collect();
         // The credential in an address of a host is what has to be revoked.
@@ -153,10 +153,14 @@ impl<'a> Scanner<'a> {
         }
         if !leaks.is_empty() {
             let exact = self.path.iter().fold(Pointer::root(), |pointer, step| match step {
-                Step::Key(key) => pointer.key(key),
+                Step::Key(key, _) => pointer.key(key),
                 Step::Index(index) => pointer.index(*index),
             });
-            self.tell(&leaks, which, &exact);
+            let shown = self.path.iter().fold(Pointer::root(), |pointer, step| match step {
+                Step::Key(key, keys) => pointer.key(shown_key(key, *keys)),
+                Step::Index(index) => pointer.index(*index),
+            });
+            self.tell(&leaks, which, &shown, &exact);
         }
     }
 
@@ -164,7 +168,7 @@ impl<'a> Scanner<'a> {
     fn schema_of(&mut self, pointer: &Pointer, blob: &Blob) {
         let text = String::from_utf8_lossy(blob.as_ref());
         let Ok(value) = serde_json::from_str::<Value>(&text) else {
-            return self.tell(&leaks::scan(Place::Text, &text), Text::Blob, pointer);
+            return self.tell(&leaks::scan(Place::Text, &text), Text::Blob, &shown(pointer), pointer);
         };
         let mut inner = Scanner { accepted: &[], path: Vec::new(), found: Vec::new(), left: self.left };
         inner.schema(Keys::default(), &value);
@@ -175,7 +179,7 @@ impl<'a> Scanner<'a> {
             let mut leak = finding.leak;
             leak.span = string.map_or(0..text.len(), |string| within(&text, string, leak.span));
             let before = self.found.len();
-            self.tell(std::slice::from_ref(&leak), Text::Blob, pointer);
+            self.tell(std::slice::from_ref(&leak), Text::Blob, &shown(pointer), pointer);
             for found in self.found.iter_mut().skip(before) {
                 found.inside = Some(finding.pointer.clone());
             }
@@ -199,7 +203,7 @@ impl<'a> Scanner<'a> {
             }
             Value::Object(map) => {
                 for (key, value) in map {
-                    self.path.push(Step::Key(key));
+                    self.path.push(Step::Key(key, None));
                     self.text(Place::ObjectKey, None, Text::Key, key);
                     let own = Keys::default().below(None, key);
                     match (key.as_str(), value) {
@@ -230,7 +234,7 @@ impl<'a> Scanner<'a> {
 
     fn properties(&mut self, map: &'a Map<String, Value>) {
         for (name, schema) in map {
-            self.path.push(Step::Key(name));
+            self.path.push(Step::Key(name, None));
             self.text(Place::ObjectKey, None, Text::Key, name);
             self.schema(Keys::default().below(None, name), schema);
             self.path.pop();
@@ -267,7 +271,7 @@ impl<'a> Scanner<'a> {
         let plugin = self.key(0) == Some("plugins") && self.key(2) == Some("permissions");
         let permission = plugin && map.contains_key("scheme") && map.contains_key("host");
         let parent = match self.path.last() {
-            Some(Step::Key(key)) => Some(*key),
+            Some(Step::Key(key, _)) => Some(*key),
             _ => None,
         };
         // `{ name = "API_KEY", value = "…" }`
@@ -278,7 +282,7 @@ impl<'a> Scanner<'a> {
                 Some(name) => keys.below(None, name),
                 None => keys.below(parent, key),
             });
-            self.path.push(Step::Key(key));
+            self.path.push(Step::Key(key, keys));
             self.text(Place::ObjectKey, keys, Text::Key, key);
             // An accepted finding names pointers, which look like paths and are checked to be fields
             // elsewhere; its reason is a text like any other.
@@ -300,7 +304,7 @@ impl<'a> Scanner<'a> {
 
     fn key(&self, at: usize) -> Option<&str> {
         match self.path.get(at)? {
-            Step::Key(key) => Some(key),
+            Step::Key(key, _) => Some(key),
             Step::Index(_) => None,
         }
     }
@@ -326,11 +330,17 @@ fn within(text: &str, string: Range<usize>, span: Range<usize>) -> Range<usize> 
 
 /// The pointer without the keys that hold a leak themselves, or that are too long to be read.
 fn shown(pointer: &Pointer) -> Pointer {
-    const MOST: usize = 128;
     let keys = pointer.as_str().split('/').skip(1);
     keys.fold(Pointer::root(), |shown, key| {
-        let plain = key.len() <= MOST && !key.chars().any(char::is_control);
         let key = key.replace("~1", "/").replace("~0", "~");
-        if plain && leaks::scan(Place::ObjectKey, &key).is_empty() { shown.key(key) } else { shown.key("(withheld)") }
+        shown.key(shown_key(&key, None))
     })
+}
+
+/// The key as a pointer may show it. `keys` are those above it, which may promise that it is a secret.
+fn shown_key(key: &str, keys: Option<Keys>) -> &str {
+    const MOST: usize = 128;
+    let is_plain = key.len() <= MOST && !key.chars().any(char::is_control);
+    let is_secret = || keys.is_some_and(|keys| keys.secret_in(key).is_some());
+    if is_plain && !is_secret() && leaks::scan(Place::ObjectKey, key).is_empty() { key } else { "(withheld)" }
 }

@@ -168,6 +168,43 @@ fn secret_under_a_telling_key_is_refused_in_settings_parameters_and_labels() {
 }
 
 #[test]
+fn key_that_is_a_secret_below_a_telling_key_is_withheld() {
+    let mut draws = Draws(7);
+    let in_settings = [
+        "[settings]\ntokens = { '¤' = 1 }\n",
+        "[settings]\ntokens = { '¤' = { on = true } }\n",
+        "[settings]\ncredentials = { a = { '¤' = [1] } }\n",
+        "[settings]\ncredentials = [{ '¤' = 1 }]\n",
+        "[settings]\nargs = ['--password', { '¤' = 1 }]\n",
+        "[settings.tokens.'¤']\npath = '../x'\n",
+        "unset = ['/tokens/¤']\n",
+        "unset = ['/credentials/a/¤/b']\n",
+    ];
+    let withheld = |files: &Files, value: &str, template: &str| {
+        let (codes, said) = told(files).unwrap_or_else(|| panic!("{template} passes"));
+        says_nothing_of(value, &said);
+        assert!(codes.contains(&"secret_in_bundle") && said.contains("/(withheld)"), "{said}");
+    };
+    for _ in 0..20 {
+        let value = draws.secret() + "a7";
+        for template in in_settings {
+            withheld(&settings(&template.replace('¤', &value)), &value, template);
+        }
+        withheld(&parameters(&format!("parameters = {{ api_keys = {{ '{value}' = 1 }} }}\n")), &value, "parameters");
+        let tokens = json!({ "properties": { "tokens": { "default": { value.as_str(): 1 } } } });
+        withheld(&schema(&tokens), &value, "default");
+        let examples = json!({ "examples": [{ "credentials": { "a": { value.as_str(): [1] } } }] });
+        withheld(&schema(&examples), &value, "examples");
+    }
+    // Keys beside it are told.
+    let (_, said) = told(&settings("[settings]\ntokens = { staging = '../x' }\n")).expect("refused");
+    assert!(said.contains("/settings/tokens/staging"), "{said}");
+    settings("unset = ['/tokens/staging']\n[settings]\ncredentials = { github = { read = true } }\n").passes();
+    let commit = draws.of(b"0123456789abcdef", 40);
+    settings(&format!("unset = ['/commits/{commit}']\n")).passes();
+}
+
+#[test]
 fn what_only_looks_like_a_telling_key_passes() {
     let mut draws = Draws(2);
     for template in [

@@ -108,6 +108,14 @@ impl FileReader<'_, '_> {
             let done = keys.filter(|keys| remove(settings, keys));
             if let Some(keys) = done {
                 let own = objects_along(&written, &keys);
+                // The pointer is where these keys were written; the layer sets those before them.
+                let mut at = layer.key("settings");
+                for (index, key) in keys.iter().enumerate() {
+                    at = at.key(key);
+                    if index >= own {
+                        self.place_key(at.clone(), item.span());
+                    }
+                }
                 let place = Place { file: self.file.to_owned(), span: Some(item.span()) };
                 self.author.unsets.push(Unset { layer: layer.clone(), keys, own, place });
             } else {
