@@ -22,7 +22,7 @@ const LONGEST_VALUE: usize = 256;
 
 /// What separates a name from its value, or stands beside what does. A comma does in the arguments of a call, where both
 /// are quoted, and in a line of comma-separated values.
-pub(super) const MARKS: &[u8] = b"=:>,|#*-";
+pub(super) const MARKS: &[u8] = b"=:>,|#*-_";
 
 /// A reading of a text from its beginning to its end.
 #[derive(Default)]
@@ -58,6 +58,11 @@ fn around(mark: u8, bytes: &[u8], index: usize) -> Option<(usize, usize)> {
         b'*' if is_word(previous) && matches!(next, b'*' | b'\n' | b'\r' | b' ') => {
             value_start(bytes, index).map(|start| (index, start))
         }
+        // The end of emphasis, `__Password__ …`.
+        b'_' if is_word(previous) && (next == b'*' || is_space(next)) => {
+            value_start(bytes, index).map(|start| (index, start))
+        }
+        b'_' => None,
         b'*' | b'-' if next != b' ' && next != b'\n' && next != mark => None,
         b'*' | b'-' => {
             let end = line_above(bytes, index)?;
@@ -83,9 +88,29 @@ fn around(mark: u8, bytes: &[u8], index: usize) -> Option<(usize, usize)> {
 
 /// Where the line above ends, if nothing but white space stands before `index` on its own line.
 fn line_above(bytes: &[u8], index: usize) -> Option<usize> {
-    let start = run_start(bytes, index, 24, |byte| matches!(byte, b' ' | b'\t' | b'>' | b'-'));
+    let start = gap_start(bytes, index, |byte| matches!(byte, b' ' | b'\t'), |byte| matches!(byte, b'>' | b'-'));
     let is_first = start > 0 && before(bytes, start) == b'\n';
-    is_first.then(|| run_start(bytes, start, 8, is_space))
+    is_first.then(|| run_start(bytes, start, LONGEST_GAP, is_space))
+}
+
+/// Longest run of white space between a name and its value, as columns and indented lines have it.
+const LONGEST_GAP: usize = 512;
+
+/// Most signs between a name and its value in one gap. Rules are asked at each of them, and read all of them.
+const MOST_SIGNS: usize = 24;
+
+/// The start of the white space and the signs that end before `end`.
+fn gap_start(bytes: &[u8], end: usize, is_space: fn(u8) -> bool, is_sign: fn(u8) -> bool) -> usize {
+    let spaces = run_start(bytes, end, LONGEST_GAP, is_space);
+    let signs = run_start(bytes, spaces, MOST_SIGNS, |byte| is_space(byte) || is_sign(byte));
+    run_start(bytes, signs, LONGEST_GAP, is_space)
+}
+
+/// The end of the white space and the signs that begin at `start`.
+fn gap_end(bytes: &[u8], start: usize, is_sign: fn(u8) -> bool) -> usize {
+    let spaces = run_end(bytes, start, LONGEST_GAP, is_space);
+    let signs = run_end(bytes, spaces, MOST_SIGNS, |byte| is_space(byte) || is_sign(byte));
+    run_end(bytes, signs, LONGEST_GAP, is_space)
 }
 
 /// Tags of HTML that put what they hold beside something else, or stress it.
@@ -96,7 +121,7 @@ const TAGS: &[&str] = &[
 ];
 
 /// Longest tag that is read.
-const LONGEST_TAG: usize = 64;
+const LONGEST_TAG: usize = 256;
 
 /// The end of the tag that begins at `start`.
 fn tag_end(bytes: &[u8], start: usize) -> Option<usize> {
@@ -132,12 +157,11 @@ const MOST_MARKUP: usize = 12;
 /// Where what stands before markup ends.
 fn before_markup(bytes: &[u8], mut end: usize) -> usize {
     for _ in 0..MOST_MARKUP {
-        let skipped = run_start(bytes, end, 8, |byte| {
-            matches!(byte, b' ' | b'\t' | b']' | b'?' | b'*' | b'~' | b'|' | b'\\') || is_quote(byte)
-        });
+        let is_sign = |byte| matches!(byte, b']' | b'?' | b'*' | b'~' | b'|' | b'\\') || is_quote(byte);
+        let skipped = gap_start(bytes, end, |byte| matches!(byte, b' ' | b'\t'), is_sign);
         match tag_start(bytes, skipped) {
             // Cells and terms may stand on lines of their own.
-            Some(start) => end = run_start(bytes, start, 24, is_space),
+            Some(start) => end = run_start(bytes, start, LONGEST_GAP, is_space),
             None => return skipped,
         }
     }
@@ -147,7 +171,7 @@ fn before_markup(bytes: &[u8], mut end: usize) -> usize {
 /// Where what stands behind a separator and markup begins.
 fn behind_markup(bytes: &[u8], mut start: usize) -> usize {
     for _ in 0..MOST_MARKUP {
-        start = run_end(bytes, start, 24, |byte| is_space(byte) || matches!(byte, b'=' | b'>' | b':' | b'|' | b'~'));
+        start = gap_end(bytes, start, |byte| matches!(byte, b'=' | b'>' | b':' | b'|' | b'~'));
         let stars = run_end(bytes, start, 4, |byte| byte == b'*') - start;
         let scores = run_end(bytes, start, 4, |byte| byte == b'_') - start;
         let hyphens = run_end(bytes, start, 80, |byte| byte == b'-') - start;
@@ -155,6 +179,9 @@ fn behind_markup(bytes: &[u8], mut start: usize) -> usize {
             // Four and more are a value that was blotted out.
             (b'*', _) if stars < 4 => stars,
             (b'_', _) if scores == 2 => scores,
+            // The end of emphasis, `_Password:_ …`.
+            (b'_', b' ' | b'\t' | b'\n' | b'\r' | b'*' | b':' | b'|' | b'<') => 1,
+            (b'_', _) if scores == 3 => scores,
             (b'-' | b'+', b' ' | b'\n' | b'\r') => 1,
             (b'-', _) if hyphens >= 3 && is_space(at(bytes, start + hyphens)) => hyphens,
             (b'`', b'`') => match fence_end(bytes, start) {
@@ -222,7 +249,7 @@ fn promised_before(bytes: &[u8], separator: usize) -> Option<Promise> {
     // The separator may be the end of a tag.
     let is_tag = at(bytes, separator) == b'>' && tag_start(bytes, separator + 1).is_some();
     let end = before_markup(bytes, separator + usize::from(is_tag));
-    let end = if part(bytes, end.saturating_sub(2), end) == b"__" { end - 2 } else { end };
+    let end = run_start(bytes, end, 3, |byte| byte == b'_');
     let start = run_start(bytes, end, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.'));
     let word = part(bytes, start, end);
     // Most names end here: they hold no part of any noun for a secret.
