@@ -221,9 +221,10 @@ fn what_only_looks_like_a_telling_key_passes() {
         "[settings]\nkinds = ['token', 'password', 'secret']\n",
         "[settings]\nauth = { type = 'oauth2', method = 'client_secret_basic' }\n",
         "[settings]\ncommit = '¤'\n",
+        "[settings]\nsid = 'AC¤'\nGPG_KEY = '¤'\npassword = 'base64'\n",
     ] {
         let value = draws.of(b"0123456789abcdef", 40);
-        settings(&template.replace('¤', &value)).passes();
+        settings(&template.replace("AC¤", &format!("AC{}", &value[..32])).replace('¤', &value)).passes();
     }
 }
 

@@ -39,10 +39,26 @@ impl Assignments {
         let Some((end, start)) = around(mark, bytes, index) else { return };
         let Some(promise) = promised_before(bytes, end) else { return };
         let span = value(bytes, start);
-        let Some(rule) = broken_by(promise, part(bytes, span.start, span.end)) else { return };
+        let text = part(bytes, span.start, span.end);
+        if is_listed_digest(bytes, end, span.start, text) {
+            return;
+        }
+        let Some(rule) = broken_by(promise, text) else { return };
         self.read_until = span.end;
         found.push(rule, span);
     }
+}
+
+/// Whether the value is a commit or a digest on a line below a plural: `## Secrets` is what a list of changes is about.
+fn is_listed_digest(bytes: &[u8], name_end: usize, start: usize, value: &[u8]) -> bool {
+    let value = value.strip_suffix(b":").unwrap_or(value);
+    let is_digest =
+        matches!(value.len(), 40 | 64) && value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_digest {
+        return false;
+    }
+    let end = label_end(bytes, name_end);
+    matches!(before(bytes, end), b's' | b'S') && part(bytes, end, start).contains(&b'\n')
 }
 
 /// Where the name before a mark ends and the value behind it begins, if the mark separates two.
@@ -244,12 +260,16 @@ pub(super) fn promised_at(bytes: &[u8], start: usize) -> Option<(Promise, usize)
     is_telling(name).then(|| promise_of(name, false)).flatten().map(|promise| (promise, end))
 }
 
-/// Returns what the name before a separator promises.
-fn promised_before(bytes: &[u8], separator: usize) -> Option<Promise> {
-    // The separator may be the end of a tag.
+/// Where the name before a separator ends. The separator may be the end of a tag.
+fn label_end(bytes: &[u8], separator: usize) -> usize {
     let is_tag = at(bytes, separator) == b'>' && tag_start(bytes, separator + 1).is_some();
     let end = before_markup(bytes, separator + usize::from(is_tag));
-    let end = run_start(bytes, end, 3, |byte| byte == b'_');
+    run_start(bytes, end, 3, |byte| byte == b'_')
+}
+
+/// Returns what the name before a separator promises.
+fn promised_before(bytes: &[u8], separator: usize) -> Option<Promise> {
+    let end = label_end(bytes, separator);
     let start = run_start(bytes, end, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.'));
     let word = part(bytes, start, end);
     // Most names end here: they hold no part of any noun for a secret.
@@ -279,7 +299,7 @@ pub(super) fn broken_by(promise: Promise, value: &[u8]) -> Option<&'static Rule>
     if promise == Promise::Words {
         return is_word_list(value).then_some(&SEED_WORDS);
     }
-    if value.contains(&b' ') || is_reference(value) {
+    if value.contains(&b' ') || is_reference(value) || is_resource_id(value) {
         return None;
     }
     let is_secret = match promise {
@@ -294,6 +314,21 @@ pub(super) fn broken_by(promise: Promise, value: &[u8]) -> Option<&'static Rule>
     let rule = if promise == Promise::Signature { &SIGNED_URL } else { &ASSIGNMENT };
     is_secret.then_some(rule)
 }
+
+/// `AC` and 32 hexadecimal digits: the id of an account, a message or a call, with which nobody can do anything.
+fn is_resource_id(value: &[u8]) -> bool {
+    let (kind, number) = value.split_at(value.len().min(2));
+    number.len() == 32
+        && kind.iter().all(u8::is_ascii_uppercase)
+        && number.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Words that have a number behind them: `base64`, `chacha20`.
+#[rustfmt::skip]
+const NUMBERED_WORDS: &[&str] = &[
+    "argon", "ascii", "base", "blake", "camellia", "chacha", "curve", "hmac", "keccak", "latin", "oauth", "pbkdf", "poly",
+    "ripemd", "salsa", "secp", "shake", "windows", "xchacha",
+];
 
 /// Resource names have `secret:` within them, and what follows is the name of one.
 fn is_part_of_reference(bytes: &[u8], start: usize) -> bool {
@@ -381,6 +416,11 @@ fn is_strong_password(value: &[u8]) -> bool {
     let word = value.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let number = part(value, word, value.len());
     let is_word_and_number = word >= 4 && number.len() >= 2 && number.iter().all(u8::is_ascii_digit);
+    if is_word_and_number
+        && NUMBERED_WORDS.iter().any(|name| part(value, 0, word).eq_ignore_ascii_case(name.as_bytes()))
+    {
+        return false;
+    }
     if is_word_and_number && !is_placeholder(value) {
         return true;
     }

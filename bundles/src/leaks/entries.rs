@@ -85,6 +85,8 @@ mod tests {
         &["client_secret"], &["clientSecret"], &["private_key"], &["bearer"], &["authorization"], &["API key"],
         &["openai_key"], &["tokens", "staging"], &["credentials", "pass"], &["secrets", "github"], &["openai", "key"],
         &["api", "key"], &["passwordProd"], &["p\u{200b}assword"], &["auth", "token"], &["db", "password", "value"],
+        &["apiKey3"], &["api_key_a"], &["password_for_prod"], &["passwordOfDb"], &["token_for_github"], &["session_cookie"],
+        &["creds"], &["cred"], &["connection_string"], &["dsn"], &["otp"], &["hmac"], &["kennwort"], &["creds", "github"],
     ];
 
     #[rustfmt::skip]
@@ -93,6 +95,7 @@ mod tests {
         &["secret_ref"], &["public_key"], &["cache_key"], &["idempotency_key"], &["next_page_token"],
         &["key"], &["keys"], &["commit"], &["credentials", "id"], &["auth", "header"], &["tokens", "digest"],
         &["auth", "publicKey"], &["token", "issuer"], &["pad_token"], &["sort_key"], &["author"], &["passenger"],
+        &["number_of_tokens"], &["cookie_name"], &["connection"], &["sacred"], &["creds", "id"], &["hmac_algorithm"],
     ];
 
     #[test]

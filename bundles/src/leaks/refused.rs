@@ -418,6 +418,16 @@ fn marked_up_prose_about_secrets_passes() {
         "## Secret management\n\n{hex:40} is the digest of the policy.",
         "<b>Password policy</b>: {hex:32}",
         "## Key\n\n{hex:40}",
+        "Account SID: AC{hex:32}",
+        "SID: SM{hex:32}",
+        "- **SID**: `AC{hex:32}`",
+        "FROM python\nENV GPG_KEY {hex:40}\nENV GPG_KEY={hex:40}",
+        "- Secrets\n  - {hex:40}",
+        "- Secrets:\n  - `{hex:40}`\n  - {hex:40}: second",
+        "## Secrets\n\n- {hex:40}: first commit\n- {hex:40}: second commit",
+        "# Tokens\n\n{hex:40} was the first commit.",
+        "<h2>Passwords</h2>\n<ul>\n  <li>{hex:64}</li>\n</ul>",
+        "password = \"base64\"\npassword: sha256\npassword = chacha20",
         "_Token_ is a part of a text. __Passwords__ are never written down; see {hex:40}.",
         "_Commit:_ {hex:40}, **_Digest:**_ {hex:64}, __init__ {hex:40}, _private {uuid}",
         "| Commit               |          {hex:40} |\n| max_tokens           |             128000 |",
@@ -434,5 +444,18 @@ fn marked_up_prose_about_secrets_passes() {
             .map(|leak| leak.rule.id())
             .collect();
         assert!(found.is_empty(), "{template}: {found:?}");
+    }
+    for template in [
+        "Account SID: AC{hex:32}\nAuth token: {hex:32}",
+        "SID: {b62:32}",
+        "ENV GPG_PRIVATE_KEY {b64:43}",
+        "- Secrets\n  - {b62:40}",
+        "- Secrets\n  - {hex:32}",
+        "- Secret\n  - {hex:40}",
+        "Secrets: {hex:40}",
+        "## Secrets\n\n- {b62:32}: the first",
+        "password = \"banane64\"",
+    ] {
+        assert!(is_refused(Place::Prompt, &fill(template, &mut dice)), "{template}");
     }
 }

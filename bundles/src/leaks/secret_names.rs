@@ -34,16 +34,21 @@ const TOKEN_NAMES: &[&str] = &[
     "seedhex", "privatekeyhex", "instrumentationkey", "xprv", "wif", "cookievalue", "functionkey", "botkey", "datakey", "kek", "dek", "tlskey", "oauthkey", "otpauth", "totp", "mfasecret",
     "openaikey", "anthropickey", "claudekey", "mistralkey", "geminikey", "googlekey", "groqkey", "coherekey",
     "huggingfacekey", "openrouterkey", "azurekey", "awskey", "githubkey", "gitlabkey", "stripekey", "slackkey",
-    "twiliokey", "sendgridkey", "providerkey", "llmkey",
+    "twiliokey", "sendgridkey", "providerkey", "llmkey", "cookie", "connectionstring", "connectionstr", "connstring", "connstr",
 ];
 
 #[rustfmt::skip]
 const PASSWORD_NAMES: &[&str] =
-    &["password", "passwd", "passphrase", "passcode", "pwd", "passwort", "userpass", "dbpass", "apppass", "authpass"];
+    &[
+        "password", "passwd", "passphrase", "passcode", "pwd", "passwort", "userpass", "dbpass", "apppass", "authpass",
+        "kennwort", "motdepasse", "contrasena", "wachtwoord", "senha", "parola",
+    ];
 
 /// Whole names that are too short to be an ending.
 #[rustfmt::skip]
-const WHOLE_NAMES: &[&str] = &["pass", "auth", "psk", "pat", "jwt", "pw", "salt", "seed", "kek", "dek", "wif", "sid"];
+const WHOLE_NAMES: &[&str] = &[
+    "pass", "auth", "psk", "pat", "jwt", "pw", "salt", "seed", "kek", "dek", "wif", "sid", "cred", "creds", "dsn", "otp", "hmac",
+];
 
 /// What follows the noun in longer names without changing what it means.
 #[rustfmt::skip]
@@ -51,6 +56,9 @@ const TRAILING_WORDS: &[&str] = &[
     "value", "val", "base", "prod", "production", "dev", "staging", "live", "test", "plain", "plaintext", "old", "new",
     "current", "previous", "b64", "base64", "hex", "primary", "secondary", "data", "string", "default", "env", "main",
 ];
+
+/// What says in longer names whom the noun before it is for: `password_for_prod`.
+const PREPOSITIONS: &[&str] = &["at", "for", "from", "of"];
 
 /// Names that look alike and stand for what may be seen.
 #[rustfmt::skip]
@@ -61,6 +69,7 @@ const OPEN_NAMES: &[&str] = &[
     "secretref", "tokenref", "cancellationtoken", "stoptoken", "padtoken", "eostoken", "bostoken", "unktoken", "masktoken",
     "septoken", "clstoken", "maxtoken", "mintoken", "prompttoken", "completiontoken", "inputtoken", "outputtoken",
     "specialtoken", "addedtoken", "accountsid", "messagesid", "servicesid", "callsid",
+    "gpgkey", "pgpkey",
 ];
 
 /// Last nouns of names that describe a secret, or what is beside it, and hold none.
@@ -80,7 +89,8 @@ const DESCRIBING_NOUNS: &[&str] = &[
 #[rustfmt::skip]
 const NAME_STEMS: &[&str] = &[
     "key", "secret", "token", "pass", "pwd", "pw", "auth", "cred", "salt", "seed", "sess", "psk", "pat", "jwt", "bearer",
-    "kek", "dek", "wif", "sid", "sig", "mnemonic", "phrase", "pepper", "prv", "cookie", "totp",
+    "kek", "dek", "wif", "sid", "sig", "mnemonic", "phrase", "pepper", "prv", "cookie", "otp",
+    "dsn", "hmac", "connection", "connstr", "kennwort", "motdepasse", "contrasena", "wachtwoord", "senha", "parola",
 ];
 
 static STEMS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(NAME_STEMS));
@@ -98,8 +108,14 @@ fn automaton(words: &[&str]) -> Option<AhoCorasick> {
 /// What the value under this name would be. `in_query`: the name stands in the query of an address.
 pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
     let words = words_of(name);
+    let is_preposition = |word: &Vec<u8>| PREPOSITIONS.iter().any(|name| name.as_bytes() == word.as_slice());
+    let head = words.iter().skip(1).position(is_preposition).map_or(words.len(), |position| position + 1);
+    let words = words.get(..head)?;
+    let is_connection = words.len() >= 2 && words.ends_with(&[b"connection".to_vec(), b"string".to_vec()]);
+    // A letter or a number tells several of a kind apart.
+    let is_counter = |word: &[u8]| word.len() == 1 || word.iter().all(u8::is_ascii_digit);
     let is_trailing = |word: &[u8]| {
-        TRAILING_WORDS.iter().any(|trailing| trailing.as_bytes() == word) || word.iter().all(u8::is_ascii_digit)
+        !is_connection && (TRAILING_WORDS.iter().any(|trailing| trailing.as_bytes() == word) || is_counter(word))
     };
     let trailing = words.iter().rev().take_while(|word| is_trailing(word)).count();
     let words = words.get(..words.len() - trailing.min(words.len().saturating_sub(1)))?;
@@ -109,7 +125,8 @@ pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
         return None;
     }
     // A counter behind a name in camel case (`secretKey2`) is not split off above.
-    let joined = joined.strip_suffix(b"2").or_else(|| joined.strip_suffix(b"1")).unwrap_or(&joined);
+    let counter = joined.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let joined = joined.get(..joined.len() - counter)?;
     let singular = joined.strip_suffix(b"s").unwrap_or(joined);
     let ends = |names: &[&str]| {
         let mut long = names.iter().filter(|name| name.len() > 3).map(|name| name.as_bytes());
@@ -194,6 +211,34 @@ mod tests {
             ("secret_name", None),
             ("maxTokens", None),
             ("passes", None),
+            ("apiKey3", Some(Promise::Token)),
+            ("secretKey12", Some(Promise::Token)),
+            ("api_key_a", Some(Promise::Token)),
+            ("password_for_prod", Some(Promise::Password)),
+            ("passwordOfDb", Some(Promise::Password)),
+            ("token_for_github", Some(Promise::Token)),
+            ("api-key-from-user", Some(Promise::Token)),
+            ("session_cookie", Some(Promise::Token)),
+            ("creds", Some(Promise::Token)),
+            ("db_cred", Some(Promise::Token)),
+            ("connection_string", Some(Promise::Token)),
+            ("ConnectionString", Some(Promise::Token)),
+            ("connectionstring", Some(Promise::Token)),
+            ("dsn", Some(Promise::Token)),
+            ("otp", Some(Promise::Token)),
+            ("hmac", Some(Promise::Token)),
+            ("Kennwort", Some(Promise::Password)),
+            ("sacred", None),
+            ("number_of_tokens", None),
+            ("id_of_token", None),
+            ("url_for_token", None),
+            ("cookie_name", None),
+            ("connection", None),
+            ("string", None),
+            ("hotpath", None),
+            ("dsn_format", None),
+            ("keyboard3", None),
+            ("hmac_algorithm", None),
         ] {
             assert_eq!(promise_of(name.as_bytes(), false), promise, "{name}");
         }
