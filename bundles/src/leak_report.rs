@@ -3,9 +3,11 @@
 //! The one list of places: the builder and every Runtime scan exactly these. Names, digests and
 //! numbers have closed grammars, yet they are scanned too where a value could be spelled in them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::blob::Blob;
@@ -93,6 +95,10 @@ struct Scanner<'a> {
     found: Vec<Finding>,
     /// How many findings may be told still.
     left: usize,
+    /// References of the schema, with the keys that judge what they lead to.
+    references: Vec<(Keys, &'a str)>,
+    /// Whether a target of a reference is scanned again, for what the keys at the reference say of it.
+    is_referenced: bool,
 }
 
 /// Keys of an object whose value names what stands under `value` beside it.
@@ -106,13 +112,17 @@ enum Step<'a> {
 
 impl<'a> Scanner<'a> {
     fn new(manifest: &'a Manifest, most: usize) -> Self {
-        Self { accepted: &manifest.accepted, path: Vec::new(), found: Vec::new(), left: most }
+        Self::of(&manifest.accepted, most)
+    }
+
+    fn of(accepted: &'a [Acceptance], left: usize) -> Self {
+        Self { accepted, path: Vec::new(), found: Vec::new(), left, references: Vec::new(), is_referenced: false }
     }
 
     fn manifest(self, manifest: &Manifest) -> Vec<Finding> {
         // The manifest's own JSON is the list of its texts: a field added later cannot be forgotten.
         let Ok(value) = serde_json::to_value(manifest) else { return Vec::new() };
-        let mut scanner = Scanner { accepted: self.accepted, path: Vec::new(), found: Vec::new(), left: self.left };
+        let mut scanner = Scanner::of(self.accepted, self.left);
         scanner.value(Place::Text, None, &value);
         scanner.found
     }
@@ -144,13 +154,17 @@ impl<'a> Scanner<'a> {
     }
 
     fn text(&mut self, place: Place, keys: Option<Keys>, which: Text, text: &str) {
+        let named = keys.and_then(|keys| keys.secret_in(text));
+        if self.is_referenced && named.is_none() {
+            return;
+        }
         let mut leaks = leaks::scan(place, text);
         // What has the shape of a secret is named by its shape.
-        if let Some(leak) = keys.and_then(|keys| keys.secret_in(text))
-            && leaks.iter().all(|leak| leak.rule.kind() != Kind::Secret)
-        {
-            leaks.push(leak);
+        let has_shape = leaks.iter().any(|leak| leak.rule.kind() == Kind::Secret);
+        if self.is_referenced {
+            leaks.clear();
         }
+        leaks.extend(named.filter(|_| !has_shape));
         if !leaks.is_empty() {
             let exact = self.path.iter().fold(Pointer::root(), |pointer, step| match step {
                 Step::Key(key, _) => pointer.key(key),
@@ -160,7 +174,10 @@ impl<'a> Scanner<'a> {
                 Step::Key(key, keys) => pointer.key(shown_key(key, *keys)),
                 Step::Index(index) => pointer.index(*index),
             });
-            self.tell(&leaks, which, &shown, &exact);
+            let is_told = |found: &Finding| found.exact == exact && found.text == which;
+            if !self.is_referenced || !self.found.iter().any(is_told) {
+                self.tell(&leaks, which, &shown, &exact);
+            }
         }
     }
 
@@ -170,8 +187,9 @@ impl<'a> Scanner<'a> {
         let Ok(value) = serde_json::from_str::<Value>(&text) else {
             return self.tell(&leaks::scan(Place::Text, &text), Text::Blob, &shown(pointer), pointer);
         };
-        let mut inner = Scanner { accepted: &[], path: Vec::new(), found: Vec::new(), left: self.left };
+        let mut inner = Scanner::of(&[], self.left);
         inner.schema(Keys::default(), &value);
+        inner.referenced(&value);
         for (number, finding) in inner.found.into_iter().enumerate() {
             let part = if finding.text == Text::Key { Part::Key } else { Part::Value };
             // Each is a walk through the text.
@@ -206,6 +224,11 @@ impl<'a> Scanner<'a> {
                     self.path.push(Step::Key(key, None));
                     self.text(Place::ObjectKey, None, Text::Key, key);
                     let own = Keys::default().below(None, key);
+                    if let ("$ref", Value::String(reference)) = (key.as_str(), value)
+                        && keys != Keys::default()
+                    {
+                        self.references.push((keys, reference));
+                    }
                     match (key.as_str(), value) {
                         (
                             "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas",
@@ -230,6 +253,41 @@ impl<'a> Scanner<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Scans what references lead to, each target once for all references that say the same of it. What is judged
+    /// without them was scanned before.
+    fn referenced(&mut self, root: &'a Value) {
+        self.is_referenced = true;
+        let mut seen = HashSet::new();
+        while let Some((keys, reference)) = self.references.pop() {
+            self.path.clear();
+            if let Some(target) = self.descend(root, reference)
+                && seen.insert((std::ptr::from_ref(target), keys))
+            {
+                self.schema(keys, target);
+            }
+        }
+    }
+
+    /// Follows a reference within the document, and makes the way there the path.
+    fn descend(&mut self, root: &'a Value, reference: &str) -> Option<&'a Value> {
+        let fragment = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+        fragment.split('/').skip(1).try_fold(root, |value, segment| {
+            let (step, value) = match value {
+                Value::Object(map) => {
+                    let (key, value) = map.get_key_value(&segment.replace("~1", "/").replace("~0", "~"))?;
+                    (Step::Key(key, None), value)
+                }
+                Value::Array(list) => {
+                    let index = segment.parse().ok()?;
+                    (Step::Index(index), list.get(index)?)
+                }
+                _ => return None,
+            };
+            self.path.push(step);
+            Some(value)
+        })
     }
 
     fn properties(&mut self, map: &'a Map<String, Value>) {

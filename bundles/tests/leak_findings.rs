@@ -274,6 +274,52 @@ fn name_of_a_property_judges_its_values_and_nothing_else_of_it() {
 }
 
 #[test]
+fn name_of_a_property_judges_what_its_reference_leads_to() {
+    let mut draws = Draws(8);
+    for reference in ["#/$defs/x", "#/%24defs/x", "#/$defs/y", "#/$defs/list/items", "#/$defs/either/anyOf/0"] {
+        let value = draws.secret() + "a7";
+        let hold = |name: &str, property: Value| {
+            schema(&json!({
+                "properties": { name: property, "commit": { "$ref": "#/$defs/commit" } },
+                "$defs": {
+                    "x": { "default": value }, "y": { "$ref": "#/$defs/x" }, "commit": { "default": value },
+                    "list": { "items": { "const": value } }, "either": { "anyOf": [{ "enum": [value] }] },
+                },
+            }))
+        };
+        for property in [
+            json!({ "$ref": reference }),
+            json!({ "items": { "$ref": reference } }),
+            json!({ "anyOf": [{ "type": "null" }, { "$ref": reference }] }),
+        ] {
+            assert!(is_secret(&hold("password", property.clone()), &value), "{reference}");
+            assert_eq!(told(&hold("apiKey", property.clone())).expect("refused").0.len(), 1, "{reference}");
+            hold("digest", property.clone()).passes();
+            hold("token_url", property).passes();
+        }
+    }
+    // References in circles end, and what is told is told once.
+    let value = draws.secret() + "a7";
+    let circle = json!({
+        "properties": { "token": { "$ref": "#" }, "secret": { "$ref": "#/properties/secret" }, "password": { "$ref": "#/$defs/a" } },
+        "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a", "examples": ["${TOKEN}", value] } },
+    });
+    assert!(told(&schema(&circle)).is_some_and(|(codes, _)| codes.contains(&"secret_in_bundle")));
+    assert!(is_secret(
+        &schema(&json!({
+            "properties": { "credentials": { "$ref": "#/$defs/a" } },
+            "$defs": { "a": { "properties": { "password": { "default": value } } } },
+        })),
+        &value
+    ));
+    schema(&json!({
+        "properties": { "password": { "$ref": "#/$defs/a" } },
+        "$defs": { "a": { "type": "string", "default": "changeme", "title": value } },
+    }))
+    .passes();
+}
+
+#[test]
 fn path_is_refused_as_a_key_and_in_every_string_of_a_schema() {
     let paths = [".aws/credentials", ".ssh/config", "../sibling", "~", "//server/share", "..", "C:repo", "`pwd`/x"];
     for path in paths {

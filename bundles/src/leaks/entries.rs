@@ -7,7 +7,7 @@ use super::views::unescaped;
 use super::{Leak, Rule};
 
 /// What the keys above a value say about it. The default says nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Keys {
     promise: Option<Promise>,
 }
