@@ -333,10 +333,13 @@ impl<'a> Scanner<'a> {
             _ => None,
         };
         // `{ name = "API_KEY", value = "…" }`
-        let named = NAMING_KEYS.iter().find_map(|key| map.get(*key)?.as_str());
+        let named = NAMING_KEYS.iter().find_map(|name| {
+            let (_, value) = map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+            value.as_str()
+        });
         let keys = keys.or_else(|| self.is_free().then(Keys::default));
         for (key, value) in map {
-            let below = keys.map(|keys| match named.filter(|_| key == "value") {
+            let below = keys.map(|keys| match named.filter(|_| key.eq_ignore_ascii_case("value")) {
                 Some(name) => keys.below(None, name),
                 None => keys.below(parent, key),
             });

@@ -140,6 +140,7 @@ fn secret_under_a_telling_key_is_refused_in_settings_parameters_and_labels() {
         "[settings]\nservers = [{ host = 'a', db_password = '¤' }]\n",
         "[settings]\ntokens = { staging = '¤' }\n",
         "[settings]\nenv = [{ name = 'OPENAI_API_KEY', value = '¤' }]\n",
+        "[settings]\nenv = [{ Name = 'OPENAI_API_KEY', Value = '¤' }]\n",
         "[settings]\nheaders = [['X-API-Key', '¤']]\n",
         "[settings]\nargs = ['--verbose', '--password', '¤']\n",
         "[settings]\nopenai = { key = '¤' }\n",
@@ -165,6 +166,21 @@ fn secret_under_a_telling_key_is_refused_in_settings_parameters_and_labels() {
     }
     let value = draws.secret();
     assert!(is_secret(&Files::small().append(BUNDLE, &format!("labels = {{ api-token = '{value}' }}\n")), &value));
+}
+
+#[test]
+fn signs_of_a_placeholder_around_a_secret_hide_nothing() {
+    let mut draws = Draws(9);
+    for around in ["<¤>", "${¤}", "{¤}", "%¤%", "{{¤}}"] {
+        for _ in 0..20 {
+            let value = draws.of(b"0123456789abcdef", 32);
+            let files = settings(&format!("[settings]\npassword = '{}'\n", around.replace('¤', &value)));
+            assert!(is_secret(&files, &value), "{around}");
+        }
+        for name in ["TOKEN", "OPENAI_API_KEY_2", "your-api-key-1234", "secrets.GITHUB_TOKEN", "db.password:-none"] {
+            settings(&format!("[settings]\npassword = '{}'\n", around.replace('¤', name))).passes();
+        }
+    }
 }
 
 #[test]
@@ -217,7 +233,7 @@ fn what_only_looks_like_a_telling_key_passes() {
         "[settings]\ncache_key = '¤'\n",
         "[settings]\npublic_key = '¤'\n",
         "[settings]\ncredentials = { id = '¤', provider = '¤' }\n",
-        "[settings]\nenv = [{ name = 'BUILD_ID', value = '¤' }]\n",
+        "[settings]\nenv = [{ name = 'BUILD_ID', value = '¤' }]\nmore = [{ Name = 'BUILD_ID', Value = '¤' }]\n",
         "[settings]\nkinds = ['token', 'password', 'secret']\n",
         "[settings]\nauth = { type = 'oauth2', method = 'client_secret_basic' }\n",
         "[settings]\ncommit = '¤'\n",

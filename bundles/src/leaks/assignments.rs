@@ -407,7 +407,8 @@ pub(super) fn is_template(value: &[u8]) -> bool {
         b'$' | b'[' | b'(' | b'*' | b'!' => false,
         _ => return false,
     };
-    is_closed || !is_random_under_name(value, 8)
+    // Nobody draws the name of a variable at random.
+    is_closed && !is_random(value, 16) || !is_random_under_name(value, 8)
 }
 
 /// What a person takes for a good password: letters, digits and punctuation in eight or more characters, or a word and
