@@ -57,6 +57,13 @@ fn time_grows_with_the_text_and_no_faster() {
         "cookie:a=",
         "://a@",
         "~/a ",
+        "_ ",
+        "- ",
+        "| ",
+        "- token_ \n",
+        "<b> ",
+        "<b>\n          aaaaaaaa",
+        "| token                              ",
     ]) {
         let time = |size: usize| {
             let text = piece.repeat(size / piece.len());
