@@ -8,6 +8,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::leaks::{self, Place};
+use crate::names::is_token_like;
 use crate::one_line::moves;
 
 /// How bad it is.
@@ -103,7 +104,8 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     // A scan stops after a number of findings; a file with that many is shown without its content.
     let found: Vec<Range<usize>> = found.chain(more.iter().cloned()).collect();
     let all = std::slice::from_ref(&(0..bytes.len())).to_vec();
-    for span in if found.len() >= leaks::MOST_FINDINGS { all } else { found } {
+    let found = if found.len() >= leaks::MOST_FINDINGS { all } else { found };
+    for span in found.into_iter().chain(token_like_words(text)) {
         // Wide to the word: rules mark what they recognise, and a value may be longer.
         let start = word_start(text, span.start);
         let end = word_end(text, span.end);
@@ -114,6 +116,19 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
         }
     }
     without_controls(&String::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Words that look like tokens. A file that could not be read was not judged by its keys, so a value below a telling key
+/// is known by its shape alone. Digests are no secrets.
+fn token_like_words(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    let is_edge = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
+    text.split_inclusive(is_edge).filter_map(move |word| {
+        let range = at..at + word.trim_end_matches(is_edge).len();
+        at += word.len();
+        let is_digest = text.get(..range.start).is_some_and(|before| before.ends_with("sha256:"));
+        (!is_digest && is_token_like(word)).then_some(range)
+    })
 }
 
 /// The text with everything that moves a terminal's cursor or is not seen replaced by `*`, one for

@@ -79,6 +79,11 @@ pub fn shown(text: &str) -> String {
 
 /// `true` if a message must not repeat the text: it looks like a token or a leak. [`shown`] withholds it.
 pub fn may_leak(text: &str) -> bool {
+    is_token_like(text) || !leaks::scan(Place::Text, text).is_empty()
+}
+
+/// `true` if a word of the text is as long and mixed as a token.
+pub(crate) fn is_token_like(text: &str) -> bool {
     let looks_like_a_token = |word: &str| word.len() >= 16 && word.bytes().any(|byte| byte.is_ascii_digit());
     let has = |word: &str, is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
     let looks_drawn = |word: &str| {
@@ -89,7 +94,6 @@ pub fn may_leak(text: &str) -> bool {
     };
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(looks_like_a_token)
         || text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')).any(looks_drawn)
-        || !leaks::scan(Place::Text, text).is_empty()
 }
 
 /// Returns the name of a file as it may be told: each segment that looks like a leak is withheld.
