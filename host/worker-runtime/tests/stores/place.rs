@@ -92,6 +92,31 @@ async fn a_data_folder_that_was_moved_is_not_written_and_not_made_again() {
 }
 
 #[tokio::test]
+async fn a_part_of_the_data_folder_that_was_moved_is_noticed_or_made_again_for_its_owner_alone() {
+    let above = tempfile::tempdir().expect("a folder");
+    let (path, aside) = (above.path().join("data"), above.path().join("aside"));
+    let (blobs, metadata) = opened(&path).await;
+    let commit = |key: &str| metadata.commit(Batch::default().put(&Key::new("t").part(key), Vec::new()));
+    commit("old").await.expect("done");
+    let log = path.join("metadata.sqlite-wal");
+    fs::rename(&log, &aside).expect("moved");
+    assert_eq!(commit("lost").await, Err(MetadataError::Moved.into()), "SQLite would go on with the file that it has");
+    fs::rename(&aside, &log).expect("moved");
+    commit("new").await.expect("done");
+
+    fs::rename(path.join("blobs"), &aside).expect("moved");
+    assert_eq!(blobs.check_writable().await, Err(BlobError::Moved));
+    assert_eq!(blobs.put(Digest::of("x"), whole("x"), MOST).await, Err(BlobError::Moved));
+    fs::rename(&aside, path.join("blobs")).expect("moved");
+
+    for content in contents() {
+        fs::remove_dir(path.join("staging")).expect("removed");
+        blobs.put(Digest::of(&content), whole(content), MOST).await.expect("kept");
+        assert!(modes(&path).iter().all(|(_, mode)| mode & 0o077 == 0), "{:?}", modes(&path));
+    }
+}
+
+#[tokio::test]
 async fn metadata_that_were_replaced_while_in_use_are_not_written() {
     let above = tempfile::tempdir().expect("a folder");
     let path = above.path().join("data");

@@ -36,7 +36,8 @@ const MOST_EVIDENCE: u32 = 100;
 /// Blobs as files.
 pub(super) struct Folder {
     root: Arc<Path>,
-    pinned: Arc<Pinned>,
+    /// The folder, and the one with the blobs in it.
+    pinned: Arc<[Pinned; 2]>,
     engine: Arc<dyn ObjectStore>,
     uploads: AtomicU64,
     /// Keeps other processes out.
@@ -50,7 +51,7 @@ impl Folder {
         let made = root.clone();
         let pinned = blocking(doing, move || {
             make(&made)?;
-            Pinned::folder(made)
+            Ok([Pinned::folder(made.join(BLOBS))?, Pinned::folder(made)?])
         });
         let pinned = Arc::new(pinned.await?);
         let engine = LocalFileSystem::new_with_prefix(&root).map_err(|error| fault::engine(doing, &error))?;
@@ -81,12 +82,13 @@ impl Folder {
     ) -> Result<T, BlobError> {
         let (root, pinned) = (self.root.clone(), self.pinned.clone());
         let done = blocking(doing, move || {
-            if !pinned.is_in_place()? {
+            let is_in_place = || pinned.iter().try_fold(true, |all, one| Ok::<_, io::Error>(one.is_in_place()? && all));
+            if !is_in_place()? {
                 return Ok(None);
             }
             let done = work(&root);
             // Another folder may have taken the path meanwhile. Then neither a success nor a failure there counts.
-            if pinned.is_in_place()? { done.map(Some) } else { Ok(None) }
+            if is_in_place()? { done.map(Some) } else { Ok(None) }
         });
         done.await?.ok_or(BlobError::Moved)
     }
@@ -103,11 +105,16 @@ impl Place for Folder {
     }
 
     async fn check_in_place(&self) -> Result<(), BlobError> {
-        self.in_place("write a blob", |_| Ok(())).await
+        // Where someone removed the staging folder, the engine would make it open to other users.
+        self.in_place("write a blob", |root| make_folder(&root.join(STAGING))).await
     }
 
     async fn check_room(&self) -> Result<(), BlobError> {
-        self.in_place("write a blob", |root| has_room(&root.join(STAGING).join("probe"))).await
+        let probe = |root: &Path| {
+            make_folder(&root.join(STAGING))?;
+            has_room(&root.join(STAGING).join("probe"))
+        };
+        self.in_place("write a blob", probe).await
     }
 
     fn part_bytes(&self) -> usize {
@@ -126,7 +133,9 @@ impl Place for Folder {
         self.with("write a blob", digest, move |root, file| {
             let mut written = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged) {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
-                    // Someone removed the staging folder or put something into it; the engine handles both.
+                    // Someone removed the staging folder or put something into it; the engine handles both, once the
+                    // folder is there.
+                    make_folder(&root.join(STAGING))?;
                     incoming.stay();
                     return Ok(None);
                 }

@@ -11,6 +11,7 @@ use super::file::Opened;
 use super::mark::Reached;
 use super::{file, rows};
 use crate::metadata::MetadataError;
+use crate::pinned::Pinned;
 
 /// Frames of the log after which it is folded in: some 4 MiB.
 const FOLDED_FRAMES: u64 = 1000;
@@ -30,6 +31,8 @@ struct Current {
     opened: Opened,
     /// The newest commit, if its generation of the log is in the mark.
     reached: Option<Reached>,
+    /// The file of the log, from the first commit on.
+    log: Option<Pinned>,
 }
 
 impl Reopened {
@@ -58,7 +61,7 @@ impl Reopened {
         work: impl FnOnce(&Connection) -> Result<(T, bool), MetadataError>,
     ) -> Result<T, MetadataError> {
         let current = self.there()?;
-        let begun = current.begin_generation();
+        let begun = current.begin_generation().and_then(|()| current.check_log());
         let done = begun.and_then(|()| attempt(&current.opened.connection, work));
         if done.is_ok() {
             current.note();
@@ -81,7 +84,9 @@ impl Reopened {
     fn there(&mut self) -> Result<&mut Current, MetadataError> {
         match &mut self.current {
             Some(current) => Ok(current),
-            lost => Ok(lost.insert(Current { opened: file::open(&self.path, self.most_bytes)?, reached: None })),
+            lost => {
+                Ok(lost.insert(Current { opened: file::open(&self.path, self.most_bytes)?, reached: None, log: None }))
+            }
         }
     }
 }
@@ -104,6 +109,20 @@ impl Current {
         mark.begin(&reached).map_err(file::unavailable)?;
         self.reached = Some(reached);
         Ok(())
+    }
+
+    /// Refuses a commit whose log was moved or removed: SQLite goes on with the file that it has open, and what is
+    /// in that file is lost with the process.
+    fn check_log(&mut self) -> Result<(), MetadataError> {
+        let log = match &mut self.log {
+            Some(log) => log,
+            none => none.insert(Pinned::file(self.opened.log.clone()).map_err(file::unavailable)?),
+        };
+        match log.is_in_place() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(MetadataError::Moved),
+            Err(error) => Err(file::unavailable(error)),
+        }
     }
 
     /// Notes in the mark how far the log reaches.
