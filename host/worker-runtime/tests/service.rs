@@ -176,6 +176,12 @@ async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
         }
     }
     let (_, both) = api.token(&Scope::ALL, &["acme", "other"]).await;
+    let (_, other) = api.token(&[Scope::Read], &["other"]).await;
+    // A stream that stays silent for ever would look like a workspace in which nothing happens.
+    for workspace in ["acme", "nobody"] {
+        let events = api.get(&format!("/v1/events?workspace={workspace}"), &other).await;
+        assert_eq!(events.code(), (403, "workspace_denied".to_owned()), "{workspace}");
+    }
     assert_eq!(api.get("/v1/workers", &both).await.code(), (400, "workspace_unnamed".to_owned()));
     assert_eq!(api.get("/v1/workers?workspace=acme", &both).await.status, StatusCode::OK);
 }

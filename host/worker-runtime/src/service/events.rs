@@ -54,13 +54,15 @@ impl Streams {
         Self { of_token, of_workspace, open: Arc::default() }
     }
 
-    /// Counts a stream of a token, and of the workspace that it is about where the token serves that.
-    fn open(&self, token: &TokenSummary, workspace: Option<&WorkspaceId>, gauge: &Gauge) -> Result<Open, Busy> {
+    /// Counts a stream of a token and of its workspace.
+    fn open(&self, token: &TokenSummary, workspace: &WorkspaceId, gauge: &Gauge) -> Result<Open, Busy> {
         let own = token.grant.event_streams;
-        let mut owners = vec![(Owner::Token(token.id.clone()), own.unwrap_or(self.of_token), "event_streams")];
         // A token with a larger number of its own has it in each of its workspaces.
         let of_workspace = self.of_workspace.max(own.unwrap_or(0));
-        owners.extend(workspace.map(|id| (Owner::Workspace(id.clone()), of_workspace, "workspace_event_streams")));
+        let owners = [
+            (Owner::Token(token.id.clone()), own.unwrap_or(self.of_token), "event_streams"),
+            (Owner::Workspace(workspace.clone()), of_workspace, "workspace_event_streams"),
+        ];
         let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((.., limit)) = owners.iter().find(|(of, most, _)| all.get(of).copied().unwrap_or(0) >= *most) {
             return Err(Busy::new(limit));
@@ -109,13 +111,9 @@ pub(super) async fn subscribe(
         Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(Problem::query)?,
         None => after.unwrap_or(Cursor::START),
     };
-    let workspace = tenant.read()?;
+    let workspace = tenant.list()?;
     let open = service.streams.open(tenant.token(), workspace, &service.observed.event_streams)?;
-    let frames = match workspace {
-        Some(workspace) => frames(service.runtime.observation(workspace).subscribe(after).await?),
-        // Nothing ever happens there.
-        None => stream::pending().boxed(),
-    };
+    let frames = frames(service.runtime.observation(workspace).subscribe(after).await?);
     let ended = ended(service, tenant.token().id.clone());
     let frames = frames.take_until(ended).map(move |frame| {
         let _held = &open;
