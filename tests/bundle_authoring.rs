@@ -714,9 +714,9 @@ fn a_schema_that_is_no_json_object_is_refused_in_its_own_file() {
 fn a_faulty_schema_is_refused_at_its_line_and_its_neighbour_passes() {
     let schema = |text: &str| Files::full().put("schemas/fs.read.input.json", text);
     for (faulty, help, neighbour) in [
-        ("{\n \"pattern\": ‸\"(?=a)\" }", "write a regular expression", "{ \"pattern\": \"(?:a)\" }"),
-        ("{\n \"pattern\": ‸\"(a)\\\\1\" }", "write a regular expression", "{ \"pattern\": \"(a)1\" }"),
-        ("{\n \"pattern\": ‸\"[\" }", "write a regular expression", "{ \"pattern\": \"[a]\" }"),
+        ("{\n \"pattern\": ‸\"(?=a)\" }", "correct the regular expression", "{ \"pattern\": \"(?:a)\" }"),
+        ("{\n \"pattern\": ‸\"(a)\\\\1\" }", "correct the regular expression", "{ \"pattern\": \"(a)1\" }"),
+        ("{\n \"pattern\": ‸\"[\" }", "correct the regular expression", "{ \"pattern\": \"[a]\" }"),
         ("{\n \"type\": ‸\"objekt\" }", "write one of the seven types", "{ \"type\": \"object\" }"),
         ("{\n \"required\": ‸\"path\" }", "write the keyword", "{ \"required\": [\"path\"] }"),
         (

@@ -96,8 +96,10 @@ impl Problem {
             }
             Self::DuplicateName => "rename one of the two",
             Self::EndlessRecursion => "let the schema recur below `properties` or `items` only",
-            Self::Pattern { .. } => "write a regular expression without look-around and back-references",
-            Self::PatternBytes { .. } => "repeat less: `{60}` of a Unicode class is compiled sixty times",
+            Self::Pattern { .. } => "correct the regular expression; look-around and back-references are not supported",
+            Self::PatternBytes { .. } => {
+                "shorten the patterns; what `{60}` repeats is compiled sixty times, and a Unicode class is large"
+            }
             Self::TooDeep { .. } => "flatten the schema",
         }
     }

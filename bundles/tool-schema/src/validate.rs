@@ -203,7 +203,10 @@ impl<'s> Run<'s, '_> {
         evaluated: Option<&mut Evaluated<'v>>,
     ) -> Applied {
         match keyword {
-            Keyword::Never => mismatch(at, || "no value is allowed here".to_owned()),
+            Keyword::Never => mismatch(at, || match at {
+                Some(Path::Key(_, key)) => format!("property `{key}` is not allowed"),
+                _ => "no value is allowed here".to_owned(),
+            }),
             Keyword::Type(types) => {
                 let found = Types::of(value);
                 fits(types.overlaps(found), at, || format!("expected {types}, found {}", kind(value)))

@@ -28,7 +28,7 @@ fn mismatch_names_the_place_and_the_reason_and_no_value() {
             json!({"additionalProperties": false, "properties": {}}),
             json!({"x": secret}),
             "/x",
-            "no value is allowed here",
+            "property `x` is not allowed",
         ),
         (json!({"enum": ["a"]}), json!(secret), "", "the value is none of those that `enum` lists"),
         (json!({"const": "a"}), json!(secret), "", "the value is not the one that `const` says"),

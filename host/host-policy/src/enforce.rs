@@ -291,7 +291,7 @@ impl Judge<'_> {
                 refuse(
                     Need::Required,
                     Rule::UnsupportedDeclaration,
-                    format!("this Runtime has no host tool `{name}`"),
+                    format!("the host's config does not list `tool:{name}` among its capabilities"),
                     format!(
                         "write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"
                     ),

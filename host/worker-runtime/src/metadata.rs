@@ -256,11 +256,13 @@ impl LogDamage {
         match self {
             Self::Broken { .. } | Self::Short { .. } => {
                 "restore the data folder from a backup; or, in a copy of it, shorten `metadata.sqlite-wal` to the bytes \
-                 that are intact (`truncate -s`), remove `metadata.sqlite-mark`, and check the copy to see what is lost"
+                 that are intact (`truncate -s`) and remove `metadata.sqlite-mark`: the changes after them are lost, \
+                 and the next collection of garbage removes the content that they named"
             }
             Self::Lost { .. } => {
                 "restore the data folder from a backup; or, in a copy of it, remove `metadata.sqlite-wal` and \
-                 `metadata.sqlite-mark`, and check the copy to see what is lost"
+                 `metadata.sqlite-mark`: all changes in the log are lost, and the next collection of garbage removes the \
+                 content that they named"
             }
             Self::Folded => {
                 "copy the data folder; then remove `metadata.sqlite-wal` and `metadata.sqlite-mark`, and check the folder"

@@ -287,7 +287,7 @@ fn text(document: &Document) -> String {
         rows.list("", change.values.iter().map(|value| format!("  {}", value.line())));
     }
     if document.profiles.is_empty() {
-        let as_before = "every profile resolves as before on this host";
+        let as_before = "each has the same result as before on this host";
         // A ceiling that changed shows only where a policy is held against it.
         let more = if document.enforced { "" } else { "; --config compares what is granted, too" };
         rows.row("profiles", format!("{as_before}{more}"));
