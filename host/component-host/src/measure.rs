@@ -8,6 +8,7 @@ use wasmtime::component::{Component, InstancePre};
 use crate::call::{self, CallState};
 use crate::error::{CallError, LoadError, SandboxError};
 use crate::handle::BundleView;
+use crate::meter::Meter;
 use crate::resolver::Resolver;
 use crate::sandbox::Sandbox;
 
@@ -38,10 +39,11 @@ impl Instantiation {
     pub async fn once(&self, view: &BundleView) -> Result<(), CallError> {
         let shared = &self.sandbox.0;
         let _ticking = shared.ticker.call();
-        let (limits, meter) = (&shared.limits.resolution, Arc::default());
+        let (limits, meter) = (&shared.limits.resolution, Arc::new(Meter::default()));
         let mut store = call::store(&shared.engine, Some(view.clone()), limits, &meter)
             .map_err(|error| call::classify(&error, limits))?;
-        self.component.instantiate_async(&mut store).await.map(drop).map_err(|error| call::classify(&error, limits))
+        let instance = meter.count(self.component.instantiate_async(&mut store)).await;
+        instance.map(drop).map_err(|error| call::classify(&error, limits))
     }
 }
 
