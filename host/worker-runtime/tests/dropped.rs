@@ -159,6 +159,14 @@ impl Has {
     }
 }
 
+impl Has {
+    /// `true` if nothing was added. A busy machine may still have had idle threads when it was counted before.
+    fn is_no_more_than(&self, before: &Self) -> bool {
+        let rest = |has: &Self| (has.descriptors, has.tasks, has.unfinished);
+        self.threads <= before.threads && rest(self) == rest(before)
+    }
+}
+
 #[derive(Debug)]
 struct Sevens;
 
@@ -342,7 +350,7 @@ async fn drop_all(seed: u64) {
     assert!((dropped / 50..dropped * 49 / 50).contains(&ended), "{ended} of {dropped} ended");
 
     let after = settled(&folder, Some(&before)).await;
-    assert_eq!(after, before);
+    assert!(after.is_no_more_than(&before), "{after:?}, and before {before:?}");
     everything_works(&lanes, &resolver).await;
     world.metadata.check().await.expect("whole");
     // What was brought in and not named is no file for ever, and everything else is there still.
@@ -365,7 +373,7 @@ async fn settled(folder: &Path, before: Option<&Has>) -> Has {
             (last, since) = (now, Instant::now());
         }
         let is_settled = match before {
-            Some(before) => last == *before,
+            Some(before) => last.is_no_more_than(before),
             None => since.elapsed() > ENDS_WITHIN / 10,
         };
         if is_settled || began.elapsed() > ENDS_WITHIN {
