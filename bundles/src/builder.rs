@@ -13,6 +13,7 @@ use crate::canonical::{parse, to_canonical};
 use crate::check::{self, Violation};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, byte_at, line_and_column, masked};
 use crate::folder::Folder;
+use crate::json_place;
 use crate::leak_report::{self, Finding, Text};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Provenance};
@@ -171,7 +172,7 @@ fn lines_of(bytes: &[u8], span: Range<usize>) -> Range<usize> {
 struct Teller<'a> {
     folder: &'a Folder,
     told: Vec<Diagnostic>,
-    /// How many of them are errors.
+    /// Number of them that are errors.
     errors: usize,
     /// What to mask before a line is shown, by file.
     marks: Vec<(String, Range<usize>)>,
@@ -263,7 +264,7 @@ impl Teller<'_> {
         let file = places.text(pointer).unwrap_or("bundle.toml").to_owned();
         let text = self.folder.get(&file).map(String::from_utf8_lossy).unwrap_or_default();
         for fault in faults {
-            let span = tool_schema::byte_of(&text, &fault.pointer).map(|byte| byte..byte);
+            let span = json_place::value_start(&text, &fault.pointer).map(|byte| byte..byte);
             let message = format!("the schema is invalid {fault}");
             self.tell(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
         }

@@ -1,4 +1,4 @@
-//! Where a string stands in the text of a JSON document. JSON readers do not tell, and an author is shown the place.
+//! Positions of values in the text of a JSON document, which JSON readers do not report. Authors are shown them.
 //!
 //! The text was read as JSON before; in other text nothing is found.
 
@@ -13,6 +13,16 @@ pub(crate) enum Part {
     Value,
     /// The key of the value there.
     Key,
+}
+
+/// Returns the byte at which the value of a JSON pointer begins.
+pub(crate) fn value_start(text: &str, pointer: &str) -> Option<usize> {
+    let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
+    for segment in pointer.split('/').skip(1) {
+        reader.descend(text, &segment.replace("~1", "/").replace("~0", "~"))?;
+    }
+    reader.space();
+    Some(reader.at)
 }
 
 /// Returns the bytes of the string that `pointer` leads to, with its quotes.
@@ -152,6 +162,26 @@ mod tests {
             [root.key("d"), root.key("c").index(0), root.key("a").index(3), root.key("a").index(0), root.clone()]
         {
             assert_eq!(at(absent, Part::Value), None);
+        }
+    }
+
+    #[test]
+    fn value_of_a_pointer_is_found_in_the_text() {
+        let text = r#" { "a\n" : [ 1, {"x}":"]\"" , "b/c": [[], {"d": null}] }, true ], "z": -2.5e3 }"#;
+        for (pointer, begins) in [
+            ("", "{ \"a"),
+            ("/a\n", "[ 1"),
+            ("/a\n/0", "1,"),
+            ("/a\n/1/x}", "\"]"),
+            ("/a\n/1/b~1c/1/d", "null"),
+            ("/a\n/2", "true"),
+            ("/z", "-2.5e3"),
+        ] {
+            let rest = value_start(text, pointer).and_then(|at| text.get(at..)).expect("there");
+            assert!(rest.starts_with(begins), "{pointer}: {rest}");
+        }
+        for pointer in ["/b", "/a\n/3", "/z/0", "/a\n/x"] {
+            assert_eq!(value_start(text, pointer), None, "{pointer}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a hostile schema can make a validation do.
+//! Bounds of a validation by a hostile schema.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

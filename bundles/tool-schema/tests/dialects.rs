@@ -1,4 +1,4 @@
-//! What the dialects have in common and where they differ.
+//! Common rules of the dialects and their differences.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What `Schema::parse` refuses, and the neighbour of each that it takes.
+//! Faults that `Schema::parse` refuses, each with a neighbour that it accepts.
 
 use serde_json::{Value, json};
 use tool_schema::{DEFAULT_PATTERN_BYTES, Schema};

@@ -1,4 +1,4 @@
-//! What a mismatch says.
+//! Messages of a mismatch.
 
 use serde_json::{Value, json};
 use tool_schema::{Invalid, Work};
