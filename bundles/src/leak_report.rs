@@ -97,7 +97,7 @@ struct Scanner<'a> {
     left: usize,
     /// References of the schema, with the keys that judge what they lead to.
     references: Vec<(Keys, &'a str)>,
-    /// Whether a target of a reference is scanned again, for what the keys at the reference say of it.
+    /// `true` if the target of a reference is scanned again, by the keys at the reference.
     is_referenced: bool,
 }
 

@@ -58,7 +58,7 @@ impl InvalidName {
     }
 }
 
-/// What a [`SecretRef`] is called in messages.
+/// Name of a [`SecretRef`] in messages.
 const SECRET_REFERENCE: &str = "secret reference";
 
 /// Stands in a message for a text that it must not repeat.

@@ -139,7 +139,7 @@ fn pointer_keys(pointer: &str) -> Option<Vec<String>> {
     Some(rest.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
 
-/// How many leading keys lead from object to object.
+/// Returns the number of leading keys that lead from object to object.
 fn objects_along(settings: &Map<String, Value>, keys: &[String]) -> usize {
     let mut inside = Some(settings);
     let objects = keys.iter().map_while(|key| {

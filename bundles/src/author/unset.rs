@@ -20,7 +20,7 @@ pub(crate) struct Unset {
     pub(crate) layer: Pointer,
     /// The keys of the pointer, at least one.
     pub(crate) keys: Vec<String>,
-    /// How many leading keys are objects that the same layer sets.
+    /// Number of leading keys that are objects which the same layer sets.
     pub(crate) own: usize,
     pub(crate) place: Place,
 }
@@ -35,7 +35,7 @@ pub(crate) struct UnsetCheck<'u> {
     pub(crate) help: String,
 }
 
-/// What may stand at one place when a layer is applied.
+/// Kinds of values that one place may hold when a layer is applied.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Kinds {
     absent: bool,
@@ -82,7 +82,7 @@ pub(crate) fn check<'u>(manifest: &Manifest, unsets: &'u [Unset], limits: &Bundl
     let mut found: Vec<Vec<Kinds>> = unsets.iter().map(|unset| vec![Kinds::default(); unset.keys.len()]).collect();
     let mut steps = 0;
     for profile in manifest.profiles.keys() {
-        // What has no lineage is told as that.
+        // A profile without a lineage has a diagnostic of its own.
         let Ok(lineage) = lineage(&manifest.profiles, profile, limits.lineage) else { continue };
         let layers = applied(manifest, &lineage);
         for (at, (pointer, layer)) in layers.iter().enumerate() {
@@ -113,7 +113,7 @@ fn applied<'m>(manifest: &'m Manifest, lineage: &[&ProfileName]) -> Vec<(Pointer
     layers
 }
 
-/// What may stand at `keys` when `layer` is applied after `earlier`.
+/// Returns the kinds of values that `keys` may hold when `layer` is applied after `earlier`.
 fn before(earlier: &[(Pointer, &Layer)], layer: &Layer, keys: &[String]) -> Kinds {
     let mut kinds = Kinds::ABSENT;
     for (_, one) in earlier {
@@ -136,7 +136,7 @@ fn excludes(one: &Condition, other: &Condition) -> bool {
     }
 }
 
-/// What stands at `keys` after a patch, where `kinds` stood there before.
+/// Returns the kinds of values that `keys` may hold after a patch, if they were `kinds` before.
 fn patched(patch: &Map<String, Value>, keys: &[String], kinds: Kinds) -> Kinds {
     let Some((first, rest)) = keys.split_first() else { return kinds };
     match patch.get(first) {

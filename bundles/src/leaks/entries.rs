@@ -6,7 +6,7 @@ use super::secret_names::{Promise, describes, promise_of};
 use super::views::unescaped;
 use super::{Leak, Rule};
 
-/// What the keys above a value say about it. The default says nothing.
+/// Promise of the keys above a value about that value. The default is no promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Keys {
     promise: Option<Promise>,

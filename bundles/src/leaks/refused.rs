@@ -315,7 +315,7 @@ fn login_in_an_address_is_a_credential() {
     }
 }
 
-/// How people mark up a label and what belongs to it.
+/// Ways in which people mark up a label and its value.
 #[rustfmt::skip]
 const MARKED_UP: &[&str] = &[
     "**L:** V", "**L**: V", "**L:** `V`", "**L**\n\nV", "**L** V", "*L*: V", "*L:* V", "__L:__ V", "__L__: V", "- **L:** V", "* **L**: V", "1. **L:** `V`",

@@ -78,7 +78,7 @@ pub enum LoadError {
     },
 }
 
-/// How a limit was exceeded: of a clock, which one.
+/// Way in which a limit was exceeded, with the clock if the limit is a time.
 fn exceeds(limit: &str, allowed: u64) -> String {
     match limit {
         "deadline_ms" | "compile_ms" => format!("took more than {allowed} ms of processor time (`{limit}`)"),
@@ -87,7 +87,7 @@ fn exceeds(limit: &str, allowed: u64) -> String {
     }
 }
 
-/// What to do where the system refuses memory.
+/// Remedy if the system refuses memory.
 const MORE_ADDRESS_SPACE: &str =
     "allow the process more address space (`ulimit -v`): each memory of a component reserves 4 GiB of it";
 

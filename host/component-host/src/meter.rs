@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct Meter {
     /// Nanoseconds of polls that have ended.
     ended: AtomicU64,
-    /// What the clock of the polling thread said when the poll began.
+    /// Time of the polling thread's clock when the poll began.
     begun: AtomicU64,
 }
 

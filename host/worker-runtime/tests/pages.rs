@@ -13,7 +13,7 @@ use worker_runtime::{Runtime, ToolCall};
 use crate::support::api::Api;
 use crate::support::{World, acme, bundle, id, name, put, trusted};
 
-/// What the service says of a page: 256 KiB of rows, and what is around them.
+/// Limit of the service on a page: 256 KiB of rows and the JSON around them.
 const PAGE_BYTES: usize = (256 << 10) + 1024;
 
 /// Remembers the longest read that it was asked for.

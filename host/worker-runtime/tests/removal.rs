@@ -201,7 +201,7 @@ async fn a_removal_whose_caller_goes_away_is_completed() {
     assert_eq!(code(catalogue.remove(&worker).await), "worker_not_found");
 }
 
-/// What completes a removal that was interrupted.
+/// Operations that complete an interrupted removal.
 #[derive(Debug, Clone, Copy)]
 enum Next {
     Remove,

@@ -1,6 +1,6 @@
 //! Help lines of `host-policy`, `component-host` and `worker-runtime`, which name no commands, with the command added.
 
-/// What a library advises, and the same with the command that does it.
+/// Advice of a library, and the same advice with the command that follows it.
 const COMMANDS: [(&str, &str); 23] = [
     (
         "end some of its requests first, or have a token issued with a larger share",

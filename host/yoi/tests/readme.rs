@@ -19,7 +19,7 @@ struct Step {
     output: std::ops::Range<usize>,
 }
 
-/// What a block of the README is for.
+/// Purpose of a block of the README.
 enum Block {
     Steps(Vec<Step>),
     Append { file: String, text: String },

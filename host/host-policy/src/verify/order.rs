@@ -64,7 +64,7 @@ pub(super) fn first_impossible(layers: &[ActiveLayer<'_>], claims: &[Claim<'_>])
 struct Rule {
     undone_by: Vec<usize>,
     restored_by: Vec<usize>,
-    /// Whether one of `restored_by` is needed even where nothing undoes the claim.
+    /// `true` if one of `restored_by` is needed even where nothing undoes the claim.
     needed: bool,
 }
 
@@ -76,7 +76,7 @@ struct Rule {
 struct Held<'a> {
     /// The names that no placed layer writes yet.
     missing: BTreeSet<&'a str>,
-    /// What each layer appends of the names.
+    /// Names that each layer appends.
     appends: BTreeMap<usize, BTreeSet<&'a str>>,
     /// The layers that replace the list, each with the number of missing names that it holds.
     replaces: BTreeMap<usize, usize>,
@@ -84,7 +84,7 @@ struct Held<'a> {
     held_by: BTreeMap<&'a str, Vec<usize>>,
 }
 
-/// What a set of claims demands of the order of the layers.
+/// Demands of a set of claims on the order of the layers.
 struct Demands<'a> {
     layers: usize,
     rules: Vec<Rule>,
@@ -161,7 +161,7 @@ impl<'a> Demands<'a> {
 
     /// A layer drops before it asks: one that does both does not undo what it asks for.
     fn wish(&mut self, layers: &[ActiveLayer<'a>], wishes: &BTreeMap<&'a Authority, Option<Need>>) {
-        /// That the authority is asked for, and that nothing requires it any more.
+        /// Rules for the authority to be asked for, and for nothing to require it any more.
         #[derive(Default)]
         struct Of {
             asked: Rule,
@@ -224,7 +224,7 @@ struct Order<'a> {
     is_met: Vec<bool>,
     /// The rules that each layer meets when it is placed.
     restores: Vec<Vec<usize>>,
-    /// How many rules and lists forbid placing each layer; none of a layer that is placed.
+    /// Number of rules and lists that forbid placing each layer; `None` for a layer that is placed.
     blocked: Vec<Option<usize>>,
     /// Layers that nothing forbids placing.
     ready: Vec<usize>,

@@ -40,7 +40,7 @@ fn batch(number: u64, is_large: bool) -> Batch {
     Batch::default().put(&newest(), number.to_string().into_bytes()).put(&key(number % 5), value)
 }
 
-/// What is there after the batches below a number.
+/// Rows that exist after the batches below a number.
 fn model(batches: u64, is_large: bool) -> Model {
     let mut model = Model::new();
     for number in 0..batches {

@@ -85,7 +85,7 @@ struct Repository<'a> {
     safe: Vec<OsString>,
 }
 
-/// Why `git` answers nothing.
+/// Reasons why `git` gives no answer.
 enum Refused {
     /// The repository belongs to another user.
     ForeignOwner,

@@ -19,7 +19,7 @@ use crate::{config_file, files};
 /// Interval of looks at the config file.
 const LOOKS: Duration = Duration::from_secs(2);
 
-/// What the last look at the config file found: the digest of its text, or the code of the error.
+/// Result of the last read of the config file: the digest of its text, or the code of the error.
 ///
 /// Length and modification time do not tell whether a file changed: a restored copy has the times of its original,
 /// and all files of a reproducible image have the same time.

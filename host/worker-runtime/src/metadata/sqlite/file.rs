@@ -33,7 +33,7 @@ const SCHEMA: &str = "CREATE TABLE records (
     proof BLOB NOT NULL
 ) STRICT, WITHOUT ROWID";
 
-/// What a store has open.
+/// Open handles of a store.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     /// Locked until the connection is closed, so it stands behind it.
@@ -46,7 +46,7 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Opened, MetadataError> {
     let path = resolved(path).map_err(unavailable)?;
     let (log, mark_path) = (beside(&path, "-wal"), beside(&path, "-mark"));
-    // Who has the mark locked changes the log: it is read under the lock.
+    // Only the process that holds the lock of the mark changes the log, so the log is read under that lock.
     let mark = Mark::open(&mark_path, false)?;
     let reached = mark.as_ref().map(Mark::reached).transpose()?.flatten();
     match fs::symlink_metadata(&path) {
@@ -111,7 +111,7 @@ fn judge(path: &Path, log: &Path, reached: Option<Reached>) -> Result<(), Metada
     file.map_or(Ok(()), |file| file.sync_data()).map_err(unavailable)
 }
 
-/// How many batches the database file knows of without its log.
+/// Returns the number of batches in the database file without its log.
 fn batches_in_file(path: &Path) -> Result<u64, MetadataError> {
     use std::fmt::Write;
     use std::os::unix::ffi::OsStrExt;

@@ -90,7 +90,7 @@ impl Log {
                         Link { checksum: frame.checksum(header.order, before), is_commit: frame.is_commit },
                     ];
                 }
-                // Whether an unverified frame ends a transaction is not known.
+                // An unverified frame may or may not end a transaction.
                 None => links = vec![Link { checksum: frame.stored, is_commit: false }],
             }
         }
@@ -210,7 +210,7 @@ impl<'a> Frame<'a> {
         self.checksum(order, before) == self.stored
     }
 
-    /// Whether the frame was a commit frame before one bit changed, where one bit explains the checksum.
+    /// `true` if the frame was a commit frame before one bit changed. `None` if one bit does not explain the checksum.
     ///
     /// The checksum is linear in every word modulo 2^32. The loop goes through the words from the last to the first and
     /// keeps the factor that a change of the word has in both sums. Without it, a flip in the last frame of a
