@@ -145,11 +145,12 @@ impl Place for Folder {
                 written.write_all(piece)?;
             }
             let known = make_way(root, file, content.content_length() as u64)?;
-            show(&written, &staged, file)?;
+            let replaced = show(&written, &staged, file)?;
             incoming.stay();
-            Ok(Some(known))
+            Ok(Some((known, replaced)))
         })
         .await
+        .map(|kept| kept.map(|(known, replaced)| replaced.close(known)))
     }
 
     async fn keep(&self, digest: Digest, incoming: Incoming) -> Result<(), BlobError> {
@@ -157,11 +158,12 @@ impl Place for Folder {
         self.with("keep a blob", digest, move |_, file| {
             let content = OpenOptions::new().read(true).custom_flags(no_follow()).open(&staged)?;
             content.set_permissions(Permissions::from_mode(0o600))?;
-            show(&content, &staged, file)?;
+            let replaced = show(&content, &staged, file)?;
             incoming.stay();
-            Ok(())
+            Ok(replaced)
         })
         .await
+        .map(|replaced| replaced.close(()))
     }
 
     async fn make_way(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
@@ -261,9 +263,29 @@ impl Incoming {
     }
 }
 
-/// Brings content that was written in full to where it is seen, durably.
-fn show(content: &File, staged: &Path, file: &Path) -> io::Result<()> {
+/// A file that another one with the same content has replaced, kept open for a while.
+///
+/// The file system frees a file when its last name and its last handle are gone. That takes longer than to replace
+/// nothing (2.4 against 3.1 ms for 500 kB on ext4), and the difference would tell a client that another workspace has
+/// the content. So the handle is closed in the background.
+struct Replaced(#[allow(dead_code, reason = "held until it is dropped")] Option<File>);
+
+impl Replaced {
+    fn open(file: &Path) -> Self {
+        Self(OpenOptions::new().read(true).custom_flags(no_follow()).open(file).ok())
+    }
+
+    /// Closes the file without making the caller wait. Returns `result`.
+    fn close<T>(self, result: T) -> T {
+        drop(tokio::task::spawn_blocking(move || drop(self)));
+        result
+    }
+}
+
+/// Brings content that was written in full to where it is seen, durably. Returns what it has replaced.
+fn show(content: &File, staged: &Path, file: &Path) -> io::Result<Replaced> {
     content.sync_all()?;
+    let replaced = Replaced::open(file);
     match fs::rename(staged, file) {
         // Somebody took the folder away; the next start would make it, and so does this.
         Err(error) if error.kind() == ErrorKind::NotFound && staged.exists() => {
@@ -274,7 +296,8 @@ fn show(content: &File, staged: &Path, file: &Path) -> io::Result<()> {
         }
         renamed => renamed?,
     }
-    sync_parent(file)
+    sync_parent(file)?;
+    Ok(replaced)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -419,7 +442,8 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Flags that refuse a link and do not wait for the other end of a pipe.
 #[allow(clippy::cast_possible_wrap, reason = "flags, as the system spells them")]
 fn no_follow() -> i32 {
-    rustix::fs::OFlags::NOFOLLOW.bits() as i32
+    (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32
 }
