@@ -1,7 +1,8 @@
 //! Metadata in a file of SQLite, which one process has open.
 //!
-//! One thread owns the connection; a call sends it a job and waits. Batches that wait together are
+//! One thread writes and reads single records; a call sends it a job and waits. Batches that wait together are
 //! committed together, each with its own verdict, so that many writers share one wait for the disk.
+//! Another thread reads lists, from a connection of its own, so that long lists do not make others wait.
 //! What was written a short while ago is known without asking.
 //! A batch that was sent is done whole even where nobody waits for its verdict any more.
 
@@ -9,6 +10,7 @@ mod connection;
 mod file;
 mod group;
 mod known;
+mod lists;
 mod mark;
 mod rows;
 mod wal;
@@ -22,8 +24,9 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
-use group::{Job, List, Worker};
+use group::{Job, Reply, Worker};
 use known::Known;
+use lists::{List, ListReader};
 
 /// Jobs that wait for the thread before callers wait for room among them.
 const MOST_WAITING: usize = 1024;
@@ -31,7 +34,9 @@ const MOST_WAITING: usize = 1024;
 /// Metadata in a file of SQLite.
 pub struct SqliteMetadata {
     jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    lists: Option<mpsc::Sender<List>>,
+    reader: Option<JoinHandle<()>>,
     known: Arc<Known>,
 }
 
@@ -57,30 +62,41 @@ impl SqliteMetadata {
         let work = move || match Worker::open(path, most_bytes, waiting, learning) {
             Ok(worker) => {
                 // Nobody waits for it: then there are no jobs either.
-                let _ = opened.send(Ok(()));
+                let _ = opened.send(Ok(worker.read_connection()));
                 worker.run();
             }
             Err(error) => drop(opened.send(Err(error))),
         };
-        let doing = "start";
-        let thread = thread::Builder::new().name("metadata".to_owned()).spawn(work);
-        let thread = Some(thread.map_err(|_| MetadataError::Unavailable { doing })?);
-        let store = Self { jobs: Some(jobs), thread, known };
-        open.await.map_err(|_| MetadataError::Unavailable { doing })??;
+        let writer = Some(spawn("metadata", work)?);
+        let mut store = Self { jobs: Some(jobs), writer, lists: None, reader: None, known };
+        let connection = open.await.map_err(|_| MetadataError::Unavailable { doing: START })??;
+        if let Some(jobs) = store.jobs.clone() {
+            let (lists, waiting) = mpsc::channel(MOST_WAITING);
+            let reader = ListReader::new(connection, waiting, jobs);
+            store.reader = Some(spawn("metadata lists", move || reader.run())?);
+            store.lists = Some(lists);
+        }
         Ok(store)
     }
 
-    async fn ask<T, E: From<MetadataError>>(
-        &self,
+    /// Sends a job to one of the threads and waits for its reply.
+    async fn ask<J, T, E: From<MetadataError>>(
+        to: Option<&mpsc::Sender<J>>,
         doing: &'static str,
-        job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job,
+        job: impl FnOnce(Reply<T, E>) -> J,
     ) -> Result<T, E> {
         let gone = || E::from(MetadataError::Unavailable { doing });
         let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job(reply)).await.map_err(|_| gone())?;
+        to.ok_or_else(gone)?.send(job(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+}
+
+const START: &str = "start";
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, MetadataError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|_| MetadataError::Unavailable { doing: START })
 }
 
 #[async_trait]
@@ -88,37 +104,39 @@ impl MetadataStore for SqliteMetadata {
     async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
         match self.known.get(key) {
             Some(record) => Ok(record),
-            None => self.ask("read a record", |reply| Job::Get(key.clone(), reply)).await,
+            None => Self::ask(self.jobs.as_ref(), "read a record", |reply| Job::Get(key.clone(), reply)).await,
         }
     }
 
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, MetadataError> {
         match keys.iter().map(|key| self.known.get(key)).collect() {
             Some(records) => Ok(records),
-            None => self.ask("read a record", |reply| Job::GetAll(keys.to_vec(), reply)).await,
+            None => Self::ask(self.jobs.as_ref(), "read a record", |reply| Job::GetAll(keys.to_vec(), reply)).await,
         }
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
         let (prefix, after) = (prefix.clone(), after.cloned());
-        self.ask("list records", |reply| Job::Scan(List { prefix, after, most, reply })).await
+        Self::ask(self.lists.as_ref(), "list records", |reply| List { prefix, after, most, reply }).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        self.ask("commit a batch", |reply| Job::Commit(batch, reply)).await
+        Self::ask(self.jobs.as_ref(), "commit a batch", |reply| Job::Commit(batch, reply)).await
     }
 
     async fn check(&self) -> Result<(), MetadataError> {
-        self.ask("check itself", Job::Check).await
+        Self::ask(self.jobs.as_ref(), "check itself", Job::Check).await
     }
 }
 
 impl Drop for SqliteMetadata {
     fn drop(&mut self) {
+        // The thread for lists ends first: the last connection to be closed folds the log in, and it must be the one
+        // that writes.
+        self.lists = None;
+        let _ = self.reader.take().map(JoinHandle::join);
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = self.writer.take().map(JoinHandle::join);
     }
 }
 

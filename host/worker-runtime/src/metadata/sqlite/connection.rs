@@ -1,9 +1,15 @@
-//! The connection, as one that can be lost: after a failure that it does not come back from, the
+//! The connections, as ones that can be lost: after a failure that the writing one does not come back from, the
 //! next job opens the file anew.
+//!
+//! Lists are read from a connection of their own. It is closed before the writing one, because SQLite folds the log in
+//! when the last connection is closed, and only the writing one may do that. It is not used while the log is folded in:
+//! a reader would keep frames from being folded, and a log with a reader is never begun anew, so that it would grow
+//! without a limit.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -19,8 +25,14 @@ const FOLDED_FRAMES: u64 = 1000;
 /// Where the salts stand in a log.
 const SALTS: u64 = 16;
 
-/// A connection to the file, where there is one.
+/// The connection that lists are read from. `None` while the file is not open. The lock is a fair one: a thread that
+/// reads one list after the other does not keep the log from being folded in.
+pub(super) type ReadConnection = Arc<tokio::sync::Mutex<Option<Connection>>>;
+
+/// Connections to the file, where there are any.
 pub(super) struct Reopened {
+    /// Stands before the writing connection, so that it is dropped first.
+    reading: ReadConnection,
     path: PathBuf,
     most_bytes: Option<u64>,
     current: Option<Current>,
@@ -37,9 +49,14 @@ struct Current {
 
 impl Reopened {
     pub(super) fn open(path: PathBuf, most_bytes: Option<u64>) -> Result<Self, MetadataError> {
-        let mut reopened = Self { path, most_bytes, current: None };
+        let mut reopened = Self { reading: Arc::default(), path, most_bytes, current: None };
         reopened.there()?;
         Ok(reopened)
+    }
+
+    /// Returns the connection that lists are read from.
+    pub(super) fn read_connection(&self) -> ReadConnection {
+        self.reading.clone()
     }
 
     /// `true` if the next job opens the file anew.
@@ -66,6 +83,7 @@ impl Reopened {
         if done.is_ok() {
             current.note();
         } else if !recover(&current.opened.connection) {
+            *self.reading.blocking_lock() = None;
             self.current = None;
         }
         done
@@ -75,8 +93,12 @@ impl Reopened {
     pub(super) fn fold(&mut self) {
         let Some(current) = &mut self.current else { return };
         let is_long = current.reached.is_some_and(|reached| reached.frames >= FOLDED_FRAMES);
+        if !is_long {
+            return;
+        }
+        let _unread = self.reading.blocking_lock();
         // The next commit begins another generation.
-        if is_long && current.log_frames("PASSIVE").is_some_and(|(frames, folded)| frames == folded) {
+        if current.log_frames("PASSIVE").is_some_and(|(frames, folded)| frames == folded) {
             current.reached = None;
         }
     }
@@ -85,7 +107,9 @@ impl Reopened {
         match &mut self.current {
             Some(current) => Ok(current),
             lost => {
-                Ok(lost.insert(Current { opened: file::open(&self.path, self.most_bytes)?, reached: None, log: None }))
+                let (opened, reading) = file::open(&self.path, self.most_bytes)?;
+                *self.reading.blocking_lock() = Some(reading);
+                Ok(lost.insert(Current { opened, reached: None, log: None }))
             }
         }
     }

@@ -42,8 +42,8 @@ pub(super) struct Opened {
     pub(super) log: PathBuf,
 }
 
-/// Opens the file, and makes it where there is none.
-pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Opened, MetadataError> {
+/// Opens the file, and makes it where there is none. Returns a second connection, which only reads.
+pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<(Opened, Connection), MetadataError> {
     let path = resolved(path).map_err(unavailable)?;
     let (log, mark_path) = (beside(&path, "-wal"), beside(&path, "-mark"));
     // Only the process that holds the lock of the mark changes the log, so the log is read under that lock.
@@ -61,12 +61,15 @@ pub(super) fn open(path: &Path, most_bytes: Option<u64>) -> Result<Opened, Metad
         Some(mark) => mark,
         None => Mark::open(&mark_path, true)?.ok_or(MetadataError::Unavailable { doing: DOING })?,
     };
-    let connection = connect(&path).map_err(failed(DOING))?;
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed(DOING))?;
     known(&connection)?;
     configure(&connection, most_bytes).map_err(failed(DOING))?;
     // The log was made just now, and SQLite does not say where its name could not be made durable.
     sync_above(&path)?;
-    Ok(Opened { connection, mark, log })
+    let reading = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed(DOING))?;
+    // Reads the tables now: a failure belongs to the opening, and not to the first list.
+    rows::counted(&reading)?;
+    Ok((Opened { connection, mark, log }, reading))
 }
 
 /// Refuses a log that lacks commits which were acknowledged. Changes nothing.
@@ -161,7 +164,7 @@ fn make(path: &Path) -> Result<(), MetadataError> {
         }
     }
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(unavailable)?;
-    let connection = connect(&new).map_err(failed(DOING))?;
+    let connection = connect(&new, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed(DOING))?;
     let version = i64::from(VERSION);
     let made = connection.execute_batch(&format!(
         "PRAGMA page_size = {PAGE}; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; {SCHEMA};
@@ -173,15 +176,15 @@ fn make(path: &Path) -> Result<(), MetadataError> {
     sync_above(path)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(path, flags)?;
+fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // This file system of SQLite takes the file for one process and keeps the index of the log in its memory, where
+    // all its connections use it. A file with the index, which others could damage, is not needed.
+    let connection = Connection::open_with_flags_and_vfs(path, flags, c"unix-excl")?;
     connection.busy_timeout(std::time::Duration::ZERO)?;
-    // Nothing is mapped, so that an error of the disk is an error and no signal; nothing but this
-    // process reads the file, so that its index needs no shared memory.
+    // Nothing is mapped, so that an error of the disk is an error and no signal.
     connection.execute_batch(
-        "PRAGMA mmap_size = 0; PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;
-         PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY",
+        "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY",
     )?;
     Ok(connection)
 }

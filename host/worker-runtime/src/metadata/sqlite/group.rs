@@ -1,18 +1,17 @@
-//! The thread: takes the jobs that wait, answers the reads, and commits the batches together.
+//! The thread that writes: takes the jobs that wait, reads single records, and commits the batches together.
 //!
 //! A verdict goes out when its batch is durable. Where a group fails, each of its batches is tried
-//! alone, so that one that does not fit fails alone. Lists can be long: they are made one at a time, after
-//! everything else that waits, and for another workspace each time, where more than one waits for some.
+//! alone, so that one that does not fit fails alone. Lists are read by another thread (`lists`).
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::Reopened;
+use super::connection::{ReadConnection, Reopened};
 use super::known::Known;
+use super::lists::List;
 use super::rows;
 use crate::metadata::{Batch, CommitError, Key, MetadataError, Record};
 use crate::pinned::Pinned;
@@ -20,51 +19,16 @@ use crate::pinned::Pinned;
 /// Jobs that are taken before the batches among them are committed.
 const MOST_TOGETHER: usize = 256;
 
-type Reply<T, E = MetadataError> = oneshot::Sender<Result<T, E>>;
-
-/// Lists that wait. Who asks for more than that gets one at once, and so makes others wait before they ask.
-const MOST_LISTS: usize = 1024;
+pub(super) type Reply<T, E = MetadataError> = oneshot::Sender<Result<T, E>>;
 
 /// What the thread is to do.
 pub(super) enum Job {
     Get(Key, Reply<Option<Record>>),
     GetAll(Vec<Key>, Reply<Vec<Option<Record>>>),
+    /// A list that the thread for lists cannot read, because the connection was lost.
     Scan(List),
     Commit(Batch, Reply<(), CommitError>),
     Check(Reply<()>),
-}
-
-/// A list that is to be made.
-pub(super) struct List {
-    pub(super) prefix: Key,
-    pub(super) after: Option<Key>,
-    pub(super) most: usize,
-    pub(super) reply: Reply<Vec<(Key, Record)>>,
-}
-
-impl List {
-    /// Whose records they are; of tables that belong to no workspace, something else.
-    fn workspace(&self) -> Option<&str> {
-        self.prefix.parts().nth(1)
-    }
-}
-
-/// Lists that wait, and whose was made last.
-#[derive(Default)]
-struct Lists {
-    waiting: VecDeque<List>,
-    last: Option<String>,
-}
-
-impl Lists {
-    /// The next one: of another workspace than the last, if there is one, and one that somebody waits for.
-    fn next(&mut self) -> Option<List> {
-        self.waiting.retain(|list| !list.reply.is_closed());
-        let other = self.waiting.iter().position(|list| list.workspace() != self.last.as_deref());
-        let list = self.waiting.remove(other.unwrap_or(0))?;
-        self.last = list.workspace().map(str::to_owned);
-        Some(list)
-    }
 }
 
 /// What the thread owns.
@@ -73,7 +37,6 @@ pub(super) struct Worker {
     file: Pinned,
     jobs: mpsc::Receiver<Job>,
     known: Arc<Known>,
-    lists: Lists,
 }
 
 impl Worker {
@@ -85,23 +48,18 @@ impl Worker {
     ) -> Result<Self, MetadataError> {
         let connection = Reopened::open(path.clone(), most_bytes)?;
         let file = Pinned::file(path).map_err(|_| MetadataError::Unavailable { doing: "open its file" })?;
-        Ok(Self { connection, file, jobs, known, lists: Lists::default() })
+        Ok(Self { connection, file, jobs, known })
+    }
+
+    /// Returns the connection that lists are read from.
+    pub(super) fn read_connection(&self) -> ReadConnection {
+        self.connection.read_connection()
     }
 
     /// Works until nobody can ask any more, and everything that was asked is done.
     pub(super) fn run(mut self) {
-        loop {
-            let mut batches = Vec::new();
-            let mut next = match self.lists.next() {
-                None => match self.jobs.blocking_recv() {
-                    None => return,
-                    first => first,
-                },
-                Some(list) => {
-                    self.list(list);
-                    self.jobs.try_recv().ok()
-                }
-            };
+        while let Some(first) = self.jobs.blocking_recv() {
+            let (mut next, mut batches) = (Some(first), Vec::new());
             for _ in 0..MOST_TOGETHER {
                 let Some(job) = next else { break };
                 self.begin(job, &mut batches);
@@ -121,8 +79,9 @@ impl Worker {
         match job {
             Job::Get(key, reply) => drop(reply.send(self.get(&key))),
             Job::GetAll(keys, reply) => drop(reply.send(keys.iter().map(|key| self.get(key)).collect())),
-            Job::Scan(list) if self.lists.waiting.len() >= MOST_LISTS => self.list(list),
-            Job::Scan(list) => self.lists.waiting.push_back(list),
+            Job::Scan(List { prefix, after, most, reply }) => {
+                drop(reply.send(self.read(|open| rows::scan(open, &prefix, after.as_ref(), most))));
+            }
             Job::Check(reply) => drop(reply.send(self.read(rows::check))),
             Job::Commit(batch, reply) => batches.push((batch, reply)),
         }
@@ -152,10 +111,6 @@ impl Worker {
             self.known.absent(key);
         }
         Ok(record)
-    }
-
-    fn list(&mut self, List { prefix, after, most, reply }: List) {
-        drop(reply.send(self.read(|open| rows::scan(open, &prefix, after.as_ref(), most))));
     }
 
     fn finish(&mut self, batches: Vec<(Batch, Reply<(), CommitError>)>) {
@@ -207,50 +162,4 @@ fn commit(open: &Connection, batches: &[Batch]) -> Result<(Vec<Option<u64>>, boo
         rows::count(open, version)?;
     }
     Ok((versions, version > before))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Answer<T, E = MetadataError> = oneshot::Receiver<Result<T, E>>;
-
-    fn list(workspace: &str) -> (List, Answer<Vec<(Key, Record)>>) {
-        let (reply, answer) = oneshot::channel();
-        (List { prefix: Key::new("worker").part(workspace), after: None, most: 10, reply }, answer)
-    }
-
-    #[test]
-    fn lists_are_made_after_everything_else_that_waits() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (jobs, waiting) = mpsc::channel(8);
-        let worker = Worker::open(folder.path().join("metadata"), None, waiting, Arc::default()).expect("a file");
-        let (asked, mut listed) = list("acme");
-        let key = Key::new("worker").part("acme").part("w");
-        let (reply, mut done) = oneshot::channel();
-        jobs.try_send(Job::Scan(asked)).expect("room");
-        jobs.try_send(Job::Commit(Batch::default().put(&key, b"x".to_vec()), reply)).expect("room");
-        drop(jobs);
-        worker.run();
-        assert_eq!(done.try_recv(), Ok(Ok(())));
-        let listed = listed.try_recv().expect("an answer").expect("a list");
-        assert_eq!(listed.iter().map(|(key, _)| key.last()).collect::<Vec<_>>(), ["w"]);
-    }
-
-    #[test]
-    fn lists_of_many_workspaces_take_turns() {
-        let mut lists = Lists::default();
-        let (mut answers, mut order) = (Vec::new(), Vec::new());
-        for workspace in ["much", "much", "gone", "much", "little"] {
-            let (list, answer) = list(workspace);
-            lists.waiting.push_back(list);
-            if workspace != "gone" {
-                answers.push(answer);
-            }
-        }
-        while let Some(list) = lists.next() {
-            order.extend(list.workspace().map(str::to_owned));
-        }
-        assert_eq!(order, ["much", "little", "much", "much"]);
-    }
 }

@@ -3,7 +3,7 @@
 //! one.
 
 use bundles::{Digest, Digester};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
 
 use super::connection::failed;
 use crate::metadata::{Batch, Key, MetadataError, Record};
@@ -89,7 +89,11 @@ pub(super) fn check(connection: &Connection) -> Result<(), MetadataError> {
     let failed = failed("check itself");
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&failed)?;
     if sound != "ok" {
-        return Err(MetadataError::Damaged);
+        return Err(if is_io_error(&sound) {
+            MetadataError::Unavailable { doing: "check itself" }
+        } else {
+            MetadataError::Damaged
+        });
     }
     let mut statement = connection.prepare("SELECT key, value, version, proof FROM records").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
@@ -101,6 +105,15 @@ pub(super) fn check(connection: &Connection) -> Result<(), MetadataError> {
         }
     }
     Ok(())
+}
+
+/// `true` if a finding of `quick_check` says that a page could not be read. SQLite reports an error of the disk as such a
+/// finding, and not as an error.
+fn is_io_error(finding: &str) -> bool {
+    let code = finding.split_once("unable to get the page. error code=").map(|(_, code)| code);
+    let digits = code.and_then(|code| code.split(|digit: char| !digit.is_ascii_digit()).next());
+    // The lower byte of an extended code is the code itself.
+    digits.and_then(|digits| digits.parse::<i32>().ok()).is_some_and(|code| code & 0xff == ffi::SQLITE_IOERR)
 }
 
 fn record(connection: &Connection, key: &[u8]) -> Result<Option<Record>, MetadataError> {
@@ -143,4 +156,19 @@ fn proof(key: &[u8], value: &[u8], version: u64) -> Vec<u8> {
     hash.update(value);
     let digest: Digest = hash.finish();
     digest.as_bytes().iter().take(8).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_about_the_disk_is_told_from_one_about_the_content() {
+        let finding = |text: &str| is_io_error(&format!("*** in database main ***\nTree 2 page 9: {text}"));
+        assert!(finding("unable to get the page. error code=266"));
+        assert!(finding("unable to get the page. error code=10\nPage 3: never used"));
+        assert!(!finding("unable to get the page. error code=11"));
+        assert!(!finding("btreeInitPage() returns error code 11"));
+        assert!(!finding("Rowid 7 out of order"));
+    }
 }
