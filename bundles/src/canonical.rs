@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::{Map, Number, Value};
 
 use crate::digest::Digest;
@@ -122,9 +123,7 @@ impl JsonError {
             Self::UnsafeNumber { .. } => "write numbers past 2^53 - 1 as strings",
             Self::NotCanonical { .. } => "build it with `yoi bundle build`, or write it through a canonicaliser",
             Self::Shape { unknown_field: true, .. } => "take the field out, or use a version that knows it",
-            Self::Shape { .. } => {
-                "write what is expected there; `yoi bundle build` writes a manifest of the right shape"
-            }
+            Self::Shape { .. } => "write what is expected there; `yoi bundle build` writes a manifest of the right shape",
         }
     }
 }
@@ -240,6 +239,26 @@ fn same_bytes(bytes: &[u8], canonical: &[u8]) -> Result<(), JsonError> {
     }
     let same = bytes.iter().zip(canonical).take_while(|(one, two)| one == two).count();
     Err(JsonError::NotCanonical { offset: same })
+}
+
+/// Returns the reason for which `serde_json` did not read a text, as the end of a sentence. It repeats nothing of the
+/// text.
+pub fn reason(text: &[u8], error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    let reason = match (error.classify(), message) {
+        (Category::Data, message) => return without_content(message),
+        _ if text.starts_with(encoding::MARK) => "the text begins with a byte order mark",
+        _ if encoding::is_wide(text) => "the text is UTF-16 or UTF-32, and UTF-8 is expected",
+        _ if text.trim_ascii().is_empty() => "the text is empty",
+        (Category::Eof, _) => "the text ends too early",
+        (_, "recursion limit exceeded") => "arrays and objects are nested deeper than 127 levels",
+        (_, "number out of range") => "a number is outside the range of JSON readers, at most 1.7976931348623157e308",
+        (_, "trailing characters") => "more text follows the value",
+        // The words of the reader's grammar.
+        (_, message) => message,
+    };
+    reason.to_owned()
 }
 
 /// The canonical bytes of a value.

@@ -148,7 +148,9 @@ async fn what_another_workspace_has_is_as_if_it_were_not_there() {
     assert_eq!(code(other.manifest(bundle.digest()).await), "bundle_not_found");
     assert_eq!(code(other.remove_bundle(bundle.digest()).await), "bundle_not_found");
     assert!(other.bundles(None, 10).await.expect("a list").is_empty());
-    assert!(other.users(*blob).await.expect("a list").is_empty());
+    assert_eq!(code(other.users(*blob).await), "bundle_not_found");
+    assert_eq!(code(other.users(bundle.digest()).await), "bundle_not_found");
+    assert_eq!(acme.users(bundle.digest()).await.expect("a list"), []);
     // Naming its digest is not having it: the same prompts are missing for the other one.
     let same = bundle_of("other", 1, &[]);
     let answer = other.put_manifest(same.digest(), same.manifest_bytes().to_vec().into()).await.expect("an answer");

@@ -60,10 +60,13 @@ impl Serialize for User {
 }
 
 impl Content {
-    /// Who uses a bundle or blob of this workspace, at most a hundred of them. What is not here is used
-    /// by nobody.
+    /// Who uses a bundle or blob of this workspace, at most a hundred of them. Also of a plugin package that a bundle
+    /// names and that is not here yet.
     pub async fn users(&self, digest: Digest) -> Result<Vec<User>, ContentError> {
         let keys = self.shared.ledger.keys(&uses_key(&self.workspace, &digest), None, MOST_TOLD + 1).await?;
+        if keys.is_empty() && matches!(self.blob_size(digest).await, Err(ContentError::BlobNotFound(_))) {
+            return Err(ContentError::BundleNotFound(digest));
+        }
         let users = keys.iter().filter_map(|key| key.last().parse().ok()).filter(|user| *user != User::Manifest);
         Ok(users.take(MOST_TOLD).collect())
     }

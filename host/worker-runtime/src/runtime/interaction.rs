@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bundles::canonical::{JsonError, depth, parse_unique};
+use bundles::canonical::{JsonError, depth, parse_unique, reason};
 use bundles::manifest::Confirm;
 use bundles::{Blob, Digest, ToolName};
 use serde::{Deserialize, Serialize};
@@ -137,8 +137,10 @@ pub enum CallError {
         allowed: u64,
     },
     /// The call is not the JSON that a call is.
-    #[error("the call is not understood at line {line}, column {column}")]
+    #[error("the call is not understood at line {line}, column {column}: {reason}")]
     Unreadable {
+        /// The reason, without content of the call.
+        reason: String,
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
@@ -256,14 +258,22 @@ impl Drop for StopOnDrop {
 
 /// Reads a call. A key that stands twice is refused: which of the two counts is for nobody to guess.
 fn read_call(call: &[u8]) -> Result<ToolCall, CallError> {
-    let unreadable = |line, column| CallError::Unreadable { line, column };
     let value = parse_unique(call).map_err(|error| match error {
-        JsonError::DuplicateKey { line, column } => CallError::DuplicateKey { line, column },
-        error => error.place().map_or(unreadable(0, 0), |(line, column)| unreadable(line, column)),
-    })?;
+        JsonError::DuplicateKey { line, column } => Some((line, column)),
+        _ => None,
+    });
+    if let Err(Some((line, column))) = value {
+        return Err(CallError::DuplicateKey { line, column });
+    }
+    if let Some(call) = value.ok().and_then(|value| serde_json::from_value(value).ok()) {
+        return Ok(call);
+    }
     // For what is no call, the place is that of reading the call itself.
-    serde_json::from_value(value)
-        .or_else(|_| serde_json::from_slice(call).map_err(|error| unreadable(error.line(), error.column())))
+    serde_json::from_slice(call).map_err(|error| CallError::Unreadable {
+        reason: reason(call, &error),
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// How many values a JSON text has at the most: each but the first stands after a sign of its own.

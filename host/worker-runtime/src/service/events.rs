@@ -108,7 +108,7 @@ pub(super) async fn subscribe(
 ) -> Result<Sse<KeepAliveStream<Frames>>, Problem> {
     // What a browser sends when it connects again counts more than what the page asked for first.
     let after = match headers.get("last-event-id") {
-        Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(Problem::query)?,
+        Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(invalid_last_event_id)?,
         None => after.unwrap_or(Cursor::START),
     };
     let workspace = tenant.list()?;
@@ -121,6 +121,12 @@ pub(super) async fn subscribe(
     });
     let alive = KeepAlive::new().interval(Duration::from_secs(15));
     Ok(Sse::new(frames.boxed()).keep_alive(alive))
+}
+
+fn invalid_last_event_id() -> Problem {
+    let detail = "invalid header `Last-Event-ID`: expected the `id` of a frame, which is 16 hexadecimal digits, `-` \
+        and a number, as `00f1e2d3c4b5a697-42`";
+    Problem::new("invalid_request", detail, "send the `id` of the last frame that was seen, or leave the header out")
 }
 
 /// How long a stream may go on after its token was revoked.

@@ -32,9 +32,10 @@ fn id(text: &str) -> Result<WorkerId, Problem> {
 pub(super) async fn json<T: DeserializeOwned>(body: Body, most: usize) -> Result<T, Problem> {
     let bytes = body_of(body, most).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        // What the reader says may quote what was sent; where it stopped is enough.
-        let place = format!("the body is not understood at line {}, column {}", error.line(), error.column());
-        Problem::new("invalid_request", place, "see /openapi.json")
+        let (line, column) = (error.line(), error.column());
+        let reason = bundles::canonical::reason(&bytes, &error);
+        let detail = format!("the body is not understood at line {line}, column {column}: {reason}");
+        Problem::new("invalid_request", detail, "see /openapi.json")
     })
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use bundles::canonical::parse_unique;
+use bundles::canonical::{parse_unique, reason};
 use bundles::{ToolName, encoding};
 use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
@@ -67,12 +67,14 @@ fn input(given: &str) -> Result<Value, CliError> {
     if let Some(problem) = encoding::problem(&bytes) {
         return Err(CliError::new("not_utf8", format!("the input cannot be read as text: {problem}"), "pass UTF-8"));
     }
-    parse_unique(encoding::without_mark(&bytes)).map_err(|error| {
+    let text = encoding::without_mark(&bytes);
+    parse_unique(text).map_err(|error| {
         if error.code() == "duplicate_key" {
             return CliError::new(error.code(), format!("invalid input: {error}"), error.help());
         }
         let (line, column) = error.place().unwrap_or_default();
-        let place = format!("the input is not JSON: see line {line}, column {column}");
-        CliError::new("invalid_json", place, "pass JSON, as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
+        let reason = serde_json::from_slice::<Value>(text).err().map(|error| format!(": {}", reason(text, &error)));
+        let message = format!("the input is not JSON at line {line}, column {column}{}", reason.unwrap_or_default());
+        CliError::new("invalid_json", message, "pass JSON, as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
     })
 }
