@@ -65,6 +65,15 @@ bodies! {
         /// The violations.
         findings: Vec<BundleFinding>,
     }
+    /// A worker that was made, or was there before.
+    CreatedWorker {
+        /// The worker.
+        #[serde(flatten)]
+        worker: WorkerSummary,
+        /// Violations of newer rules by its bundle, if there are any. A tool whose schema is among them takes no calls.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bundle_findings: Vec<BundleFinding>,
+    }
     /// A page of workers, in the order of their ids.
     Workers {
         /// The workers.

@@ -157,6 +157,15 @@ async fn a_model_or_a_host_tool_that_is_not_offered_any_more_is_named() {
     }
 }
 
+/// Asks for another worker of the bundle of a suspended one. Returns the code of the refusal if it is not the reason of
+/// the suspension. The record of the suspended worker keeps no other one from being made.
+async fn refused_like(runtime: &Runtime, bundle: Digest, suspended: &Suspension, is_record: bool) -> Option<String> {
+    let resolved = runtime.catalogue(&acme()).resolve(&plain(bundle)).await;
+    let code = resolved.err().map(|error| error.code().to_owned());
+    let expected = (!is_record).then(|| json!(suspended.reason).as_str().expect("a word").to_owned());
+    if code == expected { None } else { Some(format!("{code:?}")) }
+}
+
 #[tokio::test]
 async fn missing_and_damaged_content_are_told_apart_and_healed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -179,8 +188,10 @@ async fn missing_and_damaged_content_are_told_apart_and_healed() {
     ] {
         let right = std::fs::read(file(digest)).expect("there");
         std::fs::remove_file(file(digest)).expect("removed");
-        let suspended = suspension(&world.open().await, "w").await.expect("suspended");
+        let runtime = world.open().await;
+        let suspended = suspension(&runtime, "w").await.expect("suspended");
         assert_eq!(suspended.reason, missing, "{suspended:?}");
+        assert_eq!(refused_like(&runtime, bundle, &suspended, worker.record == digest).await, None);
         let restore = |bytes: &[u8]| {
             use std::os::unix::fs::PermissionsExt;
             if let Ok(there) = std::fs::metadata(file(digest)) {
@@ -198,6 +209,7 @@ async fn missing_and_damaged_content_are_told_apart_and_healed() {
         for _ in 0..2 {
             let suspended = suspension(&runtime, "w").await.expect("suspended");
             assert_eq!(suspended.reason, damaged, "{suspended:?}");
+            assert_eq!(refused_like(&runtime, bundle, &suspended, worker.record == digest).await, None);
         }
         restore(&right);
         assert_eq!(suspension(&runtime, "w").await, None);

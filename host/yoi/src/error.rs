@@ -107,7 +107,7 @@ fn listed(code: &str) -> Option<u8> {
         | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_panicked" | "tool_refused"
         | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
         "no_token" | "usage" | "workspace_unnamed" => 2,
-        "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_unnamed" | "bundle_unwanted"
+        "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_damaged" | "bundle_unnamed" | "bundle_unwanted"
         | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written"
         | "digest_mismatch" | "duplicate_key" | "duplicate_name" | "earlier_time" | "foreign_import"
         | "host_not_normal" | "host_path_in_bundle" | "inheritance_conflict" | "inheritance_cycle"
@@ -138,7 +138,7 @@ fn listed(code: &str) -> Option<u8> {
         | "tls_missing" | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
         | "url_too_long" | "user_info" | "workspace_denied"
         | "host_denied" | "origin_denied" | "scope_missing" | "file_access_not_kept" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
-        "blob_not_found" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
+        "blob_not_found" | "bundle_missing" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
         | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
         "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_malformed"
         | "resolver_misbehaved" | "resolver_trapped" => 6,

@@ -89,7 +89,15 @@ fn stored_bundle_that_newer_rules_refuse_opens_and_is_reported() {
     let (refused, code) = ask(&["worker", "call", "lister", "fs.list", costly]);
     assert_eq!((code, &refused["code"]), (6, &json!("limit_exceeded")), "{refused}");
     assert_eq!(refused["details"]["limit"], json!("schema_work"), "{refused}");
-    assert_eq!(ask(&["worker", "create", "writer", "--profile", "writer", "--bundle", BUNDLE]).1, 0);
+    let create = ["worker", "create", "writer", "--profile", "writer", "--bundle", BUNDLE];
+    let (created, code) = ask(&create);
+    assert_eq!((code, &created["created"]), (0, &json!(true)), "{created}");
+    assert_eq!(findings(&created["bundle_findings"]), found);
+    // For people the same as warnings, also where the worker was there before.
+    let said = place.with_env(&create, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.stdout.trim())]);
+    let warned =
+        said.stderr.lines().any(|line| line.starts_with("warning[invalid_schema]: the schema `/tools/fs.write/input`"));
+    assert!(said.code == 0 && warned, "{}{}", said.stdout, said.stderr);
     let (refused, code) = ask(&["worker", "call", "writer", "fs.write", r#"{"mount":"files","path":"x","text":""}"#]);
     assert_eq!((code, &refused["code"]), (3, &json!("invalid_schema")), "{refused}");
     let (builtin, _) = ask(&["worker", "show", "builtin"]);

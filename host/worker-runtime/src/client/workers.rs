@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 
 use super::{Client, ClientError, Unexpected};
 use crate::history::Entry;
-use crate::wire::{History, Workers};
+use crate::wire::{CreatedWorker, History, Workers};
 use crate::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
 use crate::{Called, Created, ToolCall};
 
@@ -18,7 +18,8 @@ impl Client {
         let ask = self.ask(Method::PUT, ["v1", "workers", id.as_str()]).json(request);
         let answer = ask.within(self.shared.deadlines.work).send().await?;
         let new = answer.status() == StatusCode::CREATED;
-        Ok(Created { worker: of(id, answer.json().await?)?, new })
+        let CreatedWorker { worker, bundle_findings: findings } = answer.json().await?;
+        Ok(Created { worker: of(id, worker)?, new, findings })
     }
 
     /// What is told of a worker.

@@ -9,7 +9,7 @@ use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, Runtime
 
 use super::restore::{Live, LiveKey};
 use crate::blob_store::BlobError;
-use crate::content::{Content, ContentError, User};
+use crate::content::{BundleFinding, Content, ContentError, User};
 use crate::error::ResolveError;
 use crate::event::EventKind;
 use crate::ledger::{
@@ -39,6 +39,8 @@ pub struct Created {
     pub worker: WorkerSummary,
     /// Whether it is new; asking for the same again finds it.
     pub new: bool,
+    /// Violations of newer rules by its bundle. A tool whose schema is among them takes no calls.
+    pub findings: Vec<BundleFinding>,
 }
 
 /// Why there is no such worker.
@@ -47,6 +49,12 @@ pub enum WorkerError {
     /// The workspace's content says no.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// The bundle, or a blob of it, is not in the store.
+    #[error("the bundle cannot be used: {0}, which it needs, is not in the store")]
+    BundleMissing(Digest),
+    /// The bundle, or a blob of it, is damaged in the store.
+    #[error("the bundle cannot be used: {0}, which it needs, is damaged in the store")]
+    BundleDamaged(Digest),
     /// The workspace has no such worker.
     #[error("there is no worker `{0}`")]
     NotFound(WorkerId),
@@ -126,6 +134,8 @@ impl WorkerError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Content(error) => error.code(),
+            Self::BundleMissing(_) => "bundle_missing",
+            Self::BundleDamaged(_) => "bundle_damaged",
             Self::NotFound(_) => "worker_not_found",
             Self::Exists(_) => "worker_exists",
             Self::BundleUnnamed(_) => "bundle_unnamed",
@@ -148,6 +158,7 @@ impl WorkerError {
             Self::Content(error) => return error.help(),
             Self::Resolve(error) => return error.help(),
             Self::Suspended { suspension, .. } => return suspension.remedy.clone(),
+            Self::BundleMissing(_) | Self::BundleDamaged(_) => PUT_AGAIN,
             Self::NotFound(_) => "the list of workers has those that are there",
             Self::Exists(_) => "choose another id, or ask with the same again",
             Self::BundleUnnamed(_) => "name the bundle by its digest, or write `builtin:NAME`",
@@ -192,9 +203,19 @@ impl Catalogue {
     /// Makes a worker: resolves, enforces, records, and only then answers. Asking again with the same
     /// answers the same worker.
     pub async fn create(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<Created, WorkerError> {
-        if let Some(there) = self.found(&id, &request).await? {
-            return Ok(there);
+        let there = self.found(&id, &request).await?;
+        let mut created = match there {
+            Some(there) => there,
+            None => self.create_new(id, request).await?,
+        };
+        if let Some(bundle) = created.worker.request.bundle {
+            // A bundle that does not open is the state of the worker.
+            created.findings = self.content.findings(bundle).await.unwrap_or_default();
         }
+        Ok(created)
+    }
+
+    async fn create_new(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<Created, WorkerError> {
         let shared = &self.content.shared;
         let _turn = shared.tenants.turn(&self.content.workspace).await?;
         let made = self.make(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
@@ -273,7 +294,8 @@ impl Catalogue {
         let keys = (worker_key(workspace, id), removal_key(workspace, id));
         let [there, removal] = self.content.shared.ledger.records([&keys.0, &keys.1]).await?;
         if let Some(row) = same(id, there.map(Row::of).transpose()?, request)? {
-            return Ok(Some(Created { worker: self.described(id.clone(), row).await?, new: false }));
+            let worker = self.described(id.clone(), row).await?;
+            return Ok(Some(Created { worker, new: false, findings: Vec::new() }));
         }
         if removal.is_some() {
             self.complete_removal(id).await?;
@@ -289,7 +311,10 @@ impl Catalogue {
             (ProfileSelector::Bundle(_), None) => return Err(WorkerError::BundleUnnamed(request.profile.clone())),
             (ProfileSelector::Builtin(_), Some(_)) => return Err(WorkerError::BundleUnwanted(request.profile.clone())),
         };
-        let view = self.content.view(digest).await?;
+        let view = match self.content.view(digest).await {
+            Ok(view) => view,
+            Err(error) => return Err(self.unusable(digest, error).await?),
+        };
         let revision = view.bundle().manifest().revision;
         let newest = self.content.newest().await?.map_or(revision, |(newest, _)| newest);
         if newest > revision && !request.allow_older {
@@ -330,7 +355,7 @@ impl Catalogue {
             let [there, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
             let there = there.map(Row::of).transpose()?;
             if let Some(there) = same(&id, there, &row.request)? {
-                return Ok(Created { worker: summary(id, there, None), new: false });
+                return Ok(Created { worker: summary(id, there, None), new: false, findings: Vec::new() });
             }
             let user = || User::Worker(id.clone());
             let mut change = Change::default()
@@ -365,7 +390,7 @@ impl Catalogue {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done?;
-                    return Ok(Created { worker: summary(id, row, None), new: true });
+                    return Ok(Created { worker: summary(id, row, None), new: true, findings: Vec::new() });
                 }
             }
         }
@@ -558,36 +583,53 @@ impl Catalogue {
         Ok(shared.computing.run(place, restore).await.ok_or(ContentError::Contended)?)
     }
 
-    /// Returns the cause for which a bundle cannot be used, or the error if it may be usable another time.
-    async fn unusable_bundle(&self, error: ContentError) -> Result<Suspension, WorkerError> {
-        let (digest, is_damaged) = match &error {
-            _ if error.is_passing() => return Err(error.into()),
+    /// Returns the content that is missing or damaged, and `true` if it is damaged; of other errors nothing.
+    async fn lost(&self, error: &ContentError) -> Result<Option<(Digest, bool)>, WorkerError> {
+        Ok(match error {
             ContentError::BundleNotFound(digest)
             | ContentError::BlobNotFound(digest)
-            | ContentError::Blob(BlobError::Missing(digest)) => (digest, self.is_set_aside(*digest).await?),
-            ContentError::Blob(BlobError::Damaged(digest)) => (digest, true),
+            | ContentError::Blob(BlobError::Missing(digest)) => Some((*digest, self.is_set_aside(*digest).await?)),
+            ContentError::Blob(BlobError::Damaged(digest)) => Some((*digest, true)),
+            _ => None,
+        })
+    }
+
+    /// Returns the error for a bundle of which no worker can be made. Its code is the reason that a suspended worker of
+    /// the bundle has.
+    async fn unusable(&self, bundle: Digest, error: ContentError) -> Result<WorkerError, WorkerError> {
+        if matches!(&error, ContentError::BundleNotFound(digest) if *digest == bundle) {
+            return Ok(error.into());
+        }
+        Ok(match self.lost(&error).await? {
+            Some((digest, true)) => WorkerError::BundleDamaged(digest),
+            Some((digest, false)) => WorkerError::BundleMissing(digest),
+            None => error.into(),
+        })
+    }
+
+    /// Returns the cause for which a bundle cannot be used, or the error if it may be usable another time.
+    async fn unusable_bundle(&self, error: ContentError) -> Result<Suspension, WorkerError> {
+        if error.is_passing() {
+            return Err(error.into());
+        }
+        if let Some((digest, is_damaged)) = self.lost(&error).await? {
+            let (reason, state) = match is_damaged {
+                true => (SuspensionReason::BundleDamaged, "is damaged in the store"),
+                false => (SuspensionReason::BundleMissing, "is not in the store"),
+            };
+            return Ok(Suspension::new(reason, format!("{digest}, which its bundle needs, {state}"), PUT_AGAIN));
+        }
+        Ok(match &error {
             ContentError::Signature(_) | ContentError::Envelope(_) | ContentError::NoPosture(_) => {
                 let detail = format!("its bundle does not satisfy `signatures` in the host's config: {error}");
-                let remedy = self.signature_remedy(&error);
-                return Ok(Suspension::new(SuspensionReason::SignatureRefused, detail, remedy));
+                Suspension::new(SuspensionReason::SignatureRefused, detail, self.signature_remedy(&error))
             }
             ContentError::BundleRevoked(_) => {
-                return Ok(Suspension::new(SuspensionReason::BundleRevoked, "its bundle is revoked", error.help()));
+                Suspension::new(SuspensionReason::BundleRevoked, "its bundle is revoked", error.help())
             }
             _ => {
                 let detail = format!("its bundle is refused: {error}");
-                return Ok(Suspension::new(SuspensionReason::BundleRefused, detail, error.help()));
-            }
-        };
-        let again = "put the bundle again";
-        Ok(match is_damaged {
-            true => {
-                let detail = format!("{digest}, which its bundle needs, is damaged in the store");
-                Suspension::new(SuspensionReason::BundleDamaged, detail, again)
-            }
-            false => {
-                let detail = format!("{digest}, which its bundle needs, is not in the store");
-                Suspension::new(SuspensionReason::BundleMissing, detail, again)
+                Suspension::new(SuspensionReason::BundleRefused, detail, error.help())
             }
         })
     }
@@ -611,6 +653,8 @@ impl Catalogue {
         Ok(false)
     }
 }
+
+const PUT_AGAIN: &str = "put the bundle again";
 
 const RESTORE_RECORD: &str =
     "put the record again from a backup (it is a blob of the workspace), or make another worker";

@@ -50,6 +50,8 @@ pub const REGISTRY: &[(&str, u16)] = &[
     ("blob_damaged", 500),
     ("bundle_not_found", 404),
     ("bundle_revoked", 409),
+    ("bundle_missing", 404),
+    ("bundle_damaged", 500),
     ("revision_conflict", 409),
     ("in_use", 409),
     ("store_full", 507),

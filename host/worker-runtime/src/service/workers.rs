@@ -18,9 +18,9 @@ use super::outgoing;
 use super::{Problem, Service};
 use crate::report::ResolutionReport;
 use crate::token::Scope;
-use crate::wire::{History, Workers};
+use crate::wire::{CreatedWorker, History, Workers};
 use crate::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
-use crate::{Called, Catalogue, ToolCall, WorkerError};
+use crate::{Called, Catalogue, Created, ToolCall, WorkerError};
 
 /// Most bytes of a request for a worker.
 const CREATE_BYTES: usize = 64 << 10;
@@ -70,8 +70,8 @@ pub(super) async fn resolve(
 /// `If-None-Match: *` asking again is refused.
 #[utoipa::path(put, path = "/v1/workers/{id}", tag = "workers", operation_id = "create_worker",
     security(("token" = [])), params(("id" = WorkerId, Path), Named), request_body = CreateWorkerRequest,
-    responses((status = 201, description = "It takes calls", body = WorkerSummary),
-        (status = 200, description = "It was there before", body = WorkerSummary)))]
+    responses((status = 201, description = "It takes calls", body = CreatedWorker),
+        (status = 200, description = "It was there before", body = CreatedWorker)))]
 pub(super) async fn create(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
@@ -81,9 +81,11 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let catalogue = service.runtime.catalogue(tenant.write(Scope::Workers)?);
     let request: CreateWorkerRequest = json(body, CREATE_BYTES).await?;
-    let created = catalogue.create(id(&name)?, request).await?;
-    is_new(&headers, !created.new)?;
-    Ok(told(if created.new { StatusCode::CREATED } else { StatusCode::OK }, created.worker))
+    let Created { worker, new, findings } = catalogue.create(id(&name)?, request).await?;
+    is_new(&headers, !new)?;
+    let (status, tag) = (if new { StatusCode::CREATED } else { StatusCode::OK }, tag(&worker));
+    let body = CreatedWorker { worker, bundle_findings: findings };
+    Ok((status, [(header::ETAG, tag)], Json(body)).into_response())
 }
 
 /// Reads what is known of a worker.

@@ -13,6 +13,7 @@ use worker_runtime::worker::CreateWorkerRequest;
 
 use super::{Case, both};
 use crate::support::api::Answer;
+use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Hostile};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
@@ -138,12 +139,45 @@ async fn narrow(scene: &Scene) {
     scene.management().reload(RuntimeConfig::from_toml(&narrower).expect("a config")).await.expect("reloaded");
 }
 
+/// A Runtime that was opened again over a bundle whose content is damaged, or gone.
+async fn opened_again(fault: Option<Fault>) -> (Scene, Digest) {
+    let (scene, digest) = Scene::with_bundle().await;
+    if fault.is_none() {
+        scene.world.blobs.remove(digest).await.expect("removed");
+    }
+    let scene = Scene::of(scene.world).await;
+    scene.blobs.fails(fault);
+    (scene, digest)
+}
+
 fn workers() -> Vec<Case> {
     vec![
         both!(
             "worker_not_found",
             rest: async { Scene::new().await.ask("GET", "/v1/workers/w").await },
             library: async { provoked(Scene::new().await.catalogue().get(&id("w")).await) },
+        ),
+        both!(
+            "bundle_missing",
+            rest: async {
+                let (scene, digest) = opened_again(None).await;
+                scene.json("PUT", "/v1/workers/w", &json!(plain(digest))).await
+            },
+            library: async {
+                let (scene, digest) = opened_again(None).await;
+                provoked(scene.catalogue().create(id("w"), plain(digest)).await)
+            },
+        ),
+        both!(
+            "bundle_damaged",
+            rest: async {
+                let (scene, digest) = opened_again(Some(Fault::Damaged)).await;
+                scene.json("PUT", "/v1/workers/w", &json!(plain(digest))).await
+            },
+            library: async {
+                let (scene, digest) = opened_again(Some(Fault::Damaged)).await;
+                provoked(scene.catalogue().create(id("w"), plain(digest)).await)
+            },
         ),
         both!(
             "worker_exists",

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bundles::{Capability, Digest};
+use bundles::{Capability, Digest, one_line};
 use clap::builder::BoolishValueParser;
 use host_policy::ProfileSelector;
 use serde_json::json;
@@ -71,7 +71,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let help = "choose another id: a worker that is stopped takes no more calls";
         return Err(CliError::new("worker_stopped", message, help).with_details(json!({ "worker": created.worker })));
     }
-    let document = json!({ "schema": "yoi.worker-create/1", "created": created.new, "worker": created.worker });
+    for finding in &created.findings {
+        let (code, message) = (one_line(&finding.code), one_line(&finding.message));
+        output.note(&format!("warning[{code}]: {message}; the bundle was stored before this rule"));
+    }
+    let document = json!({
+        "schema": "yoi.worker-create/1", "created": created.new, "worker": created.worker,
+        "bundle_findings": created.findings,
+    });
     output.result(&document, || {
         let (id, rows) = (&args.id, super::rows(&created.worker));
         if created.new {
