@@ -136,6 +136,29 @@ fn a_model_is_held_against_the_config_whatever_the_facts_said() {
     assert_eq!(rule(&format!("{granted}models = [\"small\"]")), Err("model_not_granted"));
     assert_eq!(rule(&granted.replace("\"large\", ", "")), Err("model_not_granted"));
     assert!(rule(&format!("{granted}models = [\"large\"]")).is_ok());
+    // The remedy names each list that lacks it, and adds to the lists that exist.
+    for (config, remedy) in [
+        (granted.replace("\"large\", ", ""), "add `\"large\"` to `models` under [host] in the host's config"),
+        (
+            granted.replace("models = [\"large\", \"small\"]", ""),
+            "write `models = [\"large\"]` under [host] in the host's config",
+        ),
+        (
+            format!("{granted}models = [\"small\"]"),
+            "add `\"large\"` to `models` under [workspaces.acme] in the host's config",
+        ),
+        (
+            format!("{}models = []", granted.replace("\"large\", ", "")),
+            "add `\"large\"` to `models` under [host] and write `models = [\"large\"]` under [workspaces.acme] in the host's config",
+        ),
+        ("[host]\nmodels = [\"large\"]".to_owned(), "write the section [workspaces.acme] in the host's config"),
+    ] {
+        let config = RuntimeConfig::from_toml(&config).expect("a config");
+        let policy = HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin: false };
+        let refusals = enforce(bundle.manifest(), &resolution, policy).expect_err("refused");
+        let told = refusals.iter().find(|refusal| refusal.subject == "model:large").expect("a refusal");
+        assert_eq!(told.remedy, remedy);
+    }
 }
 
 #[test]
@@ -212,6 +235,13 @@ fn a_host_tool_that_this_runtime_lacks_is_unsupported_and_only_if_selected() {
     let layer = json!({ "tools_allow": { "append": ["fs.read"] } });
     let refusals = enforced(&layer, &json!({}), "[workspaces.acme]").expect_err("refused");
     assert_eq!(refusals[0].rule.code(), "unsupported_declaration");
+    let remedy = |config: &str| enforced(&layer, &json!({}), config).expect_err("refused")[0].remedy.clone();
+    assert!(refusals[0].remedy.starts_with("write `capabilities = [\"tool:fs.read\"]` under [host]"), "{refusals:?}");
+    // A list that exists is added to: written anew it would take the others away.
+    let others = remedy("[host]\ncapabilities = [\"gpu\"]\n[workspaces.acme]");
+    assert!(others.starts_with("add `\"tool:fs.read\"` to `capabilities` under [host]"), "{others}");
+    let unnamed = remedy("[host]\ncapabilities = [\"tool:fs.read\"]");
+    assert!(unnamed.starts_with("write the section [workspaces.acme] in the host's config"), "{unnamed}");
     let has = "[host]\ncapabilities = [\"tool:fs.read\"]\n[workspaces.acme]";
     let spec = enforced(&layer, &json!({}), has).expect("a spec");
     assert_eq!(spec.tools().iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["fs.read"]);

@@ -178,6 +178,11 @@ impl RuntimeConfig {
         self.host.capabilities.iter()
     }
 
+    /// Returns the models that are written under `[host]`.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &ModelName> {
+        self.host.models.iter()
+    }
+
     /// What this host tells a resolver for one workspace: only what is granted to it. `shell`, `git`
     /// and `models` are capabilities by being granted, not by being written.
     pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {

@@ -179,16 +179,18 @@ fn lacking(grants: &WorkspaceGrants, authority: &Authority) -> Option<Rule> {
     }
 }
 
+/// Returns the remedy for an item that a list of the config lacks. A list stands in a section once.
+fn list(name: &str, is_empty: bool, item: &str) -> String {
+    if is_empty { format!("write `{name} = [{item}]`") } else { format!("add `{item}` to `{name}`") }
+}
+
 /// What a rule says against an authority, and what to write into the workspace's section.
 fn why(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, String) {
-    // A list stands in a section once.
-    let list = |name: &str, empty: bool, item: String| {
-        if empty { format!("write `{name} = [{item}]`") } else { format!("add `{item}` to `{name}`") }
-    };
     match authority {
-        Authority::Secret(name) => {
-            (format!("no grant for secret `{name}`"), list("secrets", grants.secrets.is_empty(), format!("\"{name}\"")))
-        }
+        Authority::Secret(name) => (
+            format!("no grant for secret `{name}`"),
+            list("secrets", grants.secrets.is_empty(), &format!("\"{name}\"")),
+        ),
         Authority::Mount(label, _) if rule == Rule::MountReadOnly => (
             format!("mount `{label}` is granted for reading only"),
             format!("change the access of `mounts.{label}` to `access = \"write\"`"),
@@ -198,7 +200,7 @@ fn why(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, 
             format!("write `mounts.{label} = {{ path = \"…\", access = \"{}\" }}`", access.as_str()),
         ),
         Authority::Egress(prefix) => {
-            (format!("no grant covers `{prefix}`"), list("egress", grants.egress.is_empty(), egress_item(prefix)))
+            (format!("no grant covers `{prefix}`"), list("egress", grants.egress.is_empty(), &egress_item(prefix)))
         }
         Authority::Shell => ("running commands is not granted".to_owned(), "write `shell = true`".to_owned()),
         Authority::Git(_) if rule == Rule::GitReadOnly => (
@@ -252,11 +254,26 @@ impl Judge<'_> {
             need: Need::Required,
             rule: Rule::ModelNotGranted,
             reason: format!("model `{name}` is not offered to this workspace"),
-            remedy: format!(
-                "write `models = [\"{name}\"]` under [host] in the host's config, and under [workspaces.{}] where that has a list of its own",
-                self.workspace
-            ),
+            remedy: self.model_remedy(name),
         })
+    }
+
+    fn model_remedy(&self, name: &bundles::ModelName) -> String {
+        let (config, workspace, item) = (self.policy.config, self.workspace, format!("\"{name}\""));
+        let own = self.grants.models.as_ref().filter(|own| !own.contains(name));
+        let missing = [
+            (!config.models().any(|offered| offered == name))
+                .then(|| format!("{} under [host]", list("models", config.models().next().is_none(), &item))),
+            own.map(|own| format!("{} under [workspaces.{workspace}]", list("models", own.is_empty(), &item))),
+            self.unnamed(),
+        ];
+        format!("{} in the host's config", missing.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+    }
+
+    /// Returns the remedy for a workspace that the config does not name, which is granted nothing.
+    fn unnamed(&self) -> Option<String> {
+        (!self.policy.config.names(self.workspace))
+            .then(|| format!("write the section [workspaces.{}]", self.workspace))
     }
 
     /// What is selected without being granted narrows the worker: nothing asked for it by need.
@@ -288,14 +305,23 @@ impl Judge<'_> {
                 format!("select plugin `{plugin}` in the profile, and grant it on this host"),
             ),
             Some(ToolSource::Host) if !self.policy.config.has_capability(self.workspace, &format!("tool:{name}")) => {
-                refuse(
-                    Need::Required,
-                    Rule::UnsupportedDeclaration,
-                    format!("the host's config does not list `tool:{name}` among its capabilities"),
-                    format!(
-                        "write `capabilities = [\"tool:{name}\"]` under [host] in the host's config, if the Runtime has it, or select it only `when = [\"has:tool:{name}\"]`"
+                let config = self.policy.config;
+                let (reason, remedy) = match self.unnamed() {
+                    Some(remedy) if config.capabilities().any(|has| has.as_str() == subject) => {
+                        (format!("the host's config does not name workspace `{}`", self.workspace), remedy)
+                    }
+                    _ => (
+                        format!("the host's config does not list `{subject}` among its capabilities"),
+                        format!(
+                            "{} under [host]",
+                            list("capabilities", config.capabilities().next().is_none(), &format!("\"{subject}\""))
+                        ),
                     ),
-                )
+                };
+                let remedy = format!(
+                    "{remedy} in the host's config, if the Runtime has the tool, or select it only `when = [\"has:{subject}\"]`"
+                );
+                refuse(Need::Required, Rule::UnsupportedDeclaration, reason, remedy)
             }
             _ => Ok(()),
         }

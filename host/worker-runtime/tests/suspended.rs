@@ -144,8 +144,8 @@ async fn a_model_or_a_host_tool_that_is_not_offered_any_more_is_named() {
     let bundle = put(&runtime.content(&acme()), &bundle_of("acme", 1, &files)).await;
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
     for (taken, subject, remedy) in [
-        ("\"tool:echo\", ", "`tool:echo`", "capabilities = [\"tool:echo\"]"),
-        ("models = [\"large\"]", "`model:large`", "models = [\"large\"]"),
+        ("\"tool:echo\", ", "`tool:echo`", "add `\"tool:echo\"` to `capabilities` under [host]"),
+        ("models = [\"large\"]", "`model:large`", "write `models = [\"large\"]` under [host]"),
     ] {
         runtime.management().reload(config(&offered.replace(taken, ""))).await.expect("reloaded");
         let suspended = suspension(&runtime, "w").await.expect("suspended");
