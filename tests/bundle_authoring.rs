@@ -1205,7 +1205,16 @@ fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant(
         ("has:tools:shell.run", "did you mean `tool:shell.run`?"),
         ("has:shell.run", "did you mean `tool:shell.run`?"),
         ("has:wrld:yoi:runtime/tool@1.0.0", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
-        ("has:world:yoi:runtime/tool", "`world:NAME@VERSION`"),
+        ("has:world:yoi:runtime/tool", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("lacks:world:yoi:runtime/tool@1", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("has:world:yoi:runtime/tol@1.0.0", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("has:world:yoi:runtme/service@1.2.0", "did you mean `world:yoi:runtime/service@1.2.0`?"),
+        ("has:world:yio:runtime/tool@1.0.0", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("has:world:x", "`world:NAMESPACE:PACKAGE/WORLD@VERSION`"),
+        ("has:world:acme:tools@1.0.0", "`world:NAMESPACE:PACKAGE/WORLD@VERSION`"),
+        ("has:world:acme/tools@1.0.0", "`world:NAMESPACE:PACKAGE/WORLD@VERSION`"),
+        ("has:world:acme:tools/a/b@1.0.0", "`world:NAMESPACE:PACKAGE/WORLD@VERSION`"),
+        ("has:world:yoi:kernel/panic@1.0.0", "`world:NAMESPACE:PACKAGE/WORLD@VERSION`"),
         ("has:mount:repo", "write one of"),
         ("has:secret:github-token", "write one of"),
         ("has:plugin:issues", "write one of"),
@@ -1231,6 +1240,8 @@ fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant(
         "arch:x86_64",
         "arch:riscv64",
         "has:world:yoi:runtime/tool@1.0.0",
+        "has:world:yoi:runtime/tool@2.1.0-rc.1",
+        "lacks:world:acme:tools/calendar@0.3.0",
     ] {
         assert_eq!(when(condition).passes().diagnostics.list, [], "{condition}");
     }

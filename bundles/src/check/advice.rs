@@ -7,17 +7,11 @@ use std::collections::BTreeSet;
 
 use super::Violation;
 use crate::author::nearest;
+use crate::capability::{KnownCapabilities, UnknownCapability};
 use crate::condition::Condition;
 use crate::manifest::{Amend, Layer, Manifest};
-use crate::names::{Platform, shown};
+use crate::names::{Platform, ToolName, shown};
 use crate::pointer::Pointer;
-
-/// Capabilities that are one word. `shell`, `git` and `models` follow from what a host grants; the
-/// others stand in its config.
-const CAPABILITY_WORDS: [&str; 4] = ["git", "gpu", "models", "shell"];
-
-/// Families of capabilities, of which each member is `FAMILY:NAME`.
-const CAPABILITY_FAMILIES: [&str; 2] = ["tool", "world"];
 
 /// Operating systems, as Rust names them.
 const SYSTEMS: [&str; 17] = [
@@ -81,15 +75,12 @@ const ALIASES: [(&str, &str); 14] = [
 
 /// The unknown capabilities and platforms that conditions name.
 pub(crate) fn conditions(manifest: &Manifest) -> Vec<Violation> {
-    let tools: Vec<String> = manifest.tools.keys().map(|tool| format!("tool:{tool}")).collect();
     let mut found = Vec::new();
     let mut compared = 0;
     for (at, layer) in layers(manifest) {
         for (index, condition) in layer.when.iter().enumerate() {
             let problem = match condition {
-                Condition::Has(name) | Condition::Lacks(name) => {
-                    capability(name.as_str(), manifest, &tools, &mut compared)
-                }
+                Condition::Has(name) | Condition::Lacks(name) => capability(name.as_str(), manifest, &mut compared),
                 Condition::Os(name) => platform(name, "operating system", &SYSTEMS),
                 Condition::Arch(name) => platform(name, "processor architecture", &ARCHITECTURES),
             };
@@ -100,43 +91,18 @@ pub(crate) fn conditions(manifest: &Manifest) -> Vec<Violation> {
     found
 }
 
-fn capability(name: &str, manifest: &Manifest, tools: &[String], compared: &mut usize) -> Option<(String, String)> {
-    if CAPABILITY_WORDS.contains(&name) {
-        return None;
-    }
-    let message = match name.split_once(':') {
-        Some(("tool", tool)) if manifest.tools.contains_key(tool) => return None,
-        Some(("world", world)) if is_versioned(world) => return None,
-        Some(("tool", tool)) => {
-            format!("the condition names tool `{}`, which this bundle does not declare", shown(tool))
-        }
-        Some(("world", world)) => format!("`{}` is no world with a version", shown(world)),
-        _ => format!("no host offers the capability `{}`", shown(name)),
-    };
-    let bare = manifest.tools.contains_key(name).then(|| format!("tool:{name}"));
-    let families = CAPABILITY_FAMILIES.iter().filter_map(|family| {
-        let (written, rest) = name.split_once(':')?;
-        nearest(written, std::iter::once(*family))
-            .filter(|family| *family != written)
-            .map(|_| format!("{family}:{rest}"))
-    });
-    let words = CAPABILITY_WORDS.iter().map(|word| (*word).to_owned());
+fn capability(name: &str, manifest: &Manifest, compared: &mut usize) -> Option<(String, String)> {
     // Comparing costs the product of the lengths, and a folder may name what is not there very often.
     let left = super::MOST_COMPARED.saturating_sub(*compared);
-    let known: Vec<String> = words.chain(tools.iter().take(left).cloned()).chain(families).collect();
-    *compared += known.len();
-    let meant = bare.as_deref().or_else(|| nearest(name, known.iter().map(String::as_str)));
-    let help = match meant {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => "write one of `git`, `gpu`, `models`, `shell`, `tool:NAME` of a declared tool, `world:NAME@VERSION`"
-            .to_owned(),
+    let known = KnownCapabilities {
+        tools: manifest.tools.keys().map(ToolName::as_str).take(left),
+        worlds: manifest.plugins.values().map(|plugin| plugin.world.as_str()).take(left),
     };
-    Some((message, help))
-}
-
-fn is_versioned(world: &str) -> bool {
-    let parts = world.split_once('@').and_then(|(name, version)| Some((name.split_once('/')?, version)));
-    parts.is_some_and(|((package, _), version)| package.contains(':') && semver::Version::parse(version).is_ok())
+    let problem = known.problem(name, |tool| manifest.tools.contains_key(tool));
+    if problem.is_some() || name.starts_with("world:") {
+        *compared += manifest.tools.len() + manifest.plugins.len() + 1;
+    }
+    problem.map(|UnknownCapability { message, help }| (message, help))
 }
 
 fn platform(name: &Platform, what: &str, known: &[&'static str]) -> Option<(String, String)> {
