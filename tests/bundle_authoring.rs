@@ -1146,7 +1146,16 @@ fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant()
             [ISSUES, written, "surfaces = [\"tools\", ‸\"kernel\"]", right, "`tools`, `service`, `ingress`"],
             [ISSUES, written, "surfaces = [‸\"tool\"]", right, "did you mean `tools`?"],
             [ISSUES, written, "surfaces = [\"ingress\", ‸\"services\"]", right, "did you mean `service`?"],
+            [ISSUES, written, "surfaces = [‸\"Tools\"]", right, "did you mean `tools`?"],
+            [ISSUES, written, "surfaces = [\"tools\", ‸\"INGRESS\"]", right, "did you mean `ingress`?"],
+            [ISSUES, written, "surfaces = [‸\"Kernel\"]", right, "`tools`, `service`, `ingress`"],
         ],
+    );
+    let twice = "surfaces = [\"tools\", \"ingress\", ‸\"tools\"]";
+    each_is("duplicate_name", &[[ISSUES, written, twice, right, "keep one of the two"]]);
+    each_is(
+        "invalid_field",
+        &[[ISSUES, written, "surfaces = ‸[]", right, "name one of `tools`, `service`, `ingress`"]],
     );
 }
 

@@ -488,6 +488,11 @@ fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_
     let place = |error: &BundleError| error.pointer().expect("a place").as_str().to_owned();
     let findings: Vec<_> = bundle.findings().map(|error| (error.code(), place(error))).collect();
     assert_eq!(findings, [("unknown_surface", "/plugins/issues/surfaces/1".to_owned())]);
+    let twice = with(json!(["tools", "ingress", "tools"]));
+    refused(twice.open(), "duplicate_name");
+    let bundle = twice.open_stored(Acceptances::Honour).expect("opens");
+    let findings: Vec<_> = bundle.findings().map(|error| (error.code(), place(error))).collect();
+    assert_eq!(findings, [("duplicate_name", "/plugins/issues/surfaces/2".to_owned())]);
     assert!(with(json!(["tools", "service", "ingress"])).open().is_ok());
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod advice;
 mod extent;
 mod references;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 pub(crate) use self::extent::keys;
 use self::extent::settings_bytes;
@@ -70,18 +70,22 @@ impl Checker<'_> {
     }
 
     /// A surface decides what a plugin may be wired to, so an unknown one must not wait for a host that knows it.
-    fn surface(&mut self, pointer: Pointer, surface: &Surface) {
-        if PLUGIN_SURFACES.contains(&surface.as_str()) {
-            return;
-        }
-        let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
-        let help = match nearest(surface.as_str(), PLUGIN_SURFACES.into_iter()) {
-            Some(near) => format!("did you mean `{near}`? The surfaces are {known}"),
-            None => format!("name one of {known}"),
-        };
-        self.say("unknown_surface", pointer, format!("`{}` is not a plugin surface", shown(surface.as_str())), help);
-        if let Some(violation) = self.found.last_mut() {
-            violation.newer = true;
+    fn surfaces(&mut self, at: &Pointer, surfaces: &[Surface]) {
+        let mut seen = BTreeSet::new();
+        for (index, surface) in surfaces.iter().enumerate() {
+            let told = match unknown_surface(surface.as_str()) {
+                Some((message, help)) => Some(("unknown_surface", message, help)),
+                None if !seen.insert(surface) => {
+                    let message = format!("surface `{surface}` stands twice");
+                    Some(("duplicate_name", message, "keep one of the two".to_owned()))
+                }
+                None => None,
+            };
+            let Some((code, message, help)) = told else { continue };
+            self.say(code, at.index(index), message, help);
+            if let Some(violation) = self.found.last_mut() {
+                violation.newer = true;
+            }
         }
     }
 
@@ -106,6 +110,19 @@ impl Checker<'_> {
             newer: false,
         });
     }
+}
+
+/// Returns the problem with a text that is no plugin surface, and the remedy.
+pub(crate) fn unknown_surface(text: &str) -> Option<(String, String)> {
+    if PLUGIN_SURFACES.contains(&text) {
+        return None;
+    }
+    let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
+    let help = match nearest(&text.trim().to_lowercase(), PLUGIN_SURFACES.into_iter()) {
+        Some(near) => format!("did you mean `{near}`? The surfaces are {known}"),
+        None => format!("name one of {known}"),
+    };
+    Some((format!("`{}` is not a plugin surface", shown(text)), help))
 }
 
 fn suggestion<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {

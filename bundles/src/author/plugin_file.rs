@@ -2,9 +2,10 @@
 
 use super::section::Section;
 use super::{Author, FileReader};
+use crate::check::unknown_surface;
 use crate::digest::Digest;
-use crate::manifest::{Asked, BlobRef, Manifest, Permissions, Plugin};
-use crate::names::PluginName;
+use crate::manifest::{Asked, BlobRef, Manifest, PLUGIN_SURFACES, Permissions, Plugin};
+use crate::names::{PluginName, Surface};
 use crate::pointer::Pointer;
 use crate::url_permission::{UrlPermission, WrittenUrlPermission};
 
@@ -61,7 +62,7 @@ impl FileReader<'_, '_> {
             "name the world that the component implements, such as `yoi:runtime/tool@1.0.0`",
         );
         let description = self.text(section, "description", at).unwrap_or_default();
-        let surfaces = self.list(section, "surfaces", &at.key("surfaces")).unwrap_or_default();
+        let surfaces = self.surfaces(section, &at.key("surfaces"));
         let asked = at.key("permissions");
         let permissions = Permissions {
             requests: self.targets(section, "requests", &asked),
@@ -70,6 +71,40 @@ impl FileReader<'_, '_> {
             mounts: self.asked_names(section, "mounts", &asked),
         };
         Some(Plugin { version: version?, package: package?, world: world?, description, surfaces, permissions })
+    }
+
+    /// Reads the surfaces. One with capital letters is told as an unknown surface, which says what was meant.
+    fn surfaces(&mut self, section: &mut Section<'_>, at: &Pointer) -> Vec<Surface> {
+        let Some(value) = self.value(section, "surfaces") else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.expected(value, "a list of strings");
+            return Vec::new();
+        };
+        self.place(at.clone(), value.span());
+        if items.is_empty() {
+            let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
+            let help = format!("name one of {known}, or leave `surfaces` out");
+            self.tell(value.span(), "invalid_field", "`surfaces` is empty".to_owned(), help);
+        }
+        let mut surfaces = Vec::new();
+        for item in items.iter() {
+            let Some(text) = item.get_ref().as_str() else {
+                self.expected(item, "a string");
+                continue;
+            };
+            let lower = text.to_ascii_lowercase();
+            match unknown_surface(text).filter(|_| text != lower && lower.parse::<Surface>().is_ok()) {
+                Some((message, help)) => self.tell(item.span(), "unknown_surface", message, help),
+                // Any other name is judged with the manifest.
+                None => {
+                    if let Some(surface) = self.grammar(text, item.span()) {
+                        self.place(at.index(surfaces.len()), item.span());
+                        surfaces.push(surface);
+                    }
+                }
+            }
+        }
+        surfaces
     }
 
     fn package(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<BlobRef> {

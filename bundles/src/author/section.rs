@@ -73,7 +73,7 @@ impl FileReader<'_, '_> {
         }
     }
 
-    fn expected(&mut self, value: &Spanned<DeValue<'_>>, what: &str) {
+    pub(super) fn expected(&mut self, value: &Spanned<DeValue<'_>>, what: &str) {
         let message = format!("expected {what}, found {}", value.get_ref().type_str());
         self.tell(value.span(), "invalid_type", message, format!("write {what}"));
     }

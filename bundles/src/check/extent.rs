@@ -190,9 +190,7 @@ impl Checker<'_> {
         for (name, plugin) in &self.manifest.plugins {
             let at = Pointer::root().key("plugins").key(name);
             self.most("list_items", limits.list_items, plugin.surfaces.len(), at.key("surfaces"), "surfaces");
-            for (index, surface) in plugin.surfaces.iter().enumerate() {
-                self.surface(at.key("surfaces").index(index), surface);
-            }
+            self.surfaces(&at.key("surfaces"), &plugin.surfaces);
             let asked = &plugin.permissions;
             let reasons = [
                 ("requests", asked.requests.iter().map(|asked| &asked.reason).collect::<Vec<_>>()),
