@@ -231,6 +231,7 @@ impl<'a> Author<'a> {
             column: 0,
             message,
             help: help.to_owned(),
+            pointer: None,
             span: None,
         });
     }
@@ -328,6 +329,7 @@ impl FileReader<'_, '_> {
             column,
             message,
             help: help.into(),
+            pointer: None,
             span: Some(span),
         });
     }

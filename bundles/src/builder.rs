@@ -122,17 +122,35 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
 /// Warnings about a bundle that was built before, of which no authored file is known.
 pub fn warnings(manifest: &Manifest) -> Diagnostics {
     let advice = [check::advice::conditions(manifest), check::advice::declarations(manifest)];
-    let told = advice.into_iter().flatten().take(author::MOST_TOLD).map(|advice| Diagnostic {
-        code: advice.code,
-        severity: Severity::Warning,
-        file: crate::archive::MANIFEST.to_owned(),
-        line: 0,
-        column: 0,
-        message: advice.message,
-        help: advice.help,
-        span: None,
-    });
+    let told = advice.into_iter().flatten().take(author::MOST_TOLD);
+    let told = told
+        .map(|advice| in_manifest(Severity::Warning, advice.code, Some(&advice.pointer), advice.message, advice.help));
     Diagnostics { list: told.collect(), sources: Vec::new() }
+}
+
+/// Tells everything that stands against a bundle that was built before, of which no authored file is known.
+pub fn errors(error: &BundleError) -> Diagnostics {
+    let severity = Severity::Error;
+    let list = match error {
+        BundleError::Unsound(violations) => {
+            let told = violations.iter().take(author::MOST_TOLD);
+            told.map(|one| in_manifest(severity, one.code, Some(&one.pointer), one.message.clone(), one.help.clone()))
+                .collect()
+        }
+        error => vec![in_manifest(severity, error.code(), error.pointer(), error.to_string(), error.help())],
+    };
+    Diagnostics { list, sources: Vec::new() }
+}
+
+fn in_manifest(
+    severity: Severity,
+    code: &'static str,
+    pointer: Option<&Pointer>,
+    message: String,
+    help: String,
+) -> Diagnostic {
+    let (file, pointer) = (crate::archive::MANIFEST.to_owned(), pointer.cloned());
+    Diagnostic { code, severity, file, line: 0, column: 0, pointer, message, help, span: None }
 }
 
 fn apply(manifest: &mut Manifest, options: &BuildOptions) {
@@ -198,7 +216,8 @@ impl Teller<'_> {
         }
         let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
         let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
-        self.told.push(Diagnostic { code, severity, file: file.to_owned(), line, column, message, help, span });
+        let (file, pointer) = (file.to_owned(), None);
+        self.told.push(Diagnostic { code, severity, file, line, column, pointer, message, help, span });
     }
 
     fn whole(&mut self, file: &str, code: &'static str, message: String, help: &str) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::leaks::{self, Place};
 use crate::names::is_token_like;
 use crate::one_line::moves;
+use crate::pointer::Pointer;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -34,6 +35,9 @@ pub struct Diagnostic {
     pub line: usize,
     /// Column in characters, from 1; 0 where the file as a whole is meant.
     pub column: usize,
+    /// Place in a manifest, as a JSON pointer, where no authored file is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<Pointer>,
     /// What is wrong, in a sentence.
     pub message: String,
     /// What to do about it.

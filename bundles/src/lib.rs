@@ -63,7 +63,7 @@ mod url_prefix;
 pub use author::nearest;
 pub use authority::{Access, Authority, AuthorityKind, Need, Wish};
 pub use blob::{Blob, BlobReader};
-pub use builder::{BuildOptions, Built, build, warnings};
+pub use builder::{BuildOptions, Built, build, errors, warnings};
 pub use builtin::{builtin, folder as builtin_folder};
 pub use bundle::{Acceptances, Admission, Bundle, BundleError, VerifiedManifest, open_manifest};
 pub use capability::{KnownCapabilities, UnknownCapability};

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use bundles::archive::ArchiveError;
+use bundles::layout::LayoutError;
 use bundles::signature::{Envelope, EnvelopeError};
 use bundles::{
     Acceptances, BuildOptions, Built, Bundle, BundleError, BundleLimits, Contents, Diagnostic, Diagnostics, Folder,
@@ -13,6 +15,7 @@ use cap_std::fs::Dir;
 use host_policy::RuntimeConfig;
 use serde_json::json;
 
+use crate::advice;
 use crate::carets;
 use crate::error::CliError;
 use crate::files;
@@ -51,15 +54,20 @@ pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliErro
     let metadata = std::fs::metadata(path).map_err(|error| files::unreadable(path, "bundle", &error))?;
     if !metadata.is_dir() {
         let bytes = files::read_within(path, ("bundle_bytes", limits.archive_bytes()), "bundle")?;
-        let contents = bundles::archive::unpack_contents(&bytes, limits, Acceptances::Honour).map_err(|error| {
-            CliError::new(error.code(), error.to_string(), error.help()).with_details(archive_details(&error))
+        let contents = bundles::archive::unpack_contents(&bytes, limits, Acceptances::Honour);
+        let contents = contents.map_err(|error| match &error {
+            ArchiveError::Bundle(error) => refused(error),
+            error => CliError::of_library(error.code(), error.to_string(), error.help()),
         })?;
         return Ok(Source::built_before(contents));
     }
     let dir = open_dir(path)?;
     if !dir.is_file("bundle.toml") && dir.is_file(bundles::archive::MANIFEST) {
-        let contents = bundles::layout::read_contents(&dir, limits, Acceptances::Honour)
-            .map_err(|error| CliError::new(error.code(), error.to_string(), error.help()))?;
+        let contents = bundles::layout::read_contents(&dir, limits, Acceptances::Honour);
+        let contents = contents.map_err(|error| match &error {
+            LayoutError::Bundle(error) => refused(error),
+            error => CliError::of_library(error.code(), error.to_string(), error.help()),
+        })?;
         return Ok(Source::built_before(contents));
     }
     let built = build(path, &BuildOptions::default(), limits)?;
@@ -68,18 +76,20 @@ pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliErro
 
 /// Reads an envelope that travels apart from its bundle.
 pub(crate) fn read_envelope(path: &Path, bundle: &Bundle, limits: &BundleLimits) -> Result<Envelope, CliError> {
-    let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
+    let told = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
     let json = files::read_authored(path, limits.envelope_bytes(), "envelope")?;
     let envelope = Envelope::parse(&json, limits).map_err(told)?;
     Contents::new(bundle.clone(), Some(envelope.clone())).map_err(told)?;
     Ok(envelope)
 }
 
-fn archive_details(error: &bundles::archive::ArchiveError) -> serde_json::Value {
-    match error {
-        bundles::archive::ArchiveError::Bundle(error) => json!({ "pointer": error.pointer() }),
-        _ => json!({}),
+/// Everything that stands against a bundle that was built before, with the places in its manifest.
+fn refused(error: &BundleError) -> CliError {
+    let mut told = diagnostics(&bundles::errors(error));
+    if let Some(details) = told.details.as_object_mut() {
+        details.insert("pointer".to_owned(), json!(error.pointer()));
     }
+    told
 }
 
 /// Builds an authoring folder.
@@ -102,7 +112,7 @@ pub(crate) fn open_dir(path: &Path) -> Result<Dir, CliError> {
 }
 
 pub(crate) fn folder_error(error: &FolderError) -> CliError {
-    CliError::new(error.code(), error.to_string(), error.help())
+    CliError::of_library(error.code(), error.to_string(), error.help())
 }
 
 /// A bundle as a host with a config takes it: accepted findings count only where that says so.
@@ -130,6 +140,18 @@ pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLi
     }
 }
 
+/// Refuses a bundle that has warnings, where they count as errors.
+pub(crate) fn refuse_warnings(told: &Diagnostics) -> Result<(), CliError> {
+    if told.list.is_empty() {
+        return Ok(());
+    }
+    let mut told = told.clone();
+    for diagnostic in &mut told.list {
+        diagnostic.severity = Severity::Error;
+    }
+    Err(diagnostics(&told))
+}
+
 /// Prints warnings to stderr, where people read the result. JSON has them in its document.
 pub(crate) fn note_warnings(told: &Diagnostics, output: &Output) {
     if output.is_text() && !told.list.is_empty() {
@@ -139,6 +161,10 @@ pub(crate) fn note_warnings(told: &Diagnostics, output: &Output) {
 
 /// Everything that stands against a folder: one error, with every diagnostic in it.
 pub(crate) fn diagnostics(told: &Diagnostics) -> CliError {
+    let mut told = told.clone();
+    for diagnostic in &mut told.list {
+        diagnostic.help = advice::with_command(&diagnostic.help).to_owned();
+    }
     let errors: Vec<&Diagnostic> =
         told.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
     let (code, message, help) = match errors.first() {
@@ -150,5 +176,5 @@ pub(crate) fn diagnostics(told: &Diagnostics) -> CliError {
         told.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning).collect();
     CliError::new(code, format!("{message}{more}"), help)
         .with_details(json!({ "diagnostics": told.list, "warnings": warnings }))
-        .with_diagnostics(carets::render(told))
+        .with_diagnostics(carets::render(&told))
 }

@@ -23,7 +23,10 @@ pub(crate) fn render(told: &Diagnostics) -> String {
                     .line_start(1)
                     .annotation(AnnotationKind::Primary.span(first_line(&source.masked, span))),
             ),
-            _ => title.element(Level::NOTE.message(format!("in `{file}`"))),
+            _ => title.element(Level::NOTE.message(match &diagnostic.pointer {
+                Some(pointer) => format!("in `{file}` at `{}`", one_line(pointer.as_str())),
+                None => format!("in `{file}`"),
+            })),
         };
         let group = group.element(Level::HELP.message(help.as_str()));
         text.push_str(&renderer.render(&[group]));

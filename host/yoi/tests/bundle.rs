@@ -224,11 +224,20 @@ fn warnings_are_told_and_refuse_with_strict() {
     assert!(said.stderr.starts_with("error[unknown_condition]") && said.stderr.contains("did you mean `git`?"));
     let (error, code) = place.json(&["bundle", "check", "minimal", "--strict"]);
     assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
-    // A bundle that was built before is warned about too; building and sending only warn.
+    // Building with `--strict` writes nothing, and does without warnings.
+    let (error, code) = place.json(&["bundle", "build", "minimal", "-o", "strict.yoi", "--strict"]);
+    assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
+    assert!(!place.path().join("strict.yoi").exists());
+    assert_eq!(place.yoi(&["bundle", "build", &example("minimal"), "-o", "strict.yoi", "--strict"]).code, 0);
+    // A bundle that was built before is warned about too, by the place in its manifest; building and sending only warn.
     let (built, code) = place.json(&["bundle", "build", "minimal", "-o", "out.yoi"]);
     assert_eq!((code, built["warnings"].as_array().map(Vec::len)), (0, Some(1)));
     let said = place.yoi(&["bundle", "check", "out.yoi"]);
     assert!(said.code == 0 && said.stderr.contains("warning[unknown_condition]"), "{}", said.stderr);
+    let pointer = "/profiles/editor/layers/1/when/0";
+    assert!(said.stderr.contains(&format!("in `manifest.json` at `{pointer}`")), "{}", said.stderr);
+    let (check, _) = place.json(&["bundle", "check", "out.yoi"]);
+    assert_eq!(check["warnings"][0]["pointer"], json!(pointer), "{check}");
     assert_eq!(place.yoi(&["bundle", "check", "out.yoi", "--strict"]).code, 3);
 }
 

@@ -152,6 +152,7 @@ impl ConfigError {
             column: place.map_or(0, ConfigPlace::column),
             message,
             help: self.help(),
+            pointer: None,
             span: place.map(|place| place.span.clone()),
         };
         let sources = place.map(|place| Source { file: file.to_owned(), masked: place.masked.clone() });

@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// Takes commit and time from the folder's git repository, of whose commit every file must be.
     #[arg(long, env = "YOI_FROM_GIT", value_parser = BoolishValueParser::new())]
     from_git: bool,
+    /// Treats warnings as errors, and then writes nothing.
+    #[arg(long, env = "YOI_STRICT", value_parser = BoolishValueParser::new())]
+    strict: bool,
     #[command(flatten)]
     limits: LimitsArgs,
 }
@@ -77,6 +80,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         options.created_at.get_or_insert(commit.time);
     }
     let built = bundle_source::build_folder(&folder, &options, &limits)?;
+    if args.strict {
+        bundle_source::refuse_warnings(&built.diagnostics)?;
+    }
     let bundle = &built.bundle;
     let manifest = bundle.manifest();
     let path = match &args.out {

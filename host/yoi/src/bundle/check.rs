@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bundles::leaks::{self, Kind};
 use bundles::signature::{KeyId, Posture, Signers, judge};
-use bundles::{BundleLimits, Diagnostic, Diagnostics, Severity};
+use bundles::{BundleLimits, Diagnostic};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
@@ -92,8 +92,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(built) => built.diagnostics.clone(),
         None => bundles::warnings(manifest),
     };
-    if args.strict && !told.list.is_empty() {
-        return Err(bundle_source::diagnostics(&as_errors(told)));
+    if args.strict {
+        bundle_source::refuse_warnings(&told)?;
     }
     bundle_source::note_warnings(&told, output);
     let of_kind = |kind: Kind| leaks::rules().filter(|rule| rule.kind() == kind).count();
@@ -153,14 +153,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.into_text()
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// Warnings as errors.
-fn as_errors(mut told: Diagnostics) -> Diagnostics {
-    for diagnostic in &mut told.list {
-        diagnostic.severity = Severity::Error;
-    }
-    told
 }
 
 /// Who signed, as far as keys were given to know it by.
