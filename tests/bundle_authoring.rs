@@ -148,7 +148,7 @@ fn a_field_that_must_be_there_is_missed() {
     }
     let accept = "[[accept]]\nrule = \"host_path.home\"\n";
     Files::full().edit(BUNDLE, accept, "‸[[accept]]\n").refused_among_others("missing_field", "`rule`");
-    Files::full().without(BUNDLE).refused("missing_file", "yoi bundle new");
+    Files::full().without(BUNDLE).refused("missing_file", "make a folder");
     let id = "[workspace]\nid = \"acme\"\n";
     Files::small().edit(BUNDLE, id, "").told_at(BUNDLE, 1, 1).refused("missing_field", "[workspace]");
 }

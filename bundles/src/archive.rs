@@ -33,7 +33,7 @@ pub enum ArchiveError {
         allowed: usize,
     },
     /// Not a bundle's tar.
-    #[error("the file is no bundle as `yoi bundle build` writes it")]
+    #[error("the file is no built bundle")]
     NotABundle,
     /// The tar is a bundle's, its content is not.
     #[error(transparent)]
@@ -58,7 +58,7 @@ impl ArchiveError {
     pub fn help(&self) -> String {
         match self {
             Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
-            Self::NotABundle => "build it again with `yoi bundle build`, or fetch it again".to_owned(),
+            Self::NotABundle => "build the bundle again, or fetch it again".to_owned(),
             Self::Bundle(error) => error.help(),
             Self::Envelope(error) => error.help().to_owned(),
         }

@@ -121,9 +121,9 @@ impl JsonError {
             Self::Syntax { .. } => "write JSON as RFC 8259 has it, in UTF-8",
             Self::DuplicateKey { .. } => "keep one of the two",
             Self::UnsafeNumber { .. } => "write numbers past 2^53 - 1 as strings",
-            Self::NotCanonical { .. } => "build it with `yoi bundle build`, or write it through a canonicaliser",
+            Self::NotCanonical { .. } => "build the bundle from its folder, or write it through a canonicaliser",
             Self::Shape { unknown_field: true, .. } => "take the field out, or use a version that knows it",
-            Self::Shape { .. } => "write what is expected there; `yoi bundle build` writes a manifest of the right shape",
+            Self::Shape { .. } => "write what is expected there, or build the bundle from its folder",
         }
     }
 }

@@ -88,7 +88,7 @@ impl FolderError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::NoBundle => "name a folder that holds a `bundle.toml`, or make one with `yoi bundle new`",
+            Self::NoBundle => "name a folder that holds a `bundle.toml`, or make one",
             Self::Io { .. } => "check that the file is there and may be read",
             Self::NotAFile { .. } => "put the file itself there: links, sockets and devices are not followed",
             Self::BadName { .. } => "rename it",

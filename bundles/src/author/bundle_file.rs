@@ -25,7 +25,7 @@ impl Author<'_> {
                 "bundle.toml",
                 "missing_file",
                 "there is no `bundle.toml`".to_owned(),
-                "make one with `yoi bundle new`",
+                "make a folder with a `bundle.toml`",
             );
             return None;
         }
@@ -39,7 +39,7 @@ impl FileReader<'_, '_> {
         self.schema(section);
         let revision = self.number(section, "revision", &at);
         if revision.is_none() && !section.has_any(&["revision"]) {
-            self.missing(section, "revision", "begin with `revision = 1`; `yoi bundle bump` raises it");
+            self.missing(section, "revision", "begin with `revision = 1`, and raise it for each bundle");
         }
         let created_at = self.needed::<Timestamp>(
             section,

@@ -122,7 +122,7 @@ impl Checker<'_> {
                     "unknown_rule",
                     pointer.key("rule"),
                     format!("there is no rule `{}`", shown(&accepted.rule)),
-                    "`yoi bundle check` lists the rules",
+                    "a check of the bundle lists the rules",
                 );
             }
             if accepted.reason.trim().is_empty() {

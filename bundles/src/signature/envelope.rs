@@ -124,13 +124,11 @@ impl EnvelopeError {
                 "an envelope is `payload`, `payloadType` and `signatures`, each with `keyid` and `sig`"
             }
             Self::Json(error) => error.help(),
-            Self::PayloadType => "sign the bundle's manifest, with `yoi bundle sign`",
+            Self::PayloadType => "sign the bundle's manifest",
             Self::Base64(_) | Self::SignatureLength { .. } | Self::NoSignature => {
-                "fetch the envelope again, or sign again with `yoi bundle sign`"
+                "fetch the envelope again, or sign again"
             }
-            Self::KeyId { .. } => {
-                "sign with `yoi bundle sign`, or have the signer write the SHA-256 of the 32 bytes of its public key"
-            }
+            Self::KeyId { .. } => "sign again, or have the signer write the SHA-256 of the 32 bytes of its public key",
             Self::TooManySignatures(_) => "leave out signatures that nobody asks for",
             Self::OtherManifest => "sign the bundle again: a changed bundle needs a new signature",
         }

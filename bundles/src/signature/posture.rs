@@ -131,12 +131,8 @@ impl SignatureRefusal {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Unsigned { signed: 0, .. } => {
-                "sign it with a key that is trusted here: `yoi bundle sign BUNDLE --key FILE`"
-            }
-            Self::Unsigned { .. } => {
-                "have the others sign it too, with `yoi bundle sign`: signatures that are there are kept"
-            }
+            Self::Unsigned { signed: 0, .. } => "sign it with a key that is trusted here",
+            Self::Unsigned { .. } => "have the others sign it too: signatures that are there are kept",
             Self::Invalid(InvalidSignature::OtherManifest) => {
                 "sign this bundle anew: a signature is for one manifest, byte for byte"
             }

@@ -47,11 +47,9 @@ impl InvalidPublicKey {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Spelling => "`yoi key show FILE` prints the public key of a signing key",
-            Self::SigningKey => {
-                "write what `yoi key show FILE` prints for it; if others can read this one, make another"
-            }
-            Self::Weak => "ask its owner for the key again, or make one with `yoi key new`",
+            Self::Spelling => "write the public key of a signing key",
+            Self::SigningKey => "write the public key that belongs to it; if others can read this one, make another",
+            Self::Weak => "ask its owner for the key again, or make a new key",
         }
     }
 }

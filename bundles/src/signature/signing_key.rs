@@ -47,9 +47,9 @@ impl InvalidSigningKey {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::PublicKey => "name the file that `yoi key new` wrote",
+            Self::PublicKey => "name the file of a signing key",
             Self::Encoding => "save the file as UTF-8",
-            Self::TooLarge | Self::Spelling => "name the file that `yoi key new` wrote, or make a key with that",
+            Self::TooLarge | Self::Spelling => "name the file of a signing key, or make a new key",
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Help lines of `host-policy`, `component-host` and `worker-runtime`, which name no commands, with the command added.
+//! Help lines of the libraries, which name no commands, with the command added.
 
 /// Advice of a library, and the same advice with the command that follows it.
-const COMMANDS: [(&str, &str); 23] = [
+const COMMANDS: [(&str, &str); 40] = [
     (
         "end some of its requests first, or have a token issued with a larger share",
         "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
@@ -58,6 +58,53 @@ const COMMANDS: [(&str, &str); 23] = [
     ),
     ("put the bundle again", "put the bundle again (`yoi runtime put`)"),
     ("name a profile of the bundle", "`yoi bundle show` lists the profiles"),
+    ("build the bundle again, or fetch it again", "build it again with `yoi bundle build`, or fetch it again"),
+    (
+        "name a folder that holds a `bundle.toml`, or make one",
+        "name a folder that holds a `bundle.toml`, or make one with `yoi bundle new`",
+    ),
+    ("make a folder with a `bundle.toml`", "make one with `yoi bundle new`"),
+    (
+        "begin with `revision = 1`, and raise it for each bundle",
+        "begin with `revision = 1`; `yoi bundle bump` raises it",
+    ),
+    (
+        "build the bundle from its folder, or write it through a canonicaliser",
+        "build it with `yoi bundle build`, or write it through a canonicaliser",
+    ),
+    (
+        "write what is expected there, or build the bundle from its folder",
+        "write what is expected there; `yoi bundle build` writes a manifest of the right shape",
+    ),
+    ("a check of the bundle lists the rules", "`yoi bundle check --rules` lists the rules"),
+    ("name the file of a signing key", "name the file that `yoi key new` wrote"),
+    (
+        "name the file of a signing key, or make a new key",
+        "name the file that `yoi key new` wrote, or make a key with that",
+    ),
+    ("write the public key of a signing key", "`yoi key show FILE` prints the public key of a signing key"),
+    (
+        "write the public key that belongs to it; if others can read this one, make another",
+        "write what `yoi key show FILE` prints for it; if others can read this one, make another",
+    ),
+    (
+        "ask its owner for the key again, or make a new key",
+        "ask its owner for the key again, or make one with `yoi key new`",
+    ),
+    (
+        "sign it with a key that is trusted here",
+        "sign it with a key that is trusted here: `yoi bundle sign BUNDLE --key FILE`",
+    ),
+    (
+        "have the others sign it too: signatures that are there are kept",
+        "have the others sign it too, with `yoi bundle sign`: signatures that are there are kept",
+    ),
+    ("sign the bundle's manifest", "sign the bundle's manifest, with `yoi bundle sign`"),
+    ("fetch the envelope again, or sign again", "fetch the envelope again, or sign again with `yoi bundle sign`"),
+    (
+        "sign again, or have the signer write the SHA-256 of the 32 bytes of its public key",
+        "sign with `yoi bundle sign`, or have the signer write the SHA-256 of the 32 bytes of its public key",
+    ),
 ];
 
 /// Returns the advice with a command in it, where there is one.
@@ -75,8 +122,9 @@ mod tests {
     #[test]
     fn libraries_advise_no_commands_and_every_advice_here_is_theirs() {
         let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let packages = ["../bundles", "../bundles/tool-schema", "host-policy", "component-host", "worker-runtime"];
         let mut files = Vec::new();
-        for package in ["host-policy", "component-host", "worker-runtime"] {
+        for package in packages {
             sources(&host.join(package).join("src"), &mut files);
         }
         let mut texts = String::new();

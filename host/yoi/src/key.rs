@@ -33,14 +33,15 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
 pub(crate) fn read_signing(path: &Path) -> Result<SigningKey, CliError> {
     let content = files::read_secret(path, MAX_SIGNING_KEY_BYTES, "signing key")?;
     SigningKey::from_file(&content).map_err(|error| {
-        CliError::new(error.code(), format!("`{}` cannot sign: {error}", files::shown(path)), error.help())
+        CliError::of_library(error.code(), format!("`{}` cannot sign: {error}", files::shown(path)), error.help())
     })
 }
 
 /// What KEY means where a public key will do: its text, or a file with that or with its signing key.
 pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
-    let refused =
-        |error: InvalidPublicKey, what: String| CliError::new(error.code(), format!("{what}: {error}"), error.help());
+    let refused = |error: InvalidPublicKey, what: String| {
+        CliError::of_library(error.code(), format!("{what}: {error}"), error.help())
+    };
     if key.starts_with("ed25519:") {
         let public = key.parse().map_err(|error| refused(error, "KEY is no public key".to_owned()))?;
         return Ok((public, Kind::Public));

@@ -42,7 +42,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let key = key::read_signing(&args.key)?;
     let source = bundle_source::open(&args.bundle, &args.limits.read()?.bundle)?;
-    let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
+    let told = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
     let envelope = match &source.envelope {
         Some(before) => {
             let mut envelope = before.clone();

@@ -174,7 +174,7 @@ impl<'a> Known<'a> {
             return Ok(bundle.clone());
         }
         let limits = &self.limits.bundle;
-        let told = |error: bundles::BundleError| CliError::new(error.code(), error.to_string(), error.help());
+        let told = |error: bundles::BundleError| CliError::of_library(error.code(), error.to_string(), error.help());
         let manifest = self.blob(digest, limits.manifest_bytes, "bundle").await?;
         // A Runtime took it in: what its author accepted was judged then.
         let verified = VerifiedManifest::admit(Blob::new(manifest), limits, Acceptances::Honour, Admission::Stored);

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if let Some(built) = &source.built {
         bundle_source::note_warnings(&built.diagnostics, output);
     }
-    let told = |error: EnvelopeError| CliError::new(error.code(), error.to_string(), error.help());
+    let told = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
     let contents = Contents::new(source.bundle, envelope).map_err(told)?;
     let manifest = contents.bundle().manifest();
     let remote = args.remote.or_workspace(&manifest.workspace.id);

@@ -70,7 +70,7 @@ fn input(given: &str) -> Result<Value, CliError> {
     let text = encoding::without_mark(&bytes);
     parse_unique(text).map_err(|error| {
         if error.code() == "duplicate_key" {
-            return CliError::new(error.code(), format!("invalid input: {error}"), error.help());
+            return CliError::of_library(error.code(), format!("invalid input: {error}"), error.help());
         }
         let (line, column) = error.place().unwrap_or_default();
         let reason = serde_json::from_slice::<Value>(text).err().map(|error| format!(": {}", reason(text, &error)));
