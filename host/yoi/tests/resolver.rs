@@ -152,6 +152,24 @@ fn a_limit_is_set_by_name_and_named_by_the_error() {
 }
 
 #[test]
+fn inspect_judges_by_the_limits_that_are_given() {
+    let place = Place::new();
+    let path = place.write("limits.toml", "[structure]\nfunctions = 1\n");
+    let inspect = ["resolver", "inspect", "builtin", "--limits", path.to_str().expect("UTF-8")];
+    let (shown, code) = place.json(&inspect);
+    assert_eq!((code, &shown["admitted"], shown["code"].as_str()), (3, &json!(false), Some("over_budget")), "{shown}");
+    assert!(shown["refusal"].as_str().is_some_and(|told| told.contains("`functions`")), "{shown}");
+    place.write("limits.toml", "[structure]\nfunctions = 50_000\n");
+    let (shown, code) = place.json(&inspect);
+    assert_eq!((code, &shown["admitted"]), (0, &json!(true)), "{shown}");
+    place.write("limits.toml", "[structure]\nfunctions = 0\n");
+    let (error, code) = place.json(&inspect);
+    assert_eq!((code, error["code"].as_str()), (3, Some("invalid_limits")));
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains("line 2") && message.contains("invalid limit `functions`: expected a whole"), "{message}");
+}
+
+#[test]
 fn a_damaged_cache_entry_is_compiled_again_and_never_run() {
     let place = Place::new();
     let cache = place.path().join("cache");

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::{CliError, exit_code};
 use crate::output::Output;
-use crate::sandbox::ComponentRef;
+use crate::sandbox::{ComponentRef, LimitsArgs};
 use crate::text::{Rows, bytes, grouped};
 
 /// Shows what a component consists of, without compiling or running it.
@@ -18,6 +18,8 @@ use crate::text::{Rows, bytes, grouped};
 pub(crate) struct Args {
     /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
     component: ComponentRef,
+    #[command(flatten)]
+    limits: LimitsArgs,
 }
 
 #[derive(Serialize)]
@@ -38,6 +40,8 @@ struct Document {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let budget = args.limits.read()?.structure;
+    // One that would be refused can be looked at all the same.
     let limits = Limits { structure: Budget::to_look_at(), ..Limits::default() };
     let bytes = args.component.read_or_shipped(&limits)?;
     let structure = Structure::read(&bytes)
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Err(LoadError::ForeignImport { imports }) => imports.clone(),
         _ => Vec::new(),
     };
-    let refusal = match structure.check(&Budget::default()) {
+    let refusal = match structure.check(&budget) {
         Err(refusal) => Some(LoadError::from(refusal)),
         Ok(()) => contract.as_ref().err().cloned(),
     };
