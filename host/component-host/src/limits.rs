@@ -5,8 +5,8 @@
 use std::num::NonZeroU64;
 
 use bundles::BundleLimits;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use toml::de::{DeTable, DeValue};
 
 use crate::structure::Budget;
 
@@ -66,19 +66,14 @@ pub struct ResolutionLimits {
     /// Wall-clock time of the same. A backstop for a machine on which the call does not get to compute.
     pub wall_ms: u64,
     /// Bytes of all linear memories together.
-    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.memory_bytes as u64 }>")]
     pub memory_bytes: u64,
     /// Elements of all tables together.
-    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.table_elements as u64 }>")]
     pub table_elements: u64,
     /// Core instances, which toolchains make several of.
-    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.instances as u64 }>")]
     pub instances: u64,
     /// Linear memories.
-    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.memories as u64 }>")]
     pub memories: u64,
     /// Tables.
-    #[serde(deserialize_with = "at_most::<_, { ResolutionLimits::CEILING.tables as u64 }>")]
     pub tables: u64,
     /// Bytes that one crossing may have the host copy, which is memory and time of the host.
     pub hostcall_bytes: u64,
@@ -142,14 +137,6 @@ impl ResolutionLimits {
     }
 }
 
-/// Reads a limit for which an engine makes room up to `MOST`: one above it would not be kept.
-fn at_most<'de, D: Deserializer<'de>, const MOST: u64>(deserializer: D) -> Result<u64, D::Error> {
-    match u64::deserialize(deserializer)? {
-        limit if limit > MOST => Err(D::Error::custom(format!("more than the {MOST} that an engine makes room for"))),
-        limit => Ok(limit),
-    }
-}
-
 /// What a pool has room for, a slot.
 pub(crate) struct Ceiling {
     pub(crate) memory_bytes: usize,
@@ -174,17 +161,121 @@ pub struct InvalidLimits {
 impl Limits {
     /// Reads limits from TOML.
     pub fn from_toml(text: &str) -> Result<Self, InvalidLimits> {
-        toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
+        let invalid = |start: usize, problem: String| {
             let before = text.get(..start).unwrap_or_default();
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            InvalidLimits {
-                line: before.matches('\n').count() + 1,
-                column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-                problem: error.message().lines().next().unwrap_or_default().to_owned(),
-            }
-        })
+            let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+            InvalidLimits { line: before.matches('\n').count() + 1, column, problem }
+        };
+        let told = |error: toml::de::Error| {
+            let problem = error.message().lines().next().unwrap_or_default().to_owned();
+            invalid(error.span().map_or(0, |span| span.start), problem)
+        };
+        let written = DeTable::parse(text).map_err(told)?;
+        if let Some((start, problem)) = out_of_range(written.get_ref()) {
+            return Err(invalid(start, problem));
+        }
+        toml::from_str(text).map_err(told)
     }
+}
+
+/// Limits of which a zero would refuse every resolver or every bundle. A zero of another limit means none of what it
+/// bounds.
+const NEEDED: [(&str, &[&str]); 4] = [
+    (
+        "structure",
+        &[
+            "bytes",
+            "nesting",
+            "sections",
+            "core_modules",
+            "instances",
+            "core_instances",
+            "inlined_items",
+            "types",
+            "imports",
+            "listed_items",
+            "exports",
+            "canonical_functions",
+            "longest_name",
+            "effort",
+            "functions",
+            "largest_body",
+            "code_bytes",
+            "memories",
+            "memory_pages",
+        ],
+    ),
+    ("compile", &["compile_ms", "compile_wall_ms", "compile_memory_bytes", "compiled_bytes"]),
+    (
+        "resolution",
+        &[
+            "fuel",
+            "deadline_ms",
+            "wall_ms",
+            "memory_bytes",
+            "instances",
+            "memories",
+            "hostcall_bytes",
+            "handles",
+            "lookups",
+            "lookup_bytes",
+        ],
+    ),
+    (
+        "bundle",
+        &["manifest_bytes", "json_depth", "blob_bytes", "bundle_bytes", "profiles", "lineage", "layers", "files"],
+    ),
+];
+
+/// The largest number of each limit for which an engine makes room: a larger one would not be kept.
+const ENGINE: [(&str, u64); 5] = [
+    ("memory_bytes", ResolutionLimits::CEILING.memory_bytes as u64),
+    ("table_elements", ResolutionLimits::CEILING.table_elements as u64),
+    ("instances", ResolutionLimits::CEILING.instances as u64),
+    ("memories", ResolutionLimits::CEILING.memories as u64),
+    ("tables", ResolutionLimits::CEILING.tables as u64),
+];
+
+/// Returns the place of the first limit whose value is out of its range, and the problem. Names that are no limits are
+/// for the reader of the types to refuse.
+fn out_of_range(written: &DeTable<'_>) -> Option<(usize, String)> {
+    let tables = written.iter();
+    let sections =
+        tables.filter_map(|(section, limits)| Some((section.get_ref().as_ref(), limits.get_ref().as_table()?)));
+    let mut found: Option<(usize, String)> = None;
+    for (section, limits) in sections {
+        for (name, value) in limits {
+            let name = name.get_ref().as_ref();
+            let needed = NEEDED.iter().find(|(of, _)| *of == section).is_some_and(|(_, names)| names.contains(&name));
+            let engine =
+                ENGINE.iter().find(|(limit, _)| section == "resolution" && *limit == name).map(|(_, most)| *most);
+            let (least, most) = (u64::from(needed), engine.unwrap_or(i64::MAX as u64));
+            let is_right = number(value.get_ref()).is_some_and(|number| (least..=most).contains(&number));
+            let start = value.span().start;
+            if is_right || !is_limit(section, name) || found.as_ref().is_some_and(|(first, _)| *first <= start) {
+                continue;
+            }
+            let why = if engine.is_some() { ", for which an engine makes room" } else { "" };
+            let expected = match engine {
+                Some(most) => format!("a whole number from {least} to {most}{why}"),
+                None => format!("a whole number of at least {least}"),
+            };
+            found = Some((start, format!("invalid limit `{name}`: expected {expected}")));
+        }
+    }
+    found
+}
+
+/// `true` if there is a limit of that name.
+fn is_limit(section: &str, name: &str) -> bool {
+    toml::Table::try_from(Limits::default())
+        .is_ok_and(|limits| limits.get(section).and_then(|limits| limits.get(name)).is_some())
+}
+
+fn number(value: &DeValue<'_>) -> Option<u64> {
+    let integer = value.as_integer()?;
+    u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
 }
 
 #[cfg(test)]
@@ -214,7 +305,38 @@ mod tests {
             assert_eq!(limits(most).expect("the most").resolution, ResolutionLimits::default());
             let error = limits(most + 1).expect_err("more");
             assert_eq!(error.line, 2);
-            assert_eq!(error.problem, format!("more than the {most} that an engine makes room for"));
+            let least = u64::from(!name.starts_with("table"));
+            let expected = format!("a whole number from {least} to {most}, for which an engine makes room");
+            assert_eq!(error.problem, format!("invalid limit `{name}`: expected {expected}"));
         }
+    }
+
+    #[test]
+    fn a_zero_with_which_nothing_would_pass_is_refused_with_its_place() {
+        let all = toml::Table::try_from(Limits::default()).expect("TOML");
+        for (section, limits) in &all {
+            let needed = NEEDED.iter().find(|(of, _)| of == section).expect("a section").1;
+            assert!(needed.iter().all(|name| limits.get(name).is_some()), "{needed:?}");
+            for name in limits.as_table().expect("a table").keys() {
+                let read = |value: &str| Limits::from_toml(&format!("\n[{section}]\n{name} = {value}\n"));
+                read("1").expect("one is enough");
+                match read("0") {
+                    Ok(_) => assert!(!needed.contains(&name.as_str()), "{name}"),
+                    Err(error) => {
+                        assert!(needed.contains(&name.as_str()), "{name}");
+                        assert_eq!((error.line, error.column), (3, name.len() + 4));
+                        let begins = format!("invalid limit `{name}`: expected a whole number ");
+                        assert!(error.problem.starts_with(&begins), "{error}");
+                    }
+                }
+                for value in ["-1", "1.5", "\"many\"", "true", "[1]", "99999999999999999999"] {
+                    let error = read(value).expect_err(value);
+                    assert!(error.problem.starts_with(&format!("invalid limit `{name}`: expected ")), "{error}");
+                }
+            }
+        }
+        // The first in the file, and another spelling of zero.
+        let error = Limits::from_toml("[resolution]\nwall_ms = 0x0\nfuel = 0\n").expect_err("zero");
+        assert_eq!((error.line, error.problem.contains("`wall_ms`")), (2, true), "{error}");
     }
 }

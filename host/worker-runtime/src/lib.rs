@@ -82,7 +82,7 @@ pub use data_folder::{DataFolder, DataFolderError};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
 pub use ledger::Page;
-pub use limits::RuntimeLimits;
+pub use limits::{InvalidLimit, RuntimeLimits};
 pub use record::{RECORD_BOUNDS, RestoreError};
 pub use record::{RECORD_SCHEMA, Record};
 pub use resolutions::{Inputs, Resolutions, Resolved};

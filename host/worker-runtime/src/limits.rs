@@ -77,11 +77,28 @@ impl Default for RuntimeLimits {
     }
 }
 
+/// A limit whose value has no meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidLimit {
+    /// Its name.
+    pub name: &'static str,
+    /// The values that are expected.
+    pub expected: String,
+}
+
+impl InvalidLimit {
+    /// Returns the first limit that is less than its least value.
+    pub(crate) fn below(limits: impl IntoIterator<Item = (&'static str, u64, u64)>) -> Option<Self> {
+        let found = limits.into_iter().find(|(_, is, least)| is < least);
+        found.map(|(name, _, least)| Self { name, expected: format!("a whole number of at least {least}") })
+    }
+}
+
 impl RuntimeLimits {
-    /// The first field with which no call would ever be done, by its name, and the least that it can be. A zero
-    /// that means "none", of bundles, workers or waiting requests, is no such thing.
-    pub fn too_small(&self) -> Option<(&'static str, u64)> {
-        let fields = [
+    /// Returns the first limit with which no call would ever be done. A zero that means "none", of bundles, workers,
+    /// resolvers or waiting requests, or "at once", is valid.
+    pub fn invalid(&self) -> Option<InvalidLimit> {
+        let limits = [
             ("stored_bytes", self.stored_bytes),
             ("history_entries", self.history_entries),
             ("call_bytes", self.call_bytes),
@@ -95,6 +112,6 @@ impl RuntimeLimits {
             ("kept_events", self.kept_events),
             ("open_bundles", self.open_bundles),
         ];
-        fields.into_iter().find(|(_, is)| *is == 0).map(|(name, _)| (name, 1))
+        InvalidLimit::below(limits.map(|(name, is)| (name, is, 1)))
     }
 }

@@ -219,6 +219,9 @@ pub enum TokenError {
     /// It was good until some time ago.
     #[error("the token has expired")]
     Expired,
+    /// A limit of the token is zero.
+    #[error("invalid limit `{0}`: expected a whole number from 1 to {max}", max = u32::MAX)]
+    InvalidLimit(&'static str),
     /// There is no randomness.
     #[error("the system gives no randomness")]
     NoEntropy,
@@ -237,6 +240,7 @@ impl TokenError {
             Self::Unknown => "unauthenticated",
             Self::NotFound(_) => "token_not_found",
             Self::Expired => "token_expired",
+            Self::InvalidLimit(_) => "invalid_request",
             Self::NoEntropy => "no_entropy",
             Self::Metadata(error) => error.code(),
             Self::Contended => "contended",
@@ -249,6 +253,7 @@ impl TokenError {
             Self::Unknown => "send `Authorization: Bearer TOKEN` with a token of this Runtime",
             Self::NotFound(_) => "the list of tokens has those that are there",
             Self::Expired => "have a new token made",
+            Self::InvalidLimit(_) => "leave it out for the service's own limit",
             Self::NoEntropy => "see to it that the system's random source works",
             Self::Metadata(error) => error.help(),
             Self::Contended => "try again",
@@ -285,6 +290,10 @@ impl Management {
         grant: TokenGrant,
         entropy: &dyn Entropy,
     ) -> Result<(TokenSummary, SecretString), TokenError> {
+        // A row of an earlier version may have a zero.
+        if grant.event_streams == Some(0) {
+            return Err(TokenError::InvalidLimit("event_streams"));
+        }
         let (mut id, mut secret) = ([0; ID_CHARS / 2], zeroize::Zeroizing::new([0; SECRET_CHARS / 2]));
         entropy.fill(&mut id)?;
         entropy.fill(secret.as_mut_slice())?;

@@ -1,7 +1,6 @@
 //! What goes over the wire: the bodies of requests and answers that are no domain type by themselves.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 
 use bundles::{Digest, WorkspaceId};
 use serde::{Deserialize, Serialize};
@@ -143,11 +142,11 @@ pub struct NewToken {
     pub expires_at: Option<jiff::Timestamp>,
     /// Connections that it may have in use at a time, instead of the service's `connection_share_percent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(value_type = Option<u32>, minimum = 1, required = false))]
-    pub connections: Option<NonZeroU32>,
+    #[cfg_attr(feature = "service", schema(minimum = 1, required = false))]
+    pub connections: Option<u32>,
     /// Streams of events that it may have open at a time, instead of the service's `event_streams`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(required = false))]
+    #[cfg_attr(feature = "service", schema(minimum = 1, required = false))]
     pub event_streams: Option<u32>,
 }
 

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use worker_runtime::blob_store::whole;
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::secret::SecretDirectory;
+use worker_runtime::token::{Scope, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError, fs};
 use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits, ToolCall};
 
@@ -280,6 +281,18 @@ fn content() -> Vec<Case> {
         }),
         case!("RestoreError", "Misbehaved", "-", restored(false)),
         case!("RestoreError", "OtherResolution", "-", restored(true)),
+        case!("TokenError", "InvalidLimit", "invalid_request", async {
+            let scene = Scene::new().await;
+            let grant = TokenGrant {
+                name: name("none"),
+                scopes: std::iter::once(Scope::Read).collect(),
+                workspaces: std::iter::once(acme()).collect(),
+                expires_at: None,
+                connections: None,
+                event_streams: Some(0),
+            };
+            provoked(scene.management().issue_token(grant, &scene.api.entropy).await)
+        }),
         case!("TokenError", "Metadata", "store_unavailable", async {
             provoked(failing(None, Some(Fault::Unavailable)).await.management().tokens().await)
         }),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use host_policy::{ConfigError, MAX_CONFIG_BYTES, RuntimeConfig};
 use serde_json::json;
+use worker_runtime::InvalidLimit;
 
 use crate::carets;
 use crate::error::CliError;
@@ -25,8 +26,12 @@ pub(crate) fn text(path: &Path) -> Result<String, CliError> {
 pub(crate) fn parse(text: &str, path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
     let (policy, settings) =
         RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES).map_err(|error| told(error, path))?;
-    settings.can_work()?;
-    Ok((policy, settings))
+    match settings.invalid_limit() {
+        Some((table, InvalidLimit { name, expected })) => {
+            Err(told(ConfigError::invalid_limit(text, table, name, &expected), path))
+        }
+        None => Ok((policy, settings)),
+    }
 }
 
 fn told(error: ConfigError, path: &Path) -> CliError {

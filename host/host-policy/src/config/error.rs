@@ -71,6 +71,14 @@ pub enum ConfigError {
     /// A mount that is no absolute path.
     #[error("the config is not understood: {0}: {RELATIVE}")]
     RelativeMount(ConfigPlace),
+    /// A limit of the program that reads the config, with a value that has no meaning.
+    #[error("the config is not understood: {}{problem}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    Limit {
+        /// Where, if the file has the limit.
+        place: Option<ConfigPlace>,
+        /// Its name and what is expected.
+        problem: String,
+    },
     /// Workspaces that do not say whose signatures their bundles need.
     #[error("{}", no_posture(.0))]
     NoPosture(Vec<WorkspaceId>),
@@ -99,9 +107,25 @@ impl ConfigError {
         }
     }
 
+    /// The error for a limit whose value has no meaning. `table` is the path of its table in `text`.
+    pub fn invalid_limit(text: &str, table: &[&str], name: &str, expected: &str) -> Self {
+        let span = toml::de::DeTable::parse(text).ok().and_then(|written| {
+            let mut found = written.get_ref();
+            for key in table {
+                found = found.get(*key)?.get_ref().as_table()?;
+            }
+            Some(found.get(name)?.span())
+        });
+        Self::Limit {
+            place: span.map(|span| ConfigPlace::new(text, span)),
+            problem: format!("invalid limit `{name}` under [{}]: expected {expected}", table.join(".")),
+        }
+    }
+
     /// The stable machine word.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Limit { .. } => "invalid_limits",
             Self::NoPosture(_) => "no_signature_posture",
             _ => "invalid_config",
         }
@@ -111,6 +135,7 @@ impl ConfigError {
     pub fn help(&self) -> String {
         match self {
             Self::TooLarge(_) => "a config names what is granted; it is small".to_owned(),
+            Self::Limit { .. } => "write a number that is expected, or leave the limit out for its default".to_owned(),
             Self::Invalid { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::Invalid { near: None, .. } => {
                 "mend the line; nothing of the file is in force until all of it is understood".to_owned()
@@ -132,6 +157,7 @@ impl ConfigError {
     pub fn place(&self) -> Option<&ConfigPlace> {
         match self {
             Self::Invalid { place, .. } | Self::RelativeMount(place) => Some(place),
+            Self::Limit { place, .. } => place.as_ref(),
             Self::TooLarge(_) | Self::NoPosture(_) => None,
         }
     }
@@ -139,7 +165,7 @@ impl ConfigError {
     /// The same as a diagnostic of a file of that name, with as much of its text as may be shown.
     pub fn diagnostics(&self, file: &str) -> Diagnostics {
         let message = match self {
-            Self::Invalid { problem, .. } => problem.clone(),
+            Self::Invalid { problem, .. } | Self::Limit { problem, .. } => problem.clone(),
             Self::RelativeMount(_) => RELATIVE.to_owned(),
             other => other.to_string(),
         };
@@ -189,7 +215,8 @@ fn near(message: &str) -> Option<String> {
 /// The reader's words for types, as an operator would say it.
 fn plain(expected: &str) -> &str {
     match expected {
-        "usize" => "a whole number",
+        "usize" | "u64" => "a whole number",
+        "u32" => "a whole number below 2^32",
         "a sequence" => "a list",
         other => other,
     }

@@ -1,6 +1,8 @@
 //! What an operator asks of a Runtime: tokens, resolvers, garbage. All but reading needs the scope
 //! `operator`.
 
+use std::num::NonZeroU32;
+
 use bundles::Digest;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
@@ -18,6 +20,7 @@ impl Client {
     /// nobody has; [`tokens`](Self::tokens) tells of it.
     pub async fn issue_token(&self, grant: TokenGrant) -> Result<(TokenSummary, SecretString), ClientError> {
         let TokenGrant { name, scopes, workspaces, expires_at, connections, event_streams } = grant;
+        let connections = connections.map(NonZeroU32::get);
         let asked = NewToken { name, scopes, workspaces, expires_at, connections, event_streams };
         let issued: IssuedToken = self.ask(Method::POST, ["v1", "tokens"]).json(&asked).answer().await?;
         Ok((issued.summary, SecretString::from(issued.token)))

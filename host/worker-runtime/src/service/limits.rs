@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::InvalidLimit;
+
 /// Bounds of the service. Errors name the field. No time counts for more than a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -74,14 +76,12 @@ impl ServiceLimits {
         self.headers.min(MOST_HEADERS)
     }
 
-    /// The first field with which no request would ever have its answer, by its name, and the least that it can
-    /// be, where one call may take `call_ms`. A zero that means "none" or "at once", of streams of events and of
-    /// the time to stop, is no such thing.
-    pub fn too_small(&self, call_ms: u64) -> Option<(&'static str, u64)> {
-        let fields = [
+    /// Returns the first limit with which no request would ever have its answer, or no stream of events would open,
+    /// where one call may take `call_ms`. A `shutdown_ms` of zero means "at once" and is valid.
+    pub fn invalid(&self, call_ms: u64) -> Option<InvalidLimit> {
+        let limits = [
             ("requests_per_second", self.requests_per_second.into(), 1),
             ("connections", self.connections.into(), 1),
-            ("connection_share_percent", self.connection_share_percent.into(), 1),
             // A head with a token has some hundred bytes in a handful of fields.
             ("head_bytes", self.head_bytes as u64, 1024),
             ("headers", self.headers as u64, 16),
@@ -89,10 +89,20 @@ impl ServiceLimits {
             ("head_ms", self.head_ms, 100),
             ("body_bytes_per_second", self.body_bytes_per_second, 1),
             ("body_grace_ms", self.body_grace_ms, 100),
-            ("request_ms", self.request_ms, call_ms.saturating_add(1)),
             ("write_ms", self.write_ms, 100),
+            ("event_streams", self.event_streams.into(), 1),
+            ("workspace_event_streams", self.workspace_event_streams.into(), 1),
         ];
-        fields.into_iter().find(|(_, is, least)| is < least).map(|(name, _, least)| (name, least))
+        if !(1..=100).contains(&self.connection_share_percent) {
+            let expected = "a whole number from 1 to 100".to_owned();
+            return Some(InvalidLimit { name: "connection_share_percent", expected });
+        }
+        if self.request_ms <= call_ms {
+            let expected =
+                format!("a whole number of at least {}, more than `call_ms` under [limits]", call_ms.saturating_add(1));
+            return Some(InvalidLimit { name: "request_ms", expected });
+        }
+        InvalidLimit::below(limits)
     }
 
     /// Connections that a token or workspace without a share of its own may have in use: at least one.

@@ -1,5 +1,6 @@
 //! `/v1/tokens`: who may ask for what, for who runs the Runtime.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,7 +13,7 @@ use secrecy::ExposeSecret;
 use super::access::{At, Caller};
 use super::workers::json;
 use super::{Problem, Service};
-use crate::token::{TokenGrant, TokenId, TokenSummary};
+use crate::token::{TokenError, TokenGrant, TokenId, TokenSummary};
 use crate::wire::{IssuedToken, NewToken, Tokens};
 
 /// Most bytes of a request for a token.
@@ -31,6 +32,8 @@ pub(super) async fn issue(
 ) -> Result<Response, Problem> {
     caller.operator()?;
     let NewToken { name, scopes, workspaces, expires_at, connections, event_streams } = json(body, TOKEN_BYTES).await?;
+    let not_zero = |connections| NonZeroU32::new(connections).ok_or(TokenError::InvalidLimit("connections"));
+    let connections = connections.map(not_zero).transpose()?;
     let grant = TokenGrant { name, scopes, workspaces, expires_at, connections, event_streams };
     let (summary, token) = service.runtime.management().issue_token(grant, &*service.entropy).await?;
     let issued = IssuedToken { token: token.expose_secret().to_owned(), summary };

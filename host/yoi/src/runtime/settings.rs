@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bundles::SecretRef;
 use serde::{Deserialize, Deserializer};
-use worker_runtime::RuntimeLimits;
 use worker_runtime::service::{Hosts, ServiceLimits};
+use worker_runtime::{InvalidLimit, RuntimeLimits};
 
 use crate::error::CliError;
 
@@ -23,15 +23,11 @@ impl Settings {
     /// Their names.
     pub(crate) const TABLES: [&str; 2] = ["service", "limits"];
 
-    /// That a service with these limits can do something.
-    pub(crate) fn can_work(&self) -> Result<(), CliError> {
-        let call_ms = self.limits.call_ms;
-        let ours = self.limits.too_small().map(|found| ("limits", found));
-        let found = ours.or_else(|| self.service.limits.too_small(call_ms).map(|found| ("service.limits", found)));
-        let Some((table, (field, least))) = found else { return Ok(()) };
-        let why = if field == "request_ms" { ", more than the `call_ms` under [limits]" } else { "" };
-        let message = format!("`{field}` under [{table}] must be at least {least}{why}");
-        Err(CliError::new("invalid_limits", message, "write that or more, or leave it out for the default"))
+    /// Returns the first limit whose value has no meaning, with the table in which it stands.
+    pub(crate) fn invalid_limit(&self) -> Option<(&'static [&'static str], InvalidLimit)> {
+        let ours = self.limits.invalid().map(|found| (&["limits"][..], found));
+        let of_service = || self.service.limits.invalid(self.limits.call_ms);
+        ours.or_else(|| of_service().map(|found| (&["service", "limits"][..], found)))
     }
 }
 
@@ -194,7 +190,7 @@ mod tests {
         let read = |text: &str| {
             let (_, settings) = host_policy::RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES)
                 .expect("the types are right");
-            settings.can_work().map_err(|error| (error.code, error.message))
+            settings.invalid_limit().map(|(table, found)| (table.join("."), found.name, found.expected))
         };
         let every = [
             ("limits", serde_json::to_value(RuntimeLimits::default()).expect("JSON")),
@@ -207,8 +203,6 @@ mod tests {
             "resolvers",
             "queued_calls",
             "unused_blob_seconds",
-            "event_streams",
-            "workspace_event_streams",
             "shutdown_ms",
             "recent_blob_bytes",
         ];
@@ -216,19 +210,21 @@ mod tests {
             for (field, _) in limits.as_object().expect("a table") {
                 let told = read(&format!("[{table}]\n{field} = 0\n"));
                 if may_be_zero.contains(&field.as_str()) {
-                    assert_eq!(told, Ok(()), "{field}");
+                    assert_eq!(told, None, "{field}");
                 } else {
-                    let (code, message) = told.expect_err(field);
-                    assert!(
-                        code == "invalid_limits" && message.contains(&format!("`{field}` under [{table}]")),
-                        "{message}"
-                    );
+                    let (of, name, expected) = told.expect(field);
+                    assert_eq!((of.as_str(), name), (table, field.as_str()));
+                    assert!(expected.starts_with("a whole number "), "{expected}");
                 }
             }
         }
-        assert_eq!(read("[service.limits]\nhead_bytes = 1024\nheaders = 16\nhead_ms = 100\n"), Ok(()));
-        assert_eq!(read("[limits]\ncall_ms = 149_999\n"), Ok(()));
-        assert!(read("[limits]\ncall_ms = 150_000\n").is_err_and(|(_, message)| message.contains("150001")));
+        assert_eq!(read("[service.limits]\nhead_bytes = 1024\nheaders = 16\nhead_ms = 100\n"), None);
+        assert_eq!(read("[limits]\ncall_ms = 149_999\n"), None);
+        assert!(read("[limits]\ncall_ms = 150_000\n").is_some_and(|(.., expected)| expected.contains("150001")));
+        for (percent, is_right) in [(1, true), (100, true), (101, false), (4_000_000_000_u32, false)] {
+            let told = read(&format!("[service.limits]\nconnection_share_percent = {percent}\n"));
+            assert_eq!(told.is_none(), is_right, "{told:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use bundles::WorkspaceId;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use worker_runtime::token::{Scope, SystemEntropy, TokenGrant, TokenId};
+use worker_runtime::token::{Scope, SystemEntropy, TokenError, TokenGrant, TokenId};
 use worker_runtime::worker::DisplayName;
 use zeroize::Zeroizing;
 
@@ -34,16 +34,24 @@ pub(crate) struct Args {
     expires: Option<jiff::Timestamp>,
     /// Connections that it may have in use at a time. By default the share that `connection_share_percent` in the
     /// config gives; a token that serves many workspaces may need more.
-    #[arg(long, value_name = "N", env = "YOI_CONNECTIONS")]
+    #[arg(long, value_name = "N", env = "YOI_CONNECTIONS", value_parser = connections)]
     connections: Option<NonZeroU32>,
     /// Streams of events that it may have open at a time. By default `event_streams` in the config.
-    #[arg(long, value_name = "N", env = "YOI_STREAMS")]
-    streams: Option<u32>,
+    #[arg(long, value_name = "N", env = "YOI_STREAMS", value_parser = streams)]
+    streams: Option<NonZeroU32>,
     /// Writes the token into a new file that only its owner can read, instead of showing it.
     #[arg(long, short, value_name = "FILE", env = "YOI_OUT")]
     out: Option<PathBuf>,
     #[command(flatten)]
     at: WhereArgs,
+}
+
+fn connections(text: &str) -> Result<NonZeroU32, TokenError> {
+    text.parse().map_err(|_| TokenError::InvalidLimit("connections"))
+}
+
+fn streams(text: &str) -> Result<NonZeroU32, TokenError> {
+    text.parse().map_err(|_| TokenError::InvalidLimit("event_streams"))
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
@@ -53,7 +61,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         workspaces: args.workspace.iter().cloned().collect(),
         expires_at: args.expires,
         connections: args.connections,
-        event_streams: args.streams,
+        event_streams: args.streams.map(NonZeroU32::get),
     };
     if grant.workspaces.is_empty() && grant.scopes.iter().any(|scope| *scope != Scope::Operator) {
         return Err(CliError::new(
