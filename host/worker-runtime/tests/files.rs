@@ -527,6 +527,41 @@ async fn an_integer_with_a_fraction_of_zero_is_an_integer() {
 }
 
 #[tokio::test]
+async fn a_number_out_of_its_range_is_refused_with_the_property_and_the_range() {
+    let place = Place::new();
+    place.write("file", "one\ntwo\n");
+    // The bundle says nothing of the input.
+    let profile =
+        ("profiles/reader.toml", "tools_allow = [\"fs.list\", \"fs.read\"]\nrequires = [\"mount:repo:read\"]");
+    let worker = declared(&place, "read", &[profile], "", "reader").await;
+    let first_line = "`first_line`: expected a whole number from 1 to 9007199254740991";
+    let lines = "`lines`: expected a whole number from 1 to 5000";
+    for (tool, property, value, expected) in [
+        ("fs.read", "first_line", json!(1e18), first_line),
+        ("fs.read", "first_line", json!(9_007_199_254_740_992_u64), first_line),
+        ("fs.read", "first_line", json!(u64::MAX), first_line),
+        ("fs.read", "first_line", json!(0), first_line),
+        ("fs.read", "first_line", json!(-3), first_line),
+        ("fs.read", "first_line", json!("1"), first_line),
+        ("fs.read", "lines", json!(2.5), lines),
+        ("fs.read", "lines", json!(5001), lines),
+        ("fs.list", "limit", json!(1e18), "`limit`: expected a whole number from 1 to 2000"),
+    ] {
+        let mut input = json!({ property: value });
+        if tool == "fs.read" {
+            input["path"] = json!("file");
+        }
+        assert_eq!(worker.refused(tool, input.clone()).await, "invalid_input");
+        let error = worker.call(tool, input).await.expect_err("refused").to_string();
+        assert!(error.contains(expected), "{property} {value}: {error}");
+    }
+    let behind =
+        worker.ok("fs.read", json!({ "path": "file", "first_line": 9_007_199_254_740_991_u64, "lines": 5000 }));
+    assert_eq!(behind.await["text"], json!(""));
+    assert_eq!(worker.ok("fs.list", json!({ "limit": 2000 })).await["truncated"], json!(false));
+}
+
+#[tokio::test]
 async fn a_text_of_the_largest_size_is_written_and_a_larger_one_is_not() {
     let place = Place::new();
     let worker = place.coder().await;

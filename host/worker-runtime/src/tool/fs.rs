@@ -42,11 +42,18 @@ pub fn tools() -> Result<[Arc<dyn HostTool>; 3], InvalidName> {
     Ok([Arc::new(list::List::new()?), Arc::new(read::Read::new()?), Arc::new(write::Write::new()?)])
 }
 
-/// The input fits the bundle's schema; that the bundle has the schema of these tools, nobody has said.
-fn input<T: DeserializeOwned>(mut input: Value) -> Result<T, Refusal> {
-    for member in input.as_object_mut().into_iter().flat_map(|members| members.values_mut()) {
-        if let Some(integer) = member.as_f64().filter(|_| member.is_f64()).and_then(integral) {
-            *member = integer.into();
+/// Reads the input of a tool, whose whole numbers are in ranges: name, least and most. The input fits the bundle's
+/// schema; that the bundle has the schema of these tools, nobody has said.
+fn input<T: DeserializeOwned>(mut input: Value, ranges: &[(&str, u64, u64)]) -> Result<T, Refusal> {
+    for (name, least, most) in ranges {
+        let Some(member) = input.get_mut(*name).filter(|member| !member.is_null()) else { continue };
+        let number = member.as_u64().or_else(|| member.as_f64().and_then(integral));
+        match number.filter(|number| (*least..=*most).contains(number)) {
+            Some(number) => *member = number.into(),
+            None => {
+                let expected = format!("`{name}`: expected a whole number from {least} to {most}");
+                return Err(Refusal::InvalidInput(expected));
+            }
         }
     }
     from_value(input).map_err(|error| Refusal::InvalidInput(error.to_string()))

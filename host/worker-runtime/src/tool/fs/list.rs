@@ -106,13 +106,10 @@ impl HostTool for List {
     }
 
     async fn call(&self, context: &ToolContext<'_>, value: Value) -> Result<Value, ToolError> {
-        let Input { mount, path, glob, limit } = input(value)?;
+        let Input { mount, path, glob, limit } = input(value, &[("limit", 1, MAX_LIMIT as u64)])?;
         let path = path.as_deref().map(Mounted::parse).transpose()?;
         let glob = glob.as_deref().map(Globs::wanted).transpose()?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Refusal::InvalidInput(format!("`limit` is between 1 and {MAX_LIMIT}")).into());
-        }
         let mounted = Mounted::open(context, mount, Access::Read)?;
         let bounds = Bounds::of(context.answer_bytes());
         let listing = blocking(move |gate| list(&mounted, path, glob, limit, bounds, gate)).await?;

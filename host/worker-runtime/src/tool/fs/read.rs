@@ -10,6 +10,7 @@
 use std::io::Read as _;
 
 use async_trait::async_trait;
+use bundles::canonical::MAX_SAFE_INTEGER;
 use bundles::{Access, Authority, Digest, Digester, InvalidName, MountLabel, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,13 +79,10 @@ impl HostTool for Read {
     }
 
     async fn call(&self, context: &ToolContext<'_>, value: Value) -> Result<Value, ToolError> {
-        let Input { mount, path, first_line, lines } = input(value)?;
+        let ranges = [("first_line", 1, MAX_SAFE_INTEGER), ("lines", 1, MAX_LINES)];
+        let Input { mount, path, first_line, lines } = input(value, &ranges)?;
         let path = Mounted::parse(&path)?;
         let range = Range { first: first_line.unwrap_or(1), lines };
-        if range.first == 0 || !(1..=MAX_LINES).contains(&lines.unwrap_or(DEFAULT_LINES)) {
-            let reason = format!("`first_line` is at least 1, and `lines` is between 1 and {MAX_LINES}");
-            return Err(Refusal::InvalidInput(reason).into());
-        }
         let mounted = Mounted::open(context, mount, Access::Read)?;
         let answer_bytes = context.answer_bytes();
         let text = blocking(move |gate| read(&mounted, &path, range, answer_bytes, gate)).await?;

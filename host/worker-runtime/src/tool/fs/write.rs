@@ -78,7 +78,7 @@ impl HostTool for Write {
     }
 
     async fn call(&self, context: &ToolContext<'_>, value: Value) -> Result<Value, ToolError> {
-        let Input { mount, path, text, replaces } = input(value)?;
+        let Input { mount, path, text, replaces } = input(value, &[])?;
         let path = Mounted::parse(&path)?;
         if text.chars().count() > MAX_TEXT {
             return Err(Refusal::TextTooLarge.into());
