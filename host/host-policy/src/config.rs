@@ -173,6 +173,12 @@ impl RuntimeConfig {
             .flat_map(|(workspace, grants)| grants.mounts.iter().map(move |(label, mount)| (workspace, label, mount)))
     }
 
+    /// Returns the secrets that workspaces may use, with their workspaces.
+    pub fn secrets(&self) -> impl Iterator<Item = (&WorkspaceId, &SecretRef)> {
+        let each = self.workspaces.iter();
+        each.flat_map(|(workspace, grants)| grants.secrets.iter().map(move |secret| (workspace, secret)))
+    }
+
     /// Returns the capabilities that are written under `[host]`.
     pub fn capabilities(&self) -> impl Iterator<Item = &Capability> {
         self.host.capabilities.iter()

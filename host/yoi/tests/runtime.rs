@@ -547,13 +547,18 @@ fn what_a_config_names_and_the_service_does_not_have_is_named() {
     assert!(!said.stdout.contains(&repo), "{}", said.stdout);
     let (told, _) = place.json(&check);
     let mounts = json!([{ "workspace": "acme", "mount": "file" }, { "workspace": "acme", "mount": "repo" }]);
-    assert_eq!(told["config"], json!({ "unanswered_tools": ["git.log"], "unavailable_mounts": mounts }));
+    assert_eq!(told["config"]["unanswered_tools"], json!(["git.log"]));
+    assert_eq!(told["config"]["unavailable_mounts"], mounts);
+    let unknown = told["config"]["unknown_capabilities"].as_array().expect("a list");
+    let unknown: Vec<_> = unknown.iter().map(|one| one["capability"].as_str().expect("a name")).collect();
+    assert_eq!(unknown, ["browser"]);
     let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
     let serving = Serving::start(&place, "runtime.toml");
     let told = |what: &str| until(what, || log().contains(what));
     told("\"capability\":\"tool:git.log\"");
     told("\"mount\":\"repo\"");
     told("\"mount\":\"file\"");
+    told("\"capability\":\"browser\"");
     // Another config is looked at as well.
     change(&place, "tool:git.log", "tool:git.diff");
     told("\"capability\":\"tool:git.diff\"");
@@ -562,10 +567,134 @@ fn what_a_config_names_and_the_service_does_not_have_is_named() {
     assert_eq!(serving.stop(), Some(0));
     // Nothing is named where nothing is amiss.
     std::fs::create_dir(place.path().join("repo")).expect("a folder");
-    change(&place, "\"tool:git.diff\", ", "");
+    change(&place, "\"tool:git.diff\", \"browser\", ", "");
     change(&place, &mount("file", &format!("{repo}-file")), "");
     let (told, code) = place.json(&check);
-    assert_eq!((&told["config"], code), (&json!({ "unanswered_tools": [], "unavailable_mounts": [] }), 0));
+    let nothing = json!({
+        "unanswered_tools": [], "unknown_capabilities": [], "unavailable_mounts": [], "unavailable_secrets": [],
+    });
+    assert_eq!((&told["config"], code), (&nothing, 0));
+}
+
+#[test]
+fn a_mistyped_capability_of_a_config_is_named_with_the_one_that_was_meant() {
+    let place = Place::new();
+    set_up(&place);
+    let check = ["runtime", "check", "--config", "runtime.toml"];
+    let mut written = "capabilities = [".to_owned();
+    for (capability, help) in [
+        ("shel", "did you mean `shell`?"),
+        ("gti", "did you mean `git`?"),
+        ("fs.read", "did you mean `tool:fs.read`?"),
+        ("tol:fs.read", "did you mean `tool:fs.read`?"),
+        ("world:x", "`world:NAMESPACE:PACKAGE/WORLD@VERSION`"),
+        ("world:yoi:runtime/tool", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("world:yoi:runtime/tol@1.0.0", "did you mean `world:yoi:runtime/tool@1.0.0`?"),
+        ("docker", "write one of"),
+    ] {
+        let with = format!("capabilities = [\"{capability}\", ");
+        change(&place, &written, &with);
+        written = with;
+        let (told, code) = place.json(&check);
+        let unknown = &told["config"]["unknown_capabilities"];
+        assert_eq!((code, unknown.as_array().map(Vec::len)), (0, Some(1)), "{told}");
+        assert_eq!(unknown[0]["capability"], json!(capability));
+        assert!(unknown[0]["help"].as_str().is_some_and(|told| told.contains(help)), "{unknown}");
+        let said = place.yoi(&check);
+        assert!(said.stdout.contains(capability) && said.stdout.contains(help), "{}", said.stdout);
+    }
+    for capability in ["shell", "git", "models", "gpu", "world:yoi:runtime/tool@1.0.0", "world:acme:tools/clock@0.2.0"]
+    {
+        let with = format!("capabilities = [\"{capability}\", ");
+        change(&place, &written, &with);
+        written = with;
+        assert_eq!(place.json(&check).0["config"]["unknown_capabilities"], json!([]), "{capability}");
+    }
+    // The tools of a config are the host's, and a mistyped one is both.
+    change(&place, &written, "capabilities = [\"tool:fs.reed\", ");
+    let (told, _) = place.json(&check);
+    assert_eq!(told["config"]["unanswered_tools"], json!(["fs.reed"]));
+    assert!(place.yoi(&check).stdout.contains("did you mean `tool:fs.read`?"));
+}
+
+#[test]
+fn a_config_is_judged_before_there_is_data_and_while_a_service_runs() {
+    let place = Place::new();
+    assert_eq!(place.yoi(&["runtime", "init"]).code, 0);
+    change(&place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"");
+    change(&place, "# secrets = \"secrets\"", "secrets = \"secrets\"");
+    let check = ["runtime", "check", "--config", "runtime.toml"];
+    // The config is sound, and that there is no data yet is told all the same.
+    let (told, code) = place.json(&check);
+    assert_eq!((code, &told["schema"]), (5, &json!("yoi.runtime-check/1")), "{told}");
+    assert_eq!((&told["metadata"], &told["not_checked"]["code"]), (&json!("not_checked"), &json!("not_found")));
+    assert_eq!(told["config"]["unknown_capabilities"], json!([]));
+    assert!(!place.path().join("yoi-data").exists() && !place.path().join("secrets").exists());
+    // Findings come first.
+    change(&place, "capabilities = [", "capabilities = [\"shel\", \"tool:git.log\", ");
+    change(
+        &place,
+        "secrets = []",
+        "secrets = [\"api\"]\nmounts.repo = { path = \"/nowhere/repo\", access = \"read\" }",
+    );
+    let said = place.yoi(&check);
+    snapshot!("runtime_check_config_alone", format!("{}{}[{}]", said.stdout, said.stderr, said.code));
+    assert!(!said.stdout.contains("/nowhere"), "{}", said.stdout);
+    let (told, _) = place.json(&check);
+    let found = &told["config"]["unavailable_secrets"][0];
+    assert_eq!((&found["workspace"], &found["secret"]), (&json!("my-team"), &json!("api")), "{told}");
+    assert_eq!(found["code"], json!("secret_not_found"));
+    // A secret that is there is no finding.
+    let set = place.yoi_given("value", &["secret", "set", "api", "--secrets", "secrets"]);
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    assert_eq!(place.json(&check).0["config"]["unavailable_secrets"], json!([]));
+    // While a service has the data.
+    let serving = Serving::start(&place, "runtime.toml");
+    let (told, code) = place.json(&check);
+    assert_eq!((code, &told["not_checked"]["code"]), (1, &json!("store_in_use")), "{told}");
+    assert_eq!(told["config"]["unanswered_tools"], json!(["git.log"]));
+    assert_eq!(serving.stop(), Some(0));
+    let (told, code) = place.json(&check);
+    assert_eq!((code, &told["metadata"], told.get("not_checked")), (0, &json!("sound"), None), "{told}");
+    // What keeps the service from starting decides the exit code.
+    change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
+    let (told, code) = place.json(&check);
+    assert_eq!((code, &told["config"]["refused"][0]["code"]), (4, &json!("tls_missing")), "{told}");
+    assert_eq!(told["metadata"], json!("sound"), "the data is checked all the same");
+    // What is not understood names no data folder.
+    change(&place, "[service]", "[servcie]");
+    let (error, code) = place.json(&check);
+    assert_eq!((code, &error["code"]), (3, &json!("invalid_config")), "{error}");
+}
+
+#[test]
+fn a_limit_without_a_meaning_is_refused_with_its_line() {
+    let place = Place::new();
+    set_up(&place);
+    let check = ["runtime", "check", "--config", "runtime.toml"];
+    for (default, wrong, right) in [
+        ("# event_streams = 16", "event_streams = 0", "event_streams = 1"),
+        ("# workspace_event_streams = 64", "workspace_event_streams = 0", "workspace_event_streams = 1"),
+        ("# connection_share_percent = 25", "connection_share_percent = 0", "connection_share_percent = 1"),
+        ("# connection_share_percent = 25", "connection_share_percent = 101", "connection_share_percent = 100"),
+        ("# call_ms = 120_000", "call_ms = 0", "call_ms = 1"),
+    ] {
+        change(&place, default, wrong);
+        let (error, code) = place.json(&check);
+        assert_eq!((code, &error["code"]), (3, &json!("invalid_limits")), "{error}");
+        let message = error["message"].as_str().expect("a message");
+        let name = wrong.split(' ').next().expect("a name");
+        assert!(message.contains(&format!("invalid limit `{name}` under [")), "{message}");
+        let text = std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config");
+        let line = text.lines().position(|line| line == wrong).expect("there") + 1;
+        let found = &error["details"]["diagnostics"][0];
+        assert_eq!((&found["line"], &found["column"]), (&json!(line), &json!(name.len() + 4)), "{error}");
+        let said = place.yoi(&check).stderr;
+        assert!(said.contains(&format!("runtime.toml:{line}:")) && said.contains(wrong), "{said}");
+        change(&place, wrong, right);
+        assert_eq!(place.yoi(&check).code, 0, "{right}");
+        change(&place, right, default);
+    }
 }
 
 #[test]
@@ -597,10 +726,10 @@ fn upkeep_goes_by_the_config() {
     let bucket = "[service]\ndata = \"data\"\nsecrets = \"secrets\"\n[service.bucket]\nendpoint = \"http://127.0.0.1:1\"\n\
         name = \"b\"\naccess_key_id = \"k\"\nsecret_access_key = \"nothing\"\n";
     place.write("runtime.toml", bucket);
-    for command in ["check", "gc"] {
-        let (error, code) = place.json(&["runtime", command, "--config", "runtime.toml"]);
-        assert_eq!((error["schema"].as_str(), code != 0), (Some("yoi.error/1"), true), "{error}");
-    }
+    let (error, code) = place.json(&["runtime", "gc", "--config", "runtime.toml"]);
+    assert_eq!((error["schema"].as_str(), code != 0), (Some("yoi.error/1"), true), "{error}");
+    let (told, code) = place.json(&check);
+    assert_eq!((&told["not_checked"]["code"], code), (&json!("secrets_not_private"), 1), "{told}");
     let (error, code) = place.json(&["runtime", "check", "--config", "nothing.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
 }
@@ -610,17 +739,23 @@ fn a_token_has_connections_and_streams_of_its_own_where_they_are_named() {
     let place = Place::new();
     set_up(&place);
     let new = ["runtime", "token", "new", "--config", "runtime.toml", "--scope", "operator", "--name"];
-    assert_eq!(place.yoi(&[&new[..], &["backend", "--connections", "512", "--streams", "0"]].concat()).code, 0);
-    assert_eq!(place.yoi(&[&new[..], &["none", "--connections", "0"]].concat()).code, 2);
+    assert_eq!(place.yoi(&[&new[..], &["backend", "--connections", "512", "--streams", "1"]].concat()).code, 0);
+    for (flag, limit) in [("--connections", "connections"), ("--streams", "event_streams")] {
+        for value in ["0", "-1", "4294967296", "many"] {
+            let said = place.yoi(&[&new[..], &["none", &format!("{flag}={value}")]].concat());
+            let told = format!("invalid limit `{limit}`: expected a whole number from 1 to 4294967295");
+            assert!(said.code == 2 && said.stderr.contains(&told), "{flag} {value}: {}", said.stderr);
+        }
+    }
     assert_eq!(place.yoi(&[&new[..], &["plain"]].concat()).code, 0);
     let list = ["runtime", "token", "list", "--config", "runtime.toml"];
     let listed = place.yoi(&list).stdout;
-    assert!(listed.contains("\"backend\": operator; 512 connections; 0 streams\n"), "{listed}");
+    assert!(listed.contains("\"backend\": operator; 512 connections; 1 streams\n"), "{listed}");
     assert!(listed.contains("\"plain\": operator\n"), "{listed}");
     let (told, _) = place.json(&list);
     let of = |name: &str| told["tokens"].as_array().expect("a list").iter().find(|token| token["name"] == name);
     let backend = of("backend").expect("a token");
-    assert_eq!((&backend["connections"], &backend["event_streams"]), (&json!(512), &json!(0)));
+    assert_eq!((&backend["connections"], &backend["event_streams"]), (&json!(512), &json!(1)));
     assert!(of("plain").expect("a token").get("connections").is_none());
 }
 

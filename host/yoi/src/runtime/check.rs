@@ -12,7 +12,7 @@ use worker_runtime::blob_store::{self, Condition};
 use worker_runtime::content::BundleFinding;
 use worker_runtime::metadata::MetadataStore;
 
-use super::gaps::{self, Gaps, UnavailableMount};
+use super::gaps::{self, Gaps, UnavailableMount, UnavailableSecret, UnusableCapability};
 use super::open::{self, Kept};
 use crate::error::{CliError, exit_code};
 use crate::output::Output;
@@ -20,8 +20,14 @@ use crate::text::{Rows, bytes};
 
 /// Reads everything that a data folder holds, and says what is sound.
 ///
-/// What is damaged is set aside and not served any more; putting it again heals it. With `--config`, names the
-/// capabilities that no tool answers and the mounts whose folder is not there. The service must not be running.
+/// What is damaged is set aside and not served any more; putting it again heals it. The service must not be running.
+///
+/// With `--config`, the config is judged first: what keeps the service from starting, and as warnings the
+/// capabilities that no tool answers or no host has, the mounts whose folder is not there and the secrets without a
+/// value. If the data folder does not exist yet or a service uses it, the answer says so and has the rest.
+///
+/// Ends with 0 if all is sound; else with the exit code of the first refusal of the config, or of what is damaged (3),
+/// or of why the data was not checked: 5 if there is no data folder, 1 if it is in use. Warnings do not count.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The data folder: what `data` in the config names.
@@ -33,6 +39,8 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 }
 
+const SCHEMA: &str = "yoi.runtime-check/1";
+
 #[derive(Default, Serialize)]
 struct Document {
     schema: &'static str,
@@ -40,13 +48,41 @@ struct Document {
     damaged: Vec<Digest>,
     missing: Vec<Digest>,
     metadata: &'static str,
+    /// The reason why the data was not checked, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_checked: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_damage: Option<Damage>,
     /// Bundles that violate rules which are newer than they are. They still open.
     bundles: Vec<Bundle>,
-    /// Parts of the config that the service cannot honour, if `--config` names the data folder.
+    /// The verdict on the config, if `--config` names the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<Gaps>,
+    config: Option<Verdict>,
+}
+
+/// The verdict on a config.
+#[derive(Serialize)]
+struct Verdict {
+    /// Everything for which the service would not start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Reason>,
+    /// Parts that the service cannot honour.
+    #[serde(flatten)]
+    gaps: Gaps,
+}
+
+/// An error as a part of the answer.
+#[derive(Serialize)]
+struct Reason {
+    code: &'static str,
+    message: String,
+    help: String,
+}
+
+impl From<CliError> for Reason {
+    fn from(error: CliError) -> Self {
+        Self { code: error.own_code(), message: error.message, help: error.help }
+    }
 }
 
 /// Damage of metadata, and what can be saved.
@@ -71,24 +107,43 @@ struct Sound {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let document = crate::block_on(check(args))??;
-    let whole = document.damaged.is_empty() && document.missing.is_empty() && document.metadata == "sound";
     output.result(&document, || text(&document));
-    Ok(ExitCode::from(if whole { 0 } else { exit_code("blob_damaged") }))
+    Ok(ExitCode::from(document.code().map_or(0, exit_code)))
+}
+
+impl Document {
+    /// Returns the code that decides how the command ends.
+    fn code(&self) -> Option<&'static str> {
+        let refused = self.config.as_ref().and_then(|verdict| verdict.refused.first());
+        let reason = refused.or(self.not_checked.as_ref()).map(|reason| reason.code);
+        let whole = self.damaged.is_empty() && self.missing.is_empty() && self.metadata == "sound";
+        reason.or((!whole).then_some("blob_damaged"))
+    }
 }
 
 async fn check(args: &Args) -> Result<Document, CliError> {
-    let mut gaps = None;
-    let kept = match (&args.folder, &args.config) {
-        (Some(folder), _) => Kept::in_folder(folder).await?,
+    match (&args.folder, &args.config) {
+        (Some(folder), _) => check_data(Kept::in_folder(folder).await?).await,
         (None, Some(path)) => {
             let config = open::read(path)?;
-            gaps = Some(Gaps::of(&config.policy)?);
-            Kept::of_config(config).await?
+            let refused = config.refusals().into_iter().map(Reason::from).collect();
+            let verdict = Verdict { refused, gaps: Gaps::of(&config).await? };
+            let document = match Kept::of_config(config).await {
+                Ok(kept) => check_data(kept).await?,
+                Err(error) => Document {
+                    schema: SCHEMA,
+                    metadata: "not_checked",
+                    not_checked: Some(error.into()),
+                    ..Document::default()
+                },
+            };
+            Ok(Document { config: Some(verdict), ..document })
         }
-        (None, None) => {
-            return Err(CliError::new("usage", "nothing is named", "name a data folder, or `--config FILE`"));
-        }
-    };
+        (None, None) => Err(CliError::new("usage", "nothing is named", "name a data folder, or `--config FILE`")),
+    }
+}
+
+async fn check_data(kept: Kept) -> Result<Document, CliError> {
     let blobs = kept.blobs.clone();
     let mut found = Vec::new();
     let mut metadata_damage = None;
@@ -111,14 +166,8 @@ async fn check(args: &Args) -> Result<Document, CliError> {
     };
     // What was set aside by an earlier look, and not put again since, is still known to be damaged.
     let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;
-    let mut document = Document {
-        schema: "yoi.runtime-check/1",
-        metadata: checked.1,
-        metadata_damage,
-        bundles: found,
-        config: gaps,
-        ..Document::default()
-    };
+    let mut document =
+        Document { schema: SCHEMA, metadata: checked.1, metadata_damage, bundles: found, ..Document::default() };
     for (digest, condition) in checked.0 {
         match condition {
             Condition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
@@ -147,6 +196,14 @@ async fn findings(runtime: &Runtime) -> Result<Vec<Bundle>, CliError> {
 
 fn text(document: &Document) -> String {
     let mut rows = Rows::default();
+    if let Some(verdict) = &document.config {
+        config_rows(&mut rows, verdict);
+    }
+    if let Some(reason) = &document.not_checked {
+        rows.row("data", format!("not checked: {}", reason.message));
+        rows.row("", &reason.help);
+        return rows.into_text();
+    }
     let total = document.sound.iter().map(|blob| blob.bytes).sum();
     rows.row("sound", format!("{} blobs, {}", document.sound.len(), bytes(total)));
     rows.row("damaged", format!("{}", document.damaged.len()));
@@ -155,11 +212,6 @@ fn text(document: &Document) -> String {
     rows.list("", document.missing.iter().map(ToString::to_string));
     rows.row("metadata", document.metadata);
     rows.list("", document.metadata_damage.iter().flat_map(|damage| [damage.message.as_str(), damage.help]));
-    if let Some(Gaps { unanswered_tools, unavailable_mounts }) = &document.config {
-        rows.noted_list("capabilities", unanswered_tools.iter().map(|tool| (format!("tool:{tool}"), gaps::UNANSWERED)));
-        let name = |gone: &UnavailableMount| format!("workspaces.{}.mounts.{}", gone.workspace, gone.mount);
-        rows.noted_list("mounts", unavailable_mounts.iter().map(|gone| (name(gone), gaps::UNAVAILABLE)));
-    }
     for bundle in &document.bundles {
         rows.noted(
             "findings",
@@ -169,4 +221,24 @@ fn text(document: &Document) -> String {
         rows.list("", bundle.findings.iter().map(|finding| &finding.message));
     }
     rows.into_text()
+}
+
+fn config_rows(rows: &mut Rows, verdict: &Verdict) {
+    let Gaps { unanswered_tools, unknown_capabilities, unavailable_mounts, unavailable_secrets } = &verdict.gaps;
+    rows.row("config", if verdict.refused.is_empty() { "understood" } else { "refused" });
+    rows.noted_list("", verdict.refused.iter().map(|reason| (&reason.message, &reason.help)));
+    let unanswered =
+        |tool: &String| (format!("tool:{tool}"), format!("{}{}", gaps::UNANSWERED, gaps::or_the_one_meant(tool)));
+    let unknown =
+        |found: &UnusableCapability| (found.capability.to_string(), format!("{}; {}", found.problem, found.help));
+    let capabilities = unanswered_tools.iter().map(unanswered).chain(unknown_capabilities.iter().map(unknown));
+    rows.noted_list("capabilities", capabilities);
+    let name = |gone: &UnavailableMount| format!("workspaces.{}.mounts.{}", gone.workspace, gone.mount);
+    rows.noted_list("mounts", unavailable_mounts.iter().map(|gone| (name(gone), gaps::UNAVAILABLE)));
+    let place = |gone: &UnavailableSecret| match &gone.workspace {
+        Some(workspace) => format!("workspaces.{workspace}.secrets: {}", gone.secret),
+        None => format!("service.bucket.secret_access_key: {}", gone.secret),
+    };
+    let why = |gone: &UnavailableSecret| format!("{}; {}", gone.problem, gone.help);
+    rows.noted_list("secrets", unavailable_secrets.iter().map(|gone| (place(gone), why(gone))));
 }

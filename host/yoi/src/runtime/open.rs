@@ -25,6 +25,7 @@ const METADATA: &str = "metadata.sqlite";
 const BESIDE_METADATA: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
 
 /// A config with everything in it.
+#[derive(Clone)]
 pub(super) struct Config {
     pub(super) policy: RuntimeConfig,
     pub(super) settings: Settings,
@@ -73,15 +74,29 @@ impl Config {
 
     fn secrets(&self) -> Result<SecretDirectory, CliError> {
         let Service { secrets_read_only, .. } = self.settings.service;
+        let folder = self.secrets_folder()?;
+        Ok(if secrets_read_only { SecretDirectory::credentials(&folder) } else { SecretDirectory::open(&folder) }?)
+    }
+
+    fn secrets_folder(&self) -> Result<PathBuf, CliError> {
+        let help = "write `secrets = \"FOLDER\"` under [service]";
         match self.settings.service.secrets(&self.folder) {
-            Some(path) if secrets_read_only => Ok(SecretDirectory::credentials(&path)?),
-            Some(path) => Ok(SecretDirectory::open(&path)?),
-            None => {
-                let help = "write `secrets = \"FOLDER\"` under [service]";
-                let folder = secret::default_folder().map_err(|error| CliError { help: help.to_owned(), ..error })?;
-                Ok(SecretDirectory::open(&folder)?)
-            }
+            Some(path) => Ok(path),
+            None => secret::default_folder().map_err(|error| CliError { help: help.to_owned(), ..error }),
         }
+    }
+
+    /// Opens the folder of the secrets if there is one, and makes none.
+    pub(super) fn secrets_if_there(&self) -> Result<Option<SecretDirectory>, CliError> {
+        let is_there = self.secrets_folder()?.symlink_metadata().is_ok();
+        is_there.then(|| self.secrets()).transpose()
+    }
+
+    /// Returns everything for which a service with this config would not start, whatever the data folder holds.
+    pub(super) fn refusals(&self) -> Vec<CliError> {
+        let private = self.settings.service.is_private();
+        let signed = self.policy.require_postures().map_err(CliError::from);
+        [private, signed, self.component_limits().map(drop)].into_iter().filter_map(Result::err).collect()
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -164,7 +179,7 @@ async fn s3(bucket: &Bucket, secrets: &dyn SecretSource) -> Result<S3Config, Cli
     let key: SecretString = secrets
         .get(&bucket.secret_access_key)
         .await
-        .map_err(|error| CliError::new(error.code(), error.to_string(), error.help()))?;
+        .map_err(|error| CliError::of_library(error.code(), error.to_string(), error.help()))?;
     Ok(S3Config {
         endpoint: bucket.endpoint.clone(),
         region: bucket.region.clone(),

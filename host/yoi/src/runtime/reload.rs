@@ -75,7 +75,7 @@ pub(super) async fn watch(
                     match runtime.management().put_in_force(config.policy.clone()) {
                         Ok(()) => {
                             service.config_read(later);
-                            Gaps::log(&config.policy);
+                            Gaps::log(&config);
                             in_force.0 = config.policy;
                             // One that runs and one that waits for it: the latter takes what changes meanwhile.
                             if passes.len() < 2 {

@@ -64,7 +64,7 @@ async fn serve(args: &Args, config: Config, seen: Seen, output: &Output) -> Resu
         ..ServiceOptions::default()
     };
     let service = RuntimeService::new(runtime.clone(), options);
-    Gaps::log(&config.policy);
+    Gaps::log(&config);
     let stop = stop_signals()?;
     let hang_up = signal(SignalKind::hangup()).map_err(|_| broken("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
