@@ -497,6 +497,15 @@ fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_
 }
 
 #[test]
+fn the_message_about_a_key_that_stands_twice_is_one_sentence() {
+    let twice = br#"{"a":1,"a":2}"#;
+    let message = open(twice).expect_err("twice").to_string();
+    assert_eq!(message, "the manifest is ambiguous: an object holds one key twice: line 1, column 10");
+    let facts = host_policy::Facts::from_json(twice).expect_err("twice").to_string();
+    assert_eq!(facts, "ambiguous: an object holds one key twice: line 1, column 10");
+}
+
+#[test]
 fn an_acceptance_has_no_room_for_a_path_of_its_own() {
     for field in [
         "/home/alice/projects/notes",

@@ -65,3 +65,28 @@ fn to_resolve_a_posture_may_be_stated_and_need_not_be() {
         assert_ne!(code, 3, "{error}");
     }
 }
+
+#[test]
+fn the_name_of_an_unknown_table_is_withheld_in_message_and_snippet_if_it_may_be_a_secret() {
+    let place = Place::new();
+    let key = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
+    for config in [
+        format!("[{key}]\nshell = true\n"),
+        format!("[[{key}]]\n"),
+        format!("{key} = 1\n"),
+        format!("[workspaces.acme.{key}]\n"),
+        format!("[workspaces.acme]\n\"{key}\".path = \"/srv\"\n"),
+        format!("[service.{key}]\n"),
+        format!("[limits]\n{key} = 1\n"),
+    ] {
+        let said = told(&place, &config);
+        assert!(said.contains("unknown field `(withheld)`") && said.contains("***"), "{config}: {said}");
+        assert!(!said.contains("FODNN7"), "{said}");
+        let (error, _) = place.json(&["resolve", "builtin", "-p", "coder", "--config", "runtime.toml"]);
+        assert!(!error.to_string().contains("FODNN7"), "{error}");
+    }
+    // A name that is no secret is shown in both.
+    let said = told(&place, "[workspces.acme]\nshell = true\n");
+    assert!(said.contains("unknown field `workspces`") && said.contains("[workspces.acme]"), "{said}");
+    assert!(said.contains("did you mean `workspaces`?"), "{said}");
+}

@@ -331,6 +331,67 @@ fn a_service_whose_log_nobody_reads_answers() {
     drop(log);
 }
 
+/// A schema with 2^40 applications of subschemas.
+fn doubling_schema() -> String {
+    let mut all = serde_json::Map::new();
+    all.insert("a0".to_owned(), json!({ "not": { "type": "string" } }));
+    for level in 1..=40 {
+        let below = json!({ "$ref": format!("#/$defs/a{}", level - 1) });
+        all.insert(format!("a{level}"), json!({ "allOf": [below, below] }));
+    }
+    json!({ "$ref": "#/$defs/a40", "$defs": all }).to_string()
+}
+
+#[test]
+fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
+    let place = Place::new();
+    let token = set_up(&place);
+    for (default, long) in [
+        ("# schema_work = 10_000_000", "schema_work = 9_223_372_036_854_775_807"),
+        ("# call_ms = 120_000", "call_ms = 3_600_000"),
+        ("# request_ms = 150_000", "request_ms = 7_200_000"),
+        ("# shutdown_ms = 30_000", "shutdown_ms = 500"),
+    ] {
+        change(&place, default, long);
+    }
+    let bundle = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
+        language = \"en\"\n[workspace]\nid = \"acme\"\n\
+        [tools.\"fs.read\"]\nsource = \"host\"\neffect = \"read\"\ninput = \"schemas/fs.read.input.json\"\n";
+    place.write("team/bundle.toml", bundle);
+    place.write("team/profiles/plain.toml", "tools_allow = [\"fs.read\"]\n");
+    place.write("team/schemas/fs.read.input.json", doubling_schema());
+    let mut serving = Serving::start(&place, "runtime.toml");
+    let url = serving.url();
+    let asked = [("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())];
+    for arguments in [&["runtime", "put", "team"][..], &["worker", "create", "w", "-p", "plain", "-b", "newest"]] {
+        let (told, code) = place.json_with(arguments, &asked);
+        assert_eq!(code, 0, "{told}");
+    }
+    let body = json!({ "input": {} }).to_string();
+    let mut call = TcpStream::connect(&serving.address).expect("connected");
+    let request = format!(
+        "POST /v1/workers/w/tools/fs.read HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        serving.address,
+        body.len()
+    );
+    call.write_all(request.as_bytes()).expect("written");
+    until("the call runs", || {
+        let (_, metrics) = serving.ask("GET", "/metrics", &token, "");
+        metrics.as_str().is_some_and(|text| text.contains("workspace_running_calls{workspace=\"acme\"} 1"))
+    });
+    serving.signal(rustix::process::Signal::TERM);
+    // Twenty times what is expected, which is half a second and what ending a process takes.
+    let began = Instant::now();
+    let mut ended = None;
+    until("the service ends", || {
+        assert!(began.elapsed() < Duration::from_secs(20), "the service goes on");
+        ended = serving.child.try_wait().expect("a child");
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
+}
+
 #[test]
 fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
     let place = Place::new();
