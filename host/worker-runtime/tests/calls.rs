@@ -173,6 +173,43 @@ async fn a_key_that_stands_twice_in_a_call_is_refused() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_none_is_refused_with_place_and_cause() {
+    let (runtime, _) = worker(&World::default()).await;
+    let interaction = runtime.interaction(&acme());
+    let call = async |text: &[u8]| interaction.call_json(&id("w"), &name("echo"), text).await;
+    let deep = format!("{{\"input\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let marked = b"\xEF\xBB\xBF{\"input\":{}}";
+    let cases: [(&[u8], &str); 15] = [
+        (b"{}", "line 1, column 2: missing field `input`"),
+        (b"{\"confirmed\":true}", "line 1, column 18: missing field `input`"),
+        (b"{\"inptu\":{}}", ": a field that is none of: `input` or `confirmed`"),
+        (b"{\"input\":{},\"confirmed\":\"yes\"}", "line 1, column 29: expected a boolean"),
+        (b"{\"input\":{\"x\":1e400}}", "line 1, column 19: a number is outside the range of JSON readers"),
+        (b"{\"input\":{\"x\":-1e400}}", ": a number is outside the range of JSON readers"),
+        (deep.as_bytes(), "line 1, column 136: arrays and objects are nested deeper than 127 levels"),
+        (marked, "line 1, column 1: the text begins with a byte order mark"),
+        (b"\xFF\xFE{\0}\0", ": the text is UTF-16 or UTF-32, and UTF-8 is expected"),
+        (b"{\"input\":{}} x", "line 1, column 14: more text follows the value"),
+        (b"{\"input\":{}}{\"input\":{}}", ": more text follows the value"),
+        (b"{\"input\":{}", "line 1, column 11: the text ends too early"),
+        (b"", ": the text is empty"),
+        (b"{\"input\":{\"x\":CANARY}}", "line 1, column 15: expected value"),
+        (b"[1]", ": expected an object"),
+    ];
+    for (text, expected) in cases {
+        let error = call(text).await.expect_err("refused");
+        let message = error.to_string();
+        assert_eq!(error.code(), "invalid_request", "{message}");
+        assert!(message.starts_with("the call is not understood at line 1, column "), "{message}");
+        assert!(message.contains(expected) && !message.contains("CANARY"), "{}: {message}", text.escape_ascii());
+    }
+    // What is next to them is a call.
+    let level = format!("{{\"input\":{{\"x\":{}{}}}}}", "[".repeat(100), "]".repeat(100));
+    call(level.as_bytes()).await.expect("100 levels");
+    call(b" {\"input\":{\"x\":1e300}}\n").await.expect("a number and space around");
+}
+
+#[tokio::test]
 async fn a_person_is_asked_and_calls_are_counted_where_the_bundle_says_so() {
     let (runtime, _) = worker(&World::default()).await;
     let unasked = || confirmed(&runtime, "secretive", json!({}), false);

@@ -318,9 +318,18 @@ async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
         assert_eq!(gap[0].2, json!({ "after": after, "first_kept": 3 }));
         assert_eq!(gap[1..].iter().map(|(id, ..)| number(id)).collect::<Vec<_>>(), [3, 4, 5]);
     }
-    for text in ["x", "-1", "1-1", "7777777777777777-x"] {
+    for text in ["x", "-1", "1-1", "7777777777777777-x", ""] {
         let asked = api.get(&format!("/v1/events?after={text}"), &token).await;
         assert_eq!(asked.code(), (400, "invalid_request".to_owned()), "{text}");
+        let request = Request::get("/v1/events")
+            .header(header::HOST, "runtime.test:7070")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header("last-event-id", text);
+        let asked = api.send(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(asked.code(), (400, "invalid_request".to_owned()), "{text}");
+        let problem = asked.json();
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.starts_with("invalid header `Last-Event-ID`: expected the `id` of a frame"), "{detail}");
     }
 }
 

@@ -77,6 +77,9 @@ fn documents_name_their_schema() {
     assert_eq!(created["created"], json!(true));
     let (users, _) = served.json(&["runtime", "who-uses", digest]);
     assert_eq!(users["users"], json!(["worker:desk"]));
+    let unknown = format!("sha256:{}", "7".repeat(64));
+    let (error, code) = served.json(&["runtime", "who-uses", &unknown]);
+    assert_eq!((code, &error["code"]), (5, &json!("bundle_not_found")), "{error}");
     let (error, code) = served.json(&["runtime", "remove", digest]);
     assert_eq!((code, &error["code"], &error["details"]), (1, &json!("in_use"), &json!({ "users": ["worker:desk"] })));
     served.json(&["worker", "stop", "desk"]);

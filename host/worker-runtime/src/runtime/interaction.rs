@@ -258,15 +258,18 @@ impl Drop for StopOnDrop {
 
 /// Reads a call. A key that stands twice is refused: which of the two counts is for nobody to guess.
 fn read_call(call: &[u8]) -> Result<ToolCall, CallError> {
-    let value = parse_unique(call).map_err(|error| match error {
-        JsonError::DuplicateKey { line, column } => Some((line, column)),
-        _ => None,
-    });
-    if let Err(Some((line, column))) = value {
-        return Err(CallError::DuplicateKey { line, column });
-    }
-    if let Some(call) = value.ok().and_then(|value| serde_json::from_value(value).ok()) {
-        return Ok(call);
+    match parse_unique(call) {
+        Err(JsonError::DuplicateKey { line, column }) => return Err(CallError::DuplicateKey { line, column }),
+        // The reader would take a list for the fields in their order.
+        Ok(value) if !value.is_object() => {
+            return Err(CallError::Unreadable { reason: "expected an object".to_owned(), line: 1, column: 1 });
+        }
+        Ok(value) => {
+            if let Ok(call) = serde_json::from_value(value) {
+                return Ok(call);
+            }
+        }
+        Err(_) => {}
     }
     // For what is no call, the place is that of reading the call itself.
     serde_json::from_slice(call).map_err(|error| CallError::Unreadable {
