@@ -113,6 +113,14 @@ async fn an_operator_makes_lists_and_revokes_tokens() {
     let path = format!("/v1/tokens/{id}");
     assert!(api.ask("DELETE", &path, &operator, "", "").await.json()["revoked_at"].is_string());
     assert_eq!(api.get("/v1/workers", token).await.code().1, "unauthenticated");
+    for limit in ["connections", "event_streams"] {
+        let mut asked = json!({ "name": "none", "scopes": ["read"], "workspaces": ["acme"] });
+        asked[limit] = json!(0);
+        let answer = api.ask("POST", "/v1/tokens", &operator, asked.to_string(), "application/json").await;
+        assert_eq!(answer.code(), (400, "invalid_request".to_owned()));
+        let expected = format!("invalid limit `{limit}`: expected a whole number from 1 to 4294967295");
+        assert_eq!(answer.json()["detail"], json!(expected));
+    }
     assert_eq!(api.ask("DELETE", "/v1/tokens/x", &operator, "", "").await.code(), (400, "invalid_request".to_owned()));
     let unknown = api.ask("DELETE", "/v1/tokens/00000000000000ff", &operator, "", "").await;
     assert_eq!(unknown.code(), (404, "token_not_found".to_owned()));

@@ -17,7 +17,7 @@ use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Hostile};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
-use crate::support::{CONFIG, World, bundle, bundle_of, compiled, id, name, plain, put, trusted};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, plain, put, trusted};
 
 /// One of the resolvers that mean harm.
 pub(crate) fn resolver(name: &str) -> Vec<u8> {
@@ -141,11 +141,12 @@ async fn narrow(scene: &Scene) {
 
 /// A Runtime that was opened again over a bundle whose content is damaged, or gone.
 async fn opened_again(fault: Option<Fault>) -> (Scene, Digest) {
-    let (scene, digest) = Scene::with_bundle().await;
+    let world = World::default();
+    let digest = put(&world.open().await.content(&acme()), &bundle(1)).await;
     if fault.is_none() {
-        scene.world.blobs.remove(digest).await.expect("removed");
+        world.blobs.remove(digest).await.expect("removed");
     }
-    let scene = Scene::of(scene.world).await;
+    let scene = Scene::of(world).await;
     scene.blobs.fails(fault);
     (scene, digest)
 }
