@@ -203,10 +203,12 @@ async fn a_call_that_is_none_is_refused_with_place_and_cause() {
         assert!(message.starts_with("the call is not understood at line 1, column "), "{message}");
         assert!(message.contains(expected) && !message.contains("CANARY"), "{}: {message}", text.escape_ascii());
     }
-    // What is next to them is a call.
+    // What is next to them is read, and judged by the schema.
     let level = format!("{{\"input\":{{\"x\":{}{}}}}}", "[".repeat(100), "]".repeat(100));
-    call(level.as_bytes()).await.expect("100 levels");
-    call(b" {\"input\":{\"x\":1e300}}\n").await.expect("a number and space around");
+    for read in [level.as_str(), " {\"input\":{\"x\":1e300}}\n"] {
+        assert_eq!(code(call(read.as_bytes()).await), "invalid_input", "{read}");
+    }
+    call(b" {\"input\":{}}\n").await.expect("space around a call");
 }
 
 #[tokio::test]

@@ -242,6 +242,24 @@ fn warnings_are_told_and_refuse_with_strict() {
 }
 
 #[test]
+fn a_built_bundle_that_is_refused_names_every_place_in_its_manifest() {
+    let place = Place::new();
+    assert_eq!(place.yoi(&["bundle", "build", &example("acme"), "--layout", "-o", "built"]).code, 0);
+    assert_eq!(place.yoi(&["bundle", "check", "built"]).code, 0);
+    let manifest = place.path().join("built/manifest.json");
+    let text = std::fs::read_to_string(&manifest).expect("a manifest");
+    std::fs::write(&manifest, text.replace("\"surfaces\":[\"tools\"", "\"surfaces\":[\"kernel\"")).expect("written");
+    let (error, code) = place.json(&["bundle", "check", "built"]);
+    assert_eq!((code, &error["code"]), (3, &json!("unknown_surface")), "{error}");
+    let told = error["details"]["diagnostics"].as_array().expect("a list").iter();
+    let pointers: Vec<_> = told.map(|one| one["pointer"].as_str().expect("a pointer").to_owned()).collect();
+    assert_eq!(pointers, ["/plugins/incident-feed/surfaces/0", "/plugins/issue-tracker/surfaces/0"]);
+    assert_eq!(error["details"]["pointer"], json!(pointers[0]));
+    let said = place.yoi(&["bundle", "check", "built"]).stderr;
+    assert!(pointers.iter().all(|pointer| said.contains(&format!("in `manifest.json` at `{pointer}`"))), "{said}");
+}
+
+#[test]
 fn a_mistyped_plugin_gets_a_suggestion() {
     let place = Place::new();
     let path = place.example("acme").join("bundle.toml");
