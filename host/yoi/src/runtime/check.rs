@@ -130,12 +130,13 @@ async fn check(args: &Args) -> Result<Document, CliError> {
             let verdict = Verdict { refused, gaps: Gaps::of(&config).await? };
             let document = match Kept::of_config(config).await {
                 Ok(kept) => check_data(kept).await?,
-                Err(error) => Document {
-                    schema: SCHEMA,
-                    metadata: "not_checked",
-                    not_checked: Some(error.into()),
-                    ..Document::default()
-                },
+                Err(mut error) => {
+                    if error.code == "not_found" {
+                        error.help = "the first start of the service makes it".to_owned();
+                    }
+                    let not_checked = Some(error.into());
+                    Document { schema: SCHEMA, metadata: "not_checked", not_checked, ..Document::default() }
+                }
             };
             Ok(Document { config: Some(verdict), ..document })
         }
