@@ -108,12 +108,12 @@ struct Sound {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let document = crate::block_on(check(args))??;
     output.result(&document, || text(&document));
-    Ok(ExitCode::from(document.code().map_or(0, exit_code)))
+    Ok(ExitCode::from(document.failure().map_or(0, exit_code)))
 }
 
 impl Document {
     /// Returns the code that decides how the command ends.
-    fn code(&self) -> Option<&'static str> {
+    fn failure(&self) -> Option<&'static str> {
         let refused = self.config.as_ref().and_then(|verdict| verdict.refused.first());
         let reason = refused.or(self.not_checked.as_ref()).map(|reason| reason.code);
         let whole = self.damaged.is_empty() && self.missing.is_empty() && self.metadata == "sound";
