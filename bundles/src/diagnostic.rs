@@ -109,7 +109,7 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     let found: Vec<Range<usize>> = found.chain(more.iter().cloned()).collect();
     let all = std::slice::from_ref(&(0..bytes.len())).to_vec();
     let found = if found.len() >= leaks::MOST_FINDINGS { all } else { found };
-    for span in found.into_iter().chain(token_like_words(text)) {
+    for span in found.into_iter().chain(token_like_words(text)).chain(leaks::named_values(text)) {
         // Wide to the word: rules mark what they recognise, and a value may be longer.
         let start = word_start(text, span.start);
         let end = word_end(text, span.end);
@@ -122,8 +122,8 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     without_controls(&String::from_utf8(bytes).unwrap_or_default())
 }
 
-/// Words that look like tokens. A file that could not be read was not judged by its keys, so a value below a telling key
-/// is known by its shape alone. Digests are no secrets.
+/// Words that look like tokens. A file that could not be read was not judged by its keys, and a value whose key is not
+/// telling is known by its shape alone. Digests are no secrets.
 fn token_like_words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     let is_edge = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');

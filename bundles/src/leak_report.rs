@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::blob::Blob;
+use crate::definition;
 use crate::json_place::{self, Part};
 use crate::leaks::{self, Keys, Kind, Leak, Place};
 use crate::manifest::{Acceptance, Manifest};
@@ -22,8 +23,8 @@ pub struct Finding {
     /// Where the text stands: a pointer into the manifest, also for the text of a blob. A key that
     /// holds a leak itself is withheld from it.
     pub pointer: Pointer,
-    /// Where in the document that is the text, if it is one: a pointer into the schema of a tool. Keys are withheld
-    /// from it in the same way.
+    /// Where in the document that is the text, if it is one: a pointer into the schema of a tool or the definition of a
+    /// workflow. Keys are withheld from it in the same way.
     pub inside: Option<Pointer>,
     /// What was found, and where in the text.
     pub leak: Leak,
@@ -97,8 +98,9 @@ struct Scanner<'a> {
     left: usize,
     /// References of the schema, with the keys that judge what they lead to.
     references: Vec<(Keys, &'a str)>,
-    /// `true` if the target of a reference is scanned again, by the keys at the reference.
-    is_referenced: bool,
+    /// `true` if the texts were scanned before, and are judged by their keys alone: those of a workflow's definition, and
+    /// the target of a reference by the keys at the reference.
+    is_only_by_keys: bool,
 }
 
 /// Keys of an object whose value names what stands under `value` beside it.
@@ -116,7 +118,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn of(accepted: &'a [Acceptance], left: usize) -> Self {
-        Self { accepted, path: Vec::new(), found: Vec::new(), left, references: Vec::new(), is_referenced: false }
+        Self { accepted, path: Vec::new(), found: Vec::new(), left, references: Vec::new(), is_only_by_keys: false }
     }
 
     fn manifest(self, manifest: &Manifest) -> Vec<Finding> {
@@ -130,8 +132,11 @@ impl<'a> Scanner<'a> {
     fn blob(mut self, pointer: &Pointer, blob: &Blob) -> Vec<Finding> {
         if pointer.as_str().starts_with("/tools/") {
             self.schema_of(pointer, blob);
-        } else {
-            self.tell(blob.leaks(), Text::Blob, &shown(pointer), pointer);
+            return self.found;
+        }
+        self.tell(blob.leaks(), Text::Blob, &shown(pointer), pointer);
+        if pointer.as_str().starts_with("/workflows/") {
+            self.definition_of(pointer, blob);
         }
         self.found
     }
@@ -155,13 +160,13 @@ impl<'a> Scanner<'a> {
 
     fn text(&mut self, place: Place, keys: Option<Keys>, which: Text, text: &str) {
         let named = keys.and_then(|keys| keys.secret_in(text));
-        if self.is_referenced && named.is_none() {
+        if self.is_only_by_keys && named.is_none() {
             return;
         }
         let mut leaks = leaks::scan(place, text);
         // What has the shape of a secret is named by its shape.
         let has_shape = leaks.iter().any(|leak| leak.rule.kind() == Kind::Secret);
-        if self.is_referenced {
+        if self.is_only_by_keys {
             leaks.clear();
         }
         leaks.extend(named.filter(|_| !has_shape));
@@ -175,7 +180,7 @@ impl<'a> Scanner<'a> {
                 Step::Index(index) => pointer.index(*index),
             });
             let is_told = |found: &Finding| found.exact == exact && found.text == which;
-            if !self.is_referenced || !self.found.iter().any(is_told) {
+            if !self.is_only_by_keys || !self.found.iter().any(is_told) {
                 self.tell(&leaks, which, &shown, &exact);
             }
         }
@@ -194,13 +199,44 @@ impl<'a> Scanner<'a> {
             let part = if finding.text == Text::Key { Part::Key } else { Part::Value };
             // Each is a walk through the text.
             let string = (number < MOST_LOCATED).then(|| json_place::find(&text, &finding.exact, part)).flatten();
-            let mut leak = finding.leak;
-            leak.span = string.map_or(0..text.len(), |string| within(&text, string, leak.span));
-            let before = self.found.len();
-            self.tell(std::slice::from_ref(&leak), Text::Blob, &shown(pointer), pointer);
-            for found in self.found.iter_mut().skip(before) {
-                found.inside = Some(finding.pointer.clone());
+            let span = string.map_or(0..text.len(), |string| within(&text, string, finding.leak.span.clone()));
+            self.tell_inside(finding, span, pointer);
+        }
+    }
+
+    /// Judges the values of a workflow's definition by their keys, if it is data. The text is judged beside that.
+    fn definition_of(&mut self, pointer: &Pointer, blob: &Blob) {
+        let text = String::from_utf8_lossy(blob.as_ref());
+        let Some(value) = definition::read(&text) else { return };
+        let mut inner = Scanner::of(&[], self.left);
+        inner.is_only_by_keys = true;
+        inner.value(Place::Text, Some(Keys::default()), &value);
+        for (number, finding) in inner.found.into_iter().enumerate() {
+            // Strings with escapes are not found.
+            let string = if finding.text == Text::Key {
+                finding.exact.as_str().rsplit('/').next().map(|key| key.replace("~1", "/").replace("~0", "~"))
+            } else {
+                value.pointer(finding.exact.as_str()).and_then(Value::as_str).map(str::to_owned)
+            };
+            let string = string.filter(|string| number < MOST_LOCATED && !string.is_empty());
+            let start = string.as_ref().and_then(|string| text.find(string.as_str()));
+            let span = start.zip(string).map_or(0..text.len(), |(start, string)| start..start + string.len());
+            let is_told = blob.leaks().iter().any(|leak| {
+                leak.rule.kind() == Kind::Secret && leak.span.start < span.end && span.start < leak.span.end
+            });
+            if start.is_none() || !is_told {
+                self.tell_inside(finding, span, pointer);
             }
+        }
+    }
+
+    /// Tells a finding in a document, which `pointer` names, at `span` of its text.
+    fn tell_inside(&mut self, finding: Finding, span: Range<usize>, pointer: &Pointer) {
+        let leak = Leak { rule: finding.leak.rule, span };
+        let before = self.found.len();
+        self.tell(std::slice::from_ref(&leak), Text::Blob, &shown(pointer), pointer);
+        for found in self.found.iter_mut().skip(before) {
+            found.inside = Some(finding.pointer.clone());
         }
     }
 
@@ -258,7 +294,7 @@ impl<'a> Scanner<'a> {
     /// Scans what references lead to, each target once for all references that say the same of it. What is judged
     /// without them was scanned before.
     fn referenced(&mut self, root: &'a Value) {
-        self.is_referenced = true;
+        self.is_only_by_keys = true;
         let mut seen = HashSet::new();
         while let Some((keys, reference)) = self.references.pop() {
             self.path.clear();

@@ -26,12 +26,15 @@ mod escapes;
 mod home_paths;
 mod host_paths;
 mod locality;
+mod markup;
+mod named_values;
 mod posix_paths;
 mod providers;
 mod randomness;
 mod reading;
 mod secret_names;
 mod structured;
+mod tables;
 mod tokens;
 mod views;
 mod windows;
@@ -45,6 +48,8 @@ mod arbitrary;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod marked_up;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod refused_paths;
@@ -56,6 +61,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use entries::Keys;
+pub use named_values::named_values;
 use reading::{Scope, look_in_turns};
 
 /// Most findings that one call of [`scan`] reports. More of them would tell an author nothing new, and the bound keeps

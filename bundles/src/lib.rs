@@ -37,6 +37,7 @@ mod capability;
 mod check;
 mod condition;
 mod contents;
+mod definition;
 mod diagnostic;
 mod digest;
 pub mod encoding;

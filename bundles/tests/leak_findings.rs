@@ -463,3 +463,127 @@ fn credential_in_an_address_is_told_before_the_host() {
         says_nothing_of(&value, &said);
     }
 }
+
+fn workflow(extension: &str, text: &str) -> Files {
+    Files::small().put(&format!("workflows/change.{extension}"), text)
+}
+
+/// Definitions in which the key above the value tells that it is a secret.
+const DEFINITIONS: [(&str, &str); 12] = [
+    ("json", "{\"tokens\": {\"staging\": \"¤\"}}"),
+    (
+        "json",
+        "{\n  \"steps\": [\n    { \"with\": { \"credentials\": [{ \"user\": \"alice\", \"eu\": [\"¤\"] }] } }\n  ]\n}\n",
+    ),
+    ("json", "[\"--verbose\", {\"openai\": {\"region\": \"eu\", \"key\": \"¤\"}}]"),
+    ("toml", "[steps.deploy.tokens]\nregion = 'x'\nstaging = '¤'\n"),
+    ("toml", "[[steps]]\nrun = 'x'\nsecrets = { eu = { main = ['changeme', '¤'] } }\n"),
+    ("yaml", "steps:\n  - run: x\n    with:\n      credentials:\n        # for the cluster\n        github: ¤\n"),
+    ("yaml", "tokens:\n- changeme\n- name: eu\n  of:\n    - '¤'\n"),
+    ("yml", "---\ntokens:\n  eu: &eu !str \"¤\" # why\n"),
+    ("yml", "a: { tokens: { eu: ¤, us: x } }\n"),
+    ("yaml", "tokens: [changeme,\n  ¤]\n"),
+    (
+        "yaml",
+        "env:\n  - name: API_TOKEN\n    comment: a long comment about what this variable is for, so that its name is far away from the value\n    value: ¤\n",
+    ),
+    ("txt", "\"passwords\":\n  eu: |\n    ¤\n"),
+];
+
+#[test]
+fn values_of_a_workflow_are_judged_by_their_keys() {
+    let mut draws = Draws(10);
+    for (extension, template) in DEFINITIONS {
+        let write = |value: &str| workflow(extension, &template.replace('¤', value));
+        for _ in 0..20 {
+            let value = draws.secret() + "a7";
+            assert!(is_secret(&write(&value), &value), "{template}");
+        }
+        for plain in PLACEHOLDERS.iter().filter(|plain| !plain.starts_with(['{', '*', '[']) && !plain.is_empty()) {
+            write(plain).passes();
+        }
+        // The finding is told once, at the line of the value.
+        let value = draws.secret() + "a7";
+        let told = write(&value).build().expect_err("refused");
+        let text = template.replace('¤', &value);
+        let line = text.lines().position(|line| line.contains(&value)).expect("a line") + 1;
+        let told: Vec<_> = told.list.iter().map(|one| (one.code, one.line)).collect();
+        assert_eq!(told, [("secret_in_bundle", line)], "{template}");
+    }
+}
+
+#[test]
+fn other_values_of_a_workflow_pass() {
+    let mut draws = Draws(11);
+    let hex = draws.of(b"0123456789abcdef", 40);
+    for (extension, text) in [
+        ("json", "{\"commits\": {\"staging\": \"¤\"}, \"max_tokens\": 4096}"),
+        ("toml", "[token_url]\neu = 'x'\n[credentials]\nid = '¤'\ndigest = '¤'\n"),
+        ("yaml", "credentials:\n  id: ¤\n  sha256: ¤\nrevision: ¤\nGPG_KEY: ¤\n"),
+        ("yaml", "tokens:\n  eu: secret:github-token\n  us: ${{ secrets.TOKEN }}\n"),
+        ("md", "# Tokens\n\nRead the diff. The first commit was:\n\n- ¤\n\nTokens are parts of a text, see ¤.\n"),
+        ("md", "Steps:\n\n1. Read.\n2. Answer.\n"),
+        ("txt", "tokens:\n\teu: {not data\n"),
+    ] {
+        workflow(extension, &text.replace('¤', &hex)).passes();
+    }
+}
+
+#[test]
+fn accepted_secret_of_a_workflow_is_accepted() {
+    let value = Draws(12).secret() + "a7";
+    let files = workflow("yaml", &format!("tokens:\n  eu: {value}\n"));
+    assert!(is_secret(&files, &value));
+    let accept = "[[accept]]\nrule = \"secret.assignment\"\nfield = \"/workflows/change/definition\"\n\
+                  reason = \"a key for tests\"\n";
+    assert_eq!(files.append(BUNDLE, accept).passes().accepted.len(), 1);
+}
+
+#[test]
+fn only_the_id_of_a_key_passes_under_the_name_of_a_public_key() {
+    let mut draws = Draws(13);
+    for name in ["GPG_KEY", "PGP_KEY", "gpg_key", "gpgKey", "PGP_KEYS"] {
+        for _ in 0..10 {
+            for length in [8, 16, 40, 64] {
+                let id = draws.of(b"0123456789ABCDEF", length);
+                let groups: Vec<String> =
+                    id.as_bytes().chunks(4).map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+                for id in [id.clone(), id.to_lowercase(), format!("0x{id}"), groups.join(" ")] {
+                    settings(&format!("[settings]\n{name} = '{id}'\n")).passes();
+                    Files::small().put("prompts/a.md", &format!("Use {name}={id}, and\n{name}: `{id}`\n")).passes();
+                }
+            }
+            let value = draws.of(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", 40);
+            assert!(is_secret(&settings(&format!("[settings]\n{name} = '{value}'\n")), &value), "{name}");
+            assert!(is_secret(&Files::small().put("prompts/a.md", &format!("{name}={value}\n")), &value), "{name}");
+        }
+    }
+}
+
+#[test]
+fn value_under_a_telling_key_is_shown_in_no_line() {
+    for value in ["correct horse battery", "hunter two", "letmein please", "p/w, quietly"] {
+        for text in [
+            format!("[settings]\npassword = \"{value}\" x\n"),
+            format!("[settings]\ndb = {{ user = \"a\", pass = \"{value}\", }} x\n"),
+            format!("[settings]\npassword = '{value}\n"),
+            format!("[settings]\ntokens = [\n  'a',\n  '{value}' x\n]\n"),
+            format!("[settings]\nsecret = \"\"\"\n{value}\n\"\"\" x\n"),
+            format!("[settings.tokens]\nstaging = \"{value}\" x\n"),
+            format!("unknown = 1\n[settings]\nclient_secret = \"{value}\"\nextends = 1\n"),
+            format!("api-key: {value}\n"),
+        ] {
+            let (_, said) = told(&settings(&text)).unwrap_or_else(|| panic!("{text} passes"));
+            says_nothing_of(value, &said);
+        }
+        let broken = format!("{{\"properties\": {{\"password\": {{\"default\": \"{value}\"}}\n}}");
+        let tool = "[tools.read]\nsource = \"host\"\neffect = \"read\"\ninput = \"schemas/in.json\"\n";
+        let (_, said) = told(&Files::small().append(BUNDLE, tool).put("schemas/in.json", &broken)).expect("refused");
+        says_nothing_of(value, &said);
+    }
+    let (_, said) = told(&settings("requires = [\"mount:repo:read\", \"secret:github-token\"] x\n")).expect("refused");
+    assert!(said.contains("secret:github-token"), "{said}");
+    let (_, said) =
+        told(&settings("[settings]\nmax_tokens = 12 x\ntoken_url = \"https://a.example\"\n")).expect("refused");
+    assert!(said.contains("max_tokens = 12 x") && said.contains("https://a.example"), "{said}");
+}

@@ -46,6 +46,11 @@ pub(super) fn is_url_safe(byte: u8) -> bool {
     is_word(byte) || byte == b'-'
 }
 
+/// Space and tab.
+pub(super) fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
 /// Space, tab, and the ends of lines.
 pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')

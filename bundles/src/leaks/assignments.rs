@@ -4,10 +4,11 @@
 
 use std::ops::Range;
 
-use super::ascii::{at, before, is_quote, is_space, is_word, part, run_end, run_start};
+use super::ascii::{at, before, is_blank, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
 use super::decoded::base64;
+use super::markup::{LONGEST_GAP, before_markup, behind_markup, brackets_start, ends_line, sign_end, tag_start};
 use super::randomness::{is_placeholder, is_random, is_random_under_name, is_uuid};
-use super::secret_names::{Promise, is_telling, promise_of};
+use super::secret_names::{Promise, is_preposition, is_telling, is_trailing, promise_of};
 use super::{Findings, Rule};
 
 pub(super) static ASSIGNMENT: Rule = Rule::secret("secret.assignment", "secret value under a telling name");
@@ -21,8 +22,9 @@ pub(super) static RULES: &[&Rule] = &[&ASSIGNMENT, &SIGNED_URL, &SEED_WORDS];
 const LONGEST_VALUE: usize = 256;
 
 /// What separates a name from its value, or stands beside what does. A comma does in the arguments of a call, where both
-/// are quoted, and in a line of comma-separated values.
-pub(super) const MARKS: &[u8] = b"=:>,|#*-_";
+/// are quoted, and in a line of comma-separated values. The end of a short line does. The bytes beyond ASCII are those
+/// that signs such as `»`, `—`, `→` and `👉` begin with.
+pub(super) const MARKS: &[u8] = b"=:>,|#*-_&.~\n\xc2\xe2\xf0";
 
 /// A reading of a text from its beginning to its end.
 #[derive(Default)]
@@ -37,16 +39,31 @@ impl Assignments {
             return;
         }
         let Some((end, start)) = around(mark, bytes, index) else { return };
-        let Some(promise) = promised_before(bytes, end) else { return };
         let span = value(bytes, start);
         let text = part(bytes, span.start, span.end);
-        if is_listed_digest(bytes, end, span.start, text) {
+        let Some(promise) = promised_before(bytes, end, text) else { return };
+        // The name of the line above is that of a value alone.
+        let is_below = mark == b'\n' && part(bytes, index, start).iter().all(|&byte| is_space(byte));
+        if is_listed_digest(bytes, end, span.start, text) || is_below && !ends_line(bytes, span.end) {
             return;
         }
         let Some(rule) = broken_by(promise, text) else { return };
         self.read_until = span.end;
         found.push(rule, span);
     }
+}
+
+/// Returns the secret that the cell of a table is, below the cell with the name of its column. Both are read alone.
+pub(super) fn secret_in_cell(promise: Promise, cell: &[u8]) -> Option<(&'static Rule, Range<usize>)> {
+    let span = value(cell, behind_markup(cell, 0));
+    let rule = broken_by(promise, part(cell, span.start, span.end))?;
+    Some((rule, span))
+}
+
+/// Returns what the name in the first cell of a column promises.
+pub(super) fn promised_by_cell(cell: &[u8]) -> Option<Promise> {
+    // Phrases are read too, as before a value with a digit.
+    promised_before(cell, cell.len(), b"0")
 }
 
 /// Whether the value is a commit or a digest on a line below a plural: `## Secrets` is what a list of changes is about.
@@ -65,24 +82,33 @@ fn is_listed_digest(bytes: &[u8], name_end: usize, start: usize, value: &[u8]) -
 fn around(mark: u8, bytes: &[u8], index: usize) -> Option<(usize, usize)> {
     let previous = before(bytes, index);
     let next = at(bytes, index + 1);
+    let behind = |end: usize| value_start(bytes, end).map(|start| (index, start));
     match mark {
         b',' if !is_quote(previous) => {
-            let is_cell = is_word(previous) && next.is_ascii_alphanumeric();
-            is_cell.then(|| value_start(bytes, index).map(|start| (index, start))).flatten()
+            let is_cell = is_word(previous) && (is_url_safe(next) || matches!(next, b'+' | b'/'));
+            is_cell.then(|| behind(index + 1)).flatten()
         }
+        b',' => behind(index + 1).filter(|&(_, start)| is_quote(at(bytes, start))),
         // The end of emphasis, `**Password** …`, or the item of a list below a name.
-        b'*' if is_word(previous) && matches!(next, b'*' | b'\n' | b'\r' | b' ') => {
-            value_start(bytes, index).map(|start| (index, start))
+        b'*' if !matches!(previous, b'*' | b':')
+            && !is_space(previous)
+            && matches!(next, b'*' | b'\n' | b'\r' | b' ') =>
+        {
+            behind(index + 1)
         }
         // The end of emphasis, `__Password__ …`.
-        b'_' if is_word(previous) && (next == b'*' || is_space(next)) => {
-            value_start(bytes, index).map(|start| (index, start))
-        }
-        b'_' => None,
-        b'*' | b'-' if next != b' ' && next != b'\n' && next != mark => None,
-        b'*' | b'-' => {
-            let end = line_above(bytes, index)?;
-            value_start(bytes, index).map(|start| (end, start))
+        b'_' if is_word(previous) && (next == b'*' || is_space(next)) => behind(index + 1),
+        b'*' | b'_' => None,
+        // The end of struck text.
+        b'~' => (is_word(previous) && next == b'~').then(|| behind(index + 1)).flatten(),
+        b'&' if next != b' ' => behind(sign_end(bytes, index)?),
+        // A dash between both, `Password - …`, or a line of dots.
+        b'-' | b'&' if previous != b' ' => None,
+        b'.' if next != b'.' || previous == b'.' => None,
+        b'-' | b'.' | b'&' => {
+            let end = run_end(bytes, index, 80, |byte| byte == mark);
+            let is_between = at(bytes, end) == b' ' && (mark != b'&' || end - index == 1);
+            is_between.then(|| behind(end)).flatten()
         }
         // A heading: the name is its line, and the value the next one.
         b'#' => {
@@ -93,133 +119,27 @@ fn around(mark: u8, bytes: &[u8], index: usize) -> Option<(usize, usize)> {
             let closing = run_start(bytes, end, 16, |byte| matches!(byte, b' ' | b'#'));
             value_start(bytes, end).map(|start| (closing, start))
         }
-        // A definition, or a line below a heading.
-        b':' | b'=' if matches!(previous, b'\n' | b'=') => {
-            let end = line_above(bytes, run_start(bytes, index, 80, |byte| byte == b'='))?;
-            value_start(bytes, index).map(|start| (end, start))
+        b'\n' => {
+            let start = value_start(bytes, index)?;
+            Some((run_start(bytes, index, 4, is_space), start))
         }
-        _ => value_start(bytes, index).map(|start| (index, start)),
-    }
-}
-
-/// Where the line above ends, if nothing but white space stands before `index` on its own line.
-fn line_above(bytes: &[u8], index: usize) -> Option<usize> {
-    let start = gap_start(bytes, index, |byte| matches!(byte, b' ' | b'\t'), |byte| matches!(byte, b'>' | b'-'));
-    let is_first = start > 0 && before(bytes, start) == b'\n';
-    is_first.then(|| run_start(bytes, start, LONGEST_GAP, is_space))
-}
-
-/// Longest run of white space between a name and its value, as columns and indented lines have it.
-const LONGEST_GAP: usize = 512;
-
-/// Most signs between a name and its value in one gap. Rules are asked at each of them, and read all of them.
-const MOST_SIGNS: usize = 24;
-
-/// The start of the white space and the signs that end before `end`.
-fn gap_start(bytes: &[u8], end: usize, is_space: fn(u8) -> bool, is_sign: fn(u8) -> bool) -> usize {
-    let spaces = run_start(bytes, end, LONGEST_GAP, is_space);
-    let signs = run_start(bytes, spaces, MOST_SIGNS, |byte| is_space(byte) || is_sign(byte));
-    run_start(bytes, signs, LONGEST_GAP, is_space)
-}
-
-/// The end of the white space and the signs that begin at `start`.
-fn gap_end(bytes: &[u8], start: usize, is_sign: fn(u8) -> bool) -> usize {
-    let spaces = run_end(bytes, start, LONGEST_GAP, is_space);
-    let signs = run_end(bytes, spaces, MOST_SIGNS, |byte| is_space(byte) || is_sign(byte));
-    run_end(bytes, signs, LONGEST_GAP, is_space)
-}
-
-/// Tags of HTML that put what they hold beside something else, or stress it.
-#[rustfmt::skip]
-const TAGS: &[&str] = &[
-    "b", "br", "code", "dd", "div", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "i", "kbd", "label", "li", "mark", "ol", "p",
-    "pre", "samp", "small", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "tt", "u", "ul",
-];
-
-/// Longest tag that is read.
-const LONGEST_TAG: usize = 256;
-
-/// The end of the tag that begins at `start`.
-fn tag_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let name = start + 1 + usize::from(at(bytes, start + 1) == b'/');
-    let end = run_end(bytes, name, 8, |byte| byte.is_ascii_alphanumeric());
-    let is_known = TAGS.iter().any(|tag| part(bytes, name, end).eq_ignore_ascii_case(tag.as_bytes()));
-    if at(bytes, start) != b'<' || !is_known {
-        return None;
-    }
-    let close = run_end(bytes, end, LONGEST_TAG, |byte| byte != b'>' && byte != b'<');
-    (at(bytes, close) == b'>').then_some(close + 1)
-}
-
-/// The beginning of the tag that ends before `end`.
-fn tag_start(bytes: &[u8], end: usize) -> Option<usize> {
-    if before(bytes, end) != b'>' {
-        return None;
-    }
-    let start = run_start(bytes, end - 1, LONGEST_TAG, |byte| byte != b'<' && byte != b'>').checked_sub(1)?;
-    (tag_end(bytes, start) == Some(end)).then_some(start)
-}
-
-/// The end of the line that opens a block of code at `start`.
-fn fence_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let fence = run_end(bytes, start, 8, |byte| byte == b'`');
-    let end = run_end(bytes, fence, 24, |byte| byte != b'\n' && byte != b'`');
-    (fence - start >= 3 && at(bytes, end) == b'\n').then_some(end)
-}
-
-/// Most tags and signs in a row between a name and its value.
-const MOST_MARKUP: usize = 12;
-
-/// Where what stands before markup ends.
-fn before_markup(bytes: &[u8], mut end: usize) -> usize {
-    for _ in 0..MOST_MARKUP {
-        let is_sign = |byte| matches!(byte, b']' | b'?' | b'*' | b'~' | b'|' | b'\\') || is_quote(byte);
-        let skipped = gap_start(bytes, end, |byte| matches!(byte, b' ' | b'\t'), is_sign);
-        match tag_start(bytes, skipped) {
-            // Cells and terms may stand on lines of their own.
-            Some(start) => end = run_start(bytes, start, LONGEST_GAP, is_space),
-            None => return skipped,
+        // An arrow, `Password -> …`, whose other bytes are no part of the name.
+        b'>' => {
+            let start = value_start(bytes, index + 1)?;
+            Some((run_start(bytes, index, 8, |byte| matches!(byte, b'-' | b'=' | b'~')), start))
         }
+        0xc2.. => behind(sign_end(bytes, index)?),
+        _ => behind(index + 1),
     }
-    end
-}
-
-/// Where what stands behind a separator and markup begins.
-fn behind_markup(bytes: &[u8], mut start: usize) -> usize {
-    for _ in 0..MOST_MARKUP {
-        start = gap_end(bytes, start, |byte| matches!(byte, b'=' | b'>' | b':' | b'|' | b'~'));
-        let stars = run_end(bytes, start, 4, |byte| byte == b'*') - start;
-        let scores = run_end(bytes, start, 4, |byte| byte == b'_') - start;
-        let hyphens = run_end(bytes, start, 80, |byte| byte == b'-') - start;
-        start += match (at(bytes, start), at(bytes, start + 1)) {
-            // Four and more are a value that was blotted out.
-            (b'*', _) if stars < 4 => stars,
-            (b'_', _) if scores == 2 => scores,
-            // The end of emphasis, `_Password:_ …`.
-            (b'_', b' ' | b'\t' | b'\n' | b'\r' | b'*' | b':' | b'|' | b'<') => 1,
-            (b'_', _) if scores == 3 => scores,
-            (b'-' | b'+', b' ' | b'\n' | b'\r') => 1,
-            (b'-', _) if hyphens >= 3 && is_space(at(bytes, start + hyphens)) => hyphens,
-            (b'`', b'`') => match fence_end(bytes, start) {
-                Some(end) => end - start,
-                None => return start,
-            },
-            (b'<', _) => match tag_end(bytes, start) {
-                Some(end) => end - start,
-                None => return start,
-            },
-            _ => return start,
-        };
-    }
-    start
 }
 
 /// Shortest value that matters.
 const SHORTEST_VALUE: usize = 8;
 
-/// Where the value behind a separator begins, its quote included, if it is long enough to matter.
-fn value_start(bytes: &[u8], separator: usize) -> Option<usize> {
-    let mut start = behind_markup(bytes, separator + 1);
+/// Where the value behind a separator, which ends before `end`, begins, its quote included, if it is long enough to
+/// matter.
+fn value_start(bytes: &[u8], end: usize) -> Option<usize> {
+    let mut start = behind_markup(bytes, end);
     // `b"…"` and `r'…'` of programs.
     if matches!(at(bytes, start), b'b' | b'r' | b'f' | b'u') && matches!(at(bytes, start + 1), b'"' | b'\'') {
         start += 1;
@@ -227,23 +147,33 @@ fn value_start(bytes: &[u8], separator: usize) -> Option<usize> {
     if at(bytes, start) == b'\\' {
         start += 1;
     }
-    let bare = start + usize::from(is_quote(at(bytes, start)));
+    let bare = start + usize::from(is_quote(at(bytes, start)) || at(bytes, start) == b'<');
     let end = run_end(bytes, bare, SHORTEST_VALUE, |byte| is_bare(byte) || byte == b' ' && bare > start);
-    let is_cell = is_word(before(bytes, separator));
-    let is_argument = at(bytes, separator) != b',' || bare > start || is_cell;
-    (is_argument && end - bare >= SHORTEST_VALUE).then_some(start)
+    (end - bare >= SHORTEST_VALUE).then_some(start)
 }
 
 /// The value that begins at `start`, without its quotes.
 fn value(bytes: &[u8], start: usize) -> Range<usize> {
     let quote = at(bytes, start);
     if is_quote(quote) {
-        return start + 1..run_end(bytes, start + 1, LONGEST_VALUE, |byte| byte != quote && byte != b'\n');
+        // Code in Markdown may have spaces at its ends.
+        let start = run_end(bytes, start + 1, 4, |byte| byte == b' ');
+        let end = run_end(bytes, start, LONGEST_VALUE, |byte| byte != quote && byte != b'\n');
+        return start..run_start(bytes, end, end - start, |byte| byte == b' ');
+    }
+    // With its brackets, which are those of a placeholder.
+    if quote == b'<' {
+        let end = run_end(bytes, start + 1, LONGEST_VALUE, is_bare);
+        return start..if at(bytes, end) == b'>' { end + 1 } else { start };
     }
     // Another `=` begins another assignment, unless it pads base64.
-    let end = run_end(bytes, start, LONGEST_VALUE, |byte| is_bare(byte) && byte != b'=');
+    let is_link = before(bytes, start) == b'[';
+    let is_part = |byte| is_bare(byte) && byte != b'=' && !(is_link && byte == b']');
+    let end = run_end(bytes, start, LONGEST_VALUE, is_part);
     let padded = run_end(bytes, end, 2, |byte| byte == b'=');
-    let end = if is_word(at(bytes, padded)) { end } else { padded };
+    // What is marked up as `==…==` is not padded.
+    let is_marked = part(bytes, start.saturating_sub(2), start) == b"==";
+    let end = if is_word(at(bytes, padded)) || is_marked { end } else { padded };
     // Emphasis ends behind the value.
     start..end - part(bytes, start, end).iter().rev().take_while(|&&byte| byte == b'*').count().min(3)
 }
@@ -254,7 +184,7 @@ fn is_bare(byte: u8) -> bool {
 
 /// Returns the promise of the name that follows a word such as `ENV`, and where the name ends.
 pub(super) fn promised_at(bytes: &[u8], start: usize) -> Option<(Promise, usize)> {
-    let start = run_end(bytes, start, 8, |byte| byte == b' ');
+    let start = run_end(bytes, start, LONGEST_GAP, is_blank);
     let end = run_end(bytes, start, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b'/'));
     let name = part(bytes, start, end).rsplit(|byte| matches!(byte, b':' | b'/')).next()?;
     is_telling(name).then(|| promise_of(name, false)).flatten().map(|promise| (promise, end))
@@ -267,13 +197,46 @@ fn label_end(bytes: &[u8], separator: usize) -> usize {
     run_start(bytes, end, 3, |byte| byte == b'_')
 }
 
-/// Returns what the name before a separator promises.
-fn promised_before(bytes: &[u8], separator: usize) -> Option<Promise> {
+/// Returns what the name before a separator promises about `value`.
+fn promised_before(bytes: &[u8], separator: usize, value: &[u8]) -> Option<Promise> {
     let end = label_end(bytes, separator);
+    let promised = promised_by_word(bytes, end);
+    if promised.is_some() || !has_marks(value) {
+        return promised;
+    }
+    // `Password (prod): …`, `Password for prod: …`
+    let first = brackets_start(bytes, separator);
+    let second = first.and_then(|start| brackets_start(bytes, start));
+    let before_brackets = [first, second].into_iter().flatten().map(|start| label_end(bytes, start));
+    before_brackets.chain([end]).find_map(|end| promised_by_word(bytes, end).or_else(|| promised_by_phrase(bytes, end)))
+}
+
+/// `true` if a value has a digit, or a capital within a word. Few words of sentences have.
+fn has_marks(value: &[u8]) -> bool {
+    let inner = value.iter().zip(value.iter().skip(1));
+    value.iter().any(u8::is_ascii_digit)
+        || inner.into_iter().any(|(before, byte)| before.is_ascii_alphanumeric() && byte.is_ascii_uppercase())
+}
+
+/// Names of the value whose name stands before it: `name: API_KEY, value: …`.
+const VALUE_NAMES: &[&str] = &["content", "val", "value"];
+
+/// Names of the columns of values, whose names stand in the first column.
+const VALUE_COLUMNS: &[&str] = &["content", "current", "default", "setting", "val", "value"];
+
+/// Returns `true` if a column of this name has the values of what is named in the first one.
+pub(super) fn is_value_column(cell: &[u8]) -> bool {
+    let start = behind_markup(cell, 0);
+    let word = part(cell, start, run_end(cell, start, 16, is_word));
+    VALUE_COLUMNS.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+fn promised_by_word(bytes: &[u8], end: usize) -> Option<Promise> {
     let start = run_start(bytes, end, 64, |byte| is_word(byte) || matches!(byte, b'-' | b'.'));
     let word = part(bytes, start, end);
+    let is_value = VALUE_NAMES.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
     // Most names end here: they hold no part of any noun for a secret.
-    if !is_telling(word) && !word.eq_ignore_ascii_case(b"value") || is_part_of_reference(bytes, start) {
+    if !is_telling(word) && !is_value || is_part_of_reference(bytes, start) {
         return None;
     }
     let in_query = matches!(before(bytes, start), b'?' | b'&');
@@ -281,17 +244,35 @@ fn promised_before(bytes: &[u8], separator: usize) -> Option<Promise> {
         return Some(promise);
     }
     // `API key: …`, and `name: API_KEY` with `value: …` on the next line.
-    let two_words = before(bytes, start) == b' ' && word.eq_ignore_ascii_case(b"key");
-    if two_words {
+    let is_second = [&b"key"[..], b"keys", b"phrase"].iter().any(|noun| word.eq_ignore_ascii_case(noun));
+    if is_second && before(bytes, start) == b' ' {
         let first = run_start(bytes, start - 1, 16, is_word);
         let joined = [part(bytes, first, start - 1), b"_", word].concat();
         return promise_of(&joined, false);
     }
-    if word.eq_ignore_ascii_case(b"value") {
+    if is_value {
         let nearby = part(bytes, start.saturating_sub(80), start);
         return nearby.split(|&byte| !is_word(byte) && byte != b'-').find_map(|word| promise_of(word, false));
     }
     None
+}
+
+/// Words between a name and the value that is told of it.
+const COPULAS: &[&str] = &["is", "was", "are", "ist", "lautet", "est", "es"];
+
+/// Returns what the words before a separator promise: `Password for the staging server`, `The API key is`, `Token 2`.
+fn promised_by_phrase(bytes: &[u8], end: usize) -> Option<Promise> {
+    let is_phrase = |byte: u8| is_word(byte) || matches!(byte, b'-' | b'.' | b'#' | b' ' | b'\'');
+    let phrase = part(bytes, run_start(bytes, end, 64, is_phrase), end);
+    let words = || phrase.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let is_copula = |word: &[u8]| COPULAS.iter().any(|copula| word.eq_ignore_ascii_case(copula.as_bytes()));
+    let head = words().position(is_copula);
+    let is_longer = head.is_some() || words().any(is_preposition) || words().last().is_some_and(is_trailing);
+    if !is_longer || !is_telling(phrase) {
+        return None;
+    }
+    let words: Vec<&[u8]> = words().take(head.unwrap_or(usize::MAX)).collect();
+    promise_of(&words.join(&b'_'), false)
 }
 
 /// Returns the rule that `value` breaks where a name promises a secret. The one judge for text and for keys of objects.
@@ -304,7 +285,8 @@ pub(super) fn broken_by(promise: Promise, value: &[u8]) -> Option<&'static Rule>
     }
     let is_secret = match promise {
         Promise::Password => is_random_under_name(value, 8) || is_strong_password(value) || is_uuid(value),
-        Promise::Token => is_random_under_name(value, 10) || is_uuid(value),
+        Promise::KeyId if is_key_id(value) => false,
+        Promise::Token | Promise::KeyId => is_random_under_name(value, 10) || is_uuid(value),
         Promise::BasicAuth => {
             is_random(value, 16) || base64(value).is_some_and(|text| text.contains(&b':') && text.is_ascii())
         }
@@ -321,6 +303,14 @@ fn is_resource_id(value: &[u8]) -> bool {
     number.len() == 32
         && kind.iter().all(u8::is_ascii_uppercase)
         && number.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Returns `true` if the value is the id or the fingerprint of an OpenPGP key.
+fn is_key_id(value: &[u8]) -> bool {
+    let number = value.strip_prefix(b"0x").or_else(|| value.strip_prefix(b"0X")).unwrap_or(value);
+    let digits = number.iter().filter(|&&byte| byte != b' ');
+    // Short and long ids, and fingerprints of versions 3, 4 and 6.
+    matches!(digits.clone().count(), 8 | 16 | 32 | 40 | 64) && digits.clone().all(u8::is_ascii_hexdigit)
 }
 
 /// Words that have a number behind them: `base64`, `chacha20`.

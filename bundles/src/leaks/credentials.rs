@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
-use super::ascii::{at, before, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
+use super::ascii::{at, before, is_blank, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
 use super::assignments::{broken_by, is_template, promised_at};
 use super::decoded::base64;
+use super::markup::LONGEST_GAP;
 use super::randomness::{is_placeholder, is_random, is_random_under_name};
 use super::words::{Hit, Meaning};
 use super::{Findings, Rule};
@@ -67,6 +68,15 @@ pub(super) const ANNOUNCEMENTS: &[(&str, Announced)] = &[
     ("token is ", Announced::Spoken),
     ("secret is ", Announced::Spoken),
     ("key is ", Announced::Spoken),
+    ("token was ", Announced::Spoken),
+    ("secret was ", Announced::Spoken),
+    ("key was ", Announced::Spoken),
+    ("password to ", Announced::Spoken),
+    ("token to ", Announced::Spoken),
+    ("key ist ", Announced::Spoken),
+    ("password ist ", Announced::Spoken),
+    ("passwort ist ", Announced::Spoken),
+    ("token ist ", Announced::Spoken),
     ("credential is ", Announced::Spoken),
     ("requirepass ", Announced::Spoken),
     ("identified by ", Announced::Spoken),
@@ -88,10 +98,15 @@ pub(super) const ANNOUNCEMENTS: &[(&str, Announced)] = &[
     ("--user ", Announced::Pair),
     ("--proxy-user ", Announced::Pair),
     ("env ", Announced::Named),
+    ("env\t", Announced::Named),
     ("arg ", Announced::Named),
+    ("arg\t", Announced::Named),
     ("setenv ", Announced::Named),
+    ("setenv\t", Announced::Named),
     ("setx ", Announced::Named),
+    ("setx\t", Announced::Named),
     ("export ", Announced::Named),
+    ("export\t", Announced::Named),
     ("config set ", Announced::Named),
     ("configure set ", Announced::Named),
     ("login ", Announced::Login),
@@ -174,7 +189,7 @@ impl Announced {
             }
             Self::Named => {
                 let (promise, name_end) = promised_at(bytes, end)?;
-                let word = next_word(bytes, name_end);
+                let word = next_word(bytes, run_end(bytes, name_end, LONGEST_GAP, is_blank));
                 let rule = broken_by(promise, part(bytes, word.start, word.end))?;
                 is_space(at(bytes, name_end)).then_some((rule, word))
             }

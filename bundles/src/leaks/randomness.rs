@@ -21,8 +21,20 @@ static PLACEHOLDERS: LazyLock<Option<AhoCorasick>> =
 
 /// Whether the string only stands where a secret would: `xxxx`, `your_token`, `1234567890`, `abcabcabc`.
 pub(super) fn is_placeholder(text: &[u8]) -> bool {
-    let says_so = PLACEHOLDERS.as_ref().is_some_and(|words| words.is_match(text));
-    says_so || is_monotonous(text) || is_sequence(text) || is_repetition(text)
+    says_so(text) || is_monotonous(text) || is_sequence(text) || is_repetition(text)
+}
+
+/// Whether it has the word of a placeholder, and beside that word nothing long that was drawn at random. `fake` and
+/// `xxxx` stand in one of some hundred long keys, and before a key there may be `your-`.
+fn says_so(text: &[u8]) -> bool {
+    const LONG: usize = 16;
+    let Some(word) = PLACEHOLDERS.as_ref().and_then(|words| words.find(text)) else { return false };
+    let beside = [text.get(..word.start()), text.get(word.end()..)].into_iter().flatten();
+    let mut chunks = beside.flat_map(|part| part.split(|byte| !byte.is_ascii_alphanumeric()));
+    !chunks.any(|chunk| {
+        let is_alone = !is_monotonous(chunk) && !is_sequence(chunk) && !is_repetition(chunk);
+        chunk.len() >= LONG && is_alone && is_random_chunk(chunk)
+    })
 }
 
 /// Few characters only, as in `aaaaaaaaaaaa`.
@@ -81,7 +93,29 @@ pub(super) fn is_random_under_name(text: &[u8], least: usize) -> bool {
     is_random(text, least)
         || text.len() >= least
             && !is_placeholder(text)
-            && chunks.any(|chunk| chunk.len() >= least.max(10) && is_unusual(chunk))
+            && (chunks.any(|chunk| chunk.len() >= least.max(10) && (is_unusual(chunk) || is_rare(chunk)))
+                || is_mixed(text))
+}
+
+/// Letters that are rare in every language, far more often than in words, as in `XYYDTJAEFW35`.
+fn is_rare(chunk: &[u8]) -> bool {
+    let letters = chunk.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let rare = chunk.iter().filter(|byte| b"jqxz".contains(&byte.to_ascii_lowercase())).count();
+    let least = if letters < chunk.len() { 2 } else { 3 };
+    rare >= least && rare * 10 >= letters
+}
+
+/// Small letters, capitals and digits in turns, whatever stands between them, as in `bS7b-c8-Q6Uw5`.
+fn is_mixed(text: &[u8]) -> bool {
+    let kind = |byte: &u8| match byte {
+        b'a'..=b'z' => Some(0_u8),
+        b'A'..=b'Z' => Some(1),
+        b'0'..=b'9' => Some(2),
+        _ => None,
+    };
+    let kinds: Vec<u8> = text.iter().filter_map(kind).collect();
+    let turns = kinds.iter().zip(kinds.iter().skip(1)).filter(|(before, kind)| before != kind).count();
+    kinds.len() >= 10 && turns * 2 > kinds.len() && (0..3).all(|kind| kinds.contains(&kind))
 }
 
 /// base64url and base64 put a separator into a key now and then, and a short key may have no long chunk left.

@@ -8,6 +8,7 @@ use super::assignments::Assignments;
 use super::boundaries::{BLOCK, Bits, Blocks};
 use super::decoded::{Encoded, SHORTEST};
 use super::host_paths::HostPaths;
+use super::tables::{self, Tables};
 use super::views::{Joints, is_escape, joints};
 use super::windows::{MARGIN, Spots};
 use super::words::{Hit, Words};
@@ -45,6 +46,7 @@ const ASSIGNMENTS: u16 = 1 << 4;
 const ANNOUNCES: u16 = 1 << 5;
 /// An escape may begin with it, or it may be one.
 const ESCAPES: u16 = 1 << 6;
+const TABLES: u16 = 1 << 7;
 
 /// Punctuation that announcements are met at.
 pub(super) const ANNOUNCING: &[u8] = b"-:\"";
@@ -59,6 +61,7 @@ impl Uses {
             .with(ENDPOINTS, endpoints::MARKS)
             .with(PATHS, host_paths::MARKS)
             .with(ASSIGNMENTS, assignments::MARKS)
+            .with(TABLES, tables::MARKS)
             .with(ANNOUNCES, ANNOUNCING)
             .with(ESCAPES, b"\\%&\"'\x7f");
         none.with_range(ESCAPES, 0x00, 0x08)
@@ -119,6 +122,7 @@ pub(super) fn look_in_turns(
         seen: Seen::default(),
         paths: HostPaths::default(),
         assignments: Assignments::default(),
+        tables: Tables::default(),
         encoded: Encoded::default(),
         joints: Joints::default(),
     };
@@ -186,11 +190,28 @@ fn marks(around: Blocks<'_>) -> u64 {
     let is_before_letter = block.quotes & around.behind(|block| block.letters, 1);
     !(block.letters
         | block.spaces
-        | block.feeds
+        | block.feeds & !short_line_ends(around)
         | block.plain
-        | block.commas & !(is_behind_quote | around.behind(|block| block.letters, 1))
+        | block.commas & !(is_behind_quote | around.behind(|block| block.base64, 1))
         | ends_sentence
         | is_before_letter)
+}
+
+/// Ends of lines of at most 64 bytes that may be a label for the line below: of words, not of a sentence.
+#[inline(always)]
+fn short_line_ends(around: Blocks<'_>) -> u64 {
+    let block = around.here;
+    if block.feeds == 0 {
+        return 0;
+    }
+    let ends_label = !around.before(|block| block.feeds | block.points | block.commas, 1);
+    let has_word = around.before(|block| block.letters, 2) | around.before(|block| block.letters, 3);
+    let ends = block.feeds & ends_label & has_word;
+    // Spaces alone stand before the text too, where its first line begins.
+    let first = if around.before.spaces == u64::MAX { u64::MAX } else { around.before.feeds };
+    let starts = u128::from(first) | u128::from(block.feeds) << 64;
+    let near = [1, 2, 4, 8, 16, 32].into_iter().fold(starts << 1, |near, places| near | near << places);
+    ends & (near >> 64) as u64
 }
 
 // What `Block` knows of long runs of base64.
@@ -230,6 +251,7 @@ struct Reading<'a> {
     seen: Seen,
     paths: HostPaths,
     assignments: Assignments,
+    tables: Tables,
     encoded: Encoded,
     joints: Joints,
 }
@@ -305,6 +327,9 @@ impl Reading<'_> {
         if uses & ASSIGNMENTS != 0 {
             self.assignments.at_mark(byte, bytes, index, self.found);
         }
+        if uses & TABLES != 0 {
+            self.tables.at_mark(byte, bytes, index, self.found);
+        }
         if uses & ESCAPES != 0 && is_escape(self.text, index, byte) {
             self.seen.escapes.add(index..index + 1, MARGIN);
         }
@@ -329,13 +354,26 @@ mod tests {
         for byte in 0..=u8::MAX {
             let mut is_mark = false;
             boundaries::each_block(&[byte; BLOCK], |first, around| is_mark |= first == 0 && marks(around) != 0);
-            let is_told_apart = byte == b',' || (0x80..0xc0).contains(&byte);
+            let is_told_apart = matches!(byte, b',' | b'\n' | 0x80..0xc0);
             assert!(is_mark || USES.of(byte) == 0 || is_told_apart, "{byte}");
             assert!(!is_mark || !byte.is_ascii_alphanumeric(), "{byte}");
         }
         let mut found = Vec::new();
         boundaries::each_block(br#"don't, "a", b. (c): x.y"#, |_, around| found.extend(Bits(marks(around))));
         assert_eq!(found, [9, 10, 18, 21]);
+        let ends = |text: &str| {
+            let mut found = Vec::new();
+            boundaries::each_block(text.as_bytes(), |first, around| {
+                found.extend(Bits(short_line_ends(around)).map(|place| first + place));
+            });
+            found
+        };
+        assert_eq!(ends("label\nlabel \nlabel  \nA sentence.\n\nlabel)\r\nx\n"), [5, 12, 20, 41]);
+        for before in [0, 1, 57, 64, 100] {
+            let line = "words ".repeat(20);
+            let text = format!("{}\n{} label\n{line}label\n", " ".repeat(before), "x".repeat(57));
+            assert_eq!(ends(&text), [before + 64], "{before}");
+        }
     }
 
     #[test]

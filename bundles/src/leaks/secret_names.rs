@@ -18,6 +18,8 @@ pub(super) enum Promise {
     Signature,
     /// A sequence of words.
     Words,
+    /// The id of a public key, unless a key stands there.
+    KeyId,
 }
 
 /// Endings of names whose values are secrets; names are compared in lower case without separators.
@@ -69,7 +71,6 @@ const OPEN_NAMES: &[&str] = &[
     "secretref", "tokenref", "cancellationtoken", "stoptoken", "padtoken", "eostoken", "bostoken", "unktoken", "masktoken",
     "septoken", "clstoken", "maxtoken", "mintoken", "prompttoken", "completiontoken", "inputtoken", "outputtoken",
     "specialtoken", "addedtoken", "accountsid", "messagesid", "servicesid", "callsid",
-    "gpgkey", "pgpkey",
 ];
 
 /// Last nouns of names that describe a secret, or what is beside it, and hold none.
@@ -105,19 +106,25 @@ fn automaton(words: &[&str]) -> Option<AhoCorasick> {
     AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok()
 }
 
+/// `true` if the word follows the noun without changing what it means. A letter or a number tells several of a kind apart.
+pub(super) fn is_trailing(word: &[u8]) -> bool {
+    let word = word.strip_prefix(b"#").unwrap_or(word);
+    let is_counter = word.len() == 1 || word.iter().all(u8::is_ascii_digit);
+    is_counter || TRAILING_WORDS.iter().any(|trailing| trailing.as_bytes().eq_ignore_ascii_case(word))
+}
+
+/// `true` if what follows the word says whom the noun before it is for.
+pub(super) fn is_preposition(word: &[u8]) -> bool {
+    PREPOSITIONS.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(word))
+}
+
 /// What the value under this name would be. `in_query`: the name stands in the query of an address.
 pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
     let words = words_of(name);
-    let is_preposition = |word: &Vec<u8>| PREPOSITIONS.iter().any(|name| name.as_bytes() == word.as_slice());
-    let head = words.iter().skip(1).position(is_preposition).map_or(words.len(), |position| position + 1);
+    let head = words.iter().skip(1).position(|word| is_preposition(word)).map_or(words.len(), |position| position + 1);
     let words = words.get(..head)?;
     let is_connection = words.len() >= 2 && words.ends_with(&[b"connection".to_vec(), b"string".to_vec()]);
-    // A letter or a number tells several of a kind apart.
-    let is_counter = |word: &[u8]| word.len() == 1 || word.iter().all(u8::is_ascii_digit);
-    let is_trailing = |word: &[u8]| {
-        !is_connection && (TRAILING_WORDS.iter().any(|trailing| trailing.as_bytes() == word) || is_counter(word))
-    };
-    let trailing = words.iter().rev().take_while(|word| is_trailing(word)).count();
+    let trailing = words.iter().rev().take_while(|word| !is_connection && is_trailing(word)).count();
     let words = words.get(..words.len() - trailing.min(words.len().saturating_sub(1)))?;
     let last = words.last()?;
     let joined = words.concat();
@@ -142,6 +149,9 @@ pub(super) fn promise_of(name: &[u8], in_query: bool) -> Option<Promise> {
     }
     if in_query && matches!(joined, b"sig" | b"signature" | b"xamzsignature" | b"xgoogsignature" | b"xossignature") {
         return Some(Promise::Signature);
+    }
+    if singular.ends_with(b"gpgkey") || singular.ends_with(b"pgpkey") {
+        return Some(Promise::KeyId);
     }
     if matches!(joined, b"auth" | b"basicauth" | b"httpauth") {
         return Some(Promise::BasicAuth);
@@ -239,6 +249,10 @@ mod tests {
             ("dsn_format", None),
             ("keyboard3", None),
             ("hmac_algorithm", None),
+            ("GPG_KEY", Some(Promise::KeyId)),
+            ("pgpKeys", Some(Promise::KeyId)),
+            ("gpg_key_id", None),
+            ("GPG_PRIVATE_KEY", Some(Promise::Token)),
         ] {
             assert_eq!(promise_of(name.as_bytes(), false), promise, "{name}");
         }

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
+use super::ascii::is_blank;
 use super::boundaries::{BLOCK, Bits};
 use super::credentials::ANNOUNCEMENTS;
 use super::providers::{Alphabet, PROVIDERS, Shape};
@@ -75,8 +76,8 @@ impl Word {
         };
         match self.text.iter().position(is_punctuation) {
             Some(0) => Anchor::Start,
-            // A space is at the end of every word of a text, and `en ` at the end of many.
-            Some(place) if self.text.get(place) != Some(&b' ') => Anchor::At(place),
+            // A space is at the end of every word of a text, and `en ` at the end of many. A tab is looked for as one.
+            Some(place) if !self.text.get(place).is_some_and(|byte| is_blank(*byte)) => Anchor::At(place),
             _ if !is_glued => Anchor::Start,
             _ => Anchor::Anywhere,
         }
