@@ -200,15 +200,14 @@ fn label_end(bytes: &[u8], separator: usize) -> usize {
 /// Returns what the name before a separator promises about `value`.
 fn promised_before(bytes: &[u8], separator: usize, value: &[u8]) -> Option<Promise> {
     let end = label_end(bytes, separator);
-    let promised = promised_by_word(bytes, end);
-    if promised.is_some() || !has_marks(value) {
-        return promised;
-    }
-    // `Password (prod): …`, `Password for prod: …`
+    // `Password (prod) [eu]: …`
     let first = brackets_start(bytes, separator);
     let second = first.and_then(|start| brackets_start(bytes, start));
     let before_brackets = [first, second].into_iter().flatten().map(|start| label_end(bytes, start));
-    before_brackets.chain([end]).find_map(|end| promised_by_word(bytes, end).or_else(|| promised_by_phrase(bytes, end)))
+    let mut ends = [end].into_iter().chain(before_brackets);
+    let promised = ends.clone().find_map(|end| promised_by_word(bytes, end));
+    // `Password for prod: …`
+    promised.or_else(|| has_marks(value).then(|| ends.find_map(|end| promised_by_phrase(bytes, end))).flatten())
 }
 
 /// `true` if a value has a digit, or a capital within a word. Few words of sentences have.
