@@ -25,6 +25,7 @@ mod enforcement;
 mod foreign_resolver;
 mod fuzz_bodies;
 mod hostile_resolvers;
+mod package_dependencies;
 mod resolver_cases;
 mod system_calls;
 mod verification;

@@ -18,7 +18,7 @@ impl HostTool for Greet {
     fn needs(&self) -> &[Authority] {
         &[]
     }
-    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         let name = input.get("name").and_then(Value::as_str).unwrap_or("you");
         Ok(json!({ "greeting": format!("good day, {name}") }))
     }

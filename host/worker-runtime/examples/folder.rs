@@ -33,7 +33,7 @@ impl HostTool for OpenDoor {
     fn needs(&self) -> &[Authority] {
         &self.2
     }
-    async fn call(&self, context: &ToolContext<'_>, _: Value) -> Result<Value, ToolError> {
+    async fn call(&self, context: ToolContext, _: Value) -> Result<Value, ToolError> {
         let _badge: SecretString = context.secret(&self.1).await?;
         Ok(json!({ "opened_by": context.worker(), "call": context.call_id() }))
     }

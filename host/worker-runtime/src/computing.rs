@@ -6,7 +6,7 @@
 //!
 //! A computation holds the place of its workspace until it has really ended, also where nobody waits for
 //! it any more: so one workspace has one going that was asked for, and never leaves more behind. What it may have
-//! scanned ahead besides is in `content::ahead`.
+//! scanned ahead besides is in `content::scan_queue`.
 
 use std::future::Future;
 use std::io;

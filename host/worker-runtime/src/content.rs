@@ -4,46 +4,40 @@
 //! its manifest and every blob that it needs are there and verified together, and not before. Nothing
 //! that is used goes away.
 
-pub(crate) mod ahead;
 mod error;
 mod garbage;
 pub(crate) mod pending;
+pub(crate) mod scan_queue;
 mod uses;
-
-use std::sync::Arc;
 
 use bundles::manifest::BlobRef;
 use bundles::signature::{Envelope, Posture};
 use bundles::{
     Acceptances, Admission, Blob, Bundle, BundleError, Digest, Manifest, Pointer, Revision, VerifiedManifest,
-    WorkspaceId,
 };
 use bytes::Bytes;
 use component_host::BundleView;
+use content_store::blob_store::{self, Put, Source};
 use futures_util::stream::{self, StreamExt};
 use host_policy::RuntimeConfig;
-use serde::{Deserialize, Serialize};
+use runtime_api::bundle::{BundleFinding, BundleSummary};
+use runtime_api::event::EventKind;
+use runtime_api::referrer::Referrer;
 use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard};
 
-use crate::blob_store::{self, Put, Source};
-use crate::event::EventKind;
 use crate::ledger::{
     ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key,
     bundles_key, holder_key, newest_key, packages_recorded_key, revision_key, uses_key,
 };
-use crate::runtime::Shared;
-#[cfg(feature = "service")]
 use crate::tenants::Inflight;
+use crate::workspace::Workspace;
 
 pub use error::ContentError;
-pub use garbage::Collected;
-pub use uses::User;
 
 /// The blobs and bundles of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Content {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) workspace: WorkspaceId,
+    pub(crate) workspace: Workspace,
 }
 
 /// What became of a manifest that was put.
@@ -58,51 +52,6 @@ pub enum PutBundle {
     Missing(Vec<Digest>),
 }
 
-/// What is told of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct BundleSummary {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its revision.
-    pub revision: Revision,
-    /// Bytes of the manifest and of all blobs that travel with it. Plugin packages do not count.
-    pub bytes: u64,
-    /// Blobs that travel with it.
-    pub blobs: u32,
-    /// Since when it is here.
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
-    pub stored_at: jiff::Timestamp,
-    /// The ids of the keys that signed it, as far as they were asked for.
-    pub signed_by: Vec<String>,
-    /// Since when it must not be used any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
-    pub revoked_at: Option<jiff::Timestamp>,
-}
-
-/// Violation of a rule that is newer than the stored bundle that violates it.
-///
-/// The same bundle is refused where it comes in now. Texts name places and never hold content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct BundleFinding {
-    /// Code of the refusal.
-    pub code: String,
-    /// Place in the manifest, as a JSON pointer. `None` for the manifest as a whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<String>,
-    /// Description of the violation.
-    pub message: String,
-}
-
-impl From<&BundleError> for BundleFinding {
-    fn from(error: &BundleError) -> Self {
-        let pointer = error.pointer().map(|pointer| pointer.as_str().to_owned());
-        Self { code: error.code().to_owned(), pointer, message: error.to_string() }
-    }
-}
-
 /// What is held from the end of a blob's content until its rows are written.
 type Settling<'a> = (Option<OwnedSemaphorePermit>, RwLockReadGuard<'a, ()>);
 
@@ -115,19 +64,19 @@ impl Content {
         source: Source<'_>,
         expected: Option<u64>,
     ) -> Result<Put, ContentError> {
-        if self.shared.config.load().grants(&self.workspace).signatures.is_none() {
-            return Err(ContentError::NoPosture(self.workspace.clone()));
+        if self.workspace.shared.config.load().grants(&self.workspace.id).signatures.is_none() {
+            return Err(ContentError::NoPosture(self.workspace.id.clone()));
         }
-        let limits = &self.shared.sandbox.limits().bundle;
+        let limits = &self.workspace.shared.sandbox.limits().bundle;
         let most = limits.package_bytes.max(limits.blob_bytes) as u64;
         if let Some(bytes) = expected.filter(|bytes| *bytes > most) {
             return Err(ContentError::TooLarge { limit: "package_bytes", actual: bytes, allowed: most });
         }
         let expected = expected.unwrap_or(most);
-        let _inflight = self.shared.tenants.inflight(&self.workspace, expected)?;
-        let key = blob_key(&self.workspace, &digest);
-        if !self.shared.ledger.is_there(&key).await? {
-            self.shared.room_for(&self.workspace, expected).await?;
+        let _inflight = self.workspace.shared.tenants.inflight(&self.workspace.id, expected)?;
+        let key = blob_key(&self.workspace.id, &digest);
+        if !self.workspace.shared.ledger.is_there(&key).await? {
+            self.workspace.shared.room_for(&self.workspace.id, expected).await?;
         }
         // What is small enough to be scanned is brought together first.
         if expected <= limits.blob_bytes as u64 {
@@ -135,7 +84,7 @@ impl Content {
         }
         let mut settling = None;
         let source = self.then_settle(digest, source, &mut settling);
-        let put = self.shared.blobs.put(digest, source, expected.min(most)).await?;
+        let put = self.workspace.shared.blobs.put(digest, source, expected.min(most)).await?;
         // Whether another workspace has it is nothing that this one is told.
         Ok(Put { known: self.own(digest, put.bytes).await?, ..put })
     }
@@ -146,15 +95,16 @@ impl Content {
         if blob.digest() != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
-        ahead::look(&self.shared.tenants, &self.shared.computing, &self.workspace, blob.clone());
+        let Workspace { shared, id } = &self.workspace;
+        shared.scan_queue.push(&shared.computing, id, &self.workspace.tenant(), blob.clone());
         let put = {
             // Only now: who sends slowly must keep nobody from either.
-            let _storing = self.shared.tenants.storing(&self.workspace).await?;
-            let _kept = self.shared.stripes.keeping(&digest).await;
-            let put = self.shared.blobs.put_whole(blob.clone()).await?;
+            let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
+            let _kept = self.workspace.shared.stripes.keeping(&digest).await;
+            let put = self.workspace.shared.blobs.put_whole(blob.clone()).await?;
             Put { known: self.own(digest, put.bytes).await?, ..put }
         };
-        self.shared.recent.remember(&self.workspace, blob);
+        self.workspace.shared.recent.remember(&self.workspace.id, blob);
         Ok(put)
     }
 
@@ -167,25 +117,24 @@ impl Content {
         settling: &'a mut Option<Settling<'held>>,
     ) -> Source<'a> {
         let wait = async move {
-            let place = self.shared.tenants.storing(&self.workspace).await.ok();
-            *settling = Some((place, self.shared.stripes.keeping(&digest).await));
+            let place = self.workspace.shared.tenants.storing(&self.workspace.id).await.ok();
+            *settling = Some((place, self.workspace.shared.stripes.keeping(&digest).await));
             Ok(Bytes::new())
         };
         source.chain(stream::once(wait)).boxed()
     }
 
-    /// Room for a body of this workspace that is held in memory, until what is returned is dropped.
-    #[cfg(feature = "service")]
-    pub(crate) fn incoming(&self, bytes: usize) -> Result<Inflight, ContentError> {
-        Ok(self.shared.tenants.inflight(&self.workspace, bytes as u64)?)
+    /// Reserves memory for a request body of the workspace until the result is dropped.
+    pub fn incoming(&self, bytes: usize) -> Result<Inflight, ContentError> {
+        Ok(self.workspace.shared.tenants.inflight(&self.workspace.id, bytes as u64)?)
     }
 
     /// Records that a blob, which is in the store, belongs to the workspace. Returns `true` if it did before.
     async fn own(&self, digest: Digest, bytes: u64) -> Result<bool, ContentError> {
-        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
         for _ in 0..ATTEMPTS {
-            let found = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+            let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
             let change = match &found {
                 Some(row) => match self.renewal(digest, row) {
                     Some(change) => change,
@@ -193,7 +142,7 @@ impl Content {
                 },
                 None => self.owning(Change::default(), digest, bytes),
             };
-            match self.shared.ledger.commit(&self.workspace, change).await {
+            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => return Ok(done.map(|()| found.is_some())?),
             }
@@ -205,10 +154,10 @@ impl Content {
     /// is here does not send it. Returns `None` in the first quarter of that time, so that repeated requests seldom
     /// write.
     fn renewal(&self, digest: Digest, row: &Row<BlobRow>) -> Option<Change> {
-        let at = self.shared.ledger.now();
+        let at = self.workspace.shared.ledger.now();
         let age = at.as_second().saturating_sub(row.value.at.as_second());
-        let often = i64::try_from(self.shared.limits.unused_blob_seconds / 4).unwrap_or(i64::MAX);
-        let key = blob_key(&self.workspace, &digest);
+        let often = i64::try_from(self.workspace.shared.limits.unused_blob_seconds / 4).unwrap_or(i64::MAX);
+        let key = blob_key(&self.workspace.id, &digest);
         let renewed = BlobRow { at, ..row.value };
         (age > often).then(|| Change::default().expect(&key, Some(row)).put(&key, &renewed))
     }
@@ -225,36 +174,36 @@ impl Content {
     }
 
     async fn own_again(&self, digest: Digest) -> Result<u64, ContentError> {
-        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
-        let found = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+        let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
         let row = found.ok_or(ContentError::BlobNotFound(digest))?;
         if let Some(change) = self.renewal(digest, &row) {
-            self.shared.ledger.commit(&self.workspace, change).await?;
+            self.workspace.shared.ledger.commit(&self.workspace.id, change).await?;
         }
         Ok(row.value.bytes)
     }
 
     /// The rows of a blob that is new to the workspace.
     pub(crate) fn owning(&self, change: Change, digest: Digest, bytes: u64) -> Change {
-        let at = self.shared.ledger.now();
+        let at = self.workspace.shared.ledger.now();
         change
-            .expect::<BlobRow>(&blob_key(&self.workspace, &digest), None)
-            .put(&blob_key(&self.workspace, &digest), &BlobRow { bytes, at })
-            .put(&holder_key(&digest, &self.workspace), &Mark {})
+            .expect::<BlobRow>(&blob_key(&self.workspace.id, &digest), None)
+            .put(&blob_key(&self.workspace.id, &digest), &BlobRow { bytes, at })
+            .put(&holder_key(&digest, &self.workspace.id), &Mark {})
             .takes(Usage::bytes(bytes))
     }
 
     /// Bytes of a blob of this workspace.
     pub async fn blob_size(&self, digest: Digest) -> Result<u64, ContentError> {
-        let row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+        let row = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
         row.map(|row| row.value.bytes).ok_or(ContentError::BlobNotFound(digest))
     }
 
     /// The content of a blob of this workspace.
     pub async fn blob(&self, digest: Digest) -> Result<Bytes, ContentError> {
         let bytes = self.blob_size(digest).await?;
-        Ok(self.shared.blobs.get_sized(digest, bytes).await?)
+        Ok(self.workspace.shared.blobs.get_sized(digest, bytes).await?)
     }
 
     /// Stores a bundle: the blobs that are missing, and then its manifest. The bundle is durable when this returns.
@@ -282,7 +231,7 @@ impl Content {
 
     /// Keeps a bundle that comes as a signed envelope, whose payload is the manifest.
     pub async fn put_signed_bundle(&self, digest: Digest, envelope: Bytes) -> Result<PutBundle, ContentError> {
-        let read = Envelope::parse(&envelope, &self.shared.sandbox.limits().bundle)?;
+        let read = Envelope::parse(&envelope, &self.workspace.shared.sandbox.limits().bundle)?;
         let manifest = Bytes::copy_from_slice(read.payload());
         self.put(digest, manifest, Some((envelope, read))).await
     }
@@ -297,17 +246,21 @@ impl Content {
         if blob.digest() != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
-        let known = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        let known = self.workspace.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace.id, &digest)).await?;
         let admission = if known.is_some() { Admission::Stored } else { Admission::Incoming };
-        let config = self.shared.config.load_full();
-        let acceptances = self.shared.acceptances(&config, &self.workspace);
+        let config = self.workspace.shared.config.load_full();
+        let acceptances = self.workspace.shared.acceptances(&config, &self.workspace.id);
         let verified = self.verified(blob.clone(), acceptances, admission).await?;
         let read = verified.manifest();
-        if read.workspace.id != self.workspace {
+        if read.workspace.id != self.workspace.id {
             return Err(ContentError::OtherWorkspace);
         }
-        let signed_by =
-            self.shared.signers(&config, &self.workspace, &manifest, envelope.as_ref().map(|(_, read)| read))?;
+        let signed_by = self.workspace.shared.signers(
+            &config,
+            &self.workspace.id,
+            &manifest,
+            envelope.as_ref().map(|(_, read)| read),
+        )?;
         self.revision_is_free(read.revision, digest).await?;
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
             return Err(ContentError::BundleRevoked(digest));
@@ -326,38 +279,38 @@ impl Content {
             let most = manifest.len() as u64;
             let envelope = envelope.map(|(bytes, _)| Blob::new(&*bytes));
             let more = envelope.as_ref().map_or(0, |envelope| envelope.bytes().len() as u64);
-            self.shared.room_for(&self.workspace, most.saturating_add(more)).await?;
+            self.workspace.shared.room_for(&self.workspace.id, most.saturating_add(more)).await?;
             // The place at the disk first, as everywhere: two that wait for the same two must do so in one order.
-            let _storing = self.shared.tenants.storing(&self.workspace).await?;
+            let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
             let signature = envelope.as_ref().map(Blob::digest);
-            let _kept = self.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
-            self.shared.blobs.put_whole(blob).await?;
-            let mut own = vec![(digest, most, User::Manifest)];
+            let _kept = self.workspace.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
+            self.workspace.shared.blobs.put_whole(blob).await?;
+            let mut own = vec![(digest, most, Referrer::Manifest)];
             if let Some(envelope) = envelope {
-                own.push((envelope.digest(), more, User::Bundle(digest)));
-                self.shared.blobs.put_whole(envelope).await?;
+                own.push((envelope.digest(), more, Referrer::Bundle(digest)));
+                self.workspace.shared.blobs.put_whole(envelope).await?;
             }
             let row = BundleRow {
                 revision: opened.manifest().revision,
                 bytes: here.iter().map(|(_, bytes)| *bytes).fold(most, u64::saturating_add),
                 blobs: u32::try_from(here.len()).unwrap_or(u32::MAX),
-                stored_at: self.shared.ledger.now(),
+                stored_at: self.workspace.shared.ledger.now(),
                 signed_by,
                 envelope: signature,
                 revoked_at: None,
             };
             self.acknowledge(digest, row, &here, &packages, &own).await?
         };
-        self.shared.tenants.tenant(&self.workspace).pending().end(digest);
-        self.shared.views.insert(digest, BundleView::new(opened));
+        self.workspace.tenant().pending().end(digest);
+        self.workspace.shared.views.insert(digest, BundleView::new(opened));
         Ok(PutBundle::Stored { known: put })
     }
 
     /// Protects everything that a manifest names from collection, for as long as the bundle is being put.
     async fn begin_put(&self, bundle: Digest, manifest: &Manifest) {
         let named = manifest.blobs().into_iter().map(|(_, blob)| blob.digest).collect();
-        let tenant = self.shared.tenants.tenant(&self.workspace);
-        tenant.pending().begin(bundle, named, self.shared.ledger.now());
+        let tenant = self.workspace.tenant();
+        tenant.pending().begin(bundle, named, self.workspace.shared.ledger.now());
         // A collection decides under this lock. One that decided before is over when the rows are read.
         drop(tenant.changing.lock().await);
     }
@@ -366,7 +319,7 @@ impl Content {
     async fn blobs_of(&self, manifest: &Manifest) -> Result<(Vec<(Digest, u64)>, Vec<Digest>), ContentError> {
         let (mut here, mut missing) = (Vec::new(), Vec::new());
         for digest in manifest.carried() {
-            match self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await? {
+            match self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await? {
                 Some(row) => here.push((digest, row.value.bytes)),
                 None => missing.push(digest),
             }
@@ -377,7 +330,8 @@ impl Content {
     /// Refuses a bundle that declares another size than that of a package that is here.
     async fn packages_have_their_sizes(&self, packages: &[(Pointer, BlobRef)]) -> Result<(), ContentError> {
         for (pointer, package) in packages {
-            let row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &package.digest)).await?;
+            let row =
+                self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &package.digest)).await?;
             if let Some(actual) = row.map(|row| row.value.bytes).filter(|actual| *actual != u64::from(package.size)) {
                 let actual = usize::try_from(actual).unwrap_or(usize::MAX);
                 return Err(BundleError::WrongSize { pointer: pointer.clone(), said: package.size, actual }.into());
@@ -388,7 +342,7 @@ impl Content {
 
     /// The bundle of a manifest whose blobs are here.
     async fn complete(&self, manifest: VerifiedManifest, blobs: &[(Digest, u64)]) -> Result<Bundle, ContentError> {
-        let limits = self.shared.sandbox.limits().bundle.clone();
+        let limits = self.workspace.shared.sandbox.limits().bundle.clone();
         let total = blobs.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
         if total > limits.bundle_bytes as u64 {
             let allowed = limits.bundle_bytes as u64;
@@ -396,9 +350,9 @@ impl Content {
         }
         let mut contents = Vec::with_capacity(blobs.len());
         for (digest, bytes) in blobs {
-            contents.push(match self.shared.recent.get(&self.workspace, *digest) {
+            contents.push(match self.workspace.shared.recent.get(&self.workspace.id, *digest) {
                 Some(blob) => blob,
-                None => Blob::new(&*self.shared.blobs.get_sized(*digest, *bytes).await?),
+                None => Blob::new(&*self.workspace.shared.blobs.get_sized(*digest, *bytes).await?),
             });
         }
         self.computed(move || manifest.complete(contents, &limits)).await
@@ -410,7 +364,7 @@ impl Content {
         acceptances: Acceptances,
         admission: Admission,
     ) -> Result<VerifiedManifest, ContentError> {
-        let limits = self.shared.sandbox.limits().bundle.clone();
+        let limits = self.workspace.shared.sandbox.limits().bundle.clone();
         self.computed(move || VerifiedManifest::admit(manifest, &limits, acceptances, admission)).await
     }
 
@@ -419,8 +373,8 @@ impl Content {
         &self,
         verify: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
     ) -> Result<T, ContentError> {
-        let place = self.shared.tenants.computing(&self.workspace).await?;
-        Ok(self.shared.computing.block(place, verify).await.ok_or(ContentError::Contended)??)
+        let place = self.workspace.shared.tenants.computing(&self.workspace.id).await?;
+        Ok(self.workspace.shared.computing.block(place, verify).await.ok_or(ContentError::Contended)??)
     }
 
     /// Writes all rows of a bundle at once. Whether it was there before. A bundle that is there and comes
@@ -431,34 +385,35 @@ impl Content {
         row: BundleRow,
         blobs: &[(Digest, u64)],
         packages: &[(Pointer, BlobRef)],
-        own: &[(Digest, u64, User)],
+        own: &[(Digest, u64, Referrer)],
     ) -> Result<bool, ContentError> {
-        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
         for _ in 0..ATTEMPTS {
-            let key = bundle_key(&self.workspace, &digest);
-            let known = self.shared.ledger.row::<BundleRow>(&key).await?;
+            let key = bundle_key(&self.workspace.id, &digest);
+            let known = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             if known.as_ref().is_some_and(|known| row.envelope.is_none() || known.value.envelope == row.envelope) {
                 return Ok(true);
             }
             let mut change = self.claiming_revision(row.revision, digest).await?.expect(&key, known.as_ref());
             for (blob, _) in blobs {
-                let blob_row = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, blob)).await?;
+                let blob_row = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, blob)).await?;
                 // Collected since it was found.
                 let Some(blob_row) = blob_row else { return Err(ContentError::Contended) };
                 change = change
-                    .expect(&blob_key(&self.workspace, blob), Some(&blob_row))
-                    .put(&uses_key(&self.workspace, blob).part(User::Bundle(digest)), &Mark {});
+                    .expect(&blob_key(&self.workspace.id, blob), Some(&blob_row))
+                    .put(&uses_key(&self.workspace.id, blob).part(Referrer::Bundle(digest)), &Mark {});
             }
             // A package may come later, and is in use as soon as it does.
             for (_, package) in packages {
-                change = change.put(&uses_key(&self.workspace, &package.digest).part(User::Bundle(digest)), &Mark {});
+                change =
+                    change.put(&uses_key(&self.workspace.id, &package.digest).part(Referrer::Bundle(digest)), &Mark {});
             }
             for (blob, bytes, user) in own {
-                if !self.shared.ledger.is_there(&blob_key(&self.workspace, blob)).await? {
+                if !self.workspace.shared.ledger.is_there(&blob_key(&self.workspace.id, blob)).await? {
                     change = self.owning(change, *blob, *bytes);
                 }
-                change = change.put(&uses_key(&self.workspace, blob).part(user), &Mark {});
+                change = change.put(&uses_key(&self.workspace.id, blob).part(user), &Mark {});
             }
             change = match &known {
                 None => change
@@ -468,14 +423,14 @@ impl Content {
                 Some(known) => {
                     let before = known.value.envelope.filter(|before| Some(*before) != row.envelope);
                     if let Some(before) = before {
-                        change = change.delete(&uses_key(&self.workspace, &before).part(User::Bundle(digest)));
+                        change = change.delete(&uses_key(&self.workspace.id, &before).part(Referrer::Bundle(digest)));
                     }
                     let signed =
                         BundleRow { signed_by: row.signed_by.clone(), envelope: row.envelope, ..known.value.clone() };
                     change.put(&key, &signed)
                 }
             };
-            match self.shared.ledger.commit(&self.workspace, change).await {
+            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => return Ok(done.map(|()| known.is_some())?),
             }
@@ -485,7 +440,7 @@ impl Content {
 
     /// A revision belongs to the first bundle that had it, for ever.
     async fn revision_is_free(&self, revision: Revision, digest: Digest) -> Result<(), ContentError> {
-        let row = self.shared.ledger.row::<RevisionRow>(&revision_key(&self.workspace, revision)).await?;
+        let row = self.workspace.shared.ledger.row::<RevisionRow>(&revision_key(&self.workspace.id, revision)).await?;
         match row.map(|row| row.value.bundle).filter(|bundle| *bundle != digest) {
             Some(held_by) => Err(ContentError::RevisionConflict { revision, held_by }),
             None => Ok(()),
@@ -495,14 +450,14 @@ impl Content {
     async fn claiming_revision(&self, revision: Revision, digest: Digest) -> Result<Change, ContentError> {
         self.revision_is_free(revision, digest).await?;
         let held = RevisionRow { revision, bundle: digest };
-        let key = revision_key(&self.workspace, revision);
-        let found = self.shared.ledger.row::<RevisionRow>(&key).await?;
+        let key = revision_key(&self.workspace.id, revision);
+        let found = self.workspace.shared.ledger.row::<RevisionRow>(&key).await?;
         let mut change = Change::default().expect(&key, found.as_ref()).put(&key, &held);
-        let key = newest_key(&self.workspace);
-        let newest = self.shared.ledger.row::<RevisionRow>(&key).await?;
+        let key = newest_key(&self.workspace.id);
+        let newest = self.workspace.shared.ledger.row::<RevisionRow>(&key).await?;
         if newest.is_none() {
             // The first bundle: every bundle from here on records its use of packages itself.
-            change = change.put(&packages_recorded_key(&self.workspace), &Mark {});
+            change = change.put(&packages_recorded_key(&self.workspace.id), &Mark {});
         }
         if newest.as_ref().is_none_or(|row| row.value.revision < revision) {
             change = change.expect(&key, newest.as_ref()).put(&key, &held);
@@ -512,13 +467,13 @@ impl Content {
 
     /// The newest revision that was ever acknowledged, and the bundle that has it.
     pub async fn newest(&self) -> Result<Option<(Revision, Digest)>, ContentError> {
-        let row = self.shared.ledger.row::<RevisionRow>(&newest_key(&self.workspace)).await?;
+        let row = self.workspace.shared.ledger.row::<RevisionRow>(&newest_key(&self.workspace.id)).await?;
         Ok(row.map(|row| (row.value.revision, row.value.bundle)))
     }
 
     /// What is known of a bundle.
     pub async fn bundle(&self, digest: Digest) -> Result<BundleSummary, ContentError> {
-        let row = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        let row = self.workspace.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace.id, &digest)).await?;
         row.map(|row| summary(digest, row.value)).ok_or(ContentError::BundleNotFound(digest))
     }
 
@@ -544,9 +499,9 @@ impl Content {
     /// Returns a page of bundles, in the order of their digests, after another one: at most so many, and 256 KiB of
     /// them.
     pub async fn bundles_page(&self, after: Option<Digest>, most: usize) -> Result<Page<BundleSummary>, ContentError> {
-        let after = after.map(|digest| bundle_key(&self.workspace, &digest));
-        let below = bundles_key(&self.workspace);
-        let Page { items, more } = self.shared.ledger.page::<BundleRow>(&below, after.as_ref(), most).await?;
+        let after = after.map(|digest| bundle_key(&self.workspace.id, &digest));
+        let below = bundles_key(&self.workspace.id);
+        let Page { items, more } = self.workspace.shared.ledger.page::<BundleRow>(&below, after.as_ref(), most).await?;
         let items = items.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row)));
         Ok(Page { items: items.collect(), more })
     }
@@ -566,7 +521,7 @@ impl Content {
         envelope: Option<Digest>,
         config: &RuntimeConfig,
     ) -> Result<(), ContentError> {
-        let demanded = config.grants(&self.workspace).signatures;
+        let demanded = config.grants(&self.workspace.id).signatures;
         if matches!(demanded, Some(Posture::None)) {
             return Ok(());
         }
@@ -575,31 +530,31 @@ impl Content {
             None => None,
             Some(envelope) => {
                 let bytes = self.blob(envelope).await?;
-                Some(Envelope::parse(&bytes, &self.shared.sandbox.limits().bundle)?)
+                Some(Envelope::parse(&bytes, &self.workspace.shared.sandbox.limits().bundle)?)
             }
         };
-        self.shared.signers(config, &self.workspace, &manifest, read.as_ref()).map(drop)
+        self.workspace.shared.signers(config, &self.workspace.id, &manifest, read.as_ref()).map(drop)
     }
 
     /// A bundle of this workspace, open and verified.
     pub(crate) async fn view(&self, digest: Digest) -> Result<BundleView, ContentError> {
-        self.view_under(digest, &self.shared.config.load_full()).await
+        self.view_under(digest, &self.workspace.shared.config.load_full()).await
     }
 
     /// A bundle of this workspace, open and verified, where a config allows its use.
     pub(crate) async fn view_under(&self, digest: Digest, config: &RuntimeConfig) -> Result<BundleView, ContentError> {
-        let row = self.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace, &digest)).await?;
+        let row = self.workspace.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace.id, &digest)).await?;
         let row = row.ok_or(ContentError::BundleNotFound(digest))?;
         if row.value.revoked_at.is_some() {
             return Err(ContentError::BundleRevoked(digest));
         }
         self.is_signed(digest, row.value.envelope, config).await?;
-        self.opened(digest, self.shared.acceptances(config, &self.workspace)).await
+        self.opened(digest, self.workspace.shared.acceptances(config, &self.workspace.id)).await
     }
 
     /// Opens and verifies a stored bundle, whatever may be done with it.
     async fn opened(&self, digest: Digest, acceptances: Acceptances) -> Result<BundleView, ContentError> {
-        if let Some(view) = self.shared.views.get(&digest) {
+        if let Some(view) = self.workspace.shared.views.get(&digest) {
             // What was opened under another config may not be what this one takes.
             if acceptances == Acceptances::Honour || view.bundle().manifest().accepted.is_empty() {
                 return Ok(view);
@@ -612,7 +567,7 @@ impl Content {
             return Err(ContentError::BlobNotFound(*missing));
         }
         let view = BundleView::new(self.complete(verified, &here).await?);
-        self.shared.views.insert(digest, view.clone());
+        self.workspace.shared.views.insert(digest, view.clone());
         Ok(view)
     }
 }

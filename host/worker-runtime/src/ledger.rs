@@ -12,14 +12,14 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bundles::WorkspaceId;
+use content_store::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
+use runtime_api::event::{Epoch, Event, EventKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::event::{Epoch, Event, EventKind};
 use crate::limits::RuntimeLimits;
-use crate::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
 
 pub(crate) use keys::*;
 pub(crate) use rows::*;
@@ -57,12 +57,12 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 pub(crate) struct Row<T> {
     pub(crate) value: T,
-    pub(crate) record: Record,
+    pub(crate) record: VersionedValue,
 }
 
 impl<T: DeserializeOwned> Row<T> {
     /// Reads a record.
-    pub(crate) fn of(record: Record) -> Result<Self, MetadataError> {
+    pub(crate) fn of(record: VersionedValue) -> Result<Self, MetadataError> {
         Ok(Self { value: read(&record)?, record })
     }
 }
@@ -159,7 +159,10 @@ impl Ledger {
     }
 
     /// What stands under several keys, asked for at once: each question is a wait of its own.
-    pub(crate) async fn records<const N: usize>(&self, keys: [&Key; N]) -> Result<[Option<Record>; N], MetadataError> {
+    pub(crate) async fn records<const N: usize>(
+        &self,
+        keys: [&Key; N],
+    ) -> Result<[Option<VersionedValue>; N], MetadataError> {
         let found = self.store.get_all(&keys.map(Key::clone)).await?;
         found.try_into().map_err(|_| MetadataError::Unavailable { doing: "read a record" })
     }
@@ -176,7 +179,7 @@ impl Ledger {
         most: usize,
     ) -> Result<Vec<(Key, T)>, MetadataError> {
         let mut rows = Vec::new();
-        let row = |key, record: Record| {
+        let row = |key, record: VersionedValue| {
             rows.push((key, read(&record)?));
             Ok(ControlFlow::Continue(()))
         };
@@ -192,7 +195,7 @@ impl Ledger {
         most: usize,
     ) -> Result<Page<(Key, T)>, MetadataError> {
         let (mut page, mut bytes) = (Page { items: Vec::new(), more: false }, 0);
-        let row = |key, record: Record| {
+        let row = |key, record: VersionedValue| {
             bytes += record.value.len();
             if page.items.len() >= most || (bytes > PAGE_BYTES && !page.items.is_empty()) {
                 page.more = true;
@@ -222,7 +225,7 @@ impl Ledger {
         below: &Key,
         after: Option<&Key>,
         most: usize,
-        mut each: impl FnMut(Key, Record) -> Result<ControlFlow<()>, MetadataError>,
+        mut each: impl FnMut(Key, VersionedValue) -> Result<ControlFlow<()>, MetadataError>,
     ) -> Result<(), MetadataError> {
         let (mut after, mut left) = (after.cloned(), most);
         while left > 0 {
@@ -333,7 +336,7 @@ impl Ledger {
     }
 }
 
-fn read<T: DeserializeOwned>(record: &Record) -> Result<T, MetadataError> {
+fn read<T: DeserializeOwned>(record: &VersionedValue) -> Result<T, MetadataError> {
     serde_json::from_slice(&record.value).map_err(|_| MetadataError::Damaged)
 }
 

@@ -34,57 +34,41 @@
 //!
 //! [`Resolutions`] is the part that asks a sandboxed resolver, for who needs no more than that.
 
-pub mod blob_store;
-#[cfg(feature = "client")]
-pub mod client;
 mod clock;
 mod computing;
+mod contain;
 pub mod content;
-#[cfg(feature = "files")]
-mod data_folder;
 mod digests;
 mod error;
-pub mod event;
-pub mod history;
-#[cfg(any(feature = "client", feature = "s3"))]
-mod http;
 mod ledger;
 mod limits;
-#[cfg(feature = "files")]
-mod made_folder;
 mod memo;
-pub mod metadata;
-#[cfg(any(feature = "files", feature = "sqlite"))]
-mod pinned;
 pub mod prelude;
 mod recent_blobs;
 mod record;
 pub mod report;
 mod resolutions;
 mod runtime;
-pub mod secret;
-#[cfg(feature = "service")]
-pub mod service;
 pub mod shipped;
 mod stripes;
-#[cfg(feature = "files")]
-mod temporary;
 mod tenants;
 pub mod token;
-pub mod tool;
-#[cfg(any(feature = "client", feature = "service"))]
-pub mod wire;
-pub mod worker;
+mod workspace;
+
+#[cfg(feature = "files")]
+pub use content_store::{DataFolder, DataFolderError};
+pub use content_store::{blob_store, metadata};
+pub use host_tools::{secret, tool};
+pub use runtime_api::limit::InvalidLimit;
+pub use runtime_api::{call, event, history, worker};
 
 pub use clock::{Clock, ManualClock, SystemClock};
-#[cfg(feature = "files")]
-pub use data_folder::{DataFolder, DataFolderError};
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
 pub use ledger::Page;
-pub use limits::{InvalidLimit, RuntimeLimits};
+pub use limits::RuntimeLimits;
 pub use record::{RECORD_BOUNDS, RestoreError};
 pub use record::{RECORD_SCHEMA, Record};
 pub use resolutions::{Inputs, Resolutions, Resolved};
 pub use runtime::*;
-pub use tenants::Busy;
+pub use tenants::{Busy, Inflight};

@@ -1,5 +1,6 @@
 //! What a Runtime allows each of its tenants, so that none takes what belongs to the others.
 
+use runtime_api::limit::InvalidLimit;
 use serde::{Deserialize, Serialize};
 
 /// Bounds of a Runtime. Errors name the field.
@@ -74,23 +75,6 @@ impl Default for RuntimeLimits {
             open_bundles: 64,
             recent_blob_bytes: 32 << 20,
         }
-    }
-}
-
-/// A limit whose value has no meaning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidLimit {
-    /// Its name.
-    pub name: &'static str,
-    /// The values that are expected.
-    pub expected: String,
-}
-
-impl InvalidLimit {
-    /// Returns the first limit that is less than its least value.
-    pub(crate) fn below(limits: impl IntoIterator<Item = (&'static str, u64, u64)>) -> Option<Self> {
-        let found = limits.into_iter().find(|(_, is, least)| is < least);
-        found.map(|(name, _, least)| Self { name, expected: format!("a whole number of at least {least}") })
     }
 }
 

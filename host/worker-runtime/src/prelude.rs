@@ -5,10 +5,12 @@ pub use bundles::{Access, Authority, Bundle, Digest, MountLabel, SecretRef, Tool
 pub use host_policy::RuntimeConfig;
 pub use secrecy::SecretString;
 
+pub use runtime_api::call::{CallResult, ToolCall};
+
 pub use crate::clock::SystemClock;
-pub use crate::event::EventKind;
 pub use crate::limits::RuntimeLimits;
-pub use crate::runtime::{CallError, Called, Runtime, RuntimeBuilder, Seen, ToolCall};
-pub use crate::secret::{SecretError, SecretSource};
-pub use crate::tool::{HostTool, ToolContext, ToolError};
-pub use crate::worker::{CreateWorkerRequest, WorkerId};
+pub use crate::runtime::{CallError, Runtime, RuntimeBuilder, Seen};
+pub use host_tools::secret::{SecretError, SecretSource};
+pub use host_tools::tool::{HostTool, ToolContext, ToolError};
+pub use runtime_api::event::EventKind;
+pub use runtime_api::worker::{CreateWorkerRequest, WorkerId};

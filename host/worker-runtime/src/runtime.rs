@@ -10,11 +10,12 @@
 mod builder;
 mod catalogue;
 mod interaction;
+mod live_worker;
 mod management;
 mod observation;
 mod removal;
 mod resolvers;
-mod restore;
+mod revocation;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -24,33 +25,32 @@ use arc_swap::ArcSwap;
 use bundles::signature::{Envelope, judge};
 use bundles::{Acceptances, Digest, Platform, ToolName, WorkspaceId};
 use component_host::{BundleView, Resolver, Sandbox};
+use content_store::blob_store::BlobStore;
 use host_policy::RuntimeConfig;
+use host_tools::secret::SecretSource;
+use host_tools::tool::HostTool;
+use runtime_api::worker::Suspension;
 
-use crate::blob_store::BlobStore;
 use crate::computing::Computing;
+use crate::content::scan_queue::ScanQueue;
 use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::{KnownFacts, Resolutions};
-use crate::secret::SecretSource;
 use crate::stripes::Stripes;
 use crate::tenants::Tenants;
 use crate::token::KnownTokens;
-use crate::tool::HostTool;
-use crate::worker::Suspension;
+use crate::workspace::Workspace;
 
 pub use builder::{OpenError, RuntimeBuilder};
-pub use catalogue::{Catalogue, Created, WorkerError};
-pub use interaction::{CallError, Called, Interaction, ToolCall};
-pub use management::{
-    Capabilities, ChangedWorker, Management, ReloadError, ReloadReport, RuntimeSummary, WorkspaceUsage,
-};
+pub use catalogue::{Catalogue, WorkerError};
+pub use interaction::{CallError, Interaction};
+pub(crate) use live_worker::Live;
+pub use management::{ChangedWorker, Management, ReloadError, ReloadReport};
 pub use observation::{Observation, Seen, Subscription};
-pub use resolvers::{ResolverError, ResolverSummary};
-pub(crate) use restore::Live;
-pub use upkeep::Garbage;
+pub use resolvers::ResolverError;
 
 /// A Runtime. Cheap to clone; all clones are one Runtime.
 #[derive(Debug, Clone)]
@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) told_config: tokio::sync::Mutex<Arc<RuntimeConfig>>,
     pub(crate) limits: RuntimeLimits,
     pub(crate) tenants: Tenants,
+    pub(crate) scan_queue: ScanQueue,
     pub(crate) stripes: Stripes,
     pub(crate) computing: Computing,
     pub(crate) secrets: Arc<dyn SecretSource>,
@@ -78,11 +79,11 @@ pub(crate) struct Shared {
     pub(crate) views: Memo<Digest, BundleView, WorkspaceId>,
     pub(crate) recent: RecentBlobs,
     /// Workers that were called a short while ago.
-    pub(crate) live: Memo<restore::LiveKey, Arc<Live>, WorkspaceId>,
+    pub(crate) live: Memo<live_worker::LiveKey, Arc<Live>, WorkspaceId>,
     /// Suspensions of workers by a policy; `None` for those that run under it.
-    pub(crate) conditions: Memo<restore::LiveKey, Option<Arc<Suspension>>, WorkspaceId>,
+    pub(crate) conditions: Memo<live_worker::LiveKey, Option<Arc<Suspension>>, WorkspaceId>,
     /// Schemas of tools, by the digests of their texts.
-    pub(crate) schemas: Memo<Digest, restore::ParsedSchema>,
+    pub(crate) schemas: Memo<Digest, live_worker::ParsedSchema>,
     /// Resolvers that were admitted.
     pub(crate) resolvers: Memo<Digest, Resolver>,
     pub(crate) shipped: Resolver,
@@ -114,22 +115,26 @@ impl Runtime {
 
     /// What a workspace brings.
     pub fn content(&self, workspace: &WorkspaceId) -> Content {
-        Content { shared: self.0.clone(), workspace: workspace.clone() }
+        self.workspace(workspace).content()
     }
 
     /// The workers of a workspace: making, finding and stopping them.
     pub fn catalogue(&self, workspace: &WorkspaceId) -> Catalogue {
-        Catalogue { content: self.content(workspace) }
+        self.workspace(workspace).catalogue()
     }
 
     /// Calling the tools of a workspace's workers.
     pub fn interaction(&self, workspace: &WorkspaceId) -> Interaction {
-        Interaction { catalogue: self.catalogue(workspace) }
+        Interaction { workspace: self.workspace(workspace) }
     }
 
     /// Watching a workspace.
     pub fn observation(&self, workspace: &WorkspaceId) -> Observation {
-        Observation { content: self.content(workspace) }
+        Observation { workspace: self.workspace(workspace) }
+    }
+
+    fn workspace(&self, id: &WorkspaceId) -> Workspace {
+        Workspace { shared: self.0.clone(), id: id.clone() }
     }
 }
 

@@ -11,8 +11,6 @@ use std::time::Duration;
 use bundles::WorkspaceId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::computing;
-use crate::content::ahead::Ahead;
 use crate::content::pending::PendingPuts;
 use crate::limits::RuntimeLimits;
 
@@ -27,7 +25,8 @@ pub struct Busy {
 }
 
 impl Busy {
-    pub(crate) fn new(limit: &'static str) -> Self {
+    /// Creates an error for a limit. A retry makes sense after a second.
+    pub fn new(limit: &'static str) -> Self {
         Self { limit, retry_after: Duration::from_secs(1) }
     }
 
@@ -46,8 +45,6 @@ impl Busy {
 pub(crate) struct Tenants {
     limits: RuntimeLimits,
     all: Arc<Semaphore>,
-    /// Places among the threads that compute that are no workspace's own.
-    spare: Arc<Semaphore>,
     each: Mutex<HashMap<WorkspaceId, Arc<Tenant>>>,
 }
 
@@ -60,7 +57,6 @@ pub(crate) struct Tenant {
     storing: Arc<Semaphore>,
     /// Held while a change of the workspace is decided: deciding it twice would cost twice.
     pub(crate) changing: tokio::sync::Mutex<()>,
-    pub(crate) ahead: Mutex<Ahead>,
     pending: Mutex<PendingPuts>,
 }
 
@@ -83,9 +79,9 @@ pub(crate) struct Turn {
     _of_all: OwnedSemaphorePermit,
 }
 
-/// The right to bring bytes in, until it is dropped.
+/// Reservation of bytes of a request that is being received. Dropping it releases the bytes.
 #[derive(Debug)]
-pub(crate) struct Inflight(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Inflight(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// Bytes are counted in these.
 const UNIT: u64 = 1 << 10;
@@ -93,15 +89,7 @@ const UNIT: u64 = 1 << 10;
 impl Tenants {
     pub(crate) fn new(limits: RuntimeLimits) -> Self {
         let all = Arc::new(Semaphore::new(permits(limits.running_calls_of_all.max(1).into())));
-        // Most threads are for who waits for what they do.
-        let spare = limits.computing_threads.min(computing::MOST).saturating_sub(1) / 2;
-        let spare = Arc::new(Semaphore::new(permits(spare.into())));
-        Self { limits, all, spare, each: Mutex::default() }
-    }
-
-    /// Places among the threads that compute for what nobody waits for yet.
-    pub(crate) fn spare(&self) -> Arc<Semaphore> {
-        self.spare.clone()
+        Self { limits, all, each: Mutex::default() }
     }
 
     pub(crate) fn tenant(&self, workspace: &WorkspaceId) -> Arc<Tenant> {
@@ -114,7 +102,6 @@ impl Tenants {
                 computing: Arc::new(Semaphore::new(1)),
                 storing: Arc::new(Semaphore::new(1)),
                 changing: tokio::sync::Mutex::default(),
-                ahead: Mutex::default(),
                 pending: Mutex::default(),
             })
         };

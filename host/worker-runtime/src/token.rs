@@ -1,174 +1,29 @@
-//! Who may ask for what: bearer tokens, of which only hashes are kept.
+//! Bearer tokens of a Runtime, of which only hashes are stored.
 //!
-//! A token is `yoi_<id>_<secret>`. The id finds the row; the secret is 256 random bits, so one hash of
-//! it is as good as many, and is compared in constant time. A token names the workspaces that it
-//! serves: for any other, a read finds nothing and a write is refused.
+//! A token is `yoi_<id>_<secret>`. The id selects the stored row. The secret is 256 random bits, so a single SHA-256 of it is
+//! as safe as a slow hash, and hashes are compared in constant time. A token names the workspaces that it serves.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fmt;
-use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bundles::WorkspaceId;
+use content_store::metadata::MetadataError;
+use runtime_api::token::InvalidTokenId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::ledger::{ATTEMPTS, Change, ChangeError, token_key, tokens_key};
-use crate::metadata::MetadataError;
 use crate::runtime::Management;
 
-/// What a token lets its holder do, in the workspaces that it serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// See bundles, workers, histories and events.
-    Read,
-    /// Bring and remove bundles and blobs.
-    Bundles,
-    /// Make and stop workers.
-    Workers,
-    /// Call tools.
-    Call,
-    /// Run the Runtime: resolvers, metrics, what it is. Not bound to a workspace.
-    Operator,
-}
+pub use runtime_api::token::{InvalidScope, Scope, TokenGrant, TokenId, TokenSummary};
 
-impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Operator];
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Bundles => "bundles",
-            Self::Workers => "workers",
-            Self::Call => "call",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that is no scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is one of `read`, `bundles`, `workers`, `call`, `operator`")]
-pub struct InvalidScope;
-
-impl FromStr for Scope {
-    type Err = InvalidScope;
-
-    fn from_str(text: &str) -> Result<Self, InvalidScope> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(InvalidScope)
-    }
-}
-
-/// What a token is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct TokenGrant {
-    /// What people call it.
-    pub name: crate::worker::DisplayName,
-    /// What its holder may do.
-    pub scopes: BTreeSet<Scope>,
-    /// Where.
-    pub workspaces: BTreeSet<WorkspaceId>,
-    /// Until when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
-    pub expires_at: Option<jiff::Timestamp>,
-    /// Connections that it may have in use at a time, instead of the service's `connection_share_percent`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(value_type = Option<u32>, minimum = 1, required = false))]
-    pub connections: Option<NonZeroU32>,
-    /// Streams of events that it may have open at a time, instead of the service's `event_streams`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(required = false))]
-    pub event_streams: Option<u32>,
-}
-
-impl TokenGrant {
-    /// Whether the holder may do something in a workspace.
-    pub fn allows(&self, scope: Scope, workspace: &WorkspaceId) -> bool {
-        self.scopes.contains(&scope) && self.workspaces.contains(workspace)
-    }
-}
-
-/// A token's public name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct TokenId(Box<str>);
-
-const ID_CHARS: usize = 16;
+/// Length of the secret in characters.
 const SECRET_CHARS: usize = 64;
 
-impl TokenId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for TokenId {
-    type Err = TokenError;
-
-    fn from_str(text: &str) -> Result<Self, TokenError> {
-        if is_hex(text, ID_CHARS) { Ok(Self(text.into())) } else { Err(TokenError::Unknown) }
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(feature = "service")]
-impl utoipa::PartialSchema for TokenId {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        bundles::openapi::text("what a token is known by; it lets nobody in", Some("^[0-9a-f]{16}$"), Some(ID_CHARS))
-    }
-}
-
-#[cfg(feature = "service")]
-impl utoipa::ToSchema for TokenId {}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// What is told of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct TokenSummary {
-    /// Its id.
-    pub id: TokenId,
-    /// What it is for.
-    #[serde(flatten)]
-    pub grant: TokenGrant,
-    /// Since when.
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant))]
-    pub created_at: jiff::Timestamp,
-    /// Since when it is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
-    pub revoked_at: Option<jiff::Timestamp>,
-}
+/// Length of the id in bytes.
+const ID_BYTES: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -279,6 +134,10 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+fn is_secret(text: &str) -> bool {
+    text.len() == SECRET_CHARS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn hash(secret: &str) -> String {
     hex(&Sha256::digest(secret.as_bytes()))
 }
@@ -294,10 +153,10 @@ impl Management {
         if grant.event_streams == Some(0) {
             return Err(TokenError::InvalidLimit("event_streams"));
         }
-        let (mut id, mut secret) = ([0; ID_CHARS / 2], zeroize::Zeroizing::new([0; SECRET_CHARS / 2]));
+        let (mut id, mut secret) = ([0; ID_BYTES], zeroize::Zeroizing::new([0; SECRET_CHARS / 2]));
         entropy.fill(&mut id)?;
         entropy.fill(secret.as_mut_slice())?;
-        let (id, secret) = (TokenId(hex(&id).into()), zeroize::Zeroizing::new(hex(secret.as_slice())));
+        let (id, secret) = (TokenId::from(id), zeroize::Zeroizing::new(hex(secret.as_slice())));
         let row = TokenRow { hash: hash(&secret), grant, created_at: self.shared.ledger.now(), revoked_at: None };
         let key = token_key(&id);
         let change = Change::default().expect::<TokenRow>(&key, None).put(&key, &row);
@@ -310,8 +169,8 @@ impl Management {
     /// What the holder of a token may do.
     pub async fn authenticate(&self, token: &SecretString) -> Result<TokenSummary, TokenError> {
         let parts = token.expose_secret().strip_prefix("yoi_").and_then(|rest| rest.split_once('_'));
-        let (id, secret) = parts.filter(|(_, secret)| is_hex(secret, SECRET_CHARS)).ok_or(TokenError::Unknown)?;
-        let id: TokenId = id.parse()?;
+        let (id, secret) = parts.filter(|(_, secret)| is_secret(secret)).ok_or(TokenError::Unknown)?;
+        let id: TokenId = id.parse().map_err(|InvalidTokenId| TokenError::Unknown)?;
         let row = self.shared.ledger.row::<TokenRow>(&token_key(&id)).await?.map(|row| row.value);
         // Hashed also where there is no such token, so that both take the same time.
         let shown = hash(secret);
@@ -345,15 +204,13 @@ impl Management {
     }
 
     /// `true` if the token was valid when it was last seen. Reads nothing from the store.
-    #[cfg(feature = "service")]
-    pub(crate) fn is_known(&self, token: &SecretString) -> bool {
-        let secret = token.expose_secret().rsplit('_').next().filter(|secret| is_hex(secret, SECRET_CHARS));
+    pub fn is_known(&self, token: &SecretString) -> bool {
+        let secret = token.expose_secret().rsplit('_').next().filter(|secret| is_secret(secret));
         secret.is_some_and(|secret| self.shared.known_tokens.hashes().contains(&hash(secret)))
     }
 
     /// Whether a token that was good is so still.
-    #[cfg(feature = "service")]
-    pub(crate) async fn is_good(&self, id: &TokenId) -> Result<bool, TokenError> {
+    pub async fn is_good(&self, id: &TokenId) -> Result<bool, TokenError> {
         let row = self.shared.ledger.row::<TokenRow>(&token_key(id)).await?.map(|row| row.value);
         let now = self.shared.ledger.now();
         Ok(row.is_some_and(|row| row.revoked_at.is_none() && row.grant.expires_at.is_none_or(|until| now < until)))
@@ -395,6 +252,8 @@ fn summary(id: TokenId, row: TokenRow) -> TokenSummary {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     #[test]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bundles::{Authority, Digest, ToolName};
 use host_policy::RuntimeConfig;
+use runtime_api::call::{CallResult, ToolCall};
 use serde_json::{Value, json};
-use worker_runtime::history::{Content, EntryKind};
+use worker_runtime::history::{EntryKind, Payload};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError, ToolFixture};
-use worker_runtime::{CallError, Called, Runtime, RuntimeLimits, Seen, ToolCall};
+use worker_runtime::{CallError, Runtime, RuntimeLimits, Seen};
 
 use crate::support::{
     CONFIG, World, acme, bundle, bundle_of, doubling_schema, id, name, plain, put, store_faulty_schema, trusted,
@@ -21,11 +22,11 @@ async fn worker(world: &World) -> (Runtime, Digest) {
     (runtime, bundle)
 }
 
-async fn call(runtime: &Runtime, tool: &str, input: Value) -> Result<Called, CallError> {
+async fn call(runtime: &Runtime, tool: &str, input: Value) -> Result<CallResult, CallError> {
     confirmed(runtime, tool, input, true).await
 }
 
-async fn confirmed(runtime: &Runtime, tool: &str, input: Value, confirmed: bool) -> Result<Called, CallError> {
+async fn confirmed(runtime: &Runtime, tool: &str, input: Value, confirmed: bool) -> Result<CallResult, CallError> {
     runtime.interaction(&acme()).call(&id("w"), &name(tool), ToolCall { input, confirmed }).await
 }
 
@@ -49,8 +50,8 @@ async fn a_call_is_answered_and_remembered() {
         panic!("two entries");
     };
     assert_eq!((tool.as_str(), *began), ("echo", 1));
-    assert_eq!(input, &Content::Json(json!({ "text": "hello" })));
-    assert_eq!(output, &Content::Json(json!({ "said": "hello" })));
+    assert_eq!(input, &Payload::Json(json!({ "text": "hello" })));
+    assert_eq!(output, &Payload::Json(json!({ "said": "hello" })));
 }
 
 #[tokio::test]
@@ -253,7 +254,7 @@ async fn large_content_stands_in_the_history_by_its_digest() {
     let text = "x".repeat(10_000);
     call(&runtime, "echo", json!({ "text": text })).await.expect("an answer");
     let entries = history(&runtime).await;
-    let [EntryKind::CallBegan { input: Content::Blob { digest, bytes }, .. }, _] = &entries[..] else {
+    let [EntryKind::CallBegan { input: Payload::Blob { digest, bytes }, .. }, _] = &entries[..] else {
         panic!("{entries:?}");
     };
     let content = runtime.content(&acme()).blob(*digest).await.expect("a blob");
@@ -273,7 +274,7 @@ async fn deeply_nested_content_does_not_make_the_history_unreadable() {
         let [.., EntryKind::CallBegan { input, .. }, EntryKind::CallEnded { output, .. }] = &entries[..] else {
             panic!("{depth}: {entries:?}");
         };
-        let inline = [input, output].map(|content| matches!(content, Content::Json(_)));
+        let inline = [input, output].map(|content| matches!(content, Payload::Json(_)));
         assert_eq!(inline, [is_inline; 2], "{depth}");
     }
 }
@@ -342,7 +343,7 @@ impl HostTool for Introspective {
         &[]
     }
 
-    async fn call(&self, context: &ToolContext<'_>, _: Value) -> Result<Value, ToolError> {
+    async fn call(&self, context: ToolContext, _: Value) -> Result<Value, ToolError> {
         let secret = context.allow(&Authority::Secret(name("token"))).is_ok();
         Ok(json!([context.workspace(), context.worker(), context.call_id(), secret]))
     }
@@ -369,7 +370,7 @@ async fn a_tool_is_told_who_calls_and_can_be_tested_without_a_runtime() {
     let fixture = |workspace: &str| ToolFixture::new(name(workspace), id("w"), config.clone());
     let told = |fixture: ToolFixture| {
         let tool = tool.clone();
-        async move { tool.call(&fixture.context(), json!({})).await.expect("an answer") }
+        async move { tool.call(fixture.context(), json!({})).await.expect("an answer") }
     };
     assert_eq!(told(fixture("acme")).await, json!(["acme", "w", 1, true]), "everything that the config grants");
     assert_eq!(told(ToolFixture { call_id: 9, ..fixture("other") }).await, json!(["other", "w", 9, false]));

@@ -13,20 +13,19 @@ use bundles::signature::{Envelope, SigningKey};
 use bundles::{Contents, Digest};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use runtime_api::call::ToolCall;
+use runtime_api::referrer::Referrer;
+use runtime_client::{Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched};
+use runtime_service::{Hosts, RuntimeService, ServerLimits, ServiceOptions, Stopped};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, oneshot};
 use tokio::task::JoinHandle;
-use worker_runtime::blob_store::{self, Put, SourceError};
-use worker_runtime::client::{
-    Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched,
-};
-use worker_runtime::content::User;
+use worker_runtime::blob_store::{self, SourceError};
 use worker_runtime::event::EventKind;
-use worker_runtime::service::{Hosts, RuntimeService, ServiceLimits, ServiceOptions, Stopped};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::worker::{StopReason, WorkerState};
-use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
+use worker_runtime::{Runtime, RuntimeLimits};
 
 use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
@@ -98,7 +97,7 @@ pub(crate) async fn serve_as(
     let address = listener.local_addr().expect("an address");
     let hosts = names.iter().cloned().chain([address.to_string()]).collect();
     let hosts = Hosts { hosts, ..Hosts::default() };
-    let limits = ServiceLimits { requests_per_second: 1_000_000, ..ServiceLimits::default() };
+    let limits = ServerLimits { requests_per_second: 1_000_000, ..ServerLimits::default() };
     let service = RuntimeService::new(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
     let (stop, stopped) = oneshot::channel();
     let serve = async move { service.serve(listener, async move { drop(stopped.await) }).await };
@@ -195,7 +194,7 @@ async fn a_pinned_bundle_stays_and_a_revoked_one_is_not_used() {
     let (runtime, client) = client(&World::default()).await;
     let digest = put(&runtime.content(&acme()), &bundle(1)).await;
     client.pin(digest, &id("release")).await.expect("pinned");
-    assert_eq!(client.users(digest).await.expect("users"), [User::Pin(id("release"))]);
+    assert_eq!(client.users(digest).await.expect("users"), [Referrer::Pin(id("release"))]);
     assert_eq!(code(client.remove_bundle(digest).await), "in_use");
     client.create_worker(&id("w"), &plain(digest)).await.expect("a worker");
     assert!(client.revoke_bundle(digest).await.expect("revoked").revoked_at.is_some());
@@ -314,11 +313,11 @@ async fn a_blob_is_sent_while_it_is_read_and_never_half() {
     let (_, client) = client(&World::default()).await;
     let piece = Bytes::from_static(&[9; 100_000]);
     let digest = Digest::of(piece.repeat(30));
-    let pieces = |count: usize| stream::iter(vec![Ok(piece.clone()); count]);
+    let pieces = |count: usize| stream::iter(vec![Ok::<_, SourceError>(piece.clone()); count]);
     let whole = client.put_blob_from(digest, pieces(30).boxed(), 3_000_000).await;
-    assert_eq!(whole, Ok(Put { bytes: 3_000_000, known: false }));
+    assert_eq!(whole, Ok(false));
     let known = client.put_blob(digest, piece.repeat(30).into()).await;
-    assert_eq!(known, Ok(Put { bytes: 3_000_000, known: true }));
+    assert_eq!(known, Ok(true));
     let wrong = client.put_blob_from(digest, pieces(29).boxed(), 2_900_000).await;
     assert_eq!(code(wrong), "digest_mismatch");
     let other = Digest::of(piece.repeat(2));
@@ -343,8 +342,9 @@ async fn a_refusal_is_heard_also_where_the_content_was_not_looked_at() {
     let digest = Digest::of(&content);
     for _ in 0..10 {
         assert_eq!(code(client.put_blob(digest, content.clone()).await), "busy");
-        let source =
-            stream::iter(content.chunks(1 << 16).map(|piece| Ok(content.slice_ref(piece))).collect::<Vec<_>>());
+        let source = stream::iter(
+            content.chunks(1 << 16).map(|piece| Ok::<_, SourceError>(content.slice_ref(piece))).collect::<Vec<_>>(),
+        );
         assert_eq!(code(client.put_blob_from(digest, source.boxed(), 16 << 20).await), "busy");
     }
 }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use runtime_client::{Client, ClientError, ClientOptions, NoConnection};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use worker_runtime::client::{Client, ClientError, ClientOptions, NoConnection};
 
 use crate::client::{serve_as, token};
 use crate::support::{World, acme, bundle};

@@ -1,8 +1,9 @@
 //! What a workspace brings: whole or not at all, kept while it is used, seen by nobody else.
 
+use std::time::Duration;
+
 use bundles::Digest;
 use futures_util::{StreamExt, TryStreamExt};
-use std::time::Duration;
 use worker_runtime::blob_store::{self, BlobStore, SourceError};
 use worker_runtime::content::{Content, ContentError, PutBundle};
 use worker_runtime::metadata::{Batch, Key};
@@ -171,7 +172,7 @@ async fn what_is_used_does_not_go_away() {
     let worker = id("w");
     runtime.catalogue(&acme()).create(worker.clone(), plain(bundle)).await.expect("a worker");
     content.pin(bundle, id("release")).await.expect("pinned");
-    let told = |users: Vec<worker_runtime::content::User>| users.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let told = |users: Vec<runtime_api::referrer::Referrer>| users.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(told(content.users(bundle).await.expect("a list")), ["pin:release", "worker:w"]);
     assert_eq!(code(content.remove_bundle(bundle).await), "in_use");
     content.unpin(bundle, id("release")).await.expect("unpinned");
@@ -335,7 +336,7 @@ async fn a_package_is_in_use_by_its_bundle_whichever_came_first() {
         assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0, "{bundle_is_first}");
         assert!(are_here(&content, &packages).await);
         let told = content.users(packages[0].0).await.expect("a list");
-        assert_eq!(told, [worker_runtime::content::User::Bundle(bundle.digest())]);
+        assert_eq!(told, [runtime_api::referrer::Referrer::Bundle(bundle.digest())]);
         // It is opened anew for each use.
         runtime.catalogue(&acme()).create(id("w"), plain(bundle.digest())).await.expect("a worker");
         let runtime = world.open().await;

@@ -18,14 +18,15 @@ use component_host::{BundleView, Resolver};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use host_policy::Request;
+use runtime_api::call::ToolCall;
+use runtime_service::{Hosts, ServerLimits, ServiceOptions, router};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::runtime::{Builder, Handle};
 use worker_runtime::blob_store::{Condition, SourceError, whole};
 use worker_runtime::metadata::SqliteMetadata;
-use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
-use worker_runtime::{DataFolder, Runtime, RuntimeLimits, ToolCall};
+use worker_runtime::{DataFolder, Runtime, RuntimeLimits};
 
 use crate::support::hostile;
 use crate::support::wire::{HOST, Wire, head};
@@ -298,7 +299,7 @@ async fn drop_all(seed: u64) {
     let resolver = sandbox().load(&endless).await.expect("a resolver");
     runtime.management().admit_resolver(endless_digest, endless.into()).await.expect("admitted");
     let hosts = Hosts { hosts: std::iter::once(HOST.to_owned()).collect(), ..Hosts::default() };
-    let limits = ServiceLimits { requests_per_second: 1_000_000, ..ServiceLimits::default() };
+    let limits = ServerLimits { requests_per_second: 1_000_000, ..ServerLimits::default() };
     let routes = router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -15,13 +15,15 @@ use bundles::{Authority, Digest, ToolName};
 use component_host::compile::Compiler;
 use component_host::{Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
+use host_tools::fs;
+use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::whole;
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::secret::SecretDirectory;
 use worker_runtime::token::{Scope, TokenGrant};
-use worker_runtime::tool::{HostTool, ToolContext, ToolError, fs};
-use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits, ToolCall};
+use worker_runtime::tool::{HostTool, ToolContext, ToolError};
+use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits};
 
 use crate::problems::workers::resolver;
 use crate::problems::{Later, run, told_by_the_library};
@@ -430,7 +432,7 @@ impl HostTool for Threadless {
         self.0.needs()
     }
 
-    async fn call(&self, context: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, context: ToolContext, input: Value) -> Result<Value, ToolError> {
         let ended = tokio::runtime::Builder::new_current_thread().build().expect("started");
         let there = ended.handle().clone();
         ended.shutdown_background();
@@ -608,14 +610,19 @@ fn code_words(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
 fn each_variant_and_each_word_of_every_public_error_is_provoked_or_says_why_not() {
     let mut files = Vec::new();
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    sources(&host.join("worker-runtime/src"), &mut files);
+    let packages =
+        ["content-store", "host-tools", "runtime-api", "runtime-client", "runtime-service", "worker-runtime"];
+    for package in packages {
+        sources(&host.join(package).join("src"), &mut files);
+    }
     let mut expected_variants = public_variants(&files);
     // What comes to a client takes a server; its own tests have those.
-    let within = include_str!("../src/client.rs").split_once("#[cfg(test)]").map_or("", |(_, tests)| tests);
+    let within =
+        include_str!("../../runtime-client/src/lib.rs").split_once("#[cfg(test)]").map_or("", |(_, tests)| tests);
     let of_client = [include_str!("client.rs"), within].concat();
     let tested = |variant: &str| variant.starts_with("ClientError::") && of_client.contains(variant);
     expected_variants.retain(|variant, _| !tested(variant));
-    files.retain(|(path, _)| !path.ends_with("client/error.rs"));
+    files.retain(|(path, _)| !path.ends_with("runtime-client/src/error.rs"));
     // What a resolver is refused for is told by the packages below.
     for below in ["component-host/src/error.rs", "component-host/src/structure/refusal.rs"] {
         let text = std::fs::read_to_string(host.join(below)).expect("text");

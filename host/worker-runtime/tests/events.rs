@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use worker_runtime::event::Cursor;
 use worker_runtime::metadata::{
-    Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, Record, SqliteMetadata,
+    Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, SqliteMetadata, VersionedValue,
 };
 use worker_runtime::{Runtime, RuntimeLimits, Seen, Subscription};
 
@@ -205,13 +205,18 @@ impl Late {
 
 #[async_trait]
 impl MetadataStore for Late {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
+    async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         let found = self.store.get(key).await;
         Self::while_held(&self.reads).await;
         found
     }
 
-    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
+    async fn scan(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         self.store.scan(prefix, after, most).await
     }
 

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use bundles::Digest;
 use host_policy::RuntimeConfig;
+use host_tools::fs;
 use proptest::prelude::*;
+use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
 use worker_runtime::history::EntryKind;
-use worker_runtime::tool::fs;
 use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{CallError, Runtime, RuntimeLimits, ToolCall};
+use worker_runtime::{CallError, Runtime, RuntimeLimits};
 
 use crate::support::{World, acme, bundle_of, id, name, put};
 

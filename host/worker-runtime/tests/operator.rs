@@ -4,8 +4,8 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bundles::Digest;
+use runtime_service::ServerLimits;
 use serde_json::{Value, json};
-use worker_runtime::service::ServiceLimits;
 use worker_runtime::shipped;
 use worker_runtime::token::Scope;
 
@@ -255,7 +255,7 @@ async fn a_store_that_is_full_is_not_ready_and_goes_on_reading() {
 #[tokio::test]
 async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
     use http_body_util::BodyExt;
-    let limits = ServiceLimits { event_streams: 2, ..ServiceLimits::default() };
+    let limits = ServerLimits { event_streams: 2, ..ServerLimits::default() };
     let api = Api::within(&World::default(), limits).await;
     let (summary, token) = api.token(&Scope::ALL, &["acme"]).await;
     let open = || async {
@@ -285,7 +285,7 @@ async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
 #[tokio::test]
 async fn the_description_of_the_api_is_the_one_that_is_published() {
     let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
-    let now = worker_runtime::service::openapi_json();
+    let now = runtime_service::openapi_json();
     if std::env::var_os("YOI_UPDATE").is_some() {
         std::fs::write(published, &now).expect("written");
     }

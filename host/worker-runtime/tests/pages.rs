@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
-use worker_runtime::metadata::{Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, Record};
+use worker_runtime::Runtime;
+use worker_runtime::metadata::{Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, VersionedValue};
 use worker_runtime::token::Scope;
 use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{Runtime, ToolCall};
 
 use crate::support::api::Api;
 use crate::support::{World, acme, bundle, id, name, put, trusted};
@@ -25,11 +26,16 @@ struct Reads {
 
 #[async_trait]
 impl MetadataStore for Reads {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
+    async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         self.store.get(key).await
     }
 
-    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
+    async fn scan(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         self.longest.fetch_max(most, Ordering::Relaxed);
         self.store.scan(prefix, after, most).await
     }

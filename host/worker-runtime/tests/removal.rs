@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bundles::{Authority, ToolName};
 use host_policy::RuntimeConfig;
+use runtime_api::call::{CallResult, ToolCall};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use worker_runtime::event::EventKind;
-use worker_runtime::metadata::{Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, Record};
+use worker_runtime::metadata::{Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, VersionedValue};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
-use worker_runtime::{CallError, Called, Runtime, RuntimeLimits, Seen, ToolCall, WorkerError};
+use worker_runtime::{CallError, Runtime, RuntimeLimits, Seen, WorkerError};
 
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
@@ -21,7 +22,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
     result.expect_err("refused").code()
 }
 
-async fn call(runtime: &Runtime, worker: &str, tool: &str, input: Value) -> Result<Called, CallError> {
+async fn call(runtime: &Runtime, worker: &str, tool: &str, input: Value) -> Result<CallResult, CallError> {
     let call = ToolCall { input, confirmed: true };
     runtime.interaction(&acme()).call(&id(worker), &name(tool), call).await
 }
@@ -137,11 +138,16 @@ impl Counted {
 
 #[async_trait]
 impl MetadataStore for Counted {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
+    async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         self.store.get(key).await
     }
 
-    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
+    async fn scan(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         self.store.scan(prefix, after, most).await
     }
 
@@ -269,7 +275,7 @@ impl HostTool for Gate {
         &[]
     }
 
-    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         self.entered.add_permits(1);
         self.open.acquire().await.expect("never closed").forget();
         Ok(input)

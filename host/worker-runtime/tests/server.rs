@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use axum::serve::Listener;
+use runtime_service::{ServerLimits, Stopped};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use worker_runtime::service::{ServiceLimits, Stopped};
 use worker_runtime::token::Scope;
 
 use crate::support::World;
@@ -40,7 +40,7 @@ struct Served {
 }
 
 impl Served {
-    async fn new(limits: ServiceLimits) -> Self {
+    async fn new(limits: ServerLimits) -> Self {
         let api = Api::within(&World::default(), limits).await;
         let (connect, accept) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
@@ -84,7 +84,7 @@ fn code(answer: &str) -> (&str, String) {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_does_not_come_in_is_not_waited_for() {
-    let served = Served::new(ServiceLimits::default()).await;
+    let served = Served::new(ServerLimits::default()).await;
     let mut slow = served.connect();
     let began = tokio::time::Instant::now();
     for byte in b"GET /livez HTTP/1.1\r\nhost: runtime.test:7070\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" {
@@ -94,7 +94,7 @@ async fn a_head_that_does_not_come_in_is_not_waited_for() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(rest(&mut slow).await.is_empty());
-    let allowed = Duration::from_millis(ServiceLimits::default().head_ms);
+    let allowed = Duration::from_millis(ServerLimits::default().head_ms);
     assert!((allowed..allowed + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
     // One that asks nothing is let go as well.
     let mut idle = served.connect();
@@ -104,7 +104,7 @@ async fn a_head_that_does_not_come_in_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_in_too_slowly_is_cut_off() {
-    let served = Served::new(ServiceLimits::default()).await;
+    let served = Served::new(ServerLimits::default()).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     for path in [format!("/v1/blobs/{}", bundles::Digest::of(b"x")), "/v1/workers/w".to_owned()] {
         let mut slow = served.connect();
@@ -140,7 +140,7 @@ async fn a_body_that_comes_in_too_slowly_is_cut_off() {
 
 #[tokio::test]
 async fn a_request_has_its_answer_by_its_deadline() {
-    let limits = ServiceLimits { request_ms: 60_000, ..ServiceLimits::default() };
+    let limits = ServerLimits { request_ms: 60_000, ..ServerLimits::default() };
     let served = Served::new(limits).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let bundle = crate::support::bundle(1);
@@ -166,7 +166,7 @@ async fn a_request_has_its_answer_by_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_is_too_large_is_refused() {
-    let served = Served::new(ServiceLimits::default()).await;
+    let served = Served::new(ServerLimits::default()).await;
     let field = format!("x: {}\r\n", "y".repeat(20_000));
     let many: String = (0..70).map(|number| format!("x{number}: y\r\n")).collect();
     for more in [field, many] {
@@ -185,7 +185,7 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
-    let served = Served::new(ServiceLimits::default()).await;
+    let served = Served::new(ServerLimits::default()).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let blob = "x".repeat(1 << 20);
     let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
@@ -220,7 +220,7 @@ const IN_TIME: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn connections_that_are_all_in_use_are_evicted_when_they_stall_the_longest_stalled_first() {
-    let limits = ServiceLimits { connections: 2, connection_share_percent: 100, ..ServiceLimits::default() };
+    let limits = ServerLimits { connections: 2, connection_share_percent: 100, ..ServerLimits::default() };
     let served = Served::new(limits).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let blob = "x".repeat(100_000);
@@ -250,7 +250,7 @@ async fn who_asks_for_nothing_with_a_token_makes_place_for_who_does() {
     // So that none ends by itself.
     let (head_ms, write_ms) = (3_600_000, 3_600_000);
     let limits =
-        ServiceLimits { connections: 3, connection_share_percent: 100, head_ms, write_ms, ..ServiceLimits::default() };
+        ServerLimits { connections: 3, connection_share_percent: 100, head_ms, write_ms, ..ServerLimits::default() };
     let served = Served::new(limits).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let mut honest = served.connect();
@@ -281,7 +281,7 @@ async fn who_asks_for_nothing_with_a_token_makes_place_for_who_does() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_stopped_ends_what_is_going_on_and_takes_nothing_new() {
-    let mut served = Served::new(ServiceLimits::default()).await;
+    let mut served = Served::new(ServerLimits::default()).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     // An upload that is under way, a stream of events, and a connection that idles.
     let blob = "x".repeat(50_000);
@@ -309,7 +309,7 @@ async fn a_service_that_is_stopped_ends_what_is_going_on_and_takes_nothing_new()
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_end_in_time_is_cut_and_leaves_nothing() {
-    let mut served = Served::new(ServiceLimits { shutdown_ms: 5000, ..ServiceLimits::default() }).await;
+    let mut served = Served::new(ServerLimits { shutdown_ms: 5000, ..ServerLimits::default() }).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let digest = bundles::Digest::of("x".repeat(50_000));
     let mut upload = served.connect();
@@ -325,14 +325,14 @@ async fn what_does_not_end_in_time_is_cut_and_leaves_nothing() {
 
 #[tokio::test]
 async fn limits_that_no_clock_can_hold_are_limits_all_the_same() {
-    let limits = ServiceLimits {
+    let limits = ServerLimits {
         head_ms: u64::MAX,
         body_grace_ms: u64::MAX,
         request_ms: u64::MAX,
         write_ms: u64::MAX,
         shutdown_ms: u64::MAX,
         headers: usize::MAX,
-        ..ServiceLimits::default()
+        ..ServerLimits::default()
     };
     let mut served = Served::new(limits).await;
     let mut connection = served.connect();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bundles::Digest;
+use runtime_service::ServerLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use worker_runtime::service::ServiceLimits;
 use worker_runtime::token::Scope;
 
 use crate::support::World;
@@ -43,10 +43,10 @@ impl Drop for Served {
 }
 
 impl Served {
-    async fn new(limits: ServiceLimits) -> Self {
+    async fn new(limits: ServerLimits) -> Self {
         // Nothing ends by itself while a test lasts.
         let (head_ms, write_ms, body_grace_ms) = (3_600_000, 3_600_000, 3_600_000);
-        let limits = ServiceLimits { head_ms, write_ms, body_grace_ms, ..limits };
+        let limits = ServerLimits { head_ms, write_ms, body_grace_ms, ..limits };
         let api = Api::within(&World { config: CONFIG.to_owned(), ..World::default() }, limits).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -121,7 +121,7 @@ async fn status(stream: &mut TcpStream) -> Option<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_stall_keep_no_other_tenant_from_a_connection() {
-    let served = Served::new(ServiceLimits { connections: 32, ..ServiceLimits::default() }).await;
+    let served = Served::new(ServerLimits { connections: 32, ..ServerLimits::default() }).await;
     let (_, attacker) = served.api.token(&Scope::ALL, &["acme"]).await;
     let (_, honest) = served.api.token(&Scope::ALL, &["other"]).await;
     let mut stalled = Vec::new();
@@ -141,7 +141,7 @@ async fn uploads_that_stall_keep_no_other_tenant_from_a_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tokens_of_a_workspace_have_one_share_together_and_a_token_can_have_its_own() {
-    let served = Served::new(ServiceLimits { connections: 16, ..ServiceLimits::default() }).await;
+    let served = Served::new(ServerLimits { connections: 16, ..ServerLimits::default() }).await;
     let mut stalled = Vec::new();
     for _ in 0..4 {
         let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
@@ -165,7 +165,7 @@ async fn the_tokens_of_a_workspace_have_one_share_together_and_a_token_can_have_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_all_connections_stall_one_of_the_token_that_uses_most_of_its_share_is_evicted() {
-    let served = Served::new(ServiceLimits { connections: 8, ..ServiceLimits::default() }).await;
+    let served = Served::new(ServerLimits { connections: 8, ..ServerLimits::default() }).await;
     let (_, honest) = served.api.token(&Scope::ALL, &["other"]).await;
     let mut following = served.stream(&honest, "other").await;
     assert_eq!(following.0, 200);
@@ -189,7 +189,7 @@ async fn where_all_connections_stall_one_of_the_token_that_uses_most_of_its_shar
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_events_are_bounded_by_token_and_by_workspace() {
-    let limits = ServiceLimits { event_streams: 2, workspace_event_streams: 3, ..ServiceLimits::default() };
+    let limits = ServerLimits { event_streams: 2, workspace_event_streams: 3, ..ServerLimits::default() };
     let served = Served::new(limits).await;
     let mut open = Vec::new();
     let (_, first) = served.api.token(&Scope::ALL, &["acme"]).await;
@@ -231,7 +231,7 @@ async fn streams_of_events_are_bounded_by_token_and_by_workspace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_share_refuses_says_so_and_when_to_try_again() {
-    let served = Served::new(ServiceLimits { connections: 4, ..ServiceLimits::default() }).await;
+    let served = Served::new(ServerLimits { connections: 4, ..ServerLimits::default() }).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let (_, _stream) = served.stream(&token, "acme").await;
     let mut refused = served.connect().await;

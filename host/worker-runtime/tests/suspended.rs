@@ -3,11 +3,12 @@
 
 use bundles::Digest;
 use host_policy::RuntimeConfig;
+use runtime_api::call::ToolCall;
 use serde_json::json;
 use worker_runtime::event::EventKind;
 use worker_runtime::token::Scope;
 use worker_runtime::worker::{Suspension, SuspensionReason, WorkerState};
-use worker_runtime::{DataFolder, Runtime, Seen, ToolCall, WorkerError};
+use worker_runtime::{DataFolder, Runtime, Seen, WorkerError};
 
 use crate::support::api::Api;
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted};

@@ -153,7 +153,7 @@ async fn a_worker_of_a_revoked_resolver_or_bundle_takes_no_calls_and_says_why() 
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &crate::support::bundle(1)).await;
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
-    runtime.content(&acme()).revoke_bundle(bundle).await.expect("revoked");
+    runtime.catalogue(&acme()).revoke_bundle(bundle).await.expect("revoked");
     for runtime in [runtime, world.open().await] {
         let state = runtime.catalogue(&acme()).get(&id("w")).await.expect("there").state;
         assert!(matches!(state, WorkerState::Stopped { reason: StopReason::BundleRevoked, .. }), "{state:?}");

@@ -293,7 +293,7 @@ pub(crate) mod tests {
 
     #[test]
     fn every_code_that_a_runtime_answers_has_an_exit_code() {
-        let registry = worker_runtime::service::REGISTRY;
+        let registry = runtime_service::REGISTRY;
         let unlisted: Vec<_> = registry.iter().filter(|(code, _)| listed(code).is_none()).collect();
         assert!(unlisted.is_empty() && registry.len() > 50, "{unlisted:?}");
         assert_eq!(exit_code("a_code_of_another_version"), 1);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use bundles::{WorkspaceId, encoding, one_line};
 use clap::builder::BoolishValueParser;
+use runtime_client::{Client, ClientError, ClientOptions, NoConnection, Problem};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use worker_runtime::client::{Client, ClientError, ClientOptions, NoConnection, Problem};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;

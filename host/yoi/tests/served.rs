@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bundles::{Authority, ToolName};
 use component_host::{Allocation, Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
+use runtime_service::{Hosts, ServerLimits, ServiceOptions, router};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::{ManualClock, Runtime};
@@ -50,7 +50,7 @@ impl HostTool for Echo {
         &[]
     }
 
-    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         match input["text"].as_str() {
             Some("refuse") => {
                 Err(ToolError::Refused { code: "echo_refused", message: "no echo today".to_owned(), help: "shout" })
@@ -97,7 +97,7 @@ impl Served {
         let listener = serving().block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
-        let limits = ServiceLimits { requests_per_second: 100_000, ..ServiceLimits::default() };
+        let limits = ServerLimits { requests_per_second: 100_000, ..ServerLimits::default() };
         let router = router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() });
         serving().spawn(async move { axum::serve(listener, router).await });
         let place = Place::new();

@@ -12,12 +12,12 @@ use bundles::canonical::to_canonical;
 use bundles::{Authority, Digest, ToolName, WorkspaceId};
 use component_host::Sandbox;
 use host_policy::RuntimeConfig;
+use runtime_service::{Hosts, ServerLimits, ServiceOptions, router};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use worker_runtime::metadata::SqliteMetadata;
-use worker_runtime::service::{Hosts, ServiceLimits, ServiceOptions, router};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::{DataFolder, Runtime, RuntimeBuilder, SystemClock};
@@ -120,7 +120,7 @@ pub(crate) async fn serve(routes: Router) -> Outcome<(SocketAddr, JoinHandle<()>
 /// The routes of a Runtime, with room for more requests than anybody here sends.
 pub(crate) fn routes(runtime: &Runtime, requests_per_second: u32) -> Router {
     let hosts = Hosts { hosts: std::iter::once(HOST.to_owned()).collect(), ..Hosts::default() };
-    let limits = ServiceLimits { requests_per_second, ..ServiceLimits::default() };
+    let limits = ServerLimits { requests_per_second, ..ServerLimits::default() };
     router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() })
 }
 
@@ -176,7 +176,7 @@ impl HostTool for Answers {
         &[]
     }
 
-    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         Ok((self.1)(input))
     }
 }

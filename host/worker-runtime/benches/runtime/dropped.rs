@@ -44,7 +44,7 @@ impl HostTool for Waits {
         &[]
     }
 
-    async fn call(&self, _: &ToolContext<'_>, _: Value) -> Result<Value, ToolError> {
+    async fn call(&self, _: ToolContext, _: Value) -> Result<Value, ToolError> {
         let _ = self.1.send(Instant::now());
         let _told = Told(&self.1);
         std::future::pending().await

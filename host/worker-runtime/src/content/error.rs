@@ -2,11 +2,11 @@
 
 use bundles::signature::{EnvelopeError, SignatureRefusal};
 use bundles::{BundleError, Digest, Revision, WorkspaceId};
+use content_store::blob_store::BlobError;
+use content_store::metadata::MetadataError;
+use runtime_api::referrer::Referrer;
 
-use super::User;
-use crate::blob_store::BlobError;
 use crate::ledger::ChangeError;
-use crate::metadata::MetadataError;
 use crate::tenants::Busy;
 
 /// What went wrong with a workspace's content.
@@ -54,12 +54,12 @@ pub enum ContentError {
         held_by: Digest,
     },
     /// What was to be removed is used.
-    #[error("{digest} is in use, first by `{}`", users.first().map(User::to_string).unwrap_or_default())]
+    #[error("{digest} is in use, first by `{}`", users.first().map(Referrer::to_string).unwrap_or_default())]
     InUse {
         /// What was to be removed.
         digest: Digest,
         /// Who uses it; at most a hundred of them.
-        users: Vec<User>,
+        users: Vec<Referrer>,
     },
     /// The workspace may not store more.
     #[error("the workspace's limit `{limit}` is reached ({allowed} allowed)")]

@@ -2,26 +2,14 @@
 //! its workspace, and its content removed only while nobody is keeping it.
 
 use bundles::Digest;
-use serde::{Deserialize, Serialize};
+use runtime_api::referrer::Referrer;
+use runtime_api::runtime::Collected;
 
-use super::{Content, ContentError, User};
+use super::{Content, ContentError};
 use crate::ledger::{
     ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, blob_key, blobs_key, bundle_key, bundles_key, holders_key,
     packages_recorded_key, uses_key,
 };
-
-/// What a collection came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct Collected {
-    /// Blobs that the workspace has no more.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Blobs that are kept although nothing uses them, because they came in a short while ago or a bundle that names
-    /// them is being put.
-    pub young: u64,
-}
 
 /// Rows that are read at a time.
 const PAGE: usize = 512;
@@ -31,7 +19,7 @@ impl Content {
     /// where no other workspace has it. Removes nothing while metadata is damaged.
     pub async fn collect_garbage(&self) -> Result<Collected, ContentError> {
         // A damaged store can lack the very row that says who uses a blob.
-        self.shared.ledger.check().await?;
+        self.workspace.shared.ledger.check().await?;
         self.collect_unused().await
     }
 
@@ -39,13 +27,13 @@ impl Content {
     pub(crate) async fn collect_unused(&self) -> Result<Collected, ContentError> {
         let mut collected = Collected::default();
         if !self.record_package_uses().await? {
-            tracing::warn!(workspace = %self.workspace, "a manifest is damaged: its packages are unknown, nothing is collected");
+            tracing::warn!(workspace = %self.workspace.id, "a manifest is damaged: its packages are unknown, nothing is collected");
             return Ok(collected);
         }
         let mut after = None;
         loop {
-            let below = blobs_key(&self.workspace);
-            let page = self.shared.ledger.rows::<BlobRow>(&below, after.as_ref(), PAGE).await?;
+            let below = blobs_key(&self.workspace.id);
+            let page = self.workspace.shared.ledger.rows::<BlobRow>(&below, after.as_ref(), PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(collected) };
             after = Some(last.clone());
             for (key, row) in page {
@@ -60,18 +48,18 @@ impl Content {
         if self.is_used(&digest).await? {
             return Ok(());
         }
-        let tenant = self.shared.tenants.tenant(&self.workspace);
-        let is_pending = || tenant.pending().protects(&digest, self.shared.ledger.now());
-        let kept = i64::try_from(self.shared.limits.unused_blob_seconds).unwrap_or(i64::MAX);
-        if self.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < kept || is_pending() {
+        let tenant = self.workspace.tenant();
+        let is_pending = || tenant.pending().protects(&digest, self.workspace.shared.ledger.now());
+        let kept = i64::try_from(self.workspace.shared.limits.unused_blob_seconds).unwrap_or(i64::MAX);
+        if self.workspace.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < kept || is_pending() {
             collected.young += 1;
             return Ok(());
         }
         // Nobody puts this blob from here on.
-        let _removing = self.shared.stripes.removing(&digest).await;
+        let _removing = self.workspace.shared.stripes.removing(&digest).await;
         {
             let _changing = tenant.changing.lock().await;
-            let found = self.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace, &digest)).await?;
+            let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
             if found.is_none_or(|found| found.value != row) || is_pending() || self.is_used(&digest).await? {
                 return Ok(());
             }
@@ -79,8 +67,8 @@ impl Content {
         }
         collected.blobs += 1;
         collected.bytes += row.bytes;
-        if self.shared.ledger.keys(&holders_key(&digest), None, 1).await?.is_empty() {
-            self.shared.blobs.remove(digest).await?;
+        if self.workspace.shared.ledger.keys(&holders_key(&digest), None, 1).await?.is_empty() {
+            self.workspace.shared.blobs.remove(digest).await?;
         }
         Ok(())
     }
@@ -89,11 +77,11 @@ impl Content {
     /// Done once for each workspace. Returns `false` if the packages of a bundle cannot be told because its manifest is
     /// damaged.
     async fn record_package_uses(&self) -> Result<bool, ContentError> {
-        let (ledger, recorded) = (&self.shared.ledger, packages_recorded_key(&self.workspace));
+        let (ledger, recorded) = (&self.workspace.shared.ledger, packages_recorded_key(&self.workspace.id));
         if ledger.is_there(&recorded).await? {
             return Ok(true);
         }
-        let (below, mut after) = (bundles_key(&self.workspace), None);
+        let (below, mut after) = (bundles_key(&self.workspace.id), None);
         loop {
             let page = ledger.keys(&below, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -105,23 +93,24 @@ impl Content {
                 }
             }
         }
-        ledger.commit(&self.workspace, Change::default().put(&recorded, &Mark {})).await?;
+        ledger.commit(&self.workspace.id, Change::default().put(&recorded, &Mark {})).await?;
         Ok(true)
     }
 
     async fn record_packages_of(&self, bundle: Digest) -> Result<bool, ContentError> {
-        let tenant = self.shared.tenants.tenant(&self.workspace);
+        let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
-        let key = bundle_key(&self.workspace, &bundle);
+        let key = bundle_key(&self.workspace.id, &bundle);
         for _ in 0..ATTEMPTS {
             // Removed since it was listed.
-            let Some(row) = self.shared.ledger.row::<BundleRow>(&key).await? else { return Ok(true) };
+            let Some(row) = self.workspace.shared.ledger.row::<BundleRow>(&key).await? else { return Ok(true) };
             let Some(manifest) = self.manifest_of(bundle).await? else { return Ok(false) };
             let mut change = Change::default().expect(&key, Some(&row));
             for (_, package) in manifest.packages() {
-                change = change.put(&uses_key(&self.workspace, &package.digest).part(User::Bundle(bundle)), &Mark {});
+                change =
+                    change.put(&uses_key(&self.workspace.id, &package.digest).part(Referrer::Bundle(bundle)), &Mark {});
             }
-            match self.shared.ledger.commit(&self.workspace, change).await {
+            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => return Ok(done.map(|()| true)?),
             }

@@ -1,9 +1,8 @@
 //! The keys of all rows. Numbers have a fixed length, so that they sort as numbers.
 
 use bundles::{Digest, Revision, WorkspaceId};
-
-use crate::metadata::Key;
-use crate::worker::WorkerId;
+use content_store::metadata::Key;
+use runtime_api::worker::WorkerId;
 
 fn in_workspace(table: &'static str, workspace: &WorkspaceId) -> Key {
     Key::new(table).part(workspace)

@@ -1,11 +1,11 @@
 //! What stands in the rows. A row that this program does not understand is damage, never a default.
 
 use bundles::{Digest, Revision};
+use runtime_api::event::{Cursor, Epoch, Event};
+use runtime_api::worker::{CreateWorkerRequest, StopReason};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Cursor, Epoch, Event};
 use crate::limits::RuntimeLimits;
-use crate::worker::{CreateWorkerRequest, StopReason};
 
 /// A blob of a workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

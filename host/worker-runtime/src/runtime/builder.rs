@@ -6,23 +6,24 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bundles::{Platform, ToolName};
 use component_host::{BundleView, LoadError, Sandbox, SandboxConfig, SandboxError};
+use content_store::blob_store::{BlobStore, MemoryBlobs};
+use content_store::metadata::{MemoryMetadata, MetadataError, MetadataStore};
 use host_policy::{ConfigError, RuntimeConfig};
+use host_tools::secret::{NoSecrets, SecretSource};
+use host_tools::tool::HostTool;
+use runtime_api::event::Epoch;
 
 use super::{Runtime, Shared};
-use crate::blob_store::{BlobStore, MemoryBlobs};
 use crate::clock::Clock;
 use crate::computing::Computing;
-use crate::event::Epoch;
+use crate::content::scan_queue::ScanQueue;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
-use crate::metadata::{MemoryMetadata, MetadataError, MetadataStore};
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
-use crate::secret::{NoSecrets, SecretSource};
 use crate::shipped;
 use crate::tenants::Tenants;
-use crate::tool::HostTool;
 
 /// What a Runtime is made of. What is not given is nothing: no grants, no secrets, no tools, and stores
 /// that end with the process.
@@ -71,7 +72,7 @@ pub enum OpenError {
     /// The data folder cannot be used.
     #[cfg(all(feature = "files", feature = "sqlite"))]
     #[error(transparent)]
-    DataFolder(#[from] crate::data_folder::DataFolderError),
+    DataFolder(#[from] content_store::DataFolderError),
     /// The compile cache of the data folder cannot be used.
     #[cfg(all(feature = "files", feature = "sqlite"))]
     #[error(transparent)]
@@ -79,7 +80,7 @@ pub enum OpenError {
     /// The secrets of the data folder cannot be used.
     #[cfg(all(feature = "files", feature = "sqlite"))]
     #[error(transparent)]
-    Secrets(#[from] crate::secret::SecretDirectoryError),
+    Secrets(#[from] host_tools::secret::SecretDirectoryError),
     /// The system gives no threads.
     #[error("the threads that compute cannot be started: {0}")]
     Threads(std::io::ErrorKind),
@@ -210,16 +211,17 @@ impl RuntimeBuilder {
         use component_host::compile::cache::CompileCache;
 
         let Some(path) = self.data_folder.take() else { return Ok(self) };
-        let folder = crate::data_folder::DataFolder::open(path).await?;
+        let folder = content_store::DataFolder::open(path).await?;
         if self.metadata.is_none() {
-            self.metadata = Some(Arc::new(crate::metadata::SqliteMetadata::open(folder.metadata_file()).await?));
+            self.metadata =
+                Some(Arc::new(content_store::metadata::SqliteMetadata::open(folder.metadata_file()).await?));
         }
         if self.sandbox.is_none() {
             let cache = Some(CompileCache::open(&folder.compiled_folder())?);
             self.sandbox = Some(Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?);
         }
         if self.secrets.is_none() {
-            self.secrets = Some(Arc::new(crate::secret::SecretDirectory::open(&folder.secrets_folder())?));
+            self.secrets = Some(Arc::new(host_tools::secret::SecretDirectory::open(&folder.secrets_folder())?));
         }
         self.blobs.get_or_insert_with(|| Arc::new(folder.blobs()));
         Ok(self)
@@ -258,7 +260,7 @@ impl RuntimeBuilder {
             }
         };
         let metadata = self.metadata.unwrap_or_else(|| Arc::new(MemoryMetadata::default()));
-        let epoch = Epoch::random().map_err(|_| OpenError::NoEntropy)?;
+        let epoch = getrandom::u64().map(Epoch::from).map_err(|_| OpenError::NoEntropy)?;
         let computing =
             Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
@@ -270,6 +272,7 @@ impl RuntimeBuilder {
             sandbox,
             told_config: tokio::sync::Mutex::new(config.clone()),
             config: ArcSwap::new(config),
+            scan_queue: ScanQueue::new(self.limits.computing_threads),
             tenants: Tenants::new(self.limits.clone()),
             recent: RecentBlobs::new(self.limits.recent_blob_bytes),
             limits: self.limits,

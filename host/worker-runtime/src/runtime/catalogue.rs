@@ -4,43 +4,34 @@ use std::sync::Arc;
 
 use bundles::{Blob, Digest, Revision};
 use component_host::{BundleView, Resolver};
+use content_store::blob_store::BlobError;
+use content_store::metadata::MetadataError;
 use futures_util::StreamExt;
 use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
+use runtime_api::event::EventKind;
+use runtime_api::referrer::Referrer;
+use runtime_api::worker::{
+    CreateWorkerRequest, CreatedWorker, MAX_REQUIRED_CAPABILITIES, StopReason, Suspension, SuspensionReason, WorkerId,
+    WorkerState, WorkerSummary,
+};
 
-use super::restore::{Live, LiveKey};
-use crate::blob_store::BlobError;
-use crate::content::{BundleFinding, Content, ContentError, User};
+use super::live_worker::{Live, LiveKey};
+use crate::content::ContentError;
 use crate::error::ResolveError;
-use crate::event::EventKind;
 use crate::ledger::{
     ATTEMPTS, BundleRow, Change, ChangeError, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow, blob_key,
     bundle_key, removal_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
-use crate::metadata::MetadataError;
 use crate::record::Record;
 use crate::report::{ResolutionReport, with_policy};
 use crate::resolutions::{Inputs, Resolved};
 use crate::tenants::Busy;
-use crate::worker::{
-    CreateWorkerRequest, MAX_REQUIRED_CAPABILITIES, StopReason, Suspension, SuspensionReason, WorkerId, WorkerState,
-    WorkerSummary,
-};
+use crate::workspace::Workspace;
 
 /// The workers of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    pub(crate) content: Content,
-}
-
-/// A worker that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
-    /// What is told of it.
-    pub worker: WorkerSummary,
-    /// Whether it is new; asking for the same again finds it.
-    pub new: bool,
-    /// Violations of newer rules by its bundle. A tool whose schema is among them takes no calls.
-    pub findings: Vec<BundleFinding>,
+    pub(crate) workspace: Workspace,
 }
 
 /// Why there is no such worker.
@@ -202,7 +193,7 @@ fn few_capabilities(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
 impl Catalogue {
     /// Makes a worker: resolves, enforces, records, and only then answers. Asking again with the same
     /// answers the same worker.
-    pub async fn create(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<Created, WorkerError> {
+    pub async fn create(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<CreatedWorker, WorkerError> {
         let there = self.found(&id, &request).await?;
         let mut created = match there {
             Some(there) => there,
@@ -210,18 +201,18 @@ impl Catalogue {
         };
         if let Some(bundle) = created.worker.request.bundle {
             // A bundle that does not open is the state of the worker.
-            created.findings = self.content.findings(bundle).await.unwrap_or_default();
+            created.findings = self.workspace.content().findings(bundle).await.unwrap_or_default();
         }
         Ok(created)
     }
 
-    async fn create_new(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<Created, WorkerError> {
-        let shared = &self.content.shared;
-        let _turn = shared.tenants.turn(&self.content.workspace).await?;
+    async fn create_new(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<CreatedWorker, WorkerError> {
+        let shared = &self.workspace.shared;
+        let _turn = shared.tenants.turn(&self.workspace.id).await?;
         let made = self.make(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
         let Made { view, older, resolver, live, wanted: record } = made;
         let record_digest = record.digest();
-        let workspace = &self.content.workspace;
+        let workspace = &self.workspace.id;
         let policy = live.spec.policy();
         let row = WorkerRow {
             bundle: view.bundle().digest(),
@@ -251,7 +242,7 @@ impl Catalogue {
     /// What a worker that is asked for like that would be. Nothing is made and nothing is recorded.
     pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<ResolutionReport, WorkerError> {
         few_capabilities(request)?;
-        let _turn = self.content.shared.tenants.turn(&self.content.workspace).await?;
+        let _turn = self.workspace.shared.tenants.turn(&self.workspace.id).await?;
         let made = self.make(request, |_, resolved, _| resolved.clone()).await?;
         Ok(ResolutionReport::new(made.view.bundle().manifest(), &made.wanted, Some(&made.live.spec)))
     }
@@ -262,8 +253,8 @@ impl Catalogue {
         request: &CreateWorkerRequest,
         wanted: impl FnOnce(&Inputs, &Arc<Resolved>, &Live) -> T + Send + 'static,
     ) -> Result<Made<T>, WorkerError> {
-        let shared = &self.content.shared;
-        let workspace = &self.content.workspace;
+        let shared = &self.workspace.shared;
+        let workspace = &self.workspace.id;
         let (view, older) = self.bundle(request).await?;
         let resolver = self.resolver(request.resolver).await?;
         let config = shared.config.load_full();
@@ -288,14 +279,14 @@ impl Catalogue {
 
     /// The worker, where it is there and was asked for with the same. If the removal of an earlier worker of that id is
     /// under way, it is completed.
-    async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<Created>, WorkerError> {
+    async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<CreatedWorker>, WorkerError> {
         few_capabilities(request)?;
-        let workspace = &self.content.workspace;
+        let workspace = &self.workspace.id;
         let keys = (worker_key(workspace, id), removal_key(workspace, id));
-        let [there, removal] = self.content.shared.ledger.records([&keys.0, &keys.1]).await?;
+        let [there, removal] = self.workspace.shared.ledger.records([&keys.0, &keys.1]).await?;
         if let Some(row) = same(id, there.map(Row::of).transpose()?, request)? {
             let worker = self.described(id.clone(), row).await?;
-            return Ok(Some(Created { worker, new: false, findings: Vec::new() }));
+            return Ok(Some(CreatedWorker { worker, new: false, findings: Vec::new() }));
         }
         if removal.is_some() {
             self.complete_removal(id).await?;
@@ -306,17 +297,17 @@ impl Catalogue {
     /// The bundle that a request names, and whether it is older than the newest.
     async fn bundle(&self, request: &CreateWorkerRequest) -> Result<(BundleView, bool), WorkerError> {
         let digest = match (&request.profile, request.bundle) {
-            (ProfileSelector::Builtin(_), None) => return Ok((self.content.shared.builtin.clone(), false)),
+            (ProfileSelector::Builtin(_), None) => return Ok((self.workspace.shared.builtin.clone(), false)),
             (ProfileSelector::Bundle(_), Some(digest)) => digest,
             (ProfileSelector::Bundle(_), None) => return Err(WorkerError::BundleUnnamed(request.profile.clone())),
             (ProfileSelector::Builtin(_), Some(_)) => return Err(WorkerError::BundleUnwanted(request.profile.clone())),
         };
-        let view = match self.content.view(digest).await {
+        let view = match self.workspace.content().view(digest).await {
             Ok(view) => view,
             Err(error) => return Err(self.unusable(digest, error).await?),
         };
         let revision = view.bundle().manifest().revision;
-        let newest = self.content.newest().await?.map_or(revision, |(newest, _)| newest);
+        let newest = self.workspace.content().newest().await?.map_or(revision, |(newest, _)| newest);
         if newest > revision && !request.allow_older {
             return Err(WorkerError::RevisionOlder { revision, newest });
         }
@@ -324,7 +315,7 @@ impl Catalogue {
     }
 
     async fn resolver(&self, asked: Option<Digest>) -> Result<Resolver, WorkerError> {
-        let shared = &self.content.shared;
+        let shared = &self.workspace.shared;
         let digest = asked.unwrap_or_else(|| shared.shipped.digest());
         if let Some(row) = shared.ledger.row::<ResolverRow>(&resolver_key(&digest)).await?
             && row.value.revoked.is_some()
@@ -343,9 +334,9 @@ impl Catalogue {
         row: WorkerRow,
         record_bytes: u64,
         older: bool,
-    ) -> Result<Created, WorkerError> {
-        let shared = &self.content.shared;
-        let workspace = &self.content.workspace;
+    ) -> Result<CreatedWorker, WorkerError> {
+        let shared = &self.workspace.shared;
+        let workspace = &self.workspace.id;
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, &id);
@@ -355,9 +346,9 @@ impl Catalogue {
             let [there, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
             let there = there.map(Row::of).transpose()?;
             if let Some(there) = same(&id, there, &row.request)? {
-                return Ok(Created { worker: summary(id, there, None), new: false, findings: Vec::new() });
+                return Ok(CreatedWorker { worker: summary(id, there, None), new: false, findings: Vec::new() });
             }
-            let user = || User::Worker(id.clone());
+            let user = || Referrer::Worker(id.clone());
             let mut change = Change::default()
                 .expect::<WorkerRow>(&key, None)
                 // A history that is being removed is not this worker's.
@@ -384,13 +375,13 @@ impl Catalogue {
                     change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
             }
             if blob.is_none() {
-                change = self.content.owning(change, row.record, record_bytes);
+                change = self.workspace.content().owning(change, row.record, record_bytes);
             }
             match shared.ledger.commit(workspace, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done?;
-                    return Ok(Created { worker: summary(id, row, None), new: true, findings: Vec::new() });
+                    return Ok(CreatedWorker { worker: summary(id, row, None), new: true, findings: Vec::new() });
                 }
             }
         }
@@ -411,8 +402,8 @@ impl Catalogue {
     }
 
     pub(super) async fn row(&self, id: &WorkerId) -> Result<WorkerRow, WorkerError> {
-        let key = worker_key(&self.content.workspace, id);
-        let row = self.content.shared.ledger.row::<WorkerRow>(&key).await?;
+        let key = worker_key(&self.workspace.id, id);
+        let row = self.workspace.shared.ledger.row::<WorkerRow>(&key).await?;
         Ok(row.ok_or_else(|| WorkerError::NotFound(id.clone()))?.value)
     }
 
@@ -432,9 +423,9 @@ impl Catalogue {
 
     /// Returns a page of workers in the order of their ids, after another one: at most so many, and 256 KiB of them.
     pub async fn list_page(&self, after: Option<&WorkerId>, most: usize) -> Result<Page<WorkerSummary>, WorkerError> {
-        let after = after.map(|id| worker_key(&self.content.workspace, id));
-        let below = workers_key(&self.content.workspace);
-        let Page { items, more } = self.content.shared.ledger.page::<WorkerRow>(&below, after.as_ref(), most).await?;
+        let after = after.map(|id| worker_key(&self.workspace.id, id));
+        let below = workers_key(&self.workspace.id);
+        let Page { items, more } = self.workspace.shared.ledger.page::<WorkerRow>(&below, after.as_ref(), most).await?;
         let mut workers = Vec::with_capacity(items.len());
         for (key, row) in items {
             if let Ok(id) = key.last().parse() {
@@ -450,7 +441,7 @@ impl Catalogue {
         if let StoredState::Stopped { reason, .. } = row.state {
             return Err(WorkerError::NotRunning { worker: id.clone(), reason });
         }
-        Ok(self.live(id, &row).await?.spec.clone())
+        Ok(ResolvedWorkerSpec::clone(&self.live(id, &row).await?.spec))
     }
 
     /// Stops a worker for good. Stopping twice is stopping once. Its history stays.
@@ -459,8 +450,8 @@ impl Catalogue {
     }
 
     pub(crate) async fn stop_because(&self, id: &WorkerId, reason: StopReason) -> Result<WorkerSummary, WorkerError> {
-        let shared = &self.content.shared;
-        let workspace = &self.content.workspace;
+        let shared = &self.workspace.shared;
+        let workspace = &self.workspace.id;
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, id);
@@ -476,7 +467,7 @@ impl Catalogue {
                 .expect(&key, Some(&found))
                 .put(&key, &row)
                 // What it was made from is free; what it did stays, and so does its record.
-                .delete(&uses_key(workspace, &row.bundle).part(User::Worker(id.clone())))
+                .delete(&uses_key(workspace, &row.bundle).part(Referrer::Worker(id.clone())))
                 .delete(&resolved_by_key(&row.resolver).part(workspace).part(id))
                 .event(EventKind::WorkerStopped { worker: id.clone(), reason });
             match shared.ledger.commit(workspace, change).await {
@@ -492,8 +483,8 @@ impl Catalogue {
 
     /// Returns the cause for which a running worker takes no calls, or `None` if it takes them.
     async fn suspension(&self, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
-        let config = self.content.shared.config.load_full();
-        match self.content.shared.conditions.get(&self.live_key(row, &config)) {
+        let config = self.workspace.shared.config.load_full();
+        match self.workspace.shared.conditions.get(&self.live_key(row, &config)) {
             Some(known) => Ok(known),
             None => Ok(self.live_under(row, &config).await?.err()),
         }
@@ -501,13 +492,13 @@ impl Catalogue {
 
     /// Returns a worker's spec and tools under the config that is in force.
     pub(super) async fn live(&self, id: &WorkerId, row: &WorkerRow) -> Result<Arc<Live>, WorkerError> {
-        let config = self.content.shared.config.load_full();
+        let config = self.workspace.shared.config.load_full();
         let live = self.live_under(row, &config).await?;
         live.map_err(|suspension| WorkerError::Suspended { worker: id.clone(), suspension })
     }
 
     fn live_key(&self, row: &WorkerRow, config: &RuntimeConfig) -> LiveKey {
-        let workspace = &self.content.workspace;
+        let workspace = &self.workspace.id;
         LiveKey { workspace: workspace.clone(), record: row.record, policy: config.digest(workspace) }
     }
 
@@ -517,7 +508,7 @@ impl Catalogue {
         row: &WorkerRow,
         config: &RuntimeConfig,
     ) -> Result<Result<Arc<Live>, Arc<Suspension>>, WorkerError> {
-        let shared = &self.content.shared;
+        let shared = &self.workspace.shared;
         let key = self.live_key(row, config);
         if let Some(live) = shared.live.get(&key) {
             return Ok(Ok(live));
@@ -541,8 +532,8 @@ impl Catalogue {
     }
 
     async fn restored(&self, row: &WorkerRow, config: &RuntimeConfig) -> Result<Result<Live, Suspension>, WorkerError> {
-        let shared = &self.content.shared;
-        let workspace = &self.content.workspace;
+        let shared = &self.workspace.shared;
+        let workspace = &self.workspace.id;
         let view = if row.request.bundle.is_none() {
             if shared.builtin.bundle().digest() != row.bundle {
                 return Ok(Err(Suspension::new(
@@ -553,12 +544,12 @@ impl Catalogue {
             }
             shared.builtin.clone()
         } else {
-            match self.content.view_under(row.bundle, config).await {
+            match self.workspace.content().view_under(row.bundle, config).await {
                 Ok(view) => view,
                 Err(error) => return Ok(Err(self.unusable_bundle(error).await?)),
             }
         };
-        let record = match self.content.blob(row.record).await {
+        let record = match self.workspace.content().blob(row.record).await {
             Ok(record) => record,
             Err(error) if error.is_passing() => return Err(error.into()),
             Err(ContentError::Blob(BlobError::Damaged { .. })) => return Ok(Err(damaged_record())),
@@ -635,7 +626,7 @@ impl Catalogue {
     }
 
     fn signature_remedy(&self, error: &ContentError) -> String {
-        let line = format!("change `signatures` under [workspaces.{}] in the host's config", self.content.workspace);
+        let line = format!("change `signatures` under [workspaces.{}] in the host's config", self.workspace.id);
         match error {
             ContentError::NoPosture(_) => error.help(),
             error => format!("{line}, or put the bundle with other signatures: {}", error.help()),
@@ -644,7 +635,7 @@ impl Catalogue {
 
     /// `true` if a blob was found damaged and moved out of the store.
     async fn is_set_aside(&self, digest: Digest) -> Result<bool, WorkerError> {
-        let mut set_aside = self.content.shared.blobs.set_aside();
+        let mut set_aside = self.workspace.shared.blobs.set_aside();
         while let Some(found) = set_aside.next().await {
             if found.map_err(ContentError::from)? == digest {
                 return Ok(true);

@@ -8,52 +8,32 @@ use std::time::Duration;
 use bundles::canonical::{JsonError, depth, parse_unique, reason};
 use bundles::manifest::Confirm;
 use bundles::{Blob, Digest, ToolName};
-use serde::{Deserialize, Serialize};
+use content_store::metadata::MetadataError;
+use host_tools::tool::{CallScope, ToolContext, ToolError};
+use runtime_api::call::{CallResult, ToolCall};
+use runtime_api::event::EventKind;
+use runtime_api::history::{Entry, EntryKind, Payload};
+use runtime_api::referrer::Referrer;
+use runtime_api::worker::{StopReason, WorkerId};
 use serde_json::Value;
 use tokio::sync::RwLockReadGuard;
 use tokio::time::{Instant, timeout_at};
 use tool_schema::{Exhausted, Fault, Invalid, Mismatch, Work};
 
-use super::catalogue::{Catalogue, WorkerError};
-use super::restore::{LiveTool, ParsedSchema};
-use crate::content::{ContentError, User};
-use crate::event::EventKind;
-use crate::history::{Content, Entry, EntryKind};
+use super::catalogue::WorkerError;
+use super::live_worker::{LiveTool, ParsedSchema};
+use crate::contain::{Contained, Panicked};
+use crate::content::ContentError;
 use crate::ledger::{
     ATTEMPTS, Change, ChangeError, Mark, Row, StoredState, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key,
 };
-use crate::metadata::MetadataError;
 use crate::tenants::{Busy, Turn};
-use crate::tool::contain::{Contained, Panicked};
-use crate::tool::{ToolContext, ToolError};
-use crate::worker::{StopReason, WorkerId};
+use crate::workspace::Workspace;
 
 /// Calls into one workspace's workers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interaction {
-    pub(crate) catalogue: Catalogue,
-}
-
-/// A call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct ToolCall {
-    /// What the tool is given; it must fit the schema that the bundle declares.
-    pub input: Value,
-    /// Whether a person has said yes, where the bundle asks for that.
-    #[serde(default)]
-    pub confirmed: bool,
-}
-
-/// What a call came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct Called {
-    /// The number of its end in the worker's history.
-    pub entry: u64,
-    /// What the tool answered.
-    pub output: Value,
+    pub(crate) workspace: Workspace,
 }
 
 /// Why a call did not come to an answer.
@@ -304,7 +284,7 @@ const INLINE_DEPTH: usize = 64;
 impl Interaction {
     /// Calls a tool of a worker. The beginning is durable before the tool begins, the end before this
     /// returns. Dropping the future ends the tool.
-    pub async fn call(&self, worker: &WorkerId, tool: &ToolName, call: ToolCall) -> Result<Called, CallError> {
+    pub async fn call(&self, worker: &WorkerId, tool: &ToolName, call: ToolCall) -> Result<CallResult, CallError> {
         let input = serde_json::to_vec(&call.input).unwrap_or_default();
         self.fits("input", input.len())?;
         let _turn = self.turn().await?;
@@ -313,8 +293,8 @@ impl Interaction {
 
     /// The same for a call as JSON, which is read when its turn has come: while calls wait for each other they
     /// take no more memory than their texts.
-    pub async fn call_json(&self, worker: &WorkerId, tool: &ToolName, call: &[u8]) -> Result<Called, CallError> {
-        let allowed = self.catalogue.content.shared.limits.call_values;
+    pub async fn call_json(&self, worker: &WorkerId, tool: &ToolName, call: &[u8]) -> Result<CallResult, CallError> {
+        let allowed = self.workspace.shared.limits.call_values;
         let actual = values(call);
         if actual > allowed {
             return Err(CallError::TooManyValues { actual, allowed });
@@ -327,8 +307,7 @@ impl Interaction {
     }
 
     async fn turn(&self) -> Result<Turn, CallError> {
-        let content = &self.catalogue.content;
-        Ok(content.shared.tenants.turn(&content.workspace).await?)
+        Ok(self.workspace.shared.tenants.turn(&self.workspace.id).await?)
     }
 
     async fn called(
@@ -337,13 +316,13 @@ impl Interaction {
         tool: &ToolName,
         call: ToolCall,
         input: Vec<u8>,
-    ) -> Result<Called, CallError> {
-        let shared = &self.catalogue.content.shared;
-        let row = self.catalogue.row(worker).await?;
+    ) -> Result<CallResult, CallError> {
+        let shared = &self.workspace.shared;
+        let row = self.workspace.catalogue().row(worker).await?;
         if let StoredState::Stopped { reason, .. } = row.state {
             return Err(CallError::NotRunning { worker: worker.clone(), reason });
         }
-        let live = self.catalogue.live(worker, &row).await?;
+        let live = self.workspace.catalogue().live(worker, &row).await?;
         let held = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
         // One deadline for the tool and for what is judged before and after it.
         let allowed_ms = shared.limits.call_ms;
@@ -353,19 +332,18 @@ impl Interaction {
         let (judged, input_value) = timeout_at(deadline, judged).await.map_err(late)??;
         judged.map_err(|Mismatch { pointer, reason }| CallError::InvalidInput { pointer, reason })?;
         let began = self.begin(worker, row.record, held, call.confirmed, &input).await?;
-        let config = shared.config.load_full();
-        let context = ToolContext {
-            workspace: &self.catalogue.content.workspace,
-            worker,
+        let context = ToolContext::new(CallScope {
+            workspace: self.workspace.id.clone(),
+            worker: worker.clone(),
             call_id: began.number,
-            spec: Some(&live.spec),
-            config: &config,
-            secrets: &shared.secrets,
-            policy: &held.spec.policy,
+            spec: Some(live.spec.clone()),
+            config: shared.config.load_full(),
+            secrets: shared.secrets.clone(),
+            policy: held.spec.policy.clone(),
             answer_bytes: shared.limits.call_bytes,
-        };
+        });
         let answer = async {
-            let contained = Contained::new(|| held.tool.call(&context, input_value)).await;
+            let contained = Contained::new(|| held.tool.call(context, input_value)).await;
             let output = contained.map_err(|Panicked| CallError::ToolPanicked(tool.clone()))??;
             let (judged, output) = self.judged(tool, "output", held.output.as_ref(), output).await?;
             judged.map_err(|_| CallError::InvalidOutput(tool.clone()))?;
@@ -378,7 +356,7 @@ impl Interaction {
     }
 
     fn fits(&self, what: &'static str, bytes: usize) -> Result<(), CallError> {
-        let (actual, allowed) = (bytes as u64, self.catalogue.content.shared.limits.call_bytes);
+        let (actual, allowed) = (bytes as u64, self.workspace.shared.limits.call_bytes);
         if actual > allowed { Err(CallError::TooLarge { what, actual, allowed }) } else { Ok(()) }
     }
 
@@ -394,12 +372,11 @@ impl Interaction {
         let Some(schema) = schema else { return Ok((Ok(()), value)) };
         let faulty = |fault: &Arc<Fault>| CallError::FaultySchema { tool: tool.clone(), what, fault: fault.clone() };
         let schema = schema.clone().map_err(|fault| faulty(&fault))?;
-        let content = &self.catalogue.content;
-        let place = content.shared.tenants.computing(&content.workspace).await?;
+        let place = self.workspace.shared.tenants.computing(&self.workspace.id).await?;
         let stop = StopOnDrop::default();
-        let mut work = Work::new(content.shared.limits.schema_work).stopped_by(stop.0.clone());
+        let mut work = Work::new(self.workspace.shared.limits.schema_work).stopped_by(stop.0.clone());
         let validate = move || (schema.validate(&value, &mut work), value);
-        let done = content.shared.computing.block(place, validate).await;
+        let done = self.workspace.shared.computing.block(place, validate).await;
         let (judged, value) = done.ok_or(ContentError::Contended)?;
         match judged {
             Ok(()) => Ok((Ok(()), value)),
@@ -417,8 +394,7 @@ impl Interaction {
         confirmed: bool,
         input: &[u8],
     ) -> Result<Entry, CallError> {
-        let content = &self.catalogue.content;
-        let (shared, workspace) = (&content.shared, &content.workspace);
+        let Workspace { shared, id: workspace } = &self.workspace;
         let tool = &held.spec.name;
         let input = self.keep(input).await?;
         let tenant = shared.tenants.tenant(workspace);
@@ -474,9 +450,8 @@ impl Interaction {
         tool: &ToolName,
         began: &Entry,
         answer: Result<(Value, Vec<u8>), CallError>,
-    ) -> Result<Called, CallError> {
-        let content = &self.catalogue.content;
-        let (shared, workspace) = (&content.shared, &content.workspace);
+    ) -> Result<CallResult, CallError> {
+        let Workspace { shared, id: workspace } = &self.workspace;
         let number = began.number + 1;
         let kept = match &answer {
             Ok((_, bytes)) => self.keep(bytes).await?,
@@ -512,7 +487,7 @@ impl Interaction {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done.map_err(ContentError::from)?;
-                    return answer.map(|(output, _)| Called { entry: number, output });
+                    return answer.map(|(output, _)| CallResult { entry: number, output });
                 }
             }
         }
@@ -527,14 +502,13 @@ impl Interaction {
         entry: &Entry,
         kept: &Kept<'_>,
     ) -> Result<Change, CallError> {
-        let content = &self.catalogue.content;
-        let mut change = change.put(&entry_key(&content.workspace, worker, entry.number), entry);
+        let mut change = change.put(&entry_key(&self.workspace.id, worker, entry.number), entry);
         if let Kept::Blob { digest, bytes, .. } = kept {
-            if !content.shared.ledger.is_there(&blob_key(&content.workspace, digest)).await? {
-                change = content.owning(change, *digest, *bytes);
+            if !self.workspace.shared.ledger.is_there(&blob_key(&self.workspace.id, digest)).await? {
+                change = self.workspace.content().owning(change, *digest, *bytes);
             }
-            let user = User::Worker(worker.clone());
-            change = change.put(&uses_key(&content.workspace, digest).part(user), &Mark {});
+            let user = Referrer::Worker(worker.clone());
+            change = change.put(&uses_key(&self.workspace.id, digest).part(user), &Mark {});
         } else if let Kept::Inline { bytes, .. } = kept {
             change = change.takes(Usage::bytes(*bytes));
         }
@@ -547,13 +521,12 @@ impl Interaction {
         if json.len() <= INLINE_BYTES && depth(json) <= INLINE_DEPTH {
             return Ok(Kept::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
         }
-        let content = &self.catalogue.content;
-        content.shared.room_for(&content.workspace, bytes).await?;
+        self.workspace.shared.room_for(&self.workspace.id, bytes).await?;
         let blob = Blob::new(json);
         let digest = blob.digest();
-        let _storing = content.shared.tenants.storing(&content.workspace).await?;
-        let keeping = content.shared.stripes.keeping(&digest).await;
-        content.shared.blobs.put_whole(blob).await.map_err(ContentError::from)?;
+        let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
+        let keeping = self.workspace.shared.stripes.keeping(&digest).await;
+        self.workspace.shared.blobs.put_whole(blob).await.map_err(ContentError::from)?;
         Ok(Kept::Blob { digest, bytes, _keeping: keeping })
     }
 }
@@ -574,11 +547,11 @@ enum Kept<'a> {
 }
 
 impl Kept<'_> {
-    fn told(&self) -> Content {
+    fn told(&self) -> Payload {
         match self {
-            Self::Nothing => Content::Json(Value::Null),
-            Self::Inline { value, .. } => Content::Json(value.clone()),
-            Self::Blob { digest, bytes, .. } => Content::Blob { digest: *digest, bytes: *bytes },
+            Self::Nothing => Payload::Json(Value::Null),
+            Self::Inline { value, .. } => Payload::Json(value.clone()),
+            Self::Blob { digest, bytes, .. } => Payload::Blob { digest: *digest, bytes: *bytes },
         }
     }
 }

@@ -3,63 +3,27 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bundles::{BundleLimits, Capability, Digest, ToolName, WorkspaceId};
+use bundles::{BundleLimits, Capability, Digest, WorkspaceId};
+use content_store::blob_store::BlobError;
+use content_store::metadata::MetadataError;
 use host_policy::{ConfigError, Facts, RuntimeConfig};
-use serde::{Deserialize, Serialize};
+use runtime_api::event::EventKind;
+use runtime_api::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
+use runtime_api::worker::{Suspension, WorkerId};
+use serde::Serialize;
 
-use super::{Catalogue, Content, Live, Shared, WorkerError};
-use crate::blob_store::BlobError;
-use crate::event::EventKind;
+use super::{Live, Shared, WorkerError};
 use crate::ledger::{
     ATTEMPTS, Change, ChangeError, ResolverRow, StoredState, Usage, WorkerRow, resolvers_key, usage_key, usages_key,
     workers_key,
 };
 use crate::limits::RuntimeLimits;
-use crate::metadata::MetadataError;
-use crate::worker::{Suspension, WorkerId};
+use crate::workspace::Workspace;
 
 /// What an operator may do. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Management {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What this Runtime is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct RuntimeSummary {
-    /// Its version.
-    pub version: String,
-    /// The resolver that is used where none is named.
-    pub active_resolver: Digest,
-    /// The bundle that ships inside.
-    pub builtin_bundle: Digest,
-    /// Resolvers that may be named, the active one among them.
-    pub resolvers: Vec<Digest>,
-    /// Workspaces that the config names.
-    pub workspaces: Vec<WorkspaceId>,
-}
-
-/// What this Runtime can do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct Capabilities {
-    /// Host tools that it has.
-    pub tools: Vec<ToolName>,
-    /// Worlds of components that it runs.
-    pub worlds: Vec<String>,
-}
-
-/// What a workspace has stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct WorkspaceUsage {
-    /// Bytes.
-    pub bytes: u64,
-    /// Bundles.
-    pub bundles: u64,
-    /// Workers, those that are stopped included.
-    pub workers: u64,
 }
 
 /// What a new config changed.
@@ -276,7 +240,7 @@ impl Management {
         after: &RuntimeConfig,
         changed: &mut Vec<ChangedWorker>,
     ) -> Result<(), WorkerError> {
-        let catalogue = Catalogue { content: Content { shared: self.shared.clone(), workspace: workspace.clone() } };
+        let catalogue = Workspace { shared: self.shared.clone(), id: workspace.clone() }.catalogue();
         let authorities = |live: &Live| live.spec.authorities().map(|one| one.to_string()).collect::<BTreeSet<_>>();
         let mut from = None;
         loop {

@@ -2,21 +2,21 @@
 
 use std::collections::VecDeque;
 
+use content_store::metadata::MetadataError;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use runtime_api::event::{Cursor, Event};
+use runtime_api::history::Entry;
+use runtime_api::worker::WorkerId;
 use tokio::sync::watch;
 
 use super::catalogue::WorkerError;
-use crate::content::Content;
-use crate::event::{Cursor, Event};
-use crate::history::Entry;
 use crate::ledger::{EventRow, Page, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
-use crate::metadata::MetadataError;
-use crate::worker::WorkerId;
+use crate::workspace::Workspace;
 
 /// What can be seen of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    pub(crate) content: Content,
+    pub(crate) workspace: Workspace,
 }
 
 /// What a subscription sees next.
@@ -37,7 +37,7 @@ pub enum Seen {
 /// Events as they happen, after a cursor.
 #[derive(Debug)]
 pub struct Subscription {
-    content: Content,
+    workspace: Workspace,
     newest: watch::Receiver<u64>,
     seen: Cursor,
     /// `true` if the store has the event that was seen last.
@@ -64,8 +64,8 @@ impl Observation {
 
     /// Returns a page of a worker's history: at most so many entries after one of that number, and 256 KiB of them.
     pub async fn history_page(&self, worker: &WorkerId, after: u64, most: usize) -> Result<Page<Entry>, WorkerError> {
-        let ledger = &self.content.shared.ledger;
-        let workspace = &self.content.workspace;
+        let ledger = &self.workspace.shared.ledger;
+        let workspace = &self.workspace.id;
         if ledger.row::<WorkerRow>(&worker_key(workspace, worker)).await?.is_none() {
             return Err(WorkerError::NotFound(worker.clone()));
         }
@@ -76,7 +76,7 @@ impl Observation {
 
     /// The number of the newest event; 0 where nothing has happened.
     pub async fn newest_event(&self) -> Result<u64, MetadataError> {
-        Ok(*self.content.shared.ledger.watch(&self.content.workspace).await?.borrow())
+        Ok(*self.workspace.shared.ledger.watch(&self.workspace.id).await?.borrow())
     }
 
     /// Returns all events after a cursor: those that happened, and those that will.
@@ -84,13 +84,13 @@ impl Observation {
     /// A cursor that is not of this store gives a [`Seen::Gap`] first.
     pub async fn subscribe(&self, after: impl Into<Cursor>) -> Result<Subscription, MetadataError> {
         let seen: Cursor = after.into();
-        let (ledger, workspace) = (&self.content.shared.ledger, &self.content.workspace);
+        let (ledger, workspace) = (&self.workspace.shared.ledger, &self.workspace.id);
         let newest = ledger.watch(workspace).await?;
         let is_known = seen == Cursor::START || {
             let row = ledger.row::<EventRow>(&event_key(workspace, seen.number())).await?;
             row.is_some_and(|row| row.value.cursor() == seen)
         };
-        Ok(Subscription { content: self.content.clone(), newest, seen, is_known, page: VecDeque::new() })
+        Ok(Subscription { workspace: self.workspace.clone(), newest, seen, is_known, page: VecDeque::new() })
     }
 }
 
@@ -125,7 +125,7 @@ impl Subscription {
             }
             if self.newest.changed().await.is_err() {
                 // The sender goes away where nobody else watches; what it knew is in the store.
-                self.newest = self.content.shared.ledger.watch(&self.content.workspace).await?;
+                self.newest = self.workspace.shared.ledger.watch(&self.workspace.id).await?;
             }
         }
     }
@@ -138,7 +138,7 @@ impl Subscription {
 
     /// Reads the next page, and returns the gap before it if there is one.
     async fn read(&mut self, newest: u64) -> Result<Option<Seen>, MetadataError> {
-        let (ledger, workspace) = (&self.content.shared.ledger, &self.content.workspace);
+        let (ledger, workspace) = (&self.workspace.shared.ledger, &self.workspace.id);
         let deleted = newest.saturating_sub(ledger.kept_events());
         let after = if self.is_known { deleted.max(self.seen.number()) } else { deleted };
         // With the row before the first: after a gap, the cursor is its position.

@@ -5,17 +5,20 @@
 //! worker of that id is made. A removal that was interrupted is completed by the next `remove` or `create` of the id,
 //! and when a Runtime is opened.
 
+use content_store::metadata::MetadataError;
+use runtime_api::event::EventKind;
+use runtime_api::history::{Entry, EntryKind, Payload};
+use runtime_api::referrer::Referrer;
+use runtime_api::worker::WorkerId;
+
 use super::Management;
 use super::catalogue::{Catalogue, WorkerError};
-use crate::content::{Content, ContentError, User};
-use crate::event::EventKind;
-use crate::history::{self, Entry, EntryKind};
+use crate::content::ContentError;
 use crate::ledger::{
     ATTEMPTS, Change, ChangeError, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key,
     uses_key, worker_key,
 };
-use crate::metadata::MetadataError;
-use crate::worker::WorkerId;
+use crate::workspace::Workspace;
 
 /// Entries of a history that are deleted in one batch.
 const ENTRIES_AT_ONCE: usize = 64;
@@ -37,7 +40,7 @@ impl Catalogue {
 
     /// Deletes the worker's row and marks the removal.
     async fn begin_removal(&self, id: &WorkerId) -> Result<(), WorkerError> {
-        let (shared, workspace) = (&self.content.shared, &self.content.workspace);
+        let (shared, workspace) = (&self.workspace.shared, &self.workspace.id);
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let (key, removal) = (worker_key(workspace, id), removal_key(workspace, id));
@@ -54,7 +57,7 @@ impl Catalogue {
                 .expect(&key, Some(&found))
                 .delete(&key)
                 .put(&removal, &Mark {})
-                .delete(&uses_key(workspace, &found.value.record).part(User::Worker(id.clone())))
+                .delete(&uses_key(workspace, &found.value.record).part(Referrer::Worker(id.clone())))
                 .gives_back(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerRemoved { worker: id.clone() });
             match shared.ledger.commit(workspace, change).await {
@@ -73,7 +76,7 @@ impl Catalogue {
 
     /// Deletes a batch of a removed worker's history. Returns `false` if nothing is left.
     async fn remove_entries(&self, id: &WorkerId) -> Result<bool, WorkerError> {
-        let (shared, workspace) = (&self.content.shared, &self.content.workspace);
+        let (shared, workspace) = (&self.workspace.shared, &self.workspace.id);
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let (removal, below) = (removal_key(workspace, id), entries_key(workspace, id));
@@ -91,12 +94,12 @@ impl Catalogue {
                 change = match entry.kind {
                     EntryKind::CallBegan { input: content, .. } | EntryKind::CallEnded { output: content, .. } => {
                         match content {
-                            history::Content::Json(value) => {
+                            Payload::Json(value) => {
                                 let bytes = serde_json::to_vec(&value).unwrap_or_default().len();
                                 change.gives_back(Usage::bytes(bytes as u64))
                             }
-                            history::Content::Blob { digest, .. } => {
-                                change.delete(&uses_key(workspace, &digest).part(User::Worker(id.clone())))
+                            Payload::Blob { digest, .. } => {
+                                change.delete(&uses_key(workspace, &digest).part(Referrer::Worker(id.clone())))
                             }
                         }
                     }
@@ -120,9 +123,9 @@ impl Management {
             let parts: Vec<&str> = key.parts().collect();
             let [.., workspace, worker] = parts.as_slice() else { continue };
             let (Ok(workspace), Ok(worker)) = (workspace.parse(), worker.parse::<WorkerId>()) else { continue };
-            let catalogue = Catalogue { content: Content { shared: self.shared.clone(), workspace } };
+            let catalogue = Workspace { shared: self.shared.clone(), id: workspace }.catalogue();
             if let Err(error) = catalogue.complete_removal(&worker).await {
-                tracing::warn!(workspace = %catalogue.content.workspace, %worker, code = error.code(), "a removed worker's history is still there");
+                tracing::warn!(workspace = %catalogue.workspace.id, %worker, code = error.code(), "a removed worker's history is still there");
             }
         }
         Ok(())

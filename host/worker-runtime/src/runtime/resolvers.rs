@@ -4,36 +4,14 @@
 use bundles::Digest;
 use bytes::Bytes;
 use component_host::LoadError;
-use serde::{Deserialize, Serialize};
+use content_store::blob_store::{self, BlobError};
+use content_store::metadata::MetadataError;
+use runtime_api::resolver::ResolverSummary;
 
-use super::{Catalogue, Content, Management, WorkerError};
-use crate::blob_store::{self, BlobError};
+use super::Management;
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, Mark, ResolverRow, Revoked, holders_key, resolved_by_key, resolver_key,
-    resolvers_key,
+    ATTEMPTS, Change, ChangeError, Mark, ResolverRow, Revoked, holders_key, resolver_key, resolvers_key,
 };
-use crate::metadata::MetadataError;
-use crate::worker::StopReason;
-
-/// What is told of a resolver.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct ResolverSummary {
-    /// Its digest.
-    pub digest: Digest,
-    /// Bytes of the component.
-    pub bytes: u64,
-    /// Whether it is the one that is used where none is named.
-    pub active: bool,
-    /// Since when it is here; none for the one that ships inside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
-    pub admitted_at: Option<jiff::Timestamp>,
-    /// Since when it must not be used any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "service", schema(schema_with = bundles::openapi::instant, required = false))]
-    pub revoked_at: Option<jiff::Timestamp>,
-}
 
 /// Why a resolver is not taken in, or not revoked.
 #[derive(Debug, thiserror::Error)]
@@ -214,21 +192,5 @@ impl Management {
             }
         }
         Err(ResolverError::Contended)
-    }
-
-    /// Stops what a revoked resolver resolved. Done again when a Runtime is opened, so that it is done
-    /// to its end.
-    pub(super) async fn stop_workers_of(&self, resolver: Digest) -> Result<(), MetadataError> {
-        for key in self.shared.ledger.keys(&resolved_by_key(&resolver), None, usize::MAX).await? {
-            let parts: Vec<&str> = key.parts().collect();
-            let [.., workspace, worker] = parts.as_slice() else { continue };
-            let (Ok(workspace), Ok(worker)) = (workspace.parse(), worker.parse()) else { continue };
-            let catalogue = Catalogue { content: Content { shared: self.shared.clone(), workspace } };
-            match catalogue.stop_because(&worker, StopReason::ResolverRevoked).await {
-                Ok(_) | Err(WorkerError::NotFound(_)) => {}
-                Err(_) => return Err(MetadataError::Unavailable { doing: "stop workers of a revoked resolver" }),
-            }
-        }
-        Ok(())
     }
 }

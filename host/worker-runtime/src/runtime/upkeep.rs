@@ -1,25 +1,14 @@
 //! Keeping the stores in order: what is damaged is found and set aside, what nothing uses is taken away.
 
-use std::collections::BTreeMap;
-
 use bundles::{Digest, WorkspaceId};
-use serde::{Deserialize, Serialize};
+use content_store::blob_store::{self, Condition};
+use content_store::metadata::MetadataError;
+use runtime_api::runtime::Garbage;
 
 use super::Management;
-use crate::blob_store::{self, Condition};
-use crate::content::{Collected, Content, ContentError};
+use crate::content::ContentError;
 use crate::ledger::{all_holders_key, holders_key, usages_key};
-use crate::metadata::MetadataError;
-
-/// What a collection of garbage came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "service", derive(utoipa::ToSchema))]
-pub struct Garbage {
-    /// What each workspace had that nothing used.
-    pub workspaces: BTreeMap<WorkspaceId, Collected>,
-    /// Blobs that belonged to nobody: what came in before a process ended, and was never acknowledged.
-    pub strays: u64,
-}
+use crate::workspace::Workspace;
 
 impl Management {
     /// Takes away what nothing uses, in every workspace, and content that belongs to none. The blob store
@@ -29,7 +18,7 @@ impl Management {
         let mut garbage = Garbage::default();
         for key in self.shared.ledger.keys(&usages_key(), None, usize::MAX).await? {
             let Ok(workspace) = key.last().parse::<WorkspaceId>() else { continue };
-            let content = Content { shared: self.shared.clone(), workspace: workspace.clone() };
+            let content = Workspace { shared: self.shared.clone(), id: workspace.clone() }.content();
             garbage.workspaces.insert(workspace, content.collect_unused().await?);
         }
         garbage.strays = self.remove_strays().await?;

@@ -22,15 +22,16 @@ use bundles::{Bundle, Digest, Platform};
 use component_host::SandboxConfig;
 use component_host::compile::cache::CompileCache;
 use futures_util::StreamExt;
+use host_tools::fs;
+use runtime_api::call::ToolCall;
+use runtime_service::{ServerLimits, ServiceOptions};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use worker_runtime::metadata::SqliteMetadata;
 use worker_runtime::secret::SecretDirectory;
-use worker_runtime::service::{ServiceLimits, ServiceOptions};
-use worker_runtime::tool::fs;
 use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{DataFolder, ToolCall, shipped};
+use worker_runtime::{DataFolder, shipped};
 
 use crate::support::api::MANIFEST;
 use crate::support::provoked::says;
@@ -197,7 +198,7 @@ async fn place(folder: &std::path::Path) -> (Asking, DataFolder, Arc<SecretDirec
         tools: fs::tools().expect("three").into(),
         ..World::default()
     };
-    let limits = ServiceLimits { requests_per_second: 10_000, ..ServiceLimits::default() };
+    let limits = ServerLimits { requests_per_second: 10_000, ..ServerLimits::default() };
     let scene = Scene::with(world, ServiceOptions { limits, ..ServiceOptions::default() }).await;
     let secret = scene.token.rsplit('_').next().expect("a secret").to_owned();
     let mut canaries: Vec<String> =
@@ -362,7 +363,7 @@ async fn all_is_shown(asking: &mut Asking, data: &DataFolder, secrets: &SecretDi
     heard.debug("an issued token", &issued);
     let token = secrecy::ExposeSecret::expose_secret(&issued.1).to_owned();
     heard.canaries.push(token.rsplit('_').next().expect("a secret").to_owned());
-    heard.debug("IssuedToken", &worker_runtime::wire::IssuedToken { token, summary: issued.0 });
+    heard.debug("IssuedToken", &runtime_api::body::IssuedToken { token, summary: issued.0 });
     let mut subscription = observation.subscribe(0).await.expect("subscribed");
     heard.debug("Seen", &subscription.next().await);
     heard.debug("Subscription", &subscription);

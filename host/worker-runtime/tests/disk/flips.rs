@@ -17,11 +17,12 @@ use bytes::Bytes;
 use component_host::compile::cache::CompileCache;
 use component_host::compile::{CompiledKey, Compiler};
 use component_host::{Allocation, Sandbox, SandboxConfig};
+use runtime_api::call::ToolCall;
 use serde_json::json;
+use worker_runtime::CallError;
 use worker_runtime::blob_store::{Condition, whole};
 use worker_runtime::content::{Content, PutBundle};
 use worker_runtime::shipped::RESOLVER;
-use worker_runtime::{CallError, ToolCall};
 
 use super::recording::Chance;
 use super::watched::folder;

@@ -11,13 +11,14 @@ use component_host::compile::cache::CompileCache;
 use component_host::{Allocation, Sandbox, SandboxConfig};
 use futures_util::TryStreamExt;
 use host_policy::RuntimeConfig;
+use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::{BlobStore, Condition, ObjectBlobs, whole};
 use worker_runtime::content::PutBundle;
-use worker_runtime::history::{Content, EntryKind};
+use worker_runtime::history::{EntryKind, Payload};
 use worker_runtime::metadata::{MetadataStore, SqliteMetadata};
 use worker_runtime::worker::WorkerState;
-use worker_runtime::{DataFolder, ManualClock, Runtime, RuntimeLimits, ToolCall};
+use worker_runtime::{DataFolder, ManualClock, Runtime, RuntimeLimits};
 
 use crate::support::{BEGIN, Echo, bundle_of, id, name, plain};
 
@@ -380,8 +381,8 @@ impl Expected {
                     EntryKind::CallFailed { .. } => continue,
                 };
                 let value = match what.0 {
-                    Content::Json(value) => value,
-                    Content::Blob { digest, .. } => {
+                    Payload::Json(value) => value,
+                    Payload::Blob { digest, .. } => {
                         let bytes = content.blob(digest).await;
                         let bytes = bytes.unwrap_or_else(|error| panic!("{context}: {id}: {error}"));
                         serde_json::from_slice(&bytes).expect(context)

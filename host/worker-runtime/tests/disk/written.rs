@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bundles::Digest;
+use host_tools::fs as tools;
+use runtime_api::call::ToolCall;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use worker_runtime::secret::{SecretDirectory, SecretSource};
-use worker_runtime::tool::fs as tools;
 use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{Runtime, RuntimeLimits, ToolCall};
+use worker_runtime::{Runtime, RuntimeLimits};
 
 use super::workload::{Told, told};
 use crate::support::{World, acme, id, name};

@@ -1,16 +1,17 @@
 //! Who asks, for what, and how the request comes in.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::serve::Listener;
 use futures_util::stream;
+use runtime_service::{ServerLimits, ServiceOptions};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::DuplexStream;
 use worker_runtime::RuntimeLimits;
 use worker_runtime::blob_store::{SourceError, whole};
-use worker_runtime::service::{ServiceLimits, ServiceOptions};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 
 use super::{Case, both, http};
@@ -240,7 +241,7 @@ fn bodies() -> Vec<Case> {
 #[test]
 fn a_request_that_is_not_done_in_time_is_told_so_too() {
     let answer = super::run(Box::pin(async {
-        let limits = ServiceLimits { request_ms: 1000, ..ServiceLimits::default() };
+        let limits = ServerLimits { request_ms: 1000, ..ServerLimits::default() };
         let scene = Scene::with(World::default(), ServiceOptions { limits, ..ServiceOptions::default() }).await;
         tokio::time::pause();
         let body = Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());

@@ -95,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
             library: async {
                 use crate::support::{acme, id, name};
                 let interaction = Scene::with_worker().await.api.runtime.interaction(&acme());
-                let call = worker_runtime::ToolCall { input: json!({}), confirmed: false };
+                let call = runtime_api::call::ToolCall { input: json!({}), confirmed: false };
                 provoked(interaction.call(&id("w"), &name("secretive"), call).await)
             },
         ),

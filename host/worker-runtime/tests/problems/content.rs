@@ -117,7 +117,7 @@ fn bundles() -> Vec<Case> {
             },
             library: async {
                 let (scene, digest) = Scene::with_bundle().await;
-                scene.content().revoke_bundle(digest).await.expect("revoked");
+                scene.catalogue().revoke_bundle(digest).await.expect("revoked");
                 put_manifest(&scene, &bundle(1)).await
             },
         ),

@@ -11,7 +11,7 @@ pub(crate) mod workers;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 
-use worker_runtime::service::REGISTRY;
+use runtime_service::REGISTRY;
 
 use crate::support::api::Answer;
 use crate::support::provoked::Provoked;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use worker_runtime::metadata::{Batch, CommitError, Key, MetadataStore, Record};
+use worker_runtime::metadata::{Batch, CommitError, Key, MetadataStore, VersionedValue};
 
-pub(super) async fn put(store: &dyn MetadataStore, key: &Key, value: &str) -> Record {
+pub(super) async fn put(store: &dyn MetadataStore, key: &Key, value: &str) -> VersionedValue {
     store.commit(Batch::default().put(key, value.into())).await.unwrap();
     let record = store.get(key).await.unwrap().unwrap();
     assert_eq!(record.value, value.as_bytes());
@@ -94,7 +94,7 @@ pub(super) async fn batch_that_finds_what_it_expects_is_done_and_another_is_not(
     assert_eq!(store.get(&other).await, Ok(None));
 
     let old = store.get(&one).await.unwrap().unwrap();
-    let change = |found: &Record| Batch::default().expect(&one, Some(found));
+    let change = |found: &VersionedValue| Batch::default().expect(&one, Some(found));
     store.commit(change(&old).put(&one, b"2".to_vec())).await.unwrap();
     assert_eq!(store.commit(change(&old).delete(&one)).await, Err(CommitError::Conflict));
     assert_eq!(store.commit(change(&old)).await, Err(CommitError::Conflict));

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use worker_runtime::metadata::{Batch, Key, LogDamage, MetadataError, MetadataStore, Record, SqliteMetadata};
+use worker_runtime::metadata::{Batch, Key, LogDamage, MetadataError, MetadataStore, SqliteMetadata, VersionedValue};
 
 const HEADER: usize = 32;
 const FRAME: usize = 24 + 4096;
@@ -20,7 +20,7 @@ async fn commit(store: &SqliteMetadata, number: usize, bytes: usize) {
     store.commit(batch).await.unwrap();
 }
 
-async fn all(store: &SqliteMetadata) -> Vec<(Key, Record)> {
+async fn all(store: &SqliteMetadata) -> Vec<(Key, VersionedValue)> {
     store.scan(&table(), None, 10_000).await.unwrap()
 }
 
@@ -28,7 +28,7 @@ async fn all(store: &SqliteMetadata) -> Vec<(Key, Record)> {
 #[derive(Clone)]
 struct Killed {
     files: BTreeMap<&'static str, Vec<u8>>,
-    records: Vec<(Key, Record)>,
+    records: Vec<(Key, VersionedValue)>,
 }
 
 impl Killed {
@@ -69,7 +69,7 @@ impl Killed {
     }
 
     /// Opens the store and returns its records, or the refusal, after which every file is as it was.
-    async fn open(&self) -> Result<Vec<(Key, Record)>, MetadataError> {
+    async fn open(&self) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         let (_folder, path) = self.written();
         match SqliteMetadata::open(&path).await {
             Ok(store) => {

@@ -4,11 +4,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use bundles::Bundle;
+use runtime_service::{Hosts, RuntimeService, ServerLimits, ServiceOptions};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tower::ServiceExt;
 use worker_runtime::Runtime;
-use worker_runtime::service::{Hosts, RuntimeService, ServiceLimits, ServiceOptions};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant, TokenSummary};
 
 use super::{World, name};
@@ -55,18 +55,18 @@ pub const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
 
 impl Api {
     pub async fn new(world: &World) -> Self {
-        Self::within(world, ServiceLimits::default()).await
+        Self::within(world, ServerLimits::default()).await
     }
 
-    pub async fn within(world: &World, limits: ServiceLimits) -> Self {
-        Self::exactly(world, ServiceLimits { requests_per_second: 10_000, ..limits }).await
+    pub async fn within(world: &World, limits: ServerLimits) -> Self {
+        Self::exactly(world, ServerLimits { requests_per_second: 10_000, ..limits }).await
     }
 
     pub async fn rated(world: &World, requests_per_second: u32) -> Self {
-        Self::exactly(world, ServiceLimits { requests_per_second, ..ServiceLimits::default() }).await
+        Self::exactly(world, ServerLimits { requests_per_second, ..ServerLimits::default() }).await
     }
 
-    async fn exactly(world: &World, limits: ServiceLimits) -> Self {
+    async fn exactly(world: &World, limits: ServerLimits) -> Self {
         Self::with(world, ServiceOptions { limits, ..ServiceOptions::default() }).await
     }
 

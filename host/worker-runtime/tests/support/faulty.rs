@@ -8,7 +8,7 @@ use bundles::Digest;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use worker_runtime::blob_store::{BlobError, BlobStore, Condition, Put, Source};
-use worker_runtime::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, Record};
+use worker_runtime::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
 
 /// What a store does instead of what it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,12 +125,17 @@ impl Faulty<dyn MetadataStore> {
 
 #[async_trait]
 impl MetadataStore for Faulty<dyn MetadataStore> {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, MetadataError> {
+    async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         self.read()?;
         self.store.get(key).await
     }
 
-    async fn scan(&self, prefix: &Key, after: Option<&Key>, most: usize) -> Result<Vec<(Key, Record)>, MetadataError> {
+    async fn scan(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         self.read()?;
         self.store.scan(prefix, after, most).await
     }

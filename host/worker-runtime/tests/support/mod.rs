@@ -121,7 +121,7 @@ impl HostTool for Echo {
         &[]
     }
 
-    async fn call(&self, _: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         match input["do"].as_str() {
             Some("hang") => std::future::pending().await,
             Some("refuse") => {
@@ -161,7 +161,7 @@ impl HostTool for Secretive {
         &self.1
     }
 
-    async fn call(&self, context: &ToolContext<'_>, input: Value) -> Result<Value, ToolError> {
+    async fn call(&self, context: ToolContext, input: Value) -> Result<Value, ToolError> {
         context.allow(&self.1[0])?;
         if let Some(secret) = input["secret"].as_str() {
             context.secret(&name(secret)).await?;

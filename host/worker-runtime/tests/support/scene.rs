@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, header};
 use bundles::{Bundle, Digest};
+use runtime_api::call::{CallResult, ToolCall};
+use runtime_service::ServiceOptions;
 use serde_json::Value;
 use worker_runtime::blob_store::BlobStore;
 use worker_runtime::content::Content;
 use worker_runtime::metadata::{MetadataStore, SqliteMetadata};
-use worker_runtime::service::ServiceOptions;
 use worker_runtime::token::Scope;
-use worker_runtime::{CallError, Called, Catalogue, DataFolder, Management, ToolCall};
+use worker_runtime::{CallError, Catalogue, DataFolder, Management};
 
 use super::api::{Answer, Api, MANIFEST};
 use super::faulty::Faulty;
@@ -97,7 +98,7 @@ impl Scene {
     }
 
     /// Calls a tool of the worker.
-    pub async fn call(&self, tool: &str, input: Value) -> Result<Called, CallError> {
+    pub async fn call(&self, tool: &str, input: Value) -> Result<CallResult, CallError> {
         let call = ToolCall { input, confirmed: true };
         self.api.runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await
     }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use bundles::{Digest, WorkspaceId};
 use futures_util::TryStreamExt;
+use runtime_api::bundle::BundleFinding;
 use serde::Serialize;
 use worker_runtime::Runtime;
 use worker_runtime::blob_store::{self, Condition};
-use worker_runtime::content::BundleFinding;
 use worker_runtime::metadata::MetadataStore;
 
 use super::gaps::{self, Gaps, UnavailableMount, UnavailableSecret, UnusableCapability};

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bundles::{Capability, KnownCapabilities, MountLabel, SecretRef, ToolName, UnknownCapability, WorkspaceId};
+use host_tools::fs;
+use host_tools::tool::HostTool;
 use serde::Serialize;
 use worker_runtime::secret::{SecretError, SecretSource};
-use worker_runtime::tool::{HostTool, fs};
 
 use super::open::Config;
 use crate::error::CliError;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use runtime_api::runtime::Garbage;
 use serde_json::json;
-use worker_runtime::Garbage;
 
 use super::open::{self, Kept};
 use crate::error::CliError;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundles::Digest;
+use runtime_service::RuntimeService;
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use worker_runtime::Runtime;
-use worker_runtime::service::RuntimeService;
 
 use super::gaps::Gaps;
 use super::open::{self, Config};

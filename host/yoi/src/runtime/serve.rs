@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use runtime_service::{RuntimeService, ServiceOptions};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use worker_runtime::Runtime;
-use worker_runtime::service::{RuntimeService, ServiceOptions};
 
 use super::gaps::Gaps;
 use super::logs::LogArgs;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bundles::SecretRef;
+use runtime_service::{Hosts, ServerLimits};
 use serde::{Deserialize, Deserializer};
-use worker_runtime::service::{Hosts, ServiceLimits};
 use worker_runtime::{InvalidLimit, RuntimeLimits};
 
 use crate::error::CliError;
@@ -58,7 +58,7 @@ pub(super) struct Service {
     /// Blobs in a bucket instead of the data folder.
     pub(super) bucket: Option<Bucket>,
     /// What one client may take.
-    pub(super) limits: ServiceLimits,
+    pub(super) limits: ServerLimits,
 }
 
 /// `[service.bucket]`: a bucket that speaks S3. The secret of its key is one of the service's secrets.
@@ -100,7 +100,7 @@ impl Default for Service {
             component_limits: None,
             collect_garbage_minutes: 60,
             bucket: None,
-            limits: ServiceLimits::default(),
+            limits: ServerLimits::default(),
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
         };
         let every = [
             ("limits", serde_json::to_value(RuntimeLimits::default()).expect("JSON")),
-            ("service.limits", serde_json::to_value(ServiceLimits::default()).expect("JSON")),
+            ("service.limits", serde_json::to_value(ServerLimits::default()).expect("JSON")),
         ];
         // None of these, or at once: each is something that a host may mean.
         let may_be_zero = [
@@ -233,7 +233,7 @@ mod tests {
             host_policy::RuntimeConfig::from_toml_beside::<Settings>(&every_setting(), &Settings::TABLES)
                 .expect("every setting is one");
         assert_eq!(settings.limits, RuntimeLimits::default());
-        assert_eq!(settings.service.limits, ServiceLimits::default());
+        assert_eq!(settings.service.limits, ServerLimits::default());
         let text = every_setting();
         let named = |limits: serde_json::Value| {
             for (name, _) in limits.as_object().expect("a table") {
@@ -241,6 +241,6 @@ mod tests {
             }
         };
         named(serde_json::to_value(RuntimeLimits::default()).expect("JSON"));
-        named(serde_json::to_value(ServiceLimits::default()).expect("JSON"));
+        named(serde_json::to_value(ServerLimits::default()).expect("JSON"));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use runtime_api::body::{Readiness, RuntimeInfo};
+use runtime_api::runtime::WorkspaceUsage;
+use runtime_client::{Client, ClientError};
 use serde_json::json;
-use worker_runtime::WorkspaceUsage;
-use worker_runtime::client::{Client, ClientError};
-use worker_runtime::wire::{About, Readiness};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 /// What was found out.
 struct Found {
     readiness: Readiness,
-    about: Result<About, &'static str>,
+    about: Result<RuntimeInfo, &'static str>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.noted_list("wrong", wrong.map(|check| (&check.name, &check.outcome)));
         match about {
             Err(why) => rows.noted("about", "", why),
-            Ok(About { runtime, capabilities, usage }) => {
+            Ok(RuntimeInfo { runtime, capabilities, usage }) => {
                 rows.row("version", &runtime.version);
                 rows.noted_list(
                     "workspaces",

@@ -8,8 +8,8 @@ mod revoke;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use runtime_client::{Client, ClientError};
 use worker_runtime::Management;
-use worker_runtime::client::{Client, ClientError};
 use worker_runtime::token::TokenError;
 
 use super::open::Kept;

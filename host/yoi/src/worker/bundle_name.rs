@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bundles::Digest;
+use runtime_api::bundle::BundleSummary;
 use serde_json::json;
-use worker_runtime::content::BundleSummary;
 
 use crate::bundle_source;
 use crate::error::CliError;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use bundles::canonical::{parse_unique, reason};
 use bundles::{ToolName, encoding};
 use clap::builder::BoolishValueParser;
+use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
-use worker_runtime::ToolCall;
 use worker_runtime::worker::WorkerId;
 
 use crate::error::CliError;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use bundles::ToolName;
+use runtime_api::history::{Entry, EntryKind, Payload};
 use serde_json::json;
-use worker_runtime::history::{Content, Entry, EntryKind};
 use worker_runtime::worker::WorkerId;
 
 use crate::error::CliError;
@@ -60,15 +60,15 @@ fn text(entries: &[Entry], after: u64) -> String {
 /// Most characters that are shown of what went in or came out of a call; `--format json` has all of it.
 const SHOWN_CHARS: usize = 200;
 
-fn shown(content: &Content) -> String {
+fn shown(content: &Payload) -> String {
     match content {
-        Content::Json(value) => {
+        Payload::Json(value) => {
             let text = value.to_string();
             match text.char_indices().nth(SHOWN_CHARS) {
                 Some((end, _)) => format!("{}… ({})", text.get(..end).unwrap_or_default(), bytes(text.len() as u64)),
                 None => text,
             }
         }
-        Content::Blob { digest, bytes: size } => format!("blob {digest} ({})", bytes(*size)),
+        Payload::Blob { digest, bytes: size } => format!("blob {digest} ({})", bytes(*size)),
     }
 }

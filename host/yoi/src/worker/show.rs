@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use bundles::one_line;
+use runtime_client::ClientError;
 use serde_json::{Value, json};
-use worker_runtime::client::ClientError;
 use worker_runtime::worker::WorkerId;
 
 use crate::error::CliError;

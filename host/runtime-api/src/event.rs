@@ -1,0 +1,257 @@
+//! Events of a workspace, in the order in which they happened. An event holds names, digests and numbers, and no
+//! content.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bundles::{Digest, Revision, ToolName};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::worker::{StopReason, SuspensionReason, WorkerId};
+
+/// An event of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// Number of the event in its workspace, from 1, without gaps, also across restarts.
+    pub number: u64,
+    /// Time of the event.
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
+    pub at: jiff::Timestamp,
+    /// Content of the event.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Content of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A bundle was stored.
+    BundleStored {
+        /// Digest of the bundle.
+        bundle: Digest,
+        /// Revision of the bundle.
+        revision: Revision,
+    },
+    /// A bundle was removed.
+    BundleRemoved {
+        /// Digest of the bundle.
+        bundle: Digest,
+    },
+    /// A bundle was revoked.
+    BundleRevoked {
+        /// Digest of the bundle.
+        bundle: Digest,
+    },
+    /// A worker was created.
+    WorkerCreated {
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Digest of its bundle.
+        bundle: Digest,
+        /// `true` if the bundle is older than the newest one, which the request allowed.
+        older: bool,
+    },
+    /// A worker was stopped.
+    WorkerStopped {
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Cause.
+        reason: StopReason,
+    },
+    /// A stopped worker was removed with its history.
+    WorkerRemoved {
+        /// Id of the worker. Another worker may have this id after the event.
+        worker: WorkerId,
+    },
+    /// A change of the config suspended a worker.
+    WorkerSuspended {
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Cause.
+        reason: SuspensionReason,
+        /// Cause, in a sentence.
+        detail: String,
+        /// Change that ends the suspension.
+        remedy: String,
+    },
+    /// A change of the config ended the suspension of a worker.
+    WorkerResumed {
+        /// Id of the worker.
+        worker: WorkerId,
+    },
+    /// A tool call ended.
+    CallEnded {
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Number of the entry that ends the call in the worker's history.
+        entry: u64,
+        /// Name of the tool.
+        tool: ToolName,
+        /// `ok`, or the error code.
+        outcome: String,
+    },
+    /// The config of the host was changed in a part that concerns the workspace.
+    ConfigChanged {
+        /// Digest of the policy that is in force now.
+        policy: Digest,
+    },
+}
+
+/// Number that identifies one opening of a Runtime. Each event holds the epoch in which it was written.
+///
+/// Each opening takes a random epoch. Two events with the same number, of which one was lost when the store was restored
+/// from a backup, therefore have different epochs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(u64);
+
+impl From<u64> for Epoch {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// A position in the events of a workspace: the last event that a subscriber saw, by its epoch and its number.
+///
+/// The text form is `EPOCH-NUMBER`, with 16 hexadecimal digits of epoch. A number alone is the position of an event
+/// that was written before events had epochs; `0` is the position before the first event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    epoch: Option<Epoch>,
+    number: u64,
+}
+
+/// Error returned for a text that is not a [`Cursor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid event cursor: expected a number, or 16 hexadecimal digits, `-` and a number")]
+pub struct InvalidCursor;
+
+impl Cursor {
+    /// The position before the first event.
+    pub const START: Self = Self { epoch: None, number: 0 };
+
+    /// Returns the position after the event `number` of `epoch`. Events of earlier versions have no epoch.
+    pub fn new(epoch: Option<Epoch>, number: u64) -> Self {
+        if number == 0 { Self::START } else { Self { epoch, number } }
+    }
+
+    /// Returns the number of the last event that the subscriber saw, or 0.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
+
+impl From<u64> for Cursor {
+    fn from(number: u64) -> Self {
+        Self::new(None, number)
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        if text.len() != 16 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(InvalidCursor);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidCursor)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.epoch {
+            Some(epoch) => write!(f, "{epoch}-{}", self.number),
+            None => write!(f, "{}", self.number),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let (epoch, number) = match text.split_once('-') {
+            Some((epoch, number)) => (Some(epoch.parse()?), number),
+            None => (None, text),
+        };
+        // `u64::from_str` takes a sign.
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidCursor);
+        }
+        Ok(Self::new(epoch, number.parse().map_err(|_| InvalidCursor)?))
+    }
+}
+
+impl Serialize for Epoch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Epoch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_is_written() {
+        for text in ["0", "7", "18446744073709551615", "00000000000000ff-1", "fedcba9876543210-10"] {
+            assert_eq!(text.parse::<Cursor>().map(|cursor| cursor.to_string()), Ok(text.to_owned()));
+        }
+        // The position before the first event is the same in every epoch.
+        assert_eq!("fedcba9876543210-0".parse(), Ok(Cursor::START));
+    }
+
+    #[test]
+    fn other_texts_are_no_cursor() {
+        for text in [
+            "",
+            "-",
+            "+1",
+            "-1",
+            " 1",
+            "x",
+            "1-1",
+            "fedcba9876543210-",
+            "fedcba9876543210--1",
+            "fedcba9876543210-+1",
+            "FEDCBA9876543210-1",
+            "fedcba98765432100-1",
+            "18446744073709551616",
+        ] {
+            assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
+        }
+    }
+}

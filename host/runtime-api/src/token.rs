@@ -1,0 +1,169 @@
+//! Bearer tokens: ids, scopes and grants. The secret of a token is never part of these types.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use bundles::WorkspaceId;
+use serde::{Deserialize, Serialize};
+
+use crate::worker::DisplayName;
+
+/// Permission of a token, in the workspaces that it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Read bundles, workers, histories and events.
+    Read,
+    /// Upload and remove bundles and blobs.
+    Bundles,
+    /// Create, stop and remove workers.
+    Workers,
+    /// Call tools.
+    Call,
+    /// Operate the Runtime: resolvers, tokens, metrics and garbage collection. Not bound to a workspace.
+    Operator,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Operator];
+
+    /// Returns the scope as it is written in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Bundles => "bundles",
+            Self::Workers => "workers",
+            Self::Call => "call",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Error returned for a text that is not a [`Scope`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid scope: expected `read`, `bundles`, `workers`, `call` or `operator`")]
+pub struct InvalidScope;
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(InvalidScope)
+    }
+}
+
+/// Permissions and limits of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenGrant {
+    /// Name for people.
+    pub name: DisplayName,
+    /// Permissions.
+    pub scopes: BTreeSet<Scope>,
+    /// Workspaces in which the permissions hold.
+    pub workspaces: BTreeSet<WorkspaceId>,
+    /// Time from which the token is invalid. Absent if it does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant, required = false))]
+    pub expires_at: Option<jiff::Timestamp>,
+    /// Limit of concurrent connections, which replaces the service's `connection_share_percent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>, minimum = 1, required = false))]
+    pub connections: Option<NonZeroU32>,
+    /// Limit of concurrent event streams, which replaces the service's `event_streams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub event_streams: Option<u32>,
+}
+
+impl TokenGrant {
+    /// Returns `true` if the grant has the scope in the workspace.
+    pub fn allows(&self, scope: Scope, workspace: &WorkspaceId) -> bool {
+        self.scopes.contains(&scope) && self.workspaces.contains(workspace)
+    }
+}
+
+/// Public id of a token: 16 lower-case hexadecimal digits. It grants no access.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TokenId(Box<str>);
+
+/// Error returned for a text that is not a [`TokenId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid token id: expected 16 lower-case hexadecimal digits")]
+pub struct InvalidTokenId;
+
+/// Length of a token id in characters.
+const ID_CHARS: usize = 16;
+
+impl TokenId {
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<[u8; ID_CHARS / 2]> for TokenId {
+    fn from(bytes: [u8; ID_CHARS / 2]) -> Self {
+        Self(format!("{:016x}", u64::from_be_bytes(bytes)).into())
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = InvalidTokenId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTokenId> {
+        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hex && text.len() == ID_CHARS { Ok(Self(text.into())) } else { Err(InvalidTokenId) }
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for TokenId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        bundles::openapi::text("public id of a token, which grants no access", Some("^[0-9a-f]{16}$"), Some(ID_CHARS))
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for TokenId {}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Summary of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenSummary {
+    /// Id of the token.
+    pub id: TokenId,
+    /// Permissions and limits.
+    #[serde(flatten)]
+    pub grant: TokenGrant,
+    /// Time at which the token was issued.
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
+    pub created_at: jiff::Timestamp,
+    /// Time at which the token was revoked. Absent if it is not revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant, required = false))]
+    pub revoked_at: Option<jiff::Timestamp>,
+}

@@ -1,0 +1,121 @@
+//! The Runtime's HTTP API.
+//!
+//! A handler extracts, calls the library, and maps the result; errors are [`Problem`]s. Before a handler runs, `http-edge`
+//! checks host, origin and limits, and [`access`](self) checks token, rate and workspace. [`RuntimeService::router`] returns
+//! the routes, for programs that serve them together with others; [`RuntimeService::serve`] serves them.
+
+mod access;
+mod blobs;
+mod bundles;
+mod events;
+mod health;
+mod metrics;
+mod openapi;
+mod problem;
+mod resolvers;
+mod tokens;
+mod upkeep;
+mod workers;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::serve::Listener;
+use http_edge::{HttpEdge, TokenRates};
+use worker_runtime::Runtime;
+use worker_runtime::token::{Entropy, SystemEntropy};
+
+pub use http_edge::{Hosts, ServerLimits, Stopped};
+pub use openapi::openapi_json;
+pub use problem::{Problem, REGISTRY};
+
+/// Options of a service.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// Allowed hosts and origins.
+    pub hosts: Hosts,
+    /// Limits of the server.
+    pub limits: ServerLimits,
+    /// Source of randomness for tokens.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self { hosts: Hosts::default(), limits: ServerLimits::default(), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// A Runtime with its routes. Cheap to clone; all clones are one service.
+#[derive(Debug, Clone)]
+pub struct RuntimeService(Arc<Service>);
+
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) runtime: Runtime,
+    pub(crate) edge: Arc<HttpEdge>,
+    pub(crate) rates: TokenRates,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) metrics: metrics::ServiceMetrics,
+    pub(crate) streams: events::Streams,
+    /// Limits concurrent downloads of components, which belong to no workspace.
+    pub(crate) component_downloads: Arc<tokio::sync::Semaphore>,
+    /// Result of the last readiness check.
+    pub(crate) readiness: tokio::sync::Mutex<Option<health::CachedReadiness>>,
+    /// Error code of the newest config, if it is not in force.
+    pub(crate) config_refused: Mutex<Option<&'static str>>,
+}
+
+impl RuntimeService {
+    /// Creates the service of a Runtime.
+    pub fn new(runtime: Runtime, options: ServiceOptions) -> Self {
+        let edge = HttpEdge::new(options.hosts, options.limits);
+        Self(Arc::new(Service {
+            runtime,
+            rates: TokenRates::new(edge.limits().requests_per_second),
+            streams: events::Streams::new(edge.limits()),
+            entropy: options.entropy,
+            metrics: metrics::ServiceMetrics::new(edge.metrics()),
+            edge,
+            component_downloads: Arc::new(tokio::sync::Semaphore::new(resolvers::MAX_COMPONENT_DOWNLOADS)),
+            readiness: tokio::sync::Mutex::new(None),
+            config_refused: Mutex::new(None),
+        }))
+    }
+
+    /// Returns all routes of the API.
+    pub fn router(&self) -> Router {
+        let (routes, _) = openapi::routes().split_for_parts();
+        let routes = routes
+            .fallback(access::not_found)
+            .method_not_allowed_fallback(access::method_not_allowed)
+            // Each handler has its own limit for the body.
+            .layer(DefaultBodyLimit::disable())
+            .with_state(self.0.clone());
+        self.0.edge.wrap(routes)
+    }
+
+    /// Serves the routes until `stop` completes. Then waits until the requests in flight have ended, for at most
+    /// `shutdown_ms`.
+    pub async fn serve<L: Listener>(&self, listener: L, stop: impl Future<Output = ()>) -> Stopped {
+        self.0.edge.serve(self.router(), listener, stop).await
+    }
+
+    /// Records the result of reading the newest config, which `/readyz` and the metrics show: `None` if it is in force,
+    /// otherwise the error code, or `restart_needed` if only a part of it is in force.
+    pub fn config_read(&self, refused: Option<&'static str>) {
+        let outcome = match refused {
+            None => "in_force",
+            Some("restart_needed") => "restart_needed",
+            Some(_) => "refused",
+        };
+        self.0.metrics.count_reload(outcome);
+        *self.0.config_refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+    }
+}
+
+/// Returns all routes of the API.
+pub fn router(runtime: Runtime, options: ServiceOptions) -> Router {
+    RuntimeService::new(runtime, options).router()
+}

@@ -1,0 +1,33 @@
+//! One workspace of a Runtime: what the types of its API share.
+
+use std::sync::Arc;
+
+use bundles::WorkspaceId;
+
+use crate::content::Content;
+use crate::runtime::{Catalogue, Shared};
+use crate::tenants::Tenant;
+
+/// A workspace of a Runtime. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspace {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: WorkspaceId,
+}
+
+impl Workspace {
+    /// Returns the blobs and bundles of the workspace.
+    pub(crate) fn content(&self) -> Content {
+        Content { workspace: self.clone() }
+    }
+
+    /// Returns the workers of the workspace.
+    pub(crate) fn catalogue(&self) -> Catalogue {
+        Catalogue { workspace: self.clone() }
+    }
+
+    /// Returns the load and the locks of the workspace.
+    pub(crate) fn tenant(&self) -> Arc<Tenant> {
+        self.shared.tenants.tenant(&self.id)
+    }
+}
