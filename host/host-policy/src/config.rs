@@ -38,10 +38,13 @@ pub struct RuntimeConfig {
 
 /// What the host can do, whoever asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a table of `capabilities` and `models`")]
+#[serde(deny_unknown_fields, default, expecting = "a table of `capabilities`, `models` and `resolver`")]
 struct Host {
     capabilities: BTreeSet<Capability>,
     models: BTreeSet<ModelName>,
+    /// Not part of the policy digest: it decides who computes, and not what is granted.
+    #[serde(skip_serializing)]
+    resolver: Option<Digest>,
 }
 
 /// What one workspace is granted.
@@ -67,6 +70,10 @@ pub struct WorkspaceGrants {
     /// Which keys must have signed a bundle that is to be taken in. A Runtime demands that it is said:
     /// see [`RuntimeConfig::require_postures`].
     pub signatures: Option<Posture>,
+    /// Resolver that requests of this workspace use which name none. Not part of the policy digest: it decides who computes,
+    /// and not what is granted.
+    #[serde(skip_serializing)]
+    pub resolver: Option<Digest>,
 }
 
 /// A folder of this host, and what may be done with it.
@@ -187,6 +194,22 @@ impl RuntimeConfig {
     /// Returns the models that are written under `[host]`.
     pub(crate) fn models(&self) -> impl Iterator<Item = &ModelName> {
         self.host.models.iter()
+    }
+
+    /// Returns the resolver that the config pins for all workspaces.
+    pub fn host_resolver(&self) -> Option<Digest> {
+        self.host.resolver
+    }
+
+    /// Returns the resolver that the config pins for a workspace: its own, or the one of the host.
+    pub fn pinned_resolver(&self, workspace: &WorkspaceId) -> Option<Digest> {
+        self.granted(workspace).and_then(|grants| grants.resolver).or(self.host.resolver)
+    }
+
+    /// Returns `true` if the config pins a resolver anywhere.
+    pub fn pins_resolver(&self, resolver: &Digest) -> bool {
+        let own = self.workspaces.values().filter_map(|grants| grants.resolver.as_ref());
+        self.host.resolver.iter().chain(own).any(|pinned| pinned == resolver)
     }
 
     /// What this host tells a resolver for one workspace: only what is granted to it. `shell`, `git`

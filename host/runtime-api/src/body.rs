@@ -8,6 +8,7 @@ use bundles::{Digest, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{BundleFinding, BundleSummary};
+use crate::event::Event;
 use crate::history::Entry;
 use crate::resolver::ResolverSummary;
 use crate::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
@@ -88,6 +89,14 @@ bodies! {
     HistoryPage {
         /// Entries of the page.
         entries: Vec<Entry>,
+        /// Value of `after` for the next page. Absent if this is the last page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    }
+    /// A page of a Runtime's own events, ordered by number.
+    EventPage {
+        /// Events of the page.
+        events: Vec<Event>,
         /// Value of `after` for the next page. Absent if this is the last page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,

@@ -93,6 +93,35 @@ pub enum EventKind {
         /// `ok`, or the error code.
         outcome: String,
     },
+    /// A resolver was admitted. Events of resolvers belong to the Runtime and to no workspace.
+    ResolverAdmitted {
+        /// Digest of the resolver.
+        resolver: Digest,
+    },
+    /// A resolver was activated.
+    ResolverActivated {
+        /// Digest of the resolver.
+        resolver: Digest,
+        /// Digest of the resolver that was active before.
+        previous: Digest,
+    },
+    /// An earlier resolver was activated again.
+    ResolverRolledBack {
+        /// Digest of the resolver.
+        resolver: Digest,
+        /// Digest of the resolver that was active before.
+        previous: Digest,
+    },
+    /// A resolver was revoked.
+    ResolverRevoked {
+        /// Digest of the resolver.
+        resolver: Digest,
+    },
+    /// A resolver was removed.
+    ResolverRemoved {
+        /// Digest of the resolver.
+        resolver: Digest,
+    },
     /// The config of the host was changed in a part that concerns the workspace.
     ConfigChanged {
         /// Digest of the policy that is in force now.

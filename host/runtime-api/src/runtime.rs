@@ -13,6 +13,9 @@ pub struct RuntimeSummary {
     pub version: String,
     /// Resolver that requests use which name none.
     pub active_resolver: Digest,
+    /// Resolver that the config pins for all workspaces. Absent if it pins none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_resolver: Option<Digest>,
     /// Bundle that ships with the program.
     pub builtin_bundle: Digest,
     /// Resolvers that requests may name, including the active one.

@@ -4,7 +4,8 @@
 use bundles::Digest;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
-use runtime_api::body::{COMPONENT, IssueTokenRequest, IssuedToken, ResolverList, TokenList};
+use runtime_api::body::{COMPONENT, EventPage, IssueTokenRequest, IssuedToken, ResolverList, TokenList};
+use runtime_api::event::Event;
 use runtime_api::resolver::ResolverSummary;
 use runtime_api::runtime::Garbage;
 use runtime_api::token::{TokenGrant, TokenId, TokenSummary};
@@ -49,6 +50,29 @@ impl Client {
     /// The resolvers that are known there.
     pub async fn resolvers(&self) -> Result<Vec<ResolverSummary>, ClientError> {
         Ok(self.ask(Method::GET, ["v1", "resolvers"]).answer::<ResolverList>().await?.resolvers)
+    }
+
+    /// Activates an admitted or retired resolver.
+    pub async fn activate_resolver(&self, digest: Digest) -> Result<ResolverSummary, ClientError> {
+        let ask = self.ask(Method::POST, ["v1", "resolvers", &digest.to_string(), "activate"]);
+        of(digest, ask.within(self.shared.deadlines.work).answer().await?)
+    }
+
+    /// Activates the resolver that was active before. Sent once: repeating the request would go back further.
+    pub async fn rollback_resolver(&self) -> Result<ResolverSummary, ClientError> {
+        self.ask(Method::POST, ["v1", "resolvers", "rollback"]).within(self.shared.deadlines.work).answer().await
+    }
+
+    /// Removes a resolver that nothing uses.
+    pub async fn remove_resolver(&self, digest: Digest) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, ["v1", "resolvers", &digest.to_string()]).done().await
+    }
+
+    /// Returns at most `max_items` of the Runtime's own events after the event with the number `after`, oldest first: the
+    /// changes of its resolvers.
+    pub async fn runtime_events(&self, after: u64, max_items: usize) -> Result<Vec<Event>, ClientError> {
+        let ask = self.ask(Method::GET, ["v1", "runtime", "events"]).query("after", after).query("limit", max_items);
+        Ok(ask.answer::<EventPage>().await?.events)
     }
 
     /// Declares that a resolver must not be used any more.

@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
-use runtime_api::body::{COMPONENT, ResolverList};
+use runtime_api::body::{COMPONENT, EventPage, ResolverList};
 use runtime_api::resolver::ResolverSummary;
 use worker_runtime::Busy;
 
-use super::access::{At, Caller};
+use super::access::{Asked, At, Caller, Page};
 use super::blobs::{content, digest, etag};
 use super::bundles::body_of;
 use super::openapi::Binary;
@@ -96,4 +96,67 @@ pub(super) async fn revoke(
     let management = service.runtime.management();
     management.revoke_resolver(digest).await?;
     Ok(Json(management.resolver(digest).await?))
+}
+
+/// Activates a resolver.
+///
+/// Requests that name no resolver use it from now on, unless the config pins one for their workspace. Requests in flight end
+/// on the resolver with which they began. Activating the active resolver changes nothing.
+#[utoipa::path(post, path = "/v1/resolvers/{digest}/activate", tag = "resolvers", operation_id = "activate_resolver",
+    security(("token" = [])), params(("digest" = Digest, Path)),
+    responses((status = 200, description = "The resolver is active", body = ResolverSummary)))]
+pub(super) async fn activate(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    At(name): At<String>,
+) -> Result<Json<ResolverSummary>, Problem> {
+    caller.operator()?;
+    Ok(Json(service.runtime.management().activate_resolver(digest(&name)?).await?))
+}
+
+/// Activates the resolver that was active before.
+///
+/// Several requests go back step by step. Resolvers that were revoked or removed since are skipped.
+#[utoipa::path(post, path = "/v1/resolvers/rollback", tag = "resolvers", operation_id = "rollback_resolver",
+    security(("token" = [])),
+    responses((status = 200, description = "The resolver that is active now", body = ResolverSummary)))]
+pub(super) async fn rollback(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+) -> Result<Json<ResolverSummary>, Problem> {
+    caller.operator()?;
+    Ok(Json(service.runtime.management().rollback_resolver().await?))
+}
+
+/// Removes a resolver that nothing uses.
+///
+/// Refused while it is active, while the config pins it, or while workers that it resolved run. A revoked resolver stays
+/// listed, so that it cannot be added again.
+#[utoipa::path(delete, path = "/v1/resolvers/{digest}", tag = "resolvers", operation_id = "remove_resolver",
+    security(("token" = [])), params(("digest" = Digest, Path)),
+    responses((status = 204, description = "The resolver was removed")))]
+pub(super) async fn remove(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    At(name): At<String>,
+) -> Result<StatusCode, Problem> {
+    caller.operator()?;
+    service.runtime.management().remove_resolver(digest(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lists the events of the Runtime itself: the changes of its resolvers.
+#[utoipa::path(get, path = "/v1/runtime/events", tag = "operation", operation_id = "runtime_events",
+    security(("token" = [])), params(Page),
+    responses((status = 200, description = "A page of events, oldest first", body = EventPage)))]
+pub(super) async fn events(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Asked(page): Asked<Page>,
+) -> Result<Json<EventPage>, Problem> {
+    caller.operator()?;
+    let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(|_| Problem::query())?;
+    let page = service.runtime.management().events_page(after, page.limit()).await?;
+    let next = page.items.last().filter(|_| page.more).map(|event| event.number);
+    Ok(Json(EventPage { events: page.items, next }))
 }

@@ -40,6 +40,9 @@ pub struct Page<T> {
     pub more: bool,
 }
 
+/// Stream of the events that belong to the Runtime. No workspace id begins with `~`.
+pub(crate) const RUNTIME_EVENTS: &str = "~runtime";
+
 /// How often a change is decided anew after another one came between.
 pub(crate) const ATTEMPTS: usize = 16;
 
@@ -248,12 +251,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// A change that belongs to no workspace.
+    /// Commits a change that belongs to no workspace, with its events, or nothing of it.
     pub(crate) async fn commit_globally(&self, change: Change) -> Result<(), ChangeError> {
-        Ok(self.store.commit(change.batch).await?)
+        let Change { mut batch, events, .. } = change;
+        if !events.is_empty() {
+            let counted = self.row::<u64>(&sequence_key(RUNTIME_EVENTS)).await?;
+            (batch, _) = self.with_events(batch, RUNTIME_EVENTS, counted, events);
+        }
+        Ok(self.store.commit(batch).await?)
     }
 
-    /// Does all of a change, with its account and its events, or nothing of it.
+    /// Commits a change of a workspace, with its account and its events, or nothing of it.
     pub(crate) async fn commit(&self, workspace: &WorkspaceId, change: Change) -> Result<(), ChangeError> {
         let Change { mut batch, usage, given_back, events } = change;
         let keys = (usage_key(workspace), sequence_key(workspace));
@@ -275,22 +283,8 @@ impl Ledger {
         }
         let mut newest = None;
         if !events.is_empty() {
-            let key = keys.1;
-            let row = counted.map(Row::<u64>::of).transpose()?;
-            let mut number = row.as_ref().map_or(0, |row| row.value);
-            let at = self.now();
-            for kind in events {
-                number += 1;
-                let row = EventRow { epoch: Some(self.epoch), event: Event { number, at, kind } };
-                batch = batch.put(&event_key(workspace, number), serde_json::to_vec(&row).unwrap_or_default());
-                // One more than subscribers see: it proves the cursor of a subscriber that has missed nothing yet.
-                let rows = self.limits.kept_events.saturating_add(1);
-                if let Some(oldest) = number.checked_sub(rows).filter(|oldest| *oldest > 0) {
-                    batch = batch.delete(&event_key(workspace, oldest));
-                }
-            }
-            let bytes = serde_json::to_vec(&number).unwrap_or_default();
-            batch = batch.expect(&key, row.as_ref().map(|row| &row.record)).put(&key, bytes);
+            let number;
+            (batch, number) = self.with_events(batch, workspace.as_str(), counted.map(Row::of).transpose()?, events);
             newest = Some(number);
         }
         self.store.commit(batch).await?;
@@ -298,6 +292,30 @@ impl Ledger {
             self.tell(workspace, number);
         }
         Ok(())
+    }
+
+    /// Adds events to a batch, and returns the number of the last one. `counted` is the row of the stream's sequence.
+    fn with_events(
+        &self,
+        mut batch: Batch,
+        stream: &str,
+        counted: Option<Row<u64>>,
+        events: Vec<EventKind>,
+    ) -> (Batch, u64) {
+        let mut number = counted.as_ref().map_or(0, |row| row.value);
+        let at = self.now();
+        for kind in events {
+            number += 1;
+            let row = EventRow { epoch: Some(self.epoch), event: Event { number, at, kind } };
+            batch = batch.put(&event_key(stream, number), serde_json::to_vec(&row).unwrap_or_default());
+            // One more than subscribers see: it proves the cursor of a subscriber that has missed nothing yet.
+            let rows = self.limits.kept_events.saturating_add(1);
+            if let Some(oldest) = number.checked_sub(rows).filter(|oldest| *oldest > 0) {
+                batch = batch.delete(&event_key(stream, oldest));
+            }
+        }
+        let (key, bytes) = (sequence_key(stream), serde_json::to_vec(&number).unwrap_or_default());
+        (batch.expect(&key, counted.as_ref().map(|row| &row.record)).put(&key, bytes), number)
     }
 
     /// Returns the number of the newest event, as it changes.

@@ -14,7 +14,7 @@ mod live_worker;
 mod management;
 mod observation;
 mod removal;
-mod resolvers;
+mod resolver_registry;
 mod revocation;
 mod upkeep;
 
@@ -50,7 +50,7 @@ pub use interaction::{CallError, Interaction};
 pub(crate) use live_worker::Live;
 pub use management::{ChangedWorker, Management, ReloadError, ReloadReport};
 pub use observation::{Observation, Seen, Subscription};
-pub use resolvers::ResolverError;
+pub use resolver_registry::ResolverError;
 
 /// A Runtime. Cheap to clone; all clones are one Runtime.
 #[derive(Debug, Clone)]
@@ -84,8 +84,13 @@ pub(crate) struct Shared {
     pub(crate) conditions: Memo<live_worker::LiveKey, Option<Arc<Suspension>>, WorkspaceId>,
     /// Schemas of tools, by the digests of their texts.
     pub(crate) schemas: Memo<Digest, live_worker::ParsedSchema>,
-    /// Resolvers that were admitted.
+    /// Loaded resolvers.
     pub(crate) resolvers: Memo<Digest, Resolver>,
+    /// The active resolver, as the registry names it.
+    pub(crate) active_resolver: ArcSwap<Digest>,
+    /// Held for writing while the registry changes, and for reading while a worker is created, so that no worker is created
+    /// with a resolver that is being removed.
+    pub(crate) resolver_changes: tokio::sync::RwLock<()>,
     pub(crate) shipped: Resolver,
     pub(crate) builtin: BundleView,
 }

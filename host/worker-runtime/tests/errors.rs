@@ -31,7 +31,7 @@ use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Expect};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::{MovedFolder, Scene};
-use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, store_faulty_schema};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, store_faulty_schema, variant};
 
 /// Variants and words that no test provokes, and why.
 const NOT_PROVOKED: [(&str, &str); 4] = [
@@ -225,9 +225,8 @@ fn opening() -> Vec<Case> {
         case!("ResolverError", "Full", "store_full", async {
             let limits = RuntimeLimits { resolvers: 0, ..RuntimeLimits::default() };
             let scene = Scene::of(World { limits, ..World::default() }).await;
-            let mut other = worker_runtime::shipped::RESOLVER.to_vec();
-            other.extend([0, 3, 2, b'h', b'i']);
-            provoked(scene.management().admit_resolver(Digest::of(&other), other.into()).await)
+            let (digest, component) = variant(1);
+            provoked(scene.management().admit_resolver(digest, component.into()).await)
         }),
         case!("OpenError", "NoClock", "no_clock", async { provoked(Runtime::builder().open().await) }),
         case!("OpenError", "Config", "no_signature_posture", async {
@@ -336,9 +335,25 @@ fn resolvers() -> Vec<Case> {
             provoked(Scene::new().await.management().admit_resolver(Digest::of("x"), "x".into()).await)
         }),
         case!("ResolverError", "Contended", "contended", async {
-            let scene = failing(None, Some(Fault::Conflict)).await;
+            let scene = Scene::new().await;
+            let (digest, component) = variant(1);
+            scene.management().admit_resolver(digest, component.into()).await.expect("admitted");
+            scene.metadata.fails(Some(Fault::Conflict));
+            provoked(scene.management().activate_resolver(digest).await)
+        }),
+        case!("ResolverError", "Active", "resolver_active", async {
             let shipped = Digest::of(worker_runtime::shipped::RESOLVER);
-            provoked(scene.management().revoke_resolver(shipped).await)
+            provoked(Scene::new().await.management().revoke_resolver(shipped).await)
+        }),
+        case!("ResolverError", "NoEarlier", "resolver_not_found", async {
+            provoked(Scene::new().await.management().rollback_resolver().await)
+        }),
+        case!("ResolverError", "InUse", "in_use", async {
+            let (digest, component) = variant(1);
+            let config = CONFIG.replace("[workspaces.acme]", &format!("[workspaces.acme]\nresolver = \"{digest}\""));
+            let scene = Scene::of(World { config, ..World::default() }).await;
+            scene.management().admit_resolver(digest, component.into()).await.expect("admitted");
+            provoked(scene.management().remove_resolver(digest).await)
         }),
         case!("LoadError", "Exceeds", "limit_exceeded", admits("many_tables")),
         case!("LoadError", "Invalid", "invalid_component", async {

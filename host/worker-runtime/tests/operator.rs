@@ -11,7 +11,7 @@ use worker_runtime::token::Scope;
 
 use crate::support::api::{Answer, Api};
 use crate::support::scene::Scene;
-use crate::support::{World, bundle};
+use crate::support::{World, bundle, variant};
 
 const COMPONENT: &str = "application/wasm";
 
@@ -301,13 +301,6 @@ async fn the_description_of_the_api_is_the_one_that_is_published() {
     );
 }
 
-/// The shipped resolver with a section that means nothing: another one with the same answers.
-fn another(number: u8) -> (Digest, Vec<u8>) {
-    let mut component = shipped::RESOLVER.to_vec();
-    component.extend([0, 3, 2, b'h', number]);
-    (Digest::of(&component), component)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_made_while_its_resolver_is_revoked_does_not_run() {
     let api = Api::new(&World::default()).await;
@@ -315,7 +308,7 @@ async fn a_worker_that_is_made_while_its_resolver_is_revoked_does_not_run() {
     let bundle = bundle(1);
     api.bring(&token, &bundle).await;
     for round in 0..24 {
-        let (digest, component) = another(round);
+        let (digest, component) = variant(round);
         api.runtime.management().admit_resolver(digest, component.into()).await.expect("admitted");
         let (path, request) = (
             format!("/v1/workers/w{round}"),
@@ -430,14 +423,14 @@ async fn resolvers_are_bounded_and_those_that_are_revoked_make_room() {
     let api = Api::new(&World { limits, ..World::default() }).await;
     let (_, token) = api.token(&[Scope::Operator], &[]).await;
     let put = |number: u8| {
-        let (digest, component) = another(number);
+        let (digest, component) = variant(number);
         let (api, token) = (&api, &token);
         async move { api.ask("PUT", &format!("/v1/resolvers/{digest}"), token, component, COMPONENT).await }
     };
     assert_eq!(put(1).await.status, StatusCode::CREATED);
     assert_eq!(put(1).await.status, StatusCode::OK);
     assert_eq!(put(2).await.code(), (507, "store_full".to_owned()));
-    api.runtime.management().revoke_resolver(another(1).0).await.expect("revoked");
+    api.runtime.management().revoke_resolver(variant(1).0).await.expect("revoked");
     assert_eq!(put(2).await.status, StatusCode::CREATED);
 }
 

@@ -25,6 +25,7 @@ mod operator;
 mod pages;
 mod problems;
 mod removal;
+mod resolver_registry;
 mod secrets;
 mod server;
 mod service;

@@ -5,7 +5,7 @@ use host_policy::RuntimeConfig;
 use worker_runtime::worker::{CreateWorkerRequest, StopReason, SuspensionReason, WorkerState};
 use worker_runtime::{RuntimeLimits, WorkerError};
 
-use crate::support::{CONFIG, World, acme, bundle, id, name, plain, put, trusted};
+use crate::support::{CONFIG, World, acme, bundle, id, name, plain, put, trusted, variant};
 
 fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
     result.expect_err("refused").code()
@@ -143,11 +143,14 @@ async fn a_worker_of_a_revoked_resolver_or_bundle_takes_no_calls_and_says_why() 
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
-    let made = catalogue.create(id("w"), plain(bundle)).await.expect("a worker").worker;
-    runtime.management().revoke_resolver(made.resolver).await.expect("revoked");
+    let (resolver, component) = variant(1);
+    runtime.management().admit_resolver(resolver, component.into()).await.expect("admitted");
+    let request = CreateWorkerRequest { resolver: Some(resolver), ..plain(bundle) };
+    catalogue.create(id("w"), request.clone()).await.expect("a worker");
+    runtime.management().revoke_resolver(resolver).await.expect("revoked");
     let state = catalogue.get(&id("w")).await.expect("there").state;
     assert!(matches!(state, WorkerState::Stopped { reason: StopReason::ResolverRevoked, .. }), "{state:?}");
-    assert_eq!(code(catalogue.create(id("x"), plain(bundle)).await), "resolver_revoked");
+    assert_eq!(code(catalogue.create(id("x"), request).await), "resolver_revoked");
 
     let world = World::default();
     let runtime = world.open().await;

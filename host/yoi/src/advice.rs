@@ -3,8 +3,8 @@
 /// Advice of a library, and the same advice with the command that follows it.
 const COMMANDS: [(&str, &str); 40] = [
     (
-        "end some of its requests first, or have a token issued with a larger share",
-        "end some of its requests first, or have a token issued with a larger share (`yoi runtime token new --connections N`)",
+        "wait until requests of it have ended, or use a token with a larger share",
+        "wait until requests of it have ended, or use a token with a larger share (`yoi runtime token new --connections N`)",
     ),
     ("the list of workers has those that are there", "`yoi worker list` lists what is there"),
     (
@@ -33,8 +33,8 @@ const COMMANDS: [(&str, &str); 40] = [
         "remove what is not used, or give the store more room",
         "remove what is not used (`yoi runtime gc`), or give the store more room",
     ),
-    ("have a token made that has the scope", "have a token made that has it (`yoi runtime token new`)"),
-    ("have a token made that serves the workspace", "have a token made that does (`yoi runtime token new`)"),
+    ("use a token that has the scope", "use a token that has the scope (`yoi runtime token new --scope SCOPE`)"),
+    ("use a token that serves the workspace", "use a token that serves the workspace (`yoi runtime token new --workspace ID`)"),
     ("use the token exactly as it was issued", "use the token as `yoi runtime token new` printed it"),
     (
         "check the URL and that the Runtime is running",
@@ -117,15 +117,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::error::tests::sources;
+    use crate::error::tests::{PACKAGES, sources};
 
     #[test]
     fn libraries_advise_no_commands_and_every_advice_here_is_theirs() {
-        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let packages = ["../bundles", "../bundles/tool-schema", "host-policy", "component-host", "worker-runtime"];
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut files = Vec::new();
-        for package in packages {
-            sources(&host.join(package).join("src"), &mut files);
+        for package in PACKAGES.into_iter().filter(|package| *package != "host/yoi") {
+            sources(&root.join(package).join("src"), &mut files);
         }
         let mut texts = String::new();
         for file in files {

@@ -102,7 +102,7 @@ fn listed(code: &str) -> Option<u8> {
         | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_moved" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
         | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "no_threads" | "not_committed"
         | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
-        | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
+        | "resolver_active" | "resolver_unavailable" | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
         | "worker_stopped" | "worker_not_stopped" | "worker_suspended" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
         | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_panicked" | "tool_refused"
         | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
@@ -131,7 +131,7 @@ fn listed(code: &str) -> Option<u8> {
         | "git_not_granted" | "git_read_only" | "header_not_allowed" | "header_name_too_long" | "header_value_too_long" | "headers_too_large" | "invalid_header_name"
         | "invalid_header_value" | "localhost_not_loopback" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
         | "mount_not_granted" | "mount_read_only" | "no_address" | "no_model" | "no_signature_posture"
-        | "not_declared" | "not_declared_nor_granted" | "not_granted" | "plugin_not_granted" | "resolver_revoked"
+        | "not_declared" | "not_declared_nor_granted" | "not_granted" | "plugin_not_granted" | "resolver_pinned" | "resolver_revoked"
         | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted" | "signing_key_unknown"
         | "special_address_not_declared" | "special_address_not_declared_nor_granted"
         | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
@@ -259,6 +259,22 @@ pub(crate) mod tests {
         found
     }
 
+    /// Folders of the packages whose errors reach the command line.
+    pub(crate) const PACKAGES: [&str; 12] = [
+        "bundles",
+        "bundles/tool-schema",
+        "host/component-host",
+        "host/content-store",
+        "host/host-policy",
+        "host/host-tools",
+        "host/http-edge",
+        "host/runtime-api",
+        "host/runtime-client",
+        "host/runtime-service",
+        "host/worker-runtime",
+        "host/yoi",
+    ];
+
     pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).expect("read") {
             let path = entry.expect("an entry").path();
@@ -274,7 +290,7 @@ pub(crate) mod tests {
     fn every_code_of_the_project_has_an_exit_code() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut files = Vec::new();
-        for package in ["bundles", "host/host-policy", "host/component-host", "host/worker-runtime", "host/yoi"] {
+        for package in PACKAGES {
             sources(&root.join(package).join("src"), &mut files);
         }
         let mut unlisted = BTreeMap::new();

@@ -7,6 +7,7 @@ mod carets;
 mod config_file;
 mod demo;
 mod differences;
+mod digest_prefix;
 mod error;
 mod files;
 mod key;

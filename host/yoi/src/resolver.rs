@@ -1,23 +1,45 @@
-//! `yoi resolver`: looking at resolver components, and trying one by itself.
+//! `yoi resolver`: resolver components by themselves, and the resolvers of a service.
 
+mod activate;
+mod add;
 mod inspect;
+mod list;
+mod registry;
+mod remove;
 mod replay;
+mod revoke;
+mod rollback;
 mod run;
+mod show;
 
 use std::process::ExitCode;
 
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Looks at and tries resolver components.
+/// Inspects and tests resolver components, and manages the resolvers of a service.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Shows what a component consists of, without compiling or running it.
+    /// Shows the structure of a component, without compiling or running it.
     Inspect(inspect::Args),
-    /// Does recorded resolutions again, and says whether they come out the same.
+    /// Repeats recorded resolutions and compares the results.
     Replay(replay::Args),
-    /// Does one resolution with a component, by itself, and says how it ended.
+    /// Runs one resolution with a component and shows how it ended.
     Run(run::Args),
+    /// Lists the resolvers of a service.
+    List(list::Args),
+    /// Shows a resolver of a service.
+    Show(show::Args),
+    /// Adds a resolver to a service.
+    Add(add::Args),
+    /// Activates a resolver of a service.
+    Activate(activate::Args),
+    /// Activates the resolver that was active before.
+    Rollback(rollback::Args),
+    /// Revokes a resolver of a service, which is final.
+    Revoke(revoke::Args),
+    /// Removes a resolver of a service that nothing uses.
+    Remove(remove::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -25,5 +47,12 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Inspect(args) => inspect::run(args, output),
         Command::Replay(args) => replay::run(args, output),
         Command::Run(args) => run::run(args, output),
+        Command::List(args) => list::run(args, output),
+        Command::Show(args) => show::run(args, output),
+        Command::Add(args) => add::run(args, output),
+        Command::Activate(args) => activate::run(args, output),
+        Command::Rollback(args) => rollback::run(args, output),
+        Command::Revoke(args) => revoke::run(args, output),
+        Command::Remove(args) => remove::run(args, output),
     }
 }

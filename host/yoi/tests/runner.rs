@@ -27,4 +27,5 @@ mod served;
 mod signing;
 mod stored_before;
 mod support;
+mod swap;
 mod worker;

@@ -1,10 +1,12 @@
 //! The keys of all rows. Numbers have a fixed length, so that they sort as numbers.
 
+use std::fmt::Display;
+
 use bundles::{Digest, Revision, WorkspaceId};
 use content_store::metadata::Key;
 use runtime_api::worker::WorkerId;
 
-fn in_workspace(table: &'static str, workspace: &WorkspaceId) -> Key {
+fn in_workspace(table: &'static str, workspace: impl Display) -> Key {
     Key::new(table).part(workspace)
 }
 
@@ -93,16 +95,16 @@ pub(crate) fn entry_key(workspace: &WorkspaceId, id: &WorkerId, number: u64) -> 
     entries_key(workspace, id).part(format_args!("{number:010}"))
 }
 
-pub(crate) fn sequence_key(workspace: &WorkspaceId) -> Key {
-    in_workspace("sequence", workspace)
+pub(crate) fn sequence_key(stream: impl Display) -> Key {
+    in_workspace("sequence", stream)
 }
 
-pub(crate) fn events_key(workspace: &WorkspaceId) -> Key {
-    in_workspace("event", workspace)
+pub(crate) fn events_key(stream: impl Display) -> Key {
+    in_workspace("event", stream)
 }
 
-pub(crate) fn event_key(workspace: &WorkspaceId, number: u64) -> Key {
-    events_key(workspace).part(format_args!("{number:020}"))
+pub(crate) fn event_key(stream: impl Display, number: u64) -> Key {
+    events_key(stream).part(format_args!("{number:020}"))
 }
 
 pub(crate) fn resolvers_key() -> Key {
@@ -111,6 +113,11 @@ pub(crate) fn resolvers_key() -> Key {
 
 pub(crate) fn resolver_key(digest: &Digest) -> Key {
     resolvers_key().part(digest)
+}
+
+/// Row of the resolver registry: the active resolver and the earlier ones.
+pub(crate) fn registry_key() -> Key {
+    Key::new("resolver-registry").part("state")
 }
 
 /// The workers that a resolver resolved, in all workspaces.

@@ -25,6 +25,9 @@ use crate::resolutions::Resolutions;
 use crate::shipped;
 use crate::tenants::Tenants;
 
+/// Active and retired resolvers that stay loaded, besides as many admitted ones as there may be.
+const RETIRED_LOADED: usize = 8;
+
 /// What a Runtime is made of. What is not given is nothing: no grants, no secrets, no tools, and stores
 /// that end with the process.
 #[derive(Debug, Default)]
@@ -264,7 +267,7 @@ impl RuntimeBuilder {
         let computing =
             Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
-        let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX);
+        let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX).saturating_add(RETIRED_LOADED);
         let config = Arc::new(self.config);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
@@ -289,6 +292,8 @@ impl RuntimeBuilder {
             conditions: Memo::shared(8192, |key, _| key.workspace.clone()),
             schemas: Memo::new(1024),
             resolvers: Memo::new(resolvers),
+            active_resolver: ArcSwap::from_pointee(shipped.digest()),
+            resolver_changes: tokio::sync::RwLock::default(),
             shipped,
             builtin,
         };

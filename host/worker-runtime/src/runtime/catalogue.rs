@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bundles::{Blob, Digest, Revision};
-use component_host::{BundleView, Resolver};
+use component_host::BundleView;
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
 use futures_util::StreamExt;
@@ -75,6 +75,14 @@ pub enum WorkerError {
     /// The resolver must not be used any more.
     #[error("resolver {0} is revoked")]
     ResolverRevoked(Digest),
+    /// The component of the resolver cannot be loaded.
+    #[error("resolver {resolver} cannot be loaded ({code})")]
+    ResolverUnavailable {
+        /// Digest of the resolver.
+        resolver: Digest,
+        /// Code of the error.
+        code: &'static str,
+    },
     /// There is no resolution.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -135,6 +143,7 @@ impl WorkerError {
             Self::RevisionOlder { .. } => "revision_older",
             Self::ResolverNotFound(_) => "resolver_not_found",
             Self::ResolverRevoked(_) => "resolver_revoked",
+            Self::ResolverUnavailable { .. } => "resolver_unavailable",
             Self::Resolve(error) => error.code(),
             Self::NotRunning { .. } => "worker_stopped",
             Self::Suspended { .. } => "worker_suspended",
@@ -158,6 +167,7 @@ impl WorkerError {
             Self::RevisionOlder { .. } => "name the newest bundle, or say that an older one is meant (`allow_older`)",
             Self::ResolverNotFound(_) => "have the operator add it first, or leave it out for the active one",
             Self::ResolverRevoked(_) => "leave it out for the active one",
+            Self::ResolverUnavailable { .. } => "have the operator add the resolver again, or activate another one",
             Self::NotRunning { .. } => "make another worker; the state of this one says why it takes no calls",
             Self::NotStopped(_) => "stop the worker first",
             Self::Denied(_) => "each refusal names what would grant it",
@@ -256,8 +266,8 @@ impl Catalogue {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
         let (view, older) = self.bundle(request).await?;
-        let resolver = self.resolver(request.resolver).await?;
         let config = shared.config.load_full();
+        let resolver = shared.resolver_for(workspace, &config, request.resolver).await?;
         let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
         let inputs = Inputs::of(shared.facts(&config, workspace), asked);
         let digest = resolver.digest();
@@ -314,20 +324,6 @@ impl Catalogue {
         Ok((view, newest > revision))
     }
 
-    async fn resolver(&self, asked: Option<Digest>) -> Result<Resolver, WorkerError> {
-        let shared = &self.workspace.shared;
-        let digest = asked.unwrap_or_else(|| shared.shipped.digest());
-        if let Some(row) = shared.ledger.row::<ResolverRow>(&resolver_key(&digest)).await?
-            && row.value.revoked.is_some()
-        {
-            return Err(WorkerError::ResolverRevoked(digest));
-        }
-        if digest == shared.shipped.digest() {
-            return Ok(shared.shipped.clone());
-        }
-        shared.resolvers.get(&digest).ok_or(WorkerError::ResolverNotFound(digest))
-    }
-
     async fn acknowledge(
         &self,
         id: WorkerId,
@@ -339,6 +335,7 @@ impl Catalogue {
         let workspace = &self.workspace.id;
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
+        let _resolvers = shared.resolver_changes.read().await;
         let key = worker_key(workspace, &id);
         for _ in 0..ATTEMPTS {
             let keys =
@@ -362,6 +359,9 @@ impl Catalogue {
             let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;
             if resolver.as_ref().is_some_and(|resolver| resolver.value.revoked.is_some()) {
                 return Err(WorkerError::ResolverRevoked(row.resolver));
+            }
+            if resolver.is_none() && row.resolver != shared.shipped.digest() {
+                return Err(WorkerError::ResolverNotFound(row.resolver));
             }
             change = change.expect(&keys.0, resolver.as_ref());
             if row.request.bundle.is_some() {

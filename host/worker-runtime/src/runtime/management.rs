@@ -3,20 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bundles::{BundleLimits, Capability, Digest, WorkspaceId};
+use bundles::{BundleLimits, Capability, WorkspaceId};
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
 use host_policy::{ConfigError, Facts, RuntimeConfig};
 use runtime_api::event::EventKind;
+use runtime_api::resolver::ResolverState;
 use runtime_api::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
 use runtime_api::worker::{Suspension, WorkerId};
 use serde::Serialize;
 
 use super::{Live, Shared, WorkerError};
-use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, ResolverRow, StoredState, Usage, WorkerRow, resolvers_key, usage_key, usages_key,
-    workers_key,
-};
+use crate::ledger::{ATTEMPTS, Change, ChangeError, StoredState, Usage, WorkerRow, usage_key, usages_key, workers_key};
 use crate::limits::RuntimeLimits;
 use crate::workspace::Workspace;
 
@@ -100,16 +98,15 @@ fn transition(
 impl Management {
     /// What this Runtime is.
     pub async fn summary(&self) -> Result<RuntimeSummary, MetadataError> {
-        let rows = self.shared.ledger.rows::<ResolverRow>(&resolvers_key(), None, usize::MAX).await?;
-        let admitted = rows.iter().filter(|(_, row)| row.revoked.is_none());
-        let mut resolvers: BTreeSet<Digest> = admitted.filter_map(|(key, _)| key.last().parse().ok()).collect();
-        let active = self.shared.shipped.digest();
-        resolvers.insert(active);
+        let resolvers = self.resolvers().await?;
+        let usable = resolvers.iter().filter(|resolver| resolver.state != ResolverState::Revoked);
+        let resolvers = usable.map(|resolver| resolver.digest).collect();
         Ok(RuntimeSummary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            active_resolver: active,
+            active_resolver: **self.shared.active_resolver.load(),
+            pinned_resolver: self.shared.config.load().host_resolver(),
             builtin_bundle: self.shared.builtin.bundle().digest(),
-            resolvers: resolvers.into_iter().collect(),
+            resolvers,
             workspaces: self.workspaces(),
         })
     }
@@ -275,24 +272,7 @@ impl Management {
     /// stopped, removals of workers are completed.
     pub(super) async fn take_up(&self) -> Result<(), MetadataError> {
         self.load_known_tokens().await?;
-        for (key, row) in self.shared.ledger.rows::<ResolverRow>(&resolvers_key(), None, usize::MAX).await? {
-            let Ok(digest) = key.last().parse::<Digest>() else { continue };
-            if row.revoked.is_some() {
-                self.stop_workers_of(digest).await?;
-                continue;
-            }
-            let component = match self.shared.blobs.get_sized(digest, row.bytes).await {
-                // Without it this Runtime would lack the resolver until it is opened again.
-                Err(BlobError::Unavailable { .. } | BlobError::Full | BlobError::Moved) => {
-                    return Err(MetadataError::Unavailable { doing: "take up a resolver" });
-                }
-                Err(_) => continue,
-                Ok(component) => component,
-            };
-            if let Ok(resolver) = self.shared.sandbox.load(&component).await {
-                self.shared.resolvers.insert(digest, resolver);
-            }
-        }
+        self.open_registry().await?;
         self.complete_removals().await
     }
 

@@ -17,13 +17,32 @@ use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Hostile};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
-use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, plain, put, trusted};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, plain, put, trusted, variant};
 
 /// One of the resolvers that mean harm.
 pub(crate) fn resolver(name: &str) -> Vec<u8> {
     static ALL: OnceLock<Vec<Hostile>> = OnceLock::new();
     let all = ALL.get_or_init(hostile::all);
     all.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no `{name}`")).bytes.clone()
+}
+
+/// A Runtime whose config pins the resolver that ships inside.
+async fn pinned() -> Scene {
+    let shipped = Digest::of(worker_runtime::shipped::RESOLVER);
+    let config = CONFIG.replace("[host]", &format!("[host]\nresolver = \"{shipped}\""));
+    Scene::of(World { config, ..World::default() }).await
+}
+
+/// A Runtime that was opened again after the component of a resolver was lost.
+async fn lost() -> (Scene, CreateWorkerRequest) {
+    let (digest, component) = variant(1);
+    let world = World::default();
+    let runtime = world.open().await;
+    runtime.management().admit_resolver(digest, component.into()).await.expect("admitted");
+    world.blobs.remove(digest).await.expect("removed");
+    let scene = Scene::of(world).await;
+    let bundle = put(&scene.content(), &bundle(1)).await;
+    (scene, CreateWorkerRequest { resolver: Some(digest), ..plain(bundle) })
 }
 
 async fn admitted(resolver: &'static str) -> (Scene, CreateWorkerRequest) {
@@ -279,6 +298,33 @@ fn resolvers() -> Vec<Case> {
                 Scene::new().await.ask("POST", &format!("/v1/resolvers/{}/revoke", Digest::of("x"))).await
             },
             library: async { provoked(Scene::new().await.management().revoke_resolver(Digest::of("x")).await) },
+        ),
+        both!(
+            "resolver_active",
+            rest: async {
+                let path = format!("/v1/resolvers/{}/revoke", Digest::of(worker_runtime::shipped::RESOLVER));
+                Scene::new().await.ask("POST", &path).await
+            },
+            library: async {
+                let shipped = Digest::of(worker_runtime::shipped::RESOLVER);
+                provoked(Scene::new().await.management().revoke_resolver(shipped).await)
+            },
+        ),
+        both!(
+            "resolver_pinned",
+            rest: async { pinned().await.ask("POST", "/v1/resolvers/rollback").await },
+            library: async { provoked(pinned().await.management().rollback_resolver().await) },
+        ),
+        both!(
+            "resolver_unavailable",
+            rest: async {
+                let (scene, request) = lost().await;
+                scene.json("PUT", "/v1/workers/w", &json!(request)).await
+            },
+            library: async {
+                let (scene, request) = lost().await;
+                provoked(scene.catalogue().create(id("w"), request).await)
+            },
         ),
         both!(
             "resolver_revoked",

@@ -33,9 +33,8 @@ struct Killed {
 
 impl Killed {
     async fn of(store: &SqliteMetadata, path: &Path) -> Self {
-        // Waits for the thread that writes, which may be folding its log in. A key that it has not seen lately is asked of
-        // that thread.
-        store.get(&Key::new("unknown")).await.unwrap();
+        // Waits for the thread that writes, which may be folding its log in.
+        store.check().await.unwrap();
         let records = all(store).await;
         let read = |ending| fs::read(format!("{}{ending}", path.display())).map(|bytes| (ending, bytes));
         Self { files: ["", "-wal", "-mark"].into_iter().filter_map(|ending| read(ending).ok()).collect(), records }

@@ -1,0 +1,31 @@
+//! `yoi resolver add`.
+
+use std::process::ExitCode;
+
+use component_host::Limits;
+
+use super::registry;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::remote::ServerArgs;
+use crate::sandbox::ComponentRef;
+
+/// Adds a resolver to a service.
+///
+/// The service examines and compiles the component, and stores it. Requests can name the resolver afterwards; `yoi resolver
+/// activate` makes it the default.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Component, as `PATH` or `PATH@sha256:…`.
+    component: ComponentRef,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let component = args.component.read_or_shipped(&Limits::default())?;
+    let (resolver, _) =
+        args.server.ask(|client| async move { client.put_resolver(component.to_vec().into()).await })?;
+    registry::print(&resolver, output);
+    Ok(ExitCode::SUCCESS)
+}

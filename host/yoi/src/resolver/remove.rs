@@ -1,0 +1,29 @@
+//! `yoi resolver remove`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::registry::ResolverName;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::remote::ServerArgs;
+
+/// Removes a resolver of a service that nothing uses.
+///
+/// Refused while it is active, while the config pins it, or while workers that it resolved run. A revoked resolver stays
+/// listed, so that it cannot be added again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Digest of the resolver, or 4 or more of its first digits.
+    resolver: ResolverName,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let digest = args.resolver.on(&args.server)?;
+    args.server.ask(|client| async move { client.remove_resolver(digest).await })?;
+    output.result(&json!({ "schema": "yoi.resolver-remove/1", "resolver": digest }), || format!("removed {digest}\n"));
+    Ok(ExitCode::SUCCESS)
+}
