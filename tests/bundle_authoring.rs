@@ -724,8 +724,8 @@ fn a_faulty_schema_is_refused_at_its_line_and_its_neighbour_passes() {
             "declare the schema",
             "{ \"$ref\": \"#/$defs/a\", \"$defs\": { \"a\": {} } }",
         ),
-        ("{\n \"$ref\": ‸\"https://example.com/a\" }", "copy the schema", "{ \"items\": { \"$ref\": \"#\" } }"),
-        ("‸{ \"$ref\": \"#\" }", "let the schema recur", "{ \"properties\": { \"a\": { \"$ref\": \"#\" } } }"),
+        ("{\n \"$ref\": ‸\"https://example.com/a\" }", "copy the remote schema", "{ \"items\": { \"$ref\": \"#\" } }"),
+        ("‸{ \"$ref\": \"#\" }", "use recursive references", "{ \"properties\": { \"a\": { \"$ref\": \"#\" } } }"),
     ] {
         schema(faulty).refused("invalid_schema", help);
         schema(neighbour).passes();

@@ -1,4 +1,4 @@
-//! Compiling where it can be killed: every bound by its name, and what the cache is for.
+//! Compilation in a child process: the name of every exceeded limit, and the compile cache.
 
 use component_host::compile::Compiler;
 use component_host::compile::cache::CompileCache;
@@ -17,7 +17,7 @@ fn quickjs() -> Vec<u8> {
 }
 
 #[test]
-fn compiling_that_takes_too_long_is_killed() {
+fn compilation_that_exceeds_its_processor_time_is_killed() {
     let mut limits = Limits::default();
     limits.compile.compile_ms = 1;
     let error = load(limits, sandboxes::child(), &quickjs()).expect_err("refused");
@@ -26,7 +26,7 @@ fn compiling_that_takes_too_long_is_killed() {
 }
 
 #[test]
-fn a_compiler_that_does_not_get_to_compute_ends_under_a_limit_of_its_own_and_may_be_asked_again() {
+fn compilation_that_exceeds_its_wall_clock_time_is_killed_and_may_be_repeated() {
     let compiler = |program: &str| Compiler::Child { program: program.into(), arguments: vec!["1000".into()] };
     let mut limits = Limits::default();
     limits.compile.compile_wall_ms = 100;
@@ -40,8 +40,8 @@ fn a_compiler_that_does_not_get_to_compute_ends_under_a_limit_of_its_own_and_may
 }
 
 #[test]
-fn compiling_that_takes_too_much_memory_ends_in_the_child() {
-    // From what a process cannot even start its threads in to what nearly does.
+fn compilation_that_exceeds_its_memory_fails_in_the_child() {
+    // The smallest value does not suffice to start the threads, the largest one nearly suffices to compile.
     for megabytes in [8, 20, 50, 96] {
         let mut limits = Limits::default();
         limits.compile.compile_memory_bytes = megabytes << 20;
@@ -52,7 +52,7 @@ fn compiling_that_takes_too_much_memory_ends_in_the_child() {
 }
 
 #[test]
-fn more_machine_code_than_allowed_is_refused() {
+fn machine_code_above_the_limit_is_refused() {
     for compiler in [sandboxes::child(), Compiler::InProcess] {
         let mut limits = Limits::default();
         limits.compile.compiled_bytes = 1000;
@@ -62,7 +62,7 @@ fn more_machine_code_than_allowed_is_refused() {
 }
 
 #[test]
-fn a_helper_that_is_none_is_no_fault_of_the_component() {
+fn failure_of_the_helper_program_is_not_an_error_of_the_component() {
     for (program, arguments) in [("no-such-program", vec![]), ("true", vec![]), ("cat", vec!["-".into()])] {
         let compiler = Compiler::Child { program: program.into(), arguments };
         let error = load(Limits::default(), compiler, RESOLVER).expect_err("refused");
@@ -71,7 +71,7 @@ fn a_helper_that_is_none_is_no_fault_of_the_component() {
 }
 
 #[test]
-fn without_a_child_the_tighter_budget_stands_alone() {
+fn compilation_without_a_child_uses_the_tighter_budget() {
     load(Limits::default(), Compiler::InProcess, RESOLVER).expect("the shipped resolver is small");
     let mut limits = Limits::default();
     limits.structure.functions = 3;
@@ -80,22 +80,22 @@ fn without_a_child_the_tighter_budget_stands_alone() {
 }
 
 #[test]
-fn what_was_compiled_is_not_compiled_again() {
+fn cached_component_is_not_compiled_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = |compiler| {
         let cache = Some(CompileCache::open(&folder.path().join("cache")).expect("a cache"));
         Sandbox::new(SandboxConfig { cache, compiler, ..SandboxConfig::default() }).expect("a sandbox")
     };
-    let nobody = || Compiler::Child { program: "no-such-program".into(), arguments: vec![] };
+    let missing = || Compiler::Child { program: "no-such-program".into(), arguments: vec![] };
     sandboxes::wait(async {
-        open(nobody()).load(RESOLVER).await.expect_err("nobody can compile it");
+        open(missing()).load(RESOLVER).await.expect_err("the compiler is missing");
         open(sandboxes::child()).load(RESOLVER).await.expect("compiled");
-        open(nobody()).load(RESOLVER).await.expect("found in the cache");
+        open(missing()).load(RESOLVER).await.expect("found in the cache");
     });
 }
 
 #[test]
-fn loads_of_one_component_at_the_same_time_compile_it_once() {
+fn concurrent_loads_of_a_component_compile_it_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let count = folder.path().join("count");
     let Compiler::Child { program, arguments } = sandboxes::child() else { panic!("a child") };
@@ -112,7 +112,7 @@ fn loads_of_one_component_at_the_same_time_compile_it_once() {
 }
 
 #[test]
-fn compiled_code_is_never_taken_as_a_component() {
+fn compiled_code_is_refused_as_a_component() {
     let folder = tempfile::tempdir().expect("a folder");
     let cache = CompileCache::open(&folder.path().join("cache")).expect("a cache");
     let sandbox =

@@ -1,5 +1,5 @@
-//! A resolution is a function of its inputs: over fresh instances, hosts, threads and ways of
-//! allocating, and independent of what has no order.
+//! A resolution depends only on its inputs: it is the same for fresh instances, engines, threads and allocation
+//! strategies, and does not depend on the order of sets.
 
 use component_host::compile::Compiler;
 use component_host::{Allocation, BundleView, Sandbox, SandboxConfig};
@@ -14,7 +14,7 @@ fn digest(resolved: &Resolved) -> (String, u64) {
 }
 
 #[test]
-fn every_way_of_running_gives_the_same_bytes_for_the_same_fuel() {
+fn resolution_and_fuel_are_the_same_for_every_allocation_and_compiler() {
     let bundle = BundleView::new(worker_runtime::shipped::bundle().expect("a bundle"));
     let facts = fixtures::facts(
         &json!({ "os": "linux", "arch": "x86_64", "capabilities": ["models", "shell", "git"], "models": ["small"] }),
@@ -38,7 +38,7 @@ fn every_way_of_running_gives_the_same_bytes_for_the_same_fuel() {
 }
 
 #[test]
-fn many_resolutions_at_once_are_the_same_as_one_after_the_other() {
+fn concurrent_resolutions_give_the_same_answers_as_sequential_ones() {
     let resolver = sandboxes::shipped();
     let all = cases::all();
     let one_by_one: Vec<Value> = sandboxes::wait(async {
@@ -67,7 +67,7 @@ fn many_resolutions_at_once_are_the_same_as_one_after_the_other() {
 }
 
 #[test]
-fn the_same_question_is_answered_from_memory() {
+fn repeated_request_is_answered_from_the_cache() {
     let resolver = sandboxes::shipped();
     let resolutions = Resolutions::default();
     let (view, inputs) = (fixtures::simple_view(), fixtures::simple_inputs());
@@ -85,7 +85,7 @@ fn the_same_question_is_answered_from_memory() {
 }
 
 #[test]
-fn the_read_set_is_what_the_resolution_speaks_of() {
+fn read_set_contains_the_profiles_and_names_of_the_resolution() {
     let bundle = BundleView::new(worker_runtime::shipped::bundle().expect("a bundle"));
     let inputs = Inputs::new(
         Facts::bare("linux".parse().expect("a name"), "x86_64".parse().expect("a name")),
@@ -125,7 +125,7 @@ fn patch() -> impl Strategy<Value = Value> {
     prop::collection::btree_map("[abc]", tree, 0..4).prop_map(|map| json!(map))
 }
 
-/// RFC 7396, word for word, to hold the resolver against.
+/// Applies a JSON merge patch exactly as written in RFC 7396, for comparison with the resolver.
 fn merge(target: Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
     let mut target = match target {
@@ -147,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn settings_are_merged_as_the_standard_says(patches in prop::collection::vec(patch(), 1..5)) {
+    fn settings_are_merged_as_in_rfc_7396(patches in prop::collection::vec(patch(), 1..5)) {
         let layers: Vec<Value> = patches.iter().map(|patch| json!({ "settings": patch })).collect();
         let bundle = fixtures::bundle(&json!({ "main": { "layers": layers } }), &json!({}));
         let view = BundleView::new(bundle);
@@ -158,8 +158,8 @@ proptest! {
     }
 
     #[test]
-    fn an_order_that_means_nothing_changes_nothing(seed in prop::collection::vec(any::<prop::sample::Index>(), 6)) {
-        // Facts are sets, and wishes are known by what they ask for.
+    fn order_of_facts_and_wishes_does_not_change_the_resolution(seed in prop::collection::vec(any::<prop::sample::Index>(), 6)) {
+        // Facts are sets, and a wish is identified by its authority.
         let wishes = ["shell", "git:read", "git:write", "mount:repo:read", "secret:token", "egress:https://a.example.com/"];
         let mut shuffled: Vec<&str> = wishes.to_vec();
         for (place, index) in seed.iter().enumerate() {

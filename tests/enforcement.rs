@@ -1,5 +1,5 @@
-//! Host policy and the bundle's ceiling over real resolutions: for each rule what it refuses, and the
-//! neighbour that it lets pass.
+//! Enforcement of the host's grants and of the bundle's ceiling on real resolutions: for each rule a refused
+//! request and a similar one that passes.
 
 use bundles::{Bundle, Need};
 use component_host::BundleView;
@@ -51,7 +51,7 @@ fn wishes(required: &[&str], optional: &[&str]) -> Value {
     json!({ "wishes": required.iter().map(wish("required")).chain(optional.iter().map(wish("optional"))).collect::<Vec<_>>() })
 }
 
-/// The rules by which one wish is refused.
+/// Returns the code of the rule that refuses one wish, required and optional.
 fn rule_of(authority: &str, policy: &Value, config: &str) -> Option<&'static str> {
     let required = enforced(&wishes(&[authority], &[]), policy, config);
     let optional = enforced(&wishes(&[], &[authority]), policy, config).expect("an optional wish refuses no worker");
@@ -80,7 +80,7 @@ const CONFIG: &str = r#"
 "#;
 
 #[test]
-fn every_rule_refuses_what_it_names_and_lets_its_neighbour_pass() {
+fn each_rule_refuses_its_request_and_a_similar_one_passes() {
     let none = json!({});
     for (authority, rule) in [
         ("secret:token", None),
@@ -108,7 +108,7 @@ fn every_rule_refuses_what_it_names_and_lets_its_neighbour_pass() {
 }
 
 #[test]
-fn a_workspace_that_the_config_does_not_name_is_granted_nothing() {
+fn workspace_that_the_config_does_not_name_is_granted_nothing() {
     for authority in ["secret:token", "mount:repo:read", "egress:https://api.example.com/v1", "shell", "git:read"] {
         assert!(rule_of(authority, &json!({}), &CONFIG.replace("acme", "other")).is_some(), "{authority}");
     }
@@ -120,7 +120,7 @@ fn a_workspace_that_the_config_does_not_name_is_granted_nothing() {
 }
 
 #[test]
-fn a_model_is_held_against_the_config_whatever_the_facts_said() {
+fn model_is_checked_against_the_config_and_not_only_the_facts() {
     let bundle = bundle(&json!({ "models": { "append": ["large"] } }), &json!({}));
     let mut facts = fixtures::simple_facts();
     facts.models = std::iter::once("large".parse().expect("a name")).collect();
@@ -162,7 +162,7 @@ fn a_model_is_held_against_the_config_whatever_the_facts_said() {
 }
 
 #[test]
-fn the_bundles_own_ceiling_narrows_what_the_host_grants() {
+fn ceiling_of_the_bundle_narrows_the_grants_of_the_host() {
     let all = "[workspaces.acme]\nshell = true\ngit = \"write\"\nsecrets = [\"token\"]\negress = [{ scheme = \"https\", host = \"api.example.com\", methods = [\"GET\"], path_prefixes = [\"/\"] }]";
     let deny = json!({ "authorities": { "deny": ["git:write", "egress:https://api.example.com/admin"] } });
     for (authority, rule) in [
@@ -190,13 +190,13 @@ fn the_bundles_own_ceiling_narrows_what_the_host_grants() {
 }
 
 #[test]
-fn a_ceiling_grants_nothing() {
+fn ceiling_of_the_bundle_does_not_grant_access() {
     let allow = json!({ "authorities": { "allow": ["shell"] } });
     assert_eq!(rule_of("shell", &allow, CONFIG), Some("shell_not_granted"));
 }
 
 #[test]
-fn all_refusals_come_at_once() {
+fn all_refusals_are_reported_together() {
     let refusals = enforced(&wishes(&["secret:a", "shell"], &["git:write", "mount:repo:read"]), &json!({}), CONFIG)
         .expect_err("refused");
     let found: Vec<_> = refusals.iter().map(|refusal| (refusal.subject.as_str(), refusal.need)).collect();
@@ -204,7 +204,7 @@ fn all_refusals_come_at_once() {
 }
 
 #[test]
-fn a_spec_holds_exactly_what_was_wished_for_and_granted() {
+fn spec_contains_exactly_the_granted_wishes() {
     let layer = wishes(
         &["mount:repo:read"],
         &["mount:repo:write", "secret:token", "secret:other", "git:read", "egress:https://api.example.com/v1/users"],
@@ -220,7 +220,7 @@ fn a_spec_holds_exactly_what_was_wished_for_and_granted() {
 }
 
 #[test]
-fn the_chosen_models_secret_is_required_without_being_written() {
+fn secret_of_the_chosen_model_is_a_required_wish() {
     let layer = json!({ "models": { "append": ["large"] } });
     let config = |secrets: &str| format!("[host]\nmodels = [\"large\"]\n[workspaces.acme]\nsecrets = [{secrets}]");
     let spec = enforced(&layer, &json!({}), &config("\"model-key\"")).expect("a spec");
@@ -231,7 +231,7 @@ fn the_chosen_models_secret_is_required_without_being_written() {
 }
 
 #[test]
-fn a_host_tool_that_this_runtime_lacks_is_unsupported_and_only_if_selected() {
+fn selected_host_tool_that_the_runtime_lacks_is_refused() {
     let layer = json!({ "tools_allow": { "append": ["fs.read"] } });
     let refusals = enforced(&layer, &json!({}), "[workspaces.acme]").expect_err("refused");
     assert_eq!(refusals[0].rule.code(), "unsupported_declaration");
@@ -249,7 +249,7 @@ fn a_host_tool_that_this_runtime_lacks_is_unsupported_and_only_if_selected() {
 }
 
 #[test]
-fn tools_and_plugins_that_are_denied_or_not_granted_narrow_the_worker() {
+fn denied_or_ungranted_tools_and_plugins_narrow_the_worker() {
     let layer = json!({ "tools_allow": { "append": ["fs.read", "issue.list"] }, "plugins": { "append": ["issues"] } });
     let has = "[host]\ncapabilities = [\"tool:fs.read\"]\n[workspaces.acme]";
     let spec = enforced(&layer, &json!({}), has).expect("a spec");
@@ -273,7 +273,7 @@ fn tools_and_plugins_that_are_denied_or_not_granted_narrow_the_worker() {
 }
 
 #[test]
-fn the_line_of_a_remedy_grants_what_was_refused() {
+fn line_in_a_remedy_grants_the_refused_wish() {
     for authority in [
         "secret:other",
         "mount:other:write",
@@ -296,7 +296,7 @@ fn the_line_of_a_remedy_grants_what_was_refused() {
 }
 
 #[test]
-fn a_remedy_adds_to_a_list_that_is_there_and_changes_what_is_written() {
+fn remedy_extends_an_existing_list_and_changes_an_existing_value() {
     let item = |remedy: &str| remedy.split('`').nth(1).expect("an item").to_owned();
     let written = |lines: &str| format!("[workspaces.acme]\n{lines}\n");
     let (one, two) = (
@@ -322,7 +322,7 @@ fn a_remedy_adds_to_a_list_that_is_there_and_changes_what_is_written() {
 }
 
 #[test]
-fn a_profile_that_ships_inside_is_refused_where_a_bundle_is_required() {
+fn built_in_profile_is_refused_if_the_workspace_requires_a_bundle() {
     let bundle = bundle(&json!({ "language": "en" }), &json!({}));
     let facts = fixtures::simple_facts();
     let resolution = resolve(&bundle, &facts);

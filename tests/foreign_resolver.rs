@@ -1,4 +1,4 @@
-//! The contract in another language: JavaScript on QuickJS, from `tests/guests/quickjs`.
+//! A resolver in another language: JavaScript on QuickJS, from `tests/guests/quickjs`.
 
 use yoi_tests::{cases, root, sandboxes};
 
@@ -7,7 +7,7 @@ fn component() -> Vec<u8> {
 }
 
 #[test]
-fn a_resolver_in_javascript_answers_every_case_byte_for_byte_as_ours_does() {
+fn javascript_resolver_answers_each_case_byte_for_byte_like_the_built_in_one() {
     let ours = sandboxes::shipped();
     sandboxes::wait(async {
         let foreign = sandboxes::shared().load(&component()).await.expect("the foreign resolver");
@@ -21,7 +21,10 @@ fn a_resolver_in_javascript_answers_every_case_byte_for_byte_as_ours_does() {
 }
 
 #[test]
-fn the_committed_component_is_the_one_that_its_lock_names() {
+fn committed_component_has_the_digest_in_its_lock_file() {
     let lock = std::fs::read_to_string(root().join("tests/guests/quickjs/resolver.lock.toml")).expect("the lock");
-    assert!(lock.contains(&bundles::Digest::of(component()).to_string()), "build it again, or mend the lock");
+    assert!(
+        lock.contains(&bundles::Digest::of(component()).to_string()),
+        "build the component again, or correct the lock file"
+    );
 }

@@ -1,5 +1,5 @@
-//! One hostile resolver for each thing that a resolver could do: each ends in the right typed error,
-//! and the next resolution works.
+//! Hostile resolvers, one for each kind of attack or fault. Each ends in the expected typed error, and the next
+//! resolution works.
 
 use component_host::{CallError, Limits, LoadError};
 use worker_runtime::report::ResolutionReport;
@@ -7,7 +7,7 @@ use worker_runtime::{Outcome, Resolutions, ResolveError};
 use yoi_tests::hostile::{self, Expect, Hostile};
 use yoi_tests::{fixtures, sandboxes};
 
-/// Fuel that no honest resolver needs, and that a loop uses up soon even on a slow machine.
+/// Returns limits with more fuel than an honest resolver needs, which a loop uses up quickly even on a slow machine.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.resolution.fuel = 50_000_000.try_into().expect("not zero");
@@ -15,8 +15,8 @@ fn limits() -> Limits {
     limits
 }
 
-/// How asking a component ended, in the words of [`Expect`].
-async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, String) {
+/// Runs a component and returns the outcome, in the words of [`Expect`].
+async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, String) {
     let resolver = match sandbox.load(component).await {
         Ok(resolver) => resolver,
         Err(error @ LoadError::Link) => return (Outcome::RefusedLink, error.code().to_owned()),
@@ -42,7 +42,7 @@ async fn ended(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome,
     }
 }
 
-/// The facts hold canaries, and a guest could put them into any text of its answer.
+/// Asserts that a message contains no canary. The facts contain canaries, which a guest can copy into any text.
 fn assert_nothing_leaks(message: &str) {
     assert!(!message.contains("canary-secret") && !message.contains("canary-capability"), "{message}");
     assert!(message.len() < 400 && !message.chars().any(char::is_control), "{message:?}");
@@ -61,7 +61,7 @@ fn expected(expect: Expect) -> (Outcome, Option<&'static str>) {
 }
 
 #[test]
-fn every_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works() {
+fn each_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works() {
     let all = hostile::all();
     assert!(all.len() > 60, "only {} of them", all.len());
     let sandbox = sandboxes::with_limits(limits());
@@ -72,7 +72,7 @@ fn every_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works(
         let resolutions = Resolutions::remembering(0);
         let first = resolutions.resolve(&honest, &view, &inputs).await.expect("a resolution").digests().resolution;
         for Hostile { name, bytes, expect } in &all {
-            let (outcome, word) = ended(&sandbox, bytes).await;
+            let (outcome, word) = run(&sandbox, bytes).await;
             let (right, said) = expected(*expect);
             if outcome != right || said.is_some_and(|said| !word.starts_with(said)) {
                 wrong.push(format!("{name}: expected {expect:?}, ended {outcome:?} {word}"));
@@ -85,7 +85,7 @@ fn every_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works(
 }
 
 #[test]
-fn a_loop_that_fuel_does_not_end_is_ended_by_the_clock() {
+fn loop_with_unlimited_fuel_is_ended_by_the_deadline() {
     let mut limits = Limits::default();
     limits.resolution.fuel = u64::MAX.try_into().expect("not zero");
     limits.resolution.deadline_ms = 50;
@@ -93,16 +93,16 @@ fn a_loop_that_fuel_does_not_end_is_ended_by_the_clock() {
     let looping = hostile::all().into_iter().filter(|hostile| hostile.expect == Expect::Limit("fuel"));
     sandboxes::wait(async {
         for Hostile { name, bytes, .. } in looping {
-            let ended = tokio::time::timeout(std::time::Duration::from_secs(30), ended(&sandbox, &bytes)).await;
+            let ended = tokio::time::timeout(std::time::Duration::from_secs(30), run(&sandbox, &bytes)).await;
             let (outcome, word) = ended.unwrap_or_else(|_| panic!("{name} was not stopped"));
-            // Some run into another bound before the clock does.
+            // Some exceed another limit before the deadline.
             assert_eq!(outcome, Outcome::Limit, "{name}: {word}");
         }
     });
 }
 
 #[test]
-fn a_loop_that_does_not_get_to_compute_is_ended_under_a_limit_of_its_own() {
+fn loop_that_gets_too_little_processor_time_is_ended_by_the_wall_clock_limit() {
     let mut limits = Limits::default();
     limits.resolution.fuel = u64::MAX.try_into().expect("not zero");
     limits.resolution.deadline_ms = u64::MAX;
@@ -124,7 +124,7 @@ fn a_loop_that_does_not_get_to_compute_is_ended_under_a_limit_of_its_own() {
 }
 
 #[test]
-fn the_deadline_counts_what_a_resolver_computes_and_not_what_others_do_meanwhile() {
+fn deadline_counts_only_the_processor_time_of_the_resolver() {
     let mut limits = limits();
     let deadline = std::time::Duration::from_secs(2);
     limits.resolution.deadline_ms = 2_000;
@@ -137,7 +137,7 @@ fn the_deadline_counts_what_a_resolver_computes_and_not_what_others_do_meanwhile
         let mut busy = 0;
         std::future::poll_fn(|context| {
             let polled = run.as_mut().poll(context);
-            // The thread has something else to do, for longer than the deadline all together.
+            // Other work on the same thread, in total for longer than the deadline.
             if polled.is_pending() && busy < 10 {
                 busy += 1;
                 let began = std::time::Instant::now();
@@ -154,7 +154,7 @@ fn the_deadline_counts_what_a_resolver_computes_and_not_what_others_do_meanwhile
 }
 
 #[test]
-fn a_refused_component_is_refused_again_at_once() {
+fn refused_component_is_refused_again_with_the_same_error() {
     let sandbox = sandboxes::with_limits(limits());
     sandboxes::wait(async {
         for Hostile { name, bytes, expect } in hostile::all() {

@@ -1,9 +1,9 @@
-//! The shipped resolver against the case corpus, through the sandbox and the host's check.
+//! The built-in resolver on the case corpus, run in the sandbox and verified by the host.
 
 use yoi_tests::{cases, sandboxes};
 
 #[test]
-fn the_shipped_resolver_answers_every_case_exactly() {
+fn built_in_resolver_answers_each_case_exactly() {
     let resolver = sandboxes::shipped();
     let cases = cases::all();
     assert!(cases.len() > 100, "only {} cases", cases.len());

@@ -1,4 +1,4 @@
-//! One runner, one file per behaviour.
+//! Behaviours across packages, one file for each.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -31,8 +31,8 @@ mod system_calls;
 mod verification;
 mod verification_orders;
 
-/// Not a test of its own: the compiling child of the others, which start this binary again. The
-/// harness says something on stdout before, which the protocol allows, and nothing after.
+/// The compiling child of the other tests, which start this binary again. It is not a test itself. The harness prints
+/// to stdout before this function runs, which the protocol allows, and nothing afterwards.
 #[test]
 #[ignore = "serves the other tests as their compiling child"]
 fn compile_child() {

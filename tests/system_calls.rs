@@ -1,5 +1,5 @@
-//! What a warm resolution asks of the kernel, where memory is kept resident: nothing that maps,
-//! protects or advises memory, each of which takes a lock that all threads of a process share.
+//! System calls of a warm resolution with resident memory. It must not map, protect or advise memory, because each of
+//! these calls takes a lock that all threads of a process share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,12 +9,12 @@ use component_host::{Allocation, BundleView, Sandbox, SandboxConfig};
 use worker_runtime::shipped;
 use yoi_tests::{fixtures, sandboxes};
 
-/// How many resolutions the traced process does, besides those that fill its pool.
+/// Environment variable with the number of resolutions in the traced process, in addition to those that fill its pool.
 const COUNT: &str = "YOI_WARM_RESOLUTIONS";
 
-/// Not a test of its own: what the other one traces.
+/// The program that the other test traces. It is not a test itself.
 #[test]
-#[ignore = "is traced by another test, which says how much to do"]
+#[ignore = "run by the other test, which sets the number of resolutions"]
 fn warm_resolutions() {
     let count: usize = std::env::var(COUNT).expect("a count").parse().expect("a number");
     let config = SandboxConfig { allocation: Allocation::PooledResident, ..SandboxConfig::default() };
@@ -30,8 +30,8 @@ fn warm_resolutions() {
     });
 }
 
-/// Calls by name, of a process that does `count` warm resolutions.
-fn traced(count: usize, folder: &Path) -> BTreeMap<String, i64> {
+/// Returns the number of system calls by name in a process with `count` warm resolutions.
+fn traced_calls(count: usize, folder: &Path) -> BTreeMap<String, i64> {
     let table = folder.join(count.to_string());
     let status = Command::new("strace")
         .args(["-f", "-qq", "-U", "calls,name", "-c", "-o"])
@@ -52,7 +52,7 @@ fn traced(count: usize, folder: &Path) -> BTreeMap<String, i64> {
 }
 
 #[test]
-fn a_warm_resolution_maps_protects_and_advises_no_memory() {
+fn warm_resolution_does_not_map_protect_or_advise_memory() {
     if Command::new("strace").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "`strace` is missing");
         eprintln!("skipped: `strace` is missing");
@@ -60,16 +60,16 @@ fn a_warm_resolution_maps_protects_and_advises_no_memory() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let (few, many) = (100, 1100);
-    let (few_calls, many_calls) = (traced(few, folder.path()), traced(many, folder.path()));
-    assert!(few_calls.contains_key("mmap"), "the trace saw something: {few_calls:?}");
+    let (few_calls, many_calls) = (traced_calls(few, folder.path()), traced_calls(many, folder.path()));
+    assert!(few_calls.contains_key("mmap"), "the trace is empty: {few_calls:?}");
     let more = |name: &str| {
         let of = |calls: &BTreeMap<String, i64>| calls.get(name).copied().unwrap_or(0);
         of(&many_calls) - of(&few_calls)
     };
-    // A thousand resolutions more. A handful of calls comes from the harness and the allocator.
+    // The difference is a thousand resolutions. A few calls come from the test harness and the allocator.
     for name in ["mmap", "munmap", "mprotect", "madvise", "mremap", "brk", "pkey_mprotect"] {
         assert!(more(name).abs() < 20, "{} of `{name}` more for 1000 resolutions: {many_calls:?}", more(name));
     }
-    // One question after the pages that were written, where the kernel can answer it.
+    // One query for the written pages in each resolution, if the kernel supports it.
     assert!(more("ioctl") <= 1000, "{many_calls:?}");
 }

@@ -1,4 +1,4 @@
-//! The host does not believe a resolver: an honest answer, changed in one place, is refused there.
+//! Verification of a resolver's answer: a valid answer that is changed in one place is refused with that place.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ struct Honest {
     proposal: Proposal,
 }
 
-/// What the shipped resolver says about a profile of the example, which says something of everything.
+/// Returns the built-in resolver's answer for a profile of the example, which has values in every field.
 fn honest() -> &'static Honest {
     static HONEST: OnceLock<Honest> = OnceLock::new();
     HONEST.get_or_init(|| {
@@ -57,12 +57,12 @@ fn check(proposal: Proposal) -> Result<host_policy::Resolution, String> {
         .map_err(|misbehaved| misbehaved.field)
 }
 
-/// The field at which a changed proposal is refused.
+/// Returns the field for which a changed proposal is refused.
 fn refused(change: impl FnOnce(&mut Proposal)) -> String {
     let mut proposal = honest().proposal.clone();
     change(&mut proposal);
     assert_ne!(proposal, honest().proposal, "nothing was changed");
-    check(proposal).expect_err("a lie was believed")
+    check(proposal).expect_err("an invalid answer was accepted")
 }
 
 fn origin(proposal: &mut Proposal, field: &str) -> &'static mut ProposedOrigin {
@@ -78,7 +78,7 @@ fn set_origin(proposal: &mut Proposal, field: &str, change: impl FnOnce(&mut Pro
 }
 
 #[test]
-fn the_honest_answer_is_believed() {
+fn honest_answer_is_accepted() {
     let resolution = check(honest().proposal.clone()).expect("honest");
     assert!(!resolution.tools().is_empty() && !resolution.wishes().is_empty() && !resolution.settings().is_empty());
     assert!(resolution.origins().windows(2).all(|pair| pair[0].field < pair[1].field), "origins are sorted");
@@ -86,7 +86,7 @@ fn the_honest_answer_is_believed() {
 }
 
 #[test]
-fn an_invented_lineage_is_refused() {
+fn invented_lineage_is_refused() {
     assert_eq!(refused(|p| p.lineage.push("nobody".into())), format!("/lineage/{}", honest().proposal.lineage.len()));
     assert_eq!(
         refused(|p| p.lineage.push("backend-dev".into())),
@@ -98,7 +98,7 @@ fn an_invented_lineage_is_refused() {
 }
 
 #[test]
-fn an_invented_or_repeated_name_is_refused_in_every_list() {
+fn invented_or_repeated_name_is_refused_in_every_list() {
     type List = fn(&mut Proposal) -> &mut Vec<String>;
     let lists: [(&str, List); 3] =
         [("instructions", |p| &mut p.instructions), ("tools", |p| &mut p.tools), ("workflows", |p| &mut p.workflows)];
@@ -130,7 +130,7 @@ fn an_invented_or_repeated_name_is_refused_in_every_list() {
 }
 
 #[test]
-fn a_declared_name_that_no_active_layer_writes_is_refused() {
+fn declared_name_that_no_active_layer_writes_is_refused() {
     // Declared by the bundle, written by another profile.
     assert_eq!(refused(|p| p.tools[0] = "git.commit".into()), "/tools/0");
     assert_eq!(refused(|p| p.model = Some("small".into())), "/model");
@@ -138,7 +138,7 @@ fn a_declared_name_that_no_active_layer_writes_is_refused() {
 }
 
 #[test]
-fn which_of_the_offered_models_is_the_resolvers_to_choose() {
+fn resolver_may_choose_any_offered_model_of_the_profile() {
     let mut other = honest().proposal.clone();
     other.model = Some("local-small".into());
     assert_ne!(other, honest().proposal);
@@ -146,7 +146,7 @@ fn which_of_the_offered_models_is_the_resolvers_to_choose() {
 }
 
 #[test]
-fn an_invented_wish_is_refused() {
+fn invented_wish_is_refused() {
     let next = format!("/wishes/{}", honest().proposal.wishes.len());
     let with_origin = |authority: &'static str, need| {
         move |p: &mut Proposal| {
@@ -174,7 +174,7 @@ fn an_invented_wish_is_refused() {
 }
 
 #[test]
-fn an_optional_wish_may_be_left_out() {
+fn answer_may_omit_an_optional_wish() {
     let mut less = honest().proposal.clone();
     let last = less.wishes.len() - 1;
     assert_eq!(less.wishes.pop().map(|(_, need)| need), Some(Need::Optional));
@@ -203,7 +203,7 @@ fn invented_settings_are_refused() {
 }
 
 #[test]
-fn an_invented_origin_is_refused() {
+fn invented_origin_is_refused() {
     for field in ["/tools/0", "/instructions/0", "/model", "/wishes/0", "/settings/max_turns"] {
         assert_eq!(refused(|p| set_origin(p, field, |origin| origin.layer = 99)), field);
         assert_eq!(refused(|p| set_origin(p, field, |origin| origin.profile = "nobody".into())), field);
@@ -225,8 +225,8 @@ fn an_invented_origin_is_refused() {
 }
 
 #[test]
-fn an_origin_of_a_layer_that_does_not_count_is_refused() {
-    // `base`, layer 2 names models where there is a GPU, which there is not.
+fn origin_in_an_inactive_layer_is_refused() {
+    // `base`, layer 2 names models under the condition that there is a GPU, which does not hold.
     assert_eq!(
         refused(|p| set_origin(p, "/model", |origin| {
             origin.profile = "base".into();
@@ -237,16 +237,16 @@ fn an_origin_of_a_layer_that_does_not_count_is_refused() {
 }
 
 #[test]
-fn an_invented_language_is_refused() {
+fn invented_language_is_refused() {
     assert_eq!(refused(|p| p.language = Some("tlh".into())), "/language");
 }
 
 #[test]
-fn a_failure_that_the_host_does_not_find_is_refused() {
+fn failure_that_the_host_does_not_confirm_is_refused() {
     let honest = honest();
     let refuse = |failure: ProposedFailure| {
         verify_failure(honest.bundle.manifest(), &honest.facts, &honest.request, &failure)
-            .expect_err("a lie was believed");
+            .expect_err("an invalid answer was accepted");
     };
     let text = || "canary".to_owned();
     refuse(ProposedFailure::UnknownProfile("infra-dev".into()));
@@ -265,7 +265,7 @@ fn a_failure_that_the_host_does_not_find_is_refused() {
 }
 
 #[test]
-fn what_a_resolver_says_to_itself_is_not_repeated_at_length() {
+fn error_does_not_repeat_long_text_of_the_resolver() {
     let canary = "canary".repeat(40);
     let mut proposal = honest().proposal.clone();
     proposal.tools[0] = canary.clone();

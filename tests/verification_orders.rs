@@ -1,5 +1,5 @@
-//! An answer is believed exactly if one order of the layers yields it. The host decides that without
-//! trying the orders; here all of them are tried.
+//! An answer is accepted exactly if some order of the active layers yields it. The host decides that without
+//! trying the orders. These tests compare its decision with a search through all orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ struct Layer {
     drops: BTreeSet<&'static str>,
 }
 
-/// What is left after the last layer, or what an answer says that is.
+/// The result of applying all layers, or an answer that claims such a result.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Answer {
     tools: BTreeSet<&'static str>,
@@ -49,12 +49,12 @@ fn amend(list: &mut BTreeSet<&'static str>, amend: Option<&Amend>) {
     }
 }
 
-/// The label of a mount or the word of another authority: a drop of one access takes back both.
+/// Returns the label of a mount or the word of another authority, because a drop of one access removes both.
 fn without_access(authority: &str) -> &str {
     authority.trim_end_matches(":read").trim_end_matches(":write")
 }
 
-/// What layers come to in the order in which they stand, with every model that is named in the end.
+/// Returns the result of applying the layers in the given order, and all models that are named at the end.
 fn joined<'a>(layers: impl Iterator<Item = &'a Layer>) -> (Answer, BTreeSet<&'static str>) {
     let (mut answer, mut denied, mut models) = (Answer::default(), BTreeSet::new(), BTreeSet::new());
     for layer in layers {
@@ -90,7 +90,7 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Whether an order yields an answer: all that the answer has, and every required wish.
+/// `true` if the result of an order has all values of the answer, and the answer has every required wish.
 fn is_yielded(answer: &Answer, joined: &Answer, models: &BTreeSet<&str>) -> bool {
     let required = joined.wishes.iter().filter(|(_, need)| **need == Need::Required);
     answer.tools.is_subset(&joined.tools)
@@ -123,7 +123,7 @@ fn manifest(layers: &[Layer]) -> bundles::Bundle {
     fixtures::bundle(&json!({ "main": { "layers": layers } }), &declared)
 }
 
-/// The answer as a resolver gives it. Every origin is a layer that writes the value, where there is one.
+/// Converts an answer to a proposal. Every origin is a layer that writes the value, if one exists.
 fn proposal(layers: &[Layer], answer: &Answer) -> Proposal {
     let holds = |amend: &Option<Amend>, name: &str| match amend {
         Some(Amend::Append(names) | Amend::Replace(names)) => names.contains(name),
@@ -167,7 +167,7 @@ fn facts() -> host_policy::Facts {
     fixtures::facts(&json!({ "os": "linux", "arch": "x86_64", "models": ["large", "small"] }))
 }
 
-fn is_believed(layers: &[Layer], bundle: &bundles::Bundle, answer: &Answer) -> bool {
+fn is_accepted(layers: &[Layer], bundle: &bundles::Bundle, answer: &Answer) -> bool {
     let proposal = proposal(layers, answer);
     verify(bundle.manifest(), &facts(), &fixtures::request("main"), &BundleLimits::default(), proposal).is_ok()
 }
@@ -214,7 +214,7 @@ fn wishes() -> impl Strategy<Value = BTreeMap<&'static str, Need>> {
     proptest::collection::btree_map(proptest::sample::select(&AUTHORITIES[..]), need(), 0..3)
 }
 
-/// One change of an answer.
+/// A single change of an answer.
 #[derive(Debug, Clone)]
 enum Edit {
     Tool(&'static str),
@@ -257,7 +257,7 @@ fn check(layers: &[Layer], answer: &Answer) -> Result<(), TestCaseError> {
         let (joined, models) = joined(order.iter().filter_map(|at| layers.get(*at)));
         is_yielded(answer, &joined, &models)
     });
-    prop_assert_eq!(is_believed(layers, &bundle, answer), possible);
+    prop_assert_eq!(is_accepted(layers, &bundle, answer), possible);
     Ok(())
 }
 
@@ -265,7 +265,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_every_order_yields_is_believed_and_one_edit_of_it_only_if_another_order_yields_that(
+    fn edited_answer_is_accepted_exactly_if_an_order_yields_it(
         layers in proptest::collection::vec(layer(), 1..5),
         order in any::<proptest::sample::Index>(),
         edits in proptest::collection::vec(edit(), 0..3),
@@ -273,7 +273,7 @@ proptest! {
         let all = orders(layers.len());
         let (mut answer, models) = joined(order.get(&all).iter().filter_map(|at| layers.get(*at)));
         answer.model = models.iter().find(|model| **model != "absent").copied();
-        prop_assert!(is_believed(&layers, &manifest(&layers), &answer), "an honest answer is refused");
+        prop_assert!(is_accepted(&layers, &manifest(&layers), &answer), "an honest answer is refused");
         for edit in &edits {
             edit.apply(&mut answer);
         }
@@ -281,7 +281,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_made_at_random_is_believed_exactly_if_an_order_yields_it(
+    fn random_answer_is_accepted_exactly_if_an_order_yields_it(
         layers in proptest::collection::vec(layer(), 1..5),
         tools in names(&TOOLS),
         plugins in names(&TOOLS),
@@ -291,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn a_lack_of_models_is_believed_exactly_if_an_order_leaves_no_model_that_is_offered(
+    fn missing_models_are_accepted_exactly_if_an_order_leaves_no_offered_model(
         layers in proptest::collection::vec(layer(), 1..5),
     ) {
         let bundle = manifest(&layers);
@@ -299,13 +299,13 @@ proptest! {
         let possible = orders(layers.len()).iter().any(|order| {
             joined(order.iter().filter_map(|at| layers.get(*at))).1.into_iter().eq(["absent"])
         });
-        let believed = verify_failure(bundle.manifest(), &facts(), &fixtures::request("main"), &failure).is_ok();
-        prop_assert_eq!(believed, possible);
+        let is_accepted = verify_failure(bundle.manifest(), &facts(), &fixtures::request("main"), &failure).is_ok();
+        prop_assert_eq!(is_accepted, possible);
     }
 }
 
-/// A bundle's layers as JSON, and what a tool, of which the first layer is the origin, is refused for.
-fn tool_is_believed(layers: Value) -> bool {
+/// `true` if an answer with one tool is accepted for these layers. The origin of the tool is the first layer.
+fn is_tool_accepted(layers: Value) -> bool {
     let bundle = fixtures::bundle(&json!({ "main": { "layers": layers } }), &json!({ "tools": ["x", "y"] }));
     let origin = ProposedOrigin { field: "/tools/0".into(), profile: "main".into(), layer: 0 };
     let proposal = Proposal {
@@ -325,7 +325,7 @@ fn tool_is_believed(layers: Value) -> bool {
 }
 
 #[test]
-fn a_tool_in_the_replacing_deny_list_of_every_layer_that_replaces_is_refused() {
+fn tool_that_every_replacement_of_the_deny_list_denies_is_refused() {
     let allow = json!({ "append": ["x"] });
     let replacing = |names: Value| json!({ "tools_deny": { "replace": names } });
     let both = |names: Value| json!({ "tools_allow": allow, "tools_deny": { "replace": names } });
@@ -334,10 +334,10 @@ fn a_tool_in_the_replacing_deny_list_of_every_layer_that_replaces_is_refused() {
         json!([both(json!(["x"])), replacing(json!(["y", "x"]))]),
         json!([{ "tools_allow": allow }, replacing(json!(["x"])), { "tools_deny": { "append": ["y"] } }]),
         json!([{ "tools_allow": allow }, { "tools_deny": { "append": ["x"] } }]),
-        // What lifts the deny empties the allow list, and what allows denies.
+        // The layer that removes the deny also clears the allow list, and the layer that allows also denies.
         json!([both(json!(["x"])), { "tools_allow": { "replace": [] }, "tools_deny": { "replace": [] } }]),
     ] {
-        assert!(!tool_is_believed(denied.clone()), "{denied}");
+        assert!(!is_tool_accepted(denied.clone()), "{denied}");
     }
     for allowed in [
         json!([both(json!(["y"]))]),
@@ -345,11 +345,12 @@ fn a_tool_in_the_replacing_deny_list_of_every_layer_that_replaces_is_refused() {
         json!([both(json!(["x"])), replacing(json!([]))]),
         json!([{ "tools_allow": allow }, replacing(json!(["y"])), { "tools_deny": { "append": ["x"] } }]),
     ] {
-        assert!(tool_is_believed(allowed.clone()), "{allowed}");
+        assert!(is_tool_accepted(allowed.clone()), "{allowed}");
     }
 }
 
-/// Where an answer with these wishes is refused, if it is. Every wish has the first layer as its origin.
+/// Returns the field and the message if an answer with these wishes is refused. The origin of every wish is the first
+/// layer.
 fn refused(layers: &Value, wishes: &[(&str, Need)]) -> Option<(String, String)> {
     let bundle = fixtures::bundle(&json!({ "main": { "layers": layers } }), &json!({}));
     let origin = |index: usize| ProposedOrigin { field: format!("/wishes/{index}"), profile: "main".into(), layer: 0 };
@@ -365,7 +366,7 @@ fn refused(layers: &Value, wishes: &[(&str, Need)]) -> Option<(String, String)> 
 }
 
 #[test]
-fn no_wish_is_added_by_another_access() {
+fn wish_for_one_access_does_not_allow_the_other() {
     for (written, other) in [
         ("mount:repo:write", "mount:repo:read"),
         ("mount:repo:read", "mount:repo:write"),
@@ -389,35 +390,35 @@ fn no_wish_is_added_by_another_access() {
 }
 
 #[test]
-fn a_required_wish_stays_required_unless_a_layer_can_have_dropped_it() {
+fn answer_may_omit_or_weaken_a_required_wish_only_if_a_layer_drops_it() {
     let wish = |authority: &str, need: &str| json!({ "wishes": [{ "authority": authority, "need": need }] });
     let shell = |need| ("shell", need);
-    // Nobody drops it: it stays, and required wins over optional.
+    // No layer drops the wish, so it stays, and `required` wins over `optional`.
     let layers = json!([wish("shell", "required"), wish("shell", "optional")]);
     let (field, message) = refused(&layers, &[]).expect("left out");
     assert_eq!(field, "/wishes");
     assert!(message.contains("`shell`"), "{message}");
     assert_eq!(refused(&layers, &[shell(Need::Optional)]).expect("weakened").0, "/wishes/0");
     assert_eq!(refused(&layers, &[shell(Need::Required)]), None);
-    // A drop of something else changes nothing.
+    // A drop of another authority has no effect.
     let layers = json!([wish("mount:repo:read", "required"), { "drops": ["mount:docs:read", "git:read", "shell"] }]);
     assert!(refused(&layers, &[]).is_some());
-    // A drop of a mount and of git takes back both accesses.
-    for (asked, dropped) in [("mount:repo:read", "mount:repo:write"), ("git:write", "git:read"), ("shell", "shell")] {
-        let layers = json!([wish(asked, "required"), { "drops": [dropped] }]);
-        assert_eq!(refused(&layers, &[]), None, "{asked}");
-        assert_eq!(refused(&layers, &[(asked, Need::Required)]), None, "{asked}: dropped before it was asked for");
-        assert!(refused(&layers, &[(asked, Need::Optional)]).is_some(), "{asked}: nobody wrote it as optional");
+    // A drop of a mount or of git removes both accesses.
+    for (wished, dropped) in [("mount:repo:read", "mount:repo:write"), ("git:write", "git:read"), ("shell", "shell")] {
+        let layers = json!([wish(wished, "required"), { "drops": [dropped] }]);
+        assert_eq!(refused(&layers, &[]), None, "{wished}");
+        assert_eq!(refused(&layers, &[(wished, Need::Required)]), None, "{wished}: dropped before the wish");
+        assert!(refused(&layers, &[(wished, Need::Optional)]).is_some(), "{wished}: no layer has it as optional");
     }
-    // A layer drops before it asks, so its own drop does not free it from what it requires.
+    // A layer applies its drops before its wishes, so its own drop does not remove its wish.
     let layers = json!([{ "wishes": [{ "authority": "shell", "need": "required" }], "drops": ["shell"] }]);
     assert!(refused(&layers, &[]).is_some());
-    // An optional wish may be left out.
+    // An answer may omit an optional wish.
     assert_eq!(refused(&json!([wish("shell", "optional")]), &[]), None);
 }
 
 #[test]
-fn two_wishes_of_which_each_drops_the_other_do_not_stand_together() {
+fn answer_with_two_wishes_that_drop_each_other_is_refused() {
     let layers = json!([
         { "wishes": [{ "authority": "shell", "need": "optional" }], "drops": ["git:read"] },
         { "wishes": [{ "authority": "git:read", "need": "optional" }], "drops": ["shell"] },
@@ -444,7 +445,7 @@ fn two_wishes_of_which_each_drops_the_other_do_not_stand_together() {
 }
 
 #[test]
-fn no_number_and_no_text_of_a_guest_is_in_the_error_for_its_settings() {
+fn error_for_settings_contains_no_number_or_text_of_the_guest() {
     let bundle = manifest(&[]);
     let message = |settings: String| {
         let proposal = Proposal { lineage: vec!["main".into()], settings, ..Proposal::default() };

@@ -1,4 +1,4 @@
-//! The case corpus in `tests/cases`: what a resolution is, exactly. Any resolver must meet it.
+//! The case corpus in `tests/cases`, which defines resolution exactly. Every resolver must pass it.
 
 use bundles::Bundle;
 use component_host::{BundleView, Resolver};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{fixtures, root};
 
-/// One case.
+/// A case of the corpus.
 pub struct Case {
     pub name: String,
     pub bundle: Bundle,
@@ -16,7 +16,7 @@ pub struct Case {
     pub expect: Value,
 }
 
-/// All cases whose bundle a host would take in. The others are for resolvers by themselves.
+/// Returns the cases whose bundle a host accepts. The others test resolvers without a host.
 pub fn all() -> Vec<Case> {
     let mut files: Vec<_> = std::fs::read_dir(root().join("tests/cases"))
         .expect("the corpus")
@@ -50,7 +50,7 @@ fn read(theme: &str, case: &Value) -> Case {
     }
 }
 
-/// Asks a resolver, checks its answer as the host does, and gives it in the corpus's form.
+/// Runs a resolver, verifies its answer like a host, and converts it to the corpus's form.
 pub async fn answer(resolver: &Resolver, case: &Case) -> Value {
     let view = BundleView::new(case.bundle.clone());
     let run = resolver.resolve(&view, &case.facts, &case.request).await;
@@ -73,7 +73,7 @@ pub async fn answer(resolver: &Resolver, case: &Case) -> Value {
     }
 }
 
-/// What the corpus expects, as a host gives it: where no layer says a language, the bundle's.
+/// Returns the expected answer of a host: the corpus's, with the bundle's language if no layer sets one.
 pub fn expected(case: &Case) -> Value {
     let mut expect = case.expect.clone();
     if let Some(resolved) = expect.get_mut("resolved")

@@ -1,4 +1,4 @@
-//! Bundles, facts and requests made by code.
+//! Bundles, facts and requests built by code.
 
 use bundles::canonical::to_canonical;
 use bundles::{Acceptances, Bundle, BundleLimits, Digest};
@@ -7,7 +7,7 @@ use host_policy::{Facts, Request};
 use serde_json::{Value, json};
 use worker_runtime::Inputs;
 
-/// A manifest that says nothing but what every manifest must say.
+/// Returns a manifest with only the required fields.
 pub fn bare_manifest() -> Value {
     json!({
         "schema": "yoi.config-bundle/1",
@@ -18,7 +18,7 @@ pub fn bare_manifest() -> Value {
     })
 }
 
-/// A bundle of these profiles, which declares these names. Every prompt has the text of its name.
+/// Returns a bundle with the given profiles and declarations. The text of every prompt is its name.
 pub fn bundle(profiles: &Value, declared: &Value) -> Bundle {
     let names = |kind: &str| {
         let list = declared[kind].as_array().cloned().unwrap_or_default();
@@ -52,13 +52,13 @@ pub fn bundle(profiles: &Value, declared: &Value) -> Bundle {
     open(&manifest, blobs).unwrap_or_else(|error| panic!("the fixture is no bundle: {error}"))
 }
 
-/// Opens a manifest as a Runtime does.
+/// Opens a manifest like a Runtime.
 pub fn open(manifest: &Value, blobs: Vec<std::sync::Arc<[u8]>>) -> Result<Bundle, bundles::BundleError> {
     let bytes = to_canonical(manifest).expect("JSON");
     Bundle::open(bytes.into(), blobs, &BundleLimits::default(), Acceptances::Honour)
 }
 
-/// Leaves out what is empty, as a manifest must.
+/// Removes empty values, which a manifest must not contain.
 fn normal(object: &mut serde_json::Map<String, Value>) {
     object.retain(|_, value| match value {
         Value::Null => false,
@@ -77,7 +77,7 @@ fn normal(object: &mut serde_json::Map<String, Value>) {
     }
 }
 
-/// The bundle that the hostile resolvers are asked about: one profile that says a little of everything.
+/// Returns the bundle for the hostile resolvers: one profile with a value of each kind.
 pub fn simple() -> Bundle {
     let layer = json!({
         "models": { "append": ["m"] }, "instructions": { "append": ["hello"] }, "settings": { "a": 1 },
@@ -86,29 +86,29 @@ pub fn simple() -> Bundle {
     bundle(&json!({ "main": { "layers": [layer] } }), &json!({ "prompts": ["hello"], "models": ["m"] }))
 }
 
-/// Facts as JSON has them.
+/// Parses facts from JSON.
 pub fn facts(facts: &Value) -> Facts {
     Facts::from_json(facts.to_string().as_bytes()).expect("facts")
 }
 
-/// The facts of a host that offers what [`simple`] asks for.
+/// Returns the facts of a host that offers everything that [`simple`] needs.
 pub fn simple_facts() -> Facts {
     facts(
         &json!({ "os": "linux", "arch": "x86_64", "models": ["m"], "mounts": ["repo"], "secrets": ["canary-secret"], "capabilities": ["canary-capability"] }),
     )
 }
 
-/// A request for a profile.
+/// Returns a request for a profile.
 pub fn request(profile: &str) -> Request {
     Request::new(profile.parse().expect("a profile name"), [])
 }
 
-/// What [`simple`] is asked.
+/// Returns the inputs for resolving [`simple`].
 pub fn simple_inputs() -> Inputs {
     Inputs::new(simple_facts(), request("main"))
 }
 
-/// The view of [`simple`].
+/// Returns the view of [`simple`].
 pub fn simple_view() -> BundleView {
     BundleView::new(simple())
 }

@@ -21,7 +21,7 @@ use bundles::{
     UrlPrefix, WorkflowName, WorkspaceGlob, WorkspaceId, WorldName, WrittenUrlPermission, archive, build, encoding,
     nearest, open_manifest, shown,
 };
-use component_host::structure::{Budget, Kind, Structure, check};
+use component_host::structure::{Budget, ItemKind, Structure, check};
 use host_policy::explain::Question;
 use host_policy::{Facts, ProfileSelector, RuntimeConfig};
 
@@ -323,7 +323,7 @@ pub fn component(data: &[u8]) {
         match check(data, &budget) {
             Ok(structure) => {
                 assert_eq!(read.as_ref().ok(), Some(&structure), "looking at it and checking it see the same");
-                assert_eq!(structure.kind(), Kind::Component);
+                assert_eq!(structure.kind(), ItemKind::Component);
                 assert!(structure.check(&budget).is_ok());
                 let allowed = budget.entries();
                 let counted = structure.counts().entries();

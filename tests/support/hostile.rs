@@ -1,9 +1,9 @@
-//! Resolvers that mean harm, or are only broken: one for each thing that a resolver could do.
+//! Hostile and broken resolvers, one for each kind of attack or fault.
 //!
-//! All are made here from source. They are asked about [`fixtures::simple`](crate::fixtures::simple) with the facts of
+//! All are built from source. They resolve [`fixtures::simple`](crate::fixtures::simple) with the facts of
 //! [`fixtures::simple_facts`](crate::fixtures::simple_facts): profile `main` has one layer that appends model `m` and
-//! instruction `hello`, sets `{"a":1}` and wishes for `mount:repo:read`, optional. What a liar changes is one thing in
-//! an answer that is otherwise true.
+//! instruction `hello`, sets `{"a":1}` and has the optional wish `mount:repo:read`. A lying resolver changes one value in
+//! an otherwise honest answer.
 
 #[path = "../guests/hostile/acts.rs"]
 mod acts;
@@ -23,34 +23,34 @@ mod worlds;
 use answer::{Answer, Resolution};
 use component::Code;
 
-/// A resolver, and how asking it must end.
+/// A resolver with its expected outcome.
 pub struct Hostile {
     pub name: &'static str,
     pub bytes: Vec<u8>,
     pub expect: Expect,
 }
 
-/// How asking a resolver ends: the class of the outcome, and which of its kind.
+/// The expected outcome of a resolver: its class and its details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// It answers truly, or does nothing worse than waste.
+    /// The answer is honest. The resolver may waste resources.
     Resolved,
-    /// It fails as the contract lets it, with this code.
+    /// The resolver reports a valid failure with this code.
     Failed(&'static str),
-    /// It lies, in the field of its answer that begins like this.
+    /// The answer is false in a field that starts with this text.
     Misbehaved(&'static str),
-    /// It is refused by its bytes alone, with this code.
+    /// The component fails the structure check with this code.
     RefusedLoad(&'static str),
-    /// It does not fit the contract's types.
+    /// The component does not fit the contract's types.
     RefusedLink,
-    /// It runs into the limit of this name.
+    /// The call exceeds the limit with this name.
     Limit(&'static str),
-    /// It ends in a trap, or what it hands over is no value of the contract's types.
+    /// The call traps, or returns a value that does not fit the contract's types.
     Trap,
 }
 
 impl Expect {
-    /// The class of the outcome, as `yoi resolver run` prints it.
+    /// Returns the class of the outcome, as printed by `yoi resolver run`.
     pub fn class(self) -> &'static str {
         match self {
             Self::Resolved => "resolved",
@@ -63,7 +63,7 @@ impl Expect {
         }
     }
 
-    /// How the code, field or limit begins that tells which of its class it is.
+    /// Returns the prefix of the expected code, field or limit.
     pub fn detail(self) -> &'static str {
         match self {
             Self::Failed(detail) | Self::Misbehaved(detail) | Self::RefusedLoad(detail) | Self::Limit(detail) => detail,
@@ -72,7 +72,7 @@ impl Expect {
     }
 }
 
-/// The text of a file beside the other guests.
+/// Returns the text of a file in the folder of guests.
 macro_rules! source {
     ($name:literal) => {
         include_str!(concat!($name, ".wat"))
@@ -80,7 +80,7 @@ macro_rules! source {
 }
 use source;
 
-/// Every hostile resolver, and one honest one made the same way.
+/// Returns all hostile resolvers, and one honest resolver that is built in the same way.
 pub fn all() -> Vec<Hostile> {
     let mut all = vec![Hostile {
         name: "honest",
@@ -111,7 +111,7 @@ fn add(all: &mut Vec<Hostile>, name: &'static str, code: Code, expect: Expect) {
     all.push(Hostile { name, bytes: code.bytes(), expect });
 }
 
-/// A component whose `$main` has these fields.
+/// Returns a component whose `$main` has the given fields.
 fn main(fields: &str) -> Code {
     Code::of(format!(
         "(core module $main
@@ -124,19 +124,19 @@ fn main(fields: &str) -> Code {
     ))
 }
 
-/// A component that does this when it is asked, and nothing more.
+/// Returns a component that runs the given code when it is called.
 fn does(body: &str) -> Code {
     main(&format!("(func (export \"resolve\") (param $request i32) (result i32) {body})"))
 }
 
-/// A data segment with an answer, and its address.
+/// Returns a data segment with an answer, and the answer's address.
 fn laid_out(answer: &Answer) -> (u32, String) {
     let (address, (at, bytes)) = answer.image();
     let text: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
     (address, format!("(data (i32.const {at}) \"{text}\")"))
 }
 
-/// An answer that is true but for one change.
+/// Returns an honest answer with one change.
 fn resolving(change: impl FnOnce(&mut Resolution)) -> Code {
     let mut resolution = Resolution::default();
     change(&mut resolution);

@@ -1,14 +1,14 @@
-//! Sandboxes for tests. They compile in a child process, which is the test binary itself, run again.
+//! Sandboxes for tests. They compile in a child process, which is the test binary itself.
 
 use std::sync::OnceLock;
 
 use component_host::compile::Compiler;
 use component_host::{Allocation, Limits, Resolver, Sandbox, SandboxConfig};
 
-/// The ignored test of the runner that serves as the compiling child.
+/// Name of the ignored test of the runner that acts as the compiling child.
 pub const CHILD_TEST: &str = "compile_child";
 
-/// The test binary itself, as compiling child.
+/// Returns the test binary itself as the compiling child.
 pub fn child() -> Compiler {
     let arguments = ["--exact", CHILD_TEST, "--ignored", "--nocapture"];
     Compiler::Child {
@@ -17,19 +17,19 @@ pub fn child() -> Compiler {
     }
 }
 
-/// A sandbox of these limits.
+/// Creates a sandbox with the given limits.
 pub fn with_limits(limits: Limits) -> Sandbox {
     let config = SandboxConfig { limits, allocation: Allocation::Pooled, compiler: child(), cache: None };
     Sandbox::new(config).expect("a sandbox")
 }
 
-/// The sandbox that most tests share.
+/// Returns the sandbox that most tests share.
 pub fn shared() -> &'static Sandbox {
     static SHARED: OnceLock<Sandbox> = OnceLock::new();
     SHARED.get_or_init(|| with_limits(Limits::default()))
 }
 
-/// The resolver that ships inside, or the one that `YOI_RESOLVER_UNDER_TEST` names: `cargo xtask
+/// Returns the built-in resolver, or the one that `YOI_RESOLVER_UNDER_TEST` names: `cargo xtask
 /// guest verify` sets it to a component that another toolchain has built.
 pub fn shipped() -> Resolver {
     static SHIPPED: OnceLock<Resolver> = OnceLock::new();
@@ -43,7 +43,7 @@ pub fn shipped() -> Resolver {
     SHIPPED.get_or_init(load).clone()
 }
 
-/// Waits for what runs in a sandbox.
+/// Runs a future of a sandbox to completion.
 pub fn wait<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }

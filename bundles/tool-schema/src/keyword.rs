@@ -6,22 +6,22 @@ use serde_json::{Number, Value};
 
 use crate::pattern::Pattern;
 
-/// The index of a subschema.
+/// Index of a subschema in [`Schema::nodes`].
 pub(crate) type NodeId = u32;
 
-/// The index of a pattern.
+/// Index of a pattern in [`Schema::patterns`].
 pub(crate) type PatternId = u32;
 
-/// The index of a resource: the document, and each part of it that has an `$id` of its own.
+/// Index of a resource: the document, or a part of it with its own `$id`.
 pub(crate) type ResourceId = u32;
 
-/// A schema without faults. See the package for what that means.
+/// A parsed schema without faults. The crate documentation lists what that guarantees.
 #[derive(Debug)]
 pub struct Schema {
-    /// The first is the root.
+    /// All subschemas. The first is the root.
     pub(crate) nodes: Vec<Node>,
     pub(crate) patterns: Vec<Pattern>,
-    /// Subschemas by dynamic anchor, for each resource.
+    /// Subschemas by resource and dynamic anchor.
     pub(crate) dynamic_anchors: HashMap<(ResourceId, Box<str>), NodeId>,
 }
 
@@ -29,13 +29,13 @@ pub struct Schema {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     pub(crate) resource: ResourceId,
-    /// Those that look at what others evaluated come last.
+    /// The keywords. `unevaluatedItems` and `unevaluatedProperties` come last, because they depend on the others.
     pub(crate) keywords: Vec<Keyword>,
-    /// `true` if a keyword looks at what others evaluated.
-    pub(crate) tracks: bool,
+    /// `true` if the node has an `unevaluated…` keyword, so that evaluated properties and items must be tracked.
+    pub(crate) tracks_evaluated: bool,
 }
 
-/// A bound on numbers.
+/// The kind of a limit on numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
     Minimum,
@@ -44,7 +44,7 @@ pub(crate) enum Bound {
     ExclusiveMaximum,
 }
 
-/// A property that demands others, each by name.
+/// A property and the names of the properties that must accompany it.
 #[derive(Debug)]
 pub(crate) struct Dependency {
     pub(crate) property: Box<str>,
@@ -61,13 +61,15 @@ pub(crate) enum Keyword {
     Const(Box<Value>),
     MultipleOf(Number),
     Bound(Bound, Number),
+    /// `minLength` or `maxLength`.
     Length {
-        least: bool,
+        is_minimum: bool,
         characters: u64,
     },
     Pattern(PatternId),
+    /// `minItems` or `maxItems`.
     Count {
-        least: bool,
+        is_minimum: bool,
         items: u64,
     },
     UniqueItems,
@@ -77,13 +79,15 @@ pub(crate) enum Keyword {
     },
     Contains {
         node: NodeId,
-        least: u64,
-        most: Option<u64>,
+        min: u64,
+        max: Option<u64>,
+        /// `true` if matching items count as evaluated, as in 2020-12.
         evaluates: bool,
     },
     Properties(Box<Properties>),
+    /// `minProperties` or `maxProperties`.
     PropertyCount {
-        least: bool,
+        is_minimum: bool,
         properties: u64,
     },
     PropertyNames(NodeId),
@@ -100,7 +104,7 @@ pub(crate) enum Keyword {
         otherwise: Option<NodeId>,
     },
     Ref(NodeId),
-    /// A reference that the outermost resource with that dynamic anchor answers.
+    /// A reference to the outermost resource with the dynamic anchor, or else to `initial`.
     DynamicRef {
         initial: NodeId,
         anchor: Box<str>,
@@ -109,7 +113,7 @@ pub(crate) enum Keyword {
     UnevaluatedProperties(NodeId),
 }
 
-/// The keywords that say which subschemas the properties of an object have.
+/// The keywords `properties`, `patternProperties` and `additionalProperties`.
 #[derive(Debug, Default)]
 pub(crate) struct Properties {
     pub(crate) named: BTreeMap<Box<str>, NodeId>,
@@ -118,7 +122,7 @@ pub(crate) struct Properties {
 }
 
 impl Keyword {
-    /// The subschemas that are applied to the same value.
+    /// Calls `each` for the subschemas that apply to the same value.
     pub(crate) fn in_place(&self, mut each: impl FnMut(NodeId)) {
         match self {
             Self::AllOf(nodes) | Self::AnyOf(nodes) | Self::OneOf(nodes) => nodes.iter().copied().for_each(each),
@@ -136,22 +140,22 @@ impl Keyword {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Types(u8);
 
-/// The types of JSON Schema, each with its bit in [`Types`].
+/// The types of JSON Schema, each with a bit in [`Types`].
 const TYPES: [(&str, u8); 7] =
     [("null", 1), ("boolean", 2), ("object", 4), ("array", 8), ("number", 16), ("string", 32), ("integer", 64)];
 
 impl Types {
-    /// Adds a type by its name; `None` if there is no such type.
+    /// Returns the set with the type called `name` added; `None` if there is no such type.
     pub(crate) fn with(self, name: &str) -> Option<Self> {
         TYPES.iter().find(|(known, _)| *known == name).map(|(_, bit)| Self(self.0 | bit))
     }
 
-    /// `true` if both have a type in common.
+    /// `true` if both sets have a type in common.
     pub(crate) fn overlaps(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The types of a value. An integer is a number too.
+    /// Returns the types of a value. An integer has the types `integer` and `number`.
     pub(crate) fn of(value: &Value) -> Self {
         Self(match value {
             Value::Null => 1,

@@ -1,12 +1,12 @@
-//! JSON Schemas of tools.
+//! JSON Schemas of tools, parsed once and validated within a limit.
 //!
-//! A schema comes from a tenant, and validating against it is computation that the tenant wrote. A [`Schema`] is
-//! parsed once and has no faults: every keyword has its shape, every reference leads to a schema of the same document,
-//! every pattern is one that matches in linear time. [`Schema::validate`] counts its own work and ends at a limit.
-//! The modules `parse` and `validate` are the two halves; `keyword` is the model between them.
+//! Schemas come from tenants, so validation runs untrusted logic. A parsed [`Schema`] has no faults: every keyword has
+//! a valid value, every reference points to a schema in the same document, and every pattern matches in linear time.
+//! [`Schema::validate`] counts its work and stops at a limit. The modules `parse` and `validate` contain the two halves;
+//! `keyword` contains the model between them.
 //!
 //! The supported dialects are 2020-12 (the default), 2019-09 and draft 7; draft 6 is read as draft 7. `format` and the
-//! `content…` keywords are annotations. Nothing is fetched.
+//! `content…` keywords are annotations. Remote schemas are not fetched.
 //!
 //! ```
 //! use serde_json::json;
@@ -32,5 +32,5 @@ mod work;
 pub use fault::{Fault, Problem};
 pub use keyword::Schema;
 pub use pattern::DEFAULT_PATTERN_BYTES;
-pub use validate::{Invalid, Mismatch};
-pub use work::{Exhausted, Work};
+pub use validate::{Mismatch, ValidationError};
+pub use work::{IncompleteValidation, Work};

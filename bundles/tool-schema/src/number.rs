@@ -1,19 +1,20 @@
-//! Numbers by their mathematical value: `2.0` is the integer 2.
+//! Comparison of JSON numbers by mathematical value: `2.0` is the integer 2.
 
 use std::cmp::Ordering;
 
 use serde_json::Number;
 
-/// A number; integral values have one form.
+/// A number in a normal form, in which equal numbers have equal representations.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Numeric {
+    /// An integer with an absolute value below 2^100.
     Integer(i128),
-    /// Not integral, or of a magnitude of 2^100 or more.
+    /// Any other number.
     Real(f64),
 }
 
-/// 2^100.
-const INTEGERS_BELOW: f64 = 1_267_650_600_228_229_401_496_703_205_376.0;
+/// Upper limit on the absolute value of [`Numeric::Integer`]: 2^100.
+const INTEGER_LIMIT: f64 = 1_267_650_600_228_229_401_496_703_205_376.0;
 
 impl From<&Number> for Numeric {
     fn from(number: &Number) -> Self {
@@ -24,7 +25,7 @@ impl From<&Number> for Numeric {
             return Self::Integer(integer.into());
         }
         let real = number.as_f64().unwrap_or(f64::NAN);
-        if real.fract() == 0.0 && real.abs() < INTEGERS_BELOW { Self::Integer(real as i128) } else { Self::Real(real) }
+        if real.fract() == 0.0 && real.abs() < INTEGER_LIMIT { Self::Integer(real as i128) } else { Self::Real(real) }
     }
 }
 
@@ -45,7 +46,7 @@ impl Numeric {
         }
     }
 
-    /// Bits that are equal for equal numbers.
+    /// Returns bits that are equal for equal numbers.
     pub(crate) fn bits(self) -> i128 {
         match self {
             Self::Integer(integer) => integer,
@@ -55,7 +56,7 @@ impl Numeric {
 }
 
 fn compare_mixed(integer: i128, real: f64) -> Ordering {
-    if real.abs() >= INTEGERS_BELOW {
+    if real.abs() >= INTEGER_LIMIT {
         return if real > 0.0 { Ordering::Less } else { Ordering::Greater };
     }
     // `real` is not integral, so it lies between its floor and the next integer.
@@ -70,7 +71,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// The shortest decimal number that reads as this one; its sign is dropped.
+    /// Converts the shortest decimal representation of a number. The sign is dropped.
     fn of(number: &Number) -> Option<Self> {
         let text = number.to_string();
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
@@ -84,7 +85,7 @@ impl Decimal {
     }
 }
 
-/// `true` if `number` is an integer times `divisor`, counted in decimals: 0.3 is three times 0.1.
+/// `true` if `number` is an integer multiple of `divisor` in decimal arithmetic: 0.3 is three times 0.1.
 pub(crate) fn is_multiple(number: &Number, divisor: &Number) -> bool {
     let (Some(number), Some(divisor)) = (Decimal::of(number), Decimal::of(divisor)) else { return false };
     if divisor.digits == 0 || number.digits == 0 {
@@ -95,7 +96,7 @@ pub(crate) fn is_multiple(number: &Number, divisor: &Number) -> bool {
     if shift >= 0 {
         return times_power_of_ten(number.digits, power, divisor.digits) == Some(0);
     }
-    // A divisor that has more digits than the number is larger than it.
+    // An overflow means that the divisor is larger than the number, which then is not a multiple.
     10u128
         .checked_pow(power)
         .and_then(|scale| divisor.digits.checked_mul(scale))
@@ -103,7 +104,8 @@ pub(crate) fn is_multiple(number: &Number, divisor: &Number) -> bool {
         == Some(0)
 }
 
-/// `number` × 10^`power` modulo `modulus`. A JSON number has digits below 2^64, so products fit.
+/// Returns `number` × 10^`power` modulo `modulus`. The digits of a JSON number are below 2^64, so products do not
+/// overflow.
 fn times_power_of_ten(number: u128, mut power: u32, modulus: u128) -> Option<u128> {
     let (mut rest, mut square) = (number.checked_rem(modulus)?, 10u128.checked_rem(modulus)?);
     while power > 0 {
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn multiples_are_counted_in_decimals() {
+    fn multiples_use_decimal_arithmetic() {
         let multiples = [
             ("0.3", "0.1"),
             ("0.0075", "0.0001"),

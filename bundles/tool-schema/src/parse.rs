@@ -1,4 +1,4 @@
-//! From a JSON document to a [`Schema`], or to everything that is wrong with it.
+//! Parsing of a JSON document to a [`Schema`] or to a list of its faults.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::number::Numeric;
 use crate::pattern::Pattern;
 use crate::reference::{Resources, Target};
 
-/// Faults that are told of one schema.
+/// Limit on the reported faults of one schema.
 const MAX_FAULTS: usize = 32;
 
-/// Deepest nesting of subschemas in the document. Parsing is recursive.
+/// Limit on the nesting of subschemas in the document, because parsing is recursive.
 const MAX_DEPTH: usize = 128;
 
 /// A version of JSON Schema.
@@ -38,7 +38,11 @@ impl Dialect {
 }
 
 impl Schema {
-    /// Parses a schema. `pattern_bytes` bounds the estimated size of all its compiled patterns together.
+    /// Parses a schema. `pattern_bytes` limits the estimated size of all its compiled patterns together.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the schema, at most 32.
     pub fn parse(document: &Value, pattern_bytes: usize) -> Result<Self, Vec<Fault>> {
         let mut parser = Parser {
             nodes: Vec::new(),
@@ -68,7 +72,8 @@ impl Schema {
     }
 }
 
-/// The pointer of a value of a document. Only faults need one, so no pointers are kept while parsing.
+/// Returns the JSON pointer to a value of a document, compared by address. Only faults need a pointer, so the parser
+/// does not track them.
 fn pointer_to(document: &Value, value: &Value) -> String {
     fn search(within: &Value, wanted: &Value, pointer: &mut String) -> bool {
         if std::ptr::eq(within, wanted) {
@@ -93,10 +98,10 @@ fn pointer_to(document: &Value, value: &Value) -> String {
     if search(document, value, &mut pointer) { pointer } else { String::new() }
 }
 
-/// A reference that is resolved when all of the document is parsed.
+/// A reference, which is resolved after the whole document is parsed.
 struct Reference<'d> {
     node: NodeId,
-    /// The index of its keyword in the node.
+    /// Index of the keyword in the node.
     keyword: usize,
     value: &'d Value,
     text: &'d str,
@@ -106,9 +111,9 @@ struct Reference<'d> {
 
 struct Parser<'d> {
     nodes: Vec<Node>,
-    /// The value of each node.
+    /// The JSON value of each node.
     values: Vec<&'d Value>,
-    /// Nodes by the address of their value, which stays where it is while this lives.
+    /// Nodes by the address of their JSON value. The addresses are stable, because the parser borrows the document.
     ids: HashMap<*const Value, NodeId>,
     resources: Resources<'d>,
     references: Vec<Reference<'d>>,
@@ -121,9 +126,9 @@ struct Parser<'d> {
     depth: usize,
 }
 
-/// A keyword that is being parsed.
+/// A keyword with its value, as a member of a schema object.
 #[derive(Clone, Copy)]
-struct At<'d> {
+struct Member<'d> {
     keyword: &'static str,
     value: &'d Value,
     resource: ResourceId,
@@ -137,12 +142,12 @@ impl<'d> Parser<'d> {
         }
     }
 
-    fn shape<T>(&mut self, at: At<'d>, expected: &'static str) -> Option<T> {
+    fn shape<T>(&mut self, at: Member<'d>, expected: &'static str) -> Option<T> {
         self.fault(at.value, Problem::Shape { keyword: at.keyword, expected });
         None
     }
 
-    /// Parses a value that begins a resource.
+    /// Parses a value that starts a resource.
     fn resource(&mut self, value: &'d Value, within: Option<ResourceId>) -> NodeId {
         let inherited =
             within.and_then(|within| self.resources.get(within)).map_or(Dialect::Draft2020, |it| it.dialect);
@@ -167,7 +172,7 @@ impl<'d> Parser<'d> {
         self.node(value, resource, dialect)
     }
 
-    /// Parses a subschema, wherever it stands.
+    /// Parses a subschema, unless it was parsed before.
     fn schema(&mut self, value: &'d Value, resource: ResourceId, dialect: Dialect) -> NodeId {
         if let Some(known) = self.ids.get(&std::ptr::from_ref(value)) {
             return *known;
@@ -185,6 +190,7 @@ impl<'d> Parser<'d> {
         node
     }
 
+    /// Adds a node for a value and parses its keywords.
     fn node(&mut self, value: &'d Value, resource: ResourceId, dialect: Dialect) -> NodeId {
         let id = self.nodes.len() as NodeId;
         self.nodes.push(Node { resource, ..Node::default() });
@@ -198,9 +204,9 @@ impl<'d> Parser<'d> {
             _ => self.fault(value, Problem::NotASchema),
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
-            let tracks =
+            let is_unevaluated =
                 |keyword: &Keyword| matches!(keyword, Keyword::UnevaluatedItems(_) | Keyword::UnevaluatedProperties(_));
-            node.tracks = keywords.iter().any(tracks);
+            node.tracks_evaluated = keywords.iter().any(is_unevaluated);
             node.keywords = keywords;
         }
         id
@@ -217,9 +223,9 @@ impl<'d> Parser<'d> {
         if members.is_empty() {
             return;
         }
-        let at = |(keyword, value)| At { keyword, value, resource, dialect };
+        let at = |(keyword, value)| Member { keyword, value, resource, dialect };
         let member = |keyword: &'static str| members.get(keyword).map(|value| at((keyword, value)));
-        // In draft 7 nothing beside a `$ref` counts.
+        // Draft 7 ignores all other keywords beside a `$ref`, but the definitions can be referenced.
         if dialect == Dialect::Draft7 && members.contains_key("$ref") {
             self.reference(id, member("$ref"), false, keywords);
             self.definitions(member("definitions"));
@@ -240,7 +246,7 @@ impl<'d> Parser<'d> {
         self.child(member("contentSchema"));
 
         let simple = [
-            ("type", Self::types as fn(&mut Self, At<'d>) -> Option<Keyword>),
+            ("type", Self::types as fn(&mut Self, Member<'d>) -> Option<Keyword>),
             ("enum", Self::enumeration),
             ("const", |_, at| Some(Keyword::Const(Box::new(at.value.clone())))),
             ("multipleOf", Self::multiple_of),
@@ -248,15 +254,17 @@ impl<'d> Parser<'d> {
             ("maximum", |parser, at| parser.bound(at, Bound::Maximum)),
             ("exclusiveMinimum", |parser, at| parser.bound(at, Bound::ExclusiveMinimum)),
             ("exclusiveMaximum", |parser, at| parser.bound(at, Bound::ExclusiveMaximum)),
-            ("minLength", |parser, at| Some(Keyword::Length { least: true, characters: parser.count(at)? })),
-            ("maxLength", |parser, at| Some(Keyword::Length { least: false, characters: parser.count(at)? })),
+            ("minLength", |parser, at| Some(Keyword::Length { is_minimum: true, characters: parser.count(at)? })),
+            ("maxLength", |parser, at| Some(Keyword::Length { is_minimum: false, characters: parser.count(at)? })),
             ("pattern", |parser, at| Some(Keyword::Pattern(parser.pattern_keyword(at)?))),
-            ("minItems", |parser, at| Some(Keyword::Count { least: true, items: parser.count(at)? })),
-            ("maxItems", |parser, at| Some(Keyword::Count { least: false, items: parser.count(at)? })),
+            ("minItems", |parser, at| Some(Keyword::Count { is_minimum: true, items: parser.count(at)? })),
+            ("maxItems", |parser, at| Some(Keyword::Count { is_minimum: false, items: parser.count(at)? })),
             ("uniqueItems", Self::unique_items),
-            ("minProperties", |parser, at| Some(Keyword::PropertyCount { least: true, properties: parser.count(at)? })),
+            ("minProperties", |parser, at| {
+                Some(Keyword::PropertyCount { is_minimum: true, properties: parser.count(at)? })
+            }),
             ("maxProperties", |parser, at| {
-                Some(Keyword::PropertyCount { least: false, properties: parser.count(at)? })
+                Some(Keyword::PropertyCount { is_minimum: false, properties: parser.count(at)? })
             }),
             ("required", |parser, at| Some(Keyword::Required(parser.names(at)?))),
             ("propertyNames", |parser, at| Some(Keyword::PropertyNames(parser.child(Some(at))?))),
@@ -345,83 +353,83 @@ impl<'d> Parser<'d> {
         }
     }
 
-    fn annotation(&mut self, at: Option<At<'d>>, fits: fn(&Value) -> bool, expected: &'static str) {
+    fn annotation(&mut self, at: Option<Member<'d>>, fits: fn(&Value) -> bool, expected: &'static str) {
         if let Some(at) = at.filter(|at| !fits(at.value)) {
             self.shape::<()>(at, expected);
         }
     }
 
-    fn definitions(&mut self, at: Option<At<'d>>) {
+    fn definitions(&mut self, at: Option<Member<'d>>) {
         if let Some(at) = at {
             self.named(at);
         }
     }
 
-    fn child(&mut self, at: Option<At<'d>>) -> Option<NodeId> {
+    fn child(&mut self, at: Option<Member<'d>>) -> Option<NodeId> {
         let at = at?;
         Some(self.schema(at.value, at.resource, at.dialect))
     }
 
-    fn children(&mut self, at: At<'d>) -> Option<Box<[NodeId]>> {
-        let expected = "an array of schemas that is not empty";
+    fn children(&mut self, at: Member<'d>) -> Option<Box<[NodeId]>> {
+        let expected = "a non-empty array of schemas";
         let Some(values) = at.value.as_array().filter(|values| !values.is_empty()) else {
             return self.shape(at, expected);
         };
         Some(values.iter().map(|value| self.schema(value, at.resource, at.dialect)).collect())
     }
 
-    fn named(&mut self, at: At<'d>) -> Option<Vec<(&'d str, NodeId)>> {
+    fn named(&mut self, at: Member<'d>) -> Option<Vec<(&'d str, NodeId)>> {
         let Some(members) = at.value.as_object() else { return self.shape(at, "an object of schemas") };
         let each = members.iter().map(|(name, value)| (name.as_str(), self.schema(value, at.resource, at.dialect)));
         Some(each.collect())
     }
 
-    fn types(&mut self, at: At<'d>) -> Option<Keyword> {
+    fn types(&mut self, at: Member<'d>) -> Option<Keyword> {
         let names = match at.value {
             Value::String(_) => std::slice::from_ref(at.value),
             Value::Array(names) if !names.is_empty() => names,
-            _ => return self.shape(at, "a type, or an array of types that is not empty"),
+            _ => return self.shape(at, "a type or a non-empty array of types"),
         };
         let mut types = Types::default();
         for value in names {
-            let Some(name) = value.as_str() else { return self.shape(at, "types, each a string") };
+            let Some(name) = value.as_str() else { return self.shape(at, "types as strings") };
             match types.with(name) {
                 None => {
                     self.fault(value, Problem::UnknownType);
                     return None;
                 }
-                Some(more) if more == types => return self.shape(at, "types that differ"),
+                Some(more) if more == types => return self.shape(at, "different types"),
                 Some(more) => types = more,
             }
         }
         Some(Keyword::Type(types))
     }
 
-    fn enumeration(&mut self, at: At<'d>) -> Option<Keyword> {
+    fn enumeration(&mut self, at: Member<'d>) -> Option<Keyword> {
         match at.value.as_array() {
             Some(values) => Some(Keyword::Enum(values.as_slice().into())),
             None => self.shape(at, "an array"),
         }
     }
 
-    fn number(&mut self, at: At<'d>) -> Option<&'d Number> {
+    fn number(&mut self, at: Member<'d>) -> Option<&'d Number> {
         match at.value {
             Value::Number(number) => Some(number),
             _ => self.shape(at, "a number"),
         }
     }
 
-    fn bound(&mut self, at: At<'d>, bound: Bound) -> Option<Keyword> {
+    fn bound(&mut self, at: Member<'d>, bound: Bound) -> Option<Keyword> {
         Some(Keyword::Bound(bound, self.number(at)?.clone()))
     }
 
-    fn multiple_of(&mut self, at: At<'d>) -> Option<Keyword> {
+    fn multiple_of(&mut self, at: Member<'d>) -> Option<Keyword> {
         let divisor = self.number(at)?;
         let positive = Numeric::from(divisor).compare(Numeric::Integer(0)).is_gt();
         if positive { Some(Keyword::MultipleOf(divisor.clone())) } else { self.shape(at, "a number greater than 0") }
     }
 
-    fn count(&mut self, at: At<'d>) -> Option<u64> {
+    fn count(&mut self, at: Member<'d>) -> Option<u64> {
         let number = self.number(at)?;
         match Numeric::from(number) {
             Numeric::Integer(count) if count >= 0 => Some(u64::try_from(count).unwrap_or(u64::MAX)),
@@ -430,25 +438,25 @@ impl<'d> Parser<'d> {
         }
     }
 
-    fn unique_items(&mut self, at: At<'d>) -> Option<Keyword> {
+    fn unique_items(&mut self, at: Member<'d>) -> Option<Keyword> {
         match at.value.as_bool() {
             Some(unique) => unique.then_some(Keyword::UniqueItems),
             None => self.shape(at, "a boolean"),
         }
     }
 
-    fn names(&mut self, at: At<'d>) -> Option<Box<[Box<str>]>> {
+    fn names(&mut self, at: Member<'d>) -> Option<Box<[Box<str>]>> {
         let names = at.value.as_array().and_then(|names| names.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
         let Some(names) = names else { return self.shape(at, "an array of property names") };
         let mut sorted = names.clone();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| matches!(pair, [one, two] if one == two)) {
-            return self.shape(at, "property names that differ");
+            return self.shape(at, "different property names");
         }
         Some(names.into_iter().map(Box::from).collect())
     }
 
-    fn pattern_keyword(&mut self, at: At<'d>) -> Option<PatternId> {
+    fn pattern_keyword(&mut self, at: Member<'d>) -> Option<PatternId> {
         match at.value.as_str() {
             Some(text) => self.pattern(at.value, text),
             None => self.shape(at, "a string"),
@@ -467,10 +475,10 @@ impl<'d> Parser<'d> {
                 Some(id)
             }
             Err(problem) => {
-                // One pattern too many is told once.
-                let told = matches!(problem, Problem::PatternBytes { .. })
-                    && self.faults.iter().any(|(_, told)| matches!(told, Problem::PatternBytes { .. }));
-                if !told {
+                // The exceeded limit is reported once, not for every further pattern.
+                let is_reported = matches!(problem, Problem::PatternBytes { .. })
+                    && self.faults.iter().any(|(_, reported)| matches!(reported, Problem::PatternBytes { .. }));
+                if !is_reported {
                     self.fault(value, problem);
                 }
                 None
@@ -478,7 +486,7 @@ impl<'d> Parser<'d> {
         }
     }
 
-    fn properties(&mut self, [named, patterns, additional]: [Option<At<'d>>; 3], keywords: &mut Vec<Keyword>) {
+    fn properties(&mut self, [named, patterns, additional]: [Option<Member<'d>>; 3], keywords: &mut Vec<Keyword>) {
         let mut properties = Properties::default();
         if let Some(named) = named.and_then(|at| self.named(at)) {
             properties.named = named.into_iter().map(|(name, node)| (name.into(), node)).collect();
@@ -487,7 +495,7 @@ impl<'d> Parser<'d> {
             && let Some(named) = self.named(at)
         {
             for (text, node) in named {
-                // Told at the schema of the pattern: a key has no place of its own.
+                // Reported at the schema of the pattern, because a JSON pointer cannot point to a key.
                 let value = at.value.get(text).unwrap_or(at.value);
                 properties.patterns.extend(self.pattern(value, text).map(|pattern| (pattern, node)));
             }
@@ -500,7 +508,7 @@ impl<'d> Parser<'d> {
 
     fn items(
         &mut self,
-        [prefix, items, additional]: [Option<At<'d>>; 3],
+        [prefix, items, additional]: [Option<Member<'d>>; 3],
         dialect: Dialect,
         keywords: &mut Vec<Keyword>,
     ) {
@@ -515,7 +523,7 @@ impl<'d> Parser<'d> {
             return;
         }
         let prefix = match prefix {
-            // An older `items` may be an empty list.
+            // Before 2020-12, `items` may be an empty array.
             Some(at) if dialect < Dialect::Draft2020 && at.value.as_array().is_some_and(Vec::is_empty) => None,
             Some(at) => self.children(at),
             None => None,
@@ -526,42 +534,42 @@ impl<'d> Parser<'d> {
 
     fn contains(
         &mut self,
-        [contains, least, most]: [Option<At<'d>>; 3],
+        [contains, min, max]: [Option<Member<'d>>; 3],
         dialect: Dialect,
         keywords: &mut Vec<Keyword>,
     ) {
         let node = self.child(contains);
-        let [least, most] = match dialect {
+        let [min, max] = match dialect {
             Dialect::Draft7 => [None, None],
-            _ => [least, most].map(|at| at.and_then(|at| self.count(at))),
+            _ => [min, max].map(|at| at.and_then(|at| self.count(at))),
         };
         if let Some(node) = node {
             let evaluates = dialect == Dialect::Draft2020;
-            keywords.push(Keyword::Contains { node, least: least.unwrap_or(1), most, evaluates });
+            keywords.push(Keyword::Contains { node, min: min.unwrap_or(1), max, evaluates });
         }
     }
 
-    fn dependent_required(&mut self, at: Option<At<'d>>, keywords: &mut Vec<Keyword>) {
+    fn dependent_required(&mut self, at: Option<Member<'d>>, keywords: &mut Vec<Keyword>) {
         let Some(at) = at else { return };
         let Some(members) = at.value.as_object() else {
             self.shape::<()>(at, "an object of arrays of property names");
             return;
         };
         let each = members.iter().filter_map(|(property, value)| {
-            Some(Dependency { property: property.as_str().into(), required: self.names(At { value, ..at })? })
+            Some(Dependency { property: property.as_str().into(), required: self.names(Member { value, ..at })? })
         });
         keywords.push(Keyword::DependentRequired(each.collect()));
     }
 
-    fn dependent_schemas(&mut self, at: Option<At<'d>>, keywords: &mut Vec<Keyword>) {
+    fn dependent_schemas(&mut self, at: Option<Member<'d>>, keywords: &mut Vec<Keyword>) {
         if let Some(named) = at.and_then(|at| self.named(at)) {
             let each = named.into_iter().map(|(property, node)| (property.into(), node));
             keywords.push(Keyword::DependentSchemas(each.collect()));
         }
     }
 
-    /// Both kinds of draft 7 in one keyword.
-    fn dependencies(&mut self, at: Option<At<'d>>, keywords: &mut Vec<Keyword>) {
+    /// Parses `dependencies` of draft 7, which combines `dependentRequired` and `dependentSchemas`.
+    fn dependencies(&mut self, at: Option<Member<'d>>, keywords: &mut Vec<Keyword>) {
         let Some(at) = at else { return };
         let Some(members) = at.value.as_object() else {
             self.shape::<()>(at, "an object of schemas and of arrays of property names");
@@ -569,7 +577,7 @@ impl<'d> Parser<'d> {
         };
         let (mut required, mut schemas) = (Vec::new(), Vec::new());
         for (property, value) in members {
-            let at = At { value, ..at };
+            let at = Member { value, ..at };
             if value.is_array() {
                 let names = self.names(at);
                 required.extend(names.map(|names| Dependency { property: property.as_str().into(), required: names }));
@@ -581,7 +589,8 @@ impl<'d> Parser<'d> {
         keywords.push(Keyword::DependentSchemas(schemas.into()));
     }
 
-    fn reference(&mut self, node: NodeId, at: Option<At<'d>>, dynamic: bool, keywords: &mut Vec<Keyword>) {
+    /// Adds a placeholder keyword, which [`Self::references`] replaces.
+    fn reference(&mut self, node: NodeId, at: Option<Member<'d>>, dynamic: bool, keywords: &mut Vec<Keyword>) {
         let Some(at) = at else { return };
         match at.value.as_str() {
             Some(text) => {
@@ -595,7 +604,8 @@ impl<'d> Parser<'d> {
         }
     }
 
-    /// Resolves all references. A target that stands at no keyword of schemas is parsed now, and may hold more.
+    /// Resolves all references. A target outside the known schema keywords is parsed now and may contain further
+    /// references.
     fn references(&mut self) {
         while let Some(reference) = self.references.pop() {
             match self.target(&reference) {
@@ -626,7 +636,7 @@ impl<'d> Parser<'d> {
         }
     }
 
-    /// The dynamic anchor by which a reference to `target` is looked up again, if it is one.
+    /// Returns the dynamic anchor of a reference to `target`, if the target declares that anchor as dynamic.
     fn dynamic(&self, target: NodeId, text: &str) -> Option<Box<str>> {
         let (_, fragment) = text.split_once('#')?;
         let resource = self.nodes.get(target as usize)?.resource;
@@ -634,8 +644,8 @@ impl<'d> Parser<'d> {
         (self.dynamic_anchors.get(&key) == Some(&target)).then_some(key.1)
     }
 
-    /// Finds schemas that apply themselves to the same value. Iterative: a chain of references is as long as the
-    /// document.
+    /// Finds schemas that apply themselves to the same value. The search is iterative, because a chain of references
+    /// can be as long as the document.
     fn recursion(&mut self) {
         #[derive(Clone, Copy, PartialEq)]
         enum State {
@@ -646,9 +656,9 @@ impl<'d> Parser<'d> {
         let mut states = vec![State::New; self.nodes.len()];
         for start in 0..self.nodes.len() {
             let mut stack = vec![(start as NodeId, false)];
-            while let Some((id, left)) = stack.pop() {
+            while let Some((id, is_finished)) = stack.pop() {
                 let Some(state) = states.get_mut(id as usize) else { continue };
-                if left {
+                if is_finished {
                     *state = State::Done;
                     continue;
                 }
@@ -658,15 +668,15 @@ impl<'d> Parser<'d> {
                 *state = State::Open;
                 stack.push((id, true));
                 let Some(node) = self.nodes.get(id as usize) else { continue };
-                let mut endless = false;
+                let mut is_endless = false;
                 for keyword in &node.keywords {
                     keyword.in_place(|next| match states.get(next as usize) {
                         Some(State::New) => stack.push((next, false)),
-                        Some(State::Open) => endless = true,
+                        Some(State::Open) => is_endless = true,
                         _ => {}
                     });
                 }
-                if endless && let Some(value) = self.values.get(id as usize) {
+                if is_endless && let Some(value) = self.values.get(id as usize) {
                     self.fault(value, Problem::EndlessRecursion);
                 }
             }
@@ -674,14 +684,14 @@ impl<'d> Parser<'d> {
     }
 }
 
-/// The identifier of a value that begins a resource of its own.
+/// Returns the `$id` of a value that starts its own resource.
 fn identifier(value: &Value, dialect: Dialect) -> Option<&str> {
     let members = value.as_object()?;
     let id = members.get("$id")?.as_str()?;
     let (uri, _) = id.split_once('#').unwrap_or((id, ""));
-    // In draft 7 an identifier beside a reference does not count.
-    let counts = dialect > Dialect::Draft7 || !members.contains_key("$ref");
-    (counts && !uri.is_empty()).then_some(id)
+    // Draft 7 ignores an identifier beside a reference.
+    let is_effective = dialect > Dialect::Draft7 || !members.contains_key("$ref");
+    (is_effective && !uri.is_empty()).then_some(id)
 }
 
 fn is_anchor(name: &str) -> bool {

@@ -1,8 +1,8 @@
-//! Patterns: the subset of ECMA-262 that matches in linear time.
+//! Patterns in the subset of ECMA-262 that matches in linear time.
 //!
-//! A pattern is estimated before anything of it is built, from its syntax tree: `[\p{L}]{60}` is eleven bytes of text
-//! and becomes an automaton of about 1 MB. Each validation builds the automata that it needs and drops them at its end,
-//! because a Runtime keeps about a thousand parsed schemas in memory.
+//! The size of an automaton is estimated from the syntax tree before it is built: `[\p{L}]{60}` is eleven bytes of text
+//! and compiles to about 1 MB. Each validation builds the automata that it needs and drops them at its end, because a
+//! Runtime keeps about a thousand parsed schemas in memory.
 
 use std::borrow::Cow;
 
@@ -18,31 +18,31 @@ use regex_syntax::hir::Hir;
 use regex_syntax::hir::translate::TranslatorBuilder;
 
 use crate::fault::Problem;
-use crate::work::{Exhausted, Work};
+use crate::work::{IncompleteValidation, Work};
 
-/// The default of `pattern_bytes`, the estimated bytes that all patterns of one schema may become. Compiling as much
-/// takes 30 ms.
+/// Default of the limit `pattern_bytes`: the estimated bytes of all compiled patterns of one schema. Compiling that
+/// much takes 30 ms.
 pub const DEFAULT_PATTERN_BYTES: usize = 8 << 20;
 
-/// Deepest nesting of groups and repetitions.
-const NESTING: u32 = 64;
+/// Limit on the nesting of groups and repetitions.
+const MAX_NESTING: u32 = 64;
 
-/// Bytes of an automaton beside its states.
-const BASE: usize = 1024;
+/// Bytes of an automaton without its states.
+const AUTOMATON_BYTES: usize = 1024;
 
 /// Bytes of one state of an automaton.
-const STATE: usize = 32;
+const STATE_BYTES: usize = 32;
 
-/// Bytes that a range of characters beyond ASCII becomes: sequences of ranges of UTF-8 bytes.
-const RANGE: usize = 512;
+/// Bytes of a compiled range of non-ASCII characters, which becomes sequences of ranges of UTF-8 bytes.
+const RANGE_BYTES: usize = 512;
 
-/// Bytes that a class by Unicode property becomes. `\p{L}` becomes 16 KB and `\p{Grapheme_Base}`, the largest, 20 KB.
-const UNICODE_CLASS: usize = 24 << 10;
+/// Bytes of a compiled Unicode class. `\p{L}` takes 16 KB and `\p{Grapheme_Base}`, the largest, 20 KB.
+const UNICODE_CLASS_BYTES: usize = 24 << 10;
 
-/// A factor for patterns with inline flags: `(?i)` adds every letter's other cases, and finding them takes long.
-const FLAGS: usize = 16;
+/// Factor for patterns with inline flags: `(?i)` adds the other cases of every letter, which takes long to compute.
+const FLAGS_FACTOR: usize = 16;
 
-/// A pattern that is known to match in linear time.
+/// A parsed pattern that matches in linear time.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     hir: Hir,
@@ -50,28 +50,28 @@ pub(crate) struct Pattern {
     bytes: usize,
 }
 
-/// The automaton of a pattern, with room to run it.
+/// The automaton of a pattern, with the memory to run it.
 pub(crate) struct Matcher {
     vm: PikeVM,
     cache: Cache,
 }
 
 impl Pattern {
-    /// Parses a pattern and takes its estimated size out of `left`.
+    /// Parses a pattern and subtracts its estimated size from `left`.
     pub(crate) fn parse(pattern: &str, left: &mut usize, allowed: usize) -> Result<Self, Problem> {
         let too_large = Problem::PatternBytes { allowed };
-        // The syntax tree takes some hundred bytes for each byte of the pattern.
-        *left = left.checked_sub(pattern.len().saturating_mul(STATE)).ok_or(too_large.clone())?;
+        // The syntax tree takes about a hundred bytes for each byte of the pattern.
+        *left = left.checked_sub(pattern.len().saturating_mul(STATE_BYTES)).ok_or(too_large.clone())?;
         let pattern = escape_class_syntax(pattern);
         let invalid = |reason: String| Problem::Pattern { reason };
         let mut ast = ParserBuilder::new()
-            .nest_limit(NESTING)
+            .nest_limit(MAX_NESTING)
             .build()
             .parse(&pattern)
             .map_err(|error| invalid(error.kind().to_string()))?;
         let mut estimate = Estimate { flags: false };
-        let bytes = estimate.ast(&mut ast).saturating_add(BASE);
-        let bytes = if estimate.flags { bytes.saturating_mul(FLAGS) } else { bytes };
+        let bytes = estimate.ast(&mut ast).saturating_add(AUTOMATON_BYTES);
+        let bytes = if estimate.flags { bytes.saturating_mul(FLAGS_FACTOR) } else { bytes };
         *left = left.checked_sub(bytes).ok_or(too_large)?;
         let hir = TranslatorBuilder::new()
             .build()
@@ -81,7 +81,7 @@ impl Pattern {
     }
 
     /// Builds the automaton.
-    pub(crate) fn compile(&self, work: &mut Work) -> Result<Matcher, Exhausted> {
+    pub(crate) fn compile(&self, work: &mut Work) -> Result<Matcher, IncompleteValidation> {
         work.charge(1 + self.bytes as u64 / 64)?;
         let vm = build(&self.hir, self.bytes).ok_or(work.exhausted())?;
         Ok(Matcher { cache: vm.create_cache(), vm })
@@ -90,8 +90,8 @@ impl Pattern {
 
 impl Matcher {
     /// `true` if the pattern matches anywhere in `text`.
-    pub(crate) fn is_match(&mut self, text: &str, work: &mut Work) -> Result<bool, Exhausted> {
-        // Each byte may have to move every state, which takes up to 30 ns.
+    pub(crate) fn is_match(&mut self, text: &str, work: &mut Work) -> Result<bool, IncompleteValidation> {
+        // Each byte may advance every state, which takes up to 30 ns.
         let states = self.vm.get_nfa().states().len() as u64;
         work.charge(1 + (text.len() as u64 + 1).saturating_mul(states.div_ceil(4)))?;
         Ok(self.vm.is_match(&mut self.cache, Input::new(text)))
@@ -104,8 +104,7 @@ fn build(hir: &Hir, bytes: usize) -> Option<PikeVM> {
     PikeVM::new_from_nfa(nfa).ok()
 }
 
-/// Escapes what has a meaning in classes of Rust patterns and none in those of ECMA-262: `[` and the operators `&&` and
-/// `~~`.
+/// Escapes `[`, `&&` and `~~` in character classes. They are operators in Rust's syntax but plain characters in ECMA-262.
 fn escape_class_syntax(pattern: &str) -> Cow<'_, str> {
     let mut escaped = String::new();
     let (mut in_class, mut after_backslash, mut copied) = (false, false, 0);
@@ -146,25 +145,26 @@ fn escape_class_syntax(pattern: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Estimates what a syntax tree becomes, and gives `\d` and `\w` the meaning of ECMA-262: ASCII.
+/// Estimates the compiled size of a syntax tree, and replaces `\d` and `\w` by their ASCII classes as in ECMA-262.
 struct Estimate {
+    /// `true` if the pattern has inline flags.
     flags: bool,
 }
 
 impl Estimate {
     fn ast(&mut self, ast: &mut Ast) -> usize {
         match ast {
-            Ast::Empty(_) | Ast::Assertion(_) => STATE,
+            Ast::Empty(_) | Ast::Assertion(_) => STATE_BYTES,
             Ast::Flags(_) => {
                 self.flags = true;
-                STATE
+                STATE_BYTES
             }
-            Ast::Literal(literal) => literal.c.len_utf8() * STATE,
-            Ast::Dot(_) => RANGE,
-            Ast::ClassUnicode(_) => UNICODE_CLASS,
+            Ast::Literal(literal) => literal.c.len_utf8() * STATE_BYTES,
+            Ast::Dot(_) => RANGE_BYTES,
+            Ast::ClassUnicode(_) => UNICODE_CLASS_BYTES,
             Ast::ClassPerl(class) => {
-                let Some(item) = ascii(class) else { return RANGE * 8 };
-                let bytes = if item.negated { RANGE } else { 4 * STATE };
+                let Some(item) = ascii(class) else { return RANGE_BYTES * 8 };
+                let bytes = if item.negated { RANGE_BYTES } else { 4 * STATE_BYTES };
                 let kind = ClassSet::Item(ClassSetItem::Ascii(item));
                 *ast = Ast::ClassBracketed(Box::new(ClassBracketed { span: class.span, negated: false, kind }));
                 bytes
@@ -177,12 +177,12 @@ impl Estimate {
                     RepetitionKind::Range(RepetitionRange::AtLeast(least)) => least.saturating_add(1),
                     RepetitionKind::Range(RepetitionRange::Bounded(_, most)) => most,
                 };
-                let once = self.ast(&mut repetition.ast).saturating_add(STATE);
-                once.saturating_mul(usize::try_from(times).unwrap_or(usize::MAX)).saturating_add(STATE)
+                let once = self.ast(&mut repetition.ast).saturating_add(STATE_BYTES);
+                once.saturating_mul(usize::try_from(times).unwrap_or(usize::MAX)).saturating_add(STATE_BYTES)
             }
             Ast::Group(group) => {
                 self.flags |= group.flags().is_some_and(|flags| !flags.items.is_empty());
-                self.ast(&mut group.ast).saturating_add(STATE)
+                self.ast(&mut group.ast).saturating_add(STATE_BYTES)
             }
             Ast::Alternation(alternation) => self.all(&mut alternation.asts),
             Ast::Concat(concat) => self.all(&mut concat.asts),
@@ -190,12 +190,12 @@ impl Estimate {
     }
 
     fn all(&mut self, asts: &mut [Ast]) -> usize {
-        asts.iter_mut().map(|ast| self.ast(ast).saturating_add(STATE)).fold(STATE, usize::saturating_add)
+        asts.iter_mut().map(|ast| self.ast(ast).saturating_add(STATE_BYTES)).fold(STATE_BYTES, usize::saturating_add)
     }
 
     fn bracketed(&self, class: &mut ClassBracketed) -> usize {
-        // The complement of ASCII characters has ranges beyond them.
-        let base = if class.negated { RANGE } else { 2 * STATE };
+        // The complement of an ASCII class contains non-ASCII ranges.
+        let base = if class.negated { RANGE_BYTES } else { 2 * STATE_BYTES };
         base.saturating_add(self.class(&mut class.kind))
     }
 
@@ -212,7 +212,7 @@ impl Estimate {
         if let ClassSetItem::Perl(class) = item
             && let Some(class) = ascii(class)
         {
-            let bytes = if class.negated { RANGE } else { 4 * STATE };
+            let bytes = if class.negated { RANGE_BYTES } else { 4 * STATE_BYTES };
             *item = ClassSetItem::Ascii(class);
             return bytes;
         }
@@ -222,13 +222,13 @@ impl Estimate {
             ClassSetItem::Range(range) => width(&range.end),
             ClassSetItem::Ascii(class) => {
                 if class.negated {
-                    RANGE
+                    RANGE_BYTES
                 } else {
-                    2 * STATE
+                    2 * STATE_BYTES
                 }
             }
-            ClassSetItem::Perl(_) => RANGE * 8,
-            ClassSetItem::Unicode(_) => UNICODE_CLASS,
+            ClassSetItem::Perl(_) => RANGE_BYTES * 8,
+            ClassSetItem::Unicode(_) => UNICODE_CLASS_BYTES,
             ClassSetItem::Bracketed(class) => self.bracketed(class),
             ClassSetItem::Union(union) => {
                 union.items.iter_mut().map(|item| self.item(item)).fold(0, usize::saturating_add)
@@ -237,12 +237,13 @@ impl Estimate {
     }
 }
 
-/// Bytes of a class that ends at a literal.
+/// Returns the bytes of a class range that ends at a literal.
 fn width(end: &Literal) -> usize {
-    if end.c.is_ascii() { STATE } else { RANGE }
+    if end.c.is_ascii() { STATE_BYTES } else { RANGE_BYTES }
 }
 
-/// The ASCII class of `\d` and `\w`. `\s` has the same characters in both languages, but for two that are rare.
+/// Returns the ASCII class of `\d` or `\w`; `None` for `\s`, which has the same characters in both syntaxes except for
+/// two rare ones.
 fn ascii(class: &ClassPerl) -> Option<ClassAscii> {
     let kind = match class.kind {
         ClassPerlKind::Digit => ClassAsciiKind::Digit,
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn pattern_means_what_ecma_262_says() {
+    fn pattern_has_the_meaning_of_ecma_262() {
         assert!(matches(r"^\d+$", "09") && !matches(r"^\d+$", "\u{665}"));
         assert!(matches(r"^\w$", "_") && !matches(r"^\w$", "\u{e9}") && matches(r"^[^\w]$", "\u{e9}"));
         assert!(matches(r"^[\D]$", "\u{665}") && !matches(r"^[\D]$", "5"));
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn estimate_is_not_below_what_is_built() {
+    fn estimate_is_not_below_the_compiled_size() {
         let hard = [
             "a",
             "^[a-z0-9_-]{1,64}$",
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_share_one_bound() {
+    fn patterns_of_a_schema_share_one_limit() {
         let mut left = DEFAULT_PATTERN_BYTES;
         let mut parse = |pattern: &str| Pattern::parse(pattern, &mut left, DEFAULT_PATTERN_BYTES);
         assert!(parse(r"^[\p{L}\p{N} _-]{1,64}$").is_ok());

@@ -1,4 +1,4 @@
-//! References: where `$ref` leads within the document.
+//! Resolution of references within the document.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::fault::Problem;
 use crate::keyword::{NodeId, ResourceId};
 use crate::parse::Dialect;
 
-/// The base of a document that does not say its own.
-const BASE: &str = "json-schema:///";
+/// Base URI of a document without an `$id`.
+const DEFAULT_BASE: &str = "json-schema:///";
 
-/// A part of the document that has an identifier, or the document itself.
+/// The document itself, or a part of it with an identifier.
 pub(crate) struct Resource<'d> {
     pub(crate) root: &'d Value,
     pub(crate) dialect: Dialect,
@@ -21,20 +21,20 @@ pub(crate) struct Resource<'d> {
     anchors: HashMap<&'d str, NodeId>,
 }
 
-/// The resources of a document. The first is the document.
+/// The resources of a document. The first one is the document itself.
 #[derive(Default)]
 pub(crate) struct Resources<'d> {
     all: Vec<Resource<'d>>,
     by_base: HashMap<Url, ResourceId>,
 }
 
-/// Most resources of a document. Each keeps its base, which is as long as those around it allow.
+/// Limit on the resources of a document. Each one stores a base URI of up to [`MAX_BASE_BYTES`].
 const MAX_RESOURCES: usize = 256;
 
-/// Bytes of the longest base.
+/// Limit on the length of a base URI, in bytes.
 const MAX_BASE_BYTES: usize = 4096;
 
-/// The end of a reference.
+/// The target of a reference.
 pub(crate) enum Target<'d> {
     Anchor(NodeId),
     Value(&'d Value, ResourceId),
@@ -45,7 +45,7 @@ impl<'d> Resources<'d> {
         self.all.get(id as usize)
     }
 
-    /// Adds a resource inside another one.
+    /// Adds a resource inside `within`, with the identifier `id`.
     pub(crate) fn add(
         &mut self,
         within: Option<ResourceId>,
@@ -55,7 +55,7 @@ impl<'d> Resources<'d> {
     ) -> Result<ResourceId, Problem> {
         let outer = match within.and_then(|within| self.get(within)) {
             Some(outer) => outer.base.clone(),
-            None => Url::parse(BASE).ok(),
+            None => Url::parse(DEFAULT_BASE).ok(),
         };
         let invalid = |expected| Problem::Shape { keyword: "$id", expected };
         let base = match id {
@@ -63,10 +63,10 @@ impl<'d> Resources<'d> {
             None => outer,
         };
         if self.all.len() >= MAX_RESOURCES {
-            return Err(invalid("at most 256 uses in one schema"));
+            return Err(invalid("at most 256 occurrences in one schema"));
         }
         if base.as_ref().is_some_and(|base| base.as_str().len() > MAX_BASE_BYTES) {
-            return Err(invalid("at most 4096 bytes, with what stands before it"));
+            return Err(invalid("at most 4096 bytes when resolved against its base"));
         }
         let resource = self.all.len() as ResourceId;
         let before = base.clone().and_then(|base| self.by_base.insert(base, resource));
@@ -82,7 +82,7 @@ impl<'d> Resources<'d> {
         }
     }
 
-    /// Follows a reference from a resource.
+    /// Resolves a reference of the resource `from`.
     pub(crate) fn resolve(&self, from: ResourceId, reference: &str) -> Result<Target<'d>, Problem> {
         let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let id = if uri.is_empty() { from } else { self.find(from, uri)? };
@@ -102,11 +102,11 @@ impl<'d> Resources<'d> {
     }
 }
 
-/// A URI without its fragment.
+/// Resolves a URI reference against a base and removes the fragment.
 fn join(base: Option<&Url>, uri: &str) -> Option<Url> {
     let mut url = match Url::parse(uri) {
         Ok(url) => url,
-        // Below a base such as `urn:x:y`, only a URI of its own leads anywhere.
+        // A base such as `urn:x:y` has no relative references, so `join` fails there.
         Err(_) => base?.join(uri).ok()?,
     };
     url.set_fragment(None);

@@ -1,7 +1,7 @@
-//! Validation: a schema applied to a value, each step charged before it is done.
+//! Validation of values, with the cost of each step counted before the step.
 //!
-//! Subschemas are applied again wherever a path of references leads to them, so a few hundred bytes of schema can ask
-//! for 2^40 applications. [`Work`] ends them. Nothing here recurses without charging and counting its depth.
+//! A subschema is applied once for each path of references that leads to it, so a schema of a few hundred bytes can
+//! require 2^40 applications. [`Work`] limits them. Every recursion uses work and counts its depth.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,18 +12,18 @@ use crate::keyword::{Bound, Dependency, Keyword, Node, NodeId, PatternId, Proper
 use crate::number::{Numeric, is_multiple};
 use crate::pattern::Matcher;
 use crate::value::{duplicate, equal};
-use crate::work::{Exhausted, Work};
+use crate::work::{IncompleteValidation, Work};
 
-/// Deepest nesting of applications of subschemas. A level takes about 2 KB of stack without optimisation.
+/// Limit on nested applications of subschemas. Without optimisation, a level uses about 2 KB of stack.
 const MAX_DEPTH: usize = 512;
 
-/// The first place at which a value does not fit its schema. It names the keys of the value and of the schema, and
-/// repeats no other value.
+/// The first mismatch between a value and its schema. It contains keys of the value and of the schema, but no other
+/// part of the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The JSON pointer of the place in the value.
+    /// JSON pointer to the place in the value.
     pub pointer: String,
-    /// What the schema says about it.
+    /// The violated rule of the schema.
     pub reason: String,
 }
 
@@ -33,50 +33,50 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Error returned when a value is not known to fit a schema.
+/// Error returned when a value is invalid or could not be validated completely.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// The value does not fit.
+pub enum ValidationError {
+    /// The value does not match the schema.
     #[error("{0}")]
     Mismatch(Mismatch),
-    /// The validation ended without a verdict.
+    /// The validation ended without a result.
     #[error(transparent)]
-    Exhausted(#[from] Exhausted),
+    Incomplete(#[from] IncompleteValidation),
 }
 
 impl Schema {
     /// Validates a value.
-    pub fn validate(&self, value: &Value, work: &mut Work) -> Result<(), Invalid> {
+    pub fn validate(&self, value: &Value, work: &mut Work) -> Result<(), ValidationError> {
         let matchers = self.patterns.iter().map(|_| None).collect();
-        let mut run = Run { schema: self, work, matchers, scope: Vec::new(), depth: 0 };
-        match run.apply(0, value, Some(&Path::Root), None) {
+        let mut validation = Validation { schema: self, work, matchers, scope: Vec::new(), depth: 0 };
+        match validation.apply(0, value, Some(&Path::Root), None) {
             Ok(()) => Ok(()),
-            Err(Stop::Exhausted(exhausted)) => Err(exhausted.into()),
-            Err(Stop::Mismatch(told)) => Err(Invalid::Mismatch(told.map_or_else(
-                || Mismatch { pointer: String::new(), reason: "the value does not fit".to_owned() },
-                |told| *told,
+            Err(Failure::Incomplete(incomplete)) => Err(incomplete.into()),
+            Err(Failure::Mismatch(mismatch)) => Err(ValidationError::Mismatch(mismatch.map_or_else(
+                || Mismatch { pointer: String::new(), reason: "the value does not match the schema".to_owned() },
+                |mismatch| *mismatch,
             ))),
         }
     }
 }
 
-/// The end of an application that did not succeed.
-enum Stop {
-    /// The value does not fit; told only where somebody asks for the reason.
+/// Error of applying a subschema.
+enum Failure {
+    /// The value does not match. The details exist only if the caller passed a path.
     Mismatch(Option<Box<Mismatch>>),
-    Exhausted(Exhausted),
+    Incomplete(IncompleteValidation),
 }
 
-impl From<Exhausted> for Stop {
-    fn from(exhausted: Exhausted) -> Self {
-        Self::Exhausted(exhausted)
+impl From<IncompleteValidation> for Failure {
+    fn from(incomplete: IncompleteValidation) -> Self {
+        Self::Incomplete(incomplete)
     }
 }
 
-type Applied = Result<(), Stop>;
+type ApplyResult = Result<(), Failure>;
 
-/// The way from the whole value to a part of it, kept on the stack. There is none below `not` and among alternatives,
-/// where a mismatch is no error.
+/// The path from the whole value to a part of it, as a linked list on the stack. Below `not` and in alternatives there
+/// is no path, because a mismatch there is not an error.
 #[derive(Clone, Copy)]
 enum Path<'p> {
     Root,
@@ -84,7 +84,7 @@ enum Path<'p> {
     Index(&'p Path<'p>, usize),
 }
 
-type At<'p> = Option<&'p Path<'p>>;
+type OptionalPath<'p> = Option<&'p Path<'p>>;
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,27 +96,29 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Ends an application because the value does not fit.
-fn mismatch(at: At<'_>, reason: impl FnOnce() -> String) -> Applied {
-    Err(Stop::Mismatch(at.map(|path| Box::new(Mismatch { pointer: path.to_string(), reason: reason() }))))
+/// Returns a mismatch, with the reason if there is a path.
+fn mismatch(at: OptionalPath<'_>, reason: impl FnOnce() -> String) -> ApplyResult {
+    Err(Failure::Mismatch(at.map(|path| Box::new(Mismatch { pointer: path.to_string(), reason: reason() }))))
 }
 
-fn fits(fits: bool, at: At<'_>, reason: impl FnOnce() -> String) -> Applied {
-    if fits { Ok(()) } else { mismatch(at, reason) }
+/// Returns a mismatch unless `matches` is `true`.
+fn ensure(matches: bool, at: OptionalPath<'_>, reason: impl FnOnce() -> String) -> ApplyResult {
+    if matches { Ok(()) } else { mismatch(at, reason) }
 }
 
-/// The properties and items that keywords evaluated, for those that apply to the rest.
+/// The properties and items that keywords have evaluated. `unevaluated…` keywords apply to the others.
 #[derive(Default)]
-struct Evaluated<'v> {
+struct EvaluatedParts<'v> {
     properties: BTreeSet<&'v str>,
     all_properties: bool,
-    /// Items before this one.
+    /// All items before this index are evaluated.
     items_before: usize,
+    /// Further evaluated items.
     items: BTreeSet<usize>,
 }
 
-impl<'v> Evaluated<'v> {
-    fn merge(&mut self, other: Self, work: &mut Work) -> Result<(), Exhausted> {
+impl<'v> EvaluatedParts<'v> {
+    fn merge(&mut self, other: Self, work: &mut Work) -> Result<(), IncompleteValidation> {
         work.charge(1 + 4 * (other.properties.len() + other.items.len()) as u64)?;
         self.properties.extend(other.properties);
         self.all_properties |= other.all_properties;
@@ -126,52 +128,56 @@ impl<'v> Evaluated<'v> {
     }
 }
 
-struct Run<'s, 'w> {
+/// The state of one validation.
+struct Validation<'s, 'w> {
     schema: &'s Schema,
     work: &'w mut Work,
-    /// Automata by pattern, each built when it is needed.
+    /// Automata by pattern, each built on first use.
     matchers: Vec<Option<Matcher>>,
-    /// The resources that were entered, the outermost first.
+    /// The entered resources, the outermost first.
     scope: Vec<ResourceId>,
     depth: usize,
 }
 
-impl<'s> Run<'s, '_> {
-    /// Applies a subschema to a value. What it evaluated is in `evaluated` if it fits.
+impl<'s> Validation<'s, '_> {
+    /// Applies a subschema to a value. If the value matches, adds the evaluated parts to `evaluated`.
     fn apply<'v>(
         &mut self,
         id: NodeId,
         value: &'v Value,
-        at: At<'_>,
-        evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         self.work.charge(1)?;
         let schema = self.schema;
         let Some(node) = schema.nodes.get(id as usize) else { return Ok(()) };
         if self.depth >= MAX_DEPTH {
-            return Err(Exhausted::Depth { limit: MAX_DEPTH }.into());
+            return Err(IncompleteValidation::Depth { limit: MAX_DEPTH }.into());
         }
-        let enters = self.scope.last() != Some(&node.resource);
-        if enters {
+        let is_new_resource = self.scope.last() != Some(&node.resource);
+        if is_new_resource {
             self.scope.push(node.resource);
         }
         self.depth += 1;
-        let applied =
-            if node.tracks { self.tracked(node, value, at, evaluated) } else { self.all(node, value, at, evaluated) };
+        let result = if node.tracks_evaluated {
+            self.apply_tracked(node, value, at, evaluated)
+        } else {
+            self.apply_keywords(node, value, at, evaluated)
+        };
         self.depth -= 1;
-        if enters {
+        if is_new_resource {
             self.scope.pop();
         }
-        applied
+        result
     }
 
-    fn all<'v>(
+    fn apply_keywords<'v>(
         &mut self,
         node: &'s Node,
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         for keyword in &node.keywords {
             self.work.charge(1)?;
             self.keyword(keyword, value, at, evaluated.as_deref_mut())?;
@@ -179,16 +185,16 @@ impl<'s> Run<'s, '_> {
         Ok(())
     }
 
-    /// The same where a keyword looks at what the others evaluated.
-    fn tracked<'v>(
+    /// Applies the keywords of a node with an `unevaluated…` keyword.
+    fn apply_tracked<'v>(
         &mut self,
         node: &'s Node,
         value: &'v Value,
-        at: At<'_>,
-        evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
-        let mut own = Evaluated::default();
-        self.all(node, value, at, Some(&mut own))?;
+        at: OptionalPath<'_>,
+        evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
+        let mut own = EvaluatedParts::default();
+        self.apply_keywords(node, value, at, Some(&mut own))?;
         match evaluated {
             Some(evaluated) => Ok(evaluated.merge(own, self.work)?),
             None => Ok(()),
@@ -199,9 +205,9 @@ impl<'s> Run<'s, '_> {
         &mut self,
         keyword: &'s Keyword,
         value: &'v Value,
-        at: At<'_>,
-        evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         match keyword {
             Keyword::Never => mismatch(at, || match at {
                 Some(Path::Key(_, key)) => format!("property `{key}` is not allowed"),
@@ -209,20 +215,20 @@ impl<'s> Run<'s, '_> {
             }),
             Keyword::Type(types) => {
                 let found = Types::of(value);
-                fits(types.overlaps(found), at, || format!("expected {types}, found {}", kind(value)))
+                ensure(types.overlaps(found), at, || format!("expected {types}, found {}", kind(value)))
             }
-            Keyword::Enum(values) => self.one_of_values(values, value, at),
+            Keyword::Enum(values) => self.enumeration(values, value, at),
             Keyword::Const(wanted) => {
                 let equal = equal(wanted, value, self.work)?;
-                fits(equal, at, || "the value is not the one that `const` says".to_owned())
+                ensure(equal, at, || "the value differs from `const`".to_owned())
             }
             Keyword::MultipleOf(divisor) => number(value, |number| {
                 self.work.charge(16)?;
-                fits(is_multiple(number, divisor), at, || format!("the number is not a multiple of {divisor}"))
+                ensure(is_multiple(number, divisor), at, || format!("the number is not a multiple of {divisor}"))
             }),
             Keyword::Bound(bound, limit) => number(value, |number| within(*bound, limit, number, at)),
-            Keyword::Length { least, characters } => self.length(*least, *characters, value, at),
-            Keyword::Pattern(pattern) => self.matches(*pattern, value, at),
+            Keyword::Length { is_minimum, characters } => self.length(*is_minimum, *characters, value, at),
+            Keyword::Pattern(pattern) => self.pattern(*pattern, value, at),
             Keyword::Required(names) => match value.as_object() {
                 Some(members) => self.required(names, members, at),
                 None => Ok(()),
@@ -232,7 +238,7 @@ impl<'s> Run<'s, '_> {
             Keyword::UniqueItems => match value.as_array() {
                 Some(values) => {
                     let duplicate = duplicate(values, self.work)?;
-                    fits(duplicate.is_none(), at, || {
+                    ensure(duplicate.is_none(), at, || {
                         let (one, two) = duplicate.unwrap_or_default();
                         format!("items {one} and {two} are equal")
                     })
@@ -248,15 +254,15 @@ impl<'s> Run<'s, '_> {
             Keyword::AnyOf(nodes) => self.any_of(nodes, value, at, evaluated),
             Keyword::OneOf(nodes) => self.one_of(nodes, value, at, evaluated),
             Keyword::Not(node) => {
-                let fitted = self.holds(*node, value)?;
-                fits(!fitted, at, || "the value fits a schema that it must not fit (`not`)".to_owned())
+                let matched = self.matches_schema(*node, value)?;
+                ensure(!matched, at, || "the value matches the schema in `not`".to_owned())
             }
             Keyword::If { condition, then, otherwise } => {
                 self.conditional([Some(*condition), *then, *otherwise], value, at, evaluated)
             }
             Keyword::Ref(node) => self.apply(*node, value, at, evaluated),
             Keyword::DynamicRef { initial, anchor } => {
-                let node = self.outermost(*initial, anchor)?;
+                let node = self.dynamic_target(*initial, anchor)?;
                 self.apply(node, value, at, evaluated)
             }
             Keyword::UnevaluatedItems(node) => self.unevaluated_items(*node, value, at, evaluated),
@@ -264,55 +270,55 @@ impl<'s> Run<'s, '_> {
         }
     }
 
-    /// `true` if the value fits. What is evaluated on the way does not count.
-    fn holds(&mut self, node: NodeId, value: &Value) -> Result<bool, Stop> {
+    /// `true` if the value matches. Evaluated parts are not recorded.
+    fn matches_schema(&mut self, node: NodeId, value: &Value) -> Result<bool, Failure> {
         match self.apply(node, value, None, None) {
             Ok(()) => Ok(true),
-            Err(Stop::Mismatch(_)) => Ok(false),
-            Err(exhausted) => Err(exhausted),
+            Err(Failure::Mismatch(_)) => Ok(false),
+            Err(incomplete) => Err(incomplete),
         }
     }
 
-    /// `true` if the value fits. What is evaluated on the way counts if it does.
-    fn holds_with<'v>(
+    /// `true` if the value matches. If it does, its evaluated parts are added to `evaluated`.
+    fn matches_and_tracks<'v>(
         &mut self,
         node: NodeId,
         value: &'v Value,
-        evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Result<bool, Stop> {
-        let Some(evaluated) = evaluated else { return self.holds(node, value) };
-        let mut own = Evaluated::default();
+        evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> Result<bool, Failure> {
+        let Some(evaluated) = evaluated else { return self.matches_schema(node, value) };
+        let mut own = EvaluatedParts::default();
         match self.apply(node, value, None, Some(&mut own)) {
             Ok(()) => {
                 evaluated.merge(own, self.work)?;
                 Ok(true)
             }
-            Err(Stop::Mismatch(_)) => Ok(false),
-            Err(exhausted) => Err(exhausted),
+            Err(Failure::Mismatch(_)) => Ok(false),
+            Err(incomplete) => Err(incomplete),
         }
     }
 
-    fn one_of_values(&mut self, values: &[Value], value: &Value, at: At<'_>) -> Applied {
+    fn enumeration(&mut self, values: &[Value], value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         for one in values {
             if equal(one, value, self.work)? {
                 return Ok(());
             }
         }
-        mismatch(at, || "the value is none of those that `enum` lists".to_owned())
+        mismatch(at, || "the value is not one of the values in `enum`".to_owned())
     }
 
-    fn length(&mut self, least: bool, characters: u64, value: &Value, at: At<'_>) -> Applied {
+    fn length(&mut self, is_minimum: bool, characters: u64, value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         let Some(text) = value.as_str() else { return Ok(()) };
         self.work.charge_text(text.len())?;
         let actual = text.chars().count() as u64;
-        if least {
-            fits(actual >= characters, at, || format!("{actual} characters are fewer than {characters}"))
+        if is_minimum {
+            ensure(actual >= characters, at, || format!("found {actual} characters, expected at least {characters}"))
         } else {
-            fits(actual <= characters, at, || format!("{actual} characters are more than {characters}"))
+            ensure(actual <= characters, at, || format!("found {actual} characters, expected at most {characters}"))
         }
     }
 
-    fn is_match(&mut self, pattern: PatternId, text: &str) -> Result<bool, Exhausted> {
+    fn is_match(&mut self, pattern: PatternId, text: &str) -> Result<bool, IncompleteValidation> {
         let index = pattern as usize;
         let (Some(pattern), Some(matcher)) = (self.schema.patterns.get(index), self.matchers.get_mut(index)) else {
             return Ok(false);
@@ -324,13 +330,13 @@ impl<'s> Run<'s, '_> {
         matcher.is_match(text, self.work)
     }
 
-    fn matches(&mut self, pattern: PatternId, value: &Value, at: At<'_>) -> Applied {
+    fn pattern(&mut self, pattern: PatternId, value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         let Some(text) = value.as_str() else { return Ok(()) };
         let matched = self.is_match(pattern, text)?;
-        fits(matched, at, || "the text does not match `pattern`".to_owned())
+        ensure(matched, at, || "the string does not match `pattern`".to_owned())
     }
 
-    fn required(&mut self, names: &[Box<str>], members: &Map<String, Value>, at: At<'_>) -> Applied {
+    fn required(&mut self, names: &[Box<str>], members: &Map<String, Value>, at: OptionalPath<'_>) -> ApplyResult {
         for name in names {
             self.work.charge_text(name.len())?;
             if !members.contains_key(name.as_ref()) {
@@ -340,7 +346,7 @@ impl<'s> Run<'s, '_> {
         Ok(())
     }
 
-    fn dependent_required(&mut self, dependencies: &[Dependency], value: &Value, at: At<'_>) -> Applied {
+    fn dependent_required(&mut self, dependencies: &[Dependency], value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         let Some(members) = value.as_object() else { return Ok(()) };
         for Dependency { property, required } in dependencies {
             self.work.charge_text(property.len())?;
@@ -355,9 +361,9 @@ impl<'s> Run<'s, '_> {
         &mut self,
         schemas: &'s [(Box<str>, NodeId)],
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         let Some(members) = value.as_object() else { return Ok(()) };
         for (property, node) in schemas {
             self.work.charge_text(property.len())?;
@@ -373,9 +379,9 @@ impl<'s> Run<'s, '_> {
         prefix: &[NodeId],
         rest: Option<NodeId>,
         value: &'v Value,
-        at: At<'_>,
-        evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         let Some(values) = value.as_array() else { return Ok(()) };
         for (index, value) in values.iter().enumerate() {
             let Some(node) = prefix.get(index).copied().or(rest) else { break };
@@ -388,14 +394,14 @@ impl<'s> Run<'s, '_> {
         Ok(())
     }
 
-    fn item(&mut self, node: NodeId, index: usize, value: &Value, at: At<'_>) -> Applied {
+    fn item(&mut self, node: NodeId, index: usize, value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         match at {
             Some(path) => self.apply(node, value, Some(&Path::Index(path, index)), None),
             None => self.apply(node, value, None, None),
         }
     }
 
-    fn member(&mut self, node: NodeId, key: &str, value: &Value, at: At<'_>) -> Applied {
+    fn member(&mut self, node: NodeId, key: &str, value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         match at {
             Some(path) => self.apply(node, value, Some(&Path::Key(path, key)), None),
             None => self.apply(node, value, None, None),
@@ -406,15 +412,15 @@ impl<'s> Run<'s, '_> {
         &mut self,
         keyword: &Keyword,
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
-        let (Keyword::Contains { node, least, most, evaluates }, Some(values)) = (keyword, value.as_array()) else {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
+        let (Keyword::Contains { node, min, max, evaluates }, Some(values)) = (keyword, value.as_array()) else {
             return Ok(());
         };
         let mut found = 0;
         for (index, value) in values.iter().enumerate() {
-            if self.holds(*node, value)? {
+            if self.matches_schema(*node, value)? {
                 found += 1;
                 if *evaluates && let Some(evaluated) = evaluated.as_deref_mut() {
                     self.work.charge(4)?;
@@ -422,9 +428,9 @@ impl<'s> Run<'s, '_> {
                 }
             }
         }
-        fits(found >= *least && most.is_none_or(|most| found <= most), at, || {
-            let most = most.map(|most| format!(" and at most {most}")).unwrap_or_default();
-            format!("{found} items fit `contains`: expected at least {least}{most}")
+        ensure(found >= *min && max.is_none_or(|max| found <= max), at, || {
+            let max = max.map(|max| format!(" and at most {max}")).unwrap_or_default();
+            format!("{found} items match `contains`, expected at least {min}{max}")
         })
     }
 
@@ -432,9 +438,9 @@ impl<'s> Run<'s, '_> {
         &mut self,
         properties: &Properties,
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         let Some(members) = value.as_object() else { return Ok(()) };
         for (key, value) in members {
             self.work.charge_text(key.len())?;
@@ -461,12 +467,12 @@ impl<'s> Run<'s, '_> {
         Ok(())
     }
 
-    fn property_names(&mut self, node: NodeId, value: &Value, at: At<'_>) -> Applied {
+    fn property_names(&mut self, node: NodeId, value: &Value, at: OptionalPath<'_>) -> ApplyResult {
         let Some(members) = value.as_object() else { return Ok(()) };
         for key in members.keys() {
             self.work.charge_text(key.len())?;
-            let fitted = self.holds(node, &Value::String(key.clone()))?;
-            fits(fitted, at, || "a property's name does not fit `propertyNames`".to_owned())?;
+            let matched = self.matches_schema(node, &Value::String(key.clone()))?;
+            ensure(matched, at, || "a property name does not match `propertyNames`".to_owned())?;
         }
         Ok(())
     }
@@ -475,9 +481,9 @@ impl<'s> Run<'s, '_> {
         &mut self,
         nodes: &[NodeId],
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         nodes.iter().try_for_each(|node| self.apply(*node, value, at, evaluated.as_deref_mut()))
     }
 
@@ -485,56 +491,56 @@ impl<'s> Run<'s, '_> {
         &mut self,
         nodes: &[NodeId],
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         let mut any = false;
         for node in nodes {
-            any |= self.holds_with(*node, value, evaluated.as_deref_mut())?;
-            // Only where somebody counts what is evaluated do the others matter.
+            any |= self.matches_and_tracks(*node, value, evaluated.as_deref_mut())?;
+            // The remaining alternatives matter only for tracking evaluated parts.
             if any && evaluated.is_none() {
                 break;
             }
         }
-        fits(any, at, || "the value fits none of the alternatives (`anyOf`)".to_owned())
+        ensure(any, at, || "the value matches none of the schemas in `anyOf`".to_owned())
     }
 
     fn one_of<'v>(
         &mut self,
         nodes: &[NodeId],
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         let mut found = 0;
         for node in nodes {
-            if self.holds_with(*node, value, evaluated.as_deref_mut())? {
+            if self.matches_and_tracks(*node, value, evaluated.as_deref_mut())? {
                 found += 1;
             }
             if found > 1 {
-                return mismatch(at, || "the value fits more than one of the alternatives (`oneOf`)".to_owned());
+                return mismatch(at, || "the value matches more than one of the schemas in `oneOf`".to_owned());
             }
         }
-        fits(found == 1, at, || "the value fits none of the alternatives (`oneOf`)".to_owned())
+        ensure(found == 1, at, || "the value matches none of the schemas in `oneOf`".to_owned())
     }
 
     fn conditional<'v>(
         &mut self,
         [condition, then, otherwise]: [Option<NodeId>; 3],
         value: &'v Value,
-        at: At<'_>,
-        mut evaluated: Option<&mut Evaluated<'v>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        mut evaluated: Option<&mut EvaluatedParts<'v>>,
+    ) -> ApplyResult {
         let Some(condition) = condition else { return Ok(()) };
-        let holds = self.holds_with(condition, value, evaluated.as_deref_mut())?;
+        let holds = self.matches_and_tracks(condition, value, evaluated.as_deref_mut())?;
         match if holds { then } else { otherwise } {
             Some(node) => self.apply(node, value, at, evaluated),
             None => Ok(()),
         }
     }
 
-    /// The subschema that a dynamic reference leads to.
-    fn outermost(&mut self, initial: NodeId, anchor: &str) -> Result<NodeId, Exhausted> {
+    /// Resolves a dynamic reference.
+    fn dynamic_target(&mut self, initial: NodeId, anchor: &str) -> Result<NodeId, IncompleteValidation> {
         for resource in &self.scope {
             self.work.charge_text(anchor.len())?;
             if let Some(node) = self.schema.dynamic_anchors.get(&(*resource, Box::from(anchor))) {
@@ -548,9 +554,9 @@ impl<'s> Run<'s, '_> {
         &mut self,
         node: NodeId,
         value: &Value,
-        at: At<'_>,
-        evaluated: Option<&mut Evaluated<'_>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        evaluated: Option<&mut EvaluatedParts<'_>>,
+    ) -> ApplyResult {
         let (Some(values), Some(evaluated)) = (value.as_array(), evaluated) else { return Ok(()) };
         for (index, value) in values.iter().enumerate().skip(evaluated.items_before) {
             self.work.charge(1)?;
@@ -566,9 +572,9 @@ impl<'s> Run<'s, '_> {
         &mut self,
         node: NodeId,
         value: &Value,
-        at: At<'_>,
-        evaluated: Option<&mut Evaluated<'_>>,
-    ) -> Applied {
+        at: OptionalPath<'_>,
+        evaluated: Option<&mut EvaluatedParts<'_>>,
+    ) -> ApplyResult {
         let (Some(members), Some(evaluated)) = (value.as_object(), evaluated) else { return Ok(()) };
         if evaluated.all_properties {
             return Ok(());
@@ -584,42 +590,42 @@ impl<'s> Run<'s, '_> {
     }
 }
 
-fn number(value: &Value, check: impl FnOnce(&Number) -> Applied) -> Applied {
+fn number(value: &Value, check: impl FnOnce(&Number) -> ApplyResult) -> ApplyResult {
     match value {
         Value::Number(number) => check(number),
         _ => Ok(()),
     }
 }
 
-fn within(bound: Bound, limit: &Number, number: &Number, at: At<'_>) -> Applied {
+fn within(bound: Bound, limit: &Number, number: &Number, at: OptionalPath<'_>) -> ApplyResult {
     let order = Numeric::from(number).compare(limit.into());
-    let (inside, wanted) = match bound {
-        Bound::Minimum => (order.is_ge(), "at least"),
-        Bound::Maximum => (order.is_le(), "at most"),
-        Bound::ExclusiveMinimum => (order.is_gt(), "more than"),
+    let (is_within, relation) = match bound {
+        Bound::Minimum => (order.is_ge(), "of at least"),
+        Bound::Maximum => (order.is_le(), "of at most"),
+        Bound::ExclusiveMinimum => (order.is_gt(), "greater than"),
         Bound::ExclusiveMaximum => (order.is_lt(), "less than"),
     };
-    fits(inside, at, || format!("expected a number of {wanted} {limit}"))
+    ensure(is_within, at, || format!("expected a number {relation} {limit}"))
 }
 
-/// Counts items and properties.
-fn count(keyword: &Keyword, value: &Value, at: At<'_>) -> Applied {
-    let (least, wanted, actual, what) = match (keyword, value) {
-        (Keyword::Count { least, items }, Value::Array(values)) => (*least, *items, values.len(), "items"),
-        (Keyword::PropertyCount { least, properties }, Value::Object(members)) => {
-            (*least, *properties, members.len(), "properties")
+/// Checks the number of items or properties.
+fn count(keyword: &Keyword, value: &Value, at: OptionalPath<'_>) -> ApplyResult {
+    let (is_minimum, limit, actual, noun) = match (keyword, value) {
+        (Keyword::Count { is_minimum, items }, Value::Array(values)) => (*is_minimum, *items, values.len(), "items"),
+        (Keyword::PropertyCount { is_minimum, properties }, Value::Object(members)) => {
+            (*is_minimum, *properties, members.len(), "properties")
         }
         _ => return Ok(()),
     };
     let actual = actual as u64;
-    if least {
-        fits(actual >= wanted, at, || format!("{actual} {what} are fewer than {wanted}"))
+    if is_minimum {
+        ensure(actual >= limit, at, || format!("found {actual} {noun}, expected at least {limit}"))
     } else {
-        fits(actual <= wanted, at, || format!("{actual} {what} are more than {wanted}"))
+        ensure(actual <= limit, at, || format!("found {actual} {noun}, expected at most {limit}"))
     }
 }
 
-/// The type of a value, for messages.
+/// Returns the type of a value, for messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

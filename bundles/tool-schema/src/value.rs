@@ -1,4 +1,4 @@
-//! Equality of JSON values, with its work counted.
+//! Equality of JSON values, with a limit on the work.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -6,10 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use serde_json::Value;
 
 use crate::number::Numeric;
-use crate::work::{Exhausted, Work};
+use crate::work::{IncompleteValidation, Work};
 
-/// `true` if two values are equal as JSON Schema has it: numbers by value, objects in any order.
-pub(crate) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, Exhausted> {
+/// `true` if two values are equal by the rules of JSON Schema: numbers by value, objects in any order.
+pub(crate) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, IncompleteValidation> {
     work.charge(1)?;
     Ok(match (one, two) {
         (Value::Null, Value::Null) => true,
@@ -41,9 +41,9 @@ pub(crate) fn equal(one: &Value, two: &Value, work: &mut Work) -> Result<bool, E
     })
 }
 
-/// The first two equal values of a list, by index.
-pub(crate) fn duplicate(values: &[Value], work: &mut Work) -> Result<Option<(usize, usize)>, Exhausted> {
-    // Keyed at random, so that nobody can make values that collide.
+/// Returns the indices of the first two equal values of a list.
+pub(crate) fn duplicate(values: &[Value], work: &mut Work) -> Result<Option<(usize, usize)>, IncompleteValidation> {
+    // A random key, so that a caller cannot construct values with colliding hashes.
     let state = RandomState::new();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
     for (index, value) in values.iter().enumerate() {
@@ -60,8 +60,8 @@ pub(crate) fn duplicate(values: &[Value], work: &mut Work) -> Result<Option<(usi
     Ok(None)
 }
 
-/// A hash that equal values share.
-fn hash(value: &Value, state: &RandomState, work: &mut Work) -> Result<u64, Exhausted> {
+/// Returns a hash that is the same for equal values.
+fn hash(value: &Value, state: &RandomState, work: &mut Work) -> Result<u64, IncompleteValidation> {
     work.charge(4)?;
     Ok(match value {
         Value::Null => state.hash_one(0u8),
@@ -82,7 +82,7 @@ fn hash(value: &Value, state: &RandomState, work: &mut Work) -> Result<u64, Exha
             let mut all = state.hash_one((5u8, members.len()));
             for (key, value) in members {
                 work.charge_text(key.len())?;
-                // A sum does not depend on the order.
+                // Addition is commutative, so the hash does not depend on the order of the members.
                 all = all.wrapping_add(state.hash_one((key, hash(value, state, work)?)));
             }
             all

@@ -1,8 +1,8 @@
-//! The verdict is that of an independent implementation.
+//! Comparison with an independent implementation on random schemas and values.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tool_schema::{DEFAULT_PATTERN_BYTES, Invalid, Schema, Work};
+use tool_schema::{DEFAULT_PATTERN_BYTES, Schema, ValidationError, Work};
 
 const NAMES: [&str; 4] = ["a", "b", "ab", "c"];
 
@@ -110,22 +110,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn verdict_is_that_of_another_implementation(document in document(), values in proptest::collection::vec(value(), 8)) {
-        // Endless recursion is refused here and has no verdict there.
+    fn result_equals_that_of_an_independent_implementation(document in document(), values in proptest::collection::vec(value(), 8)) {
+        // This parser refuses endless recursion, for which the other implementation has no result.
         let Ok(schema) = Schema::parse(&document, DEFAULT_PATTERN_BYTES) else { return Ok(()) };
         let other = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex()).build(&document).unwrap();
         for value in values {
             let fits = match schema.validate(&value, &mut Work::new(1 << 22)) {
                 Ok(()) => true,
-                Err(Invalid::Mismatch(_)) => false,
-                Err(Invalid::Exhausted(_)) => continue,
+                Err(ValidationError::Mismatch(_)) => false,
+                Err(ValidationError::Incomplete(_)) => continue,
             };
             prop_assert_eq!(fits, other.is_valid(&value), "{}\n{}", document, value);
         }
     }
 
     #[test]
-    fn refused_schemas_have_a_reason(document in value()) {
+    fn refused_schema_has_at_least_one_fault(document in value()) {
         if let Err(faults) = Schema::parse(&document, DEFAULT_PATTERN_BYTES) {
             prop_assert!(!faults.is_empty());
         }

@@ -1,27 +1,27 @@
-//! Bounds of a validation by a hostile schema.
+//! Limits of a validation against a hostile schema.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value, json};
-use tool_schema::{DEFAULT_PATTERN_BYTES, Exhausted, Invalid, Problem, Schema, Work};
+use tool_schema::{DEFAULT_PATTERN_BYTES, IncompleteValidation, Problem, Schema, ValidationError, Work};
 
 use crate::parse;
 
 const LIMIT: u64 = 100_000;
 
-fn validate(schema: &Value, value: &Value) -> Result<(), Invalid> {
-    // Threads of a pool have 2 MiB of stack.
+fn validate(schema: &Value, value: &Value) -> Result<(), ValidationError> {
+    // The stack size of a thread of the tokio pool.
     let (schema, value) = (schema.clone(), value.clone());
     let thread = std::thread::Builder::new().stack_size(2 << 20);
     thread.spawn(move || parse(&schema).validate(&value, &mut Work::new(LIMIT))).unwrap().join().unwrap()
 }
 
 fn is_exhausted(schema: &Value, value: &Value) -> bool {
-    validate(schema, value) == Err(Exhausted::Work { limit: LIMIT }.into())
+    validate(schema, value) == Err(IncompleteValidation::Work { limit: LIMIT }.into())
 }
 
-/// `levels` definitions, each of which applies the one below twice.
+/// Returns a schema with `levels` definitions, each of which applies the previous one twice.
 fn doubling(levels: usize, leaf: Value, twice: impl Fn(Value) -> Value) -> Value {
     let mut defs = Map::new();
     defs.insert("a0".to_owned(), leaf);
@@ -83,7 +83,10 @@ fn many_keywords_against_many_items_are_counted_without_any_reference() {
 fn comparisons_are_counted_by_size() {
     let large = json!(vec![json!({"a": [1, 2, 3]}); 1000]);
     let schema = json!({"items": {"enum": [vec![large.clone(); 10]]}});
-    assert_eq!(validate(&schema, &json!(vec![1; 1000])), Err(Invalid::Mismatch(mismatch_of(&schema, &json!([1])))));
+    assert_eq!(
+        validate(&schema, &json!(vec![1; 1000])),
+        Err(ValidationError::Mismatch(mismatch_of(&schema, &json!([1]))))
+    );
     let schema = json!({"items": {"not": {"const": [large, 1]}}});
     assert!(is_exhausted(&schema, &json!(vec![json!([vec![json!({"a": [1, 2, 3]}); 1000], 2]); 100])));
     let text = "x".repeat(100_000);
@@ -93,7 +96,7 @@ fn comparisons_are_counted_by_size() {
 
 fn mismatch_of(schema: &Value, value: &Value) -> tool_schema::Mismatch {
     match validate(schema, value) {
-        Err(Invalid::Mismatch(mismatch)) => mismatch,
+        Err(ValidationError::Mismatch(mismatch)) => mismatch,
         other => panic!("{other:?}"),
     }
 }
@@ -144,20 +147,23 @@ fn recursive_trees_pass() {
 }
 
 #[test]
-fn long_chains_end_in_an_error_and_not_in_an_overflow() {
+fn long_chain_is_an_error_and_not_a_stack_overflow() {
     let chain = |length| doubling(length, json!(true), |below| json!({"allOf": [below]}));
     assert_eq!(validate(&chain(200), &json!(1)), Ok(()));
-    assert!(matches!(validate(&chain(20_000), &json!(1)), Err(Invalid::Exhausted(Exhausted::Depth { .. }))));
+    assert!(matches!(
+        validate(&chain(20_000), &json!(1)),
+        Err(ValidationError::Incomplete(IncompleteValidation::Depth { .. }))
+    ));
     let mut deep = json!(1);
     for _ in 0..2000 {
         deep = json!([deep]);
     }
     let items = json!({"items": {"$ref": "#"}});
-    assert!(matches!(validate(&items, &deep), Err(Invalid::Exhausted(Exhausted::Depth { .. }))));
+    assert!(matches!(validate(&items, &deep), Err(ValidationError::Incomplete(IncompleteValidation::Depth { .. }))));
 }
 
 #[test]
-fn deepest_validation_fits_the_stack_through_every_keyword() {
+fn deepest_validation_does_not_overflow_the_stack_for_any_keyword() {
     let kinds: [fn(Value) -> Value; 7] = [
         |below| json!({"oneOf": [below]}),
         |below| json!({"not": {"not": below}}),
@@ -181,7 +187,7 @@ fn deepest_validation_fits_the_stack_through_every_keyword() {
 }
 
 #[test]
-fn patterns_of_a_schema_have_one_bound() {
+fn patterns_of_a_schema_share_one_limit() {
     let schema = |count: usize| {
         let each: Vec<Value> = (0..count).map(|number| json!({"pattern": format!(r"[\pL]{{60}}x{number}")})).collect();
         json!({"allOf": each})
@@ -204,6 +210,6 @@ fn stopped_validation_ends() {
     let schema = parse(&doubling(40, json!(true), |below| json!({"allOf": [below, below]})));
     let stop = Arc::new(AtomicBool::new(true));
     let mut work = Work::new(u64::MAX).stopped_by(stop);
-    assert_eq!(schema.validate(&json!(1), &mut work), Err(Exhausted::Stopped.into()));
+    assert_eq!(schema.validate(&json!(1), &mut work), Err(IncompleteValidation::Stopped.into()));
     assert!(work.spent() < 10_000);
 }

@@ -1,4 +1,4 @@
-//! Common rules of the dialects and their differences.
+//! Common rules and differences of the dialects.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ fn two_point_zero_is_an_integer() {
 }
 
 #[test]
-fn older_lists_of_items_are_lists() {
+fn items_may_be_an_array_before_2020_12() {
     for dialect in [DRAFT_7, DRAFT_2019] {
         let schema = json!({"$schema": dialect, "items": [{"type": "string"}], "additionalItems": false});
         assert!(fits(&schema, &json!(["a"])) && !fits(&schema, &json!([1])) && !fits(&schema, &json!(["a", "b"])));
@@ -22,7 +22,7 @@ fn older_lists_of_items_are_lists() {
 }
 
 #[test]
-fn nothing_beside_a_reference_counts_in_draft_7() {
+fn draft_7_ignores_keywords_beside_a_reference() {
     let members = json!({"definitions": {"s": {"type": "string"}}, "properties": {"a": {"$ref": "#/definitions/s", "minLength": 2}}});
     let mut older = members.clone();
     older["$schema"] = DRAFT_7.into();
@@ -39,7 +39,7 @@ fn dependencies_of_draft_7_are_applied() {
 }
 
 #[test]
-fn dynamic_reference_leads_to_the_outermost_resource() {
+fn dynamic_reference_resolves_to_the_outermost_resource() {
     let schema = json!({
         "$id": "https://example.com/strict-tree",
         "$dynamicAnchor": "node",
@@ -59,7 +59,7 @@ fn dynamic_reference_leads_to_the_outermost_resource() {
 }
 
 #[test]
-fn recursive_reference_of_2019_leads_to_the_outermost_resource() {
+fn recursive_reference_of_2019_resolves_to_the_outermost_resource() {
     let schema = json!({
         "$schema": DRAFT_2019,
         "$id": "https://example.com/strict-tree",
@@ -80,7 +80,7 @@ fn recursive_reference_of_2019_leads_to_the_outermost_resource() {
 }
 
 #[test]
-fn unevaluated_keywords_see_what_others_evaluated() {
+fn unevaluated_keywords_apply_to_the_parts_that_no_other_keyword_evaluated() {
     let schema = json!({
         "allOf": [{"properties": {"a": true}}],
         "anyOf": [{"properties": {"b": {"type": "string"}}, "required": ["b"]}, {"properties": {"c": true}}],
@@ -101,7 +101,7 @@ fn pointers_are_unescaped() {
 }
 
 #[test]
-fn identifiers_of_parts_are_found() {
+fn reference_resolves_to_an_anchor_in_an_embedded_resource() {
     let schema = json!({
         "$id": "https://example.com/root.json",
         "$ref": "part#inner",

@@ -1,4 +1,4 @@
-//! Faults that `Schema::parse` refuses, each with a neighbour that it accepts.
+//! Faults that `Schema::parse` reports, each with a similar schema that it accepts.
 
 use serde_json::{Value, json};
 use tool_schema::{DEFAULT_PATTERN_BYTES, Schema};
@@ -11,7 +11,7 @@ fn faults(schema: &Value) -> Vec<String> {
 }
 
 #[test]
-fn each_fault_is_told_with_its_place_and_its_neighbour_passes() {
+fn each_fault_is_reported_with_its_place_and_a_similar_schema_passes() {
     let cases = [
         (json!({"type": "objekt"}), "at `/type`: unknown type", json!({"type": "object"})),
         (json!({"type": ["string", "nul"]}), "at `/type/1`: unknown type", json!({"type": ["string", "null"]})),
@@ -35,33 +35,37 @@ fn each_fault_is_told_with_its_place_and_its_neighbour_passes() {
         ),
         (
             json!({"$ref": "#/$defs/x"}),
-            "at `/$ref`: the reference leads to nothing",
+            "at `/$ref`: reference target not found",
             json!({"$ref": "#/$defs/x", "$defs": {"x": {}}}),
         ),
         (
             json!({"$ref": "#x"}),
-            "at `/$ref`: the reference leads to nothing",
+            "at `/$ref`: reference target not found",
             json!({"$ref": "#x", "$defs": {"a": {"$anchor": "x"}}}),
         ),
         (
             json!({"$dynamicRef": "#x"}),
-            "at `/$dynamicRef`: the reference leads to nothing",
+            "at `/$dynamicRef`: reference target not found",
             json!({"$dynamicRef": "#x", "$defs": {"a": {"$dynamicAnchor": "x"}}}),
         ),
         (
             json!({"items": {"$ref": "https://example.com/x.json"}}),
-            "at `/items/$ref`: the reference leads out",
+            "at `/items/$ref`: the reference points outside",
             json!({"$id": "https://example.com/x.json", "items": {"$ref": "https://example.com/x.json"}}),
         ),
-        (json!({"$ref": "file:///etc/passwd"}), "at `/$ref`: the reference leads out", json!({"items": {"$ref": "#"}})),
+        (
+            json!({"$ref": "file:///etc/passwd"}),
+            "at `/$ref`: the reference points outside",
+            json!({"items": {"$ref": "#"}}),
+        ),
         (
             json!({"$ref": "other.json#/a"}),
-            "at `/$ref`: the reference leads out",
+            "at `/$ref`: the reference points outside",
             json!({"$id": "other.json", "a": {}, "$ref": "other.json#/a"}),
         ),
         (
             json!({"$ref": "#/required", "required": []}),
-            "at `/$ref`: the reference leads to a value that is not",
+            "at `/$ref`: the reference target is not a schema",
             json!({"$ref": "#/x-own", "x-own": {"type": "string"}}),
         ),
         (
@@ -78,10 +82,14 @@ fn each_fault_is_told_with_its_place_and_its_neighbour_passes() {
         (json!({"properties": []}), "at `/properties`: `properties` expects", json!({"properties": {}})),
         (
             json!({"properties": {"a": 1}}),
-            "at `/properties/a`: a schema is an object or a boolean",
+            "at `/properties/a`: expected a schema: an object or a boolean",
             json!({"properties": {"a": false}}),
         ),
-        (json!({"items": [{}]}), "at `/items`: a schema is an object or a boolean", json!({"prefixItems": [{}]})),
+        (
+            json!({"items": [{}]}),
+            "at `/items`: expected a schema: an object or a boolean",
+            json!({"prefixItems": [{}]}),
+        ),
         (json!({"allOf": []}), "at `/allOf`: `allOf` expects", json!({"allOf": [{}]})),
         (json!({"oneOf": {}}), "at `/oneOf`: `oneOf` expects", json!({"oneOf": [true]})),
         (json!({"minLength": -1}), "at `/minLength`: `minLength` expects", json!({"minLength": 0})),
@@ -119,21 +127,21 @@ fn each_fault_is_told_with_its_place_and_its_neighbour_passes() {
         (json!({"$anchor": "1 x"}), "at `/$anchor`: `$anchor` expects", json!({"$anchor": "x1"})),
         (
             json!({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}),
-            "this name stands twice",
+            "duplicate anchor or identifier",
             json!({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "y"}}}),
         ),
-        (json!({"if": 1}), "at `/if`: a schema is", json!({"if": {}, "then": {}, "else": false})),
-        (json!([]), "at its root: a schema is", json!(true)),
+        (json!({"if": 1}), "at `/if`: expected a schema", json!({"if": {}, "then": {}, "else": false})),
+        (json!([]), "at its root: expected a schema", json!(true)),
     ];
     for (faulty, message, neighbour) in cases {
-        let told = faults(&faulty);
-        assert!(told.len() == 1 && told[0].contains(message), "{faulty}: {told:?}");
+        let reported = faults(&faulty);
+        assert!(reported.len() == 1 && reported[0].contains(message), "{faulty}: {reported:?}");
         assert_eq!(faults(&neighbour), Vec::<String>::new(), "{neighbour}");
     }
 }
 
 #[test]
-fn all_faults_are_told_at_once_and_they_are_not_without_end() {
+fn all_faults_are_reported_together_up_to_32() {
     let faulty = json!({"type": "objekt", "properties": {"a": {"pattern": "["}, "b": {"$ref": "#/c"}}});
     assert_eq!(faults(&faulty).len(), 3);
     let many: Vec<Value> = (0..1000).map(|_| json!({"type": "x"})).collect();
@@ -141,7 +149,7 @@ fn all_faults_are_told_at_once_and_they_are_not_without_end() {
 }
 
 #[test]
-fn identifiers_are_bounded() {
+fn number_and_length_of_identifiers_are_limited() {
     let parts = |count: usize, id: &str| {
         let parts = (0..count).map(|number| (format!("p{number}"), json!({"$id": format!("{id}{number}")})));
         json!({"$defs": Value::Object(parts.collect())})

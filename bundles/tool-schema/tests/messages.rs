@@ -1,13 +1,13 @@
-//! Messages of a mismatch.
+//! Messages of mismatches.
 
 use serde_json::{Value, json};
-use tool_schema::{Invalid, Work};
+use tool_schema::{ValidationError, Work};
 
 use crate::parse;
 
-fn told(schema: Value, value: Value) -> (String, String) {
+fn mismatch(schema: Value, value: Value) -> (String, String) {
     match parse(&schema).validate(&value, &mut Work::new(10_000)) {
-        Err(Invalid::Mismatch(mismatch)) => (mismatch.pointer, mismatch.reason),
+        Err(ValidationError::Mismatch(mismatch)) => (mismatch.pointer, mismatch.reason),
         other => panic!("{other:?}"),
     }
 }
@@ -30,18 +30,18 @@ fn mismatch_names_the_place_and_the_reason_and_no_value() {
             "/x",
             "property `x` is not allowed",
         ),
-        (json!({"enum": ["a"]}), json!(secret), "", "the value is none of those that `enum` lists"),
-        (json!({"const": "a"}), json!(secret), "", "the value is not the one that `const` says"),
-        (json!({"maxLength": 3}), json!(secret), "", "14 characters are more than 3"),
-        (json!({"pattern": "^a"}), json!(secret), "", "the text does not match `pattern`"),
+        (json!({"enum": ["a"]}), json!(secret), "", "the value is not one of the values in `enum`"),
+        (json!({"const": "a"}), json!(secret), "", "the value differs from `const`"),
+        (json!({"maxLength": 3}), json!(secret), "", "found 14 characters, expected at most 3"),
+        (json!({"pattern": "^a"}), json!(secret), "", "the string does not match `pattern`"),
         (json!({"minimum": 3}), json!(2), "", "expected a number of at least 3"),
         (json!({"uniqueItems": true}), json!([1, secret, 1.0]), "", "items 0 and 2 are equal"),
-        (json!({"anyOf": [{"type": "null"}]}), json!(secret), "", "the value fits none of the alternatives (`anyOf`)"),
+        (json!({"anyOf": [{"type": "null"}]}), json!(secret), "", "the value matches none of the schemas in `anyOf`"),
         (
             json!({"oneOf": [true, true]}),
             json!(secret),
             "",
-            "the value fits more than one of the alternatives (`oneOf`)",
+            "the value matches more than one of the schemas in `oneOf`",
         ),
         (
             json!({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"required": ["b"]}}}),
@@ -53,9 +53,9 @@ fn mismatch_names_the_place_and_the_reason_and_no_value() {
             json!({"contains": {"type": "null"}, "maxContains": 2}),
             json!([1]),
             "",
-            "0 items fit `contains`: expected at least 1 and at most 2",
+            "0 items match `contains`, expected at least 1 and at most 2",
         ),
     ] {
-        assert_eq!(told(schema, value), (pointer.to_owned(), reason.to_owned()));
+        assert_eq!(mismatch(schema, value), (pointer.to_owned(), reason.to_owned()));
     }
 }

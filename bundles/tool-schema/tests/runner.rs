@@ -1,4 +1,4 @@
-//! Behaviours of schemas, one file each.
+//! Behaviour of schemas, one file for each topic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod agreement;
@@ -8,7 +8,7 @@ mod faults;
 mod messages;
 
 use serde_json::Value;
-use tool_schema::{DEFAULT_PATTERN_BYTES, Invalid, Schema, Work};
+use tool_schema::{DEFAULT_PATTERN_BYTES, Schema, ValidationError, Work};
 
 fn parse(schema: &Value) -> Schema {
     Schema::parse(schema, DEFAULT_PATTERN_BYTES).unwrap_or_else(|faults| panic!("{schema}: {faults:?}"))
@@ -17,7 +17,7 @@ fn parse(schema: &Value) -> Schema {
 fn fits(schema: &Value, value: &Value) -> bool {
     match parse(schema).validate(value, &mut Work::new(1 << 24)) {
         Ok(()) => true,
-        Err(Invalid::Mismatch(_)) => false,
+        Err(ValidationError::Mismatch(_)) => false,
         Err(other) => panic!("{schema}: {other}"),
     }
 }

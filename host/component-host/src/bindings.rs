@@ -1,4 +1,4 @@
-//! The contract as Rust, generated from `wit/`. Only `convert` and `handle` speak these types.
+//! Rust bindings of the contract, generated from `wit/`. Only this package uses these types.
 #![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
 
 wasmtime::component::bindgen!({

@@ -1,4 +1,7 @@
-//! One call of a guest: its store, its bounds, and what became of them.
+//! One call of a guest: its store, its limits, and the classification of its errors.
+//!
+//! Each call has a store of its own, which is dropped afterwards. Every limit that a guest exceeds ends
+//! the call with an error that names the limit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,35 +11,36 @@ use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDead
 
 use crate::bindings::yoi::resolver::bundle::Kind;
 use crate::error::CallError;
-use crate::handle::{BundleView, Handle, Read, Record, kind_name};
+use crate::handle::{BundleRead, BundleView, Handle, ReadSet, kind_name};
 use crate::limits::ResolutionLimits;
-use crate::meter::Meter;
+use crate::meter::CpuMeter;
 
-/// What one call cost.
+/// Resources that one call used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Fuel that was used: the same on every host, for the same component and input.
+    /// Consumed fuel. It is the same on every host for the same component and input.
     pub fuel: u64,
-    /// Most bytes of linear memory.
+    /// Peak size of all linear memories together, in bytes.
     pub memory_bytes: u64,
-    /// Wall-clock time.
+    /// Wall-clock time of the call.
     pub elapsed: Duration,
 }
 
-/// What a store holds: the bundle's view, the record, and the account of what was used.
+/// Host data of a store.
 pub(crate) struct CallState {
-    /// None while a component is only taken in.
+    /// The bundle that the guest may read; `None` while a component is loaded.
     view: Option<BundleView>,
-    record: Record,
-    account: Account,
+    reads: ReadSet,
+    usage: Usage,
 }
 
-/// A bound that a guest ran into. Travels through the engine as an error and comes out by its name.
+/// Error for an exceeded limit. It passes through the engine as a host error; [`classify`] reads the name.
 #[derive(Debug, thiserror::Error)]
 #[error("limit `{0}`")]
-struct LimitHit(&'static str);
+struct LimitExceeded(&'static str);
 
-struct Account {
+/// Current size of the guest's memories and tables.
+struct Usage {
     limits: ResolutionLimits,
     memory_bytes: u64,
     table_elements: u64,
@@ -46,14 +50,14 @@ fn grow(used: &mut u64, current: usize, desired: usize, limit: u64, name: &'stat
     let more = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
     let total = used.saturating_add(more);
     if total > limit {
-        // An error and not "no": a guest that goes on with less would be another resolution.
-        return Err(LimitHit(name).into());
+        // `Ok(false)` would let the guest continue without the memory and return another resolution.
+        return Err(LimitExceeded(name).into());
     }
     *used = total;
     Ok(true)
 }
 
-impl ResourceLimiter for Account {
+impl ResourceLimiter for Usage {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let ceiling = ResolutionLimits::CEILING.memory_bytes as u64;
         grow(&mut self.memory_bytes, current, desired, self.limits.memory_bytes.min(ceiling), "memory_bytes")
@@ -76,16 +80,16 @@ impl ResourceLimiter for Account {
     }
 }
 
-/// A store for one call, whose processor time `meter` counts.
-pub(crate) fn store(
+/// Creates the store for one call. The call must run under `meter`, which measures its processor time.
+pub(crate) fn new_store(
     engine: &Engine,
     view: Option<BundleView>,
     limits: &ResolutionLimits,
-    meter: &Arc<Meter>,
+    meter: &Arc<CpuMeter>,
 ) -> wasmtime::Result<Store<CallState>> {
-    let account = Account { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
-    let mut store = Store::new(engine, CallState { view, record: Record::default(), account });
-    store.limiter(|state| &mut state.account);
+    let usage = Usage { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
+    let mut store = Store::new(engine, CallState { view, reads: ReadSet::default(), usage });
+    store.limiter(|state| &mut state.usage);
     store.set_fuel(limits.fuel.get())?;
     store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
@@ -93,111 +97,113 @@ pub(crate) fn store(
     let (started, meter) = (Instant::now(), meter.clone());
     store.epoch_deadline_callback(move |_| {
         if meter.used() >= deadline {
-            Err(LimitHit("deadline_ms").into())
+            Err(LimitExceeded("deadline_ms").into())
         } else if started.elapsed() >= wall {
-            Err(LimitHit("wall_ms").into())
+            Err(LimitExceeded("wall_ms").into())
         } else {
             Ok(UpdateDeadline::Yield(1))
         }
     });
-    // Without this the callback is never asked: a new store has no deadline.
+    // The engine calls the callback only if a deadline is set, and a new store has none.
     store.set_epoch_deadline(1);
     Ok(store)
 }
 
-/// What a call cost and read, taken from its store. The store is used up: after whatever happened
-/// in it, nothing runs in it again.
-pub(crate) fn settle(store: Store<CallState>, limits: &ResolutionLimits, started: Instant) -> (Cost, Vec<Read>) {
+/// Consumes the store of a finished call and returns its cost and its reads. The store is never reused,
+/// because the guest may have left it in any state.
+pub(crate) fn finish(store: Store<CallState>, limits: &ResolutionLimits, started: Instant) -> (Cost, Vec<BundleRead>) {
     let left = store.get_fuel().unwrap_or_default();
     let state = store.into_data();
     let cost = Cost {
         fuel: limits.fuel.get().saturating_sub(left),
-        memory_bytes: state.account.memory_bytes,
+        memory_bytes: state.usage.memory_bytes,
         elapsed: started.elapsed(),
     };
-    (cost, state.record.into_reads())
+    (cost, state.reads.into_reads())
 }
 
-/// Which of the outcomes an engine's error is.
+/// Converts an error of the engine to a [`CallError`].
 pub(crate) fn classify(error: &wasmtime::Error, limits: &ResolutionLimits) -> CallError {
-    let hit = |limit| CallError::Limit { limit, allowed: limits.allowed(limit) };
-    if let Some(LimitHit(limit)) = error.downcast_ref() {
-        return hit(*limit);
+    let exceeded = |limit| CallError::Limit { limit, allowed: limits.allowed(limit) };
+    if let Some(LimitExceeded(limit)) = error.downcast_ref() {
+        return exceeded(*limit);
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => return hit("fuel"),
-        Some(Trap::Interrupt) => return hit("deadline_ms"),
-        Some(Trap::StackOverflow) => return hit("stack_bytes"),
+        Some(Trap::OutOfFuel) => return exceeded("fuel"),
+        Some(Trap::Interrupt) => return exceeded("deadline_ms"),
+        Some(Trap::StackOverflow) => return exceeded("stack_bytes"),
         Some(trap) => return CallError::Trap { reason: trap.to_string() },
         None => {}
     }
     if is_out_of_memory(error) {
         return CallError::OutOfMemory;
     }
-    // The engine has no types for these; its words are pinned by tests that provoke each.
+    // The engine has no types for these errors. Tests provoke each one and so pin the engine's texts.
     let text = format!("{error:#}");
-    match limit_in(&text) {
-        Some(limit) => hit(limit),
+    match limit_in_message(&text) {
+        Some(limit) => exceeded(limit),
         None if text.contains("maximum concurrent") => CallError::Busy,
-        // What is left is data that does not fit the contract's types. The text may quote the guest.
+        // The remaining errors are data that does not fit the contract's types. The text may quote the guest, so
+        // it is dropped.
         None => CallError::Malformed,
     }
 }
 
-/// Returns `true` if the system refused memory or address space to this process. An instance reserves 4 GiB of
+/// `true` if the system refused memory or address space to this process. An instance reserves 4 GiB of
 /// address space for each of its memories.
 pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
-    let refused = |cause: &(dyn std::error::Error + 'static)| {
-        let by_system = cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM);
-        let by_library = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        by_system || by_library == Some(std::io::ErrorKind::OutOfMemory)
+    let is_memory_error = |cause: &(dyn std::error::Error + 'static)| {
+        let errno = cause.downcast_ref::<rustix::io::Errno>();
+        let io_kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        errno == Some(&rustix::io::Errno::NOMEM) || io_kind == Some(std::io::ErrorKind::OutOfMemory)
     };
-    error.is::<wasmtime::OutOfMemory>() || error.chain().any(refused)
+    error.is::<wasmtime::OutOfMemory>() || error.chain().any(is_memory_error)
 }
 
-/// The limit that the engine speaks of, by what it says of it.
-pub(crate) fn limit_in(text: &str) -> Option<&'static str> {
-    let said = |words: &str| text.contains(words);
-    if said("fuel allocated for hostcalls has been exhausted") {
+/// Returns the name of the limit that an engine message is about.
+pub(crate) fn limit_in_message(text: &str) -> Option<&'static str> {
+    let has = |words: &str| text.contains(words);
+    if has("fuel allocated for hostcalls has been exhausted") {
         Some("hostcall_bytes")
-    } else if said("store handle limit exceeded") {
+    } else if has("store handle limit exceeded") {
         Some("handles")
-    } else if said("instance count too high") || said("core module instances") {
+    } else if has("instance count too high") || has("core module instances") {
         Some("instances")
-    } else if said("memory count too high") || said("Wasm linear memories") || said("defined memories count") {
+    } else if has("memory count too high") || has("Wasm linear memories") || has("defined memories count") {
         Some("memories")
-    } else if said("table count too high") || said("tables, which exceeds") || said("defined tables count") {
+    } else if has("table count too high") || has("tables, which exceeds") || has("defined tables count") {
         Some("tables")
-    } else if said("minimum byte size") {
+    } else if has("minimum byte size") {
         Some("memory_bytes")
-    } else if said("minimum element size") {
+    } else if has("minimum element size") {
         Some("table_elements")
     } else {
         None
     }
 }
 
-/// Offers the bundle, and nothing else.
+/// Returns the linker with the only import of a resolver: its bundle.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);
     // `types` holds only types, which need no definition.
     linker.instance("yoi:resolver/types@1.0.0")?;
     let mut bundle = linker.instance("yoi:resolver/bundle@1.0.0")?;
     bundle.resource("handle", ResourceType::host::<Handle>(), |_, _| Ok(()))?;
-    // Written out and not generated, because the generated form would copy every profile.
+    // Defined by hand, because the generated bindings would copy every profile.
     wrap(&mut bundle, "[method]handle.profiles", |mut store, (_, names): (Resource<Handle>, WasmList<WasmStr>)| {
         let names = read_names(&mut store, &names)?;
         let state = store.data_mut();
         let mut found = Vec::with_capacity(names.len());
         for name in &names {
-            let handed = state.view.as_ref().and_then(|view| view.profile(name));
-            state.record.add("profile", name, handed.is_some());
-            state.record.handed_bytes += handed.as_ref().map_or(0, |handed| handed.bytes);
-            // Before anything is copied: where the guest puts it may be one place again and again.
-            if state.record.handed_bytes > state.account.limits.lookup_bytes {
-                return Err(LimitHit("lookup_bytes").into());
+            let converted = state.view.as_ref().and_then(|view| view.profile(name));
+            state.reads.add("profile", name, converted.is_some());
+            state.reads.returned_bytes += converted.as_ref().map_or(0, |converted| converted.bytes);
+            // Checked before the profiles are copied into the guest. Its memory limit does not bound the copying,
+            // because the guest's allocator may return the same address for every copy.
+            if state.reads.returned_bytes > state.usage.limits.lookup_bytes {
+                return Err(LimitExceeded("lookup_bytes").into());
             }
-            found.push(handed.map(|handed| handed.profile));
+            found.push(converted.map(|converted| converted.profile));
         }
         Ok((found,))
     })?;
@@ -210,7 +216,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
             let found: Vec<bool> =
                 names.iter().map(|name| state.view.as_ref().is_some_and(|view| view.declares(kind, name))).collect();
             for (name, found) in names.iter().zip(&found) {
-                state.record.add(kind_name(kind), name, *found);
+                state.reads.add(kind_name(kind), name, *found);
             }
             Ok((found,))
         },
@@ -230,24 +236,26 @@ where
     interface.func_wrap(name, function)
 }
 
-/// The names of one look-up, within what a resolution may ask. They are read one by one, because a
-/// list may say that it is longer than the guest's memory and share its strings.
+/// Reads the names of one look-up within the limits of the call.
+///
+/// The names are read one by one: a guest's list may claim to be longer than its memory, and its
+/// elements may share one string.
 fn read_names(store: &mut StoreContextMut<'_, CallState>, names: &WasmList<WasmStr>) -> wasmtime::Result<Vec<String>> {
-    let account = store.data_mut();
-    let asked = u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_add(1);
-    account.record.lookups = account.record.lookups.saturating_add(asked);
-    if account.record.lookups > account.account.limits.lookups {
-        return Err(LimitHit("lookups").into());
+    let state = store.data_mut();
+    let lookups = u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_add(1);
+    state.reads.lookups = state.reads.lookups.saturating_add(lookups);
+    if state.reads.lookups > state.usage.limits.lookups {
+        return Err(LimitExceeded("lookups").into());
     }
-    let most = account.account.limits.hostcall_bytes;
+    let max_bytes = state.usage.limits.hostcall_bytes;
     let mut bytes = 0u64;
     let mut read = Vec::with_capacity(names.len());
     for index in 0..names.len() {
         let Some(name) = names.get(&mut *store, index) else { break };
         let text = name?.to_str(&*store)?.into_owned();
         bytes = bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
-        if bytes > most {
-            return Err(LimitHit("hostcall_bytes").into());
+        if bytes > max_bytes {
+            return Err(LimitExceeded("hostcall_bytes").into());
         }
         read.push(text);
     }

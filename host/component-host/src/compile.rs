@@ -1,8 +1,8 @@
-//! Compiling a component: the one thing that neither fuel nor a store's limits bound.
+//! Compilation of components, which neither fuel nor the limits of a store bound.
 //!
-//! Where there is a helper program, a child process compiles, with bounds on its time and memory,
-//! and can be killed. Where there is none, only a tighter structural budget stands before the
-//! compiler. Compiled code is kept in a cache of this host's own; none is ever taken from outside.
+//! With a helper program, a child process compiles under limits on time and memory and can be killed.
+//! Without one, only a tighter structural [`Budget`] bounds the work. Compiled code comes from this
+//! host's compiler or from its own [`cache`], never from outside.
 
 pub mod cache;
 pub mod child;
@@ -17,33 +17,32 @@ use crate::error::LoadError;
 use crate::limits::Limits;
 use crate::structure::{self, Budget, Structure};
 
-/// Who compiles.
+/// The process that compiles.
 #[derive(Debug, Clone, Default)]
 pub enum Compiler {
-    /// This process, behind [`Budget::without_child`].
+    /// This process. Components must be within [`Budget::without_child`].
     #[default]
     InProcess,
-    /// A child process: the program is started with these arguments and must call
-    /// [`child::main`].
+    /// A child process, which must call [`child::main`].
     Child {
-        /// The program, often the running one.
+        /// The program, often the running executable.
         program: PathBuf,
-        /// Its arguments.
+        /// Arguments of the program.
         arguments: Vec<OsString>,
     },
 }
 
 impl Compiler {
-    /// Looks at a component before anything else may. Cheap, and bounded by itself.
+    /// Checks the structure of a component before it is compiled. The cost of the check is bounded.
     pub(crate) fn examine(&self, component: &[u8], limits: &Limits) -> Result<Structure, LoadError> {
         let budget = match self {
             Self::Child { .. } => limits.structure,
-            Self::InProcess => tighter(&limits.structure),
+            Self::InProcess => limits.structure.min(&Budget::without_child()),
         };
         Ok(structure::check(component, &budget)?)
     }
 
-    /// Machine code for `component`, which has been examined.
+    /// Compiles `component`, which must have passed [`Compiler::examine`], to machine code.
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
@@ -51,7 +50,7 @@ impl Compiler {
         limits: &Limits,
     ) -> Result<Vec<u8>, LoadError> {
         let compiled = match self {
-            Self::InProcess => in_process(engine, component)?,
+            Self::InProcess => compile_in_process(engine, component)?,
             Self::Child { program, arguments } => {
                 child::compile(program, arguments, component, &limits.compile).await?
             }
@@ -63,38 +62,33 @@ impl Compiler {
     }
 }
 
-/// The compiler asserts things of its own work, and a component has made such an assertion fail
-/// before; that must not end the process that embeds it.
-fn in_process(engine: &Engine, component: &[u8]) -> Result<Vec<u8>, LoadError> {
+/// Compiles in this process and catches panics. The compiler contains assertions, and a component has made
+/// one fail before.
+fn compile_in_process(engine: &Engine, component: &[u8]) -> Result<Vec<u8>, LoadError> {
     let compile = || engine.precompile_component(component);
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile)) {
         Ok(Ok(compiled)) => Ok(compiled),
         Ok(Err(_)) => Err(LoadError::Invalid),
-        Err(_) => Err(LoadError::Compiler { problem: "the compiler gave up on it" }),
+        Err(_) => Err(LoadError::Compiler { problem: "the compiler panicked" }),
     }
 }
 
-/// Each bound at its smaller value of the two.
-fn tighter(asked: &Budget) -> Budget {
-    asked.min(&Budget::without_child())
-}
-
-/// What compiled code is known by: the component, and the engine that it is for.
+/// Identifies compiled code by the component and the engine that it was compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CompiledKey {
-    /// The component.
+    /// Digest of the component.
     pub component: Digest,
-    /// Engine version and configuration.
+    /// Hash of the engine's version and configuration.
     pub engine: u64,
 }
 
 impl CompiledKey {
     pub(crate) fn new(component: Digest, engine: &Engine) -> Self {
         use std::hash::{Hash, Hasher};
-        // The default hasher has fixed keys, so the number is the same in every process of one build.
+        // `DefaultHasher::new` has fixed keys, so every process of one build computes the same number.
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        // An entry says that the component was found to fit this contract.
+        // A cached component is known to fit this contract, so another contract needs another key.
         "yoi:runtime/resolver@1.0.0".hash(&mut hasher);
         Self { component, engine: hasher.finish() }
     }

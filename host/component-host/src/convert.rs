@@ -1,4 +1,4 @@
-//! Where the contract's types and the domain's meet, and the only place.
+//! Conversions between the types of the contract and the types of the domain.
 
 use bundles::manifest;
 use bundles::{Authority, Need as DomainNeed};
@@ -12,13 +12,13 @@ fn texts<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Vec<String> {
     names.into_iter().map(|name| name.as_ref().to_owned()).collect()
 }
 
-/// A profile of a bundle, as a resolver reads it.
+/// Converts a profile to the contract's type.
 pub(crate) fn profile(profile: &manifest::Profile) -> Profile {
     Profile { extends: texts(&profile.extends), layers: profile.layers.iter().map(layer).collect() }
 }
 
-/// About how many bytes a guest is handed with a profile: its texts, and what stands for each.
-pub(crate) fn bytes(profile: &Profile) -> u64 {
+/// Estimates the bytes that a profile takes in a guest: its texts, plus 16 bytes for each item.
+pub(crate) fn profile_bytes(profile: &Profile) -> u64 {
     const ITEM: usize = 16;
     let list = |names: &[String]| names.iter().map(|name| name.len() + ITEM).sum::<usize>();
     let amend = |amend: &Option<Amend>| match amend {
@@ -71,7 +71,7 @@ fn layer(layer: &manifest::Layer) -> Layer {
             .map(|wish| types::Wish { authority: authority(&wish.authority), need: need(wish.need) })
             .collect(),
         drops: layer.drops.iter().map(authority).collect(),
-        // A manifest holds canonical JSON; writing it out again gives text of the same values.
+        // Serialization cannot fail: the settings were parsed from canonical JSON.
         settings: serde_json::to_string(&layer.settings).unwrap_or_else(|_| "{}".to_owned()),
     }
 }
@@ -116,7 +116,7 @@ fn authority(authority: &Authority) -> types::Authority {
     }
 }
 
-/// Facts, as a resolver receives them.
+/// Converts facts to the contract's type.
 pub(crate) fn facts(facts: &Facts) -> types::Facts {
     types::Facts {
         os: facts.os.to_string(),
@@ -128,7 +128,7 @@ pub(crate) fn facts(facts: &Facts) -> types::Facts {
     }
 }
 
-/// A request, as a resolver receives it.
+/// Converts a request to the contract's type.
 pub(crate) fn request(request: &Request) -> out::Request {
     out::Request {
         profile: request.profile().to_string(),
@@ -136,7 +136,7 @@ pub(crate) fn request(request: &Request) -> out::Request {
     }
 }
 
-/// What a resolver answered, as a proposal that nobody believes yet.
+/// Converts a resolver's answer to an unverified proposal or failure.
 pub(crate) fn answer(answer: Result<out::Resolution, out::Failure>) -> Result<Proposal, ProposedFailure> {
     answer.map(proposal).map_err(failure)
 }

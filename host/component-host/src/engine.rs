@@ -1,7 +1,7 @@
-//! The engine: one configuration for everything that is compiled and run here.
+//! The engine and its configuration, for compiling and for running.
 //!
-//! Features that nothing needs are off. What decides about compiled code (features, tunables) does
-//! not depend on how instances are allocated, so a compiling child process and every host agree.
+//! Unused WebAssembly features are disabled. Settings that affect compiled code (features, tunables) do
+//! not depend on [`Allocation`], so code of the compiling child process fits every host.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,28 +10,30 @@ use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, 
 
 use crate::limits::ResolutionLimits;
 
-/// How instances get their memory.
+/// Strategy for allocating the memory of instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Allocation {
-    /// Mapped for each instance, and unmapped after it.
+    /// Maps memory for each instance and unmaps it afterwards.
     OnDemand,
-    /// From a pool that gives every page back after use.
+    /// Takes memory from a pool and returns every page to the system after use.
     #[default]
     Pooled,
-    /// From a pool that keeps pages. Halves the cost of a call, and is sound only where memory is
-    /// never swapped: what was swapped out is not seen when a slot is cleaned, so a later tenant
-    /// could read it. See [`memory_is_never_swapped`](crate::memory_is_never_swapped).
+    /// Takes memory from a pool that keeps pages, which halves the cost of a call.
+    ///
+    /// This is sound only if memory is never swapped. Cleaning a slot overlooks pages that were swapped
+    /// out, so a later guest could read them. See
+    /// [`memory_is_never_swapped`](crate::memory_is_never_swapped).
     PooledResident,
 }
 
-/// Bytes of each slot that stay in memory, where they may: what the shipped resolver begins with.
+/// Bytes of each pool slot that stay resident: the initial memory of the built-in resolver.
 const RESIDENT_BYTES: usize = 2 << 20;
 
-/// Calls that a pool has room for at a time.
-pub(crate) const CONCURRENT_CALLS: u32 = 32;
+/// Limit on the concurrent calls of a pool.
+pub(crate) const MAX_CONCURRENT_CALLS: u32 = 32;
 
-/// How often a running guest is interrupted to look at its deadline and to let others run.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// Interval at which a running guest is interrupted to check its deadline and to let other tasks run.
+pub(crate) const EPOCH_INTERVAL: Duration = Duration::from_millis(1);
 
 pub(crate) fn engine(allocation: Allocation) -> wasmtime::Result<Engine> {
     Engine::new(&config(allocation))
@@ -43,8 +45,8 @@ fn config(allocation: Allocation) -> Config {
     config
         .wasm_component_model(true)
         .wasm_memory64(false)
-        // The engine's own adapters between the components of one component copy from one memory to
-        // another; without this it cannot compile what JavaScript toolchains build.
+        // The engine's adapters between nested components copy between memories. Without multi-memory
+        // the engine cannot compile components of JavaScript toolchains.
         .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
@@ -55,12 +57,12 @@ fn config(allocation: Allocation) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(ResolutionLimits::STACK_BYTES)
         .async_stack_size(ResolutionLimits::STACK_BYTES + (512 << 10))
-        // Names of a guest's own functions are the guest's own text: none of it leaves.
+        // A backtrace would contain function names, which are text of the guest.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
         .native_unwind_info(false)
-        // A slot of the pool is as large as a memory may become, for every strategy, because
-        // compiled code depends on it.
+        // The same for every allocation strategy, because compiled code depends on it: 4 GiB, the largest
+        // possible size of a memory.
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
         .memory_may_move(false);
@@ -70,21 +72,21 @@ fn config(allocation: Allocation) -> Config {
         }
         Allocation::Pooled | Allocation::PooledResident => {
             let mut pool = PoolingAllocationConfig::new();
-            pool.total_component_instances(CONCURRENT_CALLS)
-                .total_stacks(CONCURRENT_CALLS)
-                .total_core_instances(CONCURRENT_CALLS * ceiling.instances)
+            pool.total_component_instances(MAX_CONCURRENT_CALLS)
+                .total_stacks(MAX_CONCURRENT_CALLS)
+                .total_core_instances(MAX_CONCURRENT_CALLS * ceiling.instances)
                 .max_core_instances_per_component(ceiling.instances)
-                .total_memories(CONCURRENT_CALLS * 2)
+                .total_memories(MAX_CONCURRENT_CALLS * 2)
                 .max_memories_per_component(ceiling.memories)
                 .max_memories_per_module(ceiling.memories)
                 .max_memory_size(ceiling.memory_bytes)
-                .total_tables(CONCURRENT_CALLS * 4)
+                .total_tables(MAX_CONCURRENT_CALLS * 4)
                 .max_tables_per_component(ceiling.tables)
                 .max_tables_per_module(ceiling.tables)
                 .table_elements(ceiling.table_elements)
                 .max_component_instance_size(1 << 20)
                 .max_core_instance_size(1 << 20)
-                .max_unused_warm_slots(CONCURRENT_CALLS);
+                .max_unused_warm_slots(MAX_CONCURRENT_CALLS);
             if allocation == Allocation::PooledResident {
                 pool.linear_memory_keep_resident(RESIDENT_BYTES)
                     .table_keep_resident(ceiling.table_elements * 8)
@@ -97,8 +99,8 @@ fn config(allocation: Allocation) -> Config {
     config
 }
 
-/// Raises the engine's epoch while calls run, and sleeps while none does. It holds the engine
-/// weakly: an engine that is dropped ends its ticker.
+/// A thread that increments the engine's epoch while calls run, and sleeps otherwise. It holds a weak
+/// reference to the engine and ends when the engine is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticker(Arc<State>);
 
@@ -112,9 +114,8 @@ struct State {
 struct Running {
     calls: usize,
     closed: bool,
-    /// Whether the ticker waits to be woken. Waking it is a system call, which a call that follows
-    /// another within a tick does not need.
-    waits: bool,
+    /// `true` while the ticker sleeps. Only then does a new call wake it, which costs a system call.
+    is_waiting: bool,
 }
 
 impl Ticker {
@@ -128,19 +129,19 @@ impl Ticker {
         Ok(Self(state))
     }
 
-    /// Ticks until the guard is dropped.
+    /// Registers a call. The epoch advances until the guard is dropped.
     pub(crate) fn call(&self) -> CallGuard {
         self.change(|running| running.calls += 1);
         CallGuard(self.0.clone())
     }
 
     fn change(&self, change: impl FnOnce(&mut Running)) {
-        let waits = {
+        let was_waiting = {
             let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
             change(&mut running);
-            std::mem::take(&mut running.waits)
+            std::mem::take(&mut running.is_waiting)
         };
-        if waits {
+        if was_waiting {
             self.0.changed.notify_one();
         }
     }
@@ -152,7 +153,7 @@ impl Drop for Ticker {
     }
 }
 
-/// A call that runs.
+/// Keeps the epoch advancing for one running call.
 #[derive(Debug)]
 pub(crate) struct CallGuard(Arc<State>);
 
@@ -168,14 +169,14 @@ fn tick(engine: &EngineWeak, state: &State) {
         {
             let mut running = state.running.lock().unwrap_or_else(PoisonError::into_inner);
             while running.calls == 0 && !running.closed {
-                running.waits = true;
+                running.is_waiting = true;
                 running = state.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
             }
             if running.closed {
                 return;
             }
         }
-        std::thread::sleep(TICK);
+        std::thread::sleep(EPOCH_INTERVAL);
         match engine.upgrade() {
             Some(engine) => engine.increment_epoch(),
             None => return,

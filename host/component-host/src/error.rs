@@ -1,84 +1,85 @@
-//! What can go wrong with a component: when the engine is made, when it is loaded, when it is
-//! called. Messages hold the component's digest, names of interfaces and of limits; never text that
-//! a guest made up, a path, or what the engine says to itself.
+//! Errors of starting the engine, of loading a component, and of calling it.
+//!
+//! Messages contain names of interfaces and limits. They never contain text of a guest other than escaped
+//! import names, a path, or a message of the engine.
 
-use crate::structure::Refusal;
+use crate::structure::StructureRefusal;
 
-/// The sandbox cannot be made on this machine.
+/// Error returned if the sandbox cannot be created on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The engine refuses its configuration.
-    #[error("the WebAssembly engine cannot be started on this machine")]
+    /// The engine rejected its configuration.
+    #[error("failed to start the WebAssembly engine on this machine")]
     Engine(#[source] wasmtime::Error),
-    /// No thread for the epoch.
-    #[error("a thread cannot be started")]
+    /// The thread that advances the epoch could not be started.
+    #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),
 }
 
 impl SandboxError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         "sandbox_unavailable"
     }
 
-    /// What to do about it.
+    /// Returns a help line for the user.
     pub fn help(&self) -> &'static str {
         "allow the process more address space (`ulimit -v`) and threads"
     }
 }
 
-/// A component is not taken in.
+/// Error returned for a component that cannot be loaded.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LoadError {
-    /// Its structure is refused before anything is compiled.
+    /// The component failed the structure check before compilation.
     #[error("the component is refused: {0}")]
-    Structure(#[from] Refusal),
-    /// It imports what no resolver may have.
-    #[error("the component imports what a resolver may not have: {}", list(.imports))]
+    Structure(#[from] StructureRefusal),
+    /// The component has imports that a resolver may not have.
+    #[error("the component has imports that are not allowed for a resolver: {}", list(.imports))]
     ForeignImport {
-        /// The imports, by full name.
+        /// Full names of the imports.
         imports: Vec<String>,
     },
-    /// It does not export what a resolver must.
+    /// The component lacks the export of a resolver.
     #[error("the component does not export `{export}`")]
     MissingExport {
-        /// The export, by full name.
+        /// Full name of the export.
         export: &'static str,
     },
-    /// A function has other types than the contract says, or is none of the contract's.
+    /// A function has other types than in the contract, or is not part of the contract.
     #[error("the component does not fit the contract `yoi:runtime/resolver@1.0.0`")]
     Link,
-    /// The compiler refuses it.
+    /// The compiler rejected the component.
     #[error("the component is not valid WebAssembly for this engine")]
     Invalid,
-    /// Compiling it passes a bound.
+    /// Compiling the component exceeded a limit.
     #[error("compiling the component {}", exceeds(.limit, *.allowed))]
     CompileLimit {
-        /// The limit's name.
+        /// Name of the limit.
         limit: &'static str,
-        /// What the limit allows.
+        /// Value of the limit.
         allowed: u64,
     },
-    /// It asks for more than a resolution may have, before it has done anything.
+    /// Instantiating the component would exceed a limit of a resolution.
     #[error("the component {}", exceeds(.limit, *.allowed))]
     Exceeds {
-        /// The limit's name.
+        /// Name of the limit.
         limit: &'static str,
-        /// What the limit allows.
+        /// Value of the limit.
         allowed: u64,
     },
-    /// The system refuses this process the memory or address space that an instance needs.
-    #[error("this process has not enough memory or address space to run a component")]
+    /// The system refused memory or address space that an instance needs.
+    #[error("not enough memory or address space in this process to run a component")]
     OutOfMemory,
-    /// The compiling process cannot be started, or died without saying why.
-    #[error("the component could not be compiled: {problem}")]
+    /// The compiler failed for a reason other than the component.
+    #[error("failed to compile the component: {problem}")]
     Compiler {
-        /// What happened.
+        /// The problem.
         problem: &'static str,
     },
 }
 
-/// Way in which a limit was exceeded, with the clock if the limit is a time.
+/// Describes an exceeded limit, with the kind of clock if the limit is a time.
 fn exceeds(limit: &str, allowed: u64) -> String {
     match limit {
         "deadline_ms" | "compile_ms" => format!("took more than {allowed} ms of processor time (`{limit}`)"),
@@ -87,8 +88,8 @@ fn exceeds(limit: &str, allowed: u64) -> String {
     }
 }
 
-/// Remedy if the system refuses memory.
-const MORE_ADDRESS_SPACE: &str =
+/// Help line for the case that the system refuses memory.
+const OUT_OF_MEMORY_HELP: &str =
     "allow the process more address space (`ulimit -v`): each memory of a component reserves 4 GiB of it";
 
 fn list(names: &[String]) -> String {
@@ -96,7 +97,7 @@ fn list(names: &[String]) -> String {
 }
 
 impl LoadError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Structure(refusal) => refusal.code(),
@@ -111,37 +112,37 @@ impl LoadError {
         }
     }
 
-    /// What to do about it.
+    /// Returns a help line for the user.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Structure(_) => "build it as a component, without what it does not need",
+            Self::Structure(_) => "build a component, and remove the parts that it does not need",
             Self::ForeignImport { .. } => {
-                "build it without these, for example with stubbed WASI: a resolver gets the bundle and nothing else"
+                "build the component without these imports, for example with stubbed WASI; a resolver may import only its bundle"
             }
-            Self::MissingExport { .. } | Self::Link => "build it against the world `resolver` in `wit/`",
-            Self::Invalid => "build it without engine features that are off here (memory64, threads, GC and the like)",
+            Self::MissingExport { .. } | Self::Link => "build the component against the world `resolver` in `wit/`",
+            Self::Invalid => "build the component without the disabled features (memory64, threads, GC and others)",
             Self::CompileLimit { limit: "compile_wall_ms", .. } => {
-                "try again when the machine is less busy, or raise the limit of that name"
+                "try again when the machine is less busy, or raise the named limit"
             }
-            Self::CompileLimit { .. } => "raise the limit of that name if you trust the component's author",
-            Self::Exceeds { .. } => "build it with less memory, fewer tables or fewer instances",
-            Self::OutOfMemory => MORE_ADDRESS_SPACE,
+            Self::CompileLimit { .. } => "raise the named limit if you trust the component's author",
+            Self::Exceeds { .. } => "build the component with less memory, fewer tables or fewer instances",
+            Self::OutOfMemory => OUT_OF_MEMORY_HELP,
             Self::Compiler { .. } => {
-                "try again with more memory free; if it fails again, build the component otherwise"
+                "try again with more free memory; if it fails again, build the component with another toolchain"
             }
         }
     }
 }
 
-/// A call did not end in an answer.
+/// Error returned for a call that ended without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// A bound was passed.
+    /// The resolver exceeded a limit.
     #[error("the resolver {}", exceeds(.limit, *.allowed))]
     Limit {
-        /// The limit's name.
+        /// Name of the limit.
         limit: &'static str,
-        /// What the limit allows.
+        /// Value of the limit.
         allowed: u64,
     },
     /// The guest trapped.
@@ -150,19 +151,19 @@ pub enum CallError {
         /// The engine's name for the trap.
         reason: String,
     },
-    /// What the guest handed over is no value of the contract's types.
-    #[error("the resolver handed over data that is no value of the contract's types")]
+    /// The guest passed a value that does not fit the contract's types.
+    #[error("the resolver passed a value that does not fit the contract's types")]
     Malformed,
-    /// The system refuses this process the memory or address space that an instance needs.
-    #[error("this process has not enough memory or address space to run a resolver")]
+    /// The system refused memory or address space that an instance needs.
+    #[error("not enough memory or address space in this process to run a resolver")]
     OutOfMemory,
-    /// All places of the pool are taken.
-    #[error("no place is free to run a resolver in")]
+    /// All slots of the instance pool are in use.
+    #[error("too many concurrent resolver calls")]
     Busy,
 }
 
 impl CallError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Limit { .. } => "limit_exceeded",
@@ -173,15 +174,13 @@ impl CallError {
         }
     }
 
-    /// What to do about it.
+    /// Returns a help line for the user.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Limit { limit: "wall_ms", .. } => {
-                "try again when the machine is less busy, or raise the limit of that name"
-            }
-            Self::Limit { .. } => "use another resolver, or raise the limit of that name",
-            Self::Trap { .. } | Self::Malformed => "use another resolver, or run this one by itself to see why",
-            Self::OutOfMemory => MORE_ADDRESS_SPACE,
+            Self::Limit { limit: "wall_ms", .. } => "try again when the machine is less busy, or raise the named limit",
+            Self::Limit { .. } => "use another resolver, or raise the named limit",
+            Self::Trap { .. } | Self::Malformed => "use another resolver, or run this one separately to find the cause",
+            Self::OutOfMemory => OUT_OF_MEMORY_HELP,
             Self::Busy => "try again",
         }
     }

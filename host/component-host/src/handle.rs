@@ -1,7 +1,7 @@
-//! The bundle as a resolver sees it: a read-only handle that answers by name and keeps a record.
+//! The resolver's view of a bundle: a read-only handle with look-ups by name, which records every look-up.
 //!
-//! The bundle is converted once, when it comes in, so that a look-up copies nothing on the host's
-//! side and costs what is read, not what the bundle holds. The record is the exact read set.
+//! Each profile is converted once for all calls, so a look-up copies nothing on the host's side, and its
+//! cost does not depend on the size of the bundle. The record is the exact read set of a call.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -11,43 +11,44 @@ use bundles::Bundle;
 use crate::bindings::yoi::resolver::bundle::{Kind, Profile};
 use crate::convert;
 
-/// A bundle, ready to be read by resolvers. Cheap to clone.
+/// A bundle that resolvers can read. Cheap to clone.
 #[derive(Clone)]
 pub struct BundleView(Arc<View>);
 
 struct View {
     bundle: Bundle,
-    /// A profile is converted when it is first asked for: a resolution reads one chain of many.
-    profiles: HashMap<Box<str>, OnceLock<Handed>>,
+    /// Profiles, each converted at its first look-up. A resolution usually reads only a few of them.
+    profiles: HashMap<Box<str>, OnceLock<ConvertedProfile>>,
 }
 
-/// A profile in the contract's types, and about how many bytes a guest is handed with it.
+/// A profile in the contract's type.
 #[derive(Clone)]
-pub(crate) struct Handed {
+pub(crate) struct ConvertedProfile {
     pub(crate) profile: Arc<Profile>,
+    /// Estimated bytes of the profile in a guest.
     pub(crate) bytes: u64,
 }
 
 impl BundleView {
-    /// Makes a bundle readable.
+    /// Creates a view of a bundle.
     pub fn new(bundle: Bundle) -> Self {
         let profiles = bundle.manifest().profiles.keys().map(|name| (name.as_str().into(), OnceLock::new())).collect();
         Self(Arc::new(View { bundle, profiles }))
     }
 
-    /// The bundle.
+    /// Returns the bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.0.bundle
     }
 
-    pub(crate) fn profile(&self, name: &str) -> Option<Handed> {
+    pub(crate) fn profile(&self, name: &str) -> Option<ConvertedProfile> {
         let slot = self.0.profiles.get(name)?;
         let profile = self.0.bundle.manifest().profiles.get(name)?;
-        let hand = || {
+        let convert = || {
             let profile = Arc::new(convert::profile(profile));
-            Handed { bytes: convert::bytes(&profile), profile }
+            ConvertedProfile { bytes: convert::profile_bytes(&profile), profile }
         };
-        Some(slot.get_or_init(hand).clone())
+        Some(slot.get_or_init(convert).clone())
     }
 
     pub(crate) fn declares(&self, kind: Kind, name: &str) -> bool {
@@ -68,37 +69,40 @@ impl std::fmt::Debug for BundleView {
     }
 }
 
-/// One thing that a resolver asked the bundle for.
+/// One look-up of a resolver in its bundle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Read {
+pub struct BundleRead {
     /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
     pub kind: &'static str,
-    /// The name that was asked for. Where the bundle does not have it, it is the guest's own word, which
-    /// may be made of facts: it stays inside.
+    /// The requested name. If it was not found, the guest chose it and may have encoded facts in it, so it
+    /// must not leave the process.
     pub name: String,
-    /// Whether the bundle has it.
+    /// `true` if the bundle has the name.
     pub found: bool,
 }
 
-/// What the generated contract calls the handle. It stands for the one bundle of its store.
+/// The host type behind the contract's resource `handle`. It stands for the single bundle of a store.
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Handle;
 
-/// The read set while it grows.
+/// The look-ups of a running call, with the totals that limits bound.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
-    reads: BTreeSet<Read>,
+pub(crate) struct ReadSet {
+    reads: BTreeSet<BundleRead>,
+    /// Number of look-up calls and of names in them.
     pub(crate) lookups: u64,
-    pub(crate) handed_bytes: u64,
+    /// Estimated bytes of all returned profiles.
+    pub(crate) returned_bytes: u64,
 }
 
-impl Record {
+impl ReadSet {
     pub(crate) fn add(&mut self, kind: &'static str, name: &str, found: bool) {
-        self.reads.insert(Read { kind, name: name.to_owned(), found });
+        self.reads.insert(BundleRead { kind, name: name.to_owned(), found });
     }
 
-    pub(crate) fn into_reads(self) -> Vec<Read> {
+    /// Returns the look-ups, sorted and without repetition.
+    pub(crate) fn into_reads(self) -> Vec<BundleRead> {
         self.reads.into_iter().collect()
     }
 }

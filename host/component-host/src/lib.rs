@@ -1,9 +1,9 @@
-//! The sandbox: the only package that names the WebAssembly engine.
+//! The sandbox for resolver components. This is the only package that names the WebAssembly engine.
 //!
-//! A component is examined before it is compiled, compiled where it can be killed, linked against
-//! the one contract it may have, and run in a fresh instance for every question, within [`Limits`]
-//! of which each has a name. What it answers is a proposal: nothing here believes it, and nothing
-//! here decides what is allowed.
+//! A component is checked before it is compiled, compiled in a child process that can be killed, linked
+//! against a single contract, and run in a fresh instance for each call, within named [`Limits`]. Its
+//! answer is an unverified proposal: `host_policy` verifies it and makes all decisions. Start with
+//! [`Sandbox`].
 
 mod bindings;
 mod call;
@@ -24,7 +24,7 @@ mod swap;
 pub use call::Cost;
 pub use engine::Allocation;
 pub use error::{CallError, LoadError, SandboxError};
-pub use handle::{BundleView, Read};
+pub use handle::{BundleRead, BundleView};
 pub use limits::{CompileLimits, InvalidLimits, Limits, ResolutionLimits};
 pub use resolver::{Resolver, Run, check_contract};
 pub use sandbox::{Sandbox, SandboxConfig};

@@ -1,6 +1,6 @@
-//! Every bound of the sandbox, by name. An error that a bound causes carries the field's name.
+//! Limits of the sandbox. An error that a limit causes carries the name of its field.
 //!
-//! As TOML, every field may be left out and then has the value below; unknown fields are refused.
+//! In TOML every field is optional and defaults to the value below. Unknown fields are refused.
 
 use std::num::NonZeroU64;
 
@@ -12,33 +12,33 @@ use crate::structure::Budget;
 
 const MIB: u64 = 1 << 20;
 
-/// All limits of a host, as one file says them.
+/// All limits of a host, read from one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// What a component may consist of, counted before it is compiled.
+    /// Limits on the structure of a component, checked before compilation.
     pub structure: Budget,
-    /// What compiling it may cost.
+    /// Limits on compiling a component.
     pub compile: CompileLimits,
-    /// What one resolution may cost.
+    /// Limits on one resolution.
     pub resolution: ResolutionLimits,
-    /// What a bundle may be.
+    /// Limits on a bundle.
     pub bundle: BundleLimits,
 }
 
-/// What compiling one component may cost, in a process of its own.
+/// Limits on compiling one component in a child process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompileLimits {
     /// Processor time of the compiling process over all its threads, in milliseconds, rounded up to
-    /// whole seconds. Eighteen megabytes of Python take some twenty seconds.
+    /// whole seconds. A Python component of 18 MB takes about 20 seconds.
     pub compile_ms: u64,
-    /// Wall-clock time until the compiling process is killed. A backstop for a process that does not
-    /// get to compute: it says nothing about the component.
+    /// Wall-clock time after which the compiling process is killed, in milliseconds. It catches a process
+    /// that gets too little processor time, so exceeding it says nothing about the component.
     pub compile_wall_ms: u64,
-    /// Address space of the compiling process.
+    /// Address space of the compiling process, in bytes.
     pub compile_memory_bytes: u64,
-    /// Machine code that one component may become.
+    /// Machine code of one component, in bytes.
     pub compiled_bytes: u64,
 }
 
@@ -53,36 +53,36 @@ impl Default for CompileLimits {
     }
 }
 
-/// What one resolution may cost.
+/// Limits on one resolution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResolutionLimits {
-    /// Fuel: about one a WebAssembly instruction. The same on every host, so that the verdict is too.
-    /// The resolver that ships uses some hundred thousand, a Python one some ten million.
+    /// Fuel, about one unit for each WebAssembly instruction. Consumption is the same on every host, and so
+    /// is the result. The built-in resolver uses some hundred thousand units, a Python one some ten million.
     pub fuel: NonZeroU64,
-    /// Processor time over instantiation, call, lifting and post-return. A backstop: fuel ends first
-    /// but for operations that move much data at once.
+    /// Processor time of instantiation, call, lifting and post-return, in milliseconds. Fuel runs out first
+    /// except in operations that move much data at once.
     pub deadline_ms: u64,
-    /// Wall-clock time of the same. A backstop for a machine on which the call does not get to compute.
+    /// Wall-clock time of the same work, in milliseconds. It catches a call that gets too little processor time.
     pub wall_ms: u64,
     /// Bytes of all linear memories together.
     pub memory_bytes: u64,
     /// Elements of all tables together.
     pub table_elements: u64,
-    /// Core instances, which toolchains make several of.
+    /// Core instances. Toolchains create several for one component.
     pub instances: u64,
     /// Linear memories.
     pub memories: u64,
     /// Tables.
     pub tables: u64,
-    /// Bytes that one crossing may have the host copy, which is memory and time of the host.
+    /// Bytes that the host copies in one call across the boundary. They cost memory and time of the host.
     pub hostcall_bytes: u64,
-    /// Handles that are open at a time. A resolution needs one.
+    /// Open handles at a time. A resolution needs one.
     pub handles: u64,
-    /// Look-ups into the bundle, and names asked for in all of them together.
+    /// Look-ups in the bundle, plus the names in all of them together.
     pub lookups: u64,
-    /// Bytes of profiles that the host hands over in all look-ups together. Copying them is time of
-    /// the host that fuel does not count; a resolver reads each profile of a chain once.
+    /// Bytes of profiles that the host returns in all look-ups together. Fuel does not count the time of the
+    /// host for copying them. A resolver needs each profile of a chain once.
     pub lookup_bytes: u64,
 }
 
@@ -106,17 +106,17 @@ impl Default for ResolutionLimits {
 }
 
 impl ResolutionLimits {
-    /// What an engine makes room for. Limits above these are refused where they are read.
+    /// Capacity of the engine. Larger limits are refused when they are read.
     pub(crate) const CEILING: Ceiling =
         Ceiling { memory_bytes: 64 << 20, table_elements: 16 << 10, instances: 64, memories: 8, tables: 32 };
 
-    /// WebAssembly stack, which is part of the engine. Deep recursion ends in `stack_bytes`.
+    /// Size of the WebAssembly stack. It is fixed in the engine. Recursion that exceeds it is reported as the
+    /// limit `stack_bytes`.
     pub(crate) const STACK_BYTES: usize = 512 << 10;
 }
 
-/// The allowed number of each limit, for messages.
 impl ResolutionLimits {
-    /// Returns what the limit of that name allows.
+    /// Returns the value of the limit called `limit`, for messages.
     pub(crate) fn allowed(&self, limit: &str) -> u64 {
         match limit {
             "fuel" => self.fuel.get(),
@@ -137,7 +137,7 @@ impl ResolutionLimits {
     }
 }
 
-/// What a pool has room for, a slot.
+/// Capacity of one slot of the instance pool.
 pub(crate) struct Ceiling {
     pub(crate) memory_bytes: usize,
     pub(crate) table_elements: usize,
@@ -146,20 +146,20 @@ pub(crate) struct Ceiling {
     pub(crate) tables: u32,
 }
 
-/// A limits file that is none.
+/// Error returned for an invalid limits file.
 #[derive(Debug, thiserror::Error)]
-#[error("the limits are not understood: line {line}, column {column}: {problem}")]
+#[error("invalid limits: line {line}, column {column}: {problem}")]
 pub struct InvalidLimits {
     /// Line, from 1.
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The problem, as reported by the TOML parser.
     pub problem: String,
 }
 
 impl Limits {
-    /// Reads limits from TOML.
+    /// Parses limits from TOML.
     pub fn from_toml(text: &str) -> Result<Self, InvalidLimits> {
         let invalid = |start: usize, problem: String| {
             let before = text.get(..start).unwrap_or_default();
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_set_by_its_name() {
+    fn limit_is_set_by_its_name() {
         let limits = Limits::from_toml("[resolution]\nfuel = 7\n[bundle]\nlineage = 3\n").expect("limits");
         assert_eq!((limits.resolution.fuel.get(), limits.bundle.lineage), (7, 3));
         assert_eq!(limits.compile, CompileLimits::default());
@@ -292,21 +292,21 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_would_not_be_kept_is_refused() {
-        let most = ResolutionLimits::default();
-        for (name, most) in [
-            ("memory_bytes", most.memory_bytes),
-            ("table_elements", most.table_elements),
-            ("instances", most.instances),
-            ("memories", most.memories),
-            ("tables", most.tables),
+    fn limit_above_the_capacity_of_the_engine_is_refused() {
+        let defaults = ResolutionLimits::default();
+        for (name, capacity) in [
+            ("memory_bytes", defaults.memory_bytes),
+            ("table_elements", defaults.table_elements),
+            ("instances", defaults.instances),
+            ("memories", defaults.memories),
+            ("tables", defaults.tables),
         ] {
             let limits = |value: u64| Limits::from_toml(&format!("[resolution]\n{name} = {value}\n"));
-            assert_eq!(limits(most).expect("the most").resolution, ResolutionLimits::default());
-            let error = limits(most + 1).expect_err("more");
+            assert_eq!(limits(capacity).expect("the capacity").resolution, ResolutionLimits::default());
+            let error = limits(capacity + 1).expect_err("more");
             assert_eq!(error.line, 2);
             let least = u64::from(!name.starts_with("table"));
-            let expected = format!("a whole number from {least} to {most}, for which an engine makes room");
+            let expected = format!("a whole number from {least} to {capacity}, for which an engine makes room");
             assert_eq!(error.problem, format!("invalid limit `{name}`: expected {expected}"));
         }
     }

@@ -1,5 +1,6 @@
-//! Parts of loading and of resolving by themselves, so that a benchmark can say what each costs. The
-//! product never does one of them alone, and nothing here does more than the product.
+//! Single steps of loading and resolving, so that a benchmark can measure each.
+//!
+//! Each function runs the same code as the product, which never runs one of these steps alone.
 
 use std::sync::Arc;
 
@@ -8,39 +9,39 @@ use wasmtime::component::{Component, InstancePre};
 use crate::call::{self, CallState};
 use crate::error::{CallError, LoadError, SandboxError};
 use crate::handle::BundleView;
-use crate::meter::Meter;
+use crate::meter::CpuMeter;
 use crate::resolver::Resolver;
 use crate::sandbox::Sandbox;
 
-/// A component that holds nothing: its preamble.
-const NOTHING: &[u8] = b"\0asm\x0d\0\x01\0";
+/// An empty component, which consists of the preamble only.
+const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// Instantiating without asking anything, which every resolution begins and ends with.
+/// An instantiation without a call: the first and the last step of every resolution.
 pub struct Instantiation {
     sandbox: Sandbox,
     component: InstancePre<CallState>,
 }
 
 impl Instantiation {
-    /// Of a resolver.
+    /// Prepares the instantiation of a resolver.
     pub fn of(resolver: &Resolver) -> Self {
         Self { sandbox: resolver.sandbox().clone(), component: resolver.instance_pre().clone() }
     }
 
-    /// Of a component that holds nothing.
-    pub fn of_nothing(sandbox: &Sandbox) -> Result<Self, SandboxError> {
-        let component = Component::new(&sandbox.0.engine, NOTHING)
+    /// Prepares the instantiation of an empty component.
+    pub fn of_empty(sandbox: &Sandbox) -> Result<Self, SandboxError> {
+        let component = Component::new(&sandbox.0.engine, EMPTY_COMPONENT)
             .and_then(|component| sandbox.0.linker.instantiate_pre(&component))
             .map_err(SandboxError::Engine)?;
         Ok(Self { sandbox: sandbox.clone(), component })
     }
 
-    /// Makes a store as for a resolution, instantiates in it, and drops both.
-    pub async fn once(&self, view: &BundleView) -> Result<(), CallError> {
+    /// Creates a store as for a resolution, instantiates in it, and drops both.
+    pub async fn run_once(&self, view: &BundleView) -> Result<(), CallError> {
         let shared = &self.sandbox.0;
-        let _ticking = shared.ticker.call();
-        let (limits, meter) = (&shared.limits.resolution, Arc::new(Meter::default()));
-        let mut store = call::store(&shared.engine, Some(view.clone()), limits, &meter)
+        let _call = shared.ticker.call();
+        let (limits, meter) = (&shared.limits.resolution, Arc::new(CpuMeter::default()));
+        let mut store = call::new_store(&shared.engine, Some(view.clone()), limits, &meter)
             .map_err(|error| call::classify(&error, limits))?;
         let instance = meter.count(self.component.instantiate_async(&mut store)).await;
         instance.map(drop).map_err(|error| call::classify(&error, limits))
@@ -53,13 +54,13 @@ impl std::fmt::Debug for Instantiation {
     }
 }
 
-/// Compiles a component as the sandbox does when its cache has none, and keeps nothing.
+/// Compiles a component as the sandbox does on a cache miss, and drops the result.
 pub async fn compile(sandbox: &Sandbox, component: &[u8]) -> Result<(), LoadError> {
     sandbox.compile(component).await.map(drop)
 }
 
-/// Loads the machine code of a resolver from the sandbox's cache: read, proved, made executable.
-/// Whether there was any.
+/// Loads the machine code of a resolver from the sandbox's cache: reads, verifies and maps it. Returns
+/// `false` on a cache miss.
 pub fn load_compiled(sandbox: &Sandbox, resolver: &Resolver) -> bool {
     sandbox.cached(resolver.digest()).is_some()
 }

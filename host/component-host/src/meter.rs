@@ -1,46 +1,45 @@
-//! Processor time of one call, counted over the threads that poll it.
+//! Processor time of one call, summed over the threads that poll it.
 //!
-//! A guest runs only while its future is polled, and an executor may poll it on another thread each
-//! time. The time between two polls belongs to others, so a deadline on it would measure the load of the
-//! machine.
+//! A guest runs only while its future is polled, and an executor may poll it on a different thread each
+//! time. The time between two polls is not counted, because it depends on the load of the machine.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts the processor time of one future.
+/// Measures the processor time of one future.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
-    /// Nanoseconds of polls that have ended.
-    ended: AtomicU64,
-    /// Time of the polling thread's clock when the poll began.
-    begun: AtomicU64,
+pub(crate) struct CpuMeter {
+    /// Processor time of the finished polls, in nanoseconds.
+    finished_polls: AtomicU64,
+    /// CPU clock of the polling thread at the start of the current poll, in nanoseconds.
+    poll_start: AtomicU64,
 }
 
-impl Meter {
-    /// Runs a future to its end and counts what its polls take.
+impl CpuMeter {
+    /// Runs a future to completion and measures its polls.
     pub(crate) async fn count<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         std::future::poll_fn(|context| {
-            self.begun.store(thread_time(), Ordering::Relaxed);
+            self.poll_start.store(thread_time(), Ordering::Relaxed);
             let polled = future.as_mut().poll(context);
-            self.ended.fetch_add(self.of_this_poll(), Ordering::Relaxed);
+            self.finished_polls.fetch_add(self.current_poll(), Ordering::Relaxed);
             polled
         })
         .await
     }
 
-    /// Returns the processor time so far. Call it inside the future that is counted.
+    /// Returns the processor time so far. Must be called inside the measured future.
     pub(crate) fn used(&self) -> Duration {
-        Duration::from_nanos(self.ended.load(Ordering::Relaxed).saturating_add(self.of_this_poll()))
+        Duration::from_nanos(self.finished_polls.load(Ordering::Relaxed).saturating_add(self.current_poll()))
     }
 
-    fn of_this_poll(&self) -> u64 {
-        thread_time().saturating_sub(self.begun.load(Ordering::Relaxed))
+    fn current_poll(&self) -> u64 {
+        thread_time().saturating_sub(self.poll_start.load(Ordering::Relaxed))
     }
 }
 
-/// Returns the nanoseconds that the running thread has computed.
+/// Returns the processor time of the current thread, in nanoseconds.
 #[cfg(unix)]
 fn thread_time() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -48,7 +47,8 @@ fn thread_time() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// Returns the nanoseconds since the first call: the nearest thing where there is no clock of a thread.
+/// Returns the wall-clock time since the first call, in nanoseconds: a substitute on systems without a CPU
+/// clock for each thread.
 #[cfg(not(unix))]
 fn thread_time() -> u64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
@@ -62,7 +62,7 @@ mod tests {
 
     const WORK: Duration = Duration::from_millis(20);
 
-    /// Computes for at least `WORK`, whatever else runs on the machine.
+    /// Uses `WORK` of processor time, independently of the load of the machine.
     fn compute() {
         let end = thread_time() + WORK.as_nanos() as u64;
         while thread_time() < end {
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn polls_on_several_threads_are_summed_and_the_time_between_them_is_not_counted() {
-        let meter = Meter::default();
+        let meter = CpuMeter::default();
         let mut polls = 0;
         let counted = meter.count(std::future::poll_fn(|_| {
             compute();
@@ -87,7 +87,7 @@ mod tests {
             compute();
         }
         assert_eq!(poll(), Poll::Ready(()));
-        let used = Duration::from_nanos(meter.ended.load(Ordering::Relaxed));
+        let used = Duration::from_nanos(meter.finished_polls.load(Ordering::Relaxed));
         assert!((3 * WORK..20 * WORK).contains(&used), "{used:?}");
     }
 }

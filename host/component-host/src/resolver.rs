@@ -1,5 +1,5 @@
-//! A resolver: a component that has been examined, compiled and linked once, and answers each
-//! resolution in a fresh instance.
+//! A loaded resolver: a component that is checked, compiled and linked once, and runs each resolution in
+//! a fresh instance.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -13,16 +13,18 @@ use crate::bindings::ResolverPre;
 use crate::call::{self, CallState, Cost};
 use crate::convert;
 use crate::error::{CallError, LoadError};
-use crate::handle::{BundleView, Handle, Read};
+use crate::handle::{BundleRead, BundleView, Handle};
 use crate::limits::{Limits, ResolutionLimits};
-use crate::meter::Meter;
+use crate::meter::CpuMeter;
 use crate::sandbox::Sandbox;
 use crate::structure::Structure;
 
-const IMPORTS: [&str; 2] = ["yoi:resolver/bundle@1.0.0", "yoi:resolver/types@1.0.0"];
-const EXPORT: &str = "yoi:resolver/resolve@1.0.0";
+/// The only imports that a resolver may have.
+const ALLOWED_IMPORTS: [&str; 2] = ["yoi:resolver/bundle@1.0.0", "yoi:resolver/types@1.0.0"];
+/// The export that a resolver must have.
+const REQUIRED_EXPORT: &str = "yoi:resolver/resolve@1.0.0";
 
-/// A resolver, ready to be asked. Cheap to clone.
+/// A resolver that is ready to run. Cheap to clone.
 #[derive(Clone)]
 pub struct Resolver(Arc<Loaded>);
 
@@ -32,28 +34,31 @@ struct Loaded {
     pre: ResolverPre<CallState>,
 }
 
-/// What one resolution came to, whatever became of it.
+/// The outcome of one resolution, successful or not.
 #[derive(Debug)]
 pub struct Run {
-    /// What the resolver answered, which nobody has checked yet, or why there is no answer.
+    /// The unverified answer of the resolver, or the error that ended the call.
     pub answer: Result<Result<Proposal, ProposedFailure>, CallError>,
-    /// What it cost.
+    /// Resources that the call used.
     pub cost: Cost,
-    /// What it asked the bundle for, sorted.
-    pub reads: Vec<Read>,
+    /// Look-ups in the bundle, sorted.
+    pub reads: Vec<BundleRead>,
 }
 
-/// Whether a component could be a resolver, by its imports and exports. Whether the types fit is
-/// seen when it is linked.
+/// Checks the names of a component's imports and exports. Linking checks their types.
+///
+/// # Errors
+///
+/// [`LoadError::ForeignImport`] or [`LoadError::MissingExport`].
 pub fn check_contract(structure: &Structure) -> Result<(), LoadError> {
-    let foreign = |name: &&str| !IMPORTS.contains(name);
+    let foreign = |name: &&str| !ALLOWED_IMPORTS.contains(name);
     let imports: Vec<String> =
         structure.imports().iter().map(|item| item.name()).filter(foreign).map(str::to_owned).collect();
     if !imports.is_empty() {
         return Err(LoadError::ForeignImport { imports });
     }
-    if !structure.exports().iter().any(|item| item.name() == EXPORT) {
-        return Err(LoadError::MissingExport { export: EXPORT });
+    if !structure.exports().iter().any(|item| item.name() == REQUIRED_EXPORT) {
+        return Err(LoadError::MissingExport { export: REQUIRED_EXPORT });
     }
     Ok(())
 }
@@ -65,16 +70,18 @@ impl Resolver {
         Ok(Self(Arc::new(Loaded { digest, sandbox: sandbox.clone(), pre })))
     }
 
-    /// Whether the export has the contract's types, which is known only of an instance. What a guest
-    /// does while it is instantiated is bounded here and judged when it is asked.
+    /// Checks the types of the export, which needs an instance.
+    ///
+    /// Start functions of the guest run under a small fuel limit. Their other errors are ignored here and
+    /// reported by the first resolution.
     pub(crate) async fn check_types(&self) -> Result<(), LoadError> {
         let shared = &self.0.sandbox.0;
-        let most = NonZeroU64::new(10_000_000).unwrap_or(NonZeroU64::MIN);
+        let max_fuel = NonZeroU64::new(10_000_000).unwrap_or(NonZeroU64::MIN);
         let limits = &shared.limits.resolution;
-        let limits = ResolutionLimits { fuel: limits.fuel.min(most), ..limits.clone() };
-        let _ticking = shared.ticker.call();
-        let meter = Arc::new(Meter::default());
-        let Ok(mut store) = call::store(&shared.engine, None, &limits, &meter) else { return Ok(()) };
+        let limits = ResolutionLimits { fuel: limits.fuel.min(max_fuel), ..limits.clone() };
+        let _call = shared.ticker.call();
+        let meter = Arc::new(CpuMeter::default());
+        let Ok(mut store) = call::new_store(&shared.engine, None, &limits, &meter) else { return Ok(()) };
         let instance = meter.count(self.0.pre.instantiate_async(&mut store)).await;
         match instance.map_err(|error| call::classify(&error, &limits)) {
             Err(CallError::Malformed) => Err(LoadError::Link),
@@ -83,12 +90,12 @@ impl Resolver {
         }
     }
 
-    /// The component's digest.
+    /// Returns the digest of the component.
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
 
-    /// The bounds of the sandbox that it runs in.
+    /// Returns the limits of the sandbox that the resolver belongs to.
     pub fn limits(&self) -> &Limits {
         self.0.sandbox.limits()
     }
@@ -101,13 +108,13 @@ impl Resolver {
         self.0.pre.instance_pre()
     }
 
-    /// Asks for one resolution, within the sandbox's limits.
+    /// Runs one resolution within the sandbox's limits.
     pub async fn resolve(&self, view: &BundleView, facts: &Facts, request: &Request) -> Run {
         let limits = self.0.sandbox.limits().resolution.clone();
         self.resolve_within(view, facts, request, &limits).await
     }
 
-    /// Asks for one resolution, within other limits.
+    /// Runs one resolution within the given limits.
     pub async fn resolve_within(
         &self,
         view: &BundleView,
@@ -117,23 +124,23 @@ impl Resolver {
     ) -> Run {
         let started = Instant::now();
         let shared = &self.0.sandbox.0;
-        let _ticking = shared.ticker.call();
-        let meter = Arc::new(Meter::default());
-        let mut store = match call::store(&shared.engine, Some(view.clone()), limits, &meter) {
+        let _call = shared.ticker.call();
+        let meter = Arc::new(CpuMeter::default());
+        let mut store = match call::new_store(&shared.engine, Some(view.clone()), limits, &meter) {
             Ok(store) => store,
             Err(error) => {
                 return Run { answer: Err(call::classify(&error, limits)), cost: Cost::default(), reads: Vec::new() };
             }
         };
-        let answered = async {
+        let call = async {
             let instance = self.0.pre.instantiate_async(&mut store).await?;
             let (request, facts) = (convert::request(request), convert::facts(facts));
             let handle = Resource::<Handle>::new_own(0);
             instance.yoi_resolver_resolve().call_resolve(&mut store, &request, handle, &facts).await
         };
-        let answered = meter.count(answered).await;
-        let answer = answered.map(convert::answer).map_err(|error| call::classify(&error, limits));
-        let (cost, reads) = call::settle(store, limits, started);
+        let answer = meter.count(call).await;
+        let answer = answer.map(convert::answer).map_err(|error| call::classify(&error, limits));
+        let (cost, reads) = call::finish(store, limits, started);
         Run { answer, cost, reads }
     }
 }

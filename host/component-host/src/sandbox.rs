@@ -1,4 +1,4 @@
-//! The sandbox: one engine, its compiler and cache, and the components that it has taken in.
+//! The sandbox: an engine with its compiler and cache, which loads resolvers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,24 +8,24 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::call::{self, CallState};
-use crate::compile::cache::{CompileCache, Entry};
-use crate::compile::child::WALL;
+use crate::compile::cache::{CacheEntry, CompileCache};
+use crate::compile::child::WALL_LIMIT;
 use crate::compile::{CompiledKey, Compiler};
 use crate::engine::{Allocation, Ticker, engine};
 use crate::error::{LoadError, SandboxError};
 use crate::limits::Limits;
 use crate::resolver::{Resolver, check_contract};
 
-/// What a sandbox is made with. Nothing is read from the surroundings.
+/// Configuration of a sandbox. A sandbox reads no environment variables.
 #[derive(Debug, Default)]
 pub struct SandboxConfig {
-    /// Every bound.
+    /// Limits on components, calls and bundles.
     pub limits: Limits,
-    /// How instances get their memory.
+    /// Allocation of the memory of instances.
     pub allocation: Allocation,
-    /// Who compiles.
+    /// The process that compiles.
     pub compiler: Compiler,
-    /// Where compiled code is kept between processes.
+    /// Cache of compiled code, shared by all processes that open the same folder.
     pub cache: Option<CompileCache>,
 }
 
@@ -40,17 +40,17 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     compiler: Compiler,
     cache: Option<CompileCache>,
-    /// One compilation at a time: it takes all cores by itself.
+    /// Allows one compilation at a time, because a compilation uses all cores.
     compiling: tokio::sync::Mutex<()>,
-    /// Components that were refused, so that asking again costs nothing.
+    /// Errors of refused components, so that a repeated load does not check them again.
     refused: Mutex<HashMap<Digest, LoadError>>,
 }
 
-/// Refusals that are remembered. What comes after is examined again.
-const MOST_REMEMBERED: usize = 4096;
+/// Number of refused components to remember. Further ones are checked at every load.
+const MAX_REMEMBERED_REFUSALS: usize = 4096;
 
 impl Sandbox {
-    /// Starts an engine. A pool that does not fit into the address space is done without.
+    /// Starts an engine. If the pool does not fit into the address space, instances are allocated on demand.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let engine = match engine(config.allocation) {
             Err(_) if config.allocation != Allocation::OnDemand => engine(Allocation::OnDemand),
@@ -71,13 +71,14 @@ impl Sandbox {
         })))
     }
 
-    /// The bounds that this sandbox keeps.
+    /// Returns the limits of this sandbox.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
 
-    /// Takes a resolver in: examined, compiled or found in the cache, linked. Call it when a
-    /// component comes in, never while somebody waits for a resolution.
+    /// Loads a resolver: checks its structure, compiles it or finds it in the cache, and links it.
+    ///
+    /// This may take seconds. Call it when a component is added, not as part of a resolution.
     pub async fn load(&self, component: &[u8]) -> Result<Resolver, LoadError> {
         let digest = Digest::of(component);
         if let Some(error) = self.refused().get(&digest) {
@@ -88,7 +89,7 @@ impl Sandbox {
             && is_final(error)
         {
             let mut refused = self.refused();
-            if refused.len() < MOST_REMEMBERED {
+            if refused.len() < MAX_REMEMBERED_REFUSALS {
                 refused.insert(digest, error.clone());
             }
         }
@@ -108,54 +109,56 @@ impl Sandbox {
             return Resolver::link(self, digest, &component);
         }
         let compiled = self.compile(component).await?;
-        let component = self.deserialize(&compiled).map_err(|error| match call::limit_in(&format!("{error:#}")) {
-            // It asks for more than a place of the pool has, whatever it would do with it.
-            Some(limit) => LoadError::Exceeds { limit, allowed: shared.limits.resolution.allowed(limit) },
-            None if call::is_out_of_memory(&error) => LoadError::OutOfMemory,
-            None => LoadError::Compiler { problem: "the compiled code is for another engine" },
-        })?;
+        let component =
+            self.deserialize(&compiled).map_err(|error| match call::limit_in_message(&format!("{error:#}")) {
+                // The component needs more than one slot of the pool has.
+                Some(limit) => LoadError::Exceeds { limit, allowed: shared.limits.resolution.allowed(limit) },
+                None if call::is_out_of_memory(&error) => LoadError::OutOfMemory,
+                None => LoadError::Compiler { problem: "the compiled code does not fit this engine" },
+            })?;
         let resolver = Resolver::link(self, digest, &component)?;
         resolver.check_types().await?;
         if let Some(cache) = &shared.cache {
-            // Only what fits the contract is kept, so what is found there need not be tried again. A
-            // cache that cannot be written costs the next process a compilation, and nothing else.
+            // Only components that fit the contract are cached, so a cached one is not checked again. A failed
+            // write is ignored: the next process just compiles the component again.
             let _ = cache.put(&CompiledKey::new(digest, &shared.engine), &compiled);
         }
         Ok(resolver)
     }
 
-    /// Machine code for a component that has been examined.
+    /// Compiles a component that passed the structure check to machine code.
     pub(crate) async fn compile(&self, component: &[u8]) -> Result<Vec<u8>, LoadError> {
         self.0.compiler.compile(&self.0.engine, component, &self.0.limits).await
     }
 
-    /// A component that this host has compiled before.
+    /// Returns the component from the cache, if this host compiled it before.
     pub(crate) fn cached(&self, digest: Digest) -> Option<Component> {
         let key = CompiledKey::new(digest, &self.0.engine);
         let cache = self.0.cache.as_ref()?;
         let mut entry = cache.get(&key, self.0.limits.compile.compiled_bytes)?;
-        // Where it cannot be mapped (no such paths, or a file system that lets nothing execute), or
-        // was touched meanwhile, it is copied.
+        // The code is copied if it cannot be mapped (no `/proc`, or a file system mounted `noexec`), or if the
+        // file was changed since it was verified.
         self.map(&entry).or_else(|| self.deserialize(&cache.copy(&key, &mut entry)?).ok())
     }
 
-    #[allow(unsafe_code, reason = "loading machine code is what makes the cache's proof necessary")]
-    fn map(&self, entry: &Entry) -> Option<Component> {
+    /// Maps a cache entry as executable code.
+    #[allow(unsafe_code, reason = "the MAC of the cache exists to make loading machine code safe")]
+    fn map(&self, entry: &CacheEntry) -> Option<Component> {
         let path = entry.path()?;
         if !entry.is_unchanged() {
             return None;
         }
-        // SAFETY: the path names the open file that carries this host's keyed proof. Its content is
-        // written once, before it has its name, and only this user could change it, who could
+        // SAFETY: the path refers to the open file whose MAC under this host's key was verified. Its content is
+        // written once, before the file gets its name. Only this user can change it, and this user could
         // change this process as well.
         unsafe { Component::deserialize_file(&self.0.engine, path) }.ok()
     }
 
-    /// Machine code that this process, its child or, by proof, this host has made.
-    #[allow(unsafe_code, reason = "loading machine code is what makes the cache's proof necessary")]
+    /// Loads machine code that this process, its child or, as verified by its MAC, this host has compiled.
+    #[allow(unsafe_code, reason = "the MAC of the cache exists to make loading machine code safe")]
     fn deserialize(&self, compiled: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: `compiled` came from this process's own compiler, from its child over a pipe, or
-        // from the cache, which returns only bytes that carry this host's keyed proof.
+        // SAFETY: `compiled` came from the compiler in this process, from its child over a pipe, or from the
+        // cache, which returns only bytes with a valid MAC under this host's key.
         unsafe { Component::deserialize(&self.0.engine, compiled) }
     }
 
@@ -164,10 +167,13 @@ impl Sandbox {
     }
 }
 
-/// `true` if the same component would be refused again. That the compiler could not be started, did not get to
-/// compute, or had too little memory says nothing about the component.
+/// `true` if the same component would be refused again. A compiler that could not be started, got too little
+/// processor time, or had too little memory says nothing about the component.
 fn is_final(error: &LoadError) -> bool {
-    !matches!(error, LoadError::Compiler { .. } | LoadError::OutOfMemory | LoadError::CompileLimit { limit: WALL, .. })
+    !matches!(
+        error,
+        LoadError::Compiler { .. } | LoadError::OutOfMemory | LoadError::CompileLimit { limit: WALL_LIMIT, .. }
+    )
 }
 
 impl std::fmt::Debug for Sandbox {

@@ -1,8 +1,8 @@
-//! What a component binary is made of, read without compiling or running it.
+//! The structure of a component binary, read without compiling or running it.
 //!
-//! Compilation is the one thing that no fuel, deadline or store limit bounds: two kilobytes can cost a compiler
-//! a gigabyte, or never end. So everything that could drive its cost is counted here first, in one pass that is
-//! itself bounded, and held against a [`Budget`]. This module never names the engine and never compiles anything.
+//! No fuel, deadline or store limit bounds compilation: a component of two kilobytes can make a compiler use
+//! a gigabyte or never end. Therefore everything that affects the cost is counted first, in one pass that is
+//! itself bounded, and compared with a [`Budget`]. This module does not use the engine. Start with [`check`].
 
 mod body;
 mod budget;
@@ -23,16 +23,16 @@ mod types;
 
 pub use budget::{Budget, Counts};
 pub use producers::Producers;
-pub use refusal::Refusal;
+pub use refusal::StructureRefusal;
 
 use serde::Serialize;
 use wasmparser::Parser;
 
-/// What something is that has a name in a component or a module.
+/// The kind of a binary, an import or an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ItemKind {
     /// A component.
     Component,
     /// A core module.
@@ -55,154 +55,154 @@ pub enum Kind {
     Tag,
 }
 
-/// Something that the outermost component imports or exports. Names are escaped and cut so that they can be shown;
-/// a name that is in its grammar and not absurdly long stands as it is.
+/// An import or export of the outermost component. Names are escaped and shortened for display, which does not
+/// change valid names of up to 256 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Item {
+pub struct ExternItem {
     name: String,
-    kind: Kind,
+    kind: ItemKind,
     functions: Vec<String>,
     resources: Vec<String>,
     others: Vec<String>,
 }
 
-impl Item {
-    fn new(name: String, kind: Kind) -> Self {
+impl ExternItem {
+    fn new(name: String, kind: ItemKind) -> Self {
         Self { name, kind, functions: Vec::new(), resources: Vec::new(), others: Vec::new() }
     }
 
-    /// The full name, as in `yoi:resolver/bundle@1.0.0`. For a core module `module.field`.
+    /// Returns the full name, such as `yoi:resolver/bundle@1.0.0`; for a core module `module.field`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it is.
+    /// Returns the kind of the item.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ItemKind {
         self.kind
     }
 
-    /// Names of the functions of an interface, methods included, sorted.
+    /// Returns the sorted names of an interface's functions and methods.
     #[must_use]
     pub fn functions(&self) -> &[String] {
         &self.functions
     }
 
-    /// Names of the resources of an interface, sorted.
+    /// Returns the sorted names of an interface's resources.
     #[must_use]
     pub fn resources(&self) -> &[String] {
         &self.resources
     }
 
-    /// Whether it holds types alone: whoever offers it gives nothing that can be called or held.
+    /// `true` if the item consists of types only, without functions and resources.
     #[must_use]
     pub fn is_types_only(&self) -> bool {
         match self.kind {
-            Kind::Interface => self.functions.is_empty() && self.resources.is_empty() && self.others.is_empty(),
-            Kind::Type => self.resources.is_empty(),
+            ItemKind::Interface => self.functions.is_empty() && self.resources.is_empty() && self.others.is_empty(),
+            ItemKind::Type => self.resources.is_empty(),
             _ => false,
         }
     }
 }
 
-/// What a component, or to look at it a core module, is made of.
+/// The structure of a component, or of a core module for inspection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Structure {
-    kind: Kind,
-    imports: Vec<Item>,
-    exports: Vec<Item>,
+    kind: ItemKind,
+    imports: Vec<ExternItem>,
+    exports: Vec<ExternItem>,
     producers: Producers,
     counts: Counts,
 }
 
 impl Structure {
-    /// Reads a component or a core module of any size that is reasonable to look at
-    /// ([`Budget::to_look_at`]), whether or not a compiler may see it.
+    /// Reads a component or a core module for inspection, within [`Budget::for_inspection`]. The result may be too
+    /// expensive to compile.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] where the bytes are not WebAssembly, are text, are malformed, or are too much even to look at.
-    pub fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        Self::read_within(bytes, &Budget::to_look_at())
+    /// [`StructureRefusal`] if the bytes are not WebAssembly, are text, are malformed, or exceed the budget.
+    pub fn read(bytes: &[u8]) -> Result<Self, StructureRefusal> {
+        Self::read_within(bytes, &Budget::for_inspection())
     }
 
-    fn read_within(bytes: &[u8], budget: &Budget) -> Result<Self, Refusal> {
+    fn read_within(bytes: &[u8], budget: &Budget) -> Result<Self, StructureRefusal> {
         const MAGIC: &[u8] = b"\0asm";
         let cut_short = !bytes.is_empty() && MAGIC.starts_with(bytes);
         if !bytes.starts_with(MAGIC) && !cut_short {
-            return Err(if is_text(bytes) { Refusal::Text } else { Refusal::NotWasm });
+            return Err(if is_text(bytes) { StructureRefusal::Text } else { StructureRefusal::NotWasm });
         }
         reading::read(bytes, budget)
     }
 
-    /// [`Kind::Component`] or [`Kind::Module`].
+    /// Returns [`ItemKind::Component`] or [`ItemKind::Module`].
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ItemKind {
         self.kind
     }
 
-    /// Bytes of the whole binary.
+    /// Returns the length of the binary, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.counts.bytes
     }
 
-    /// What the outermost component imports, in the order of the binary.
+    /// Returns the imports of the outermost component, in the order of the binary.
     #[must_use]
-    pub fn imports(&self) -> &[Item] {
+    pub fn imports(&self) -> &[ExternItem] {
         &self.imports
     }
 
-    /// What the outermost component exports, in the order of the binary.
+    /// Returns the exports of the outermost component, in the order of the binary.
     #[must_use]
-    pub fn exports(&self) -> &[Item] {
+    pub fn exports(&self) -> &[ExternItem] {
         &self.exports
     }
 
-    /// The tools that the component and its modules name.
+    /// Returns the tools that the component and its modules name as their producers.
     #[must_use]
     pub fn producers(&self) -> &Producers {
         &self.producers
     }
 
-    /// Everything that was counted.
+    /// Returns all counts.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Holds what was already read against a budget.
+    /// Compares the counts with a budget.
     ///
     /// # Errors
     ///
-    /// [`Refusal::CoreModule`], or [`Refusal::OverBudget`] with the first bound that is passed.
-    pub fn check(&self, budget: &Budget) -> Result<(), Refusal> {
-        if self.kind != Kind::Component {
-            return Err(Refusal::CoreModule);
+    /// [`StructureRefusal::CoreModule`], or [`StructureRefusal::OverBudget`] with the first exceeded limit.
+    pub fn check(&self, budget: &Budget) -> Result<(), StructureRefusal> {
+        if self.kind != ItemKind::Component {
+            return Err(StructureRefusal::CoreModule);
         }
         match budget.exceeded(&self.counts) {
-            Some((limit, actual, allowed)) => Err(Refusal::OverBudget { limit, actual, allowed }),
+            Some((limit, actual, allowed)) => Err(StructureRefusal::OverBudget { limit, actual, allowed }),
             None => Ok(()),
         }
     }
 }
 
-/// Reads a component and refuses it as soon as a bound is passed. This is what stands before every compilation.
+/// Reads a component and stops at the first exceeded limit. This check runs before every compilation.
 ///
 /// # Errors
 ///
-/// [`Refusal`] for whatever is not a binary component within the budget.
-pub fn check(bytes: &[u8], budget: &Budget) -> Result<Structure, Refusal> {
+/// [`StructureRefusal`] if the bytes are not a binary component within the budget.
+pub fn check(bytes: &[u8], budget: &Budget) -> Result<Structure, StructureRefusal> {
     if Parser::is_core_wasm(bytes) {
-        return Err(Refusal::CoreModule);
+        return Err(StructureRefusal::CoreModule);
     }
     let structure = Structure::read_within(bytes, budget)?;
     structure.check(budget)?;
     Ok(structure)
 }
 
-/// Whether the bytes look like the text form: they begin, after blanks, with a parenthesis or a comment.
+/// `true` if the bytes look like the text format: after white space, they begin with a parenthesis or a comment.
 fn is_text(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii_start();
     text.starts_with(b"(") || text.starts_with(b";;")

@@ -1,19 +1,19 @@
-//! Whether this machine could swap a page out, which decides how instances may keep theirs.
+//! Detection of swap, which decides whether instances may keep resident pages.
 
-/// Whether memory of this process is never written to swap: there is none, or the control group
-/// forbids it. `false` where that cannot be found out.
+/// `true` if memory of this process is never written to swap: the machine has no swap, or the control
+/// group forbids it.
 ///
-/// Reads what Linux says of itself under `/proc` and `/sys`; elsewhere the answer is `false`.
+/// Reads `/proc` and `/sys` on Linux. Returns `false` on other systems and if reading fails.
 pub fn memory_is_never_swapped() -> bool {
     let no_swap = || {
-        // The first line is a heading.
+        // The first line is the table header.
         std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().skip(1).all(|line| line.trim().is_empty()))
     };
     let forbidden = || {
         let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = group.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/').to_owned();
-        let most = std::fs::read_to_string(format!("/sys/fs/cgroup/{path}/memory.swap.max")).ok()?;
-        Some(most.trim() == "0")
+        let max = std::fs::read_to_string(format!("/sys/fs/cgroup/{path}/memory.swap.max")).ok()?;
+        Some(max.trim() == "0")
     };
     cfg!(target_os = "linux") && (no_swap() || forbidden().unwrap_or(false))
 }

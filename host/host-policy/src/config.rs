@@ -1,7 +1,7 @@
-//! `RuntimeConfig`: what this host grants, by workspace. What is not written is not granted.
+//! The host's config: grants for each workspace. Everything that is not written is not granted.
 //!
-//! The file is TOML and read as a whole or not at all. Real paths stand here and nowhere else: they
-//! do not go into facts, specs, refusals or anything that leaves the process.
+//! The file is TOML. A file with a mistake is rejected as a whole. The config is the only value that
+//! holds paths of the host: facts, specs, refusals and everything that leaves the process contain none.
 
 mod error;
 mod source;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::facts::Facts;
 
-/// Most bytes of a config.
+/// Limit on the length of a config file, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 
 /// A host's config.
@@ -31,12 +31,12 @@ pub struct RuntimeConfig {
     host: Host,
     #[serde(default)]
     workspaces: BTreeMap<WorkspaceId, WorkspaceGrants>,
-    /// What [`RuntimeConfig::digest`] answers for the workspaces that are named.
+    /// Results of [`RuntimeConfig::digest`] for the workspaces of the config.
     #[serde(skip)]
     digests: BTreeMap<WorkspaceId, Digest>,
 }
 
-/// What the host can do, whoever asks.
+/// Capabilities and models of the host, the same for all workspaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table of `capabilities`, `models` and `resolver`")]
 struct Host {
@@ -47,28 +47,27 @@ struct Host {
     resolver: Option<Digest>,
 }
 
-/// What one workspace is granted.
+/// The grants of one workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table of grants")]
 pub struct WorkspaceGrants {
-    /// Profiles that ship inside are refused: a worker needs a bundle.
+    /// `true` refuses built-in profiles: every worker needs a bundle.
     pub require_bundle: bool,
-    /// Findings of the leak scan that a bundle's author accepted are honoured.
+    /// `true` ignores findings of the leak scan that the bundle's author accepted.
     pub accept_leak_findings: bool,
-    /// Workers may run commands.
+    /// `true` allows workers to run commands.
     pub shell: bool,
-    /// Workers may use version control, to read or to write.
+    /// Access to version control; `None` grants none.
     pub git: Option<Access>,
     /// Secrets that workers may use, by reference.
     pub secrets: BTreeSet<SecretRef>,
-    /// Models, where this workspace has fewer than the host.
+    /// Restricts the host's models to these; `None` allows all models of the host.
     pub models: Option<BTreeSet<ModelName>>,
     /// Mounts by label.
     pub mounts: BTreeMap<MountLabel, Mount>,
-    /// Where host tools may connect to.
+    /// URLs that host tools may connect to.
     pub egress: Vec<UrlPermission>,
-    /// Which keys must have signed a bundle that is to be taken in. A Runtime demands that it is said:
-    /// see [`RuntimeConfig::require_postures`].
+    /// Signatures that a new bundle needs. A Runtime requires a value: see [`RuntimeConfig::require_postures`].
     pub signatures: Option<Posture>,
     /// Resolver that requests of this workspace use which name none. Not part of the policy digest: it decides who computes,
     /// and not what is granted.
@@ -76,33 +75,33 @@ pub struct WorkspaceGrants {
     pub resolver: Option<Digest>,
 }
 
-/// A folder of this host, and what may be done with it.
+/// A folder of this host, and the access granted to it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of `path` and `access`")]
 pub struct Mount {
-    #[serde(deserialize_with = "absolute")]
+    #[serde(deserialize_with = "absolute_path")]
     path: PathBuf,
     access: Access,
 }
 
 impl Mount {
-    /// The folder. It never leaves the process.
+    /// Returns the absolute path of the folder. It never leaves the process.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What may be done with it.
+    /// Returns the granted access.
     pub fn access(&self) -> Access {
         self.access
     }
 }
 
-/// What a relative path means depends on where the process was started.
-const RELATIVE: &str = "the path of a mount must be absolute";
+/// Message for a relative mount path, whose meaning would depend on the working directory of the process.
+const RELATIVE_MOUNT_PATH: &str = "the path of a mount must be absolute";
 
-fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
-    if path.is_absolute() { Ok(path) } else { Err(serde::de::Error::custom(RELATIVE)) }
+    if path.is_absolute() { Ok(path) } else { Err(serde::de::Error::custom(RELATIVE_MOUNT_PATH)) }
 }
 
 impl fmt::Debug for Mount {
@@ -112,7 +111,7 @@ impl fmt::Debug for Mount {
 }
 
 impl RuntimeConfig {
-    /// Reads a config from TOML.
+    /// Parses a config from TOML.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         if text.len() > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLarge(text.len()));
@@ -126,51 +125,55 @@ impl RuntimeConfig {
         self
     }
 
-    /// Reads a config that stands in one file with what else the program that reads it is told: `others`
-    /// names the tables at the top of the file that make a `T`.
-    pub fn from_toml_beside<T: DeserializeOwned>(text: &str, others: &[&str]) -> Result<(Self, T), ConfigError> {
+    /// Parses a config from a TOML file that also holds settings of the program.
+    ///
+    /// The top-level tables named in `others` are parsed as a `T`, and the rest as the config.
+    pub fn from_toml_with<T: DeserializeOwned>(text: &str, others: &[&str]) -> Result<(Self, T), ConfigError> {
         if text.len() > MAX_CONFIG_BYTES {
             return Err(ConfigError::TooLarge(text.len()));
         }
-        let told = |error: toml::de::Error| ConfigError::from_toml(text, &error);
-        let whole = toml::de::DeTable::parse(text).map_err(told)?;
+        let invalid = |error: toml::de::Error| ConfigError::from_toml(text, &error);
+        let whole = toml::de::DeTable::parse(text).map_err(invalid)?;
         let span = whole.span();
-        let (beside, own): (toml::de::DeTable<'_>, toml::de::DeTable<'_>) =
+        let (other, own): (toml::de::DeTable<'_>, toml::de::DeTable<'_>) =
             whole.into_inner().into_iter().partition(|(name, _)| others.contains(&name.get_ref().as_ref()));
         let read = |table| toml::de::Deserializer::from(toml::Spanned::new(span.clone(), table));
-        Ok((Self::deserialize(read(own)).map_err(told)?.with_digests(), T::deserialize(read(beside)).map_err(told)?))
+        Ok((
+            Self::deserialize(read(own)).map_err(invalid)?.with_digests(),
+            T::deserialize(read(other)).map_err(invalid)?,
+        ))
     }
 
-    /// That each workspace says which keys must have signed its bundles, or that none must: a Runtime
-    /// starts with nothing less. To resolve a profile it need not be said.
+    /// Checks that each workspace states a signature posture. A Runtime does not start without it;
+    /// resolving a profile does not need it.
     pub fn require_postures(&self) -> Result<(), ConfigError> {
         let silent = self.workspaces.iter().filter(|(_, grants)| grants.signatures.is_none());
         let silent: Vec<WorkspaceId> = silent.map(|(id, _)| id.clone()).collect();
         if silent.is_empty() { Ok(()) } else { Err(ConfigError::NoPosture(silent)) }
     }
 
-    /// What a workspace is granted: nothing, where the config does not name it.
+    /// Returns the grants of a workspace; empty grants if the config does not name the workspace.
     pub fn grants(&self, workspace: &WorkspaceId) -> WorkspaceGrants {
         self.workspaces.get(workspace).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn granted(&self, workspace: &WorkspaceId) -> Option<&WorkspaceGrants> {
+    pub(crate) fn workspace_grants(&self, workspace: &WorkspaceId) -> Option<&WorkspaceGrants> {
         self.workspaces.get(workspace)
     }
 
-    /// The workspaces that are named.
+    /// Returns the workspaces of the config.
     pub fn workspaces(&self) -> impl Iterator<Item = &WorkspaceId> {
         self.workspaces.keys()
     }
 
-    /// Whether a workspace is named.
-    pub fn names(&self, workspace: &WorkspaceId) -> bool {
+    /// `true` if the config names the workspace.
+    pub fn has_workspace(&self, workspace: &WorkspaceId) -> bool {
         self.workspaces.contains_key(workspace)
     }
 
-    /// A mount of a workspace.
+    /// Returns the mount of a workspace with the given label.
     pub fn mount(&self, workspace: &WorkspaceId, label: &MountLabel) -> Option<&Mount> {
-        self.granted(workspace)?.mounts.get(label)
+        self.workspace_grants(workspace)?.mounts.get(label)
     }
 
     /// Returns all mounts with their workspaces.
@@ -203,17 +206,18 @@ impl RuntimeConfig {
 
     /// Returns the resolver that the config pins for a workspace: its own, or the one of the host.
     pub fn pinned_resolver(&self, workspace: &WorkspaceId) -> Option<Digest> {
-        self.granted(workspace).and_then(|grants| grants.resolver).or(self.host.resolver)
+        self.workspaces.get(workspace).and_then(|grants| grants.resolver).or(self.host.resolver)
     }
 
-    /// Returns `true` if the config pins a resolver anywhere.
+    /// Returns `true` if the config pins the resolver anywhere.
     pub fn pins_resolver(&self, resolver: &Digest) -> bool {
         let own = self.workspaces.values().filter_map(|grants| grants.resolver.as_ref());
         self.host.resolver.iter().chain(own).any(|pinned| pinned == resolver)
     }
 
-    /// What this host tells a resolver for one workspace: only what is granted to it. `shell`, `git`
-    /// and `models` are capabilities by being granted, not by being written.
+    /// Returns the facts for one workspace. They hold only granted names.
+    ///
+    /// The capabilities `shell`, `git` and `models` follow from the grants, even if the config lists or omits them.
     pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {
         let grants = self.grants(workspace);
         let mut facts = Facts::bare(os, arch);
@@ -230,27 +234,28 @@ impl RuntimeConfig {
                 facts.capabilities.remove(&name);
             }
         }
-        if !self.names(workspace) {
+        if !self.has_workspace(workspace) {
             facts.capabilities.clear();
         }
         facts
     }
 
-    /// Whether the host can do something, and does it for that workspace: for none that is not named.
+    /// `true` if the host has the capability and the config names the workspace.
     pub fn has_capability(&self, workspace: &WorkspaceId, name: &str) -> bool {
-        self.names(workspace) && self.host.capabilities.contains(name)
+        self.has_workspace(workspace) && self.host.capabilities.contains(name)
     }
 
-    /// Whether the host offers a model to a workspace: for none that is not named.
+    /// `true` if the host offers the model to the workspace. A workspace that the config does not name is
+    /// offered none.
     pub fn offers_model(&self, workspace: &WorkspaceId, name: &ModelName) -> bool {
         self.host.models.contains(name)
             && self
-                .granted(workspace)
+                .workspace_grants(workspace)
                 .is_some_and(|grants| grants.models.as_ref().is_none_or(|fewer| fewer.contains(name)))
     }
 
-    /// The digest of what is granted to one workspace, without paths: the same policy on two hosts
-    /// whose folders lie elsewhere is the same policy.
+    /// Returns the digest of the grants of one workspace, without paths. Two hosts with the same policy
+    /// and different folders have the same digest.
     pub fn digest(&self, workspace: &WorkspaceId) -> Digest {
         if let Some(known) = self.digests.get(workspace) {
             return *known;
@@ -301,10 +306,10 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_that_is_not_named_is_granted_nothing() {
+    fn workspace_that_is_not_named_is_granted_nothing() {
         let facts = facts("other");
         let names = |workspace: &str| {
-            RuntimeConfig::from_toml(CONFIG).expect("a config").names(&workspace.parse().expect("an id"))
+            RuntimeConfig::from_toml(CONFIG).expect("a config").has_workspace(&workspace.parse().expect("an id"))
         };
         assert!(names("acme") && !names("other"));
         assert!(
@@ -316,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_in_no_debug_output_and_in_no_digest() {
+    fn debug_output_and_digest_do_not_contain_paths() {
         let config = RuntimeConfig::from_toml(CONFIG).expect("a config");
         assert!(!format!("{config:?}").contains("/srv"));
         let elsewhere = RuntimeConfig::from_toml(&CONFIG.replace("/srv/acme", "/data/x")).expect("a config");
@@ -327,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn each_workspace_states_a_posture() {
+    fn config_without_a_posture_for_each_workspace_is_refused() {
         let config = |text: &str| RuntimeConfig::from_toml(text).expect("a config");
         let none = "signatures = { posture = 'none' }\n";
         assert_eq!(config("").require_postures(), Ok(()));
@@ -335,18 +340,18 @@ mod tests {
         let error = config(&format!("[workspaces.a]\n{none}[workspaces.b]\nshell = true\n")).require_postures();
         let error = error.expect_err("`b` says nothing");
         assert_eq!((error.code(), error.place()), ("no_signature_posture", None));
-        assert_eq!(error.to_string(), "workspace `b` does not say whose signatures bundles need");
+        assert_eq!(error.to_string(), "no signature posture for workspace `b`");
         assert!(error.help().starts_with("under [workspaces.b] write `signatures = {"), "{}", error.help());
         let many: String = (0..20).map(|number| format!("[workspaces.w{number}]\n")).collect();
         let error = config(&many).require_postures().expect_err("none says anything");
-        assert!(error.to_string().ends_with("`w15` and 12 more do not say whose signatures bundles need"), "{error}");
+        assert!(error.to_string().ends_with("`w15` and 12 more"), "{error}");
     }
 
     #[test]
-    fn other_tables_of_the_file_are_read_beside_it_and_mistakes_in_either_are_told_where_they_stand() {
+    fn mistakes_in_config_and_other_tables_are_reported_with_their_place() {
         #[derive(Debug, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Beside {
+        struct Other {
             service: Service,
         }
         #[derive(Debug, PartialEq, Deserialize)]
@@ -354,11 +359,11 @@ mod tests {
         struct Service {
             port: u16,
         }
-        let read = |text: &str| RuntimeConfig::from_toml_beside::<Beside>(text, &["service"]);
-        let (config, beside) = read("[service]\nport = 7\n[workspaces.acme]\nshell = true\n").expect("a config");
-        assert_eq!(beside, Beside { service: Service { port: 7 } });
+        let read = |text: &str| RuntimeConfig::from_toml_with::<Other>(text, &["service"]);
+        let (config, other) = read("[service]\nport = 7\n[workspaces.acme]\nshell = true\n").expect("a config");
+        assert_eq!(other, Other { service: Service { port: 7 } });
         assert!(config.grants(&"acme".parse().expect("an id")).shell);
-        for (text, line, column, said) in [
+        for (text, line, column, expected) in [
             ("[service]\nport = 70000\n", 2, 8, "expected u16"),
             ("[service]\nport = 7\nprot = 7\n", 3, 1, "unknown field `prot`"),
             ("[service]\nport = 7\n[workspaces.acme]\nshel = true\n", 4, 1, "unknown field `shel`"),
@@ -366,13 +371,13 @@ mod tests {
             ("[service]\nport = \n", 2, 8, ""),
         ] {
             let error = read(text).expect_err(text);
-            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
             assert_eq!(error.place().map(|place| (place.line(), place.column())), Some((line, column)), "{error}");
         }
     }
 
     #[test]
-    fn a_posture_is_part_of_the_policy() {
+    fn posture_is_part_of_the_policy_digest() {
         let key = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
         let digest = |posture: &str| {
             let text = format!("[workspaces.acme]\nsignatures = {posture}\n");

@@ -1,9 +1,9 @@
-//! Whether a plugin's request may leave this host: a decision about values, made in two steps.
+//! Permission checks for the requests of plugins, in two steps.
 //!
-//! [`decide`] asks for two keys, a target that the manifest declares and a grant of this host. Then,
-//! once the name is resolved, [`judge_addresses`] says whether those addresses may be dialled, and
-//! only what it hands back should be. Nothing here resolves, dials, waits or follows a redirect:
-//! each hop is a new request.
+//! [`permit_request`] needs two permissions: a target in the plugin's manifest and a grant of this host.
+//! After the name is resolved, [`check_addresses`] decides whether its addresses may be dialled. Callers
+//! dial only the addresses that it returns. This module performs no input or output. A redirect is a
+//! new request.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,34 +20,34 @@ mod request;
 
 pub use address::{AddressKind, AddressPolicy};
 pub use header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
-pub use refusal::{EgressRefusal, Key, Part};
-pub use request::{Call, EgressRequest, MAX_SUBPROTOCOLS};
+pub use refusal::{EgressRefusal, MissingPermission, RequestPart};
+pub use request::{EgressRequest, MAX_SUBPROTOCOLS, RequestKind};
 
-/// A request that both keys cover, and which ones they are. Only [`decide`] makes one.
+/// A request that a declared target and a grant cover. Created only by [`permit_request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permitted {
+pub struct PermittedRequest {
     request: EgressRequest,
     target: UrlPermission,
     grant: UrlPermission,
 }
 
-impl Permitted {
-    /// What may be sent.
+impl PermittedRequest {
+    /// Returns the permitted request.
     pub fn request(&self) -> &EgressRequest {
         &self.request
     }
 
-    /// The declared target that covers it.
+    /// Returns the declared target that covers the request.
     pub fn target(&self) -> &UrlPermission {
         &self.target
     }
 
-    /// The grant that covers it.
+    /// Returns the grant that covers the request.
     pub fn grant(&self) -> &UrlPermission {
         &self.grant
     }
 
-    /// The name that is to be resolved, or none when the URL names an address.
+    /// Returns the host name to resolve; `None` if the URL contains an IP address.
     pub fn name(&self) -> Option<&str> {
         match self.request.host() {
             Host::Domain(name) => Some(name),
@@ -56,42 +56,47 @@ impl Permitted {
     }
 }
 
-/// Addresses that a permitted request may be sent to. Only [`judge_addresses`] makes one; a
-/// connection goes to one of these, without another look-up.
+/// Addresses that may be dialled for a permitted request. Created only by [`check_addresses`].
+///
+/// The connection must go to one of these addresses without another look-up of the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedAddresses(Vec<SocketAddr>);
 
 impl CheckedAddresses {
-    /// The addresses with the port, in the order of the answer; at least one.
+    /// Returns the addresses with the port, in the order of the DNS answer. There is at least one.
     pub fn as_slice(&self) -> &[SocketAddr] {
         &self.0
     }
 }
 
-/// Looks for one target and one grant that cover the request. Where several do, the one that
-/// reaches farthest is the evidence, so that a narrow permission beside it takes nothing away.
-pub fn decide(
+/// Finds a target and a grant that cover the request.
+///
+/// If several permissions cover it, the one with the widest address reach is chosen, so that an
+/// additional narrow permission does not restrict the request.
+pub fn permit_request(
     targets: &[UrlPermission],
     grants: &[UrlPermission],
     request: EgressRequest,
-) -> Result<Permitted, EgressRefusal> {
-    let (key, nearest) = match (covering(targets, &request), covering(grants, &request)) {
+) -> Result<PermittedRequest, EgressRefusal> {
+    let (missing, nearest) = match (covering(targets, &request), covering(grants, &request)) {
         (Ok(target), Ok(grant)) => {
-            return Ok(Permitted { target: target.clone(), grant: grant.clone(), request });
+            return Ok(PermittedRequest { target: target.clone(), grant: grant.clone(), request });
         }
-        (Err(nearest), Ok(_)) => (Key::Manifest, nearest),
-        (Ok(_), Err(nearest)) => (Key::Grant, nearest),
-        (Err(nearest), Err(_)) => (Key::Both, nearest),
+        (Err(nearest), Ok(_)) => (MissingPermission::Target, nearest),
+        (Ok(_), Err(nearest)) => (MissingPermission::Grant, nearest),
+        (Err(nearest), Err(_)) => (MissingPermission::Both, nearest),
     };
-    Err(EgressRefusal::not_covered(key, nearest, &request))
+    Err(EgressRefusal::not_covered(missing, nearest, &request))
 }
 
-/// Says whether what a name resolved to may be dialled. One address that may not be refuses the
-/// whole answer: a name that mixes public and special addresses is not to be trusted with either.
-/// For a URL that names an address, that address is judged and `resolved` is not looked at.
-pub fn judge_addresses(
+/// Checks the addresses of a host name.
+///
+/// One forbidden address refuses the whole answer, because a name that mixes public and special
+/// addresses is not trustworthy. If the URL contains an IP address, that address is checked and
+/// `resolved` is ignored.
+pub fn check_addresses(
     policy: &AddressPolicy,
-    permitted: &Permitted,
+    permitted: &PermittedRequest,
     resolved: &[IpAddr],
 ) -> Result<CheckedAddresses, EgressRefusal> {
     let request = &permitted.request;
@@ -111,59 +116,65 @@ pub fn judge_addresses(
         return Err(EgressRefusal::NoAddress { host: request.host().to_string() });
     }
     for address in addresses {
-        judge(policy, permitted, *address)?;
+        check_address(policy, permitted, *address)?;
     }
     Ok(CheckedAddresses(addresses.iter().map(|address| SocketAddr::new(*address, request.port())).collect()))
 }
 
-fn judge(policy: &AddressPolicy, permitted: &Permitted, address: IpAddr) -> Result<(), EgressRefusal> {
+fn check_address(policy: &AddressPolicy, permitted: &PermittedRequest, address: IpAddr) -> Result<(), EgressRefusal> {
     let host = permitted.request.host().to_string();
-    // A resolver that answers otherwise is wrong or hostile, whatever the permissions say (RFC 6761, section 6.3).
-    let elsewhere = permitted.name().is_some_and(is_loopback_name) && !address.is_loopback();
+    // RFC 6761, section 6.3: `localhost` resolves to loopback addresses only. Any other answer comes from a
+    // wrong or hostile DNS server, and no permission can allow it.
+    let is_false_localhost = permitted.name().is_some_and(is_loopback_name) && !address.is_loopback();
     let not_loopback = || EgressRefusal::NotLoopback { host: host.clone(), address };
-    let Some(kind) = policy.special(address) else {
-        return if elsewhere { Err(not_loopback()) } else { Ok(()) };
+    let Some(kind) = policy.special_kind(address) else {
+        return if is_false_localhost { Err(not_loopback()) } else { Ok(()) };
     };
     let needed = match kind {
-        // None of these is one peer, and Linux takes `0.0.0.0` for loopback.
+        // None of these addresses a single peer, and Linux connects `0.0.0.0` to loopback.
         AddressKind::Unspecified | AddressKind::Multicast | AddressKind::Broadcast => {
             return Err(EgressRefusal::NeverDialled { host, address, kind });
         }
         AddressKind::Loopback => AddressReach::Loopback,
         _ => AddressReach::Special,
     };
-    let key = match (permitted.target.reach() >= needed, permitted.grant.reach() >= needed) {
-        (true, true) if elsewhere => return Err(not_loopback()),
+    let missing = match (permitted.target.reach() >= needed, permitted.grant.reach() >= needed) {
+        (true, true) if is_false_localhost => return Err(not_loopback()),
         (true, true) => return Ok(()),
-        (false, true) => Key::Manifest,
-        (true, false) => Key::Grant,
-        (false, false) => Key::Both,
+        (false, true) => MissingPermission::Target,
+        (true, false) => MissingPermission::Grant,
+        (false, false) => MissingPermission::Both,
     };
-    Err(EgressRefusal::SpecialAddress { key, host, address, kind })
+    Err(EgressRefusal::SpecialAddress { missing, host, address, kind })
 }
 
-/// The permission that covers the request and reaches farthest, or how near the others came.
-fn covering<'a>(permissions: &'a [UrlPermission], request: &EgressRequest) -> Result<&'a UrlPermission, Option<Part>> {
+/// Returns the permission that covers the request with the widest address reach.
+///
+/// The error is the mismatch of the nearest permission, or `None` if there are no permissions.
+fn covering<'a>(
+    permissions: &'a [UrlPermission],
+    request: &EgressRequest,
+) -> Result<&'a UrlPermission, Option<RequestPart>> {
     let covering = permissions.iter().rev().filter(|permission| mismatch(permission, request).is_none());
     let nearest = || permissions.iter().filter_map(|permission| mismatch(permission, request)).max();
     covering.max_by_key(|permission| permission.reach()).ok_or_else(nearest)
 }
 
-/// The first part of the request that the permission does not cover.
-fn mismatch(permission: &UrlPermission, request: &EgressRequest) -> Option<Part> {
+/// Returns the first part of the request that the permission does not cover.
+fn mismatch(permission: &UrlPermission, request: &EgressRequest) -> Option<RequestPart> {
     if permission.scheme() != request.scheme() {
-        return Some(Part::Scheme);
+        return Some(RequestPart::Scheme);
     }
     if !permission.host().covers(&request.host()) {
-        return Some(Part::Host);
+        return Some(RequestPart::Host);
     }
     if permission.port() != request.port() {
-        return Some(Part::Port);
+        return Some(RequestPart::Port);
     }
     if request.method().is_some_and(|method| !permission.methods().contains(&method)) {
-        return Some(Part::Method);
+        return Some(RequestPart::Method);
     }
-    (!permission.covers_path(request.url().path())).then_some(Part::Path)
+    (!permission.covers_path(request.url().path())).then_some(RequestPart::Path)
 }
 
 #[cfg(test)]
@@ -191,18 +202,18 @@ mod tests {
         EgressRequest::request(Method::Get, url, Vec::new()).expect("a request")
     }
 
-    /// The code of the refusal, or `ok`.
+    /// Returns the code of the refusal, or `ok`.
     fn verdict(targets: &[UrlPermission], grants: &[UrlPermission], url: &str, resolved: &[&str]) -> &'static str {
         let resolved: Vec<IpAddr> = resolved.iter().map(|address| address.parse().expect("an address")).collect();
-        decide(targets, grants, request(url))
-            .and_then(|permitted| judge_addresses(&AddressPolicy::default(), &permitted, &resolved))
+        permit_request(targets, grants, request(url))
+            .and_then(|permitted| check_addresses(&AddressPolicy::default(), &permitted, &resolved))
             .map_or_else(|refusal| refusal.code(), |_| "ok")
     }
 
     const URL: &str = "https://api.example.com/v1/x";
 
     #[test]
-    fn both_keys_are_needed_and_the_missing_one_is_named() {
+    fn target_and_grant_are_needed_and_the_missing_one_is_named() {
         let api = [get("api.example.com")];
         assert_eq!(verdict(&api, &api, URL, &["8.8.8.8"]), "ok");
         assert_eq!(verdict(&[], &api, URL, &["8.8.8.8"]), "not_declared");
@@ -211,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_says_how_near_a_permission_came_and_what_would_allow_it() {
+    fn refusal_names_the_mismatch_and_the_permission_that_would_allow_the_request() {
         let api = [get("other.example.com"), get("api.example.com")];
         for (method, url, part) in [
             (Method::Get, "http://api.example.com/v1", "another scheme"),
@@ -221,18 +232,19 @@ mod tests {
             (Method::Get, "https://api.example.com/v10", "another path"),
         ] {
             let request = EgressRequest::request(method, url, Vec::new()).expect("a request");
-            let refusal = decide(&api, &api, request.clone()).expect_err("not covered");
+            let refusal = permit_request(&api, &api, request.clone()).expect_err("not covered");
             assert!(refusal.to_string().contains(part), "{refusal}");
             let help = refusal.help().expect("help");
             let line = help.split('`').nth(1).expect("a line of JSON");
             let added = [permission(serde_json::from_str(line).expect("JSON"))];
-            assert!(decide(&added, &added, request).is_ok(), "{help}");
+            assert!(permit_request(&added, &added, request).is_ok(), "{help}");
         }
     }
 
     #[test]
     fn refusal_repeats_no_query_and_no_fragment() {
-        let refusal = decide(&[], &[], request("https://api.example.com/v1?key=s3cr3t#frag")).expect_err("not covered");
+        let refusal =
+            permit_request(&[], &[], request("https://api.example.com/v1?key=s3cr3t#frag")).expect_err("not covered");
         let text = format!("{refusal} {:?}", refusal.help());
         assert!(!text.contains("s3cr3t") && !text.contains("frag"), "{text}");
         assert!(text.contains("GET https://api.example.com/v1"), "{text}");
@@ -242,14 +254,14 @@ mod tests {
     fn websocket_and_request_are_different_permissions() {
         let gateway = [permission(json!({"scheme": "wss", "host": "gw.example.com", "path_prefixes": ["/ws"]}))];
         let open = |url| EgressRequest::websocket(url, Vec::new()).expect("a request");
-        assert!(decide(&gateway, &gateway, open("wss://gw.example.com/ws/1")).is_ok());
-        assert!(decide(&gateway, &gateway, open("ws://gw.example.com/ws/1")).is_err());
-        assert!(decide(&[get("gw.example.com")], &gateway, open("wss://gw.example.com/ws")).is_err());
-        assert!(decide(&gateway, &gateway, request("https://gw.example.com/ws")).is_err());
+        assert!(permit_request(&gateway, &gateway, open("wss://gw.example.com/ws/1")).is_ok());
+        assert!(permit_request(&gateway, &gateway, open("ws://gw.example.com/ws/1")).is_err());
+        assert!(permit_request(&[get("gw.example.com")], &gateway, open("wss://gw.example.com/ws")).is_err());
+        assert!(permit_request(&gateway, &gateway, request("https://gw.example.com/ws")).is_err());
     }
 
     #[test]
-    fn special_address_needs_the_mark_in_both_keys() {
+    fn special_address_needs_local_in_target_and_grant() {
         let (plain, marked) = ([get("api.example.com")], [local("api.example.com")]);
         for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:8.8.8.8", "203.0.113.10"] {
             assert_eq!(
@@ -266,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_is_judged_as_a_whole_and_an_empty_one_refused() {
+    fn one_forbidden_address_refuses_the_whole_answer_and_an_empty_answer_is_refused() {
         let (plain, marked) = ([get("api.example.com")], [local("api.example.com")]);
         assert_eq!(verdict(&plain, &plain, URL, &["8.8.8.8", "2606:4700::1"]), "ok");
         assert_eq!(verdict(&plain, &plain, URL, &["8.8.8.8", "10.0.0.1"]), "special_address_not_declared_nor_granted");
@@ -276,11 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn address_in_the_url_is_meant_where_it_is_named_and_judged_where_it_is_not() {
-        let every = |mark: bool| {
+    fn special_address_in_the_url_needs_a_permission_that_names_it_or_allows_local() {
+        let every = |local: bool| {
             let mut value =
                 json!({"scheme": "https", "host": "*", "methods": ["GET"], "path_prefixes": ["/"], "broad": true});
-            if mark {
+            if local {
                 value["local"] = json!(true);
             }
             [permission(value)]
@@ -300,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_loopback_and_nothing_else() {
+    fn localhost_may_only_resolve_to_loopback() {
         let host = [get("localhost")];
         assert_eq!(verdict(&host, &host, "https://localhost/v1", &["127.0.0.1", "::1"]), "ok");
         assert_eq!(
@@ -322,7 +334,7 @@ mod tests {
             }
         }
         assert_eq!(verdict(&host, &host, "https://localhost/v1", &["8.8.8.8"]), "localhost_not_loopback");
-        // A name that only looks like it is a name as any other.
+        // A name that only begins with `localhost.` is an ordinary name.
         let other = [get("localhost.example.com")];
         assert_eq!(verdict(&other, &other, "https://localhost.example.com/v1", &["8.8.8.8"]), "ok");
     }
@@ -330,15 +342,15 @@ mod tests {
     #[test]
     fn checked_addresses_carry_the_port_of_the_url() {
         let api = [get("api.example.com")];
-        let permitted = decide(&api, &api, request("https://api.example.com/v1")).expect("covered");
+        let permitted = permit_request(&api, &api, request("https://api.example.com/v1")).expect("covered");
         assert_eq!(permitted.name(), Some("api.example.com"));
-        let checked = judge_addresses(&AddressPolicy::default(), &permitted, &["8.8.8.8".parse().expect("an address")])
+        let checked = check_addresses(&AddressPolicy::default(), &permitted, &["8.8.8.8".parse().expect("an address")])
             .expect("public");
         assert_eq!(checked.as_slice(), ["8.8.8.8:443".parse().expect("an address")]);
     }
 
-    /// What a careless server makes of a path: it decodes as often as it can, takes `\\` for `/`, cuts
-    /// parameters off and resolves dots last.
+    /// Returns the path segments as a careless server computes them: it decodes repeatedly, treats `\\` as `/`,
+    /// cuts parameters off and resolves dot segments last.
     fn careless(path: &str) -> Vec<String> {
         let mut text = path.to_owned();
         loop {
@@ -374,8 +386,8 @@ mod tests {
         ) {
             let url = format!("{}{}", if whole { "https://api.example.com/v1" } else { "" }, parts.concat());
             let api = [get("api.example.com")];
-            let asked = EgressRequest::request(Method::Get, &url, Vec::new());
-            if let Ok(permitted) = asked.and_then(|request| decide(&api, &api, request)) {
+            let request = EgressRequest::request(Method::Get, &url, Vec::new());
+            if let Ok(permitted) = request.and_then(|request| permit_request(&api, &api, request)) {
                 let rest = url.strip_prefix("https://api.example.com");
                 prop_assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?', '#'])), "{}", url);
                 let read = careless(permitted.request().url().path());
@@ -384,14 +396,14 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_answered(text in any::<String>(), name in any::<String>()) {
+        fn any_text_is_accepted_or_refused_without_a_panic(text in any::<String>(), name in any::<String>()) {
             let headers = vec![(name.clone(), text.clone())];
             let answers = [
                 EgressRequest::request(Method::Get, &text, headers),
                 EgressRequest::request(Method::Get, &format!("https://api.example.com/{text}"), Vec::new()),
                 EgressRequest::websocket(&format!("wss://{text}/"), vec![name]),
             ];
-            for refusal in answers.into_iter().filter_map(|answer| answer.and_then(|request| decide(&[], &[], request)).err()) {
+            for refusal in answers.into_iter().filter_map(|answer| answer.and_then(|request| permit_request(&[], &[], request)).err()) {
                 prop_assert!(refusal.to_string().len() < 1000);
             }
         }

@@ -1,9 +1,9 @@
-//! The second key: what this host makes of a resolution.
+//! Enforcement of the host's grants on a resolution.
 //!
-//! [`enforce`] is a pure function of a resolution, its bundle's own ceiling and the host's config.
-//! It yields a [`ResolvedWorkerSpec`], or every refusal at once, each with the rule that refused
-//! and the line that would grant it. There is no other way to a spec. An optional wish that is
-//! refused narrows the spec; a required one refuses the worker.
+//! [`enforce`] is a pure function of a resolution, the bundle's own ceiling and the host's config. It
+//! returns a [`ResolvedWorkerSpec`], or all refusals, each with the rule that refused and the config
+//! line that would grant the request. There is no other way to obtain a spec. A refused optional wish
+//! narrows the spec; a refused required wish refuses the worker.
 
 mod spec;
 
@@ -14,15 +14,15 @@ use serde::Serialize;
 use crate::config::{RuntimeConfig, WorkspaceGrants};
 use crate::resolution::Resolution;
 
-pub use spec::{Git, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
+pub use spec::{ResolvedWorkerSpec, SpecGit, SpecModel, SpecMount, SpecTool};
 
-/// Which rule refused something. The text form is the stable machine word.
+/// The rule behind a refusal. It serializes as its stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// The bundle's own ceiling.
+    /// The bundle's own ceiling denies the subject.
     BundlePolicyDenied,
-    /// The host demands a bundle, and a profile that ships inside was asked for.
+    /// The host requires a bundle, and a built-in profile was requested.
     BundleRequired,
     /// No grant for the secret.
     SecretNotGranted,
@@ -32,9 +32,9 @@ pub enum Rule {
     MountReadOnly,
     /// No grant covers the URL prefix.
     EgressNotGranted,
-    /// No grant for running commands.
+    /// Running commands is not granted.
     ShellNotGranted,
-    /// No grant for version control.
+    /// Version control is not granted.
     GitNotGranted,
     /// Version control is granted for reading only.
     GitReadOnly,
@@ -44,14 +44,14 @@ pub enum Rule {
     PluginNotGranted,
     /// The tool's plugin is not part of the worker.
     ToolWithoutPlugin,
-    /// The worker lacks what the tool needs.
+    /// The worker lacks an authority that the tool needs.
     ToolWithoutAuthority,
     /// This Runtime has no such host tool.
     UnsupportedDeclaration,
 }
 
 impl Rule {
-    /// The stable machine word.
+    /// Returns the stable code.
     pub fn code(self) -> &'static str {
         match self {
             Self::BundlePolicyDenied => "bundle_policy_denied",
@@ -72,40 +72,44 @@ impl Rule {
     }
 }
 
-/// Something that is not granted: what, by which rule, and what would grant it.
+/// A request that is not granted, with the rule and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// What was wished for or selected: an authority, `tool:NAME`, `plugin:NAME`, or `bundle`.
+    /// The refused authority, `tool:NAME`, `plugin:NAME`, `model:NAME`, or `bundle`.
     pub subject: String,
-    /// Whether the worker cannot do without.
+    /// `required` if the worker cannot be created without the subject.
     pub need: Need,
-    /// The rule.
+    /// The rule that refused.
     pub rule: Rule,
-    /// What the rule says, in a sentence.
+    /// The reason, as a short message.
     pub reason: String,
-    /// The line that would grant it, and in which file.
+    /// The line that would grant the request, and the file it belongs to.
     pub remedy: String,
 }
 
-/// What a worker is refused for, in a sentence.
-pub fn refused(refusals: &[Refusal]) -> String {
-    let required = refusals.iter().filter(|refusal| refusal.need == Need::Required).count();
-    format!("this host refuses the worker: {required} of what it requires is not granted")
+/// Returns the message for a refused worker, with the number of its required refusals.
+pub fn refusal_summary(refusals: &[Refusal]) -> String {
+    match refusals.iter().filter(|refusal| refusal.need == Need::Required).count() {
+        1 => "this host refuses the worker: 1 required permission is not granted".to_owned(),
+        required => format!("this host refuses the worker: {required} required permissions are not granted"),
+    }
 }
 
-/// What would be enforced against: the config, the workspace, and whether the bundle ships inside.
+/// The host's side of an enforcement: its config, the workspace, and the kind of bundle.
 #[derive(Debug, Clone, Copy)]
 pub struct HostPolicy<'a> {
     /// The host's config.
     pub config: &'a RuntimeConfig,
-    /// Whose grants count: the bundle's own workspace, or the one that asks for a profile that ships
-    /// inside.
+    /// The workspace whose grants apply: the bundle's own, or the one that requests a built-in profile.
     pub workspace: &'a WorkspaceId,
-    /// Whether the bundle is the one that ships inside.
+    /// `true` for the built-in bundle.
     pub builtin: bool,
 }
 
-/// Turns a resolution into what the worker may be on this host, or into every reason why not.
+/// Checks a resolution against the bundle's ceiling and the host's grants.
+///
+/// If a required part is refused, the error holds all refusals, the optional ones too. Otherwise the
+/// spec keeps the optional refusals as [`ResolvedWorkerSpec::narrowed`].
 pub fn enforce(
     manifest: &Manifest,
     resolution: &Resolution,
@@ -113,26 +117,26 @@ pub fn enforce(
 ) -> Result<ResolvedWorkerSpec, Vec<Refusal>> {
     let workspace = policy.workspace;
     let grants = policy.config.grants(workspace);
-    let judge = Judge { manifest, workspace, grants: &grants, policy };
+    let checker = GrantChecker { manifest, workspace, grants: &grants, policy };
     let (mut granted, mut refused) = (Vec::new(), Vec::new());
-    refused.extend(judge.bundle());
-    refused.extend(resolution.model().and_then(|name| judge.model(name)));
+    refused.extend(checker.bundle());
+    refused.extend(resolution.model().and_then(|name| checker.model(name)));
     for wish in resolution.wishes() {
-        match judge.wish(wish) {
+        match checker.wish(wish) {
             Ok(()) => granted.push(wish.authority.clone()),
             Err(refusal) => refused.push(refusal),
         }
     }
     let mut plugins = Vec::new();
     for name in resolution.plugins() {
-        match judge.plugin(name) {
+        match checker.plugin(name) {
             Ok(()) => plugins.push(name.clone()),
             Err(refusal) => refused.push(refusal),
         }
     }
     let mut tools = Vec::new();
     for name in resolution.tools() {
-        match judge.tool(name, &plugins) {
+        match checker.tool(name, &plugins) {
             Ok(()) => tools.push(name.clone()),
             Err(refusal) => refused.push(refusal),
         }
@@ -152,15 +156,16 @@ pub fn enforce(
 }
 
 impl RuntimeConfig {
-    /// Whether the config grants an authority to a workspace: what [`enforce`] asks when a worker is
-    /// made, and what is asked again at every use.
-    pub fn still_grants(&self, workspace: &WorkspaceId, authority: &Authority) -> bool {
-        self.granted(workspace).is_some_and(|grants| lacking(grants, authority).is_none())
+    /// `true` if the config grants an authority to a workspace.
+    ///
+    /// [`enforce`] applies the same check when a worker is created. Callers repeat it at every use.
+    pub fn has_grant(&self, workspace: &WorkspaceId, authority: &Authority) -> bool {
+        self.workspace_grants(workspace).is_some_and(|grants| refusing_rule(grants, authority).is_none())
     }
 }
 
-/// Which rule refuses an authority, where one does.
-fn lacking(grants: &WorkspaceGrants, authority: &Authority) -> Option<Rule> {
+/// Returns the rule that refuses an authority, or `None` if the authority is granted.
+fn refusing_rule(grants: &WorkspaceGrants, authority: &Authority) -> Option<Rule> {
     let held = |held: bool, rule| (!held).then_some(rule);
     match authority {
         Authority::Secret(name) => held(grants.secrets.contains(name), Rule::SecretNotGranted),
@@ -179,16 +184,17 @@ fn lacking(grants: &WorkspaceGrants, authority: &Authority) -> Option<Rule> {
     }
 }
 
-/// Returns the remedy for an item that a list of the config lacks. A list stands in a section once.
+/// Returns the remedy for an item that a list of the config lacks. TOML allows a key only once in a table, so an existing
+/// list is extended.
 fn list(name: &str, is_empty: bool, item: &str) -> String {
     if is_empty { format!("write `{name} = [{item}]`") } else { format!("add `{item}` to `{name}`") }
 }
 
-/// What a rule says against an authority, and what to write into the workspace's section.
-fn why(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, String) {
+/// Returns the reason of a refusal, and the change of the workspace's section that would grant the authority.
+fn reason_and_remedy(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, String) {
     match authority {
         Authority::Secret(name) => (
-            format!("no grant for secret `{name}`"),
+            format!("secret `{name}` is not granted"),
             list("secrets", grants.secrets.is_empty(), &format!("\"{name}\"")),
         ),
         Authority::Mount(label, _) if rule == Rule::MountReadOnly => (
@@ -196,7 +202,7 @@ fn why(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, 
             format!("change the access of `mounts.{label}` to `access = \"write\"`"),
         ),
         Authority::Mount(label, access) => (
-            format!("no mount `{label}` is granted"),
+            format!("mount `{label}` is not granted"),
             format!("write `mounts.{label} = {{ path = \"…\", access = \"{}\" }}`", access.as_str()),
         ),
         Authority::Egress(prefix) => {
@@ -213,22 +219,23 @@ fn why(rule: Rule, authority: &Authority, grants: &WorkspaceGrants) -> (String, 
     }
 }
 
-struct Judge<'a> {
+/// Checks the parts of a resolution one by one.
+struct GrantChecker<'a> {
     manifest: &'a Manifest,
     workspace: &'a WorkspaceId,
     grants: &'a WorkspaceGrants,
     policy: HostPolicy<'a>,
 }
 
-impl Judge<'_> {
+impl GrantChecker<'_> {
     fn bundle(&self) -> Option<Refusal> {
         (self.grants.require_bundle && self.policy.builtin).then(|| Refusal {
             subject: "bundle".to_owned(),
             need: Need::Required,
             rule: Rule::BundleRequired,
-            reason: "this host takes profiles from bundles only".to_owned(),
+            reason: "this workspace does not allow built-in profiles".to_owned(),
             remedy: format!(
-                "name a bundle, or write `require_bundle = false` under [workspaces.{}] in the host's config",
+                "select a profile of a bundle, or write `require_bundle = false` under [workspaces.{}] in the host's config",
                 self.workspace
             ),
         })
@@ -238,15 +245,15 @@ impl Judge<'_> {
         let refuse = |rule, reason: String, remedy| {
             Err(Refusal { subject: wish.authority.to_string(), need: wish.need, rule, reason, remedy })
         };
-        if let Some((reason, remedy)) = over_authority(&self.manifest.policy.authorities, &wish.authority) {
+        if let Some((reason, remedy)) = denied_authority(&self.manifest.policy.authorities, &wish.authority) {
             return refuse(Rule::BundlePolicyDenied, reason, remedy);
         }
-        let Some(rule) = lacking(self.grants, &wish.authority) else { return Ok(()) };
-        let (reason, remedy) = why(rule, &wish.authority, self.grants);
+        let Some(rule) = refusing_rule(self.grants, &wish.authority) else { return Ok(()) };
+        let (reason, remedy) = reason_and_remedy(rule, &wish.authority, self.grants);
         refuse(rule, reason, format!("{remedy} under [workspaces.{}] in the host's config", self.workspace))
     }
 
-    /// A resolver chose among the models of the facts it was given. The config is what counts.
+    /// Checks the chosen model against the config, because the resolver chose it from facts that may differ.
     fn model(&self, name: &bundles::ModelName) -> Option<Refusal> {
         let offered = self.policy.config.offers_model(self.workspace, name);
         (!offered).then(|| Refusal {
@@ -265,27 +272,27 @@ impl Judge<'_> {
             (!config.models().any(|offered| offered == name))
                 .then(|| format!("{} under [host]", list("models", config.models().next().is_none(), &item))),
             own.map(|own| format!("{} under [workspaces.{workspace}]", list("models", own.is_empty(), &item))),
-            self.unnamed(),
+            self.missing_workspace(),
         ];
         format!("{} in the host's config", missing.into_iter().flatten().collect::<Vec<_>>().join(" and "))
     }
 
-    /// Returns the remedy for a workspace that the config does not name, which is granted nothing.
-    fn unnamed(&self) -> Option<String> {
-        (!self.policy.config.names(self.workspace))
+    /// Returns the remedy for a workspace that has no section in the config, and therefore no grants.
+    fn missing_workspace(&self) -> Option<String> {
+        (!self.policy.config.has_workspace(self.workspace))
             .then(|| format!("write the section [workspaces.{}]", self.workspace))
     }
 
-    /// What is selected without being granted narrows the worker: nothing asked for it by need.
+    /// Checks a plugin. A refusal is optional, because a profile has no way to require a plugin.
     fn plugin(&self, name: &bundles::PluginName) -> Result<(), Refusal> {
         let subject = format!("plugin:{name}");
-        let (rule, reason, remedy) = match over_name(&self.manifest.policy.plugins, name, "plugins") {
+        let (rule, reason, remedy) = match denied_name(&self.manifest.policy.plugins, name, "plugins") {
             Some((reason, remedy)) => (Rule::BundlePolicyDenied, reason, remedy),
-            // Two keys, always: without a grant by digest a plugin is words in a bundle.
+            // A plugin needs a declaration in the bundle and a grant by digest. No config can hold such a grant yet.
             None => (
                 Rule::PluginNotGranted,
-                format!("no grant names the package of plugin `{name}`"),
-                "this Runtime has no plugin grants yet; the worker goes on without it".to_owned(),
+                format!("the package of plugin `{name}` is not granted"),
+                "remove the plugin from the profile: this Runtime does not support plugin grants yet".to_owned(),
             ),
         };
         Err(Refusal { subject, need: Need::Optional, rule, reason, remedy })
@@ -294,21 +301,21 @@ impl Judge<'_> {
     fn tool(&self, name: &bundles::ToolName, plugins: &[bundles::PluginName]) -> Result<(), Refusal> {
         let subject = format!("tool:{name}");
         let refuse = |need, rule, reason, remedy| Err(Refusal { subject: subject.clone(), need, rule, reason, remedy });
-        if let Some((reason, remedy)) = over_name(&self.manifest.policy.tools, name, "tools") {
+        if let Some((reason, remedy)) = denied_name(&self.manifest.policy.tools, name, "tools") {
             return refuse(Need::Optional, Rule::BundlePolicyDenied, reason, remedy);
         }
         match self.manifest.tools.get(name).map(|tool| &tool.source) {
             Some(ToolSource::Plugin(plugin)) if !plugins.contains(plugin) => refuse(
                 Need::Optional,
                 Rule::ToolWithoutPlugin,
-                format!("plugin `{plugin}`, which answers it, is not part of the worker"),
+                format!("its plugin `{plugin}` is not part of the worker"),
                 format!("select plugin `{plugin}` in the profile, and grant it on this host"),
             ),
             Some(ToolSource::Host) if !self.policy.config.has_capability(self.workspace, &format!("tool:{name}")) => {
                 let config = self.policy.config;
-                let (reason, remedy) = match self.unnamed() {
+                let (reason, remedy) = match self.missing_workspace() {
                     Some(remedy) if config.capabilities().any(|has| has.as_str() == subject) => {
-                        (format!("the host's config does not name workspace `{}`", self.workspace), remedy)
+                        (format!("the host's config has no section for workspace `{}`", self.workspace), remedy)
                     }
                     _ => (
                         format!("the host's config does not list `{subject}` among its capabilities"),
@@ -328,10 +335,10 @@ impl Judge<'_> {
     }
 }
 
-/// The permission that would cover a prefix, as the config spells it.
+/// Returns the permission that would cover a prefix, as a TOML inline table for the config.
 fn egress_item(prefix: &bundles::UrlPrefix) -> String {
     let (scheme, rest) = prefix.origin().split_once("://").unwrap_or_default();
-    // An address of version 6 has colons of its own, and brackets that the config does without.
+    // An IPv6 address contains colons, and the config writes it without brackets.
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (rest, None),
@@ -342,30 +349,31 @@ fn egress_item(prefix: &bundles::UrlPrefix) -> String {
     format!("{{ scheme = \"{scheme}\", host = \"{host}\"{port}{methods}, path_prefixes = [\"{}\"] }}", prefix.path())
 }
 
-/// What the bundle's ceiling says against an authority: the reason and the remedy.
+/// Returns the reason and the remedy if the bundle's ceiling denies an authority.
 ///
-/// Denying something denies whatever includes it, and whatever lies below it: who may not write may
-/// still read, who may not reach a host may not reach a path of it either.
-fn over_authority(ceiling: &Ceiling<Authority>, authority: &Authority) -> Option<(String, String)> {
+/// A denied authority also denies every wider authority, and a denied URL prefix also denies every
+/// prefix below it. For example, denying writes to a mount still allows reads, and denying a host denies all its paths.
+fn denied_authority(ceiling: &Ceiling<Authority>, authority: &Authority) -> Option<(String, String)> {
     let denies = |denied: &&Authority| {
         authority.covers(denied) || matches!(authority, Authority::Egress(_)) && denied.covers(authority)
     };
     if let Some(denied) = ceiling.deny.iter().find(denies) {
         return Some((
             format!("the bundle's own policy denies `{denied}`"),
-            format!("take `{denied}` out of `deny` under [policy.authorities] in bundle.toml"),
+            format!("remove `{denied}` from `deny` under [policy.authorities] in bundle.toml"),
         ));
     }
     let allowed = ceiling.allow.as_ref().is_none_or(|allow| allow.iter().any(|allowed| allowed.covers(authority)));
     (!allowed).then(|| {
         (
-            "the bundle's own policy does not allow it".to_owned(),
+            format!("the bundle's own policy does not allow `{authority}`"),
             format!("add `{authority}` to `allow` under [policy.authorities] in bundle.toml"),
         )
     })
 }
 
-fn over_name<T: PartialEq + std::fmt::Display>(
+/// Returns the reason and the remedy if the bundle's ceiling denies the name of a tool or plugin.
+fn denied_name<T: PartialEq + std::fmt::Display>(
     ceiling: &Ceiling<T>,
     name: &T,
     section: &str,
@@ -373,13 +381,13 @@ fn over_name<T: PartialEq + std::fmt::Display>(
     if ceiling.deny.contains(name) {
         return Some((
             format!("the bundle's own policy denies `{name}`"),
-            format!("take `{name}` out of `deny` under [policy.{section}] in bundle.toml"),
+            format!("remove `{name}` from `deny` under [policy.{section}] in bundle.toml"),
         ));
     }
     let allowed = ceiling.allow.as_ref().is_none_or(|allow| allow.contains(name));
     (!allowed).then(|| {
         (
-            "the bundle's own policy does not allow it".to_owned(),
+            format!("the bundle's own policy does not allow `{name}`"),
             format!("add `{name}` to `allow` under [policy.{section}] in bundle.toml"),
         )
     })

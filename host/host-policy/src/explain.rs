@@ -1,8 +1,8 @@
-//! Why a worker is what it is: for every value the layer that gave it, the layers that lost, and
-//! what the host narrowed; and for what is not there, why not.
+//! Explanations of a resolution: for each value the layer that set it, the layers that did not prevail,
+//! and the host's refusal; for each absent value the reason.
 //!
-//! The account is the host's own: which layers write a value, which of them count here, what is
-//! declared. Which of those won is what the resolution's origins say.
+//! The host itself computes which layers write a value, which layers are active and which names are
+//! declared. The resolution's origins tell which layer prevailed.
 
 mod subject;
 
@@ -15,67 +15,67 @@ use crate::enforce::Refusal;
 use crate::facts::Facts;
 use crate::resolution::{Origin, Resolution};
 
-pub use subject::{InvalidQuestion, List, Question, Subject};
+pub use subject::{InvalidQuestion, ListField, Question, Subject};
 
-/// What is to be explained, from which inputs.
+/// Explains the values of a resolution.
 #[derive(Debug, Clone, Copy)]
-pub struct Account<'a> {
+pub struct Explainer<'a> {
     /// The bundle's manifest.
     pub manifest: &'a Manifest,
-    /// The facts that the resolver was given.
+    /// The facts that the resolver received.
     pub facts: &'a Facts,
-    /// What came out.
+    /// The resolution to explain.
     pub resolution: &'a Resolution,
-    /// What the host refused, optional and required; empty where nothing was enforced.
+    /// The host's optional and required refusals; empty if nothing was enforced.
     pub refusals: &'a [Refusal],
 }
 
-/// Why one value is there, or is not.
+/// The explanation of one present or absent value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
-    /// What was asked about, in words.
+    /// The subject in words.
     pub subject: String,
-    /// Its pointer in the resolution, where it is there.
+    /// JSON pointer into the resolution, if the value is present.
     pub field: Option<String>,
-    /// The value, where there is one to show.
+    /// The value, if it is present.
     pub value: Option<Value>,
-    /// Whether the resolution has it.
+    /// `true` if the resolution has the value.
     pub present: bool,
-    /// The layer that gave it.
+    /// The layer that set the value.
     pub origin: Option<Origin>,
-    /// Every layer of the lineage that says something about it, in the order in which they apply.
-    pub layers: Vec<LayerSays>,
-    /// What the host refused of it.
+    /// All layers of the lineage that affect the subject, in the order in which they apply.
+    pub layers: Vec<LayerEffect>,
+    /// The host's refusal of the subject.
     pub refused: Option<Refusal>,
-    /// The answer in one sentence.
+    /// The explanation in one sentence.
     pub verdict: String,
 }
 
-/// What one layer says about a value.
+/// The effect of one layer on a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LayerSays {
-    /// The layer's profile.
+pub struct LayerEffect {
+    /// Profile that contains the layer.
     pub profile: ProfileName,
-    /// Its index among the profile's layers.
+    /// Index of the layer in its profile.
     pub layer: u32,
-    /// What it does, in words: `appends it`, `replaces the list without it`.
+    /// The effect in words: `appends it`, `replaces the list without it`.
     pub says: String,
-    /// Whether it gave the value.
+    /// `true` if the layer set the value.
     pub won: bool,
-    /// The first condition that does not hold here; none where the layer counts.
+    /// The first condition that does not hold; `None` if the layer is active.
     pub unmet: Option<Condition>,
 }
 
-impl Account<'_> {
-    /// Explains every value of the resolution, and everything that the host refused.
-    pub fn all(&self) -> Vec<Explanation> {
+impl Explainer<'_> {
+    /// Explains all values of the resolution.
+    pub fn explain_all(&self) -> Vec<Explanation> {
         let resolution = self.resolution;
         let mut subjects = Vec::new();
         if resolution.model().is_some() {
             subjects.push(Subject::Model(None));
         }
         subjects.push(Subject::Language);
-        for list in List::ALL {
+        for list in ListField::ALL {
             subjects.extend(list.names(resolution).into_iter().map(|name| Subject::Item(list, name.to_owned())));
         }
         subjects.extend(resolution.wishes().iter().map(|wish| Subject::Wish(wish.authority.clone())));
@@ -85,8 +85,9 @@ impl Account<'_> {
         subjects.iter().map(|subject| self.subject(subject)).collect()
     }
 
-    /// Explains one thing, or says that the resolution has no such place.
-    pub fn question(&self, question: &Question) -> Option<Explanation> {
+    /// Explains the subject of a question. Returns `None` if the question is a pointer to a list element that
+    /// does not exist.
+    pub fn explain(&self, question: &Question) -> Option<Explanation> {
         let subject = match question {
             Question::Subject(subject) => subject.clone(),
             Question::Place(list, index) => {
@@ -102,15 +103,15 @@ impl Account<'_> {
         let origin = field.as_deref().and_then(|field| self.resolution.origin(field)).cloned();
         let refused = self.refusals.iter().find(|refusal| refers_to(refusal, subject)).cloned();
         let mut layers = Vec::new();
-        // Applied from the farthest ancestor to the profile.
+        // Layers apply from the farthest ancestor to the profile itself.
         for profile in self.resolution.lineage().iter().rev() {
             let written =
                 self.manifest.profiles.get(profile).map(|profile| profile.layers.as_slice()).unwrap_or_default();
             for (layer, index) in written.iter().zip(0u32..) {
-                let Some(says) = says(layer, subject, self.resolution) else { continue };
+                let Some(says) = effect(layer, subject, self.resolution) else { continue };
                 let unmet = layer.when.iter().find(|condition| !self.facts.holds(condition)).cloned();
                 let won = origin.as_ref().is_some_and(|origin| origin.profile == *profile && origin.layer == index);
-                layers.push(LayerSays { profile: profile.clone(), layer: index, says, won, unmet });
+                layers.push(LayerEffect { profile: profile.clone(), layer: index, says, won, unmet });
             }
         }
         let present = field.is_some();
@@ -128,17 +129,18 @@ impl Account<'_> {
         explanation
     }
 
+    /// Returns the JSON pointer and the value of a subject, if it is present.
     fn find(&self, subject: &Subject) -> (Option<String>, Option<Value>) {
         let resolution = self.resolution;
         match subject {
-            Subject::Model(asked) => {
+            Subject::Model(wanted) => {
                 let chosen =
-                    resolution.model().filter(|name| asked.as_deref().is_none_or(|asked| asked == name.as_str()));
+                    resolution.model().filter(|name| wanted.as_deref().is_none_or(|wanted| wanted == name.as_str()));
                 (chosen.map(|_| "/model".to_owned()), chosen.map(|name| Value::String(name.to_string())))
             }
             Subject::Language => (Some("/language".to_owned()), Some(Value::String(resolution.language().to_string()))),
             Subject::Item(list, name) => {
-                let index = list.names(resolution).iter().position(|there| there == name);
+                let index = list.names(resolution).iter().position(|item| item == name);
                 (index.map(|index| format!("/{}/{index}", list.field())), index.map(|_| Value::String(name.clone())))
             }
             Subject::Wish(authority) => {
@@ -166,9 +168,9 @@ impl Account<'_> {
             let from = match &explanation.origin {
                 Some(origin) => format!("from `{}`, layer {}", origin.profile, origin.layer),
                 None if *subject == Subject::Language => {
-                    "from the bundle, because no layer that counts says one".to_owned()
+                    "from the bundle, because no active layer sets a language".to_owned()
                 }
-                None => "put together from several layers".to_owned(),
+                None => "merged from several layers".to_owned(),
             };
             return format!("{from}{refused}");
         }
@@ -178,26 +180,27 @@ impl Account<'_> {
         if let Some(reason) = self.included(subject) {
             return reason;
         }
-        let counting = |says: &&LayerSays| says.unmet.is_none();
-        match (explanation.layers.last(), explanation.layers.iter().rev().find(counting)) {
-            (None, _) => self.elsewhere(subject),
-            (Some(waiting), None) => {
-                let unmet = waiting.unmet.as_ref().map(Condition::to_string).unwrap_or_default();
+        let is_active = |effect: &&LayerEffect| effect.unmet.is_none();
+        match (explanation.layers.last(), explanation.layers.iter().rev().find(is_active)) {
+            (None, _) => self.other_profiles(subject),
+            (Some(inactive), None) => {
+                let unmet = inactive.unmet.as_ref().map(Condition::to_string).unwrap_or_default();
                 format!(
-                    "not there: `{}`, layer {} {}, but only where `{unmet}` holds, which it does not here",
-                    waiting.profile, waiting.layer, waiting.says
+                    "absent: `{}`, layer {} {}, but its condition `{unmet}` does not hold on this host",
+                    inactive.profile, inactive.layer, inactive.says
                 )
             }
-            (Some(_), Some(last)) => self.lost(subject, last, &explanation.layers),
+            (Some(_), Some(last)) => self.overridden(subject, last, &explanation.layers),
         }
     }
 
-    fn lost(&self, subject: &Subject, last: &LayerSays, layers: &[LayerSays]) -> String {
+    /// Explains the absence of a subject that `last`, the last active layer of `layers`, affects.
+    fn overridden(&self, subject: &Subject, last: &LayerEffect, layers: &[LayerEffect]) -> String {
         if let Subject::Model(Some(name)) = subject
             && last.says == "names it"
         {
             let chosen =
-                self.resolution.model().map(|model| format!(", and `{model}` comes first")).unwrap_or_default();
+                self.resolution.model().map(|model| format!(", but `{model}` comes first")).unwrap_or_default();
             let offered = self.facts.models.contains(name.as_str());
             return if offered {
                 format!("not chosen: the host offers it{chosen}")
@@ -205,55 +208,55 @@ impl Account<'_> {
                 "not chosen: this host does not offer it".to_owned()
             };
         }
-        // A deny wins wherever it stands.
-        let telling =
-            layers.iter().rev().find(|says| says.unmet.is_none() && says.says.contains("den")).unwrap_or(last);
-        format!("not there: `{}`, layer {} {}", telling.profile, telling.layer, telling.says)
+        // A deny prevails over an allow in any layer.
+        let decisive =
+            layers.iter().rev().find(|effect| effect.unmet.is_none() && effect.says.contains("den")).unwrap_or(last);
+        format!("absent: `{}`, layer {} {}", decisive.profile, decisive.layer, decisive.says)
     }
 
+    /// Explains the absence of a name that the bundle does not declare.
     fn undeclared(&self, subject: &Subject) -> Option<String> {
         let manifest = self.manifest;
-        let (what, name, declared) = match subject {
+        let (kind, name, declared) = match subject {
             Subject::Model(Some(name)) => ("model", name, manifest.models.contains_key(name.as_str())),
             Subject::Item(list, name) => {
                 let declared = match list {
-                    List::Instructions => manifest.prompts.contains_key(name.as_str()),
-                    List::Tools => manifest.tools.contains_key(name.as_str()),
-                    List::Plugins => manifest.plugins.contains_key(name.as_str()),
-                    List::Workflows => manifest.workflows.contains_key(name.as_str()),
+                    ListField::Instructions => manifest.prompts.contains_key(name.as_str()),
+                    ListField::Tools => manifest.tools.contains_key(name.as_str()),
+                    ListField::Plugins => manifest.plugins.contains_key(name.as_str()),
+                    ListField::Workflows => manifest.workflows.contains_key(name.as_str()),
                 };
-                (list.what(), name, declared)
+                (list.item_kind(), name, declared)
             }
             _ => return None,
         };
-        (!declared).then(|| format!("not there: this bundle declares no {what} `{}`", bundles::shown(name)))
+        (!declared).then(|| format!("absent: this bundle declares no {kind} `{}`", bundles::shown(name)))
     }
 
-    /// A wish that is no wish of its own, because one for more is there.
+    /// Explains the absence of a wish that a wider wish includes.
     fn included(&self, subject: &Subject) -> Option<String> {
-        let Subject::Wish(asked) = subject else { return None };
-        let wider = self.resolution.wishes().iter().find(|wish| wish.authority.covers(asked))?;
+        let Subject::Wish(authority) = subject else { return None };
+        let wider = self.resolution.wishes().iter().find(|wish| wish.authority.covers(authority))?;
         let verdict = self.subject(&Subject::Wish(wider.authority.clone())).verdict;
-        Some(format!("not by itself: it is part of `{}`, which is {verdict}", wider.authority))
+        Some(format!("included in `{}`, which is {verdict}", wider.authority))
     }
 
-    /// No layer of the lineage speaks of it; perhaps another profile does.
-    fn elsewhere(&self, subject: &Subject) -> String {
-        let speaks = |layers: &[Layer]| layers.iter().any(|layer| says(layer, subject, self.resolution).is_some());
+    /// Explains the absence of a subject that no layer of the lineage mentions. Names other profiles that do.
+    fn other_profiles(&self, subject: &Subject) -> String {
+        let mentions = |layers: &[Layer]| layers.iter().any(|layer| effect(layer, subject, self.resolution).is_some());
         let others: Vec<String> = self
             .manifest
             .profiles
             .iter()
-            .filter(|(name, profile)| !self.resolution.lineage().contains(name) && speaks(&profile.layers))
+            .filter(|(name, profile)| !self.resolution.lineage().contains(name) && mentions(&profile.layers))
             .map(|(name, _)| format!("`{name}`"))
             .take(3)
             .collect();
         match others.as_slice() {
-            [] => "not there: no layer of any profile speaks of it".to_owned(),
-            names => format!(
-                "not there: no layer of this lineage speaks of it; {} does, which it does not extend",
-                names.join(" and ")
-            ),
+            [] => "absent: no layer of any profile mentions it".to_owned(),
+            names => {
+                format!("absent: no layer of this lineage mentions it, only profiles outside it: {}", names.join(", "))
+            }
         }
     }
 }
@@ -261,35 +264,35 @@ impl Account<'_> {
 fn refers_to(refusal: &Refusal, subject: &Subject) -> bool {
     match subject {
         Subject::Wish(authority) => refusal.subject == authority.to_string(),
-        Subject::Item(List::Tools, name) => refusal.subject.strip_prefix("tool:") == Some(name),
-        Subject::Item(List::Plugins, name) => refusal.subject.strip_prefix("plugin:") == Some(name),
+        Subject::Item(ListField::Tools, name) => refusal.subject.strip_prefix("tool:") == Some(name),
+        Subject::Item(ListField::Plugins, name) => refusal.subject.strip_prefix("plugin:") == Some(name),
         _ => false,
     }
 }
 
-/// What a layer says about a subject, if it says anything.
-fn says(layer: &Layer, subject: &Subject, resolution: &Resolution) -> Option<String> {
+/// Describes the effect of a layer on a subject; `None` if the layer does not mention the subject.
+fn effect(layer: &Layer, subject: &Subject, resolution: &Resolution) -> Option<String> {
     match subject {
-        Subject::Model(asked) => {
-            let name = asked.as_deref().or_else(|| resolution.model().map(|name| name.as_str()));
+        Subject::Model(wanted) => {
+            let name = wanted.as_deref().or_else(|| resolution.model().map(|name| name.as_str()));
             let amend = layer.models.as_ref()?;
             Some(match name {
-                Some(name) => of_list(amend, name, "names it", "names it instead of what came before")
+                Some(name) => list_effect(amend, name, "names it", "names it in a new list")
                     .unwrap_or_else(|| format!("names {}", join(amend.names()))),
                 None => format!("names {}", join(amend.names())),
             })
         }
-        Subject::Language => layer.language.as_ref().map(|tag| format!("says `{tag}`")),
-        Subject::Item(List::Tools, name) => {
+        Subject::Language => layer.language.as_ref().map(|tag| format!("sets `{tag}`")),
+        Subject::Item(ListField::Tools, name) => {
             let allow = layer
                 .tools_allow
                 .as_ref()
-                .and_then(|amend| of_list(amend, name, "allows it", "allows it in a new list"));
+                .and_then(|amend| list_effect(amend, name, "allows it", "allows it in a new list"));
             let deny = layer.tools_deny.as_ref().and_then(|amend| match amend {
                 Amend::Replace(names) if !names.iter().any(|denied| denied.as_str() == name) => {
-                    Some("lifts every earlier deny".to_owned())
+                    Some("removes every earlier deny".to_owned())
                 }
-                amend => of_list(amend, name, "denies it", "denies it in a new list"),
+                amend => list_effect(amend, name, "denies it", "denies it in a new list"),
             });
             match (allow, deny) {
                 (Some(allow), Some(deny)) => Some(format!("{allow} and {deny}")),
@@ -297,26 +300,28 @@ fn says(layer: &Layer, subject: &Subject, resolution: &Resolution) -> Option<Str
             }
         }
         Subject::Item(list, name) => match list {
-            List::Instructions => layer
+            ListField::Instructions => layer
                 .instructions
                 .as_ref()
-                .and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list")),
-            List::Plugins => {
-                layer.plugins.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list"))
-            }
-            List::Workflows => {
-                layer.workflows.as_ref().and_then(|amend| of_list(amend, name, "appends it", "puts it into a new list"))
-            }
-            List::Tools => None,
+                .and_then(|amend| list_effect(amend, name, "appends it", "puts it into a new list")),
+            ListField::Plugins => layer
+                .plugins
+                .as_ref()
+                .and_then(|amend| list_effect(amend, name, "appends it", "puts it into a new list")),
+            ListField::Workflows => layer
+                .workflows
+                .as_ref()
+                .and_then(|amend| list_effect(amend, name, "appends it", "puts it into a new list")),
+            ListField::Tools => None,
         },
-        Subject::Wish(authority) => wish(layer, authority),
-        Subject::Setting(pointer) => setting(&layer.settings, pointer),
+        Subject::Wish(authority) => wish_effect(layer, authority),
+        Subject::Setting(pointer) => setting_effect(&layer.settings, pointer),
     }
 }
 
-fn of_list<T: AsRef<str>>(amend: &Amend<T>, name: &str, append: &str, replace: &str) -> Option<String> {
-    let there = amend.names().iter().any(|written| written.as_ref() == name);
-    match (amend, there) {
+fn list_effect<T: AsRef<str>>(amend: &Amend<T>, name: &str, append: &str, replace: &str) -> Option<String> {
+    let is_written = amend.names().iter().any(|written| written.as_ref() == name);
+    match (amend, is_written) {
         (Amend::Append(_), true) => Some(append.to_owned()),
         (Amend::Replace(_), true) => Some(replace.to_owned()),
         (Amend::Replace(_), false) => Some("replaces the list without it".to_owned()),
@@ -324,19 +329,19 @@ fn of_list<T: AsRef<str>>(amend: &Amend<T>, name: &str, append: &str, replace: &
     }
 }
 
-fn wish(layer: &Layer, authority: &Authority) -> Option<String> {
-    let asked = layer.wishes.iter().find(|wish| wish.authority == *authority).map(|wish| match wish.need {
+fn wish_effect(layer: &Layer, authority: &Authority) -> Option<String> {
+    let wished = layer.wishes.iter().find(|wish| wish.authority == *authority).map(|wish| match wish.need {
         bundles::Need::Required => "requires it",
-        bundles::Need::Optional => "wants it",
+        bundles::Need::Optional => "wishes for it",
     });
     let dropped = layer.drops.iter().any(|drop| drop.same_thing(authority)).then_some("drops it");
-    match (dropped, asked) {
-        (Some(dropped), Some(asked)) => Some(format!("{dropped} and {asked} anew")),
-        (dropped, asked) => dropped.or(asked).map(str::to_owned),
+    match (dropped, wished) {
+        (Some(dropped), Some(wished)) => Some(format!("{dropped} and then {wished}")),
+        (dropped, wished) => dropped.or(wished).map(str::to_owned),
     }
 }
 
-fn setting(settings: &Map<String, Value>, pointer: &str) -> Option<String> {
+fn setting_effect(settings: &Map<String, Value>, pointer: &str) -> Option<String> {
     let mut value = None;
     let mut map = Some(settings);
     for key in pointer.split('/').skip(1) {
@@ -355,6 +360,7 @@ fn setting(settings: &Map<String, Value>, pointer: &str) -> Option<String> {
     })
 }
 
+/// Returns the value as JSON text, cut after 60 characters.
 fn short(value: &Value) -> String {
     let text: String = value.to_string().chars().take(60).collect();
     text
@@ -364,6 +370,7 @@ fn join<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
+/// Appends the JSON pointers of all leaves below `at` to `leaves`. An empty object is a leaf.
 fn collect_leaves(map: &Map<String, Value>, at: &str, leaves: &mut Vec<String>) {
     for (key, value) in map {
         let pointer = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));

@@ -1,4 +1,4 @@
-//! What a host tells a resolver about itself: names only, and only those granted to the workspace.
+//! Description of a host for a resolver: only names, and only those granted to the workspace.
 
 use std::collections::BTreeSet;
 
@@ -6,33 +6,33 @@ use bundles::canonical::{Canonical, JsonBounds, JsonError, from_value, parse};
 use bundles::{Capability, Condition, Digest, ModelName, MountLabel, Platform, SecretRef};
 use serde::{Deserialize, Serialize};
 
-/// Bounds on facts as a file: a few names of each kind.
+/// Limits on the JSON text of facts, which hold a few names of each kind.
 pub const FACTS_BOUNDS: JsonBounds = JsonBounds { bytes: ("facts_bytes", 256 << 10), depth: ("facts_depth", 4) };
 
-/// The facts of one host for one workspace.
+/// Facts about one host for one workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
-    /// Operating system, as Rust names it: `linux`, `macos`.
+    /// Operating system, spelled as in `std::env::consts::OS`: `linux`, `macos`.
     pub os: Platform,
-    /// Processor architecture, as Rust names it: `x86_64`, `aarch64`.
+    /// Processor architecture, spelled as in `std::env::consts::ARCH`: `x86_64`, `aarch64`.
     pub arch: Platform,
-    /// What the host can do.
+    /// Capabilities of the host.
     #[serde(default)]
     pub capabilities: BTreeSet<Capability>,
-    /// Models that the host can reach, by the names that bundles use.
+    /// Models that the host offers, by the names that bundles use.
     #[serde(default)]
     pub models: BTreeSet<ModelName>,
-    /// Labels of mounts that are granted.
+    /// Labels of the granted mounts.
     #[serde(default)]
     pub mounts: BTreeSet<MountLabel>,
-    /// References of secrets that are granted.
+    /// References of the granted secrets.
     #[serde(default)]
     pub secrets: BTreeSet<SecretRef>,
 }
 
 impl Facts {
-    /// A host of that system and architecture that offers nothing.
+    /// Creates the facts of a host that offers nothing.
     pub fn bare(os: Platform, arch: Platform) -> Self {
         Self {
             os,
@@ -44,28 +44,28 @@ impl Facts {
         }
     }
 
-    /// Facts from JSON, in any spelling. Duplicate names count once.
+    /// Parses facts from JSON, which need not be canonical. Duplicate names count once.
     pub fn from_json(bytes: &[u8]) -> Result<Self, JsonError> {
         from_value(parse(bytes, FACTS_BOUNDS)?)
     }
 
-    /// The facts in their one spelling.
+    /// Returns the facts as canonical JSON.
     pub fn to_json(&self) -> Vec<u8> {
         self.canonical().into_bytes()
     }
 
-    /// The same, to stand in what is canonical.
+    /// Returns the facts as a canonical value, which other canonical values can contain.
     pub fn canonical(&self) -> Canonical {
-        // Sets of names and two names: there is nothing in it that JSON could not hold.
+        // Cannot fail: facts consist of names, and every name is valid JSON text.
         Canonical::of(self).unwrap_or_default()
     }
 
-    /// The digest of [`Facts::to_json`].
+    /// Returns the digest of [`Facts::to_json`].
     pub fn digest(&self) -> Digest {
         self.canonical().digest()
     }
 
-    /// Whether a condition holds on this host.
+    /// `true` if the condition holds on this host.
     pub fn holds(&self, condition: &Condition) -> bool {
         match condition {
             Condition::Has(name) => self.capabilities.contains(name),
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_have_one_digest_whatever_their_spelling() {
+    fn facts_have_the_same_digest_in_every_json_spelling() {
         let one =
             Facts::from_json(br#"{"os":"linux","arch":"x86_64","capabilities":["shell","git","git"]}"#).expect("facts");
         let two =
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_hold_names_and_nothing_else() {
+    fn facts_with_a_path_or_an_unknown_field_are_refused() {
         for bad in [
             r#"{"os":"linux"}"#,
             r#"{"os":"linux","arch":"x86_64","mounts":["/home/alice"]}"#,

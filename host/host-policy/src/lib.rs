@@ -1,10 +1,9 @@
-//! What this host allows, as pure functions of values: nothing here opens a file, a socket or a
-//! sandbox.
+//! Policy decisions of a host, as pure functions: nothing here opens a file, a socket or a sandbox.
 //!
-//! [`Facts`] is what a host tells a resolver. [`verify_answer`] checks every word that comes back
-//! and is the only way to a [`Resolution`]. [`enforce()`] holds that against the bundle's ceiling and
-//! the host's [`RuntimeConfig`] and is the only way to a [`ResolvedWorkerSpec`]. [`mod@explain`] says
-//! for every value where it came from, and for what is not there, why.
+//! [`Facts`] describe a host to a resolver. [`verify_answer`] checks the resolver's answer and is the
+//! only way to obtain a [`Resolution`]. [`enforce()`] checks a resolution against the bundle's ceiling
+//! and the host's [`RuntimeConfig`] and is the only way to obtain a [`ResolvedWorkerSpec`].
+//! [`mod@explain`] reports the origin of each value, or the reason for its absence.
 
 mod config;
 mod egress;
@@ -19,10 +18,10 @@ mod verify;
 pub use config::{ConfigError, ConfigPlace, MAX_CONFIG_BYTES, Mount, RuntimeConfig, WorkspaceGrants};
 pub use egress::*;
 pub use enforce::{
-    Git, HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecModel, SpecMount, SpecTool, enforce, refused,
+    HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecGit, SpecModel, SpecMount, SpecTool, enforce, refusal_summary,
 };
 pub use facts::{FACTS_BOUNDS, Facts};
 pub use reach::{ActiveLayer, Reach};
 pub use request::{InvalidSelector, ProfileSelector, Request};
 pub use resolution::{Failure, Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};
-pub use verify::{Misbehaved, verify, verify_answer, verify_failure};
+pub use verify::{InvalidAnswer, verify, verify_answer, verify_failure};

@@ -1,26 +1,25 @@
-//! What a resolution may speak of, by the host's own reckoning: the layers that the selected
-//! profile reaches and whose conditions hold.
+//! The profiles and layers that may contribute to a resolution, as computed by the host.
 //!
-//! Order and precedence are not decided here; a resolver decides those. This says only what somebody
-//! wrote into a layer that counts.
+//! A layer is active if the selected profile reaches its profile and all of its conditions hold. The
+//! order and the precedence of active layers are the resolver's decision and not computed here.
 
 use bundles::manifest::{Layer, Manifest};
 use bundles::{LineageError, ProfileName, reachable};
 
 use crate::facts::Facts;
 
-/// A layer that counts: reachable from the selected profile, and every condition holds.
+/// A layer that is reachable from the selected profile and whose conditions all hold.
 #[derive(Debug, Clone, Copy)]
 pub struct ActiveLayer<'a> {
-    /// The profile that holds it.
+    /// The profile that contains the layer.
     pub profile: &'a ProfileName,
-    /// Its index among the profile's layers.
+    /// Index of the layer in its profile.
     pub index: usize,
-    /// What it sets.
+    /// The layer itself.
     pub layer: &'a Layer,
 }
 
-/// The profiles that are reachable, and their layers that count.
+/// The profiles reachable from a selected profile, and their active layers.
 #[derive(Debug)]
 pub struct Reach<'a> {
     profiles: Vec<&'a ProfileName>,
@@ -28,7 +27,7 @@ pub struct Reach<'a> {
 }
 
 impl<'a> Reach<'a> {
-    /// Everything that `profile` reaches in `manifest` on a host of these facts.
+    /// Computes the profiles that `profile` reaches in `manifest`, and the layers that are active under `facts`.
     pub fn of(manifest: &'a Manifest, profile: &ProfileName, facts: &Facts) -> Result<Self, LineageError> {
         let profiles: Vec<&ProfileName> =
             reachable(&manifest.profiles, profile, manifest.profiles.len())?.into_iter().collect();
@@ -42,18 +41,18 @@ impl<'a> Reach<'a> {
         Ok(Self { profiles, layers })
     }
 
-    /// The reachable profile of that name.
+    /// Returns the reachable profile called `name`.
     pub fn profile(&self, name: &str) -> Option<&'a ProfileName> {
         let found = self.profiles.binary_search_by(|profile| profile.as_str().cmp(name)).ok()?;
         self.profiles.get(found).copied()
     }
 
-    /// The layers that count.
+    /// Returns the active layers, sorted by profile name and index.
     pub fn layers(&self) -> &[ActiveLayer<'a>] {
         &self.layers
     }
 
-    /// The layer that counts at that index of that profile.
+    /// Returns the layer at `index` of `profile` if it is active.
     pub fn layer(&self, profile: &str, index: u32) -> Option<ActiveLayer<'a>> {
         let index = usize::try_from(index).ok()?;
         let key = |layer: &ActiveLayer<'a>| (layer.profile.as_str(), layer.index);

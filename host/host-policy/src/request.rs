@@ -1,4 +1,4 @@
-//! What is asked of a resolver: a profile, and what the host must be able to do for it.
+//! Resolution requests: a profile, and the capabilities that the host must have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use bundles::canonical::Canonical;
 use bundles::{Capability, Digest, InvalidName, ProfileName, shown};
 use serde::{Deserialize, Serialize};
 
-/// A profile, and capabilities without which there is to be no worker.
+/// A request to resolve a profile. The resolution fails if the host lacks a required capability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -17,7 +17,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Asks for a profile. A capability that is named twice counts once, where it stands first.
+    /// Creates a request. Repetitions of a capability are removed; the first occurrence keeps its place.
     pub fn new(profile: ProfileName, required: impl IntoIterator<Item = Capability>) -> Self {
         let mut required_capabilities: Vec<Capability> = Vec::new();
         for name in required {
@@ -28,40 +28,40 @@ impl Request {
         Self { profile, required_capabilities }
     }
 
-    /// The profile.
+    /// Returns the requested profile.
     pub fn profile(&self) -> &ProfileName {
         &self.profile
     }
 
-    /// What the host must be able to do, in the order in which it was asked.
+    /// Returns the capabilities that the host must have, in the order of the request.
     pub fn required_capabilities(&self) -> &[Capability] {
         &self.required_capabilities
     }
 
-    /// The request's canonical JSON.
+    /// Returns the request as canonical JSON.
     pub fn canonical(&self) -> Canonical {
-        // Names: there is nothing in it that JSON could not hold.
+        // Cannot fail: a request consists of names, and every name is valid JSON text.
         Canonical::of(self).unwrap_or_default()
     }
 
-    /// The digest of the request's canonical JSON.
+    /// Returns the digest of the request's canonical JSON.
     pub fn digest(&self) -> Digest {
         self.canonical().digest()
     }
 }
 
-/// Which profile a worker is made from: one of its bundle (`coder`), or one that ships inside
+/// Selects the profile of a worker: one of the named bundle (`coder`), or one of the built-in bundle
 /// (`builtin:coder`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProfileSelector {
     /// A profile of the bundle that the request names.
     Bundle(ProfileName),
-    /// A profile of the bundle that ships inside.
+    /// A profile of the built-in bundle.
     Builtin(ProfileName),
 }
 
 impl ProfileSelector {
-    /// The profile's name in its bundle.
+    /// Returns the profile's name in its bundle.
     pub fn profile(&self) -> &ProfileName {
         match self {
             Self::Bundle(name) | Self::Builtin(name) => name,
@@ -69,18 +69,18 @@ impl ProfileSelector {
     }
 }
 
-/// A text that selects no profile.
+/// Error returned for a text that is not a profile selector.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSelector {
-    /// The part behind the scheme is no profile name.
+    /// The part after the scheme is not a profile name.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// A scheme that is not known.
-    #[error("`{}` is no profile selector: write `NAME` or `builtin:NAME`", shown(.0))]
+    /// The scheme is unknown. Holds the whole text.
+    #[error("invalid profile selector `{}`: expected `NAME` or `builtin:NAME`", shown(.0))]
     Scheme(String),
 }
 
-/// As it is displayed: the text may be a secret at the wrong place.
+/// Prints the `Display` form, which masks the text: it may be a misplaced secret.
 impl fmt::Debug for InvalidSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InvalidSelector({self})")
@@ -112,7 +112,7 @@ impl fmt::Display for ProfileSelector {
 impl utoipa::PartialSchema for ProfileSelector {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         bundles::openapi::text(
-            "a profile's name, or `builtin:NAME` for one that ships inside",
+            "a profile's name, or `builtin:NAME` for a built-in profile",
             Some("^(builtin:)?[a-z]([a-z0-9-]*[a-z0-9])?$"),
             Some(71),
         )
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_says_which_bundle_is_meant() {
+    fn selector_names_a_profile_of_a_bundle_or_a_built_in_one() {
         for text in ["coder", "builtin:coder"] {
             assert_eq!(text.parse::<ProfileSelector>().map(|selector| selector.to_string()).as_deref(), Ok(text));
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_twice_is_asking_once() {
+    fn capability_required_twice_counts_once() {
         let name = |text: &str| text.parse::<Capability>().expect("a capability");
         let request = Request::new("coder".parse().expect("a name"), [name("b"), name("a"), name("b")]);
         assert_eq!(request.required_capabilities(), [name("b"), name("a")]);

@@ -1,8 +1,8 @@
-//! What a resolver proposes, and what the host makes of it once it has checked every word.
+//! Answers of a resolver, before and after verification.
 //!
-//! A [`Proposal`] is text from outside. A [`Resolution`] holds only names that the bundle declares
-//! and that a layer which counts has written; [`verify`](crate::verify()) is the only way from the one
-//! to the other.
+//! A [`Proposal`] is untrusted text. A [`Resolution`] holds only names that the bundle declares and
+//! that an active layer contains. [`verify`](crate::verify()) is the only way to turn a proposal into a
+//! resolution.
 
 use bundles::canonical::to_canonical;
 use bundles::{
@@ -11,12 +11,11 @@ use bundles::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a resolver answered, as it answered. Nothing in it is believed, also not when it comes out of
-/// a record.
+/// An unverified answer of a resolver. It stays untrusted when it is read back from a stored record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
-    /// The profile and its ancestors.
+    /// The selected profile and its ancestors, the profile first.
     pub lineage: Vec<String>,
     /// The chosen model.
     pub model: Option<String>,
@@ -28,68 +27,68 @@ pub struct Proposal {
     pub plugins: Vec<String>,
     /// Workflows.
     pub workflows: Vec<String>,
-    /// The language, where a layer says one.
+    /// The language, if a layer sets one.
     pub language: Option<String>,
-    /// Wishes: the authority's text form, and the need.
+    /// Wishes, each as the authority's text form and the need.
     pub wishes: Vec<(String, Need)>,
-    /// JSON text of the settings.
+    /// Settings as JSON text.
     pub settings: String,
-    /// Which layer gave each value.
+    /// The layer that set each value.
     pub origins: Vec<ProposedOrigin>,
 }
 
-/// Which layer gave a value, as a resolver says.
+/// The layer that set a value, according to a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProposedOrigin {
     /// JSON pointer into the resolution.
     pub field: String,
-    /// The layer's profile.
+    /// Profile that contains the layer.
     pub profile: String,
-    /// The layer's index.
+    /// Index of the layer in its profile.
     pub layer: u32,
 }
 
-/// Why a resolver says that there is no resolution, as it says it.
+/// An unverified failure reported by a resolver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProposedFailure {
-    /// A profile that the bundle does not have.
+    /// The bundle has no such profile.
     UnknownProfile(String),
-    /// Profiles that inherit from each other.
+    /// These profiles inherit from each other.
     InheritanceCycle(Vec<String>),
-    /// Parents that cannot be put in one order.
+    /// The parents of this profile have no consistent order.
     InheritanceConflict(String),
-    /// A declaration that the resolver does not understand.
+    /// The resolver does not support this declaration.
     UnsupportedDeclaration(String),
     /// Capabilities that the request requires and the facts lack.
     UnmetCapability(Vec<String>),
-    /// Models of which the host offers none.
+    /// The host offers none of these models.
     NoModel(Vec<String>),
-    /// A name that the bundle does not declare.
+    /// The bundle does not declare this name.
     DanglingReference(String),
 }
 
-/// Which layer gave a value.
+/// The layer that set a value, verified by the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Origin {
     /// JSON pointer into the resolution.
     pub field: String,
-    /// The layer's profile.
+    /// Profile that contains the layer.
     pub profile: ProfileName,
-    /// The layer's index among the profile's layers.
+    /// Index of the layer in its profile.
     pub layer: u32,
 }
 
-/// A prompt by name and digest.
+/// A reference to a prompt by name and digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Instruction {
-    /// The prompt's name in the bundle.
+    /// Name of the prompt in the bundle.
     pub name: PromptName,
-    /// The digest of its text.
+    /// Digest of the prompt's text.
     pub digest: Digest,
 }
 
-/// What a profile means on a host of given facts. Only [`verify`](crate::verify()) makes one.
+/// A verified resolution of a profile for the facts of a host. Created only by [`verify`](crate::verify()).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Resolution {
     pub(crate) lineage: Vec<ProfileName>,
@@ -105,101 +104,101 @@ pub struct Resolution {
 }
 
 impl Resolution {
-    /// The profile and its ancestors, itself first.
+    /// Returns the selected profile and its ancestors, the profile first.
     pub fn lineage(&self) -> &[ProfileName] {
         &self.lineage
     }
 
-    /// The chosen model; none where the profile names none.
+    /// Returns the chosen model; `None` if the profile names no model.
     pub fn model(&self) -> Option<&ModelName> {
         self.model.as_ref()
     }
 
-    /// Prompts in the order in which a worker reads them.
+    /// Returns the prompts in the order in which a worker reads them.
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
     }
 
-    /// Tools that are allowed and not denied.
+    /// Returns the tools that are allowed and not denied.
     pub fn tools(&self) -> &[ToolName] {
         &self.tools
     }
 
-    /// Plugins.
+    /// Returns the selected plugins.
     pub fn plugins(&self) -> &[PluginName] {
         &self.plugins
     }
 
-    /// Workflows.
+    /// Returns the selected workflows.
     pub fn workflows(&self) -> &[WorkflowName] {
         &self.workflows
     }
 
-    /// The language: a layer's, else the bundle's.
+    /// Returns the language set by a layer, or else the bundle's.
     pub fn language(&self) -> &LanguageTag {
         &self.language
     }
 
-    /// Wishes, sorted; the chosen model's secret is among them.
+    /// Returns the sorted wishes. The chosen model's secret is among them.
     pub fn wishes(&self) -> &[Wish] {
         &self.wishes
     }
 
-    /// Settings after all merge patches.
+    /// Returns the settings after all merge patches.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
 
-    /// Which layer gave each value, sorted by field.
+    /// Returns the origin of each value, sorted by field.
     pub fn origins(&self) -> &[Origin] {
         &self.origins
     }
 
-    /// The origin of one field.
+    /// Returns the origin of the value at the JSON pointer `field`.
     pub fn origin(&self, field: &str) -> Option<&Origin> {
         let found = self.origins.binary_search_by(|origin| origin.field.as_str().cmp(field)).ok()?;
         self.origins.get(found)
     }
 
-    /// The resolution's canonical JSON, which its digest covers.
+    /// Returns the resolution as canonical JSON, which its digest covers.
     pub fn to_json(&self) -> Vec<u8> {
         to_canonical(self).unwrap_or_default()
     }
 
-    /// The digest of [`Resolution::to_json`].
+    /// Returns the digest of [`Resolution::to_json`].
     pub fn digest(&self) -> Digest {
         Digest::of(self.to_json())
     }
 }
 
-/// Why there is no resolution; the host has found the same.
+/// A failure to resolve a profile, confirmed by the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Failure {
     /// The bundle has no such profile.
-    #[error("there is no profile `{profile}` in this bundle")]
+    #[error("profile `{profile}` not found in this bundle")]
     UnknownProfile {
-        /// The profile that was asked for.
+        /// The requested profile.
         profile: ProfileName,
-        /// A profile that may be meant.
+        /// The profile with the most similar name.
         suggestion: Option<ProfileName>,
     },
-    /// The request requires what the host cannot do.
-    #[error("this host lacks what is required: {}", list(.capabilities))]
+    /// The host lacks required capabilities.
+    #[error("this host lacks required capabilities: {}", list(.capabilities))]
     UnmetCapability {
-        /// What is lacking.
+        /// The missing capabilities.
         capabilities: Vec<bundles::Capability>,
     },
     /// The host offers none of the profile's models.
     #[error("this host offers none of the models {}", list(.models))]
     NoModel {
-        /// The profile's models, the preferred first.
+        /// The profile's models, the preferred one first.
         models: Vec<ModelName>,
     },
-    /// The resolver does not understand a declaration.
-    #[error("the resolver does not understand `{declaration}`")]
+    /// The resolver does not support a declaration.
+    #[error("the resolver does not support the declaration `{declaration}`")]
     UnsupportedDeclaration {
-        /// What it does not understand, in its own short word.
+        /// The declaration's word in the resolver contract.
         declaration: String,
     },
 }
@@ -209,7 +208,7 @@ fn list<T: AsRef<str>>(names: &[T]) -> String {
 }
 
 impl Failure {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownProfile { .. } => "unknown_profile",
@@ -219,14 +218,14 @@ impl Failure {
         }
     }
 
-    /// What to do about it.
+    /// Returns a help line for the user.
     pub fn help(&self) -> String {
         match self {
             Self::UnknownProfile { suggestion: Some(near), .. } => format!("did you mean `{near}`?"),
-            Self::UnknownProfile { .. } => "name a profile of the bundle".to_owned(),
-            Self::UnmetCapability { .. } => "run it on a host that has them, or grant them in the host's config".to_owned(),
-            Self::NoModel { .. } => "offer one of them in the facts or the host's config (`models`), or add one that is offered to the profile".to_owned(),
-            Self::UnsupportedDeclaration { .. } => "use a resolver that knows it".to_owned(),
+            Self::UnknownProfile { .. } => "select a profile of the bundle".to_owned(),
+            Self::UnmetCapability { .. } => "use a host that has the capabilities, or add them to the host's config".to_owned(),
+            Self::NoModel { .. } => "add one of the models to `models` in the facts or the host's config, or add an offered model to the profile".to_owned(),
+            Self::UnsupportedDeclaration { .. } => "use a resolver that supports the declaration".to_owned(),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The host does not believe a resolver.
+//! Verification of a resolver's answer. The host does not trust a resolver.
 //!
-//! Every word of a [`Proposal`] must have been written by a layer that the host itself finds
-//! reachable and active, every name must be declared, every value must have one origin, and that
-//! origin must be a layer that wrote it. Order, precedence and choice are the resolver's; authority
-//! is not. What fails is [`Misbehaved`], never a grant.
+//! Every value of a [`Proposal`] must be written by an active layer, every name must be declared by
+//! the bundle, and every value must have exactly one origin: a layer that wrote it. The resolver
+//! decides order, precedence and choice; it cannot add authority. A violation yields
+//! [`InvalidAnswer`] and grants nothing.
 
 mod failure;
 mod order;
@@ -20,57 +20,58 @@ use crate::reach::{ActiveLayer, Reach};
 use crate::request::Request;
 use crate::resolution::{Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};
 
-use order::{Claim, List};
+use order::{AmendedList, Claim};
 
 pub use failure::verify_failure;
 
-/// What a resolver said that is not so. The text says what and where, in the host's words and the
-/// bundle's: a resolver has seen the facts, and what it makes up could carry them to a log.
+/// Error returned for a resolver's answer that fails verification.
+///
+/// The text uses only words of the host and of the bundle. A resolver has seen the facts, and text of
+/// its own could carry them into a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the resolver's `{field}` {problem}")]
-pub struct Misbehaved {
-    /// JSON pointer into the resolution; `/` and a word for what is no field of it.
+#[error("invalid `{field}` in the resolver's answer: {problem}")]
+pub struct InvalidAnswer {
+    /// JSON pointer into the resolution. `/` stands for the whole answer and `/failure` for a reported failure.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem, in a few words.
     pub problem: String,
 }
 
-impl Misbehaved {
+impl InvalidAnswer {
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
 }
 
-/// What a resolver answered, checked: a resolution, or a failure that the host has found as well.
+/// Verifies an answer and returns a resolution or a confirmed failure.
 pub fn verify_answer(
     manifest: &Manifest,
     facts: &Facts,
     request: &Request,
     limits: &BundleLimits,
     answer: Result<Proposal, ProposedFailure>,
-) -> Result<Result<Resolution, crate::Failure>, Misbehaved> {
+) -> Result<Result<Resolution, crate::Failure>, InvalidAnswer> {
     match answer {
         Ok(proposal) => verify(manifest, facts, request, limits, proposal).map(Ok),
         Err(failure) => verify_failure(manifest, facts, request, &failure).map(Err),
     }
 }
 
-/// Checks every word of a proposal under the limits that the bundle was opened with, and adds what is the host's to add: digests, the bundle's
-/// language where no layer says one, the chosen model's secret as a required wish.
+/// Verifies a proposal under the limits that the bundle was opened with.
+///
+/// The host then adds the digests of the prompts, the bundle's language if no layer sets one, and the
+/// chosen model's secret as a required wish.
 pub fn verify(
     manifest: &Manifest,
     facts: &Facts,
     request: &Request,
     limits: &BundleLimits,
     mut proposal: Proposal,
-) -> Result<Resolution, Misbehaved> {
+) -> Result<Resolution, InvalidAnswer> {
     let reach = Reach::of(manifest, request.profile(), facts)
-        .map_err(|_| Misbehaved::new("/lineage", "answers for a profile that the bundle does not have"))?;
+        .map_err(|_| InvalidAnswer::new("/lineage", "the bundle has no such profile"))?;
     if let Some(lacking) = request.required_capabilities().iter().find(|name| !facts.capabilities.contains(*name)) {
-        return Err(Misbehaved::new(
-            "/",
-            format!("passes over the required capability `{lacking}`, which the facts lack"),
-        ));
+        return Err(InvalidAnswer::new("/", format!("the facts lack the required capability `{lacking}`")));
     }
     let settings = settings::read(&proposal.settings, limits)?;
     proposal.origins.sort_unstable_by(|one, two| one.field.cmp(&two.field));
@@ -113,7 +114,9 @@ pub fn verify(
         Some(text) => {
             let layer = check.origin("/language")?;
             let written = layer.layer.language.as_ref().filter(|tag| tag.as_str() == text);
-            written.cloned().ok_or_else(|| Misbehaved::new("/language", "is not what its origin says"))?
+            written
+                .cloned()
+                .ok_or_else(|| InvalidAnswer::new("/language", "its origin does not write this language"))?
         }
     };
     let mut wishes = check.wishes()?;
@@ -121,7 +124,7 @@ pub fn verify(
     settings::check(&mut check, &settings)?;
     check.all_used()?;
 
-    let mut origins = remapped(&reach, proposal.origins, &wishes);
+    let mut origins = remap_origins(&reach, proposal.origins, &wishes);
     let secret = model.as_ref().and_then(|model| manifest.models.get(model)).and_then(|model| model.secret.as_ref());
     if let Some(secret) = secret {
         require_secret(secret, &mut wishes, &mut origins);
@@ -134,42 +137,43 @@ pub fn verify(
 struct Check<'a> {
     reach: &'a Reach<'a>,
     proposal: &'a Proposal,
+    /// Number of origins that were looked up.
     used: usize,
-    /// Where the origin after the last found one is. Fields are mostly looked up in their order.
+    /// Index after the origin that was found last. It saves most searches: fields are mostly looked up in sorted order.
     next: usize,
 }
 
 impl<'a> Check<'a> {
-    /// The layer that the one origin of `field` names.
-    fn origin(&mut self, field: &str) -> Result<ActiveLayer<'a>, Misbehaved> {
+    /// Returns the layer named by the only origin of `field`.
+    fn origin(&mut self, field: &str) -> Result<ActiveLayer<'a>, InvalidAnswer> {
         let origins = &self.proposal.origins;
         let names = |at: usize| origins.get(at).filter(|origin| origin.field == field);
         let at = match names(self.next) {
             Some(_) => self.next,
             None => origins.partition_point(|origin| origin.field.as_str() < field),
         };
-        let origin = names(at).ok_or_else(|| Misbehaved::new(field, "has no origin"))?;
+        let origin = names(at).ok_or_else(|| InvalidAnswer::new(field, "no origin is given"))?;
         if names(at + 1).is_some() {
-            return Err(Misbehaved::new(field, "has more than one origin"));
+            return Err(InvalidAnswer::new(field, "more than one origin is given"));
         }
         self.next = at + 1;
         self.used += 1;
         let layer = self.reach.layer(&origin.profile, origin.layer);
-        layer.ok_or_else(|| Misbehaved::new(field, "names a layer as its origin that does not count here"))
+        layer.ok_or_else(|| InvalidAnswer::new(field, "its origin is not an active layer"))
     }
 
-    /// Every origin must have belonged to a field that is there.
-    fn all_used(&self) -> Result<(), Misbehaved> {
+    /// Checks that every origin belongs to an existing field.
+    fn all_used(&self) -> Result<(), InvalidAnswer> {
         if self.used == self.proposal.origins.len() {
             return Ok(());
         }
-        Err(Misbehaved::new("/origins", "speaks of fields that the resolution does not have"))
+        Err(InvalidAnswer::new("/origins", "an origin refers to a field that does not exist"))
     }
 
-    fn lineage(&self, request: &Request) -> Result<Vec<bundles::ProfileName>, Misbehaved> {
+    fn lineage(&self, request: &Request) -> Result<Vec<bundles::ProfileName>, InvalidAnswer> {
         let at = |index: usize| format!("/lineage/{index}");
         if self.proposal.lineage.first().map(String::as_str) != Some(request.profile().as_str()) {
-            return Err(Misbehaved::new("/lineage", "does not begin with the selected profile"));
+            return Err(InvalidAnswer::new("/lineage", "the first entry is not the selected profile"));
         }
         let mut seen = BTreeSet::new();
         let mut lineage = Vec::with_capacity(self.proposal.lineage.len());
@@ -177,84 +181,84 @@ impl<'a> Check<'a> {
             let profile = self
                 .reach
                 .profile(name)
-                .ok_or_else(|| Misbehaved::new(at(index), "is no ancestor of the selected profile"))?;
+                .ok_or_else(|| InvalidAnswer::new(at(index), "not an ancestor of the selected profile"))?;
             if !seen.insert(profile) {
-                return Err(Misbehaved::new(at(index), format!("`{profile}` stands there twice")));
+                return Err(InvalidAnswer::new(at(index), format!("duplicate entry `{profile}`")));
             }
             lineage.push(profile.clone());
         }
         Ok(lineage)
     }
 
-    fn model(&mut self, manifest: &Manifest, facts: &Facts, name: &str) -> Result<bundles::ModelName, Misbehaved> {
+    fn model(&mut self, manifest: &Manifest, facts: &Facts, name: &str) -> Result<bundles::ModelName, InvalidAnswer> {
         let layer = self.origin("/model")?;
-        let undeclared = || Misbehaved::new("/model", "is not declared by the bundle");
+        let undeclared = || InvalidAnswer::new("/model", "not declared by the bundle");
         let (name, _) = manifest.models.get_key_value(name).ok_or_else(undeclared)?;
         if !writes(layer.layer.models.as_ref(), name.as_str()) {
-            return Err(Misbehaved::new("/model", format!("`{name}` is not written by its origin")));
+            return Err(InvalidAnswer::new("/model", format!("its origin does not write `{name}`")));
         }
         if !facts.models.contains(name) {
-            return Err(Misbehaved::new("/model", format!("`{name}` is not offered by the host")));
+            return Err(InvalidAnswer::new("/model", format!("the host does not offer `{name}`")));
         }
         Ok(name.clone())
     }
 
-    /// A list of names: each declared, each written by the layer that is its origin, none twice.
+    /// Checks a list of names: each must be declared, occur once, and be written by its origin.
     fn list<T: AsRef<str> + 'a, R>(
         &mut self,
         field: &'static str,
         names: &'a [String],
         written: impl Fn(&'a Layer) -> Option<&'a Amend<T>>,
         declared: impl Fn(&str) -> Option<R>,
-    ) -> Result<Vec<R>, Misbehaved> {
+    ) -> Result<Vec<R>, InvalidAnswer> {
         let mut seen = BTreeSet::new();
         let mut list = Vec::with_capacity(names.len());
         let mut at = String::new();
         for (index, name) in names.iter().enumerate() {
-            element(&mut at, field, index);
+            set_element_pointer(&mut at, field, index);
             let Some(known) = declared(name) else {
-                return Err(Misbehaved::new(at, "is not declared by the bundle"));
+                return Err(InvalidAnswer::new(at, "not declared by the bundle"));
             };
             let origin = self.origin(&at)?;
             if !writes(written(origin.layer), name) {
-                return Err(Misbehaved::new(at, format!("`{name}` is not written by its origin")));
+                return Err(InvalidAnswer::new(at, format!("its origin does not write `{name}`")));
             }
             if !seen.insert(name.as_str()) {
-                return Err(Misbehaved::new(at, format!("`{name}` stands there twice")));
+                return Err(InvalidAnswer::new(at, format!("duplicate entry `{name}`")));
             }
             list.push(known);
         }
         Ok(list)
     }
 
-    /// One order of the layers must yield the whole answer. Which order that is remains the resolver's to decide.
+    /// Checks that some order of the active layers yields the whole answer. The resolver chooses the order.
     ///
-    /// What an order yields beside the answer may be left out, but for a required wish.
-    fn order(&self, wishes: &[(Wish, usize)]) -> Result<(), Misbehaved> {
+    /// The answer may omit values that the order yields, except required wishes.
+    fn order(&self, wishes: &[(Wish, usize)]) -> Result<(), InvalidAnswer> {
         let proposal = self.proposal;
         let mut claims: Vec<(Claim<'_>, String)> = Vec::new();
         if let Some(tag) = &proposal.language {
             claims.push((Claim::Language(tag), "/language".to_owned()));
         }
         if let Some(model) = &proposal.model {
-            claims.push((Claim::Holds(List::Models, model), "/model".to_owned()));
+            claims.push((Claim::Holds(AmendedList::Models, model), "/model".to_owned()));
         }
         let lists = [
-            (List::Instructions, "/instructions", &proposal.instructions),
-            (List::ToolsAllow, "/tools", &proposal.tools),
-            (List::Plugins, "/plugins", &proposal.plugins),
-            (List::Workflows, "/workflows", &proposal.workflows),
+            (AmendedList::Instructions, "/instructions", &proposal.instructions),
+            (AmendedList::ToolsAllow, "/tools", &proposal.tools),
+            (AmendedList::Plugins, "/plugins", &proposal.plugins),
+            (AmendedList::Workflows, "/workflows", &proposal.workflows),
         ];
         for (list, field, names) in lists {
             for (index, name) in names.iter().enumerate() {
                 claims.push((Claim::Holds(list, name), format!("{field}/{index}")));
-                if list == List::ToolsAllow {
-                    claims.push((Claim::Lacks(List::ToolsDeny, name), format!("{field}/{index}")));
+                if list == AmendedList::ToolsAllow {
+                    claims.push((Claim::Lacks(AmendedList::ToolsDeny, name), format!("{field}/{index}")));
                 }
             }
         }
         for (wish, index) in wishes {
-            claims.push((Claim::Asks(&wish.authority, wish.need), format!("/wishes/{index}")));
+            claims.push((Claim::Wishes(&wish.authority, wish.need), format!("/wishes/{index}")));
         }
         let mut required: BTreeSet<&Authority> = BTreeSet::new();
         for layer in self.reach.layers() {
@@ -264,45 +268,46 @@ impl<'a> Check<'a> {
         for (wish, _) in wishes {
             required.remove(&wish.authority);
         }
-        claims.extend(required.into_iter().map(|authority| (Claim::RequiresNot(authority), "/wishes".to_owned())));
+        claims.extend(required.into_iter().map(|authority| (Claim::DoesNotRequire(authority), "/wishes".to_owned())));
 
         let demands: Vec<Claim<'_>> = claims.iter().map(|(claim, _)| *claim).collect();
         let Some(index) = order::first_impossible(self.reach.layers(), &demands) else { return Ok(()) };
         Err(match claims.swap_remove(index) {
-            (Claim::RequiresNot(authority), field) => {
-                Misbehaved::new(field, format!("leave out `{authority}`, which is required and not dropped"))
+            (Claim::DoesNotRequire(authority), field) => {
+                InvalidAnswer::new(field, format!("the required wish `{authority}` is missing, and no layer drops it"))
             }
             (Claim::Lacks(..), field) => {
-                Misbehaved::new(field, "is denied under every order of the layers that yields the values before it")
+                InvalidAnswer::new(field, "denied under every order of the layers that yields the preceding values")
             }
             (_, field) => {
-                Misbehaved::new(field, "follows from no order of the layers that count, given the values before it")
+                InvalidAnswer::new(field, "no order of the active layers yields it together with the preceding values")
             }
         })
     }
 
-    /// The wishes, sorted, each with the index that it had in the proposal.
-    fn wishes(&mut self) -> Result<Vec<(Wish, usize)>, Misbehaved> {
+    /// Returns the sorted wishes, each with its index in the proposal.
+    fn wishes(&mut self) -> Result<Vec<(Wish, usize)>, InvalidAnswer> {
         let mut wishes = Vec::new();
         let mut seen = BTreeSet::new();
         for (index, (text, need)) in self.proposal.wishes.iter().enumerate() {
             let at = format!("/wishes/{index}");
-            let authority: Authority = text.parse().map_err(|_| Misbehaved::new(at.clone(), "is no authority"))?;
+            let authority: Authority =
+                text.parse().map_err(|_| InvalidAnswer::new(at.clone(), "not a valid authority"))?;
             let origin = self.origin(&at)?;
-            // The need may come from another layer than the one that changed the wish last. Access is part of the
-            // authority: where only writing was asked for, nobody asked for reading.
-            let asked = |layer: &Layer, need: Need| {
+            // The need may come from another layer than the one that changed the wish last. The access is part of the
+            // authority: a wish for writing a mount is not a wish for reading it.
+            let requests = |layer: &Layer, need: Need| {
                 layer.wishes.iter().any(|wish| wish.need == need && wish.authority == authority)
             };
-            if !asked(origin.layer, Need::Required) && !asked(origin.layer, Need::Optional) {
-                return Err(Misbehaved::new(at, "is not asked for by its origin"));
+            if !requests(origin.layer, Need::Required) && !requests(origin.layer, Need::Optional) {
+                return Err(InvalidAnswer::new(at, "its origin does not contain this wish"));
             }
-            if !self.reach.layers().iter().any(|layer| asked(layer.layer, *need)) {
-                return Err(Misbehaved::new(at, format!("`{authority}` is asked for with a need that nobody wrote")));
+            if !self.reach.layers().iter().any(|layer| requests(layer.layer, *need)) {
+                return Err(InvalidAnswer::new(at, format!("no active layer contains `{authority}` with this need")));
             }
-            // Here and not at the end: how often a wish is repeated is a number of the guest's choice.
+            // Checked inside the loop because the guest chooses the number of repetitions.
             if !seen.insert(authority.clone()) {
-                return Err(Misbehaved::new(at, format!("`{authority}` stands there twice")));
+                return Err(InvalidAnswer::new(at, format!("duplicate entry `{authority}`")));
             }
             wishes.push((Wish { authority, need: *need }, index));
         }
@@ -315,15 +320,15 @@ fn writes<T: AsRef<str>>(amend: Option<&Amend<T>>, name: &str) -> bool {
     amend.is_some_and(|amend| amend.names().iter().any(|written| written.as_ref() == name))
 }
 
-/// Makes `at` the pointer of a list's element. One text serves all elements of a list.
-fn element(at: &mut String, field: &str, index: usize) {
+/// Sets `at` to the JSON pointer of a list element. The elements of a list share one buffer.
+fn set_element_pointer(at: &mut String, field: &str, index: usize) {
     at.clear();
     // Writing to a string cannot fail.
     let _ = write!(at, "{field}/{index}");
 }
 
-/// Origins in the host's types. A wish's index is the one after sorting.
-fn remapped(reach: &Reach<'_>, proposed: Vec<ProposedOrigin>, wishes: &[(Wish, usize)]) -> Vec<Origin> {
+/// Converts origins to the host's types. The index of a wish becomes its index after sorting.
+fn remap_origins(reach: &Reach<'_>, proposed: Vec<ProposedOrigin>, wishes: &[(Wish, usize)]) -> Vec<Origin> {
     let mut place = vec![0; wishes.len()];
     for (sorted, (_, proposed)) in wishes.iter().enumerate() {
         if let Some(place) = place.get_mut(*proposed) {
@@ -342,8 +347,8 @@ fn remapped(reach: &Reach<'_>, proposed: Vec<ProposedOrigin>, wishes: &[(Wish, u
     origins.collect()
 }
 
-/// The chosen model's secret is a required wish without being written as one. Its origin is the
-/// layer that gave the model, unless a layer asks for the secret by itself.
+/// Adds the chosen model's secret as a required wish. Its origin is the layer that set the model, unless
+/// a layer itself requires the secret.
 fn require_secret(secret: &SecretRef, wishes: &mut Vec<(Wish, usize)>, origins: &mut Vec<Origin>) {
     let authority = Authority::Secret(secret.clone());
     let Some(model) = origins.iter().find(|origin| origin.field == "/model").cloned() else { return };

@@ -95,7 +95,7 @@ impl ToolContext {
     pub fn allow(&self, authority: &Authority) -> Result<(), ToolError> {
         let CallScope { workspace, spec, config, .. } = &*self.0;
         let granted =
-            spec.as_ref().is_none_or(|spec| spec.grants(authority)) && config.still_grants(workspace, authority);
+            spec.as_ref().is_none_or(|spec| spec.grants(authority)) && config.has_grant(workspace, authority);
         if granted { Ok(()) } else { Err(ToolError::NotGranted(authority.clone())) }
     }
 

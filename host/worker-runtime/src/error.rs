@@ -1,7 +1,7 @@
 //! Why there is no resolution, as one type with one code for each reason.
 
 use component_host::CallError;
-use host_policy::{Failure, Misbehaved};
+use host_policy::{Failure, InvalidAnswer};
 use serde::Serialize;
 
 /// How an attempt to resolve ended, as a class that a test of a component looks at.
@@ -34,7 +34,7 @@ pub enum ResolveError {
     Failed(#[from] Failure),
     /// The resolver says what is not so.
     #[error(transparent)]
-    Misbehaved(#[from] Misbehaved),
+    Misbehaved(#[from] InvalidAnswer),
     /// The resolver says nothing.
     #[error(transparent)]
     Call(#[from] CallError),

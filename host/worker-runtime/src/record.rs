@@ -4,7 +4,7 @@
 use bundles::canonical::{Canonical, JsonBounds, JsonError, read_canonical, to_canonical};
 use bundles::{BundleLimits, Manifest};
 use component_host::{BundleView, Resolver};
-use host_policy::{Facts, Misbehaved, Proposal, Request, Resolution, verify};
+use host_policy::{Facts, InvalidAnswer, Proposal, Request, Resolution, verify};
 use serde::{Deserialize, Serialize};
 
 use crate::digests::Digests;
@@ -45,7 +45,7 @@ const ENGINE: &str = concat!("yoi ", env!("CARGO_PKG_VERSION"), ", wasmtime 48")
 pub enum RestoreError {
     /// The answer does not hold against this bundle.
     #[error(transparent)]
-    Misbehaved(#[from] Misbehaved),
+    Misbehaved(#[from] InvalidAnswer),
     /// It holds, and is another resolution than the record says.
     #[error("the record's answer is another resolution than it says")]
     OtherResolution,

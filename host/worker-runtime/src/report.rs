@@ -7,7 +7,7 @@ use bundles::manifest::Manifest;
 use bundles::{
     Access, Digest, LanguageTag, PluginName, ProfileName, SecretRef, ToolName, UrlPrefix, Wish, WorkflowName,
 };
-use component_host::{Cost, Read};
+use component_host::{BundleRead, Cost};
 use host_policy::{Instruction, Origin, Refusal, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -57,7 +57,7 @@ pub struct ReadReport {
 
 /// What was not found is only counted: the name would be the guest's own word, and it has seen the
 /// facts.
-fn found_reads(reads: &[Read]) -> Vec<ReadReport> {
+fn found_reads(reads: &[BundleRead]) -> Vec<ReadReport> {
     let found = reads.iter().filter(|read| read.found);
     found.map(|read| ReadReport { kind: read.kind, name: read.name.clone() }).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use bundles::canonical::Canonical;
-use component_host::{BundleView, Cost, Read, Resolver};
+use component_host::{BundleRead, BundleView, Cost, Resolver};
 use host_policy::{Facts, Proposal, Request, Resolution, verify_answer};
 
 use crate::digests::Digests;
@@ -93,7 +93,7 @@ pub struct Resolved {
     proposal: Canonical,
     digests: Digests,
     cost: Cost,
-    reads: Vec<Read>,
+    reads: Vec<BundleRead>,
 }
 
 impl Resolved {
@@ -140,7 +140,7 @@ impl Resolved {
     }
 
     /// What the resolver read of the bundle.
-    pub fn reads(&self) -> &[Read] {
+    pub fn reads(&self) -> &[BundleRead] {
         &self.reads
     }
 }

@@ -49,15 +49,15 @@ const COMMANDS: [(&str, &str); 40] = [
     ("the list of tokens has those that are there", "`yoi runtime token list` lists them"),
     ("have a new token made", "have a new one made: `yoi runtime token new`"),
     (
-        "build it as a component, without what it does not need",
-        "`yoi resolver inspect` shows what it consists of; build it as a component, without what it does not need",
+        "build a component, and remove the parts that it does not need",
+        "build a component, and remove the parts that it does not need; `yoi resolver inspect` lists its parts",
     ),
     (
-        "use another resolver, or run this one by itself to see why",
-        "use another resolver; `yoi resolver run` shows this one by itself",
+        "use another resolver, or run this one separately to find the cause",
+        "use another resolver, or run this one separately with `yoi resolver run` to find the cause",
     ),
     ("put the bundle again", "put the bundle again (`yoi runtime put`)"),
-    ("name a profile of the bundle", "`yoi bundle show` lists the profiles"),
+    ("select a profile of the bundle", "select a profile of the bundle; `yoi bundle show` lists them"),
     ("build the bundle again, or fetch it again", "build it again with `yoi bundle build`, or fetch it again"),
     (
         "name a folder that holds a `bundle.toml`, or make one",

@@ -25,7 +25,7 @@ pub(crate) fn text(path: &Path) -> Result<String, CliError> {
 /// Parses a config with the tables that configure the service. `path` is shown in errors.
 pub(crate) fn parse(text: &str, path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
     let (policy, settings) =
-        RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES).map_err(|error| told(error, path))?;
+        RuntimeConfig::from_toml_with::<Settings>(text, &Settings::TABLES).map_err(|error| told(error, path))?;
     match settings.invalid_limit() {
         Some((table, InvalidLimit { name, expected })) => {
             Err(told(ConfigError::invalid_limit(text, table, name, &expected), path))

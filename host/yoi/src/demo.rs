@@ -11,7 +11,7 @@ use bundles::leaks::Kind;
 use bundles::{BuildOptions, Bundle, BundleLimits, Need};
 use component_host::structure::Structure;
 use component_host::{BundleView, Limits, ResolutionLimits};
-use host_policy::explain::{Account, Question};
+use host_policy::explain::{Explainer, Question};
 use host_policy::{HostPolicy, Request, RuntimeConfig, enforce};
 use serde_json::json;
 use worker_runtime::{Inputs, Resolutions, shipped};
@@ -163,10 +163,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     }
 
     story.step("Every value can be asked about");
-    let account = Account { manifest, facts: inputs.facts(), resolution, refusals: spec.narrowed() };
+    let explainer = Explainer { manifest, facts: inputs.facts(), resolution, refusals: spec.narrowed() };
     for question in ["model", "git:write", "tool:git.commit", "plugin:issue-tracker"] {
         let asked: Question = question.parse().map_err(|_| broken())?;
-        if let Some(explanation) = account.question(&asked) {
+        if let Some(explanation) = explainer.explain(&asked) {
             story.say(format!("{question}: {}", explanation.verdict));
         }
     }

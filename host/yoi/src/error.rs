@@ -168,7 +168,11 @@ impl From<LoadError> for CliError {
             LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed } => {
                 json!({ "limit": limit, "allowed": allowed })
             }
-            LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, actual, allowed }) => {
+            LoadError::Structure(component_host::structure::StructureRefusal::OverBudget {
+                limit,
+                actual,
+                allowed,
+            }) => {
                 json!({ "limit": limit, "actual": actual, "allowed": allowed })
             }
             _ => json!({}),

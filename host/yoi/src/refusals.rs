@@ -19,7 +19,7 @@ struct Shown {
 
 /// This host refuses the worker.
 pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
-    let message = host_policy::refused(refusals);
+    let message = host_policy::refusal_summary(refusals);
     told(&message, &json!(refusals)).unwrap_or_else(|| CliError::new("denied", message, ""))
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bundles::{Capability, Digest, ToolName, ToolSource, WorkspaceId};
 use component_host::{BundleView, Limits};
-use host_policy::explain::{Account, Explanation, InvalidQuestion, Question};
+use host_policy::explain::{Explainer, Explanation, InvalidQuestion, Question};
 use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce};
 use serde::Serialize;
 use worker_runtime::report::{ResolutionReport, with_policy};
@@ -132,8 +132,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(Err(refusals)) => refusals.clone(),
         None => Vec::new(),
     };
-    let account = Account { manifest, facts: inputs.facts(), resolution: resolved.resolution(), refusals: &refusals };
-    let explanations = explain(args, &account)?;
+    let explainer =
+        Explainer { manifest, facts: inputs.facts(), resolution: resolved.resolution(), refusals: &refusals };
+    let explanations = explain(args, &explainer)?;
     let spec = match enforced {
         // Somebody who asks why gets the answer along with the refusal.
         Some(Err(refusals)) => return Err(with_explanations(refused(&refusals), explanations.as_deref(), output)),
@@ -238,11 +239,11 @@ fn facts(args: &Args, config: Option<&RuntimeConfig>, workspace: &WorkspaceId) -
     })
 }
 
-fn explain(args: &Args, account: &Account<'_>) -> Result<Option<Vec<Explanation>>, CliError> {
+fn explain(args: &Args, explainer: &Explainer<'_>) -> Result<Option<Vec<Explanation>>, CliError> {
     match &args.explain {
         None => Ok(None),
-        Some(Explain::All) => Ok(Some(account.all())),
-        Some(Explain::Field(question)) => match account.question(question) {
+        Some(Explain::All) => Ok(Some(explainer.explain_all())),
+        Some(Explain::Field(question)) => match explainer.explain(question) {
             Some(explanation) => Ok(Some(vec![explanation])),
             None => {
                 let message = "the resolution has no such place";

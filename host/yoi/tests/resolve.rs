@@ -285,10 +285,10 @@ fn a_wish_that_is_part_of_another_is_told_so() {
     let (report, code) = acme(&place, &["--profile", "backend-dev", "--explain", "mount:repo:read"]);
     assert_eq!(code, 0, "{report}");
     let verdict = report["explanations"][0]["verdict"].as_str().expect("a verdict");
-    assert!(verdict.starts_with("not by itself: it is part of `mount:repo:write`, which is from `"), "{verdict}");
+    assert!(verdict.starts_with("included in `mount:repo:write`, which is from `"), "{verdict}");
     let (report, _) = acme(&place, &["--profile", "docs-writer", "--explain", "mount:no-such:read"]);
     let verdict = report["explanations"][0]["verdict"].as_str().expect("a verdict");
-    assert_eq!(verdict, "not there: no layer of any profile speaks of it");
+    assert_eq!(verdict, "absent: no layer of any profile mentions it");
 }
 
 #[test]
@@ -297,7 +297,10 @@ fn explain_that_took_the_bundle_says_so() {
     let (error, code) = place.json(&["resolve", "-p", "coder", "--explain", "builtin"]);
     assert_eq!((code, error["code"].as_str()), (2, Some("usage")));
     let message = error["message"].as_str().expect("a message");
-    assert!(message.contains(": if this is BUNDLE, write it before `--explain`; `builtin` names nothing"), "{message}");
+    assert!(
+        message.contains(": if this is BUNDLE, write it before `--explain`; invalid subject `builtin`"),
+        "{message}"
+    );
     let said = place.yoi(&["resolve", "-p", "coder", "--explain", "model"]);
     assert!(said.stderr.contains("Usage: yoi resolve BUNDLE --profile PROFILE [OPTIONS]"), "{}", said.stderr);
     for arguments in

@@ -274,7 +274,7 @@ fn a_cache_that_is_no_folder_is_told_as_such() {
     place.write("file", "no folder");
     let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--cache-dir", "file"]);
     assert_eq!(said.code, 0);
-    assert!(said.stderr.contains("the compile cache's folder is no folder"), "{}", said.stderr);
+    assert!(said.stderr.contains("the path of the compile cache is not a folder"), "{}", said.stderr);
 }
 
 #[test]

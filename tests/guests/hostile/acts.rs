@@ -1,4 +1,4 @@
-//! What a component does while it runs: it does not end, takes more than it may, traps, or misuses its handle.
+//! Components that misbehave while they run: they do not end, exceed limits, trap, or misuse their handle.
 
 use super::{
     Expect, Hostile, add,

@@ -1,5 +1,5 @@
-;; Two components inside, each with a memory of its own, of which one hands the other a text. The engine copies it with
-;; code that it writes itself and that needs both memories.
+;; Contains two components with separate memories, one of which passes a text to the other. The engine copies it with
+;; generated code that accesses both memories.
 (component $callee
   (core module $m
     (memory (export "memory") 1)

@@ -1,9 +1,9 @@
-//! Answers as they lie in a guest's memory, well-formed or not.
+//! Answers in the memory layout of a guest, valid or malformed.
 
-/// Where an answer begins. What lies below is scratch.
+/// Address of an answer. The memory below is scratch space.
 pub(super) const BASE: u32 = 1024;
 
-/// An authority, as it is proposed.
+/// A proposed authority.
 #[derive(Clone)]
 pub(super) enum Authority {
     Secret(String),
@@ -11,7 +11,7 @@ pub(super) enum Authority {
     Egress(String),
     Shell,
     Git(u8),
-    /// A case that there is not.
+    /// An undefined case.
     Case(u8),
 }
 
@@ -20,7 +20,7 @@ pub(super) const WRITE: u8 = 1;
 pub(super) const REQUIRED: u8 = 0;
 pub(super) const OPTIONAL: u8 = 1;
 
-/// A resolution, as it is proposed. The default is the honest one for profile `main`.
+/// A proposed resolution. The default is the honest one for profile `main`.
 #[derive(Clone)]
 pub(super) struct Resolution {
     pub(super) lineage: Vec<String>,
@@ -53,7 +53,7 @@ impl Default for Resolution {
     }
 }
 
-/// A failure, as it is told.
+/// A reported failure.
 #[derive(Clone)]
 pub(super) enum Failure {
     UnknownProfile(String),
@@ -63,21 +63,21 @@ pub(super) enum Failure {
     UnmetCapability(Vec<String>),
     NoModel(Vec<String>),
     DanglingReference(u8, String),
-    /// A case that there is not.
+    /// An undefined case.
     Case(u8),
 }
 
-/// What `resolve` returns.
+/// The result of `resolve`.
 #[allow(clippy::large_enum_variant, reason = "a few hundred are made, one at a time")]
 pub(super) enum Answer {
     Resolved(Resolution),
     Failed(Failure),
-    /// Neither: a discriminant that there is not.
+    /// An undefined discriminant.
     Case(u8),
 }
 
 impl Answer {
-    /// The address of the answer, and the bytes that lie at an address.
+    /// Returns the address of the answer, and the bytes of the memory with their address.
     pub(super) fn image(&self) -> (u32, (u32, Vec<u8>)) {
         let mut image = Image(Vec::new());
         let mut out = Vec::new();
@@ -92,18 +92,18 @@ impl Answer {
             }
             Self::Case(case) => out.extend([*case, 0, 0, 0]),
         }
-        // The record with most fields is read in full, whatever it is.
+        // The host reads the largest record in full for every discriminant.
         out.resize(out.len().max(92), 0);
         let at = image.put(&out);
         (at, (BASE, image.0))
     }
 }
 
-/// Bytes from [`BASE`] on.
+/// The bytes of the memory from [`BASE`].
 struct Image(Vec<u8>);
 
 impl Image {
-    /// Lays bytes down, aligned for anything, and tells where. What is empty lies nowhere.
+    /// Appends bytes with the largest alignment and returns their address. Empty input has the address 0.
     fn put(&mut self, bytes: &[u8]) -> u32 {
         if bytes.is_empty() {
             return 0;
@@ -175,7 +175,7 @@ impl Image {
             Authority::Egress(prefix) => (2, prefix.as_str(), None),
             Authority::Shell => (3, "", None),
             Authority::Git(access) => {
-                // The access takes the place where the others have their text.
+                // The access has the position where other cases have their text.
                 out.extend([4, 0, 0, 0, *access, 0, 0, 0]);
                 out.resize(16, 0);
                 out.extend([need, 0, 0, 0]);

@@ -1,4 +1,4 @@
-;; Asks the host about no names, which is nothing to answer, again and again.
+;; Makes look-ups without names in an endless loop.
 (func (export "resolve") (param $request i32) (result i32)
   (loop $forever
     (call $declares

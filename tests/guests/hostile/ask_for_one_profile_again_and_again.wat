@@ -1,5 +1,5 @@
-;; Asks for the selected profile 16,000 times in one crossing: small for a guest that lets the copies lie on top of each
-;; other, and all of them for the host to copy.
+;; Requests the selected profile 16,000 times in one call. The guest stores all copies at the same address, but the host
+;; has to copy each of them.
 (func (export "resolve") (param $request i32) (result i32)
   (local $at i32)
   (drop (memory.grow (i32.const 8)))

@@ -1,4 +1,4 @@
-;; Asks about 16,000 names that are all the same 64 KiB of memory: a gigabyte for the host to read.
+;; Passes 16,000 names that share the same 64 KiB of memory: a gigabyte for the host to read.
 (func (export "resolve") (param $request i32) (result i32)
   (local $at i32)
   (drop (memory.grow (i32.const 8)))

@@ -1,20 +1,20 @@
-//! Wraps core code in the world `resolver`, so that each hostile thing is only what it does.
+//! Wraps core code in the world `resolver`, so that each hostile component states only its own behaviour.
 
 use super::answer::Answer;
 
-/// The world as text, with places to fill.
+/// The world as text with placeholders.
 const WORLD: &str = include_str!("world.wat.in");
 
-/// Bytes of a page of memory.
+/// Bytes of a memory page.
 const PAGE: usize = 64 << 10;
 
-/// A component to be: an honest one that answers what it is given, until something in it is changed.
+/// A builder of a component. Without changes it is honest and returns the given answer.
 pub(super) struct Code {
     places: Vec<(&'static str, String)>,
 }
 
 impl Code {
-    /// A component whose `$main` is this text of a core module.
+    /// Creates a component with the given text of a core module as `$main`.
     pub(super) fn of(main: impl Into<String>) -> Self {
         let places = [
             ("version", "1.0.0"),
@@ -36,14 +36,14 @@ impl Code {
         Self { places }
     }
 
-    /// A component that looks its profile up, gives its handle back, and then answers this, whatever was asked.
+    /// Creates a component that looks up its profile, drops its handle, and returns this answer for every request.
     pub(super) fn answers(answer: &Answer) -> Self {
         let (address, data) = answer.image();
         Self::returns(address, &[(data.0, data.1)])
     }
 
-    /// A component that looks its profile up, gives its handle back, and then returns an address. The memory holds
-    /// these bytes at these addresses.
+    /// Creates a component that looks up its profile, drops its handle, and returns an address. The memory holds the
+    /// given bytes at the given addresses.
     pub(super) fn returns(address: u32, data: &[(u32, Vec<u8>)]) -> Self {
         let mut segments = String::new();
         let mut end = 0;
@@ -69,7 +69,7 @@ impl Code {
         .with("heap", heap.to_string())
     }
 
-    /// Fills a place differently.
+    /// Replaces the text of a placeholder.
     pub(super) fn with(mut self, place: &'static str, text: impl Into<String>) -> Self {
         for (name, old) in &mut self.places {
             if *name == place {
@@ -80,19 +80,19 @@ impl Code {
         panic!("the world has no place `{place}`");
     }
 
-    /// The text of the component.
+    /// Returns the text of the component.
     pub(super) fn text(&self) -> String {
         self.places.iter().fold(WORLD.to_owned(), |world, (place, text)| world.replace(&format!("{{{place}}}"), text))
     }
 
-    /// The component.
+    /// Returns the binary component.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let text = self.text();
         wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
 }
 
-/// Hands out memory in one direction and asks for more where it ends.
+/// A bump allocator that grows the memory.
 const BUMP: &str = "
     (local $at i32)
     (local.set $at (i32.and
@@ -106,7 +106,7 @@ const BUMP: &str = "
         unreachable)
     (local.get $at)";
 
-/// Bytes as they stand in a string of the text form.
+/// Escapes bytes for a string of the text format.
 fn escaped(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-;; Each step is one operator and two megabytes of work.
+;; Runs an endless loop of operators that each fill two megabytes of memory.
 (func (export "resolve") (param i32) (result i32)
   (drop (memory.grow (i32.const 64)))
   (loop $forever

@@ -1,4 +1,4 @@
-;; Uses a handle that nobody gave it.
+;; Uses a handle that it does not own.
 (func (export "resolve") (param $request i32) (result i32)
   (call $profiles
     (i32.add (i32.load offset=16 (local.get $request)) (i32.const {beyond}))

@@ -1,4 +1,4 @@
-;; Memories that each stay below what one may have, and pass it together.
+;; Grows several memories that are each below the limit and together above it.
 (core module $large
   (memory 500)
   (func $start (drop (memory.grow (i32.const 100))))

@@ -1,4 +1,4 @@
-//! What a component says that is not so, in an answer that is otherwise true.
+//! Components whose answers are valid except for one false statement.
 
 use super::{
     Expect, Hostile, add,
@@ -49,7 +49,7 @@ pub(super) fn names(all: &mut Vec<Hostile>) {
         answer.language = Some(text("../../etc/passwd"));
         answer.origins.push(origin("/language"));
     });
-    // What a resolver may leave out: order, precedence and choice are its own.
+    // A resolver may omit or reorder these, because it decides order, precedence and choice.
     add(
         all,
         "nothing_but_the_lineage",
@@ -130,7 +130,7 @@ pub(super) fn settings(all: &mut Vec<Hostile>) {
     }
     let many: String = (0..20_000).map(|key| format!(r#""k{key}":1,"#)).collect();
     lie("settings_of_many_keys", "/settings", format!(r#"{{{many}"a":1}}"#));
-    // The same value in other words is the same value.
+    // The same value in another spelling is accepted.
     let spaced = resolving(|answer| answer.settings = b" { \"\\u0061\" : 1.0 } ".to_vec());
     add(all, "settings_in_other_words", spaced, Expect::Resolved);
 }

@@ -1,3 +1,3 @@
-;; Answers, and then never lets the host go.
+;; Returns an answer, and then loops endlessly in post-return.
 (func (export "resolve") (param i32) (result i32) (i32.const {answer}))
 (func (export "post") (param i32) (loop $forever (br $forever)))

@@ -1,4 +1,4 @@
-;; Never gets as far as being asked.
+;; Loops endlessly in its start function.
 (func $start (loop $forever (br $forever)))
 (start $start)
 (func (export "resolve") (param i32) (result i32) unreachable)

@@ -1,4 +1,4 @@
-;; Answers with a list of which every element is the same text: small here, large in the host.
+;; Returns a list in which every element is the same text: small in the guest, large in the host.
 (func (export "resolve") (param i32) (result i32)
   (local $at i32)
   (drop (memory.grow (i32.const 128)))

@@ -1,4 +1,4 @@
-//! What a component hands over that is no value, or too large a one.
+//! Components that return malformed or too large values.
 
 use super::{
     Expect, Hostile, add,
@@ -16,7 +16,7 @@ pub(super) fn returns(all: &mut Vec<Hostile>) {
         add(all, name, Code::returns(address, &[]), Expect::Trap);
     }
     let trap = Expect::Trap;
-    // Words of the record, by offset: the lineage is at 4, its length at 8; the settings are at 76 and 80.
+    // Offsets of words in the record: the lineage is at 4 and its length at 8; the settings are at 76 and 80.
     add(all, "list_of_all_lengths", returning(&[(4, 1024), (8, u32::MAX)], &[]), trap);
     add(all, "list_beyond_memory", returning(&[(4, 0xffff_fff8), (8, 1)], &[]), trap);
     add(all, "list_that_wraps_around", returning(&[(4, 0x8000_0000), (8, 0x1000_0001)], &[]), trap);
@@ -36,8 +36,8 @@ pub(super) fn returns(all: &mut Vec<Hostile>) {
     add(all, "need_of_no_kind", wish(Authority::Shell, 2), trap);
     add(all, "access_of_no_kind", wish(Authority::Git(2), OPTIONAL), trap);
 
-    // More than a crossing may have the host copy: one text of sixteen megabytes, a million elements, and a few
-    // kilobytes that overlap until they are a hundred megabytes.
+    // More than the host copies in one call: one text of sixteen megabytes, a million elements, and overlapping
+    // lists of a few kilobytes that expand to a hundred megabytes.
     let bytes = Expect::Limit("hostcall_bytes");
     let text = "(drop (memory.grow (i32.const 300)))
         (i32.store (i32.const 588) (i32.const 65536)) (i32.store (i32.const 592) (i32.const 16777216)) (i32.const 512)";
@@ -52,7 +52,7 @@ pub(super) fn returns(all: &mut Vec<Hostile>) {
     add(all, "overlapping_large_texts", overlapping(65_536, 2048), bytes);
 }
 
-/// An answer whose record lies at 512 with these words, from its second on, and these bytes elsewhere.
+/// Returns an answer with a record at address 512. Its words from the second on and other memory are given.
 fn returning(words: &[(usize, u32)], data: &[(u32, Vec<u8>)]) -> Code {
     let mut record = vec![0u8; 92];
     for (at, word) in words {

@@ -1,4 +1,4 @@
-//! Components of other worlds, and bytes that are no component.
+//! Components of other worlds, and bytes that are not a component.
 
 use super::{
     Expect, Hostile, add,
@@ -56,7 +56,7 @@ pub(super) fn worlds(all: &mut Vec<Hostile>) {
     add(all, "import_with_another_type", with("declares", "(list u8)"), Expect::RefusedLink);
     add(all, "export_with_another_type", with("resolved", "string"), Expect::RefusedLink);
     add(all, "export_of_another_name", with("function", "decide"), Expect::RefusedLink);
-    // What toolchains do, and what must not harm whoever compiles it.
+    // Constructs of toolchains, and constructs that must not harm the compiler.
     add(all, "adapter_between_memories", with("exports", source!("adapter_between_memories")), Expect::Resolved);
     add(all, "export_more", with("exports", "(export \"init\" (func $resolve))"), Expect::Resolved);
     let missing = b"(component (core module))";
@@ -67,7 +67,7 @@ pub(super) fn worlds(all: &mut Vec<Hostile>) {
     all.push(Hostile { name: "export_empty_interface", bytes: empty, expect: Expect::RefusedLink });
 }
 
-/// A component that begins well, and bytes that never were one.
+/// Damaged components, and bytes that are not a component.
 pub(super) fn bytes(all: &mut Vec<Hostile>) {
     let honest = Code::answers(&Answer::Resolved(Resolution::default()));
     let whole = honest.bytes();
@@ -86,7 +86,7 @@ pub(super) fn bytes(all: &mut Vec<Hostile>) {
     let mut flipped = whole.clone();
     flipped[9] ^= 0x40;
     refused("corrupted_length", flipped, "malformed_component");
-    // The body of a function says something that is no operator: only a parser of bodies sees it.
+    // An undefined operator in a function body, which only a parser of bodies detects.
     let marker = [0x41, 0x10];
     let at = whole.windows(2).rposition(|window| window == marker).expect("an operator of the code");
     let mut corrupted = whole;
@@ -94,7 +94,7 @@ pub(super) fn bytes(all: &mut Vec<Hostile>) {
     refused("corrupted_code", corrupted, "malformed_component");
 }
 
-/// Bytes without a pattern, the same every time.
+/// Pseudo-random bytes with a fixed seed.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     (0..length)

@@ -1,9 +1,9 @@
-//! The compile cache: machine code on disk, made by this host and believed only if it proves it.
+//! The compile cache: machine code on disk that this host has compiled.
 //!
-//! Every entry ends in a keyed hash (BLAKE3) over its name and content, under a key that lies beside
-//! it for its owner alone. The file that was proved is the file that is mapped: by its descriptor,
-//! never again by its name, and nothing here ever writes to a file that has its name. What does not
-//! prove itself is removed and compiled again.
+//! Every entry ends with a MAC (keyed BLAKE3) over its content and name. The key is a file in the same
+//! folder that only its owner can read. A verified file is mapped through its open descriptor, not by its
+//! name, and a file is never written after it got its name. An entry with a wrong MAC is removed and
+//! compiled again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -14,8 +14,8 @@ use blake3::{Hash, Hasher};
 
 use super::CompiledKey;
 
-const PROOF_BYTES: usize = blake3::OUT_LEN;
-/// What is read of an entry at a time while it is proved: fits the nearest caches.
+const MAC_BYTES: usize = blake3::OUT_LEN;
+/// Bytes of an entry that are read and hashed at a time. They fit into the CPU caches.
 const CHUNK_BYTES: usize = 128 << 10;
 const KEY_FILE: &str = "key";
 
@@ -26,32 +26,32 @@ pub struct CompileCache {
     written: AtomicU64,
 }
 
-/// Neither the place nor the key is for logs.
+/// Omits the folder and the key, which must not appear in logs.
 impl std::fmt::Debug for CompileCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CompileCache").finish_non_exhaustive()
     }
 }
 
-/// Why a folder cannot be a cache. Compiling works without one.
+/// Error returned for a folder that cannot be used as a cache. A sandbox works without a cache.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// Others than its owner may read or write it.
-    #[error("the compile cache's folder is open to others than its owner")]
+    /// Users other than the owner can access the folder, or it belongs to another user.
+    #[error("the folder of the compile cache is accessible to other users")]
     NotPrivate,
-    /// Something else has its name.
-    #[error("the compile cache's folder is no folder")]
+    /// The path exists and is not a folder.
+    #[error("the path of the compile cache is not a folder")]
     NotAFolder,
-    /// Its key has another form than this program writes.
-    #[error("the compile cache's key is damaged")]
+    /// The key file does not hold 32 bytes.
+    #[error("the key of the compile cache is damaged")]
     DamagedKey,
-    /// The system refuses.
-    #[error("the compile cache's folder cannot be used")]
+    /// An input or output operation failed.
+    #[error("failed to use the folder of the compile cache")]
     Io(#[from] std::io::Error),
 }
 
 impl CacheError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotPrivate => "cache_not_private",
@@ -61,113 +61,113 @@ impl CacheError {
         }
     }
 
-    /// What to do about it.
+    /// Returns a help line for the user.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::NotPrivate => "take away the access of group and others (`chmod 700`), or name another folder",
-            Self::NotAFolder => "name a folder, or a place where there is nothing yet; links are not followed",
-            Self::DamagedKey => "remove the folder; it is made again",
-            Self::Io(_) => "name a folder that this user may write",
+            Self::NotPrivate => "remove the access of group and others (`chmod 700`), or choose another folder",
+            Self::NotAFolder => "choose a folder or a path that does not exist yet; symbolic links are not followed",
+            Self::DamagedKey => "remove the folder; it is created again",
+            Self::Io(_) => "choose a folder that this user can write to",
         }
     }
 }
 
 impl CompileCache {
-    /// Opens a cache, and makes it where there is none. The folder must be its owner's alone.
+    /// Opens a cache and creates it if it does not exist. Only the owner may have access to the folder.
     pub fn open(folder: &Path) -> Result<Self, CacheError> {
-        make_private_folder(folder)?;
+        create_private_folder(folder)?;
         let key = match read_key(folder)? {
             Some(key) => key,
-            None => make_key(folder)?,
+            None => create_key(folder)?,
         };
         Ok(Self { folder: folder.to_owned(), key, written: AtomicU64::new(0) })
     }
 
-    fn entry(&self, key: &CompiledKey) -> PathBuf {
+    fn entry_path(&self, key: &CompiledKey) -> PathBuf {
         self.folder.join(format!("{}-{:016x}.cwasm", key.component.hex(), key.engine))
     }
 
-    /// The proof of what was hashed. The name comes last and has always the same length: content
-    /// that begins at a whole block hashes faster.
-    fn proof(mut content: Hasher, key: &CompiledKey) -> Hash {
+    /// Finishes the MAC of an entry. The name comes last, because content that starts at a block boundary
+    /// hashes faster. The name has a fixed length, so the input is unambiguous.
+    fn mac(mut content: Hasher, key: &CompiledKey) -> Hash {
         content.update(key.component.as_bytes()).update(&key.engine.to_le_bytes()).finalize()
     }
 
-    /// The compiled code of that key, if there is any that proves itself. What does not is removed.
-    pub fn get(&self, key: &CompiledKey, most_bytes: u64) -> Option<Entry> {
-        let path = self.entry(key);
+    /// Returns the compiled code of `key` if it has at most `max_bytes` and its MAC is valid. An entry with a
+    /// wrong MAC is removed.
+    pub fn get(&self, key: &CompiledKey, max_bytes: u64) -> Option<CacheEntry> {
+        let path = self.entry_path(key);
         let mut file = File::open(&path).ok()?;
-        let proved = file.metadata().ok()?;
-        if proved.len() > most_bytes.saturating_add(PROOF_BYTES as u64) {
-            // Another run may allow it.
+        let metadata = file.metadata().ok()?;
+        if metadata.len() > max_bytes.saturating_add(MAC_BYTES as u64) {
+            // The entry stays, because another process may have a larger limit.
             return None;
         }
-        match self.prove(key, &mut file, proved.len()) {
-            Ok(Some(bytes)) => Some(Entry { file, bytes, proved }),
+        match self.verify(key, &mut file, metadata.len()) {
+            Ok(Some(bytes)) => Some(CacheEntry { file, bytes, metadata }),
             Ok(None) => {
                 let _ = fs::remove_file(&path);
                 None
             }
-            // What could not be read now says nothing about the entry.
+            // A read error says nothing about the entry, so it stays.
             Err(_) => None,
         }
     }
 
-    /// The same code in memory of its own, proved there once more: for where it cannot be mapped.
-    pub(crate) fn copy(&self, key: &CompiledKey, entry: &mut Entry) -> Option<Vec<u8>> {
+    /// Copies an entry that cannot be mapped into memory, and verifies the copy again.
+    pub(crate) fn copy(&self, key: &CompiledKey, entry: &mut CacheEntry) -> Option<Vec<u8>> {
         entry.file.seek(SeekFrom::Start(0)).ok()?;
         let mut bytes = Vec::new();
-        Read::by_ref(&mut entry.file).take(entry.bytes + PROOF_BYTES as u64).read_to_end(&mut bytes).ok()?;
+        Read::by_ref(&mut entry.file).take(entry.bytes + MAC_BYTES as u64).read_to_end(&mut bytes).ok()?;
         let length = u64::try_from(bytes.len()).ok()?;
-        self.prove(key, bytes.as_slice(), length).ok()??;
-        bytes.truncate(bytes.len().checked_sub(PROOF_BYTES)?);
+        self.verify(key, bytes.as_slice(), length).ok()??;
+        bytes.truncate(bytes.len().checked_sub(MAC_BYTES)?);
         Some(bytes)
     }
 
-    /// Reads an entry of so many bytes, and says how many of them are compiled code, where they prove
-    /// themselves.
-    fn prove(&self, key: &CompiledKey, mut entry: impl Read, length: u64) -> std::io::Result<Option<u64>> {
-        let Some(bytes) = length.checked_sub(PROOF_BYTES as u64) else { return Ok(None) };
+    /// Reads an entry of `length` bytes and returns the number of bytes before the MAC; `None` if the entry is
+    /// too short or its MAC is wrong.
+    fn verify(&self, key: &CompiledKey, mut entry: impl Read, length: u64) -> std::io::Result<Option<u64>> {
+        let Some(bytes) = length.checked_sub(MAC_BYTES as u64) else { return Ok(None) };
         let mut hasher = Hasher::new_keyed(&self.key);
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut left = bytes;
         while left > 0 {
-            let most = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let read = entry.read(chunk.get_mut(..most).unwrap_or_default())?;
+            let size = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let read = entry.read(chunk.get_mut(..size).unwrap_or_default())?;
             if read == 0 {
                 return Ok(None);
             }
             hasher.update(chunk.get(..read).unwrap_or_default());
             left = left.saturating_sub(read as u64);
         }
-        let mut claimed = [0; PROOF_BYTES];
-        match entry.read_exact(&mut claimed) {
+        let mut stored_mac = [0; MAC_BYTES];
+        match entry.read_exact(&mut stored_mac) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         }
-        // Hashes compare in constant time.
-        Ok((Self::proof(hasher, key) == Hash::from_bytes(claimed)).then_some(bytes))
+        // `blake3::Hash` compares in constant time.
+        Ok((Self::mac(hasher, key) == Hash::from_bytes(stored_mac)).then_some(bytes))
     }
 
-    /// Keeps compiled code. An entry appears whole or not at all; where it cannot be written, there
-    /// is none and the next process compiles again.
+    /// Stores compiled code. The entry appears atomically.
     pub fn put(&self, key: &CompiledKey, compiled: &[u8]) -> std::io::Result<()> {
         let mut hasher = Hasher::new_keyed(&self.key);
         hasher.update(compiled);
-        let proof = Self::proof(hasher, key);
+        let mac = Self::mac(hasher, key);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.folder.join(format!("{}-{}-{number}.tmp", key.component.hex(), std::process::id()));
         let write = || {
-            let mut file = private_file(&unfinished)?;
+            let mut file = create_private_file(&unfinished)?;
             file.write_all(compiled)?;
-            file.write_all(proof.as_bytes())?;
-            // It is mapped by whoever runs it, so its content never changes: not even by mistake.
+            file.write_all(mac.as_bytes())?;
+            // Read-only, because other processes map the file and a change would change their running code.
             let mut permissions = file.metadata()?.permissions();
             permissions.set_readonly(true);
             file.set_permissions(permissions)?;
-            // A torn entry would not prove itself, so it need not be on the disk before its name is.
-            fs::rename(&unfinished, self.entry(key))
+            // No sync before the rename: an entry torn by a crash has a wrong MAC.
+            fs::rename(&unfinished, self.entry_path(key))
         };
         write().inspect_err(|_| {
             let _ = fs::remove_file(&unfinished);
@@ -175,16 +175,18 @@ impl CompileCache {
     }
 }
 
-/// Compiled code that has proved itself: an open file.
+/// Verified compiled code in an open file.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CacheEntry {
     file: File,
+    /// Length of the code without the MAC.
     bytes: u64,
-    proved: fs::Metadata,
+    /// Metadata of the file before it was verified.
+    metadata: fs::Metadata,
 }
 
-impl Entry {
-    /// A path that opens this very file and no other, where the system has such paths.
+impl CacheEntry {
+    /// Returns a path that refers to the open file itself; `None` on systems other than Linux.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         #[cfg(target_os = "linux")]
         {
@@ -195,13 +197,13 @@ impl Entry {
         None
     }
 
-    /// Whether nobody touched the file since before it was proved. Its owner alone could.
+    /// `true` if the file was not changed since before it was verified. Only its owner can change it.
     pub(crate) fn is_unchanged(&self) -> bool {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
-            let touched = |metadata: &fs::Metadata| (metadata.size(), metadata.ctime(), metadata.ctime_nsec());
-            self.file.metadata().is_ok_and(|now| touched(&now) == touched(&self.proved))
+            let version = |metadata: &fs::Metadata| (metadata.size(), metadata.ctime(), metadata.ctime_nsec());
+            self.file.metadata().is_ok_and(|now| version(&now) == version(&self.metadata))
         }
         #[cfg(not(unix))]
         false
@@ -219,12 +221,13 @@ fn read_key(folder: &Path) -> Result<Option<[u8; 32]>, CacheError> {
     bytes.try_into().map(Some).map_err(|_| CacheError::DamagedKey)
 }
 
-/// Two processes may come at once: a key appears whole under its name, and the first one stays.
-fn make_key(folder: &Path) -> Result<[u8; 32], CacheError> {
+/// Creates the key. If two processes do so at the same time, the hard link makes one of them win atomically,
+/// and the other reads the winner's key.
+fn create_key(folder: &Path) -> Result<[u8; 32], CacheError> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(std::io::Error::from)?;
     let unfinished = folder.join(format!("{KEY_FILE}-{}.tmp", std::process::id()));
-    let mut file = private_file(&unfinished)?;
+    let mut file = create_private_file(&unfinished)?;
     file.write_all(&key)?;
     file.sync_all()?;
     let linked = fs::hard_link(&unfinished, folder.join(KEY_FILE));
@@ -237,7 +240,7 @@ fn make_key(folder: &Path) -> Result<[u8; 32], CacheError> {
 }
 
 #[cfg(unix)]
-fn make_private_folder(folder: &Path) -> Result<(), CacheError> {
+fn create_private_folder(folder: &Path) -> Result<(), CacheError> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
@@ -257,11 +260,11 @@ fn make_private_folder(folder: &Path) -> Result<(), CacheError> {
 }
 
 #[cfg(not(unix))]
-fn make_private_folder(folder: &Path) -> Result<(), CacheError> {
+fn create_private_folder(folder: &Path) -> Result<(), CacheError> {
     Ok(fs::create_dir_all(folder)?)
 }
 
-fn private_file(path: &Path) -> std::io::Result<File> {
+fn create_private_file(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -270,7 +273,7 @@ fn private_file(path: &Path) -> std::io::Result<File> {
         options.mode(0o600);
     }
     match options.open(path) {
-        // What a process of the same number left behind when it died.
+        // A crashed process with the same process id has left the file behind.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(path)?;
             options.open(path)
@@ -294,11 +297,11 @@ mod tests {
         (folder, cache)
     }
 
-    /// What is kept may not be written, which a superuser may all the same.
+    /// Makes a stored entry writable.
     fn make_writable(path: &Path) {
         let mut permissions = fs::metadata(path).expect("metadata").permissions();
         assert!(permissions.readonly());
-        #[allow(clippy::permissions_set_readonly_false, reason = "of a file that the next line breaks")]
+        #[allow(clippy::permissions_set_readonly_false, reason = "the test corrupts the file afterwards")]
         permissions.set_readonly(false);
         fs::set_permissions(path, permissions).expect("set");
     }
@@ -308,13 +311,13 @@ mod tests {
         assert!(entry.is_unchanged());
         if let Some(path) = entry.path() {
             let mapped = fs::read(path).expect("its own path");
-            assert_eq!(Some(&mapped[..mapped.len() - PROOF_BYTES]), cache.copy(key, &mut entry).as_deref());
+            assert_eq!(Some(&mapped[..mapped.len() - MAC_BYTES]), cache.copy(key, &mut entry).as_deref());
         }
         cache.copy(key, &mut entry)
     }
 
     #[test]
-    fn what_was_put_comes_back_in_another_process() {
+    fn entry_is_found_through_a_second_cache_of_the_same_folder() {
         let (folder, cache) = cache();
         cache.put(&key("a"), b"machine code").expect("written");
         let again = CompileCache::open(&folder.path().join("cache")).expect("a cache");
@@ -323,11 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_with_any_byte_flipped_is_removed_and_never_returned() {
+    fn entry_with_any_byte_flipped_is_removed_and_not_returned() {
         let (_folder, cache) = cache();
-        for index in 0..b"code".len() + PROOF_BYTES {
+        for index in 0..b"code".len() + MAC_BYTES {
             cache.put(&key("a"), b"code").expect("written");
-            let entry = cache.entry(&key("a"));
+            let entry = cache.entry_path(&key("a"));
             let mut bytes = fs::read(&entry).expect("there");
             bytes[index] ^= 1;
             make_writable(&entry);
@@ -338,26 +341,26 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_another_component_engine_or_host_is_not_believed() {
+    fn entry_of_another_component_engine_or_host_is_not_returned() {
         let (_folder, cache) = cache();
         let (_other_folder, other) = self::cache();
         cache.put(&key("a"), b"code").expect("written");
-        fs::copy(cache.entry(&key("a")), cache.entry(&key("b"))).expect("copied");
+        fs::copy(cache.entry_path(&key("a")), cache.entry_path(&key("b"))).expect("copied");
         assert_eq!(content(&cache, &key("b")), None);
         let newer = CompiledKey { engine: 8, ..key("a") };
-        fs::copy(cache.entry(&key("a")), cache.entry(&newer)).expect("copied");
+        fs::copy(cache.entry_path(&key("a")), cache.entry_path(&newer)).expect("copied");
         assert_eq!(content(&cache, &newer), None);
-        fs::copy(cache.entry(&key("a")), other.entry(&key("a"))).expect("copied");
+        fs::copy(cache.entry_path(&key("a")), other.entry_path(&key("a"))).expect("copied");
         assert_eq!(content(&other, &key("a")), None);
         assert!(content(&cache, &key("a")).is_some());
     }
 
     #[test]
-    fn an_entry_that_is_cut_short_or_goes_on_is_removed() {
+    fn entry_that_is_too_short_or_too_long_is_removed() {
         let (_folder, cache) = cache();
-        for length in [0, 1, PROOF_BYTES - 1, PROOF_BYTES, PROOF_BYTES + 3, PROOF_BYTES + 5] {
+        for length in [0, 1, MAC_BYTES - 1, MAC_BYTES, MAC_BYTES + 3, MAC_BYTES + 5] {
             cache.put(&key("a"), b"code").expect("written");
-            let entry = cache.entry(&key("a"));
+            let entry = cache.entry_path(&key("a"));
             let mut bytes = fs::read(&entry).expect("there");
             bytes.resize(length, 0);
             fs::remove_file(&entry).expect("removed");
@@ -368,30 +371,30 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_longer_than_what_is_read_at_a_time_comes_back() {
+    fn entry_longer_than_one_chunk_is_returned() {
         let (_folder, cache) = cache();
         for length in [CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7] {
             let code: Vec<u8> = (0..length).map(|index| index as u8).collect();
             cache.put(&key("a"), &code).expect("written");
-            let mut entry = cache.get(&key("a"), 1 << 20).expect("proved");
+            let mut entry = cache.get(&key("a"), 1 << 20).expect("verified");
             assert_eq!(cache.copy(&key("a"), &mut entry), Some(code));
         }
     }
 
     #[test]
-    fn a_file_that_is_touched_after_its_proof_is_noticed_and_a_changed_one_is_not_copied() {
+    fn file_changed_after_verification_is_detected_and_not_copied() {
         let (_folder, cache) = cache();
         cache.put(&key("a"), b"code").expect("written");
-        let mut entry = cache.get(&key("a"), 1000).expect("proved");
-        let path = cache.entry(&key("a"));
+        let mut entry = cache.get(&key("a"), 1000).expect("verified");
+        let path = cache.entry_path(&key("a"));
         make_writable(&path);
-        fs::write(&path, [0; 4 + PROOF_BYTES]).expect("written");
+        fs::write(&path, [0; 4 + MAC_BYTES]).expect("written");
         assert!(!entry.is_unchanged());
         assert_eq!(cache.copy(&key("a"), &mut entry), None);
     }
 
     #[test]
-    fn an_entry_that_is_too_large_for_one_run_is_kept_for_others() {
+    fn entry_above_the_size_limit_is_not_removed() {
         let (_folder, cache) = cache();
         cache.put(&key("a"), &[0; 2000]).expect("written");
         assert!(cache.get(&key("a"), 2000).is_some());
@@ -400,7 +403,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_that_is_open_to_others_is_refused() {
+    fn folder_accessible_to_others_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("cache");

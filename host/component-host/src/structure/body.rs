@@ -1,16 +1,18 @@
-//! Counts inside one function body. Operators are read, not validated: what a compiler's cost follows is how many
-//! values live at once, how deep and how often control branches, and how many operands move.
+//! Counts for one function body.
+//!
+//! The operators are read but not validated. A compiler's cost depends on the number of values that are live at
+//! the same time, the depth and number of branches, and the number of moved operands.
 
-use super::{Refusal, reading::Meter};
+use super::{StructureRefusal, reading::BudgetMeter};
 use wasmparser::{
     BlockType, ContType, FrameKind, FuncType, FunctionBody, ModuleArity, Operator, OperatorsReader, RefType, SubType,
 };
 
-/// The types and functions of a module that its bodies refer to.
+/// The types, functions and tags of a module that its bodies refer to.
 #[derive(Debug, Default)]
 pub(super) struct Signatures {
     pub(super) types: Vec<SubType>,
-    /// The type of each function, imported ones first.
+    /// Type index of each function, imported functions first.
     pub(super) functions: Vec<u32>,
     pub(super) tags: Vec<u32>,
 }
@@ -24,29 +26,31 @@ impl Signatures {
     }
 }
 
-/// A block that is open, and the height of the operand stack below its parameters.
+/// An open block.
 struct Frame {
     ty: BlockType,
     kind: FrameKind,
+    /// Height of the operand stack below the parameters of the block.
     base: u64,
 }
 
-/// Operands of one operator that a compiler places without further ado.
-const FEW: u64 = 8;
+/// Operands of one operator that fit into registers.
+const REGISTER_OPERANDS: u64 = 8;
 
-/// One body while it is read.
+/// The state of reading one body.
 struct Body<'s> {
     signatures: &'s Signatures,
     frames: Vec<Frame>,
+    /// Height of the operand stack.
     height: u64,
     locals: u64,
-    /// Loops that are open.
+    /// Loops around the current operator.
     open_loops: u64,
     operands: u64,
-    /// Operands of operators beyond the [`FEW`] that fit into registers.
-    crowded: u64,
-    /// Values that loops carry: each write to a local, as often as loops are open around it.
-    carried: u64,
+    /// Operands of each operator beyond [`REGISTER_OPERANDS`], in total.
+    spilled_operands: u64,
+    /// Values carried by loops: each write to a local counts once for each open loop around it.
+    loop_carried: u64,
     largest_stack: u64,
     deepest_block: u64,
     deepest_loop: u64,
@@ -54,24 +58,24 @@ struct Body<'s> {
     branches: u64,
 }
 
-/// Counts one body of a function of the given type.
+/// Counts the body of a function with the type index `ty`.
 pub(super) fn count<'a>(
     body: &FunctionBody<'a>,
     ty: u32,
     signatures: &Signatures,
-    meter: &mut Meter<'a, '_>,
-) -> Result<(), Refusal> {
+    meter: &mut BudgetMeter<'a, '_>,
+) -> Result<(), StructureRefusal> {
     let bytes = body.range().len() as u64;
     meter.count(|counts| &mut counts.code_bytes, bytes)?;
-    meter.most(|counts| &mut counts.largest_body, bytes)?;
+    meter.raise(|counts| &mut counts.largest_body, bytes)?;
 
     let mut locals = signatures.parameters(ty);
-    meter.most(|counts| &mut counts.largest_locals, locals)?;
+    meter.raise(|counts| &mut counts.largest_locals, locals)?;
     for group in body.get_locals_reader()? {
-        // The encoding says how many there are of each type: six bytes can declare four thousand million.
+        // The encoding holds the number of locals of each type: six bytes can declare four billion.
         let more = u64::from(group?.0);
         locals = locals.saturating_add(more);
-        meter.most(|counts| &mut counts.largest_locals, locals)?;
+        meter.raise(|counts| &mut counts.largest_locals, locals)?;
         meter.count(|counts| &mut counts.locals, more)?;
     }
 
@@ -80,7 +84,7 @@ pub(super) fn count<'a>(
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
         state.operator(&mut operators)?;
-        state.compare(meter)?;
+        state.check_budget(meter)?;
     }
     operators.finish()?;
     meter.count(|counts| &mut counts.effort, state.effort())
@@ -95,8 +99,8 @@ impl<'s> Body<'s> {
             locals,
             open_loops: 0,
             operands: 0,
-            crowded: 0,
-            carried: 0,
+            spilled_operands: 0,
+            loop_carried: 0,
             largest_stack: 0,
             deepest_block: 0,
             deepest_loop: 0,
@@ -105,9 +109,10 @@ impl<'s> Body<'s> {
         }
     }
 
-    fn operator(&mut self, operators: &mut OperatorsReader<'_>) -> Result<(), Refusal> {
+    /// Reads and counts one operator.
+    fn operator(&mut self, operators: &mut OperatorsReader<'_>) -> Result<(), StructureRefusal> {
         let (operator, offset) = operators.read_with_offset()?;
-        let unknown = || Refusal::malformed(offset, "an operator refers to what is not there");
+        let unknown = || StructureRefusal::malformed(offset, "an operator refers to an undefined index");
         let (taken, given) = operator.operator_arity(self).ok_or_else(unknown)?;
         let base = self.frames.last().map_or(0, |frame| frame.base);
         self.height = self.height.saturating_sub(taken.into()).max(base);
@@ -138,14 +143,14 @@ impl<'s> Body<'s> {
                 self.height = base.saturating_add(given.into());
             }
             Operator::BrTable { targets } => {
-                // Each target takes the operands that the default takes.
+                // Every target takes the same operands as the default target.
                 moved = moved.saturating_mul(u64::from(targets.len()).saturating_add(1));
                 self.branch(targets.len().into());
                 self.height = base;
             }
             Operator::BrIf { .. } => self.branch(1),
             Operator::LocalSet { .. } | Operator::LocalTee { .. } => {
-                self.carried = self.carried.saturating_add(self.open_loops);
+                self.loop_carried = self.loop_carried.saturating_add(self.open_loops);
             }
             Operator::Br { .. }
             | Operator::Return
@@ -156,17 +161,18 @@ impl<'s> Body<'s> {
             | Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. }
             | Operator::ReturnCallRef { .. } => self.height = base,
-            operator => self.branch(branches_inside(operator)),
+            operator => self.branch(hidden_branches(operator)),
         }
         self.operands = self.operands.saturating_add(moved);
-        self.crowded = self.crowded.saturating_add(moved.saturating_sub(FEW));
+        self.spilled_operands = self.spilled_operands.saturating_add(moved.saturating_sub(REGISTER_OPERANDS));
         self.largest_stack = self.largest_stack.max(self.height);
         Ok(())
     }
 
+    /// Opens a block.
     fn open(&mut self, ty: BlockType, kind: FrameKind, base: u64) {
         if let (BlockType::FuncType(index), Some(_)) = (ty, self.frames.last()) {
-            // Every value that a block takes or gives is one that each branch to it has to bring.
+            // Every branch to a block must supply each value that the block takes or returns.
             self.branch(self.sub_type_at(index).map_or(0, super::module::parts));
         }
         if kind == FrameKind::Loop {
@@ -183,24 +189,24 @@ impl<'s> Body<'s> {
         self.branches = self.branches.saturating_add(more);
     }
 
-    /// Holds what was read so far against the budget, so that a body is not read to its end in vain.
-    fn compare(&self, meter: &mut Meter<'_, '_>) -> Result<(), Refusal> {
-        meter.most(|counts| &mut counts.largest_stack, self.largest_stack)?;
-        meter.most(|counts| &mut counts.deepest_block, self.deepest_block)?;
-        meter.most(|counts| &mut counts.deepest_loop, self.deepest_loop)?;
-        meter.most(|counts| &mut counts.largest_loops, self.loops)?;
-        meter.most(|counts| &mut counts.largest_branches, self.branches)?;
-        meter.most(|counts| &mut counts.largest_flow, self.branches.saturating_mul(self.locals))
+    /// Compares the counts so far with the budget, so that reading stops early.
+    fn check_budget(&self, meter: &mut BudgetMeter<'_, '_>) -> Result<(), StructureRefusal> {
+        meter.raise(|counts| &mut counts.largest_stack, self.largest_stack)?;
+        meter.raise(|counts| &mut counts.deepest_block, self.deepest_block)?;
+        meter.raise(|counts| &mut counts.deepest_loop, self.deepest_loop)?;
+        meter.raise(|counts| &mut counts.largest_loops, self.loops)?;
+        meter.raise(|counts| &mut counts.largest_branches, self.branches)?;
+        meter.raise(|counts| &mut counts.largest_flow, self.branches.saturating_mul(self.locals))
     }
 
-    /// Estimated microseconds that one core compiles this body.
+    /// Estimates the processor time for compiling this body, in microseconds.
     fn effort(&self) -> u64 {
-        let square = |of: u64| of.saturating_mul(of);
+        let square = |value: u64| value.saturating_mul(value);
         let nanoseconds = [
             50_000,
             self.operands.saturating_mul(2_000),
-            self.crowded.saturating_mul(7_000),
-            self.carried.saturating_mul(5_000),
+            self.spilled_operands.saturating_mul(7_000),
+            self.loop_carried.saturating_mul(5_000),
             square(self.loops).saturating_mul(140),
             square(self.largest_stack).saturating_mul(20),
             square(self.locals).saturating_mul(60),
@@ -213,9 +219,9 @@ impl<'s> Body<'s> {
     }
 }
 
-/// Branches that a compiler makes of one operator that is none itself: checks of bounds and signatures, and calls
-/// into the host.
-fn branches_inside(operator: &Operator<'_>) -> u64 {
+/// Returns the number of branches that a compiler generates for an operator that is not a branch: checks of bounds
+/// and signatures, and calls into the host.
+fn hidden_branches(operator: &Operator<'_>) -> u64 {
     match operator {
         Operator::CallIndirect { .. }
         | Operator::CallRef { .. }
@@ -246,7 +252,7 @@ impl ModuleArity for Body<'_> {
         self.signatures.functions.get(index as usize).copied()
     }
 
-    // Continuations and references to types of the module's own need proposals that no engine here has.
+    // Continuations and typed references need WebAssembly proposals that the engine does not enable.
     fn func_type_of_cont_type(&self, _: &ContType) -> Option<&FuncType> {
         None
     }

@@ -1,8 +1,8 @@
-//! The sections of a component: each item gets its index and its weight.
+//! Counts for the sections of a component. Each item gets an index and a weight.
 
 use super::{
-    Item as Named, Kind, Refusal, names,
-    reading::Reading,
+    ExternItem, ItemKind, StructureRefusal, names,
+    reading::Walk,
     scope::{Item, Shape, at},
 };
 use std::collections::HashMap;
@@ -11,9 +11,9 @@ use wasmparser::{
     ComponentOuterAliasKind, Instance, Payload,
 };
 
-impl<'a> Reading<'a, '_> {
+impl<'a> Walk<'a, '_> {
     /// Counts one payload of the innermost component.
-    pub(super) fn component_payload(&mut self, payload: Payload<'a>) -> Result<(), Refusal> {
+    pub(super) fn component_payload(&mut self, payload: Payload<'a>) -> Result<(), StructureRefusal> {
         match payload {
             Payload::CoreTypeSection(section) => {
                 let mut reader = self.meter.reader(section.range())?;
@@ -31,14 +31,14 @@ impl<'a> Reading<'a, '_> {
                 for instance in section.into_iter_with_offsets() {
                     let (offset, instance) = instance?;
                     self.core_instance(&instance, offset)?;
-                    self.keep_total()?;
+                    self.check_total()?;
                 }
             }
             Payload::ComponentInstanceSection(section) => {
                 for instance in section.into_iter_with_offsets() {
                     let (offset, instance) = instance?;
                     self.instance(&instance, offset)?;
-                    self.keep_total()?;
+                    self.check_total()?;
                 }
             }
             Payload::ComponentAliasSection(section) => {
@@ -51,21 +51,21 @@ impl<'a> Reading<'a, '_> {
                 for function in section.into_iter_with_offsets() {
                     let (offset, function) = function?;
                     self.canonical(&function, offset)?;
-                    self.keep_total()?;
+                    self.check_total()?;
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.into_iter_with_offsets() {
                     let (offset, import) = import?;
                     self.import(&import, offset)?;
-                    self.keep_total()?;
+                    self.check_total()?;
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.into_iter_with_offsets() {
                     let (offset, export) = export?;
                     self.export(&export, offset)?;
-                    self.keep_total()?;
+                    self.check_total()?;
                 }
             }
             Payload::ComponentStartSection { start, range } => {
@@ -79,7 +79,7 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    fn core_instance(&mut self, instance: &Instance<'a>, offset: usize) -> Result<(), Refusal> {
+    fn core_instance(&mut self, instance: &Instance<'a>, offset: usize) -> Result<(), StructureRefusal> {
         match instance {
             Instance::Instantiate { module_index, args } => {
                 for arg in args {
@@ -102,7 +102,7 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    fn instance(&mut self, instance: &ComponentInstance<'a>, offset: usize) -> Result<(), Refusal> {
+    fn instance(&mut self, instance: &ComponentInstance<'a>, offset: usize) -> Result<(), StructureRefusal> {
         let id = match instance {
             ComponentInstance::Instantiate { component_index, args } => {
                 for arg in args {
@@ -110,7 +110,7 @@ impl<'a> Reading<'a, '_> {
                 }
                 let id = at(&self.scope(offset)?.components, *component_index, "component", offset)?;
                 let Some(info) = self.arena.component(id) else {
-                    return Err(Refusal::malformed(offset, "there is no such component"));
+                    return Err(StructureRefusal::malformed(offset, "undefined component"));
                 };
                 let (instance, weight, footprint) = (info.instance, info.weight, info.footprint);
                 let scope = self.scope(offset)?;
@@ -122,7 +122,7 @@ impl<'a> Reading<'a, '_> {
                 let mut items = HashMap::new();
                 for export in exports {
                     self.extern_name(&export.name)?;
-                    let item = self.indexed(export.kind, export.index, offset)?;
+                    let item = self.item_at(export.kind, export.index, offset)?;
                     items.insert(export.name.name, item);
                 }
                 self.scope(offset)?.visit(exports.len() as u64);
@@ -133,8 +133,8 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    /// An alias, in a component or in a type.
-    pub(super) fn alias(&mut self, alias: &ComponentAlias<'a>, offset: usize) -> Result<(), Refusal> {
+    /// Counts and defines an alias in a component or in a type.
+    pub(super) fn alias(&mut self, alias: &ComponentAlias<'a>, offset: usize) -> Result<(), StructureRefusal> {
         self.meter.count(|counts| &mut counts.aliases, 1)?;
         self.scope(offset)?.visit(0);
         let item = match alias {
@@ -143,7 +143,9 @@ impl<'a> Reading<'a, '_> {
                 self.meter.name(name)?;
                 let id = at(&self.scope(offset)?.instances, *instance_index, "instance", offset)?;
                 let exported = self.arena.instance(id).and_then(|info| info.exports.get(name)).copied();
-                exported.ok_or_else(|| Refusal::malformed(offset, &format!("the instance does not export `{name}`")))?
+                exported.ok_or_else(|| {
+                    StructureRefusal::malformed(offset, &format!("the instance does not export `{name}`"))
+                })?
             }
             ComponentAlias::Outer { kind, count, index } => {
                 let levels = self.scopes.len();
@@ -151,7 +153,9 @@ impl<'a> Reading<'a, '_> {
                     .checked_add(1)
                     .and_then(|up| levels.checked_sub(up))
                     .and_then(|level| self.scopes.get(level))
-                    .ok_or_else(|| Refusal::malformed(offset, "there is no component that far out"))?;
+                    .ok_or_else(|| {
+                        StructureRefusal::malformed(offset, "an alias refers to a component beyond the outermost")
+                    })?;
                 match kind {
                     ComponentOuterAliasKind::CoreModule => {
                         Item::Module(at(&scope.modules, *index, "core module", offset)?)
@@ -172,7 +176,7 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    fn canonical(&mut self, function: &CanonicalFunction, offset: usize) -> Result<(), Refusal> {
+    fn canonical(&mut self, function: &CanonicalFunction, offset: usize) -> Result<(), StructureRefusal> {
         self.meter.count(|counts| &mut counts.canonical_functions, 1)?;
         let scope = self.scope(offset)?;
         match function {
@@ -190,10 +194,10 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    fn import(&mut self, import: &ComponentImport<'a>, offset: usize) -> Result<(), Refusal> {
+    fn import(&mut self, import: &ComponentImport<'a>, offset: usize) -> Result<(), StructureRefusal> {
         self.meter.count(|counts| &mut counts.imports, 1)?;
         self.extern_name(&import.name)?;
-        let item = self.referred(import.ty, offset)?;
+        let item = self.referenced_item(import.ty, offset)?;
         let weight = self.arena.measure(item).0;
         let outermost = self.scopes.len() == 1;
         let scope = self.scope(offset)?;
@@ -201,19 +205,19 @@ impl<'a> Reading<'a, '_> {
         scope.import_weight = scope.import_weight.saturating_add(weight);
         scope.define(item);
         if outermost {
-            let named = self.named(import.name.name, item)?;
-            self.meter.imports.push(named);
+            let import = self.extern_item(import.name.name, item)?;
+            self.meter.imports.push(import);
         }
         Ok(())
     }
 
-    fn export(&mut self, export: &ComponentExport<'a>, offset: usize) -> Result<(), Refusal> {
+    fn export(&mut self, export: &ComponentExport<'a>, offset: usize) -> Result<(), StructureRefusal> {
         self.meter.count(|counts| &mut counts.exports, 1)?;
         self.extern_name(&export.name)?;
-        let mut item = self.indexed(export.kind, export.index, offset)?;
+        let mut item = self.item_at(export.kind, export.index, offset)?;
         if let Some(ty) = export.ty {
-            item = match (item, self.referred(ty, offset)?) {
-                // The ascribed type says what may be seen, not what there is to instantiate.
+            item = match (item, self.referenced_item(ty, offset)?) {
+                // The ascribed type restricts what is visible. An instantiation still creates the whole item.
                 (Item::Module(footprint), _) => Item::Module(footprint),
                 (Item::Component(id), _) => Item::Component(id),
                 (_, ascribed) => ascribed,
@@ -226,14 +230,14 @@ impl<'a> Reading<'a, '_> {
         scope.define(item);
         scope.exports.insert(export.name.name, item);
         if outermost {
-            let named = self.named(export.name.name, item)?;
-            self.meter.exports.push(named);
+            let export = self.extern_item(export.name.name, item)?;
+            self.meter.exports.push(export);
         }
         Ok(())
     }
 
-    /// The thing at an index of a kind.
-    fn indexed(&mut self, kind: ComponentExternalKind, index: u32, offset: usize) -> Result<Item, Refusal> {
+    /// Returns the item at an index of the given kind.
+    fn item_at(&mut self, kind: ComponentExternalKind, index: u32, offset: usize) -> Result<Item, StructureRefusal> {
         let scope = self.scope(offset)?;
         Ok(match kind {
             ComponentExternalKind::Module => Item::Module(at(&scope.modules, index, "core module", offset)?),
@@ -245,34 +249,34 @@ impl<'a> Reading<'a, '_> {
         })
     }
 
-    /// An import or export of the outermost component, with what it holds.
-    fn named(&mut self, name: &str, item: Item) -> Result<Named, Refusal> {
-        let mut named = Named::new(names::shown(name), kind(item));
+    /// Returns the description of an import or export of the outermost component.
+    fn extern_item(&mut self, name: &str, item: Item) -> Result<ExternItem, StructureRefusal> {
+        let mut described = ExternItem::new(names::shown(name), kind(item));
         let Item::Instance(id) = item else {
-            return Ok(named);
+            return Ok(described);
         };
         let Some(info) = self.arena.instance(id) else {
-            return Ok(named);
+            return Ok(described);
         };
         for (name, item) in &info.exports {
             let list = match item {
-                Item::Type(ty) if matches!(ty.shape, Shape::Resource) => &mut named.resources,
+                Item::Type(ty) if matches!(ty.shape, Shape::Resource) => &mut described.resources,
                 Item::Type(_) => continue,
-                Item::Function(_) => &mut named.functions,
-                _ => &mut named.others,
+                Item::Function(_) => &mut described.functions,
+                _ => &mut described.others,
             };
             self.meter.count(|counts| &mut counts.listed_items, 1)?;
             list.push(names::shown(name));
         }
-        // An index of names has no order of its own.
-        named.functions.sort();
-        named.resources.sort();
-        named.others.sort();
-        Ok(named)
+        // A hash map has no stable order.
+        described.functions.sort();
+        described.resources.sort();
+        described.others.sort();
+        Ok(described)
     }
 
-    /// Counts what the outermost component makes so far, so that reading stops early.
-    fn keep_total(&mut self) -> Result<(), Refusal> {
+    /// Compares the totals of the outermost component with the budget, so that reading stops early.
+    fn check_total(&mut self) -> Result<(), StructureRefusal> {
         match self.scopes.as_slice() {
             [outermost] => {
                 let footprint = outermost.footprint;
@@ -283,13 +287,13 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-fn kind(item: Item) -> Kind {
+fn kind(item: Item) -> ItemKind {
     match item {
-        Item::Module(_) => Kind::Module,
-        Item::Function(_) => Kind::Function,
-        Item::Value => Kind::Value,
-        Item::Type(_) => Kind::Type,
-        Item::Instance(_) => Kind::Interface,
-        Item::Component(_) => Kind::Component,
+        Item::Module(_) => ItemKind::Module,
+        Item::Function(_) => ItemKind::Function,
+        Item::Value => ItemKind::Value,
+        Item::Type(_) => ItemKind::Type,
+        Item::Instance(_) => ItemKind::Interface,
+        Item::Component(_) => ItemKind::Component,
     }
 }

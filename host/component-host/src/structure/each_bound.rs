@@ -1,10 +1,10 @@
-//! Every bound by itself: a component at it passes, its neighbour with one more is refused, and the bound is named.
+//! Tests of each limit: a component at the limit passes, and one with one more is refused with the limit's name.
 
-use super::{Budget, Refusal, Structure, check};
+use super::{Budget, Structure, StructureRefusal, check};
 use serde_json::Value;
 
-/// The text of a component that has more of something the larger the number.
-type Growing = fn(usize) -> String;
+/// Returns the text of a component that has more of the counted parts for a larger number.
+type Generator = fn(usize) -> String;
 
 fn component(inside: impl AsRef<str>) -> String {
     format!("(component {})", inside.as_ref())
@@ -22,8 +22,8 @@ fn each(count: usize, one: impl Fn(usize) -> String) -> String {
     (0..count).map(one).collect()
 }
 
-/// A component of each kind of growth, by the bound that it meets.
-const GROWING: &[(&str, Growing)] = &[
+/// A generator for each limit, by the name of the limit.
+const GENERATORS: &[(&str, Generator)] = &[
     ("bytes", |n| component(format!("(@custom \"x\" \"{}\")", "a".repeat(n)))),
     ("nesting", |n| format!("{}{}", "(component ".repeat(n), ")".repeat(n))),
     ("sections", |n| component("(core module)".repeat(n))),
@@ -87,48 +87,48 @@ fn count(structure: &Structure, bound: &str) -> u64 {
     structure.counts().entries().into_iter().find(|(name, _)| *name == bound).unwrap().1
 }
 
-/// A budget that allows anything but more than so much of one thing.
+/// Returns a budget with a single tight limit.
 fn only(bound: &str, allowed: u64) -> Budget {
-    let mut fields = serde_json::to_value(Budget::to_look_at()).unwrap();
+    let mut fields = serde_json::to_value(Budget::for_inspection()).unwrap();
     fields[bound] = Value::from(allowed);
     serde_json::from_value(fields).unwrap()
 }
 
 #[test]
-fn one_more_than_each_bound_is_refused_by_its_name_and_its_neighbour_passes() {
-    for (bound, growing) in GROWING {
-        let (below, above) = (wat::parse_str(growing(5)).unwrap(), wat::parse_str(growing(6)).unwrap());
+fn component_at_each_limit_passes_and_one_above_it_is_refused() {
+    for (bound, generator) in GENERATORS {
+        let (below, above) = (wat::parse_str(generator(5)).unwrap(), wat::parse_str(generator(6)).unwrap());
         let allowed = count(&Structure::read(&below).unwrap(), bound);
         let budget = only(bound, allowed);
         check(&below, &budget).unwrap_or_else(|refusal| panic!("{bound}: {refusal}"));
         match check(&above, &budget) {
-            Err(Refusal::OverBudget { limit, actual, allowed: told }) => {
-                assert_eq!((limit, told), (*bound, allowed));
+            Err(StructureRefusal::OverBudget { limit, actual, allowed: reported }) => {
+                assert_eq!((limit, reported), (*bound, allowed));
                 assert!(actual > allowed, "{bound}");
             }
             other => panic!("{bound}: {other:?}"),
         }
-        // What was read once can be held against a budget later.
+        // `Structure::check` compares counts that were read earlier.
         assert_eq!(Structure::read(&above).unwrap().check(&budget).unwrap_err().code(), "over_budget");
     }
 }
 
 #[test]
-fn no_bound_is_without_its_test() {
-    let tested: Vec<_> = GROWING.iter().map(|(bound, _)| *bound).collect();
+fn every_limit_is_tested() {
+    let tested: Vec<_> = GENERATORS.iter().map(|(bound, _)| *bound).collect();
     let bounds: Vec<_> = Budget::default().entries().into_iter().map(|(bound, _)| bound).collect();
     assert_eq!(tested, bounds);
 }
 
 #[test]
-fn without_a_child_no_bound_is_wider() {
+fn budget_without_child_is_not_larger_than_the_default() {
     for ((bound, child), (_, alone)) in Budget::default().entries().into_iter().zip(Budget::without_child().entries()) {
         assert!(alone <= child, "{bound}");
     }
 }
 
 #[test]
-fn a_budget_is_read_from_the_fields_that_differ_and_from_no_others() {
+fn absent_fields_of_a_budget_have_defaults_and_unknown_fields_are_refused() {
     let budget: Budget = serde_json::from_str(r#"{ "instances": 7 }"#).unwrap();
     assert_eq!(budget, Budget { instances: 7, ..Budget::default() });
     assert!(serde_json::from_str::<Budget>(r#"{ "instance": 7 }"#).is_err());

@@ -1,18 +1,18 @@
-//! Counts inside one core module, section by section and item by item.
+//! Counts for the sections of one core module.
 
 use super::{
-    Kind, Refusal,
+    ItemKind, StructureRefusal,
     body::{self, Signatures},
-    reading::Meter,
+    reading::BudgetMeter,
 };
 use wasmparser::{BinaryReader, CompositeInnerType, ElementItems, ExternalKind, Payload, RecGroup, SubType, TypeRef};
 
-/// Microseconds that a compiler spends on one item of an element segment, at worst.
-const ELEMENT: u64 = 40;
-/// Microseconds that a compiler spends on one core type, at worst.
-const TYPE: u64 = 90;
+/// Time for compiling one item of an element segment, in microseconds, at worst.
+const MICROS_PER_ELEMENT: u64 = 40;
+/// Time for compiling one core type, in microseconds, at worst.
+const MICROS_PER_TYPE: u64 = 90;
 
-/// What one instantiation of a core module asks of the store, and what one of a component asks in all.
+/// Resources that one instantiation of a core module or component needs, including everything inside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Footprint {
     pub(super) instances: u64,
@@ -27,7 +27,7 @@ pub(super) struct Footprint {
 impl Footprint {
     pub(super) fn add(&mut self, other: Self) {
         let Self { instances, core_instances, memories, tables, inlined_items, memory_pages, table_elements } = self;
-        for (mine, more) in [
+        for (total, more) in [
             (instances, other.instances),
             (core_instances, other.core_instances),
             (memories, other.memories),
@@ -36,24 +36,29 @@ impl Footprint {
             (memory_pages, other.memory_pages),
             (table_elements, other.table_elements),
         ] {
-            *mine = mine.saturating_add(more);
+            *total = total.saturating_add(more);
         }
     }
 }
 
-/// One core module while it is read.
+/// The state of reading one core module.
 #[derive(Debug, Default)]
 pub(super) struct Module {
     pub(super) footprint: Footprint,
     signatures: Signatures,
-    /// Functions that came before those that have a body, and how many bodies were read.
+    /// Number of imported functions, which precede the defined ones.
     imported: usize,
+    /// Number of function bodies read so far.
     read: usize,
 }
 
 impl Module {
-    /// Counts one payload of the module. What is not of a module is left alone.
-    pub(super) fn payload<'a>(&mut self, payload: Payload<'a>, meter: &mut Meter<'a, '_>) -> Result<(), Refusal> {
+    /// Counts one payload of the module. Payloads of other kinds are ignored.
+    pub(super) fn payload<'a>(
+        &mut self,
+        payload: Payload<'a>,
+        meter: &mut BudgetMeter<'a, '_>,
+    ) -> Result<(), StructureRefusal> {
         match payload {
             Payload::TypeSection(section) => {
                 let mut reader = meter.reader(section.range())?;
@@ -128,7 +133,7 @@ impl Module {
                         ElementItems::Expressions(_, items) => items.count(),
                     };
                     meter.count(|counts| &mut counts.elements, items.into())?;
-                    meter.count(|counts| &mut counts.effort, u64::from(items).saturating_mul(ELEMENT))?;
+                    meter.count(|counts| &mut counts.effort, u64::from(items).saturating_mul(MICROS_PER_ELEMENT))?;
                 }
             }
             Payload::DataSection(section) => {
@@ -141,7 +146,9 @@ impl Module {
             Payload::CodeSectionEntry(code) => {
                 let index = self.imported.saturating_add(self.read);
                 let ty = self.signatures.functions.get(index).copied();
-                let ty = ty.ok_or_else(|| Refusal::malformed(code.range().start, "a body without a function"))?;
+                let ty = ty.ok_or_else(|| {
+                    StructureRefusal::malformed(code.range().start, "a function body without a function")
+                })?;
                 self.read += 1;
                 body::count(&code, ty, &self.signatures, meter)?;
             }
@@ -151,29 +158,30 @@ impl Module {
     }
 }
 
-/// Reads one group of core types and counts it.
+/// Reads and counts one recursion group of core types.
 ///
-/// The number of types that a group claims is counted before it is read, since the parser makes room for them all.
+/// The claimed number of types is counted before the group is read, because the parser allocates memory for all of
+/// them.
 pub(super) fn recursion_group<'a>(
     reader: &mut BinaryReader<'a>,
-    meter: &mut Meter<'a, '_>,
-) -> Result<Vec<SubType>, Refusal> {
+    meter: &mut BudgetMeter<'a, '_>,
+) -> Result<Vec<SubType>, StructureRefusal> {
     const GROUP: u8 = 0x4e;
     let mut ahead = reader.clone();
     let claimed = if ahead.read_u8()? == GROUP { ahead.read_var_u32()? } else { 1 };
     meter.count(|counts| &mut counts.types, claimed.into())?;
-    meter.count(|counts| &mut counts.effort, u64::from(claimed).saturating_mul(TYPE))?;
+    meter.count(|counts| &mut counts.effort, u64::from(claimed).saturating_mul(MICROS_PER_TYPE))?;
     if claimed as usize > ahead.bytes_remaining().saturating_add(1) {
-        return Err(Refusal::malformed(ahead.original_position(), "more types than bytes"));
+        return Err(StructureRefusal::malformed(ahead.original_position(), "more types than bytes"));
     }
     let types: Vec<_> = reader.read::<RecGroup>()?.into_types().collect();
     for ty in &types {
-        meter.most(|counts| &mut counts.largest_signature, parts(ty))?;
+        meter.raise(|counts| &mut counts.largest_signature, parts(ty))?;
     }
     Ok(types)
 }
 
-/// Parameters and results of a function type, fields of a structure.
+/// Returns the number of parameters and results of a function type, or of fields of a structure.
 pub(super) fn parts(ty: &SubType) -> u64 {
     match &ty.composite_type.inner {
         CompositeInnerType::Func(function) => (function.params().len() + function.results().len()) as u64,
@@ -182,31 +190,31 @@ pub(super) fn parts(ty: &SubType) -> u64 {
     }
 }
 
-/// Pages of 64 KiB, whatever size of page the memory counts in.
+/// Converts a number of pages of size 2^`log2` to pages of 64 KiB.
 fn pages(initial: u64, log2: Option<u32>) -> u64 {
-    const USUAL: u32 = 16;
-    let bytes = u128::from(initial) << log2.unwrap_or(USUAL).min(64);
-    u64::try_from(bytes.div_ceil(1 << USUAL)).unwrap_or(u64::MAX)
+    const DEFAULT_LOG2: u32 = 16;
+    let bytes = u128::from(initial) << log2.unwrap_or(DEFAULT_LOG2).min(64);
+    u64::try_from(bytes.div_ceil(1 << DEFAULT_LOG2)).unwrap_or(u64::MAX)
 }
 
-/// What a core import is.
-pub(super) const fn kind(ty: &TypeRef) -> Kind {
+/// Returns the kind of a core import.
+pub(super) const fn kind(ty: &TypeRef) -> ItemKind {
     match ty {
-        TypeRef::Func(_) | TypeRef::FuncExact(_) => Kind::Function,
-        TypeRef::Table(_) => Kind::Table,
-        TypeRef::Memory(_) => Kind::Memory,
-        TypeRef::Global(_) => Kind::Global,
-        TypeRef::Tag(_) => Kind::Tag,
+        TypeRef::Func(_) | TypeRef::FuncExact(_) => ItemKind::Function,
+        TypeRef::Table(_) => ItemKind::Table,
+        TypeRef::Memory(_) => ItemKind::Memory,
+        TypeRef::Global(_) => ItemKind::Global,
+        TypeRef::Tag(_) => ItemKind::Tag,
     }
 }
 
-/// What a core export is.
-pub(super) const fn export_kind(kind: ExternalKind) -> Kind {
+/// Returns the kind of a core export.
+pub(super) const fn export_kind(kind: ExternalKind) -> ItemKind {
     match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => Kind::Function,
-        ExternalKind::Table => Kind::Table,
-        ExternalKind::Memory => Kind::Memory,
-        ExternalKind::Global => Kind::Global,
-        ExternalKind::Tag => Kind::Tag,
+        ExternalKind::Func | ExternalKind::FuncExact => ItemKind::Function,
+        ExternalKind::Table => ItemKind::Table,
+        ExternalKind::Memory => ItemKind::Memory,
+        ExternalKind::Global => ItemKind::Global,
+        ExternalKind::Tag => ItemKind::Tag,
     }
 }

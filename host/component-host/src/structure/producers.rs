@@ -1,37 +1,39 @@
-//! What a component says about the tools that made it. Anyone can write anything there: it is shown, never believed.
+//! Names of the tools that built a component, from its `producers` sections. The names are unverified and only for
+//! display.
 
 use super::names;
 use serde::Serialize;
 use wasmparser::{BinaryReader, ProducersSectionReader};
 
-/// Most entries kept of each kind.
-const KEPT: usize = 32;
-/// Most entries read: repetitions are dropped, and each costs a comparison with all that are kept.
-const READ: u32 = 4096;
+/// Limit on the stored entries of each kind.
+const MAX_STORED: usize = 32;
+/// Limit on the entries that are read. Each one is compared with all stored entries to drop duplicates.
+const MAX_READ: u32 = 4096;
 
-/// The tools that a component and its modules name, each as `name version`, without repetition, in the order found.
+/// The tools that a component and its modules name, each as `name version`, without duplicates, in order of
+/// appearance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Producers {
-    /// Languages, as in `Rust`.
+    /// Programming languages, such as `Rust`.
     pub languages: Vec<String>,
-    /// Compilers and linkers that worked on it.
+    /// Compilers and linkers.
     pub processed_by: Vec<String>,
-    /// Kits that made it.
+    /// Software development kits.
     pub sdks: Vec<String>,
     #[serde(skip)]
     read: u32,
 }
 
 impl Producers {
-    /// Adds what one `producers` section names. A section that cannot be read adds what was read before its fault:
-    /// it decides nothing.
+    /// Adds the entries of one `producers` section. A malformed section is not an error, because the names are only for
+    /// display; the entries before the fault are added.
     pub(super) fn add(&mut self, section: BinaryReader<'_>) {
         let Ok(fields) = ProducersSectionReader::new(section) else {
             return;
         };
         for field in fields {
             let Ok(field) = field else { return };
-            let kept = match field.name {
+            let stored = match field.name {
                 "language" => &mut self.languages,
                 "processed-by" => &mut self.processed_by,
                 _ => &mut self.sdks,
@@ -39,12 +41,12 @@ impl Producers {
             for value in field.values {
                 let Ok(value) = value else { return };
                 self.read = self.read.saturating_add(1);
-                if kept.len() >= KEPT || self.read > READ {
+                if stored.len() >= MAX_STORED || self.read > MAX_READ {
                     break;
                 }
                 let text = names::shown(&names::joined(value.name, ' ', value.version));
-                if !kept.contains(&text) {
-                    kept.push(text);
+                if !stored.contains(&text) {
+                    stored.push(text);
                 }
             }
         }

@@ -1,9 +1,9 @@
-//! The walk over a binary: one pass, in the order of the bytes, that stops at the first bound that is passed.
+//! The walk over a binary: a single pass in byte order that stops at the first exceeded limit.
 //!
-//! Nothing is ever built in the size that the input claims, only in the size that it has.
+//! Allocations depend on the actual size of the input, never on a size that the input claims.
 
 use super::{
-    Budget, Counts, Item as Named, Kind, Producers, Refusal, Structure,
+    Budget, Counts, ExternItem, ItemKind, Producers, Structure, StructureRefusal,
     module::{self, Footprint, Module},
     names,
     scope::{Arena, Item, Scope},
@@ -11,105 +11,113 @@ use super::{
 use std::ops::Range;
 use wasmparser::{BinaryReader, Encoding, Parser, Payload};
 
-/// Depth beyond which no budget allows nesting: reading a type calls itself once a level.
-const DEEPEST: u64 = 100;
+/// Limit on the nesting for every budget, because types are read recursively.
+const MAX_NESTING: u64 = 100;
 
-/// What is counted and listed, against what is allowed.
-pub(super) struct Meter<'a, 'b> {
+/// Counts and lists the parts of a binary and compares the counts with a budget.
+pub(super) struct BudgetMeter<'a, 'b> {
     bytes: &'a [u8],
     budget: &'b Budget,
     pub(super) counts: Counts,
-    pub(super) imports: Vec<Named>,
-    pub(super) exports: Vec<Named>,
+    pub(super) imports: Vec<ExternItem>,
+    pub(super) exports: Vec<ExternItem>,
     producers: Producers,
-    /// Whether the outermost thing is a core module, whose imports and exports are listed.
+    /// `true` if the binary is a core module, whose own imports and exports are listed.
     outermost_module: bool,
 }
 
-impl<'a> Meter<'a, '_> {
-    /// Adds to a count and refuses when the budget is passed.
-    pub(super) fn count(&mut self, of: impl Fn(&mut Counts) -> &mut u64, more: u64) -> Result<(), Refusal> {
-        let count = of(&mut self.counts);
+impl<'a> BudgetMeter<'a, '_> {
+    /// Adds `more` to the count selected by `field`. Fails if the count exceeds the budget.
+    pub(super) fn count(&mut self, field: impl Fn(&mut Counts) -> &mut u64, more: u64) -> Result<(), StructureRefusal> {
+        let count = field(&mut self.counts);
         *count = count.saturating_add(more);
         self.check()
     }
 
-    /// Raises a count to what was seen and refuses when the budget is passed.
-    pub(super) fn most(&mut self, of: impl Fn(&mut Counts) -> &mut u64, seen: u64) -> Result<(), Refusal> {
-        let count = of(&mut self.counts);
-        if seen <= *count {
-            // Held against the budget when it was raised to this. Bodies ask for every operator.
+    /// Raises the count selected by `field` to at least `value`. Fails if the count exceeds the budget.
+    pub(super) fn raise(
+        &mut self,
+        field: impl Fn(&mut Counts) -> &mut u64,
+        value: u64,
+    ) -> Result<(), StructureRefusal> {
+        let count = field(&mut self.counts);
+        if value <= *count {
+            // The current count was already checked. This path is hot: function bodies call it for every operator.
             return Ok(());
         }
-        *count = seen;
+        *count = value;
         self.check()
     }
 
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&self) -> Result<(), StructureRefusal> {
         match self.budget.exceeded(&self.counts) {
-            Some((limit, actual, allowed)) => Err(Refusal::OverBudget { limit, actual, allowed }),
+            Some((limit, actual, allowed)) => Err(StructureRefusal::OverBudget { limit, actual, allowed }),
             None => Ok(()),
         }
     }
 
-    pub(super) fn name(&mut self, name: &str) -> Result<(), Refusal> {
-        self.most(|counts| &mut counts.longest_name, name.len() as u64)
+    /// Counts the length of a name.
+    pub(super) fn name(&mut self, name: &str) -> Result<(), StructureRefusal> {
+        self.raise(|counts| &mut counts.longest_name, name.len() as u64)
     }
 
-    /// A reader of a part of the input that knows where it is.
-    pub(super) fn reader(&self, range: Range<usize>) -> Result<BinaryReader<'a>, Refusal> {
+    /// Returns a reader of a part of the input, which reports offsets in the whole input.
+    pub(super) fn reader(&self, range: Range<usize>) -> Result<BinaryReader<'a>, StructureRefusal> {
         let start = range.start;
-        let part = self.bytes.get(range).ok_or_else(|| Refusal::malformed(start, "unexpected end"))?;
+        let part = self.bytes.get(range).ok_or_else(|| StructureRefusal::malformed(start, "unexpected end"))?;
         Ok(BinaryReader::new(part, start))
     }
 
-    pub(super) fn list_core_import(&mut self, import: &wasmparser::Import<'_>) -> Result<(), Refusal> {
+    pub(super) fn list_core_import(&mut self, import: &wasmparser::Import<'_>) -> Result<(), StructureRefusal> {
         if self.outermost_module {
             self.count(|counts| &mut counts.listed_items, 1)?;
             let name = names::shown(&names::joined(import.module, '.', import.name));
-            self.imports.push(Named::new(name, module::kind(&import.ty)));
+            self.imports.push(ExternItem::new(name, module::kind(&import.ty)));
         }
         Ok(())
     }
 
-    pub(super) fn list_core_export(&mut self, export: &wasmparser::Export<'_>) -> Result<(), Refusal> {
+    pub(super) fn list_core_export(&mut self, export: &wasmparser::Export<'_>) -> Result<(), StructureRefusal> {
         if self.outermost_module {
             self.count(|counts| &mut counts.listed_items, 1)?;
-            self.exports.push(Named::new(names::shown(export.name), module::export_kind(export.kind)));
+            self.exports.push(ExternItem::new(names::shown(export.name), module::export_kind(export.kind)));
         }
         Ok(())
     }
 }
 
-/// What is being read, outermost first.
-pub(super) struct Reading<'a, 'b> {
-    pub(super) meter: Meter<'a, 'b>,
+/// The state of the walk.
+pub(super) struct Walk<'a, 'b> {
+    pub(super) meter: BudgetMeter<'a, 'b>,
     pub(super) arena: Arena<'a>,
-    /// Components, and inside a type section also the types that have index spaces of their own.
+    /// Open components, the outermost first; in a type section also the open types with their own index spaces.
     pub(super) scopes: Vec<Scope<'a>>,
+    /// The core module that is being read.
     module: Option<Module>,
-    /// What all modules together define.
+    /// Sum over all core modules, instantiated or not.
     defined: Footprint,
 }
 
-impl<'a> Reading<'a, '_> {
-    /// The innermost scope. Outside of every component there is none, and what is found there is malformed.
-    pub(super) fn scope(&mut self, offset: usize) -> Result<&mut Scope<'a>, Refusal> {
-        self.scopes.last_mut().ok_or_else(|| Refusal::malformed(offset, "this belongs into a component"))
+impl<'a> Walk<'a, '_> {
+    /// Returns the innermost scope. Content outside of every component is malformed.
+    pub(super) fn scope(&mut self, offset: usize) -> Result<&mut Scope<'a>, StructureRefusal> {
+        self.scopes
+            .last_mut()
+            .ok_or_else(|| StructureRefusal::malformed(offset, "this is only allowed inside a component"))
     }
 
-    /// Opens the index spaces of a component or of a type.
-    pub(super) fn enter(&mut self) -> Result<(), Refusal> {
+    /// Opens the scope of a component or of a type.
+    pub(super) fn enter(&mut self) -> Result<(), StructureRefusal> {
         let depth = self.scopes.len() as u64 + 1;
-        self.meter.most(|counts| &mut counts.nesting, depth)?;
-        if depth > DEEPEST {
-            return Err(Refusal::OverBudget { limit: "nesting", actual: depth, allowed: DEEPEST });
+        self.meter.raise(|counts| &mut counts.nesting, depth)?;
+        if depth > MAX_NESTING {
+            return Err(StructureRefusal::OverBudget { limit: "nesting", actual: depth, allowed: MAX_NESTING });
         }
         self.scopes.push(Scope::default());
         Ok(())
     }
 
-    fn payload(&mut self, payload: Payload<'a>) -> Result<(), Refusal> {
+    fn payload(&mut self, payload: Payload<'a>) -> Result<(), StructureRefusal> {
         match payload {
             Payload::Version { encoding: Encoding::Module, .. } => self.module = Some(Module::default()),
             Payload::Version { encoding: Encoding::Component, .. } => self.enter()?,
@@ -122,7 +130,7 @@ impl<'a> Reading<'a, '_> {
             }
             Payload::End(_) => self.end()?,
             Payload::UnknownSection { range, .. } => {
-                return Err(Refusal::malformed(range.start, "a section of an unknown kind"));
+                return Err(StructureRefusal::malformed(range.start, "unknown section"));
             }
             payload => match &mut self.module {
                 Some(module) => module.payload(payload, &mut self.meter)?,
@@ -133,10 +141,10 @@ impl<'a> Reading<'a, '_> {
     }
 
     /// Closes a module or a component and gives it an index in the component around it.
-    fn end(&mut self) -> Result<(), Refusal> {
+    fn end(&mut self) -> Result<(), StructureRefusal> {
         let item = if let Some(module) = self.module.take() {
             self.meter.count(|counts| &mut counts.core_modules, 1)?;
-            // A compiler lays tables out for every module, whether or not one is ever instantiated.
+            // A compiler lays out the tables of every module, even of one that is never instantiated.
             self.defined.add(module.footprint);
             self.total(self.defined)?;
             Some(Item::Module(module.footprint))
@@ -150,28 +158,28 @@ impl<'a> Reading<'a, '_> {
         } else {
             None
         };
-        if let (Some(item), Some(around)) = (item, self.scopes.last_mut()) {
-            around.define(item);
+        if let (Some(item), Some(enclosing)) = (item, self.scopes.last_mut()) {
+            enclosing.define(item);
         }
         Ok(())
     }
 
-    /// Counts what an instantiation of the outermost component has come to so far.
-    pub(super) fn total(&mut self, footprint: Footprint) -> Result<(), Refusal> {
-        self.meter.most(|counts| &mut counts.instances, footprint.instances)?;
-        self.meter.most(|counts| &mut counts.core_instances, footprint.core_instances)?;
-        self.meter.most(|counts| &mut counts.memories, footprint.memories)?;
-        self.meter.most(|counts| &mut counts.tables, footprint.tables)?;
-        self.meter.most(|counts| &mut counts.inlined_items, footprint.inlined_items)?;
-        self.meter.most(|counts| &mut counts.memory_pages, footprint.memory_pages)?;
-        self.meter.most(|counts| &mut counts.table_elements, footprint.table_elements)
+    /// Raises the counts to those of `footprint`.
+    pub(super) fn total(&mut self, footprint: Footprint) -> Result<(), StructureRefusal> {
+        self.meter.raise(|counts| &mut counts.instances, footprint.instances)?;
+        self.meter.raise(|counts| &mut counts.core_instances, footprint.core_instances)?;
+        self.meter.raise(|counts| &mut counts.memories, footprint.memories)?;
+        self.meter.raise(|counts| &mut counts.tables, footprint.tables)?;
+        self.meter.raise(|counts| &mut counts.inlined_items, footprint.inlined_items)?;
+        self.meter.raise(|counts| &mut counts.memory_pages, footprint.memory_pages)?;
+        self.meter.raise(|counts| &mut counts.table_elements, footprint.table_elements)
     }
 }
 
 /// Reads a whole component or core module.
-pub(super) fn read(bytes: &[u8], budget: &Budget) -> Result<Structure, Refusal> {
-    let mut reading = Reading {
-        meter: Meter {
+pub(super) fn read(bytes: &[u8], budget: &Budget) -> Result<Structure, StructureRefusal> {
+    let mut walk = Walk {
+        meter: BudgetMeter {
             bytes,
             budget,
             counts: Counts::default(),
@@ -185,19 +193,19 @@ pub(super) fn read(bytes: &[u8], budget: &Budget) -> Result<Structure, Refusal> 
         module: None,
         defined: Footprint::default(),
     };
-    reading.meter.count(|counts| &mut counts.bytes, bytes.len() as u64)?;
+    walk.meter.count(|counts| &mut counts.bytes, bytes.len() as u64)?;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
         if payload.as_section().is_some() {
-            reading.meter.count(|counts| &mut counts.sections, 1)?;
+            walk.meter.count(|counts| &mut counts.sections, 1)?;
         }
-        reading.payload(payload)?;
-        if let [outermost] = reading.scopes.as_slice() {
+        walk.payload(payload)?;
+        if let [outermost] = walk.scopes.as_slice() {
             let footprint = outermost.footprint;
-            reading.total(footprint)?;
+            walk.total(footprint)?;
         }
     }
-    let kind = if reading.meter.outermost_module { Kind::Module } else { Kind::Component };
-    let Meter { counts, imports, exports, producers, .. } = reading.meter;
+    let kind = if walk.meter.outermost_module { ItemKind::Module } else { ItemKind::Component };
+    let BudgetMeter { counts, imports, exports, producers, .. } = walk.meter;
     Ok(Structure { kind, imports, exports, producers, counts })
 }

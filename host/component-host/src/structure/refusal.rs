@@ -1,42 +1,42 @@
-//! Why bytes are not a component that a compiler may see.
+//! The error of the structure check.
 
 use super::names;
 
-/// Why a component was refused on its bytes alone.
+/// Error returned for bytes that are not a component within the budget.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// Neither a component nor a core module.
+pub enum StructureRefusal {
+    /// The bytes are neither a component nor a core module.
     #[error("this is not WebAssembly")]
     NotWasm,
-    /// The text form, which is never accepted in place of the binary one.
+    /// The bytes are the text format. Only the binary format is accepted.
     #[error("this is WebAssembly text, not a binary component")]
     Text,
-    /// A core module: it has no interface types and no world.
+    /// The bytes are a core module, which has no interface types and no world.
     #[error("this is a core module, not a component")]
     CoreModule,
-    /// It begins like WebAssembly and cannot be read to its end.
-    #[error("the component is malformed at byte {offset}: {message}")]
+    /// The bytes begin like WebAssembly and are malformed.
+    #[error("malformed component at byte {offset}: {message}")]
     Malformed {
-        /// Bytes from the beginning.
+        /// Offset from the start, in bytes.
         offset: u64,
-        /// What was wrong, without control characters and short.
+        /// The problem, escaped and shortened.
         message: String,
     },
-    /// There is more of something than the budget allows.
+    /// A count exceeds the budget.
     #[error("it exceeds limit `{limit}` ({actual} > {allowed})")]
     OverBudget {
-        /// The field of [`Budget`](super::Budget).
+        /// Field of [`Budget`](super::Budget).
         limit: &'static str,
-        /// How much was counted when reading stopped; there may be more.
+        /// Count when reading stopped. The whole component may have more.
         actual: u64,
-        /// How much is allowed.
+        /// Value of the limit.
         allowed: u64,
     },
 }
 
-impl Refusal {
-    /// The stable word for this refusal.
+impl StructureRefusal {
+    /// Returns the stable code.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Refusal {
     }
 }
 
-impl From<wasmparser::Error> for Refusal {
+impl From<wasmparser::Error> for StructureRefusal {
     fn from(error: wasmparser::Error) -> Self {
         Self::malformed(error.offset(), error.message())
     }

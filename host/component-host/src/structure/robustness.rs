@@ -1,9 +1,9 @@
-//! Bytes of every kind: whatever comes, reading ends, soon, with a structure or a refusal.
+//! Tests that reading any bytes ends quickly with a structure or a refusal.
 
-use super::{Budget, Kind, Refusal, Structure, check};
+use super::{Budget, ItemKind, Structure, StructureRefusal, check};
 use std::time::{Duration, Instant};
 
-/// A component with something of everything that is read.
+/// A component with items of every kind.
 const SAMPLE: &str = r#"
     (component
         (import "yoi:resolver/types@1.0.0" (instance $types
@@ -42,19 +42,19 @@ fn sample() -> Vec<u8> {
     wat::parse_str(SAMPLE).unwrap()
 }
 
-/// Reads with each budget, and asserts that it took no time to speak of.
+/// Reads the bytes with each budget and asserts that it ended quickly.
 fn read_every_way(bytes: &[u8]) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let _ = Structure::read(bytes);
     let _ = check(bytes, &Budget::default());
     let _ = check(bytes, &Budget::without_child());
-    assert!(begun.elapsed() < Duration::from_secs(20), "{} bytes took {:?}", bytes.len(), begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{} bytes took {:?}", bytes.len(), started.elapsed());
 }
 
-/// A stream of numbers that is the same on every run.
-struct Numbers(u64);
+/// A pseudo-random generator (xorshift) with a fixed seed.
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -68,9 +68,9 @@ impl Numbers {
 }
 
 #[test]
-fn the_structure_of_a_component_is_told() {
+fn structure_lists_imports_exports_and_counts() {
     let structure = check(&sample(), &Budget::default()).unwrap();
-    assert_eq!(structure.kind(), Kind::Component);
+    assert_eq!(structure.kind(), ItemKind::Component);
     let imports: Vec<_> = structure.imports().iter().map(|item| (item.name(), item.is_types_only())).collect();
     assert_eq!(imports, [("yoi:resolver/types@1.0.0", true), ("yoi:resolver/bundle@1.0.0", false)]);
     let bundle = structure.imports().last().unwrap();
@@ -93,7 +93,7 @@ fn the_structure_of_a_component_is_told() {
 }
 
 #[test]
-fn what_is_not_a_component_is_refused_by_what_it_is() {
+fn bytes_that_are_not_a_component_are_refused_with_their_kind() {
     let code = |bytes: &[u8]| check(bytes, &Budget::default()).unwrap_err().code();
     assert_eq!(code(b""), "not_wasm");
     assert_eq!(code(b"#!/bin/sh\n"), "not_wasm");
@@ -106,13 +106,13 @@ fn what_is_not_a_component_is_refused_by_what_it_is() {
 }
 
 #[test]
-fn a_core_module_can_be_looked_at_and_not_checked() {
+fn core_module_can_be_inspected_but_does_not_pass_the_check() {
     let module = wat::parse_str(r#"(module (import "env" "f" (func)) (memory (export "memory") 1))"#).unwrap();
     let structure = Structure::read(&module).unwrap();
-    assert_eq!(structure.kind(), Kind::Module);
+    assert_eq!(structure.kind(), ItemKind::Module);
     assert_eq!(structure.imports().first().unwrap().name(), "env.f");
-    assert_eq!(structure.exports().first().unwrap().kind(), Kind::Memory);
-    assert_eq!(structure.check(&Budget::default()), Err(Refusal::CoreModule));
+    assert_eq!(structure.exports().first().unwrap().kind(), ItemKind::Memory);
+    assert_eq!(structure.check(&Budget::default()), Err(StructureRefusal::CoreModule));
 }
 
 #[test]
@@ -124,13 +124,13 @@ fn every_truncation_of_a_component_is_refused_or_a_smaller_component() {
         read_every_way(cut);
         smaller += usize::from(check(cut, &Budget::default()).is_ok());
     }
-    // A cut between two sections leaves a component; every other is an error.
+    // A cut between two sections leaves a valid component. Every other cut is an error.
     let sections = check(&whole, &Budget::default()).unwrap().counts().sections;
     assert!((smaller as u64) <= sections, "{smaller} of {sections}");
 }
 
 #[test]
-fn every_flip_of_a_byte_ends_soon() {
+fn reading_ends_quickly_for_every_flipped_byte() {
     let whole = sample();
     for at in 0..whole.len() {
         for mask in [0x01, 0x10, 0x80, 0xff] {
@@ -142,11 +142,11 @@ fn every_flip_of_a_byte_ends_soon() {
 }
 
 #[test]
-fn random_bytes_end_soon() {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+fn reading_ends_quickly_for_random_bytes() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for round in 0..2000 {
-        let length = (numbers.next() % 600) as usize;
-        let mut bytes = numbers.bytes(length);
+        let length = (random.next() % 600) as usize;
+        let mut bytes = random.bytes(length);
         if round % 2 == 0 {
             let header: &[u8] = if round % 4 == 0 { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" };
             bytes.splice(..0, header.iter().copied());
@@ -156,16 +156,16 @@ fn random_bytes_end_soon() {
 }
 
 #[test]
-fn spliced_components_end_soon() {
+fn reading_ends_quickly_for_spliced_components() {
     let whole = sample();
-    let mut numbers = Numbers(42);
+    let mut random = Random(42);
     for _ in 0..4000 {
         let mut bytes = whole.clone();
-        for _ in 0..=numbers.next() % 4 {
-            let at = (numbers.next() % bytes.len() as u64) as usize;
-            let until = (at + (numbers.next() % 12) as usize).min(bytes.len());
-            let length = (numbers.next() % 12) as usize;
-            let with = numbers.bytes(length);
+        for _ in 0..=random.next() % 4 {
+            let at = (random.next() % bytes.len() as u64) as usize;
+            let until = (at + (random.next() % 12) as usize).min(bytes.len());
+            let length = (random.next() % 12) as usize;
+            let with = random.bytes(length);
             bytes.splice(at..until, with);
         }
         read_every_way(&bytes);

@@ -1,19 +1,18 @@
-//! Index spaces of one component, and how much each thing in them weighs.
+//! Index spaces of a component, and the weights of their items.
 //!
-//! A weight is the number of parts of a thing when everything that it refers to is written out. It is computed once,
-//! from the weights of what is referred to, and saturates: a type of 2^100 parts is counted in a hundred steps.
-//! What lives in an index space is a small copyable value; what is shared lives in the [`Arena`], flat, so that
-//! no chain of references is as deep as the input is long.
+//! The weight of an item is its number of parts after expanding all references. It is computed once from the weights
+//! of the referenced items, and saturates: a type of 2^100 parts is counted in a hundred steps. Index spaces hold
+//! small `Copy` values. Shared data lies flat in the [`Arena`], so no operation recurses along references.
 
-use super::{Refusal, module::Footprint};
+use super::{StructureRefusal, module::Footprint};
 use std::collections::HashMap;
 
-/// A thing that has an index or a name.
+/// An item with an index or a name.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Item {
-    /// A core module and what an instance of it asks for.
+    /// A core module, with the resources that an instance of it needs.
     Module(Footprint),
-    /// A function, by the weight of its type.
+    /// A function, with the weight of its type.
     Function(u64),
     Value,
     Type(Type),
@@ -21,7 +20,7 @@ pub(super) enum Item {
     Component(ComponentId),
 }
 
-/// A component type, by weight.
+/// A component type.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Type {
     pub(super) weight: u64,
@@ -30,7 +29,7 @@ pub(super) struct Type {
 }
 
 impl Type {
-    /// A type that refers to nothing.
+    /// A type without references.
     pub(super) const LEAF: Self = Self { weight: 1, depth: 1, shape: Shape::Value };
 }
 
@@ -43,14 +42,15 @@ pub(super) enum Shape {
     Component(ComponentId),
 }
 
-/// What an instance offers. The index of an [`InstanceInfo`].
+/// Index of an [`InstanceInfo`] in the [`Arena`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InstanceId(usize);
 
-/// What a component is. The index of a [`ComponentInfo`].
+/// Index of a [`ComponentInfo`] in the [`Arena`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ComponentId(usize);
 
+/// The exports of an instance.
 #[derive(Debug, Default)]
 pub(super) struct InstanceInfo<'a> {
     pub(super) exports: HashMap<&'a str, Item>,
@@ -58,16 +58,18 @@ pub(super) struct InstanceInfo<'a> {
     pub(super) depth: u64,
 }
 
+/// A component that can be instantiated.
 #[derive(Debug)]
 pub(super) struct ComponentInfo {
+    /// The exports of each instance of the component.
     pub(super) instance: InstanceId,
-    /// Parts of what it imports and exports.
+    /// Weight of all imports and exports.
     pub(super) weight: u64,
-    /// What one instantiation makes, itself included.
+    /// Resources that one instantiation needs, including the instance itself.
     pub(super) footprint: Footprint,
 }
 
-/// What several names or indexes may stand for.
+/// Storage for instances and components, which several names and indexes may share.
 #[derive(Debug, Default)]
 pub(super) struct Arena<'a> {
     instances: Vec<InstanceInfo<'a>>,
@@ -99,7 +101,7 @@ impl<'a> Arena<'a> {
         ComponentId(self.components.len() - 1)
     }
 
-    /// Weight and depth of a thing.
+    /// Returns the weight and the depth of an item.
     pub(super) fn measure(&self, item: Item) -> (u64, u64) {
         match item {
             Item::Module(_) | Item::Value => (1, 1),
@@ -111,7 +113,7 @@ impl<'a> Arena<'a> {
     }
 }
 
-/// A component, or the inside of a component or instance type, while it is read.
+/// The index spaces of a component, or of a component or instance type, while it is read.
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
     pub(super) core_types: Vec<u64>,
@@ -127,7 +129,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// Gives a thing the next index of its kind.
+    /// Gives an item the next index of its kind.
     pub(super) fn define(&mut self, item: Item) {
         match item {
             Item::Module(footprint) => self.modules.push(footprint),
@@ -139,13 +141,13 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// One more thing for a compiler to visit each time this is instantiated, and the parts it refers to.
+    /// Counts one item that a compiler visits at each instantiation of this component, plus `parts` referenced parts.
     pub(super) fn visit(&mut self, parts: u64) {
         let items = &mut self.footprint.inlined_items;
         *items = items.saturating_add(1).saturating_add(parts);
     }
 
-    /// What the scope is once it is read to its end.
+    /// Closes the scope and returns it as a component.
     pub(super) fn finish(self, arena: &mut Arena<'a>) -> ComponentInfo {
         let mut footprint = self.footprint;
         footprint.instances = footprint.instances.saturating_add(1);
@@ -155,7 +157,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The thing at an index, or a refusal that names the kind of index.
-pub(super) fn at<T: Copy>(space: &[T], index: u32, kind: &str, offset: usize) -> Result<T, Refusal> {
-    space.get(index as usize).copied().ok_or_else(|| Refusal::malformed(offset, &format!("there is no {kind} {index}")))
+/// Returns the item at an index of an index space. The error names the kind of the index.
+pub(super) fn at<T: Copy>(space: &[T], index: u32, kind: &str, offset: usize) -> Result<T, StructureRefusal> {
+    let undefined = || StructureRefusal::malformed(offset, &format!("undefined {kind} {index}"));
+    space.get(index as usize).copied().ok_or_else(undefined)
 }

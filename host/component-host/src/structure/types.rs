@@ -1,9 +1,11 @@
-//! Reading component types: every definition is weighed by what it refers to, and types with index spaces of their
-//! own are entered here, with a bound on depth, since the parser's own reading of them has none.
+//! Reading of component types and computation of their weights.
+//!
+//! Types with their own index spaces are read by this module with a limit on the depth, because the parser's own
+//! reader of such types recurses without a limit.
 
 use super::{
-    Refusal, module,
-    reading::Reading,
+    StructureRefusal, module,
+    reading::Walk,
     scope::{Item, Shape, Type, at},
 };
 use wasmparser::{
@@ -11,7 +13,7 @@ use wasmparser::{
     ComponentTypeRef, ComponentValType, CoreType, TypeBounds,
 };
 
-/// First bytes in the binary form.
+/// Leading bytes of types and declarations in the binary format.
 mod leading {
     pub(super) const COMPONENT: u8 = 0x41;
     pub(super) const INSTANCE: u8 = 0x42;
@@ -23,15 +25,15 @@ mod leading {
     pub(super) const CORE_MODULE: u8 = 0x50;
 }
 
-/// A sum of parts while one definition is read.
+/// Weight and depth of a definition while it is read.
 struct Sum {
     weight: u64,
     depth: u64,
 }
 
-impl<'a> Reading<'a, '_> {
+impl<'a> Walk<'a, '_> {
     /// Reads one component type and gives it an index.
-    pub(super) fn component_type(&mut self, reader: &mut BinaryReader<'a>) -> Result<(), Refusal> {
+    pub(super) fn component_type(&mut self, reader: &mut BinaryReader<'a>) -> Result<(), StructureRefusal> {
         let offset = reader.original_position();
         self.meter.count(|counts| &mut counts.types, 1)?;
         let ty = match reader.clone().read_u8()? {
@@ -44,24 +46,24 @@ impl<'a> Reading<'a, '_> {
                 self.plain_type(&ty, offset)?
             }
         };
-        self.meter.most(|counts| &mut counts.largest_type, ty.weight)?;
-        self.meter.most(|counts| &mut counts.type_depth, ty.depth)?;
+        self.meter.raise(|counts| &mut counts.largest_type, ty.weight)?;
+        self.meter.raise(|counts| &mut counts.type_depth, ty.depth)?;
         self.scope(offset)?.visit(0);
         self.scope(offset)?.define(Item::Type(ty));
         Ok(())
     }
 
-    /// Reads one core type and gives each that it holds an index.
-    pub(super) fn core_type(&mut self, reader: &mut BinaryReader<'a>) -> Result<(), Refusal> {
+    /// Reads one module type or recursion group, and gives each of its core types an index.
+    pub(super) fn core_type(&mut self, reader: &mut BinaryReader<'a>) -> Result<(), StructureRefusal> {
         let offset = reader.original_position();
         if reader.clone().read_u8()? == leading::CORE_MODULE {
             self.meter.count(|counts| &mut counts.types, 1)?;
             let CoreType::Module(declarations) = reader.read::<CoreType<'a>>()? else {
-                return Err(Refusal::malformed(offset, "a module type was expected"));
+                return Err(StructureRefusal::malformed(offset, "expected a module type"));
             };
             let parts = declarations.len() as u64;
             self.meter.count(|counts| &mut counts.type_parts, parts)?;
-            self.meter.most(|counts| &mut counts.largest_type, parts)?;
+            self.meter.raise(|counts| &mut counts.largest_type, parts)?;
             let scope = self.scope(offset)?;
             scope.visit(parts);
             scope.core_types.push(parts.saturating_add(1));
@@ -75,8 +77,8 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    /// The declarations inside a component or instance type, the leading byte already read.
-    fn declarations(&mut self, reader: &mut BinaryReader<'a>, component: bool) -> Result<Type, Refusal> {
+    /// Reads the declarations of a component or instance type after its leading byte.
+    fn declarations(&mut self, reader: &mut BinaryReader<'a>, component: bool) -> Result<Type, StructureRefusal> {
         self.enter()?;
         for _ in 0..reader.read_var_u32()? {
             let offset = reader.original_position();
@@ -91,7 +93,7 @@ impl<'a> Reading<'a, '_> {
                 leading::DECLARED_IMPORT if component => {
                     let import = reader.read::<ComponentImport<'a>>()?;
                     self.extern_name(&import.name)?;
-                    let item = self.referred(import.ty, offset)?;
+                    let item = self.referenced_item(import.ty, offset)?;
                     let weight = self.arena.measure(item).0;
                     let scope = self.scope(offset)?;
                     scope.import_weight = scope.import_weight.saturating_add(weight);
@@ -100,24 +102,24 @@ impl<'a> Reading<'a, '_> {
                 leading::DECLARED_EXPORT => {
                     let name = reader.read::<ComponentExternName<'a>>()?;
                     self.extern_name(&name)?;
-                    let item = self.referred(reader.read()?, offset)?;
+                    let item = self.referenced_item(reader.read()?, offset)?;
                     let scope = self.scope(offset)?;
                     scope.define(item);
                     scope.exports.insert(name.name, item);
                 }
-                _ => return Err(Refusal::malformed(offset, "a declaration of an unknown kind")),
+                _ => return Err(StructureRefusal::malformed(offset, "unknown declaration")),
             }
         }
         let offset = reader.original_position();
         let Some(scope) = self.scopes.pop() else {
-            return Err(Refusal::malformed(offset, "a type ends that did not begin"));
+            return Err(StructureRefusal::malformed(offset, "unexpected end of a type"));
         };
         let visited = scope.footprint.inlined_items;
         let mut info = scope.finish(&mut self.arena);
         let depth = self.arena.instance(info.instance).map_or(1, |instance| instance.depth);
         let weight = info.weight;
         let shape = if component {
-            // An instance of an imported component is one instance: what it makes inside is not this binary's.
+            // An imported component counts as one instance, because its inner instances are not part of this binary.
             info.footprint = module::Footprint { instances: 1, ..Default::default() };
             Shape::Component(self.arena.add_component(info))
         } else {
@@ -127,7 +129,7 @@ impl<'a> Reading<'a, '_> {
         Ok(Type { weight, depth, shape })
     }
 
-    fn plain_type(&mut self, ty: &ComponentType<'a>, offset: usize) -> Result<Type, Refusal> {
+    fn plain_type(&mut self, ty: &ComponentType<'a>, offset: usize) -> Result<Type, StructureRefusal> {
         let mut sum = Sum { weight: 1, depth: 1 };
         let mut shape = Shape::Value;
         match ty {
@@ -142,13 +144,18 @@ impl<'a> Reading<'a, '_> {
             }
             ComponentType::Resource { .. } => shape = Shape::Resource,
             ComponentType::Component(_) | ComponentType::Instance(_) => {
-                return Err(Refusal::malformed(offset, "a type without declarations was expected"));
+                return Err(StructureRefusal::malformed(offset, "expected a type without declarations"));
             }
         }
         Ok(Type { weight: sum.weight, depth: sum.depth, shape })
     }
 
-    fn defined_type(&mut self, ty: &ComponentDefinedType<'a>, sum: &mut Sum, offset: usize) -> Result<(), Refusal> {
+    fn defined_type(
+        &mut self,
+        ty: &ComponentDefinedType<'a>,
+        sum: &mut Sum,
+        offset: usize,
+    ) -> Result<(), StructureRefusal> {
         match ty {
             ComponentDefinedType::Primitive(_) => {}
             ComponentDefinedType::Record(fields) => {
@@ -195,8 +202,8 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    /// One more part of a type, with the type it has.
-    fn part(&mut self, sum: &mut Sum, ty: Option<ComponentValType>, offset: usize) -> Result<(), Refusal> {
+    /// Adds one part with type `ty` to the sum.
+    fn part(&mut self, sum: &mut Sum, ty: Option<ComponentValType>, offset: usize) -> Result<(), StructureRefusal> {
         self.meter.count(|counts| &mut counts.type_parts, 1)?;
         let ty = match ty {
             Some(ComponentValType::Type(index)) => at(&self.scope(offset)?.types, index, "type", offset)?,
@@ -207,8 +214,8 @@ impl<'a> Reading<'a, '_> {
         Ok(())
     }
 
-    /// What an import or export that is declared with a type stands for.
-    pub(super) fn referred(&mut self, ty: ComponentTypeRef, offset: usize) -> Result<Item, Refusal> {
+    /// Returns the item that an import or export with the given type stands for.
+    pub(super) fn referenced_item(&mut self, ty: ComponentTypeRef, offset: usize) -> Result<Item, StructureRefusal> {
         let scope = self.scope(offset)?;
         Ok(match ty {
             ComponentTypeRef::Module(index) => {
@@ -223,16 +230,20 @@ impl<'a> Reading<'a, '_> {
             }
             ComponentTypeRef::Instance(index) => match at(&scope.types, index, "type", offset)?.shape {
                 Shape::Instance(id) => Item::Instance(id),
-                _ => return Err(Refusal::malformed(offset, "an instance needs the type of an instance")),
+                _ => {
+                    return Err(StructureRefusal::malformed(offset, "the type of an instance is not an instance type"));
+                }
             },
             ComponentTypeRef::Component(index) => match at(&scope.types, index, "type", offset)?.shape {
                 Shape::Component(id) => Item::Component(id),
-                _ => return Err(Refusal::malformed(offset, "a component needs the type of a component")),
+                _ => {
+                    return Err(StructureRefusal::malformed(offset, "the type of a component is not a component type"));
+                }
             },
         })
     }
 
-    pub(super) fn extern_name(&mut self, name: &ComponentExternName<'a>) -> Result<(), Refusal> {
+    pub(super) fn extern_name(&mut self, name: &ComponentExternName<'a>) -> Result<(), StructureRefusal> {
         for part in [Some(name.name), name.implements, name.version_suffix, name.external_id] {
             self.meter.name(part.unwrap_or_default())?;
         }

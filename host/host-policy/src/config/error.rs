@@ -1,14 +1,15 @@
-//! Why a config is not in force, and where. Neither messages nor the lines that go with them repeat a
-//! value of the file: it may be a path, or a secret at the wrong place.
+//! Errors of a config, with their places in the file.
+//!
+//! Neither messages nor excerpts repeat a value of the file: it may be a path or a misplaced secret.
 
 use std::fmt;
 use std::ops::Range;
 
 use bundles::{Diagnostic, Diagnostics, Severity, Source, WorkspaceId, shown};
 
-use super::{MAX_CONFIG_BYTES, RELATIVE, source};
+use super::{MAX_CONFIG_BYTES, RELATIVE_MOUNT_PATH, source};
 
-/// A place in a config.
+/// A place in a config, with the masked text of the file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfigPlace {
     line: usize,
@@ -29,12 +30,12 @@ impl ConfigPlace {
         }
     }
 
-    /// Line, from 1.
+    /// Returns the line, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// Column in characters, from 1.
+    /// Returns the column in characters, from 1.
     pub fn column(&self) -> usize {
         self.column
     }
@@ -52,49 +53,49 @@ impl fmt::Display for ConfigPlace {
     }
 }
 
-/// A config that is not understood, or that leaves out what must be said.
+/// Error returned for a config that is invalid or incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Larger than allowed.
-    #[error("the config has {0} bytes, more than the {MAX_CONFIG_BYTES} allowed")]
+    /// The file has this many bytes, more than allowed.
+    #[error("the config is too large ({0} bytes > {MAX_CONFIG_BYTES})")]
     TooLarge(usize),
-    /// Not the TOML that it should be.
-    #[error("the config is not understood: {place}: {problem}")]
+    /// The file is not valid TOML, or not a config.
+    #[error("invalid config: {place}: {problem}")]
     Invalid {
-        /// Where.
+        /// Place of the mistake.
         place: ConfigPlace,
-        /// What is wrong.
+        /// The problem, without values of the file.
         problem: String,
-        /// The field that was meant, where one is near.
+        /// The known field that is most similar to an unknown one.
         near: Option<String>,
     },
-    /// A mount that is no absolute path.
-    #[error("the config is not understood: {0}: {RELATIVE}")]
+    /// The path of a mount is not absolute.
+    #[error("invalid config: {0}: {RELATIVE_MOUNT_PATH}")]
     RelativeMount(ConfigPlace),
-    /// A limit of the program that reads the config, with a value that has no meaning.
-    #[error("the config is not understood: {}{problem}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    /// A limit of the program that reads the config has a value that makes no sense.
+    #[error("invalid config: {}{problem}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
     Limit {
-        /// Where, if the file has the limit.
+        /// Place of the limit, if the file has it.
         place: Option<ConfigPlace>,
-        /// Its name and what is expected.
+        /// Name of the limit and its valid values.
         problem: String,
     },
-    /// Workspaces that do not say whose signatures their bundles need.
+    /// These workspaces do not state a signature posture.
     #[error("{}", no_posture(.0))]
     NoPosture(Vec<WorkspaceId>),
 }
 
-/// Names told at the most; whoever mends these has seen what to do.
-const MOST_NAMED: usize = 8;
+/// Number of workspaces that a message lists by name. The mistake and its remedy are the same for all.
+const MAX_LISTED_WORKSPACES: usize = 8;
 
 fn no_posture(workspaces: &[WorkspaceId]) -> String {
-    let named: Vec<String> = workspaces.iter().take(MOST_NAMED).map(|id| format!("`{id}`")).collect();
-    let more = match workspaces.len().saturating_sub(MOST_NAMED) {
+    let named: Vec<String> = workspaces.iter().take(MAX_LISTED_WORKSPACES).map(|id| format!("`{id}`")).collect();
+    let more = match workspaces.len().saturating_sub(MAX_LISTED_WORKSPACES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let (noun, verb) = if workspaces.len() == 1 { ("workspace", "does") } else { ("workspaces", "do") };
-    format!("{noun} {}{more} {verb} not say whose signatures bundles need", named.join(", "))
+    let noun = if workspaces.len() == 1 { "workspace" } else { "workspaces" };
+    format!("no signature posture for {noun} {}{more}", named.join(", "))
 }
 
 impl ConfigError {
@@ -102,12 +103,12 @@ impl ConfigError {
         let span = error.span().unwrap_or_default();
         let place = ConfigPlace::new(text, span);
         match error.message().lines().next().unwrap_or_default() {
-            RELATIVE => Self::RelativeMount(place),
+            RELATIVE_MOUNT_PATH => Self::RelativeMount(place),
             message => Self::Invalid { place, problem: without_content(message), near: near(message) },
         }
     }
 
-    /// The error for a limit whose value has no meaning. `table` is the path of its table in `text`.
+    /// Creates the error for a limit with a value that makes no sense. `table` is the path of its table in `text`.
     pub fn invalid_limit(text: &str, table: &[&str], name: &str, expected: &str) -> Self {
         let span = toml::de::DeTable::parse(text).ok().and_then(|written| {
             let mut found = written.get_ref();
@@ -122,7 +123,7 @@ impl ConfigError {
         }
     }
 
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Limit { .. } => "invalid_limits",
@@ -131,17 +132,18 @@ impl ConfigError {
         }
     }
 
-    /// What to do about it.
+    /// Returns a help line for the user.
     pub fn help(&self) -> String {
         match self {
-            Self::TooLarge(_) => "a config names what is granted; it is small".to_owned(),
+            Self::TooLarge(_) => "check that this file is the config, and shorten it".to_owned(),
             Self::Limit { .. } => "write a number that is expected, or leave the limit out for its default".to_owned(),
             Self::Invalid { near: Some(near), .. } => format!("did you mean `{near}`?"),
             Self::Invalid { near: None, .. } => {
-                "mend the line; nothing of the file is in force until all of it is understood".to_owned()
+                "correct the line; no part of the file applies until the whole file is valid".to_owned()
             }
             Self::RelativeMount(_) => {
-                "write the whole path: what a relative one means depends on where the process was started".to_owned()
+                "write the absolute path; a relative one would depend on the working directory of the process"
+                    .to_owned()
             }
             Self::NoPosture(workspaces) => {
                 let each = if workspaces.len() == 1 { "" } else { " each of" };
@@ -153,7 +155,7 @@ impl ConfigError {
         }
     }
 
-    /// Where in the file, where one place is meant.
+    /// Returns the place in the file, if the error has one.
     pub fn place(&self) -> Option<&ConfigPlace> {
         match self {
             Self::Invalid { place, .. } | Self::RelativeMount(place) => Some(place),
@@ -162,11 +164,11 @@ impl ConfigError {
         }
     }
 
-    /// The same as a diagnostic of a file of that name, with as much of its text as may be shown.
+    /// Converts the error to a diagnostic for `file`, with the masked text of the file.
     pub fn diagnostics(&self, file: &str) -> Diagnostics {
         let message = match self {
             Self::Invalid { problem, .. } | Self::Limit { problem, .. } => problem.clone(),
-            Self::RelativeMount(_) => RELATIVE.to_owned(),
+            Self::RelativeMount(_) => RELATIVE_MOUNT_PATH.to_owned(),
             other => other.to_string(),
         };
         let place = self.place();
@@ -186,7 +188,8 @@ impl ConfigError {
     }
 }
 
-/// The reader quotes the value or the key it met; a value may be a path or a secret at the wrong place.
+/// Removes quoted values and unsafe keys from a message of the TOML parser. A value may be a path or a
+/// misplaced secret.
 fn without_content(message: &str) -> String {
     let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
     if let Some(rest) = message.strip_prefix("unknown field `") {
@@ -198,21 +201,21 @@ fn without_content(message: &str) -> String {
     if message.starts_with("invalid ") || message.starts_with("unknown ") {
         return format!("expected {}", expected.map_or("something else", plain));
     }
-    // Names quote what was written; the caret shows where it stands.
+    // The error of an invalid name quotes the name. The caret of the diagnostic shows its place instead.
     match message.strip_prefix('`').and_then(|quoted| quoted.rsplit_once("` is no ")) {
         Some((_, grammar)) => format!("this is no {grammar}"),
         None => message.to_owned(),
     }
 }
 
-/// The known field that is nearest to an unknown one.
+/// Returns the known field that is most similar to the unknown one in the message.
 fn near(message: &str) -> Option<String> {
     let (field, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
     let known = known.split('`').skip(1).step_by(2);
     bundles::nearest(field, known).map(str::to_owned)
 }
 
-/// The reader's words for types, as an operator would say it.
+/// Translates the TOML parser's words for types into words for operators.
 fn plain(expected: &str) -> &str {
     match expected {
         "usize" | "u64" => "a whole number",
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_the_file_is_not_repeated() {
+    fn message_does_not_repeat_a_value() {
         for wrong in
             ["shell = 'CANARY, expected CANARY'", "secrets = 'CANARY'", "git = 'CANARY'", "models = [['CANARY']]"]
         {
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_in_what_is_shown_of_a_file() {
+    fn diagnostics_do_not_contain_a_value() {
         for wrong in [
             "shell = 'CANARY'",
             "shell = CANARY",
@@ -258,17 +261,18 @@ mod tests {
         ] {
             let text = format!("[workspaces.acme]\n{wrong}\nshell = 2\n");
             let error = RuntimeConfig::from_toml(&text).expect_err("no config");
-            let told = error.diagnostics("runtime.toml");
-            assert!(!format!("{error} {error:?} {} {told:?}", error.help()).contains("CANARY"), "{error} {told:?}");
-            let span = told.list[0].span.clone().expect("a place");
-            assert!(told.sources[0].masked.len() == text.len() && span.end <= text.len(), "{error}");
+            let diagnostics = error.diagnostics("runtime.toml");
+            let shown = format!("{error} {error:?} {} {diagnostics:?}", error.help());
+            assert!(!shown.contains("CANARY"), "{shown}");
+            let span = diagnostics.list[0].span.clone().expect("a place");
+            assert!(diagnostics.sources[0].masked.len() == text.len() && span.end <= text.len(), "{error}");
         }
     }
 
     #[test]
-    fn a_mistake_in_a_posture_is_told_where_it_stands() {
+    fn mistake_in_a_posture_is_reported_with_its_place() {
         let key = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-        for (posture, column, said) in [
+        for (posture, column, expected) in [
             ("{ posture = 'required', keys = ['ed25519:x'] }".to_owned(), 46, "a public key is `ed25519:` followed"),
             (format!("{{ posture = 'required', keys = ['{key}'], threshold = 2 }}"), 14, "`threshold` is 2"),
             ("{ posture = 'none', keys = [] }".to_owned(), 14, "demands nothing"),
@@ -281,13 +285,13 @@ mod tests {
         ] {
             let error = RuntimeConfig::from_toml(&format!("[workspaces.acme]\nsignatures = {posture}\n"));
             let error = error.expect_err("no posture");
-            assert!(error.to_string().contains(said), "{posture}: {error}");
+            assert!(error.to_string().contains(expected), "{posture}: {error}");
             assert_eq!(error.place().map(|place| (place.line(), place.column())), Some((2, column)), "{error}");
         }
     }
 
     #[test]
-    fn a_mistake_is_told_by_line_and_column() {
+    fn mistake_is_reported_with_line_and_column() {
         let error = RuntimeConfig::from_toml("[workspaces.acme]\nshel = true\n").expect_err("no such field");
         assert_eq!(error.place().map(|place| (place.line(), place.column())), Some((2, 1)), "{error}");
         let error =

@@ -1,32 +1,35 @@
-//! The text of a config as far as it may be shown: keys, headers and structure, and no value but small
-//! numbers and the words that a config has itself. Nothing is parsed, since what is shown is what could not be; where
-//! it is not clear what a word is, it is hidden.
+//! Masking of a config's text for excerpts in diagnostics.
+//!
+//! An excerpt shows keys, headers and structure, and of the values only small numbers and the words of
+//! [`CONFIG_WORDS`]. The text is only split into tokens, because a text that needs an excerpt is one
+//! that the parser rejected. A token of unclear meaning is hidden.
 
 use bundles::{Source, may_leak};
 
-/// Values that are words of the config's own.
-const WORDS: [&str; 6] = ["true", "false", "read", "write", "none", "required"];
+/// Values that belong to the config language and are never secret.
+const CONFIG_WORDS: [&str; 6] = ["true", "false", "read", "write", "none", "required"];
 
-/// Same length as the text; what is hidden is `*`.
+/// Returns the text with each hidden byte replaced by `*`. The length does not change.
 pub(super) fn masked(text: &str) -> String {
-    let mut masking = Masking { place: Place::Keys, open: Vec::new() };
+    let mut masking = Masking { position: Position::Keys, open: Vec::new() };
     let mut shown = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((token, after)) = rest.split_at_checked(token_len(rest)).filter(|(token, _)| !token.is_empty()) {
-        if masking.keeps(token, after) {
+        if masking.is_shown(token, after) {
             shown.extend_from_slice(token.as_bytes());
         } else {
             shown.extend(token.bytes().map(|byte| if byte == b'\n' { byte } else { b'*' }));
         }
         rest = after;
     }
-    // Keys too may be what nobody should see; the leak scan knows those.
+    // A key may be a secret too. The leak scan finds the known forms.
     let scanned = Source::new("", text).masked;
     let both = shown.into_iter().zip(scanned.bytes()).map(|(one, two)| if two == b'*' { two } else { one });
     String::from_utf8(both.collect()).unwrap_or_default()
 }
 
-/// Bytes of the next token: a line end, spaces, a sign, a comment, a string with its quotes, or a word.
+/// Returns the length in bytes of the next token: a line end, white space, a punctuation mark, a comment, a
+/// string with its quotes, or a word.
 fn token_len(text: &str) -> usize {
     let up_to = |is_end: fn(char) -> bool| text.find(is_end).unwrap_or(text.len());
     match text.as_bytes().first() {
@@ -39,8 +42,8 @@ fn token_len(text: &str) -> usize {
     }
 }
 
-/// Bytes of a string with its quotes. One that is not closed goes on to the end of its line, or of the
-/// text where it may have several.
+/// Returns the length in bytes of a string with its quotes. An unclosed string extends to the end of its
+/// line, and an unclosed multi-line string to the end of the text.
 fn string_len(text: &str) -> usize {
     for quotes in ["\"\"\"", "'''"] {
         if let Some(inside) = text.strip_prefix(quotes) {
@@ -61,9 +64,9 @@ fn string_len(text: &str) -> usize {
     text.len()
 }
 
-/// What a word is taken for.
+/// The role of the next word.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     Keys,
     Values,
 }
@@ -76,54 +79,55 @@ enum Bracket {
 }
 
 struct Masking {
-    place: Place,
+    position: Position,
+    /// Open brackets, the innermost last.
     open: Vec<Bracket>,
 }
 
 impl Masking {
-    /// Whether a token may be shown.
-    fn keeps(&mut self, token: &str, after: &str) -> bool {
+    /// Advances over a token. Returns `true` if the token may be shown.
+    fn is_shown(&mut self, token: &str, after: &str) -> bool {
         match token.as_bytes().first() {
             Some(b'\n') => {
-                // Of the brackets only those of a list are still open in another line.
+                // In TOML only the bracket of a list can stay open at the end of a line.
                 self.open.retain(|bracket| *bracket == Bracket::List);
-                self.place = if self.open.is_empty() { Place::Keys } else { Place::Values };
+                self.position = if self.open.is_empty() { Position::Keys } else { Position::Values };
             }
-            Some(b'=') => self.place = Place::Values,
-            Some(b',') if self.open.last() == Some(&Bracket::Table) => self.place = Place::Keys,
+            Some(b'=') => self.position = Position::Values,
+            Some(b',') if self.open.last() == Some(&Bracket::Table) => self.position = Position::Keys,
             Some(b'{') => {
                 self.open.push(Bracket::Table);
-                self.place = Place::Keys;
+                self.position = Position::Keys;
             }
-            Some(b'[') => self.open.push(if self.place == Place::Keys { Bracket::Header } else { Bracket::List }),
+            Some(b'[') => self.open.push(if self.position == Position::Keys { Bracket::Header } else { Bracket::List }),
             Some(b']' | b'}') => {
                 self.open.pop();
-                self.place = Place::Values;
+                self.position = Position::Values;
             }
             Some(b',' | b' ' | b'\t' | b'\r') => {}
-            Some(b'"' | b'\'') => return WORDS.contains(&token.trim_matches(['"', '\''])),
+            Some(b'"' | b'\'') => return CONFIG_WORDS.contains(&token.trim_matches(['"', '\''])),
             Some(b'#') | None => return false,
-            Some(_) => return self.keeps_word(token, after),
+            Some(_) => return self.is_shown_word(token, after),
         }
         true
     }
 
-    fn keeps_word(&self, word: &str, after: &str) -> bool {
-        // What a message withholds is not shown beside it.
+    fn is_shown_word(&self, word: &str, after: &str) -> bool {
+        // Messages withhold a word that may leak, so the excerpt withholds it too.
         let is_name = !may_leak(word)
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-        match self.place {
-            Place::Keys if self.open.last() == Some(&Bracket::Header) => is_name,
-            // Base64 ends in `=` too, and then in nothing else.
-            Place::Keys => {
+        match self.position {
+            Position::Keys if self.open.last() == Some(&Bracket::Header) => is_name,
+            // Base64 text ends with `=` too, but a value follows the `=` of a key.
+            Position::Keys => {
                 let value = after.trim_start_matches([' ', '\t']).strip_prefix('=');
                 is_name
                     && value.is_some_and(|value| {
                         !value.trim_start_matches([' ', '\t']).starts_with(['=', '\r', '\n']) && !value.is_empty()
                     })
             }
-            Place::Values => {
-                WORDS.contains(&word) || (word.len() <= 5 && word.bytes().all(|byte| byte.is_ascii_digit()))
+            Position::Values => {
+                CONFIG_WORDS.contains(&word) || (word.len() <= 5 && word.bytes().all(|byte| byte.is_ascii_digit()))
             }
         }
     }
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_clear_is_hidden() {
+    fn token_of_unclear_meaning_is_hidden() {
         for (text, shown) in [
             ("hunter2", "*******"),
             ("password hunter2", "******** *******"),

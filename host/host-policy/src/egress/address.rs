@@ -1,27 +1,28 @@
-//! What an IP address is: public, or special and of which kind.
+//! Classification of IP addresses as public or special.
 //!
 //! The tables follow the IANA registries of special-purpose addresses for IPv4 and IPv6 (RFC 6890
-//! and its successors), multicast, and addresses at which clouds keep metadata. What is in no table
-//! and is not allocated to anybody is special too. Which kind may be dialled is not decided here.
+//! and its successors), and add multicast and the metadata addresses of clouds. Unallocated addresses
+//! are special too. The parent module decides which kinds may be dialled.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How addresses are told apart.
+/// Classification rules for addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     test_net_3_is_public: bool,
 }
 
 impl AddressPolicy {
-    /// A policy that takes 203.0.113.0/24 (TEST-NET-3, RFC 5737), which nobody has, for public: a
-    /// stand-in for the internet where there is none. All else is as in the default.
+    /// Returns the default policy with 203.0.113.0/24 (TEST-NET-3, RFC 5737) as public.
+    ///
+    /// The block is assigned to no host. Tests use it as a substitute for the internet.
     pub fn with_test_net_3() -> Self {
         Self { test_net_3_is_public: true }
     }
 
-    /// Which kind of special address this is, or none for a public one.
-    pub fn special(&self, address: IpAddr) -> Option<AddressKind> {
+    /// Returns the kind of a special address; `None` for a public address.
+    pub fn special_kind(&self, address: IpAddr) -> Option<AddressKind> {
         match address {
             IpAddr::V4(address) => self.special_v4(address),
             IpAddr::V6(address) => self.special_v6(address),
@@ -36,7 +37,7 @@ impl AddressPolicy {
     fn special_v6(&self, address: Ipv6Addr) -> Option<AddressKind> {
         let (high, low) = (u128::from(address) >> 32, u128::from(address) as u32);
         if high == u128::from(NAT64) >> 32 {
-            // A translator sends this on to the IPv4 address in it, so that one counts.
+            // A NAT64 translator forwards to the embedded IPv4 address, so that address is classified.
             return self.special_v4(Ipv4Addr::from(low));
         }
         let listed = V6.iter().find(|(base, bits, _)| {
@@ -45,7 +46,7 @@ impl AddressPolicy {
         });
         match listed {
             Some((_, _, kind)) => Some(*kind),
-            // 2000::/3 is all of IPv6 that is given out as global unicast.
+            // 2000::/3 is the only block of IPv6 that is allocated as global unicast.
             None => (u128::from(address) >> 125 != 1).then_some(AddressKind::Reserved),
         }
     }
@@ -56,34 +57,34 @@ fn same_block(base: Ipv4Addr, address: Ipv4Addr, bits: u8) -> bool {
     u32::from(base) >> rest == u32::from(address) >> rest
 }
 
-/// The kinds of special addresses.
+/// The kind of a special address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressKind {
-    /// No address at all: `0.0.0.0`, `::`.
+    /// The unspecified address: `0.0.0.0`, `::`.
     Unspecified,
     /// This machine.
     Loopback,
-    /// A private network, unique local and the former site-local addresses among them.
+    /// A private network, including unique local and the former site-local addresses.
     Private,
-    /// Between a provider and its customers (RFC 6598).
+    /// A shared address between a provider and its customers (RFC 6598).
     Shared,
-    /// This link only.
+    /// An address of the local link.
     LinkLocal,
-    /// Where a cloud answers questions about the machine, credentials among the answers.
+    /// A metadata service of a cloud, which may return credentials of the machine.
     Metadata,
-    /// For examples in texts.
+    /// An address for examples in documentation.
     Documentation,
-    /// For measuring devices.
+    /// An address for benchmarks of network devices.
     Benchmarking,
-    /// Kept for a protocol rather than for a host.
+    /// An address reserved for a protocol.
     Protocol,
-    /// Carries an IPv4 address in disguise: mapped, compatible, translated, 6to4, Teredo.
+    /// An address with an embedded IPv4 address: mapped, compatible, translated, 6to4, Teredo.
     Embedding,
-    /// Many hosts at once.
+    /// A group of hosts.
     Multicast,
-    /// Every host of the link.
+    /// All hosts of the link.
     Broadcast,
-    /// Allocated to nobody.
+    /// An unallocated or reserved address.
     Reserved,
 }
 
@@ -99,7 +100,7 @@ impl fmt::Display for AddressKind {
             Self::Documentation => "a documentation address",
             Self::Benchmarking => "a benchmarking address",
             Self::Protocol => "a protocol address",
-            Self::Embedding => "an address with an IPv4 address in it",
+            Self::Embedding => "an address with an embedded IPv4 address",
             Self::Multicast => "a multicast address",
             Self::Broadcast => "the broadcast address",
             Self::Reserved => "a reserved address",
@@ -109,10 +110,10 @@ impl fmt::Display for AddressKind {
 
 const TEST_NET_3: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 0);
 
-/// The well-known prefix of IPv4 addresses behind a translator, 96 bits (RFC 6052).
+/// The well-known 96-bit prefix of NAT64 translators (RFC 6052).
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
-/// Blocks by base, bits and kind; the first that holds an address counts.
+/// IPv4 blocks by base, prefix length and kind. The first block that contains an address decides.
 const V4: &[(Ipv4Addr, u8, AddressKind)] = &[
     (Ipv4Addr::new(0, 0, 0, 0), 32, AddressKind::Unspecified),
     (Ipv4Addr::new(0, 0, 0, 0), 8, AddressKind::Protocol),
@@ -120,7 +121,7 @@ const V4: &[(Ipv4Addr, u8, AddressKind)] = &[
     (Ipv4Addr::new(100, 100, 100, 200), 32, AddressKind::Metadata),
     (Ipv4Addr::new(100, 64, 0, 0), 10, AddressKind::Shared),
     (Ipv4Addr::new(127, 0, 0, 0), 8, AddressKind::Loopback),
-    // Azure keeps this one in the midst of public addresses.
+    // The metadata address of Azure, within a public block.
     (Ipv4Addr::new(168, 63, 129, 16), 32, AddressKind::Metadata),
     (Ipv4Addr::new(169, 254, 169, 254), 32, AddressKind::Metadata),
     (Ipv4Addr::new(169, 254, 170, 2), 32, AddressKind::Metadata),
@@ -147,7 +148,7 @@ const fn v6(one: u16, two: u16, three: u16, four: u16) -> Ipv6Addr {
     Ipv6Addr::new(one, two, three, four, 0, 0, 0, 0)
 }
 
-/// As [`V4`].
+/// IPv6 blocks, like [`V4`].
 const V6: &[(Ipv6Addr, u8, AddressKind)] = &[
     (Ipv6Addr::UNSPECIFIED, 128, AddressKind::Unspecified),
     (Ipv6Addr::LOCALHOST, 128, AddressKind::Loopback),
@@ -178,11 +179,11 @@ mod tests {
     use super::*;
 
     fn special(address: &str) -> Option<AddressKind> {
-        AddressPolicy::default().special(address.parse().expect("an address"))
+        AddressPolicy::default().special_kind(address.parse().expect("an address"))
     }
 
     #[test]
-    fn each_ipv4_block_ends_where_the_registry_says() {
+    fn ipv4_blocks_have_the_boundaries_of_the_registry() {
         use AddressKind::*;
         for (kind, first, last) in [
             (Protocol, "0.0.0.1", "0.255.255.255"),
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ipv6_block_ends_where_the_registry_says() {
+    fn ipv6_blocks_have_the_boundaries_of_the_registry() {
         use AddressKind::*;
         for (kind, addresses) in [
             (Unspecified, vec!["::"]),
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_found_wherever_a_cloud_keeps_it() {
+    fn metadata_addresses_of_all_clouds_are_recognised() {
         for address in [
             "169.254.169.254",
             "169.254.170.2",
@@ -308,16 +309,16 @@ mod tests {
     }
 
     #[test]
-    fn translated_address_counts_as_the_one_it_is_sent_on_to() {
+    fn nat64_address_has_the_kind_of_its_ipv4_address() {
         assert_eq!(special("64:ff9b::127.0.0.1"), Some(AddressKind::Loopback));
         assert_eq!(special("64:ff9b::10.0.0.1"), Some(AddressKind::Private));
         assert_eq!(special("64:ff9b::8.8.8.8"), None);
     }
 
     #[test]
-    fn stand_in_for_the_internet_opens_test_net_3_and_nothing_else() {
-        let stand_in = AddressPolicy::with_test_net_3();
-        let special = |address: &str| stand_in.special(address.parse().expect("an address"));
+    fn with_test_net_3_makes_only_test_net_3_public() {
+        let policy = AddressPolicy::with_test_net_3();
+        let special = |address: &str| policy.special_kind(address.parse().expect("an address"));
         assert_eq!(
             (special("203.0.113.0"), special("203.0.113.255"), special("64:ff9b::203.0.113.1")),
             (None, None, None)

@@ -1,4 +1,4 @@
-//! The decisions against the shared corpora. They lie beside the project and may be missing.
+//! Tests of the egress checks against shared corpora, which lie beside the project and may be missing.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::path::Path;
 use bundles::{Method, UrlPermission, WrittenUrlPermission};
 use serde_json::{Map, Value, json};
 
-use super::{AddressPolicy, EgressRefusal, EgressRequest, decide, judge_addresses};
+use super::{AddressPolicy, EgressRefusal, EgressRequest, check_addresses, permit_request};
 
 fn corpus(name: &str) -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/url").join(name);
@@ -20,8 +20,9 @@ fn corpus(name: &str) -> Option<Value> {
     }
 }
 
-/// What a case says, with its permissions in this project's marks. The corpus's marks stand for
-/// whatever mark there is, and it marks the host `*` with nothing: `broad` adds that mark.
+/// A case of the corpus. Its permissions are translated to this project's fields.
+///
+/// The corpus has no field for a permission of the host `*`; `broad` adds this project's field for it.
 struct Case<'a> {
     fields: &'a Map<String, Value>,
     broad: bool,
@@ -32,7 +33,7 @@ impl Case<'_> {
         self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// A permission that does not parse matches nothing.
+    /// Returns the permissions that parse. The others would match nothing.
     fn permissions(&self, field: &str) -> Vec<UrlPermission> {
         let list = self.fields.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         list.iter().filter_map(|value| self.permission(value.as_object()?.clone())).collect()
@@ -62,7 +63,7 @@ impl Case<'_> {
         EgressRequest::request(method, self.text("url"), headers.iter().filter_map(pair).collect()).map_err(refused)
     }
 
-    /// What the first look-up of a name answers.
+    /// Returns the answer to the first look-up of a name.
     fn look_up(&self, name: &str) -> Vec<IpAddr> {
         let answer = |field: &str| self.fields.get(field).and_then(|names| names.get(name));
         let first = answer("dns_sequence").and_then(|answers| answers.get(0)).or_else(|| answer("dns"));
@@ -70,12 +71,12 @@ impl Case<'_> {
         addresses.iter().filter_map(|address| address.as_str()?.parse().ok()).collect()
     }
 
-    /// The refusal's code and words, or nothing.
+    /// Returns the refusal's code, message and help as the error.
     fn verdict(&self) -> Result<(), String> {
-        let permitted = decide(&self.permissions("targets"), &self.permissions("grants"), self.request()?)
+        let permitted = permit_request(&self.permissions("targets"), &self.permissions("grants"), self.request()?)
             .map_err(|refusal| describe(&refusal))?;
         let resolved = permitted.name().map(|name| self.look_up(name)).unwrap_or_default();
-        let checked = judge_addresses(&AddressPolicy::with_test_net_3(), &permitted, &resolved)
+        let checked = check_addresses(&AddressPolicy::with_test_net_3(), &permitted, &resolved)
             .map_err(|refusal| describe(&refusal))?;
         let never = self.fields.get("never_connect").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for address in checked.as_slice() {
@@ -95,7 +96,7 @@ impl Case<'_> {
             .is_some_and(|names| names.values().any(|answer| answer == "hang"))
     }
 
-    /// Whether the verdict is only half of the case.
+    /// `true` if the case also needs a connection, which this test does not open.
     fn needs_connection(&self) -> bool {
         self.hangs() || self.fields.contains_key("server") || self.fields.contains_key("dns_sequence")
     }
@@ -105,8 +106,8 @@ fn describe(refusal: &EgressRefusal) -> String {
     format!("{}: {refusal} {}", refusal.code(), refusal.help().unwrap_or_default())
 }
 
-/// User info, query and fragment of a URL, where they are not elsewhere in it and long enough to be
-/// found again.
+/// Returns the user info, query and fragment of a URL, each if it is longer than two bytes and occurs only
+/// once in the URL.
 fn private_parts(url: &str) -> impl Iterator<Item = &str> {
     let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -154,7 +155,7 @@ fn corpus_of_permissions_agrees() {
         "{} cases: {judged} judged purely ({either} of them either way), {connections} need a connection as well",
         cases.len()
     );
-    println!("refusals, with and without the mark for `*`: {codes:?}");
+    println!("refusals, with and without `broad` for `*`: {codes:?}");
     wrong.iter().for_each(|line| println!("differs: {line}"));
     assert!(judged > 0 && wrong.is_empty(), "{wrong:#?}");
 }

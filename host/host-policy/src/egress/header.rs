@@ -1,50 +1,50 @@
-//! Which request headers a plugin may write.
+//! Checks of the request headers that a plugin writes.
 //!
-//! The host writes where a request goes and how it is framed, and it alone adds credentials, from a
-//! secret that both keys name. A plugin's header that would do one of these is refused, never
-//! dropped in silence. Values are looked at only to see that they are one line of ASCII.
+//! Only the host writes headers for routing, framing and credentials. A credential comes from a secret
+//! that is both declared and granted. A header of these classes is refused, not silently removed. The
+//! value of a header must be one line of ASCII; of `Accept` it also decides the class.
 
 use std::fmt;
 
 use super::refusal::EgressRefusal;
 
-/// Most headers of a request.
+/// Limit on the number of headers in a request.
 pub const MAX_HEADERS: usize = 64;
 
-/// Most bytes of a request's headers, names and values together.
+/// Limit on the bytes of all header names and values in a request together.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// Limit on the bytes of one header's name. The longest registered name has 44.
+/// Limit on the bytes of one header name. The longest registered name has 44.
 pub const MAX_HEADER_NAME_BYTES: usize = 256;
 
-/// Limit on the bytes of one header's value. Common servers refuse a header line of more than 8 KiB.
+/// Limit on the bytes of one header value. Common servers refuse a header line of more than 8 KiB.
 pub const MAX_HEADER_VALUE_BYTES: usize = 8 * 1024;
 
-/// Why a header is the host's to write.
+/// A class of headers that plugins may not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HeaderClass {
-    /// It frames the message or belongs to the connection.
+    /// The header frames the message or belongs to the connection.
     Connection,
-    /// It names another host, path, method or sender than the request has.
+    /// The header overrides the host, path, method or sender of the request.
     Routing,
-    /// It carries a credential.
+    /// The header carries a credential.
     Credential,
-    /// It asks for an answer without an end.
+    /// The header requests an endless response.
     Stream,
 }
 
 impl fmt::Display for HeaderClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connection => "it belongs to the connection, which the host owns",
-            Self::Routing => "it names another host, path, method or sender than the request has",
+            Self::Connection => "it belongs to the connection, which the host manages",
+            Self::Routing => "it overrides the host, path, method or sender of the request",
             Self::Credential => "it carries a credential, which the host adds from a granted secret",
-            Self::Stream => "it asks for a stream, and an exchange has one answer",
+            Self::Stream => "it requests a stream, but a request has a single response",
         })
     }
 }
 
-const CONNECTION: &[&str] = &[
+const CONNECTION_NAMES: &[&str] = &[
     "alt-used",
     "connection",
     "content-length",
@@ -59,9 +59,9 @@ const CONNECTION: &[&str] = &[
     "transfer-encoding",
     "upgrade",
 ];
-const CONNECTION_FIRST: &[&str] = &["proxy-", "sec-websocket-"];
+const CONNECTION_PREFIXES: &[&str] = &["proxy-", "sec-websocket-"];
 
-const ROUTING: &[&str] = &[
+const ROUTING_NAMES: &[&str] = &[
     "base-url",
     "cf-connecting-ip",
     "cf-connecting-ipv6",
@@ -89,10 +89,10 @@ const ROUTING: &[&str] = &[
     "x-remote-ip",
     "x-rewrite-url",
 ];
-const ROUTING_FIRST: &[&str] = &["x-forward", "x-original-", "x-envoy-", "x-accel-"];
+const ROUTING_PREFIXES: &[&str] = &["x-forward", "x-original-", "x-envoy-", "x-accel-"];
 
-/// A name with one of these words is a credential's.
-const CREDENTIAL: &[&str] = &[
+/// Words that make a header a credential.
+const CREDENTIAL_WORDS: &[&str] = &[
     "accesstoken",
     "apikey",
     "auth",
@@ -112,8 +112,8 @@ const CREDENTIAL: &[&str] = &[
     "token",
 ];
 
-/// A name with `key` after one of these words is a credential's; `idempotency-key` is not.
-const KEY: &[&str] = &[
+/// Words that make a header a credential if `key` follows. `idempotency-key` is no credential.
+const KEY_QUALIFIERS: &[&str] = &[
     "access",
     "account",
     "admin",
@@ -130,7 +130,7 @@ const KEY: &[&str] = &[
     "user",
 ];
 
-/// Says whether a plugin may send these headers.
+/// Checks that a plugin may send these headers.
 pub(super) fn check_headers(headers: &[(String, String)]) -> Result<(), EgressRefusal> {
     if headers.len() > MAX_HEADERS {
         return Err(EgressRefusal::TooManyHeaders);
@@ -158,26 +158,26 @@ pub(super) fn check_headers(headers: &[(String, String)]) -> Result<(), EgressRe
     Ok(())
 }
 
-/// Whether this is a `token` of RFC 9110, section 5.6.2.
+/// `true` if the text is a `token` of RFC 9110, section 5.6.2.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn class(name: &str, value: &str) -> Option<HeaderClass> {
-    // Servers that hand headers to CGI programs make `_` and `-` the same.
+    // Servers that pass headers to CGI programs do not distinguish `_` and `-`.
     let name = name.to_ascii_lowercase().replace('_', "-");
-    let is = |whole: &[&str], first: &[&str]| {
-        whole.contains(&name.as_str()) || first.iter().any(|first| name.starts_with(first))
+    let is = |names: &[&str], prefixes: &[&str]| {
+        names.contains(&name.as_str()) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     let mut before = "";
     let credential = name.split(['-', '.']).any(|word| {
-        let found = CREDENTIAL.contains(&word) || (word == "key" && KEY.contains(&before));
+        let found = CREDENTIAL_WORDS.contains(&word) || (word == "key" && KEY_QUALIFIERS.contains(&before));
         before = word;
         found
     });
-    if is(CONNECTION, CONNECTION_FIRST) {
+    if is(CONNECTION_NAMES, CONNECTION_PREFIXES) {
         Some(HeaderClass::Connection)
-    } else if is(ROUTING, ROUTING_FIRST) {
+    } else if is(ROUTING_NAMES, ROUTING_PREFIXES) {
         Some(HeaderClass::Routing)
     } else if credential {
         Some(HeaderClass::Credential)
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn header_that_is_the_hosts_to_write_is_refused() {
+    fn header_that_only_the_host_may_write_is_refused() {
         for name in [
             "Host",
             "host",
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn name_that_is_no_token_is_refused() {
+    fn header_name_that_is_not_a_token_is_refused() {
         for name in
             ["", " ", "X-A:", ":authority", "X A", "X-A\r\nHost", "Auth\u{200b}orization", "Ä", "X-A\0", "(a)", "X-A "]
         {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn value_is_one_line_of_ascii_and_never_repeated() {
+    fn header_value_that_is_not_one_line_of_ascii_is_refused_and_not_repeated() {
         for value in ["b\r\nHost: evil.example", "b\nc", "b\rc", "b\0c", "b\u{7f}", "ä", "\u{1b}[31m"] {
             let refusal = check_headers(&[("X-A".to_owned(), value.to_owned())]).expect_err("not one line of ASCII");
             assert_eq!(refusal.code(), "invalid_header_value", "{value:?}");

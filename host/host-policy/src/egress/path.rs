@@ -1,34 +1,35 @@
-//! Whether a URL's path means the same to every server that reads it.
+//! Detection of URL paths that servers may interpret in different ways.
 //!
-//! The parser has already resolved `.` segments, plain and encoded once. What is left to find is a
-//! separator, dot segment or control character that appears when a server decodes, however often.
-//! Nothing is rewritten here: a path is taken as it is or refused.
+//! The URL parser has already resolved dot segments, plain and encoded once. This module looks for a
+//! separator, dot segment or control character that appears after any number of decodings. It never
+//! rewrites a path: a path is accepted as it is or refused.
 
-/// Why a path can be read in more than one way, or none.
+/// Returns the reason if servers may interpret the path in different ways.
 pub(super) fn ambiguity(path: &str) -> Option<&'static str> {
     let mut layer = path.as_bytes().to_vec();
     if !percent_signs_are_escapes(&layer) {
-        return Some("`%` stands without two hex digits");
+        return Some("a `%` is not followed by two hex digits");
     }
-    // Each round makes a path that changes at all shorter, so this ends.
+    // A decoding that changes the path makes it shorter, so the loop ends.
     loop {
         if has_dot_segment(&layer) {
-            return Some("a segment is `.` or `..` in disguise");
+            return Some("an encoded segment is `.` or `..`");
         }
         let decoded = match decode(&layer) {
             Ok(decoded) => decoded,
-            Err(why) => return Some(why),
+            Err(reason) => return Some(reason),
         };
         if decoded.len() == layer.len() {
             return None;
         }
         if std::str::from_utf8(&decoded).is_err() {
-            return Some("what is percent-encoded is not UTF-8");
+            return Some("its percent-encoded text is not UTF-8");
         }
         layer = decoded;
     }
 }
 
+/// Returns the byte encoded by a percent escape at the start of `bytes`.
 fn escape(bytes: &[u8]) -> Option<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).and_then(|value| u8::try_from(value).ok());
     match bytes {
@@ -47,7 +48,7 @@ fn percent_signs_are_escapes(mut bytes: &[u8]) -> bool {
     true
 }
 
-/// Decodes once. Separators and control characters are refused where they come to light.
+/// Decodes all percent escapes once. An escape of a separator or control character is an error.
 fn decode(mut bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut decoded = Vec::with_capacity(bytes.len());
     while let Some((first, rest)) = bytes.split_first() {
@@ -63,7 +64,8 @@ fn decode(mut bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(decoded)
 }
 
-/// Some servers cut `;` and what follows from a segment before they look for `..`.
+/// `true` if a segment is `.` or `..`. Parameters after `;` are ignored, because some servers remove them
+/// before they resolve dot segments.
 fn has_dot_segment(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|segment| {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_path_is_taken() {
+    fn unambiguous_path_is_accepted() {
         for path in [
             "/",
             "/api",
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn path_that_changes_when_it_is_decoded_is_refused() {
+    fn path_with_a_hidden_separator_or_dot_segment_is_refused() {
         for path in [
             "/api/%2e%2e%2fadmin",
             "/api/a%2Fb",
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn deeply_encoded_path_is_judged_in_bounded_time() {
+    fn path_encoded_a_thousand_times_is_refused() {
         let deep = format!("/%{}2e", "25".repeat(1000));
         assert!(ambiguity(&deep).is_some());
     }

@@ -1,7 +1,7 @@
-//! Why a request does not leave this host.
+//! Refusals of requests.
 //!
-//! A refusal names what is missing and where, in words that may be shown to the plugin and written
-//! to logs: no user info, query or fragment of a URL and no value of a header gets into one.
+//! A refusal names the missing permission and its place. Its text may be shown to the plugin and written
+//! to logs: it contains no user info, query or fragment of a URL and no header value.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,40 +15,41 @@ use super::address::AddressKind;
 use super::header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
 use super::request::{EgressRequest, MAX_SUBPROTOCOLS};
 
-/// Which of the two keys is missing.
+/// The missing one of the two permissions that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
-    /// What the plugin's manifest declares.
-    Manifest,
-    /// What this host grants.
+pub enum MissingPermission {
+    /// A target declared in the plugin's manifest.
+    Target,
+    /// A grant of this host.
     Grant,
-    /// Both of them.
+    /// Both the target and the grant.
     Both,
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for MissingPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Manifest => "no target in the plugin's manifest",
+            Self::Target => "no target in the plugin's manifest",
             Self::Grant => "no grant of this host",
             Self::Both => "neither a target in the plugin's manifest nor a grant of this host",
         })
     }
 }
 
-impl Key {
+impl MissingPermission {
+    /// Returns the place where the permission would be added.
     fn place(self) -> &'static str {
         match self {
-            Self::Manifest => "the targets in the plugin's manifest",
+            Self::Target => "the targets in the plugin's manifest",
             Self::Grant => "the grants of this host",
             Self::Both => "the targets in the plugin's manifest and to the grants of this host",
         }
     }
 }
 
-/// The parts of a request that permissions are compared by, in the order of comparing.
+/// A part of a request that permissions cover, in the order of comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub enum RequestPart {
     /// The scheme.
     Scheme,
     /// The host.
@@ -61,7 +62,7 @@ pub enum Part {
     Path,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for RequestPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scheme => "scheme",
@@ -73,131 +74,131 @@ impl fmt::Display for Part {
     }
 }
 
-/// Why a request does not leave this host.
+/// Error returned for a request that this host does not send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EgressRefusal {
-    /// The URL is longer than any URL here.
+    /// The URL is longer than [`MAX_URL_BYTES`].
     #[error("the URL is longer than {MAX_URL_BYTES} bytes")]
     UrlTooLong,
-    /// The URL standard refuses it.
-    #[error("the URL is malformed: {0}")]
+    /// The URL is invalid by the URL standard.
+    #[error("malformed URL: {0}")]
     MalformedUrl(ParseError),
-    /// Parsers do not agree on what the URL says.
-    #[error("the URL can be read in more than one way: {why}")]
+    /// URL parsers interpret the text in different ways.
+    #[error("ambiguous URL: {reason}")]
     AmbiguousUrl {
-        /// What is odd about it.
-        why: &'static str,
+        /// The ambiguous part.
+        reason: &'static str,
     },
-    /// The URL holds a user name, a password or an empty place for them.
+    /// The URL contains a user name, a password or an empty user info before `@`.
     #[error("the URL has user info before its host")]
     UserInfo,
-    /// The scheme is not one of this kind of request.
-    #[error("the scheme `{}` is not one for {kind}", shown(.scheme))]
+    /// The scheme does not fit the kind of request.
+    #[error("scheme `{}` is not allowed for {kind}", shown(.scheme))]
     Scheme {
         /// The scheme.
         scheme: String,
         /// `requests` or `WebSockets`.
         kind: &'static str,
     },
-    /// The host is a text that no name is.
-    #[error("the URL's host is no name that can be looked up")]
+    /// The host is not a valid host name.
+    #[error("invalid host name in the URL")]
     HostName,
     /// The port is 0.
-    #[error("there is no port 0")]
+    #[error("invalid port 0 in the URL")]
     PortZero,
-    /// There are more headers than a request has.
+    /// The request has more than [`MAX_HEADERS`] headers.
     #[error("the request has more than {MAX_HEADERS} headers")]
     TooManyHeaders,
-    /// The headers are larger than a request's are.
-    #[error("the request's headers have more than {MAX_HEADER_BYTES} bytes")]
+    /// The headers together exceed [`MAX_HEADER_BYTES`].
+    #[error("the request headers have more than {MAX_HEADER_BYTES} bytes")]
     HeadersTooLarge,
-    /// A header's name is longer than allowed.
-    #[error("a header's name has more than {MAX_HEADER_NAME_BYTES} bytes")]
+    /// A header name exceeds [`MAX_HEADER_NAME_BYTES`].
+    #[error("a header name has more than {MAX_HEADER_NAME_BYTES} bytes")]
     HeaderNameTooLong,
-    /// A header's value is longer than allowed.
-    #[error("the value of the header `{}` has more than {MAX_HEADER_VALUE_BYTES} bytes", shown(.name))]
+    /// A header value exceeds [`MAX_HEADER_VALUE_BYTES`].
+    #[error("the value of header `{}` has more than {MAX_HEADER_VALUE_BYTES} bytes", shown(.name))]
     HeaderValueTooLong {
         /// The name.
         name: String,
     },
-    /// A header's name is no token.
-    #[error("`{}` is no name of a header", shown(.name))]
+    /// A header name is not a `token` of RFC 9110.
+    #[error("invalid header name `{}`", shown(.name))]
     HeaderName {
         /// The name.
         name: String,
     },
-    /// A header's value is not one line of printable ASCII.
-    #[error("the value of the header `{}` is not one line of printable ASCII", shown(.name))]
+    /// A header value is not one line of printable ASCII.
+    #[error("invalid value of header `{}`: expected one line of printable ASCII", shown(.name))]
     HeaderValue {
         /// The name.
         name: String,
     },
-    /// A header is the host's to write.
-    #[error("the header `{}` is not a plugin's to write: {class}", shown(.name))]
+    /// Only the host may write this header.
+    #[error("header `{}` is not allowed for plugins: {class}", shown(.name))]
     HeaderClass {
         /// The name.
         name: String,
-        /// Why.
+        /// The reason.
         class: HeaderClass,
     },
-    /// The list of subprotocols is no list of different tokens.
-    #[error("subprotocols are at most {MAX_SUBPROTOCOLS} different tokens of at most 64 bytes")]
+    /// The subprotocols are too many, too long, repeated or not tokens.
+    #[error("invalid subprotocols: expected at most {MAX_SUBPROTOCOLS} different tokens of at most 64 bytes")]
     Subprotocols,
-    /// A key is missing.
-    #[error("{key} covers `{asked}`{}", nearness(.nearest))]
+    /// A permission is missing.
+    #[error("{missing} covers `{request}`{}", nearness(.nearest))]
     NotCovered {
-        /// Which key.
-        key: Key,
-        /// Method, origin and path.
-        asked: String,
-        /// The part at which the nearest permission of that key fails, of the manifest's where both
-        /// are missing; none where there is none.
-        nearest: Option<Part>,
-        /// The permission that would cover this request and no more, as JSON; none where no
-        /// permission can or the path may hold what is not for everybody's eyes.
+        /// The missing permission.
+        missing: MissingPermission,
+        /// Method, origin and path of the request.
+        request: String,
+        /// The mismatch of the nearest permission; of the nearest target if both permissions are missing.
+        /// `None` if there is no permission at all.
+        nearest: Option<RequestPart>,
+        /// The permission that would cover exactly this request, as JSON. `None` if no permission can, or if
+        /// the path may contain a secret.
         line: Option<String>,
     },
-    /// The name has no address.
-    #[error("`{}` has no address", shown(.host))]
+    /// The name resolved to no address.
+    #[error("no address found for `{}`", shown(.host))]
     NoAddress {
         /// The name.
         host: String,
     },
-    /// The address is special, and a key does not say so.
-    #[error("`{}` is at `{address}`, {kind}, and {key} says `local`", shown(.host))]
+    /// The address is special, and a permission does not allow it.
+    #[error("`{}` resolves to `{address}`, {kind}, and {missing} has `local`", shown(.host))]
     SpecialAddress {
-        /// Which key.
-        key: Key,
+        /// The permission without `local`.
+        missing: MissingPermission,
         /// The host of the URL.
         host: String,
         /// The address.
         address: IpAddr,
-        /// What it is.
+        /// The kind of the address.
         kind: AddressKind,
     },
-    /// The name means this machine (RFC 6761), and the address does not.
-    #[error("`{}` is at `{address}`, which is no loopback address", shown(.host))]
+    /// The name is `localhost` or below it (RFC 6761), and the address is not loopback.
+    #[error("`{}` resolves to `{address}`, which is not a loopback address", shown(.host))]
     NotLoopback {
         /// The host of the URL.
         host: String,
         /// The address.
         address: IpAddr,
     },
-    /// The address is not that of one peer.
-    #[error("`{}` is at `{address}`, {kind}, which is never dialled", shown(.host))]
+    /// The address does not identify a single peer.
+    #[error("`{}` resolves to `{address}`, {kind}, which is never dialled", shown(.host))]
     NeverDialled {
         /// The host of the URL.
         host: String,
         /// The address.
         address: IpAddr,
-        /// What it is.
+        /// The kind of the address.
         kind: AddressKind,
     },
 }
 
 impl EgressRefusal {
-    /// A stable word for the kind of refusal.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::UrlTooLong => "url_too_long",
@@ -215,19 +216,19 @@ impl EgressRefusal {
             Self::HeaderValue { .. } => "invalid_header_value",
             Self::HeaderClass { .. } => "header_not_allowed",
             Self::Subprotocols => "invalid_subprotocols",
-            Self::NotCovered { key: Key::Manifest, .. } => "not_declared",
-            Self::NotCovered { key: Key::Grant, .. } => "not_granted",
-            Self::NotCovered { key: Key::Both, .. } => "not_declared_nor_granted",
+            Self::NotCovered { missing: MissingPermission::Target, .. } => "not_declared",
+            Self::NotCovered { missing: MissingPermission::Grant, .. } => "not_granted",
+            Self::NotCovered { missing: MissingPermission::Both, .. } => "not_declared_nor_granted",
             Self::NoAddress { .. } => "no_address",
-            Self::SpecialAddress { key: Key::Manifest, .. } => "special_address_not_declared",
-            Self::SpecialAddress { key: Key::Grant, .. } => "special_address_not_granted",
-            Self::SpecialAddress { key: Key::Both, .. } => "special_address_not_declared_nor_granted",
+            Self::SpecialAddress { missing: MissingPermission::Target, .. } => "special_address_not_declared",
+            Self::SpecialAddress { missing: MissingPermission::Grant, .. } => "special_address_not_granted",
+            Self::SpecialAddress { missing: MissingPermission::Both, .. } => "special_address_not_declared_nor_granted",
             Self::NotLoopback { .. } => "localhost_not_loopback",
             Self::NeverDialled { .. } => "address_never_dialled",
         }
     }
 
-    /// Whether the URL itself is at fault, whatever is declared and granted.
+    /// `true` if the URL itself is invalid, independently of any permission.
     pub fn is_invalid_url(&self) -> bool {
         matches!(
             self,
@@ -240,37 +241,41 @@ impl EgressRefusal {
         )
     }
 
-    /// What would allow the request, or how to ask for the same thing so that it may be allowed.
+    /// Returns a help line: a change that would allow the request, or another form of the request.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::NotCovered { key, line: Some(line), .. } => Some(format!("add `{line}` to {}", key.place())),
-            Self::SpecialAddress { key, .. } => Some(format!(
-                "if this address is meant: add `\"local\": true`, or the address itself as host, to {}",
-                key.place()
+            Self::NotCovered { missing, line: Some(line), .. } => Some(format!("add `{line}` to {}", missing.place())),
+            Self::SpecialAddress { missing, .. } => Some(format!(
+                "if the request is meant for this address, add `\"local\": true` or the address as host to {}",
+                missing.place()
             )),
             Self::NotLoopback { .. } => {
-                Some("name the host that is meant, or its address, instead of `localhost`".to_owned())
+                Some("use the name or the address of the intended host instead of `localhost`".to_owned())
             }
-            Self::AmbiguousUrl { .. } | Self::HostName => Some("write the URL in its normal spelling".to_owned()),
+            Self::AmbiguousUrl { .. } | Self::HostName => Some("write the URL in its normalised form".to_owned()),
             Self::UserInfo | Self::HeaderClass { class: HeaderClass::Credential, .. } => {
-                Some("name a secret as the request's credential; the host adds it".to_owned())
+                Some("set a secret as the credential of the request; the host adds its value".to_owned())
             }
             _ => None,
         }
     }
 
-    pub(super) fn not_covered(key: Key, nearest: Option<Part>, request: &EgressRequest) -> Self {
-        Self::NotCovered { key, asked: request.summary(), nearest, line: line(request) }
+    pub(super) fn not_covered(
+        missing: MissingPermission,
+        nearest: Option<RequestPart>,
+        request: &EgressRequest,
+    ) -> Self {
+        Self::NotCovered { missing, request: request.summary(), nearest, line: permission_line(request) }
     }
 }
 
-fn nearness(nearest: &Option<Part>) -> String {
-    nearest.map_or_else(String::new, |part| format!("; the nearest is for another {part}"))
+fn nearness(nearest: &Option<RequestPart>) -> String {
+    nearest.map_or_else(String::new, |part| format!("; the nearest one is for another {part}"))
 }
 
-/// The permission that covers this request and no more.
-fn line(request: &EgressRequest) -> Option<String> {
-    // Some services put their tokens into paths.
+/// Returns the permission that covers exactly this request, as JSON.
+fn permission_line(request: &EgressRequest) -> Option<String> {
+    // Some services have tokens in their paths.
     if request.url().path().split('/').any(|segment| shown(segment) != segment) {
         return None;
     }

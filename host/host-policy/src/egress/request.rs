@@ -1,7 +1,8 @@
-//! What a plugin asks to send, parsed once.
+//! Requests of plugins, parsed once.
 //!
-//! A value of this type has a URL that every parser reads alike and headers that a plugin may
-//! write. Whether it may be sent is not known here. Bodies and credentials are not part of it.
+//! An [`EgressRequest`] has a URL that all parsers interpret in the same way, and headers that a plugin
+//! may write. It is not yet permitted: see [`permit_request`](super::permit_request). Bodies and
+//! credentials are not part of it.
 
 use bundles::MAX_URL_BYTES;
 use bundles::shown;
@@ -12,22 +13,22 @@ use super::header::{check_headers, is_token};
 use super::path::ambiguity;
 use super::refusal::EgressRefusal;
 
-/// Most subprotocols of a WebSocket.
+/// Limit on the number of subprotocols of a WebSocket.
 pub const MAX_SUBPROTOCOLS: usize = 16;
 
-/// One request or one WebSocket that a plugin asks for.
+/// An HTTP request or a WebSocket that a plugin wants to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressRequest {
-    call: Call,
+    kind: RequestKind,
     scheme: Scheme,
     host: Host<String>,
     url: Url,
 }
 
-/// What is asked for besides the URL.
+/// The kind of a request, with its fields other than the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    /// An exchange over `http` or `https`.
+pub enum RequestKind {
+    /// A request over `http` or `https`.
     Request {
         /// The method.
         method: Method,
@@ -42,13 +43,13 @@ pub enum Call {
 }
 
 impl EgressRequest {
-    /// An exchange. The URL is at most [`MAX_URL_BYTES`] long.
+    /// Creates an HTTP request. The URL is at most [`MAX_URL_BYTES`] long.
     pub fn request(method: Method, url: &str, headers: Vec<(String, String)>) -> Result<Self, EgressRefusal> {
         check_headers(&headers)?;
-        Self::new(Call::Request { method, headers }, url)
+        Self::new(RequestKind::Request { method, headers }, url)
     }
 
-    /// A WebSocket. The URL is at most [`MAX_URL_BYTES`] long; the subprotocols are at most
+    /// Creates a WebSocket request. The URL is at most [`MAX_URL_BYTES`] long; the subprotocols are at most
     /// [`MAX_SUBPROTOCOLS`] different tokens of at most 64 bytes.
     pub fn websocket(url: &str, subprotocols: Vec<String>) -> Result<Self, EgressRefusal> {
         let tokens = subprotocols.iter().all(|name| name.len() <= 64 && is_token(name));
@@ -59,20 +60,21 @@ impl EgressRequest {
         if subprotocols.len() > MAX_SUBPROTOCOLS || !tokens || twice {
             return Err(EgressRefusal::Subprotocols);
         }
-        Self::new(Call::Websocket { subprotocols }, url)
+        Self::new(RequestKind::Websocket { subprotocols }, url)
     }
 
-    fn new(call: Call, text: &str) -> Result<Self, EgressRefusal> {
+    fn new(kind: RequestKind, text: &str) -> Result<Self, EgressRefusal> {
         if text.len() > MAX_URL_BYTES {
             return Err(EgressRefusal::UrlTooLong);
         }
         let mut url = Url::parse(text).map_err(EgressRefusal::MalformedUrl)?;
-        let (websocket, kind) = match call {
-            Call::Request { .. } => (false, "requests"),
-            Call::Websocket { .. } => (true, "WebSockets"),
+        let (websocket, kind_name) = match kind {
+            RequestKind::Request { .. } => (false, "requests"),
+            RequestKind::Websocket { .. } => (true, "WebSockets"),
         };
         let scheme = url.scheme().parse().ok().filter(|scheme: &Scheme| scheme.is_websocket() == websocket);
-        let scheme = scheme.ok_or_else(|| EgressRefusal::Scheme { scheme: url.scheme().to_owned(), kind })?;
+        let scheme =
+            scheme.ok_or_else(|| EgressRefusal::Scheme { scheme: url.scheme().to_owned(), kind: kind_name })?;
         check_spelling(text, &url)?;
         let host = match url.host().ok_or(EgressRefusal::MalformedUrl(ParseError::EmptyHost))? {
             Host::Domain(name) if !is_host_name(name) => return Err(EgressRefusal::HostName),
@@ -81,29 +83,29 @@ impl EgressRequest {
         if url.port() == Some(0) {
             return Err(EgressRefusal::PortZero);
         }
-        if let Some(why) = ambiguity(url.path()) {
-            return Err(EgressRefusal::AmbiguousUrl { why });
+        if let Some(reason) = ambiguity(url.path()) {
+            return Err(EgressRefusal::AmbiguousUrl { reason });
         }
         url.set_fragment(None);
-        Ok(Self { call, scheme, host, url })
+        Ok(Self { kind, scheme, host, url })
     }
 
-    /// What is asked for besides the URL.
-    pub fn call(&self) -> &Call {
-        &self.call
+    /// Returns the kind of the request, with its fields other than the URL.
+    pub fn kind(&self) -> &RequestKind {
+        &self.kind
     }
 
-    /// The URL to send, in its normal spelling, without a fragment.
+    /// Returns the normalised URL, without a fragment.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The scheme, which says whether this is a request or a WebSocket.
+    /// Returns the scheme, which fits the kind of the request.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host: a name in ASCII and lower case, or an address.
+    /// Returns the host: a lower-case ASCII name, or an IP address.
     pub fn host(&self) -> Host<&str> {
         match &self.host {
             Host::Domain(name) => Host::Domain(name),
@@ -112,20 +114,20 @@ impl EgressRequest {
         }
     }
 
-    /// The port, written or meant by the scheme.
+    /// Returns the port of the URL, or else the default port of the scheme.
     pub fn port(&self) -> u16 {
         self.url.port().unwrap_or_else(|| self.scheme.default_port())
     }
 
-    /// The method, or none for a WebSocket.
+    /// Returns the method; `None` for a WebSocket.
     pub fn method(&self) -> Option<Method> {
-        match self.call {
-            Call::Request { method, .. } => Some(method),
-            Call::Websocket { .. } => None,
+        match self.kind {
+            RequestKind::Request { method, .. } => Some(method),
+            RequestKind::Websocket { .. } => None,
         }
     }
 
-    /// Method, origin and the beginning of the path, for messages.
+    /// Returns the method, origin and masked path, for messages.
     pub(super) fn summary(&self) -> String {
         let method = self.method().map_or_else(String::new, |method| format!("{method} "));
         let port = self.url.port().map_or_else(String::new, |port| format!(":{port}"));
@@ -133,31 +135,31 @@ impl EgressRequest {
     }
 }
 
-/// Refuses what the parser read only after mending the text: other parsers mend otherwise.
+/// Refuses a text that the URL parser repaired, because other parsers repair it differently.
 fn check_spelling(text: &str, url: &Url) -> Result<(), EgressRefusal> {
-    let odd = |why| Err(EgressRefusal::AmbiguousUrl { why });
+    let ambiguous = |reason| Err(EgressRefusal::AmbiguousUrl { reason });
     if text.chars().any(char::is_control) {
-        return odd("it has a control character");
+        return ambiguous("it has a control character");
     }
     if text.trim() != text {
-        return odd("it has white space around it");
+        return ambiguous("it has white space around it");
     }
     let rest = match text.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(url.scheme()) => rest,
-        _ => return odd("its scheme is not followed by `://`"),
+        _ => return ambiguous("its scheme is not followed by `://`"),
     };
     if rest.split(['?', '#']).next().unwrap_or_default().contains('\\') {
-        return odd("it has a backslash");
+        return ambiguous("it has a backslash");
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.is_empty() {
-        return odd("its scheme is followed by more than `://`");
+        return ambiguous("it has more than two slashes after its scheme");
     }
     if authority.contains('@') {
         return Err(EgressRefusal::UserInfo);
     }
     if authority.contains('%') {
-        return odd("its host is percent-encoded");
+        return ambiguous("its host is percent-encoded");
     }
     Ok(())
 }
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn url_is_kept_in_its_normal_spelling() {
+    fn url_is_normalised() {
         for (text, normal) in [
             ("HTTPS://API.example.com:443/a/../b?q=%00#frag", "https://api.example.com/b?q=%00"),
             ("https://BÜCHER.example", "https://xn--bcher-kva.example/"),
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn url_that_a_parser_has_to_mend_is_refused() {
+    fn url_that_a_parser_has_to_repair_is_refused() {
         for text in [
             "https:a.example/",
             "https:/a.example/",
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn url_with_user_info_a_strange_host_or_port_0_is_refused() {
+    fn url_with_user_info_an_invalid_host_or_port_0_is_refused() {
         for text in [
             "https://u:p@a.example/",
             "https://u@a.example/",
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_call_has_its_own_schemes() {
+    fn each_kind_of_request_has_its_own_schemes() {
         for (url, request, websocket) in [
             ("https://a.example/", "ok", "scheme_not_allowed"),
             ("http://a.example/", "ok", "scheme_not_allowed"),
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn subprotocols_are_few_different_tokens() {
+    fn subprotocols_that_are_repeated_too_long_or_no_tokens_are_refused() {
         let open = |names: &[&str]| {
             EgressRequest::websocket("wss://a.example/", names.iter().map(|&name| name.to_owned()).collect())
         };
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_repeats_nothing_of_a_url_that_is_not_understood() {
+    fn refusal_of_an_invalid_url_does_not_repeat_its_text() {
         for text in [
             "https://user:hunter2@a.example/?q=hunter2#hunter2",
             "https://a.example:hunter2/",

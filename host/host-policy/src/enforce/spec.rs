@@ -1,5 +1,7 @@
-//! What a worker is and may touch, after both keys have turned. Only [`enforce`](super::enforce)
-//! makes one. Names, never values; labels, never paths.
+//! The authority and configuration of a worker that the bundle requests and the host grants.
+//!
+//! Only [`enforce`](super::enforce) creates a [`ResolvedWorkerSpec`]. A spec holds names of secrets, never
+//! their values, and labels of mounts, never their paths.
 
 use bundles::manifest::{Effect, Manifest, ToolPolicy};
 use bundles::{
@@ -12,7 +14,7 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::resolution::{Instruction, Resolution};
 
-/// A worker's whole authority and configuration.
+/// The complete authority and configuration of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ResolvedWorkerSpec {
     lineage: Vec<ProfileName>,
@@ -27,52 +29,52 @@ pub struct ResolvedWorkerSpec {
     secrets: Vec<SecretRef>,
     egress: Vec<UrlPrefix>,
     shell: bool,
-    git: Option<Git>,
+    git: Option<SpecGit>,
     narrowed: Vec<Refusal>,
     policy: Digest,
 }
 
-/// A model with what its provider is told.
+/// A model with the parameters for its provider.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SpecModel {
-    /// The bundle's name for it.
+    /// Name of the model in the bundle.
     pub name: ModelName,
-    /// Who provides it.
+    /// Provider of the model.
     pub provider: ProviderName,
-    /// The provider's name for it.
+    /// Name of the model at the provider.
     pub model: String,
     /// Parameters for the provider.
     pub parameters: Map<String, Value>,
-    /// The secret that the provider asks for, by reference.
+    /// Reference of the secret that the provider needs.
     pub secret: Option<SecretRef>,
 }
 
-/// A tool, with how it may be used.
+/// A tool with its source, effect and policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SpecTool {
-    /// Its name.
+    /// Name of the tool.
     pub name: ToolName,
-    /// Who answers it.
+    /// The host or the plugin that runs the tool.
     pub source: ToolSource,
-    /// The most it does to the world.
+    /// Strongest effect of a call.
     pub effect: Effect,
-    /// How it may be used.
+    /// Policy for calls.
     pub policy: ToolPolicy,
 }
 
-/// A mount by label, with the access that was granted and wished for.
+/// A granted mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SpecMount {
-    /// Its label. Which folder it is, only the host's config says.
+    /// Label of the mount. Only the host's config maps it to a folder.
     pub label: MountLabel,
-    /// What the worker may do with it.
+    /// The granted access, no wider than the wish.
     pub access: Access,
 }
 
-/// Version control, with the access that was granted and wished for.
+/// Granted access to version control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Git {
-    /// What the worker may do.
+pub struct SpecGit {
+    /// The granted access, no wider than the wish.
     pub access: Access,
 }
 
@@ -109,7 +111,7 @@ impl ResolvedWorkerSpec {
         spec
     }
 
-    /// A read and a write of one thing come together as a write: wishes are sorted, reads first.
+    /// Adds an authority. A read and a write grant for the same mount or for git are merged into one write grant.
     fn grant(&mut self, authority: &Authority) {
         match authority {
             Authority::Secret(name) => self.secrets.push(name.clone()),
@@ -121,83 +123,85 @@ impl ResolvedWorkerSpec {
             Authority::Shell => self.shell = true,
             Authority::Git(access) => {
                 let held = self.git.map_or(*access, |git| git.access.max(*access));
-                self.git = Some(Git { access: held });
+                self.git = Some(SpecGit { access: held });
             }
         }
     }
 
-    /// The profile and its ancestors.
+    /// Returns the selected profile and its ancestors, the profile first.
     pub fn lineage(&self) -> &[ProfileName] {
         &self.lineage
     }
 
-    /// The model.
+    /// Returns the model; `None` if the profile names no model.
     pub fn model(&self) -> Option<&SpecModel> {
         self.model.as_ref()
     }
 
-    /// Prompts in the order in which the worker reads them.
+    /// Returns the prompts in the order in which the worker reads them.
     pub fn instructions(&self) -> &[Instruction] {
         &self.instructions
     }
 
-    /// Exactly the tools that the worker has.
+    /// Returns the tools of the worker. It has no others.
     pub fn tools(&self) -> &[SpecTool] {
         &self.tools
     }
 
-    /// Plugins.
+    /// Returns the plugins of the worker.
     pub fn plugins(&self) -> &[PluginName] {
         &self.plugins
     }
 
-    /// Workflows.
+    /// Returns the workflows of the worker.
     pub fn workflows(&self) -> &[WorkflowName] {
         &self.workflows
     }
 
-    /// The language.
+    /// Returns the language of the worker.
     pub fn language(&self) -> &LanguageTag {
         &self.language
     }
 
-    /// Settings.
+    /// Returns the settings of the worker.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
 
-    /// Mounts, by label.
+    /// Returns the granted mounts, by label.
     pub fn mounts(&self) -> &[SpecMount] {
         &self.mounts
     }
 
-    /// Secrets that the host may use for the worker, by reference.
+    /// Returns the references of the secrets that the host may use for the worker.
     pub fn secrets(&self) -> &[SecretRef] {
         &self.secrets
     }
 
-    /// URL prefixes below which host tools may connect: what was wished for. Which methods, ports and
-    /// addresses are meant, the host's grants say, which are asked again for every request.
+    /// Returns the URL prefixes below which host tools may connect.
+    ///
+    /// The prefixes come from the wishes. The host's grants decide methods, ports and addresses; they
+    /// are checked again for every request.
     pub fn egress(&self) -> &[UrlPrefix] {
         &self.egress
     }
 
-    /// Whether the worker may run commands.
+    /// `true` if the worker may run commands.
     pub fn shell(&self) -> bool {
         self.shell
     }
 
-    /// Version control, where it is granted.
-    pub fn git(&self) -> Option<Git> {
+    /// Returns the access to version control; `None` if it is not granted.
+    pub fn git(&self) -> Option<SpecGit> {
         self.git
     }
 
-    /// What was refused without the worker being refused.
+    /// Returns the refused optional parts. They narrow the worker but do not prevent it.
     pub fn narrowed(&self) -> &[Refusal] {
         &self.narrowed
     }
 
-    /// Whether an authority is part of the spec, by itself or inside a wider one.
+    /// `true` if the spec contains the authority or a wider one.
     pub fn grants(&self, authority: &Authority) -> bool {
         match authority {
             Authority::Secret(name) => self.secrets.contains(name),
@@ -210,7 +214,7 @@ impl ResolvedWorkerSpec {
         }
     }
 
-    /// Everything that was granted, one by one.
+    /// Returns all granted authorities.
     pub fn authorities(&self) -> impl Iterator<Item = Authority> {
         let secrets = self.secrets.iter().cloned().map(Authority::Secret);
         let mounts = self.mounts.iter().map(|mount| Authority::Mount(mount.label.clone(), mount.access));
@@ -220,14 +224,14 @@ impl ResolvedWorkerSpec {
         secrets.chain(mounts).chain(egress).chain(shell).chain(git)
     }
 
-    /// The digest of the policy that was enforced.
+    /// Returns the digest of the enforced policy.
     pub fn policy(&self) -> Digest {
         self.policy
     }
 }
 
 impl SpecModel {
-    /// A model that a bundle declares.
+    /// Returns the model that a bundle declares under `name`.
     pub fn of(manifest: &Manifest, name: &ModelName) -> Option<Self> {
         let model = manifest.models.get(name)?;
         Some(Self {
@@ -241,7 +245,7 @@ impl SpecModel {
 }
 
 impl SpecTool {
-    /// A tool that a bundle declares.
+    /// Returns the tool that a bundle declares under `name`.
     pub fn of(manifest: &Manifest, name: &ToolName) -> Option<Self> {
         let tool = manifest.tools.get(name)?;
         Some(Self { name: name.clone(), source: tool.source.clone(), effect: tool.effect, policy: tool.policy.clone() })

@@ -1,4 +1,4 @@
-//! What somebody may ask about: a value of a resolution, by pointer or by name, there or not.
+//! Subjects of explanations: values of a resolution, present or absent, by JSON pointer or by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,24 +7,24 @@ use bundles::{Authority, shown};
 
 use crate::resolution::Resolution;
 
-/// One thing that a resolution has or could have.
+/// A value that a resolution has or could have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// The chosen model, or one of that name.
+    /// The chosen model, or the model of the given name.
     Model(Option<String>),
     /// The language.
     Language,
     /// A name in one of the lists.
-    Item(List, String),
+    Item(ListField, String),
     /// A wish.
     Wish(Authority),
-    /// A setting, by JSON pointer below `/settings`, without that prefix.
+    /// A setting, by its JSON pointer without the prefix `/settings`.
     Setting(String),
 }
 
-/// The lists of a resolution.
+/// A list in a resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum List {
+pub enum ListField {
     /// Prompts.
     Instructions,
     /// Tools.
@@ -35,8 +35,8 @@ pub enum List {
     Workflows,
 }
 
-impl List {
-    /// The field's name in a resolution.
+impl ListField {
+    /// Returns the name of the field in a resolution.
     pub fn field(self) -> &'static str {
         match self {
             Self::Instructions => "instructions",
@@ -46,8 +46,8 @@ impl List {
         }
     }
 
-    /// What one of its names is called.
-    pub fn what(self) -> &'static str {
+    /// Returns the noun for an item of the list.
+    pub fn item_kind(self) -> &'static str {
         match self {
             Self::Instructions => "prompt",
             Self::Tools => "tool",
@@ -56,7 +56,7 @@ impl List {
         }
     }
 
-    /// Its names in a resolution.
+    /// Returns the names that the list holds in a resolution.
     pub(super) fn names(self, resolution: &Resolution) -> Vec<&str> {
         match self {
             Self::Instructions => {
@@ -68,24 +68,25 @@ impl List {
         }
     }
 
+    /// All lists.
     pub(super) const ALL: [Self; 4] = [Self::Instructions, Self::Tools, Self::Plugins, Self::Workflows];
 }
 
-/// What is asked about: a [`Subject`] by name, or by its place in a resolution.
+/// A question about a resolution: a [`Subject`] by name, or an element by its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// By name.
+    /// A subject by name.
     Subject(Subject),
-    /// By JSON pointer, such as `/tools/0`.
-    Place(List, usize),
-    /// By JSON pointer, such as `/wishes/0`.
+    /// An item of a list by JSON pointer, such as `/tools/0`.
+    Place(ListField, usize),
+    /// A wish by JSON pointer, such as `/wishes/0`.
     WishAt(usize),
 }
 
-/// A text that asks about nothing.
+/// Error returned for a text that is not a question.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` names nothing that a resolution has: write `model`, `language`, `tool:NAME`, `prompt:NAME`, `plugin:NAME`, `workflow:NAME`, \
+    "invalid subject `{}`: expected `model`, `language`, `tool:NAME`, `prompt:NAME`, `plugin:NAME`, `workflow:NAME`, \
      `model:NAME`, an authority such as `mount:repo:write`, or a pointer such as `/tools/0` or `/settings/key`",
     shown(.0)
 )]
@@ -99,10 +100,10 @@ impl FromStr for Question {
         let subject = match text.split_once(':') {
             None if text == "model" || text == "/model" => Subject::Model(None),
             None if text == "language" || text == "/language" => Subject::Language,
-            Some(("tool", name)) => Subject::Item(List::Tools, name.to_owned()),
-            Some(("prompt" | "instruction", name)) => Subject::Item(List::Instructions, name.to_owned()),
-            Some(("plugin", name)) => Subject::Item(List::Plugins, name.to_owned()),
-            Some(("workflow", name)) => Subject::Item(List::Workflows, name.to_owned()),
+            Some(("tool", name)) => Subject::Item(ListField::Tools, name.to_owned()),
+            Some(("prompt" | "instruction", name)) => Subject::Item(ListField::Instructions, name.to_owned()),
+            Some(("plugin", name)) => Subject::Item(ListField::Plugins, name.to_owned()),
+            Some(("workflow", name)) => Subject::Item(ListField::Workflows, name.to_owned()),
             Some(("model", name)) => Subject::Model(Some(name.to_owned())),
             _ => {
                 if let Some(pointer) = text.strip_prefix("/settings").filter(|pointer| pointer.starts_with('/')) {
@@ -120,7 +121,7 @@ impl FromStr for Question {
                 if field == "wishes" {
                     return Ok(Self::WishAt(index));
                 }
-                let list = List::ALL.into_iter().find(|list| list.field() == field).ok_or_else(invalid)?;
+                let list = ListField::ALL.into_iter().find(|list| list.field() == field).ok_or_else(invalid)?;
                 return Ok(Self::Place(list, index));
             }
         };
@@ -134,10 +135,10 @@ impl fmt::Display for Subject {
             Self::Model(None) => f.write_str("model"),
             Self::Model(Some(name)) => write!(f, "model `{}`", shown(name)),
             Self::Language => f.write_str("language"),
-            Self::Item(list, name) => write!(f, "{} `{}`", list.what(), shown(name)),
+            Self::Item(list, name) => write!(f, "{} `{}`", list.item_kind(), shown(name)),
             Self::Wish(authority) => write!(f, "`{authority}`"),
             Self::Setting(pointer) => {
-                // Each key by itself: all of them together look like a path of a host.
+                // Masks each key separately, because the joined keys look like a path of the host.
                 let keys: Vec<String> = pointer.split('/').skip(1).map(shown).collect();
                 write!(f, "setting `{}`", keys.join("."))
             }

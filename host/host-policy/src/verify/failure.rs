@@ -1,16 +1,16 @@
-//! A failure is believed as little as a resolution: the host must find the same.
+//! Verification of a failure that a resolver reports. The host must reach the same conclusion.
 
 use bundles::manifest::{Amend, Manifest};
 use bundles::{Capability, ModelName, ProfileName};
 
-use super::Misbehaved;
-use super::order::{Claim, List, first_impossible};
+use super::InvalidAnswer;
+use super::order::{AmendedList, Claim, first_impossible};
 use crate::facts::Facts;
 use crate::reach::Reach;
 use crate::request::Request;
 use crate::resolution::{Failure, ProposedFailure};
 
-/// What a resolver may find itself unable to understand, in the contract's words.
+/// Declarations that a resolver may report as unsupported, as named by the resolver contract.
 const DECLARATIONS: [&str; 13] = [
     "profile",
     "extends",
@@ -27,19 +27,19 @@ const DECLARATIONS: [&str; 13] = [
     "settings",
 ];
 
-/// Checks a failure, and adds what helps a person.
+/// Verifies a failure and adds a suggestion where one exists.
 pub fn verify_failure(
     manifest: &Manifest,
     facts: &Facts,
     request: &Request,
     failure: &ProposedFailure,
-) -> Result<Failure, Misbehaved> {
-    let lie = |problem: &str| Misbehaved::new("/failure", problem);
+) -> Result<Failure, InvalidAnswer> {
+    let invalid = |problem: &str| InvalidAnswer::new("/failure", problem);
     match failure {
         ProposedFailure::UnknownProfile(name) => {
-            // In a verified bundle every parent is there, so only the selected one can be unknown.
+            // In a verified bundle every parent exists, so only the selected profile can be unknown.
             if name != request.profile().as_str() || manifest.profiles.contains_key(request.profile()) {
-                return Err(lie("calls a profile unknown that is not"));
+                return Err(invalid("reports a known profile as unknown"));
             }
             Ok(unknown_profile(manifest, request.profile()))
         }
@@ -54,32 +54,32 @@ pub fn verify_failure(
                 Some(capabilities) if !capabilities.is_empty() && distinct(&capabilities) => {
                     Ok(Failure::UnmetCapability { capabilities })
                 }
-                _ => Err(lie("calls capabilities unmet that are not")),
+                _ => Err(invalid("reports capabilities as unmet that are not required or not missing")),
             }
         }
-        ProposedFailure::NoModel(names) => {
-            no_model(manifest, facts, request, names).ok_or_else(|| lie("calls models missing that are not"))
-        }
+        ProposedFailure::NoModel(names) => no_model(manifest, facts, request, names)
+            .ok_or_else(|| invalid("reports models as missing that are offered or not written")),
         ProposedFailure::UnsupportedDeclaration(word) => {
-            // A free word could carry what the resolver was shown: only the contract's own are told.
+            // A free word could carry the facts into a log, so only words of the contract pass.
             match DECLARATIONS.iter().find(|known| *known == word) {
                 Some(known) => Ok(Failure::UnsupportedDeclaration { declaration: (*known).to_owned() }),
-                None => Err(lie("speaks of no declaration")),
+                None => Err(invalid("reports an unsupported declaration that the contract does not have")),
             }
         }
         ProposedFailure::InheritanceCycle(_) | ProposedFailure::InheritanceConflict(_) => {
-            Err(lie("calls an inheritance unsound that the host has verified"))
+            Err(invalid("reports an inheritance fault, but the host has verified the inheritance"))
         }
-        ProposedFailure::DanglingReference(_) => Err(lie("calls a name undeclared that is not")),
+        ProposedFailure::DanglingReference(_) => Err(invalid("reports a declared name as undeclared")),
     }
 }
 
-/// The failure for a profile that is not there, with the nearest that is.
+/// Returns the failure for a profile that does not exist, with the most similar profile name.
 pub(crate) fn unknown_profile(manifest: &Manifest, profile: &ProfileName) -> Failure {
     let suggestion = bundles::nearest(profile.as_str(), manifest.profiles.keys().map(ProfileName::as_str));
     Failure::UnknownProfile { profile: profile.clone(), suggestion: suggestion.and_then(|name| name.parse().ok()) }
 }
 
+/// Returns the failure if some order of the active layers leaves only `names` and no offered model.
 fn no_model(manifest: &Manifest, facts: &Facts, request: &Request, names: &[String]) -> Option<Failure> {
     let reach = Reach::of(manifest, request.profile(), facts).ok()?;
     let written: Vec<&ModelName> =
@@ -90,8 +90,8 @@ fn no_model(manifest: &Manifest, facts: &Facts, request: &Request, names: &[Stri
     };
     let models: Vec<ModelName> = names.iter().map(missing).collect::<Option<_>>()?;
     let offered = written.iter().filter(|model| facts.models.contains(**model));
-    let mut claims: Vec<Claim<'_>> = offered.map(|model| Claim::Lacks(List::Models, model.as_str())).collect();
-    claims.extend(models.iter().map(|model| Claim::Holds(List::Models, model.as_str())));
+    let mut claims: Vec<Claim<'_>> = offered.map(|model| Claim::Lacks(AmendedList::Models, model.as_str())).collect();
+    claims.extend(models.iter().map(|model| Claim::Holds(AmendedList::Models, model.as_str())));
     let honest = !models.is_empty() && distinct(&models) && first_impossible(reach.layers(), &claims).is_none();
     honest.then_some(Failure::NoModel { models })
 }

@@ -1,14 +1,13 @@
 //! Search for an order of the active layers that yields an answer.
 //!
-//! A resolver decides in which order layers apply, and the host does not repeat that decision. The
+//! A resolver decides the order in which layers apply, and the host does not repeat that decision. The
 //! host refuses an answer that no order yields: for example one with a tool that every replacement of
-//! the deny list names, or one without a required wish that no layer drops. So every claim of an
-//! answer becomes a demand on the order, and all demands are tried together.
+//! the deny list names, or one without a required wish that no layer drops. Each claim of an answer
+//! becomes a demand on the order, and all demands must hold together.
 //!
-//! The order is built from its end. A layer that would undo a claim may only be placed once a layer
-//! that restores the claim is placed, which is later in the order. Placing a layer never hinders
-//! another one, so placing whatever can be placed finds an order if there is one. The work is linear
-//! in what the layers write.
+//! The order is built from its end. A layer that undoes a claim may only be placed after a layer that
+//! restores the claim was placed, that is, earlier in the order. Placing a layer never blocks another
+//! one, so a greedy search finds an order if one exists. The work is linear in the size of the layers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +18,7 @@ use crate::reach::ActiveLayer;
 
 /// A list of names that layers append to or replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum List {
+pub(super) enum AmendedList {
     Models,
     Instructions,
     ToolsAllow,
@@ -28,19 +27,19 @@ pub(super) enum List {
     Workflows,
 }
 
-/// Something that holds after the last layer, as an answer says.
+/// A statement of the answer about the result of applying all layers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Claim<'a> {
     /// The list holds the name.
-    Holds(List, &'a str),
+    Holds(AmendedList, &'a str),
     /// The list does not hold the name.
-    Lacks(List, &'a str),
+    Lacks(AmendedList, &'a str),
     /// The language is this one.
     Language(&'a str),
-    /// The authority is asked for with this need.
-    Asks(&'a Authority, Need),
-    /// The authority is optional or not asked for.
-    RequiresNot(&'a Authority),
+    /// The authority is wished for with this need.
+    Wishes(&'a Authority, Need),
+    /// The authority is optional or not wished for.
+    DoesNotRequire(&'a Authority),
 }
 
 /// Returns the index of the first claim that no order of the layers yields together with the claims
@@ -50,7 +49,7 @@ pub(super) fn first_impossible(layers: &[ActiveLayer<'_>], claims: &[Claim<'_>])
     if possible(claims.len()) {
         return None;
     }
-    // Fewer claims demand less, so every number of claims below the one that is looked for is possible.
+    // Binary search: if a number of claims is possible, every smaller number is possible too.
     let (mut met, mut unmet) = (0, claims.len());
     while unmet - met > 1 {
         let middle = met.midpoint(unmet);
@@ -59,65 +58,65 @@ pub(super) fn first_impossible(layers: &[ActiveLayer<'_>], claims: &[Claim<'_>])
     Some(met)
 }
 
-/// Every layer of `undone_by` must stand before at least one layer of `restored_by`.
+/// A demand that every layer of `undone_by` stands before at least one layer of `restored_by`.
 #[derive(Default)]
-struct Rule {
+struct Constraint {
     undone_by: Vec<usize>,
     restored_by: Vec<usize>,
-    /// `true` if one of `restored_by` is needed even where nothing undoes the claim.
+    /// `true` if a layer of `restored_by` must exist even if no layer undoes the claim.
     needed: bool,
 }
 
-/// A list that must hold some names.
+/// A demand that a list holds some names.
 ///
-/// Of the replacements the last one decides: it must hold each name that no later layer appends. The
-/// names that earlier ones leave out do not matter, which is why this is no [`Rule`] for each name.
+/// The last replacement decides: it must hold each name that no later layer appends. Names that earlier
+/// replacements omit do not matter, so one [`Constraint`] for each name would be too strict.
 #[derive(Default)]
-struct Held<'a> {
-    /// The names that no placed layer writes yet.
+struct RequiredNames<'a> {
+    /// Names that no placed layer writes yet.
     missing: BTreeSet<&'a str>,
     /// Names that each layer appends.
     appends: BTreeMap<usize, BTreeSet<&'a str>>,
-    /// The layers that replace the list, each with the number of missing names that it holds.
+    /// Layers that replace the list, each with the number of missing names that it holds.
     replaces: BTreeMap<usize, usize>,
-    /// The layers that replace the list by one that holds the name.
+    /// For each name, the layers that replace the list by one with that name.
     held_by: BTreeMap<&'a str, Vec<usize>>,
 }
 
-/// Demands of a set of claims on the order of the layers.
+/// The demands of a set of claims on the order of the layers.
 struct Demands<'a> {
     layers: usize,
-    rules: Vec<Rule>,
-    lists: Vec<Held<'a>>,
+    constraints: Vec<Constraint>,
+    lists: Vec<RequiredNames<'a>>,
 }
 
 impl<'a> Demands<'a> {
     fn of(layers: &[ActiveLayer<'a>], claims: &[Claim<'a>]) -> Self {
-        let mut demands = Self { layers: layers.len(), rules: Vec::new(), lists: Vec::new() };
-        let mut held: BTreeMap<List, BTreeSet<&str>> = BTreeMap::new();
-        let mut lacking: BTreeMap<List, BTreeSet<&str>> = BTreeMap::new();
+        let mut demands = Self { layers: layers.len(), constraints: Vec::new(), lists: Vec::new() };
+        let mut held: BTreeMap<AmendedList, BTreeSet<&str>> = BTreeMap::new();
+        let mut lacking: BTreeMap<AmendedList, BTreeSet<&str>> = BTreeMap::new();
         let mut wishes: BTreeMap<&Authority, Option<Need>> = BTreeMap::new();
         for claim in claims {
             match *claim {
                 Claim::Holds(list, name) => _ = held.entry(list).or_default().insert(name),
                 Claim::Lacks(list, name) => _ = lacking.entry(list).or_default().insert(name),
-                Claim::Language(tag) => demands.language(layers, tag),
-                Claim::Asks(authority, need) => _ = wishes.insert(authority, Some(need)),
-                Claim::RequiresNot(authority) => _ = wishes.insert(authority, None),
+                Claim::Language(tag) => demands.add_language(layers, tag),
+                Claim::Wishes(authority, need) => _ = wishes.insert(authority, Some(need)),
+                Claim::DoesNotRequire(authority) => _ = wishes.insert(authority, None),
             }
         }
         for (list, names) in held {
-            demands.hold(layers, list, names);
+            demands.add_required_names(layers, list, names);
         }
         for (list, names) in lacking {
-            demands.lack(layers, list, &names);
+            demands.add_absent_names(layers, list, &names);
         }
-        demands.wish(layers, &wishes);
+        demands.add_wishes(layers, &wishes);
         demands
     }
 
-    fn hold(&mut self, layers: &[ActiveLayer<'a>], list: List, names: BTreeSet<&'a str>) {
-        let mut held = Held::default();
+    fn add_required_names(&mut self, layers: &[ActiveLayer<'a>], list: AmendedList, names: BTreeSet<&'a str>) {
+        let mut held = RequiredNames::default();
         for (at, layer) in layers.iter().enumerate() {
             let Some((replaces, written)) = list.of(layer.layer) else { continue };
             let written: BTreeSet<&str> = written.into_iter().filter(|name| names.contains(name)).collect();
@@ -132,62 +131,68 @@ impl<'a> Demands<'a> {
         self.lists.push(held);
     }
 
-    /// A name that is written goes away only by a replacement, and the last replacement must hold none
-    /// of the names.
-    fn lack(&mut self, layers: &[ActiveLayer<'a>], list: List, names: &BTreeSet<&str>) {
-        let mut rule = Rule::default();
+    /// Adds the demand that a list holds none of `names`. Only a replacement removes a written name, and
+    /// the last replacement must hold none of them.
+    fn add_absent_names(&mut self, layers: &[ActiveLayer<'a>], list: AmendedList, names: &BTreeSet<&str>) {
+        let mut constraint = Constraint::default();
         for (at, layer) in layers.iter().enumerate() {
             let Some((replaces, written)) = list.of(layer.layer) else { continue };
             if written.iter().any(|name| names.contains(name)) {
-                rule.undone_by.push(at);
+                constraint.undone_by.push(at);
             } else if replaces {
-                rule.restored_by.push(at);
+                constraint.restored_by.push(at);
             }
         }
-        self.rules.push(rule);
+        self.constraints.push(constraint);
     }
 
-    fn language(&mut self, layers: &[ActiveLayer<'a>], tag: &str) {
-        let mut rule = Rule { needed: true, ..Rule::default() };
+    fn add_language(&mut self, layers: &[ActiveLayer<'a>], tag: &str) {
+        let mut constraint = Constraint { needed: true, ..Constraint::default() };
         for (at, layer) in layers.iter().enumerate() {
             match &layer.layer.language {
-                Some(written) if written.as_str() == tag => rule.restored_by.push(at),
-                Some(_) => rule.undone_by.push(at),
+                Some(written) if written.as_str() == tag => constraint.restored_by.push(at),
+                Some(_) => constraint.undone_by.push(at),
                 None => {}
             }
         }
-        self.rules.push(rule);
+        self.constraints.push(constraint);
     }
 
-    /// A layer drops before it asks: one that does both does not undo what it asks for.
-    fn wish(&mut self, layers: &[ActiveLayer<'a>], wishes: &BTreeMap<&'a Authority, Option<Need>>) {
-        /// Rules for the authority to be asked for, and for nothing to require it any more.
+    /// Adds the demands of the claimed wishes. A layer applies its drops before its wishes, so a layer with
+    /// both does not undo its own wish.
+    fn add_wishes(&mut self, layers: &[ActiveLayer<'a>], wishes: &BTreeMap<&'a Authority, Option<Need>>) {
+        /// The constraints of one authority.
         #[derive(Default)]
-        struct Of {
-            asked: Rule,
-            not_required: Rule,
+        struct WishConstraints {
+            /// The authority is wished for with at least the claimed need.
+            wished: Constraint,
+            /// No layer requires the authority any more.
+            not_required: Constraint,
         }
-        let mut rules: BTreeMap<&Authority, Of> = wishes.keys().map(|authority| (*authority, Of::default())).collect();
+        let mut constraints: BTreeMap<&Authority, WishConstraints> =
+            wishes.keys().map(|authority| (*authority, WishConstraints::default())).collect();
         for (at, layer) in layers.iter().enumerate() {
-            // Required wins within a layer, too.
-            let mut asked: BTreeMap<&Authority, Need> = BTreeMap::new();
+            // Within a layer, `required` wins over `optional`.
+            let mut wished: BTreeMap<&Authority, Need> = BTreeMap::new();
             for wish in &layer.layer.wishes {
-                let need = asked.entry(&wish.authority).or_insert(wish.need);
+                let need = wished.entry(&wish.authority).or_insert(wish.need);
                 *need = (*need).min(wish.need);
             }
-            let dropped: BTreeSet<Authority> = layer.layer.drops.iter().flat_map(taken_back).collect();
-            let own = asked.iter().map(|(authority, need)| (*authority, Some(*need)));
-            let others = dropped.iter().filter(|authority| !asked.contains_key(*authority));
+            let dropped: BTreeSet<Authority> = layer.layer.drops.iter().flat_map(dropped_authorities).collect();
+            let own = wished.iter().map(|(authority, need)| (*authority, Some(*need)));
+            let others = dropped.iter().filter(|authority| !wished.contains_key(*authority));
             for (authority, need) in own.chain(others.map(|authority| (authority, None))) {
-                let (Some(claimed), Some(of)) = (wishes.get(authority), rules.get_mut(authority)) else { continue };
+                let (Some(claimed), Some(of)) = (wishes.get(authority), constraints.get_mut(authority)) else {
+                    continue;
+                };
                 let enough = match claimed {
                     Some(Need::Required) => need == Some(Need::Required),
                     _ => need.is_some(),
                 };
                 if enough {
-                    of.asked.restored_by.push(at);
+                    of.wished.restored_by.push(at);
                 } else if dropped.contains(authority) {
-                    of.asked.undone_by.push(at);
+                    of.wished.undone_by.push(at);
                 }
                 if need == Some(Need::Required) {
                     of.not_required.undone_by.push(at);
@@ -196,13 +201,13 @@ impl<'a> Demands<'a> {
                 }
             }
         }
-        for (authority, of) in rules {
+        for (authority, of) in constraints {
             let claimed = wishes.get(authority).copied().flatten();
             if claimed.is_some() {
-                self.rules.push(Rule { needed: true, ..of.asked });
+                self.constraints.push(Constraint { needed: true, ..of.wished });
             }
             if claimed != Some(Need::Required) {
-                self.rules.push(of.not_required);
+                self.constraints.push(of.not_required);
             }
         }
     }
@@ -217,22 +222,23 @@ impl<'a> Demands<'a> {
     }
 }
 
-/// An order while it is built, the last layer first.
+/// An order under construction, built from the last layer to the first.
 struct Order<'a> {
-    rules: Vec<Rule>,
-    lists: Vec<Held<'a>>,
+    constraints: Vec<Constraint>,
+    lists: Vec<RequiredNames<'a>>,
+    /// For each constraint, `true` once a layer that restores its claim is placed.
     is_met: Vec<bool>,
-    /// The rules that each layer meets when it is placed.
+    /// For each layer, the constraints that are met by placing it.
     restores: Vec<Vec<usize>>,
-    /// Number of rules and lists that forbid placing each layer; `None` for a layer that is placed.
+    /// For each layer, the number of constraints and lists that block it; `None` if the layer is placed.
     blocked: Vec<Option<usize>>,
-    /// Layers that nothing forbids placing.
+    /// Layers that can be placed now.
     ready: Vec<usize>,
 }
 
 impl<'a> Order<'a> {
     fn new(demands: Demands<'a>) -> Self {
-        let Demands { layers, rules, lists } = demands;
+        let Demands { layers, constraints, lists } = demands;
         let mut blocked = vec![0usize; layers];
         let mut restores = vec![Vec::new(); layers];
         let block = |layers: &mut dyn Iterator<Item = &usize>, blocked: &mut Vec<usize>| {
@@ -242,9 +248,9 @@ impl<'a> Order<'a> {
                 }
             }
         };
-        for (index, rule) in rules.iter().enumerate() {
-            block(&mut rule.undone_by.iter(), &mut blocked);
-            for at in &rule.restored_by {
+        for (index, constraint) in constraints.iter().enumerate() {
+            block(&mut constraint.undone_by.iter(), &mut blocked);
+            for at in &constraint.restored_by {
                 if let Some(restores) = restores.get_mut(*at) {
                     restores.push(index);
                 }
@@ -254,12 +260,12 @@ impl<'a> Order<'a> {
             block(&mut list.replaces.keys(), &mut blocked);
         }
         let ready = (0..layers).filter(|at| blocked.get(*at) == Some(&0)).collect();
-        let is_met = vec![false; rules.len()];
-        Self { rules, lists, is_met, restores, blocked: blocked.into_iter().map(Some).collect(), ready }
+        let is_met = vec![false; constraints.len()];
+        Self { constraints, lists, is_met, restores, blocked: blocked.into_iter().map(Some).collect(), ready }
     }
 
-    /// Returns a layer that only lists forbid to place and that holds all that those lists miss. It becomes the
-    /// last one that replaces them, so this is looked for at most once a list.
+    /// Returns a layer that is blocked only by lists and holds all missing names of those lists. It becomes
+    /// their last replacement, so the search succeeds at most once for each list.
     fn last_replacement(&self) -> Option<usize> {
         let mut fitting: BTreeMap<usize, usize> = BTreeMap::new();
         for list in self.lists.iter().filter(|list| !list.missing.is_empty()) {
@@ -275,10 +281,12 @@ impl<'a> Order<'a> {
             *blocked = None;
         }
         let mut freed = Vec::new();
-        for rule in self.restores.get(layer).into_iter().flatten() {
-            let (Some(is_met), Some(rule)) = (self.is_met.get_mut(*rule), self.rules.get(*rule)) else { continue };
+        for index in self.restores.get(layer).into_iter().flatten() {
+            let (Some(is_met), Some(constraint)) = (self.is_met.get_mut(*index), self.constraints.get(*index)) else {
+                continue;
+            };
             if !std::mem::replace(is_met, true) {
-                freed.extend(rule.undone_by.iter().copied());
+                freed.extend(constraint.undone_by.iter().copied());
             }
         }
         for list in self.lists.iter_mut().filter(|list| !list.missing.is_empty()) {
@@ -311,12 +319,13 @@ impl<'a> Order<'a> {
     fn is_complete(&self) -> bool {
         self.blocked.iter().all(Option::is_none)
             && self.lists.iter().all(|list| list.missing.is_empty())
-            && self.rules.iter().zip(&self.is_met).all(|(rule, is_met)| *is_met || !rule.needed)
+            && self.constraints.iter().zip(&self.is_met).all(|(constraint, is_met)| *is_met || !constraint.needed)
     }
 }
 
-impl List {
-    /// Returns whether a layer replaces the list, and the names that it writes.
+impl AmendedList {
+    /// Returns `true` and the written names if the layer replaces the list, `false` and the names if the
+    /// layer appends to it, and `None` if the layer does not change it.
     fn of(self, layer: &Layer) -> Option<(bool, Vec<&str>)> {
         fn written<T: AsRef<str>>(amend: Option<&Amend<T>>) -> Option<(bool, Vec<&str>)> {
             let amend = amend?;
@@ -333,8 +342,9 @@ impl List {
     }
 }
 
-/// Returns what a drop takes back: of a mount and of git both accesses, whichever is named.
-fn taken_back(dropped: &Authority) -> Vec<Authority> {
+/// Returns the authorities that a drop removes. A drop of a mount or of git removes both accesses,
+/// whichever it names.
+fn dropped_authorities(dropped: &Authority) -> Vec<Authority> {
     const BOTH: [Access; 2] = [Access::Read, Access::Write];
     match dropped {
         Authority::Mount(label, _) => BOTH.map(|access| Authority::Mount(label.clone(), access)).into(),

@@ -1,50 +1,50 @@
-//! Settings that a resolver merged: JSON text from outside, of which every leaf must have been
-//! written by the layer that is its origin.
+//! Verification of the settings that a resolver merged.
+//!
+//! The settings are untrusted JSON text. Every leaf must be written by the layer that is its origin.
 
 use bundles::canonical::{JsonBounds, JsonError, MAX_SAFE_INTEGER, parse};
 use bundles::{BundleLimits, Pointer};
 use serde_json::{Map, Value};
 
-use super::{Check, Misbehaved};
+use super::{Check, InvalidAnswer};
 
-/// A guest's text may be longer than the same settings in a manifest: some languages' writers put
-/// spaces, and six bytes for a character of two.
-const SPELLING: usize = 4;
+/// Factor by which a guest's text may be longer than the same settings in a manifest. Some JSON writers
+/// add spaces, and write six bytes (`\u00e9`) for a character of two.
+const MAX_TEXT_EXPANSION: usize = 4;
 
-/// Reads the settings as an object in its normal form.
-pub(super) fn read(text: &str, limits: &BundleLimits) -> Result<Map<String, Value>, Misbehaved> {
+/// Parses the settings as an object and normalises its numbers.
+pub(super) fn read(text: &str, limits: &BundleLimits) -> Result<Map<String, Value>, InvalidAnswer> {
     if text == "{}" {
         return Ok(Map::new());
     }
     let bounds = JsonBounds {
-        bytes: ("settings_bytes", limits.settings_bytes.saturating_mul(SPELLING)),
+        bytes: ("settings_bytes", limits.settings_bytes.saturating_mul(MAX_TEXT_EXPANSION)),
         depth: ("json_depth", limits.json_depth),
     };
-    let mut value = parse(text.as_bytes(), bounds).map_err(|error| Misbehaved::new("/settings", problem(&error)))?;
+    let mut value = parse(text.as_bytes(), bounds).map_err(|error| InvalidAnswer::new("/settings", problem(&error)))?;
     normalise(&mut value);
     match value {
         Value::Object(map) => Ok(map),
-        _ => Err(Misbehaved::new("/settings", "are no object")),
+        _ => Err(InvalidAnswer::new("/settings", "not a JSON object")),
     }
 }
 
-/// Describes why a text is no settings. Lengths, lines and columns are numbers that the guest chose, so
-/// none of them is repeated.
+/// Describes a parse error without its length, line or column: the guest chose those numbers.
 fn problem(error: &JsonError) -> String {
     match error {
-        JsonError::TooLarge { name, limit, .. } => format!("are longer than {limit} bytes (`{name}`)"),
-        JsonError::TooDeep { name, limit } => format!("are nested deeper than {limit} (`{name}`)"),
-        JsonError::DuplicateKey { .. } => "hold a key twice".to_owned(),
-        JsonError::UnsafeNumber { .. } => "hold a number that not every JSON reader keeps".to_owned(),
+        JsonError::TooLarge { name, limit, .. } => format!("longer than {limit} bytes (limit `{name}`)"),
+        JsonError::TooDeep { name, limit } => format!("nested deeper than {limit} levels (limit `{name}`)"),
+        JsonError::DuplicateKey { .. } => "duplicate key".to_owned(),
+        JsonError::UnsafeNumber { .. } => "a number has no exact value in every JSON parser".to_owned(),
         JsonError::Syntax { .. }
         | JsonError::ByteOrderMark
         | JsonError::WideText
         | JsonError::NotCanonical { .. }
-        | JsonError::Shape { .. } => "are not JSON".to_owned(),
+        | JsonError::Shape { .. } => "not valid JSON".to_owned(),
     }
 }
 
-/// One number, one form: what RFC 8785 writes as an integer is one, whatever the guest wrote.
+/// Turns each float that RFC 8785 writes as an integer into an integer, so that equal numbers compare equal.
 fn normalise(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => match number.as_f64() {
@@ -59,23 +59,24 @@ fn normalise(value: &mut Value) {
     }
 }
 
-/// Checks every leaf against the layer that is its origin.
-pub(super) fn check(check: &mut Check<'_>, settings: &Map<String, Value>) -> Result<(), Misbehaved> {
+/// Checks that every leaf is written by its origin.
+pub(super) fn check(check: &mut Check<'_>, settings: &Map<String, Value>) -> Result<(), InvalidAnswer> {
     let mut pointer = "/settings".to_owned();
     let mut path = Vec::new();
     for (key, value) in settings {
-        leaf(check, &mut pointer, &mut path, key, value)?;
+        check_value(check, &mut pointer, &mut path, key, value)?;
     }
     Ok(())
 }
 
-fn leaf<'v>(
+/// Checks the value of one key, or recursively the values below it.
+fn check_value<'v>(
     check: &mut Check<'_>,
     pointer: &mut String,
     path: &mut Vec<&'v str>,
     key: &'v str,
     value: &'v Value,
-) -> Result<(), Misbehaved> {
+) -> Result<(), InvalidAnswer> {
     let length = pointer.len();
     pointer.push('/');
     for c in key.chars() {
@@ -89,17 +90,17 @@ fn leaf<'v>(
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                leaf(check, pointer, path, key, value)?;
+                check_value(check, pointer, path, key, value)?;
             }
         }
         value => {
-            let shown = |check: &Check<'_>| shown(check, path);
+            let shown = |check: &Check<'_>| shown_pointer(check, path);
             let origin = match check.origin(pointer) {
                 Ok(origin) => origin,
-                Err(error) => return Err(Misbehaved { field: shown(check), ..error }),
+                Err(error) => return Err(InvalidAnswer { field: shown(check), ..error }),
             };
-            if !written(&origin.layer.settings, path, value) {
-                return Err(Misbehaved::new(shown(check), "is not written by its origin"));
+            if !is_written(&origin.layer.settings, path, value) {
+                return Err(InvalidAnswer::new(shown(check), "its origin does not write this value"));
             }
         }
     }
@@ -108,8 +109,9 @@ fn leaf<'v>(
     Ok(())
 }
 
-/// The pointer as far as its keys are the bundle's; what a guest made up is not repeated.
-fn shown(check: &Check<'_>, path: &[&str]) -> String {
+/// Returns the pointer for messages. It ends with `…` before the first key that no active layer contains,
+/// because the guest chose that key.
+fn shown_pointer(check: &Check<'_>, path: &[&str]) -> String {
     let mut maps: Vec<&Map<String, Value>> = check.reach.layers().iter().map(|layer| &layer.layer.settings).collect();
     let mut pointer = Pointer::root().key("settings");
     for key in path {
@@ -123,9 +125,9 @@ fn shown(check: &Check<'_>, path: &[&str]) -> String {
     pointer.to_string()
 }
 
-/// Whether a layer's merge patch writes `value` at `path`. An empty object stands wherever the patch
-/// has an object: its members may have been taken away by a later one.
-fn written(settings: &Map<String, Value>, path: &[&str], value: &Value) -> bool {
+/// `true` if a layer's merge patch writes `value` at `path`. An empty object matches every object of the
+/// patch, because a later patch may have removed its members.
+fn is_written(settings: &Map<String, Value>, path: &[&str], value: &Value) -> bool {
     let Some((last, parents)) = path.split_last() else { return false };
     let mut map = settings;
     for key in parents {
@@ -137,6 +139,6 @@ fn written(settings: &Map<String, Value>, path: &[&str], value: &Value) -> bool 
     match (map.get(*last), value) {
         (Some(Value::Object(_)), Value::Object(empty)) => empty.is_empty(),
         (Some(Value::Null), _) | (None, _) => false,
-        (Some(there), value) => there == value,
+        (Some(written), value) => written == value,
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn instantiate_vs_empty(
             runtime.block_on(async {
                 let started = thread_time();
                 for _ in 0..times {
-                    what.once(view).await?;
+                    what.run_once(view).await?;
                 }
                 Ok(thread_time() - started)
             })
@@ -37,7 +37,7 @@ pub(crate) fn instantiate_vs_empty(
     };
     let mut group = Group::default();
     let shipped = group.case(once(Instantiation::of(resolver)));
-    let empty = group.case(once(Instantiation::of_nothing(sandbox)?));
+    let empty = group.case(once(Instantiation::of_empty(sandbox)?));
     Ok(group.measure(rounds)?.ratio(shipped, empty))
 }
 

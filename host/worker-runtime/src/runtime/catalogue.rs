@@ -106,7 +106,7 @@ pub enum WorkerError {
     #[error("worker `{0}` is not stopped")]
     NotStopped(WorkerId),
     /// What the profile requires is not granted.
-    #[error("{}", host_policy::refused(.0))]
+    #[error("{}", host_policy::refusal_summary(.0))]
     Denied(Vec<Refusal>),
 }
 

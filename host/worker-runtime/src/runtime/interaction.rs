@@ -18,7 +18,7 @@ use runtime_api::worker::{StopReason, WorkerId};
 use serde_json::Value;
 use tokio::sync::RwLockReadGuard;
 use tokio::time::{Instant, timeout_at};
-use tool_schema::{Exhausted, Fault, Invalid, Mismatch, Work};
+use tool_schema::{Fault, IncompleteValidation, Mismatch, ValidationError, Work};
 
 use super::catalogue::WorkerError;
 use super::live_worker::{LiveTool, ParsedSchema};
@@ -96,7 +96,7 @@ pub enum CallError {
         /// `input` or `output`.
         what: &'static str,
         /// The limit that ended the validation.
-        cause: Exhausted,
+        cause: IncompleteValidation,
     },
     /// The input or the output is too large.
     #[error("{actual} bytes of {what} are more than the {allowed} allowed (`call_bytes`)")]
@@ -380,8 +380,8 @@ impl Interaction {
         let (judged, value) = done.ok_or(ContentError::Contended)?;
         match judged {
             Ok(()) => Ok((Ok(()), value)),
-            Err(Invalid::Mismatch(mismatch)) => Ok((Err(mismatch), value)),
-            Err(Invalid::Exhausted(cause)) => Err(CallError::SchemaWork { tool: tool.clone(), what, cause }),
+            Err(ValidationError::Mismatch(mismatch)) => Ok((Err(mismatch), value)),
+            Err(ValidationError::Incomplete(cause)) => Err(CallError::SchemaWork { tool: tool.clone(), what, cause }),
         }
     }
 

@@ -123,7 +123,7 @@ impl Shared {
     /// What this host tells a resolver: only tools that this Runtime has. It follows from the policy, where
     /// the config names the workspace.
     pub(crate) fn facts(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> Arc<KnownFacts> {
-        let policy = config.names(workspace).then(|| config.digest(workspace));
+        let policy = config.has_workspace(workspace).then(|| config.digest(workspace));
         if let Some(known) = policy.and_then(|policy| self.facts.get(&policy)) {
             return known;
         }

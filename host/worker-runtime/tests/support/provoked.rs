@@ -141,7 +141,7 @@ macro_rules! inside {
 }
 
 inside! {
-    "StructureRefusal": component_host::structure::Refusal => |refusal| refusal.code(),
+    "StructureRefusal": component_host::structure::StructureRefusal => |refusal| refusal.code(),
     "CommitError": CommitError => |_| "-",
     "RestoreError": RestoreError => |_| "-",
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use component_host::structure::{Budget, Item, Structure};
+use component_host::structure::{Budget, ExternItem, Structure};
 use component_host::{Limits, LoadError};
 use serde::Serialize;
 
@@ -41,8 +41,7 @@ struct Document {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let budget = args.limits.read()?.structure;
-    // One that would be refused can be looked at all the same.
-    let limits = Limits { structure: Budget::to_look_at(), ..Limits::default() };
+    let limits = Limits { structure: Budget::for_inspection(), ..Limits::default() };
     let bytes = args.component.read_or_shipped(&limits)?;
     let structure = Structure::read(&bytes)
         .map_err(|refusal| CliError::new(refusal.code(), refusal.to_string(), "name a component in its binary form"))?;
@@ -94,7 +93,7 @@ fn text(document: &Document) -> String {
     rows.into_text()
 }
 
-fn item_line<'a>(item: &'a Item, foreign: &[String]) -> (&'a str, String) {
+fn item_line<'a>(item: &'a ExternItem, foreign: &[String]) -> (&'a str, String) {
     let holds = if item.is_types_only() { "types only".to_owned() } else { item.functions().join(", ") };
     let mark = if foreign.iter().any(|name| name == item.name()) { "  <- no resolver may have this" } else { "" };
     (item.name(), format!("{holds}{mark}"))

@@ -102,7 +102,7 @@ fn refused(component: &[u8], error: &LoadError) -> Document {
         help: Some(advice::with_command(error.help()).to_owned()),
         limit: match error {
             LoadError::CompileLimit { limit, .. } | LoadError::Exceeds { limit, .. } => Some(limit),
-            LoadError::Structure(component_host::structure::Refusal::OverBudget { limit, .. }) => Some(limit),
+            LoadError::Structure(component_host::structure::StructureRefusal::OverBudget { limit, .. }) => Some(limit),
             _ => None,
         },
         fuel: 0,

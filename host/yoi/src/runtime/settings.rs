@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn limits_with_which_nothing_works_are_refused() {
         let read = |text: &str| {
-            let (_, settings) = host_policy::RuntimeConfig::from_toml_beside::<Settings>(text, &Settings::TABLES)
+            let (_, settings) = host_policy::RuntimeConfig::from_toml_with::<Settings>(text, &Settings::TABLES)
                 .expect("the types are right");
             settings.invalid_limit().map(|(table, found)| (table.join("."), found.name, found.expected))
         };
@@ -229,9 +229,8 @@ mod tests {
 
     #[test]
     fn the_first_config_has_every_limit_with_its_default() {
-        let (_, settings) =
-            host_policy::RuntimeConfig::from_toml_beside::<Settings>(&every_setting(), &Settings::TABLES)
-                .expect("every setting is one");
+        let (_, settings) = host_policy::RuntimeConfig::from_toml_with::<Settings>(&every_setting(), &Settings::TABLES)
+            .expect("every setting is one");
         assert_eq!(settings.limits, RuntimeLimits::default());
         assert_eq!(settings.service.limits, ServerLimits::default());
         let text = every_setting();
