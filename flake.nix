@@ -13,8 +13,9 @@
       each = f: nixpkgs.lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
     in
     {
-      packages = each (pkgs: {
-        default = pkgs.rustPlatform.buildRustPackage {
+      packages = each (pkgs: rec {
+        default = yoi;
+        yoi = pkgs.rustPlatform.buildRustPackage {
           pname = "yoi";
           version = "0.1.0";
           src = self;

@@ -38,7 +38,8 @@ fn enforced(layer: &Value, policy: &Value, config: &str) -> Result<ResolvedWorke
     let bundle = bundle(layer, policy);
     let config = RuntimeConfig::from_toml(config).expect("a config");
     let platform = |text: &str| text.parse().expect("a platform");
-    let facts = config.facts(&bundle.manifest().workspace.id, platform("linux"), platform("x86_64"));
+    let facts =
+        config.facts(&bundle.manifest().workspace.id, platform("linux"), platform("x86_64"), &component_host::WORLDS);
     enforce(
         bundle.manifest(),
         &resolve(&bundle, &facts),

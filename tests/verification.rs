@@ -25,7 +25,12 @@ fn honest() -> &'static Honest {
         let config = std::fs::read_to_string(dir.join("acme.runtime.toml")).expect("read");
         let config = RuntimeConfig::from_toml(&config).expect("a config");
         let platform = |text: &str| text.parse().expect("a platform");
-        let facts = config.facts(&built.bundle.manifest().workspace.id, platform("linux"), platform("x86_64"));
+        let facts = config.facts(
+            &built.bundle.manifest().workspace.id,
+            platform("linux"),
+            platform("x86_64"),
+            &component_host::WORLDS,
+        );
         let request = fixtures::request("infra-dev");
         let view = BundleView::new(built.bundle.clone());
         let run = sandboxes::wait(sandboxes::shipped().resolve(&view, &facts, &request));

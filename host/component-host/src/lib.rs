@@ -21,6 +21,9 @@ mod sandbox;
 pub mod structure;
 mod swap;
 
+/// Names of the worlds whose components this package runs.
+pub const WORLDS: [&str; 1] = ["yoi:runtime/resolver@1.0.0"];
+
 pub use call::Cost;
 pub use engine::Allocation;
 pub use error::{CallError, LoadError, SandboxError};

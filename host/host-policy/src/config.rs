@@ -217,8 +217,9 @@ impl RuntimeConfig {
 
     /// Returns the facts for one workspace. They hold only granted names.
     ///
-    /// The capabilities `shell`, `git` and `models` follow from the grants, even if the config lists or omits them.
-    pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform) -> Facts {
+    /// The capabilities `shell`, `git` and `models` follow from the grants, even if the config lists or omits them. So do
+    /// the capabilities `world:yoi:…` from `worlds`, the names of the worlds whose components this host runs.
+    pub fn facts(&self, workspace: &WorkspaceId, os: Platform, arch: Platform, worlds: &[&str]) -> Facts {
         let grants = self.grants(workspace);
         let mut facts = Facts::bare(os, arch);
         facts.models = self.host.models.iter().filter(|name| self.offers_model(workspace, name)).cloned().collect();
@@ -234,6 +235,10 @@ impl RuntimeConfig {
                 facts.capabilities.remove(&name);
             }
         }
+        facts.capabilities.retain(|name| !name.as_str().starts_with("world:yoi:"));
+        facts
+            .capabilities
+            .extend(worlds.iter().filter_map(|world| format!("world:{world}").parse::<Capability>().ok()));
         if !self.has_workspace(workspace) {
             facts.capabilities.clear();
         }
@@ -281,7 +286,7 @@ mod tests {
 
     const CONFIG: &str = r#"
         [host]
-        capabilities = ["shell", "git", "tool:fs.read"]
+        capabilities = ["shell", "git", "tool:fs.read", "world:yoi:runtime/service@1.0.0", "world:acme:batch/job@1.0.0"]
         models = ["large"]
         [workspaces.acme]
         git = "read"
@@ -294,7 +299,7 @@ mod tests {
     fn facts(workspace: &str) -> Facts {
         let config = RuntimeConfig::from_toml(CONFIG).expect("a config");
         let name = |text: &str| text.parse().expect("a platform");
-        config.facts(&workspace.parse().expect("an id"), name("linux"), name("x86_64"))
+        config.facts(&workspace.parse().expect("an id"), name("linux"), name("x86_64"), &["yoi:runtime/tool@1.0.0"])
     }
 
     #[test]
@@ -302,6 +307,9 @@ mod tests {
         let facts = facts("acme");
         let has = |name: &str| facts.capabilities.contains(name);
         assert!(has("git") && has("models") && has("tool:fs.read") && !has("shell"));
+        // The host's own worlds follow from its program; other worlds are the operator's word.
+        assert!(has("world:yoi:runtime/tool@1.0.0") && !has("world:yoi:runtime/service@1.0.0"));
+        assert!(has("world:acme:batch/job@1.0.0"));
         assert!(facts.mounts.contains("repo") && facts.secrets.contains("github-token"));
     }
 

@@ -94,8 +94,7 @@ impl ToolContext {
     /// Checks that the worker has an authority: that it was granted when the worker was created, and still is.
     pub fn allow(&self, authority: &Authority) -> Result<(), ToolError> {
         let CallScope { workspace, spec, config, .. } = &*self.0;
-        let granted =
-            spec.as_ref().is_none_or(|spec| spec.grants(authority)) && config.has_grant(workspace, authority);
+        let granted = spec.as_ref().is_none_or(|spec| spec.grants(authority)) && config.has_grant(workspace, authority);
         if granted { Ok(()) } else { Err(ToolError::NotGranted(authority.clone())) }
     }
 

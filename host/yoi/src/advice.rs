@@ -34,7 +34,10 @@ const COMMANDS: [(&str, &str); 40] = [
         "remove what is not used (`yoi runtime gc`), or give the store more room",
     ),
     ("use a token that has the scope", "use a token that has the scope (`yoi runtime token new --scope SCOPE`)"),
-    ("use a token that serves the workspace", "use a token that serves the workspace (`yoi runtime token new --workspace ID`)"),
+    (
+        "use a token that serves the workspace",
+        "use a token that serves the workspace (`yoi runtime token new --workspace ID`)",
+    ),
     ("use the token exactly as it was issued", "use the token as `yoi runtime token new` printed it"),
     (
         "check the URL and that the Runtime is running",

@@ -110,7 +110,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     story.step(&format!("It says what `{PROFILE}` means on this host"));
     let config = RuntimeConfig::from_toml(example::file("acme.runtime.toml").ok_or_else(broken)?)?;
     let platform = |text: &str| text.parse().map_err(|_| broken());
-    let facts = config.facts(&manifest.workspace.id, platform("linux")?, platform("x86_64")?);
+    let facts = config.facts(&manifest.workspace.id, platform("linux")?, platform("x86_64")?, &component_host::WORLDS);
     let inputs = Inputs::new(facts, Request::new(PROFILE.parse().map_err(|_| broken())?, []));
     let view = BundleView::new(bundle.clone());
     let resolutions = Resolutions::default();

@@ -234,7 +234,7 @@ fn facts(args: &Args, config: Option<&RuntimeConfig>, workspace: &WorkspaceId) -
     }
     let bare = bare_facts()?;
     Ok(match config {
-        Some(config) => config.facts(workspace, bare.os, bare.arch),
+        Some(config) => config.facts(workspace, bare.os, bare.arch, &component_host::WORLDS),
         None => bare,
     })
 }

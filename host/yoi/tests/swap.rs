@@ -19,7 +19,10 @@ fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
     component.extend([0, 3, 2, b'v', 1]);
     served.place.write("next.wasm", &component);
     let (added, code) = json(&["resolver", "add", "next.wasm"]);
-    assert_eq!((code, &added["schema"], &added["resolver"]["state"]), (0, &json!("yoi.resolver/1"), &json!("admitted")));
+    assert_eq!(
+        (code, &added["schema"], &added["resolver"]["state"]),
+        (0, &json!("yoi.resolver/1"), &json!("admitted"))
+    );
     let digest = added["resolver"]["digest"].as_str().expect("a digest").to_owned();
     let prefix = &digest["sha256:".len()..][..8];
 

@@ -136,7 +136,7 @@ impl Shared {
 
     fn facts_anew(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> host_policy::Facts {
         let (os, arch) = self.platform.clone();
-        let mut facts = config.facts(workspace, os, arch);
+        let mut facts = config.facts(workspace, os, arch, &component_host::WORLDS);
         facts.capabilities.retain(|name| match name.as_str().strip_prefix("tool:") {
             Some(tool) => self.tools.contains_key(tool),
             None => true,

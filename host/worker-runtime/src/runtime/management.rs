@@ -148,7 +148,7 @@ impl Management {
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
             tools: self.shared.tools.keys().cloned().collect(),
-            worlds: vec!["yoi:runtime/resolver@1.0.0".to_owned()],
+            worlds: component_host::WORLDS.map(str::to_owned).into(),
         }
     }
 

@@ -348,7 +348,7 @@ async fn all_is_shown(asking: &mut Asking, data: &DataFolder, secrets: &SecretDi
     let config = host_policy::RuntimeConfig::from_toml(&asking.scene.world.config).expect("a config");
     heard.debug("RuntimeConfig", &config);
     let (os, arch): (Platform, Platform) = (name("linux"), name("x86_64"));
-    heard.debug("Facts", &config.facts(&acme(), os, arch));
+    heard.debug("Facts", &config.facts(&acme(), os, arch, &component_host::WORLDS));
     heard
         .debug("RuntimeBuilder", &worker_runtime::Runtime::builder().config(config).secrets(Arc::new(secrets.clone())));
     heard.debug("WorkerSummary", &catalogue.get(&id("w")).await);

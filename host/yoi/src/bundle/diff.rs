@@ -123,7 +123,12 @@ impl Host {
     fn facts(&self, manifest: &Manifest) -> Facts {
         match (&self.facts, &self.config) {
             (Some(facts), _) => facts.clone(),
-            (None, Some(config)) => config.facts(&manifest.workspace.id, self.bare.os.clone(), self.bare.arch.clone()),
+            (None, Some(config)) => config.facts(
+                &manifest.workspace.id,
+                self.bare.os.clone(),
+                self.bare.arch.clone(),
+                &component_host::WORLDS,
+            ),
             (None, None) => self.bare.clone(),
         }
     }
