@@ -90,8 +90,8 @@ async fn measured(Patience { rounds, bundles, workers }: Patience, only: Option<
     let mut details = String::new();
     if wanted("put") {
         let put = put::measure(&folder.path().join("put"), &sandbox, rounds).await?;
-        at_most("put_vs_body_read", put.vs_read, 2.3);
-        at_most("put_vs_parse_and_sync", put.vs_native, 1.5);
+        at_most("put_vs_body_read", put.vs_read, 4.0);
+        at_most("put_vs_parse_and_sync", put.vs_native, 2.2);
         details = put.details;
     }
     if wanted("create") {
