@@ -1,9 +1,8 @@
-//! The console blocks of `README.md`, run in order in one folder.
+//! Runs the console blocks of `README.md` and of the pages in `docs/`. The blocks of a page run in order in one folder.
 //!
-//! A line that begins with `$ ` is a command, which a shell runs; the lines below it are what it prints. A
-//! command that ends in `&` is a service: it runs until the test ends. `…` stands for any lines. A block
-//! `console no-run` is not run, and `toml append=FILE` is appended to a file. `YOI_UPDATE=1` writes what was
-//! printed into the README.
+//! A line that begins with `$ ` is a command, which a shell runs; the lines below it are its expected output. A command
+//! that ends in `&` is a service: it runs until the page ends. `…` stands for any lines. A block `console no-run` is not
+//! run, and `toml append=FILE` is appended to a file. `YOI_UPDATE=1` writes the actual output into the page.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -12,14 +11,14 @@ use std::process::Command;
 use crate::runtime::Serving;
 use crate::support::{Place, examples};
 
-/// One command, and the lines of the README that say what it prints.
+/// A command with its expected output.
 struct Step {
     command: String,
-    /// From the first line of the output to behind the last.
+    /// Lines of the page that hold the output.
     output: std::ops::Range<usize>,
 }
 
-/// Purpose of a block of the README.
+/// A block of a page that has an effect.
 enum Block {
     Steps(Vec<Step>),
     Append { file: String, text: String },
@@ -69,7 +68,7 @@ fn steps(lines: &[&str], mut at: usize, end: usize) -> Vec<Step> {
     steps
 }
 
-/// Runs commands as a reader of the README would.
+/// Runs commands as a reader of a page would.
 struct Reader {
     place: Place,
     exported: Vec<(String, String)>,
@@ -84,7 +83,7 @@ impl Reader {
         std::os::unix::fs::symlink(examples().canonicalize().expect("the examples"), to.join("examples"))
             .expect("a link");
         place.write("files/plan.md", "Ship on Friday.\n");
-        // What a first run says about compiling is not in the README.
+        // The first run prints a note about compiling, which is in no page.
         assert_eq!(place.yoi(&["resolve", "builtin", "--profile", "coder"]).code, 0);
         Self { place, exported: Vec::new(), serving: Vec::new() }
     }
@@ -111,12 +110,18 @@ impl Reader {
         let path = self.place.path().join(file);
         let folder = self.place.path().join("files");
         let text = text.replace("/srv/my-team/files", folder.to_str().expect("UTF-8"));
-        let before = std::fs::read_to_string(&path).expect("the file");
-        // Another service may listen on the port of this one.
-        std::fs::write(path, before.replace("127.0.0.1:7070", "127.0.0.1:0") + "\n" + &text).expect("written");
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(path, before + "\n" + &text).expect("written");
     }
 
-    /// Runs one command, and answers what it prints.
+    /// Lets the service choose a port, because another service may listen on the configured one.
+    fn choose_port(&self) {
+        let path = self.place.path().join("runtime.toml");
+        let config = std::fs::read_to_string(&path).expect("the config");
+        std::fs::write(path, config.replace("127.0.0.1:7070", "127.0.0.1:0")).expect("written");
+    }
+
+    /// Runs one command and returns its output.
     fn run(&mut self, line: &str) -> String {
         if let Some(variable) = line.strip_prefix("export ") {
             let (name, value) = variable.split_once('=').expect("a variable");
@@ -124,6 +129,7 @@ impl Reader {
             return String::new();
         }
         if let Some(service) = line.strip_suffix(" &") {
+            self.choose_port();
             let mut command = self.command(&format!("exec {service}"));
             let log = std::fs::File::create(self.place.path().join("log")).expect("a log");
             let serving = Serving::of(command.stderr(log), || "no address".to_owned());
@@ -137,7 +143,7 @@ impl Reader {
     }
 }
 
-/// Shapes of what is another at each run: `0` is a digit, `x` a letter of base64.
+/// Shapes of texts that differ at each run: `0` is a digit, `x` a letter of base64.
 const SHAPES: [(&str, &str); 2] =
     [("0000-00-00T00:00:00Z", "[time]"), ("ed25519:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx=", "[public key]")];
 
@@ -150,7 +156,7 @@ fn has_shape(text: &str, shape: &str) -> bool {
     text.chars().count() >= shape.len() && text.chars().zip(shape.chars()).all(|(c, shape)| fits(c, shape))
 }
 
-/// The line without what is another at each run: times, ports and keys.
+/// Returns the line without texts that differ at each run: times, ports and keys.
 fn normal(line: &str) -> String {
     let mut text = String::new();
     let mut rest = line.trim_end();
@@ -173,34 +179,37 @@ fn normal(line: &str) -> String {
     }
 }
 
-fn is_as_told(told: &[&str], printed: &[String]) -> bool {
-    match told.split_first() {
+/// `true` if the lines are the expected ones. `…` stands for any lines.
+fn is_expected(expected: &[&str], printed: &[String]) -> bool {
+    match expected.split_first() {
         None => printed.is_empty(),
-        Some((&"…", rest)) => (0..=printed.len()).any(|skipped| is_as_told(rest, &printed[skipped..])),
+        Some((&"…", rest)) => (0..=printed.len()).any(|skipped| is_expected(rest, &printed[skipped..])),
         Some((first, rest)) => {
-            printed.split_first().is_some_and(|(line, more)| normal(first) == normal(line) && is_as_told(rest, more))
+            printed.split_first().is_some_and(|(line, more)| normal(first) == normal(line) && is_expected(rest, more))
         }
     }
 }
 
-#[test]
-fn the_commands_of_the_readme_print_what_it_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let text = std::fs::read_to_string(&path).expect("the README");
+/// Runs the blocks of a page and returns the number of commands.
+fn run_page(path: &Path) -> usize {
+    let text = std::fs::read_to_string(path).expect("the page");
     let lines: Vec<&str> = text.lines().collect();
+    let blocks = blocks(&lines);
+    if blocks.is_empty() {
+        return 0;
+    }
     let mut reader = Reader::new();
     let mut replaced: Vec<(std::ops::Range<usize>, Vec<String>)> = Vec::new();
     let mut wrong = String::new();
     let mut run = 0;
-    for block in blocks(&lines) {
+    for block in blocks {
         match block {
             Block::Append { file, text } => reader.append(&file, &text),
             Block::Steps(steps) => {
                 for step in steps {
                     run += 1;
                     let printed: Vec<String> = reader.run(&step.command).lines().map(str::to_owned).collect();
-                    let told = &lines[step.output.clone()];
-                    if !is_as_told(told, &printed) {
+                    if !is_expected(&lines[step.output.clone()], &printed) {
                         wrong.push_str(&format!("$ {}\n{}\n\n", step.command, printed.join("\n")));
                         replaced.push((step.output, printed));
                     }
@@ -208,16 +217,76 @@ fn the_commands_of_the_readme_print_what_it_says() {
             }
         }
     }
-    assert!(run >= 20, "{run} commands");
     if std::env::var_os("YOI_UPDATE").is_some() && !replaced.is_empty() {
         let mut lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
         for (range, printed) in replaced.into_iter().rev() {
             lines.splice(range, printed);
         }
-        std::fs::write(&path, lines.join("\n") + "\n").expect("written");
+        std::fs::write(path, lines.join("\n") + "\n").expect("written");
     }
-    assert!(
-        wrong.is_empty(),
-        "the README says otherwise than the program; YOI_UPDATE=1 writes this into it:\n\n{wrong}"
-    );
+    let page = path.file_name().expect("a name").display();
+    assert!(wrong.is_empty(), "{page} differs from the program; YOI_UPDATE=1 writes this into it:\n\n{wrong}");
+    run
+}
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn commands_of_the_readme_print_what_it_says() {
+    let run = run_page(&root().join("README.md"));
+    assert!(run >= 15, "{run} commands");
+}
+
+#[test]
+fn commands_of_the_docs_print_what_they_say() {
+    let mut pages: Vec<_> = std::fs::read_dir(root().join("docs"))
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    pages.sort();
+    let run: usize = pages.iter().map(|page| run_page(page)).sum();
+    assert!(run >= 15, "{run} commands");
+}
+
+#[test]
+fn readme_is_short() {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    assert!(text.lines().count() <= 250);
+}
+
+/// Rows of the Markdown tables of a page that begin with a name in backticks, by this name.
+fn rows(page: &str) -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(root().join("docs").join(page)).expect("the page");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(name, rest)| (name.to_owned(), rest.split(" | ").skip(1).map(|cell| cell.trim().to_owned()).collect()))
+        .collect()
+}
+
+#[test]
+fn config_reference_has_every_limit_with_its_default() {
+    let rows = rows("config.md");
+    let limits = [
+        serde_json::to_value(worker_runtime::RuntimeLimits::default()).expect("JSON"),
+        serde_json::to_value(runtime_service::ServerLimits::default()).expect("JSON"),
+    ];
+    for (name, default) in limits.iter().flat_map(|limits| limits.as_object().expect("a table")) {
+        let row = rows.iter().find(|(row, _)| row == name).unwrap_or_else(|| panic!("`{name}` is missing"));
+        assert_eq!(row.1[0], default.to_string(), "default of `{name}`");
+    }
+}
+
+#[test]
+fn http_reference_has_every_route() {
+    let text = std::fs::read_to_string(root().join("docs/openapi.json")).expect("the description");
+    let description: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let reference = std::fs::read_to_string(root().join("docs/rest.md")).expect("the page");
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys().map(|method| method.to_uppercase()) {
+            let has_both = |line: &str| line.contains(&format!(" {path}`")) && line.contains(&format!("`{method}"));
+            assert!(reference.lines().any(has_both), "{method} {path} is missing");
+        }
+    }
 }
