@@ -266,7 +266,7 @@ fn promised_by_phrase(bytes: &[u8], end: usize) -> Option<Promise> {
     let words = || phrase.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     let is_copula = |word: &[u8]| COPULAS.iter().any(|copula| word.eq_ignore_ascii_case(copula.as_bytes()));
     let head = words().position(is_copula);
-    let is_longer = head.is_some() || words().any(is_preposition) || words().last().is_some_and(is_trailing);
+    let is_longer = head.is_some() || words().any(is_preposition) || words().next_back().is_some_and(is_trailing);
     if !is_longer || !is_telling(phrase) {
         return None;
     }

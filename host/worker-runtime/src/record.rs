@@ -1,9 +1,11 @@
-//! The resolution record: everything that is needed to see that a resolution came out as it did, and to
-//! make a worker of it again without asking a resolver.
+//! Resolution records: everything that is needed to repeat a resolution and to compare the result, and to restore a worker
+//! without a resolver.
+//!
+//! Version 2 adds the read set and the peak memory. Records of version 1 are still read, replayed and restored.
 
 use bundles::canonical::{Canonical, JsonBounds, JsonError, read_canonical, to_canonical};
-use bundles::{BundleLimits, Manifest};
-use component_host::{BundleView, Resolver};
+use bundles::{BundleLimits, Digest, Manifest};
+use component_host::{BundleRead, BundleView, Resolver};
 use host_policy::{Facts, InvalidAnswer, Proposal, Request, Resolution, verify};
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +14,15 @@ use crate::error::ResolveError;
 use crate::report::with_policy;
 use crate::resolutions::{Inputs, Resolutions, Resolved};
 
-/// The `schema` of a record.
-pub const RECORD_SCHEMA: &str = "yoi.resolution-record/1";
+/// Value of `schema` in new records.
+pub const RECORD_SCHEMA: &str = "yoi.resolution-record/2";
 
-/// Bounds on a record: a resolver's answer of 8 MiB, and what stands around it.
+/// Limits of a record: an answer of 8 MiB, and the rest of the record.
 pub const RECORD_BOUNDS: JsonBounds = JsonBounds { bytes: ("record_bytes", 16 << 20), depth: ("record_depth", 8) };
 
-/// A record. Its canonical JSON is a blob; 64-bit numbers are decimal strings.
+/// A resolution record. Its canonical JSON is a blob; 64-bit numbers are decimal strings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Fields")]
 pub struct Record {
     schema: Schema,
     digests: Digests,
@@ -29,104 +31,203 @@ pub struct Record {
     proposal: Proposal,
     fuel: String,
     engine: String,
+    /// Absent in version 1.
+    #[serde(flatten)]
+    trace: Option<Trace>,
+}
+
+/// Observations of a run that version 1 does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Trace {
+    /// Peak size of the guest's memories in bytes.
+    memory_bytes: String,
+    reads: ReadSet,
+}
+
+/// Names that a resolver looked up in the bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadSet {
+    /// Names that the bundle has, sorted.
+    pub found: Vec<FoundName>,
+    /// Digests of kind and name of those that it does not have, sorted. The guest chose such a name and may have encoded
+    /// facts in it, so the name itself is not recorded.
+    pub missing: Vec<Digest>,
+}
+
+/// A name that the bundle has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundName {
+    /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ReadSet {
+    fn of(reads: &[BundleRead]) -> Self {
+        let mut set = Self::default();
+        for BundleRead { kind, name, found } in reads {
+            match found {
+                true => set.found.push(FoundName { kind: (*kind).to_owned(), name: name.clone() }),
+                false => set.missing.push(Digest::of(to_canonical(&[kind, name.as_str()]).unwrap_or_default())),
+            }
+        }
+        set.found.sort_unstable();
+        set.missing.sort_unstable();
+        set
+    }
+}
+
+impl Trace {
+    fn of(resolved: &Resolved) -> Self {
+        Self { memory_bytes: resolved.cost().memory_bytes.to_string(), reads: ReadSet::of(resolved.reads()) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Schema {
     #[serde(rename = "yoi.resolution-record/1")]
     One,
+    #[serde(rename = "yoi.resolution-record/2")]
+    Two,
 }
 
-/// What the fuel and the answer were computed on. Another engine version may count otherwise.
+/// All fields that a record of some version has.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    schema: Schema,
+    digests: Digests,
+    facts: Facts,
+    request: Request,
+    proposal: Proposal,
+    fuel: String,
+    engine: String,
+    memory_bytes: Option<String>,
+    reads: Option<ReadSet>,
+}
+
+impl TryFrom<Fields> for Record {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let Fields { schema, digests, facts, request, proposal, fuel, engine, memory_bytes, reads } = fields;
+        let trace = match (schema, memory_bytes, reads) {
+            (Schema::One, None, None) => None,
+            (Schema::Two, Some(memory_bytes), Some(reads)) => Some(Trace { memory_bytes, reads }),
+            _ => return Err("the record has fields of another version, or lacks fields of its own"),
+        };
+        Ok(Self { schema, digests, facts, request, proposal, fuel, engine, trace })
+    }
+}
+
+/// Program that computed fuel and answer. Another version of the engine may count fuel differently.
 const ENGINE: &str = concat!("yoi ", env!("CARGO_PKG_VERSION"), ", wasmtime 48");
 
-/// Why a record makes no resolution.
+/// Error returned if a record cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// The answer does not hold against this bundle.
+    /// The recorded answer is invalid for this bundle.
     #[error(transparent)]
     Misbehaved(#[from] InvalidAnswer),
-    /// It holds, and is another resolution than the record says.
-    #[error("the record's answer is another resolution than it says")]
+    /// The recorded answer gives another resolution than the record names.
+    #[error("the recorded answer gives another resolution than the record names")]
     OtherResolution,
 }
 
 impl Record {
-    /// The record of a resolution. `digests` may name the policy that was enforced.
+    /// Creates the record of a resolution. `digests` may name the policy that was enforced.
     pub fn new(inputs: &Inputs, resolved: &Resolved, digests: Digests) -> Self {
         Self {
-            schema: Schema::One,
+            schema: Schema::Two,
             digests,
             facts: inputs.facts().clone(),
             request: inputs.request().clone(),
             proposal: resolved.proposal(),
             fuel: resolved.cost().fuel.to_string(),
             engine: ENGINE.to_owned(),
+            trace: Some(Trace::of(resolved)),
         }
     }
 
-    /// The bytes of the record of a resolution: those of [`Record::new`], put together from what is written
-    /// already.
+    /// Returns the bytes of the record that [`Record::new`] creates, composed of parts that are canonical already.
     pub fn write(inputs: &Inputs, resolved: &Resolved, digests: &Digests) -> Vec<u8> {
+        let trace = Trace::of(resolved);
         let text = |text: &str| Canonical::of(&text).unwrap_or_default();
         let record = Canonical::object(&[
-            ("schema", &Canonical::of(&Schema::One).unwrap_or_default()),
+            ("schema", &Canonical::of(&Schema::Two).unwrap_or_default()),
             ("digests", &Canonical::of(digests).unwrap_or_default()),
             ("facts", inputs.canonical_facts()),
             ("request", inputs.canonical_request()),
             ("proposal", resolved.canonical_proposal()),
             ("fuel", &text(&resolved.cost().fuel.to_string())),
             ("engine", &text(ENGINE)),
+            ("memory_bytes", &text(&trace.memory_bytes)),
+            ("reads", &Canonical::of(&trace.reads).unwrap_or_default()),
         ]);
         record.into_bytes()
     }
 
-    /// Reads a record, which must be canonical.
+    /// Parses a record, which must be canonical JSON.
     pub fn from_json(bytes: &[u8]) -> Result<Self, JsonError> {
         read_canonical(bytes, RECORD_BOUNDS)
     }
 
-    /// The record's bytes.
+    /// Returns the record as canonical JSON.
     pub fn to_json(&self) -> Vec<u8> {
         to_canonical(self).unwrap_or_default()
     }
 
-    /// The digests of all inputs and of the resolution.
+    /// Returns the digests of all inputs and of the resolution.
     pub fn digests(&self) -> &Digests {
         &self.digests
     }
 
-    /// The facts that the resolver was given.
+    /// Returns the facts that the resolver received.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// What it was asked.
+    /// Returns the request.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// Fuel that it used, as it is written.
+    /// Returns the consumed fuel, as a decimal number.
     pub fn fuel(&self) -> &str {
         &self.fuel
     }
 
-    /// What it ran on.
+    /// Returns the program and engine that computed the resolution.
     pub fn engine(&self) -> &str {
         &self.engine
     }
 
-    /// The record of the same question, asked again: with the same resolver and the same engine it has the
-    /// same bytes. The bundle and the resolver are those that are given; which ones they are shows in its
-    /// digests.
+    /// Returns the peak size of the guest's memories in bytes, as a decimal number. `None` in version 1.
+    pub fn memory_bytes(&self) -> Option<&str> {
+        self.trace.as_ref().map(|trace| trace.memory_bytes.as_str())
+    }
+
+    /// Returns the names that the resolver looked up. `None` in version 1.
+    pub fn reads(&self) -> Option<&ReadSet> {
+        self.trace.as_ref().map(|trace| &trace.reads)
+    }
+
+    /// Repeats the resolution with this resolver and bundle, and returns the new record, in the version of this one. With the
+    /// same resolver, bundle and engine it has the same bytes.
     pub async fn replay(&self, resolver: &Resolver, view: &BundleView) -> Result<Self, ResolveError> {
         let inputs = Inputs::new(self.facts.clone(), self.request.clone());
         let resolved = Resolutions::remembering(0).resolve(resolver, view, &inputs).await?;
-        Ok(Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy)))
+        let record = Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy));
+        Ok(match self.schema {
+            Schema::One => Self { schema: Schema::One, trace: None, ..record },
+            Schema::Two => record,
+        })
     }
 
-    /// The resolution again, from the recorded answer: no resolver is asked, and the answer is believed
-    /// as little as when it came.
+    /// Returns the resolution from the recorded answer, without a resolver. The answer is verified as if it came from one.
     pub fn restore(&self, manifest: &Manifest, limits: &BundleLimits) -> Result<Resolution, RestoreError> {
         let resolution = verify(manifest, &self.facts, &self.request, limits, self.proposal.clone())?;
         if resolution.digest() == self.digests.resolution { Ok(resolution) } else { Err(RestoreError::OtherResolution) }
@@ -135,7 +236,6 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use bundles::Digest;
     use host_policy::ProposedOrigin;
 
     use super::*;
@@ -168,6 +268,18 @@ mod tests {
         assert_eq!(record.proposal, proposal);
         let written = Record::write(&inputs, &resolved, &digests);
         assert_eq!(written, record.to_json());
-        assert_eq!(Record::from_json(&written), Ok(record));
+        assert_eq!(Record::from_json(&written).as_ref(), Ok(&record));
+        let reads = record.reads().expect("version 2");
+        assert_eq!(reads.found, [FoundName { kind: "profile".to_owned(), name: "coder".to_owned() }]);
+        assert_eq!(reads.missing, [Digest::of(r#"["prompt","chosen by the guest"]"#)]);
+        assert!(!String::from_utf8_lossy(&written).contains("chosen by the guest"));
+
+        // Version 1 has neither field, and a record with the fields of another version is refused.
+        let first = Record { schema: Schema::One, trace: None, ..record.clone() };
+        assert_eq!(Record::from_json(&first.to_json()).as_ref(), Ok(&first));
+        assert_eq!((first.reads(), first.memory_bytes()), (None, None));
+        for mixed in [Record { schema: Schema::One, ..record.clone() }, Record { trace: None, ..record }] {
+            assert!(Record::from_json(&mixed.to_json()).is_err());
+        }
     }
 }

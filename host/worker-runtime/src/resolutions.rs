@@ -126,7 +126,9 @@ impl Resolved {
         let limits = bundles::BundleLimits::default();
         let resolution = host_policy::verify(&manifest, &facts, &request, &limits, honest).expect("a resolution");
         let proposal = Canonical::of(proposal).expect("JSON");
-        Self { resolution, proposal, digests, cost: Cost::default(), reads: Vec::new() }
+        let read = |kind, name: &str, found| BundleRead { kind, name: name.to_owned(), found };
+        let reads = vec![read("profile", "coder", true), read("prompt", "chosen by the guest", false)];
+        Self { resolution, proposal, digests, cost: Cost::default(), reads }
     }
 
     /// The digests of all inputs and of the resolution.

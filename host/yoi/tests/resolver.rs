@@ -299,7 +299,7 @@ fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
     let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
     let (told, code) = place.json(&["resolver", "replay", "two.json", "--resolver", foreign]);
     assert_eq!((code, &told["records"][0]["outcome"]), (0, &json!("same_resolution")), "{told}");
-    assert_eq!(told["records"][0]["differs"], json!(["/digests/resolver", "/fuel"]));
+    assert_eq!(told["records"][0]["differs"], json!(["/digests/resolver", "/fuel", "/memory_bytes"]));
 
     // A record that was changed is another one, and what is no record is none.
     let text = std::fs::read_to_string(place.path().join("one.json")).expect("a record");
@@ -315,6 +315,16 @@ fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
     let (told, code) = place.json(&["resolver", "replay", "facts.json", "--bundle", &acme]);
     assert_eq!((&told["same"], code), (&json!(false), 3), "{told}");
     place.write("none.json", "{}");
+    // A record of version 1 has neither read set nor peak memory, and is repeated in its own version.
+    let mut first: Value =
+        serde_json::from_slice(&std::fs::read(place.path().join("two.json")).expect("read")).expect("JSON");
+    let fields = first.as_object_mut().expect("an object");
+    assert!(fields.remove("reads").is_some_and(|reads| !reads["found"].as_array().expect("names").is_empty()));
+    assert!(fields.remove("memory_bytes").is_some());
+    fields.insert("schema".to_owned(), json!("yoi.resolution-record/1"));
+    place.write("first.json", bundles::canonical::to_canonical(&first).expect("JSON"));
+    let (told, code) = place.json(&["resolver", "replay", "first.json", "--bundle", &acme]);
+    assert_eq!((code, &told["records"][0]["outcome"]), (0, &json!("identical")), "{told}");
     let (error, code) = place.json(&["resolver", "replay", "none.json"]);
     assert_eq!((code, error["code"].as_str()), (3, Some("invalid_field")), "{error}");
     let said = place.yoi(&["resolver", "replay", "two.json", "facts.json", "--bundle", &acme]);
