@@ -75,10 +75,10 @@ fn a_key_that_stands_twice_is_refused() {
     each_is(
         "duplicate_key",
         &[
-            [BUNDLE, "language = \"en\"", "language = \"en\"\n‸language = \"de\"", "language = \"de\"", "keep one"],
-            [BUNDLE, "name = \"Acme engineering\"", "name = \"A\"\n‸name = \"B\"", "name = \"B\"", "keep one"],
-            [CODER, "limit = 10", "limit = 10\n‸limit = 11", "limit = 11", "keep one"],
-            [CODER, "{ limit = 20 }", "{ limit = 20, ‸limit = 21 }", "{ limit = 21 }", "keep one"],
+            [BUNDLE, "language = \"en\"", "language = \"en\"\n‸language = \"de\"", "language = \"de\"", "remove one"],
+            [BUNDLE, "name = \"Acme engineering\"", "name = \"A\"\n‸name = \"B\"", "name = \"B\"", "remove one"],
+            [CODER, "limit = 10", "limit = 10\n‸limit = 11", "limit = 11", "remove one"],
+            [CODER, "{ limit = 20 }", "{ limit = 20, ‸limit = 21 }", "{ limit = 21 }", "remove one"],
         ],
     );
 }
@@ -121,12 +121,12 @@ fn a_field_that_must_be_there_is_missed() {
         ),
         (BUNDLE, &format!("{workflow}\nreference"), &format!("‸{workflow}\n#"), "workflow://"),
         (ISSUES, "[[secrets]]\nname = \"issues-token\"\n", "‸[[secrets]]\n", "asked for"),
-        (ISSUES, "[[mounts]]\nname = \"repo\"\nreason", "‸[[mounts]]\nname = \"repo\"\n#", "a person decides"),
+        (ISSUES, "[[mounts]]\nname = \"repo\"\nreason", "‸[[mounts]]\nname = \"repo\"\n#", "person who decides"),
         (
             ISSUES,
             "[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\nreason",
             "‸[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\n#",
-            "a person decides",
+            "person who decides",
         ),
         (ISSUES, "package = { digest = ", "package = ‸{ #", "digest = "),
         (ISSUES, ", size = 148213 }", " }", "size = "),
@@ -273,7 +273,7 @@ fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_mean
                 "allow = [\"fs.read\",",
                 "did you mean `shell.run`?",
             ],
-            [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell\"]", "deny = [\"fs.read\"]", "declare it, or take"],
+            [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell\"]", "deny = [\"fs.read\"]", "declare it, or remove"],
             [
                 BUNDLE,
                 "allow = [\"issues\"]",
@@ -281,7 +281,7 @@ fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_mean
                 "allow = [\"issues\", \"alerts\"]",
                 "did you mean `alerts`?",
             ],
-            [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"other\"]", "deny = []", "declare it, or take"],
+            [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"other\"]", "deny = []", "declare it, or remove"],
             [CODER, "extends = [\"base\"]", "extends = [‸\"bas\"]", "extends = []", "did you mean `base`?"],
             [
                 CODER,
@@ -345,9 +345,9 @@ fn inheritance_without_one_order_is_refused() {
         .put("profiles/into.toml", &profile("[\"a\"]"))
         .put("profiles/b.toml", &profile("[\"c\"]"))
         .put("profiles/a.toml", &profile("‸[\"b\"]"));
-    let told = ring.refused("inheritance_cycle", "take one `extends` out of the ring");
+    let told = ring.refused("inheritance_cycle", "remove one `extends` from the cycle");
     assert!(told.message.contains("`a` extends `b` extends `c` extends `a`"), "{}", told.message);
-    Files::small().put("profiles/a.toml", &profile("‸[\"a\"]")).refused("inheritance_cycle", "take one");
+    Files::small().put("profiles/a.toml", &profile("‸[\"a\"]")).refused("inheritance_cycle", "remove one");
     ring.put("profiles/c.toml", &profile("[]")).passes();
 
     let order = |last: &str| {
@@ -368,7 +368,7 @@ fn inheritance_without_one_order_is_refused() {
     assert!(told.list[0].help.contains("in the order"), "{}", told.list[0].help);
     order("[\"x\", \"y\"]").passes();
 
-    Files::full().edit(CODER, "[\"base\"]", "[\"base\", ‸\"base\"]").refused("duplicate_name", "keep one of the two");
+    Files::full().edit(CODER, "[\"base\"]", "[\"base\", ‸\"base\"]").refused("duplicate_name", "remove one of the two");
 }
 
 #[test]
@@ -430,14 +430,14 @@ fn a_list_is_changed_in_one_way() {
                 "reason = \"The folder is the one of a book that everybody knows.\"",
                 "reason = ‸\" \"",
                 "reason = \"A book.\"",
-                "why it is no leak",
+                "why it is not a leak",
             ],
             [
                 ISSUES,
                 "reason = \"Signs in to the issue tracker.\"",
                 "reason = ‸\"\"",
                 "reason = \"Signs in.\"",
-                "a person decides",
+                "person who decides",
             ],
         ],
     );
@@ -504,50 +504,56 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
                 "revision = 7\ncreated_at = \"2026-06-25T15:49:30Z\"",
                 "revision = 7\ncreated_at = ‸\"2026-06-25\"",
                 "revision = 7\ncreated_at = \"2026-06-25T15:49:31Z\"",
-                "a time is RFC 3339",
+                "write a time: RFC 3339",
             ],
             [
                 BUNDLE,
                 "language = \"en\"",
                 "language = ‸\"english language\"",
                 "language = \"de-CH\"",
-                "a language tag is",
+                "write a language tag: ",
             ],
-            [BUNDLE, "tier = \"production\"", "‸Tier = \"production\"", "tier-a = \"production\"", "a label key is"],
+            [
+                BUNDLE,
+                "tier = \"production\"",
+                "‸Tier = \"production\"",
+                "tier-a = \"production\"",
+                "write a label key: ",
+            ],
             [
                 BUNDLE,
                 "commit = \"7d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"",
                 "commit = ‸\"HEAD\"",
                 "commit = \"0d1f0c3a9b5e8264d0f1a7c3e5b9280d4f6a1c37\"",
-                "a commit is",
+                "write a commit: ",
             ],
             [
                 BUNDLE,
                 "provider = \"ollama\"",
                 "provider = ‸\"Ollama!\"",
                 "provider = \"ollama.local\"",
-                "a provider name is",
+                "write a provider name: ",
             ],
             [
                 BUNDLE,
                 "secret = \"anthropic-api-key\"",
                 "secret = ‸\"anthropic_api_key\"",
                 "secret = \"anthropic\"",
-                "a secret reference is",
+                "write a secret reference: ",
             ],
             [
                 BUNDLE,
                 "[models.local]",
                 "[models.‸Other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]",
                 "[models.other]\nprovider = \"a\"\nmodel = \"a\"\n[models.local]",
-                "a model name is",
+                "write a model name: ",
             ],
             [
                 BUNDLE,
                 "[tools.\"shell.run\"]",
                 "[tools.‸\"shell run\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]",
                 "[tools.\"shell.ran\"]\nsource = \"host\"\neffect = \"none\"\n[tools.\"shell.run\"]",
-                "a tool name is",
+                "write a tool name: ",
             ],
             [
                 BUNDLE,
@@ -556,58 +562,58 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
                 "source = \"host\"",
                 "did you mean `plugin:issues`?",
             ],
-            [BUNDLE, "\"src/**/*.rs\"", "‸\"../src/*.rs\"", "\"src/*.rs\"", "a glob is"],
+            [BUNDLE, "\"src/**/*.rs\"", "‸\"../src/*.rs\"", "\"src/*.rs\"", "write a glob: "],
             [
                 BUNDLE,
                 "[workflows.\"release/checks\"]",
                 "[workflows.‸\"release checks\"]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]",
                 "[workflows.release-checks]\nreference = \"workflow://x\"\n[workflows.\"release/checks\"]",
-                "a workflow name is",
+                "write a workflow name: ",
             ],
             [
                 BUNDLE,
                 "reference = \"workflow://release/checks\"",
                 "reference = ‸\"https://a.example/x\"",
                 "reference = \"workspace://checks\"",
-                "a resource reference is",
+                "write a resource reference: ",
             ],
             [BUNDLE, "\"mount:repo:write\", ", "‸\"mount:repo:rw\", ", "\"mount:repo:read\", ", "`mount:LABEL:read`"],
             [BUNDLE, "deny = [\"git:write\"]", "deny = [‸\"git\"]", "deny = [\"git:read\"]", "`git:read`"],
-            [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell/run\"]", "deny = []", "a tool name is"],
-            [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"al.erts\"]", "deny = []", "a plugin name is"],
+            [BUNDLE, "deny = [\"shell.run\"]", "deny = [‸\"shell/run\"]", "deny = []", "write a tool name: "],
+            [BUNDLE, "deny = [\"alerts\"]", "deny = [‸\"al.erts\"]", "deny = []", "write a plugin name: "],
             [
                 CODER,
                 "extends = [\"base\"]",
                 "extends = [\"base\", ‸\"../base\"]",
                 "extends = [\"base\"]",
-                "a profile name is",
+                "write a profile name: ",
             ],
-            [CODER, "[\"large\", \"local\"]", "[\"large\", ‸\"Local\"]", "[\"large\"]", "a model name is"],
-            [CODER, "[\"coder/system\"]", "[‸\"coder/system/\"]", "[]", "a prompt name is"],
-            [CODER, "[\"fs.read\", \"issues.search\"]", "[‸\"fs_read!\"]", "[\"fs.read\"]", "a tool name is"],
-            [CODER, "{ append = [\"shell.run\"] }", "{ append = [‸\"\"] }", "{ append = [] }", "a tool name is"],
-            [CODER, "plugins = [\"issues\"]", "plugins = [‸\"1\"]", "plugins = []", "a plugin name is"],
+            [CODER, "[\"large\", \"local\"]", "[\"large\", ‸\"Local\"]", "[\"large\"]", "write a model name: "],
+            [CODER, "[\"coder/system\"]", "[‸\"coder/system/\"]", "[]", "write a prompt name: "],
+            [CODER, "[\"fs.read\", \"issues.search\"]", "[‸\"fs_read!\"]", "[\"fs.read\"]", "write a tool name: "],
+            [CODER, "{ append = [\"shell.run\"] }", "{ append = [‸\"\"] }", "{ append = [] }", "write a tool name: "],
+            [CODER, "plugins = [\"issues\"]", "plugins = [‸\"1\"]", "plugins = []", "write a plugin name: "],
             [
                 CODER,
                 "\"release/checks\", \"change\"",
                 "\"release/checks\", ‸\"ch nge\"",
                 "\"release/checks\"",
-                "a workflow name is",
+                "write a workflow name: ",
             ],
-            [CODER, "language = \"de-CH\"", "language = ‸\"de_CH!\"", "language = \"fr\"", "a language tag is"],
+            [CODER, "language = \"de-CH\"", "language = ‸\"de_CH!\"", "language = \"fr\"", "write a language tag: "],
             [
                 CODER,
                 "\"mount:repo:read\"]\nwants",
                 "‸\"mount:/srv:read\"]\nwants",
                 "\"mount:docs:read\"]\nwants",
-                "a mount label is",
+                "write a mount label: ",
             ],
             [
                 CODER,
                 "\"egress:https://api.example.com/v1\", \"shell\"",
                 "‸\"egress:https://api.example.com\"",
                 "\"egress:https://api.example.com/\"",
-                "a URL prefix is",
+                "write a URL prefix: ",
             ],
             [
                 CODER,
@@ -616,29 +622,29 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
                 "drops = [\"mount:repo:write\"",
                 "one of `secret:NAME`",
             ],
-            [CODER, "\"has:shell\"", "‸\"has:Shell\"", "\"has:tool:fs.read\"", "a capability is"],
+            [CODER, "\"has:shell\"", "‸\"has:Shell\"", "\"has:tool:fs.read\"", "write a capability: "],
             [CODER, "\"lacks:tool:browser\"", "‸\"without:browser\"", "\"lacks:browser\"", "`lacks:CAPABILITY`"],
-            [CODER, "\"os:linux\"", "‸\"os:Linux\"", "\"os:macos\"", "a platform is"],
-            [CODER, "\"arch:x86_64\"", "‸\"arch:x86-64!\"", "\"arch:aarch64\"", "a platform is"],
-            [ISSUES, "\"tools\", \"ingress\"", "\"tools\", ‸\"in gress\"", "\"tools\"", "a plugin surface is"],
+            [CODER, "\"os:linux\"", "‸\"os:Linux\"", "\"os:macos\"", "write a platform: "],
+            [CODER, "\"arch:x86_64\"", "‸\"arch:x86-64!\"", "\"arch:aarch64\"", "write a platform: "],
+            [ISSUES, "\"tools\", \"ingress\"", "\"tools\", ‸\"in gress\"", "\"tools\"", "write a plugin surface: "],
             [
                 ISSUES,
                 "world = \"yoi:runtime/tool@1.0.0\"",
                 "world = ‸\"YOI\"",
                 "world = \"yoi:runtime/tool@2.0.0\"",
-                "a world is",
+                "write a world: ",
             ],
             [
                 ISSUES,
                 "name = \"issues-token\"",
                 "name = ‸\"issues/token\"",
                 "name = \"issues\"",
-                "a secret reference is",
+                "write a secret reference: ",
             ],
-            [ISSUES, "name = \"repo\"", "name = ‸\"/srv/repo\"", "name = \"docs\"", "a mount label is"],
+            [ISSUES, "name = \"repo\"", "name = ‸\"/srv/repo\"", "name = \"docs\"", "write a mount label: "],
         ],
     );
-    Files::small().edit(BUNDLE, "id = \"acme\"", "id = ‸\"Acme\"").refused("invalid_name", "a workspace id is");
+    Files::small().edit(BUNDLE, "id = \"acme\"", "id = ‸\"Acme\"").refused("invalid_name", "write a workspace id: ");
     Files::small().edit(BUNDLE, "id = \"acme\"", "id = \"acme-2\"").passes();
 }
 
@@ -701,11 +707,11 @@ fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
 #[test]
 fn a_schema_that_is_no_json_object_is_refused_in_its_own_file() {
     let schema = |text: &str| Files::full().put("schemas/fs.read.input.json", text);
-    schema("{\n  \"type\": ‸object }").refused("invalid_schema", "mend the file");
-    schema("{ \"a\": 1, \"a‸\": 2 }").refused("invalid_schema", "mend the file");
-    schema("{ \"maximum\": 1844674407370955161‸5 }").refused("invalid_schema", "mend the file");
-    schema("true").refused("invalid_schema", "mend the file");
-    schema(&format!("{{\"a\":{}{}}}", "[".repeat(32), "]".repeat(32))).refused("invalid_schema", "mend the file");
+    schema("{\n  \"type\": ‸object }").refused("invalid_schema", "correct the file");
+    schema("{ \"a\": 1, \"a‸\": 2 }").refused("invalid_schema", "correct the file");
+    schema("{ \"maximum\": 1844674407370955161‸5 }").refused("invalid_schema", "correct the file");
+    schema("true").refused("invalid_schema", "correct the file");
+    schema(&format!("{{\"a\":{}{}}}", "[".repeat(32), "]".repeat(32))).refused("invalid_schema", "correct the file");
     schema("{}").passes();
     schema("{ \"b\" : 1.50, \"a\" : \"\\u0061\" }").passes();
 }
@@ -759,28 +765,28 @@ fn a_text_with_control_characters_is_refused() {
                 "name = \"Acme engineering\"",
                 "name = ‸\"Acme\\u001b[31m\"",
                 "name = \"Acmé \u{5d0}\u{200f} engineering\"",
-                "terminal",
+                "on one line",
             ],
             [
                 CODER,
                 "description = \"Writes code, as in ~/book.\"",
                 "description = ‸\"~/book \\u0000\"",
                 "description = \"~/book\"",
-                "terminal",
+                "on one line",
             ],
             [
                 ISSUES,
                 "description = \"Searches and opens tickets.\"",
                 "description = ‸\"a\\r\\u0085\"",
                 "description = \"a\"",
-                "terminal",
+                "on one line",
             ],
             [
                 CODER,
                 "[settings]\nlimit = 10",
                 "‸[settings]\n\"lim\\nit\" = 10",
                 "[settings]\n\"lím\u{200f} it\" = 10",
-                "terminal",
+                "on one line",
             ],
         ],
     );
@@ -941,7 +947,7 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
         (one.code, one.severity, one.file.as_str(), one.line),
         ("unused_acceptance", Severity::Warning, BUNDLE, line)
     );
-    assert!(one.help.contains("take it out"));
+    assert!(one.help.contains("remove it"));
 
     // A key that is itself the finding is accepted under the name by which it is told.
     let key = "\"~/notes\" = 1";
@@ -952,7 +958,7 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
     // An acceptance has no room for a path of its own.
     let field_of_none = Files::full()
         .append(BUNDLE, &accept.replace("\"/profiles/coder/layers/0/settings/(withheld)\"", "‸\"/home/alice/notes\""));
-    let told = field_of_none.refused("dangling_name", "as the finding names it");
+    let told = field_of_none.refused("dangling_name", "as in the finding");
     assert!(!told.message.contains("alice"), "{}", told.message);
 }
 
@@ -1014,7 +1020,7 @@ fn all_of(told: &Diagnostics) -> String {
 #[test]
 fn secrets_and_host_paths_are_refused_in_every_field_and_never_repeated() {
     for (value, code, help) in
-        [(credential(), "secret_in_bundle", "revoke it"), (HOST_PATH.to_owned(), "host_path_in_bundle", "mount")]
+        [(credential(), "secret_in_bundle", "revoke"), (HOST_PATH.to_owned(), "host_path_in_bundle", "mount")]
     {
         let fields = free_fields(&value);
         assert_eq!(fields.len(), 26, "a field is no longer in the folder");
@@ -1152,7 +1158,7 @@ fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant()
         ],
     );
     let twice = "surfaces = [\"tools\", \"ingress\", ‸\"tools\"]";
-    each_is("duplicate_name", &[[ISSUES, written, twice, right, "keep one of the two"]]);
+    each_is("duplicate_name", &[[ISSUES, written, twice, right, "remove one of the two"]]);
     each_is(
         "invalid_field",
         &[[ISSUES, written, "surfaces = ‸[]", right, "name one of `tools`, `service`, `ingress`"]],
@@ -1260,15 +1266,15 @@ fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant(
 fn what_is_declared_and_not_used_is_warned_about() {
     let with = |more: &str| quiet().append(BUNDLE, more);
     let model = "\n[models.spare]\nprovider = \"ollama\"\nmodel = \"q\"\n";
-    let told = warned(&with(model), "unused_declaration", "take it out");
+    let told = warned(&with(model), "unused_declaration", "remove");
     assert!(told.file == BUNDLE && told.line > 1 && told.message.contains("`spare`"), "{told:#?}");
     let tool = "\n[tools.spare]\nsource = \"host\"\neffect = \"none\"\n";
     let input = "input = \"schemas/fs.read.input.json\"\n";
-    warned(&with(&format!("{tool}{input}")), "unused_declaration", "take it out");
-    let told = warned(&quiet().put("prompts/spare.md", "Spare."), "unused_declaration", "take it out");
+    warned(&with(&format!("{tool}{input}")), "unused_declaration", "remove");
+    let told = warned(&quiet().put("prompts/spare.md", "Spare."), "unused_declaration", "remove");
     assert_eq!(told.file, "prompts/spare.md");
-    warned(&quiet().put("workflows/spare.md", "Spare."), "unused_declaration", "take it out");
-    let told = warned(&quiet().put("schemas/spare.json", "{}"), "unused_declaration", "take it out");
+    warned(&quiet().put("workflows/spare.md", "Spare."), "unused_declaration", "remove");
+    let told = warned(&quiet().put("schemas/spare.json", "{}"), "unused_declaration", "remove");
     assert_eq!(told.file, "schemas/spare.json");
     // A tool that is used, and whose input nothing checks.
     let used = with(tool).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
@@ -1277,7 +1283,7 @@ fn what_is_declared_and_not_used_is_warned_about() {
     assert_eq!(checked.passes().diagnostics.list, []);
     // A tool that is only denied can never be used.
     let denied = with(&format!("{tool}{input}")).append(BASE, "\n[[layer]]\ntools_deny = [\"spare\"]\n");
-    warned(&denied, "unused_declaration", "take it out");
+    warned(&denied, "unused_declaration", "remove");
 }
 
 #[test]
@@ -1404,7 +1410,7 @@ mod folders {
     fn code(dir: &Dir, limits: &BundleLimits) -> &'static str {
         match Folder::read(dir, limits) {
             // An entry that is no file is told with the other mistakes.
-            Ok(folder) if !folder.is_whole() => {
+            Ok(folder) if !folder.is_complete() => {
                 let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
                 assert!(told.list.iter().all(|one| one.code == told.list[0].code), "{:#?}", told.list);
                 told.list[0].code

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bundles::canonical::{from_value, to_canonical};
 use bundles::manifest::{
-    Acceptance, Amend, Asked, BlobRef, Ceiling, Confirm, Effect, Layer, Model, Permissions, Plugin, Policy, Profile,
-    Prompt, Provenance, Schema, Tool, ToolPolicy, Workflow, Workspace,
+    Acceptance, Amend, BlobRef, Ceiling, Confirm, Effect, Layer, Model, PermissionRequest, Permissions, Plugin, Policy,
+    Profile, Prompt, Provenance, Schema, Tool, ToolPolicy, Workflow, Workspace,
 };
 use bundles::{
     Acceptances, Authority, Bundle, BundleLimits, Digest, Manifest, Need, SecretRef, ToolName, Wish,
@@ -49,7 +49,7 @@ enum Kind {
 fn kinds() -> Vec<(&'static str, Kind)> {
     let amend = || Kind::Fields(fields_of::<Amend<ToolName>>());
     let blob = || Kind::Fields(fields_of::<BlobRef>());
-    let asked = || Kind::Fields(fields_of::<Asked<SecretRef>>());
+    let asked = || Kind::Fields(fields_of::<PermissionRequest<SecretRef>>());
     let permission = || Kind::Fields(fields_of::<WrittenUrlPermission>());
     vec![
         ("", Kind::Fields(fields_of::<Manifest>())),

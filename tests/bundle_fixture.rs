@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bundles::{BuildOptions, Built, BundleLimits, Diagnostic, Diagnostics, Folder, Severity, build};
+use bundles::{BuildOptions, BuildOutput, BundleLimits, Diagnostic, Diagnostics, Folder, Severity, build};
 use yoi_tests::fuzz::seeds;
 
 /// Marks the character that a diagnostic must point at. It is taken out of the text.
@@ -90,17 +90,17 @@ impl Files {
         Folder::from_files(self.files.clone())
     }
 
-    pub(crate) fn build(&self) -> Result<Built, Diagnostics> {
+    pub(crate) fn build(&self) -> Result<BuildOutput, Diagnostics> {
         self.build_within(&BundleLimits::default())
     }
 
-    pub(crate) fn build_within(&self, limits: &BundleLimits) -> Result<Built, Diagnostics> {
+    pub(crate) fn build_within(&self, limits: &BundleLimits) -> Result<BuildOutput, Diagnostics> {
         build(&self.folder(), &BuildOptions::default(), limits)
     }
 
     /// Asserts that it builds.
     #[track_caller]
-    pub(crate) fn passes(&self) -> Built {
+    pub(crate) fn passes(&self) -> BuildOutput {
         self.build().unwrap_or_else(|told| panic!("{:#?}", told.list))
     }
 

@@ -254,11 +254,13 @@ fn no_error_repeats_anything_of_the_manifest() {
     let secret = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
     let small = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
     let (objects, leaves) = places();
-    for value in [secret.as_str(), small, ", expected Canary-Of-Mine", "Canary-Of-Mine` is no Canary-Of-Mine"] {
+    for value in [secret.as_str(), small, ", expected Canary-Of-Mine", "Canary-Of-Mine`: expected Canary-Of-Mine"] {
+        // The words of a message are no content.
+        let content = value.trim_start_matches(", expected ").split("`: expected ").next().unwrap_or_default();
         for pointer in &leaves {
             if let Err(error) = open(&with(pointer, json!(value))) {
                 says_nothing_of("Canary-Of-Mine", &format!("{error}{error:?}"));
-                says_nothing_of(value.trim_start_matches(", expected "), &all_of(&error));
+                says_nothing_of(content, &all_of(&error));
             } else {
                 assert!(value.contains("Canary"), "{pointer} has room for a secret");
             }
@@ -268,7 +270,7 @@ fn no_error_repeats_anything_of_the_manifest() {
             let first = object.as_object().and_then(|map| map.values().next()).cloned().unwrap_or_default();
             object[value] = first;
             if let Err(error) = open(&with(pointer, object)) {
-                says_nothing_of(value.trim_start_matches(", expected "), &all_of(&error));
+                says_nothing_of(content, &all_of(&error));
             } else {
                 assert!(value.contains("Canary"), "{pointer} has room for a secret in a key");
             }
@@ -500,9 +502,9 @@ fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_
 fn the_message_about_a_key_that_stands_twice_is_one_sentence() {
     let twice = br#"{"a":1,"a":2}"#;
     let message = open(twice).expect_err("twice").to_string();
-    assert_eq!(message, "the manifest is ambiguous: an object holds one key twice: line 1, column 10");
+    assert_eq!(message, "invalid manifest: duplicate key in an object at line 1, column 10");
     let facts = host_policy::Facts::from_json(twice).expect_err("twice").to_string();
-    assert_eq!(facts, "ambiguous: an object holds one key twice: line 1, column 10");
+    assert_eq!(facts, "duplicate key in an object at line 1, column 10");
 }
 
 #[test]
@@ -560,8 +562,7 @@ fn a_faulty_schema_is_refused_when_it_comes_in_and_a_finding_when_it_is_stored()
     let with = |schema: &[u8]| Parts::full().blob("/tools/fs.read/input", schema);
     let faulty = with(b"{\"properties\":{\"path\":{\"pattern\":\"(?=a)\"}}}");
     let error = refused(faulty.open(), "invalid_schema");
-    let message =
-        "the schema `/tools/fs.read/input` is invalid at `/properties/path/pattern`: invalid pattern: look-around";
+    let message = "invalid schema `/tools/fs.read/input` at `/properties/path/pattern`: invalid pattern: look-around";
     assert!(error.to_string().starts_with(message), "{error}");
     let stored = faulty.open_stored(Acceptances::Honour).expect("a stored bundle opens");
     let findings: Vec<String> = stored.findings().map(ToString::to_string).collect();

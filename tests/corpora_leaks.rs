@@ -5,11 +5,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use bundles::canonical::to_canonical;
-use bundles::leaks::{Kind, Place, scan};
 use bundles::{
     Acceptances, Authority, Bundle, BundleLimits, Digest, MountLabel, ResourceUri, SecretRef, UrlPermission,
     WorkspaceGlob, WrittenUrlPermission,
 };
+use leak_scan::{Kind, Place, scan};
 use serde_json::{Value, json};
 use yoi_tests::corpus;
 
@@ -441,7 +441,7 @@ fn the_verdict_on_a_long_text_counts_each_leak_once_and_finds_the_last() {
     assert!(text.len() > 1_000_000 && scan(Place::Prompt, &filler).is_empty());
     for hostile in ["a=", "/home/", "\\u0041", "%25", "AKIA", "-----BEGIN ", "ey.", "://", "&#x41;", "~/"] {
         let most = scan(Place::Prompt, &hostile.repeat((1 << 20) / hostile.len())).len();
-        assert!(most <= bundles::leaks::MOST_FINDINGS, "{hostile}");
+        assert!(most <= leak_scan::MAX_FINDINGS, "{hostile}");
     }
     let limits = BundleLimits { blob_bytes: 2 << 20, ..BundleLimits::default() };
     let files = Files::small().put_bytes("prompts/long.md", text.as_bytes()).told_at("prompts/long.md", 14_001, 1);

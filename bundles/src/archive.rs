@@ -1,9 +1,8 @@
-//! The single-file form: a tar of the manifest, its envelope if there is one, and its blobs, in one
-//! spelling.
+//! Single-file form of a bundle: a tar of the manifest, the envelope if there is one, and the blobs.
 //!
-//! `manifest.json` first, then `signature.dsse.json` in canonical form, then `blobs/sha256/<hex>` by
-//! digest, with no times, owners or modes of any machine. Whatever is not exactly that is refused:
-//! packing what was unpacked must give the same bytes again.
+//! Entries are `manifest.json`, then `signature.dsse.json` in canonical form, then `blobs/sha256/<hex>` by digest,
+//! without times, owners or modes. A file that does not match this byte for byte is refused: packing an unpacked bundle
+//! must give the same bytes.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -15,36 +14,36 @@ use crate::digest::Digest;
 use crate::limits::BundleLimits;
 use crate::signature::{ENVELOPE, Envelope, EnvelopeError};
 
-/// The name of the manifest in every form of a bundle.
+/// Name of the manifest in every form of a bundle.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The folder of the blobs in every form of a bundle.
+/// Folder of the blobs in every form of a bundle.
 pub const BLOBS: &str = "blobs/sha256";
 
-/// Why a file is no bundle.
+/// Error returned when a file is not a valid bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// Larger than allowed.
-    #[error("the file has {actual} bytes, more than the {allowed} allowed (`bundle_bytes`)")]
+    /// The file is larger than allowed.
+    #[error("file exceeds limit `bundle_bytes` ({actual} > {allowed} bytes)")]
     TooLarge {
-        /// Bytes that there are.
+        /// Size of the file, in bytes.
         actual: usize,
-        /// Bytes that are allowed.
+        /// Maximum size, in bytes.
         allowed: usize,
     },
-    /// Not a bundle's tar.
-    #[error("the file is no built bundle")]
+    /// The file is not the tar of a bundle.
+    #[error("file is not a built bundle")]
     NotABundle,
-    /// The tar is a bundle's, its content is not.
+    /// The content of the tar is not a valid bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The tar is a bundle's, its envelope is none, or none of that bundle.
+    /// The envelope is invalid or belongs to another bundle.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
 }
 
 impl ArchiveError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
@@ -54,24 +53,24 @@ impl ArchiveError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> String {
         match self {
-            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
-            Self::NotABundle => "build the bundle again, or fetch it again".to_owned(),
+            Self::TooLarge { .. } => "make the bundle smaller, or raise `bundle_bytes`".to_owned(),
+            Self::NotABundle => "build or fetch the bundle again".to_owned(),
             Self::Bundle(error) => error.help(),
             Self::Envelope(error) => error.help().to_owned(),
         }
     }
 }
 
-/// A bundle as one file, without an envelope. The same bundle gives the same bytes on every machine.
+/// Packs a bundle into one file, without an envelope. The bytes are the same on every machine.
 pub fn pack(bundle: &Bundle) -> Vec<u8> {
     let blobs = bundle.blobs().map(|(digest, bytes)| (*digest, bytes.as_ref()));
     pack_parts(bundle.manifest_bytes(), None, blobs)
 }
 
-/// A bundle as one file, with its envelope where it has one.
+/// Packs a bundle into one file, with its envelope if there is one.
 pub fn pack_contents(contents: &Contents) -> Vec<u8> {
     let bundle = contents.bundle();
     let blobs = bundle.blobs().map(|(digest, bytes)| (*digest, bytes.as_ref()));
@@ -106,30 +105,31 @@ fn pack_parts<'a>(
     done.and_then(|()| tar.into_inner()).unwrap_or_default()
 }
 
-/// Bytes of a tar of files of these sizes: a header and whole blocks for each, two blocks at the end.
+/// Returns the size of a tar of files of these sizes: a header and whole blocks for each file, and two blocks at the
+/// end.
 pub(crate) fn packed_bytes(files: impl Iterator<Item = usize>) -> usize {
     const BLOCK: usize = 512;
     files.map(|bytes| BLOCK + bytes.next_multiple_of(BLOCK)).sum::<usize>() + 2 * BLOCK
 }
 
-/// Reads and verifies a bundle in its single-file form, signed or not. Who signed is left out.
+/// Reads and verifies a bundle in its single-file form. Signatures are ignored.
 pub fn unpack(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, ArchiveError> {
     Ok(unpack_contents(bytes, limits, acceptances)?.into_bundle())
 }
 
-/// Reads and verifies a bundle in its single-file form, and reads the envelope that is in it. Whether
-/// its signatures are good is for [`judge`](crate::signature::judge) to say.
+/// Reads and verifies a bundle in its single-file form and reads its envelope. [`judge`](crate::signature::judge)
+/// checks the signatures.
 pub fn unpack_contents(
     bytes: &[u8],
     limits: &BundleLimits,
     acceptances: Acceptances,
 ) -> Result<Contents, ArchiveError> {
-    // An envelope does not count against `bundle_bytes`: signing makes no bundle too large.
+    // The envelope does not count against `bundle_bytes`, so signing never makes a bundle too large.
     if bytes.len() > limits.archive_bytes() {
         return Err(ArchiveError::TooLarge { actual: bytes.len(), allowed: limits.bundle_bytes });
     }
     let parts = read_parts(bytes).ok_or(ArchiveError::NotABundle)?;
-    // Each once and in order, which is what makes two files of one bundle the same.
+    // Each blob once and in order, so that a bundle has only one single-file form.
     let blobs: BTreeMap<Digest, &[u8]> = parts.blobs.iter().map(|blob| (Digest::of(blob), blob.as_ref())).collect();
     if pack_parts(&parts.manifest, parts.envelope.as_deref(), blobs.into_iter()) != bytes {
         return Err(ArchiveError::NotABundle);
@@ -150,11 +150,11 @@ struct Parts {
     blobs: Vec<Arc<[u8]>>,
 }
 
-/// The files by their place; whether their names are right shows when they are packed again.
+/// Reads the files by position. Packing them again checks their names.
 fn read_parts(bytes: &[u8]) -> Option<Parts> {
     let mut tar = tar::Archive::new(bytes);
     let mut parts = Parts { manifest: Arc::default(), envelope: None, blobs: Vec::new() };
-    // Raw: extensions of the format would have the reader hold names and sizes of its own.
+    // Raw entries, because the reader would buffer the names and sizes of format extensions.
     for (index, entry) in tar.entries().ok()?.raw(true).enumerate() {
         let entry = entry.ok()?;
         if entry.header().entry_type() != tar::EntryType::Regular {

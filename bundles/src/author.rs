@@ -1,8 +1,8 @@
-//! The authoring form: a folder of TOML and Markdown, read into a manifest and its blobs.
+//! Parser of the authoring form: a folder of TOML and Markdown becomes a manifest and its blobs.
 //!
-//! Everything that is wrong is told at once, each with file, line and column. Where each value of
-//! the manifest was written is remembered, so that what is found later (a dangling name, a leak) is
-//! told at the same place. Nothing here reads a disk, a clock or the environment.
+//! All problems are reported at once, each with file, line and column. [`Places`] records where each value of the
+//! manifest was written, so that later checks (dangling names, leaks) report the same place. Nothing here accesses a
+//! disk, a clock or the environment.
 
 mod bundle_file;
 mod plugin_file;
@@ -27,28 +27,27 @@ use crate::pointer::Pointer;
 use section::Section;
 pub(crate) use unset::{Unset, UnsetCheck, check as check_unsets};
 
-/// What a folder says, with where it says it.
+/// Result of reading a folder.
 pub(crate) struct Authored {
     /// The manifest, as far as it could be read.
     pub(crate) manifest: Manifest,
-    /// What it names, by digest.
+    /// Blobs that the manifest names, by digest.
     pub(crate) blobs: BTreeMap<Digest, Blob>,
-    /// Where each value was written.
+    /// Place of each value in the folder.
     pub(crate) places: Places,
-    /// Where declarations would stand that are there and could not be read: they lack nothing but
-    /// what is told already.
+    /// Declarations that were written but could not be read. References to them are not reported as dangling.
     pub(crate) unread: Unread,
-    /// Every entry of every `unset`.
+    /// All entries of all `unset` lists.
     pub(crate) unsets: Vec<Unset>,
     /// Schema files that no tool names.
     pub(crate) unused_schemas: Vec<String>,
 }
 
-/// Declarations that are there and could not be read.
+/// Declarations that were written but could not be read.
 #[derive(Default)]
 pub(crate) struct Unread {
     each: BTreeSet<Pointer>,
-    /// Beginnings of pointers, for folders that could not be read.
+    /// Pointer prefixes for subfolders that could not be read.
     below: Vec<String>,
 }
 
@@ -57,23 +56,23 @@ impl Unread {
         self.each.insert(pointer);
     }
 
-    /// `true` if what would be declared at `pointer` was written and could not be read.
+    /// `true` if the declaration at `pointer` was written but could not be read.
     pub(crate) fn contains(&self, pointer: &Pointer) -> bool {
         self.each.contains(pointer) || self.below.iter().any(|start| pointer.as_str().starts_with(start))
     }
 }
 
-/// Where the values of a manifest were written.
+/// Places in the folder at which the values of a manifest were written.
 #[derive(Default)]
 pub(crate) struct Places {
     values: BTreeMap<Pointer, Place>,
-    /// Keys of free objects, where the author chose them.
+    /// Keys that the author chose in free objects.
     keys: BTreeMap<Pointer, Place>,
-    /// Files whose bytes are a blob, by where the manifest names it.
+    /// Files whose bytes are a blob, by the place of the blob in the manifest.
     texts: BTreeMap<Pointer, String>,
 }
 
-/// A file, and the bytes of it where a value stands.
+/// Byte range in a file.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) file: String,
@@ -81,7 +80,7 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// The place of a value, or of the nearest thing that it stands in.
+    /// Returns the place of a value, or of the nearest enclosing value with a known place.
     pub(crate) fn find(&self, pointer: &Pointer) -> Option<&Place> {
         let mut pointer = pointer.clone();
         loop {
@@ -92,23 +91,22 @@ impl Places {
         }
     }
 
-    /// The place of the key under which a value stands.
+    /// Returns the place of the key of a value.
     pub(crate) fn find_key(&self, pointer: &Pointer) -> Option<&Place> {
         self.keys.get(pointer).or_else(|| self.find(pointer))
     }
 
-    /// The file whose bytes are the blob that the manifest names at `pointer`.
+    /// Returns the file whose bytes are the blob at `pointer`.
     pub(crate) fn text(&self, pointer: &Pointer) -> Option<&str> {
         self.texts.get(pointer).map(String::as_str)
     }
 }
 
-/// Reads a folder. What is wrong goes to `told`; a manifest comes back only where `bundle.toml`
-/// could be read at all.
-pub(crate) fn read(folder: &Folder, told: &mut Vec<Diagnostic>) -> Option<Authored> {
+/// Reads a folder and adds problems to `diagnostics`. Returns `None` only if `bundle.toml` cannot be read at all.
+pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>) -> Option<Authored> {
     let mut author = Author {
         folder,
-        told,
+        diagnostics,
         places: Places::default(),
         blobs: BTreeMap::new(),
         unread: Unread::default(),
@@ -122,7 +120,7 @@ pub(crate) fn read(folder: &Folder, told: &mut Vec<Diagnostic>) -> Option<Author
     author.prompts(&mut manifest);
     author.workflows(&mut manifest);
     author.plugins(&mut manifest);
-    let unused = folder.room("schemas").map(|(file, ..)| file).filter(|file| !author.schemas.contains(*file));
+    let unused = folder.subfolder("schemas").map(|(file, ..)| file).filter(|file| !author.schemas.contains(*file));
     let unused_schemas = unused.filter(|file| file.ends_with(".json")).map(str::to_owned).collect();
     Some(Authored {
         manifest,
@@ -136,7 +134,7 @@ pub(crate) fn read(folder: &Folder, told: &mut Vec<Diagnostic>) -> Option<Author
 
 struct Author<'a> {
     folder: &'a Folder,
-    told: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Vec<Diagnostic>,
     places: Places,
     blobs: BTreeMap<Digest, Blob>,
     unread: Unread,
@@ -145,16 +143,16 @@ struct Author<'a> {
     schemas: BTreeSet<String>,
 }
 
-/// The extensions that a workflow's definition may have.
+/// File extensions of workflow definitions.
 const WORKFLOW_EXTENSIONS: [&str; 6] = [".md", ".yaml", ".yml", ".json", ".toml", ".txt"];
 
-/// The name of a workflow by the name of its file.
+/// Returns the name of a workflow for the name of its file.
 fn workflow_stem(inside: &str) -> Option<&str> {
     WORKFLOW_EXTENSIONS.iter().find_map(|extension| inside.strip_suffix(extension))
 }
 
 impl<'a> Author<'a> {
-    /// Hands one TOML file to `read`, with its sections and a reader that knows the file.
+    /// Parses a TOML file and passes its top table and a reader for the file to `read`.
     fn toml<T>(
         &mut self,
         file: &'a str,
@@ -163,7 +161,7 @@ impl<'a> Author<'a> {
         let text = self.utf8(file, self.folder.get(file)?)?;
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut reader = FileReader { author: self, file, text };
-        // What is read after the first error of syntax is a guess at what was meant.
+        // After the first syntax error, the parser's result is a guess.
         let duplicate = |error: &&toml::de::Error| is_duplicate(error);
         let syntax = errors.iter().find(|error| !is_duplicate(error));
         for error in errors.iter().filter(duplicate).chain(syntax) {
@@ -178,27 +176,27 @@ impl<'a> Author<'a> {
         Some(read)
     }
 
-    /// The text of a file, or a mistake that names the encoding.
+    /// Returns the text of a file, or reports its encoding as a problem.
     fn utf8<'t>(&mut self, file: &str, bytes: &'t [u8]) -> Option<&'t str> {
         if let Some(problem) = encoding::problem(bytes) {
-            self.tell_file(file, "not_utf8", problem, "save the file as UTF-8");
+            self.report_file(file, "not_utf8", problem, "save the file as UTF-8");
             return None;
         }
         std::str::from_utf8(bytes).ok()
     }
 
-    /// Tells every entry of the folder that is no readable file, and remembers what it would declare.
+    /// Reports every entry of the folder that is not a readable file and records its declaration as unread.
     fn refused(&mut self) {
         for entry in self.folder.refused() {
-            self.tell_file(&entry.file, entry.code, entry.message.clone(), entry.help);
-            let (room, inside) = entry.file.split_once('/').unwrap_or((&entry.file, ""));
-            let name = match room {
+            self.report_file(&entry.file, entry.code, entry.message.clone(), entry.help);
+            let (subfolder, inside) = entry.file.split_once('/').unwrap_or((&entry.file, ""));
+            let name = match subfolder {
                 "prompts" => inside.strip_suffix(".md"),
                 "profiles" | "plugins" => inside.strip_suffix(".toml"),
                 "workflows" => workflow_stem(inside),
                 _ => continue,
             };
-            let at = Pointer::root().key(room);
+            let at = Pointer::root().key(subfolder);
             match name {
                 Some(name) => self.unread.insert(at.key(name)),
                 None if inside.is_empty() => self.unread.below.push(format!("{at}/")),
@@ -208,7 +206,7 @@ impl<'a> Author<'a> {
     }
 
     fn schemas(&mut self) {
-        for (file, inside, bytes) in self.folder.room("schemas") {
+        for (file, inside, bytes) in self.folder.subfolder("schemas") {
             if !inside.ends_with(".json") {
                 self.unexpected(file, "schemas are `.json` files");
                 continue;
@@ -221,9 +219,9 @@ impl<'a> Author<'a> {
         self.places.texts.insert(pointer, file.to_owned());
     }
 
-    fn tell_file(&mut self, file: &str, code: &'static str, message: String, help: &str) {
+    fn report_file(&mut self, file: &str, code: &'static str, message: String, help: &str) {
         let severity = Severity::Error;
-        self.told.push(Diagnostic {
+        self.diagnostics.push(Diagnostic {
             code,
             severity,
             file: file.to_owned(),
@@ -237,8 +235,8 @@ impl<'a> Author<'a> {
     }
 
     fn unexpected(&mut self, file: &str, expected: &str) {
-        let message = format!("`{}` is not expected here: {expected}", shown(file));
-        self.tell_file(file, "unexpected_file", message, "rename it, or move it out of the folder");
+        let message = format!("unexpected file `{}`: {expected}", shown(file));
+        self.report_file(file, "unexpected_file", message, "rename it, or move it out of the folder");
     }
 
     fn blob(&mut self, bytes: &[u8]) -> BlobRef {
@@ -253,7 +251,7 @@ impl<'a> Author<'a> {
     }
 
     fn prompts(&mut self, manifest: &mut Manifest) {
-        for (file, inside, bytes) in self.folder.room("prompts") {
+        for (file, inside, bytes) in self.folder.subfolder("prompts") {
             let Some(name) = inside.strip_suffix(".md") else {
                 self.unexpected(file, "prompts are `.md` files");
                 continue;
@@ -269,7 +267,7 @@ impl<'a> Author<'a> {
     }
 
     fn workflows(&mut self, manifest: &mut Manifest) {
-        for (file, inside, bytes) in self.folder.room("workflows") {
+        for (file, inside, bytes) in self.folder.subfolder("workflows") {
             let Some(stem) = workflow_stem(inside) else {
                 let known = WORKFLOW_EXTENSIONS.map(|extension| format!("`{extension}`")).join(", ");
                 self.unexpected(file, &format!("workflows are files with one of the extensions {known}"));
@@ -282,8 +280,8 @@ impl<'a> Author<'a> {
             self.text_at(at.key("definition"), file);
             self.at_file(at, file);
             if manifest.workflows.insert(name, definition).is_some() {
-                let message = format!("there is already a workflow `{}`", shown(stem));
-                self.tell_file(file, "duplicate_name", message, "rename one of the two");
+                let message = format!("workflow `{}` already exists", shown(stem));
+                self.report_file(file, "duplicate_name", message, "rename one of the two");
             }
         }
     }
@@ -295,20 +293,20 @@ impl<'a> Author<'a> {
     ) -> Option<T> {
         name.parse()
             .map_err(|error: crate::names::InvalidName| {
-                self.tell_file(file, "invalid_name", error.to_string(), "rename the file")
+                self.report_file(file, "invalid_name", error.to_string(), "rename the file")
             })
             .ok()
     }
 
-    fn files_of(&self, room: &'a str) -> Vec<(&'a str, &'a str)> {
-        self.folder.room(room).map(|(file, inside, _)| (file, inside)).collect()
+    fn files_of(&self, subfolder: &'a str) -> Vec<(&'a str, &'a str)> {
+        self.folder.subfolder(subfolder).map(|(file, inside, _)| (file, inside)).collect()
     }
 }
 
-/// Most mistakes that are told. Finding the line of each costs a walk through its file.
-pub(crate) const MOST_TOLD: usize = 1000;
+/// Maximum number of reported problems. Finding the line of each requires a pass over its file.
+pub(crate) const MAX_DIAGNOSTICS: usize = 1000;
 
-/// Reads one TOML file and tells what is wrong in it.
+/// Reads one TOML file and reports its problems.
 struct FileReader<'r, 'a> {
     author: &'r mut Author<'a>,
     file: &'a str,
@@ -316,12 +314,12 @@ struct FileReader<'r, 'a> {
 }
 
 impl FileReader<'_, '_> {
-    fn tell(&mut self, span: Range<usize>, code: &'static str, message: String, help: impl Into<String>) {
-        if self.author.told.len() >= MOST_TOLD {
+    fn report(&mut self, span: Range<usize>, code: &'static str, message: String, help: impl Into<String>) {
+        if self.author.diagnostics.len() >= MAX_DIAGNOSTICS {
             return;
         }
         let (line, column) = line_and_column(self.text, span.start);
-        self.author.told.push(Diagnostic {
+        self.author.diagnostics.push(Diagnostic {
             code,
             severity: Severity::Error,
             file: self.file.to_owned(),
@@ -337,18 +335,18 @@ impl FileReader<'_, '_> {
     fn syntax(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or(0..0);
         let message = error.message();
-        // In the reader's words, of keys and of values.
+        // Messages of the parser for values and for keys.
         if message == "recursion limit" || message.starts_with("cannot recurse further") {
-            let message = "arrays and tables are nested deeper than a reader goes".to_owned();
-            self.tell(span, "too_deep", message, "flatten the value");
+            let message = "arrays and tables are nested too deeply".to_owned();
+            self.report(span, "too_deep", message, "flatten the value");
         } else if is_duplicate(error) {
-            self.tell(span, "duplicate_key", "this key stands twice in one table".to_owned(), "keep one of the two");
+            self.report(span, "duplicate_key", "duplicate key in a table".to_owned(), "remove one of the two");
         } else {
-            self.tell(span, "invalid_toml", format!("this is not TOML: {message}"), "see the TOML 1.0 specification");
+            self.report(span, "invalid_toml", format!("invalid TOML: {message}"), "see the TOML 1.0 specification");
         }
     }
 
-    /// Remembers a declaration that could not be read.
+    /// Records the declaration as unread if `read` is `None`.
     fn declared<T>(&mut self, at: &Pointer, read: Option<T>) -> Option<T> {
         if read.is_none() {
             self.author.unread.insert(at.clone());
@@ -356,12 +354,12 @@ impl FileReader<'_, '_> {
         read
     }
 
-    /// Remembers where a key was written.
+    /// Records the place of a key.
     fn place_key(&mut self, pointer: Pointer, span: Range<usize>) {
         self.author.places.keys.insert(pointer, Place { file: self.file.to_owned(), span: Some(span) });
     }
 
-    /// Remembers where a value of the manifest was written.
+    /// Records the place of a value.
     fn place(&mut self, pointer: Pointer, span: Range<usize>) {
         self.author.places.values.insert(pointer, Place { file: self.file.to_owned(), span: Some(span) });
     }
@@ -371,9 +369,9 @@ fn is_duplicate(error: &toml::de::Error) -> bool {
     error.message().starts_with("duplicate key")
 }
 
-/// The known name that is nearest to a mistyped one, where one is near enough to be meant.
+/// Returns the known name nearest to a mistyped one, if one is near enough.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    // Comparing costs the product of the lengths, and the list may be long.
+    // The cost of a comparison is the product of the lengths, and the list may be long.
     let short: String = name.chars().take(64).collect();
     known
         .take(4096)

@@ -1,8 +1,8 @@
-//! What only a host can hand over, and the wish for it.
+//! Authorities that only a host can grant, and requests for them.
 //!
-//! An [`Authority`] is a name, never a value or a path. Its text form is what authors write and
-//! what manifests hold: `secret:github-token`, `mount:repo:write`, `egress:https://a.example/v1`,
-//! `shell`, `git:read`. The derived order is the order in which wishes are sorted.
+//! An [`Authority`] is a name, never a value or a path. Authors and manifests write its text form:
+//! `secret:github-token`, `mount:repo:write`, `egress:https://a.example/v1`, `shell`, `git:read`. Wishes are sorted by
+//! the derived order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,18 +12,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::names::{InvalidName, MountLabel, SecretRef, WITHHELD};
 use crate::url_prefix::UrlPrefix;
 
-/// Reading only, or reading and changing.
+/// Access to a mount or a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
-    /// Reading only.
+    /// Read-only access.
     Read,
-    /// Reading and changing.
+    /// Read and write access.
     Write,
 }
 
 impl Access {
-    /// `read` or `write`.
+    /// Returns `read` or `write`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -32,17 +32,17 @@ impl Access {
     }
 }
 
-/// Whether a worker can do without what it wishes for.
+/// Necessity of a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Without it there is no worker.
+    /// Without the authority there is no worker.
     Required,
-    /// Without it the worker is narrower.
+    /// Without the authority the worker has fewer rights.
     Optional,
 }
 
-/// One thing that only a host can hand over.
+/// An authority that only a host can grant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Authority {
     /// A secret, by reference.
@@ -53,11 +53,11 @@ pub enum Authority {
     Egress(UrlPrefix),
     /// Running commands.
     Shell,
-    /// The version control of the worker's mounts.
+    /// Version control of the worker's mounts.
     Git(Access),
 }
 
-/// The kinds of [`Authority`], in the order of the contract.
+/// Kinds of [`Authority`], in the order of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorityKind {
@@ -74,7 +74,7 @@ pub enum AuthorityKind {
 }
 
 impl Authority {
-    /// Which kind this is.
+    /// Returns the kind of the authority.
     pub fn kind(&self) -> AuthorityKind {
         match self {
             Self::Secret(_) => AuthorityKind::Secret,
@@ -85,8 +85,8 @@ impl Authority {
         }
     }
 
-    /// The same thing without regard to access: taking back a mount takes back both accesses.
-    pub fn same_thing(&self, other: &Self) -> bool {
+    /// `true` if both are equal except for access. A drop of a mount removes both accesses.
+    pub fn is_same_resource(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Mount(one, _), Self::Mount(two, _)) => one == two,
             (Self::Git(_), Self::Git(_)) => true,
@@ -94,8 +94,8 @@ impl Authority {
         }
     }
 
-    /// Whether holding this authority includes holding `narrower`: writing includes reading, a URL
-    /// prefix includes what lies below it.
+    /// `true` if this authority includes `narrower`: write access includes read access, and a URL prefix includes the
+    /// URLs below it.
     pub fn covers(&self, narrower: &Self) -> bool {
         match (self, narrower) {
             (Self::Mount(one, held), Self::Mount(two, asked)) => one == two && held >= asked,
@@ -127,7 +127,7 @@ impl FromStr for Authority {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let invalid = || {
             let is_known = matches!(text.split_once(':'), None | Some(("mount" | "git", _)));
-            // Behind a mistyped `secret:` stands what that must not repeat.
+            // The text after a mistyped `secret:` may be a secret.
             InvalidName::new("authority", GRAMMAR, if is_known { text } else { WITHHELD })
         };
         let access = |word: &str| match word {
@@ -161,13 +161,13 @@ impl<'de> Deserialize<'de> for Authority {
     }
 }
 
-/// A wish for one authority. Wishing grants nothing.
+/// A request for one authority. A wish does not grant access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
-    /// What is wished for; a wish is known by it.
+    /// The requested authority, which identifies the wish.
     pub authority: Authority,
-    /// Whether the worker can do without.
+    /// `Required` if the worker cannot run without the authority.
     pub need: Need,
 }
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn text_form_goes_both_ways() {
+    fn text_form_round_trips() {
         for text in [
             "secret:github-token",
             "mount:repo:read",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_covers_reading_and_not_the_other_way() {
+    fn write_access_covers_read_access_but_not_vice_versa() {
         assert!(authority("mount:repo:write").covers(&authority("mount:repo:read")));
         assert!(!authority("mount:repo:read").covers(&authority("mount:repo:write")));
         assert!(!authority("mount:repo:write").covers(&authority("mount:docs:read")));

@@ -1,25 +1,25 @@
-//! The bytes of a blob, and what they tell of themselves: their digest, and what the leak scanner finds in them when
-//! they are read as a prompt. Having a [`Blob`] is the proof of its digest; what it holds never changes.
+//! Bytes of a blob with their digest and cached scan result. A [`Blob`] can only be created by hashing its bytes and is
+//! immutable, so its digest is always correct.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::digest::{Digest, Digester};
-use crate::leaks::{self, Leak, Place};
+use leak_scan::{Leak, Place};
 
-/// Bytes that were digested. Cheap to clone.
+/// Bytes and their digest. Cheap to clone.
 #[derive(Clone)]
 pub struct Blob(Arc<Inner>);
 
 struct Inner {
     digest: Digest,
     bytes: Arc<[u8]>,
-    /// Scanning costs a hundred times what a look at the result does, and the same blob stands in many bundles.
+    /// A scan costs about a hundred times as much as reading its result, and many bundles contain the same blob.
     leaks: OnceLock<Vec<Leak>>,
 }
 
 impl Blob {
-    /// Digests some bytes.
+    /// Hashes the bytes.
     pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
         let bytes = bytes.into();
         Self::of(Digest::of(&bytes), bytes)
@@ -29,25 +29,26 @@ impl Blob {
         Self(Arc::new(Inner { digest, bytes, leaks: OnceLock::new() }))
     }
 
-    /// The digest of the bytes.
+    /// Returns the digest of the bytes.
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.0.bytes
     }
 
-    /// What the leak scanner finds in it as prose for a model. The first call scans, in time that grows with the bytes;
-    /// later calls, also of clones, look it up.
+    /// Returns the findings of the leak scanner for the blob as prose for a model. The first call scans, in linear
+    /// time. Later calls, also on clones, return the cached result.
     pub fn leaks(&self) -> &[Leak] {
-        self.scan_in_turns(&mut || {})
+        self.leaks_with_pauses(&mut || {})
     }
 
-    /// The same; a first call calls `pause` after some 16 KiB each, so that who shares a processor can have a turn.
-    pub fn scan_in_turns(&self, pause: &mut dyn FnMut()) -> &[Leak] {
-        let scan = || leaks::scan_in_turns(Place::Prompt, &String::from_utf8_lossy(&self.0.bytes), pause);
+    /// Like [`Self::leaks`]. If the call scans, it calls `pause` about every 16 KiB, so that the caller can yield the
+    /// processor.
+    pub fn leaks_with_pauses(&self, pause: &mut dyn FnMut()) -> &[Leak] {
+        let scan = || leak_scan::scan_with_pauses(Place::Prompt, &String::from_utf8_lossy(&self.0.bytes), pause);
         self.0.leaks.get_or_init(scan)
     }
 }
@@ -70,29 +71,29 @@ impl fmt::Debug for Blob {
     }
 }
 
-/// A blob that comes in piece by piece, digested on the way.
+/// Builder of a blob that arrives in pieces. Hashes the pieces as they arrive.
 #[derive(Debug, Default)]
 pub struct BlobReader {
     digester: Digester,
-    /// Room for what was announced, of which `filled` bytes came in.
+    /// Buffer of the announced size, of which `filled` bytes are in use.
     announced: Arc<[u8]>,
     filled: usize,
-    /// What came in behind that.
+    /// Bytes beyond the announced size.
     more: Vec<u8>,
 }
 
 impl BlobReader {
-    /// With room for so many bytes, which is taken at once. Where exactly as many come, none of them is copied again.
+    /// Allocates a buffer of `bytes` bytes at once. If the blob has exactly this size, no byte is copied again.
     pub fn with_capacity(bytes: usize) -> Self {
         Self { announced: std::iter::repeat_n(0, bytes).collect(), ..Self::default() }
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, piece: &[u8]) {
         self.digester.update(piece);
-        let room = self.announced.len() - self.filled;
-        let (first, more) = piece.split_at(room.min(piece.len()));
-        // Nobody else has it yet.
+        let free = self.announced.len() - self.filled;
+        let (first, more) = piece.split_at(free.min(piece.len()));
+        // The `Arc` has no other owner yet.
         let place = Arc::get_mut(&mut self.announced).and_then(|bytes| bytes.get_mut(self.filled..));
         if let Some(place) = place.and_then(|place| place.get_mut(..first.len())) {
             place.copy_from_slice(first);
@@ -101,17 +102,17 @@ impl BlobReader {
         self.more.extend_from_slice(more);
     }
 
-    /// How many bytes came in so far.
+    /// Returns the number of bytes added.
     pub fn len(&self) -> usize {
         self.filled + self.more.len()
     }
 
-    /// Whether nothing came in so far.
+    /// `true` if no bytes were added.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Everything that came in.
+    /// Returns the blob of all added bytes.
     pub fn finish(self) -> Blob {
         let Self { digester, announced, filled, more } = self;
         if filled == announced.len() && more.is_empty() {
@@ -129,8 +130,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blob_in_pieces_is_the_blob_as_a_whole() {
-        // Less, as much and more than was announced.
+    fn blob_in_pieces_equals_the_whole_blob() {
+        // Fewer bytes than announced, as many, and more.
         for announced in 0..6 {
             let mut reader = BlobReader::with_capacity(announced);
             for piece in [b"ab".as_slice(), b"", b"c"] {
@@ -144,9 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_tells_what_is_found_in_it_and_shows_nothing_of_it() {
+    fn blob_has_findings_but_its_debug_output_has_no_content() {
         let blob = Blob::new(*b"See /etc/passwd first.");
-        assert_eq!(blob.leaks(), leaks::scan(Place::Prompt, "See /etc/passwd first."));
+        assert_eq!(blob.leaks(), leak_scan::scan(Place::Prompt, "See /etc/passwd first."));
         assert_eq!(blob.clone().leaks().len(), 1);
         assert!(!format!("{blob:?}").contains("passwd"));
     }

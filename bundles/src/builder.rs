@@ -1,6 +1,6 @@
-//! From an authoring folder to a bundle: a pure function of the folder's files and of what the
-//! caller gives in [`BuildOptions`]. Nothing is taken from the clock, the environment or the
-//! folder's place, so the same folder has the same digest on every machine.
+//! Builder of bundles: a pure function of the files of an authoring folder and of [`BuildOptions`]. The clock, the
+//! environment and the location of the folder have no influence, so the same folder has the same digest on every
+//! machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,20 +20,20 @@ use crate::manifest::{Manifest, Provenance};
 use crate::names::{Revision, Timestamp, WITHHELD, shown_file};
 use crate::pointer::Pointer;
 
-/// What a caller gives instead of what stands in `bundle.toml`.
+/// Values that override those in `bundle.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
     /// The revision.
     pub revision: Option<Revision>,
-    /// When it was made.
+    /// The time of the revision.
     pub created_at: Option<Timestamp>,
-    /// Where it came from; fields that are none are left as they are written.
+    /// The provenance. Fields that are `None` keep the written value.
     pub provenance: Provenance,
 }
 
-/// A bundle, and what somebody should look at all the same.
+/// A bundle and the warnings about it.
 #[derive(Debug)]
-pub struct Built {
+pub struct BuildOutput {
     /// The bundle.
     pub bundle: Bundle,
     /// Warnings only.
@@ -42,26 +42,26 @@ pub struct Built {
     pub accepted: Vec<Finding>,
 }
 
-/// Builds a bundle, or tells everything that stands against it.
-pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, Diagnostics> {
-    let mut told = Vec::new();
-    let authored = author::read(folder, &mut told);
-    let mut teller = Teller { folder, errors: told.len(), told, marks: Vec::new() };
-    let Some(authored) = authored else { return Err(teller.finish()) };
+/// Builds a bundle, or returns all problems of the folder.
+pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<BuildOutput, Diagnostics> {
+    let mut diagnostics = Vec::new();
+    let authored = author::read(folder, &mut diagnostics);
+    let mut reporter = Reporter { folder, errors: diagnostics.len(), diagnostics, marks: Vec::new() };
+    let Some(authored) = authored else { return Err(reporter.finish()) };
     let mut manifest = authored.manifest;
     apply(&mut manifest, options);
-    let unreadable = !teller.told.is_empty();
+    let unreadable = !reporter.diagnostics.is_empty();
     for violation in check::check(&manifest, limits) {
-        // What was written and could not be read is no second mistake.
+        // The declaration exists but could not be read. This was reported already.
         let unread = violation.wanted.as_ref().is_some_and(|wanted| authored.unread.contains(wanted));
         let lost = unreadable && violation.code == "dangling_name" && violation.wanted.is_none();
         if !unread && !lost {
-            teller.violation(&authored.places, Severity::Error, violation);
+            reporter.violation(&authored.places, Severity::Error, violation);
         }
     }
     let unsets = author::check_unsets(&manifest, &authored.unsets, limits);
     for check in unsets.iter().filter(|check| check.is_certain) {
-        teller.unset(check, Severity::Error);
+        reporter.unset(check, Severity::Error);
     }
     let mut findings = leak_report::scan_manifest(&manifest);
     for (pointer, blob) in manifest.blobs() {
@@ -72,69 +72,70 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     let mut judged = BTreeSet::new();
     for (pointer, blob) in manifest.blobs() {
         if pointer.as_str().starts_with("/tools/")
-            // Faults are told by the keys around them, and a key may hold a leak.
+            // Faults are reported with the keys around them, and a key may contain a leak.
             && !findings.iter().any(|finding| !finding.accepted && finding.exact.as_str().starts_with(pointer.as_str()))
             && judged.insert(blob.digest)
             && let Some(bytes) = authored.blobs.get(&blob.digest)
         {
-            teller.schema(&authored.places, &pointer, bytes.bytes(), limits);
+            reporter.schema(&authored.places, &pointer, bytes.bytes(), limits);
         }
     }
     for finding in findings.iter().filter(|finding| !finding.accepted) {
-        teller.finding(&authored.places, finding);
+        reporter.finding(&authored.places, finding);
     }
-    if teller.told.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-        return Err(teller.finish());
+    if reporter.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(reporter.finish());
     }
-    // Warnings come where nothing is wrong: what an error leaves out would be taken for unused.
-    teller.unused_acceptances(&authored.places, &manifest, &findings);
+    // Warnings are computed only without errors, because erroneous declarations would be reported as unused.
+    reporter.unused_acceptances(&authored.places, &manifest, &findings);
     for check in &unsets {
-        teller.unset(check, Severity::Warning);
+        reporter.unset(check, Severity::Warning);
     }
     for advice in check::advice::conditions(&manifest).into_iter().chain(check::advice::declarations(&manifest)) {
-        teller.violation(&authored.places, Severity::Warning, advice);
+        reporter.violation(&authored.places, Severity::Warning, advice);
     }
     for file in &authored.unused_schemas {
         let message = "no tool uses this schema".to_owned();
-        let help = "name it in a tool, or take it out".to_owned();
-        teller.tell(file, None, Severity::Warning, "unused_declaration", message, help);
+        let help = "name the schema in a tool, or remove the file".to_owned();
+        reporter.report(file, None, Severity::Warning, "unused_declaration", message, help);
     }
     let bytes = match to_canonical(&manifest) {
         Ok(bytes) => bytes,
         Err(error) => {
-            teller.whole("bundle.toml", error.code(), error.to_string(), error.help());
-            return Err(teller.finish());
+            reporter.whole("bundle.toml", error.code(), error.to_string(), error.help());
+            return Err(reporter.finish());
         }
     };
-    // Opened as every Runtime will open it: what is built here is received everywhere.
+    // Opened with the code of every Runtime, so every Runtime accepts the result.
     match Bundle::open(bytes.into(), authored.blobs.into_values(), limits, Acceptances::Honour) {
         Ok(bundle) => {
             let accepted = findings.into_iter().filter(|finding| finding.accepted).collect();
-            Ok(Built { bundle, diagnostics: teller.finish(), accepted })
+            Ok(BuildOutput { bundle, diagnostics: reporter.finish(), accepted })
         }
         Err(error) => {
-            teller.bundle_error(&authored.places, &error);
-            Err(teller.finish())
+            reporter.bundle_error(&authored.places, &error);
+            Err(reporter.finish())
         }
     }
 }
 
-/// Warnings about a bundle that was built before, of which no authored file is known.
+/// Returns the warnings about a bundle whose authoring folder is not available.
 pub fn warnings(manifest: &Manifest) -> Diagnostics {
     let advice = [check::advice::conditions(manifest), check::advice::declarations(manifest)];
-    let told = advice.into_iter().flatten().take(author::MOST_TOLD);
-    let told = told
+    let diagnostics = advice.into_iter().flatten().take(author::MAX_DIAGNOSTICS);
+    let diagnostics = diagnostics
         .map(|advice| in_manifest(Severity::Warning, advice.code, Some(&advice.pointer), advice.message, advice.help));
-    Diagnostics { list: told.collect(), sources: Vec::new() }
+    Diagnostics { list: diagnostics.collect(), sources: Vec::new() }
 }
 
-/// Tells everything that stands against a bundle that was built before, of which no authored file is known.
+/// Returns the problems of a bundle whose authoring folder is not available.
 pub fn errors(error: &BundleError) -> Diagnostics {
     let severity = Severity::Error;
     let list = match error {
         BundleError::Unsound(violations) => {
-            let told = violations.iter().take(author::MOST_TOLD);
-            told.map(|one| in_manifest(severity, one.code, Some(&one.pointer), one.message.clone(), one.help.clone()))
+            let diagnostics = violations.iter().take(author::MAX_DIAGNOSTICS);
+            diagnostics
+                .map(|one| in_manifest(severity, one.code, Some(&one.pointer), one.message.clone(), one.help.clone()))
                 .collect()
         }
         error => vec![in_manifest(severity, error.code(), error.pointer(), error.to_string(), error.help())],
@@ -179,7 +180,7 @@ fn place(found: Option<&author::Place>) -> (String, Option<Range<usize>>) {
     found.map_or_else(|| ("bundle.toml".to_owned(), None), |place| (place.file.clone(), place.span.clone()))
 }
 
-/// The whole lines in which a span lies.
+/// Returns the range of the whole lines that contain a span.
 fn lines_of(bytes: &[u8], span: Range<usize>) -> Range<usize> {
     let newline = |byte: &u8| *byte == b'\n';
     let start = bytes.get(..span.start).and_then(|before| before.iter().rposition(newline)).map_or(0, |at| at + 1);
@@ -187,17 +188,17 @@ fn lines_of(bytes: &[u8], span: Range<usize>) -> Range<usize> {
     start..end.map_or(bytes.len(), |at| span.end + at)
 }
 
-struct Teller<'a> {
+struct Reporter<'a> {
     folder: &'a Folder,
-    told: Vec<Diagnostic>,
-    /// Number of them that are errors.
+    diagnostics: Vec<Diagnostic>,
+    /// Number of errors in `diagnostics`.
     errors: usize,
-    /// What to mask before a line is shown, by file.
+    /// Spans to mask before a line is shown, by file.
     marks: Vec<(String, Range<usize>)>,
 }
 
-impl Teller<'_> {
-    fn tell(
+impl Reporter<'_> {
+    fn report(
         &mut self,
         file: &str,
         span: Option<Range<usize>>,
@@ -206,22 +207,22 @@ impl Teller<'_> {
         message: String,
         help: String,
     ) {
-        // Warnings never take the place of an error.
-        let most = author::MOST_TOLD;
+        // Warnings never displace an error.
+        let most = author::MAX_DIAGNOSTICS;
         match severity {
             Severity::Error if self.errors >= most => return,
             Severity::Error => self.errors += 1,
-            Severity::Warning if self.told.len() >= most => return,
+            Severity::Warning if self.diagnostics.len() >= most => return,
             Severity::Warning => {}
         }
         let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
         let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
         let (file, pointer) = (file.to_owned(), None);
-        self.told.push(Diagnostic { code, severity, file, line, column, pointer, message, help, span });
+        self.diagnostics.push(Diagnostic { code, severity, file, line, column, pointer, message, help, span });
     }
 
     fn whole(&mut self, file: &str, code: &'static str, message: String, help: &str) {
-        self.tell(file, None, Severity::Error, code, message, help.to_owned());
+        self.report(file, None, Severity::Error, code, message, help.to_owned());
     }
 
     fn at(
@@ -234,7 +235,7 @@ impl Teller<'_> {
         help: String,
     ) {
         let (file, span) = place(places.find(pointer));
-        self.tell(&file, span, severity, code, message, help);
+        self.report(&file, span, severity, code, message, help);
     }
 
     fn violation(&mut self, places: &Places, severity: Severity, violation: Violation) {
@@ -244,37 +245,38 @@ impl Teller<'_> {
 
     fn unset(&mut self, check: &author::UnsetCheck<'_>, severity: Severity) {
         let (file, span) = place(Some(check.place));
-        self.tell(&file, span, severity, check.code, check.message.clone(), check.help.clone());
+        self.report(&file, span, severity, check.code, check.message.clone(), check.help.clone());
     }
 
     fn finding(&mut self, places: &Places, finding: &Finding) {
         let rule = finding.leak.rule;
         let message = finding.to_string();
         let help = match rule.kind() {
-            crate::leaks::Kind::Secret => {
-                "take it out and revoke it; name it by reference, such as `secret:github-token`".to_owned()
+            leak_scan::Kind::Secret => {
+                "remove and revoke the credential, and name it by reference, such as `secret:github-token`".to_owned()
             }
-            crate::leaks::Kind::HostPath => {
-                "name a mount or a resource instead; what lies where is for each host to say".to_owned()
+            leak_scan::Kind::HostPath => {
+                "name a mount or a resource instead, which each host maps to a place of its own".to_owned()
             }
         };
         let (file, span) = match (finding.text, places.text(&finding.exact)) {
-            // The file's own bytes, in which the finding counts.
+            // The span of the finding counts bytes of this file.
             (Text::Blob, Some(file)) => (file.to_owned(), Some(finding.leak.span.clone())),
-            // Elsewhere the whole value: the finding counts bytes of the decoded text.
+            // Elsewhere, the span counts bytes of the decoded text, so the whole value is marked.
             (Text::Key, _) => place(places.find_key(&finding.exact)),
             _ => place(places.find(&finding.exact)),
         };
-        // Of a text, the lines: what stands around a value may be the other half of it.
+        // In a text, whole lines are masked, because the rest of a secret may be next to the value.
         let mark = span.clone().map(|span| match (finding.text, self.folder.get(&file)) {
             (Text::Blob, Some(bytes)) => lines_of(bytes, span),
             _ => span,
         });
         self.marks.extend(mark.map(|mark| (file.clone(), mark)));
-        self.tell(&file, span, Severity::Error, rule.kind().code(), message, help);
+        self.report(&file, span, Severity::Error, leak_report::error_code(rule.kind()), message, help);
     }
 
-    /// Tells the faults of a tool's schema, each at its line. What is no JSON object is refused by [`Bundle::open`].
+    /// Reports the faults of a tool's schema, each at its line. [`Bundle::open`] refuses a schema that is not a JSON
+    /// object.
     fn schema(&mut self, places: &Places, pointer: &Pointer, bytes: &[u8], limits: &BundleLimits) {
         let Ok(document) = parse(bytes, limits.schema()) else { return };
         let (Err(faults), true) = (Schema::parse(&document, limits.pattern_bytes), document.is_object()) else {
@@ -284,27 +286,27 @@ impl Teller<'_> {
         let text = self.folder.get(&file).map(String::from_utf8_lossy).unwrap_or_default();
         for fault in faults {
             let span = json_place::value_start(&text, &fault.pointer).map(|byte| byte..byte);
-            let message = format!("the schema is invalid {fault}");
-            self.tell(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
+            let message = format!("invalid schema {fault}");
+            self.report(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
         }
     }
 
     fn unused_acceptances(&mut self, places: &Places, manifest: &Manifest, findings: &[Finding]) {
         for (index, accepted) in manifest.accepted.iter().enumerate() {
             let used = |finding: &Finding| {
-                let there = [&finding.pointer, &finding.exact].iter().any(|at| at.as_str() == accepted.field);
-                finding.leak.rule.id() == accepted.rule && there
+                let is_same_field = [&finding.pointer, &finding.exact].iter().any(|at| at.as_str() == accepted.field);
+                finding.leak.rule.id() == accepted.rule && is_same_field
             };
             if !findings.iter().any(used) {
                 let pointer = Pointer::root().key("accepted").index(index);
-                let message = "nothing is found there by that rule".to_owned();
+                let message = "the rule finds nothing in this field".to_owned();
                 self.at(
                     places,
                     &pointer,
                     Severity::Warning,
                     "unused_acceptance",
                     message,
-                    "take it out, so that it cannot hide a later leak".to_owned(),
+                    "remove it, so that it cannot hide a later leak".to_owned(),
                 );
             }
         }
@@ -318,7 +320,7 @@ impl Teller<'_> {
                 _ => None,
             };
             let span = span.map(|byte| byte..byte);
-            return self.tell(file, span, Severity::Error, error.code(), error.to_string(), error.help());
+            return self.report(file, span, Severity::Error, error.code(), error.to_string(), error.help());
         }
         match error.pointer() {
             Some(pointer) => self.at(places, pointer, Severity::Error, error.code(), error.to_string(), error.help()),
@@ -327,20 +329,20 @@ impl Teller<'_> {
     }
 
     fn finish(mut self) -> Diagnostics {
-        self.told.sort_by(|one, two| {
+        self.diagnostics.sort_by(|one, two| {
             (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity))
         });
-        self.told.dedup();
-        // What a message withholds is not shown above a caret either.
-        let withheld = self.told.iter().filter(|diagnostic| diagnostic.message.contains(WITHHELD));
+        self.diagnostics.dedup();
+        // Text that a message withholds is also masked in the shown line.
+        let withheld = self.diagnostics.iter().filter(|diagnostic| diagnostic.message.contains(WITHHELD));
         self.marks.extend(withheld.filter_map(|diagnostic| Some((diagnostic.file.clone(), diagnostic.span.clone()?))));
-        let mut files: Vec<String> = self.told.iter().map(|diagnostic| diagnostic.file.clone()).collect();
+        let mut files: Vec<String> = self.diagnostics.iter().map(|diagnostic| diagnostic.file.clone()).collect();
         files.dedup();
         let mut sources: Vec<Source> = Vec::new();
         let mut shown: BTreeMap<String, String> = BTreeMap::new();
         for file in files {
             let mut name = shown_file(&file);
-            // Two files whose names are withheld stay two files.
+            // Two files with the same withheld name stay distinct.
             let alike = shown.values().filter(|other| other.split(' ').next() == Some(name.as_str())).count();
             if name != file && alike > 0 {
                 name = format!("{name} ({})", alike + 1);
@@ -351,11 +353,11 @@ impl Teller<'_> {
             }
             shown.insert(file, name);
         }
-        for diagnostic in &mut self.told {
+        for diagnostic in &mut self.diagnostics {
             if let Some(name) = shown.get(&diagnostic.file) {
                 diagnostic.file.clone_from(name);
             }
         }
-        Diagnostics { list: self.told, sources }
+        Diagnostics { list: self.diagnostics, sources }
     }
 }

@@ -1,4 +1,4 @@
-//! The bundle that ships inside: profiles to begin with, on a host that has none of its own.
+//! The bundle compiled into the Runtime, with profiles for hosts that have no bundle of their own.
 
 use std::sync::OnceLock;
 
@@ -12,19 +12,18 @@ use crate::limits::BundleLimits;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/builtin");
 
-/// The bundle that ships inside, built on first use. It fails only where its own files are wrong,
-/// which a test rules out.
+/// Returns the built-in bundle, built on first use. Fails only if its own files are invalid, which a test excludes.
 pub fn builtin() -> Result<Bundle, &'static Diagnostics> {
     static BUILTIN: OnceLock<Result<Bundle, Diagnostics>> = OnceLock::new();
     let built = BUILTIN
         .get_or_init(|| build(&folder(), &BuildOptions::default(), &BundleLimits::default()).map(|built| built.bundle));
     match built {
         Ok(bundle) => Ok(bundle.clone()),
-        Err(told) => Err(told),
+        Err(diagnostics) => Err(diagnostics),
     }
 }
 
-/// The authoring folder of the bundle that ships inside: an example to read and to begin from.
+/// Returns the authoring folder of the built-in bundle, as an example and a starting point.
 pub fn folder() -> Folder {
     let mut files = Vec::new();
     collect(&FILES, &mut files);
@@ -49,8 +48,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ships_inside_is_a_bundle() {
-        let bundle = builtin().unwrap_or_else(|told| panic!("{:#?}", told.list));
+    fn built_in_bundle_is_valid() {
+        let bundle = builtin().unwrap_or_else(|diagnostics| panic!("{:#?}", diagnostics.list));
         for profile in ["companion", "coder", "reviewer"] {
             assert!(bundle.manifest().profiles.contains_key(profile), "{profile}");
         }

@@ -1,5 +1,5 @@
-//! A verified bundle: a manifest that is canonical, sound and free of leaks, and every blob it
-//! names. Having one is the proof; there is no other way to make it than to verify it.
+//! Verified bundles: a manifest that is canonical, sound and free of leaks, and all blobs that it names. Verification
+//! is the only way to construct a [`Bundle`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use crate::limits::BundleLimits;
 use crate::manifest::Manifest;
 use crate::pointer::Pointer;
 
-/// Whether findings of the leak scan that a manifest accepts are honoured.
+/// Treatment of leak findings that a manifest accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptances {
-    /// As the author wrote them.
+    /// Accepted findings pass.
     Honour,
-    /// Not at all: every finding refuses the bundle.
+    /// Every finding refuses the bundle.
     Refuse,
 }
 
 /// Set of rules that a bundle is opened under.
 ///
-/// Rules are added over time. Every rule refuses a bundle that comes in. A rule that is newer than the first release
-/// does not refuse a bundle that is already stored: the violation is one of [`Bundle::findings`].
+/// Rules are added over time. Every rule refuses an incoming bundle. A rule that is newer than the first release does
+/// not refuse a bundle that is already stored. Its violation is one of [`Bundle::findings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Every rule refuses.
+    /// Every rule refuses the bundle.
     Incoming,
-    /// Newer rules become findings.
+    /// Violations of newer rules become findings.
     Stored,
 }
 
 /// Limit on the findings of a stored bundle's manifest, and on those of its blobs.
 const MAX_FINDINGS: usize = 100;
 
-/// Applies the rules of one opening, and keeps the findings.
+/// Applies the rules while a bundle is opened and collects the findings.
 struct Verdict {
     acceptances: Acceptances,
     admission: Admission,
@@ -51,7 +51,7 @@ impl Verdict {
         Self { acceptances, admission, findings: Vec::new() }
     }
 
-    /// Refuses with `error`, or keeps it as a finding where a newer rule meets a stored bundle.
+    /// Returns `error`, or records it as a finding if a stored bundle violates a newer rule.
     fn refuse(&mut self, error: BundleError) -> Result<(), BundleError> {
         if self.admission == Admission::Incoming || !error.is_newer_rule() {
             return Err(error);
@@ -83,57 +83,57 @@ impl Verdict {
     }
 }
 
-/// Why bytes are no bundle. Messages speak of places, never of content.
+/// Error returned when bytes are not a valid bundle. Messages name places, never content.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// The manifest is not the JSON it should be.
-    #[error("the manifest is {0}")]
+    /// The manifest is not valid canonical JSON.
+    #[error("invalid manifest: {0}")]
     Manifest(#[from] JsonError),
-    /// The manifest is not sound.
+    /// The manifest violates a rule.
     #[error("{}", first(.0))]
     Unsound(Vec<Violation>),
-    /// A credential or a host path.
+    /// A text contains a credential or a host path.
     #[error("{0}")]
     Leak(Box<Finding>),
-    /// Blobs that the manifest names and that are not there.
-    #[error("{} blobs are missing, the first is {}", .0.len(), .0.first().map(Digest::to_string).unwrap_or_default())]
+    /// Blobs that the manifest names are missing.
+    #[error("{} blobs not found, the first is {}", .0.len(), .0.first().map(Digest::to_string).unwrap_or_default())]
     MissingBlobs(Vec<Digest>),
-    /// A blob that the manifest does not name.
+    /// The manifest does not name this blob.
     #[error("blob {0} is not named by the manifest")]
     UnlistedBlob(Digest),
-    /// A blob of another size than the manifest says.
-    #[error("`{pointer}` says {said} bytes and its blob has {actual}")]
+    /// The size of a blob differs from the manifest.
+    #[error("size of blob `{pointer}` differs from the manifest ({actual} instead of {declared} bytes)")]
     WrongSize {
-        /// Where.
+        /// Place in the manifest.
         pointer: Pointer,
-        /// Bytes that the manifest says.
-        said: u32,
-        /// Bytes that there are.
+        /// Size declared in the manifest, in bytes.
+        declared: u32,
+        /// Size of the blob, in bytes.
         actual: usize,
     },
-    /// More bytes than a bundle may have in its single-file form.
-    #[error("the bundle has {actual} bytes as one file, more than the {allowed} allowed (`bundle_bytes`)")]
+    /// The single-file form of the bundle is larger than allowed.
+    #[error("bundle exceeds limit `bundle_bytes` ({actual} > {allowed} bytes as one file)")]
     TooLarge {
-        /// Bytes that there are.
+        /// Size in bytes.
         actual: usize,
-        /// Bytes that are allowed.
+        /// Maximum size in bytes.
         allowed: usize,
     },
-    /// A prompt or definition that is not UTF-8.
-    #[error("the text of `{0}` is not UTF-8")]
+    /// A prompt or workflow definition is not UTF-8.
+    #[error("invalid text `{0}`: not UTF-8")]
     NotText(Pointer),
-    /// A tool schema that is no JSON object.
-    #[error("the schema `{pointer}` is {problem}")]
+    /// A tool schema is not a JSON object.
+    #[error("invalid schema `{pointer}`: {problem}")]
     InvalidSchema {
-        /// Where.
+        /// Place in the manifest.
         pointer: Pointer,
-        /// What is wrong with its JSON.
+        /// Error in the JSON text.
         problem: JsonError,
     },
-    /// A tool schema with faults.
-    #[error("the schema `{pointer}` is invalid {}", first_fault(.faults))]
+    /// A tool schema is not a valid JSON Schema.
+    #[error("invalid schema `{pointer}` {}", first_fault(.faults))]
     FaultySchema {
-        /// The place of the schema in the manifest.
+        /// Place of the schema in the manifest.
         pointer: Pointer,
         /// The faults, at least one.
         faults: Vec<Fault>,
@@ -142,7 +142,7 @@ pub enum BundleError {
 
 fn first(violations: &[Violation]) -> String {
     match violations {
-        [] => "the manifest is not sound".to_owned(),
+        [] => "invalid manifest".to_owned(),
         [one] => one.message.clone(),
         [one, rest @ ..] => format!("{} (and {} more)", one.message, rest.len()),
     }
@@ -157,12 +157,12 @@ fn first_fault(faults: &[Fault]) -> String {
 }
 
 impl BundleError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Manifest(error) => error.code(),
             Self::Unsound(violations) => violations.first().map_or("invalid_bundle", |violation| violation.code),
-            Self::Leak(finding) => finding.leak.rule.kind().code(),
+            Self::Leak(finding) => leak_report::error_code(finding.leak.rule.kind()),
             Self::MissingBlobs(_) => "missing_blobs",
             Self::UnlistedBlob(_) => "unlisted_blob",
             Self::WrongSize { .. } => "wrong_size",
@@ -172,31 +172,31 @@ impl BundleError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> String {
         match self {
             Self::Manifest(error) => error.help().to_owned(),
             Self::Unsound(violations) => violations.first().map(|violation| violation.help.clone()).unwrap_or_default(),
             Self::Leak(_) => {
-                "build the bundle without it; its author may accept a finding by name, where this host allows that"
+                "remove it and build the bundle again, or accept the finding by name if this host allows that"
                     .to_owned()
             }
-            Self::MissingBlobs(_) => "send them, or build the bundle again".to_owned(),
-            Self::UnlistedBlob(_) => "a bundle carries what its manifest names and nothing else".to_owned(),
+            Self::MissingBlobs(_) => "send the missing blobs, or build the bundle again".to_owned(),
+            Self::UnlistedBlob(_) => "send only blobs that the manifest names".to_owned(),
             Self::WrongSize { .. } | Self::InvalidSchema { .. } => {
-                "mend the file and build the bundle again".to_owned()
+                "correct the file and build the bundle again".to_owned()
             }
             Self::FaultySchema { faults, .. } => {
                 faults.first().map(|fault| fault.problem.help()).unwrap_or_default().to_owned()
             }
-            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name".to_owned(),
+            Self::TooLarge { .. } => "make the bundle smaller, or raise `bundle_bytes`".to_owned(),
             Self::NotText(_) => "save the file as UTF-8".to_owned(),
         }
     }
 
-    /// `true` if a stored bundle may have been taken in before the rule that it violates existed.
+    /// `true` if a stored bundle may be older than the rule that it violates.
     ///
-    /// A leak that its author accepted was known when the bundle came in; one that nobody accepted was not.
+    /// The scan that admitted the bundle knew every leak that its author accepted. It may not have known other leaks.
     pub fn is_newer_rule(&self) -> bool {
         match self {
             Self::Unsound(violations) => violations.iter().all(|violation| violation.newer),
@@ -212,7 +212,7 @@ impl BundleError {
         }
     }
 
-    /// Where in the manifest, where one place is meant.
+    /// Returns the place in the manifest, if the error has one.
     pub fn pointer(&self) -> Option<&Pointer> {
         match self {
             Self::Unsound(violations) => violations.first().map(|violation| &violation.pointer),
@@ -236,7 +236,7 @@ struct Inner {
     findings: Vec<BundleError>,
 }
 
-/// A manifest that was verified by itself: canonical, sound, free of leaks. Cheap to clone.
+/// A verified manifest, without its blobs: canonical, sound and free of leaks. Cheap to clone.
 #[derive(Clone)]
 pub struct VerifiedManifest(Arc<Verified>);
 
@@ -249,12 +249,12 @@ struct Verified {
 }
 
 impl VerifiedManifest {
-    /// Verifies a manifest that comes in.
+    /// Verifies an incoming manifest.
     pub fn open(blob: Blob, limits: &BundleLimits, acceptances: Acceptances) -> Result<Self, BundleError> {
         Self::admit(blob, limits, acceptances, Admission::Incoming)
     }
 
-    /// Verifies a manifest under the rules of `admission`, which hold for its blobs too ([`Self::complete`]).
+    /// Verifies a manifest under the rules of `admission`, which also apply to its blobs ([`Self::complete`]).
     pub fn admit(
         blob: Blob,
         limits: &BundleLimits,
@@ -266,18 +266,17 @@ impl VerifiedManifest {
         Ok(Self(Arc::new(Verified { manifest, blob, acceptances, admission, findings: verdict.findings })))
     }
 
-    /// What it says.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.0.manifest
     }
 
-    /// The digest of its bytes.
+    /// Returns the digest of the manifest's bytes.
     pub fn digest(&self) -> Digest {
         self.0.blob.digest()
     }
 
-    /// The bundle of this manifest and its blobs, if they are verified too. Plugin packages may be absent: they travel
-    /// beside bundles.
+    /// Verifies the blobs and returns the bundle. Plugin packages may be absent, because they travel beside bundles.
     pub fn complete(
         self,
         blobs: impl IntoIterator<Item = impl Into<Blob>>,
@@ -285,8 +284,8 @@ impl VerifiedManifest {
     ) -> Result<Bundle, BundleError> {
         let digested = |blob: Blob| (blob.digest(), blob);
         let blobs: BTreeMap<Digest, Blob> = blobs.into_iter().map(|blob| digested(blob.into())).collect();
-        // Counted as one file, so that what is opened here can be carried and opened again. Packages travel beside it,
-        // and the manifest declares their sizes.
+        // The size is that of the single-file form, so every bundle opened here can be packed and opened again.
+        // Packages travel beside the bundle, and the manifest declares their sizes.
         let carried = self.manifest().carried();
         let counted = blobs.iter().filter(|(digest, _)| carried.contains(digest)).map(|(_, blob)| blob.bytes().len());
         let actual = crate::archive::packed_bytes([self.0.blob.bytes().len()].into_iter().chain(counted));
@@ -306,7 +305,7 @@ impl std::fmt::Debug for VerifiedManifest {
 }
 
 impl Bundle {
-    /// Verifies a manifest and its blobs. Plugin packages may be absent: they travel beside bundles.
+    /// Verifies a manifest and its blobs. Plugin packages may be absent, because they travel beside bundles.
     pub fn open(
         bytes: Arc<[u8]>,
         blobs: impl IntoIterator<Item = impl Into<Blob>>,
@@ -316,33 +315,33 @@ impl Bundle {
         VerifiedManifest::open(Blob::new(bytes), limits, acceptances)?.complete(blobs, limits)
     }
 
-    /// What the bundle says.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         self.0.manifest.manifest()
     }
 
-    /// The manifest's bytes, which the digest covers.
+    /// Returns the bytes of the manifest, which the digest covers.
     pub fn manifest_bytes(&self) -> &Arc<[u8]> {
         self.0.manifest.0.blob.bytes()
     }
 
-    /// The digest of the manifest's bytes, and thereby of everything that it names.
+    /// Returns the digest of the manifest's bytes. It covers all named blobs.
     pub fn digest(&self) -> Digest {
         self.0.manifest.digest()
     }
 
-    /// Violations of newer rules by a bundle that was opened as [`Admission::Stored`], at most 100 each of its manifest
-    /// and of its blobs. Empty for every other bundle.
+    /// Returns the violations of newer rules by a bundle opened as [`Admission::Stored`], at most 100 for the manifest
+    /// and 100 for the blobs. Empty for all other bundles.
     pub fn findings(&self) -> impl Iterator<Item = &BundleError> {
         self.0.manifest.0.findings.iter().chain(&self.0.findings)
     }
 
-    /// The bytes of a blob that travels with the bundle.
+    /// Returns the bytes of a blob that travels with the bundle.
     pub fn blob(&self, digest: &Digest) -> Option<&Arc<[u8]>> {
         self.0.blobs.get(digest).map(Blob::bytes)
     }
 
-    /// All blobs that travel with the bundle, by digest.
+    /// Returns all blobs that travel with the bundle, by digest.
     pub fn blobs(&self) -> impl Iterator<Item = (&Digest, &Arc<[u8]>)> {
         self.0.blobs.iter().map(|(digest, blob)| (digest, blob.bytes()))
     }
@@ -354,7 +353,7 @@ impl std::fmt::Debug for Bundle {
     }
 }
 
-/// Verifies a manifest by itself: canonical, sound, free of leaks.
+/// Verifies a manifest without its blobs: canonical, sound and free of leaks.
 pub fn open_manifest(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptances) -> Result<Manifest, BundleError> {
     read_manifest(bytes, limits, &mut Verdict::new(acceptances, Admission::Incoming))
 }
@@ -362,10 +361,10 @@ pub fn open_manifest(bytes: &[u8], limits: &BundleLimits, acceptances: Acceptanc
 fn read_manifest(bytes: &[u8], limits: &BundleLimits, verdict: &mut Verdict) -> Result<Manifest, BundleError> {
     let manifest: Manifest = read_canonical(bytes, limits.manifest())?;
     verdict.violations(check::keys(&manifest, limits))?;
-    // Before the rest: what is unsound is told by name, and a name may hold a leak.
+    // The leak scan runs first, because other errors repeat names, and a name may contain a leak.
     verdict.leaks(match verdict.admission {
         Admission::Incoming => leak_report::scan_manifest_to_first(&manifest),
-        // A finding that is kept must not hide one that refuses.
+        // All findings are collected, because an accepted finding must not hide one that refuses the bundle.
         Admission::Stored => leak_report::scan_manifest(&manifest),
     })?;
     verdict.violations(check::check(&manifest, limits))?;
@@ -398,7 +397,7 @@ fn check_blobs(
         let Some(content) = blobs.get(&blob.digest) else { continue };
         let bytes = content.bytes();
         if usize::try_from(blob.size) != Ok(bytes.len()) {
-            return Err(BundleError::WrongSize { pointer, said: blob.size, actual: bytes.len() });
+            return Err(BundleError::WrongSize { pointer, declared: blob.size, actual: bytes.len() });
         }
         if pointer.as_str().starts_with("/plugins/") {
             continue;
@@ -417,8 +416,8 @@ fn check_blobs(
             schema = Some(document);
         }
         verdict.leaks(leak_report::scan_blob(manifest, &pointer, content))?;
-        // After the leaks: faults are told by the keys around them, and a key may hold a leak.
-        // Many tools may share one schema.
+        // The leak scan runs first, because faults are reported with the keys around them, and a key may contain a
+        // leak. Many tools may share one schema.
         if let Some(document) = schema
             && judged.insert(blob.digest)
             && let Err(faults) = Schema::parse(&document, limits.pattern_bytes)

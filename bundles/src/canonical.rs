@@ -1,8 +1,7 @@
-//! The canonical form: JSON whose bytes are exactly those of RFC 8785.
+//! Canonical JSON, byte for byte as in RFC 8785.
 //!
-//! Depth and size are bounded before anything is built. Duplicate keys, integers that JSON loses
-//! and any other spelling than the canonical one are errors, because two texts with one meaning
-//! would be two digests of one thing.
+//! Depth and size are checked before anything is allocated. Duplicate keys, integers beyond the range of JSON and
+//! non-canonical spellings are errors, because two texts with one meaning would have two digests.
 
 mod plain;
 
@@ -15,79 +14,80 @@ use serde_json::{Map, Number, Value};
 
 use crate::digest::Digest;
 use crate::encoding;
+use crate::names::InvalidName;
 
-/// The largest integer that every JSON reader keeps: 2^53 - 1.
+/// Largest integer that every JSON reader preserves: 2^53 - 1.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// Why bytes are not the JSON they should be. Messages never repeat the content.
+/// Error returned when bytes are not the expected JSON. Messages never repeat the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// More bytes than allowed.
-    #[error("too large: {actual} bytes are more than the {limit} allowed (`{name}`)")]
+    /// The text is larger than allowed.
+    #[error("size exceeds limit `{name}` ({actual} > {limit} bytes)")]
     TooLarge {
-        /// The limit's name.
+        /// Name of the limit.
         name: &'static str,
-        /// Bytes that are there.
+        /// Size in bytes.
         actual: usize,
-        /// Bytes that are allowed.
+        /// Maximum size in bytes.
         limit: usize,
     },
-    /// Nested deeper than allowed.
-    #[error("too deep: arrays and objects are nested deeper than {limit} (`{name}`)")]
+    /// The text is nested deeper than allowed.
+    #[error("nesting exceeds limit `{name}` ({limit} levels)")]
     TooDeep {
-        /// The limit's name.
+        /// Name of the limit.
         name: &'static str,
-        /// Levels that are allowed.
+        /// Maximum number of levels.
         limit: usize,
     },
-    /// No JSON.
-    #[error("not JSON: line {line}, column {column}")]
+    /// The text is not JSON.
+    #[error("not JSON at line {line}, column {column}")]
     Syntax {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// A byte order mark before the JSON.
-    #[error("not JSON: it begins with a byte order mark")]
+    /// The text starts with a byte order mark.
+    #[error("not JSON: starts with a byte order mark")]
     ByteOrderMark,
-    /// A text in UTF-16 or UTF-32.
-    #[error("not JSON in UTF-8: it is UTF-16 or UTF-32")]
+    /// The text is UTF-16 or UTF-32.
+    #[error("not JSON in UTF-8: encoded in UTF-16 or UTF-32")]
     WideText,
-    /// A key stands twice in one object.
-    #[error("ambiguous: an object holds one key twice: line {line}, column {column}")]
+    /// An object has a duplicate key.
+    #[error("duplicate key in an object at line {line}, column {column}")]
     DuplicateKey {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// An integer that JSON readers do not all keep.
-    #[error("not portable: a number is not kept by every JSON reader: line {line}, column {column}")]
+    /// A number is outside the range that all JSON readers preserve.
+    #[error("number exceeds the range that every JSON reader preserves at line {line}, column {column}")]
     UnsafeNumber {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// JSON, but not spelled canonically.
-    #[error("not in canonical form (RFC 8785): the first difference is at byte {offset}")]
+    /// The JSON is not in canonical form.
+    #[error("not in canonical form (RFC 8785): first difference at byte {offset}")]
     NotCanonical {
         /// Offset of the first byte that differs.
         offset: usize,
     },
-    /// Canonical JSON, but not of the expected shape.
-    #[error("not of the expected shape: {problem}")]
+    /// The JSON does not have the expected structure.
+    #[error("unexpected content: {problem}")]
     Shape {
-        /// What serde found, without content of the input.
+        /// Reason from serde, without content of the input.
         problem: String,
-        /// Whether a field is unknown.
+        /// `true` if a field is unknown.
         unknown_field: bool,
     },
 }
 
 impl JsonError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
@@ -101,7 +101,7 @@ impl JsonError {
         }
     }
 
-    /// Line and column in bytes, both from 1, where one place of the text is meant.
+    /// Returns line and column in bytes, both from 1, if the error has a place.
     pub fn place(&self) -> Option<(usize, usize)> {
         match self {
             Self::Syntax { line, column }
@@ -111,33 +111,33 @@ impl JsonError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name",
+            Self::TooLarge { .. } => "make the text smaller, or raise the limit",
             Self::TooDeep { .. } => "flatten the value",
-            Self::ByteOrderMark => "take the mark away: JSON is UTF-8 without one",
-            Self::WideText => "save it as UTF-8",
-            Self::Syntax { .. } => "write JSON as RFC 8259 has it, in UTF-8",
-            Self::DuplicateKey { .. } => "keep one of the two",
-            Self::UnsafeNumber { .. } => "write numbers past 2^53 - 1 as strings",
-            Self::NotCanonical { .. } => "build the bundle from its folder, or write it through a canonicaliser",
-            Self::Shape { unknown_field: true, .. } => "take the field out, or use a version that knows it",
-            Self::Shape { .. } => "write what is expected there, or build the bundle from its folder",
+            Self::ByteOrderMark => "remove the byte order mark: JSON is UTF-8 without one",
+            Self::WideText => "save the file as UTF-8",
+            Self::Syntax { .. } => "write JSON according to RFC 8259, in UTF-8",
+            Self::DuplicateKey { .. } => "remove one of the two",
+            Self::UnsafeNumber { .. } => "write numbers above 2^53 - 1 as strings",
+            Self::NotCanonical { .. } => "build the bundle from its folder, or use a canonicaliser",
+            Self::Shape { unknown_field: true, .. } => "remove the field, or use a version that supports it",
+            Self::Shape { .. } => "write the expected content, or build the bundle from its folder",
         }
     }
 }
 
-/// Bounds for one JSON text, with the names under which errors speak of them.
+/// Limits for one JSON text, with the names that errors use.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonBounds {
-    /// Most bytes.
+    /// Name and value of the limit on bytes.
     pub bytes: (&'static str, usize),
-    /// Most levels of nesting.
+    /// Name and value of the limit on levels of nesting.
     pub depth: (&'static str, usize),
 }
 
-/// Levels of nesting, found without building anything. Brackets inside strings do not count.
+/// Returns the levels of nesting without allocating. Brackets inside strings do not count.
 pub fn depth(bytes: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
     for byte in bytes {
@@ -163,7 +163,7 @@ pub fn depth(bytes: &[u8]) -> usize {
     deepest
 }
 
-/// Reads JSON within bounds, refusing duplicate keys and numbers that are lost. Any spelling.
+/// Parses JSON within limits. Refuses duplicate keys and numbers that lose precision. Accepts any spelling.
 pub fn parse(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonError> {
     let (name, limit) = bounds.bytes;
     if bytes.len() > limit {
@@ -181,27 +181,27 @@ pub fn parse(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonError> {
     }
 }
 
-/// Reads JSON, refusing duplicate keys. The caller bounds the bytes; depth is bounded at 128 levels.
+/// Parses JSON and refuses duplicate keys. The caller limits the size. The depth is limited to 128 levels.
 pub fn parse_unique(bytes: &[u8]) -> Result<Value, JsonError> {
     serde_json::from_slice::<Strict<false>>(bytes).map(|Strict(value)| value).map_err(|error| classify(&error))
 }
 
-/// Reads JSON that must be canonical, to the byte.
+/// Parses JSON that must be canonical, byte for byte.
 pub fn parse_canonical(bytes: &[u8], bounds: JsonBounds) -> Result<Value, JsonError> {
     let value = parse(bytes, bounds)?;
     same_bytes(bytes, &to_canonical(&value)?)?;
     Ok(value)
 }
 
-/// Reads a `T` from canonical JSON, and demands that `T` writes itself as the same bytes: one
-/// meaning has one spelling.
+/// Deserializes a `T` from canonical JSON and checks that `T` serializes to the same bytes, so that one meaning has one
+/// spelling.
 pub fn read_canonical<T: DeserializeOwned + Serialize>(bytes: &[u8], bounds: JsonBounds) -> Result<T, JsonError> {
     let value: T = from_value(parse_canonical(bytes, bounds)?)?;
     same_bytes(bytes, &to_canonical(&value)?)?;
     Ok(value)
 }
 
-/// A `T` from a JSON value; the error does not repeat the value.
+/// Deserializes a `T` from a JSON value. The error does not repeat the value.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, JsonError> {
     serde_json::from_value(value).map_err(|error| {
         let text = error.to_string();
@@ -209,27 +209,24 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, JsonError> {
     })
 }
 
-/// serde quotes the value it met (`invalid type: string "..."`) and our own names quote theirs
-/// shortened; only what is known to be free of content may pass. A value may hold serde's own words,
-/// so what counts is where they stand last.
+/// Removes content of the input from an error message of serde. Messages of serde quote the value (`invalid type:
+/// string "..."`), and those of names quote a shortened one. Only known parts without content are kept. A value may
+/// contain the same words as a message, so the last occurrence counts.
 fn without_content(text: &str) -> String {
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
     if text.starts_with("unknown field") {
         match expected {
-            Some(expected) => format!("a field that is none of: {expected}"),
-            None => "a field that is not known here".to_owned(),
+            Some(expected) => format!("unknown field, expected {expected}"),
+            None => "unknown field".to_owned(),
         }
     } else if text.starts_with("missing field") {
         text.to_owned()
-    } else if text.starts_with('`') {
-        match text.rsplit_once("` is no ") {
-            Some((_, grammar)) => format!("not a {grammar}"),
-            None => "a value is not in its grammar".to_owned(),
-        }
+    } else if let Some(redacted) = InvalidName::redact(text) {
+        redacted
     } else if let Some(expected) = expected {
         format!("expected {expected}")
     } else {
-        "a value is not in its grammar".to_owned()
+        "invalid value".to_owned()
     }
 }
 
@@ -241,8 +238,7 @@ fn same_bytes(bytes: &[u8], canonical: &[u8]) -> Result<(), JsonError> {
     Err(JsonError::NotCanonical { offset: same })
 }
 
-/// Returns the reason for which `serde_json` did not read a text, as the end of a sentence. It repeats nothing of the
-/// text.
+/// Returns the reason why `serde_json` failed to read a text, without content of the text.
 pub fn reason(text: &[u8], error: &serde_json::Error) -> String {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
@@ -255,35 +251,37 @@ pub fn reason(text: &[u8], error: &serde_json::Error) -> String {
         (_, "recursion limit exceeded") => "arrays and objects are nested deeper than 127 levels",
         (_, "number out of range") => "a number is outside the range of JSON readers, at most 1.7976931348623157e308",
         (_, "trailing characters") => "more text follows the value",
-        // The words of the reader's grammar.
+        // Messages of the parser about syntax.
         (_, message) => message,
     };
     reason.to_owned()
 }
 
-/// The canonical bytes of a value.
+/// Serializes a value in canonical form.
 pub fn to_canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, JsonError> {
-    // Most values are written the same by everybody. Building such a one as JSON and sorting it costs many
-    // times what writing it does.
+    // Most values have only one spelling. Writing such a value directly is many times faster than building and sorting
+    // a JSON value.
     if let Ok(bytes) = plain::write(value) {
         return Ok(bytes);
     }
-    let unfit = |_| JsonError::Shape { problem: "a value that JSON cannot hold".to_owned(), unknown_field: false };
+    let unfit =
+        |_| JsonError::Shape { problem: "the value cannot be represented in JSON".to_owned(), unknown_field: false };
     let value = serde_json::to_value(value).map_err(unfit)?;
     serde_json_canonicalizer::to_vec(&value).map_err(unfit)
 }
 
-/// Bytes that are canonical because they were written here: to be digested, and to stand in others.
+/// Canonical bytes that were written here, ready to be hashed or embedded in other canonical JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Canonical(Box<[u8]>);
 
 impl Canonical {
-    /// A value's canonical form.
+    /// Serializes a value in canonical form.
     pub fn of<T: Serialize>(value: &T) -> Result<Self, JsonError> {
         to_canonical(value).map(|bytes| Self(bytes.into()))
     }
 
-    /// An object of members that are canonical; of one key's, the first. What they hold is not written anew.
+    /// Returns an object of canonical members without serializing them again. For duplicate keys, the first member
+    /// counts.
     pub fn object(members: &[(&str, &Self)]) -> Self {
         let mut members = members.to_vec();
         members.sort_by(|(one, _), (two, _)| one.encode_utf16().cmp(two.encode_utf16()));
@@ -303,17 +301,17 @@ impl Canonical {
         Self(bytes.into())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes, to keep.
+    /// Returns the bytes as a vector.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into()
     }
 
-    /// The digest of the bytes.
+    /// Returns the digest of the bytes.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.0)
     }
@@ -334,7 +332,7 @@ fn classify(error: &serde_json::Error) -> JsonError {
     }
 }
 
-/// A JSON value without duplicate keys and, where `SAFE` is true, without lost numbers.
+/// A JSON value without duplicate keys and, if `SAFE` is `true`, without numbers that lose precision.
 struct Strict<const SAFE: bool>(Value);
 
 impl<'de, const SAFE: bool> Deserialize<'de> for Strict<SAFE> {
@@ -369,8 +367,7 @@ impl<'de, const SAFE: bool> Visitor<'de> for StrictVisitor<SAFE> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Strict<SAFE>, E> {
-        // A fraction that is whole and huge is the same trap in another spelling: RFC 8785 writes
-        // it as an integer below 1e21.
+        // RFC 8785 writes a large whole float as an integer below 1e21, which readers do not preserve either.
         let huge = value.fract() == 0.0 && value.abs() > MAX_SAFE_INTEGER as f64 && value.abs() < 1e21;
         match Number::from_f64(value) {
             Some(number) if !(SAFE && huge) => Ok(Strict(Value::Number(number))),
@@ -453,14 +450,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_plain_is_written_as_the_canonicalizer_writes_it(value in any_value()) {
+        fn plain_value_is_written_like_the_canonicalizer_does(value in any_value()) {
             let canonical = serde_json_canonicalizer::to_vec(&value).expect("JSON");
             assert_eq!(to_canonical(&value).expect("JSON"), canonical);
         }
     }
 
     #[test]
-    fn an_object_of_what_is_canonical_is_canonical() {
+    fn object_of_canonical_members_is_canonical() {
         let of = |value: Value| Canonical::of(&value).expect("JSON");
         let (one, two) = (of(serde_json::json!({"b": [1.5], "a": null})), of(Value::from("é\n")));
         let whole =
@@ -473,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_readers_disagree_on_is_refused() {
+    fn input_on_which_json_readers_disagree_is_refused() {
         assert_eq!(code(r#"{"a":1,"a":1}"#), "duplicate_key");
         assert_eq!(code(r#"{"a":{"b":1,"b":2}}"#), "duplicate_key");
         assert_eq!(code("9007199254740991"), "ok");
@@ -505,7 +502,7 @@ mod tests {
             [r#"{"_a":"CANARY VALUE"}"#, r#"{"_a":{"CANARY":1}}"#, r#"{"CANARY":1}"#, r#"["CANARY"]"#, r#""CANARY""#]
                 .into_iter()
                 .chain([r#"{"_a":", expected CANARY"}"#, r#"", expected CANARY""#, r#"{", expected CANARY":1}"#])
-                .chain([r#"{"_a":"x` is no CANARY"}"#, r#""unknown field `a`, expected CANARY""#])
+                .chain([r#"{"_a":"x`: expected CANARY"}"#, r#""unknown field `a`, expected CANARY""#])
         {
             let value = parse(text.as_bytes(), BOUNDS).expect("json");
             let error = from_value::<Shape>(value).expect_err("another shape");

@@ -1,47 +1,47 @@
-//! The capabilities that a host can have, for advice on mistyped ones.
+//! Known capabilities of hosts, for warnings about mistyped ones.
 //!
-//! [`Capability`](crate::Capability) checks characters only, because a bundle may name a capability of a later host.
-//! An unknown capability is therefore a warning and no error.
+//! [`Capability`](crate::Capability) checks characters only, because a bundle may name a capability of a later host. An
+//! unknown capability is therefore a warning, not an error.
 
 use crate::author::nearest;
 use crate::names::shown;
 
-/// Capabilities that are one word. `shell`, `git` and `models` follow from what a host grants; the
-/// others stand in its config.
+/// Capabilities of one word. `shell`, `git` and `models` follow from the grants of a host. The others are set in its
+/// config.
 const WORDS: [&str; 4] = ["git", "gpu", "models", "shell"];
 
-/// Families of capabilities, of which each member is `FAMILY:NAME`.
+/// Families of capabilities. Each member is `FAMILY:NAME`.
 const FAMILIES: [&str; 2] = ["tool", "world"];
 
-/// All worlds of the namespace `yoi`. Other namespaces have worlds that are not known here.
+/// All worlds of the namespace `yoi`. Worlds of other namespaces are not known here.
 const WORLDS: [&str; 3] = ["yoi:runtime/resolver@1.0.0", "yoi:runtime/service@1.0.0", "yoi:runtime/tool@1.0.0"];
 
 /// Tools and worlds that may follow `tool:` and `world:`.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownCapabilities<T, W> {
-    /// Names of tools. Some may be left out to bound the work: they are only suggested.
+    /// Names of tools, for suggestions only. Some may be left out to limit the work.
     pub tools: T,
-    /// Worlds with their versions, beside those of the namespace `yoi`.
+    /// Worlds with their versions, in addition to those of the namespace `yoi`.
     pub worlds: W,
 }
 
 /// A capability that no host has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownCapability {
-    /// The problem, in a sentence.
+    /// The problem, as a message.
     pub message: String,
-    /// The capability that was probably meant, or the forms that there are.
+    /// The capability that was probably meant, or the valid forms.
     pub help: String,
 }
 
 impl<'n, T: Iterator<Item = &'n str> + Clone, W: Iterator<Item = &'n str> + Clone> KnownCapabilities<T, W> {
-    /// Returns the problem with a capability that no host has: an unknown word or family, or an unknown world. Of
-    /// `tool:NAME`, `is_tool` decides.
+    /// Returns the problem with a capability that no host has: an unknown word, family or world. `is_tool` decides
+    /// about `tool:NAME`.
     pub fn problem(&self, name: &str, is_tool: impl Fn(&str) -> bool) -> Option<UnknownCapability> {
         let (message, meant) = match name.split_once(':') {
             _ if WORDS.contains(&name) => return None,
             Some(("tool", tool)) if is_tool(tool) => return None,
-            Some(("tool", tool)) => (format!("there is no tool `{}`", shown(tool)), self.nearest(name)),
+            Some(("tool", tool)) => (format!("tool `{}` not found", shown(tool)), self.nearest(name)),
             Some(("world", world)) => self.unknown_world(world)?,
             _ if is_tool(name) => (no_capability(name), Some(format!("tool:{name}"))),
             _ => (no_capability(name), self.nearest(name)),
@@ -68,8 +68,8 @@ impl<'n, T: Iterator<Item = &'n str> + Clone, W: Iterator<Item = &'n str> + Clon
         nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
     }
 
-    /// Returns the problem with a world, and the capability that was probably meant. A well-formed world of another
-    /// namespace is unknown only if it is almost a known one.
+    /// Returns the problem with a world and the capability that was probably meant. A well-formed world of another
+    /// namespace is reported only if it is almost a known one.
     fn unknown_world(&self, written: &str) -> Option<(String, Option<String>)> {
         let known: Vec<(&str, &str)> =
             WORLDS.into_iter().chain(self.worlds.clone()).filter_map(|world| world.split_once('@')).collect();
@@ -88,19 +88,19 @@ impl<'n, T: Iterator<Item = &'n str> + Clone, W: Iterator<Item = &'n str> + Clon
             format!("world:{name}@{}", if is_versioned { version } else { known_version })
         });
         let message = if is_formed && is_versioned {
-            format!("world `{}` is not known", shown(written))
+            format!("unknown world `{}`", shown(written))
         } else {
-            format!("`{}` is no world with a version", shown(written))
+            format!("invalid world `{}`: expected a name with a version", shown(written))
         };
         Some((message, meant))
     }
 }
 
 fn no_capability(name: &str) -> String {
-    format!("no host offers the capability `{}`", shown(name))
+    format!("unknown capability `{}`", shown(name))
 }
 
-/// `true` for `namespace:package/world`, each a word of WIT in lower case.
+/// `true` for `namespace:package/world`, each a lower-case word of WIT.
 fn is_world_name(name: &str) -> bool {
     let is_word = |word: &str| {
         word.split('-').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))

@@ -1,8 +1,7 @@
-//! Whether a manifest is sound: every name leads somewhere, inheritance has one order, nothing is
-//! larger than its bound.
+//! Rules for manifests: names are declared, inheritance has one order, and sizes are within limits.
 //!
-//! The builder and every Runtime that receives a bundle run this same code. It says everything that
-//! is wrong at once, by JSON pointer; where the author wrote it is the builder's to add.
+//! The builder and every Runtime that receives a bundle run this code. All violations are reported at once, by JSON
+//! pointer. The builder adds the places in the authoring folder.
 
 pub(crate) mod advice;
 mod extent;
@@ -18,24 +17,24 @@ use crate::manifest::{Manifest, PLUGIN_SURFACES};
 use crate::names::{ProfileName, Surface, shown};
 use crate::pointer::Pointer;
 
-/// One thing that is wrong with a manifest.
+/// A violation of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The stable machine word.
+    /// Stable error code.
     pub code: &'static str,
-    /// Where, in the manifest.
+    /// Place in the manifest.
     pub pointer: Pointer,
-    /// What, in a sentence.
+    /// The problem, as a message.
     pub message: String,
-    /// What to do about it.
+    /// Recommended action.
     pub help: String,
-    /// Where the name that leads nowhere would be declared, where it is the name of a declaration.
+    /// Pointer of the missing declaration, if the violation is a dangling name.
     pub wanted: Option<Pointer>,
-    /// `true` if the rule is newer than bundles that may be stored ([`Admission`](crate::Admission)).
+    /// `true` if stored bundles may be older than the rule ([`Admission`](crate::Admission)).
     pub newer: bool,
 }
 
-/// Everything that is wrong with `manifest`, in the order of the manifest.
+/// Returns all violations, in the order of the manifest.
 pub(crate) fn check(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation> {
     let settings = manifest.profiles.iter().map(|(name, profile)| (name, settings_bytes(profile))).collect();
     let mut checker = Checker { manifest, limits, settings, found: keys(manifest, limits), compared: 0 };
@@ -53,36 +52,36 @@ pub(crate) fn check(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation
 struct Checker<'a> {
     manifest: &'a Manifest,
     limits: &'a BundleLimits,
-    /// Bytes of settings that each profile's own layers write.
+    /// Size of the settings that each profile's own layers write, in bytes.
     settings: HashMap<&'a ProfileName, usize>,
     found: Vec<Violation>,
-    /// Names that were compared to suggest one.
+    /// Number of names that were compared to find a suggestion.
     compared: usize,
 }
 
-/// Most names to compare over all. Each costs a microsecond or ten, and a manifest can name what is
-/// not there a hundred thousand times.
-const MOST_COMPARED: usize = 1 << 14;
+/// Maximum number of names to compare in total. A comparison takes 1 to 10 µs, and a manifest can contain 100,000
+/// dangling names.
+const MAX_COMPARISONS: usize = 1 << 14;
 
 impl Checker<'_> {
-    fn say(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
+    fn report(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
         self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None, newer: false });
     }
 
-    /// A surface decides what a plugin may be wired to, so an unknown one must not wait for a host that knows it.
+    /// Surfaces determine what a plugin can be connected to, so an unknown one is refused.
     fn surfaces(&mut self, at: &Pointer, surfaces: &[Surface]) {
         let mut seen = BTreeSet::new();
         for (index, surface) in surfaces.iter().enumerate() {
-            let told = match unknown_surface(surface.as_str()) {
+            let problem = match unknown_surface(surface.as_str()) {
                 Some((message, help)) => Some(("unknown_surface", message, help)),
                 None if !seen.insert(surface) => {
-                    let message = format!("surface `{surface}` stands twice");
-                    Some(("duplicate_name", message, "keep one of the two".to_owned()))
+                    let message = format!("duplicate surface `{surface}`");
+                    Some(("duplicate_name", message, "remove one of the two".to_owned()))
                 }
                 None => None,
             };
-            let Some((code, message, help)) = told else { continue };
-            self.say(code, at.index(index), message, help);
+            let Some((code, message, help)) = problem else { continue };
+            self.report(code, at.index(index), message, help);
             if let Some(violation) = self.found.last_mut() {
                 violation.newer = true;
             }
@@ -97,7 +96,7 @@ impl Checker<'_> {
         name: &str,
         known: impl Iterator<Item = &'n str>,
     ) {
-        let left = MOST_COMPARED.saturating_sub(self.compared);
+        let left = MAX_COMPARISONS.saturating_sub(self.compared);
         let mut compared = 0;
         let help = suggestion(name, known.take(left).inspect(|_| compared += 1));
         self.compared += compared;
@@ -112,7 +111,7 @@ impl Checker<'_> {
     }
 }
 
-/// Returns the problem with a text that is no plugin surface, and the remedy.
+/// Returns the problem and the recommended action for an unknown plugin surface.
 pub(crate) fn unknown_surface(text: &str) -> Option<(String, String)> {
     if PLUGIN_SURFACES.contains(&text) {
         return None;
@@ -128,6 +127,6 @@ pub(crate) fn unknown_surface(text: &str) -> Option<(String, String)> {
 fn suggestion<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     match nearest(name, known) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "declare it, or take the name out".to_owned(),
+        None => "declare it, or remove the name".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! A condition on the host's facts, as layers hold them: `has:shell`, `os:linux`.
+//! Conditions of layers on the facts of a host: `has:shell`, `os:linux`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::names::{Capability, InvalidName, Platform};
 
-/// One condition. Its text form is `has:CAPABILITY`, `lacks:CAPABILITY`, `os:NAME` or `arch:NAME`.
+/// A condition. Its text form is `has:CAPABILITY`, `lacks:CAPABILITY`, `os:NAME` or `arch:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// The host has the capability.
     Has(Capability),
     /// The host lacks the capability.
     Lacks(Capability),
-    /// The host's operating system.
+    /// The host has this operating system.
     Os(Platform),
-    /// The host's processor architecture.
+    /// The host has this processor architecture.
     Arch(Platform),
 }
 

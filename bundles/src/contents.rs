@@ -1,10 +1,9 @@
-//! A bundle and the envelope that travels with it. Having [`Contents`] proves that the envelope is for
-//! this bundle's manifest; it does not prove that a signature in it is good.
+//! A bundle with its envelope. The envelope is for the bundle's manifest, but its signatures are not verified.
 
 use crate::bundle::Bundle;
 use crate::signature::{Envelope, EnvelopeError};
 
-/// What a file or folder of a built bundle holds: the bundle, and its envelope if it is signed.
+/// Content of the file or folder form of a bundle: the bundle, and the envelope if it is signed.
 #[derive(Debug, Clone)]
 pub struct Contents {
     bundle: Bundle,
@@ -12,7 +11,8 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Puts an envelope beside a bundle. It must be for the bundle's manifest, byte for byte.
+    /// Combines a bundle and an envelope. Fails if the payload of the envelope is not the bundle's manifest, byte for
+    /// byte.
     pub fn new(bundle: Bundle, envelope: Option<Envelope>) -> Result<Self, EnvelopeError> {
         match &envelope {
             Some(envelope) if envelope.payload() != bundle.manifest_bytes().as_ref() => {
@@ -22,17 +22,17 @@ impl Contents {
         }
     }
 
-    /// The bundle.
+    /// Returns the bundle.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
     }
 
-    /// The envelope, where somebody signed.
+    /// Returns the envelope, if the bundle is signed.
     pub fn envelope(&self) -> Option<&Envelope> {
         self.envelope.as_ref()
     }
 
-    /// The bundle alone.
+    /// Returns the bundle without its envelope.
     pub fn into_bundle(self) -> Bundle {
         self.bundle
     }

@@ -1,17 +1,17 @@
-//! Reads the definition of a workflow as data, so that its values can be judged by their keys: JSON, TOML, or YAML in
-//! blocks. The engine that runs a workflow decides what its definition means; here, what is not clear is no data.
+//! Parser that reads a workflow definition as data, so that the leak scan can judge values by their keys.
 //!
-//! Of YAML, mappings and lists that are written line by line are read, with quoted, plain and block scalars, and the flow
-//! style within a line. Anchors, tags and documents in a row are passed over.
+//! JSON, TOML and a subset of YAML are read. The subset has block mappings and lists, quoted, plain and block scalars,
+//! and flow style within a line. Anchors, tags and document markers are skipped. The engine that runs a workflow
+//! defines the meaning of its definition. Text that cannot be read unambiguously is not data.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Deepest nesting that is read.
+/// Maximum depth of nesting.
 const MAX_DEPTH: usize = 64;
 
-/// Returns what a definition says, if it is data.
+/// Returns the data of a definition, or `None` if it is not data.
 pub(crate) fn read(text: &str) -> Option<Value> {
     let is_data = |value: &Value| match value {
         Value::Object(map) => !map.is_empty(),
@@ -24,7 +24,7 @@ pub(crate) fn read(text: &str) -> Option<Value> {
     json().or_else(toml).or_else(yaml).filter(is_data)
 }
 
-/// The lines of a YAML document that say something.
+/// Lines of a YAML document.
 struct Lines<'t> {
     lines: Vec<Line<'t>>,
     next: usize,
@@ -45,7 +45,7 @@ impl<'t> Lines<'t> {
         };
         let is_marker = |line: &Line<'_>| line.indent == 0 && matches!(line.text, "---" | "...");
         let lines: Vec<Line<'t>> = text.lines().map(line).filter(|line| !is_marker(line)).collect();
-        // Tabs indent nothing in YAML.
+        // YAML does not allow tabs as indentation.
         (!lines.iter().any(|line| line.text.starts_with('\t'))).then_some(Self { lines, next: 0 })
     }
 
@@ -55,7 +55,7 @@ impl<'t> Lines<'t> {
         self.peek().is_none().then_some(value)
     }
 
-    /// The next line that is neither empty nor a comment.
+    /// Returns the next line that is not empty and not a comment.
     fn peek(&mut self) -> Option<Line<'t>> {
         loop {
             let line = *self.lines.get(self.next)?;
@@ -82,7 +82,7 @@ impl<'t> Lines<'t> {
         {
             let inner = Line { indent: indent + (line.text.len() - text.len()), text };
             if !text.is_empty() && (item(text).is_some() || entry(text).is_some()) {
-                // What stands behind the hyphen is the first line of a block.
+                // The text after the hyphen is the first line of a block.
                 *self.lines.get_mut(self.next)? = inner;
                 list.push(self.block(inner.indent, depth + 1)?);
             } else {
@@ -109,12 +109,12 @@ impl<'t> Lines<'t> {
         self.ends(indent).then_some(Value::Object(map))
     }
 
-    /// `true` if what comes next is no part of a block of this indent.
+    /// `true` if the next line does not belong to a block of this indent.
     fn ends(&mut self, indent: usize) -> bool {
         self.peek().is_none_or(|line| line.indent <= indent)
     }
 
-    /// Reads the value that begins with `text`, in a line of this indent, which was read.
+    /// Reads the value that starts with `text`, in a line of this indent. The line itself is consumed already.
     fn value(&mut self, text: &str, indent: usize, depth: usize) -> Option<Value> {
         let text = properties(text);
         if text.starts_with(['|', '>']) {
@@ -133,7 +133,7 @@ impl<'t> Lines<'t> {
             return flow.is_at_end().then_some(value);
         }
         let more = self.deeper(indent, " ");
-        // A plain scalar goes on with no key.
+        // A plain scalar does not continue with a key.
         if more.contains(": ") && !text.starts_with(['"', '\'']) {
             return None;
         }
@@ -144,7 +144,7 @@ impl<'t> Lines<'t> {
         })))
     }
 
-    /// Takes the lines that are indented more, as one text.
+    /// Consumes the lines that are indented deeper and joins them with `between`.
     fn deeper(&mut self, indent: usize, between: &str) -> String {
         let mut texts = Vec::new();
         while let Some(line) = self.lines.get(self.next).filter(|line| line.text.is_empty() || line.indent > indent) {
@@ -155,13 +155,13 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// What stands behind the hyphen of an item.
+/// Returns the text after the hyphen of a list item.
 fn item(text: &str) -> Option<&str> {
     let rest = text.strip_prefix('-')?;
     (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim_start())
 }
 
-/// A key and what stands behind its colon.
+/// Returns a key and the text after its colon.
 fn entry(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let text = text.strip_prefix("? ").unwrap_or(text);
     if let Some((key, rest)) = quoted(text) {
@@ -174,7 +174,7 @@ fn entry(text: &str) -> Option<(Cow<'_, str>, &str)> {
     is_key.then(|| (key.into(), rest.strip_prefix(':').unwrap_or(rest).trim_start()))
 }
 
-/// The text without its anchor and its tag, and nothing of a comment.
+/// Returns the text without its anchor and tag. A comment becomes empty.
 fn properties(mut text: &str) -> &str {
     while text.starts_with(['&', '!']) {
         text = text.split_once(' ').map_or("", |(_, rest)| rest.trim_start());
@@ -182,7 +182,7 @@ fn properties(mut text: &str) -> &str {
     if text.starts_with('#') { "" } else { text }
 }
 
-/// A string in quotes at the beginning of a text, and what stands behind it.
+/// Returns the quoted string at the start of a text, and the text after it.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
     let mut end = 1;
@@ -210,7 +210,7 @@ fn scalar(text: &str) -> String {
     }
 }
 
-/// A value in flow style: `{ a: b, c: [d] }`.
+/// Reader of a value in flow style: `{ a: b, c: [d] }`.
 struct Flow<'t> {
     rest: &'t str,
 }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_is_no_data() {
+    fn prose_is_not_data() {
         for text in [
             "",
             "# Title\n\nRead the diff: then answer.\nAnd more.\n",

@@ -1,90 +1,90 @@
-//! What a person is told about a folder that is no bundle yet: file, line, column, reason, remedy.
+//! Diagnostics about an authoring folder: file, line, column, message and help.
 //!
-//! A diagnostic carries no text of the file. The sources kept for showing a caret are masked first,
-//! so that a leaked value is pointed at and never repeated.
+//! A diagnostic contains no text of the file. Source lines are masked before they are shown, so a leaked value is
+//! pointed at but never repeated.
 
 use std::ops::Range;
 
+use leak_scan::Place;
 use serde::Serialize;
 
-use crate::leaks::{self, Place};
 use crate::names::is_token_like;
-use crate::one_line::moves;
+use crate::one_line::is_control_or_format;
 use crate::pointer::Pointer;
 
-/// How bad it is.
+/// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// No bundle can be built.
+    /// The bundle cannot be built.
     Error,
-    /// A bundle is built; somebody should look.
+    /// The bundle can be built, but its author should check this.
     Warning,
 }
 
-/// One thing to tell.
+/// A problem in an authoring folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The stable machine word.
+    /// Stable error code.
     pub code: &'static str,
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// The file, relative to the folder; empty where the folder as a whole is meant.
+    /// File, relative to the folder. Empty if the problem concerns the folder as a whole.
     pub file: String,
-    /// Line, from 1; 0 where the file as a whole is meant.
+    /// Line, from 1. 0 if the problem concerns the whole file.
     pub line: usize,
-    /// Column in characters, from 1; 0 where the file as a whole is meant.
+    /// Column in characters, from 1. 0 if the problem concerns the whole file.
     pub column: usize,
-    /// Place in a manifest, as a JSON pointer, where no authored file is known.
+    /// Place in a manifest as a JSON pointer, if the authoring file is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<Pointer>,
-    /// What is wrong, in a sentence.
+    /// The problem, as a message.
     pub message: String,
-    /// What to do about it.
+    /// Recommended action.
     pub help: String,
-    /// Bytes of the file, for the caret.
+    /// Byte range in the file, to be underlined.
     #[serde(skip)]
     pub span: Option<Range<usize>>,
 }
 
-/// A file as far as it may be shown.
+/// Text of a file in a form that may be shown.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Relative to the folder.
+    /// File, relative to the folder.
     pub file: String,
-    /// The text, with everything masked that looks like a leak or moves a cursor. Same length as the file.
+    /// The text, with `*` in place of possible leaks and of control characters. It has the length of the file.
     pub masked: String,
 }
 
 impl Source {
-    /// A file whose text is masked by the leak scan.
+    /// Masks the text of a file with the leak scanner.
     pub fn new(file: impl Into<String>, text: &str) -> Self {
         Self { file: file.into(), masked: masked(text, &[]) }
     }
 }
 
-/// Everything there is to tell about a folder.
+/// All diagnostics about a folder.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
-    /// By file and place.
+    /// Diagnostics by file and place.
     pub list: Vec<Diagnostic>,
-    /// The files that the list speaks of.
+    /// Sources of the files in `list`.
     pub sources: Vec<Source>,
 }
 
 impl Diagnostics {
-    /// Whether nothing stands against building.
+    /// `true` if there is no error.
     pub fn is_ok(&self) -> bool {
         self.list.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
     }
 
-    /// The source that a diagnostic points into.
+    /// Returns the source that a diagnostic points into.
     pub fn source_of(&self, diagnostic: &Diagnostic) -> Option<&Source> {
         self.sources.iter().find(|source| source.file == diagnostic.file)
     }
 }
 
-/// Line and column of a byte, both from 1; the column counts characters.
+/// Returns line and column of a byte, both from 1. The column counts characters.
 pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte.min(text.len())).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -92,25 +92,25 @@ pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
 }
 
-/// The byte at a line and a column that counts bytes, both from 1, as JSON readers tell them.
+/// Returns the byte at a line and a column in bytes, both from 1, as in errors of JSON readers.
 pub(crate) fn byte_at(text: &str, (line, column): (usize, usize)) -> usize {
     let lines = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len);
     let byte = (lines.sum::<usize>() + column.saturating_sub(1)).min(text.len());
     (0..=byte).rev().find(|byte| text.is_char_boundary(*byte)).unwrap_or_default()
 }
 
-/// The text with every leak replaced by `*`, so that lines can be shown.
+/// Returns the text with every leak replaced by `*`, so that its lines can be shown.
 pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    // A file that cannot be parsed may hold escapes that are none, glued to what they stand before.
+    // A file that failed to parse may contain invalid escapes directly before a leak. Blanking them separates the leak.
     let views = [text.to_owned(), blanked(text, 1), blanked(text, 2), blanked(text, 3)];
-    let found = views.iter().flat_map(|view| leaks::scan(Place::Text, view)).map(|leak| leak.span);
-    // A scan stops after a number of findings; a file with that many is shown without its content.
+    let found = views.iter().flat_map(|view| leak_scan::scan(Place::Text, view)).map(|leak| leak.span);
+    // A scan stops after a number of findings, so a file with that many is masked completely.
     let found: Vec<Range<usize>> = found.chain(more.iter().cloned()).collect();
     let all = std::slice::from_ref(&(0..bytes.len())).to_vec();
-    let found = if found.len() >= leaks::MOST_FINDINGS { all } else { found };
-    for span in found.into_iter().chain(token_like_words(text)).chain(leaks::named_values(text)) {
-        // Wide to the word: rules mark what they recognise, and a value may be longer.
+    let found = if found.len() >= leak_scan::MAX_FINDINGS { all } else { found };
+    for span in found.into_iter().chain(token_like_words(text)).chain(leak_scan::named_values(text)) {
+        // Masking extends to the whole word, because a rule may match only part of a value.
         let start = word_start(text, span.start);
         let end = word_end(text, span.end);
         for byte in bytes.get_mut(start..end).unwrap_or_default() {
@@ -122,8 +122,8 @@ pub(crate) fn masked(text: &str, more: &[Range<usize>]) -> String {
     without_controls(&String::from_utf8(bytes).unwrap_or_default())
 }
 
-/// Words that look like tokens. A file that could not be read was not judged by its keys, and a value whose key is not
-/// telling is known by its shape alone. Digests are no secrets.
+/// Returns the ranges of words that look like tokens. A file that could not be parsed was not judged by its keys, so a
+/// value is recognised only by its shape. Digests are not secret.
 fn token_like_words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     let is_edge = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
@@ -135,14 +135,14 @@ fn token_like_words(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The text with everything that moves a terminal's cursor or is not seen replaced by `*`, one for
-/// each byte, so that no byte moves. Ends of lines and tabs stay.
+/// Replaces characters that are invisible or move the cursor by `*`, one for each byte, so that offsets do not change.
+/// Line ends and tabs stay.
 fn without_controls(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut left = text.chars().peekable();
     while let Some(c) = left.next() {
         let stays = matches!(c, '\n' | '\t') || c == '\r' && left.peek() == Some(&'\n');
-        if stays || !moves(c) {
+        if stays || !is_control_or_format(c) {
             shown.push(c);
         } else {
             shown.extend(std::iter::repeat_n('*', c.len_utf8()));
@@ -151,8 +151,7 @@ fn without_controls(text: &str) -> String {
     shown
 }
 
-/// The text with each backslash, and of what follows it as much as makes `length` ASCII bytes, blank.
-/// No byte moves, so that a finding lies where it lies in the text.
+/// Replaces each backslash and the ASCII characters after it by spaces, `length` bytes in total. Offsets do not change.
 fn blanked(text: &str, length: usize) -> String {
     let mut blank = 0;
     let blanked = text.chars().map(|c| {
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_a_cursor_is_not_in_a_source_that_is_shown() {
+    fn shown_source_has_no_control_characters() {
         let text = "a = \"\u{1b}[2J\u{9b}1A\u{202e}\"\r\n\tb = \"\r\" # \u{e0041}\n";
         let shown = masked(text, &[]);
         assert_eq!(shown, "a = \"*[2J**1A***\"\r\n\tb = \"*\" # ****\n");
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leak_behind_an_escape_that_is_none_is_masked_too() {
+    fn leak_after_an_invalid_escape_is_masked() {
         for glued in ["\\q", "\\", "\\\\q", "x\\q"] {
             let text = format!("key = \"{glued}{}{}\"\n", "AKIA", "IOSFODNN7ABCDEFG");
             let shown = masked(&text, &[]);

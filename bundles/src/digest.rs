@@ -1,7 +1,7 @@
-//! Content digests: SHA-256 over exact bytes, spelled `sha256:<64 lowercase hex>`.
+//! SHA-256 digests of exact bytes, written `sha256:<64 lowercase hex>`.
 //!
-//! A [`Digest`] says which bytes are meant. It is made from bytes or read from its one spelling;
-//! nothing here digests a value that would have to be serialised again first.
+//! A [`Digest`] identifies bytes. It is computed from bytes or parsed from its text form. Nothing here serializes a
+//! value in order to hash it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,38 +11,38 @@ use sha2::{Digest as _, Sha256};
 
 const PREFIX: &str = "sha256:";
 
-/// The SHA-256 of some bytes. Displays and parses as `sha256:` and 64 lowercase hex digits.
+/// A SHA-256 digest. Displays and parses as `sha256:` and 64 lowercase hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Hashes `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes.as_ref()).into())
     }
 
-    /// The 32 bytes of the hash.
+    /// Returns the 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 hex digits without the algorithm, as files are named by.
+    /// Returns the 64 hex digits without the algorithm, as used in file names.
     pub fn hex(&self) -> String {
         self.with_text(|text| text.strip_prefix(PREFIX).unwrap_or_default().to_owned())
     }
 
-    /// The one spelling, without an allocation: digests stand in every key and record.
+    /// Passes the text form to `take` without allocating, because digests are in every key and record.
     fn with_text<R>(&self, take: impl FnOnce(&str) -> R) -> R {
         let mut text = [0; PREFIX.len() + 64];
         let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit);
         for (place, byte) in text.iter_mut().zip(PREFIX.bytes().chain(digits)) {
             *place = byte;
         }
-        // Letters and digits of ASCII.
+        // ASCII letters and digits.
         take(std::str::from_utf8(&text).unwrap_or_default())
     }
 
-    /// `sha256:` and the first 12 hex digits: enough to recognise a digest, never enough to name one.
+    /// Returns `sha256:` and the first 12 hex digits, for people. Too short to identify a digest.
     pub fn short(&self) -> String {
         let mut hex = self.hex();
         hex.truncate(12);
@@ -50,17 +50,17 @@ impl Digest {
     }
 }
 
-/// Bytes on their way to a digest, for content that comes in pieces.
+/// Incremental hash for content that arrives in pieces.
 #[derive(Clone, Default)]
 pub struct Digester(Sha256);
 
 impl Digester {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.update(bytes);
     }
 
-    /// The digest of everything that was taken.
+    /// Returns the digest of all added bytes.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -84,9 +84,9 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-/// The text is no digest in its one spelling.
+/// Error returned when a text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a digest is `sha256:` followed by 64 lowercase hex digits")]
+#[error("invalid digest: expected `sha256:` followed by 64 lowercase hex digits")]
 pub struct InvalidDigest;
 
 impl FromStr for Digest {
@@ -137,14 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_of_nothing_is_the_published_one() {
+    fn digest_of_empty_input_matches_the_published_one() {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of("").to_string(), empty);
         assert_eq!(empty.parse(), Ok(Digest::of("")));
     }
 
     #[test]
-    fn digest_of_pieces_is_that_of_the_whole() {
+    fn digest_of_pieces_equals_that_of_the_whole() {
         let mut pieces = Digester::default();
         pieces.update("some ");
         pieces.update("");

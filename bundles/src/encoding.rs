@@ -1,29 +1,28 @@
-//! Text encodings of authored files: a UTF-8 byte order mark is dropped, UTF-16 and UTF-32 are named.
+//! Encodings of authored text: a UTF-8 byte order mark is removed, and UTF-16 and UTF-32 are detected.
 //!
-//! Every reader of a text that a person wrote goes through this module, so that an editor which
-//! writes a mark changes no digest and causes no syntax error. Bytes that arrive from another machine
-//! are never changed.
+//! Every reader of text that a person wrote uses this module, so a byte order mark from an editor changes no digest and
+//! causes no syntax error. Bytes from another machine are never changed.
 
-/// The byte order mark in UTF-8.
+/// UTF-8 byte order mark.
 pub const MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Returns the bytes behind a leading UTF-8 byte order mark, or all of them where there is none.
+/// Returns the bytes without a leading UTF-8 byte order mark.
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
-/// Returns the text of a key's file without a byte order mark and without one line end, `\n` or `\r\n`.
+/// Returns the text of a key file without a byte order mark and without one line end, `\n` or `\r\n`.
 pub fn key_line(text: &str) -> &str {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
 }
 
-/// `true` if the bytes are a text in UTF-16 or UTF-32.
+/// `true` if the bytes are UTF-16 or UTF-32 text.
 pub fn is_wide(bytes: &[u8]) -> bool {
     wide(bytes).is_some()
 }
 
-/// Returns what is wrong with bytes that are no UTF-8 text, as the end of a sentence: `UTF-16 …`.
+/// Returns the reason why bytes are not UTF-8, as a message, or `None` if they are.
 pub fn problem(bytes: &[u8]) -> Option<String> {
     if let Some(name) = wide(bytes) {
         return Some(format!("the text is {name}, and UTF-8 is expected"));
@@ -31,14 +30,14 @@ pub fn problem(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).err().map(|error| format!("byte {} is not UTF-8", error.valid_up_to()))
 }
 
-/// The name of the encoding of bytes that are a text in units of two or four bytes.
+/// Returns the name of the encoding if the bytes are text in units of two or four bytes.
 fn wide(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => return Some("UTF-32"),
         [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => return Some("UTF-16"),
         _ => {}
     }
-    // Without a mark: every other byte of the first ASCII letters is zero, which no UTF-8 text has.
+    // Without a byte order mark, every second byte of leading ASCII text is zero, which does not occur in UTF-8 text.
     let head = bytes.get(..bytes.len().min(32)).unwrap_or_default();
     let zeros = |first: usize| head.iter().skip(first).step_by(2).all(|byte| *byte == 0);
     let is_wide = head.len() >= 4 && head.len().is_multiple_of(2) && zeros(0) != zeros(1);
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_dropped_once_and_at_the_beginning_only() {
+    fn byte_order_mark_is_removed_once_and_at_the_start_only() {
         assert_eq!(without_mark(b"\xEF\xBB\xBFa"), b"a");
         assert_eq!(without_mark(b"\xEF\xBB\xBF\xEF\xBB\xBFa"), b"\xEF\xBB\xBFa");
         assert_eq!(without_mark(b"a\xEF\xBB\xBF"), b"a\xEF\xBB\xBF");
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_encodings_are_named() {
+    fn wide_encodings_are_detected() {
         let wide = |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<_>>();
         for bytes in [
             wide("\u{feff}a = 1", u16::to_le_bytes),

@@ -1,7 +1,7 @@
-//! An authoring folder as a set of files: relative names and bytes, bounded while reading.
+//! An authoring folder as a set of files: relative names and bytes, limited in size while reading.
 //!
-//! Where the folder lies is not kept: a bundle is a function of these names and bytes alone.
-//! Links are not followed, so that a folder cannot bring in what lies outside of it.
+//! The location of the folder is not stored, because a bundle depends on these names and bytes only. Links are not
+//! followed, so a folder cannot include files outside of it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +13,11 @@ use crate::encoding::{MARK, without_mark};
 use crate::limits::BundleLimits;
 use crate::names::shown_file;
 
-/// Files by name, with `/` between folders. A UTF-8 byte order mark is no part of a file's text.
+/// Files by name, with `/` between folders. The bytes do not include a UTF-8 byte order mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folder {
     files: BTreeMap<String, Vec<u8>>,
-    /// Files that began with a byte order mark.
+    /// Files that start with a byte order mark.
     marked: BTreeSet<String>,
     refused: Vec<RefusedEntry>,
 }
@@ -31,50 +31,50 @@ pub(crate) struct RefusedEntry {
     pub(crate) help: &'static str,
 }
 
-/// The folders that are read, beside `bundle.toml`.
-pub(crate) const ROOMS: [&str; 5] = ["plugins", "profiles", "prompts", "schemas", "workflows"];
+/// Subfolders that are read, besides `bundle.toml`.
+pub(crate) const SUBFOLDERS: [&str; 5] = ["plugins", "profiles", "prompts", "schemas", "workflows"];
 
-/// Why a folder cannot be read. Names are relative to the folder.
+/// Error returned when a folder cannot be read. Names are relative to the folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is no `bundle.toml`.
-    #[error("the folder holds no `bundle.toml`")]
+    #[error("`bundle.toml` not found in the folder")]
     NoBundle,
-    /// The system refused.
-    #[error("`{}` cannot be read", shown_file(.file))]
+    /// The operating system returned an error.
+    #[error("cannot read `{}`", shown_file(.file))]
     Io {
-        /// Which file or folder.
+        /// File or folder.
         file: String,
-        /// What the system said; not for the outside.
+        /// Error of the operating system. Not to be shown to other users.
         #[source]
         source: std::io::Error,
     },
-    /// Neither a file nor a folder.
+    /// The entry is neither a file nor a folder.
     #[error("`{}` is neither a file nor a folder", shown_file(.file))]
     NotAFile {
-        /// Which one.
+        /// Name of the entry.
         file: String,
     },
-    /// A name that cannot be shown.
-    #[error("a name in `{}` is not Unicode, or holds control characters", shown_file(.folder))]
+    /// A name is not Unicode or contains control characters.
+    #[error("name in `{}` is not Unicode or contains control characters", shown_file(.folder))]
     BadName {
-        /// In which folder.
+        /// Folder that contains the name.
         folder: String,
     },
-    /// A bound is passed.
-    #[error("`{}` passes {allowed} (`{limit}`)", shown_file(.file))]
+    /// A limit is exceeded.
+    #[error("`{}` exceeds limit `{limit}` ({allowed})", shown_file(.file))]
     TooLarge {
-        /// Which file or folder.
+        /// File or folder.
         file: String,
-        /// The limit's name.
+        /// Name of the limit.
         limit: &'static str,
-        /// What is allowed.
+        /// Value of the limit.
         allowed: usize,
     },
 }
 
 impl FolderError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoBundle => "no_bundle",
@@ -85,25 +85,24 @@ impl FolderError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::NoBundle => "name a folder that holds a `bundle.toml`, or make one",
-            Self::Io { .. } => "check that the file is there and may be read",
-            Self::NotAFile { .. } => "put the file itself there: links, sockets and devices are not followed",
-            Self::BadName { .. } => "rename it",
-            Self::TooLarge { .. } => "take files out or make them smaller, or raise the limit of that name",
+            Self::NoBundle => "name a folder with a `bundle.toml`, or create one",
+            Self::Io { .. } => "check that the file exists and is readable",
+            Self::NotAFile { .. } => "replace it by a file: links, sockets and devices are not followed",
+            Self::BadName { .. } => "rename the file",
+            Self::TooLarge { .. } => "remove files or make them smaller, or raise the limit",
         }
     }
 }
 
-/// Folders in folders; prompts are rarely more than two deep.
-const MOST_NESTING: usize = 8;
+/// Maximum depth of subfolders. Prompts are rarely deeper than two.
+const MAX_NESTING: usize = 8;
 
 impl Folder {
-    /// Reads `bundle.toml` and the rooms beside it. Names that begin with `.` are passed over. An entry
-    /// that is no readable file, such as a link, is kept as a mistake that [`build`](crate::build) lists
-    /// with the others.
+    /// Reads `bundle.toml` and the subfolders beside it. Names that start with `.` are skipped. An entry that is not a
+    /// readable file, such as a link, is recorded as a problem, which [`build`](crate::build) reports with the others.
     pub fn read(dir: &Dir, limits: &BundleLimits) -> Result<Self, FolderError> {
         let mut reader = Reader { folder: Self::default(), bytes: 0, entries: 0, limits };
         match dir.symlink_metadata("bundle.toml") {
@@ -111,26 +110,26 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(FolderError::NoBundle),
             Err(source) => return Err(FolderError::Io { file: "bundle.toml".to_owned(), source }),
         }
-        for room in ROOMS {
-            match dir.symlink_metadata(room) {
-                Ok(metadata) if metadata.is_dir() => reader.folder(dir, room, room, MOST_NESTING)?,
-                Ok(_) => reader.refuse(&FolderError::NotAFile { file: room.to_owned() }),
+        for subfolder in SUBFOLDERS {
+            match dir.symlink_metadata(subfolder) {
+                Ok(metadata) if metadata.is_dir() => reader.folder(dir, subfolder, subfolder, MAX_NESTING)?,
+                Ok(_) => reader.refuse(&FolderError::NotAFile { file: subfolder.to_owned() }),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(FolderError::Io { file: room.to_owned(), source }),
+                Err(source) => return Err(FolderError::Io { file: subfolder.to_owned(), source }),
             }
         }
         Ok(reader.folder)
     }
 
-    /// Whether a file of that name is one that [`Folder::read`] reads.
+    /// `true` if [`Folder::read`] reads a file with this name.
     pub fn is_read(name: &str) -> bool {
-        let in_room = |(room, inside): (&str, &str)| {
-            ROOMS.contains(&room) && !inside.split('/').any(|segment| segment.starts_with('.'))
+        let is_in_subfolder = |(subfolder, inside): (&str, &str)| {
+            SUBFOLDERS.contains(&subfolder) && !inside.split('/').any(|segment| segment.starts_with('.'))
         };
-        name == "bundle.toml" || name.split_once('/').is_some_and(in_room)
+        name == "bundle.toml" || name.split_once('/').is_some_and(is_in_subfolder)
     }
 
-    /// A folder made of files in memory.
+    /// Creates a folder from files in memory.
     pub fn from_files(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         let mut folder = Self::default();
         for (name, bytes) in files {
@@ -147,36 +146,36 @@ impl Folder {
         self.files.insert(name, bytes);
     }
 
-    /// The bytes of a file as they are stored, with the byte order mark.
+    /// Returns the bytes of a file as they are on disk, including the byte order mark.
     pub fn stored_bytes(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let bytes = self.get(name)?;
         Some(if self.marked.contains(name) { Cow::Owned([MARK, bytes].concat()) } else { Cow::Borrowed(bytes) })
     }
 
     /// `true` if every entry could be read.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.refused.is_empty()
     }
 
-    /// The entries that could not be read.
+    /// Returns the entries that could not be read.
     pub(crate) fn refused(&self) -> &[RefusedEntry] {
         &self.refused
     }
 
-    /// The bytes of one file.
+    /// Returns the bytes of a file, without a byte order mark.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
     }
 
-    /// All files, by name.
+    /// Returns all files, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
     }
 
-    /// The files of one room, by their name inside it.
-    pub(crate) fn room<'a>(&'a self, room: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a [u8])> {
+    /// Returns the files of a subfolder: full name, name inside the subfolder, and bytes.
+    pub(crate) fn subfolder<'a>(&'a self, subfolder: &'a str) -> impl Iterator<Item = (&'a str, &'a str, &'a [u8])> {
         self.iter().filter_map(move |(name, bytes)| {
-            let inside = name.strip_prefix(room)?.strip_prefix('/')?;
+            let inside = name.strip_prefix(subfolder)?.strip_prefix('/')?;
             Some((name, inside, bytes))
         })
     }
@@ -185,7 +184,7 @@ impl Folder {
 struct Reader<'a> {
     folder: Folder,
     bytes: usize,
-    /// Entries that were looked at, in all folders.
+    /// Number of entries visited, in all folders.
     entries: usize,
     limits: &'a BundleLimits,
 }
@@ -205,8 +204,8 @@ impl Reader<'_> {
         });
     }
 
-    /// Reads one file. What stands against that file alone is listed with other mistakes; a bound on
-    /// the folder as a whole ends the reading.
+    /// Reads one file. Records a problem with this file alone. Returns an error only if a limit on the whole folder is
+    /// exceeded.
     fn entry(&mut self, dir: &Dir, entry: &str, name: &str) -> Result<(), FolderError> {
         match self.file(dir, entry, name) {
             Err(error @ FolderError::TooLarge { limit: "files" | "bundle_bytes", .. }) => Err(error),
@@ -228,7 +227,7 @@ impl Reader<'_> {
         if !dir.symlink_metadata(entry).map_err(io)?.is_file() {
             return Err(FolderError::NotAFile { file: name.to_owned() });
         }
-        // The bound is on what is read: the size that metadata tell may be outdated by then.
+        // The limit applies to the bytes that are read, because the size in the metadata may be outdated.
         let allowed = self.limits.blob_bytes.max(self.limits.manifest_bytes);
         let mut bytes = Vec::new();
         let most = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
@@ -244,11 +243,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// `cap-std` keeps every step below `dir`: a link that is put there meanwhile leads nowhere else.
+    /// Reads a folder recursively. `cap-std` resolves every step below `dir`, so a link that is created in the meantime
+    /// cannot lead outside.
     fn folder(&mut self, dir: &Dir, entry: &str, name: &str, nesting: usize) -> Result<(), FolderError> {
         let io = |source| FolderError::Io { file: name.to_owned(), source };
         if nesting == 0 {
-            return Err(FolderError::TooLarge { file: name.to_owned(), limit: "nesting", allowed: MOST_NESTING });
+            return Err(FolderError::TooLarge { file: name.to_owned(), limit: "nesting", allowed: MAX_NESTING });
         }
         let inside = match dir.open_dir(entry) {
             Ok(inside) => inside,

@@ -1,21 +1,21 @@
-//! Positions of values in the text of a JSON document, which JSON readers do not report. Authors are shown them.
+//! Byte positions of values in a JSON text, which JSON readers do not report.
 //!
-//! The text was read as JSON before; in other text nothing is found.
+//! The text must be valid JSON. In other text nothing is found.
 
 use std::ops::Range;
 
 use crate::pointer::Pointer;
 
-/// Which string a pointer means.
+/// String that a pointer refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The value there.
+    /// The value.
     Value,
-    /// The key of the value there.
+    /// The key of the value.
     Key,
 }
 
-/// Returns the byte at which the value of a JSON pointer begins.
+/// Returns the offset of the value of a JSON pointer.
 pub(crate) fn value_start(text: &str, pointer: &str) -> Option<usize> {
     let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
     for segment in pointer.split('/').skip(1) {
@@ -25,7 +25,7 @@ pub(crate) fn value_start(text: &str, pointer: &str) -> Option<usize> {
     Some(reader.at)
 }
 
-/// Returns the bytes of the string that `pointer` leads to, with its quotes.
+/// Returns the range of the string that `pointer` leads to, with its quotes.
 pub(crate) fn find(text: &str, pointer: &Pointer, part: Part) -> Option<Range<usize>> {
     let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
     let mut segments = pointer.as_str().split('/').skip(1).peekable();
@@ -41,7 +41,7 @@ pub(crate) fn find(text: &str, pointer: &Pointer, part: Part) -> Option<Range<us
     Some(start..reader.at)
 }
 
-/// A position in the text.
+/// Position in the text.
 struct Reader<'t> {
     bytes: &'t [u8],
     at: usize,
@@ -58,7 +58,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Steps over a string, and returns where it stood.
+    /// Skips a string and returns its range.
     fn string(&mut self) -> Option<Range<usize>> {
         let start = self.at;
         self.at += 1;
@@ -73,7 +73,7 @@ impl Reader<'_> {
         Some(start..self.at)
     }
 
-    /// Steps over a value. Counts instead of recursing, so that no depth matters.
+    /// Skips a value. Counts brackets instead of recursing, so depth is not limited.
     fn value(&mut self) -> Option<()> {
         let mut open = 0_usize;
         loop {
@@ -111,7 +111,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Goes to the member of that name, or to the element of that number. Returns where the name stands.
+    /// Moves to the member of that name, or to the element of that index. Returns the range of the name.
     fn descend(&mut self, text: &str, name: &str) -> Option<Option<Range<usize>>> {
         self.space();
         let is_object = match self.peek()? {
@@ -120,7 +120,7 @@ impl Reader<'_> {
             _ => return None,
         };
         for index in 0_usize.. {
-            // The bracket, or the comma before a further member.
+            // The bracket, or the comma before the next member.
             self.at += 1;
             self.space();
             let mut key = None;
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn string_is_found_where_it_stands() {
+    fn string_is_found_at_its_place() {
         let text = r#" { "a": [1, {"b\"/~": "x"}, true], "b": {"\u0061" : "\"y" } , "c":[] } "#;
         let at = |pointer: Pointer, part| find(text, &pointer, part).and_then(|span| text.get(span));
         let root = Pointer::root();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_found_in_what_is_no_json() {
+    fn nothing_is_found_in_text_that_is_not_json() {
         for text in ["", "{", "{\"a", "{\"a\\", "{\"a\":", "{\"a\":}", "[,", "{\"a\":\"", "{1:2}", "]"] {
             assert_eq!(find(text, &Pointer::root().key("a"), Part::Value), None, "{text}");
         }

@@ -1,5 +1,5 @@
-//! The folder form of a built bundle: `manifest.json`, `blobs/sha256/<hex>`, and beside the manifest
-//! `signature.dsse.json` where it is signed, in whatever spelling its signer wrote.
+//! Folder form of a built bundle: `manifest.json`, `blobs/sha256/<hex>`, and `signature.dsse.json` if it is signed. The
+//! envelope is stored in the spelling of its signer.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::folder::FolderError;
 use crate::limits::BundleLimits;
 use crate::signature::{ENVELOPE, Envelope, EnvelopeError};
 
-/// Why a folder is no built bundle.
+/// Error returned when a folder is not a built bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// The folder cannot be read.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// It can, and is no bundle.
+    /// The content is not a valid bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// It is one, and the envelope in it is none, or none of that bundle.
+    /// The envelope is invalid or belongs to another bundle.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
 }
 
 impl LayoutError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Folder(error) => error.code(),
@@ -37,7 +37,7 @@ impl LayoutError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> String {
         match self {
             Self::Folder(error) => error.help().to_owned(),
@@ -47,7 +47,7 @@ impl LayoutError {
     }
 }
 
-/// Reads and verifies a built bundle, signed or not. Only what its manifest names is opened.
+/// Reads and verifies a built bundle. Signatures are ignored. Only files that the manifest names are opened.
 pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Result<Bundle, LayoutError> {
     let manifest = read_file(dir, MANIFEST, limits.manifest_bytes, "manifest_bytes")?;
     let named = crate::bundle::open_manifest(&manifest, limits, acceptances)?;
@@ -67,7 +67,7 @@ pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Resul
             Err(FolderError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        // Packages travel beside a bundle: their sizes are the manifest's to declare.
+        // Packages travel beside a bundle, and the manifest declares their sizes.
         total += if carried.contains(&blob.digest) { bytes.len() } else { 0 };
         if total > limits.bundle_bytes {
             return Err(BundleError::TooLarge { actual: total, allowed: limits.bundle_bytes }.into());
@@ -77,8 +77,7 @@ pub fn read(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Resul
     Ok(Bundle::open(manifest, blobs, limits, acceptances)?)
 }
 
-/// Reads and verifies a built bundle, and reads the envelope beside it. Whether its signatures are good
-/// is for [`judge`](crate::signature::judge) to say.
+/// Reads and verifies a built bundle and reads its envelope. [`judge`](crate::signature::judge) checks the signatures.
 pub fn read_contents(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances) -> Result<Contents, LayoutError> {
     let bundle = read(dir, limits, acceptances)?;
     let envelope = match read_file(dir, ENVELOPE, limits.envelope_bytes(), "manifest_bytes") {
@@ -110,11 +109,11 @@ pub fn write(dir: &Dir, bundle: &Bundle) -> std::io::Result<()> {
     for (digest, bytes) in bundle.blobs() {
         dir.write(format!("{BLOBS}/{}", digest.hex()), bytes)?;
     }
-    // Last: a folder without a manifest is no bundle.
+    // The manifest is written last, because a folder without a manifest is not a bundle.
     dir.write(MANIFEST, bundle.manifest_bytes())
 }
 
-/// Writes a bundle into an empty folder, with its envelope where it has one.
+/// Writes a bundle into an empty folder, with its envelope if there is one.
 pub fn write_contents(dir: &Dir, contents: &Contents) -> std::io::Result<()> {
     if let Some(envelope) = contents.envelope() {
         dir.write(ENVELOPE, envelope.to_json())?;

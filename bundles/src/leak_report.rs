@@ -1,36 +1,35 @@
-//! Which texts of a bundle are scanned for leaks, and what of that an author accepted.
+//! Leak scan of a bundle: scanned texts, and findings that the author accepted.
 //!
-//! The one list of places: the builder and every Runtime scan exactly these. Names, digests and
-//! numbers have closed grammars, yet they are scanned too where a value could be spelled in them.
+//! The builder and every Runtime scan exactly the same texts. Names, digests and numbers have closed grammars, but are
+//! scanned too if a value could be spelled in them.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
+use leak_scan::{KeyContext, Kind, Leak, Place};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::blob::Blob;
 use crate::definition;
 use crate::json_place::{self, Part};
-use crate::leaks::{self, Keys, Kind, Leak, Place};
 use crate::manifest::{Acceptance, Manifest};
 use crate::pointer::Pointer;
 
-/// A finding: which text, which rule, where in the text. Never the value.
+/// A finding in a bundle: text, rule and span, never the value.
 #[derive(Clone)]
 pub struct Finding {
-    /// Where the text stands: a pointer into the manifest, also for the text of a blob. A key that
-    /// holds a leak itself is withheld from it.
+    /// Pointer into the manifest, also for the text of a blob. A key that contains a leak is withheld.
     pub pointer: Pointer,
-    /// Where in the document that is the text, if it is one: a pointer into the schema of a tool or the definition of a
-    /// workflow. Keys are withheld from it in the same way.
+    /// Pointer into the document, if the text is the schema of a tool or the definition of a workflow. Keys that
+    /// contain a leak are withheld.
     pub inside: Option<Pointer>,
-    /// What was found, and where in the text.
+    /// Rule and span in the text.
     pub leak: Leak,
-    /// Whether the manifest accepts it.
+    /// `true` if the manifest accepts the finding.
     pub accepted: bool,
-    /// The pointer with nothing withheld. It may hold the value.
+    /// Pointer with nothing withheld. It may contain the value.
     pub(crate) exact: Pointer,
     pub(crate) text: Text,
 }
@@ -42,14 +41,15 @@ impl fmt::Display for Finding {
         if let Some(inside) = &self.inside {
             write!(f, " at `{inside}`")?;
         }
-        write!(f, ": {} (rule `{}`)", rule.what(), rule.id())
+        write!(f, ": {} (rule `{}`)", rule.description(), rule.id())
     }
 }
 
 impl fmt::Debug for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = f.debug_struct("Finding");
-        said.field("pointer", &self.pointer)
+        let mut debug = f.debug_struct("Finding");
+        debug
+            .field("pointer", &self.pointer)
             .field("inside", &self.inside)
             .field("leak", &self.leak)
             .field("accepted", &self.accepted)
@@ -57,58 +57,66 @@ impl fmt::Debug for Finding {
     }
 }
 
-/// Which text of a place it is.
+/// Scanned text at a place in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Text {
-    /// The value there.
+    /// The value.
     Value,
-    /// The key of the value there.
+    /// The key of the value.
     Key,
-    /// The blob that is named there.
+    /// The blob named by the value.
     Blob,
 }
 
-/// Most findings that are reported of one manifest or blob. More would tell an author nothing new.
-pub const MOST_FINDINGS: usize = 1000;
+/// Maximum number of findings that are reported for one manifest or blob.
+pub const MAX_FINDINGS: usize = 1000;
 
-/// Most findings in one schema whose place is told exactly.
-const MOST_LOCATED: usize = 64;
+/// Maximum number of findings in one schema that are reported with their exact place.
+const MAX_LOCATED_FINDINGS: usize = 64;
 
 /// Scans every text of a manifest.
 pub fn scan_manifest(manifest: &Manifest) -> Vec<Finding> {
-    Scanner::new(manifest, MOST_FINDINGS).manifest(manifest)
+    Scanner::new(manifest, MAX_FINDINGS).manifest(manifest)
 }
 
 /// Scans the text of one blob, which the manifest names at `pointer`.
 pub fn scan_blob(manifest: &Manifest, pointer: &Pointer, blob: &Blob) -> Vec<Finding> {
-    Scanner::new(manifest, MOST_FINDINGS).blob(pointer, blob)
+    Scanner::new(manifest, MAX_FINDINGS).blob(pointer, blob)
 }
 
-/// As [`scan_manifest`], only until something is found that is not accepted.
+/// Like [`scan_manifest`], but stops at the first finding that is not accepted.
 pub(crate) fn scan_manifest_to_first(manifest: &Manifest) -> Vec<Finding> {
     Scanner::new(manifest, 1).manifest(manifest)
 }
 
+/// Returns the stable error code of a bundle that is refused for a finding of this kind.
+pub fn error_code(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Secret => "secret_in_bundle",
+        Kind::HostPath => "host_path_in_bundle",
+    }
+}
+
 struct Scanner<'a> {
     accepted: &'a [Acceptance],
-    /// Keys and indexes down to the text: a pointer is made where something is found, not before.
+    /// Keys and indexes down to the current text. A pointer is created only for a finding.
     path: Vec<Step<'a>>,
     found: Vec<Finding>,
-    /// How many findings may be told still.
+    /// Number of findings that may still be reported.
     left: usize,
-    /// References of the schema, with the keys that judge what they lead to.
-    references: Vec<(Keys, &'a str)>,
-    /// `true` if the texts were scanned before, and are judged by their keys alone: those of a workflow's definition, and
-    /// the target of a reference by the keys at the reference.
+    /// References of the schema, with the keys that apply to their targets.
+    references: Vec<(KeyContext, &'a str)>,
+    /// `true` if the texts were scanned before and only their keys are judged now. Applies to workflow definitions and
+    /// to the targets of references.
     is_only_by_keys: bool,
 }
 
-/// Keys of an object whose value names what stands under `value` beside it.
+/// Keys of an object whose value is the name of the `value` beside it.
 const NAMING_KEYS: [&str; 8] = ["name", "key", "id", "label", "env", "variable", "header", "field"];
 
 enum Step<'a> {
-    /// A key, and what the keys above it say where it may be a value of theirs: `tokens = { "…" = true }`.
-    Key(&'a str, Option<Keys>),
+    /// A key and the context of the keys above it, if the key itself may be a secret: `tokens = { "…" = true }`.
+    Key(&'a str, Option<KeyContext>),
     Index(usize),
 }
 
@@ -122,7 +130,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn manifest(self, manifest: &Manifest) -> Vec<Finding> {
-        // The manifest's own JSON is the list of its texts: a field added later cannot be forgotten.
+        // The serialized manifest is the list of texts, so a field added later cannot be forgotten.
         let Ok(value) = serde_json::to_value(manifest) else { return Vec::new() };
         let mut scanner = Scanner::of(self.accepted, self.left);
         scanner.value(Place::Text, None, &value);
@@ -134,20 +142,20 @@ impl<'a> Scanner<'a> {
             self.schema_of(pointer, blob);
             return self.found;
         }
-        self.tell(blob.leaks(), Text::Blob, &shown(pointer), pointer);
+        self.report(blob.leaks(), Text::Blob, &shown(pointer), pointer);
         if pointer.as_str().starts_with("/workflows/") {
             self.definition_of(pointer, blob);
         }
         self.found
     }
 
-    fn tell(&mut self, leaks: &[Leak], text: Text, shown: &Pointer, exact: &Pointer) {
+    fn report(&mut self, leaks: &[Leak], text: Text, shown: &Pointer, exact: &Pointer) {
         if leaks.is_empty() {
             return;
         }
-        let there = |field: &str| field == shown.as_str() || field == exact.as_str();
-        let here: Vec<&Acceptance> = self.accepted.iter().filter(|accepted| there(&accepted.field)).collect();
-        // The credential in an address of a host is what has to be revoked.
+        let is_field = |field: &str| field == shown.as_str() || field == exact.as_str();
+        let here: Vec<&Acceptance> = self.accepted.iter().filter(|accepted| is_field(&accepted.field)).collect();
+        // Credentials are reported first, because they must be revoked.
         let (secrets, paths): (Vec<&Leak>, Vec<&Leak>) =
             leaks.iter().partition(|leak| leak.rule.kind() == Kind::Secret);
         for leak in secrets.into_iter().chain(paths).cloned() {
@@ -158,13 +166,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn text(&mut self, place: Place, keys: Option<Keys>, which: Text, text: &str) {
-        let named = keys.and_then(|keys| keys.secret_in(text));
+    fn text(&mut self, place: Place, keys: Option<KeyContext>, which: Text, text: &str) {
+        let named = keys.and_then(|keys| keys.find_secret(text));
         if self.is_only_by_keys && named.is_none() {
             return;
         }
-        let mut leaks = leaks::scan(place, text);
-        // What has the shape of a secret is named by its shape.
+        let mut leaks = leak_scan::scan(place, text);
+        // A finding by the shape of the secret replaces one by its name.
         let has_shape = leaks.iter().any(|leak| leak.rule.kind() == Kind::Secret);
         if self.is_only_by_keys {
             leaks.clear();
@@ -181,68 +189,71 @@ impl<'a> Scanner<'a> {
             });
             let is_told = |found: &Finding| found.exact == exact && found.text == which;
             if !self.is_only_by_keys || !self.found.iter().any(is_told) {
-                self.tell(&leaks, which, &shown, &exact);
+                self.report(&leaks, which, &shown, &exact);
             }
         }
     }
 
-    /// Scans the schema of a tool, string by string. What is no JSON is refused elsewhere, and scanned as one text here.
+    /// Scans the schema of a tool, string by string. A schema that is not JSON is refused elsewhere and scanned as one
+    /// text here.
     fn schema_of(&mut self, pointer: &Pointer, blob: &Blob) {
         let text = String::from_utf8_lossy(blob.as_ref());
         let Ok(value) = serde_json::from_str::<Value>(&text) else {
-            return self.tell(&leaks::scan(Place::Text, &text), Text::Blob, &shown(pointer), pointer);
+            return self.report(&leak_scan::scan(Place::Text, &text), Text::Blob, &shown(pointer), pointer);
         };
         let mut inner = Scanner::of(&[], self.left);
-        inner.schema(Keys::default(), &value);
+        inner.schema(KeyContext::default(), &value);
         inner.referenced(&value);
         for (number, finding) in inner.found.into_iter().enumerate() {
             let part = if finding.text == Text::Key { Part::Key } else { Part::Value };
-            // Each is a walk through the text.
-            let string = (number < MOST_LOCATED).then(|| json_place::find(&text, &finding.exact, part)).flatten();
+            // Each lookup is a pass over the text.
+            let string =
+                (number < MAX_LOCATED_FINDINGS).then(|| json_place::find(&text, &finding.exact, part)).flatten();
             let span = string.map_or(0..text.len(), |string| within(&text, string, finding.leak.span.clone()));
-            self.tell_inside(finding, span, pointer);
+            self.report_inside(finding, span, pointer);
         }
     }
 
-    /// Judges the values of a workflow's definition by their keys, if it is data. The text is judged beside that.
+    /// Judges the values of a workflow definition by their keys, if the definition is data. The text is scanned
+    /// separately.
     fn definition_of(&mut self, pointer: &Pointer, blob: &Blob) {
         let text = String::from_utf8_lossy(blob.as_ref());
         let Some(value) = definition::read(&text) else { return };
         let mut inner = Scanner::of(&[], self.left);
         inner.is_only_by_keys = true;
-        inner.value(Place::Text, Some(Keys::default()), &value);
+        inner.value(Place::Text, Some(KeyContext::default()), &value);
         for (number, finding) in inner.found.into_iter().enumerate() {
-            // Strings with escapes are not found.
+            // Strings with escapes are not found in the text.
             let string = if finding.text == Text::Key {
                 finding.exact.as_str().rsplit('/').next().map(|key| key.replace("~1", "/").replace("~0", "~"))
             } else {
                 value.pointer(finding.exact.as_str()).and_then(Value::as_str).map(str::to_owned)
             };
-            let string = string.filter(|string| number < MOST_LOCATED && !string.is_empty());
+            let string = string.filter(|string| number < MAX_LOCATED_FINDINGS && !string.is_empty());
             let start = string.as_ref().and_then(|string| text.find(string.as_str()));
             let span = start.zip(string).map_or(0..text.len(), |(start, string)| start..start + string.len());
             let is_told = blob.leaks().iter().any(|leak| {
                 leak.rule.kind() == Kind::Secret && leak.span.start < span.end && span.start < leak.span.end
             });
             if start.is_none() || !is_told {
-                self.tell_inside(finding, span, pointer);
+                self.report_inside(finding, span, pointer);
             }
         }
     }
 
-    /// Tells a finding in a document, which `pointer` names, at `span` of its text.
-    fn tell_inside(&mut self, finding: Finding, span: Range<usize>, pointer: &Pointer) {
+    /// Reports a finding in the document at `pointer`, at `span` of its text.
+    fn report_inside(&mut self, finding: Finding, span: Range<usize>, pointer: &Pointer) {
         let leak = Leak { rule: finding.leak.rule, span };
         let before = self.found.len();
-        self.tell(std::slice::from_ref(&leak), Text::Blob, &shown(pointer), pointer);
+        self.report(std::slice::from_ref(&leak), Text::Blob, &shown(pointer), pointer);
         for found in self.found.iter_mut().skip(before) {
             found.inside = Some(finding.pointer.clone());
         }
     }
 
-    /// Scans a schema. `keys` is the name of the property that it is of, which judges its `default`, `const`, `enum` and
-    /// `examples`; what else a schema says of a property is no value of it.
-    fn schema(&mut self, keys: Keys, value: &'a Value) {
+    /// Scans a schema. `keys` are those of the property that the schema describes. They apply to its `default`,
+    /// `const`, `enum` and `examples`. Other strings of a schema are not values of the property.
+    fn schema(&mut self, keys: KeyContext, value: &'a Value) {
         if self.left == 0 {
             return;
         }
@@ -259,9 +270,9 @@ impl<'a> Scanner<'a> {
                 for (key, value) in map {
                     self.path.push(Step::Key(key, None));
                     self.text(Place::ObjectKey, None, Text::Key, key);
-                    let own = Keys::default().below(None, key);
+                    let own = KeyContext::default().with_key(None, key);
                     if let ("$ref", Value::String(reference)) = (key.as_str(), value)
-                        && keys != Keys::default()
+                        && keys != KeyContext::default()
                     {
                         self.references.push((keys, reference));
                     }
@@ -280,9 +291,9 @@ impl<'a> Scanner<'a> {
                                 self.path.pop();
                             }
                         }
-                        // No keyword is telling: this is a property that stands at the wrong place, or an annotation.
+                        // No keyword is a name for a secret, so this is a misplaced property or an annotation.
                         (_, Value::String(text)) => self.text(Place::Text, Some(own), Text::Value, text),
-                        _ => self.schema(if own == Keys::default() { keys } else { own }, value),
+                        _ => self.schema(if own == KeyContext::default() { keys } else { own }, value),
                     }
                     self.path.pop();
                 }
@@ -291,8 +302,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Scans what references lead to, each target once for all references that say the same of it. What is judged
-    /// without them was scanned before.
+    /// Scans the targets of references, each target once for each distinct `keys`. Findings without keys were reported
+    /// before.
     fn referenced(&mut self, root: &'a Value) {
         self.is_only_by_keys = true;
         let mut seen = HashSet::new();
@@ -306,7 +317,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Follows a reference within the document, and makes the way there the path.
+    /// Follows a reference within the document and sets the path to its target.
     fn descend(&mut self, root: &'a Value, reference: &str) -> Option<&'a Value> {
         let fragment = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
         fragment.split('/').skip(1).try_fold(root, |value, segment| {
@@ -330,13 +341,13 @@ impl<'a> Scanner<'a> {
         for (name, schema) in map {
             self.path.push(Step::Key(name, None));
             self.text(Place::ObjectKey, None, Text::Key, name);
-            self.schema(Keys::default().below(None, name), schema);
+            self.schema(KeyContext::default().with_key(None, name), schema);
             self.path.pop();
         }
     }
 
-    /// Scans a value. `keys` are those above it in free data, whose keys an author chooses.
-    fn value(&mut self, place: Place, keys: Option<Keys>, value: &'a Value) {
+    /// Scans a value. `keys` are those above it in a free object, whose keys the author chooses.
+    fn value(&mut self, place: Place, keys: Option<KeyContext>, value: &'a Value) {
         if self.left == 0 {
             return;
         }
@@ -348,7 +359,7 @@ impl<'a> Scanner<'a> {
             Value::Array(list) => {
                 let mut before = None;
                 for (index, value) in list.iter().enumerate() {
-                    let keys = keys.map(|keys| before.map_or(keys, |text| keys.behind(text)));
+                    let keys = keys.map(|keys| before.map_or(keys, |text| keys.after_item(text)));
                     self.path.push(Step::Index(index));
                     self.value(place, keys, value);
                     self.path.pop();
@@ -360,8 +371,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn object(&mut self, place: Place, keys: Option<Keys>, map: &'a Map<String, Value>) {
-        // A permission is an object with a host; its paths lie on that remote host.
+    fn object(&mut self, place: Place, keys: Option<KeyContext>, map: &'a Map<String, Value>) {
+        // A permission is an object with a host. Its paths are on that remote host.
         let plugin = self.key(0) == Some("plugins") && self.key(2) == Some("permissions");
         let permission = plugin && map.contains_key("scheme") && map.contains_key("host");
         let parent = match self.path.last() {
@@ -373,23 +384,23 @@ impl<'a> Scanner<'a> {
             let (_, value) = map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
             value.as_str()
         });
-        let keys = keys.or_else(|| self.is_free().then(Keys::default));
+        let keys = keys.or_else(|| self.is_free().then(KeyContext::default));
         for (key, value) in map {
             let below = keys.map(|keys| match named.filter(|_| key.eq_ignore_ascii_case("value")) {
-                Some(name) => keys.below(None, name),
-                None => keys.below(parent, key),
+                Some(name) => keys.with_key(None, name),
+                None => keys.with_key(parent, key),
             });
             self.path.push(Step::Key(key, keys));
             self.text(Place::ObjectKey, keys, Text::Key, key);
-            // An accepted finding names pointers, which look like paths and are checked to be fields
-            // elsewhere; its reason is a text like any other.
+            // An accepted finding names a pointer, which looks like a path. Another check requires it to be a field.
+            // Its reason is a text like any other.
             let pointer = self.key(0) == Some("accepted") && self.path.len() == 3 && key == "field";
             self.value(if permission || pointer { Place::UrlTarget } else { place }, below, value);
             self.path.pop();
         }
     }
 
-    /// `true` if the object at the path is one whose keys the author chooses: settings, parameters, labels.
+    /// `true` if the author chooses the keys of the object at the path: settings, parameters, labels.
     fn is_free(&self) -> bool {
         match (self.key(0), self.key(2), self.key(4)) {
             (Some("profiles"), Some("layers"), Some("settings")) => self.path.len() == 5,
@@ -406,7 +417,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether the field holds an authority: a wish, something dropped, the ceiling.
+    /// `true` if the field holds an authority: a wish, a drop or the ceiling.
     fn holds_authority(&self) -> bool {
         match (self.key(0), self.key(1), self.key(2)) {
             (Some("policy"), Some("authorities"), _) => true,
@@ -416,7 +427,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The bytes of a JSON text where a span of one of its strings stands; the whole string where that has escapes.
+/// Returns the range of a span of one of the strings in a JSON text. If the string has escapes, returns the whole
+/// string.
 fn within(text: &str, string: Range<usize>, span: Range<usize>) -> Range<usize> {
     let inside = string.start + 1..string.end.saturating_sub(1);
     match text.get(inside.clone()) {
@@ -425,7 +437,7 @@ fn within(text: &str, string: Range<usize>, span: Range<usize>) -> Range<usize> 
     }
 }
 
-/// The pointer without the keys that hold a leak themselves, or that are too long to be read.
+/// Returns the pointer without keys that contain a leak or are too long.
 fn shown(pointer: &Pointer) -> Pointer {
     let keys = pointer.as_str().split('/').skip(1);
     keys.fold(Pointer::root(), |shown, key| {
@@ -434,10 +446,11 @@ fn shown(pointer: &Pointer) -> Pointer {
     })
 }
 
-/// The key as a pointer may show it. `keys` are those above it, which may promise that it is a secret.
-fn shown_key(key: &str, keys: Option<Keys>) -> &str {
+/// Returns the key in a form that a pointer may show. `keys` are those above it, which may denote that the key itself
+/// is a secret.
+fn shown_key(key: &str, keys: Option<KeyContext>) -> &str {
     const MOST: usize = 128;
     let is_plain = key.len() <= MOST && !key.chars().any(char::is_control);
-    let is_secret = || keys.is_some_and(|keys| keys.secret_in(key).is_some());
-    if is_plain && !is_secret() && leaks::scan(Place::ObjectKey, key).is_empty() { key } else { "(withheld)" }
+    let is_secret = || keys.is_some_and(|keys| keys.find_secret(key).is_some());
+    if is_plain && !is_secret() && leak_scan::scan(Place::ObjectKey, key).is_empty() { key } else { "(withheld)" }
 }

@@ -1,9 +1,4 @@
-//! Config bundles: what travels between machines.
-//!
-//! A bundle is a canonical [`Manifest`] that names blobs by digest. It says
-//! what agents' workers should be; it cannot hold a secret, a host path, a socket or a session.
-//! Authors write a [`Folder`]; [`build`] makes a [`Bundle`] of it, the same bytes on every machine.
-//! This package knows no network and no WebAssembly.
+//! Config bundles: the configuration of agents' workers, in a form that travels between machines.
 //!
 //! ```
 //! use bundles::{BuildOptions, BundleLimits, Folder, build};
@@ -24,6 +19,12 @@
 //! let built = build(&folder, &BuildOptions::default(), &BundleLimits::default()).unwrap();
 //! assert!(built.bundle.digest().to_string().starts_with("sha256:"));
 //! ```
+//!
+//! A bundle is a canonical [`Manifest`] that names blobs by digest. It cannot contain a secret, a host path, a socket or
+//! a session. Authors write a [`Folder`], and [`build`] turns it into a [`Bundle`] with the same bytes on every machine.
+//! This package has no access to the network and does not run WebAssembly.
+//!
+//! Start at `manifest`, then read `bundle`, which verifies, and `builder`, which builds.
 
 pub mod archive;
 mod author;
@@ -45,7 +46,6 @@ mod folder;
 mod json_place;
 pub mod layout;
 pub mod leak_report;
-pub mod leaks;
 mod limits;
 mod lineage;
 pub mod manifest;
@@ -64,7 +64,7 @@ mod url_prefix;
 pub use author::nearest;
 pub use authority::{Access, Authority, AuthorityKind, Need, Wish};
 pub use blob::{Blob, BlobReader};
-pub use builder::{BuildOptions, Built, build, errors, warnings};
+pub use builder::{BuildOptions, BuildOutput, build, errors, warnings};
 pub use builtin::{builtin, folder as builtin_folder};
 pub use bundle::{Acceptances, Admission, Bundle, BundleError, VerifiedManifest, open_manifest};
 pub use capability::{KnownCapabilities, UnknownCapability};
@@ -87,4 +87,4 @@ pub use pointer::Pointer;
 pub use resource::{ResourceUri, WorkspaceGlob};
 pub use tool_source::ToolSource;
 pub use url_permission::*;
-pub use url_prefix::{MAX_URL_BYTES, SCHEMES, UrlPrefix, ambiguous, path_covers};
+pub use url_prefix::{MAX_URL_BYTES, SCHEMES, UrlPrefix, is_ambiguous_path, path_covers};

@@ -1,52 +1,52 @@
-//! Bounds on bundles, each with its name and its reason.
+//! Limits on bundles, each with its name and its reason.
 
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::JsonBounds;
 
-/// What a bundle may be at the most. Errors name the field.
+/// Limits on bundles. Errors name the field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BundleLimits {
-    /// Bytes of a manifest. A team's configuration is some ten kilobytes; a thousand profiles one
-    /// megabyte.
+    /// Size of a manifest in bytes. The configuration of a team takes some ten kilobytes, and a thousand profiles take
+    /// one megabyte.
     pub manifest_bytes: usize,
-    /// Levels of arrays and objects in a manifest, settings included.
+    /// Nesting of arrays and objects in a manifest, including settings.
     pub json_depth: usize,
-    /// Bytes of one prompt, workflow definition or schema.
+    /// Size of one prompt, workflow definition or schema in bytes.
     pub blob_bytes: usize,
-    /// Estimated bytes of the compiled patterns of one tool schema together. `[\p{L}]{60}` counts as 1.5 MB.
+    /// Estimated total size of the compiled patterns of one tool schema in bytes. `[\p{L}]{60}` counts as 1.5 MB.
     /// Without this limit, compiling a few kilobytes of patterns could take gigabytes of memory and a minute.
     pub pattern_bytes: usize,
-    /// Bytes of one plugin package: a component of 32 MiB and what lies beside it.
+    /// Size of one plugin package in bytes: a component of 32 MiB and its accompanying files.
     pub package_bytes: usize,
-    /// Bytes of all plugin packages of one bundle together, by the sizes that the manifest declares:
-    /// twelve of the largest. Packages travel beside a bundle and do not count against `bundle_bytes`.
+    /// Total size of the plugin packages of one bundle in bytes, as declared in the manifest: twelve of the largest.
+    /// Packages travel beside a bundle and do not count against `bundle_bytes`.
     pub packages_bytes: usize,
-    /// Blobs of one bundle.
+    /// Number of blobs of one bundle.
     pub blobs: usize,
-    /// Bytes of a bundle in its single-file form, and of its manifest and blobs together. Plugin
-    /// packages count only where they are packed into the single file.
+    /// Size of the single-file form of a bundle in bytes, and of its manifest and blobs together. Plugin packages count
+    /// only if they are packed into the file.
     pub bundle_bytes: usize,
-    /// Profiles of one bundle.
+    /// Number of profiles of one bundle.
     pub profiles: usize,
-    /// Profiles in one inheritance chain, which is what a resolution's cost grows with.
+    /// Number of profiles in one inheritance chain. The cost of a resolution grows with it.
     pub lineage: usize,
-    /// Parents of one profile.
+    /// Number of parents of one profile.
     pub parents: usize,
-    /// Layers of one profile.
+    /// Number of layers of one profile.
     pub layers: usize,
-    /// Names in one list, and wishes of one layer.
+    /// Number of names in one list, and of wishes of one layer.
     pub list_items: usize,
-    /// Bytes of one description, reason or other text in a manifest.
+    /// Size of one description, reason or other text in a manifest in bytes.
     pub text_bytes: usize,
-    /// Bytes of one key of settings or parameters. A setting is named by all keys above it, so a
-    /// long one is paid for by everything below it.
+    /// Size of one key of settings or parameters in bytes. The name of a setting contains all keys above it, so a long
+    /// key adds to the name of everything below it.
     pub key_bytes: usize,
-    /// Bytes of the settings that all layers of one profile's lineage write together: the most that a
-    /// resolution's settings can have.
+    /// Total size of the settings that all layers of one profile's lineage write in bytes. This is the maximum size of
+    /// the settings of a resolution.
     pub settings_bytes: usize,
-    /// Files of an authoring folder.
+    /// Number of files of an authoring folder.
     pub files: usize,
 }
 
@@ -75,26 +75,26 @@ impl Default for BundleLimits {
 }
 
 impl BundleLimits {
-    /// The bounds under which a manifest is parsed.
+    /// Returns the limits for parsing a manifest.
     pub fn manifest(&self) -> JsonBounds {
         JsonBounds { bytes: ("manifest_bytes", self.manifest_bytes), depth: ("json_depth", self.json_depth) }
     }
 
-    /// Bytes of an envelope: a manifest in base64, and what stands around it. Not a limit of its own, so
-    /// that whatever can be a manifest can be signed.
+    /// Returns the maximum size of an envelope in bytes: a manifest in base64 and the text around it. Derived from
+    /// `manifest_bytes`, so that every valid manifest can be signed.
     pub fn envelope_bytes(&self) -> usize {
-        // Signatures take 200 bytes each; the rest is for white space that other signers write.
+        // Signatures take 200 bytes each. The rest is for white space that other signers write.
         const AROUND: usize = 64 << 10;
         self.manifest_bytes.div_ceil(3).saturating_mul(4).saturating_add(AROUND)
     }
 
-    /// Bytes of a bundle in its single-file form with an envelope in it.
+    /// Returns the maximum size of the single-file form of a bundle with an envelope in bytes.
     pub fn archive_bytes(&self) -> usize {
         const HEADER_AND_PADDING: usize = 1024;
         self.bundle_bytes.saturating_add(self.envelope_bytes()).saturating_add(HEADER_AND_PADDING)
     }
 
-    /// The bounds under which a tool's schema is parsed.
+    /// Returns the limits for parsing a tool's schema.
     pub fn schema(&self) -> JsonBounds {
         JsonBounds { bytes: ("blob_bytes", self.blob_bytes), depth: ("json_depth", self.json_depth) }
     }

@@ -1,31 +1,31 @@
-//! Inheritance: the C3 linearisation of a profile, by the host's own reckoning.
+//! Inheritance: the host's own C3 linearisation of profiles.
 //!
-//! A resolver computes this for itself. The host computes it to refuse bundles in which no resolver
-//! could, and to know which profiles a resolution may speak of.
+//! A resolver computes this for itself. The host computes it to refuse bundles that no resolver could resolve, and to
+//! know the profiles that a resolution may mention.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Profile;
 use crate::names::{ProfileName, shown};
 
-/// Why a profile has no linearisation.
+/// Error returned when a profile has no linearisation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineageError {
-    /// A profile that is not there.
-    #[error("there is no profile `{}`", shown(.0.as_str()))]
+    /// The profile does not exist.
+    #[error("profile `{}` not found", shown(.0.as_str()))]
     Unknown(ProfileName),
-    /// Profiles that inherit from each other, the bytewise smallest first.
-    #[error("profiles inherit from each other: {}", chain(.0))]
+    /// Profiles inherit from each other. The first is the smallest in byte order.
+    #[error("cyclic inheritance: {}", chain(.0))]
     Cycle(Vec<ProfileName>),
-    /// Parents that stand in different orders on different ways.
-    #[error("the parents of `{}` cannot be put in one order", shown(.0.as_str()))]
+    /// Two parents have contradictory orders.
+    #[error("parents of `{}` have no consistent order", shown(.0.as_str()))]
     Conflict(ProfileName),
-    /// More ancestors than allowed.
-    #[error("`{}` has more than {limit} profiles in its chain (`lineage`)", shown(.profile.as_str()))]
+    /// The profile has more ancestors than allowed.
+    #[error("inheritance chain of `{}` exceeds limit `lineage` ({limit} profiles)", shown(.profile.as_str()))]
     TooLong {
         /// The profile.
         profile: ProfileName,
-        /// How many are allowed.
+        /// Maximum number of profiles.
         limit: usize,
     },
 }
@@ -35,8 +35,7 @@ fn chain(names: &[ProfileName]) -> String {
     names.collect::<Vec<_>>().join(" extends ")
 }
 
-/// All ancestors of `profile` and itself, in C3 order, itself first. `limit` bounds their number,
-/// and thereby all work done here.
+/// Returns `profile` and all its ancestors in C3 order. `limit` bounds their number and thereby the work.
 pub fn lineage<'a>(
     profiles: &'a BTreeMap<ProfileName, Profile>,
     profile: &ProfileName,
@@ -59,7 +58,7 @@ pub fn lineage<'a>(
     done.remove(profile).ok_or_else(|| LineageError::Unknown(profile.clone()))
 }
 
-/// Every profile that `profile` reaches through `extends`, itself included.
+/// Returns `profile` and every profile that it reaches through `extends`.
 pub fn reachable<'a>(
     profiles: &'a BTreeMap<ProfileName, Profile>,
     profile: &ProfileName,
@@ -83,7 +82,7 @@ fn extends<'a>(profiles: &'a BTreeMap<ProfileName, Profile>, name: &ProfileName)
     profiles.get(name).map(|profile| profile.extends.iter().collect()).unwrap_or_default()
 }
 
-/// Takes away whatever has no parents left; what remains is on a cycle or leads into one.
+/// Removes profiles whose parents are all removed. The remaining profiles are on a cycle or inherit from one.
 fn parents_first<'a>(
     profiles: &'a BTreeMap<ProfileName, Profile>,
     names: &BTreeSet<&'a ProfileName>,
@@ -109,7 +108,7 @@ fn parents_first<'a>(
 fn cycle(profiles: &BTreeMap<ProfileName, Profile>, names: &BTreeSet<&ProfileName>) -> Option<Vec<ProfileName>> {
     let sound: BTreeSet<&ProfileName> = parents_first(profiles, names).into_iter().collect();
     let bad: BTreeSet<&ProfileName> = names.difference(&sound).copied().collect();
-    // Every bad profile has a bad parent, so walking up must meet some profile twice.
+    // Every remaining profile has a remaining parent, so a walk upwards must visit some profile twice.
     let mut walk: Vec<&ProfileName> = vec![bad.first()?];
     loop {
         let next = extends(profiles, walk.last()?).into_iter().find(|parent| bad.contains(parent))?;
@@ -123,7 +122,7 @@ fn cycle(profiles: &BTreeMap<ProfileName, Profile>, names: &BTreeSet<&ProfileNam
     }
 }
 
-/// The C3 merge: the first head that is in no tail, until nothing is left.
+/// Merges as in C3: takes the first head that is in no tail, until nothing is left.
 fn merge(mut lists: Vec<Vec<&ProfileName>>) -> Option<Vec<&ProfileName>> {
     let mut merged = Vec::new();
     loop {

@@ -1,10 +1,9 @@
-//! The manifest: what a bundle says, as data.
+//! Data model of the manifest.
 //!
-//! These types are the manifest's JSON, field for field: unknown fields are refused, an absent list
-//! is an empty one, and an empty one is left out, so that one meaning has one spelling. A
-//! [`Manifest`] by itself promises only that its names fit their grammars; that it is whole and
-//! sound is what a [`Bundle`](crate::Bundle) promises. There is no field for a secret's value, a
-//! host path, a socket, a session or a cache.
+//! These types mirror the manifest's JSON, field for field. Unknown fields are refused. Empty lists are left out, and
+//! an absent list is empty, so one meaning has one spelling. A [`Manifest`] alone guarantees only that its names match
+//! their grammars. A [`Bundle`](crate::Bundle) guarantees that it is complete and sound. No field can hold the value of
+//! a secret, a host path, a socket, a session or a cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,35 +22,35 @@ use crate::resource::{ResourceUri, WorkspaceGlob};
 use crate::tool_source::ToolSource;
 use crate::url_permission::UrlPermission;
 
-/// The `schema` of the manifests that this version reads and writes.
+/// Value of `schema` in the manifests that this version reads and writes.
 pub const SCHEMA: &str = "yoi.config-bundle/1";
 
-/// The manifest's media type, for transport and signatures.
+/// Media type of the manifest, for transport and signatures.
 pub const MEDIA_TYPE: &str = "application/vnd.yoi.config-bundle.v1+json";
 
-/// The surfaces that a plugin can offer.
+/// Surfaces that a plugin can offer.
 pub const PLUGIN_SURFACES: [&str; 3] = ["tools", "service", "ingress"];
 
 fn is_empty_map<K, V>(map: &BTreeMap<K, V>) -> bool {
     map.is_empty()
 }
 
-/// Everything a bundle says. Blobs (prompts, definitions, schemas) are named by digest and size.
+/// Content of a bundle. Blobs (prompts, definitions, schemas) are named by digest and size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// [`SCHEMA`].
     pub schema: Schema,
-    /// Whose configuration this is.
+    /// Workspace that the bundle configures.
     pub workspace: Workspace,
     /// Grows with every change in the workspace.
     pub revision: Revision,
-    /// When this revision was made, as its author says.
+    /// Time of this revision according to its author.
     pub created_at: Timestamp,
-    /// Where it came from.
+    /// Origin of the bundle.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,
-    /// The language of a profile that says none.
+    /// Default language of profiles.
     pub language: LanguageTag,
     /// Profiles by name.
     #[serde(default, skip_serializing_if = "is_empty_map")]
@@ -71,17 +70,16 @@ pub struct Manifest {
     /// Models by name.
     #[serde(default, skip_serializing_if = "is_empty_map")]
     pub models: BTreeMap<ModelName, Model>,
-    /// The workspace's own ceiling, which only narrows.
+    /// Ceiling of the workspace. It only narrows rights.
     #[serde(default, skip_serializing_if = "Policy::is_empty")]
     pub policy: Policy,
-    /// Findings of the leak scan that the author accepts. A Runtime honours them only where its
-    /// config says so.
+    /// Findings of the leak scan that the author accepts. A Runtime honours them only if its config says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Acceptance>,
 }
 
 impl Manifest {
-    /// Every blob that a manifest names, with where it names it.
+    /// Returns every blob that the manifest names, with its place.
     pub fn blobs(&self) -> Vec<(Pointer, BlobRef)> {
         let root = Pointer::root();
         let mut refs: Vec<_> = self.packages().collect();
@@ -101,20 +99,20 @@ impl Manifest {
         refs
     }
 
-    /// Returns every plugin package that this manifest names, with its place. Packages travel beside bundles.
+    /// Returns every plugin package that the manifest names, with its place. Packages travel beside bundles.
     pub fn packages(&self) -> impl Iterator<Item = (Pointer, BlobRef)> {
         let plugins = Pointer::root().key("plugins");
         self.plugins.iter().map(move |(name, plugin)| (plugins.key(name).key("package"), plugin.package))
     }
 
-    /// Returns the digests of the blobs that must travel with the bundle: all but those that are only packages.
+    /// Returns the digests of the blobs that must travel with the bundle: all except those that are only packages.
     pub fn carried(&self) -> BTreeSet<Digest> {
         let blobs = self.blobs().into_iter().skip(self.plugins.len());
         blobs.map(|(_, blob)| blob.digest).collect()
     }
 }
 
-/// The one schema version that is understood.
+/// Supported schema versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Schema {
     /// [`SCHEMA`].
@@ -122,34 +120,34 @@ pub enum Schema {
     V1,
 }
 
-/// Whose configuration a bundle is.
+/// Workspace that a bundle configures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workspace {
     /// The tenant.
     pub id: WorkspaceId,
-    /// A name for people.
+    /// Display name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Labels for people and programs; they decide nothing here.
+    /// Labels for people and programs. They have no effect here.
     #[serde(default, skip_serializing_if = "is_empty_map")]
     pub labels: BTreeMap<LabelKey, String>,
 }
 
-/// Where a bundle came from, as its author says. Nobody believes it; it helps people.
+/// Origin of a bundle according to its author. Informative only, and never trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// What it was built from, in words.
+    /// Description of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The repository, as people name it.
+    /// Display name of the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// The commit.
+    /// Commit of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
-    /// What built it.
+    /// Program that built the bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
 }
@@ -160,38 +158,38 @@ impl Provenance {
     }
 }
 
-/// A profile: parents, and layers over them.
+/// A profile: its parents, and its own layers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What it is for, in a sentence.
+    /// Purpose, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Parents, the nearest first; linearised by C3.
+    /// Parents, the nearest first. They are linearised by C3.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extends: Vec<ProfileName>,
-    /// What it sets, in order.
+    /// Layers, in order of application.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
 }
 
-/// What a profile, or one conditional part of it, sets.
+/// Changes made by a profile, or by a conditional part of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
-    /// Every condition must hold for the layer to count.
+    /// Conditions that must all hold for the layer to apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Condition>,
-    /// Models, the preferred first.
+    /// Models, the preferred one first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Amend<ModelName>>,
     /// Prompts, in the order in which a worker reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<Amend<PromptName>>,
-    /// Tools that are allowed.
+    /// Allowed tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools_allow: Option<Amend<ToolName>>,
-    /// Tools that are denied, whatever allows them.
+    /// Denied tools. A denial overrides every permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools_deny: Option<Amend<ToolName>>,
     /// Plugins.
@@ -203,13 +201,13 @@ pub struct Layer {
     /// The language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<LanguageTag>,
-    /// Authorities wished for.
+    /// Requested authorities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wishes: Vec<Wish>,
-    /// Wishes of earlier layers to take back.
+    /// Wishes of earlier layers to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drops: Vec<Authority>,
-    /// A JSON Merge Patch (RFC 7396) on the settings that came before.
+    /// A JSON Merge Patch (RFC 7396) on the settings of earlier layers.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub settings: Map<String, Value>,
 }
@@ -218,14 +216,14 @@ pub struct Layer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Amend<T> {
-    /// What to add at the end, where it is not yet in the list.
+    /// Items to add at the end, unless they are in the list already.
     Append(Vec<T>),
-    /// What to have instead.
+    /// Items that replace the list.
     Replace(Vec<T>),
 }
 
 impl<T> Amend<T> {
-    /// The names that are added or put in place.
+    /// Returns the items to add or to set.
     pub fn names(&self) -> &[T] {
         match self {
             Self::Append(names) | Self::Replace(names) => names,
@@ -233,17 +231,17 @@ impl<T> Amend<T> {
     }
 }
 
-/// Which bytes are meant, and how many they are.
+/// Reference to a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlobRef {
-    /// The digest of the bytes.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// Their number.
+    /// Number of bytes.
     pub size: u32,
 }
 
-/// A prompt resource: UTF-8 text.
+/// A prompt: UTF-8 text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
@@ -251,13 +249,13 @@ pub struct Prompt {
     pub text: BlobRef,
 }
 
-/// A workflow: its definition travels along, or a reference names it.
+/// A workflow: a definition in the bundle, or a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Workflow {
-    /// The definition, as UTF-8 text of the author's making.
+    /// The definition, as UTF-8 text in a format chosen by the author.
     Definition(BlobRef),
-    /// A name that the Runtime's surroundings know: `workflow://release/checks`.
+    /// A name that is resolved outside the Runtime: `workflow://release/checks`.
     Reference(ResourceUri),
 }
 
@@ -265,12 +263,12 @@ pub enum Workflow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
-    /// Who answers it.
+    /// Implementation of the tool.
     pub source: ToolSource,
-    /// What it tells the model about itself.
+    /// Description for the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// The most it does to the world.
+    /// Maximum effect of a call.
     pub effect: Effect,
     /// JSON Schema of the input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -278,36 +276,36 @@ pub struct Tool {
     /// JSON Schema of the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<BlobRef>,
-    /// How it may be used.
+    /// Restrictions on its use.
     #[serde(default, skip_serializing_if = "ToolPolicy::is_empty")]
     pub policy: ToolPolicy,
 }
 
-/// The most a tool does to the world.
+/// Maximum effect of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// It computes.
+    /// Computation only.
     None,
-    /// It reads.
+    /// Reads.
     Read,
-    /// It changes what is inside the worker's mounts.
+    /// Changes files inside the worker's mounts.
     Write,
-    /// It acts outside: network, commands.
+    /// Acts outside of the mounts: network, commands.
     External,
 }
 
-/// How a tool may be used; narrows, never widens.
+/// Restrictions on the use of a tool. They never widen rights.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolPolicy {
-    /// When a person is asked first.
+    /// Confirmation by a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Confirm>,
-    /// Most calls in a worker's life.
+    /// Maximum number of calls in a worker's life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u32>,
-    /// Files inside the worker's mounts that the tool may touch; none written means all.
+    /// Files inside the worker's mounts that the tool may access. An empty list means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<WorkspaceGlob>,
 }
@@ -318,7 +316,7 @@ impl ToolPolicy {
     }
 }
 
-/// When a person is asked before a tool runs.
+/// Time at which a person must confirm the use of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confirm {
@@ -330,44 +328,43 @@ pub enum Confirm {
     Never,
 }
 
-/// A plugin's descriptor. Wanting grants nothing.
+/// Descriptor of a plugin. Its permissions are requests and do not grant access.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plugin {
-    /// Its version.
+    /// Version of the plugin.
     pub version: semver::Version,
-    /// Its package. The bytes may travel beside the bundle.
+    /// Package of the plugin. Its bytes may travel beside the bundle.
     pub package: BlobRef,
-    /// The world that its component implements.
+    /// World that the component implements.
     pub world: WorldName,
-    /// What it is for, in a sentence.
+    /// Purpose, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it offers: names of [`PLUGIN_SURFACES`]. A manifest that was stored before that set was closed may hold
-    /// others.
+    /// Offered surfaces: names of [`PLUGIN_SURFACES`]. A manifest stored before that set was closed may contain others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
-    /// What it asks for.
+    /// Requested permissions.
     #[serde(default, skip_serializing_if = "Permissions::is_empty")]
     pub permissions: Permissions,
 }
 
-/// What a plugin asks for, each with a reason.
+/// Permissions that a plugin requests, each with a reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Permissions {
     /// HTTP targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub requests: Vec<Asked<UrlPermission>>,
+    pub requests: Vec<PermissionRequest<UrlPermission>>,
     /// WebSocket targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub websockets: Vec<Asked<UrlPermission>>,
+    pub websockets: Vec<PermissionRequest<UrlPermission>>,
     /// Secrets, by reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Asked<SecretRef>>,
+    pub secrets: Vec<PermissionRequest<SecretRef>>,
     /// Mounts, by label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<Asked<MountLabel>>,
+    pub mounts: Vec<PermissionRequest<MountLabel>>,
 }
 
 impl Permissions {
@@ -376,43 +373,43 @@ impl Permissions {
     }
 }
 
-/// Something asked for, and why.
+/// A requested permission with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked<T> {
-    /// What is asked for.
+pub struct PermissionRequest<T> {
+    /// The requested permission.
     pub what: T,
-    /// Why, for the person who decides.
+    /// Reason, for the person who decides.
     pub reason: String,
 }
 
-/// A model: who provides it, under which name, with which parameters.
+/// A model: its provider, name and parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Who provides it.
+    /// Provider of the model.
     pub provider: ProviderName,
-    /// The provider's name for it.
+    /// Name of the model at the provider.
     pub model: String,
-    /// Parameters for the provider, as it understands them.
+    /// Parameters in the format of the provider.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
-    /// The secret that the provider asks for.
+    /// Secret that the provider requires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretRef>,
 }
 
-/// The workspace's own ceiling over what its profiles may come to. A resolver never sees it.
+/// Ceiling of the workspace over all its profiles. Resolvers cannot see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Over authorities; an entry covers what is narrower.
+    /// Ceiling over authorities. An entry covers narrower ones.
     #[serde(default, skip_serializing_if = "Ceiling::is_empty")]
     pub authorities: Ceiling<Authority>,
-    /// Over tools.
+    /// Ceiling over tools.
     #[serde(default, skip_serializing_if = "Ceiling::is_empty")]
     pub tools: Ceiling<ToolName>,
-    /// Over plugins.
+    /// Ceiling over plugins.
     #[serde(default, skip_serializing_if = "Ceiling::is_empty")]
     pub plugins: Ceiling<PluginName>,
 }
@@ -423,14 +420,14 @@ impl Policy {
     }
 }
 
-/// What is allowed at the most. Deny wins.
+/// Maximum of what is allowed. A denial overrides `allow`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound(deserialize = "T: serde::de::DeserializeOwned"))]
 pub struct Ceiling<T> {
-    /// Only these; none written means all, an empty list means nothing.
+    /// Allowed items. `None` allows all, and an empty list allows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<T>>,
-    /// None of these.
+    /// Denied items.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<T>,
 }
@@ -447,14 +444,14 @@ impl<T> Ceiling<T> {
     }
 }
 
-/// A finding of the leak scan that the author accepts, by name.
+/// A finding of the leak scan that the author accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
-    /// The rule that found it.
+    /// Rule of the finding.
     pub rule: String,
-    /// Where: a JSON pointer into the manifest, or `/prompts/NAME/text` for the text itself.
+    /// Place of the finding: a JSON pointer into the manifest, or `/prompts/NAME/text` for the text itself.
     pub field: String,
-    /// Why it is none.
+    /// Reason why it is not a leak.
     pub reason: String,
 }

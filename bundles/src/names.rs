@@ -1,7 +1,7 @@
-//! The names that bundles are made of, each with a closed grammar.
+//! Names in bundles, each with a closed grammar.
 //!
-//! A value of these types has passed its grammar: no name has room for a path, a secret's value or
-//! a control character. Longer texts without a grammar are not here; those are scanned for leaks.
+//! A name cannot contain a path, the value of a secret or a control character. Longer texts have no grammar and are
+//! scanned for leaks instead.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,22 +10,22 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::leaks::{self, Place};
+use leak_scan::Place;
 
-/// A text that is not in the grammar of the name it stands for.
+/// Error returned when a text does not match the grammar of a name.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no {what}: {grammar}{hint}", shown(.text))]
+#[error("invalid {kind} `{}`: expected {grammar}{hint}", shown(.text))]
 pub struct InvalidName {
-    /// What the text should have been, for example `profile name`.
-    pub what: &'static str,
+    /// Kind of name, for example `profile name`.
+    pub kind: &'static str,
     /// The grammar in words.
     pub grammar: &'static str,
     text: String,
-    /// What to write instead, where that is known: `; …`.
+    /// Suggested replacement in the form `; …`, or empty.
     hint: String,
 }
 
-/// As it is displayed: the text may be a secret at the wrong place.
+/// Like `Display`, because the text may be a misplaced secret.
 impl fmt::Debug for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InvalidName({self})")
@@ -33,25 +33,36 @@ impl fmt::Debug for InvalidName {
 }
 
 impl InvalidName {
-    /// The error without the grammar, which [`InvalidName::remedy`] has.
+    /// Returns the message without the grammar, which is in [`InvalidName::remedy`].
     pub fn problem(&self) -> String {
-        format!("`{}` is no {}", shown(&self.text), self.what)
+        format!("invalid {} `{}`", self.kind, shown(&self.text))
     }
 
-    /// What to write instead.
+    /// Returns the recommended action.
     pub fn remedy(&self) -> String {
-        let article = if self.what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-        format!("{article} {} is {}{}", self.what, self.grammar, self.hint)
+        let article = if self.kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+        format!("write {article} {}: {}{}", self.kind, self.grammar, self.hint)
     }
 
-    pub(crate) fn new(what: &'static str, grammar: &'static str, text: &str) -> Self {
-        // Where a secret is referred to, the text may be the secret, and a weak one has no shape to be known by.
-        let may_be_secret = what == SECRET_REFERENCE || text.to_ascii_lowercase().contains("secret:");
+    /// Returns the message of an invalid name without the name, or `None` if it is another message.
+    ///
+    /// Messages of serde start with "invalid type: " or "invalid value: ", followed by the value. They are not of the
+    /// form "invalid KIND `NAME`: expected GRAMMAR". A name may contain the same words, so the last occurrence counts.
+    pub fn redact(message: &str) -> Option<String> {
+        let (kind, _) = message.strip_prefix("invalid ")?.split_once(" `")?;
+        let (_, grammar) = message.rsplit_once("`: expected ")?;
+        (!kind.contains([':', '"'])).then(|| format!("invalid {kind}: expected {grammar}"))
+    }
+
+    pub(crate) fn new(kind: &'static str, grammar: &'static str, text: &str) -> Self {
+        // In place of a secret reference, the text may be the secret itself, and a weak secret has no recognisable
+        // shape.
+        let may_be_secret = kind == SECRET_REFERENCE || text.to_ascii_lowercase().contains("secret:");
         let text = if may_be_secret { WITHHELD } else { text }.to_owned();
-        Self { what, grammar, text, hint: String::new() }
+        Self { kind, grammar, text, hint: String::new() }
     }
 
-    /// The same with what to write instead, which must not repeat the text.
+    /// Adds a suggested replacement, which must not repeat the text.
     pub(crate) fn with_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         self
@@ -61,10 +72,11 @@ impl InvalidName {
 /// Name of a [`SecretRef`] in messages.
 const SECRET_REFERENCE: &str = "secret reference";
 
-/// Stands in a message for a text that it must not repeat.
+/// Replacement for text that a message must not repeat.
 pub(crate) const WITHHELD: &str = "(withheld)";
 
-/// A text as a message may repeat it: short, in one line, and withheld where it looks like a leak.
+/// Returns a text in a form that a message may repeat: at most 40 characters, on one line, and withheld if it looks
+/// like a leak.
 pub fn shown(text: &str) -> String {
     const MOST: usize = 40;
     if may_leak(text) {
@@ -77,9 +89,9 @@ pub fn shown(text: &str) -> String {
     short
 }
 
-/// `true` if a message must not repeat the text: it looks like a token or a leak. [`shown`] withholds it.
+/// `true` if a message must not repeat the text because it looks like a token or a leak.
 pub fn may_leak(text: &str) -> bool {
-    is_token_like(text) || !leaks::scan(Place::Text, text).is_empty()
+    is_token_like(text) || !leak_scan::scan(Place::Text, text).is_empty()
 }
 
 /// `true` if a word of the text is as long and mixed as a token.
@@ -96,7 +108,7 @@ pub(crate) fn is_token_like(text: &str) -> bool {
         || text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')).any(looks_drawn)
 }
 
-/// Returns the name of a file as it may be told: each segment that looks like a leak is withheld.
+/// Returns the name of a file in a form that a message may repeat. Each segment that looks like a leak is withheld.
 pub fn shown_file(file: &str) -> String {
     let segment = |segment: &str| match segment.rsplit_once('.') {
         _ if !may_leak(segment) => segment.to_owned(),
@@ -107,7 +119,7 @@ pub fn shown_file(file: &str) -> String {
     if shown == file && may_leak(file) { WITHHELD.to_owned() } else { shown }
 }
 
-/// Which characters a segment may begin and go on with, how segments are joined, how long all is.
+/// Grammar of a name: first and further characters of a segment, separator of segments, and maximum length.
 struct Grammar {
     first: fn(u8) -> bool,
     rest: fn(u8) -> bool,
@@ -131,7 +143,7 @@ impl Grammar {
 
 #[cfg(feature = "openapi")]
 impl Grammar {
-    /// The same as a regular expression.
+    /// Returns the grammar as a regular expression.
     pub(crate) fn pattern(&self) -> String {
         let class = |allowed: fn(u8) -> bool| {
             let chars = (0x21..0x7f_u8).filter(|byte| allowed(*byte)).map(char::from);
@@ -169,15 +181,15 @@ fn capability(byte: u8) -> bool {
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $what:literal, $words:literal, $grammar:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $kind:literal, $words:literal, $grammar:expr;)*) => {$(
         $(#[$doc])*
         #[doc = concat!("\n\nGrammar: ", $words, ".")]
-        // Whatever speaks of it has a copy: layers, facts, resolutions, specs.
+        // Shared, because layers, facts, resolutions and specs hold copies.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -189,7 +201,7 @@ macro_rules! names {
                 if $grammar.matches(text) {
                     Ok(Self(text.into()))
                 } else {
-                    Err(InvalidName::new($what, $words, text))
+                    Err(InvalidName::new($kind, $words, text))
                 }
             }
         }
@@ -201,7 +213,7 @@ macro_rules! names {
     )*};
 }
 
-/// `Display`, `Debug`, `Borrow<str>` and serde for a type that is one checked text.
+/// Implements `Display`, `Debug`, `Borrow<str>` and serde for a type with one checked text form.
 macro_rules! text_value {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -247,7 +259,7 @@ names! {
     ProfileName: "profile name",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
-    /// A prompt resource, by its place among the prompts: `coder/system`.
+    /// A prompt, by its place among the prompts: `coder/system`.
     PromptName: "prompt name",
         "segments of lower-case letters, digits, `-`, `.` and `_` joined by `/`, each beginning and ending with a letter or digit, at most 127 bytes",
         Grammar { first: lower_or_digit, rest: word, joint: Some(b'/'), most_bytes: 127 };
@@ -259,11 +271,11 @@ names! {
     ToolName: "tool name",
         "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
-    /// A plugin, by the name a bundle gives it.
+    /// A plugin, by its name in a bundle.
     PluginName: "plugin name",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
-    /// A model, by the name that bundles and facts use for it.
+    /// A model, by its name in bundles and facts.
     ModelName: "model name",
         "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
@@ -271,23 +283,23 @@ names! {
     ProviderName: "provider name",
         "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
-    /// A secret by reference. It names what a host may hold and has no room for a value.
+    /// Reference to a secret of a host. It cannot contain the value.
     SecretRef: "secret reference",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
-    /// A mount by label. Which folder it is, only the host's config says.
+    /// A mount by label. Only the host's config maps it to a folder.
     MountLabel: "mount label",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
-    /// Something a host can do, as conditions and requests name it: `shell`, `tool:fs.read`.
+    /// Capability of a host, as used in conditions and requests: `shell`, `tool:fs.read`.
     Capability: "capability",
         "lower-case letters, digits, `-`, `.`, `_`, `:`, `/` and `@`, beginning with a letter and ending with a letter or digit, at most 127 bytes",
         Grammar { first: lower, rest: capability, joint: None, most_bytes: 127 };
-    /// An operating system or processor architecture, as Rust spells it: `linux`, `x86_64`.
+    /// An operating system or processor architecture, in the spelling of Rust: `linux`, `x86_64`.
     Platform: "platform",
         "lower-case letters, digits and `_`, beginning with a letter, at most 32 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 32 };
-    /// What a plugin offers: `tools`, `service`, `ingress`.
+    /// Surface that a plugin offers: `tools`, `service`, `ingress`.
     Surface: "plugin surface",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
@@ -295,7 +307,7 @@ names! {
     WorldName: "world",
         "lower-case letters, digits, `-`, `.`, `:`, `/` and `@`, beginning with a letter and ending with a letter or digit, at most 127 bytes",
         Grammar { first: lower, rest: capability, joint: None, most_bytes: 127 };
-    /// A label's key.
+    /// Key of a label.
     LabelKey: "label key",
         "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
@@ -306,7 +318,7 @@ names! {
 pub struct LanguageTag(Box<str>);
 
 impl LanguageTag {
-    /// The tag as it was written.
+    /// Returns the tag in its original spelling.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -316,7 +328,7 @@ impl FromStr for LanguageTag {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        // Thirty-five bytes hold every registered tag (RFC 5646, section 4.4.1).
+        // 35 bytes hold every registered tag (RFC 5646, section 4.4.1).
         if text.len() <= 35 && oxilangtag::LanguageTag::parse(text).is_ok() {
             Ok(Self(text.into()))
         } else {
@@ -331,12 +343,12 @@ impl FromStr for LanguageTag {
 
 text_value!(LanguageTag);
 
-/// A time in UTC, spelled as RFC 3339 with `Z`: `2026-06-25T15:49:30Z`.
+/// A time in UTC in RFC 3339 format with `Z`: `2026-06-25T15:49:30Z`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(Box<str>);
 
 impl Timestamp {
-    /// The time as it was written, which is its one spelling.
+    /// Returns the time in its only spelling.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -347,13 +359,13 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let parsed = text.parse::<jiff::Timestamp>().ok();
-        // One time, one spelling: an offset or a trailing zero would give two digests to one fact.
+        // An offset or a trailing zero would give one time two digests.
         if parsed.is_some_and(|time| time.as_second() >= 0 && time.to_string() == text) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidName::new(
                 "time",
-                "RFC 3339 in UTC and as short as it can be, such as `2026-06-25T15:49:30Z`",
+                "RFC 3339 in UTC and in its shortest form, such as `2026-06-25T15:49:30Z`",
                 text,
             ))
         }
@@ -367,7 +379,7 @@ text_value!(Timestamp);
 pub struct CommitId(Box<str>);
 
 impl CommitId {
-    /// The hex digits.
+    /// Returns the hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -388,23 +400,23 @@ impl FromStr for CommitId {
 
 text_value!(CommitId);
 
-/// A number that grows with every change of a workspace's bundle. Travels as a decimal string,
-/// because JSON numbers lose integers past 2^53.
+/// A number that grows with every change of a workspace's bundle. Serialized as a decimal string, because JSON numbers
+/// lose integers above 2^53.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 
 impl Revision {
-    /// The revision with that number.
+    /// Creates a revision.
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The next revision, or none after the last.
+    /// Returns the next revision, or `None` after the last.
     pub fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
     }
@@ -448,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_field_are_names() {
+    fn common_names_are_valid() {
         assert!(ok::<ProfileName>("coder") && ok::<ProfileName>("coder-2"));
         assert!(ok::<PromptName>("prompts/v2.1/base") && ok::<PromptName>("docs/design.md"));
         assert!(ok::<ToolName>("fs.read") && ok::<ModelName>("claude-opus-4.5"));
@@ -459,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_no_room_for_a_path_or_a_value() {
+    fn name_cannot_contain_a_path_or_a_value() {
         for bad in ["", "-a", "a-", "A", "../a", "a/../b", "/a", "a//b", "a/", "~", "a\0", "a b", "ä", ".git/config"] {
             assert!(!ok::<ProfileName>(bad), "{bad}");
             assert!(!ok::<PromptName>(bad), "{bad}");
@@ -498,11 +510,11 @@ mod tests {
     fn invalid_secret_reference_is_never_repeated() {
         for text in ["Tr0ub4dor!", "hunter_2", "A", "correct horse", ""] {
             let error = text.parse::<SecretRef>().expect_err("invalid");
-            assert_eq!(error.problem(), "`(withheld)` is no secret reference", "{text}");
+            assert_eq!(error.problem(), "invalid secret reference `(withheld)`", "{text}");
             for authority in [format!("secret:{text}"), format!("Secret:{text}"), format!("sceret:{text}")] {
                 let error = authority.parse::<crate::Authority>().expect_err("invalid");
-                let said = format!("{error} {error:?}");
-                assert!(said.contains(WITHHELD) && (text.len() < 8 || !said.contains(text)), "{said}");
+                let output = format!("{error} {error:?}");
+                assert!(output.contains(WITHHELD) && (text.len() < 8 || !output.contains(text)), "{output}");
             }
         }
         for condition in ["has:secret:Tr0ub4dor!", "has:SECRET:Tr0ub4dor!"] {
@@ -513,14 +525,14 @@ mod tests {
             let error = url.parse::<crate::Authority>().expect_err("invalid");
             assert!(!error.to_string().contains("Tr0ub"), "{error}");
         }
-        // Other names are repeated, so that a mistype is seen.
-        assert_eq!("Coder".parse::<ProfileName>().expect_err("invalid").problem(), "`Coder` is no profile name");
+        // Other names are repeated, so that a typing error is visible.
+        assert_eq!("Coder".parse::<ProfileName>().expect_err("invalid").problem(), "invalid profile name `Coder`");
         let error = "mount:repo:all".parse::<crate::Authority>().expect_err("invalid");
-        assert_eq!(error.problem(), "`mount:repo:all` is no authority");
+        assert_eq!(error.problem(), "invalid authority `mount:repo:all`");
     }
 
     #[test]
-    fn file_name_is_told_without_what_may_leak() {
+    fn file_name_is_shown_without_leaks() {
         let key = ["AKIA", "IOSFODNN7ABCDEFG"].concat();
         assert_eq!(shown_file("prompts/coder/system.md"), "prompts/coder/system.md");
         assert_eq!(shown_file(&format!("profiles/{key}.toml")), "profiles/(withheld).toml");

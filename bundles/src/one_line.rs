@@ -1,14 +1,14 @@
-//! Text that somebody else wrote, as it may stand in a line of a terminal.
+//! Escaping of untrusted text for one line of a terminal.
 //!
-//! A control character moves the cursor or forges a line; a format character changes the order of
-//! what stands beside it, or is not seen at all.
+//! Control characters can move the cursor or fake a line. Format characters can reorder the text around them or be
+//! invisible.
 
-/// The text with every control and format character escaped: one line, which nobody can forge.
+/// Escapes every control and format character, so the result is a single line and cannot fake another.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            c if !moves(c) => line.push(c),
+            c if !is_control_or_format(c) => line.push(c),
             '\n' | '\r' | '\t' => line.extend(c.escape_default()),
             c => line.extend(c.escape_unicode()),
         }
@@ -16,19 +16,18 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Whether a text may be shown without moving anything, but may hold letters of every script.
+/// `true` if a text can be shown without moving the cursor or reordering text. Letters of every script are allowed.
 pub(crate) fn is_plain(text: &str) -> bool {
-    !text.chars().any(|c| c.is_control() || reorders(c) || matches!(c, '\u{2028}' | '\u{2029}'))
+    !text.chars().any(|c| c.is_control() || is_bidi_control(c) || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
-/// Embeddings, overrides and isolates of the bidirectional algorithm: what follows is read in
-/// another order than it is written.
-fn reorders(c: char) -> bool {
+/// `true` for embeddings, overrides and isolates of the bidirectional algorithm, which reorder the following text.
+fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Control characters, separators of lines, and what Unicode calls format characters.
-pub(crate) fn moves(c: char) -> bool {
+/// `true` for control characters, line separators and Unicode format characters.
+pub(crate) fn is_control_or_format(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -59,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_one_line_that_moves_nothing() {
+    fn escaped_text_is_one_line_without_control_characters() {
         for (text, line) in [
             ("plain: ünï, \u{4e2d}, \u{e01}\u{e49}", "plain: ünï, \u{4e2d}, \u{e01}\u{e49}"),
             ("a\nb\r\tc", "a\\nb\\r\\tc"),
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_every_script_are_plain_and_what_reorders_them_is_not() {
+    fn letters_of_every_script_are_plain_and_bidi_controls_are_not() {
         for plain in ["", "a b", "\u{627}\u{200c}\u{645}", "\u{5d0}\u{200f}"] {
             assert!(is_plain(plain), "{plain:?}");
         }

@@ -1,6 +1,6 @@
-//! The shapes of names and digests in an OpenAPI description: texts, whose grammar stands in words.
+//! OpenAPI schemas of names and digests: strings with their grammar in the description.
 
-/// What a type that is written as one text looks like.
+/// Implements the schema of a type with one text form.
 macro_rules! text_schema {
     ($name:ty, $words:expr, $grammar:expr) => {
         impl utoipa::PartialSchema for $name {
@@ -19,7 +19,7 @@ use utoipa::openapi::{RefOr, SchemaFormat};
 
 use crate::{Digest, Revision};
 
-/// A text of at least one and at most so many bytes.
+/// Returns the schema of a string of 1 to `max_bytes` bytes.
 pub fn text(words: &str, pattern: Option<&str>, most: Option<usize>) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
@@ -31,7 +31,7 @@ pub fn text(words: &str, pattern: Option<&str>, most: Option<usize>) -> RefOr<Sc
         .into()
 }
 
-/// An instant, in UTC.
+/// Returns the schema of a point in time in UTC.
 pub fn instant() -> RefOr<Schema> {
     use utoipa::openapi::KnownFormat::DateTime;
     let format = SchemaFormat::KnownFormat(DateTime);

@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901): how a place in a manifest or a resolution is named.
+//! JSON pointers (RFC 6901), which name places in a manifest or a resolution.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use std::fmt;
 pub struct Pointer(String);
 
 impl Pointer {
-    /// The whole document.
+    /// Returns the pointer to the whole document.
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The member of that name.
+    /// Returns the pointer to a member.
     pub fn key(&self, key: impl AsRef<str>) -> Self {
         let mut text = String::with_capacity(self.0.len() + key.as_ref().len() + 1);
         text.push_str(&self.0);
@@ -27,22 +27,22 @@ impl Pointer {
         Self(text)
     }
 
-    /// The element at that index.
+    /// Returns the pointer to an element.
     pub fn index(&self, index: usize) -> Self {
         Self(format!("{}/{index}", self.0))
     }
 
-    /// The pointer as text.
+    /// Returns the pointer as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What this place stands in, or none for the whole document.
+    /// Returns the pointer to the enclosing value, or `None` for the whole document.
     pub fn parent(&self) -> Option<Self> {
         self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
     }
 
-    /// Whether the last member is `key`.
+    /// `true` if the last member is `key`.
     pub fn ends_with(&self, key: &str) -> bool {
         self.0.rsplit_once('/').is_some_and(|(_, last)| last == key)
     }

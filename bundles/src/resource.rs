@@ -1,4 +1,4 @@
-//! References that look like paths and are none: resource URIs, and globs inside a mount.
+//! Names that look like paths: resource URIs, and globs inside a mount.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::names::{InvalidName, text_value};
 
-/// A name that the Runtime's surroundings know: `workflow://release/checks`.
+/// A name that is resolved outside the Runtime: `workflow://release/checks`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceUri(Box<str>);
 
 impl ResourceUri {
-    /// The reference as text.
+    /// Returns the reference as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,12 +46,12 @@ impl FromStr for ResourceUri {
 
 text_value!(ResourceUri);
 
-/// A glob over files inside a mount: `src/**/*.rs`. It has no room for `..`, `~` or a root.
+/// A glob over files inside a mount: `src/**/*.rs`. It cannot contain `..`, `~` or a root.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkspaceGlob(Box<str>);
 
 impl WorkspaceGlob {
-    /// The glob as text.
+    /// Returns the glob as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_have_no_room_for_a_host_path() {
+    fn references_cannot_contain_a_host_path() {
         for good in ["workflow://release/checks", "workspace://src/lib.rs", "bundle://prompts/system.md"] {
             assert!(good.parse::<ResourceUri>().is_ok(), "{good}");
         }

@@ -1,11 +1,11 @@
-//! Signatures of bundles: DSSE envelopes with Ed25519, and what a workspace demands of them.
+//! Signatures of bundles: DSSE envelopes with Ed25519, and the requirements of a workspace.
 //!
-//! What is signed is the manifest, byte for byte, under [`MEDIA_TYPE`]: a signature covers the bundle's
-//! digest and everything that it names, and signing changes neither. An [`Envelope`] travels beside
-//! the manifest and proves nothing by being there: [`judge`] holds it against a [`Posture`].
+//! The signed content is the manifest, byte for byte, under [`MEDIA_TYPE`]. A signature covers the digest of the bundle
+//! and everything that it names, and signing changes neither. An [`Envelope`] travels beside the manifest and is not
+//! trusted by itself: [`judge`] checks it against a [`Posture`].
 //!
-//! Two things are stricter than DSSE asks: `keyid` must be there and be the digest of the public key,
-//! and a signature that names a trusted key and is not that key's refuses the whole envelope.
+//! Two rules are stricter than DSSE. `keyid` is mandatory and is the digest of the public key. A signature that names a
+//! trusted key but is not by that key refuses the whole envelope.
 
 mod base64;
 mod envelope;
@@ -13,7 +13,7 @@ mod posture;
 mod public_key;
 mod signing_key;
 
-pub use envelope::{ENVELOPE, Envelope, EnvelopeError, MOST_SIGNATURES};
+pub use envelope::{ENVELOPE, Envelope, EnvelopeError, MAX_SIGNATURES};
 pub use posture::{InvalidSigners, Posture, SignatureRefusal, Signers, judge};
 pub use public_key::{InvalidPublicKey, KeyId, PublicKey};
 pub use signing_key::{InvalidSigningKey, MAX_SIGNING_KEY_BYTES, SigningKey};
@@ -22,52 +22,52 @@ use std::collections::BTreeSet;
 
 use crate::manifest::MEDIA_TYPE;
 
-/// Who signed a manifest.
+/// Result of verifying an envelope.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Signed {
-    /// Trusted keys whose signature is good, each once.
-    pub by: BTreeSet<KeyId>,
-    /// What the envelope's other signatures say they are by. Nothing is known about those.
+pub struct Verification {
+    /// Trusted keys with a valid signature.
+    pub trusted: BTreeSet<KeyId>,
+    /// Key ids of the other signatures. These were not verified.
     pub unknown: BTreeSet<KeyId>,
 }
 
-/// Why an envelope is not believed at all.
+/// Error returned when an envelope must be refused as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSignature {
     /// The payload is not the manifest.
-    #[error("the envelope is for another manifest")]
+    #[error("envelope belongs to another manifest")]
     OtherManifest,
     /// A signature that names a trusted key is not by that key.
-    #[error("the signature that names key {0} is not by that key")]
+    #[error("signature of key {0} is invalid")]
     NotByKey(KeyId),
 }
 
-/// Says which of the trusted keys signed a manifest. A signature that names a trusted key and is not
-/// good is an error, however many others are good; signatures of other keys are not looked at.
+/// Verifies the signatures of the trusted keys on a manifest. An invalid signature that names a trusted key is an
+/// error, even if others are valid. Signatures of other keys are ignored.
 pub fn verify<'a>(
     manifest: &[u8],
     envelope: &Envelope,
     trusted: impl IntoIterator<Item = &'a PublicKey>,
-) -> Result<Signed, InvalidSignature> {
+) -> Result<Verification, InvalidSignature> {
     if envelope.payload() != manifest {
         return Err(InvalidSignature::OtherManifest);
     }
     let trusted: Vec<&PublicKey> = trusted.into_iter().collect();
     let message = pae(MEDIA_TYPE, manifest);
-    let mut signed = Signed::default();
+    let mut verification = Verification::default();
     for signature in envelope.signatures() {
         let id = signature.key_id();
         match trusted.iter().find(|key| key.id() == id) {
-            Some(key) if key.is_good(&message, signature.bytes()) => signed.by.insert(id),
+            Some(key) if key.is_good(&message, signature.bytes()) => verification.trusted.insert(id),
             Some(_) => return Err(InvalidSignature::NotByKey(id)),
-            None => signed.unknown.insert(id),
+            None => verification.unknown.insert(id),
         };
     }
-    Ok(signed)
+    Ok(verification)
 }
 
-/// DSSE's pre-authentication encoding: what is signed, so that neither type nor payload can be read
-/// as the other.
+/// Returns the pre-authentication encoding of DSSE, which is the signed text. It prevents that a type is read as part
+/// of a payload.
 fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()

@@ -1,4 +1,4 @@
-//! Reading a value from its one text form.
+//! Deserialization of values with one text form.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-/// Reads a string through its grammar. The grammar is asked while the string is read, so that a format
-/// that knows places points at the string and not at the list around it.
+/// Parses a string while it is deserialized, so that formats with positions report the string and not the surrounding
+/// list.
 pub(crate) fn read<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_str(Text(PhantomData))
 }

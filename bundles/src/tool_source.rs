@@ -1,4 +1,4 @@
-//! Who answers a tool: the host itself, or a plugin by name.
+//! Implementation of a tool: the host itself, or a plugin.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::names::{InvalidName, PluginName};
 
-/// Who answers a tool. Its text form is `host` or `plugin:NAME`.
+/// Implementation of a tool. Its text form is `host` or `plugin:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ToolSource {
     /// The host.

@@ -1,9 +1,8 @@
-//! A URL permission: what a plugin asks for in its manifest and what a host grants, in one form.
+//! URL permissions, which plugins request in their manifest and hosts grant, in the same form.
 //!
-//! The host is kept as the WHATWG rules read it, paths are compared segment by segment. One meaning
-//! has one spelling: what is merely spelled otherwise is refused together with the right spelling,
-//! and [`WrittenUrlPermission::normal`] mends it for authors. What an address is (private, public,
-//! somebody's metadata service) is not known here, and nothing is ever looked up.
+//! The host is stored as parsed by the WHATWG rules, and paths are compared by segment. One meaning has one spelling:
+//! another spelling is refused with the correct one, and [`WrittenUrlPermission::normal`] corrects it for authors.
+//! Names are not resolved, and addresses are not classified here as public or private.
 
 use std::fmt;
 
@@ -19,8 +18,8 @@ pub use host_pattern::{HostPattern, is_host_name, is_loopback_name};
 pub use invalid::InvalidUrlPermission;
 pub use words::{AddressReach, Method, Scheme, Wildcard};
 
-/// Leave to reach hosts by URL. Having one asks for nothing and opens nothing; two that cover a
-/// request, one declared and one granted, are what a request needs.
+/// Permission to reach hosts by URL. A request is allowed only if one declared and one granted permission both cover
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "WrittenUrlPermission", into = "WrittenUrlPermission")]
 pub struct UrlPermission {
@@ -33,36 +32,36 @@ pub struct UrlPermission {
 }
 
 impl UrlPermission {
-    /// The fields of the JSON form.
+    /// Fields of the JSON form.
     pub const FIELDS: &'static [&'static str] =
         &["scheme", "host", "port", "methods", "path_prefixes", "local", "broad", "wildcard"];
 
-    /// The scheme; a permission is for one.
+    /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The hosts.
+    /// Returns the pattern of the host.
     pub fn host(&self) -> &HostPattern {
         &self.host
     }
 
-    /// The port, written or meant by the scheme.
+    /// Returns the port, which defaults to that of the scheme.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.scheme.default_port())
     }
 
-    /// The methods, sorted; none for WebSockets.
+    /// Returns the methods, sorted. Empty for WebSockets.
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }
 
-    /// The path prefixes, sorted; at least one.
+    /// Returns the path prefixes, sorted, at least one.
     pub fn path_prefixes(&self) -> impl Iterator<Item = &str> {
         self.path_prefixes.iter().map(|prefix| &**prefix)
     }
 
-    /// Which addresses the host may turn out to have.
+    /// Returns the addresses that the host may resolve to.
     pub fn reach(&self) -> AddressReach {
         match &self.host {
             HostPattern::Address(_) => AddressReach::Special,
@@ -72,12 +71,12 @@ impl UrlPermission {
         }
     }
 
-    /// Whether a URL's path is one of the prefixes or lies below one.
+    /// `true` if a URL path is one of the prefixes or below one.
     pub fn covers_path(&self, path: &str) -> bool {
         self.path_prefixes.iter().any(|prefix| path_covers(prefix, path))
     }
 
-    /// Whether every URL below `prefix` is meant, with some method or other.
+    /// `true` if every URL below `prefix` is covered, with at least one method.
     pub fn covers_prefix(&self, prefix: &UrlPrefix) -> bool {
         let Ok(url) = url::Url::parse(prefix.as_str()) else {
             return false;
@@ -141,7 +140,7 @@ impl From<UrlPermission> for WrittenUrlPermission {
     }
 }
 
-/// `GET, POST https://api.example.com/v1/…`, with what is unusual about it in brackets.
+/// `GET, POST https://api.example.com/v1/…`, with special fields in brackets.
 impl fmt::Display for UrlPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let methods: Vec<&str> = self.methods.iter().map(|method| method.as_str()).collect();
@@ -164,7 +163,7 @@ impl fmt::Display for UrlPermission {
     }
 }
 
-/// A permission as people and manifests write it, before it is checked.
+/// A permission as written, before it is checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenUrlPermission {
@@ -172,22 +171,22 @@ pub struct WrittenUrlPermission {
     pub scheme: String,
     /// A name, `*.` and a name, `*`, or an address without brackets.
     pub host: String,
-    /// The port, where it is not the scheme's own.
+    /// The port, unless it is the scheme's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// At least one of [`Method`] for requests, none for WebSockets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
-    /// At least one path; what lies below it, segment by segment, is meant too.
+    /// At least one path. Paths below it, by segment, are covered too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path_prefixes: Vec<String>,
-    /// The mark of a name that may turn out to have a special address.
+    /// Marks a name that may resolve to a special address.
     #[serde(default, skip_serializing_if = "is_false")]
     pub local: bool,
-    /// The mark of the host `*`.
+    /// Marks the host `*`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub broad: bool,
-    /// The mark of a host that begins with `*.`.
+    /// Marks a host that starts with `*.`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wildcard: Option<Wildcard>,
 }
@@ -197,9 +196,8 @@ fn is_false(mark: &bool) -> bool {
 }
 
 impl WrittenUrlPermission {
-    /// The same permission in its one spelling, as far as the meaning is beyond doubt: lists are
-    /// sorted, the host is spelled as a parser reads it, what goes without saying is left out. Marks
-    /// are never added, and what is wrong stays wrong.
+    /// Returns the permission in its normal spelling, as far as its meaning is certain: lists are sorted, the host is
+    /// spelled as parsed, and defaults are left out. Marks are never added, and errors stay.
     pub fn normal(mut self) -> Self {
         self.methods.sort();
         self.methods.dedup();
@@ -231,7 +229,7 @@ fn check_marks(host: &HostPattern, written: &WrittenUrlPermission) -> Result<(),
             _ => {}
         }
     }
-    // An address is meant as it stands, and `localhost` is loopback by RFC 6761.
+    // An address literal is explicit, and `localhost` is loopback by RFC 6761.
     if written.local && host.names_itself() {
         return Err(InvalidUrlPermission::EmptyMark { host: written.host.clone(), mark: r#""local": true"# });
     }
@@ -255,7 +253,7 @@ mod tests {
         read(value).expect("a permission")
     }
 
-    /// A permission for `GET` below `/` of `https`, with other fields or other values for them.
+    /// Returns a permission for `GET` below `/` of `https`, with `other` fields added or replaced.
     fn get(host: &str, other: Value) -> Value {
         let mut value = json!({"scheme": "https", "host": host, "methods": ["GET"], "path_prefixes": ["/"]});
         for (field, changed) in other.as_object().expect("an object") {
@@ -269,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn json_form_goes_both_ways() {
+    fn json_form_round_trips() {
         for (value, shown) in [
             (
                 get("api.example.com", json!({"methods": ["GET", "POST"], "path_prefixes": ["/v1"]})),
@@ -329,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_stands_where_it_means_something_and_only_there() {
+    fn mark_is_required_where_it_has_an_effect_and_refused_elsewhere() {
         assert_eq!(code(get("*", json!({}))), "mark_missing");
         assert_eq!(code(get("*.example.com", json!({}))), "mark_missing");
         assert_eq!(code(get("a.example", json!({"broad": true}))), "mark_without_meaning");
@@ -344,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_or_said_twice_is_refused() {
+    fn invalid_and_duplicate_fields_are_refused() {
         for (other, expected) in [
             (json!({"scheme": "*"}), "invalid_scheme"),
             (json!({"scheme": "HTTPS"}), "invalid_scheme"),
@@ -368,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn normal_spelling_is_found_for_authors_and_wrong_stays_wrong() {
+    fn normal_spelling_is_found_and_errors_stay() {
         let spelled = get(
             "BÜCHER.example",
             json!({"port": 443, "methods": ["POST", "GET", "GET"], "path_prefixes": ["/b", "/a"]}),

@@ -1,7 +1,7 @@
-//! A URL prefix: what a wish for network egress names.
+//! URL prefixes, which name the target of a wish for network egress.
 //!
-//! Parsed once by the WHATWG rules and compared by scheme, host, port and path *segments*, never by
-//! bytes: `https://a.example/v1` covers `https://a.example/v1/x` and not `https://a.example/v10`.
+//! A prefix is parsed once by the WHATWG rules. It is compared by scheme, host, port and path segments, never by bytes:
+//! `https://a.example/v1` covers `https://a.example/v1/x` but not `https://a.example/v10`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,14 +12,14 @@ use url::Url;
 use crate::names::{InvalidName, WITHHELD, text_value};
 use std::borrow::Borrow;
 
-/// The schemes that a host may be asked for.
+/// Supported schemes.
 pub const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 
-/// Most bytes of a URL in a bundle or a request.
+/// Maximum length of a URL in a bundle or a request, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
 
-/// A scheme, host, optional port and path below which every URL is meant. No user, query or
-/// fragment; kept in its one normal spelling.
+/// Scheme, host, optional port and path. Every URL below it is covered. It has no user, query or fragment and is stored
+/// in its normal spelling.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UrlPrefix {
     text: Box<str>,
@@ -27,29 +27,28 @@ pub struct UrlPrefix {
 }
 
 impl UrlPrefix {
-    /// The prefix in its normal spelling.
+    /// Returns the prefix in its normal spelling.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Scheme, host and port, without the path.
+    /// Returns scheme, host and port, without the path.
     pub fn origin(&self) -> &str {
         self.text.get(..self.authority).unwrap_or_default()
     }
 
-    /// The path, which begins with `/`.
+    /// Returns the path, which starts with `/`.
     pub fn path(&self) -> &str {
         self.text.get(self.authority..).unwrap_or_default()
     }
 
-    /// Whether every URL below `narrower` is also below this one.
+    /// `true` if every URL below `narrower` is also below this prefix.
     pub fn covers(&self, narrower: &UrlPrefix) -> bool {
         self.origin() == narrower.origin() && path_covers(self.path(), narrower.path())
     }
 }
 
-/// Whether `path` is `prefix` or lies below it, segment by segment. A trailing `/` of the prefix
-/// asks for something below it.
+/// `true` if `path` is `prefix` or below it, by segment. If `prefix` ends with `/`, `path` must be below it.
 pub fn path_covers(prefix: &str, path: &str) -> bool {
     match path.strip_prefix(prefix) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'),
@@ -76,8 +75,9 @@ impl FromStr for UrlPrefix {
         let plain =
             url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         let host = url.host_str().is_some_and(|host| !host.is_empty() && !host.ends_with('.'));
-        // The parser mends much in silence; what it had to mend says something other than it shows.
-        if !plain || !host || !SCHEMES.contains(&url.scheme()) || url.as_str() != text || ambiguous(url.path()) {
+        // The parser corrects many errors silently, so text that it changed is refused.
+        if !plain || !host || !SCHEMES.contains(&url.scheme()) || url.as_str() != text || is_ambiguous_path(url.path())
+        {
             return Err(invalid());
         }
         let authority = text.len() - url.path().len();
@@ -85,19 +85,20 @@ impl FromStr for UrlPrefix {
     }
 }
 
-/// Most different characters that a hint names.
-const MOST_HINTED: usize = 8;
+/// Maximum number of different characters in a hint.
+const MAX_HINTED_CHARS: usize = 8;
 
-/// Says how each character is written that a URL encodes: `{` as `%7B`. The text itself is not repeated.
+/// Returns a hint with the percent-encoding of each character that needs it: `{` as `%7B`. The text itself is not
+/// repeated.
 pub(crate) fn encoding_hint(text: &str) -> Option<String> {
     let mut written: Vec<(char, String)> = Vec::new();
     for c in text.chars().take(MAX_URL_BYTES) {
-        if written.len() >= MOST_HINTED || written.iter().any(|(known, _)| *known == c) {
+        if written.len() >= MAX_HINTED_CHARS || written.iter().any(|(known, _)| *known == c) {
             continue;
         }
         let Ok(url) = Url::parse(&format!("http://host/a{c}a")) else { continue };
         let encoded = url.path().strip_prefix("/a").and_then(|rest| rest.strip_suffix('a')).unwrap_or_default();
-        if encoded.starts_with('%') && encoded.len() > 1 && !crate::one_line::moves(c) {
+        if encoded.starts_with('%') && encoded.len() > 1 && !crate::one_line::is_control_or_format(c) {
             written.push((c, encoded.to_owned()));
         }
     }
@@ -107,8 +108,8 @@ pub(crate) fn encoding_hint(text: &str) -> Option<String> {
     (!each.is_empty()).then(|| format!("write {}{placeholder}", each.join(", ")))
 }
 
-/// Separators and dots in disguise, which servers read in more than one way.
-pub fn ambiguous(path: &str) -> bool {
+/// `true` if the path contains encoded separators or dots, which servers interpret differently.
+pub fn is_ambiguous_path(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     path.contains("//")
         || path.contains('\\')
@@ -140,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_a_url_encodes_is_told_with_its_encoding() {
+    fn hint_names_the_encoding_of_each_character() {
         let hint = |text: &str| text.parse::<UrlPrefix>().expect_err("not normal").to_string();
-        let told = hint("https://api.example.com/repos/{owner}");
-        assert!(told.contains("`{` as `%7B`, `}` as `%7D`") && told.contains("placeholders"), "{told}");
+        let hint_text = hint("https://api.example.com/repos/{owner}");
+        assert!(hint_text.contains("`{` as `%7B`, `}` as `%7D`") && hint_text.contains("placeholders"), "{hint_text}");
         assert!(hint("https://api.example.com/a b").contains("` ` as `%20`"));
         assert!(hint("https://api.example.com/straße").contains("`ß` as `%C3%9F`"));
         assert!(!hint("https://api.example.com/?q").contains(" as "));
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_parser_would_mend_is_refused() {
+    fn text_that_the_parser_would_correct_is_refused() {
         for bad in [
             "https://API.example.com/",
             "https://api.example.com",

@@ -1,18 +1,18 @@
-//! What the leak scan finds in the parts of a bundle: values under keys that promise a secret, marked-up prompts, keys
-//! that are paths, strings of schemas. Every refusal is told without the value, and what looks like it passes.
+//! Tests of the leak scan in the parts of a bundle: values under keys for secrets, marked-up prompts, keys that are
+//! paths, strings of schemas. Errors never contain the value, and similar honest values pass.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
 use std::collections::BTreeMap;
 
-use bundles::leaks::Kind;
-use bundles::{BuildOptions, Built, BundleLimits, Diagnostics, Folder, build};
+use bundles::{BuildOptions, BuildOutput, BundleLimits, Diagnostics, Folder, build};
+use leak_scan::Kind;
 use serde_json::{Value, json};
 
 const BUNDLE: &str = "bundle.toml";
 const PROFILE: &str = "profiles/coder.toml";
 
-/// An authoring folder, to be broken on purpose.
+/// An authoring folder that tests modify.
 #[derive(Clone)]
 struct Files(BTreeMap<String, Vec<u8>>);
 
@@ -33,27 +33,27 @@ impl Files {
         self.put(file, &(text + more))
     }
 
-    fn build(&self) -> Result<Built, Diagnostics> {
+    fn build(&self) -> Result<BuildOutput, Diagnostics> {
         build(&Folder::from_files(self.0.clone()), &BuildOptions::default(), &BundleLimits::default())
     }
 
     #[track_caller]
-    fn passes(&self) -> Built {
-        self.build().unwrap_or_else(|told| panic!("{:#?}", told.list))
+    fn passes(&self) -> BuildOutput {
+        self.build().unwrap_or_else(|diagnostics| panic!("{:#?}", diagnostics.list))
     }
 }
 
-/// Asserts that none of eight characters of `value` in a row stand in `said`.
+/// Asserts that `output` contains no eight consecutive characters of `value`.
 #[track_caller]
-fn says_nothing_of(value: &str, said: &str) {
+fn shows_nothing_of(value: &str, output: &str) {
     let letters: Vec<char> = value.chars().collect();
     for window in letters.windows(8) {
         let window: String = window.iter().collect();
-        assert!(!said.contains(&window), "something says a part of a value that it must not");
+        assert!(!output.contains(&window), "something says a part of a value that it must not");
     }
 }
 
-/// Values that are the same in every run, so that none stands in the source.
+/// Generator of deterministic values, so that none is in the source.
 struct Draws(u64);
 
 impl Draws {
@@ -66,7 +66,7 @@ impl Draws {
         (0..length).map(|_| char::from(letters[self.next() % letters.len()])).collect()
     }
 
-    /// A value as a provider or a password generator makes it.
+    /// Returns a value like those of providers and password generators.
     fn secret(&mut self) -> String {
         let letters: Vec<u8> = (b'0'..=b'9').chain(b'a'..=b'z').chain(b'A'..=b'Z').collect();
         match self.next() % 4 {
@@ -97,19 +97,19 @@ const PLACEHOLDERS: [&str; 16] = [
     "REPLACE_ME",
 ];
 
-/// Everything that is told of a folder that is refused.
-fn told(files: &Files) -> Option<(Vec<&'static str>, String)> {
-    let told = files.build().err()?;
-    let sources: Vec<&str> = told.sources.iter().map(|source| source.masked.as_str()).collect();
-    let said = format!("{:?}\n{}", told.list, sources.join("\n"));
-    Some((told.list.iter().map(|one| one.code).collect(), said))
+/// Returns the codes and all text of the diagnostics, or `None` if the folder is valid.
+fn refusal(files: &Files) -> Option<(Vec<&'static str>, String)> {
+    let diagnostics = files.build().err()?;
+    let sources: Vec<&str> = diagnostics.sources.iter().map(|source| source.masked.as_str()).collect();
+    let output = format!("{:?}\n{}", diagnostics.list, sources.join("\n"));
+    Some((diagnostics.list.iter().map(|one| one.code).collect(), output))
 }
 
 #[track_caller]
 fn is_secret(files: &Files, value: &str) -> bool {
-    let Some((codes, said)) = told(files) else { return false };
-    says_nothing_of(value, &said);
-    assert!(codes.iter().all(|code| *code == "secret_in_bundle"), "{said}");
+    let Some((codes, output)) = refusal(files) else { return false };
+    shows_nothing_of(value, &output);
+    assert!(codes.iter().all(|code| *code == "secret_in_bundle"), "{output}");
     true
 }
 
@@ -127,7 +127,7 @@ fn schema(schema: &Value) -> Files {
 }
 
 #[test]
-fn secret_under_a_telling_key_is_refused_in_settings_parameters_and_labels() {
+fn secret_under_a_name_for_secrets_is_refused_in_settings_parameters_and_labels() {
     let mut draws = Draws(1);
     let templates = [
         "[settings]\napi_key = '¤'\n",
@@ -169,7 +169,7 @@ fn secret_under_a_telling_key_is_refused_in_settings_parameters_and_labels() {
 }
 
 #[test]
-fn signs_of_a_placeholder_around_a_secret_hide_nothing() {
+fn secret_inside_placeholder_signs_is_found() {
     let mut draws = Draws(9);
     for around in ["<¤>", "${¤}", "{¤}", "%¤%", "{{¤}}"] {
         for _ in 0..20 {
@@ -184,7 +184,7 @@ fn signs_of_a_placeholder_around_a_secret_hide_nothing() {
 }
 
 #[test]
-fn key_that_is_a_secret_below_a_telling_key_is_withheld() {
+fn secret_key_below_a_name_for_secrets_is_withheld() {
     let mut draws = Draws(7);
     let in_settings = [
         "[settings]\ntokens = { '¤' = 1 }\n",
@@ -197,9 +197,9 @@ fn key_that_is_a_secret_below_a_telling_key_is_withheld() {
         "unset = ['/credentials/a/¤/b']\n",
     ];
     let withheld = |files: &Files, value: &str, template: &str| {
-        let (codes, said) = told(files).unwrap_or_else(|| panic!("{template} passes"));
-        says_nothing_of(value, &said);
-        assert!(codes.contains(&"secret_in_bundle") && said.contains("/(withheld)"), "{said}");
+        let (codes, output) = refusal(files).unwrap_or_else(|| panic!("{template} passes"));
+        shows_nothing_of(value, &output);
+        assert!(codes.contains(&"secret_in_bundle") && output.contains("/(withheld)"), "{output}");
     };
     for _ in 0..20 {
         let value = draws.secret() + "a7";
@@ -212,16 +212,16 @@ fn key_that_is_a_secret_below_a_telling_key_is_withheld() {
         let examples = json!({ "examples": [{ "credentials": { "a": { value.as_str(): [1] } } }] });
         withheld(&schema(&examples), &value, "examples");
     }
-    // Keys beside it are told.
-    let (_, said) = told(&settings("[settings]\ntokens = { staging = '../x' }\n")).expect("refused");
-    assert!(said.contains("/settings/tokens/staging"), "{said}");
+    // The keys beside the secret are shown.
+    let (_, output) = refusal(&settings("[settings]\ntokens = { staging = '../x' }\n")).expect("refused");
+    assert!(output.contains("/settings/tokens/staging"), "{output}");
     settings("unset = ['/tokens/staging']\n[settings]\ncredentials = { github = { read = true } }\n").passes();
     let commit = draws.of(b"0123456789abcdef", 40);
     settings(&format!("unset = ['/commits/{commit}']\n")).passes();
 }
 
 #[test]
-fn what_only_looks_like_a_telling_key_passes() {
+fn key_that_resembles_a_name_for_secrets_passes() {
     let mut draws = Draws(2);
     for template in [
         "[settings]\nmax_tokens = 4096\npassword = 12345678\ntoken = true\n",
@@ -257,7 +257,7 @@ fn accepted_secret_under_a_key_is_accepted() {
 }
 
 #[test]
-fn name_of_a_property_judges_its_values_and_nothing_else_of_it() {
+fn name_of_a_property_applies_to_its_values_only() {
     let mut draws = Draws(4);
     for keyword in ["default", "const", "enum", "examples"] {
         for name in ["password", "apiKey", "client_secret", "access-token"] {
@@ -290,7 +290,7 @@ fn name_of_a_property_judges_its_values_and_nothing_else_of_it() {
 }
 
 #[test]
-fn name_of_a_property_judges_what_its_reference_leads_to() {
+fn name_of_a_property_applies_to_the_target_of_its_reference() {
     let mut draws = Draws(8);
     for reference in ["#/$defs/x", "#/%24defs/x", "#/$defs/y", "#/$defs/list/items", "#/$defs/either/anyOf/0"] {
         let value = draws.secret() + "a7";
@@ -309,18 +309,18 @@ fn name_of_a_property_judges_what_its_reference_leads_to() {
             json!({ "anyOf": [{ "type": "null" }, { "$ref": reference }] }),
         ] {
             assert!(is_secret(&hold("password", property.clone()), &value), "{reference}");
-            assert_eq!(told(&hold("apiKey", property.clone())).expect("refused").0.len(), 1, "{reference}");
+            assert_eq!(refusal(&hold("apiKey", property.clone())).expect("refused").0.len(), 1, "{reference}");
             hold("digest", property.clone()).passes();
             hold("token_url", property).passes();
         }
     }
-    // References in circles end, and what is told is told once.
+    // Circular references end, and each finding is reported once.
     let value = draws.secret() + "a7";
     let circle = json!({
         "properties": { "token": { "$ref": "#" }, "secret": { "$ref": "#/properties/secret" }, "password": { "$ref": "#/$defs/a" } },
         "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a", "examples": ["${TOKEN}", value] } },
     });
-    assert!(told(&schema(&circle)).is_some_and(|(codes, _)| codes.contains(&"secret_in_bundle")));
+    assert!(refusal(&schema(&circle)).is_some_and(|(codes, _)| codes.contains(&"secret_in_bundle")));
     assert!(is_secret(
         &schema(&json!({
             "properties": { "credentials": { "$ref": "#/$defs/a" } },
@@ -340,9 +340,9 @@ fn path_is_refused_as_a_key_and_in_every_string_of_a_schema() {
     let paths = [".aws/credentials", ".ssh/config", "../sibling", "~", "//server/share", "..", "C:repo", "`pwd`/x"];
     for path in paths {
         let is_path = |files: &Files, shown: &[&str]| {
-            let (codes, said) = told(files).unwrap_or_else(|| panic!("{path} passes"));
-            assert_eq!(codes, vec!["host_path_in_bundle"; codes.len()], "{said}");
-            assert!(shown.iter().all(|shown| said.contains(shown)), "{path}: {said}");
+            let (codes, output) = refusal(files).unwrap_or_else(|| panic!("{path} passes"));
+            assert_eq!(codes, vec!["host_path_in_bundle"; codes.len()], "{output}");
+            assert!(shown.iter().all(|shown| output.contains(shown)), "{path}: {output}");
         };
         is_path(&settings(&format!("[settings]\n'{path}' = 1\n")), &[]);
         is_path(
@@ -366,10 +366,10 @@ fn finding_in_a_schema_points_at_the_string() {
     let text = "{\n  \"properties\": {\n    \"path\": { \"default\": \"see ../x\" },\n    \"a\": { \"default\": \"\\u007e\" }\n  }\n}\n";
     let tool = "[tools.read]\nsource = \"host\"\neffect = \"read\"\ninput = \"schemas/in.json\"\n";
     let files = Files::small().append(BUNDLE, tool).put("schemas/in.json", text);
-    let told = files.build().expect_err("refused");
+    let diagnostics = files.build().expect_err("refused");
     let places: Vec<_> =
-        told.list.iter().map(|one| (one.file.as_str(), one.line, one.column, one.span.clone())).collect();
-    assert_eq!(places.len(), 2, "{:#?}", told.list);
+        diagnostics.list.iter().map(|one| (one.file.as_str(), one.line, one.column, one.span.clone())).collect();
+    assert_eq!(places.len(), 2, "{:#?}", diagnostics.list);
     assert_eq!((places[0].0, places[0].1, places[0].2), ("schemas/in.json", 3, 31));
     assert_eq!((places[1].0, places[1].1, places[1].2), ("schemas/in.json", 4, 24));
     let marked = places.iter().map(|place| &text[place.3.clone().expect("a span")]);
@@ -399,16 +399,16 @@ fn value_that_is_a_file_name_is_withheld_wherever_the_file_is_named() {
         ] {
             let files = Files::small().put(&name, "extends = [\"nothing\"]\n\"unknown\" = 1\n");
             let Err(diagnostics) = files.build() else { continue };
-            let said: String = diagnostics.list.iter().map(|one| format!("{one:?}")).collect();
+            let output: String = diagnostics.list.iter().map(|one| format!("{one:?}")).collect();
             let sources = diagnostics.sources.iter().map(|source| format!("{}\n{}", source.file, source.masked));
             let json = serde_json::to_string(&diagnostics.list).expect("json");
-            let said = format!("{said}{json}{}", sources.collect::<String>());
+            let output = format!("{output}{json}{}", sources.collect::<String>());
             for value in [&key, &hex, &token] {
-                says_nothing_of(value, &said);
+                shows_nothing_of(value, &output);
             }
-            assert!(said.contains("(withheld)"), "{said}");
+            assert!(output.contains("(withheld)"), "{output}");
         }
-        // Two such files are told apart, and each line is shown of its own file.
+        // Two such files stay distinct, and each line is shown from its own file.
         let files = Files::small()
             .put(&format!("profiles/a{hex}.toml"), "unknown-a = 1\n")
             .put(&format!("profiles/b{hex}.toml"), "unknown-b = 1\n");
@@ -440,27 +440,30 @@ fn invalid_secret_reference_is_repeated_neither_in_words_nor_above_the_caret() {
             (parameters(&format!("secret = \"{value}\"\n")), "secret reference"),
             (parameters(&format!("secret = \"secret:{value}\"\n")), "secret reference"),
         ] {
-            let (codes, said) = told(&files).expect("refused");
-            assert!(codes.contains(&"invalid_name") && said.contains(&format!("(withheld)` is no {what}")), "{said}");
-            says_nothing_of(value, &said);
+            let (codes, output) = refusal(&files).expect("refused");
+            assert!(
+                codes.contains(&"invalid_name") && output.contains(&format!("invalid {what} `(withheld)`")),
+                "{output}"
+            );
+            shows_nothing_of(value, &output);
         }
     }
-    let (_, said) = told(&settings("requires = [\"mount:repo:all\"]\n")).expect("refused");
+    let (_, output) = refusal(&settings("requires = [\"mount:repo:all\"]\n")).expect("refused");
     assert!(
-        said.contains("`mount:repo:all` is no authority") && said.contains("requires = [\"mount:repo:all\"]"),
-        "{said}"
+        output.contains("invalid authority `mount:repo:all`") && output.contains("requires = [\"mount:repo:all\"]"),
+        "{output}"
     );
 }
 
 #[test]
-fn credential_in_an_address_is_told_before_the_host() {
+fn credential_in_an_address_is_reported_before_the_host() {
     let mut draws = Draws(6);
     for host in ["localhost:5432", "db:8080", "10.0.0.1", "example.com/etc/x"] {
         let value = draws.secret();
         let files = settings(&format!("[settings]\nstore = 'postgres://app:{value}@{host}/x'\n"));
-        let (codes, said) = told(&files).expect("refused");
-        assert_eq!(codes[0], "secret_in_bundle", "{said}");
-        says_nothing_of(&value, &said);
+        let (codes, output) = refusal(&files).expect("refused");
+        assert_eq!(codes[0], "secret_in_bundle", "{output}");
+        shows_nothing_of(&value, &output);
     }
 }
 
@@ -468,7 +471,7 @@ fn workflow(extension: &str, text: &str) -> Files {
     Files::small().put(&format!("workflows/change.{extension}"), text)
 }
 
-/// Definitions in which the key above the value tells that it is a secret.
+/// Definitions in which the key above the value is a name for a secret.
 const DEFINITIONS: [(&str, &str); 12] = [
     ("json", "{\"tokens\": {\"staging\": \"¤\"}}"),
     (
@@ -502,13 +505,13 @@ fn values_of_a_workflow_are_judged_by_their_keys() {
         for plain in PLACEHOLDERS.iter().filter(|plain| !plain.starts_with(['{', '*', '[']) && !plain.is_empty()) {
             write(plain).passes();
         }
-        // The finding is told once, at the line of the value.
+        // The finding is reported once, at the line of the value.
         let value = draws.secret() + "a7";
-        let told = write(&value).build().expect_err("refused");
+        let diagnostics = write(&value).build().expect_err("refused");
         let text = template.replace('¤', &value);
         let line = text.lines().position(|line| line.contains(&value)).expect("a line") + 1;
-        let told: Vec<_> = told.list.iter().map(|one| (one.code, one.line)).collect();
-        assert_eq!(told, [("secret_in_bundle", line)], "{template}");
+        let diagnostics: Vec<_> = diagnostics.list.iter().map(|one| (one.code, one.line)).collect();
+        assert_eq!(diagnostics, [("secret_in_bundle", line)], "{template}");
     }
 }
 
@@ -561,8 +564,8 @@ fn only_the_id_of_a_key_passes_under_the_name_of_a_public_key() {
 }
 
 #[test]
-fn value_under_a_telling_key_is_shown_in_no_line() {
-    for value in ["correct horse battery", "hunter two", "letmein please", "p/w, quietly"] {
+fn value_under_a_name_for_secrets_is_never_shown() {
+    for value in ["staple horse battery", "hunter two", "letmein please", "p/w, quietly"] {
         for text in [
             format!("[settings]\npassword = \"{value}\" x\n"),
             format!("[settings]\ndb = {{ user = \"a\", pass = \"{value}\", }} x\n"),
@@ -573,17 +576,19 @@ fn value_under_a_telling_key_is_shown_in_no_line() {
             format!("unknown = 1\n[settings]\nclient_secret = \"{value}\"\nextends = 1\n"),
             format!("api-key: {value}\n"),
         ] {
-            let (_, said) = told(&settings(&text)).unwrap_or_else(|| panic!("{text} passes"));
-            says_nothing_of(value, &said);
+            let (_, output) = refusal(&settings(&text)).unwrap_or_else(|| panic!("{text} passes"));
+            shows_nothing_of(value, &output);
         }
         let broken = format!("{{\"properties\": {{\"password\": {{\"default\": \"{value}\"}}\n}}");
         let tool = "[tools.read]\nsource = \"host\"\neffect = \"read\"\ninput = \"schemas/in.json\"\n";
-        let (_, said) = told(&Files::small().append(BUNDLE, tool).put("schemas/in.json", &broken)).expect("refused");
-        says_nothing_of(value, &said);
+        let (_, output) =
+            refusal(&Files::small().append(BUNDLE, tool).put("schemas/in.json", &broken)).expect("refused");
+        shows_nothing_of(value, &output);
     }
-    let (_, said) = told(&settings("requires = [\"mount:repo:read\", \"secret:github-token\"] x\n")).expect("refused");
-    assert!(said.contains("secret:github-token"), "{said}");
-    let (_, said) =
-        told(&settings("[settings]\nmax_tokens = 12 x\ntoken_url = \"https://a.example\"\n")).expect("refused");
-    assert!(said.contains("max_tokens = 12 x") && said.contains("https://a.example"), "{said}");
+    let (_, output) =
+        refusal(&settings("requires = [\"mount:repo:read\", \"secret:github-token\"] x\n")).expect("refused");
+    assert!(output.contains("secret:github-token"), "{output}");
+    let (_, output) =
+        refusal(&settings("[settings]\nmax_tokens = 12 x\ntoken_url = \"https://a.example\"\n")).expect("refused");
+    assert!(output.contains("max_tokens = 12 x") && output.contains("https://a.example"), "{output}");
 }

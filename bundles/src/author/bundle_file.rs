@@ -1,4 +1,4 @@
-//! `bundle.toml`: what holds for the bundle as a whole, its models, its tools, its ceiling.
+//! `bundle.toml`: the general part of a bundle, its models, tools and ceiling.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,17 +15,17 @@ use crate::resource::ResourceUri;
 use crate::tool_source::ToolSource;
 
 impl Author<'_> {
-    /// The manifest without what stands in files of its own.
+    /// Returns the manifest without the parts that have files of their own.
     pub(super) fn bundle_file(&mut self) -> Option<Manifest> {
         if self.folder.refused().iter().any(|entry| entry.file == "bundle.toml") {
             return None;
         }
         if self.folder.get("bundle.toml").is_none() {
-            self.tell_file(
+            self.report_file(
                 "bundle.toml",
                 "missing_file",
-                "there is no `bundle.toml`".to_owned(),
-                "make a folder with a `bundle.toml`",
+                "`bundle.toml` not found".to_owned(),
+                "create a `bundle.toml` in the folder",
             );
             return None;
         }
@@ -91,7 +91,7 @@ impl FileReader<'_, '_> {
         if let Some(spot) = self.spot(section, "schema")
             && spot.value != SCHEMA
         {
-            self.tell(spot.span, "unsupported_schema", "this schema is not known here".to_owned(), help);
+            self.report(spot.span, "unsupported_schema", "unsupported schema version".to_owned(), help);
         }
     }
 
@@ -112,9 +112,12 @@ impl FileReader<'_, '_> {
                 (Some(key), serde_json::Value::String(value)) => {
                     labels.insert(key, value);
                 }
-                (Some(_), _) => {
-                    self.tell(span, "invalid_type", "a label's value is a string".to_owned(), "put it in quotes")
-                }
+                (Some(_), _) => self.report(
+                    span,
+                    "invalid_type",
+                    "invalid label: expected a string".to_owned(),
+                    "put the value in quotes",
+                ),
                 (None, _) => {}
             }
         }
@@ -140,7 +143,7 @@ impl FileReader<'_, '_> {
             &mut section,
             "provider",
             at,
-            "name who provides the model, such as `provider = \"anthropic\"`",
+            "name the provider of the model, such as `provider = \"anthropic\"`",
         );
         if !section.has_any(&["model"]) {
             self.missing(&section, "model", "write the provider's name for the model");
@@ -158,7 +161,7 @@ impl FileReader<'_, '_> {
             [("none", Effect::None), ("read", Effect::Read), ("write", Effect::Write), ("external", Effect::External)];
         let effect = self.choice(&mut section, "effect", at, &effects);
         if effect.is_none() && !section.has_any(&["effect"]) {
-            self.missing(&section, "effect", "say the most it does: `none`, `read`, `write` or `external`");
+            self.missing(&section, "effect", "write its maximum effect: `none`, `read`, `write` or `external`");
         }
         let description = self.text(&mut section, "description", at).unwrap_or_default();
         let input = self.schema_file(&mut section, "input", at);
@@ -187,7 +190,7 @@ impl FileReader<'_, '_> {
             Some(near) => format!("did you mean `{}`?", shown(near)),
             None => error.remedy(),
         };
-        self.tell(spot.span, "invalid_name", error.problem(), help);
+        self.report(spot.span, "invalid_name", error.problem(), help);
         None
     }
 
@@ -214,10 +217,10 @@ impl FileReader<'_, '_> {
         let found = choices.iter().find(|(word, _)| *word == spot.value).map(|(_, choice)| *choice);
         if found.is_none() {
             let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-            self.tell(
+            self.report(
                 spot.span,
                 "invalid_value",
-                format!("`{key}` is not one of its words"),
+                format!("invalid value of `{key}`"),
                 format!("write one of {words}"),
             );
         }
@@ -239,12 +242,12 @@ impl FileReader<'_, '_> {
                 Some(self.author.blob(bytes))
             }
             None => {
-                let message = "there is no such schema file".to_owned();
-                self.tell(
+                let message = "schema file not found".to_owned();
+                self.report(
                     spot.span,
                     "dangling_name",
                     message,
-                    "name a file of the folder `schemas`, such as `schemas/input.json`",
+                    "name a file in the folder `schemas`, such as `schemas/input.json`",
                 );
                 None
             }
@@ -255,7 +258,7 @@ impl FileReader<'_, '_> {
         let at = at.key("workflows");
         let mut workflows = BTreeMap::new();
         for (name, mut inner) in self.named::<WorkflowName>(section, "workflows", &at) {
-            let help = "name what the Runtime's surroundings know, such as `reference = \"workflow://release/checks\"`";
+            let help = "write a resource reference such as `reference = \"workflow://release/checks\"`";
             let reference = self.needed::<ResourceUri>(&mut inner, "reference", &at.key(&name), help);
             self.finish(inner);
             let reference = self.declared(&at.key(&name), reference);
@@ -297,7 +300,7 @@ impl FileReader<'_, '_> {
             self.place(at.clone(), inner.span());
             for key in ["rule", "field", "reason"] {
                 if !inner.has_any(&[key]) {
-                    self.missing(&inner, key, "an accepted finding names its `rule` and `field`, and gives a `reason`");
+                    self.missing(&inner, key, "write `rule`, `field` and `reason`");
                 }
             }
             let rule = self.text(&mut inner, "rule", &at);

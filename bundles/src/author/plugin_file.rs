@@ -1,10 +1,10 @@
-//! `plugins/NAME.toml`: the descriptor of a plugin, and what it asks for.
+//! `plugins/NAME.toml`: the descriptor of a plugin and its requested permissions.
 
 use super::section::Section;
 use super::{Author, FileReader};
 use crate::check::unknown_surface;
 use crate::digest::Digest;
-use crate::manifest::{Asked, BlobRef, Manifest, PLUGIN_SURFACES, Permissions, Plugin};
+use crate::manifest::{BlobRef, Manifest, PLUGIN_SURFACES, PermissionRequest, Permissions, Plugin};
 use crate::names::{PluginName, Surface};
 use crate::pointer::Pointer;
 use crate::url_permission::{UrlPermission, WrittenUrlPermission};
@@ -38,10 +38,10 @@ impl FileReader<'_, '_> {
                 self.place(at.key("version"), spot.span.clone());
                 let version = semver::Version::parse(&spot.value).ok();
                 if version.is_none() {
-                    self.tell(
+                    self.report(
                         spot.span,
                         "invalid_version",
-                        "this is no version".to_owned(),
+                        "invalid version".to_owned(),
                         "write a semantic version such as `1.4.0`",
                     );
                 }
@@ -73,7 +73,7 @@ impl FileReader<'_, '_> {
         Some(Plugin { version: version?, package: package?, world: world?, description, surfaces, permissions })
     }
 
-    /// Reads the surfaces. One with capital letters is told as an unknown surface, which says what was meant.
+    /// Reads the surfaces. A name with capitals is reported as an unknown surface, with a suggestion.
     fn surfaces(&mut self, section: &mut Section<'_>, at: &Pointer) -> Vec<Surface> {
         let Some(value) = self.value(section, "surfaces") else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
@@ -84,7 +84,7 @@ impl FileReader<'_, '_> {
         if items.is_empty() {
             let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
             let help = format!("name one of {known}, or leave `surfaces` out");
-            self.tell(value.span(), "invalid_field", "`surfaces` is empty".to_owned(), help);
+            self.report(value.span(), "invalid_field", "`surfaces` is empty".to_owned(), help);
         }
         let mut surfaces = Vec::new();
         for item in items.iter() {
@@ -94,8 +94,8 @@ impl FileReader<'_, '_> {
             };
             let lower = text.to_ascii_lowercase();
             match unknown_surface(text).filter(|_| text != lower && lower.parse::<Surface>().is_ok()) {
-                Some((message, help)) => self.tell(item.span(), "unknown_surface", message, help),
-                // Any other name is judged with the manifest.
+                Some((message, help)) => self.report(item.span(), "unknown_surface", message, help),
+                // Other names are checked with the manifest.
                 None => {
                     if let Some(surface) = self.grammar(text, item.span()) {
                         self.place(at.index(surfaces.len()), item.span());
@@ -127,7 +127,7 @@ impl FileReader<'_, '_> {
         match digest.value.parse::<Digest>() {
             Ok(parsed) => Some(BlobRef { digest: parsed, size: size? }),
             Err(error) => {
-                self.tell(
+                self.report(
                     digest.span,
                     "invalid_digest",
                     error.to_string(),
@@ -138,13 +138,18 @@ impl FileReader<'_, '_> {
         }
     }
 
-    fn targets(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Vec<Asked<UrlPermission>> {
+    fn targets(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+    ) -> Vec<PermissionRequest<UrlPermission>> {
         let mut targets = Vec::new();
         for mut section in self.sections(section, key) {
             let at = at.key(key).index(targets.len());
             self.place(at.clone(), section.span());
             let reason = self.reason(&mut section, &at);
-            // The permission reads itself from the same JSON that the manifest holds.
+            // The permission is deserialized from the JSON that the manifest will contain.
             let mut json = serde_json::Map::new();
             for field in UrlPermission::FIELDS {
                 if let Some(value) = self.json_value(&mut section, field, &at) {
@@ -155,17 +160,17 @@ impl FileReader<'_, '_> {
             self.finish(section);
             let written = serde_json::from_value::<WrittenUrlPermission>(json.into());
             match written.map(|written| UrlPermission::try_from(written.normal())) {
-                Ok(Ok(what)) => targets.extend(reason.map(|reason| Asked { what, reason })),
-                Ok(Err(error)) => self.tell(
+                Ok(Ok(what)) => targets.extend(reason.map(|reason| PermissionRequest { what, reason })),
+                Ok(Err(error)) => self.report(
                     span,
                     error.code(),
                     error.to_string(),
-                    "write scheme, host, methods and path_prefixes as they are meant",
+                    "correct scheme, host, methods and path_prefixes",
                 ),
-                Err(_) => self.tell(
+                Err(_) => self.report(
                     span,
                     "invalid_permission",
-                    "this is no URL permission".to_owned(),
+                    "invalid URL permission".to_owned(),
                     "write scheme, host, methods and path_prefixes",
                 ),
             }
@@ -178,7 +183,7 @@ impl FileReader<'_, '_> {
         section: &mut Section<'_>,
         key: &'static str,
         at: &Pointer,
-    ) -> Vec<Asked<T>> {
+    ) -> Vec<PermissionRequest<T>> {
         let mut asked = Vec::new();
         for mut section in self.sections(section, key) {
             let at = at.key(key).index(asked.len());
@@ -186,14 +191,14 @@ impl FileReader<'_, '_> {
             let reason = self.reason(&mut section, &at);
             let name = self.needed(&mut section, "name", &at, "name what is asked for");
             self.finish(section);
-            asked.extend(name.zip(reason).map(|(what, reason)| Asked { what, reason }));
+            asked.extend(name.zip(reason).map(|(what, reason)| PermissionRequest { what, reason }));
         }
         asked
     }
 
     fn reason(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<String> {
         if !section.has_any(&["reason"]) {
-            self.missing(section, "reason", "say what it is for: a person decides by it");
+            self.missing(section, "reason", "state its purpose for the person who decides");
         }
         self.text(section, "reason", at)
     }

@@ -1,5 +1,4 @@
-//! `profiles/NAME.toml`: a profile. What stands at the top is its first layer, each `[[layer]]` a
-//! further one.
+//! `profiles/NAME.toml`: a profile. The top of the file is its first layer, and each `[[layer]]` is a further one.
 
 use std::str::FromStr;
 
@@ -10,7 +9,7 @@ use crate::manifest::{Amend, Layer, Manifest, Profile};
 use crate::names::{InvalidName, ProfileName};
 use crate::pointer::Pointer;
 
-/// The keys that make a layer of the top of the file.
+/// Keys of a layer at the top of the file.
 const LAYER_KEYS: [&str; 13] = [
     "when",
     "models",
@@ -40,7 +39,7 @@ impl Author<'_> {
             if let Some(profile) = self.toml(file, |reader, section| reader.profile(section, &at)) {
                 manifest.profiles.insert(name, profile);
             } else {
-                // Others may extend it; that it cannot be read is told already.
+                // Other profiles may extend this one. The error that prevents reading it is reported already.
                 manifest.profiles.insert(name, Profile::default());
             }
         }
@@ -56,7 +55,7 @@ impl FileReader<'_, '_> {
         if section.has_any(&LAYER_KEYS) {
             layers.push(self.layer(section, &at.index(0)));
         } else {
-            // Asked for all the same, so that a mistyped key is told which ones there are.
+            // The keys are read anyway, so that the hint for a mistyped key lists them.
             self.layer(section, &at.index(0));
         }
         for mut section in self.sections(section, "layer") {
@@ -71,7 +70,7 @@ impl FileReader<'_, '_> {
     fn layer(&mut self, section: &mut Section<'_>, at: &Pointer) -> Layer {
         let mut wishes = Vec::new();
         for (key, need) in [("requires", Need::Required), ("wants", Need::Optional)] {
-            // Where each stands is remembered below, at its place among the wishes.
+            // Places are recorded below, with the index among all wishes.
             let asked = self.list::<Authority>(section, key, &at.key(key)).unwrap_or_default();
             for (index, authority) in asked.into_iter().enumerate() {
                 let place = self.author.places.find(&at.key(key).index(index)).cloned();
@@ -119,8 +118,8 @@ impl FileReader<'_, '_> {
             (Some(names), None) => Some(Amend::Append(names)),
             (None, Some(names)) => Some(Amend::Replace(names)),
             _ => {
-                let message = format!("`{key}` is changed in one way: it appends, or it replaces");
-                self.tell(value.span(), "invalid_field", message, "keep one of `append` and `replace`");
+                let message = format!("`{key}` requires exactly one of `append` and `replace`");
+                self.report(value.span(), "invalid_field", message, "keep one of `append` and `replace`");
                 None
             }
         }

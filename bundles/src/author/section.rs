@@ -1,4 +1,4 @@
-//! One TOML table while it is read: every key must be asked for, or it is unknown.
+//! Reader of one TOML table. Keys that are not read are reported as unknown.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{FileReader, MOST_TOLD, nearest};
+use super::{FileReader, MAX_DIAGNOSTICS, nearest};
 use crate::names::{InvalidName, shown};
 use crate::pointer::Pointer;
 
-/// A table, and which of its keys are known.
+/// A table and its known keys.
 pub(super) struct Section<'d> {
     table: &'d DeTable<'d>,
     span: Range<usize>,
@@ -30,7 +30,7 @@ impl<'d> Section<'d> {
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
-    /// Whether any of these keys is there.
+    /// `true` if the table has one of these keys.
     pub(super) fn has_any(&self, keys: &[&str]) -> bool {
         self.table.keys().any(|name| keys.contains(&name.get_ref().as_ref()))
     }
@@ -40,17 +40,17 @@ impl<'d> Section<'d> {
     }
 }
 
-/// A value with where it stands.
+/// A value and its span.
 pub(super) struct Spot<T> {
     pub(super) value: T,
     pub(super) span: Range<usize>,
 }
 
 impl FileReader<'_, '_> {
-    /// Tells every key that nothing asked for.
+    /// Reports every key that was not read.
     pub(super) fn finish(&mut self, section: Section<'_>) {
         for key in section.table.keys() {
-            if self.author.told.len() >= MOST_TOLD {
+            if self.author.diagnostics.len() >= MAX_DIAGNOSTICS {
                 return;
             }
             let name = key.get_ref();
@@ -58,15 +58,14 @@ impl FileReader<'_, '_> {
                 let help = match nearest(name, section.known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!(
-                        "{} knows {}",
-                        section.what,
+                        "write one of {}",
                         section.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
                     ),
                 };
-                self.tell(
+                self.report(
                     key.span(),
                     "unknown_field",
-                    format!("{} has no field `{}`", section.what, shown(name)),
+                    format!("unknown field `{}` in {}", shown(name), section.what),
                     help,
                 );
             }
@@ -75,14 +74,19 @@ impl FileReader<'_, '_> {
 
     pub(super) fn expected(&mut self, value: &Spanned<DeValue<'_>>, what: &str) {
         let message = format!("expected {what}, found {}", value.get_ref().type_str());
-        self.tell(value.span(), "invalid_type", message, format!("write {what}"));
+        self.report(value.span(), "invalid_type", message, format!("write {what}"));
     }
 
     pub(super) fn missing(&mut self, section: &Section<'_>, key: &str, help: &str) {
-        self.tell(section.span(), "missing_field", format!("{} lacks `{key}`", section.what), help.to_owned());
+        self.report(
+            section.span(),
+            "missing_field",
+            format!("missing field `{key}` in {}", section.what),
+            help.to_owned(),
+        );
     }
 
-    /// A text.
+    /// Reads a string.
     pub(super) fn text(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<String> {
         let spot = self.spot(section, key)?;
         self.place(at.key(key), spot.span);
@@ -100,7 +104,7 @@ impl FileReader<'_, '_> {
         }
     }
 
-    /// A text in a grammar.
+    /// Reads and parses a string.
     pub(super) fn parsed<T: FromStr<Err = InvalidName>>(
         &mut self,
         section: &mut Section<'_>,
@@ -112,7 +116,7 @@ impl FileReader<'_, '_> {
         self.grammar(&spot.value, spot.span)
     }
 
-    /// A text in a grammar that must be there.
+    /// Reads and parses a mandatory string.
     pub(super) fn needed<T: FromStr<Err = InvalidName>>(
         &mut self,
         section: &mut Section<'_>,
@@ -130,13 +134,13 @@ impl FileReader<'_, '_> {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.tell(span, "invalid_name", error.problem(), error.remedy());
+                self.report(span, "invalid_name", error.problem(), error.remedy());
                 None
             }
         }
     }
 
-    /// A whole number.
+    /// Reads an unsigned integer.
     pub(super) fn number(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<u64> {
         let value = section.get(key)?;
         self.place(at.key(key), value.span());
@@ -150,20 +154,20 @@ impl FileReader<'_, '_> {
         number
     }
 
-    /// A whole number below 2^32.
+    /// Reads an unsigned integer below 2^32.
     pub(super) fn number_32(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Option<u32> {
         let number = self.number(section, key, at)?;
         let fits = u32::try_from(number).ok();
         if fits.is_none()
             && let Some(value) = section.get(key)
         {
-            let message = "this number is too large".to_owned();
-            self.tell(value.span(), "invalid_value", message, "write a number below 2^32");
+            let message = "number is too large".to_owned();
+            self.report(value.span(), "invalid_value", message, "write a number below 2^32");
         }
         fits
     }
 
-    /// A list of texts in one grammar; `at` is where the list stands in the manifest.
+    /// Reads and parses a list of strings. `at` is the place of the list in the manifest.
     pub(super) fn list<T: FromStr<Err = InvalidName>>(
         &mut self,
         section: &mut Section<'_>,
@@ -207,7 +211,7 @@ impl FileReader<'_, '_> {
         section.get(key)
     }
 
-    /// A table.
+    /// Reads a table.
     pub(super) fn section<'d>(&mut self, section: &mut Section<'d>, key: &'static str) -> Option<Section<'d>> {
         let value = section.get(key)?;
         self.section_of(value, format!("`{key}`"))
@@ -223,7 +227,7 @@ impl FileReader<'_, '_> {
         }
     }
 
-    /// The tables of a list of tables.
+    /// Reads a list of tables.
     pub(super) fn sections<'d>(&mut self, section: &mut Section<'d>, key: &'static str) -> Vec<Section<'d>> {
         let Some(value) = section.get(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
@@ -233,7 +237,7 @@ impl FileReader<'_, '_> {
         array.iter().filter_map(|item| self.section_of(item, format!("`{key}`"))).collect()
     }
 
-    /// The tables of a table, by names in a grammar.
+    /// Reads a table of tables with parsed keys.
     pub(super) fn named<'d, T: FromStr<Err = InvalidName>>(
         &mut self,
         section: &mut Section<'d>,
@@ -260,7 +264,7 @@ impl FileReader<'_, '_> {
 }
 
 impl FileReader<'_, '_> {
-    /// A free value under a known key.
+    /// Reads any value as JSON.
     pub(super) fn json_value(
         &mut self,
         section: &mut Section<'_>,

@@ -1,4 +1,4 @@
-//! Free values: TOML read as JSON, and keys to unset, which TOML has no word for.
+//! Free values: TOML read as JSON, and keys to unset, because TOML has no null.
 
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
@@ -10,7 +10,7 @@ use crate::canonical::MAX_SAFE_INTEGER;
 use crate::pointer::Pointer;
 
 impl FileReader<'_, '_> {
-    /// A table as a JSON object; an absent one is empty.
+    /// Reads a table as a JSON object. An absent table is empty.
     pub(super) fn object(&mut self, section: &mut Section<'_>, key: &'static str, at: &Pointer) -> Map<String, Value> {
         let Some(value) = self.value(section, key) else { return Map::new() };
         self.place(at.key(key), value.span());
@@ -26,15 +26,11 @@ impl FileReader<'_, '_> {
     fn table(&mut self, table: &DeTable<'_>, at: &Pointer) -> Map<String, Value> {
         let mut map = Map::new();
         for (key, value) in table.iter() {
-            // What is below is named by it; `key_bytes` is smaller, and told where it stands.
-            const MOST_KEY_BYTES: usize = 4096;
-            if key.get_ref().len() > MOST_KEY_BYTES {
-                self.tell(
-                    key.span(),
-                    "too_large",
-                    "this key is longer than any place should be".to_owned(),
-                    "shorten it",
-                );
+            // Longer keys are reported at their place, because everything below them is named by them. `key_bytes` is
+            // smaller.
+            const MAX_KEY_BYTES: usize = 4096;
+            if key.get_ref().len() > MAX_KEY_BYTES {
+                self.report(key.span(), "too_large", format!("key exceeds {MAX_KEY_BYTES} bytes"), "shorten the key");
                 continue;
             }
             let at = at.key(key.get_ref());
@@ -61,7 +57,7 @@ impl FileReader<'_, '_> {
             }
             DeValue::Float(number) => {
                 let parsed = number.as_str().replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite());
-                // JSON has one spelling for a whole number; past 2^53 it is not kept by everyone.
+                // Whole numbers have one spelling in JSON. Above 2^53, not every reader preserves them.
                 let safe = parsed.filter(|number| number.fract() != 0.0 || number.abs() <= MAX_SAFE_INTEGER as f64);
                 if safe.is_none() {
                     self.unsafe_number(value);
@@ -69,11 +65,11 @@ impl FileReader<'_, '_> {
                 safe.and_then(Number::from_f64).map(Value::Number)
             }
             DeValue::Datetime(_) => {
-                self.tell(
+                self.report(
                     value.span(),
                     "invalid_type",
-                    "JSON has no times, so a setting can hold none".to_owned(),
-                    "write it as a string",
+                    "settings cannot contain times, because JSON has none".to_owned(),
+                    "write the time as a string",
                 );
                 None
             }
@@ -86,16 +82,16 @@ impl FileReader<'_, '_> {
     }
 
     fn unsafe_number(&mut self, value: &Spanned<DeValue<'_>>) {
-        let message = "not every JSON reader keeps this number".to_owned();
-        self.tell(value.span(), "unsafe_number", message, "write a finite number of at most 2^53 - 1, or a string");
+        let message = "number exceeds the range that every JSON reader preserves".to_owned();
+        self.report(value.span(), "unsafe_number", message, "write a finite number of at most 2^53 - 1, or a string");
     }
 
-    /// `unset = ["/a/b"]`: keys that a merge patch takes away.
+    /// Reads `unset = ["/a/b"]`: keys that a merge patch removes.
     pub(super) fn unset(&mut self, section: &mut Section<'_>, settings: &mut Map<String, Value>, layer: &Pointer) {
         let written = settings.clone();
         let Some(value) = self.value(section, "unset") else { return };
         let Some(list) = value.get_ref().as_array() else {
-            self.tell(
+            self.report(
                 value.span(),
                 "invalid_type",
                 "expected a list of JSON pointers".to_owned(),
@@ -108,7 +104,7 @@ impl FileReader<'_, '_> {
             let done = keys.filter(|keys| remove(settings, keys));
             if let Some(keys) = done {
                 let own = objects_along(&written, &keys);
-                // The pointer is where these keys were written; the layer sets those before them.
+                // Start of the pointer's keys in the manifest. The layer itself sets the keys before it.
                 let mut at = layer.key("settings");
                 for (index, key) in keys.iter().enumerate() {
                     at = at.key(key);
@@ -119,8 +115,9 @@ impl FileReader<'_, '_> {
                 let place = Place { file: self.file.to_owned(), span: Some(item.span()) };
                 self.author.unsets.push(Unset { layer: layer.clone(), keys, own, place });
             } else {
-                let message = "this is no JSON pointer to something that the same layer does not set".to_owned();
-                self.tell(
+                let message =
+                    "invalid pointer: expected a JSON pointer to a key that this layer does not set".to_owned();
+                self.report(
                     item.span(),
                     "invalid_pointer",
                     message,
@@ -131,11 +128,11 @@ impl FileReader<'_, '_> {
     }
 }
 
-/// Most keys of one pointer. A manifest is less deep, and what walks the settings recurses.
-const MOST_KEYS: usize = 32;
+/// Maximum number of keys of one pointer. Manifests are less deep, and functions over settings recurse.
+const MAX_POINTER_KEYS: usize = 32;
 
 fn pointer_keys(pointer: &str) -> Option<Vec<String>> {
-    let rest = pointer.strip_prefix('/').filter(|rest| rest.split('/').count() <= MOST_KEYS)?;
+    let rest = pointer.strip_prefix('/').filter(|rest| rest.split('/').count() <= MAX_POINTER_KEYS)?;
     Some(rest.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
 

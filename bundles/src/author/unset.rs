@@ -1,6 +1,6 @@
-//! Checks of `unset`: a merge patch (RFC 7396) that reaches into a list or a scalar replaces it by an
-//! object. Every profile that inherits a layer is followed, so that an author is told before a resolver
-//! does exactly that.
+//! Checks of `unset` entries: a merge patch (RFC 7396) that addresses a key inside a list or a scalar replaces that
+//! value by an object. All lineages that apply a layer are checked, so that the author learns of it before a resolver
+//! does it.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +14,28 @@ use crate::manifest::{Layer, Manifest};
 use crate::names::{ProfileName, shown};
 use crate::pointer::Pointer;
 
-/// One entry of an `unset`.
+/// An entry of an `unset` list.
 pub(crate) struct Unset {
-    /// The layer, in the manifest.
+    /// Pointer to the layer in the manifest.
     pub(crate) layer: Pointer,
-    /// The keys of the pointer, at least one.
+    /// Keys of the pointer, at least one.
     pub(crate) keys: Vec<String>,
-    /// Number of leading keys that are objects which the same layer sets.
+    /// Number of leading keys that are objects set by the same layer.
     pub(crate) own: usize,
     pub(crate) place: Place,
 }
 
-/// The result of checking one entry.
+/// Problem with one entry.
 pub(crate) struct UnsetCheck<'u> {
     pub(crate) place: &'u Place,
-    /// `true` if every value that can stand there is no object.
+    /// `true` if no lineage has an object at this place.
     pub(crate) is_certain: bool,
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) help: String,
 }
 
-/// Kinds of values that one place may hold when a layer is applied.
+/// Kinds of values that a place may hold when a layer is applied.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Kinds {
     absent: bool,
@@ -66,8 +66,8 @@ impl Kinds {
     }
 }
 
-/// Most steps over layers and keys. A folder at every limit would need more than a person waits for.
-const MOST_STEPS: usize = 1 << 21;
+/// Maximum number of steps over layers and keys. A folder at every limit would take longer than a person waits.
+const MAX_STEPS: usize = 1 << 21;
 
 /// Checks every entry against all lineages that apply its layer.
 pub(crate) fn check<'u>(manifest: &Manifest, unsets: &'u [Unset], limits: &BundleLimits) -> Vec<UnsetCheck<'u>> {
@@ -78,11 +78,11 @@ pub(crate) fn check<'u>(manifest: &Manifest, unsets: &'u [Unset], limits: &Bundl
     for (index, unset) in unsets.iter().enumerate() {
         of_layer.entry(&unset.layer).or_default().push(index);
     }
-    // For each entry and each of its keys, what may stand there in some lineage.
+    // For each entry and each of its keys, the kinds of values in all lineages.
     let mut found: Vec<Vec<Kinds>> = unsets.iter().map(|unset| vec![Kinds::default(); unset.keys.len()]).collect();
     let mut steps = 0;
     for profile in manifest.profiles.keys() {
-        // A profile without a lineage has a diagnostic of its own.
+        // The missing lineage has a diagnostic of its own.
         let Ok(lineage) = lineage(&manifest.profiles, profile, limits.lineage) else { continue };
         let layers = applied(manifest, &lineage);
         for (at, (pointer, layer)) in layers.iter().enumerate() {
@@ -90,7 +90,7 @@ pub(crate) fn check<'u>(manifest: &Manifest, unsets: &'u [Unset], limits: &Bundl
                 let (Some(unset), Some(found)) = (unsets.get(*index), found.get_mut(*index)) else { continue };
                 for (depth, kinds) in found.iter_mut().enumerate() {
                     steps += at + 1;
-                    if steps > MOST_STEPS {
+                    if steps > MAX_STEPS {
                         return Vec::new();
                     }
                     let keys = unset.keys.get(..=depth).unwrap_or_default();
@@ -102,7 +102,7 @@ pub(crate) fn check<'u>(manifest: &Manifest, unsets: &'u [Unset], limits: &Bundl
     unsets.iter().zip(found).filter_map(|(unset, found)| judge(unset, &found)).collect()
 }
 
-/// The layers of a lineage with their places, in the order in which they are applied.
+/// Returns the layers of a lineage with their places, in order of application.
 fn applied<'m>(manifest: &'m Manifest, lineage: &[&ProfileName]) -> Vec<(Pointer, &'m Layer)> {
     let mut layers = Vec::new();
     for name in lineage.iter().rev() {
@@ -127,7 +127,7 @@ fn before(earlier: &[(Pointer, &Layer)], layer: &Layer, keys: &[String]) -> Kind
     kinds
 }
 
-/// `true` if both conditions never hold on one host.
+/// `true` if the two conditions never hold on the same host.
 fn excludes(one: &Condition, other: &Condition) -> bool {
     match (one, other) {
         (Condition::Has(one), Condition::Lacks(other)) | (Condition::Lacks(one), Condition::Has(other)) => one == other,
@@ -152,28 +152,28 @@ fn patched(patch: &Map<String, Value>, keys: &[String], kinds: Kinds) -> Kinds {
 
 fn judge<'u>(unset: &'u Unset, found: &[Kinds]) -> Option<UnsetCheck<'u>> {
     let last = unset.keys.len().saturating_sub(1);
-    let shown_to = |depth: usize| {
-        // Key by key: the whole would be taken for a path of some host.
+    let pointer_to = |depth: usize| {
+        // Each key separately, because the whole pointer would look like a host path.
         let keys = unset.keys.iter().take(depth + 1).map(|key| shown(key));
         keys.fold(Pointer::root(), |pointer, key| pointer.key(key)).to_string()
     };
-    let tell = |is_certain, code, message, help: String| {
+    let report = |is_certain, code, message, help: String| {
         Some(UnsetCheck { place: &unset.place, is_certain, code, message, help })
     };
     for (depth, kinds) in found.iter().enumerate().take(last).skip(unset.own) {
         if kinds.list || kinds.scalar {
             let is_certain = !kinds.absent && !kinds.object;
-            let (parent, verb) = (shown_to(depth), if is_certain { "holds" } else { "may hold" });
+            let (parent, verb) = (pointer_to(depth), if is_certain { "holds" } else { "may hold" });
             let message = format!("`{parent}` {verb} {}, which this `unset` would replace by an object", kinds.noun());
             let help = format!("unset `{parent}` as a whole, or set it to the value that is meant");
-            return tell(is_certain, "unset_into_value", message, help);
+            return report(is_certain, "unset_into_value", message, help);
         }
     }
-    // A layer that no lineage applies has a mistake of its own.
+    // A layer that no lineage applies has a diagnostic of its own.
     let is_reached = *found.last()? != Kinds::default();
     if is_reached && found.iter().skip(unset.own).any(|kinds| *kinds == Kinds::ABSENT) {
-        let message = format!("no earlier layer sets `{}`, so there is nothing to unset", shown_to(last));
-        return tell(false, "unset_nothing", message, "check the pointer, or take it out".to_owned());
+        let message = format!("no earlier layer sets `{}`, so there is nothing to unset", pointer_to(last));
+        return report(false, "unset_nothing", message, "check the pointer, or remove it".to_owned());
     }
     None
 }

@@ -1,8 +1,7 @@
-//! Writes canonical JSON in one pass over a value, without building it anew.
+//! Fast writer of canonical JSON, in one pass and without building a JSON value.
 //!
-//! It writes what everybody writes the same: ASCII keys that need no escape, and no number but whole ones
-//! that every reader holds. Members may come in any order and are put in theirs. Whatever else a value
-//! holds, it gives up on.
+//! It supports ASCII keys without escapes, and numbers that are integers in the range of every JSON reader. Members may
+//! come in any order and are sorted. Any other value returns [`NotPlain`].
 
 use std::fmt::{self, Display, Write as _};
 
@@ -11,14 +10,14 @@ use serde::ser::{self, Serializer};
 
 use super::MAX_SAFE_INTEGER;
 
-/// The canonical bytes of a value that is plain.
+/// Returns the canonical bytes of a plain value.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, NotPlain> {
     let mut writer = Writer::default();
     value.serialize(&mut writer)?;
     Ok(writer.out)
 }
 
-/// The value has something in it that is not for this module to write, or that nobody could.
+/// Error returned when the value contains something that this module does not write.
 #[derive(Debug)]
 pub(super) struct NotPlain;
 
@@ -38,7 +37,7 @@ impl ser::Error for NotPlain {
 
 type Written = Result<(), NotPlain>;
 
-/// Writes a text with its quotes, and with escapes where it needs some.
+/// Writes a string with quotes and the necessary escapes.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
         out.push(b'"');
@@ -53,15 +52,15 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 #[derive(Default)]
 struct Writer {
     out: Vec<u8>,
-    /// The members of all objects that are open, those of the innermost last.
+    /// Members of all open objects, those of the innermost last.
     members: Vec<Member>,
-    /// For texts that are composed.
+    /// Buffer for formatted strings.
     text: String,
-    /// For members that are put in their order.
+    /// Buffer for sorting members.
     sorted: Vec<u8>,
 }
 
-/// Where a member stands.
+/// Position of a member in the output.
 #[derive(Clone, Copy)]
 struct Member {
     start: usize,
@@ -70,7 +69,7 @@ struct Member {
 }
 
 impl Member {
-    /// The key without its quotes.
+    /// Returns the key without its quotes.
     fn key(self, out: &[u8]) -> &[u8] {
         between(out, self.start + 1, self.key_end - 1)
     }
@@ -111,7 +110,7 @@ impl Writer {
         Inside::new(self, b'}')
     }
 
-    /// The object around a variant that holds something; [`Inside::tagged`] closes it.
+    /// Opens the object around a variant with content. [`Inside::tagged`] closes it.
     fn variant(&mut self, name: &str) -> Written {
         self.out.push(b'{');
         let start = self.out.len();
@@ -121,8 +120,8 @@ impl Writer {
         Ok(())
     }
 
-    /// A key that begins at `start` and ends here, between its quotes: where it needs no escape and no
-    /// other order than that of its bytes.
+    /// Returns the key that starts at `start` and ends here, without quotes. Fails if it needs escapes or is not sorted
+    /// by bytes.
     fn key(&self, start: usize) -> Result<&[u8], NotPlain> {
         let key = self.out.get(start..).and_then(|key| key.strip_prefix(b"\"")).and_then(|key| key.strip_suffix(b"\""));
         let plain = |key: &&[u8]| key.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
@@ -130,13 +129,13 @@ impl Writer {
     }
 }
 
-/// An array or object that is open.
+/// An open array or object.
 struct Inside<'w> {
     writer: &'w mut Writer,
     end: u8,
-    /// Where its content begins.
+    /// Start of its content.
     start: usize,
-    /// How many members were open before it.
+    /// Number of members that were open before it.
     outer: usize,
     sorted: bool,
     tagged: bool,
@@ -183,7 +182,7 @@ impl<'w> Inside<'w> {
         value.serialize(&mut *self.writer)
     }
 
-    /// Where the last member ends, if there is one, now that another follows or none.
+    /// Sets the end of the last member, if there is one.
     fn end_member(&mut self) {
         let end = self.writer.out.len();
         if let Some(last) = self.writer.members.get_mut(self.outer..).and_then(|own| own.last_mut()) {
@@ -195,7 +194,7 @@ impl<'w> Inside<'w> {
         let Writer { out, members, sorted, .. } = &mut *self.writer;
         let own = members.get_mut(self.outer..).unwrap_or_default();
         own.sort_unstable_by(|one, two| one.key(out).cmp(two.key(out)));
-        // Which of two would count is not for this module to say.
+        // The general writer handles duplicate keys.
         if own.iter().zip(own.iter().skip(1)).any(|(one, two)| one.key(out) == two.key(out)) {
             return Err(NotPlain);
         }
@@ -225,7 +224,7 @@ impl<'w> Inside<'w> {
     }
 }
 
-/// Values that `serde_json` passes to itself in a disguise.
+/// `true` for the types with which `serde_json` passes special values to itself.
 fn is_disguise(name: &str) -> bool {
     name.starts_with("$serde_json::private::")
 }
@@ -386,7 +385,7 @@ impl<'w> Serializer for &'w mut Writer {
     }
 }
 
-/// Arrays under the names that serde has for them.
+/// Implements the array traits of serde.
 macro_rules! arrays {
     ($($of:ident :: $each:ident),*) => {
         $(impl ser::$of for Inside<'_> {
@@ -410,7 +409,7 @@ arrays!(
     SerializeTupleVariant::serialize_field
 );
 
-/// Objects whose keys are known where they are written.
+/// Implements the traits of serde for objects with static keys.
 macro_rules! structs {
     ($($of:ident),*) => {
         $(impl ser::$of for Inside<'_> {
@@ -499,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_written_otherwise_is_given_up_on() {
+    fn value_with_several_spellings_is_not_plain() {
         assert!(write(&json!({"a": 9_007_199_254_740_991_u64, "b": -9_007_199_254_740_991_i64})).is_ok());
         for other in [
             json!(9_007_199_254_740_992_u64),
@@ -516,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_stands_twice_is_given_up_on() {
+    fn duplicate_key_is_not_plain() {
         #[derive(Serialize)]
         struct Twice {
             a: u8,

@@ -1,7 +1,7 @@
-//! Warnings: what is sound and most likely not meant. A condition that no host fulfils, a declaration
-//! that no profile uses, a tool whose input nothing checks.
+//! Warnings about manifests that are valid but probably wrong: conditions that no host fulfils, unused declarations,
+//! tools without an input schema.
 //!
-//! Only authors are warned. A Runtime takes a bundle in whatever stands here.
+//! Only authors see them. A Runtime accepts such a bundle.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::manifest::{Amend, Layer, Manifest};
 use crate::names::{Platform, ToolName, shown};
 use crate::pointer::Pointer;
 
-/// Operating systems, as Rust names them.
+/// Operating systems, as named by Rust.
 const SYSTEMS: [&str; 17] = [
     "aix",
     "android",
@@ -34,7 +34,7 @@ const SYSTEMS: [&str; 17] = [
     "windows",
 ];
 
-/// Processor architectures, as Rust names them.
+/// Processor architectures, as named by Rust.
 const ARCHITECTURES: [&str; 17] = [
     "aarch64",
     "arm",
@@ -55,7 +55,7 @@ const ARCHITECTURES: [&str; 17] = [
     "x86_64",
 ];
 
-/// Names that other tools use for the same.
+/// Common other names for the same.
 const ALIASES: [(&str, &str); 14] = [
     ("amd64", "x86_64"),
     ("arm64", "aarch64"),
@@ -73,7 +73,7 @@ const ALIASES: [(&str, &str); 14] = [
     ("x64", "x86_64"),
 ];
 
-/// The unknown capabilities and platforms that conditions name.
+/// Returns warnings about unknown capabilities and platforms in conditions.
 pub(crate) fn conditions(manifest: &Manifest) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut compared = 0;
@@ -92,8 +92,8 @@ pub(crate) fn conditions(manifest: &Manifest) -> Vec<Violation> {
 }
 
 fn capability(name: &str, manifest: &Manifest, compared: &mut usize) -> Option<(String, String)> {
-    // Comparing costs the product of the lengths, and a folder may name what is not there very often.
-    let left = super::MOST_COMPARED.saturating_sub(*compared);
+    // The cost of a comparison is the product of the lengths, and a folder may contain very many unknown names.
+    let left = super::MAX_COMPARISONS.saturating_sub(*compared);
     let known = KnownCapabilities {
         tools: manifest.tools.keys().map(ToolName::as_str).take(left),
         worlds: manifest.plugins.values().map(|plugin| plugin.world.as_str()).take(left),
@@ -115,18 +115,18 @@ fn platform(name: &Platform, what: &str, known: &[&'static str]) -> Option<(Stri
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("write one of {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     };
-    Some((format!("`{}` is no {what} that Rust names", shown(name)), help))
+    Some((format!("unknown {what} `{}`", shown(name)), help))
 }
 
-/// Declarations that no profile uses, and tools without a schema.
+/// Returns warnings about unused declarations and tools without an input schema.
 pub(crate) fn declarations(manifest: &Manifest) -> Vec<Violation> {
     let layers: Vec<&Layer> = layers(manifest).map(|(_, layer)| layer).collect();
     let mut found = Vec::new();
-    let mut unused = |room: &str, what: &str, names: Vec<&str>, used: BTreeSet<&str>| {
+    let mut unused = |section: &str, what: &str, names: Vec<&str>, used: BTreeSet<&str>| {
         for name in names.into_iter().filter(|name| !used.contains(name)) {
             let message = format!("no profile uses {what} `{}`", shown(name));
-            let help = "name it in a profile, or take it out".to_owned();
-            found.push(warning("unused_declaration", Pointer::root().key(room).key(name), message, help));
+            let help = "name it in a profile, or remove it".to_owned();
+            found.push(warning("unused_declaration", Pointer::root().key(section).key(name), message, help));
         }
     };
     fn names<'m, T: AsRef<str> + 'm>(lists: impl Iterator<Item = &'m Option<Amend<T>>>) -> BTreeSet<&'m str> {
@@ -143,7 +143,7 @@ pub(crate) fn declarations(manifest: &Manifest) -> Vec<Violation> {
     for (name, tool) in &manifest.tools {
         if tool.input.is_none() {
             let message = format!("tool `{}` has no input schema, so its input is not checked", shown(name.as_str()));
-            let help = "write `input = \"schemas/NAME.json\"` with a JSON Schema of what it takes".to_owned();
+            let help = "write `input = \"schemas/NAME.json\"` with a JSON Schema of its input".to_owned();
             found.push(warning("missing_schema", Pointer::root().key("tools").key(name), message, help));
         }
     }

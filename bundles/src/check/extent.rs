@@ -1,4 +1,4 @@
-//! What may be how large: texts, keys, lists, nesting and blobs, each within a named limit.
+//! Checks of sizes: texts, keys, lists, nesting and blobs, each against a named limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,18 +12,18 @@ use crate::names::shown;
 use crate::one_line::is_plain;
 use crate::pointer::Pointer;
 
-/// The free objects with a key that is too long or is more than one line of letters. It is the first
-/// thing to know of a manifest: places are told by all keys above them.
+/// Returns violations for free objects with a key that is too long or not printable. This check runs first, because
+/// other errors name a place by all keys above it.
 pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut look = |pointer: Pointer, object: &Map<String, Value>| {
         let (longest, allowed) = (longest_key(object), limits.key_bytes);
         if longest > allowed {
-            let message = format!("a key of {longest} bytes is longer than the {allowed} allowed (`key_bytes`)");
-            let help = "shorten it; long text belongs into a value".to_owned();
+            let message = format!("key exceeds limit `key_bytes` ({longest} > {allowed} bytes)");
+            let help = "shorten the key, and move long text to a value".to_owned();
             found.push(Violation { code: "too_large", pointer, message, help, wanted: None, newer: false });
         } else if any_key(object, &|key| !is_plain(key)) {
-            let message = "a key holds control characters, or such as turn round what is read".to_owned();
+            let message = "key contains control or bidirectional formatting characters".to_owned();
             found.push(Violation {
                 code: "control_character",
                 pointer,
@@ -45,7 +45,7 @@ pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation>
     found
 }
 
-const PLAIN: &str = "take them out and write it on one line; people read this on a terminal";
+const PLAIN: &str = "remove these characters and write the text on one line";
 
 fn any_key(object: &Map<String, Value>, is_meant: &impl Fn(&str) -> bool) -> bool {
     fn inside(value: &Value, is_meant: &impl Fn(&str) -> bool) -> bool {
@@ -94,10 +94,10 @@ impl Checker<'_> {
         for (name, model) in &manifest.models {
             let pointer = Pointer::root().key("models").key(name).key("model");
             if model.model.is_empty() {
-                self.say(
+                self.report(
                     "invalid_field",
                     pointer.clone(),
-                    format!("model `{}` does not say which model it is", shown(name.as_str())),
+                    format!("missing name of model `{}` at its provider", shown(name.as_str())),
                     "write the provider's name for it",
                 );
             }
@@ -107,30 +107,30 @@ impl Checker<'_> {
         let whole = if manifest.accepted.is_empty() { None } else { serde_json::to_value(manifest).ok() };
         for (index, accepted) in manifest.accepted.iter().enumerate() {
             let pointer = Pointer::root().key("accepted").index(index);
-            // A text of its own would be one more place for a path to hide in.
+            // The marker `(withheld)` is accepted, because another text would be one more place to hide a path.
             let field = accepted.field.strip_suffix("/(withheld)").unwrap_or(&accepted.field);
             if whole.as_ref().is_some_and(|whole| whole.pointer(field).is_none()) {
-                self.say(
+                self.report(
                     "dangling_name",
                     pointer.key("field"),
-                    "an accepted finding names a field that this bundle does not have".to_owned(),
-                    "name the field as the finding names it, or take it out",
+                    "field of an accepted finding not found in this bundle".to_owned(),
+                    "write the field as in the finding, or remove the entry",
                 );
             }
-            if crate::leaks::rule(&accepted.rule).is_none() {
-                self.say(
+            if leak_scan::rule(&accepted.rule).is_none() {
+                self.report(
                     "unknown_rule",
                     pointer.key("rule"),
-                    format!("there is no rule `{}`", shown(&accepted.rule)),
+                    format!("rule `{}` not found", shown(&accepted.rule)),
                     "a check of the bundle lists the rules",
                 );
             }
             if accepted.reason.trim().is_empty() {
-                self.say(
+                self.report(
                     "invalid_field",
                     pointer.key("reason"),
-                    "an accepted finding needs a reason".to_owned(),
-                    "say why it is no leak",
+                    "missing reason of an accepted finding".to_owned(),
+                    "state why it is not a leak",
                 );
             }
             self.text(pointer.key("field"), &accepted.field);
@@ -152,7 +152,7 @@ impl Checker<'_> {
         self.most("list_items", limits.list_items, manifest.accepted.len(), root.key("accepted"), "accepted findings");
     }
 
-    /// A package counts once, with the larger size where two plugins declare different ones.
+    /// A package counts once, with the larger size if two plugins declare different ones.
     fn packages(&mut self) {
         let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
         for (_, package) in self.manifest.packages() {
@@ -165,10 +165,8 @@ impl Checker<'_> {
             self.found.push(Violation {
                 code: "too_large",
                 pointer: largest.map(|(pointer, _)| pointer).unwrap_or_else(Pointer::root),
-                message: format!(
-                    "the plugin packages have {actual} bytes together, more than the {allowed} allowed (`packages_bytes`)"
-                ),
-                help: "use fewer or smaller packages, or raise the limit of that name".to_owned(),
+                message: format!("plugin packages exceed limit `packages_bytes` ({actual} > {allowed} bytes)"),
+                help: "use fewer or smaller packages, or raise `packages_bytes`".to_owned(),
                 wanted: None,
                 newer: true,
             });
@@ -204,11 +202,11 @@ impl Checker<'_> {
                 for (index, reason) in reasons.into_iter().enumerate() {
                     let at = at.index(index).key("reason");
                     if reason.trim().is_empty() {
-                        self.say(
+                        self.report(
                             "invalid_field",
                             at.clone(),
-                            "a permission needs a reason".to_owned(),
-                            "say what it is for: a person decides by it",
+                            "missing reason of a permission".to_owned(),
+                            "state its purpose for the person who decides",
                         );
                     }
                     self.text(at, reason);
@@ -219,49 +217,49 @@ impl Checker<'_> {
 
     pub(super) fn most(&mut self, limit: &'static str, allowed: usize, actual: usize, pointer: Pointer, what: &str) {
         if actual > allowed {
-            self.say(
+            self.report(
                 "too_large",
                 pointer,
-                format!("{actual} {what} are more than the {allowed} allowed (`{limit}`)"),
-                "split it, or take some out",
+                format!("{what} exceed limit `{limit}` ({actual} > {allowed})"),
+                "split it, or remove some items",
             );
         }
     }
 
-    /// A text of one line: the rows of a listing are told apart by their ends.
+    /// Checks a text of one line. Line ends would break the rows of a listing.
     pub(super) fn text(&mut self, pointer: Pointer, text: &str) {
         let allowed = self.limits.text_bytes;
         if text.len() > allowed {
-            let message = format!("{} bytes of text are more than the {allowed} allowed (`text_bytes`)", text.len());
-            self.say("too_large", pointer, message, "long text belongs into a prompt");
+            let message = format!("text exceeds limit `text_bytes` ({} > {allowed} bytes)", text.len());
+            self.report("too_large", pointer, message, "move long text to a prompt");
         } else if !is_plain(text) {
-            let message = "a text holds control characters, or such as turn round what is read".to_owned();
-            self.say("control_character", pointer, message, PLAIN);
+            let message = "text contains control or bidirectional formatting characters".to_owned();
+            self.report("control_character", pointer, message, PLAIN);
         }
     }
 
-    /// A free object, as part of the manifest's own levels.
+    /// Checks the nesting of a free object as part of the manifest.
     pub(super) fn depth(&mut self, at: &Pointer, object: &Map<String, Value>) {
         let allowed = self.limits.json_depth;
         // The pointer has one key for each level above the object.
         let above = at.as_str().matches('/').count() + 1;
         let inside = object.values().map(levels).max().unwrap_or_default();
         if !object.is_empty() && above + inside > allowed {
-            let message = format!("arrays and objects are nested deeper than {allowed} (`json_depth`)");
+            let message = format!("nesting exceeds limit `json_depth` ({allowed} levels)");
             let deepest = object.iter().find(|(_, value)| levels(value) == inside).map(|(key, _)| at.key(key));
-            self.say("too_deep", deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
+            self.report("too_deep", deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
         }
     }
 }
 
-/// Bytes of the settings of all layers of one profile.
+/// Returns the size of the settings of all layers of one profile, in bytes.
 pub(super) fn settings_bytes(profile: &Profile) -> usize {
     let bytes = |settings: &Map<String, Value>| serde_json::to_vec(settings).map_or(usize::MAX, |text| text.len());
     let written = profile.layers.iter().map(|layer| &layer.settings).filter(|settings| !settings.is_empty());
     written.map(bytes).fold(0, usize::saturating_add)
 }
 
-/// Levels of arrays and objects. What is parsed is bounded in depth, so this may recurse.
+/// Returns the levels of arrays and objects. Parsing limits the depth, so recursion is safe.
 fn levels(value: &Value) -> usize {
     match value {
         Value::Array(list) => 1 + list.iter().map(levels).max().unwrap_or_default(),

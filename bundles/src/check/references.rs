@@ -1,5 +1,4 @@
-//! Where names lead: every name that a profile, a tool or the policy writes is declared, and
-//! inheritance has one order.
+//! Checks of names: every name in a profile, a tool or the policy is declared, and inheritance has one order.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +16,13 @@ impl Checker<'_> {
         self.most("parents", self.limits.parents, profile.extends.len(), at.key("extends"), "parents");
         self.most("layers", self.limits.layers, profile.layers.len(), at.key("layers"), "layers");
         let mut seen = BTreeSet::new();
-        // What has no order for a plain reason is not told a second time as a conflict.
+        // A profile with a simpler error is not reported as a conflict too.
         let mut plain = true;
         for (index, parent) in profile.extends.iter().enumerate() {
             let at = at.key("extends").index(index);
             if !seen.insert(parent) {
                 plain = false;
-                self.say(
+                self.report(
                     "duplicate_name",
                     at.clone(),
                     format!("`{}` extends `{}` twice", shown(name.as_str()), shown(parent.as_str())),
@@ -35,7 +34,7 @@ impl Checker<'_> {
                 let (name, parent) = (shown(name.as_str()), parent.as_str());
                 self.dangling(
                     at,
-                    format!("`{name}` extends `{}`, which is no profile of this bundle", shown(parent)),
+                    format!("`{name}` extends `{}`, which this bundle does not declare", shown(parent)),
                     Pointer::root().key("profiles").key(parent),
                     parent,
                     self.manifest.profiles.keys().map(ProfileName::as_str),
@@ -53,30 +52,30 @@ impl Checker<'_> {
     fn lineage(&mut self, name: &ProfileName, at: Pointer) {
         let error = match lineage(&self.manifest.profiles, name, self.limits.lineage) {
             Ok(order) => return self.settings(name, &order),
-            // What an ancestor lacks is said at the ancestor.
+            // The error is reported at the ancestor.
             Err(LineageError::Unknown(_)) => return,
             Err(error) => error,
         };
         let message = error.to_string();
         match error {
             LineageError::Cycle(ring) if ring.first() == Some(name) => {
-                self.say("inheritance_cycle", at, message, "take one `extends` out of the ring");
+                self.report("inheritance_cycle", at, message, "remove one `extends` from the cycle");
             }
             LineageError::Conflict(profile) if profile == *name => {
-                self.say(
+                self.report(
                     "inheritance_conflict",
                     at,
                     message,
                     "name the parents in the order in which their own parents and siblings name them",
                 );
             }
-            LineageError::TooLong { .. } => self.say("too_deep", at, message, "flatten the chain"),
+            LineageError::TooLong { .. } => self.report("too_deep", at, message, "flatten the chain"),
             _ => {}
         }
     }
 
-    /// Merging cannot make more than what the layers write, so what is refused here is the only thing
-    /// that could come out too large.
+    /// Merging never makes settings larger than the sum of the layers, so this check bounds the settings of every
+    /// resolution.
     fn settings(&mut self, name: &ProfileName, lineage: &[&ProfileName]) {
         let total = lineage.iter().map(|ancestor| self.settings.get(*ancestor).copied().unwrap_or_default()).sum();
         let at = Pointer::root().key("profiles").key(name);

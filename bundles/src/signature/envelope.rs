@@ -1,8 +1,7 @@
-//! The envelope that signatures travel in: DSSE's JSON, read strictly.
+//! Envelopes of signatures: DSSE JSON, parsed strictly.
 //!
-//! An [`Envelope`] has the payload type of a manifest, between one and [`MOST_SIGNATURES`] signatures
-//! of 64 bytes, each with the id of a key. Whether they are good is not known by having one: see
-//! [`verify`](super::verify).
+//! An [`Envelope`] has the payload type of a manifest and 1 to [`MAX_SIGNATURES`] signatures of 64 bytes, each with a
+//! key id. The signatures are not verified yet, see [`verify`](super::verify).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,23 +16,23 @@ use crate::canonical::{JsonBounds, JsonError, from_value, parse, to_canonical};
 use crate::limits::BundleLimits;
 use crate::manifest::MEDIA_TYPE;
 
-/// The name of the envelope in every form of a bundle.
+/// Name of the envelope in every form of a bundle.
 pub const ENVELOPE: &str = "signature.dsse.json";
 
-/// Most signatures of one envelope. Each costs a pass over the manifest.
-pub const MOST_SIGNATURES: usize = 16;
+/// Maximum number of signatures of one envelope. Each costs a pass over the manifest.
+pub const MAX_SIGNATURES: usize = 16;
 
-/// Objects in a list in an object.
+/// Maximum nesting: objects in a list in an object.
 const DEPTH: usize = 3;
 
-/// Signatures over one manifest. Cheap to clone but for the signatures.
+/// Signatures over one manifest. Cheap to clone except for the signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     payload: Arc<[u8]>,
     signatures: Vec<Signature>,
 }
 
-/// One signature, and the key that it says it is by.
+/// A signature and the id of the key that it claims.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Signature {
     key: KeyId,
@@ -50,7 +49,7 @@ impl Signature {
     }
 }
 
-/// DSSE's JSON, field for field. What DSSE lets be absent is absent here, to be told by name.
+/// DSSE JSON, field for field. Fields that are optional in DSSE are optional here, so that errors can name them.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -68,45 +67,45 @@ struct WrittenSignature {
     sig: String,
 }
 
-/// Why bytes are no envelope, or none can be made. Messages never repeat the content.
+/// Error returned when bytes are not a valid envelope, or when none can be created. Messages never repeat the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Not the JSON it should be.
-    #[error("the envelope is {0}")]
+    /// The text is not the expected JSON.
+    #[error("invalid envelope: {0}")]
     Json(#[from] JsonError),
-    /// The payload is something else than a manifest.
-    #[error("the envelope's `payloadType` is not `{MEDIA_TYPE}`")]
+    /// The payload type is not that of a manifest.
+    #[error("invalid envelope: `payloadType` is not `{MEDIA_TYPE}`")]
     PayloadType,
-    /// A field that is not base64 in its one spelling.
-    #[error("`{0}` of the envelope is not base64 with padding and without stray bits")]
+    /// A field is not base64 in its only spelling.
+    #[error("invalid envelope: `{0}` is not padded base64 without unused bits")]
     Base64(&'static str),
-    /// A signature that cannot be of Ed25519.
-    #[error("signature {index} of the envelope has {actual} bytes, and an Ed25519 signature has 64")]
+    /// A signature does not have the length of an Ed25519 signature.
+    #[error("invalid envelope: signature {index} has {actual} bytes, expected 64")]
     SignatureLength {
-        /// Which one, from 1.
+        /// Number of the signature, from 1.
         index: usize,
-        /// Bytes that it has.
+        /// Length in bytes.
         actual: usize,
     },
-    /// A signature without a key's id.
-    #[error("signature {index} of the envelope has no `keyid` of the form `sha256:` and 64 lowercase hex digits")]
+    /// A signature has no valid key id.
+    #[error("invalid envelope: `keyid` of signature {index} is not `sha256:` followed by 64 lowercase hex digits")]
     KeyId {
-        /// Which one, from 1.
+        /// Number of the signature, from 1.
         index: usize,
     },
-    /// An envelope around nothing.
-    #[error("the envelope holds no signature")]
+    /// The envelope has no signatures.
+    #[error("invalid envelope: no signatures")]
     NoSignature,
-    /// More signatures than are looked at.
-    #[error("the envelope holds {0} signatures, more than the {MOST_SIGNATURES} allowed")]
+    /// The envelope has too many signatures.
+    #[error("envelope has too many signatures ({0} > {MAX_SIGNATURES})")]
     TooManySignatures(usize),
-    /// The payload is not the manifest beside it.
-    #[error("the envelope is for another manifest than the one beside it")]
+    /// The payload is not the given manifest.
+    #[error("envelope belongs to another manifest")]
     OtherManifest,
 }
 
 impl EnvelopeError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Json(error) => error.code(),
@@ -116,12 +115,12 @@ impl EnvelopeError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Json(error @ JsonError::Shape { unknown_field: true, .. }) => error.help(),
             Self::Json(JsonError::Shape { .. }) => {
-                "an envelope is `payload`, `payloadType` and `signatures`, each with `keyid` and `sig`"
+                "write `payload`, `payloadType` and `signatures`, each signature with `keyid` and `sig`"
             }
             Self::Json(error) => error.help(),
             Self::PayloadType => "sign the bundle's manifest",
@@ -129,13 +128,13 @@ impl EnvelopeError {
                 "fetch the envelope again, or sign again"
             }
             Self::KeyId { .. } => "sign again, or have the signer write the SHA-256 of the 32 bytes of its public key",
-            Self::TooManySignatures(_) => "leave out signatures that nobody asks for",
+            Self::TooManySignatures(_) => "remove signatures that are not required",
             Self::OtherManifest => "sign the bundle again: a changed bundle needs a new signature",
         }
     }
 }
 
-/// The bounds under which an envelope is parsed: a manifest in base64 and what stands around it.
+/// Returns the limits for parsing an envelope: a manifest in base64 and the text around it.
 fn bounds(limits: &BundleLimits) -> JsonBounds {
     JsonBounds { bytes: ("manifest_bytes", limits.envelope_bytes()), depth: ("json_depth", DEPTH) }
 }
@@ -147,20 +146,20 @@ impl Envelope {
         Self { payload: manifest, signatures: vec![Signature { key: key.public_key().id(), bytes }] }
     }
 
-    /// Adds a key's signature, behind the others. One that this key made before is replaced.
+    /// Appends the signature of a key. An earlier signature of the same key is replaced.
     pub fn add(&mut self, key: &SigningKey) -> Result<(), EnvelopeError> {
         let added = Self::sign(Arc::clone(&self.payload), key);
         let id = key.public_key().id();
         let kept = self.signatures.iter().filter(|signature| signature.key != id).cloned();
         let signatures: Vec<Signature> = kept.chain(added.signatures).collect();
-        if signatures.len() > MOST_SIGNATURES {
+        if signatures.len() > MAX_SIGNATURES {
             return Err(EnvelopeError::TooManySignatures(signatures.len()));
         }
         self.signatures = signatures;
         Ok(())
     }
 
-    /// Reads an envelope in any spelling of its JSON.
+    /// Parses an envelope in any spelling of its JSON.
     pub fn parse(bytes: &[u8], limits: &BundleLimits) -> Result<Self, EnvelopeError> {
         let written: Written = from_value(parse(bytes, bounds(limits))?)?;
         if written.payload_type != MEDIA_TYPE {
@@ -168,7 +167,7 @@ impl Envelope {
         }
         match written.signatures.len() {
             0 => return Err(EnvelopeError::NoSignature),
-            1..=MOST_SIGNATURES => {}
+            1..=MAX_SIGNATURES => {}
             more => return Err(EnvelopeError::TooManySignatures(more)),
         }
         let signatures = written.signatures.iter().enumerate().map(|(index, one)| read_signature(index + 1, one));
@@ -177,24 +176,24 @@ impl Envelope {
         Ok(Self { payload: payload.into(), signatures })
     }
 
-    /// The envelope's JSON, in canonical form.
+    /// Returns the JSON of the envelope in canonical form.
     pub fn to_json(&self) -> Vec<u8> {
         let written = Written {
             payload: base64::encode(&self.payload),
             payload_type: MEDIA_TYPE.to_owned(),
             signatures: self.signatures.iter().map(write_signature).collect(),
         };
-        // Strings in lists in objects: nothing that JSON cannot hold.
+        // The value consists of strings, lists and objects, so serialization does not fail.
         to_canonical(&written).unwrap_or_default()
     }
 
-    /// The bytes that were signed.
+    /// Returns the signed bytes.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
-    /// The keys that the signatures say they are by, in their order. Nothing of it is proved.
-    pub fn claimed(&self) -> impl Iterator<Item = KeyId> {
+    /// Returns the key ids that the signatures claim, in order. They are not verified.
+    pub fn claimed_key_ids(&self) -> impl Iterator<Item = KeyId> {
         self.signatures.iter().map(Signature::key_id)
     }
 
@@ -217,7 +216,7 @@ fn write_signature(signature: &Signature) -> WrittenSignature {
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let claimed: Vec<KeyId> = self.claimed().collect();
+        let claimed: Vec<KeyId> = self.claimed_key_ids().collect();
         f.debug_struct("Envelope").field("payload_bytes", &self.payload.len()).field("claimed", &claimed).finish()
     }
 }

@@ -1,109 +1,109 @@
-//! What a workspace demands: that nothing is signed, or that so many of these keys have signed.
-//! Judging is a pure function of values.
+//! Signature requirements of a workspace: none, or a number of keys that must have signed. The decision is a pure
+//! function of values.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::envelope::{Envelope, MOST_SIGNATURES};
+use super::envelope::{Envelope, MAX_SIGNATURES};
 use super::public_key::{KeyId, PublicKey};
 use super::{InvalidSignature, verify};
 
-/// What is demanded of a bundle's signatures. In TOML `{ posture = "none" }`, or
-/// `{ posture = "required", keys = ["ed25519:…"], threshold = 1 }`.
+/// Requirement on the signatures of a bundle. In TOML `{ posture = "none" }`, or `{ posture = "required", keys =
+/// ["ed25519:…"], threshold = 1 }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posture {
-    /// Nothing. Envelopes are not looked at.
+    /// No requirement. Envelopes are ignored.
     None,
-    /// Signatures of these.
+    /// Signatures of these keys are required.
     Required(Signers),
 }
 
-/// Keys, and how many of them must have signed: between 1 and all of them.
+/// Keys, and the number of them that must have signed, between 1 and all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signers {
     keys: BTreeSet<PublicKey>,
     threshold: usize,
 }
 
-/// Why keys and a threshold demand nothing that could be met.
+/// Error returned when keys and a threshold are not a valid requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSigners {
-    /// Nobody could sign.
+    /// There are no keys.
     #[error("`keys` is empty: name the keys of which `threshold` must have signed")]
     NoKeys,
-    /// More than any envelope has signatures.
-    #[error("`keys` names {0} keys, more than the {MOST_SIGNATURES} that can sign one bundle")]
+    /// There are more keys than an envelope can have signatures.
+    #[error("`keys` names too many keys ({0} > {MAX_SIGNATURES})")]
     TooManyKeys(usize),
-    /// One key twice, which would count once.
-    #[error("`keys` names a key twice, and each counts once")]
+    /// A key is listed twice, although it would count once.
+    #[error("`keys` names a key twice")]
     SameKeyTwice,
-    /// No number of keys.
-    #[error("`threshold` is {threshold}, and must be between 1 and the number of keys, which is {keys}")]
+    /// The threshold is not a possible number of keys.
+    #[error("invalid threshold {threshold}: expected a number between 1 and the number of keys ({keys})")]
     Threshold {
-        /// What was given.
+        /// Given threshold.
         threshold: usize,
-        /// How many keys there are.
+        /// Number of keys.
         keys: usize,
     },
 }
 
 impl Signers {
-    /// Keys, and how many of them must have signed; without a threshold all of them.
+    /// Creates a requirement. Without a threshold, all keys must sign.
     pub fn new(keys: impl IntoIterator<Item = PublicKey>, threshold: Option<usize>) -> Result<Self, InvalidSigners> {
         let keys: Vec<PublicKey> = keys.into_iter().collect();
         let distinct: BTreeSet<PublicKey> = keys.iter().copied().collect();
         let threshold = threshold.unwrap_or(keys.len());
         match keys.len() {
             0 => Err(InvalidSigners::NoKeys),
-            many if many > MOST_SIGNATURES => Err(InvalidSigners::TooManyKeys(many)),
+            many if many > MAX_SIGNATURES => Err(InvalidSigners::TooManyKeys(many)),
             many if many != distinct.len() => Err(InvalidSigners::SameKeyTwice),
             many if !(1..=many).contains(&threshold) => Err(InvalidSigners::Threshold { threshold, keys: many }),
             _ => Ok(Self { keys: distinct, threshold }),
         }
     }
 
-    /// The keys that are trusted.
+    /// Returns the trusted keys.
     pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys.iter()
     }
 
-    /// How many of them must have signed.
+    /// Returns the number of keys that must have signed.
     pub fn threshold(&self) -> usize {
         self.threshold
     }
 }
 
-/// Why a bundle is not taken in under a posture.
+/// Error returned when a bundle does not meet a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureRefusal {
-    /// No envelope, or one in which too few of the trusted keys and nobody else signed.
+    /// There is no envelope, or too few trusted keys and no others signed.
     #[error("{}", unsigned(*signed, *needed))]
     Unsigned {
-        /// How many trusted keys signed.
+        /// Number of trusted keys that signed.
         signed: usize,
-        /// How many must.
+        /// Required number.
         needed: usize,
     },
-    /// Wrongly signed.
+    /// A signature is invalid.
     #[error(transparent)]
     Invalid(#[from] InvalidSignature),
-    /// Signed, but too few of those who signed are trusted.
+    /// The bundle is signed, but by too few trusted keys.
     #[error("{}", unknown(keys, *signed, *needed))]
     UnknownKey {
-        /// The ids that are not known here, sorted.
+        /// Ids of unknown keys, sorted.
         keys: Vec<KeyId>,
-        /// How many trusted keys signed.
+        /// Number of trusted keys that signed.
         signed: usize,
-        /// How many must.
+        /// Required number.
         needed: usize,
     },
 }
 
 fn unsigned(signed: usize, needed: usize) -> String {
     match signed {
-        0 => "the bundle is not signed, and here it must be".to_owned(),
-        signed => format!("the bundle is signed by {signed} of the trusted keys, and {needed} must have signed"),
+        0 => "bundle is not signed, but signatures are required".to_owned(),
+        signed => format!("bundle is signed by {signed} of {needed} required keys"),
     }
 }
 
@@ -111,15 +111,15 @@ fn unknown(keys: &[KeyId], signed: usize, needed: usize) -> String {
     let first = keys.first().map(KeyId::to_string).unwrap_or_default();
     let more = if keys.len() > 1 { format!(" and {} more", keys.len() - 1) } else { String::new() };
     let (is, are) = if keys.len() > 1 { ("keys", "are") } else { ("key", "is") };
-    let stranger = format!("{is} {first}{more}, which {are} not trusted here");
+    let stranger = format!("{is} {first}{more}, which {are} not trusted");
     match signed {
-        0 => format!("the bundle is signed by {stranger}"),
+        0 => format!("bundle is signed by {stranger}"),
         signed => format!("{}; it is signed by {stranger}", unsigned(signed, needed)),
     }
 }
 
 impl SignatureRefusal {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unsigned { .. } => "bundle_unsigned",
@@ -128,16 +128,16 @@ impl SignatureRefusal {
         }
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Unsigned { signed: 0, .. } => "sign it with a key that is trusted here",
-            Self::Unsigned { .. } => "have the others sign it too: signatures that are there are kept",
+            Self::Unsigned { signed: 0, .. } => "sign the bundle with a trusted key",
+            Self::Unsigned { .. } => "have the other keys sign too: existing signatures are kept",
             Self::Invalid(InvalidSignature::OtherManifest) => {
-                "sign this bundle anew: a signature is for one manifest, byte for byte"
+                "sign this bundle again: a signature is valid for one manifest, byte for byte"
             }
             Self::Invalid(InvalidSignature::NotByKey(_)) => {
-                "do not use the bundle; fetch it and its signature again from where they were made"
+                "do not use the bundle, and fetch it and its signature again from their source"
             }
             Self::UnknownKey { .. } => {
                 "sign it with a trusted key; or, if that key is to be trusted, add its public key to `keys` in the workspace's `signatures` of the host's config"
@@ -146,17 +146,17 @@ impl SignatureRefusal {
     }
 }
 
-/// Says which keys a bundle is taken in for: none are demanded under [`Posture::None`]; under
-/// [`Posture::Required`] at least the threshold of its keys, each counted once, must have signed, and
-/// no signature that names one of them may be wrong. Signatures of other keys do no harm.
+/// Checks the signatures of a bundle and returns the trusted keys that signed. [`Posture::None`] requires nothing.
+/// Under [`Posture::Required`], at least `threshold` of its keys must have signed, and no signature that names one of
+/// them may be invalid. Signatures of other keys are ignored.
 pub fn judge(posture: &Posture, manifest: &[u8], envelope: Option<&Envelope>) -> Result<Vec<KeyId>, SignatureRefusal> {
     let Posture::Required(signers) = posture else { return Ok(Vec::new()) };
     let needed = signers.threshold;
     let Some(envelope) = envelope else { return Err(SignatureRefusal::Unsigned { signed: 0, needed }) };
     let found = verify(manifest, envelope, &signers.keys)?;
-    let signed = found.by.len();
+    let signed = found.trusted.len();
     if signed >= needed {
-        Ok(found.by.into_iter().collect())
+        Ok(found.trusted.into_iter().collect())
     } else if found.unknown.is_empty() {
         Err(SignatureRefusal::Unsigned { signed, needed })
     } else {
@@ -164,7 +164,7 @@ pub fn judge(posture: &Posture, manifest: &[u8], envelope: Option<&Envelope>) ->
     }
 }
 
-/// As it is written. Flat, so that a mistake in a key is told at that key.
+/// The written form. It is flat, so that an error in a key is reported at that key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table such as `{ posture = \"none\" }`")]
 struct Written {
@@ -202,9 +202,7 @@ impl<'de> Deserialize<'de> for Posture {
         let written = Written::deserialize(deserializer)?;
         match (written.posture, written.keys, written.threshold) {
             (Word::None, None, None) => Ok(Self::None),
-            (Word::None, ..) => {
-                Err(D::Error::custom("posture `none` demands nothing: take `keys` and `threshold` out"))
-            }
+            (Word::None, ..) => Err(D::Error::custom("posture `none` requires nothing: remove `keys` and `threshold`")),
             (Word::Required, keys, threshold) => {
                 Signers::new(keys.unwrap_or_default(), threshold).map(Self::Required).map_err(D::Error::custom)
             }

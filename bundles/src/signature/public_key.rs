@@ -1,5 +1,5 @@
-//! Public keys and their names. A [`PublicKey`] is a point of prime order in its one encoding: what
-//! could verify signatures that nobody made is refused where it is read.
+//! Public keys and their ids. A [`PublicKey`] is a point of prime order in its canonical encoding. Weak keys, which
+//! could verify forged signatures, are refused when they are parsed.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,51 +12,54 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::base64;
 use crate::digest::{Digest, InvalidDigest};
 
-/// What a public key begins with.
+/// Prefix of a public key.
 const PREFIX: &str = "ed25519:";
 
 /// An Ed25519 public key. Displays and parses as `ed25519:` and the base64 of its 32 bytes.
 #[derive(Clone, Copy)]
 pub struct PublicKey(VerifyingKey);
 
-/// The name of a public key: the SHA-256 of its 32 bytes. Displays and parses as a [`Digest`].
+/// Id of a public key: the SHA-256 of its 32 bytes. Displays and parses as a [`Digest`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(Digest);
 
-/// Why a text or bytes are no public key. The text is not repeated: it may be the secret one.
+/// Error returned when text or bytes are not a public key. Messages do not repeat the text, because it may be a signing
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPublicKey {
-    /// Not in the one spelling.
-    #[error("a public key is `ed25519:` followed by the base64 of 32 bytes")]
+    /// The text does not have the form of a public key.
+    #[error("invalid public key: expected `ed25519:` followed by the base64 of 32 bytes")]
     Spelling,
-    /// A secret key, which does not belong there.
-    #[error("this is a signing key, and a public key is expected")]
+    /// The text is a signing key, which must stay secret.
+    #[error("expected a public key, found a signing key")]
     SigningKey,
-    /// 32 bytes that no honestly made key has.
-    #[error("the 32 bytes are a weak key, or no point of the curve in its one encoding")]
+    /// The 32 bytes are a weak key.
+    #[error("invalid public key: weak, or not a curve point in canonical encoding")]
     Weak,
 }
 
 impl InvalidPublicKey {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         "invalid_public_key"
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Spelling => "write the public key of a signing key",
-            Self::SigningKey => "write the public key that belongs to it; if others can read this one, make another",
-            Self::Weak => "ask its owner for the key again, or make a new key",
+            Self::SigningKey => {
+                "write the public key of that signing key, and replace the signing key if others can read it"
+            }
+            Self::Weak => "ask the owner for the key again, or generate a new key",
         }
     }
 }
 
 impl PublicKey {
-    /// Reads the 32 bytes of a key. Points of small order, with a part of small order, or in another
-    /// encoding than their own are refused.
+    /// Creates a key from 32 bytes. Refuses points of small order, points with a component of small order, and
+    /// non-canonical encodings.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidPublicKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidPublicKey::Weak)?;
         let point = key.to_edwards();
@@ -66,12 +69,12 @@ impl PublicKey {
         Ok(Self(key))
     }
 
-    /// The key's 32 bytes.
+    /// Returns the 32 bytes of the key.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
 
-    /// The key's name.
+    /// Returns the id of the key.
     pub fn id(&self) -> KeyId {
         KeyId(Digest::of(self.as_bytes()))
     }
@@ -80,7 +83,7 @@ impl PublicKey {
         Self(key.verifying_key())
     }
 
-    /// Whether a signature is by this key, as the strictest reading of Ed25519 has it.
+    /// `true` if the signature is valid under the strictest interpretation of Ed25519.
     pub(super) fn is_good(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }

@@ -1,5 +1,5 @@
-//! Signing keys, and the one text form that they are kept in. A [`SigningKey`] is wiped from memory
-//! when it is dropped, and no output but [`SigningKey::to_file`] has it in it.
+//! Signing keys and their file format. A [`SigningKey`] is erased from memory when it is dropped, and only
+//! [`SigningKey::to_file`] outputs it.
 
 use std::fmt;
 
@@ -10,60 +10,60 @@ use super::base64;
 use super::public_key::PublicKey;
 use crate::encoding::{is_wide, key_line};
 
-/// What the file of a signing key begins with; the leak scan knows it.
+/// Prefix of the file of a signing key. The leak scanner detects it.
 const PREFIX: &str = "yoi-signing-key-ed25519:";
 
-/// Most bytes of the file of a signing key: more than the form has, so that what is too long is told
-/// as that and not as a spelling.
+/// Maximum size of the file of a signing key in bytes. Larger than the format requires, so that a long file has an
+/// error of its own.
 pub const MAX_SIGNING_KEY_BYTES: usize = 1024;
 
-/// An Ed25519 key that signs bundles. Its file is one line: `yoi-signing-key-ed25519:` and the base64
-/// of the 32 bytes that RFC 8032 calls the private key.
+/// An Ed25519 key that signs bundles. Its file is one line: `yoi-signing-key-ed25519:` and the base64 of the 32 bytes
+/// that RFC 8032 calls the private key.
 pub struct SigningKey(ed25519_dalek::SigningKey);
 
-/// Why bytes are no signing key. They are not repeated.
+/// Error returned when bytes are not a signing key. Messages do not repeat them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSigningKey {
-    /// Longer than any.
-    #[error("a signing key is one short line, and this has more than {MAX_SIGNING_KEY_BYTES} bytes")]
+    /// The file is too large.
+    #[error("invalid signing key: file exceeds {MAX_SIGNING_KEY_BYTES} bytes")]
     TooLarge,
-    /// A public key, with which nothing can be signed.
-    #[error("this is a public key, and a signing key is expected")]
+    /// The file contains a public key.
+    #[error("expected a signing key, found a public key")]
     PublicKey,
-    /// Not in UTF-8.
-    #[error("the file is UTF-16, and a key's file is UTF-8")]
+    /// The file is not UTF-8.
+    #[error("invalid signing key: file is UTF-16, expected UTF-8")]
     Encoding,
-    /// Not in the one spelling.
-    #[error("a signing key is one line, `{PREFIX}` followed by the base64 of 32 bytes")]
+    /// The file does not have the form of a signing key.
+    #[error("invalid signing key: expected one line, `{PREFIX}` followed by the base64 of 32 bytes")]
     Spelling,
 }
 
 impl InvalidSigningKey {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         "invalid_signing_key"
     }
 
-    /// What to do about it.
+    /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
         match self {
             Self::PublicKey => "name the file of a signing key",
             Self::Encoding => "save the file as UTF-8",
-            Self::TooLarge | Self::Spelling => "name the file of a signing key, or make a new key",
+            Self::TooLarge | Self::Spelling => "name the file of a signing key, or generate a new key",
         }
     }
 }
 
 impl SigningKey {
-    /// A key of 32 random bytes. `fill` is where randomness comes from, such as `getrandom::fill`.
+    /// Generates a key from 32 random bytes. `fill` is the source of randomness, such as `getrandom::fill`.
     pub fn generate<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut seed = Zeroizing::new([0; 32]);
         fill(seed.as_mut_slice())?;
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// Reads the content of a key's file. A byte order mark before it and one line end behind it, `\n` or
-    /// `\r\n`, are passed over.
+    /// Parses the content of a key file. A byte order mark at the start and one line end at the end, `\n` or `\r\n`,
+    /// are ignored.
     pub fn from_file(content: &[u8]) -> Result<Self, InvalidSigningKey> {
         if content.len() > MAX_SIGNING_KEY_BYTES {
             return Err(InvalidSigningKey::TooLarge);
@@ -80,9 +80,9 @@ impl SigningKey {
         Ok(Self(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// The content of the key's file, wiped when it is dropped. It is the secret.
+    /// Returns the content of the key file, which is erased when it is dropped. It is the secret.
     pub fn to_file(&self) -> Zeroizing<String> {
-        // Room for all of it: a text that grew would leave its beginning behind.
+        // The full capacity is reserved, because a growing string would leave a copy of its start in memory.
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 45));
         let encoded = Zeroizing::new(base64::encode(self.0.as_bytes()));
         text.push_str(PREFIX);
@@ -91,7 +91,7 @@ impl SigningKey {
         text
     }
 
-    /// The key that others verify with.
+    /// Returns the public key.
     pub fn public_key(&self) -> PublicKey {
         PublicKey::of(&self.0)
     }
@@ -107,7 +107,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Whether a text looks like the file of a signing key, well written or not.
+/// `true` if a text looks like the file of a signing key, valid or not.
 pub(super) fn is_like(text: &str) -> bool {
     text.trim_start().starts_with(PREFIX)
 }

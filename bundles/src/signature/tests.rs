@@ -1,4 +1,4 @@
-//! What is signed, what is refused, and the neighbour of each that is not.
+//! Tests of signing and judging. Each refusal has a neighbouring case that passes.
 
 mod envelopes;
 mod keys;
@@ -52,23 +52,23 @@ fn refused(posture: &Posture, manifest: &[u8], envelope: Option<&Envelope>) -> S
 }
 
 #[test]
-fn the_encoding_is_the_published_one() {
+fn pre_authentication_encoding_matches_the_published_one() {
     let published = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world";
     assert_eq!(pae("http://example.com/HelloWorld", b"hello world"), published);
     assert_eq!(pae("", b""), b"DSSEv1 0  0 ");
-    // Lengths count bytes, and keep a type from reaching into the payload.
+    // Lengths count bytes and separate the type from the payload.
     assert_eq!(pae("\u{e9}", b"\xff"), b"DSSEv1 2 \xc3\xa9 1 \xff");
     assert_ne!(pae("a", b"b c"), pae("a b", b"c"));
 }
 
 #[test]
-fn what_one_signs_the_other_verifies() {
+fn signed_manifest_verifies() {
     let envelope = signed_by(&[1]);
     let again = Envelope::parse(&envelope.to_json(), &BundleLimits::default()).expect("an envelope");
     assert_eq!(again, envelope);
     let trusted = [key(1).public_key(), key(2).public_key()];
     let signed = verify(MANIFEST, &again, &trusted).expect("good");
-    assert_eq!((signed.by.len(), signed.by.contains(&id(1)), signed.unknown.len()), (1, true, 0));
+    assert_eq!((signed.trusted.len(), signed.trusted.contains(&id(1)), signed.unknown.len()), (1, true, 0));
     assert_eq!(judge(&required(&[1], None), MANIFEST, Some(&again)), Ok(vec![id(1)]));
 }
 
@@ -81,7 +81,7 @@ fn each_refusal_has_its_code_and_a_neighbour_that_passes() {
     let refusal = refused(&one, MANIFEST, Some(&signed_by(&[2])));
     assert_eq!(refusal, SignatureRefusal::UnknownKey { keys: vec![id(2)], signed: 0, needed: 1 });
     assert_eq!(refusal.code(), "signing_key_unknown");
-    // Signatures of others do no harm.
+    // Signatures of other keys are ignored.
     assert_eq!(judge(&one, MANIFEST, Some(&signed_by(&[2, 1, 3]))), Ok(vec![id(1)]));
     let refusal = refused(&one, b"{}", Some(&signed_by(&[1])));
     assert_eq!(refusal, SignatureRefusal::Invalid(InvalidSignature::OtherManifest));
@@ -97,26 +97,26 @@ fn the_threshold_counts_keys_and_not_signatures() {
     assert_eq!(refusal, SignatureRefusal::Unsigned { signed: 1, needed: 2 });
     let refusal = refused(&two_of_three, MANIFEST, Some(&signed_by(&[1, 4])));
     assert_eq!(refusal, SignatureRefusal::UnknownKey { keys: vec![id(4)], signed: 1, needed: 2 });
-    // One key's signature twice.
+    // Two signatures of one key.
     let mut twice = written(&signed_by(&[1]));
     let one = twice["signatures"][0].clone();
     twice["signatures"].as_array_mut().expect("a list").push(one);
     let twice = parse(&twice).expect("an envelope");
     assert_eq!(refused(&two_of_three, MANIFEST, Some(&twice)).code(), "bundle_unsigned");
     assert_eq!(judge(&required(&[1], None), MANIFEST, Some(&twice)), Ok(vec![id(1)]));
-    // Without a threshold all must have signed.
+    // Without a threshold, all keys must sign.
     assert!(judge(&required(&[1, 2], None), MANIFEST, Some(&signed_by(&[1]))).is_err());
     assert!(judge(&required(&[1, 2], None), MANIFEST, Some(&signed_by(&[1, 2]))).is_ok());
 }
 
 #[test]
-fn a_wrong_signature_in_the_name_of_a_trusted_key_refuses_the_whole() {
+fn invalid_signature_of_a_trusted_key_refuses_the_envelope() {
     let mut json = written(&signed_by(&[1, 2]));
     json["signatures"][1]["sig"] = json["signatures"][0]["sig"].clone();
     let envelope = parse(&json).expect("an envelope");
     let refusal = refused(&required(&[1, 2], Some(1)), MANIFEST, Some(&envelope));
     assert_eq!(refusal, SignatureRefusal::Invalid(InvalidSignature::NotByKey(id(2))));
-    // Of a key that is not trusted nothing is known.
+    // Signatures of untrusted keys are not verified.
     assert!(judge(&required(&[1], None), MANIFEST, Some(&envelope)).is_ok());
 }
 
@@ -149,7 +149,7 @@ fn a_flip_of_payload_signature_or_keyid_has_its_code() {
         let mut json = json.clone();
         json["payload"] = base64::encode(&payload).into();
         assert_eq!(code(&json), "signature_invalid", "byte {at} of the payload");
-        // The same with the manifest changed likewise: the signature is for another.
+        // With the manifest changed in the same way, the signature does not match.
         let envelope = parse(&json).expect("an envelope");
         assert_eq!(refused(&posture, &payload, Some(&envelope)).code(), "signature_invalid", "byte {at}");
     }
@@ -172,23 +172,23 @@ fn a_flip_of_payload_signature_or_keyid_has_its_code() {
 }
 
 #[test]
-fn a_signature_for_another_payload_type_is_not_one_for_a_manifest() {
+fn signature_for_another_payload_type_is_invalid() {
     let mut json = written(&signed_by(&[1]));
     json["payloadType"] = "application/vnd.in-toto+json".into();
     assert_eq!(parse(&json), Err(EnvelopeError::PayloadType));
-    // Made for another type and said to be for ours.
+    // Signed for another type and relabelled.
     let mut json = written(&signed_by(&[1]));
     json["signatures"][0]["sig"] = base64::encode(&key(1).sign(&pae("application/vnd.in-toto+json", MANIFEST))).into();
     let envelope = parse(&json).expect("an envelope");
     assert_eq!(refused(&required(&[1], None), MANIFEST, Some(&envelope)).code(), "signature_invalid");
-    // Over the bare manifest, as nobody should sign.
+    // Signed without the pre-authentication encoding.
     json["signatures"][0]["sig"] = base64::encode(&key(1).sign(MANIFEST)).into();
     let envelope = parse(&json).expect("an envelope");
     assert_eq!(refused(&required(&[1], None), MANIFEST, Some(&envelope)).code(), "signature_invalid");
 }
 
 #[test]
-fn a_posture_says_what_can_be_met() {
+fn impossible_posture_is_refused() {
     let posture = |toml: &str| {
         toml::from_str::<Posture>(toml).map_err(|error| error.message().lines().next().unwrap_or_default().to_owned())
     };
@@ -197,21 +197,21 @@ fn a_posture_says_what_can_be_met() {
     let both = format!("posture = 'required'\nkeys = ['{two}', '{one}']");
     assert_eq!(posture(&both), Ok(required(&[1, 2], Some(2))));
     assert_eq!(posture(&format!("{both}\nthreshold = 1")), Ok(required(&[1, 2], Some(1))));
-    for (wrong, said) in [
+    for (wrong, expected) in [
         (format!("{both}\nthreshold = 0"), "between 1 and the number of keys"),
         (format!("{both}\nthreshold = 3"), "between 1 and the number of keys"),
         (format!("{both}\nthreshold = -1"), "expected usize"),
         ("posture = 'required'".to_owned(), "`keys` is empty"),
         ("posture = 'required'\nkeys = []".to_owned(), "`keys` is empty"),
         (format!("posture = 'required'\nkeys = ['{one}', '{one}']"), "names a key twice"),
-        (format!("posture = 'none'\nkeys = ['{one}']"), "demands nothing"),
-        ("posture = 'none'\nthreshold = 1".to_owned(), "demands nothing"),
+        (format!("posture = 'none'\nkeys = ['{one}']"), "requires nothing"),
+        ("posture = 'none'\nthreshold = 1".to_owned(), "requires nothing"),
         ("posture = 'optional'".to_owned(), "unknown variant"),
         ("keys = []".to_owned(), "missing field `posture`"),
         ("posture = 'none'\nkey = 1".to_owned(), "unknown field `key`"),
     ] {
         let error = posture(&wrong).expect_err("no posture");
-        assert!(error.contains(said), "{wrong}: {error}");
+        assert!(error.contains(expected), "{wrong}: {error}");
     }
     let keys = |count: u8| Signers::new((1..=count).map(|number| key(number).public_key()), Some(1));
     assert!(keys(16).is_ok());

@@ -1,7 +1,7 @@
-//! The host of a permission: a name, the names right below one, an address, or every host.
+//! Host of a URL permission: a name, the names directly below a name, an address, or any host.
 //!
-//! Patterns are read by the same parser as URLs, so that both are compared as that parser spells
-//! them. A list of public suffixes is not consulted: `*.co.uk` is a pattern like any other.
+//! Patterns are parsed by the URL parser, so that both are compared in the same spelling. There is no list of public
+//! suffixes: `*.co.uk` is an ordinary pattern.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,7 +11,7 @@ use url::Host;
 
 use super::invalid::InvalidUrlPermission;
 
-/// Which hosts a permission is for.
+/// Pattern of hosts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {
     /// This name, in ASCII and lower case, without a final dot.
@@ -20,12 +20,12 @@ pub enum HostPattern {
     Subdomains(Box<str>),
     /// Every name and every address.
     Any,
-    /// This address, as an address and not as what a name resolves to.
+    /// This address literal. A name that resolves to the address does not match.
     Address(IpAddr),
 }
 
 impl HostPattern {
-    /// Whether the host of a URL is meant.
+    /// `true` if the pattern matches the host of a URL.
     pub fn covers(&self, host: &Host<&str>) -> bool {
         match (self, host) {
             (Self::Any, _) => true,
@@ -39,12 +39,12 @@ impl HostPattern {
         }
     }
 
-    /// Whether it says by itself which addresses it means: it is one, or it is loopback by RFC 6761.
+    /// `true` if the pattern determines its addresses: it is an address, or a loopback name by RFC 6761.
     pub(super) fn names_itself(&self) -> bool {
         matches!(self, Self::Address(_)) || self.names_loopback()
     }
 
-    /// Whether it is `localhost` or a name below it.
+    /// `true` if the pattern is `localhost` or a name below it.
     pub(super) fn names_loopback(&self) -> bool {
         match self {
             Self::Name(name) => is_loopback_name(name),
@@ -52,7 +52,7 @@ impl HostPattern {
         }
     }
 
-    /// The pattern as it stands in a permission: addresses without brackets.
+    /// Returns the pattern as written in a permission. Addresses have no brackets.
     pub(super) fn written(&self) -> String {
         match self {
             Self::Name(name) => name.to_string(),
@@ -106,7 +106,7 @@ impl FromStr for HostPattern {
     }
 }
 
-/// The WHATWG spelling. It differs from the standard library's for addresses that carry an IPv4 one.
+/// Returns the WHATWG spelling. It differs from the standard library's for IPv6 addresses that contain an IPv4 address.
 fn normal_address(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -114,14 +114,13 @@ fn normal_address(address: IpAddr) -> String {
     }
 }
 
-/// Returns `true` if the name is `localhost` or one below it, which is this machine (RFC 6761). The name is in lower
-/// case.
+/// `true` if the name is `localhost` or below it, which is this machine (RFC 6761). The name must be in lower case.
 pub fn is_loopback_name(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Whether a parsed name can be looked up: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes
-/// in all. URL parsers take more than this: `*`, empty labels, a final dot.
+/// `true` if a parsed name can be resolved: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes in total. URL
+/// parsers also accept `*`, empty labels and a final dot.
 pub fn is_host_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {

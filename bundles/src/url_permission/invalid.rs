@@ -1,4 +1,4 @@
-//! Why a text is no permission: one case for each thing that can be wrong with it.
+//! Error for invalid URL permissions, with one variant for each possible fault.
 
 use std::fmt;
 
@@ -7,94 +7,94 @@ use crate::url_prefix::encoding_hint;
 
 use super::words::Scheme;
 
-/// Why a text is no [`UrlPermission`](super::UrlPermission).
+/// Error returned when a text is not a valid [`UrlPermission`](super::UrlPermission).
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrlPermission {
-    /// The scheme is none of [`Scheme`].
-    #[error("`{}` is no scheme: `http`, `https`, `ws` or `wss`", shown(.text))]
+    /// The scheme is not one of [`Scheme`].
+    #[error("invalid scheme `{}`: expected `http`, `https`, `ws` or `wss`", shown(.text))]
     Scheme {
-        /// What was written.
+        /// Written text.
         text: String,
     },
-    /// The method is none of [`Method`](super::Method).
-    #[error("`{}` is no method: `DELETE`, `GET`, `HEAD`, `PATCH`, `POST` or `PUT`", shown(.text))]
+    /// The method is not one of [`Method`](super::Method).
+    #[error("invalid method `{}`: expected `DELETE`, `GET`, `HEAD`, `PATCH`, `POST` or `PUT`", shown(.text))]
     Method {
-        /// What was written.
+        /// Written text.
         text: String,
     },
-    /// The host is neither name, pattern nor address.
-    #[error("`{}` is no host: a name without a final dot, `*.` and a name, `*`, or an address without brackets", shown(.text))]
+    /// The host is not a name, a pattern or an address.
+    #[error("invalid host `{}`: expected a name without a final dot, `*.` and a name, `*`, or an address without brackets", shown(.text))]
     Host {
-        /// What was written.
+        /// Written text.
         text: String,
     },
-    /// The host is spelled in a way that only a parser reads.
-    #[error("the host `{}` is written `{}`", shown(.text), shown(.normal))]
+    /// The host is not in its normal spelling.
+    #[error("host `{}` is not in normal form: expected `{}`", shown(.text), shown(.normal))]
     HostSpelling {
-        /// What was written.
+        /// Written text.
         text: String,
-        /// The normal spelling.
+        /// Normal spelling.
         normal: String,
     },
-    /// `*.` stands before a name of one label.
-    #[error("`*.{}` is too wide: at least two labels follow `*.`", shown(.parent))]
+    /// `*.` is followed by a name of one label.
+    #[error("invalid host `*.{}`: expected at least two labels after `*.`", shown(.parent))]
     WildcardTooWide {
-        /// What follows `*.`.
+        /// Text after `*.`.
         parent: String,
     },
-    /// A pattern stands without the mark that goes with it.
-    #[error("the host `{}` needs the mark `{mark}`", shown(.host))]
+    /// A host pattern lacks its mark.
+    #[error("host `{}` requires the mark `{mark}`", shown(.host))]
     Unmarked {
-        /// The host.
+        /// Host.
         host: String,
-        /// The mark, as JSON.
+        /// Mark, as JSON.
         mark: &'static str,
     },
-    /// A mark stands where it says nothing.
-    #[error("the mark `{mark}` says nothing about the host `{}`", shown(.host))]
+    /// A mark has no effect on this host.
+    #[error("mark `{mark}` has no effect on host `{}`", shown(.host))]
     EmptyMark {
-        /// The host.
+        /// Host.
         host: String,
-        /// The mark, as JSON.
+        /// Mark, as JSON.
         mark: &'static str,
     },
     /// The port is 0.
-    #[error("there is no port 0")]
+    #[error("invalid port 0")]
     PortZero,
-    /// The port is the one that the scheme means anyway.
-    #[error("port {port} is what `{scheme}` means anyway and is left out")]
+    /// The port is the scheme's default and must be left out.
+    #[error("port {port} is the default of `{scheme}` and must be left out")]
     DefaultPort {
-        /// The scheme.
+        /// Scheme.
         scheme: Scheme,
-        /// Its port.
+        /// Default port of the scheme.
         port: u16,
     },
-    /// A permission for requests names no method.
-    #[error("a permission for `{scheme}` names at least one method")]
+    /// A permission for requests has no method.
+    #[error("permission for `{scheme}` requires at least one method")]
     NoMethod {
-        /// The scheme.
+        /// Scheme.
         scheme: Scheme,
     },
-    /// A permission for WebSockets names methods.
-    #[error("a permission for `{scheme}` has no methods")]
+    /// A permission for WebSockets has methods.
+    #[error("permission for `{scheme}` must not have methods")]
     WebsocketMethod {
-        /// The scheme.
+        /// Scheme.
         scheme: Scheme,
     },
-    /// No path prefix is named.
-    #[error("a permission names at least one path prefix; `/` means every path")]
+    /// There is no path prefix.
+    #[error("permission requires at least one path prefix; `/` covers every path")]
     NoPath,
-    /// A path prefix is not what a URL would have as path.
-    #[error("`{}` is no path prefix: `/` first, no `.` segment, encoded separator, `//`, `?` or `#`, in its normal spelling{}", shown(.text), encoding(.text))]
+    /// A path prefix is not a path in its normal spelling.
+    #[error("invalid path prefix `{}`: expected `/` first, no `.` segment, encoded separator, `//`, `?` or `#`, in normal spelling{}", shown(.text), encoding(.text))]
     Path {
-        /// What was written.
+        /// Written text.
         text: String,
     },
-    /// A list is out of order or says something twice.
-    #[error("`{list}` is sorted and names nothing twice")]
+    /// A list is not sorted or has duplicates.
+    #[error("`{list}` must be sorted and without duplicates")]
     Order {
-        /// The list's field.
+        /// Field of the list.
         list: &'static str,
     },
 }
@@ -103,7 +103,7 @@ fn encoding(text: &str) -> String {
     encoding_hint(text).map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
-/// As it is displayed: the text may be a secret at the wrong place.
+/// Like `Display`, because the text may be a misplaced secret.
 impl fmt::Debug for InvalidUrlPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InvalidUrlPermission({}: {self})", self.code())
@@ -111,7 +111,7 @@ impl fmt::Debug for InvalidUrlPermission {
 }
 
 impl InvalidUrlPermission {
-    /// A stable word for the kind of error.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Scheme { .. } => "invalid_scheme",

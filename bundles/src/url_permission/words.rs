@@ -1,4 +1,4 @@
-//! The closed vocabularies of a permission. None has a word for everything, and none grows at run time.
+//! Closed sets of words in a permission. None has a word for all of its members.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The one spelling.
+            /// Returns the word.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$case => $word,)*
@@ -44,7 +44,7 @@ macro_rules! words {
 }
 
 words! {
-    /// The schemes that a permission may be for. There is no word for all of them.
+    /// Schemes of a permission.
     Scheme {
         /// Plain HTTP requests.
         Http = "http",
@@ -58,7 +58,7 @@ words! {
 }
 
 words! {
-    /// The methods of the contract `yoi:host/request`, in the order in which they are written.
+    /// Methods of the contract `yoi:host/request`, in the order in which they are written.
     Method {
         /// `DELETE`.
         Delete = "DELETE",
@@ -76,7 +76,7 @@ words! {
 }
 
 impl Scheme {
-    /// The port that is meant where none is written.
+    /// Returns the default port.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http | Self::Ws => 80,
@@ -84,13 +84,13 @@ impl Scheme {
         }
     }
 
-    /// Whether URLs of this scheme open a WebSocket rather than carry a request.
+    /// `true` if URLs of this scheme open a WebSocket instead of sending a request.
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
 }
 
-/// What the star of a host stands for.
+/// Meaning of the star in a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wildcard {
@@ -98,14 +98,13 @@ pub enum Wildcard {
     Subdomain,
 }
 
-/// What a permission says about the addresses that a name may turn out to have. Each reach includes
-/// the ones before it.
+/// Addresses that a name may resolve to. Each variant includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressReach {
     /// Public addresses only.
     Public,
-    /// Loopback as well, because the name is `localhost` or below it.
+    /// Loopback addresses too, because the name is `localhost` or below it.
     Loopback,
-    /// Special addresses as well: `local` says so, or an address itself is named.
+    /// Special addresses too, because the permission has the mark `local` or names an address.
     Special,
 }

@@ -334,7 +334,7 @@ fn wish_effect(layer: &Layer, authority: &Authority) -> Option<String> {
         bundles::Need::Required => "requires it",
         bundles::Need::Optional => "wishes for it",
     });
-    let dropped = layer.drops.iter().any(|drop| drop.same_thing(authority)).then_some("drops it");
+    let dropped = layer.drops.iter().any(|drop| drop.is_same_resource(authority)).then_some("drops it");
     match (dropped, wished) {
         (Some(dropped), Some(wished)) => Some(format!("{dropped} and then {wished}")),
         (dropped, wished) => dropped.or(wished).map(str::to_owned),

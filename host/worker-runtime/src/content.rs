@@ -334,7 +334,7 @@ impl Content {
                 self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &package.digest)).await?;
             if let Some(actual) = row.map(|row| row.value.bytes).filter(|actual| *actual != u64::from(package.size)) {
                 let actual = usize::try_from(actual).unwrap_or(usize::MAX);
-                return Err(BundleError::WrongSize { pointer: pointer.clone(), said: package.size, actual }.into());
+                return Err(BundleError::WrongSize { pointer: pointer.clone(), declared: package.size, actual }.into());
             }
         }
         Ok(())

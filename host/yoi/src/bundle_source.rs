@@ -7,8 +7,8 @@ use bundles::archive::ArchiveError;
 use bundles::layout::LayoutError;
 use bundles::signature::{Envelope, EnvelopeError};
 use bundles::{
-    Acceptances, BuildOptions, Built, Bundle, BundleError, BundleLimits, Contents, Diagnostic, Diagnostics, Folder,
-    FolderError, Severity,
+    Acceptances, BuildOptions, BuildOutput, Bundle, BundleError, BundleLimits, Contents, Diagnostic, Diagnostics,
+    Folder, FolderError, Severity,
 };
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -30,7 +30,7 @@ pub(crate) struct Source {
     /// Whether it is the one that ships inside.
     pub(crate) builtin: bool,
     /// Warnings and accepted findings, where it was built just now.
-    pub(crate) built: Option<Built>,
+    pub(crate) built: Option<BuildOutput>,
 }
 
 /// Whether BUNDLE names the bundle that ships inside.
@@ -93,7 +93,7 @@ fn refused(error: &BundleError) -> CliError {
 }
 
 /// Builds an authoring folder.
-pub(crate) fn build(path: &Path, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, CliError> {
+pub(crate) fn build(path: &Path, options: &BuildOptions, limits: &BundleLimits) -> Result<BuildOutput, CliError> {
     build_folder(&read_folder(path, limits)?, options, limits)
 }
 
@@ -103,7 +103,11 @@ pub(crate) fn read_folder(path: &Path, limits: &BundleLimits) -> Result<Folder, 
 }
 
 /// Builds what was read.
-pub(crate) fn build_folder(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<Built, CliError> {
+pub(crate) fn build_folder(
+    folder: &Folder,
+    options: &BuildOptions,
+    limits: &BundleLimits,
+) -> Result<BuildOutput, CliError> {
     bundles::build(folder, options, limits).map_err(|told| diagnostics(&told))
 }
 

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bundles::leaks::Kind;
-use bundles::{BuildOptions, Bundle, BundleLimits, Need};
+use bundles::{BuildOptions, Bundle, BundleLimits, Need, leak_report};
 use component_host::structure::Structure;
 use component_host::{BundleView, Limits, ResolutionLimits};
 use host_policy::explain::{Explainer, Question};
 use host_policy::{HostPolicy, Request, RuntimeConfig, enforce};
+use leak_scan::Kind;
 use serde_json::json;
 use worker_runtime::{Inputs, Resolutions, shipped};
 
@@ -205,7 +205,7 @@ fn refuse_secret(folder: &Path) -> Result<String, CliError> {
     let refused = bundle_source::build(folder, &BuildOptions::default(), &BundleLimits::default());
     std::fs::remove_file(&prompt).map_err(|error| files::unreadable(&prompt, "file", &error))?;
     match refused {
-        Err(error) if error.code == Kind::Secret.code() => {
+        Err(error) if error.code == leak_report::error_code(Kind::Secret) => {
             let at = error
                 .details
                 .pointer("/diagnostics/0")

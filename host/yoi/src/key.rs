@@ -43,7 +43,7 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
         CliError::of_library(error.code(), format!("{what}: {error}"), error.help())
     };
     if key.starts_with("ed25519:") {
-        let public = key.parse().map_err(|error| refused(error, "KEY is no public key".to_owned()))?;
+        let public = key.parse().map_err(|error| refused(error, "KEY".to_owned()))?;
         return Ok((public, Kind::Public));
     }
     let path = Path::new(key);
@@ -61,9 +61,7 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
     }
     match encoding::key_line(text).parse() {
         Ok(public) => Ok((public, Kind::Public)),
-        Err(error @ InvalidPublicKey::Weak) => {
-            Err(refused(error, format!("`{}` holds no public key", files::shown(path))))
-        }
+        Err(error @ InvalidPublicKey::Weak) => Err(refused(error, format!("`{}`", files::shown(path)))),
         Err(InvalidPublicKey::Spelling | InvalidPublicKey::SigningKey) => Err(CliError::new(
             "invalid_key",
             format!("`{}` holds neither a signing key nor a public key", files::shown(path)),

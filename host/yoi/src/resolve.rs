@@ -214,7 +214,7 @@ pub(crate) fn read_facts(path: &Path) -> Result<Facts, CliError> {
     Facts::from_json(&bytes).map_err(|error| {
         let help =
             "facts are an object of `os`, `arch` and lists of names: `capabilities`, `models`, `mounts`, `secrets`";
-        CliError::new(error.code(), format!("the facts are {error}"), help)
+        CliError::new(error.code(), format!("invalid facts: {error}"), help)
     })
 }
 

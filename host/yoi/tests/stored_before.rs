@@ -95,8 +95,10 @@ fn stored_bundle_that_newer_rules_refuse_opens_and_is_reported() {
     assert_eq!(findings(&created["bundle_findings"]), found);
     // For people the same as warnings, also where the worker was there before.
     let said = place.with_env(&create, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.stdout.trim())]);
-    let warned =
-        said.stderr.lines().any(|line| line.starts_with("warning[invalid_schema]: the schema `/tools/fs.write/input`"));
+    let warned = said
+        .stderr
+        .lines()
+        .any(|line| line.starts_with("warning[invalid_schema]: invalid schema `/tools/fs.write/input`"));
     assert!(said.code == 0 && warned, "{}{}", said.stdout, said.stderr);
     let (refused, code) = ask(&["worker", "call", "writer", "fs.write", r#"{"mount":"files","path":"x","text":""}"#]);
     assert_eq!((code, &refused["code"]), (3, &json!("invalid_schema")), "{refused}");

@@ -1,4 +1,4 @@
-//! What is an envelope, and what is told about anything else.
+//! Tests of envelope parsing and its errors.
 
 use proptest::prelude::*;
 
@@ -38,8 +38,8 @@ fn an_envelope_of_another_shape_is_refused_by_name() {
         let one = good["signatures"][0].clone();
         with(&|json: &mut Value| json["signatures"] = vec![one.clone(); count].into())
     };
-    assert!(many(MOST_SIGNATURES).is_ok());
-    assert_eq!(many(MOST_SIGNATURES + 1), Err(("too_large", true)));
+    assert!(many(MAX_SIGNATURES).is_ok());
+    assert_eq!(many(MAX_SIGNATURES + 1), Err(("too_large", true)));
     let text = good.to_string();
     for twice in [
         text.replacen("{\"payload\"", "{\"payload\":\"\",\"payload\"", 1),
@@ -59,7 +59,7 @@ fn base64_has_one_spelling_in_either_alphabet() {
         json["signatures"][0]["sig"] = sig.into();
         parse(&json)
     };
-    // As DSSE has it, whoever signs may use the alphabet for URLs.
+    // DSSE allows signers to use the URL-safe alphabet.
     assert_eq!(with(&sig.replace('+', "-").replace('/', "_")), Ok(signed_by(&[1])));
     let body = sig.strip_suffix("==").expect("two of padding");
     let (body, last) = body.split_at(body.len() - 1);
@@ -86,7 +86,7 @@ fn an_envelope_is_bounded_by_the_manifest_that_it_is_for() {
     assert!(Envelope::parse(&bytes, &limits).is_ok());
     bytes.push(b' ');
     assert_eq!(Envelope::parse(&bytes, &limits).expect_err("too large").code(), "too_large");
-    // The largest manifest there can be, signed by as many as can sign.
+    // The largest manifest with the maximum number of signatures.
     let limits = BundleLimits::default();
     let mut envelope = Envelope::sign(vec![b'x'; limits.manifest_bytes].into(), &key(1));
     for number in 2..=16 {
@@ -94,7 +94,7 @@ fn an_envelope_is_bounded_by_the_manifest_that_it_is_for() {
     }
     assert!(Envelope::parse(&envelope.to_json(), &limits).is_ok());
     assert_eq!(envelope.add(&key(17)), Err(EnvelopeError::TooManySignatures(17)));
-    assert_eq!(envelope.claimed().count(), MOST_SIGNATURES);
+    assert_eq!(envelope.claimed_key_ids().count(), MAX_SIGNATURES);
     envelope.add(&key(16)).expect("its own place");
 }
 
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn any_field_is_an_envelopes_or_a_typed_error(
+    fn any_fields_are_an_envelope_or_a_typed_error(
         payload in ".{0,40}", kind in ".{0,40}", keyid in ".{0,80}", sig in "[A-Za-z0-9+/=_-]{0,90}",
     ) {
         let json = json!({
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_signed_verifies_and_nothing_else(
+    fn only_the_signed_manifest_verifies(
         manifest in proptest::collection::vec(any::<u8>(), 0..300), other in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         let envelope = Envelope::sign(manifest.clone().into(), &key(1));

@@ -1,4 +1,4 @@
-//! Keys have one spelling, weak ones are refused, and secret ones are in no output.
+//! Tests of keys: one spelling, weak keys are refused, and signing keys are never output.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn a_public_key_has_one_spelling() {
     }
 }
 
-/// The encodings of points of small order, those among them that are not canonical included.
+/// Encodings of points of small order, including non-canonical ones.
 const WEAK: [&str; 14] = [
     "0100000000000000000000000000000000000000000000000000000000000000",
     "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -70,14 +70,14 @@ fn weak(hex: &str) -> [u8; 32] {
 }
 
 #[test]
-fn weak_keys_are_refused_where_they_are_read() {
+fn weak_keys_are_refused_when_parsed() {
     for hex in WEAK {
         let bytes = weak(hex);
         assert_eq!(PublicKey::from_bytes(&bytes), Err(InvalidPublicKey::Weak), "{hex}");
         let text = format!("ed25519:{}", base64::encode(&bytes));
         assert_eq!(text.parse::<PublicKey>(), Err(InvalidPublicKey::Weak));
     }
-    // An honest key with a part of small order added verifies some signatures and not others.
+    // A valid key plus a point of small order verifies some signatures and not others.
     let honest = ed25519_dalek::VerifyingKey::from_bytes(key(1).public_key().as_bytes()).expect("a key");
     for hex in &WEAK[1..8] {
         let torsion = ed25519_dalek::VerifyingKey::from_bytes(&weak(hex)).expect("a point").to_edwards();
@@ -85,7 +85,7 @@ fn weak_keys_are_refused_where_they_are_read() {
         assert!(!ed25519_dalek::VerifyingKey::from_bytes(&mixed).expect("a point").is_weak());
         assert_eq!(PublicKey::from_bytes(&mixed), Err(InvalidPublicKey::Weak), "{hex}");
     }
-    // The same point in another encoding would be another key id. Some of these are points, and not weak.
+    // Another encoding of the same point would have another key id. Some of these are valid points and not weak.
     let mut points = 0;
     for (first, sign) in (0xed..=0xff).flat_map(|first| [(first, 0x7f), (first, 0xff)]) {
         let mut bytes = [0xff; 32];
@@ -102,7 +102,7 @@ fn a_signature_with_another_spelling_of_its_numbers_is_refused() {
     let good = key(1).sign(&message);
     let public = key(1).public_key();
     assert!(public.is_good(&message, &good));
-    // The same number, the order of the group added: what RFC 8032 forbids and some accept.
+    // The same number plus the order of the group. RFC 8032 forbids it, and some implementations accept it.
     let order = weak("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
     let mut other = good;
     let mut carry = 0u16;
@@ -154,7 +154,7 @@ fn a_signing_key_has_one_text_form() {
 }
 
 #[test]
-fn a_secret_is_in_no_output() {
+fn signing_key_is_never_output() {
     let key = SigningKey::generate(|seed| {
         seed.copy_from_slice(b"CANARY-canary-CANARY-canary-CANA");
         Ok::<_, ()>(())
@@ -164,27 +164,27 @@ fn a_secret_is_in_no_output() {
     let secret = file.trim_end().rsplit(':').next().expect("base64");
     let bytes = format!("{:?}", b"CANARY");
     let envelope = Envelope::sign(Arc::from(MANIFEST), &key);
-    let mut said = format!("{key:?} {key:#?} {:?} {envelope:?}", key.public_key());
+    let mut output = format!("{key:?} {key:#?} {:?} {envelope:?}", key.public_key());
     for wrong in [format!("{}x", *file), format!("x{}", *file), file.replace('=', "?"), file.repeat(20)] {
         let error = SigningKey::from_file(wrong.as_bytes()).expect_err("no key");
-        said.push_str(&format!("{error} {error:?} {}", error.help()));
+        output.push_str(&format!("{error} {error:?} {}", error.help()));
     }
     for wrong in [file.to_string(), secret.to_owned(), format!("ed25519:{secret}x")] {
         let error = wrong.parse::<PublicKey>().expect_err("no key");
-        said.push_str(&format!("{error} {error:?} {}", error.help()));
+        output.push_str(&format!("{error} {error:?} {}", error.help()));
         let toml = format!("posture = 'required'\nkeys = ['''{wrong}''']");
-        said.push_str(toml::from_str::<Posture>(&toml).expect_err("no key").message());
+        output.push_str(toml::from_str::<Posture>(&toml).expect_err("no key").message());
         let mut json = written(&envelope);
         for place in ["/payload", "/payloadType", "/signatures/0/keyid", "/signatures/0/sig"] {
             *json.pointer_mut(place).expect("a field") = wrong.clone().into();
             match parse(&json) {
-                Ok(envelope) => said.push_str(&format!("{envelope:?}")),
-                Err(error) => said.push_str(&format!("{error} {error:?} {}", error.help())),
+                Ok(envelope) => output.push_str(&format!("{envelope:?}")),
+                Err(error) => output.push_str(&format!("{error} {error:?} {}", error.help())),
             }
         }
     }
     for part in secret.as_bytes().windows(6) {
-        assert!(!said.contains(std::str::from_utf8(part).expect("ASCII")), "{said}");
+        assert!(!output.contains(std::str::from_utf8(part).expect("ASCII")), "{output}");
     }
-    assert!(!said.contains("CANARY") && !said.contains(bytes.trim_matches(['[', ']'])), "{said}");
+    assert!(!output.contains("CANARY") && !output.contains(bytes.trim_matches(['[', ']'])), "{output}");
 }

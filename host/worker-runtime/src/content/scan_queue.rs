@@ -86,7 +86,7 @@ impl Scans {
     /// Scans a blob. Then queues the next scan behind other computations, unless no place is free.
     fn scan(self, held: OwnedSemaphorePermit, blob: Blob) {
         if std::str::from_utf8(blob.as_ref()).is_ok() {
-            blob.scan_in_turns(&mut std::thread::yield_now);
+            blob.leaks_with_pauses(&mut std::thread::yield_now);
         }
         drop((blob, held));
         let mut each = self.queues.lock();

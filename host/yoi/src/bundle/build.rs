@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = args.limits.read()?.bundle;
     let folder = bundle_source::read_folder(&args.folder, &limits)?;
     // A folder with links in it is refused below, with everything else that is wrong with it.
-    if args.from_git && folder.is_whole() {
+    if args.from_git && folder.is_complete() {
         // What was read is what is compared and built: nothing is read twice.
         let commit = commit::of(&args.folder, &folder)?;
         options.provenance.commit = Some(commit.id);

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bundles::leaks::{self, Kind};
 use bundles::signature::{KeyId, Posture, Signers, judge};
 use bundles::{BundleLimits, Diagnostic};
 use clap::builder::BoolishValueParser;
+use leak_scan::Kind;
 use serde::Serialize;
 
 use crate::bundle_source::{self, Source};
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         bundle_source::refuse_warnings(&told)?;
     }
     bundle_source::note_warnings(&told, output);
-    let of_kind = |kind: Kind| leaks::rules().filter(|rule| rule.kind() == kind).count();
+    let of_kind = |kind: Kind| leak_scan::rules().filter(|rule| rule.kind() == kind).count();
     let accepted = manifest.accepted.iter();
     let document = Document {
         schema: "yoi.bundle-check/1",
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         scanned: Scanned {
             secret_rules: of_kind(Kind::Secret),
             host_path_rules: of_kind(Kind::HostPath),
-            rules: leaks::rules().map(leaks::Rule::id).collect(),
+            rules: leak_scan::rules().map(leak_scan::Rule::id).collect(),
             not_scanned: if manifest.plugins.is_empty() { &[] } else { &["plugin_packages"] },
         },
         accepted: accepted
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             }),
         );
         if args.rules {
-            rows.list("rules", leaks::rules().map(|rule| format!("{}: {}", rule.id(), rule.what())));
+            rows.list("rules", leak_scan::rules().map(|rule| format!("{}: {}", rule.id(), rule.description())));
         }
         rows.into_text()
     });
@@ -170,6 +170,6 @@ fn signatures(args: &Args, source: &Source, limits: &BundleLimits) -> Result<Vec
             .map_err(|error| CliError::new("usage", format!("`--signed-by`: {error}"), "name each key once"))?;
         judge(&Posture::Required(signers), source.bundle.manifest_bytes(), envelope)?
     };
-    let claimed = envelope.into_iter().flat_map(|envelope| envelope.claimed());
+    let claimed = envelope.into_iter().flat_map(|envelope| envelope.claimed_key_ids());
     Ok(claimed.map(|key_id| Signature { key_id, verified: good.contains(&key_id) }).collect())
 }

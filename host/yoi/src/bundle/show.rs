@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let mut document = super::summary(bundle);
     if let Some(document) = document.as_object_mut() {
         document.insert("schema".to_owned(), "yoi.bundle/1".into());
-        let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed());
+        let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed_key_ids());
         document.insert("signatures".to_owned(), claimed.map(|id| json!({ "key_id": id })).collect());
         document.insert("manifest".to_owned(), json!(manifest));
     }
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.noted("revision", manifest.revision, &manifest.created_at);
         rows.list("from", [&manifest.provenance.source, &manifest.provenance.repository].into_iter().flatten());
         rows.list("", manifest.provenance.commit.as_ref());
-        let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed());
+        let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed_key_ids());
         rows.noted_list("signed by", claimed.map(|id| (id, "not checked: see `yoi bundle check --signed-by`")));
         rows.noted_list(
             "profiles",

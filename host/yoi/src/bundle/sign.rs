@@ -71,13 +71,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         "workspace": manifest.workspace.id,
         "revision": manifest.revision,
         "key_id": id,
-        "signatures": envelope.claimed().map(|id| json!({ "key_id": id })).collect::<Vec<_>>(),
+        "signatures": envelope.claimed_key_ids().map(|id| json!({ "key_id": id })).collect::<Vec<_>>(),
     });
     output.result(&document, || {
         let what = if args.detached { "the envelope of " } else { "" };
         let mut rows = Rows::default();
         rows.row("signed by", id);
-        rows.list("also by", envelope.claimed().filter(|other| *other != id));
+        rows.list("also by", envelope.claimed_key_ids().filter(|other| *other != id));
         format!(
             "{}\nwrote {}: {what}workspace {}, revision {}\n{}",
             source.bundle.digest(),
