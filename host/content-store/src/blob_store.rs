@@ -1,11 +1,10 @@
-//! Blobs by digest: everything that travels, and every record.
+//! Blob stores: immutable content under its digest.
 //!
-//! A store never believes a digest. What is put is hashed while it comes in and appears whole or
-//! not at all; what is read is hashed before it is handed out, and what is damaged is set aside by
-//! its name and never served. Putting twice is putting once. A store knows nothing of workspaces:
-//! who may see a blob is decided above it.
+//! A store verifies every digest. Content is hashed while it is received, and becomes visible as a whole or not at all.
+//! It is hashed again before it is returned. Damaged content is moved to a quarantine and never returned. A put is
+//! idempotent. A store knows nothing of workspaces: the code above it decides who may read a blob.
 //!
-//! Every implementation passes the suite in `tests/stores`.
+//! Every implementation passes the test suite in `tests/stores` of `worker-runtime`.
 
 mod memory;
 #[cfg(any(feature = "files", feature = "s3"))]
@@ -25,72 +24,72 @@ pub use object::ObjectBlobs;
 #[cfg(feature = "s3")]
 pub use object::S3Config;
 
-/// Where blobs are kept.
+/// A store of blobs.
 #[async_trait]
 pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores the content of `source`, which must have that digest and at most `most_bytes` bytes.
-    /// The blob is durable when this returns.
+    /// Stores the content of `source`, which must have this digest and at most `max_bytes` bytes. The blob is durable
+    /// when this method returns.
     ///
-    /// A blob that exists already is written again. The caller must have the content either way, and
-    /// the time that this takes must not tell one workspace what another one has stored. An existing
-    /// object of another size is damaged: it is set aside without being read.
+    /// A blob that already exists is written again. Otherwise the duration would reveal to one workspace what another
+    /// one has stored. An existing object of another size is damaged, and is quarantined without being read.
     ///
-    /// Dropping the future leaves nothing behind that can be seen.
-    async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError>;
+    /// If the future is dropped, no partial content becomes visible.
+    async fn put(&self, digest: Digest, source: BlobSource<'_>, max_bytes: u64) -> Result<PutOutcome, BlobError>;
 
-    /// Stores content that was digested already. The blob is durable when this returns.
-    async fn put_whole(&self, blob: Blob) -> Result<Put, BlobError> {
+    /// Stores content that is already hashed. The blob is durable when this method returns.
+    async fn put_hashed(&self, blob: Blob) -> Result<PutOutcome, BlobError> {
         let (digest, bytes) = (blob.digest(), blob.bytes().len() as u64);
-        self.put(digest, whole(Bytes::from_owner(blob)), bytes).await
+        self.put(digest, source_from(Bytes::from_owner(blob)), bytes).await
     }
 
-    /// Returns the content of a blob of at most `most_bytes` bytes, after its digest was checked. One
-    /// that is larger is [`BlobError::TooLarge`] by its size alone. A caller that knows the size uses
+    /// Returns the content of a blob after checking its digest. A blob of more than `max_bytes` bytes is refused with
+    /// [`BlobError::TooLarge`] without being read. A caller that knows the exact size uses
     /// [`get_sized`](Self::get_sized).
-    async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError>;
+    async fn get(&self, digest: Digest, max_bytes: u64) -> Result<Bytes, BlobError>;
 
-    /// Returns the content of a blob that was stored with `bytes` bytes, after its digest was checked.
-    /// An object of another size is damaged: it is set aside without being read.
+    /// Returns the content of a blob that was stored with `bytes` bytes, after checking its digest. An object of
+    /// another size is damaged, and is quarantined without being read.
     async fn get_sized(&self, digest: Digest, bytes: u64) -> Result<Bytes, BlobError>;
 
-    /// Bytes of a blob, where it is there. Says nothing of its content.
+    /// Returns the size of a blob in bytes, or `None` if there is no such blob. The content is not checked.
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError>;
 
-    /// Every blob with its bytes, in no order.
+    /// Lists all blobs with their sizes in bytes, in no particular order.
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>>;
 
-    /// Takes a blob away. One that is not there is away.
+    /// Removes a blob. Succeeds if there is no such blob.
     async fn remove(&self, digest: Digest) -> Result<(), BlobError>;
 
-    /// Reads a blob and says whether it is what its digest says. What is damaged is set aside.
-    async fn check(&self, digest: Digest) -> Result<Condition, BlobError>;
+    /// Reads a blob and compares the content with the digest. A damaged blob is quarantined.
+    async fn check(&self, digest: Digest) -> Result<BlobCondition, BlobError>;
 
-    /// Checks that the store can take in a blob now: that it is where it was opened, and has some room.
+    /// Checks that the store can receive a blob now: that it was not moved since it was opened, and has free space.
     async fn check_writable(&self) -> Result<(), BlobError> {
         Ok(())
     }
 
-    /// Whether others may keep blobs in the same place. What belongs to nobody here may then be theirs.
+    /// `true` if other processes may use the same storage. A blob that no local record names may then belong to one of
+    /// them.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// The digest of everything that was found damaged and set aside since the store was made, also
-    /// where it was healed since; as often as it was found.
-    fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>>;
+    /// Lists the digest of every quarantined object, since the store was created. A digest appears once for each time
+    /// the blob was found damaged, even if the blob was stored again later.
+    fn quarantined(&self) -> BoxStream<'_, Result<Digest, BlobError>>;
 }
 
-/// The digests of everything that is in a store, in order.
+/// Returns the digests of all blobs in a store, sorted.
 pub async fn digests(store: &dyn BlobStore) -> Result<BTreeSet<Digest>, BlobError> {
     use futures_util::TryStreamExt;
     store.list().map_ok(|(digest, _)| digest).try_collect().await
 }
 
-/// Reads blobs and says of each whether it is what its digest says. What is damaged is set aside.
+/// Checks several blobs with [`BlobStore::check`], and returns the results in the order of `digests`.
 pub async fn check_each(
     store: &dyn BlobStore,
     digests: impl IntoIterator<Item = Digest>,
-) -> Result<Vec<(Digest, Condition)>, BlobError> {
+) -> Result<Vec<(Digest, BlobCondition)>, BlobError> {
     let mut checked = Vec::new();
     for digest in digests {
         checked.push((digest, store.check(digest).await?));
@@ -98,86 +97,85 @@ pub async fn check_each(
     Ok(checked)
 }
 
-/// Content that comes in, piece by piece.
-pub type Source<'a> = BoxStream<'a, Result<Bytes, SourceError>>;
+/// Stream of the content of one blob.
+pub type BlobSource<'a> = BoxStream<'a, Result<Bytes, SourceError>>;
 
-/// Content that did not come in to its end. Why is the sender's to know.
+/// Error of a [`BlobSource`] that ends before the content is complete. The sender knows the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the content ended before it was whole")]
+#[error("the content is incomplete")]
 pub struct SourceError;
 
-/// What became of a blob that was put.
+/// Result of storing a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Put {
-    /// Its bytes.
+pub struct PutOutcome {
+    /// Size of the blob in bytes.
     pub bytes: u64,
-    /// `true` if an object of this digest and size was there already.
-    pub known: bool,
+    /// `true` if an object with this digest and size already existed.
+    pub existed: bool,
 }
 
-/// Whether a blob is what its digest says.
+/// Result of checking a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// It is, with so many bytes.
+pub enum BlobCondition {
+    /// The content matches the digest. Holds the size in bytes.
     Sound(u64),
-    /// It was not, and is not served; unless the machine did not allow it, it is set aside.
+    /// The content did not match the digest and is not returned. It was quarantined, unless that failed.
     Damaged,
-    /// There is none.
+    /// There is no such blob.
     Missing,
 }
 
-/// Why a store did not do what it was asked. No message of the system below is in it: those tell
+/// Error of a blob store. It contains no message of the operating system or service, because such messages contain
 /// paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
-    /// The content has another digest.
-    #[error("the content's digest is {actual}, not {declared}")]
+    /// The content has another digest than declared.
+    #[error("the digest of the content is `{actual}`, expected `{declared}`")]
     DigestMismatch {
-        /// What it was declared to be.
+        /// Declared digest.
         declared: Digest,
-        /// What it is.
+        /// Digest of the content.
         actual: Digest,
     },
     /// The content is larger than allowed.
     #[error("the content has more than the {allowed} bytes allowed")]
     TooLarge {
-        /// Bytes that are allowed.
+        /// Allowed size in bytes.
         allowed: u64,
     },
-    /// The content ended before it was whole.
+    /// The content ended before it was complete.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// There is no such blob.
-    #[error("there is no blob {0}")]
-    Missing(Digest),
-    /// What was there was not what its digest says. It is not served; unless the machine did not
-    /// allow it, it is set aside.
-    #[error("blob {0} is damaged and not served")]
+    #[error("blob `{0}` not found")]
+    NotFound(Digest),
+    /// The stored content did not match the digest and is not returned. It was quarantined, unless that failed.
+    #[error("blob `{0}` is damaged and not served")]
     Damaged(Digest),
-    /// The store has no room left.
-    #[error("the store has no room left")]
+    /// The store has no free space.
+    #[error("the store is full")]
     Full,
-    /// The data folder is not at its path any more, so nothing is written.
+    /// The data folder is no longer at its path, so nothing is written.
     #[error("the data folder was moved or replaced while it was in use")]
     Moved,
-    /// The store does not answer, or not as it should.
-    #[error("the store cannot {doing}: {kind}")]
+    /// The storage failed or returned an unexpected response.
+    #[error("the store cannot {operation}: {kind}")]
     Unavailable {
-        /// What it was to do.
-        doing: &'static str,
-        /// The kind of the failure, in the system's own words without any place.
+        /// Failed operation, as a verb phrase: `read a blob`.
+        operation: &'static str,
+        /// Kind of the failure.
         kind: std::io::ErrorKind,
     },
 }
 
 impl BlobError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::TooLarge { .. } => "too_large",
             Self::Source(_) => "body_incomplete",
-            Self::Missing(_) => "blob_not_found",
+            Self::NotFound(_) => "blob_not_found",
             Self::Damaged(_) => "blob_damaged",
             Self::Full => "store_full",
             Self::Moved => "data_folder_moved",
@@ -185,47 +183,49 @@ impl BlobError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::DigestMismatch { .. } => "send the bytes that were digested, unchanged",
+            Self::DigestMismatch { .. } => "send exactly the bytes that the digest was computed from",
             Self::TooLarge { .. } => "make it smaller, or raise the limit of that name",
-            Self::Source(_) => "send it again, whole",
-            Self::Missing(_) => "put it first",
-            Self::Damaged(_) => "put it again: that heals it",
+            Self::Source(_) => "send the complete content again",
+            Self::NotFound(_) => "put the blob first",
+            Self::Damaged(_) => "put the blob again: this repairs it",
             Self::Full => "remove what is not used, or give the store more room",
             Self::Moved => crate::metadata::MOVED_HELP,
-            Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
+            Self::Unavailable { .. } => {
+                "try again; if it fails again, read the log of the machine that holds the store"
+            }
         }
     }
 
     #[cfg(any(feature = "files", feature = "s3"))]
-    pub(crate) fn io(doing: &'static str, kind: std::io::ErrorKind) -> Self {
+    pub(crate) fn io(operation: &'static str, kind: std::io::ErrorKind) -> Self {
         use std::io::ErrorKind;
         match kind {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
-            kind => Self::Unavailable { doing, kind },
+            kind => Self::Unavailable { operation, kind },
         }
     }
 }
 
-/// Bytes that are hashed without letting another task run.
-const AT_ONCE: usize = 64 << 10;
+/// Number of bytes that are hashed before other tasks may run.
+const HASH_CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes that are reserved for content that was announced and has not come in.
-const AT_MOST_RESERVED: usize = 1 << 20;
+/// Maximum number of bytes of memory that are reserved for announced content before it is received.
+const MAX_RESERVED_BYTES: usize = 1 << 20;
 
-/// Brings content of at most `most_bytes` bytes together in memory, and digests it on the way.
-pub async fn gathered(mut source: Source<'_>, most_bytes: u64) -> Result<Blob, BlobError> {
+/// Reads content of at most `max_bytes` bytes into memory and hashes it.
+pub async fn collect_blob(mut source: BlobSource<'_>, max_bytes: u64) -> Result<Blob, BlobError> {
     use futures_util::StreamExt;
-    let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
-    let mut reader = BlobReader::with_capacity(most.min(AT_MOST_RESERVED));
+    let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let mut reader = BlobReader::with_capacity(limit.min(MAX_RESERVED_BYTES));
     while let Some(piece) = source.next().await {
         let piece = piece?;
-        if reader.len().saturating_add(piece.len()) > most {
-            return Err(BlobError::TooLarge { allowed: most_bytes });
+        if reader.len().saturating_add(piece.len()) > limit {
+            return Err(BlobError::TooLarge { allowed: max_bytes });
         }
-        for portion in piece.chunks(AT_ONCE) {
+        for portion in piece.chunks(HASH_CHUNK_BYTES) {
             reader.update(portion);
             tokio::task::yield_now().await;
         }
@@ -233,8 +233,8 @@ pub async fn gathered(mut source: Source<'_>, most_bytes: u64) -> Result<Blob, B
     Ok(reader.finish())
 }
 
-/// Content that is all there already.
-pub fn whole(content: impl Into<Bytes>) -> Source<'static> {
+/// Returns a source with this content as its only piece.
+pub fn source_from(content: impl Into<Bytes>) -> BlobSource<'static> {
     use futures_util::StreamExt;
     let content = content.into();
     futures_util::stream::once(async move { Ok(content) }).boxed()

@@ -1,8 +1,8 @@
-//! The folder of one Runtime, and of one process: its lock, its blobs, the place of its metadata.
+//! The data folder of a Runtime: its lock, its blobs, and the paths of its other files.
 //!
-//! Nobody else on the machine reads it: a folder that is made is 0700, one that others may look
-//! into is refused. The lock lives as long as anything that was opened with it, and the system
-//! takes it back when the process ends, however it ends.
+//! Only one process can have the folder open, and only its user can read it. A new folder has mode 0700, and a folder
+//! that other users can access is refused. The lock is held until the [`DataFolder`] and its blob stores are dropped.
+//! The operating system releases it when the process ends.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
@@ -13,24 +13,24 @@ use std::path::{Path, PathBuf};
 use crate::blob_store::{BlobError, ObjectBlobs};
 use crate::durable_folder;
 
-/// A data folder that this process holds.
+/// A data folder, locked for this process.
 pub struct DataFolder {
     root: PathBuf,
     blobs: ObjectBlobs,
 }
 
 impl DataFolder {
-    /// Takes the folder at `path` for this process, and makes it where there is none. An empty
-    /// folder is made private; one that holds something and that others may look into is refused.
+    /// Opens and locks the folder at `path`, or creates it if it does not exist. An empty folder gets mode 0700. A
+    /// folder with content that other users can access is refused.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, DataFolderError> {
         let path = path.into();
-        let taken = tokio::task::spawn_blocking(move || take(&path)).await;
-        let (root, lock) = taken.map_err(|_| unavailable(ErrorKind::Interrupted))??;
+        let locked = tokio::task::spawn_blocking(move || lock_folder(&path)).await;
+        let (root, lock) = locked.map_err(|_| unavailable(ErrorKind::Interrupted))??;
         let blobs = ObjectBlobs::local(root.clone(), lock).await?;
         Ok(Self { root, blobs })
     }
 
-    /// The blobs in it. They hold the folder too.
+    /// Returns the blob store in the folder. The store also holds the lock.
     pub fn blobs(&self) -> ObjectBlobs {
         self.blobs.clone()
     }
@@ -57,31 +57,31 @@ impl fmt::Debug for DataFolder {
     }
 }
 
-/// Why a folder is not taken. The caller knows which.
+/// Error of opening a data folder. It does not contain the path, which the caller knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DataFolderError {
-    /// Another process holds it, or this one already.
+    /// Another process, or this one, has the folder open.
     #[error("the data folder is in use by another process")]
     InUse,
-    /// There is something else in its place.
-    #[error("the data folder is no folder")]
+    /// The path leads to something other than a folder.
+    #[error("the path of the data folder is not a folder")]
     NotAFolder,
-    /// Others may look into it, and it is not empty.
-    #[error("the data folder is open to other users of this machine")]
+    /// Other users can access the folder, and it is not empty.
+    #[error("the data folder can be accessed by other users of this machine")]
     NotPrivate,
-    /// The machine does not let it be opened.
+    /// The folder cannot be opened.
     #[error("the data folder cannot be opened: {kind}")]
     Unavailable {
-        /// The kind of the failure, in the system's own words without any place.
+        /// Kind of the failure.
         kind: ErrorKind,
     },
-    /// The blobs in it cannot be opened.
+    /// The blob store in the folder cannot be opened.
     #[error(transparent)]
     Blobs(#[from] BlobError),
 }
 
 impl DataFolderError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InUse => "store_in_use",
@@ -92,13 +92,13 @@ impl DataFolderError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &'static str {
         match self {
             Self::InUse => "stop the other process, or name another data folder",
-            Self::NotAFolder => "name a folder, or a path where there is nothing yet",
-            Self::NotPrivate => "run `chmod 700` on it if it is meant, or name another data folder",
-            Self::Unavailable { .. } => "look at the folder's owner, its rights and the room on its disk",
+            Self::NotAFolder => "name a folder, or a path that does not exist yet",
+            Self::NotPrivate => "if it is the right folder, run `chmod 700` on it; otherwise name another data folder",
+            Self::Unavailable { .. } => "check the folder's owner and permissions, and the free space on its disk",
             Self::Blobs(error) => error.help(),
         }
     }
@@ -112,22 +112,22 @@ fn unavailable(kind: ErrorKind) -> DataFolderError {
     }
 }
 
-fn take(path: &Path) -> Result<(PathBuf, fs::File), DataFolderError> {
+fn lock_folder(path: &Path) -> Result<(PathBuf, fs::File), DataFolderError> {
     let failed = |error: io::Error| unavailable(error.kind());
     let path = std::path::absolute(path).map_err(failed)?;
     let new = durable_folder::missing_ancestors(&path).map_err(failed)?;
     match DirBuilder::new().recursive(true).mode(0o700).create(&path) {
-        // There is something, or it could not be looked at; that is no answer.
+        // The path exists, and `create` fails even if it is a folder.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             if !fs::metadata(&path).map_err(failed)?.is_dir() {
                 return Err(DataFolderError::NotAFolder);
             }
         }
-        made => made.map_err(failed)?,
+        created => created.map_err(failed)?,
     }
     let root = fs::canonicalize(&path).map_err(failed)?;
-    for made in new.iter().chain([&root]) {
-        durable_folder::sync_name(made).map_err(failed)?;
+    for folder in new.iter().chain([&root]) {
+        durable_folder::sync_name(folder).map_err(failed)?;
     }
     if fs::metadata(&root).map_err(failed)?.permissions().mode() & 0o077 != 0 {
         if fs::read_dir(&root).map_err(failed)?.next().is_some() {

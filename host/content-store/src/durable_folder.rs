@@ -1,5 +1,5 @@
-//! Folders that survive a power cut. A file is lost with the name of its folder, or of a folder above that, so these names
-//! must be synced too.
+//! Folders that survive a power cut. A file is lost if the name of its folder, or of a folder above it, is lost. These
+//! names must therefore be synced too.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,10 +17,11 @@ pub fn missing_ancestors(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Makes the name of a folder durable, by syncing the folder above it.
+/// Makes the name of a folder durable by syncing the folder above it.
 ///
-/// Call it for new folders and for existing ones: an earlier process may have ended before it synced the name. If this
-/// process has no permission to open the folder above, another user created the folder and nothing is done.
+/// Call this for new folders and for existing ones, because an earlier process may have ended before it synced the
+/// name. If this process has no permission to open the folder above, another user created the folder and nothing is
+/// done.
 pub fn sync_name(folder: &Path) -> io::Result<()> {
     let above = folder.canonicalize()?;
     let Some(above) = above.parent() else { return Ok(()) };

@@ -1,10 +1,10 @@
-//! What a Runtime knows: small records under ordered keys, changed by atomic batches.
+//! Metadata store: small records under ordered keys, changed by atomic batches.
 //!
-//! A store keeps bytes and order and nothing else. What the records mean, and which of them must
-//! change together, is said above it, once for every implementation. A batch names what it found
-//! when it was decided; where that is no longer so, nothing of it happens.
+//! A store knows only bytes and their order. The code above it defines what the records mean and which of them change
+//! together, once for all implementations. A batch names the record versions that its author has read. If one of them
+//! has changed, nothing of the batch is applied.
 //!
-//! Every implementation passes the suite in `tests/stores`.
+//! Every implementation passes the test suite in `tests/stores` of `worker-runtime`.
 
 mod memory;
 #[cfg(feature = "sqlite")]
@@ -18,13 +18,14 @@ pub use memory::MemoryMetadata;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteMetadata;
 
-/// Where a Runtime keeps what it knows.
+/// A store of metadata records.
 #[async_trait]
 pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
-    /// The record under a key.
+    /// Returns the record of a key.
     async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError>;
 
-    /// The records under several keys, in the order of the keys: each as it was at some time of the call.
+    /// Returns the records of several keys, in the order of the keys. Each record is as it was at some time during the
+    /// call, so together they are not a snapshot.
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<VersionedValue>>, MetadataError> {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
@@ -33,58 +34,58 @@ pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
         Ok(found)
     }
 
-    /// At most `most` records whose keys begin with `prefix` and come after `after`, in the order of
-    /// their keys.
+    /// Returns at most `limit` records whose keys are below `prefix` and greater than `after`, in the order of their
+    /// keys.
     async fn scan(
         &self,
         prefix: &Key,
         after: Option<&Key>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(Key, VersionedValue)>, MetadataError>;
 
-    /// Does all of a batch, or nothing of it. Once this returns it is durable, and every later read
-    /// sees it. Dropping the future does the batch whole or not at all.
+    /// Applies all of a batch or nothing of it. When this method returns, the batch is durable, and every later read
+    /// sees it. If the future is dropped, the batch is still applied completely or not at all.
     ///
-    /// A batch that is refused with [`CommitError::Store`] is seen by no later read. Only where the
-    /// machine fails in the very act may the store, opened anew, find it there: whole.
+    /// A batch that is refused with [`CommitError::Store`] is seen by no later read. Only if the machine fails during
+    /// the commit may the batch be found complete when the store is opened again.
     async fn commit(&self, batch: Batch) -> Result<(), CommitError>;
 
-    /// Reads everything, and says whether it is what was written. Other calls may wait meanwhile.
+    /// Reads all records and checks that they are undamaged. Other calls may wait meanwhile.
     async fn check(&self) -> Result<(), MetadataError>;
 }
 
-/// A key: parts that are compared as bytes, one after the other. A part is a name, a digest or a
-/// number of fixed length; none holds a byte below `!`.
+/// Key of a record: parts that are compared as bytes, one after the other. A part is a name, a digest or a number of
+/// fixed length. No part contains a byte below `!`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
-/// Between the parts of a key. Smaller than every byte of a part, so that keys with a part in
-/// common lie together.
+/// Separator between the parts of a key. It is smaller than every byte of a part, so keys with a common first part are
+/// adjacent.
 const SEPARATOR: char = '\u{1f}';
 
 impl Key {
-    /// A key of one part.
+    /// Creates a key of one part.
     pub fn new(table: &'static str) -> Self {
         Self(table.to_owned())
     }
 
-    /// The key with one part more.
+    /// Returns the key with a part appended.
     #[must_use]
     pub fn part(&self, part: impl fmt::Display) -> Self {
         Self(format!("{}{SEPARATOR}{part}", self.0))
     }
 
-    /// The key's last part.
+    /// Returns the last part of the key.
     pub fn last(&self) -> &str {
         self.0.rsplit(SEPARATOR).next().unwrap_or_default()
     }
 
-    /// The key's parts.
+    /// Returns the parts of the key.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split(SEPARATOR)
     }
 
-    /// Whether this key is `prefix` with parts behind it.
+    /// `true` if this key is `prefix` with at least one more part.
     pub fn is_below(&self, prefix: &Self) -> bool {
         self.0.strip_prefix(prefix.0.as_str()).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
@@ -98,9 +99,9 @@ impl Key {
         Self(text)
     }
 
-    /// Where the keys below this one begin and end.
+    /// Returns the first key (inclusive) and the last key (exclusive) of the range below this key.
     pub(crate) fn range(&self) -> (String, String) {
-        // The next byte after the separator.
+        // `\u{20}` is the next byte after the separator.
         (format!("{}{SEPARATOR}", self.0), format!("{}\u{20}", self.0))
     }
 }
@@ -110,12 +111,12 @@ impl Key {
 pub struct VersionedValue {
     /// Bytes of the record.
     pub value: Vec<u8>,
-    /// Number of the batch that wrote it, from 1. No number is used twice, so a record that was deleted and created
-    /// again has another version.
+    /// Number of the batch that wrote the record, from 1. No number is used twice, so a record that was deleted and
+    /// created again has another version.
     pub version: u64,
 }
 
-/// Changes that happen together.
+/// Changes that are applied together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     pub(crate) expected: Vec<(Key, Option<u64>)>,
@@ -123,21 +124,21 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Only if the record has that version still, or is absent still.
+    /// Adds a condition: the record still has the version that was found, or is still absent.
     #[must_use]
     pub fn expect(mut self, key: &Key, found: Option<&VersionedValue>) -> Self {
         self.expected.push((key.clone(), found.map(|record| record.version)));
         self
     }
 
-    /// Writes a record.
+    /// Adds the write of a record.
     #[must_use]
     pub fn put(mut self, key: &Key, value: Vec<u8>) -> Self {
         self.changes.push((key.clone(), Some(value)));
         self
     }
 
-    /// Deletes a record, where there is one.
+    /// Adds the deletion of a record. The record may be absent.
     #[must_use]
     pub fn delete(mut self, key: &Key) -> Self {
         self.changes.push((key.clone(), None));
@@ -145,45 +146,46 @@ impl Batch {
     }
 }
 
-/// Why a store did not answer. No message of the system below is in it: those tell paths.
+/// Error of a metadata store. It contains no message of the operating system or of SQLite, because such messages
+/// contain paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
-    /// The store has no room left.
-    #[error("the metadata store has no room left")]
+    /// The store has no free space.
+    #[error("the metadata store is full")]
     Full,
-    /// What is kept is not what was written.
+    /// The stored data is not what was written.
     #[error("the metadata store is damaged")]
     Damaged,
-    /// The write-ahead log lacks commits that were acknowledged. The files are as they were found.
+    /// The write-ahead log lacks acknowledged commits. No file was changed.
     #[error("the metadata store is damaged: {0}")]
     LogDamaged(LogDamage),
-    /// Another process has it open.
+    /// Another process has the store open.
     #[error("the metadata store is in use by another process")]
     InUse,
-    /// The file is whole, but it is not one of this store.
-    #[error("the file is no metadata store")]
+    /// The file is a valid database, but not of this store.
+    #[error("the file is not a metadata store")]
     Foreign,
-    /// A version that this program does not know wrote it.
-    #[error("the metadata store has version {found}, and this program knows up to {known}")]
+    /// A newer version of this program wrote the file.
+    #[error("the metadata store has version {found}, and this program supports versions up to {known}")]
     NewerVersion {
-        /// The version it has.
+        /// Version of the file.
         found: u32,
-        /// The newest version that this program knows.
+        /// Newest version that this program supports.
         known: u32,
     },
-    /// The file is not at its path any more, so nothing is written.
+    /// The file is no longer at its path, so nothing is written.
     #[error("the data folder was moved or replaced while it was in use")]
     Moved,
-    /// The store does not answer, or not as it should.
-    #[error("the metadata store cannot {doing}")]
+    /// The store failed or does not respond.
+    #[error("the metadata store cannot {operation}")]
     Unavailable {
-        /// What it was to do.
-        doing: &'static str,
+        /// Failed operation, as a verb phrase: `read a record`.
+        operation: &'static str,
     },
 }
 
 impl MetadataError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Full => "store_full",
@@ -196,64 +198,64 @@ impl MetadataError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Full => "give the store more room",
-            Self::Damaged => "restore it from a copy; blobs are not affected",
+            Self::Full => "give the store more space",
+            Self::Damaged => "restore the file from a backup; blobs are not affected",
             Self::LogDamaged(damage) => damage.help(),
             Self::InUse => "stop the other process, or name another data folder",
             Self::Foreign => "move the file away, or name another data folder",
-            Self::NewerVersion { .. } => "run the program that wrote it, or a newer one",
+            Self::NewerVersion { .. } => "run the version of the program that wrote it, or a newer one",
             Self::Moved => MOVED_HELP,
-            Self::Unavailable { .. } => "try again; the log of the machine that keeps the store says more",
+            Self::Unavailable { .. } => {
+                "try again; if it fails again, read the log of the machine that holds the store"
+            }
         }
     }
 }
 
-/// Help for a data folder that was moved.
+/// Remedy for a data folder that was moved.
 pub(crate) const MOVED_HELP: &str = "move it back, or restart the Runtime with its new path";
 
-/// Damage of a write-ahead log, with what of it can be saved.
+/// Damage of a write-ahead log, and the part of it that is intact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LogDamage {
-    /// A transaction in the middle is not what was written.
+    /// A transaction in the middle of the log is damaged.
     #[error(
         "the first {intact} transactions of its log (`metadata.sqlite-wal`, {length} bytes) are intact, the next one is \
          not, and of those after it {unreachable} are readable and cannot be applied without it"
     )]
     Broken {
-        /// Transactions before the damage.
+        /// Number of transactions before the damage.
         intact: u64,
-        /// Bytes of the log that these take.
+        /// Size of these transactions in the log, in bytes.
         length: u64,
-        /// Transactions after the damage that are readable.
+        /// Number of readable transactions after the damage.
         unreachable: u64,
     },
-    /// The log ends before the last commit that is known.
+    /// The log ends before the last commit that the mark names.
     #[error(
         "its log (`metadata.sqlite-wal`) ends after {intact} intact transactions ({length} bytes), and more were \
          acknowledged"
     )]
     Short {
-        /// Transactions that are there.
+        /// Number of transactions in the log.
         intact: u64,
-        /// Bytes of the log that these take.
+        /// Size of these transactions in the log, in bytes.
         length: u64,
     },
-    /// The log is missing, or its beginning is, and with it everything that was not folded into the database.
+    /// The log or its header is missing, and with it all changes that were not checkpointed.
     #[error(
         "its log (`metadata.sqlite-wal`) is missing or has no valid header, and at least {missing} changes are lost"
     )]
     Lost {
-        /// Changes that the database file lacks.
+        /// Number of changes that the database file lacks.
         missing: u64,
     },
-    /// The log is damaged, and the database file holds everything that is known to have been in it.
-    #[error(
-        "its log (`metadata.sqlite-wal`) is not what was written, but all known changes are in `metadata.sqlite` too"
-    )]
-    Folded,
+    /// The log is damaged, but all commits that the mark names are in the database file.
+    #[error("its log (`metadata.sqlite-wal`) is damaged, but all known changes are in `metadata.sqlite`")]
+    Checkpointed,
 }
 
 impl LogDamage {
@@ -269,20 +271,20 @@ impl LogDamage {
                  `metadata.sqlite-mark`: all changes in the log are lost, and the next collection of garbage removes the \
                  content that they named"
             }
-            Self::Folded => {
+            Self::Checkpointed => {
                 "copy the data folder; then remove `metadata.sqlite-wal` and `metadata.sqlite-mark`, and check the folder"
             }
         }
     }
 }
 
-/// Why a batch did not happen.
+/// Error of a commit. Nothing of the batch was applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// A record is not as it was found.
-    #[error("a record was changed meanwhile")]
+    /// A record no longer has the version that the batch expects.
+    #[error("a record was changed by another request")]
     Conflict,
-    /// The store does not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] MetadataError),
 }

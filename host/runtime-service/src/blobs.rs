@@ -109,7 +109,7 @@ pub(super) async fn put(
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let source = body.into_data_stream().map(|piece| piece.map_err(|_| SourceError)).boxed();
     let put = content.put_blob(digest, source, announced).await?;
-    let status = if put.known { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if put.existed { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, [(header::ETAG, etag(&digest))], Json(StoredBlob { digest, bytes: put.bytes })).into_response())
 }
 

@@ -16,7 +16,7 @@ impl SecretSource for Vault {
     async fn get(&self, name: &SecretRef) -> Result<SecretString, SecretError> {
         match name.as_str() {
             "badge" => Ok("7c1".to_owned().into()),
-            _ => Err(SecretError::Missing(name.clone())),
+            _ => Err(SecretError::NotFound(name.clone())),
         }
     }
 }

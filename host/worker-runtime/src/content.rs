@@ -17,7 +17,7 @@ use bundles::{
 };
 use bytes::Bytes;
 use component_host::BundleView;
-use content_store::blob_store::{self, Put, Source};
+use content_store::blob_store::{self, BlobSource, PutOutcome};
 use futures_util::stream::{self, StreamExt};
 use host_policy::RuntimeConfig;
 use runtime_api::bundle::{BundleFinding, BundleSummary};
@@ -61,9 +61,9 @@ impl Content {
     pub async fn put_blob(
         &self,
         digest: Digest,
-        source: Source<'_>,
+        source: BlobSource<'_>,
         expected: Option<u64>,
-    ) -> Result<Put, ContentError> {
+    ) -> Result<PutOutcome, ContentError> {
         if self.workspace.shared.config.load().grants(&self.workspace.id).signatures.is_none() {
             return Err(ContentError::NoPosture(self.workspace.id.clone()));
         }
@@ -86,12 +86,17 @@ impl Content {
         let source = self.then_settle(digest, source, &mut settling);
         let put = self.workspace.shared.blobs.put(digest, source, expected.min(most)).await?;
         // Whether another workspace has it is nothing that this one is told.
-        Ok(Put { known: self.own(digest, put.bytes).await?, ..put })
+        Ok(PutOutcome { existed: self.own(digest, put.bytes).await?, ..put })
     }
 
     /// Keeps a blob that is brought together in memory. It is remembered for the bundle that names it.
-    async fn put_gathered(&self, digest: Digest, source: Source<'_>, expected: u64) -> Result<Put, ContentError> {
-        let blob = blob_store::gathered(source, expected).await?;
+    async fn put_gathered(
+        &self,
+        digest: Digest,
+        source: BlobSource<'_>,
+        expected: u64,
+    ) -> Result<PutOutcome, ContentError> {
+        let blob = blob_store::collect_blob(source, expected).await?;
         if blob.digest() != digest {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
@@ -101,8 +106,8 @@ impl Content {
             // Only now: who sends slowly must keep nobody from either.
             let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
             let _kept = self.workspace.shared.stripes.keeping(&digest).await;
-            let put = self.workspace.shared.blobs.put_whole(blob.clone()).await?;
-            Put { known: self.own(digest, put.bytes).await?, ..put }
+            let put = self.workspace.shared.blobs.put_hashed(blob.clone()).await?;
+            PutOutcome { existed: self.own(digest, put.bytes).await?, ..put }
         };
         self.workspace.shared.recent.remember(&self.workspace.id, blob);
         Ok(put)
@@ -113,9 +118,9 @@ impl Content {
     fn then_settle<'a, 'held: 'a>(
         &'held self,
         digest: Digest,
-        source: Source<'a>,
+        source: BlobSource<'a>,
         settling: &'a mut Option<Settling<'held>>,
-    ) -> Source<'a> {
+    ) -> BlobSource<'a> {
         let wait = async move {
             let place = self.workspace.shared.tenants.storing(&self.workspace.id).await.ok();
             *settling = Some((place, self.workspace.shared.stripes.keeping(&digest).await));
@@ -217,7 +222,7 @@ impl Content {
             for digest in missing {
                 let blob = bundle.blob(&digest).ok_or(ContentError::BlobNotFound(digest))?.clone();
                 let bytes = blob.len() as u64;
-                self.put_blob(digest, blob_store::whole(Bytes::from_owner(blob)), Some(bytes)).await?;
+                self.put_blob(digest, blob_store::source_from(Bytes::from_owner(blob)), Some(bytes)).await?;
             }
         }
         Err(ContentError::Contended)
@@ -284,11 +289,11 @@ impl Content {
             let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
             let signature = envelope.as_ref().map(Blob::digest);
             let _kept = self.workspace.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
-            self.workspace.shared.blobs.put_whole(blob).await?;
+            self.workspace.shared.blobs.put_hashed(blob).await?;
             let mut own = vec![(digest, most, Referrer::Manifest)];
             if let Some(envelope) = envelope {
                 own.push((envelope.digest(), more, Referrer::Bundle(digest)));
-                self.workspace.shared.blobs.put_whole(envelope).await?;
+                self.workspace.shared.blobs.put_hashed(envelope).await?;
             }
             let row = BundleRow {
                 revision: opened.manifest().revision,

@@ -167,7 +167,7 @@ impl Ledger {
         keys: [&Key; N],
     ) -> Result<[Option<VersionedValue>; N], MetadataError> {
         let found = self.store.get_all(&keys.map(Key::clone)).await?;
-        found.try_into().map_err(|_| MetadataError::Unavailable { doing: "read a record" })
+        found.try_into().map_err(|_| MetadataError::Unavailable { operation: "read a record" })
     }
 
     pub(crate) async fn is_there(&self, key: &Key) -> Result<bool, MetadataError> {

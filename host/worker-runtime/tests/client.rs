@@ -329,7 +329,7 @@ async fn a_blob_is_sent_while_it_is_read_and_never_half() {
     let more = client.put_blob_from(Digest::of(piece.repeat(3)), pieces(3).boxed(), 200_000).await;
     assert_eq!(code(more), "digest_mismatch");
     assert_eq!(code(client.blob(other, 200_000).await), "blob_not_found");
-    assert!(client.put_blob_from(other, blob_store::whole(piece.repeat(2)), 200_000).await.is_ok());
+    assert!(client.put_blob_from(other, blob_store::source_from(piece.repeat(2)), 200_000).await.is_ok());
 }
 
 #[tokio::test]
@@ -709,7 +709,7 @@ async fn what_has_no_time_is_asked_again_as_often_as_is_good() {
     let stranger = stranger(move |_, _| (busy(now), Then::End));
     let client = Client::new(stranger.options).expect("a client");
     assert_eq!(code(client.call(&id("w"), &name("echo"), &say("x")).await), "busy");
-    let source = blob_store::whole(Bytes::from_static(b"x"));
+    let source = blob_store::source_from(Bytes::from_static(b"x"));
     assert_eq!(code(client.put_blob_from(Digest::of(b"x"), source, 1).await), "busy");
     assert_eq!(stranger.heard.lock().expect("heard").len(), 2);
     assert_eq!(code(client.stop_worker(&id("w")).await), "busy");

@@ -19,7 +19,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, ContentError>) -> &'static str {
 
 async fn put_blob(runtime: &Runtime, text: &str) -> Result<Digest, ContentError> {
     let digest = Digest::of(text);
-    runtime.content(&acme()).put_blob(digest, blob_store::whole(text.to_owned()), None).await.map(|_| digest)
+    runtime.content(&acme()).put_blob(digest, blob_store::source_from(text.to_owned()), None).await.map(|_| digest)
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
         assert_eq!(code(content.manifest(bundle.digest()).await), "bundle_not_found");
         let digest = left.remove(0);
         let blob = bundle.blob(&digest).expect("a blob").to_vec();
-        content.put_blob(digest, blob_store::whole(blob), None).await.expect("kept");
+        content.put_blob(digest, blob_store::source_from(blob), None).await.expect("kept");
     }
     for known in [false, true, true] {
         let answer = content.put_manifest(bundle.digest(), manifest.clone().into()).await.expect("an answer");
@@ -55,7 +55,7 @@ async fn a_bundle_is_verified_from_what_just_came_in_as_far_as_that_is_remembere
         let (content, bundle) = (scene.content(), bundle(1));
         for (digest, blob) in bundle.blobs() {
             let announced = Some(blob.len() as u64);
-            content.put_blob(*digest, blob_store::whole(blob.to_vec()), announced).await.expect("kept");
+            content.put_blob(*digest, blob_store::source_from(blob.to_vec()), announced).await.expect("kept");
         }
         // Whoever reads a blob from here on finds it damaged.
         scene.blobs.fails(Fault::Damaged);
@@ -70,16 +70,16 @@ async fn content_that_is_not_what_it_is_called_is_refused() {
     let content = runtime.content(&acme());
     let digest = Digest::of("a");
     for announced in [None, Some(1)] {
-        assert_eq!(code(content.put_blob(digest, blob_store::whole("b"), announced).await), "digest_mismatch");
+        assert_eq!(code(content.put_blob(digest, blob_store::source_from("b"), announced).await), "digest_mismatch");
     }
     for announced in [None, Some(1)] {
         let cut = futures_util::stream::iter([Ok("a".into()), Err(SourceError)]).boxed();
         assert_eq!(code(content.put_blob(digest, cut, announced).await), "body_incomplete");
     }
-    assert_eq!(code(content.put_blob(digest, blob_store::whole("aa"), Some(1)).await), "too_large");
-    assert_eq!(code(content.put_blob(digest, blob_store::whole("a"), Some(1 << 40)).await), "too_large");
+    assert_eq!(code(content.put_blob(digest, blob_store::source_from("aa"), Some(1)).await), "too_large");
+    assert_eq!(code(content.put_blob(digest, blob_store::source_from("a"), Some(1 << 40)).await), "too_large");
     assert_eq!(code(content.blob(digest).await), "blob_not_found");
-    content.put_blob(digest, blob_store::whole("a"), Some(1)).await.expect("kept");
+    content.put_blob(digest, blob_store::source_from("a"), Some(1)).await.expect("kept");
     assert_eq!(content.blob(digest).await.expect("there"), "a");
     let manifest = bundle(1).manifest_bytes().to_vec();
     assert_eq!(code(content.put_manifest(digest, manifest.clone().into()).await), "digest_mismatch");
@@ -111,7 +111,7 @@ async fn blob_whose_file_has_another_size_is_damaged_and_putting_it_heals_it() {
             assert_eq!(content.blob(digest).await.expect("healed").len() as u64, recorded);
         }
     }
-    let set_aside: Vec<Digest> = data.blobs().set_aside().try_collect().await.expect("listed");
+    let set_aside: Vec<Digest> = data.blobs().quarantined().try_collect().await.expect("listed");
     assert_eq!(set_aside.len(), 3 * (bundle.blobs().count() + 1));
 }
 
@@ -123,7 +123,7 @@ async fn a_revision_belongs_to_one_bundle_for_ever() {
     let (one, other) = (bundle(3), bundle_of("acme", 3, &[("prompts/hello.md", "Be brief.")]));
     put(&content, &one).await;
     for (digest, blob) in other.blobs() {
-        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), None).await.expect("kept");
     }
     let again = || content.put_manifest(other.digest(), other.manifest_bytes().to_vec().into());
     assert_eq!(code(again().await), "revision_conflict");
@@ -159,7 +159,7 @@ async fn what_another_workspace_has_is_as_if_it_were_not_there() {
     let manifest = bundle.manifest_bytes().to_vec();
     assert_eq!(code(other.put_manifest(bundle.digest(), manifest.into()).await), "workspace_denied");
     // Having it is bringing it.
-    other.put_blob(*blob, blob_store::whole(bytes.to_vec()), None).await.expect("kept");
+    other.put_blob(*blob, blob_store::source_from(bytes.to_vec()), None).await.expect("kept");
     assert_eq!(other.blob(*blob).await.expect("there"), bytes.to_vec());
 }
 
@@ -190,7 +190,7 @@ async fn garbage_is_what_nothing_uses_for_a_while_and_nobody_else_has() {
     let runtime = world.open().await;
     let (content, other) = (runtime.content(&acme()), runtime.content(&name("other")));
     let digest = put_blob(&runtime, "unused").await.expect("kept");
-    other.put_blob(digest, blob_store::whole("unused"), None).await.expect("kept");
+    other.put_blob(digest, blob_store::source_from("unused"), None).await.expect("kept");
     assert_eq!(content.collect_garbage().await.expect("collected").young, 1);
     world.clock.advance(Duration::from_secs(world.limits.unused_blob_seconds));
     let collected = content.collect_garbage().await.expect("collected");
@@ -215,7 +215,7 @@ async fn what_belongs_to_nobody_is_collected_and_nothing_else() {
     runtime.management().admit_resolver(Digest::of(resolver), resolver.into()).await.expect("admitted");
     let held: Vec<_> = runtime.management().check().await.expect("checked");
     let left = Digest::of("left behind");
-    world.blobs.put(left, blob_store::whole("left behind"), 100).await.expect("put");
+    world.blobs.put(left, blob_store::source_from("left behind"), 100).await.expect("put");
     assert_eq!(runtime.management().collect_strays().await.expect("collected"), 1);
     assert_eq!(runtime.management().check().await.expect("checked"), held);
     assert_eq!(runtime.management().collect_strays().await.expect("collected"), 0);
@@ -230,7 +230,7 @@ async fn a_workspace_that_is_full_is_told_and_goes_on() {
     let put = |text: String| {
         let digest = Digest::of(&text);
         let bytes = text.len() as u64;
-        content.put_blob(digest, blob_store::whole(text), Some(bytes))
+        content.put_blob(digest, blob_store::source_from(text), Some(bytes))
     };
     for digit in 0..2 {
         put(format!("{digit}{}", &text[1..])).await.expect("kept");
@@ -250,7 +250,7 @@ async fn a_bundle_with_a_leak_is_refused_and_an_accepted_one_only_where_the_conf
     let strict = World::default().open().await;
     let content = strict.content(&acme());
     for (digest, blob) in accepted.blobs() {
-        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), None).await.expect("kept");
     }
     let refused = content.put_manifest(accepted.digest(), accepted.manifest_bytes().to_vec().into()).await;
     assert_eq!(code(refused), "host_path_in_bundle");
@@ -298,7 +298,7 @@ fn packages(count: usize, bytes: usize) -> Vec<(Digest, Vec<u8>)> {
 async fn bring(content: &Content, packages: &[(Digest, Vec<u8>)]) {
     for (digest, package) in packages {
         let announced = Some(package.len() as u64);
-        content.put_blob(*digest, blob_store::whole(package.clone()), announced).await.expect("stored");
+        content.put_blob(*digest, blob_store::source_from(package.clone()), announced).await.expect("stored");
     }
 }
 
@@ -406,7 +406,7 @@ async fn a_package_of_another_size_than_declared_is_refused_if_it_is_here_and_ne
     let packages = packages(1, 1000);
     let bundle = with_packages(&[(packages[0].0, 999)]);
     for (digest, blob) in bundle.blobs() {
-        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("stored");
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), None).await.expect("stored");
     }
     bring(&content, &packages).await;
     let manifest = || bundle.manifest_bytes().to_vec().into();
@@ -444,7 +444,10 @@ async fn a_package_of_an_older_data_folder_is_not_collected() {
     let runtime = world.open().await;
     let content = runtime.content(&acme());
     assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0);
-    content.put_blob(bundle.digest(), blob_store::whole(bundle.manifest_bytes().to_vec()), None).await.expect("healed");
+    content
+        .put_blob(bundle.digest(), blob_store::source_from(bundle.manifest_bytes().to_vec()), None)
+        .await
+        .expect("healed");
     assert_eq!(content.collect_garbage().await.expect("collected").blobs, 1);
     assert_eq!(code(content.blob(unused).await), "blob_not_found");
     assert!(are_here(&content, &packages).await);
@@ -464,7 +467,7 @@ async fn what_a_pending_put_asked_for_is_not_collected_for_an_hour() {
     let named: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
     let bring = async || {
         for (digest, blob) in bundle.blobs() {
-            content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("stored");
+            content.put_blob(*digest, blob_store::source_from(blob.to_vec()), None).await.expect("stored");
             content.collect_garbage().await.expect("collected");
         }
     };

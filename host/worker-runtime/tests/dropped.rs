@@ -23,7 +23,7 @@ use runtime_service::{Hosts, ServerLimits, ServiceOptions, router};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::runtime::{Builder, Handle};
-use worker_runtime::blob_store::{Condition, SourceError, whole};
+use worker_runtime::blob_store::{BlobCondition, SourceError, source_from};
 use worker_runtime::metadata::SqliteMetadata;
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::{DataFolder, Runtime, RuntimeLimits};
@@ -359,7 +359,7 @@ async fn drop_all(seed: u64) {
     assert_eq!(runtime.management().collect_strays().await.expect("collected"), 0);
     everything_works(&lanes, &resolver).await;
     let checked = runtime.management().check().await.expect("checked");
-    assert!(checked.iter().all(|(_, condition)| matches!(condition, Condition::Sound(_))));
+    assert!(checked.iter().all(|(_, condition)| matches!(condition, BlobCondition::Sound(_))));
 }
 
 /// What the process has once that is what it had before, or when it does not come to that; without a
@@ -388,7 +388,7 @@ async fn everything_works(lanes: &[Lane], resolver: &Resolver) {
     for lane in lanes {
         let content = lane.runtime.content(&lane.workspace);
         let blob = vec![1; 100_000];
-        content.put_blob(Digest::of(&blob), whole(blob), None).await.expect("room for the largest");
+        content.put_blob(Digest::of(&blob), source_from(blob), None).await.expect("room for the largest");
         let bundle = put(&content, &bundle_of(lane.workspace.as_str(), 1_000_000, &[])).await;
         lane.runtime.catalogue(&lane.workspace).create(id("last"), plain(bundle)).await.expect("a turn");
         let call = ToolCall { input: json!({ "text": "hello" }), confirmed: false };

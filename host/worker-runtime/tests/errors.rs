@@ -18,7 +18,7 @@ use host_policy::RuntimeConfig;
 use host_tools::fs;
 use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
-use worker_runtime::blob_store::whole;
+use worker_runtime::blob_store::source_from;
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::secret::SecretDirectory;
 use worker_runtime::token::{Scope, TokenGrant};
@@ -76,13 +76,13 @@ fn config(text: &str) -> RuntimeConfig {
 
 fn stores() -> Vec<Case> {
     vec![
-        case!("BlobError", "Missing", "blob_not_found", async {
+        case!("BlobError", "NotFound", "blob_not_found", async {
             let (scene, digest) = Scene::with_bundle().await;
             scene.world.blobs.remove(digest).await.expect("removed");
             provoked(scene.content().blob(digest).await)
         }),
         case!("BlobError", "TooLarge", "too_large", async {
-            provoked(Scene::new().await.content().put_blob(Digest::of("xy"), whole("xy"), Some(1)).await)
+            provoked(Scene::new().await.content().put_blob(Digest::of("xy"), source_from("xy"), Some(1)).await)
         }),
         case!("BlobError", "Moved", "data_folder_moved", async {
             let moved = MovedFolder::new().await;

@@ -1,4 +1,4 @@
-//! The file tools as a worker meets them: inside granted mounts, and nowhere else.
+//! Tests of the file tools as a worker uses them: inside granted mounts, and nowhere else.
 
 use std::future::poll_fn;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
@@ -19,10 +19,10 @@ use worker_runtime::{CallError, Runtime, RuntimeLimits};
 
 use crate::support::{World, acme, bundle_of, id, name, put};
 
-/// Stands outside the mount, and in the path of the mount itself.
+/// Text outside the mount, and in the path of the mount itself.
 const CANARY: &str = "canary-7f3a91";
 
-/// A folder with a mount in it, beside a file that nobody may see.
+/// A folder with a mount, beside a file that no worker may see.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -58,7 +58,7 @@ impl Place {
         )
     }
 
-    /// A Runtime with a worker `w` of a profile that ships inside.
+    /// Returns a Runtime with a worker `w` of a profile of the built-in bundle.
     async fn worker(&self, access: &str, profile: &str) -> Worker {
         self.worker_with(access, profile, RuntimeLimits { call_bytes: 16 << 20, ..RuntimeLimits::default() }).await
     }
@@ -97,7 +97,7 @@ impl Worker {
         self.call(tool, input).await.unwrap_or_else(|error| panic!("{}: {error}", error.code()))
     }
 
-    /// The code of a refusal, in which no place of the host is.
+    /// Calls a tool, and returns the code of its error, after checking that it contains no path of the host.
     async fn refused(&self, tool: &str, input: Value) -> String {
         let error = self.call(tool, input.clone()).await.err().unwrap_or_else(|| panic!("{tool} {input} is refused"));
         let told = format!("{error} {error:?} {}", error.help());
@@ -125,10 +125,10 @@ fn digest(content: impl AsRef<[u8]>) -> String {
     Digest::of(content).to_string()
 }
 
-/// Everything below a folder, links not followed.
+/// Returns all entries below a folder, without following links.
 fn everything(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    // Others may be taking it away.
+    // Another thread may be removing the file.
     let Ok(entries) = std::fs::read_dir(folder) else { return found };
     for entry in entries {
         let entry = entry.expect("an entry");
@@ -170,7 +170,7 @@ async fn a_folder_is_listed_by_path_and_files_by_a_glob() {
 }
 
 #[tokio::test]
-async fn of_more_entries_than_wanted_the_first_are_answered() {
+async fn the_first_entries_by_path_are_returned_up_to_the_limit() {
     let place = Place::new();
     for number in 0..30 {
         place.write(&format!("{:02}", 29 - number), "");
@@ -182,7 +182,7 @@ async fn of_more_entries_than_wanted_the_first_are_answered() {
 }
 
 #[tokio::test]
-async fn a_listing_that_would_be_too_long_as_an_answer_is_cut() {
+async fn a_listing_that_exceeds_the_output_limit_is_truncated() {
     let place = Place::new();
     for number in 0..100 {
         place.write(&format!("{number:02}{}", "x".repeat(200)), "");
@@ -196,7 +196,7 @@ async fn a_listing_that_would_be_too_long_as_an_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_entries_are_listed_within_bounds() {
+async fn a_hundred_thousand_entries_are_listed_within_the_limits() {
     let place = Place::new();
     let many = place.mount().join("many");
     std::fs::create_dir(&many).expect("made");
@@ -260,7 +260,7 @@ async fn a_file_is_read_whole_or_by_lines_with_its_line_ends() {
 }
 
 #[tokio::test]
-async fn text_is_cut_at_a_line_and_where_there_is_none_at_a_character() {
+async fn text_is_truncated_after_a_line_or_else_after_a_character() {
     const MOST: usize = 1 << 20;
     const LINE: usize = 64 << 10;
     let place = Place::new();
@@ -269,7 +269,7 @@ async fn text_is_cut_at_a_line_and_where_there_is_none_at_a_character() {
     place.write("lines", format!("{}\n{}\n", "a".repeat(1000), "b".repeat(MOST)));
     place.write("characters", "日".repeat(MOST / 3 + 10));
     let worker = place.coder().await;
-    // A line of more than 64 KiB counts as several.
+    // A line of more than 64 KiB counts as several lines.
     let lines = 1001 + 15 * LINE;
     let characters = MOST / LINE * (LINE / 3 * 3);
     for (path, bytes, truncated) in
@@ -284,7 +284,7 @@ async fn text_is_cut_at_a_line_and_where_there_is_none_at_a_character() {
         assert_eq!(said["digest"].as_str(), Some(digest(place.content(path)).as_str()), "of the whole file");
     }
     assert_eq!(worker.ok("fs.read", json!({ "path": "lines", "first_line": 2 })).await["total_lines"], json!(17));
-    // An answer that would be refused for its length is cut too, by its length as JSON.
+    // An output whose JSON would be too long is truncated too.
     let limits = RuntimeLimits { call_bytes: 10_000, ..RuntimeLimits::default() };
     let narrow = place.worker_with("write", "coder", limits).await;
     place.write("escapes", "\u{1}".repeat(5000));
@@ -313,7 +313,7 @@ async fn every_part_of_a_long_line_is_read_by_a_line_number() {
             assert_eq!(said["total_lines"], json!(total), "{path}");
             let part = said["text"].as_str().expect("text").to_owned();
             assert!(!part.is_empty(), "{path} {line}");
-            // What was answered are whole lines: the next call begins after them.
+            // The output has complete lines, so the next call begins after them.
             let whole = worker.ok("fs.read", json!({ "path": path, "first_line": line, "lines": 1 })).await;
             assert!(part.starts_with(whole["text"].as_str().expect("text")) && whole["truncated"] == json!(false));
             line += 1;
@@ -331,7 +331,7 @@ async fn every_part_of_a_long_line_is_read_by_a_line_number() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_or_too_large_is_refused() {
+async fn file_that_is_not_text_or_too_large_is_refused() {
     let place = Place::new();
     place.write("latin-1", b"caf\xe9\n");
     place.write("cut", &"ä".as_bytes()[..1]);
@@ -434,12 +434,12 @@ async fn links_are_followed_inside_the_mount_and_not_out_of_it() {
         assert_eq!(worker.read(path).await["text"], json!("inside"), "{path}");
     }
     assert_eq!(worker.paths(json!({ "path": "folder" })).await, ["folder/file"]);
-    // A listing shows links as what they are, and a walk does not go through them.
+    // A listing shows links as `other`, and a walk does not follow them.
     let listing = worker.ok("fs.list", json!({})).await;
     let others = listing["entries"].as_array().expect("a list").iter().filter(|entry| entry["kind"] == json!("other"));
     assert_eq!(others.count(), 15);
     assert_eq!(worker.paths(json!({ "glob": "**" })).await, ["real/file"]);
-    // Written is what the link leads to, and the link stays one.
+    // The target of the link is replaced, and the link remains.
     let input = json!({ "path": "twice", "text": "new", "replaces": digest("inside") });
     assert_eq!(worker.ok("fs.write", input).await["created"], json!(false));
     assert_eq!(place.content("real/file"), "new");
@@ -460,7 +460,7 @@ async fn only_regular_files_are_opened_and_nothing_hangs() {
     let _socket = std::os::unix::net::UnixListener::bind(mount.join("socket")).expect("a socket");
     std::fs::create_dir(mount.join("folder")).expect("made");
     let mut special = vec!["fifo", "socket", "folder"];
-    // Only root makes devices.
+    // Only root may create devices.
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     let zero = rustix::fs::makedev(1, 5);
     let kind = rustix::fs::FileType::CharacterDevice;
@@ -531,7 +531,7 @@ async fn an_integer_with_a_fraction_of_zero_is_an_integer() {
 async fn a_number_out_of_its_range_is_refused_with_the_property_and_the_range() {
     let place = Place::new();
     place.write("file", "one\ntwo\n");
-    // The bundle says nothing of the input.
+    // The bundle has no schema for the input.
     let profile =
         ("profiles/reader.toml", "tools_allow = [\"fs.list\", \"fs.read\"]\nrequires = [\"mount:repo:read\"]");
     let worker = declared(&place, "read", &[profile], "", "reader").await;
@@ -575,7 +575,7 @@ async fn a_text_of_the_largest_size_is_written_and_a_larger_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_replaced_file_keeps_its_mode_and_owner_and_one_for_nobody_is_left_alone() {
+async fn a_replaced_file_keeps_its_mode_and_owner_and_a_read_only_one_is_not_replaced() {
     let place = Place::new();
     let mode = |path: &str, mode| {
         std::fs::set_permissions(place.mount().join(path), std::fs::Permissions::from_mode(mode)).expect("set");
@@ -604,7 +604,7 @@ async fn a_replaced_file_keeps_its_mode_and_owner_and_one_for_nobody_is_left_alo
     worker.ok("fs.write", fixed).await;
 }
 
-/// An access control list in the form in which Linux keeps it: tag, permissions and id of each entry.
+/// A POSIX access control list in the format of Linux: tag, permissions and id of each entry.
 #[cfg(target_os = "linux")]
 fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let entries = entries.iter().flat_map(|(tag, permissions, id)| {
@@ -654,13 +654,13 @@ async fn a_replaced_file_keeps_its_access_list_and_attributes_and_gains_none() {
     assert_eq!(get("default/plain", ACCESS), Err(rustix::io::Errno::NODATA), "and none is inherited");
     assert_eq!(get("plain", "user.note").as_deref(), Ok(&b"kept"[..]));
     assert!(get("plain", "security.capability").is_err(), "new content has no rights of the old program");
-    // A new file is what the folder says that new files are.
+    // A new file gets the access that the folder defines for new files.
     worker.ok("fs.write", json!({ "path": "default/new", "text": "new" })).await;
     assert!(get("default/new", ACCESS).is_ok());
 }
 
 #[tokio::test]
-async fn unfinished_files_are_not_seen_read_or_written() {
+async fn temporary_files_are_not_listed_read_or_written() {
     let place = Place::new();
     let left = ".yoi-0123456789abcdef0123456789abcdef.tmp";
     place.write(left, "left by a crash");
@@ -674,7 +674,7 @@ async fn unfinished_files_are_not_seen_read_or_written() {
 }
 
 #[tokio::test]
-async fn names_that_no_path_can_have_show_as_left_out() {
+async fn names_that_are_invalid_in_paths_set_truncated() {
     use std::os::unix::ffi::OsStrExt;
     let place = Place::new();
     place.write("plain", "");
@@ -690,14 +690,14 @@ async fn names_that_no_path_can_have_show_as_left_out() {
 }
 
 #[tokio::test]
-async fn a_mount_for_reading_is_not_written_to() {
+async fn a_read_only_mount_is_not_written_to() {
     let place = Place::new();
     place.write("file", "old");
-    // Whoever requires writing does not come to be where only reading is granted.
+    // A worker that requires write access is refused if only read access is granted.
     let runtime = place.runtime("read", RuntimeLimits::default()).await;
     let coder = runtime.catalogue(&acme()).create(id("w"), CreateWorkerRequest::builtin(name("coder"))).await;
     assert_eq!(coder.expect_err("refused").code(), "denied");
-    // Whoever only wishes for reading does not get to write where writing is granted.
+    // A worker that only requests read access cannot write, even if write access is granted.
     let profile = (
         "profiles/reader.toml",
         "tools_allow = [\"fs.list\", \"fs.read\", \"fs.write\"]\nrequires = [\"mount:repo:read\"]",
@@ -707,7 +707,7 @@ async fn a_mount_for_reading_is_not_written_to() {
     let write = json!({ "path": "file", "text": "new", "replaces": digest("old") });
     assert_eq!(worker.refused("fs.write", write).await, "not_granted");
     assert_eq!(place.content("file"), "old");
-    // The bundle says nothing of the input, and the tool looks for itself.
+    // The bundle has no schema for the input, so the tool checks it itself.
     for (tool, input) in [
         ("fs.read", json!({ "path": 7 })),
         ("fs.read", json!({ "path": "file", "lines": 0 })),
@@ -725,7 +725,7 @@ async fn a_mount_for_reading_is_not_written_to() {
     }
 }
 
-/// A worker of a bundle that declares the tools itself, with `policy` for each.
+/// Returns a worker of a bundle that declares the tools itself, with `policy` for each.
 async fn declared(place: &Place, access: &str, more: &[(&str, &str)], policy: &str, profile: &str) -> Worker {
     let runtime = place.runtime(access, RuntimeLimits { call_bytes: 4 << 20, ..RuntimeLimits::default() }).await;
     let tools: String = ["list", "read", "write"]
@@ -750,7 +750,7 @@ async fn declared(place: &Place, access: &str, more: &[(&str, &str)], policy: &s
 }
 
 #[tokio::test]
-async fn a_narrowed_grant_is_narrow_for_the_next_call() {
+async fn a_narrowed_grant_takes_effect_with_the_next_call() {
     let place = Place::new();
     place.write("file", "old");
     let profile = (
@@ -783,7 +783,7 @@ async fn a_narrowed_grant_is_narrow_for_the_next_call() {
 }
 
 #[tokio::test]
-async fn the_bundles_paths_hold_for_what_is_said_and_for_where_it_leads() {
+async fn the_paths_of_the_bundle_apply_to_the_path_as_written_and_without_links() {
     let place = Place::new();
     for path in ["docs/a.md", "docs/deep/b.md", "docs/c.rs", "src/d.md", "secret.md"] {
         place.write(path, "text");
@@ -820,7 +820,7 @@ async fn the_bundles_paths_hold_for_what_is_said_and_for_where_it_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_writers_at_once_one_wins_and_the_others_are_told() {
+async fn one_of_several_concurrent_writers_succeeds_and_the_others_get_an_error() {
     let place = Place::new();
     let worker = place.coder().await;
     let mut current: Option<String> = None;
@@ -848,11 +848,11 @@ async fn of_writers_at_once_one_wins_and_the_others_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_others_write_is_not_written_over() {
+async fn a_file_that_other_programs_write_is_not_overwritten() {
     let place = Place::new();
     place.write("file", "old");
     let worker = place.coder().await;
-    // Somebody who takes no lock, again and again.
+    // A program that writes repeatedly without a lock.
     let path = place.mount().join("file");
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let other = std::thread::spawn({
@@ -880,12 +880,12 @@ async fn a_file_that_others_write_is_not_written_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_is_dropped_leaves_the_old_or_the_new_and_nothing_else() {
+async fn a_dropped_write_leaves_the_old_or_the_new_file_and_nothing_else() {
     const LAST: u32 = 200;
     let place = Place::new();
     let (old, new) = ("o".repeat(300_000), "n".repeat(1_000_000));
     let worker = place.coder().await;
-    // From before it begins until after it ends, however long that takes here.
+    // The call is dropped at a time between its begin and its end, however long it takes here.
     let began = Instant::now();
     worker.ok("fs.write", json!({ "path": "file", "text": new })).await;
     let step_time = began.elapsed() / 60;
@@ -896,7 +896,7 @@ async fn a_write_that_is_dropped_leaves_the_old_or_the_new_and_nothing_else() {
         let made = worker.call("fs.write", json!({ "path": "made/for/it", "text": new }));
         let both = async { tokio::join!(replaced, made) };
         let mut both = Box::pin(both);
-        // Timers are too coarse: all of it may take less than one of their steps.
+        // Timers are too coarse: the whole call may take less than one of their steps.
         let end = Instant::now() + step_time * step;
         let mut pending = true;
         while pending && (step == LAST || Instant::now() < end) {
@@ -904,7 +904,7 @@ async fn a_write_that_is_dropped_leaves_the_old_or_the_new_and_nothing_else() {
             tokio::task::yield_now().await;
         }
         drop(both);
-        // What it did is decided when it is dropped, and stays so.
+        // When the drop returns, the effect of the call is final.
         let content = place.content("file");
         assert!(content == old || content == new, "step {step}");
         seen[usize::from(content == new)] += 1;
@@ -925,7 +925,7 @@ async fn a_write_that_is_dropped_leaves_the_old_or_the_new_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_host_is_in_an_answer_an_event_or_the_history() {
+async fn no_path_of_the_host_is_in_an_output_an_event_or_the_history() {
     let place = Place::new();
     place.write("file", "text");
     symlink(place.folder.path().join("outside.txt"), place.mount().join("link")).expect("a link");
@@ -936,7 +936,7 @@ async fn nothing_of_the_host_is_in_an_answer_an_event_or_the_history() {
     for input in [json!({ "path": "link" }), json!({ "path": "nothing" }), json!({ "path": "file/x" })] {
         worker.refused("fs.read", input).await;
     }
-    // A path of the host that the caller knows from elsewhere is not repeated either.
+    // A path of the host that the caller knows from elsewhere is not repeated in an error either.
     let error = worker.call("fs.read", json!({ "path": place.mount() })).await.expect_err("refused");
     assert!(!format!("{error} {error:?}").contains(CANARY), "{error}");
     let history = worker.runtime.observation(&acme()).history(&id("w"), 0, 1000).await.expect("a history");
@@ -949,7 +949,7 @@ async fn nothing_of_the_host_is_in_an_answer_an_event_or_the_history() {
     assert!(!format!("{:?}", worker.runtime).contains(CANARY));
 }
 
-/// Text made of what paths are made of, and of what they must not be.
+/// Generates text of the characters of paths and of characters that paths must not contain.
 fn path_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => prop_oneof!["a", "b", "link", "file", "up", "root"].prop_map(String::from),

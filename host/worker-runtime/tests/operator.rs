@@ -137,7 +137,7 @@ async fn garbage_is_collected_for_an_operator_and_nothing_that_is_used() {
     assert_eq!(api.ask("PUT", &loose, &token, "loose", "").await.status, StatusCode::CREATED);
     // What a process left that ended before it could acknowledge.
     let stray = Digest::of("stray");
-    world.blobs.put(stray, worker_runtime::blob_store::whole("stray"), 5).await.expect("put");
+    world.blobs.put(stray, worker_runtime::blob_store::source_from("stray"), 5).await.expect("put");
     let young = api.ask("DELETE", "/v1/garbage", &token, "", "").await.json();
     assert_eq!((&young["workspaces"]["acme"]["young"], &young["strays"]), (&json!(1), &json!(1)));
     world.clock.advance(std::time::Duration::from_secs(25 * 60 * 60));

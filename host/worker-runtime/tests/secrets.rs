@@ -1,4 +1,4 @@
-//! Secrets as files: read when they are used, and only where they are private.
+//! Tests of secrets in files: they are read when they are used, and only if they are private.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl Place {
         SecretDirectory::open(&self.path()).expect("a folder of secrets")
     }
 
-    /// Puts a file there as an operator would.
+    /// Writes a file, as an operator would.
     fn write(&self, file: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.path().join(file);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -86,7 +86,7 @@ async fn a_secret_is_set_for_its_owner_alone_and_read_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_value_has_bounds_when_it_is_set_and_when_it_is_read() {
+async fn a_value_has_size_limits_when_it_is_set_and_when_it_is_read() {
     let place = Place::new();
     let secrets = place.private();
     let most = "x".repeat(MAX_SECRET_BYTES);
@@ -114,14 +114,14 @@ async fn a_value_has_bounds_when_it_is_set_and_when_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_new_value_counts_from_the_next_use() {
+async fn a_new_value_is_used_at_the_next_read() {
     let place = Place::new();
     let secrets = place.private();
     secrets.set(&name("token"), &secret("one")).expect("set");
     assert_eq!(get(&secrets, "token").await.as_deref(), Ok("one"));
     place.write("token", "two", 0o600);
     assert_eq!(get(&secrets, "token").await.as_deref(), Ok("two"));
-    // Also where the folder itself is another.
+    // Also if the folder itself is replaced.
     std::fs::rename(place.path(), place.folder.path().join("old")).expect("moved");
     assert_eq!(code(&secrets, "token").await, "secret_unavailable");
     place.private().set(&name("token"), &secret("three")).expect("set");
@@ -129,7 +129,7 @@ async fn a_new_value_counts_from_the_next_use() {
 }
 
 #[tokio::test]
-async fn what_others_could_read_is_no_secret() {
+async fn a_file_that_others_can_read_is_refused() {
     let place = Place::new();
     let secrets = place.private();
     for (bits, private) in
@@ -141,7 +141,7 @@ async fn what_others_could_read_is_no_secret() {
         assert!(private || code(&secrets, "token").await == "secret_not_private");
     }
     let path = place.write("token", VALUE, 0o600);
-    // Only root gives files away.
+    // Only root may change the owner of a file.
     if chown(&path, Some(1000), None).is_ok() {
         assert_eq!(code(&secrets, "token").await, "secret_not_private");
         chown(&path, Some(0), None).expect("taken back");
@@ -156,14 +156,14 @@ async fn what_others_could_read_is_no_secret() {
         assert_eq!(code(&secrets, link).await, "secret_not_private");
     }
     assert_eq!(secrets.list().expect("names"), [name::<SecretRef>("token")]);
-    // Setting one takes the link's place, and leaves alone what it led to.
+    // Setting a secret replaces the link and does not change its target.
     secrets.set(&name("outside-link"), &secret("mine")).expect("set");
     assert_eq!(get(&secrets, "outside-link").await.as_deref(), Ok("mine"));
     assert_eq!(std::fs::read_to_string(outside).expect("read"), VALUE);
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_no_secret_and_is_not_waited_for() {
+async fn an_entry_that_is_not_a_file_is_refused_without_blocking() {
     let place = Place::new();
     let secrets = place.private();
     let fifo = place.path().join("fifo");
@@ -214,15 +214,15 @@ async fn a_folder_that_others_may_enter_is_refused() {
 }
 
 #[tokio::test]
-async fn credentials_of_a_service_manager_are_read_as_it_makes_them() {
+async fn credentials_are_read_in_the_layouts_of_service_managers() {
     let place = Place::new();
-    // Kubernetes: links to a folder that is exchanged as a whole, open to who can come to the mount.
+    // Kubernetes: links into a folder that is replaced as a whole. Its access is controlled by the mount.
     place.write("..2026_11_20/token", VALUE, 0o644);
     place.write("..2026_11_21/token", "rotated", 0o440);
     set_mode(&place.path(), 0o1777);
     symlink("..2026_11_20", place.path().join("..data")).expect("a link");
     symlink("..data/token", place.path().join("token")).expect("a link");
-    // systemd: files for their owner.
+    // systemd: files with access for their owner only.
     place.write("plain", "value\n", 0o400);
     let secrets = SecretDirectory::credentials(&place.path()).expect("credentials");
     assert_eq!(get(&secrets, "token").await.as_deref(), Ok(VALUE));
@@ -231,7 +231,7 @@ async fn credentials_of_a_service_manager_are_read_as_it_makes_them() {
     symlink("..2026_11_21", place.path().join("..data_tmp")).expect("a link");
     std::fs::rename(place.path().join("..data_tmp"), place.path().join("..data")).expect("exchanged");
     assert_eq!(get(&secrets, "token").await.as_deref(), Ok("rotated"));
-    // Neither out of the folder nor from what others can change.
+    // Links out of the folder and files that others can change are refused.
     let outside = place.folder.path().join("outside");
     std::fs::write(&outside, VALUE).expect("written");
     for (to, link) in [("../outside", "up"), (outside.to_str().expect("UTF-8"), "absolute"), ("loop", "loop")] {
@@ -258,7 +258,7 @@ async fn credentials_of_a_service_manager_are_read_as_it_makes_them() {
 }
 
 #[test]
-fn who_reads_while_others_set_gets_one_or_the_other() {
+fn concurrent_reader_gets_the_old_or_the_new_value() {
     let place = Place::new();
     let secrets = Arc::new(place.private());
     let (one, two) = ("1".repeat(60_000), "2".repeat(50_000));

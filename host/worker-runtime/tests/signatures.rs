@@ -30,7 +30,7 @@ fn unsigned() -> String {
 
 async fn blobs(content: &Content, bundle: &Bundle) {
     for (digest, blob) in bundle.blobs() {
-        content.put_blob(*digest, blob_store::whole(blob.to_vec()), None).await.expect("kept");
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), None).await.expect("kept");
     }
 }
 

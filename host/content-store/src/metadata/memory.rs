@@ -1,4 +1,4 @@
-//! Metadata in memory: for tests, and for Runtimes that need not outlive their process.
+//! Metadata in memory, for tests and for Runtimes without persistent data.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,12 +8,12 @@ use async_trait::async_trait;
 
 use super::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
 
-/// Metadata in memory.
+/// Metadata store in memory.
 #[derive(Default)]
-pub struct MemoryMetadata(RwLock<Kept>);
+pub struct MemoryMetadata(RwLock<Records>);
 
 #[derive(Default)]
-struct Kept {
+struct Records {
     records: BTreeMap<String, VersionedValue>,
     batches: u64,
 }
@@ -25,15 +25,15 @@ impl MetadataStore for MemoryMetadata {
     }
 
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<VersionedValue>>, MetadataError> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(keys.iter().map(|key| kept.records.get(key.as_str()).cloned()).collect())
+        let records = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.iter().map(|key| records.records.get(key.as_str()).cloned()).collect())
     }
 
     async fn scan(
         &self,
         prefix: &Key,
         after: Option<&Key>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         let (first, end) = prefix.range();
         let start = match after {
@@ -45,29 +45,29 @@ impl MetadataStore for MemoryMetadata {
         {
             return Ok(Vec::new());
         }
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.records.range((start, Bound::Excluded(end)));
-        Ok(found.take(most).map(|(key, record)| (Key(key.clone()), record.clone())).collect())
+        let records = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = records.records.range((start, Bound::Excluded(end)));
+        Ok(found.take(limit).map(|(key, record)| (Key(key.clone()), record.clone())).collect())
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let version = |key: &Key| kept.records.get(key.as_str()).map(|record| record.version);
+        let mut records = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let version = |key: &Key| records.records.get(key.as_str()).map(|record| record.version);
         if !batch.expected.iter().all(|(key, found)| version(key) == *found) {
             return Err(CommitError::Conflict);
         }
-        kept.batches += 1;
-        let version = kept.batches;
+        records.batches += 1;
+        let version = records.batches;
         for (key, change) in batch.changes {
             match change {
-                None => kept.records.remove(key.as_str()),
-                Some(value) => kept.records.insert(key.0, VersionedValue { value, version }),
+                None => records.records.remove(key.as_str()),
+                Some(value) => records.records.insert(key.0, VersionedValue { value, version }),
             };
         }
         Ok(())
     }
 
-    /// Memory holds what was written.
+    /// Does nothing, because memory is not checked.
     async fn check(&self) -> Result<(), MetadataError> {
         Ok(())
     }

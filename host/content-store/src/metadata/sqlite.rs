@@ -1,19 +1,20 @@
-//! Metadata in a file of SQLite, which one process has open.
+//! Metadata in an SQLite file, which one process has open.
 //!
-//! One thread writes and reads single records; a call sends it a job and waits. Batches that wait together are
-//! committed together, each with its own verdict, so that many writers share one wait for the disk.
-//! Another thread reads lists, from a connection of its own, so that long lists do not make others wait.
-//! What was written a short while ago is known without asking.
-//! A batch that was sent is done whole even where nobody waits for its verdict any more.
+//! One thread writes and reads single records. A call sends a job to it and waits for the reply. Batches that wait at
+//! the same time are committed with one sync, and each gets its own result (`writer`). A second thread reads lists from
+//! a connection of its own, so that long lists do not delay other calls (`list_reader`). Recently written records are
+//! read from a cache (`cache`).
+//!
+//! A batch that was sent is completed even if the caller's future is dropped.
 
+mod cache;
 mod connection;
 mod file;
-mod group;
-mod known;
-mod lists;
+mod list_reader;
 mod mark;
 mod rows;
 mod wal;
+mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,54 +25,54 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
-use group::{Job, Reply, Worker};
-use known::Known;
-use lists::{List, ListReader};
+use cache::RecordCache;
+use list_reader::{ListReader, ListRequest};
+use writer::{Job, Reply, Writer};
 
-/// Jobs that wait for the thread before callers wait for room among them.
-const MOST_WAITING: usize = 1024;
+/// Maximum number of queued jobs for each thread. Further callers wait for a place in the queue.
+const MAX_QUEUED_JOBS: usize = 1024;
 
-/// Metadata in a file of SQLite.
+/// Metadata store in an SQLite file.
 pub struct SqliteMetadata {
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
-    lists: Option<mpsc::Sender<List>>,
+    lists: Option<mpsc::Sender<ListRequest>>,
     reader: Option<JoinHandle<()>>,
-    known: Arc<Known>,
+    cache: Arc<RecordCache>,
 }
 
 impl SqliteMetadata {
-    /// Opens the file at `path`, and makes it where there is none. The file is this store's alone
-    /// until it is dropped, which waits for what was begun. How long it takes does not depend on how
-    /// much is kept.
+    /// Opens the file at `path`, or creates it if it does not exist. No other process can open the file until the store
+    /// is dropped. Dropping the store waits for the calls that have begun. The time to open a file does not depend on
+    /// its size.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, MetadataError> {
         Self::start(path.into(), None).await
     }
 
-    /// As [`open`](Self::open), for a store that grows to so many bytes at the most, in pages of
-    /// 4096 bytes; then a batch is [`MetadataError::Full`] until others have made room.
-    pub async fn open_within(path: impl Into<PathBuf>, most_bytes: u64) -> Result<Self, MetadataError> {
-        Self::start(path.into(), Some(most_bytes)).await
+    /// Like [`open`](Self::open), with a limit on the size of the file, which is counted in pages of 4096 bytes. A
+    /// batch that exceeds the limit is refused with [`MetadataError::Full`] until other records are deleted.
+    pub async fn open_within(path: impl Into<PathBuf>, max_bytes: u64) -> Result<Self, MetadataError> {
+        Self::start(path.into(), Some(max_bytes)).await
     }
 
-    async fn start(path: PathBuf, most_bytes: Option<u64>) -> Result<Self, MetadataError> {
-        let (jobs, waiting) = mpsc::channel(MOST_WAITING);
-        let (opened, open) = oneshot::channel();
-        let known = Arc::new(Known::default());
-        let learning = known.clone();
-        let work = move || match Worker::open(path, most_bytes, waiting, learning) {
+    async fn start(path: PathBuf, max_bytes: Option<u64>) -> Result<Self, MetadataError> {
+        let (jobs, waiting) = mpsc::channel(MAX_QUEUED_JOBS);
+        let (opened_sender, opened) = oneshot::channel();
+        let cache = Arc::new(RecordCache::default());
+        let writer_cache = cache.clone();
+        let work = move || match Writer::open(path, max_bytes, waiting, writer_cache) {
             Ok(worker) => {
-                // Nobody waits for it: then there are no jobs either.
-                let _ = opened.send(Ok(worker.read_connection()));
+                // If the receiver is dropped, the sender of jobs is dropped too.
+                let _ = opened_sender.send(Ok(worker.read_connection()));
                 worker.run();
             }
-            Err(error) => drop(opened.send(Err(error))),
+            Err(error) => drop(opened_sender.send(Err(error))),
         };
         let writer = Some(spawn("metadata", work)?);
-        let mut store = Self { jobs: Some(jobs), writer, lists: None, reader: None, known };
-        let connection = open.await.map_err(|_| MetadataError::Unavailable { doing: START })??;
+        let mut store = Self { jobs: Some(jobs), writer, lists: None, reader: None, cache };
+        let connection = opened.await.map_err(|_| MetadataError::Unavailable { operation: START_OPERATION })??;
         if let Some(jobs) = store.jobs.clone() {
-            let (lists, waiting) = mpsc::channel(MOST_WAITING);
+            let (lists, waiting) = mpsc::channel(MAX_QUEUED_JOBS);
             let reader = ListReader::new(connection, waiting, jobs);
             store.reader = Some(spawn("metadata lists", move || reader.run())?);
             store.lists = Some(lists);
@@ -79,37 +80,37 @@ impl SqliteMetadata {
         Ok(store)
     }
 
-    /// Sends a job to one of the threads and waits for its reply.
+    /// Sends a job to a thread and waits for the reply.
     async fn ask<J, T, E: From<MetadataError>>(
         to: Option<&mpsc::Sender<J>>,
-        doing: &'static str,
+        operation: &'static str,
         job: impl FnOnce(Reply<T, E>) -> J,
     ) -> Result<T, E> {
-        let gone = || E::from(MetadataError::Unavailable { doing });
+        let unavailable = || E::from(MetadataError::Unavailable { operation });
         let (reply, answer) = oneshot::channel();
-        to.ok_or_else(gone)?.send(job(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        to.ok_or_else(unavailable)?.send(job(reply)).await.map_err(|_| unavailable())?;
+        answer.await.map_err(|_| unavailable())?
     }
 }
 
-const START: &str = "start";
+const START_OPERATION: &str = "start";
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, MetadataError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.map_err(|_| MetadataError::Unavailable { doing: START })
+    thread.map_err(|_| MetadataError::Unavailable { operation: START_OPERATION })
 }
 
 #[async_trait]
 impl MetadataStore for SqliteMetadata {
     async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
-        match self.known.get(key) {
+        match self.cache.get(key) {
             Some(record) => Ok(record),
             None => Self::ask(self.jobs.as_ref(), "read a record", |reply| Job::Get(key.clone(), reply)).await,
         }
     }
 
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<VersionedValue>>, MetadataError> {
-        match keys.iter().map(|key| self.known.get(key)).collect() {
+        match keys.iter().map(|key| self.cache.get(key)).collect() {
             Some(records) => Ok(records),
             None => Self::ask(self.jobs.as_ref(), "read a record", |reply| Job::GetAll(keys.to_vec(), reply)).await,
         }
@@ -119,10 +120,10 @@ impl MetadataStore for SqliteMetadata {
         &self,
         prefix: &Key,
         after: Option<&Key>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         let (prefix, after) = (prefix.clone(), after.cloned());
-        Self::ask(self.lists.as_ref(), "list records", |reply| List { prefix, after, most, reply }).await
+        Self::ask(self.lists.as_ref(), "list records", |reply| ListRequest { prefix, after, limit, reply }).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
@@ -136,8 +137,8 @@ impl MetadataStore for SqliteMetadata {
 
 impl Drop for SqliteMetadata {
     fn drop(&mut self) {
-        // The thread for lists ends first: the last connection to be closed folds the log in, and it must be the one
-        // that writes.
+        // The list thread ends first. SQLite checkpoints the log when the last connection is closed, and the writer
+        // must do that.
         self.lists = None;
         let _ = self.reader.take().map(JoinHandle::join);
         self.jobs = None;

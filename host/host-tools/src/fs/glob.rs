@@ -1,19 +1,19 @@
-//! Which files a call may touch, and which it looks for: globs over paths.
+//! Globs over paths: the files that a call may access, and the files that it searches for.
 //!
-//! `*` and `?` do not cross a `/`; `**` does. `?` stands for one byte. Names that begin with a dot are names
-//! like others. A glob also says which folders could hold what it matches, so that a walk leaves the rest
-//! alone. Matching takes time linear in the path, whatever the glob.
+//! `*` and `?` do not match a `/`, and `**` does. `?` matches one byte. Names that begin with a dot are not special. A
+//! set of globs also determines which folders may contain a match, so that a walk can skip the others. Matching takes
+//! time linear in the length of the path, for every glob.
 
 use bundles::WorkspaceGlob;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::error::FsError;
 use super::path::MountPath;
-use super::refusal::Refusal;
 
-/// Most bytes of a glob, as the schema of `fs.list` says.
+/// Maximum length of a glob in bytes, as in the schema of `fs.list`.
 const MAX_GLOB_BYTES: usize = 255;
 
-/// A set of globs.
+/// A set of globs, with globs for the folders that may contain a match.
 #[derive(Debug, Clone)]
 pub(super) struct Globs {
     files: GlobSet,
@@ -21,34 +21,35 @@ pub(super) struct Globs {
 }
 
 impl Globs {
-    /// What a caller looks for.
-    pub(super) fn wanted(text: &str) -> Result<Self, Refusal> {
+    /// Parses the glob of a caller.
+    pub(super) fn parse(text: &str) -> Result<Self, FsError> {
         let usable = !text.is_empty()
             && text.len() <= MAX_GLOB_BYTES
             && !text.contains('\\')
             && !text.split('/').any(|segment| matches!(segment, "" | "." | ".."));
         let globs = if usable { Self::new([text]).ok() } else { None };
-        globs.ok_or_else(|| Refusal::InvalidGlob(bundles::shown(text)))
+        globs.ok_or_else(|| FsError::InvalidGlob(bundles::shown(text)))
     }
 
     fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, globset::Error> {
         let (mut files, mut folders) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for text in texts {
             files.add(glob(text)?);
-            for folder in folders_of(text) {
+            for folder in parent_globs(text) {
                 folders.add(glob(&folder)?);
             }
         }
         Ok(Self { files: files.build()?, folders: folders.build()? })
     }
 
-    /// Whether a file is meant.
+    /// `true` if a file matches.
     pub(super) fn matches(&self, path: &MountPath) -> bool {
         self.files.is_match(path.as_str())
     }
 
-    /// Whether a folder may hold, at any depth, what is meant. Says yes rather once too often.
-    pub(super) fn may_lead_to(&self, folder: &MountPath) -> bool {
+    /// `true` if a folder may contain a match at any depth. Returns `true` for some folders without a match, but never
+    /// `false` for a folder with one.
+    pub(super) fn may_contain_match(&self, folder: &MountPath) -> bool {
         self.folders.is_match(folder.as_str())
     }
 }
@@ -57,13 +58,13 @@ fn glob(text: &str) -> Result<globset::Glob, globset::Error> {
     GlobBuilder::new(text).literal_separator(true).backslash_escape(false).build()
 }
 
-/// Globs for the folders above what `text` matches.
-fn folders_of(text: &str) -> Vec<String> {
+/// Returns globs for the folders above the files that `text` matches.
+fn parent_globs(text: &str) -> Vec<String> {
     let mut folders = Vec::new();
     let mut above = String::new();
     let mut segments = text.split('/').peekable();
     while let Some(segment) = segments.next() {
-        // Braces may hold a `/`: from there on any folder will do.
+        // Braces may contain a `/`, so every folder from here on may contain a match.
         if segment == "**" || segment.contains(['{', '}', '[', ']']) {
             folders.push(format!("{above}**"));
             break;
@@ -78,31 +79,31 @@ fn folders_of(text: &str) -> Vec<String> {
     folders
 }
 
-/// The files that a bundle lets a tool touch: all, where it names none.
+/// Files that a bundle allows a tool to access. Without globs, all are allowed.
 #[derive(Debug, Clone)]
-pub(super) struct Allowed(Option<Globs>);
+pub(super) struct AllowedPaths(Option<Globs>);
 
-impl Allowed {
-    /// By the bundle's policy for the tool.
-    pub(super) fn new(paths: &[WorkspaceGlob]) -> Result<Self, Refusal> {
+impl AllowedPaths {
+    /// Creates the set from the bundle's policy for the tool.
+    pub(super) fn new(paths: &[WorkspaceGlob]) -> Result<Self, FsError> {
         if paths.is_empty() {
             return Ok(Self(None));
         }
-        // Every `WorkspaceGlob` is a glob; one that were not must not widen what is allowed.
+        // A `WorkspaceGlob` is always a valid glob. If it were not, ignoring the error would allow more files.
         let globs = Globs::new(paths.iter().map(WorkspaceGlob::as_str));
         globs
             .map(|globs| Self(Some(globs)))
-            .map_err(|_| Refusal::InvalidInput("the globs of the policy are none".to_owned()))
+            .map_err(|_| FsError::InvalidInput("the policy of the tool contains an invalid glob".to_owned()))
     }
 
-    /// Whether a file may be touched.
-    pub(super) fn file(&self, path: &MountPath) -> bool {
+    /// `true` if the tool may access the file.
+    pub(super) fn allows_file(&self, path: &MountPath) -> bool {
         self.0.as_ref().is_none_or(|globs| globs.matches(path))
     }
 
-    /// Whether a folder may be looked into: something in it may be touched.
-    pub(super) fn folder(&self, path: &MountPath) -> bool {
-        self.0.as_ref().is_none_or(|globs| globs.may_lead_to(path))
+    /// `true` if the tool may list the folder, because it may contain a file that the tool may access.
+    pub(super) fn allows_folder(&self, path: &MountPath) -> bool {
+        self.0.as_ref().is_none_or(|globs| globs.may_contain_match(path))
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn stars_stay_in_their_folder_and_two_do_not() {
+    fn one_star_does_not_match_a_slash_and_two_do() {
         for (glob, hits, misses) in [
             ("*.rs", vec!["a.rs", ".rs"], vec!["src/a.rs", "a.rsx"]),
             ("src/**/*.rs", vec!["src/a.rs", "src/x/y/a.rs"], vec!["a.rs", "lib/src/a.rs"]),
@@ -126,12 +127,12 @@ mod tests {
             ("{a,b/c}.md", vec!["a.md", "b/c.md"], vec!["c.md"]),
             ("[a-c]/x", vec!["b/x"], vec!["d/x"]),
         ] {
-            let globs = Globs::wanted(glob).expect("a glob");
+            let globs = Globs::parse(glob).expect("a glob");
             for hit in hits {
                 assert!(globs.matches(&path(hit)), "{glob} {hit}");
                 let mut above = path(hit);
                 while let Some(folder) = above.split().0 {
-                    assert!(globs.may_lead_to(&folder), "{glob} {folder}");
+                    assert!(globs.may_contain_match(&folder), "{glob} {folder}");
                     above = folder;
                 }
             }
@@ -142,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_lead_nowhere_are_known() {
-        let globs = Globs::wanted("src/*/x/*.rs").expect("a glob");
+    fn folders_without_a_possible_match_are_recognised() {
+        let globs = Globs::parse("src/*/x/*.rs").expect("a glob");
         for (folder, leads) in [
             ("src", true),
             ("src/a", true),
@@ -152,14 +153,14 @@ mod tests {
             ("src/a/y", false),
             ("src/a/x/b.rs", false),
         ] {
-            assert_eq!(globs.may_lead_to(&path(folder)), leads, "{folder}");
+            assert_eq!(globs.may_contain_match(&path(folder)), leads, "{folder}");
         }
     }
 
     #[test]
-    fn what_is_no_glob_is_refused() {
+    fn invalid_globs_are_refused() {
         for bad in ["", "/a", "a//b", "../*", "a/./b", "a\\b", "[a", "{a", "a}", &"a".repeat(256)] {
-            assert!(matches!(Globs::wanted(bad), Err(Refusal::InvalidGlob(_))), "{bad}");
+            assert!(matches!(Globs::parse(bad), Err(FsError::InvalidGlob(_))), "{bad}");
         }
         for good in [
             "a",
@@ -168,23 +169,23 @@ mod tests {
             &"{".repeat(64).chars().chain("a".chars()).chain("}".repeat(64).chars()).collect::<String>(),
             &"*a".repeat(127),
         ] {
-            assert!(Globs::wanted(good).is_ok(), "{good}");
+            assert!(Globs::parse(good).is_ok(), "{good}");
         }
     }
 
     #[test]
-    fn a_glob_that_is_made_to_take_long_does_not() {
-        let globs = Globs::wanted(&"*a".repeat(127)).expect("a glob");
+    fn crafted_glob_does_not_take_long() {
+        let globs = Globs::parse(&"*a".repeat(127)).expect("a glob");
         assert!(!globs.matches(&path(&"a".repeat(250).replace("aa", "ab"))));
-        assert!(!globs.may_lead_to(&path(&"b".repeat(255))));
+        assert!(!globs.may_contain_match(&path(&"b".repeat(255))));
     }
 
     #[test]
-    fn a_policy_without_paths_allows_all_and_one_with_paths_only_those() {
-        let all = Allowed::new(&[]).expect("a policy");
-        assert!(all.file(&path("a/b")) && all.folder(&path("a")));
-        let some = Allowed::new(&["docs/**/*.md".parse().expect("a glob")]).expect("a policy");
-        assert!(some.file(&path("docs/a/b.md")) && some.folder(&path("docs/a")));
-        assert!(!some.file(&path("docs/a.rs")) && !some.folder(&path("src")));
+    fn policy_without_paths_allows_all_and_one_with_paths_only_those() {
+        let all = AllowedPaths::new(&[]).expect("a policy");
+        assert!(all.allows_file(&path("a/b")) && all.allows_folder(&path("a")));
+        let some = AllowedPaths::new(&["docs/**/*.md".parse().expect("a glob")]).expect("a policy");
+        assert!(some.allows_file(&path("docs/a/b.md")) && some.allows_folder(&path("docs/a")));
+        assert!(!some.allows_file(&path("docs/a.rs")) && !some.allows_folder(&path("src")));
     }
 }

@@ -1,10 +1,10 @@
-//! `fs.list`: what is in a folder, or which files below it match a glob.
+//! `fs.list`: lists a folder, or the files below it that match a glob.
 //!
-//! A link is `other`, wherever it leads, and so is everything that is neither file nor folder; a walk goes
-//! into folders only, and not through links. A glob counts from the folder that is listed. What is left out
-//! for a bound, or because its name is none that a path can have, shows in `truncated`; what the bundle does
-//! not let the tool touch, and unfinished files, do not show at all. Of more entries than are wanted the
-//! first by path are answered, where the walk could look at all of them.
+//! Links are listed as `other`, like everything that is neither a file nor a folder. A walk does not follow links. A
+//! glob is relative to the listed folder. `truncated` is `true` if entries are omitted because of a limit, or because
+//! their name cannot be part of a path. Entries that the bundle does not allow, and temporary files, are omitted
+//! without a sign. If there are more entries than `limit`, the first ones in the order of their paths are returned,
+//! provided that the walk could visit all entries.
 
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
@@ -16,44 +16,44 @@ use cap_std::fs::{Dir, DirEntry, ReadDir};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::folder::Mounted;
+use super::cancellation::{CancelGate, blocking};
+use super::error::FsError;
 use super::glob::Globs;
 use super::input;
+use super::mount::OpenMount;
 use super::path::MountPath;
-use super::refusal::Refusal;
-use super::work::{Gate, blocking};
 use crate::temporary;
 use crate::tool::{HostTool, ToolContext, ToolError};
 
-/// Entries that are answered where the caller does not say.
+/// Number of returned entries if the caller does not set `limit`.
 const DEFAULT_LIMIT: usize = 500;
-/// Most entries that are answered.
+/// Maximum number of returned entries.
 const MAX_LIMIT: usize = 2000;
-/// Entries that are looked at between two looks at the clock and the caller.
-const PIECE_ENTRIES: usize = 256;
-/// Bytes that the answer as JSON has beside its entries.
-const BESIDE_BYTES: u64 = 64;
+/// Number of entries that are visited between two checks of the time and of cancellation.
+const ENTRIES_PER_CHECK: usize = 256;
+/// Number of bytes that are reserved for the output as JSON without its entries.
+const ENVELOPE_BYTES: u64 = 64;
 
-/// How far a walk goes.
+/// Limits of a walk.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
-    /// Entries that are looked at, of all folders together.
+struct WalkLimits {
+    /// Maximum number of visited entries, in all folders together.
     examined: usize,
-    /// Folders below one another that are open at a time.
+    /// Maximum number of nested folders that are open at the same time.
     depth: usize,
-    /// How long it takes.
+    /// Maximum duration.
     time: Duration,
-    /// Bytes of the answer as JSON.
+    /// Maximum size of the output as JSON, in bytes.
     answer_bytes: u64,
 }
 
-impl Bounds {
-    fn of(answer_bytes: u64) -> Self {
+impl WalkLimits {
+    fn new(answer_bytes: u64) -> Self {
         Self { examined: 200_000, depth: 32, time: Duration::from_secs(10), answer_bytes }
     }
 }
 
-/// The tool.
+/// The tool `fs.list`.
 #[derive(Debug)]
 pub(super) struct List(ToolName);
 
@@ -100,64 +100,64 @@ impl HostTool for List {
         &self.0
     }
 
-    /// Which mount, the input says.
+    /// Empty, because the input names the mount.
     fn needs(&self) -> &[Authority] {
         &[]
     }
 
     async fn call(&self, context: ToolContext, value: Value) -> Result<Value, ToolError> {
         let Input { mount, path, glob, limit } = input(value, &[("limit", 1, MAX_LIMIT as u64)])?;
-        let path = path.as_deref().map(Mounted::parse).transpose()?;
-        let glob = glob.as_deref().map(Globs::wanted).transpose()?;
+        let path = path.as_deref().map(OpenMount::parse).transpose()?;
+        let glob = glob.as_deref().map(Globs::parse).transpose()?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
-        let mounted = Mounted::open(&context, mount, Access::Read)?;
-        let bounds = Bounds::of(context.answer_bytes());
-        let listing = blocking(move |gate| list(&mounted, path, glob, limit, bounds, gate)).await?;
+        let mount = OpenMount::open(&context, mount, Access::Read)?;
+        let limits = WalkLimits::new(context.answer_bytes());
+        let listing = blocking(move |gate| list(&mount, path, glob, limit, limits, gate)).await?;
         Ok(serde_json::to_value(listing).unwrap_or_default())
     }
 }
 
 fn list(
-    mounted: &Mounted,
+    mount: &OpenMount,
     path: Option<MountPath>,
     glob: Option<Globs>,
     limit: usize,
-    bounds: Bounds,
-    gate: &Gate,
-) -> Result<Listing, Refusal> {
-    let (folder, real) = mounted.open_folder(path.as_ref())?;
-    let unreadable = |error| Refusal::io(&mounted.place(path.as_ref()), &error);
+    limits: WalkLimits,
+    gate: &CancelGate,
+) -> Result<Listing, FsError> {
+    let (folder, real) = mount.open_folder(path.as_ref())?;
+    let unreadable = |error| FsError::io(&mount.location(path.as_ref()), &error);
     let entries = folder.entries().map_err(unreadable)?;
     let root = Frame { folder, entries, path: path.clone(), real, below: None };
-    let mut walk = Walk { mounted, glob, limit, bounds, found: BinaryHeap::new(), truncated: false };
+    let mut walk = Walk { mount, glob, limit, limits, found: BinaryHeap::new(), truncated: false };
     walk.run(root, gate)?;
-    Ok(walk.listing())
+    Ok(walk.into_listing())
 }
 
-/// A folder that is being looked through.
+/// A folder that is being read.
 struct Frame {
     folder: Dir,
     entries: ReadDir,
-    /// As the caller names it.
+    /// Path as the caller names it.
     path: Option<MountPath>,
-    /// Without links.
+    /// Path without links.
     real: Option<MountPath>,
-    /// From the folder that is listed, as globs see it.
+    /// Path relative to the listed folder, which globs are matched against.
     below: Option<MountPath>,
 }
 
 struct Walk<'a> {
-    mounted: &'a Mounted,
+    mount: &'a OpenMount,
     glob: Option<Globs>,
     limit: usize,
-    bounds: Bounds,
-    /// The first by path of what was found, the last of them on top.
+    limits: WalkLimits,
+    /// The first entries found so far, in the order of their paths. The last of them is on top.
     found: BinaryHeap<Entry>,
     truncated: bool,
 }
 
 impl Walk<'_> {
-    fn run(&mut self, root: Frame, gate: &Gate) -> Result<(), Refusal> {
+    fn run(&mut self, root: Frame, gate: &CancelGate) -> Result<(), FsError> {
         let began = Instant::now();
         let mut examined = 0_usize;
         let mut open = vec![root];
@@ -166,18 +166,18 @@ impl Walk<'_> {
                 open.pop();
                 continue;
             };
-            if examined.is_multiple_of(PIECE_ENTRIES) {
-                gate.pass()?;
+            if examined.is_multiple_of(ENTRIES_PER_CHECK) {
+                gate.check()?;
             }
-            let late = examined.is_multiple_of(PIECE_ENTRIES) && began.elapsed() > self.bounds.time;
-            if late || examined >= self.bounds.examined {
+            let timed_out = examined.is_multiple_of(ENTRIES_PER_CHECK) && began.elapsed() > self.limits.time;
+            if timed_out || examined >= self.limits.examined {
                 self.truncated = true;
                 break;
             }
             examined += 1;
             let below = match entry {
-                Ok(entry) => self.look(frame, &entry),
-                // This folder has no more to tell.
+                Ok(entry) => self.visit(frame, &entry),
+                // The folder cannot be read further.
                 Err(_) => {
                     self.truncated = true;
                     open.pop();
@@ -185,7 +185,7 @@ impl Walk<'_> {
                 }
             };
             match below {
-                Some(_) if open.len() >= self.bounds.depth => self.truncated = true,
+                Some(_) if open.len() >= self.limits.depth => self.truncated = true,
                 Some(below) => open.push(below),
                 None => {}
             }
@@ -193,10 +193,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Looks at one entry, and says where the walk goes on from it.
-    fn look(&mut self, above: &Frame, entry: &DirEntry) -> Option<Frame> {
+    /// Visits an entry. Returns the folder to continue with, if the entry is a folder that may contain a match.
+    fn visit(&mut self, above: &Frame, entry: &DirEntry) -> Option<Frame> {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| !temporary::is_name(name)) else {
+        let Some(name) = name.to_str().filter(|name| !temporary::is_temporary_name(name)) else {
             self.truncated |= name.to_str().is_none();
             return None;
         };
@@ -208,7 +208,7 @@ impl Walk<'_> {
         let kind = match entry.file_type() {
             Ok(kind) if kind.is_dir() => Kind::Folder,
             Ok(kind) if kind.is_file() => Kind::File,
-            // Some file systems do not say it in the folder.
+            // Some file systems do not store the type in the folder.
             Ok(kind) if !kind.is_symlink() => match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => Kind::Folder,
                 Ok(metadata) if metadata.is_file() => Kind::File,
@@ -216,17 +216,19 @@ impl Walk<'_> {
             },
             _ => Kind::Other,
         };
-        let allowed = self.mounted.allowed();
-        let may = |path: &MountPath| if kind == Kind::Folder { allowed.folder(path) } else { allowed.file(path) };
-        if !may(&path) || !may(&real) {
+        let allowed = self.mount.allowed();
+        let is_allowed = |path: &MountPath| {
+            if kind == Kind::Folder { allowed.allows_folder(path) } else { allowed.allows_file(path) }
+        };
+        if !is_allowed(&path) || !is_allowed(&real) {
             return None;
         }
-        let leads_on = self.glob.as_ref().is_some_and(|glob| kind == Kind::Folder && glob.may_lead_to(&below));
-        let wanted = self.glob.as_ref().is_none_or(|glob| kind == Kind::File && glob.matches(&below));
-        if wanted {
-            self.find(&path, kind, entry);
+        let descend = self.glob.as_ref().is_some_and(|glob| kind == Kind::Folder && glob.may_contain_match(&below));
+        let is_match = self.glob.as_ref().is_none_or(|glob| kind == Kind::File && glob.matches(&below));
+        if is_match {
+            self.add_entry(&path, kind, entry);
         }
-        if !leads_on {
+        if !descend {
             return None;
         }
         let opened = above.folder.open_dir_nofollow(name).and_then(|folder| Ok((folder.entries()?, folder)));
@@ -237,7 +239,8 @@ impl Walk<'_> {
         Some(Frame { folder, entries, path: Some(path), real: Some(real), below: Some(below) })
     }
 
-    fn find(&mut self, path: &MountPath, kind: Kind, entry: &DirEntry) {
+    /// Adds an entry to the result. If the result is full, the last entry by path is dropped.
+    fn add_entry(&mut self, path: &MountPath, kind: Kind, entry: &DirEntry) {
         let full = self.found.len() >= self.limit;
         self.truncated |= full;
         if full && self.found.peek().is_some_and(|last| last.path.as_str() <= path.as_str()) {
@@ -250,12 +253,13 @@ impl Walk<'_> {
         }
     }
 
-    fn listing(self) -> Listing {
-        let mut left = self.bounds.answer_bytes.saturating_sub(BESIDE_BYTES);
+    /// Returns the entries that fit into the output.
+    fn into_listing(self) -> Listing {
+        let mut left = self.limits.answer_bytes.saturating_sub(ENVELOPE_BYTES);
         let found = self.found.into_sorted_vec();
         let all = found.len();
         let fits = |entry: &Entry| {
-            // With the comma that comes after it.
+            // Includes the comma after the entry.
             let bytes = serde_json::to_string(entry).map_or(u64::MAX, |json| json.len() as u64 + 1);
             left.checked_sub(bytes).inspect(|rest| left = *rest).is_some()
         };
@@ -269,41 +273,41 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn listed(place: &std::path::Path, glob: Option<&str>, change: impl FnOnce(&mut Bounds)) -> Listing {
-        let mut bounds = Bounds::of(1 << 20);
-        change(&mut bounds);
-        let glob = glob.map(|glob| Globs::wanted(glob).expect("a glob"));
-        list(&Mounted::of_test(place), None, glob, 500, bounds, &Gate::default()).expect("a listing")
+    fn listed(temp: &std::path::Path, glob: Option<&str>, change: impl FnOnce(&mut WalkLimits)) -> Listing {
+        let mut limits = WalkLimits::new(1 << 20);
+        change(&mut limits);
+        let glob = glob.map(|glob| Globs::parse(glob).expect("a glob"));
+        list(&OpenMount::for_test(temp), None, glob, 500, limits, &CancelGate::default()).expect("a listing")
     }
 
     #[test]
-    fn each_bound_of_a_walk_shows_as_something_left_out() {
-        let place = tempfile::tempdir().expect("a folder");
-        let deep = place.path().join("1/2/3/4");
+    fn each_limit_of_a_walk_sets_truncated() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let deep = temp.path().join("1/2/3/4");
         std::fs::create_dir_all(&deep).expect("made");
         std::fs::write(deep.join("file"), "").expect("written");
-        let listed = |change: fn(&mut Bounds)| {
-            let listing = listed(place.path(), Some("**"), change);
+        let listed = |change: fn(&mut WalkLimits)| {
+            let listing = listed(temp.path(), Some("**"), change);
             (listing.entries.len(), listing.truncated)
         };
         assert_eq!(listed(|_| {}), (1, false));
         for (enough, too_few) in [
-            ((|bounds| bounds.depth = 5) as fn(&mut Bounds), (|bounds| bounds.depth = 4) as fn(&mut Bounds)),
-            (|bounds| bounds.examined = 5, |bounds| bounds.examined = 4),
-            (|bounds| bounds.time = Duration::from_secs(60), |bounds| bounds.time = Duration::ZERO),
-            (|bounds| bounds.answer_bytes = 200, |bounds| bounds.answer_bytes = 80),
+            ((|limits| limits.depth = 5) as fn(&mut WalkLimits), (|limits| limits.depth = 4) as fn(&mut WalkLimits)),
+            (|limits| limits.examined = 5, |limits| limits.examined = 4),
+            (|limits| limits.time = Duration::from_secs(60), |limits| limits.time = Duration::ZERO),
+            (|limits| limits.answer_bytes = 200, |limits| limits.answer_bytes = 80),
         ] {
             assert_eq!((listed(enough), listed(too_few)), ((1, false), (0, true)));
         }
     }
 
     #[test]
-    fn a_glob_that_leads_nowhere_does_not_pay_for_what_it_leaves_alone() {
-        let place = tempfile::tempdir().expect("a folder");
+    fn walk_skips_folders_without_a_possible_match() {
+        let temp = tempfile::tempdir().expect("a folder");
         for name in ["src/a", "target/b/c"] {
-            std::fs::create_dir_all(place.path().join(name)).expect("made");
+            std::fs::create_dir_all(temp.path().join(name)).expect("made");
         }
-        let listing = listed(place.path(), Some("src/*/*.rs"), |bounds| bounds.examined = 3);
+        let listing = listed(temp.path(), Some("src/*/*.rs"), |limits| limits.examined = 3);
         assert!(!listing.truncated);
     }
 }

@@ -1,57 +1,58 @@
-//! A path inside a mount, as text: segments joined by `/`, with no way up, no root and nothing hidden in it.
+//! Path inside a mount, as text: names joined by `/`. It is relative, cannot lead upward and has no invisible
+//! characters.
 //!
-//! The grammar is the first key and the mount's descriptor, which resolves links, is the second. Nothing
-//! here touches a file.
+//! This module does not access files. `mount` resolves links from the descriptor of the mount, and enforces that they
+//! stay inside.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::temporary;
 
-/// Most characters of a path, as the tools' schemas say.
+/// Maximum length of a path in characters, as in the schemas of the tools.
 pub(super) const MAX_PATH_CHARACTERS: usize = 1024;
-/// Most bytes of a name, as file systems have it.
+/// Maximum length of a name in bytes, as in common file systems.
 const MAX_SEGMENT_BYTES: usize = 255;
 
-/// A path below a mount's root.
+/// A path below the root of a mount.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MountPath(Box<str>);
 
-/// Why a text is no such path.
+/// Reason why a path is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidPath {
     #[error("it is empty")]
     Empty,
     #[error("it has more than {MAX_PATH_CHARACTERS} characters")]
     Long,
-    #[error("it begins with `/`, and is to be relative to the mount's root")]
+    #[error("it begins with `/`, but must be relative to the root of the mount")]
     Absolute,
-    #[error("a name in it is empty")]
+    #[error("it contains an empty name")]
     EmptySegment,
-    #[error("it has `.` or `..` for a name")]
+    #[error("it contains the name `.` or `..`")]
     Dots,
-    #[error("it has a backslash")]
+    #[error("it contains a backslash")]
     Backslash,
-    #[error("it has a character that is not seen, or that moves the others")]
+    #[error("it contains an invisible or text-direction character")]
     Control,
-    #[error("a name in it has more than {MAX_SEGMENT_BYTES} bytes")]
+    #[error("it contains a name of more than {MAX_SEGMENT_BYTES} bytes")]
     LongSegment,
-    #[error("a name in it is one of those that `fs.write` gives to unfinished files")]
-    Unfinished,
+    #[error("it contains a name that is reserved for temporary files of `fs.write`")]
+    TemporaryName,
 }
 
 impl MountPath {
-    /// The path as text.
+    /// Returns the path as text.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// How many names it has.
+    /// Returns the number of names in the path.
     pub(super) fn depth(&self) -> u32 {
         u32::try_from(self.0.split('/').count()).unwrap_or(u32::MAX)
     }
 
-    /// The folder, where it is not the mount's root, and the name in it.
+    /// Splits the path into its folder and its last name. The folder is `None` if it is the root of the mount.
     pub(super) fn split(&self) -> (Option<Self>, &str) {
         match self.0.rsplit_once('/') {
             Some((folder, name)) => (Some(Self(folder.into())), name),
@@ -59,7 +60,7 @@ impl MountPath {
         }
     }
 
-    /// The path of `name` in a folder, which is the mount's root where there is none.
+    /// Appends a name to a folder. `None` is the root of the mount.
     pub(super) fn join(folder: Option<&Self>, name: &str) -> Result<Self, InvalidPath> {
         check_segment(name)?;
         let joined = match folder {
@@ -94,10 +95,10 @@ fn check_segment(name: &str) -> Result<(), InvalidPath> {
         "." | ".." => Err(InvalidPath::Dots),
         _ if name.len() > MAX_SEGMENT_BYTES => Err(InvalidPath::LongSegment),
         _ if name.contains('\\') => Err(InvalidPath::Backslash),
-        // A person confirms a path by reading it.
+        // People confirm paths by reading them.
         _ if bundles::one_line(name) != name => Err(InvalidPath::Control),
         _ if name.contains('/') => Err(InvalidPath::EmptySegment),
-        _ if temporary::is_name(name) => Err(InvalidPath::Unfinished),
+        _ if temporary::is_temporary_name(name) => Err(InvalidPath::TemporaryName),
         _ => Ok(()),
     }
 }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_elsewhere_or_hides_something_is_no_path() {
+    fn paths_that_lead_elsewhere_or_hide_something_are_invalid() {
         for (bad, why) in [
             ("", InvalidPath::Empty),
             ("/", InvalidPath::Absolute),
@@ -164,7 +165,7 @@ mod tests {
             (&"a".repeat(256), InvalidPath::LongSegment),
             (&"ä".repeat(128), InvalidPath::LongSegment),
             (&"a/".repeat(600), InvalidPath::Long),
-            (".yoi-0123456789abcdef0123456789abcdef.tmp", InvalidPath::Unfinished),
+            (".yoi-0123456789abcdef0123456789abcdef.tmp", InvalidPath::TemporaryName),
         ] {
             assert_eq!(parsed(bad), Err(why), "{bad:?}");
         }

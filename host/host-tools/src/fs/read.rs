@@ -1,11 +1,13 @@
-//! `fs.read`: a text file, whole or a range of its lines.
+//! `fs.read`: returns a text file, or a range of its lines.
 //!
-//! All of the file is read, in pieces: the digest and the number of lines are the whole file's, and so is
-//! the check that it is UTF-8. A line ends with its line feed, and a carriage return before that is part of
-//! the line; what follows the last line feed is a line too. A line of more than 64 KiB counts as several, each
-//! as long as fits into 64 KiB, so that every part of the file can be asked for by a line number. Text that becomes
-//! too long ends after the last line that fits, or, where not even one does, within it after a whole character.
-//! `truncated` says so, and says too where the file goes on after the lines that are answered unless asked for.
+//! The whole file is read in chunks, because the digest, the number of lines and the check for UTF-8 apply to all of
+//! it. A line ends with its line feed, and a carriage return before it belongs to the line. Text after the last line
+//! feed is a line too. A line of more than 64 KiB counts as several lines of at most 64 KiB, so that every part of a
+//! file can be requested by a line number.
+//!
+//! Text that exceeds a limit ends after the last complete line that fits or, if the first line does not fit, after a
+//! complete character. `truncated` is then `true`. It is also `true` if the caller did not set `lines` and the file
+//! continues after the returned lines.
 
 use std::io::Read as _;
 
@@ -15,24 +17,24 @@ use bundles::{Access, Authority, Digest, Digester, InvalidName, MountLabel, Tool
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::folder::Mounted;
+use super::cancellation::{CancelGate, blocking};
+use super::error::FsError;
+use super::mount::OpenMount;
 use super::path::MountPath;
-use super::refusal::Refusal;
-use super::work::{Gate, blocking};
-use super::{MAX_FILE_BYTES, MAX_TEXT, PIECE_BYTES, input};
+use super::{CHUNK_BYTES, MAX_FILE_BYTES, MAX_TEXT, input};
 use crate::tool::{HostTool, ToolContext, ToolError};
 
-/// Lines that are answered where the caller does not say.
+/// Number of returned lines if the caller does not set `lines`.
 const DEFAULT_LINES: u64 = 2000;
-/// Most lines that are answered.
+/// Maximum number of returned lines.
 const MAX_LINES: u64 = 5000;
-/// Bytes of a line, without its line feed, after which the next line begins. As JSON such a line has at most six times
-/// as many bytes, so a whole one fits into an answer of the default size.
+/// Maximum length of a line in bytes, without its line feed. A longer one is split. As JSON, such a line has at most
+/// six times as many bytes, so it fits into an output of the default size.
 const MAX_LINE_BYTES: usize = 64 << 10;
-/// Bytes that the answer as JSON has beside the text.
-const BESIDE_BYTES: u64 = 256;
+/// Number of bytes that are reserved for the output as JSON without the text.
+const ENVELOPE_BYTES: u64 = 256;
 
-/// The tool.
+/// The tool `fs.read`.
 #[derive(Debug)]
 pub(super) struct Read(ToolName);
 
@@ -60,7 +62,7 @@ struct Text {
     truncated: bool,
 }
 
-/// Which lines are wanted.
+/// Requested range of lines.
 #[derive(Debug, Clone, Copy)]
 struct Range {
     first: u64,
@@ -73,7 +75,7 @@ impl HostTool for Read {
         &self.0
     }
 
-    /// Which mount, the input says.
+    /// Empty, because the input names the mount.
     fn needs(&self) -> &[Authority] {
         &[]
     }
@@ -81,70 +83,76 @@ impl HostTool for Read {
     async fn call(&self, context: ToolContext, value: Value) -> Result<Value, ToolError> {
         let ranges = [("first_line", 1, MAX_SAFE_INTEGER), ("lines", 1, MAX_LINES)];
         let Input { mount, path, first_line, lines } = input(value, &ranges)?;
-        let path = Mounted::parse(&path)?;
+        let path = OpenMount::parse(&path)?;
         let range = Range { first: first_line.unwrap_or(1), lines };
-        let mounted = Mounted::open(&context, mount, Access::Read)?;
+        let mount = OpenMount::open(&context, mount, Access::Read)?;
         let answer_bytes = context.answer_bytes();
-        let text = blocking(move |gate| read(&mounted, &path, range, answer_bytes, gate)).await?;
+        let text = blocking(move |gate| read(&mount, &path, range, answer_bytes, gate)).await?;
         Ok(serde_json::to_value(text).unwrap_or_default())
     }
 }
 
-fn read(mounted: &Mounted, path: &MountPath, range: Range, answer_bytes: u64, gate: &Gate) -> Result<Text, Refusal> {
-    let place = mounted.place(Some(path));
-    let (mut file, metadata) = mounted.open_file(path)?;
+fn read(
+    mount: &OpenMount,
+    path: &MountPath,
+    range: Range,
+    answer_bytes: u64,
+    gate: &CancelGate,
+) -> Result<Text, FsError> {
+    let location = mount.location(Some(path));
+    let (mut file, metadata) = mount.open_file(path)?;
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(Refusal::TooLarge(place));
+        return Err(FsError::TooLarge(location));
     }
     let mut digester = Digester::default();
-    let mut lines = Lines::new(range, answer_bytes.saturating_sub(BESIDE_BYTES));
-    let mut piece = vec![0; PIECE_BYTES];
-    // Bytes of a character whose rest is in the next piece.
+    let mut lines = Lines::new(range, answer_bytes.saturating_sub(ENVELOPE_BYTES));
+    let mut piece = vec![0; CHUNK_BYTES];
+    // Beginning of a character whose remaining bytes are in the next chunk.
     let mut rest: Vec<u8> = Vec::new();
     let mut total = 0_u64;
     loop {
-        gate.pass()?;
+        gate.check()?;
         let read = match file.read(&mut piece) {
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Refusal::io(&place, &error)),
+            Err(error) => return Err(FsError::io(&location, &error)),
         };
         let bytes = piece.get(..read).unwrap_or_default();
         total += read as u64;
         if total > MAX_FILE_BYTES {
-            return Err(Refusal::TooLarge(place));
+            return Err(FsError::TooLarge(location));
         }
         digester.update(bytes);
         rest.extend_from_slice(bytes);
         let whole = match std::str::from_utf8(&rest) {
             Ok(text) => text.len(),
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(_) => return Err(Refusal::NotUtf8(place)),
+            Err(_) => return Err(FsError::NotUtf8(location)),
         };
         let (text, _) = rest.split_at_checked(whole).unwrap_or_default();
         lines.take(std::str::from_utf8(text).unwrap_or_default());
         rest.drain(..whole);
     }
     if !rest.is_empty() {
-        return Err(Refusal::NotUtf8(place));
+        return Err(FsError::NotUtf8(location));
     }
     Ok(lines.into_text(digester.finish()))
 }
 
-/// The wanted lines of a text that comes in pieces.
+/// Collects the requested lines from a text that arrives in chunks.
 struct Lines {
     range: Range,
-    /// The first line that is not wanted.
+    /// First line after the requested range.
     end: u64,
-    /// Bytes that the text may still have as JSON.
+    /// Number of bytes of JSON that the text may still grow by.
     left: u64,
     text: String,
-    /// Where the last whole line in the text ends.
+    /// Offset in `text` of the end of the last complete line.
     lines_end: usize,
-    /// The line that comes next, or is under way.
+    /// Number of the current line, from 1.
     line: u64,
-    /// Bytes of the line that is under way.
+    /// Length of the current line so far, in bytes.
     line_bytes: usize,
     cut: bool,
 }
@@ -155,13 +163,17 @@ impl Lines {
         Self { range, end, left: json_bytes, text: String::new(), lines_end: 0, line: 1, line_bytes: 0, cut: false }
     }
 
+    /// Adds the next text.
     fn take(&mut self, text: &str) {
         for mut rest in text.split_inclusive('\n') {
             while !rest.is_empty() {
                 let room = MAX_LINE_BYTES.saturating_sub(self.line_bytes);
-                // A line feed belongs to the line that it ends, however long that is.
-                let fits =
-                    if rest.trim_end_matches('\n').len() <= room { rest.len() } else { whole_characters(rest, room) };
+                // A line feed belongs to the line that it ends, even if the line has the maximum length.
+                let fits = if rest.trim_end_matches('\n').len() <= room {
+                    rest.len()
+                } else {
+                    complete_characters(rest, room)
+                };
                 let (part, after) = rest.split_at_checked(fits).unwrap_or((rest, ""));
                 if (self.range.first..self.end).contains(&self.line) && !self.cut {
                     self.push(part);
@@ -183,6 +195,7 @@ impl Lines {
         }
     }
 
+    /// Appends a part of a line to the result, or truncates the result if the part does not fit.
     fn push(&mut self, part: &str) {
         let bytes = part.chars().map(json_bytes).sum::<u64>();
         if self.text.len() + part.len() <= MAX_TEXT && bytes <= self.left {
@@ -212,12 +225,12 @@ impl Lines {
     }
 }
 
-/// Bytes of the whole characters at the beginning of a text, at most `most`.
-fn whole_characters(text: &str, most: usize) -> usize {
-    (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+/// Returns the length in bytes of the longest prefix of complete characters with at most `max_bytes` bytes.
+fn complete_characters(text: &str, max_bytes: usize) -> usize {
+    (0..=max_bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
-/// Bytes of a character in a JSON string.
+/// Returns the length in bytes of a character in a JSON string.
 fn json_bytes(character: char) -> u64 {
     match character {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

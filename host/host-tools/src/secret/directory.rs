@@ -1,15 +1,15 @@
-//! Secrets as files of a folder, each called as its reference. Values are read when they are used, so that
-//! a new one counts from then on; nothing is kept, and neither a value nor a place is in any message.
+//! Secrets as files of a folder, each with the name of its reference. A value is read each time it is used, so a
+//! changed file takes effect at once. Errors contain neither values nor paths.
 //!
-//! The folder is one of two:
+//! There are two kinds of folders:
 //!
-//! - A *private* one ([`SecretDirectory::open`]) belongs to the Runtime's user, who alone may enter it. So
-//!   does each file, which nobody else may read or write, and which is no link.
-//! - One of *credentials* ([`SecretDirectory::credentials`]) is made by a service manager, which sees to who
-//!   can come to it: `$CREDENTIALS_DIRECTORY` of systemd, a mounted secret of Kubernetes or Docker. There files
-//!   are links inside the folder (`..data/name`), and their modes say little. What is checked is that each
-//!   is a regular file inside the folder, that it belongs to root or to the Runtime's user, and that neither
-//!   group nor others may write to it. It is never written to from here.
+//! - A *private* folder ([`SecretDirectory::open`]) and its files belong to the user of the Runtime, and no other user
+//!   has access. Links are refused.
+//! - A *credentials* folder ([`SecretDirectory::credentials`]) is created by a service manager, which controls access
+//!   to it: `$CREDENTIALS_DIRECTORY` of systemd, a mounted secret of Kubernetes or Docker. Its files may be links
+//!   inside the folder (`..data/name`), and their modes are not restrictive. Each secret must be a regular file inside
+//!   the folder, belong to root or to the user of the Runtime, and not be writable by group and others. This module
+//!   never writes to such a folder.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -26,53 +26,53 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{MAX_SECRET_BYTES, SecretError, SecretSource};
-use crate::temporary::Temporary;
+use crate::temporary::TemporaryFile;
 
 /// A folder of secrets.
 #[derive(Clone)]
 pub struct SecretDirectory {
     path: PathBuf,
-    form: Form,
+    kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Kind {
     Private,
     Credentials,
 }
 
-/// It holds no place.
+/// Omits the path.
 impl fmt::Debug for SecretDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretDirectory").field("form", &self.form).finish_non_exhaustive()
+        f.debug_struct("SecretDirectory").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-/// Why a folder of secrets did not do what it was asked. Neither a value nor a place is in it.
+/// Error of an operation on a folder of secrets. It contains neither values nor paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretDirectoryError {
-    /// Something else has its name, a link for instance.
-    #[error("what should be the folder of secrets is no folder")]
+    /// The path leads to something else, for example a link.
+    #[error("the path of the secrets folder is not a folder")]
     NotAFolder,
-    /// It belongs to somebody else, or others than its owner may enter it.
-    #[error("the folder of secrets is open to others than the user that runs this")]
+    /// The folder belongs to another user, or other users can enter it.
+    #[error("the secrets folder can be accessed by users other than the one that runs this program")]
     NotPrivate,
-    /// It is one of credentials, which whoever made it keeps.
-    #[error("credentials are not changed from here")]
+    /// The folder is a credentials folder, which is read-only.
+    #[error("the credentials folder is read-only")]
     Credentials,
-    /// What is wrong with one secret.
+    /// Error of a single secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// There is no room left.
-    #[error("there is no room for the secret")]
+    /// The disk has no free space.
+    #[error("the disk of the secrets folder is full")]
     Full,
-    /// The system refuses.
-    #[error("the folder of secrets cannot be used: {0}")]
+    /// The folder or a file in it cannot be accessed.
+    #[error("the secrets folder cannot be used: {0}")]
     Unavailable(ErrorKind),
 }
 
 impl SecretDirectoryError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotAFolder => "secrets_not_a_folder",
@@ -84,15 +84,15 @@ impl SecretDirectoryError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::NotAFolder => "name a folder, or a place where there is none yet",
-            Self::NotPrivate => "give it to that user and take away the access of others (`chmod 700`)",
-            Self::Credentials => "change them where they are made, or name a folder of your own",
+            Self::NotAFolder => "name a folder, or a path that does not exist yet",
+            Self::NotPrivate => "make this user the owner and remove the access of others (`chmod 700`)",
+            Self::Credentials => "change them where they are created, or name a private folder",
             Self::Secret(error) => error.help(),
-            Self::Full => "make room, and set it again",
-            Self::Unavailable(_) => "name a folder that this user may use",
+            Self::Full => "free some space and set the secret again",
+            Self::Unavailable(_) => "name a folder that this user can access",
         }
     }
 }
@@ -101,7 +101,7 @@ impl From<io::Error> for SecretDirectoryError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
-            // A file is in the way of a folder.
+            // A component of the path is a file.
             ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Self::NotAFolder,
             kind => Self::Unavailable(kind),
         }
@@ -109,33 +109,33 @@ impl From<io::Error> for SecretDirectoryError {
 }
 
 impl SecretDirectory {
-    /// A private folder, which is made where there is none, with mode 0700.
+    /// Opens a private folder, or creates it with mode 0700 if it does not exist.
     pub fn open(path: &Path) -> Result<Self, SecretDirectoryError> {
         let path = std::path::absolute(path)?;
-        let mut made = durable_folder::missing_ancestors(&path)?;
-        for above in made.iter().rev() {
-            make(above, 0o777)?;
+        let mut created = durable_folder::missing_ancestors(&path)?;
+        for above in created.iter().rev() {
+            create_folder(above, 0o777)?;
         }
-        make(&path, 0o700)?;
-        let directory = Self { path: path.clone(), form: Form::Private };
+        create_folder(&path, 0o700)?;
+        let directory = Self { path: path.clone(), kind: Kind::Private };
         directory.folder()?;
-        made.push(path);
-        for folder in &made {
+        created.push(path);
+        for folder in &created {
             durable_folder::sync_name(folder)?;
         }
         Ok(directory)
     }
 
-    /// A folder of credentials, which must be there.
+    /// Opens a credentials folder, which must exist.
     pub fn credentials(path: &Path) -> Result<Self, SecretDirectoryError> {
-        let directory = Self { path: path.to_owned(), form: Form::Credentials };
+        let directory = Self { path: path.to_owned(), kind: Kind::Credentials };
         directory.folder()?;
         Ok(directory)
     }
 
-    /// Sets a secret, new or in the place of an old one, and says whether it is new. The value is 1 to
-    /// [`MAX_SECRET_BYTES`] bytes. Whoever reads sees the old or the new one, also after a power cut, and once this
-    /// returns the new one. Blocks.
+    /// Creates or replaces a secret, and returns `true` if it is new. The value has 1 to [`MAX_SECRET_BYTES`] bytes. A
+    /// reader sees the old or the new value, also after a power cut. When this method returns, the new value is
+    /// durable. Blocks.
     pub fn set(&self, name: &SecretRef, value: &SecretString) -> Result<bool, SecretDirectoryError> {
         let text = value.expose_secret();
         if text.is_empty() || text.len() > MAX_SECRET_BYTES {
@@ -147,35 +147,36 @@ impl SecretDirectory {
             Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(error) => return Err(error.into()),
         };
-        let mut unfinished = Temporary::make(&folder, 0o600)?;
-        // Whatever the process's mask took away.
-        unfinished.file().set_permissions(Permissions::from_mode(0o600))?;
-        unfinished.file().write_all(text.as_bytes())?;
+        let mut temporary = TemporaryFile::create(&folder, 0o600)?;
+        // The umask may have removed bits of the mode.
+        temporary.file().set_permissions(Permissions::from_mode(0o600))?;
+        temporary.file().write_all(text.as_bytes())?;
         if text.ends_with('\n') {
-            // One is taken away when it is read.
-            unfinished.file().write_all(b"\n")?;
+            // Reading removes one newline from the end.
+            temporary.file().write_all(b"\n")?;
         }
-        unfinished.sync()?;
-        unfinished.replace(name.as_str())?;
+        temporary.sync()?;
+        temporary.replace(name.as_str())?;
         sync(&folder)?;
         Ok(is_new)
     }
 
-    /// The names of the secrets, sorted. Files of other names are none. Blocks.
+    /// Returns the names of the secrets, sorted. Files whose names are not secret names are ignored. Blocks.
     pub fn list(&self) -> Result<Vec<SecretRef>, SecretDirectoryError> {
         let folder = self.folder()?;
         let mut names = Vec::new();
         for entry in folder.entries()? {
             let entry = entry?;
             let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            let found = match self.form {
-                Form::Private => entry.metadata(),
-                Form::Credentials => folder.metadata(entry.file_name()),
+            let found = match self.kind {
+                Kind::Private => entry.metadata(),
+                Kind::Credentials => folder.metadata(entry.file_name()),
             };
-            match found.map_err(|error| (self.not_opened(&name, &error), error)) {
+            match found.map_err(|error| (self.open_error(&name, &error), error)) {
                 Ok(metadata) if metadata.is_file() => names.push(name),
-                // What went meanwhile, or is a link that leads nowhere, in a circle or out of the folder, is none either.
-                Ok(_) | Err((SecretError::Missing(_) | SecretError::NotPrivate(_), _)) => {}
+                // A file that was just removed is not a secret. Neither is a link that is broken, circular or leads out
+                // of the folder.
+                Ok(_) | Err((SecretError::NotFound(_) | SecretError::NotPrivate(_), _)) => {}
                 Err((_, error)) => return Err(error.into()),
             }
         }
@@ -183,8 +184,7 @@ impl SecretDirectory {
         Ok(names)
     }
 
-    /// Takes a secret away. Once this returns, or says that there is no such secret, it does not come back, also not
-    /// after a power cut. Blocks.
+    /// Removes a secret. When this method returns success or [`SecretError::NotFound`], the removal is durable. Blocks.
     pub fn remove(&self, name: &SecretRef) -> Result<(), SecretDirectoryError> {
         let folder = self.writable()?;
         let removed = folder.remove_file(name.as_str());
@@ -193,12 +193,12 @@ impl SecretDirectory {
             Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(error.into()),
         };
-        // Also where it is gone: who took it away may have been told that this very step failed.
+        // Also if the file is missing: an earlier removal may have failed in this step.
         sync(&folder)?;
-        if was_there { Ok(()) } else { Err(SecretError::Missing(name.clone()).into()) }
+        if was_there { Ok(()) } else { Err(SecretError::NotFound(name.clone()).into()) }
     }
 
-    /// The value of a secret, as it is now. Blocks.
+    /// Reads the current value of a secret. Blocks.
     fn read(&self, name: &SecretRef) -> Result<SecretString, SecretError> {
         let folder = self.folder().map_err(|error| match error {
             SecretDirectoryError::NotPrivate | SecretDirectoryError::NotAFolder => {
@@ -207,19 +207,19 @@ impl SecretDirectory {
             _ => SecretError::Unavailable(name.clone()),
         })?;
         let mut options = OpenOptions::new();
-        // What is no regular file is not waited for.
+        // Opening a pipe must not block.
         options.read(true).nonblock(true);
-        if self.form == Form::Private {
+        if self.kind == Kind::Private {
             options.follow(FollowSymlinks::No);
         }
-        let file = folder.open_with(name.as_str(), &options).map_err(|error| self.not_opened(name, &error))?;
+        let file = folder.open_with(name.as_str(), &options).map_err(|error| self.open_error(name, &error))?;
         let metadata = file.metadata().map_err(|_| SecretError::Unavailable(name.clone()))?;
         if !metadata.is_file() {
             return Err(SecretError::Unusable(name.clone()));
         }
-        let is_private = match self.form {
-            Form::Private => is_ours(metadata.uid()) && metadata.mode() & 0o077 == 0,
-            Form::Credentials => (metadata.uid() == 0 || is_ours(metadata.uid())) && metadata.mode() & 0o022 == 0,
+        let is_private = match self.kind {
+            Kind::Private => is_ours(metadata.uid()) && metadata.mode() & 0o077 == 0,
+            Kind::Credentials => (metadata.uid() == 0 || is_ours(metadata.uid())) && metadata.mode() & 0o022 == 0,
         };
         if !is_private {
             return Err(SecretError::NotPrivate(name.clone()));
@@ -227,27 +227,29 @@ impl SecretDirectory {
         value_of(file).map_err(|_| SecretError::Unavailable(name.clone()))?.ok_or(SecretError::Unusable(name.clone()))
     }
 
-    fn not_opened(&self, name: &SecretRef, error: &io::Error) -> SecretError {
+    /// Converts the error of opening the file of a secret.
+    fn open_error(&self, name: &SecretRef, error: &io::Error) -> SecretError {
         let leads_out = error.raw_os_error().is_none() && error.kind() == ErrorKind::PermissionDenied;
         match Errno::from_io_error(error) {
-            Some(Errno::NOENT | Errno::NOTDIR) => SecretError::Missing(name.clone()),
-            // A link.
+            Some(Errno::NOENT | Errno::NOTDIR) => SecretError::NotFound(name.clone()),
+            // The file is a link.
             Some(Errno::LOOP) => SecretError::NotPrivate(name.clone()),
-            // A socket, or a device that is not there.
+            // The file is a socket, or a device that does not exist.
             Some(Errno::NXIO | Errno::NODEV) => SecretError::Unusable(name.clone()),
             _ if leads_out => SecretError::NotPrivate(name.clone()),
             _ => SecretError::Unavailable(name.clone()),
         }
     }
 
+    /// Opens the folder for changes.
     fn writable(&self) -> Result<Dir, SecretDirectoryError> {
-        if self.form == Form::Credentials { Err(SecretDirectoryError::Credentials) } else { self.folder() }
+        if self.kind == Kind::Credentials { Err(SecretDirectoryError::Credentials) } else { self.folder() }
     }
 
-    /// The folder as it is now: what was looked at is what is used.
+    /// Opens the folder, and checks the owner and mode of the opened folder.
     fn folder(&self) -> Result<Dir, SecretDirectoryError> {
         let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        if self.form == Form::Private {
+        if self.kind == Kind::Private {
             flags |= OFlags::NOFOLLOW;
         }
         let opened = rustix::fs::open(&self.path, flags, Mode::empty());
@@ -255,7 +257,7 @@ impl SecretDirectory {
             Errno::LOOP | Errno::NOTDIR => SecretDirectoryError::NotAFolder,
             errno => io::Error::from(errno).into(),
         })?);
-        if self.form == Form::Private {
+        if self.kind == Kind::Private {
             use std::os::unix::fs::MetadataExt;
             let metadata = folder.metadata()?;
             if !is_ours(metadata.uid()) || metadata.mode() & 0o077 != 0 {
@@ -269,26 +271,26 @@ impl SecretDirectory {
 #[async_trait]
 impl SecretSource for SecretDirectory {
     async fn get(&self, name: &SecretRef) -> Result<SecretString, SecretError> {
-        let (directory, wanted) = (self.clone(), name.clone());
-        let read = tokio::task::spawn_blocking(move || directory.read(&wanted)).await;
+        let (directory, requested) = (self.clone(), name.clone());
+        let read = tokio::task::spawn_blocking(move || directory.read(&requested)).await;
         read.unwrap_or_else(|_| Err(SecretError::Unavailable(name.clone())))
     }
 }
 
-/// The value in a file, where it is one: without the newline that editors leave at the end.
+/// Reads the value in a file, without a newline at the end, which editors add. Returns `None` if the value is invalid.
 fn value_of(file: File) -> io::Result<Option<SecretString>> {
-    // Room for all of it, one newline, and one byte that is too many: a buffer that grew would leave its
-    // beginning behind.
-    const MOST: usize = MAX_SECRET_BYTES + 3;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST + 64));
-    file.take(MOST as u64).read_to_end(&mut bytes)?;
+    // The buffer must not grow, because reallocation would leave a copy of the secret in freed memory. It has space for
+    // a value, `\r\n`, and one more byte that shows that the value is too large.
+    const READ_BYTES: usize = MAX_SECRET_BYTES + 3;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_BYTES + 64));
+    file.take(READ_BYTES as u64).read_to_end(&mut bytes)?;
     let value = match bytes.strip_suffix(b"\n") {
         Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
         None => &bytes,
     };
     let usable = (1..=MAX_SECRET_BYTES).contains(&value.len());
     let text = std::str::from_utf8(value).ok().filter(|_| usable);
-    // The copy has exactly its length, so making it a box moves nothing.
+    // The capacity of the copy equals its length, so converting it into a box does not reallocate.
     Ok(text.map(|text| SecretString::from(text.to_owned())))
 }
 
@@ -301,11 +303,11 @@ fn sync(folder: &Dir) -> io::Result<()> {
     std::fs::File::from(rustix::fs::openat(folder, ".", flags, Mode::empty())?).sync_all()
 }
 
-/// Makes a folder, where nothing has its name.
-fn make(path: &Path, mode: u32) -> io::Result<()> {
+/// Creates a folder. Succeeds if there is an entry of its name.
+fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     match std::fs::DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        created => created,
     }
 }

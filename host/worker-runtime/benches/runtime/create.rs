@@ -64,7 +64,7 @@ pub(crate) async fn runtime(
     let bundle = made::bundle(Extent::Bytes(64 << 10), DEPTH, PROMPT_BYTES)?;
     let content = runtime.content(&"acme".parse()?);
     for (digest, blob) in bundle.blobs() {
-        content.put_blob(*digest, blob_store::whole(blob.to_vec()), Some(blob.len() as u64)).await?;
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), Some(blob.len() as u64)).await?;
     }
     content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await?;
     Ok((runtime, bundle))

@@ -240,7 +240,7 @@ impl Catalogue {
         let _kept = shared.stripes.keeping(&record_digest).await;
         {
             let _storing = storing;
-            shared.blobs.put_whole(record).await.map_err(ContentError::from)?;
+            shared.blobs.put_hashed(record).await.map_err(ContentError::from)?;
         }
         let created = self.acknowledge(id, row, bytes, older).await?;
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
@@ -579,7 +579,7 @@ impl Catalogue {
         Ok(match error {
             ContentError::BundleNotFound(digest)
             | ContentError::BlobNotFound(digest)
-            | ContentError::Blob(BlobError::Missing(digest)) => Some((*digest, self.is_set_aside(*digest).await?)),
+            | ContentError::Blob(BlobError::NotFound(digest)) => Some((*digest, self.is_set_aside(*digest).await?)),
             ContentError::Blob(BlobError::Damaged(digest)) => Some((*digest, true)),
             _ => None,
         })
@@ -635,7 +635,7 @@ impl Catalogue {
 
     /// `true` if a blob was found damaged and moved out of the store.
     async fn is_set_aside(&self, digest: Digest) -> Result<bool, WorkerError> {
-        let mut set_aside = self.workspace.shared.blobs.set_aside();
+        let mut set_aside = self.workspace.shared.blobs.quarantined();
         while let Some(found) = set_aside.next().await {
             if found.map_err(ContentError::from)? == digest {
                 return Ok(true);

@@ -526,7 +526,7 @@ impl Interaction {
         let digest = blob.digest();
         let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
         let keeping = self.workspace.shared.stripes.keeping(&digest).await;
-        self.workspace.shared.blobs.put_whole(blob).await.map_err(ContentError::from)?;
+        self.workspace.shared.blobs.put_hashed(blob).await.map_err(ContentError::from)?;
         Ok(Kept::Blob { digest, bytes, _keeping: keeping })
     }
 }

@@ -262,7 +262,7 @@ impl Management {
         let resolver = self.shared.sandbox.load(&component).await?;
         let bytes = component.len() as u64;
         let _kept = self.shared.stripes.keeping(&digest).await;
-        self.shared.blobs.put(digest, blob_store::whole(component), bytes).await?;
+        self.shared.blobs.put(digest, blob_store::source_from(component), bytes).await?;
         if known.is_none() {
             let row = ResolverRow { bytes, at: self.shared.ledger.now(), revoked: None };
             let change = Change::default()
@@ -460,7 +460,7 @@ impl Management {
                 Ok(_) => {}
                 // Retrying at each request would only repeat the failure of the whole store.
                 Err(ResolverError::Blob(BlobError::Unavailable { .. } | BlobError::Full | BlobError::Moved)) => {
-                    return Err(MetadataError::Unavailable { doing: "load a resolver" });
+                    return Err(MetadataError::Unavailable { operation: "load a resolver" });
                 }
                 Err(error) => tracing::warn!(resolver = %digest, code = error.code(), "a resolver cannot be loaded"),
             }

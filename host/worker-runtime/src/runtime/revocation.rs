@@ -40,7 +40,7 @@ impl Management {
             let workspace = Workspace { shared: self.shared.clone(), id };
             match workspace.catalogue().stop_because(&worker, StopReason::ResolverRevoked).await {
                 Ok(_) | Err(WorkerError::NotFound(_)) => {}
-                Err(_) => return Err(MetadataError::Unavailable { doing: "stop workers of a revoked resolver" }),
+                Err(_) => return Err(MetadataError::Unavailable { operation: "stop workers of a revoked resolver" }),
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Keeping the stores in order: what is damaged is found and set aside, what nothing uses is taken away.
 
 use bundles::{Digest, WorkspaceId};
-use content_store::blob_store::{self, Condition};
+use content_store::blob_store::{self, BlobCondition};
 use content_store::metadata::MetadataError;
 use runtime_api::runtime::Garbage;
 
@@ -61,7 +61,7 @@ impl Management {
 
     /// Reads every blob that is there or should be, and says which are what their digests say. What is
     /// damaged is set aside.
-    pub async fn check(&self) -> Result<Vec<(Digest, Condition)>, ContentError> {
+    pub async fn check(&self) -> Result<Vec<(Digest, BlobCondition)>, ContentError> {
         let mut digests = blob_store::digests(&*self.shared.blobs).await?;
         for key in self.shared.ledger.keys(&all_holders_key(), None, usize::MAX).await? {
             let parts: Vec<&str> = key.parts().collect();

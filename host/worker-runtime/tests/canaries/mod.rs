@@ -416,7 +416,7 @@ async fn all_is_broken(asking: &mut Asking, folder: &std::path::Path) {
     asking.ask("GET /readyz", &["?verbose"], &[], "").await;
     asking.ask("DELETE /v1/garbage", &[], &[], "").await;
     let content = asking.scene.content();
-    asking.heard.error(content.put_blob(Digest::of("new"), worker_runtime::blob_store::whole("new"), None).await);
+    asking.heard.error(content.put_blob(Digest::of("new"), worker_runtime::blob_store::source_from("new"), None).await);
     asking.heard.error(content.manifest(bundle().digest()).await);
     asking.heard.error(asking.scene.management().check().await);
     asking.heard.error(DataFolder::open(&blobs).await);

@@ -1,6 +1,6 @@
-//! Every file operation fails once, in every way: the Nth call of each kind, for every N and each error. Who
-//! asked is told by a code, nothing panics, and what was asked succeeds as soon as the disk does again: the
-//! same store goes on without repair, and so does one that is opened anew.
+//! Makes every file operation fail once, in every way: the Nth call of each kind, for every N and each error. The
+//! caller gets an error code, nothing panics, and the operation succeeds as soon as the disk works again. The same
+//! store stays usable without repair, and so does one that is opened again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,28 +14,28 @@ use component_host::compile::cache::{CacheError, CompileCache};
 use worker_runtime::metadata::MetadataStore;
 
 use super::watched::{self, Control, Fault, KINDS, clear};
-use super::workload::{self, Expected, Opened, Step, Told, Writer};
+use super::workload::{self, Expected, Failure, Opened, Step, Writer};
 
-/// As Linux numbers them; the last is no error, but half a write.
+/// Errno values of Linux. The last one is no error but a partial write.
 pub(super) const ERRORS: [(&str, i32); 5] =
     [("ENOSPC", 28), ("EIO", 5), ("EMFILE", 24), ("EDQUOT", 122), ("short write", 0)];
 
-/// What the process is to do: an index into the kinds.
+/// Environment variable of the process: an index into the kinds.
 const PART: &str = "YOI_FAULTS_OF";
 const CACHE: &str = "YOI_FAULTS_CACHE";
 
-/// Faults that happened by kind, and how many of them somebody was told of.
+/// Number of injected faults by kind, and how many of them were reported to a caller.
 pub(super) type Tally = BTreeMap<&'static str, (usize, usize)>;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// Every fault of a kind that `KINDS` has at `index`, in its order; none where a kind has no such fault.
+/// Returns all faults of the kind at `index` in `KINDS`, in order. Empty if the kind has none.
 fn errors_of(kind: usize) -> impl Iterator<Item = (&'static str, i32)> {
     ERRORS.into_iter().filter(move |(_, error)| *error != 0 || KINDS[kind] == "write")
 }
 
-/// Does the same with a fault at each call in turn, until there are fewer calls than that. `work` arms the
-/// control itself, does what it does, and says whether the fault happened.
+/// Repeats `work` with a fault at each call in turn, until it makes fewer calls than that. `work` arms the control
+/// itself, and returns `true` if the fault was injected.
 pub(super) async fn at_every_call(kind: usize, mut work: impl AsyncFnMut(Fault, &str) -> bool) {
     for (called, error) in errors_of(kind) {
         for call in 1.. {
@@ -47,12 +47,11 @@ pub(super) async fn at_every_call(kind: usize, mut work: impl AsyncFnMut(Fault, 
     }
 }
 
-/// A refusal that says what it is and not where. Where the disk says that it cannot read what it has, SQLite
-/// calls that damage.
-fn is_typed(told: &Told, root: &Path, context: &str) {
-    let damaged = context.starts_with("EIO at read") && told.code == "metadata_damaged";
-    assert!(damaged || ["store_full", "store_unavailable"].contains(&told.code), "{context}: {told:?}");
-    assert!(!told.text.contains(&*root.to_string_lossy()), "{context}: {told:?}");
+/// Checks that an error has the right code and contains no path. If the disk cannot read, SQLite reports damage.
+fn is_typed(failure: &Failure, root: &Path, context: &str) {
+    let damaged = context.starts_with("EIO at read") && failure.code == "metadata_damaged";
+    assert!(damaged || ["store_full", "store_unavailable"].contains(&failure.code), "{context}: {failure:?}");
+    assert!(!failure.text.contains(&*root.to_string_lossy()), "{context}: {failure:?}");
 }
 
 struct Place<'a> {
@@ -63,10 +62,10 @@ struct Place<'a> {
 
 impl Place<'_> {
     async fn open(&self, context: &str) -> Opened {
-        workload::open(self.root, &self.sandbox).await.unwrap_or_else(|told| panic!("{context}: {told:?}"))
+        workload::open(self.root, &self.sandbox).await.unwrap_or_else(|failure| panic!("{context}: {failure:?}"))
     }
 
-    /// Opens a store that is new or has been there, with a fault on the way, and then without.
+    /// Opens a new or existing store with a fault, and then without.
     async fn opening(&self, kind: usize, new: bool, tally: &mut Tally) {
         let writer = Writer::new(0);
         let mut expected = Expected::nothing(writer.clone());
@@ -84,13 +83,13 @@ impl Place<'_> {
             let count = tally.entry(KINDS[kind]).or_default();
             count.0 += usize::from(happened);
             match opened {
-                Err(told) => {
+                Err(failure) => {
                     count.1 += 1;
-                    is_typed(&told, self.root, context);
+                    is_typed(&failure, self.root, context);
                 }
                 Ok(opened) => expected.check(&opened, None, context).await,
             }
-            // Most calls make one of 256 folders like the others: there a look at the stores is enough.
+            // Most calls create one of 256 equal folders, for which checking the stores is enough.
             if fault.call % 16 < 2 || fault.call < 12 {
                 let opened = self.open(context).await;
                 expected.check(&opened, None, context).await;
@@ -110,7 +109,7 @@ impl Place<'_> {
         }
     }
 
-    /// A new store, and a round in it that stays.
+    /// Creates a store with a round that remains.
     async fn begun(&self, writer: &Writer) -> (Opened, Expected) {
         let opened = self.open("before").await;
         let mut expected = Expected::nothing(writer.clone());
@@ -122,7 +121,7 @@ impl Place<'_> {
         (self.open("before").await, expected)
     }
 
-    /// Does a round in a store that is open, with a fault on the way.
+    /// Runs a round in an open store with a fault.
     async fn working(&self, kind: usize, tally: &mut Tally) {
         let writer = Writer::new(0);
         let (there, mut expected) = self.begun(&writer).await;
@@ -131,25 +130,25 @@ impl Place<'_> {
         at_every_call(kind, async |fault, context| {
             let there = opened.take().expect("opened");
             self.control.arm(fault);
-            // First a worker of an earlier round: this Runtime was just opened, and remembers nothing of it.
+            // Begins with a worker of an earlier round, because this Runtime was just opened and has nothing cached.
             for step in [Step::Call(1, 10)].into_iter().chain(writer.steps(round)) {
                 let earlier = self.control.happened();
                 let done = writer.perform(&there.runtime, step).await;
-                // What could not be made durable is not acknowledged. The name of SQLite's log is durable
-                // since the store was opened; that SQLite syncs it once more, and does not look, is no matter.
+                // A change that is not durable is not acknowledged. The name of SQLite's log is durable since the store
+                // was opened. SQLite syncs it once more and ignores the result, which does not matter.
                 let unsynced = KINDS[kind] == "sync" && self.control.happened() && !earlier;
                 let unsynced = unsynced && self.control.place() != self.root;
                 assert!(!unsynced || done.is_err(), "{context}: {step:?} was acknowledged");
-                if let Err(told) = done {
-                    assert!(self.control.disarm(), "{context}: {step:?}: {told:?}");
+                if let Err(failure) = done {
+                    assert!(self.control.disarm(), "{context}: {step:?}: {failure:?}");
                     tally.entry(KINDS[kind]).or_default().1 += 1;
-                    is_typed(&told, self.root, context);
+                    is_typed(&failure, self.root, context);
                     expected.check(&there, Some(step), context).await;
                     writer.perform(&there.runtime, step).await.expect(context);
                 }
                 expected.acknowledged(step);
             }
-            // Closing folds the log in: that may fail as well, and nobody is told.
+            // Closing checkpoints the log. A failure of the checkpoint is not reported.
             if self.control.happened() {
                 self.control.disarm();
                 expected.check(&there, None, context).await;
@@ -176,18 +175,18 @@ impl Place<'_> {
         clear(self.root);
     }
 
-    /// Keeps compiled code. Whoever cannot goes without.
+    /// Uses the compile cache. A failure to write it is not an error.
     async fn compiled(&self, kind: usize, tally: &mut Tally) {
         let key = CompiledKey { component: Digest::of("component"), engine: 7 };
         let code = [7; 5000];
         at_every_call(kind, async |fault, context| {
             self.control.arm(fault);
-            let mut told = 0;
+            let mut reported = 0;
             match CompileCache::open(self.root) {
-                Err(CacheError::Io(_)) => told += 1,
+                Err(CacheError::Io(_)) => reported += 1,
                 Err(error) => panic!("{context}: {error}"),
                 Ok(cache) => {
-                    told += usize::from(cache.put(&key, &code).is_err());
+                    reported += usize::from(cache.put(&key, &code).is_err());
                     let found = cache.get(&key, 1 << 20).is_some();
                     let happened = self.control.disarm();
                     assert!(found || happened, "{context}");
@@ -195,7 +194,7 @@ impl Place<'_> {
             }
             let happened = self.control.disarm();
             let count = tally.entry(KINDS[kind]).or_default();
-            *count = (count.0 + usize::from(happened), count.1 + told);
+            *count = (count.0 + usize::from(happened), count.1 + reported);
             let cache = CompileCache::open(self.root).unwrap_or_else(|error| panic!("{context}: {error}"));
             cache.put(&key, &code).expect(context);
             assert!(cache.get(&key, 1 << 20).is_some(), "{context}");
@@ -206,7 +205,7 @@ impl Place<'_> {
     }
 }
 
-/// Not a test of its own: what the other one watches.
+/// Run as a process that the other test traces.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn one_fault_after_the_other() {
@@ -231,18 +230,18 @@ fn one_fault_after_the_other() {
         place.working(kind, &mut tallies[2]).await;
         place.compiled(kind, &mut tallies[3]).await;
     });
-    // The line has begun with the test's name.
+    // The line begins with the name of the test.
     println!();
     for (what, tally) in ["making", "opening", "working", "compiled"].iter().zip(tallies) {
-        for (kind, (faults, told)) in tally {
-            println!("tally {what} {kind} {faults} {told}");
+        for (kind, (faults, reported)) in tally {
+            println!("tally {what} {kind} {faults} {reported}");
         }
     }
     assert_eq!(PANICS.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn every_call_may_fail_and_the_store_goes_on() {
+fn every_call_may_fail_and_the_store_stays_usable() {
     let folder = watched::folder();
     let cache = folder.path().join("cache");
     let run = |kind: usize| {
@@ -253,10 +252,10 @@ fn every_call_may_fail_and_the_store_goes_on() {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     runtime.block_on(workload::open(&folder.path().join("other"), &workload::sandbox(&cache))).expect("opened");
-    // Two at a time, those with the most calls first.
+    // Two kinds at a time, those with the most calls first.
     let left = Mutex::new((0..KINDS.len()).collect::<Vec<_>>());
     left.lock().expect("kinds").sort_by_key(|kind| ["write", "stat", "mkdir"].contains(&KINDS[*kind]));
-    let told = Mutex::new(Vec::new());
+    let reported = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -264,25 +263,25 @@ fn every_call_may_fail_and_the_store_goes_on() {
                     let Some(kind) = left.lock().expect("kinds").pop() else { break };
                     let Some(printed) = run(kind) else { break };
                     let tallies = printed.lines().filter_map(|line| line.strip_prefix("tally "));
-                    told.lock().expect("tallies").extend(tallies.map(str::to_owned));
+                    reported.lock().expect("tallies").extend(tallies.map(str::to_owned));
                 }
             });
         }
     });
-    let told = told.into_inner().expect("tallies");
-    if told.is_empty() {
+    let reported = reported.into_inner().expect("tallies");
+    if reported.is_empty() {
         return;
     }
-    eprintln!("faults, and how many of them somebody was told of: {}", told.join(", "));
+    eprintln!("faults, and how many of them were reported: {}", reported.join(", "));
     let faults = |begin: &str| {
-        let of = told.iter().filter(|line| line.starts_with(begin));
+        let of = reported.iter().filter(|line| line.starts_with(begin));
         of.filter_map(|line| line.split(' ').nth(2)?.parse::<usize>().ok()).sum::<usize>()
     };
     for kind in KINDS.iter().filter(|kind| **kind != "truncate") {
         let all = ["making", "opening", "working", "compiled"].map(|what| faults(&format!("{what} {kind} ")));
-        assert!(all.iter().sum::<usize>() > 0, "no fault at `{kind}`: {told:?}");
+        assert!(all.iter().sum::<usize>() > 0, "no fault at `{kind}`: {reported:?}");
     }
     for (what, least) in [("making", 1000), ("opening", 1000), ("working", 500), ("compiled", 30)] {
-        assert!(faults(what) > least, "{what}: {told:?}");
+        assert!(faults(what) > least, "{what}: {reported:?}");
     }
 }

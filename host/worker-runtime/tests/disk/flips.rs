@@ -1,8 +1,7 @@
-//! A byte changes on the disk: of a stored bundle, of a record, of the compile cache. What is changed is never
-//! served and never run, it is named, and putting it again heals it.
+//! Changes single bytes on the disk: of a stored bundle, of a record, of the compile cache. Damaged data is never
+//! served or run, it is reported, and putting it again repairs it.
 //!
-//! Of the compile cache, whose one entry is large, a sample of bytes is flipped in an ordinary run, and every
-//! one by
+//! The compile cache has one large entry. An ordinary run flips a sample of its bytes. This command flips every one:
 //!
 //! ```text
 //! YOI_EVERY_BYTE=1 cargo test -p worker-runtime --test runner byte_of_the_compile_cache
@@ -20,7 +19,7 @@ use component_host::{Allocation, Sandbox, SandboxConfig};
 use runtime_api::call::ToolCall;
 use serde_json::json;
 use worker_runtime::CallError;
-use worker_runtime::blob_store::{Condition, whole};
+use worker_runtime::blob_store::{BlobCondition, source_from};
 use worker_runtime::content::{Content, PutBundle};
 use worker_runtime::shipped::RESOLVER;
 
@@ -40,7 +39,7 @@ fn place_of(root: &Path, digest: Digest) -> PathBuf {
     root.join("blobs/sha256").join(&hex[..2]).join(hex)
 }
 
-/// What is refused, by its code; nothing is there that could be read.
+/// Checks that reading the blob fails with one of these codes.
 async fn is_not_served(content: &Content, digest: Digest, codes: &[&str], context: &str) {
     let served = content.blob(digest).await;
     let code = served.map_or_else(|error| error.code(), |_| "served");
@@ -69,20 +68,20 @@ async fn no_flipped_byte_of_a_stored_bundle_is_served_or_run() {
             if by_check {
                 let checked = opened.runtime.management().check().await.expect("checked");
                 let wrong: Vec<_> =
-                    checked.into_iter().filter(|(_, found)| !matches!(found, Condition::Sound(_))).collect();
-                assert_eq!(wrong, [(digest, Condition::Damaged)], "{context}");
+                    checked.into_iter().filter(|(_, found)| !matches!(found, BlobCondition::Sound(_))).collect();
+                assert_eq!(wrong, [(digest, BlobCondition::Damaged)], "{context}");
             }
             let run = catalogue.create(id(&format!("w-{flipped}")), plain(bundle.digest())).await;
             let code = run.expect_err(&context).code();
             assert_eq!(code, "bundle_damaged", "{context}");
             is_not_served(&content, digest, &["blob_not_found"], &context).await;
-            assert!(opened.set_aside().await.contains(&digest), "{context}: is not named");
+            assert!(opened.quarantined().await.contains(&digest), "{context}: is not named");
             if digest == bundle.digest() {
                 let put = content.put_manifest(digest, right.clone()).await.expect(&context);
                 assert_eq!(put, PutBundle::Stored { known: true }, "{context}");
             } else {
-                let put = content.put_blob(digest, whole(right.clone()), None).await.expect(&context);
-                assert!(put.known, "{context}");
+                let put = content.put_blob(digest, source_from(right.clone()), None).await.expect(&context);
+                assert!(put.existed, "{context}");
             }
             assert_eq!(content.blob(digest).await.expect(&context), right, "{context}");
             flipped += 1;
@@ -90,11 +89,11 @@ async fn no_flipped_byte_of_a_stored_bundle_is_served_or_run() {
     }
     catalogue.create(id("healed"), plain(bundle.digest())).await.expect("made");
     let checked = opened.runtime.management().check().await.expect("checked");
-    assert!(checked.iter().all(|(_, found)| matches!(found, Condition::Sound(_))), "{checked:?}");
+    assert!(checked.iter().all(|(_, found)| matches!(found, BlobCondition::Sound(_))), "{checked:?}");
     eprintln!("{flipped} bytes were flipped");
 }
 
-/// A worker whose record is damaged takes no calls until it is whole again.
+/// A worker whose record is damaged takes no calls until the record is repaired.
 #[tokio::test]
 async fn no_flipped_byte_of_a_record_makes_a_worker() {
     let place = folder();
@@ -116,19 +115,19 @@ async fn no_flipped_byte_of_a_record_makes_a_worker() {
     for index in (0..right.len()).step_by(13).chain([right.len() - 1]) {
         let context = format!("byte {index} of {}", right.len());
         flip(&place_of(&root, record), index);
-        // A Runtime that remembers nothing of it.
+        // A Runtime that has nothing cached.
         let opened = open().await;
         let refused = call(&opened).await.map_err(|error| error.code());
         assert_eq!(refused, Err("worker_suspended"), "{context}");
         let content = opened.runtime.content(&writer.workspace);
         is_not_served(&content, record, &["blob_not_found"], &context).await;
-        assert!(opened.set_aside().await.contains(&record), "{context}: is not named");
-        content.put_blob(record, whole(right.clone()), None).await.expect(&context);
+        assert!(opened.quarantined().await.contains(&record), "{context}: is not named");
+        content.put_blob(record, source_from(right.clone()), None).await.expect(&context);
         call(&opened).await.unwrap_or_else(|error: CallError| panic!("{context}: {error}"));
     }
 }
 
-/// A cache of one entry, beside the file that its bytes are flipped in.
+/// A cache of one entry, and the file whose bytes are flipped.
 struct Cached {
     cache: CompileCache,
     key: CompiledKey,
@@ -164,7 +163,7 @@ impl Cached {
         Self { cache, key, entry, beside, length }
     }
 
-    /// Does something while one byte of the entry is another.
+    /// Runs a function while one byte of the entry is changed.
     fn with(&self, index: usize, work: impl FnOnce()) {
         let file = OpenOptions::new().read(true).write(true).open(&self.beside).expect("opened");
         let mut byte = [0];
@@ -178,7 +177,7 @@ impl Cached {
 }
 
 #[test]
-fn no_flipped_byte_of_the_compile_cache_is_believed() {
+fn no_flipped_byte_of_the_compile_cache_is_accepted() {
     let every = std::env::var_os("YOI_EVERY_BYTE").is_some();
     let mut chance = Chance::new("flips in the compile cache");
     let place = folder();
@@ -202,7 +201,7 @@ fn no_flipped_byte_of_the_compile_cache_is_believed() {
         }
     });
     eprintln!("{} of {length} bytes were flipped in {:?}", bytes.len(), began.elapsed());
-    // It was none but the flipped byte that was not believed.
+    // Only the flipped byte caused the refusals.
     fs::rename(&caches[0].beside, &caches[0].entry).expect("renamed");
     assert!(caches[0].cache.get(&caches[0].key, 1 << 30).is_some());
 }

@@ -1,7 +1,7 @@
-//! A process is killed, at any moment, while eight writers are at work. Everything that it acknowledged is
-//! there, and nothing is there by half.
+//! Kills a process at any moment while eight writers are at work. Everything that it acknowledged exists, and nothing
+//! exists in part.
 //!
-//! Fifty times in an ordinary run. More, or the same again:
+//! An ordinary run does this fifty times. To do it more often, or to repeat a run:
 //!
 //! ```text
 //! YOI_KILL_CYCLES=1000 YOI_SEED=7 cargo test -p worker-runtime --test runner kill_9
@@ -21,15 +21,15 @@ use super::recording::Chance;
 use super::watched::{child, folder};
 use super::workload::{self, Expected, Step, WRITERS, Writer};
 
-/// Where the process works, where it finds compiled code, and where each writer goes on: `round:step`, by
-/// spaces.
+/// Environment variables of the process: its folder, the folder of compiled code, and the position of each writer as
+/// `round:step`, separated by spaces.
 const ROOT: &str = "YOI_KILLED_ROOT";
 const CACHE: &str = "YOI_KILLED_CACHE";
 const BEGINNINGS: &str = "YOI_KILLED_BEGINNINGS";
-/// What is printed for an acknowledged step of a writer, before its number.
+/// Prefix of the line that reports an acknowledged step, before the number of the writer.
 const ACKNOWLEDGED: &str = "acknowledged ";
 
-/// Where a writer is: a round, and the number of a step in it.
+/// Position of a writer: a round, and the number of a step in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct At {
     round: u64,
@@ -49,7 +49,7 @@ impl At {
     }
 }
 
-/// Not a test of its own: what the other one kills.
+/// Run as a process that the other test kills.
 #[test]
 #[ignore = "is run by another test, and killed"]
 fn eight_writers() {
@@ -63,8 +63,8 @@ fn eight_writers() {
         let writer = Writer::new(number);
         loop {
             writer.perform(&opened.runtime, at.step(&writer)).await.expect("done");
-            // One write of a line: it comes whole or not at all.
-            std::io::stdout().write_all(format!("\n{ACKNOWLEDGED}{number}\n").as_bytes()).expect("somebody reads");
+            // A line is written with a single call, so it arrives as a whole or not at all.
+            std::io::stdout().write_all(format!("\n{ACKNOWLEDGED}{number}\n").as_bytes()).expect("a reader");
             at = at.next(&writer);
         }
     };
@@ -75,7 +75,7 @@ fn eight_writers() {
     runtime.block_on(join_all(all.into_iter().map(|(number, at)| work(&opened, number, at))));
 }
 
-/// Takes note of an acknowledgement, where a line is one.
+/// Records an acknowledgement, if the line is one.
 fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
     let Some(number) = line.strip_prefix(ACKNOWLEDGED) else { return false };
     let number: usize = number.parse().expect("a writer");
@@ -85,7 +85,7 @@ fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
     true
 }
 
-/// Reads acknowledgements, so many of them or all that are left.
+/// Reads this number of acknowledgements, or all that remain.
 fn read(lines: &mut impl Iterator<Item = String>, most: u64, at: &mut [At], expected: &mut [Expected]) -> u64 {
     let mut read = 0;
     while read < most {
@@ -107,7 +107,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let (root, cache) = (place.path().join("data"), place.path().join("cache"));
     let sandbox = workload::sandbox(&cache);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("started");
-    // Compiles the resolver once for all that come.
+    // Compiles the resolver once for all processes.
     runtime.block_on(workload::open(&place.path().join("other"), &sandbox)).expect("opened");
     let mut expected: Vec<Expected> = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
     let mut at = vec![At { round: 0, step: 0 }; WRITERS];
@@ -145,7 +145,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
             join_all(checks).await;
             workload::check_all(&opened, &context).await;
         });
-        // What is behind is not looked at again and again.
+        // Earlier rounds are not checked again each time.
         if (cycle + 1) % 25 == 0 {
             drop(opened);
             std::fs::remove_dir_all(&root).expect("removed");
@@ -158,8 +158,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     assert!(acknowledged > cycles * 20, "{acknowledged}");
 }
 
-/// The clock of a machine that tests run on is no judge: a second is what it should take, and twenty are a
-/// failure.
+/// Opening should take less than 1 s. The clocks of test machines are unreliable, so the test fails only after 20 s.
 #[test]
 fn store_with_10_000_bundles_is_open_within_a_second() {
     const BUNDLES: u64 = 10_000;
@@ -175,7 +174,7 @@ fn store_with_10_000_bundles_is_open_within_a_second() {
             for step in writer.bundle_alone(0) {
                 writer.perform(&opened.runtime, step).await.expect("done");
             }
-            // The others are the same but for their revision, so that what takes time is storing them.
+            // The other bundles differ only in their revision, so that most of the time is spent on storing them.
             let content = opened.runtime.content(&writer.workspace);
             let manifest = String::from_utf8(writer.bundle(0).manifest_bytes().to_vec()).expect("text");
             for revision in 2..=BUNDLES / WRITERS as u64 {

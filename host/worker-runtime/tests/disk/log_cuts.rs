@@ -1,7 +1,7 @@
-//! The power goes twice, or goes after the process was killed. The store opens each time, with everything that was
-//! acknowledged: what two torn transactions leave on top of each other in the write-ahead log is not taken for damage.
+//! Simulates two power cuts, or a power cut after the process was killed. The store opens each time with everything
+//! that was acknowledged. The remains of two torn transactions in the write-ahead log are not treated as damage.
 //!
-//! A sample of first cuts, and of second ones after each. More, or the same again:
+//! Covers a sample of first cuts, and of second ones after each. To cover more, or to repeat a run:
 //!
 //! ```text
 //! YOI_POWER_CUTS=500 YOI_SEED=7 cargo test -p worker-runtime --test runner second_power_cut
@@ -13,16 +13,16 @@ use std::path::Path;
 
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 
-use super::power_cuts::{Cut, told};
+use super::power_cuts::{Cut, describe};
 use super::recording::{Chance, Disk, Fate, Operation, Remains, operations};
 use super::watched::{self, Control, clear, folder};
 
 const BEGIN: &str = "YOI_LOG_CUTS_BEGIN";
 const END: &str = "YOI_LOG_CUTS_END";
-/// `true` if the log is folded in on the way.
+/// Environment variable: 1 if the batches are large, so that the log is checkpointed meanwhile.
 const IS_LARGE: &str = "YOI_LOG_CUTS_LARGE";
 
-/// Records under their keys, as they are after some batches.
+/// Records by key after a number of batches.
 type Model = BTreeMap<String, Vec<u8>>;
 
 fn newest() -> Key {
@@ -33,14 +33,14 @@ fn key(number: u64) -> Key {
     Key::new("t").part(number)
 }
 
-/// A batch: its number, and a record of a size that makes it one frame or many.
+/// Returns a batch: its number, and a record whose size makes it one frame or many.
 fn batch(number: u64, is_large: bool) -> Batch {
     let sizes = if is_large { [600_000, 10, 900_000, 9000] } else { [10, 30_000, 300, 9000] };
     let value = vec![number as u8; sizes[number as usize % 4]];
     Batch::default().put(&newest(), number.to_string().into_bytes()).put(&key(number % 5), value)
 }
 
-/// Rows that exist after the batches below a number.
+/// Returns the rows that exist after the batches below a number.
 fn model(batches: u64, is_large: bool) -> Model {
     let mut model = Model::new();
     for number in 0..batches {
@@ -50,7 +50,7 @@ fn model(batches: u64, is_large: bool) -> Model {
     model
 }
 
-/// Not a test of its own: what the other one records.
+/// Run as a process that the other test records.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn batches_are_committed() {
@@ -76,14 +76,14 @@ fn batches_are_committed() {
     control.disarm();
 }
 
-/// A recorded process, and how many batches were acknowledged when it began.
+/// A recorded process, and the number of batches that were acknowledged when it began.
 struct Recorded {
     operations: Vec<Operation>,
     begin: u64,
 }
 
 impl Recorded {
-    /// `None` where nothing can be recorded.
+    /// `None` if tracing is not supported.
     fn new(root: &Path, begin: u64, end: u64, is_large: bool) -> Option<Self> {
         let log = root.with_extension("log");
         let variables =
@@ -92,7 +92,7 @@ impl Recorded {
         Some(Self { operations: operations(&log), begin })
     }
 
-    /// Does the operations again, and calls `look` with what is acknowledged after each of them.
+    /// Replays the operations, and calls `look` after each of them with the number of acknowledged batches.
     fn replay(&self, disk: &mut Disk, mut look: impl FnMut(&Disk, u64, &Operation)) {
         let mut acknowledged = self.begin;
         for operation in &self.operations {
@@ -105,7 +105,8 @@ impl Recorded {
     }
 }
 
-/// Opens what is left, and looks for what was acknowledged. The batch that had begun is there as a whole or not at all.
+/// Opens the state after a cut, and checks that the acknowledged batches exist. The interrupted batch exists completely
+/// or not at all.
 fn look(remains: &Remains, acknowledged: u64, is_large: bool, root: &Path, context: &str) {
     std::fs::create_dir(root).expect("made");
     remains.write_to(root);
@@ -144,7 +145,7 @@ fn second_power_cut_loses_nothing_that_was_acknowledged() {
         for number in 0..if is_large { cuts.div_ceil(4) } else { cuts } {
             let moment = chance.below(first.operations.len() as u64) as usize;
             let is_killed = number % 3 == 2;
-            // The disk and what is acknowledged at that moment.
+            // The disk and the number of acknowledged batches at that moment.
             let mut disk = Disk::empty();
             let mut seen = 0;
             let mut at = None;
@@ -161,7 +162,7 @@ fn second_power_cut_loses_nothing_that_was_acknowledged() {
             let context = if is_killed { format!("{context}, killed") } else { format!("{context}, {cut:?}") };
             look(&remains, acknowledged, is_large, &place.path().join("looked"), &context);
             first_states += 1;
-            // What goes on from there, until the power goes again.
+            // Continues from there until the second cut.
             let root = place.path().join("second");
             std::fs::create_dir(&root).expect("made");
             remains.write_to(&root);
@@ -176,7 +177,7 @@ fn second_power_cut_loses_nothing_that_was_acknowledged() {
             second.replay(&mut disk, |disk, acknowledged, operation| {
                 if chance.below(all) < SECOND {
                     let cut = Cut::one(disk, &mut chance);
-                    let context = format!("{context}, then {cut:?} after {}", told(Some(operation)));
+                    let context = format!("{context}, then {cut:?} after {}", describe(Some(operation)));
                     look(&cut.of(disk), acknowledged, is_large, &place.path().join("looked"), &context);
                     second_states += 1;
                 }

@@ -1,5 +1,5 @@
-//! What the disk may do to a Runtime: calls that fail, a process that is killed, power that goes, bytes
-//! that change. Whatever was acknowledged is there all the same.
+//! Faults of the disk: failing calls, killed processes, power cuts and changed bytes. Everything that was acknowledged
+//! survives them.
 
 mod faults;
 mod flips;

@@ -1,8 +1,8 @@
-//! The power goes, at any moment. What a process did to its disk is recorded, and every state that a cut could
-//! leave of it is opened: nothing that was acknowledged is lost, and no wrong byte is served.
+//! Simulates power cuts at any moment. The file operations of a process are recorded, and every state that a cut could
+//! leave on the disk is opened. No acknowledged data is lost, and no wrong byte is served.
 //!
-//! At every operation of a small workload; and at a sample of one of 200 bundles, whose size and seed can be
-//! chosen:
+//! Covers every operation of a small workload, and a sample of the operations of a workload with 200 bundles. The size
+//! of the sample and the seed can be set:
 //!
 //! ```text
 //! YOI_POWER_CUTS=2000 YOI_SEED=7 cargo test -p worker-runtime --test runner power_cut
@@ -22,7 +22,7 @@ use super::workload::{self, Expected, Step, Writer};
 const CACHE: &str = "YOI_RECORDED_CACHE";
 const ROUNDS: &str = "YOI_RECORDED_ROUNDS";
 
-/// Not a test of its own: what the other ones record.
+/// Run as a process that the other tests record.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn recorded() {
@@ -48,25 +48,25 @@ fn recorded() {
     assert!(watched::KINDS.iter().zip(seen).all(|(kind, seen)| seen > 0 || ["link", "truncate"].contains(kind)));
 }
 
-/// The store is opened anew after half of the rounds.
+/// The store is opened again after half of the rounds.
 fn parts(rounds: u64) -> [std::ops::Range<u64>; 2] {
     [0..rounds / 2, rounds / 2..rounds]
 }
 
-/// How much of what is not durable is there after a cut.
+/// Selects which of the changes that are not durable survive a cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cut {
     Nothing,
     Everything,
-    /// The names are there, and of their content this much.
+    /// All names survive, and this part of their content.
     Names(Fate),
-    /// What was written to files is there, and no name that is not durable.
+    /// All content survives, and no name that is not durable.
     Contents,
-    /// Everything but one change of a name, or nothing but it.
+    /// All but one change of a name, or only this one.
     Name(usize, bool),
-    /// Everything but one piece of content, or nothing but it.
+    /// All but one piece of content, or only this one.
     Content(usize, bool),
-    /// Each thing as it comes.
+    /// Each change at random.
     Chance(u64),
 }
 
@@ -92,9 +92,9 @@ impl Cut {
         disk.left(name, content)
     }
 
-    /// Those that are looked at after every operation.
+    /// Cuts that are checked after every operation.
     pub(super) fn all(disk: &Disk, chance: &mut Chance) -> Vec<Self> {
-        /// Of so many changes, the newest ones, each is lost alone and kept alone.
+        /// Of this number of the newest changes, each is lost alone and kept alone.
         const ALONE: usize = 3;
         let (names, contents) = disk.pending();
         let mut all = vec![Self::Nothing, Self::Everything];
@@ -120,7 +120,7 @@ impl Cut {
     }
 }
 
-/// What was recorded, gone through once more.
+/// A recorded trace that is replayed.
 struct Replay {
     operations: Vec<Operation>,
     steps: Vec<Step>,
@@ -143,7 +143,7 @@ impl Replay {
         }
     }
 
-    /// Does the next operation again.
+    /// Replays the next operation.
     fn advance(&mut self) -> bool {
         let Some(operation) = self.operations.get(self.next) else { return false };
         self.next += 1;
@@ -157,36 +157,35 @@ impl Replay {
         true
     }
 
-    /// Opens what is left of one cut, now, and looks.
+    /// Opens the state after one cut at this moment, and checks it.
     async fn look(&self, cut: Cut, remains: &Remains, root: &Path, sandbox: &Sandbox) {
         let begun = self.steps.get(self.acknowledged).copied();
         let last = self.next.checked_sub(1).map(|last| &self.operations[last]);
-        let context = format!("{cut:?} after operation {}, {}, before {begun:?}", self.next, told(last));
+        let context = format!("{cut:?} after operation {}, {}, before {begun:?}", self.next, describe(last));
         remains.write_to(root);
         let opened = workload::open(&root.join("data"), sandbox).await;
-        let opened = opened.unwrap_or_else(|told| panic!("{context}: {told:?}"));
+        let opened = opened.unwrap_or_else(|failure| panic!("{context}: {failure:?}"));
         workload::collect_strays(&opened, &context).await;
         self.expected.check(&opened, begun, &context).await;
         workload::check_all(&opened, &context).await;
-        // It goes on: what had begun is done again.
+        // The workload continues: the interrupted step is repeated.
         if let Some(step) = begun {
             let done = self.expected.writer.perform(&opened.runtime, step).await;
-            done.unwrap_or_else(|told| panic!("{context}: {told:?}"));
+            done.unwrap_or_else(|failure| panic!("{context}: {failure:?}"));
         }
         drop(opened);
         clear(&root.join("data"));
     }
 }
 
-pub(super) fn told(operation: Option<&Operation>) -> String {
+pub(super) fn describe(operation: Option<&Operation>) -> String {
     match operation {
         Some(Operation::Wrote { path, at, bytes }) => format!("{} bytes to `{path}` at {at}", bytes.len()),
         operation => format!("{operation:?}"),
     }
 }
 
-/// Records a workload, and goes through it in two threads, each of which looks at every other moment that
-/// `moments` chooses.
+/// Records a workload and replays it in two threads, each of which checks every second moment that `moments` selects.
 fn at_moments(rounds: u64, look: impl AsyncFn(usize, &mut Replay, &Path, &Sandbox) + Sync) -> bool {
     let place = folder();
     let (root, log, cache) = (place.path().join("root"), place.path().join("log"), place.path().join("cache"));

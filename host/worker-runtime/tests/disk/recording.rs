@@ -1,9 +1,8 @@
-//! What a process did to its disk, operation by operation, and the states that a power cut could leave of it.
+//! Trace of the file operations of a process, and the states that a power cut could leave on the disk.
 //!
-//! The model knows no file system by name and believes none: what was written is durable when the file was
-//! synced, a name is durable when its folder was, and until then each of them may be there or not, in any
-//! order; of what was written there may be all, half, or zeros. Only two names that one rename changes in one
-//! folder change together.
+//! The model assumes no particular file system. Content is durable when its file was synced, and a name is durable when
+//! its folder was synced. Before that, each change may survive or not, in any order, and written content may be
+//! complete, half there, or zeros. Only the two names that a rename changes in one folder change together.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +11,7 @@ use std::rc::Rc;
 
 use bundles::{Digest, Digester};
 
-/// One entry of the log; `shim.c` writes them.
+/// One entry of the trace, written by `shim.c`.
 #[derive(Debug, Clone)]
 pub(super) enum Operation {
     MadeFile(String),
@@ -30,11 +29,11 @@ pub(super) enum Operation {
     Linked(String, String),
     Unlinked(String),
     MadeFolder(String),
-    /// A line that the process wrote to `marks`.
+    /// A line that the process wrote to the file `marks`.
     Mark(String),
 }
 
-/// Reads a log.
+/// Parses a trace.
 pub(super) fn operations(log: &Path) -> Vec<Operation> {
     let log = fs::read(log).expect("a log");
     let mut rest = log.as_slice();
@@ -72,7 +71,7 @@ fn word_of(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// What has a name. Numbers are those of the files and of the folders.
+/// Target of a name: the index of a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Node {
     File(usize),
@@ -85,7 +84,7 @@ enum Written {
     Cut(usize),
 }
 
-/// Names that change together.
+/// Names that one operation changes together.
 type Renaming = Rc<[(String, Option<Node>)]>;
 
 #[derive(Debug, Clone, Default)]
@@ -98,25 +97,25 @@ struct File {
 struct Folder {
     durable: BTreeMap<String, Node>,
     pending: Vec<Renaming>,
-    /// All of it.
+    /// Current names, durable or not.
     now: BTreeMap<String, Node>,
 }
 
-/// A disk, and what of it is not durable yet.
+/// A disk, with the changes that are not durable yet.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     files: Vec<File>,
     folders: Vec<Folder>,
 }
 
-/// What becomes of something that was written and not synced.
+/// State of written and unsynced data after a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Kept,
     Lost,
-    /// The first half of its bytes is there.
+    /// The first half of the bytes.
     Half,
-    /// Its bytes are there, and are zeros.
+    /// Zeros of the same length.
     Zeros,
 }
 
@@ -125,7 +124,7 @@ impl Disk {
         Self { files: Vec::new(), folders: vec![Folder::default()] }
     }
 
-    /// A disk that holds what a power cut left, durably.
+    /// Creates a disk whose durable state is that after a cut.
     pub(super) fn of(remains: &Remains) -> Self {
         let file = |durable: &Rc<Vec<u8>>| File { durable: durable.clone(), pending: Vec::new() };
         let folder =
@@ -133,7 +132,7 @@ impl Disk {
         Self { files: remains.files.iter().map(file).collect(), folders: remains.folders.iter().map(folder).collect() }
     }
 
-    /// A folder and the last name of a path, where that folder is there.
+    /// Returns the folder and the last name of a path, if the folder exists.
     fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         match self.node(above)? {
@@ -157,7 +156,7 @@ impl Disk {
         folder.pending.push(names.into());
     }
 
-    /// Does what was done. What concerns a file that has no name any more is of no account.
+    /// Applies an operation. An operation on a file without a name is ignored.
     pub(super) fn perform(&mut self, operation: &Operation) {
         match operation {
             Operation::Mark(_) => {}
@@ -217,14 +216,14 @@ impl Disk {
         }
     }
 
-    /// How many changes of names, and how many of content, are not durable.
+    /// Returns the number of changes of names, and of content, that are not durable.
     pub(super) fn pending(&self) -> (usize, usize) {
         let names = self.folders.iter().map(|folder| folder.pending.len()).sum();
         (names, self.files.iter().map(|file| file.pending.len()).sum())
     }
 
-    /// What is left when the power goes now. `name` and `content` are asked for the fate of each change that
-    /// is not durable, by its number.
+    /// Returns the state after a cut at this moment. `name` and `content` return the fate of each change that is not
+    /// durable, by its number.
     pub(super) fn left(&self, mut name: impl FnMut(usize) -> bool, mut content: impl FnMut(usize) -> Fate) -> Remains {
         let mut number = 0..;
         let files = self.files.iter().map(|file| {
@@ -275,14 +274,14 @@ fn write(content: &mut Vec<u8>, written: &Written, fate: Fate) {
     content[at..at + bytes.len()].copy_from_slice(&bytes);
 }
 
-/// What a power cut left.
+/// State of a disk after a power cut.
 pub(super) struct Remains {
     folders: Vec<BTreeMap<String, Node>>,
     files: Vec<Rc<Vec<u8>>>,
 }
 
 impl Remains {
-    /// What is another one for other names or content.
+    /// Returns a hash that differs for other names or content.
     pub(super) fn fingerprint(&self) -> Digest {
         let mut digester = Digester::default();
         self.walk(0, "", &mut |path, content| {
@@ -296,7 +295,7 @@ impl Remains {
         digester.finish()
     }
 
-    /// Puts it into a folder that is there.
+    /// Writes the state into an existing folder.
     pub(super) fn write_to(&self, place: &Path) {
         self.walk(0, "", &mut |path, content| match content {
             None => make_folder(&place.join(path)),
@@ -304,7 +303,7 @@ impl Remains {
         });
     }
 
-    /// Every folder, and every file with its content, from above.
+    /// Returns all folders, and all files with their content, parents first.
     fn walk<'a>(&'a self, folder: usize, path: &str, visit: &mut impl FnMut(&str, Option<&'a Rc<Vec<u8>>>)) {
         for (name, node) in &self.folders[folder] {
             let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
@@ -324,11 +323,11 @@ fn make_folder(path: &Path) {
     fs::DirBuilder::new().mode(0o700).create(path).expect("made");
 }
 
-/// Numbers by chance, the same for the same seed.
+/// Random numbers, reproducible by the seed.
 pub(super) struct Chance(u64);
 
 impl Chance {
-    /// The seed is `YOI_SEED`, or the time; it is printed.
+    /// Creates the generator with the seed in `YOI_SEED` or from the clock, and prints the seed.
     pub(super) fn new(what: &str) -> Self {
         let given = std::env::var("YOI_SEED").map(|seed| seed.parse().expect("a number"));
         let now = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_micros() as u64;
@@ -341,7 +340,7 @@ impl Chance {
         Self(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    /// The next number below another. SplitMix64.
+    /// Returns the next number below a limit. SplitMix64.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,14 +1,14 @@
-//! Storing content takes the same file operations whether or not another workspace has it: nobody learns from a
-//! duration what others have stored.
+//! Storing content makes the same file operations whether or not another workspace has the content, so that the
+//! duration reveals nothing about other workspaces.
 
 use bundles::Digest;
-use worker_runtime::blob_store::{Put, whole};
+use worker_runtime::blob_store::{PutOutcome, source_from};
 
 use super::watched::{self, Control, KINDS, folder};
 use super::workload;
 use crate::support::{name, sandbox};
 
-/// Not a test of its own: run by the one below.
+/// Run as a process by the test below.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn counted() {
@@ -23,12 +23,12 @@ fn counted() {
             let before = control.seen();
             let (digest, announced) = (Digest::of(&content), content.len() as u64);
             let content_of = opened.runtime.content(&name(workspace));
-            let put = content_of.put_blob(digest, whole(content), Some(announced)).await.expect("stored");
-            assert_eq!(put, Put { bytes: announced, known: false }, "{workspace}");
+            let put = content_of.put_blob(digest, source_from(content), Some(announced)).await.expect("stored");
+            assert_eq!(put, PutOutcome { bytes: announced, existed: false }, "{workspace}");
             let after = control.seen();
             std::array::from_fn::<_, { KINDS.len() }, _>(|kind| after[kind] - before[kind])
         };
-        // In memory, and in parts.
+        // Small content, and content that is uploaded in parts.
         for bytes in [100, 3 << 20] {
             for warm in ["a", "b", "c"] {
                 put("team-2", warm, bytes).await;
@@ -47,8 +47,8 @@ fn counted() {
 fn content_that_another_workspace_has_is_stored_by_the_same_operations_as_new_content() {
     let root = folder();
     let log = tempfile::tempdir().expect("a folder");
-    let told = watched::watched("disk::same_work::counted", root.path(), &log.path().join("log"), &[]);
-    let Some(told) = told else { return };
-    println!("{told}");
-    assert_eq!(told.matches(" bytes: ").count(), 2, "{told}");
+    let output = watched::watched("disk::same_work::counted", root.path(), &log.path().join("log"), &[]);
+    let Some(output) = output else { return };
+    println!("{output}");
+    assert_eq!(output.matches(" bytes: ").count(), 2, "{output}");
 }

@@ -1,5 +1,5 @@
-//! A process of this test binary under `shim.c`, which sees every file operation that the process makes
-//! in one folder, with or without libc.
+//! Runs this test binary as a process under `shim.c`, which traces every file operation of the process in one folder,
+//! with or without libc.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -17,7 +17,7 @@ const LOG: &str = "YOI_SHIM_LOG";
 pub(crate) const KINDS: [&str; 13] =
     ["open", "read", "write", "sync", "rename", "unlink", "mkdir", "link", "truncate", "chmod", "stat", "list", "lock"];
 
-/// A folder in memory where there is room in it: nothing here waits for a real disk.
+/// Returns a folder in memory if there is enough space, so that no test waits for a real disk.
 pub(crate) fn folder() -> TempDir {
     const ROOM: u64 = 2 << 30;
     let memory = "/dev/shm";
@@ -26,12 +26,12 @@ pub(crate) fn folder() -> TempDir {
     made.unwrap_or_else(|| tempfile::tempdir().expect("a folder"))
 }
 
-/// Whether a process can be watched here.
+/// `true` if a process can be traced on this machine.
 pub(crate) fn can_be() -> bool {
     cfg!(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))
 }
 
-/// The shim, compiled once. None where this is no machine that it is written for.
+/// The shim, compiled once. `None` on an unsupported architecture.
 fn shim() -> Option<&'static Path> {
     static SHIM: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let made = SHIM.get_or_init(|| {
@@ -52,8 +52,8 @@ fn shim() -> Option<&'static Path> {
     made.as_ref().map(|(_, library)| library.as_path())
 }
 
-/// Runs a test of this binary in a process of its own, watched below `root`, and says what it printed.
-/// What it logged is in `log`. None where nothing can be watched.
+/// Runs a test of this binary in a process of its own, traced below `root`, and returns its output. The trace is in
+/// `log`. Returns `None` if tracing is not supported.
 pub(crate) fn watched(test: &str, root: &Path, log: &Path, variables: &[(&str, String)]) -> Option<String> {
     let Some(shim) = shim() else {
         eprintln!("skipped: file operations are watched on Linux only, on x86-64 and AArch64");
@@ -64,34 +64,34 @@ pub(crate) fn watched(test: &str, root: &Path, log: &Path, variables: &[(&str, S
     let mut command = child(test);
     command.env("LD_PRELOAD", shim).env(CONTROL, &control).env(ROOT, root).env(LOG, log);
     let ended = command.envs(variables.iter().cloned()).output().expect("started");
-    let told = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(ended.status.success(), "{}: {told}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
-    Some(told)
+    let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(ended.status.success(), "{}: {output}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+    Some(output)
 }
 
-/// This test binary, to do nothing but one of its ignored tests.
+/// Returns the command that runs one ignored test of this binary.
 pub(crate) fn child(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
     command
 }
 
-/// The watched folder, in a process that is watched.
+/// Returns the traced folder, inside a traced process.
 pub(crate) fn root() -> Option<PathBuf> {
     std::env::var_os(ROOT).map(PathBuf::from)
 }
 
-/// What the shim is told to do, and what it tells.
+/// Memory shared with the shim: the fault to inject, and the counters.
 pub(crate) struct Control(File);
 
-/// How one call is to fail.
+/// Fault of a single call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// An index into [`KINDS`].
+    /// Index into [`KINDS`].
     pub(crate) kind: usize,
-    /// Which call of that kind, from 1.
+    /// Number of the call among those of its kind, from 1.
     pub(crate) call: u64,
-    /// The system's number of the error; 0 for one that is done by half.
+    /// Errno, or 0 for a call that is only half done.
     pub(crate) error: i32,
 }
 
@@ -111,7 +111,7 @@ impl Control {
         self.0.write_all_at(&word.to_ne_bytes(), index * 8).expect("written");
     }
 
-    /// From here on the call fails that is named.
+    /// Makes the given call fail, counted from now.
     pub(crate) fn arm(&self, fault: Fault) {
         for (index, word) in [(1, fault.kind as u64), (2, fault.call), (3, fault.error as u64), (4, 0), (5, 0), (0, 1)]
         {
@@ -119,25 +119,25 @@ impl Control {
         }
     }
 
-    /// The disk is gone: everything fails from one call on.
+    /// Makes all calls fail from one call on.
     pub(crate) fn arm_from(&self, call: u64, error: i32) {
         for (index, word) in [(2, call), (3, error as u64), (4, 0), (5, 0), (0, 3)] {
             self.set(index, word);
         }
     }
 
-    /// From here on nothing fails. Whether it did.
+    /// Stops injecting faults. Returns `true` if one was injected.
     pub(crate) fn disarm(&self) -> bool {
         self.set(0, 0);
         self.happened()
     }
 
-    /// Whether what was armed has failed.
+    /// `true` if the fault was injected.
     pub(super) fn happened(&self) -> bool {
         self.word(5) == 1
     }
 
-    /// What the call that failed was about.
+    /// Returns the path of the failed call.
     pub(super) fn place(&self) -> PathBuf {
         let mut path = vec![0; 1024];
         self.0.read_exact_at(&mut path, 128 * 8).expect("read");
@@ -145,18 +145,18 @@ impl Control {
         String::from_utf8(path).expect("a path").into()
     }
 
-    /// From here on everything is written to the log.
+    /// Begins to write the trace.
     pub(super) fn record(&self) {
         self.set(0, 2);
     }
 
-    /// How many calls there were of each kind.
+    /// Returns the number of calls of each kind.
     pub(super) fn seen(&self) -> [u64; KINDS.len()] {
         std::array::from_fn(|kind| self.word(6 + kind as u64))
     }
 }
 
-/// Takes a folder away, also one that holds what cannot be written.
+/// Removes a folder, even if it contains read-only entries.
 pub(super) fn clear(folder: &Path) {
     fs::remove_dir_all(folder).expect("removed");
 }

@@ -1,5 +1,5 @@
-//! What a writer does with a Runtime, step by step, and what must be there after each step: the same for
-//! every way in which it may be interrupted.
+//! Workload of a writer on a Runtime, step by step, and the state that must exist after each step. The same workload is
+//! used for all kinds of interruptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use futures_util::TryStreamExt;
 use host_policy::RuntimeConfig;
 use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
-use worker_runtime::blob_store::{BlobStore, Condition, ObjectBlobs, whole};
+use worker_runtime::blob_store::{BlobCondition, BlobStore, ObjectBlobs, source_from};
 use worker_runtime::content::PutBundle;
 use worker_runtime::history::{EntryKind, Payload};
 use worker_runtime::metadata::{MetadataStore, SqliteMetadata};
@@ -25,7 +25,7 @@ use crate::support::{BEGIN, Echo, bundle_of, id, name, plain};
 /// Workspaces, one for each writer.
 pub(super) const WRITERS: usize = 8;
 
-/// A Runtime on a folder, and its metadata.
+/// A Runtime on a folder, and its metadata store.
 pub(super) struct Opened {
     pub(super) runtime: Runtime,
     blobs: ObjectBlobs,
@@ -33,52 +33,52 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// The digest of everything that was set aside.
-    pub(super) async fn set_aside(&self) -> Vec<Digest> {
-        self.blobs.set_aside().try_collect().await.expect("listed")
+    /// Returns the digests of all quarantined blobs.
+    pub(super) async fn quarantined(&self) -> Vec<Digest> {
+        self.blobs.quarantined().try_collect().await.expect("listed")
     }
 }
 
-/// A sandbox that finds its compiled code in `cache`, or puts it there.
+/// Returns an engine whose compile cache is in `cache`.
 pub(super) fn sandbox(cache: &Path) -> Sandbox {
     let cache = Some(CompileCache::open(cache).expect("a cache"));
     let allocation = Allocation::OnDemand;
     Sandbox::new(SandboxConfig { cache, allocation, ..SandboxConfig::default() }).expect("a sandbox")
 }
 
-/// A refusal: its code, and everything else that it says.
+/// An error: its code, and its other texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Failure {
     pub(super) code: &'static str,
     pub(super) text: String,
 }
 
-macro_rules! told {
+macro_rules! failure {
     ($error:expr) => {{
         let error = $error;
-        Told { code: error.code(), text: format!("{error} {error:?} {}", error.help()) }
+        Failure { code: error.code(), text: format!("{error} {error:?} {}", error.help()) }
     }};
 }
 
-pub(super) use told;
+pub(super) use failure;
 
-/// The stores of a folder.
-pub(super) async fn stores(root: &Path) -> Result<(ObjectBlobs, Arc<SqliteMetadata>), Told> {
-    let folder = DataFolder::open(root).await.map_err(|error| told!(error))?;
-    let metadata = SqliteMetadata::open(folder.metadata_file()).await.map_err(|error| told!(error))?;
+/// Opens the stores of a folder.
+pub(super) async fn stores(root: &Path) -> Result<(ObjectBlobs, Arc<SqliteMetadata>), Failure> {
+    let folder = DataFolder::open(root).await.map_err(|error| failure!(error))?;
+    let metadata = SqliteMetadata::open(folder.metadata_file()).await.map_err(|error| failure!(error))?;
     Ok((folder.blobs(), Arc::new(metadata)))
 }
 
-pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Told> {
+pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Failure> {
     let (blobs, metadata) = stores(root).await?;
     let mut config = "[host]\ncapabilities = ['tool:echo']\n".to_owned();
     for writer in 0..WRITERS {
         config += &format!("[workspaces.team-{writer}]\nsignatures = {{ posture = 'none' }}\n");
     }
     let limits = RuntimeLimits {
-        // What nothing uses may be collected at once.
+        // Unused content can be collected at once.
         unused_blob_seconds: 0,
-        // Every use of a bundle reads it.
+        // Bundles are not cached, so every use reads from the store.
         open_bundles: 0,
         recent_blob_bytes: 0,
         running_calls_of_all: 64,
@@ -94,28 +94,28 @@ pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Told>
         .tool(Arc::new(Echo(name("echo"))))
         .open()
         .await
-        .map_err(|error| told!(error))?;
+        .map_err(|error| failure!(error))?;
     Ok(Opened { runtime, blobs, metadata })
 }
 
-/// One thing that a writer does in a round. Doing it again after it failed is doing it once.
+/// One step of a round. Steps are idempotent, so a failed one can be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Puts a blob of the round's bundle.
     Blob(u64, usize),
-    /// Puts a blob that no bundle names and that comes in parts.
+    /// Puts a blob that no bundle names and that is uploaded in parts.
     Loose(u64),
     /// Puts the round's bundle.
     Bundle(u64),
-    /// Makes a worker of it.
+    /// Creates a worker of the bundle.
     Worker(u64),
-    /// Calls it with so many bytes.
+    /// Calls the worker with an input of this number of bytes.
     Call(u64, usize),
     /// Stops the round's worker.
     Stop(u64),
     /// Removes the round's bundle.
     Remove(u64),
-    /// Collects what nothing uses.
+    /// Collects unused content.
     Collect,
 }
 
@@ -123,7 +123,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
     pub(super) workspace: WorkspaceId,
-    /// The bundles of its rounds, as far as they were made: making one takes longer than storing it.
+    /// Bundles of the rounds so far. Building one takes longer than storing it.
     made: Arc<Mutex<BTreeMap<u64, Arc<Bundle>>>>,
 }
 
@@ -132,7 +132,7 @@ impl Writer {
         Self { workspace: name(&format!("team-{number}")), made: Arc::default() }
     }
 
-    /// The bundle of a round. Rounds share what is not the prompt.
+    /// Returns the bundle of a round. Rounds share everything but the prompt.
     pub(super) fn bundle(&self, round: u64) -> Arc<Bundle> {
         let make = || {
             let prompt = format!("Be kind and brief, in round {round} of {}.", self.workspace);
@@ -145,14 +145,14 @@ impl Writer {
         self.bundle(round).blobs().map(|(digest, blob)| (*digest, Bytes::copy_from_slice(blob))).collect()
     }
 
-    /// Larger than what is judged in memory.
+    /// Larger than content that is verified in memory.
     fn loose(&self, round: u64) -> (Digest, Bytes) {
         let line = format!("round {round} of {}\n", self.workspace);
         let content = Bytes::from(line.repeat((1 << 20) / line.len() + 2));
         (Digest::of(&content), content)
     }
 
-    /// The blob that a step puts.
+    /// Returns the blob that a step puts.
     fn blob(&self, step: Step) -> Option<(Digest, Bytes)> {
         match step {
             Step::Blob(round, index) => Some(self.blobs(round).swap_remove(index)),
@@ -169,7 +169,7 @@ impl Writer {
         json!({ "text": format!("round {round} {}", "x".repeat(bytes)) })
     }
 
-    /// Everything that belongs to a round. Every other bundle goes away again, after its worker.
+    /// Returns the steps of a round. Every second bundle is removed again, after its worker.
     pub(super) fn steps(&self, round: u64) -> Vec<Step> {
         let mut steps: Vec<Step> = (0..self.blobs(round).len()).map(|index| Step::Blob(round, index)).collect();
         if round.is_multiple_of(4) {
@@ -185,57 +185,57 @@ impl Writer {
         steps
     }
 
-    /// What it takes to put the round's bundle and no more.
+    /// Returns the steps that put the bundle of the round.
     pub(super) fn bundle_alone(&self, round: u64) -> impl Iterator<Item = Step> {
         let blobs = self.blobs(round).len();
         (0..blobs).map(move |index| Step::Blob(round, index)).chain([Step::Bundle(round)])
     }
 
-    pub(super) async fn perform(&self, runtime: &Runtime, step: Step) -> Result<(), Told> {
+    pub(super) async fn perform(&self, runtime: &Runtime, step: Step) -> Result<(), Failure> {
         let content = runtime.content(&self.workspace);
         match step {
             Step::Blob(..) | Step::Loose(_) => {
                 let (digest, blob) = self.blob(step).expect("a blob");
                 let bytes = Some(blob.len() as u64);
-                content.put_blob(digest, whole(blob), bytes).await.map(drop).map_err(|error| told!(error))
+                content.put_blob(digest, source_from(blob), bytes).await.map(drop).map_err(|error| failure!(error))
             }
             Step::Bundle(round) => {
                 let bundle = self.bundle(round);
                 let manifest = bundle.manifest_bytes().to_vec().into();
-                let put = content.put_manifest(bundle.digest(), manifest).await.map_err(|error| told!(error))?;
+                let put = content.put_manifest(bundle.digest(), manifest).await.map_err(|error| failure!(error))?;
                 assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");
                 Ok(())
             }
             Step::Worker(round) => {
                 let made = runtime.catalogue(&self.workspace);
                 let request = plain(self.bundle(round).digest());
-                made.create(id(&Self::worker(round)), request).await.map(drop).map_err(|error| told!(error))
+                made.create(id(&Self::worker(round)), request).await.map(drop).map_err(|error| failure!(error))
             }
             Step::Call(round, bytes) => {
                 let call = ToolCall { input: Self::input(round, bytes), confirmed: false };
                 let (worker, tool) = (id(&Self::worker(round)), name("echo"));
                 let called = runtime.interaction(&self.workspace).call(&worker, &tool, call).await;
-                called.map(drop).map_err(|error| told!(error))
+                called.map(drop).map_err(|error| failure!(error))
             }
             Step::Stop(round) => {
                 let stopped = runtime.catalogue(&self.workspace).stop(&id(&Self::worker(round))).await;
-                stopped.map(drop).map_err(|error| told!(error))
+                stopped.map(drop).map_err(|error| failure!(error))
             }
             Step::Remove(round) => match content.remove_bundle(self.bundle(round).digest()).await {
                 Err(error) if error.code() == "bundle_not_found" => Ok(()),
-                removed => removed.map_err(|error| told!(error)),
+                removed => removed.map_err(|error| failure!(error)),
             },
-            Step::Collect => content.collect_garbage().await.map(drop).map_err(|error| told!(error)),
+            Step::Collect => content.collect_garbage().await.map(drop).map_err(|error| failure!(error)),
         }
     }
 }
 
-/// What must be there of a writer.
+/// Acknowledged state of a writer.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
     pub(super) writer: Writer,
     blobs: BTreeMap<Digest, Bytes>,
-    /// Blobs that were collected.
+    /// Collected blobs.
     gone: BTreeSet<Digest>,
     bundles: BTreeMap<Digest, Arc<Bundle>>,
     removed: BTreeSet<Digest>,
@@ -260,7 +260,7 @@ impl Expected {
         }
     }
 
-    /// The step was acknowledged.
+    /// Records an acknowledged step.
     pub(super) fn acknowledged(&mut self, step: Step) {
         match step {
             Step::Blob(..) | Step::Loose(_) => {
@@ -288,15 +288,15 @@ impl Expected {
         }
     }
 
-    /// What no bundle names need not be there any more.
+    /// Blobs that no bundle names may have been collected.
     fn may_be_collected(&mut self) {
         let named: BTreeSet<Digest> =
             self.bundles.values().flat_map(|bundle| bundle.blobs().map(|(d, _)| *d)).collect();
         self.gone.extend(self.blobs.extract_if(.., |digest, _| !named.contains(digest)).map(|(digest, _)| digest));
     }
 
-    /// Everything that was acknowledged is there, and what is there is whole. `begun` is a step that had
-    /// begun: it happened, or it did not. `context` is told where this is not so.
+    /// Checks that everything acknowledged exists and is undamaged. `begun` is a step that was interrupted, and may
+    /// have happened or not. `context` is part of the panic message.
     pub(super) async fn check(&self, opened: &Opened, begun: Option<Step>, context: &str) {
         let runtime = &opened.runtime;
         let content = runtime.content(&self.writer.workspace);
@@ -401,19 +401,19 @@ impl Expected {
     }
 }
 
-/// Takes away what an interrupted process has left to nobody; there is no more than one step's worth of it.
+/// Removes the unowned content that an interrupted process left. It is at most that of one step.
 pub(super) async fn collect_strays(opened: &Opened, context: &str) {
     let management = opened.runtime.management();
     management.collect_strays().await.expect(context);
     assert_eq!(management.collect_strays().await.expect(context), 0, "{context}");
 }
 
-/// Every blob that is seen is what its digest says, and so is every record.
+/// Checks that the content of every blob matches its digest, and that all records are undamaged.
 pub(super) async fn check_all(opened: &Opened, context: &str) {
     let checked = opened.runtime.management().check().await.expect(context);
     for (digest, condition) in checked {
-        assert!(matches!(condition, Condition::Sound(_)), "{context}: {digest} is {condition:?}");
+        assert!(matches!(condition, BlobCondition::Sound(_)), "{context}: {digest} is {condition:?}");
     }
     assert_eq!(opened.metadata.check().await, Ok(()), "{context}");
-    assert!(opened.set_aside().await.is_empty(), "{context}");
+    assert!(opened.quarantined().await.is_empty(), "{context}");
 }

@@ -1,5 +1,5 @@
-//! What a Runtime writes beside its stores, step by step: files that workers write into a mount, and secrets that an
-//! operator sets. And what must be there after each step: the same for every way in which it may be interrupted.
+//! Workload of the data that a Runtime writes outside its stores: files that workers write into a mount, and secrets
+//! that an operator sets. Also the state that must exist after each step, for all kinds of interruptions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,26 +16,26 @@ use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{Runtime, RuntimeLimits};
 
-use super::workload::{Told, told};
+use super::workload::{Failure, failure};
 use crate::support::{World, acme, id, name};
 
-/// One thing that is written. The number makes its content another one.
+/// One step. The number makes its content unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Writes a file where there is none, with the folders above it.
+    /// Writes a new file, and creates the folders above it.
     New(&'static str, u64),
-    /// Writes a file in the place of the one that is there.
+    /// Replaces an existing file.
     Replace(&'static str, u64),
-    /// Sets a secret, new or in the place of an old one.
+    /// Creates or replaces a secret.
     Set(&'static str, u64),
-    /// Takes a secret away.
+    /// Removes a secret.
     Remove(&'static str),
-    /// Another program makes a folder, and syncs nothing.
+    /// Another program creates a folder without syncing it.
     Folder(&'static str),
 }
 
 impl Step {
-    /// What a file or a secret has in it. The file `large` is written in two pieces.
+    /// Returns the content of a file or secret. The file `large` is written in two chunks.
     fn content(name: &str, number: u64) -> String {
         let line = format!("{number} is in {name}\n");
         if name.ends_with("large") { format!("{line}{}\n", ".".repeat(100)).repeat(700) } else { line.repeat(3) }
@@ -46,36 +46,36 @@ impl Step {
     }
 }
 
-/// One thing that is asked for.
+/// One read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// The files of the mount.
+pub(super) enum ReadStep {
+    /// Lists the files of the mount.
     Files,
-    /// What is in a file.
+    /// Reads a file.
     File(&'static str),
-    /// The names of the secrets.
+    /// Lists the names of the secrets.
     Secrets,
-    /// The value of a secret.
+    /// Reads a secret.
     Secret(&'static str),
 }
 
-/// What is there, as far as it was acknowledged: files of the mount by path, and secrets by name.
+/// Acknowledged state: files of the mount by path, and secrets by name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held {
+pub(super) struct Acknowledged {
     files: BTreeMap<&'static str, String>,
     secrets: BTreeMap<&'static str, String>,
 }
 
-/// How much may be there besides.
+/// Additional entries that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strays {
     /// Nothing.
     None,
-    /// What ARCHITECTURE.md lets an interrupted process leave: unfinished files by their name, and folders.
+    /// Entries that an interrupted process may leave according to ARCHITECTURE.md: temporary files and folders.
     Unfinished,
 }
 
-impl Held {
+impl Acknowledged {
     pub(super) fn acknowledged(&mut self, step: Step) {
         match step {
             Step::New(path, number) | Step::Replace(path, number) => {
@@ -89,15 +89,15 @@ impl Held {
         }
     }
 
-    /// What is in the mount and among the secrets is what was acknowledged, or what the step that had begun makes of
-    /// it, and all of it is whole. What is there counts as acknowledged from then on.
+    /// Checks that the mount and the secrets have the acknowledged state or the state after the interrupted step,
+    /// completely. That state counts as acknowledged from then on.
     pub(super) fn check(&mut self, places: &Places, begun: Option<Step>, strays: Strays, context: &str) {
         let mut coming = self.clone();
         coming.acknowledged(begun.unwrap_or(Step::Folder("")));
         let files = found(&places.mount, strays, context);
         self.files = one_of(files, [&self.files, &coming.files], context);
         let secrets = found(&places.secrets, strays, context);
-        // A file has one newline more than the value: the one that is taken away when it is read.
+        // The file ends with one more newline than the value, because reading removes one.
         let secrets = secrets.into_iter().map(|(name, file)| (name, file.strip_suffix('\n').unwrap_or("").to_owned()));
         self.secrets = one_of(secrets.collect(), [&self.secrets, &coming.secrets], context);
         if strays == Strays::None {
@@ -110,7 +110,7 @@ impl Held {
     }
 }
 
-/// Which of two states is there.
+/// Returns which of the two states exists.
 fn one_of(
     found: BTreeMap<String, String>,
     states: [&BTreeMap<&'static str, String>; 2],
@@ -123,7 +123,7 @@ fn one_of(
     (*states.iter().find(is).unwrap_or_else(|| panic!("{context}: neither before nor after: {short:?}"))).clone()
 }
 
-/// Every file below a folder that is not unfinished, by its path.
+/// Returns all files below a folder by path, except for temporary ones.
 fn found(root: &Path, strays: Strays, context: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     walk(root, &mut |path, is_folder| {
@@ -159,14 +159,14 @@ fn walk(root: &Path, visit: &mut dyn FnMut(&str, bool)) {
     }
 }
 
-/// As ARCHITECTURE.md says it: `.yoi-`, 32 hex digits, `.tmp`.
+/// The name format in ARCHITECTURE.md: `.yoi-`, 32 hex digits, `.tmp`.
 fn is_unfinished(name: &str) -> bool {
     let middle = name.strip_prefix(".yoi-").and_then(|rest| rest.strip_suffix(".tmp"));
     middle.is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A mount and a folder of secrets, and a Runtime with a worker that has the file tools. The Runtime's own stores are
-/// in memory: what is on the disk here is the files.
+/// A mount and a folder of secrets, and a Runtime with a worker that has the file tools. The stores of the Runtime are
+/// in memory, so only the files are on the disk.
 pub(super) struct Places {
     pub(super) mount: PathBuf,
     secrets: PathBuf,
@@ -174,7 +174,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Below a folder in which they are or will be.
+    /// Uses the folders below `root`, which need not exist yet.
     pub(super) async fn below(root: &Path) -> Self {
         let (mount, secrets) = (root.join("mount"), root.join("kept/secrets"));
         let config = format!(
@@ -182,7 +182,7 @@ impl Places {
              signatures = {{ posture = \"none\" }}\nmounts.repo = {{ path = '{}', access = 'write' }}\n",
             mount.display()
         );
-        // Many thousand calls of one worker.
+        // Allows many thousand calls of one worker.
         let limits = RuntimeLimits { history_entries: 1 << 40, stored_bytes: 1 << 40, ..RuntimeLimits::default() };
         let blobs = Arc::new(worker_runtime::blob_store::MemoryBlobs::new(1 << 40));
         let tools = tools::tools().expect("three").into();
@@ -192,21 +192,21 @@ impl Places {
         Self { mount, secrets, runtime }
     }
 
-    /// What the worker's tool answers.
-    async fn call(&self, tool: &str, mut input: Value) -> Result<Value, Told> {
+    /// Calls a tool of the worker.
+    async fn call(&self, tool: &str, mut input: Value) -> Result<Value, Failure> {
         input["mount"] = json!("repo");
         let call = ToolCall { input, confirmed: true };
         let called = self.runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await;
-        called.map(|called| called.output).map_err(|error| told!(error))
+        called.map(|called| called.output).map_err(|error| failure!(error))
     }
 
-    /// Opens the folder of secrets, which is made where it is not there, as a process does that begins.
-    fn secrets(&self) -> Result<SecretDirectory, Told> {
-        SecretDirectory::open(&self.secrets).map_err(|error| told!(error))
+    /// Opens the folder of secrets or creates it, as a process does at its start.
+    fn secrets(&self) -> Result<SecretDirectory, Failure> {
+        SecretDirectory::open(&self.secrets).map_err(|error| failure!(error))
     }
 
-    /// Does a step where `held` is there.
-    pub(super) async fn perform(&self, step: Step, held: &Held) -> Result<(), Told> {
+    /// Runs a step on the state `held`.
+    pub(super) async fn perform(&self, step: Step, held: &Acknowledged) -> Result<(), Failure> {
         match step {
             Step::New(path, number) => {
                 let input = json!({ "path": path, "text": Step::content(path, number) });
@@ -219,11 +219,11 @@ impl Places {
             }
             Step::Set(of, number) => {
                 let value = SecretString::from(Step::content(of, number));
-                self.secrets()?.set(&name(of), &value).map(drop).map_err(|error| told!(error))
+                self.secrets()?.set(&name(of), &value).map(drop).map_err(|error| failure!(error))
             }
             Step::Remove(of) => match self.secrets()?.remove(&name(of)) {
                 Err(error) if error.code() == "secret_not_found" => Ok(()),
-                removed => removed.map_err(|error| told!(error)),
+                removed => removed.map_err(|error| failure!(error)),
             },
             Step::Folder(path) => {
                 fs::create_dir(self.mount.join(path)).expect("made");
@@ -232,8 +232,8 @@ impl Places {
         }
     }
 
-    /// Does a step that was interrupted: what is there by then is replaced.
-    pub(super) async fn again(&self, step: Step, held: &Held) -> Result<(), Told> {
+    /// Repeats an interrupted step, and replaces what exists by then.
+    pub(super) async fn again(&self, step: Step, held: &Acknowledged) -> Result<(), Failure> {
         match step {
             Step::New(path, number) if held.files.contains_key(path) => {
                 self.perform(Step::Replace(path, number), held).await
@@ -246,33 +246,33 @@ impl Places {
         }
     }
 
-    /// Whether what is answered is what is held, and all of it; or that something is left out, where an answer says so.
-    pub(super) async fn ask(&self, ask: Ask, held: &Held) -> Result<bool, Told> {
+    /// Checks that a read returns the complete state, or reports that something is omitted if its output can say so.
+    pub(super) async fn ask(&self, ask: ReadStep, held: &Acknowledged) -> Result<bool, Failure> {
         match ask {
-            Ask::Files => {
+            ReadStep::Files => {
                 let listed = self.call("fs.list", json!({ "glob": "**" })).await?;
                 let files = listed["entries"].as_array().expect("entries").iter();
                 let files = files.map(|entry| entry["path"].as_str().expect("a path"));
                 Ok(listed["truncated"] == json!(true) || files.eq(held.files.keys().copied()))
             }
-            Ask::File(path) => {
+            ReadStep::File(path) => {
                 let read = self.call("fs.read", json!({ "path": path })).await?;
                 Ok(read["text"].as_str() == held.files.get(path).map(String::as_str))
             }
-            Ask::Secrets => {
-                let listed = self.secrets()?.list().map_err(|error| told!(error))?;
+            ReadStep::Secrets => {
+                let listed = self.secrets()?.list().map_err(|error| failure!(error))?;
                 Ok(listed.iter().map(ToString::to_string).eq(held.secrets.keys().copied()))
             }
-            Ask::Secret(of) => {
-                let value = self.secrets()?.get(&name(of)).await.map_err(|error| told!(error))?;
+            ReadStep::Secret(of) => {
+                let value = self.secrets()?.get(&name(of)).await.map_err(|error| failure!(error))?;
                 Ok(Some(value.expose_secret()) == held.secrets.get(of).map(String::as_str))
             }
         }
     }
 
-    /// Workers and operators are told of what is held, and of nothing else.
-    pub(super) async fn tell(&self, held: &Held, context: &str) {
-        let files = [Ask::Files].into_iter().chain(held.files.keys().map(|path| Ask::File(path)));
+    /// Checks that workers and operators see exactly this state.
+    pub(super) async fn tell(&self, held: &Acknowledged, context: &str) {
+        let files = [ReadStep::Files].into_iter().chain(held.files.keys().map(|path| ReadStep::File(path)));
         for ask in files {
             assert_eq!(self.ask(ask, held).await, Ok(true), "{context}: {ask:?}");
         }
@@ -280,16 +280,16 @@ impl Places {
             assert!(held.secrets.is_empty(), "{context}: the secrets are lost");
             return;
         }
-        assert_eq!(self.ask(Ask::Secrets, held).await, Ok(true), "{context}");
+        assert_eq!(self.ask(ReadStep::Secrets, held).await, Ok(true), "{context}");
         for of in held.secrets.keys() {
-            assert_eq!(self.ask(Ask::Secret(of), held).await, Ok(true), "{context}: {of}");
+            assert_eq!(self.ask(ReadStep::Secret(of), held).await, Ok(true), "{context}: {of}");
             assert_eq!(fs::metadata(self.secrets.join(of)).expect("there").mode() & 0o777, 0o600, "{context}");
         }
     }
 
-    /// Takes everything away, and puts the content of these steps there, as another program does.
-    pub(super) fn prepare(&self, there: &[Step]) -> Held {
-        let mut held = Held::default();
+    /// Removes everything and writes the content of these steps, as another program does.
+    pub(super) fn prepare(&self, there: &[Step]) -> Acknowledged {
+        let mut held = Acknowledged::default();
         let _ = fs::remove_dir_all(&self.mount);
         let _ = fs::remove_dir_all(self.secrets.parent().expect("a folder"));
         fs::create_dir(&self.mount).expect("made");
@@ -307,7 +307,7 @@ impl Places {
         held
     }
 
-    /// Gives the secrets the modes that they have: a cut is made of names and content alone.
+    /// Sets the modes of the secrets, because a cut records names and content only.
     pub(super) fn make_private(&self) {
         let set = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
         if self.secrets.is_dir() {

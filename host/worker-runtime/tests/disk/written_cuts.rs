@@ -1,16 +1,16 @@
-//! The power goes while files and secrets are written, at every operation. Once a call of `fs.write` is answered the
-//! file has its new content, and before that the old one or the new one; so it is with secrets, and one that was taken
-//! away does not come back. Nothing is there by half but what bears the name of an unfinished file.
+//! Simulates a power cut at every operation while files and secrets are written. After a call of `fs.write` returns,
+//! the file has its new content, and before that the old or the new one. The same holds for secrets, and a removed
+//! secret does not come back. Only temporary files may exist in part.
 
 use std::collections::HashSet;
 use std::io::Write;
 
-use super::power_cuts::{Cut, told};
+use super::power_cuts::{Cut, describe};
 use super::recording::{Chance, Disk, Operation, operations};
 use super::watched::{self, Control, folder};
-use super::written::{Held, Places, Step, Strays};
+use super::written::{Acknowledged, Places, Step, Strays};
 
-/// What is written, one after the other. What other programs make is on no disk until somebody sees to it.
+/// The steps, in order. Folders that other programs create are not durable until someone syncs them.
 const STEPS: [Step; 17] = [
     Step::New("one", 1),
     Step::New("a/new/folder/one", 1),
@@ -31,7 +31,7 @@ const STEPS: [Step; 17] = [
     Step::Remove("other"),
 ];
 
-/// Not a test of its own: what the other one records.
+/// Run as a process that the other test records.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn recorded() {
@@ -44,7 +44,7 @@ fn recorded() {
         control.record();
         std::fs::create_dir(&places.mount).expect("made");
         std::fs::File::open(&root).and_then(|root| root.sync_all()).expect("synced");
-        let mut held = Held::default();
+        let mut held = Acknowledged::default();
         marks.write_all(b"begun").expect("written");
         for step in STEPS {
             places.perform(step, &held).await.expect("done");
@@ -68,7 +68,7 @@ fn power_cut_while_files_and_secrets_are_written_leaves_the_old_content_or_the_n
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     let looked = runtime.block_on(async {
         let places = Places::below(&root).await;
-        let (mut disk, mut held, mut seen) = (Disk::empty(), Held::default(), HashSet::new());
+        let (mut disk, mut held, mut seen) = (Disk::empty(), Acknowledged::default(), HashSet::new());
         let (mut looked, mut acknowledged, mut begun) = (0, 0, false);
         for (number, operation) in operations(&log).iter().enumerate() {
             match operation {
@@ -79,7 +79,7 @@ fn power_cut_while_files_and_secrets_are_written_leaves_the_old_content_or_the_n
                 }
                 operation => disk.perform(operation),
             }
-            // Until then there is no mount.
+            // The mount does not exist before that.
             if !begun {
                 continue;
             }
@@ -89,16 +89,17 @@ fn power_cut_while_files_and_secrets_are_written_leaves_the_old_content_or_the_n
                 if !seen.insert((remains.fingerprint(), acknowledged)) {
                     continue;
                 }
-                let context = format!("{cut:?} after operation {number}, {}, before {step:?}", told(Some(operation)));
+                let context =
+                    format!("{cut:?} after operation {number}, {}, before {step:?}", describe(Some(operation)));
                 std::fs::create_dir(&root).expect("made");
                 remains.write_to(&root);
                 places.make_private();
                 let mut left = held.clone();
                 left.check(&places, step, Strays::Unfinished, &context);
                 places.tell(&left, &context).await;
-                // It goes on: what had begun is done again.
+                // The workload continues: the interrupted step is repeated.
                 if let Some(step) = step {
-                    places.again(step, &left).await.unwrap_or_else(|told| panic!("{context}: {told:?}"));
+                    places.again(step, &left).await.unwrap_or_else(|failure| panic!("{context}: {failure:?}"));
                     left.acknowledged(step);
                     left.check(&places, None, Strays::Unfinished, &context);
                 }

@@ -1,21 +1,21 @@
-//! Every file operation of the file tools, and of setting, removing and reading a secret, fails once, in every way;
-//! and once the disk is gone from one operation on. Who asked is told by a code that says what the disk said, nothing panics, the
-//! earlier content is whole or the new one is, nothing else is left, and what is written next is written.
+//! Makes every file operation of the file tools and of the secrets folder fail once, in every way, and also makes all
+//! operations fail from one on. The caller gets the right error code and nothing panics. The old or the new content is
+//! complete, nothing else is left, and the next write succeeds.
 
 use std::os::unix::fs::chown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::faults::{ERRORS, Tally, at_every_call};
 use super::watched::{self, Control, KINDS, folder};
-use super::workload::Told;
-use super::written::{Ask, Held, Places, Step, Strays};
+use super::workload::Failure;
+use super::written::{Acknowledged, Places, ReadStep, Step, Strays};
 
-/// What the process is to do: to fail one call, or all from one on.
+/// Environment variable of the process: make one call fail, or all calls from one on.
 const PART: &str = "YOI_WRITTEN_FAULTS";
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// What is there before most steps.
+/// State before most steps.
 const THERE: [Step; 5] = [
     Step::New("kept/one", 1),
     Step::New("kept/large", 1),
@@ -24,8 +24,8 @@ const THERE: [Step; 5] = [
     Step::Set("other", 1),
 ];
 
-/// Every way to write: in new folders and beside others, small and large, in the place of what belongs to this user
-/// and of what belongs to another.
+/// All kinds of writes: in new folders and existing ones, small and large, replacing files of this user and of another
+/// one.
 const STEPS: [(&[Step], Step); 11] = [
     (&[], Step::Set("first", 2)),
     (&THERE, Step::New("new", 2)),
@@ -40,33 +40,41 @@ const STEPS: [(&[Step], Step); 11] = [
     (&THERE, Step::Remove("not-there")),
 ];
 
-/// What is read while calls fail.
-const ASKED: [Ask; 4] = [Ask::Files, Ask::File("kept/large"), Ask::Secrets, Ask::Secret("token")];
+/// Reads during which calls fail.
+const ASKED: [ReadStep; 4] =
+    [ReadStep::Files, ReadStep::File("kept/large"), ReadStep::Secrets, ReadStep::Secret("token")];
 
-/// A refusal that says what the disk said, and not where.
-fn is_typed(is_of_files: bool, error: i32, told: &Told, root: &str, context: &str) {
+/// Checks that an error has the right code and contains no path.
+fn is_typed(is_of_files: bool, error: i32, failure: &Failure, root: &str, context: &str) {
     let full = [28, 122].contains(&error);
     let codes: &[&str] = match (is_of_files, full) {
-        // Whatever keeps a mount from being opened, it is not open.
+        // Any error of opening a mount has the code `mount_unavailable`.
         (true, true) => &["mount_full", "mount_unavailable"],
         (true, false) => &["file_unavailable", "mount_unavailable"],
         (false, true) => &["store_full"],
         (false, false) => &["secrets_unavailable"],
     };
-    assert!(codes.contains(&told.code), "{context}: {told:?}");
-    assert!(!told.text.contains(root), "{context}: {told:?}");
+    assert!(codes.contains(&failure.code), "{context}: {failure:?}");
+    assert!(!failure.text.contains(root), "{context}: {failure:?}");
 }
 
-/// Everything as it is before a step.
-fn prepared(places: &Places, there: &[Step]) -> Held {
+/// Restores the state before a step.
+fn prepared(places: &Places, there: &[Step]) -> Acknowledged {
     let held = places.prepare(there);
-    // Only root may give files away; who is not has a file of its own there.
+    // Only root may change the owner. Other users replace a file of their own.
     let _ = chown(places.mount.join("others"), Some(4711), Some(4711));
     held
 }
 
-/// What a step left when it was disturbed, and that it can be done now.
-async fn goes_on(places: &Places, mut held: Held, step: Step, done: bool, strays: Strays, context: &str) {
+/// Checks the state after an interrupted step, and that the step succeeds now.
+async fn check_and_repeat(
+    places: &Places,
+    mut held: Acknowledged,
+    step: Step,
+    done: bool,
+    strays: Strays,
+    context: &str,
+) {
     if done {
         held.acknowledged(step);
     }
@@ -77,7 +85,7 @@ async fn goes_on(places: &Places, mut held: Held, step: Step, done: bool, strays
     held.check(places, None, strays, context);
 }
 
-/// Each step with a fault at each of its calls of one kind.
+/// Runs each step with a fault at each of its calls of one kind.
 async fn one_call_fails(places: &Places, control: &Control, root: &str, kind: usize) -> Tally {
     let mut tally = Tally::new();
     for (there, step) in STEPS {
@@ -90,14 +98,14 @@ async fn one_call_fails(places: &Places, control: &Control, root: &str, kind: us
             let count = tally.entry(KINDS[kind]).or_default();
             *count = (count.0 + usize::from(happened), count.1 + usize::from(done.is_err()));
             match &done {
-                Err(told) => {
-                    assert!(happened, "{context}: {told:?}");
-                    is_typed(step.is_of_files(), fault.error, told, root, &context);
+                Err(failure) => {
+                    assert!(happened, "{context}: {failure:?}");
+                    is_typed(step.is_of_files(), fault.error, failure, root, &context);
                 }
-                // What could not be done is not acknowledged. Of half a write the rest is written.
+                // A failed step is not acknowledged. After a partial write, the rest is written.
                 Ok(()) => assert!(!happened || fault.error == 0, "{context}: acknowledged"),
             }
-            goes_on(places, held, step, done.is_ok(), Strays::None, &context).await;
+            check_and_repeat(places, held, step, done.is_ok(), Strays::None, &context).await;
             happened
         })
         .await;
@@ -105,8 +113,8 @@ async fn one_call_fails(places: &Places, control: &Control, root: &str, kind: us
     tally
 }
 
-/// What is there is asked for with a fault at each call of one kind. All of it is answered, or it is told that it is
-/// not: what cannot be read is not taken for something that is not there.
+/// Runs each read with a fault at each of its calls of one kind. The output is complete or reports that it is not. An
+/// unreadable entry is not reported as missing.
 async fn one_call_of_reading_fails(places: &Places, control: &Control, root: &str, kind: usize) -> Tally {
     let mut tally = Tally::new();
     let held = prepared(places, &THERE);
@@ -119,8 +127,12 @@ async fn one_call_of_reading_fails(places: &Places, control: &Control, root: &st
             let count = tally.entry(KINDS[kind]).or_default();
             *count = (count.0 + usize::from(happened), count.1 + usize::from(answered.is_err()));
             match &answered {
-                Err(told) if told.code == "secret_unavailable" => assert_eq!(ask, Ask::Secret("token"), "{context}"),
-                Err(told) => is_typed(matches!(ask, Ask::Files | Ask::File(_)), fault.error, told, root, &context),
+                Err(failure) if failure.code == "secret_unavailable" => {
+                    assert_eq!(ask, ReadStep::Secret("token"), "{context}")
+                }
+                Err(failure) => {
+                    is_typed(matches!(ask, ReadStep::Files | ReadStep::File(_)), fault.error, failure, root, &context)
+                }
                 Ok(right) => assert!(right, "{context}"),
             }
             assert_eq!(places.ask(ask, &held).await, Ok(true), "{context}");
@@ -131,7 +143,7 @@ async fn one_call_of_reading_fails(places: &Places, control: &Control, root: &st
     tally
 }
 
-/// Each step on a disk that is gone from one of its calls on, whatever the call is of, and comes back after it.
+/// Runs each step on a disk whose calls all fail from one on, and which works again afterwards.
 async fn all_calls_fail(places: &Places, control: &Control, root: &str) -> (usize, usize) {
     let mut count = (0, 0);
     for (there, step) in STEPS {
@@ -145,18 +157,18 @@ async fn all_calls_fail(places: &Places, control: &Control, root: &str) -> (usiz
                     break;
                 }
                 count = (count.0 + 1, count.1 + usize::from(done.is_err()));
-                if let Err(told) = &done {
-                    is_typed(step.is_of_files(), error, told, root, &context);
+                if let Err(failure) = &done {
+                    is_typed(step.is_of_files(), error, failure, root, &context);
                 }
-                // What was to be taken away could not be.
-                goes_on(places, held, step, done.is_ok(), Strays::Unfinished, &context).await;
+                // The entry could not be removed.
+                check_and_repeat(places, held, step, done.is_ok(), Strays::Unfinished, &context).await;
             }
         }
     }
     count
 }
 
-/// Not a test of its own: what the other one watches.
+/// Run as a process that the other test traces.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn one_fault_after_the_other() {
@@ -173,16 +185,16 @@ fn one_fault_after_the_other() {
     runtime.block_on(async {
         let places = Places::below(&root).await;
         if part == "all" {
-            let (faults, told) = all_calls_fail(&places, &control, text).await;
-            println!("tally all {faults} {told}");
+            let (faults, reported) = all_calls_fail(&places, &control, text).await;
+            println!("tally all {faults} {reported}");
             return;
         }
         for kind in 0..KINDS.len() {
-            for (kind, (faults, told)) in one_call_fails(&places, &control, text, kind).await {
-                println!("tally {kind} {faults} {told}");
+            for (kind, (faults, reported)) in one_call_fails(&places, &control, text, kind).await {
+                println!("tally {kind} {faults} {reported}");
             }
-            for (kind, (faults, told)) in one_call_of_reading_fails(&places, &control, text, kind).await {
-                println!("tally reading-{kind} {faults} {told}");
+            for (kind, (faults, reported)) in one_call_of_reading_fails(&places, &control, text, kind).await {
+                println!("tally reading-{kind} {faults} {reported}");
             }
         }
     });
@@ -205,17 +217,17 @@ fn every_call_of_the_file_tools_and_of_secrets_may_fail_and_nothing_is_left_by_h
     });
     let (Some(one), Some(all)) = (one, all) else { return };
     let printed = [one, all].concat();
-    let told: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("tally ")).collect();
-    eprintln!("faults, and how many of them somebody was told of, in {:?}: {}", began.elapsed(), told.join(", "));
+    let reported: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix("tally ")).collect();
+    eprintln!("faults, and how many of them were reported, in {:?}: {}", began.elapsed(), reported.join(", "));
     let faults = |kind: &str| {
-        let of = told.iter().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
+        let of = reported.iter().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
         of.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok()).unwrap_or_default()
     };
-    // Nobody who writes makes a second name, cuts a file or reads a folder.
+    // A writer creates no hard links, truncates no files and lists no folders.
     for kind in KINDS.iter().filter(|kind| !["link", "truncate", "list"].contains(kind)) {
-        assert!(faults(kind) > 0, "no fault at `{kind}`: {told:?}");
+        assert!(faults(kind) > 0, "no fault at `{kind}`: {reported:?}");
     }
     let all: usize = KINDS.iter().map(|kind| faults(kind)).sum();
     let reading: usize = KINDS.iter().map(|kind| faults(&format!("reading-{kind}"))).sum();
-    assert!(all > 500 && faults("all") > 500 && reading > 100, "{told:?}");
+    assert!(all > 500 && faults("all") > 500 && reading > 100, "{reported:?}");
 }

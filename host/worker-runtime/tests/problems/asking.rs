@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use worker_runtime::RuntimeLimits;
-use worker_runtime::blob_store::{SourceError, whole};
+use worker_runtime::blob_store::{SourceError, source_from};
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 
 use super::{Case, both, http};
@@ -218,7 +218,7 @@ fn bodies() -> Vec<Case> {
             rest: async { Scene::of(narrow()).await.manifest(&bundle(1)).await },
             library: async {
                 let scene = Scene::of(narrow()).await;
-                provoked(scene.content().put_blob(bundles::Digest::of("x"), whole("x"), Some(1 << 20)).await)
+                provoked(scene.content().put_blob(bundles::Digest::of("x"), source_from("x"), Some(1 << 20)).await)
             },
         ),
         both!(

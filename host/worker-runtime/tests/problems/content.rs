@@ -4,7 +4,7 @@ use axum::body::Body;
 use bundles::signature::{Envelope, SigningKey};
 use bundles::{Bundle, Digest};
 use worker_runtime::RuntimeLimits;
-use worker_runtime::blob_store::whole;
+use worker_runtime::blob_store::source_from;
 use worker_runtime::token::Scope;
 
 use super::{Case, both};
@@ -31,7 +31,7 @@ fn blob(content: &str) -> String {
 }
 
 async fn put_blob(scene: &Scene, content: &'static str) -> Provoked {
-    provoked(scene.content().put_blob(Digest::of(content), whole(content), None).await)
+    provoked(scene.content().put_blob(Digest::of(content), source_from(content), None).await)
 }
 
 async fn put_manifest(scene: &Scene, bundle: &Bundle) -> Provoked {
@@ -80,7 +80,7 @@ fn blobs() -> Vec<Case> {
             "digest_mismatch",
             rest: async { Scene::new().await.send("PUT", &blob("x"), &[], Body::from("y")).await },
             library: async {
-                provoked(Scene::new().await.content().put_blob(Digest::of("x"), whole("y"), None).await)
+                provoked(Scene::new().await.content().put_blob(Digest::of("x"), source_from("y"), None).await)
             },
         ),
         both!(
@@ -90,7 +90,7 @@ fn blobs() -> Vec<Case> {
                 Scene::new().await.send("PUT", &blob("x"), &length, Body::from("x")).await
             },
             library: async {
-                provoked(Scene::new().await.content().put_blob(Digest::of("x"), whole("x"), Some(1 << 40)).await)
+                provoked(Scene::new().await.content().put_blob(Digest::of("x"), source_from("x"), Some(1 << 40)).await)
             },
         ),
         both!(
@@ -287,6 +287,6 @@ async fn stores_that_fail_work_again_when_they_do_not() {
     scene.blobs.fails(None);
     assert_eq!(put_blob(&scene, "x").await.code, "contended");
     scene.metadata.fails(None);
-    scene.content().put_blob(Digest::of("x"), whole("x"), None).await.expect("kept");
+    scene.content().put_blob(Digest::of("x"), source_from("x"), None).await.expect("kept");
     put(&scene.content(), &bundle(2)).await;
 }

@@ -1,4 +1,4 @@
-//! The suite that every blob store passes.
+//! Test suite for all blob stores.
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
-use worker_runtime::blob_store::{BlobError, BlobStore, Condition, Put, Source, SourceError, whole};
+use worker_runtime::blob_store::{
+    BlobCondition, BlobError, BlobSource, BlobStore, PutOutcome, SourceError, source_from,
+};
 
-/// Larger than what is judged in memory by any store, in no round number of parts.
+/// Size that every store uploads in several parts, and not a multiple of the part size.
 pub(super) const LARGE: usize = (17 << 20) + 5;
-/// More than any content here has.
+/// Limit above the size of all content in these tests.
 pub(super) const MOST: u64 = 64 << 20;
 
-/// Bytes that are nowhere the same.
+/// Returns pseudo-random bytes.
 pub(super) fn content(bytes: usize) -> Bytes {
     let mut word = 0x9e37_79b9_u32;
     let mut next = || {
@@ -26,26 +28,26 @@ pub(super) fn content(bytes: usize) -> Bytes {
     (0..bytes).map(|_| next()).collect()
 }
 
-/// Content in pieces of that many bytes.
-pub(super) fn pieces(content: &Bytes, bytes: usize) -> Source<'static> {
+/// Returns a source with pieces of this size.
+pub(super) fn pieces(content: &Bytes, bytes: usize) -> BlobSource<'static> {
     let pieces: Vec<_> = content.chunks(bytes).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     stream::iter(pieces).boxed()
 }
 
-/// Content of which so many bytes come in, and then a failure.
-fn broken_off(content: &Bytes, after: usize) -> Source<'static> {
+/// Returns a source that fails after this number of bytes.
+fn broken_off(content: &Bytes, after: usize) -> BlobSource<'static> {
     pieces(&content.slice(..after), 64 << 10).chain(stream::iter([Err(SourceError)])).boxed()
 }
 
-/// Where a blob is, below the folder of all.
+/// Returns the path of a blob below the data folder.
 pub(super) fn place_of(digest: Digest) -> String {
     let hex = digest.hex();
     format!("blobs/sha256/{}/{hex}", hex.get(..2).unwrap())
 }
 
-pub(super) async fn put(store: &dyn BlobStore, content: &Bytes) -> (Digest, Put) {
+pub(super) async fn put(store: &dyn BlobStore, content: &Bytes) -> (Digest, PutOutcome) {
     let digest = Digest::of(content);
-    (digest, store.put(digest, whole(content.clone()), MOST).await.unwrap())
+    (digest, store.put(digest, source_from(content.clone()), MOST).await.unwrap())
 }
 
 pub(super) async fn listed(store: &dyn BlobStore) -> Vec<(Digest, u64)> {
@@ -55,20 +57,20 @@ pub(super) async fn listed(store: &dyn BlobStore) -> Vec<(Digest, u64)> {
 }
 
 pub(super) async fn assert_nothing_is_there(store: &dyn BlobStore, digest: Digest) {
-    assert_eq!(store.get(digest, MOST).await, Err(BlobError::Missing(digest)));
+    assert_eq!(store.get(digest, MOST).await, Err(BlobError::NotFound(digest)));
     assert_eq!(store.size(digest).await, Ok(None));
-    assert_eq!(store.check(digest).await, Ok(Condition::Missing));
+    assert_eq!(store.check(digest).await, Ok(BlobCondition::Missing));
     assert_eq!(listed(store).await, []);
 }
 
-pub(super) async fn what_was_put_is_read_again_whatever_its_size(store: Arc<dyn BlobStore>) {
+pub(super) async fn blob_of_any_size_is_read_as_it_was_put(store: Arc<dyn BlobStore>) {
     for bytes in [0, 1, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 8 << 20, LARGE] {
         let content = content(bytes);
         let (digest, put) = put(&*store, &content).await;
-        assert_eq!(put, Put { bytes: bytes as u64, known: false });
+        assert_eq!(put, PutOutcome { bytes: bytes as u64, existed: false });
         assert!(store.get(digest, MOST).await.unwrap() == content, "{bytes} bytes");
         assert_eq!(store.size(digest).await, Ok(Some(bytes as u64)));
-        assert_eq!(store.check(digest).await, Ok(Condition::Sound(bytes as u64)));
+        assert_eq!(store.check(digest).await, Ok(BlobCondition::Sound(bytes as u64)));
     }
 }
 
@@ -81,25 +83,25 @@ pub(super) async fn pieces_of_any_size_make_the_same_blob(store: Arc<dyn BlobSto
     }
 }
 
-pub(super) async fn putting_twice_is_putting_once(store: Arc<dyn BlobStore>) {
+pub(super) async fn put_is_idempotent(store: Arc<dyn BlobStore>) {
     for bytes in [10, LARGE] {
         let content = content(bytes);
         let (digest, _) = put(&*store, &content).await;
         let (_, again) = put(&*store, &content).await;
-        assert_eq!(again, Put { bytes: bytes as u64, known: true });
+        assert_eq!(again, PutOutcome { bytes: bytes as u64, existed: true });
         assert!(store.get(digest, MOST).await.unwrap() == content);
     }
     assert_eq!(listed(&*store).await.len(), 2);
 }
 
-pub(super) async fn what_was_digested_before_is_kept_as_what_comes_in(store: Arc<dyn BlobStore>) {
+pub(super) async fn hashed_content_is_stored_like_a_stream(store: Arc<dyn BlobStore>) {
     for bytes in [0, 10, 1 << 20, LARGE] {
         let blob = Blob::new(&*content(bytes));
-        for known in [false, true] {
-            assert_eq!(store.put_whole(blob.clone()).await, Ok(Put { bytes: bytes as u64, known }));
+        for existed in [false, true] {
+            assert_eq!(store.put_hashed(blob.clone()).await, Ok(PutOutcome { bytes: bytes as u64, existed }));
         }
         let (digest, again) = put(&*store, &content(bytes)).await;
-        assert_eq!(again, Put { bytes: bytes as u64, known: true });
+        assert_eq!(again, PutOutcome { bytes: bytes as u64, existed: true });
         assert!(store.get(digest, MOST).await.unwrap() == content(bytes), "{bytes} bytes");
     }
 }
@@ -116,7 +118,7 @@ pub(super) async fn content_of_another_digest_is_refused_and_leaves_nothing(stor
     }
 }
 
-pub(super) async fn content_over_the_bound_is_refused_and_at_the_bound_is_kept(store: Arc<dyn BlobStore>) {
+pub(super) async fn content_over_the_limit_is_refused_and_at_the_limit_is_stored(store: Arc<dyn BlobStore>) {
     for bytes in [10, LARGE] {
         let content = content(bytes);
         let digest = Digest::of(&content);
@@ -138,10 +140,10 @@ pub(super) async fn blob_is_served_by_its_own_size_and_by_no_other(store: Arc<dy
         assert_eq!(store.get_sized(digest, bytes as u64 + 1).await, Err(BlobError::Damaged(digest)));
     }
     let digest = Digest::of("never put");
-    assert_eq!(store.get_sized(digest, 9).await, Err(BlobError::Missing(digest)));
+    assert_eq!(store.get_sized(digest, 9).await, Err(BlobError::NotFound(digest)));
 }
 
-pub(super) async fn content_that_breaks_off_leaves_nothing(store: Arc<dyn BlobStore>) {
+pub(super) async fn incomplete_content_leaves_nothing(store: Arc<dyn BlobStore>) {
     for (bytes, after) in [(10, 0), (10, 10), (LARGE, LARGE - 1), (LARGE, LARGE)] {
         let content = content(bytes);
         let digest = Digest::of(&content);
@@ -151,14 +153,14 @@ pub(super) async fn content_that_breaks_off_leaves_nothing(store: Arc<dyn BlobSt
     }
 }
 
-pub(super) async fn who_has_not_the_content_cannot_put_a_known_blob(store: Arc<dyn BlobStore>) {
+pub(super) async fn existing_blob_cannot_be_put_without_its_content(store: Arc<dyn BlobStore>) {
     for bytes in [10, LARGE] {
         let right = content(bytes);
         let (digest, _) = put(&*store, &right).await;
         let mut wrong = right.to_vec();
         wrong[bytes - 1] ^= 1;
         let wrong = Bytes::from(wrong);
-        let refused = store.put(digest, whole(wrong.clone()), MOST).await;
+        let refused = store.put(digest, source_from(wrong.clone()), MOST).await;
         assert_eq!(refused, Err(BlobError::DigestMismatch { declared: digest, actual: Digest::of(&wrong) }));
         let refused = store.put(digest, broken_off(&right, bytes / 2), MOST).await;
         assert_eq!(refused, Err(BlobError::Source(SourceError)));
@@ -166,7 +168,7 @@ pub(super) async fn who_has_not_the_content_cannot_put_a_known_blob(store: Arc<d
     }
 }
 
-/// Puts content of which the last byte never comes, and drops the put once it waits for it.
+/// Starts a put whose last byte never arrives, and drops it when it waits for that byte.
 pub(super) async fn put_and_drop(store: &dyn BlobStore, content: &Bytes) {
     let (waits, waiting) = oneshot::channel();
     let never = stream::once(async move {
@@ -180,7 +182,7 @@ pub(super) async fn put_and_drop(store: &dyn BlobStore, content: &Bytes) {
     }
 }
 
-pub(super) async fn put_that_is_dropped_leaves_nothing_that_can_be_seen(store: Arc<dyn BlobStore>) {
+pub(super) async fn dropped_put_leaves_nothing_visible(store: Arc<dyn BlobStore>) {
     for bytes in [10, LARGE] {
         let content = content(bytes);
         put_and_drop(&*store, &content).await;
@@ -189,7 +191,7 @@ pub(super) async fn put_that_is_dropped_leaves_nothing_that_can_be_seen(store: A
     put(&*store, &content(LARGE)).await;
 }
 
-pub(super) async fn puts_of_the_same_blob_at_the_same_time_all_succeed(store: Arc<dyn BlobStore>) {
+pub(super) async fn concurrent_puts_of_the_same_blob_all_succeed(store: Arc<dyn BlobStore>) {
     for bytes in [1000, (9 << 20) + 1] {
         let content = content(bytes);
         let digest = Digest::of(&content);
@@ -198,14 +200,14 @@ pub(super) async fn puts_of_the_same_blob_at_the_same_time_all_succeed(store: Ar
             tokio::spawn(async move { store.put(digest, source, MOST).await.unwrap() })
         });
         let done = join_all(puts).await;
-        assert!(done.iter().any(|put| !put.as_ref().unwrap().known));
+        assert!(done.iter().any(|put| !put.as_ref().unwrap().existed));
         assert!(store.get(digest, MOST).await.unwrap() == content);
-        assert_eq!(store.check(digest).await, Ok(Condition::Sound(bytes as u64)));
+        assert_eq!(store.check(digest).await, Ok(BlobCondition::Sound(bytes as u64)));
     }
     assert_eq!(listed(&*store).await.len(), 2);
 }
 
-pub(super) async fn blob_that_is_not_there_is_missing_and_removing_it_is_no_failure(store: Arc<dyn BlobStore>) {
+pub(super) async fn absent_blob_is_missing_and_can_be_removed(store: Arc<dyn BlobStore>) {
     let digest = Digest::of("never put");
     assert_nothing_is_there(&*store, digest).await;
     assert_eq!(store.remove(digest).await, Ok(()));
@@ -222,30 +224,30 @@ pub(super) async fn list_names_every_blob_with_its_bytes_until_it_is_removed(sto
     let (gone, bytes) = expected.remove(7);
     store.remove(gone).await.unwrap();
     assert_eq!(listed(&*store).await, expected);
-    assert_eq!(store.get(gone, MOST).await, Err(BlobError::Missing(gone)));
+    assert_eq!(store.get(gone, MOST).await, Err(BlobError::NotFound(gone)));
     let (_, again) = put(&*store, &content(usize::try_from(bytes).unwrap())).await;
-    assert!(!again.known);
+    assert!(!again.existed);
     assert_eq!(listed(&*store).await.len(), 20);
-    let set_aside: Vec<_> = store.set_aside().try_collect().await.unwrap();
+    let set_aside: Vec<_> = store.quarantined().try_collect().await.unwrap();
     assert_eq!(set_aside, []);
 }
 
-/// The suite, for a store that an expression makes: a new one each time, and what it needs to live.
+/// Expands to the suite. `$fresh` creates a new store and a value that keeps its resources alive.
 macro_rules! suite {
     ($fresh:expr) => {
         $crate::stores::blobs::suite!($fresh;
-            what_was_put_is_read_again_whatever_its_size,
+            blob_of_any_size_is_read_as_it_was_put,
             pieces_of_any_size_make_the_same_blob,
-            putting_twice_is_putting_once,
-            what_was_digested_before_is_kept_as_what_comes_in,
+            put_is_idempotent,
+            hashed_content_is_stored_like_a_stream,
             content_of_another_digest_is_refused_and_leaves_nothing,
-            content_over_the_bound_is_refused_and_at_the_bound_is_kept,
+            content_over_the_limit_is_refused_and_at_the_limit_is_stored,
             blob_is_served_by_its_own_size_and_by_no_other,
-            content_that_breaks_off_leaves_nothing,
-            who_has_not_the_content_cannot_put_a_known_blob,
-            put_that_is_dropped_leaves_nothing_that_can_be_seen,
-            puts_of_the_same_blob_at_the_same_time_all_succeed,
-            blob_that_is_not_there_is_missing_and_removing_it_is_no_failure,
+            incomplete_content_leaves_nothing,
+            existing_blob_cannot_be_put_without_its_content,
+            dropped_put_leaves_nothing_visible,
+            concurrent_puts_of_the_same_blob_all_succeed,
+            absent_blob_is_missing_and_can_be_removed,
             list_names_every_blob_with_its_bytes_until_it_is_removed,
         );
     };
@@ -273,11 +275,11 @@ mod memory {
     super::suite!(fresh());
 
     #[tokio::test]
-    async fn blob_that_does_not_fit_is_refused_and_the_store_goes_on() {
+    async fn blob_that_does_not_fit_is_refused_and_the_store_stays_usable() {
         let store = MemoryBlobs::new(100);
         put(&store, &content(60)).await;
         let large = content(41);
-        assert_eq!(store.put(Digest::of(&large), whole(large), MOST).await, Err(BlobError::Full));
+        assert_eq!(store.put(Digest::of(&large), source_from(large), MOST).await, Err(BlobError::Full));
         put(&store, &content(40)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Blobs in a bucket, over HTTP: the suites, and what only a bucket has.
+//! Tests of blobs in a bucket, over HTTP: the suites, and tests that apply only to a bucket.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bundles::Digest;
-use worker_runtime::blob_store::{BlobError, BlobStore, ObjectBlobs, S3Config, whole};
+use worker_runtime::blob_store::{BlobError, BlobStore, ObjectBlobs, S3Config, source_from};
 
 use super::CANARY;
 use super::blobs::{LARGE, MOST, content, listed, place_of, put, put_and_drop};
@@ -68,7 +68,7 @@ async fn two_prefixes_of_a_bucket_are_two_stores() {
     let other = config(format!("http://{}", bucket.peer.address), &bucket.name);
     let other = ObjectBlobs::s3(&S3Config { prefix: String::new(), ..other }).await.unwrap();
     let (digest, _) = put(&bucket.blobs, &content(10)).await;
-    assert_eq!(other.get(digest, MOST).await, Err(BlobError::Missing(digest)));
+    assert_eq!(other.get(digest, MOST).await, Err(BlobError::NotFound(digest)));
     put(&other, &content(10)).await;
     bucket.blobs.remove(digest).await.unwrap();
     assert_eq!(listed(&other).await, [(digest, 10)]);
@@ -87,40 +87,40 @@ async fn two_processes_put_the_same_blob_into_the_same_bucket() {
 }
 
 #[tokio::test]
-async fn upload_that_is_dropped_is_taken_back() {
+async fn dropped_upload_is_aborted() {
     let Some(bucket) = Bucket::fresh().await else { return };
     put_and_drop(&bucket.blobs, &content(LARGE)).await;
-    // A bucket with an upload under way is not listed as one without.
+    // The listing of a bucket with an unfinished upload differs from one without.
     while bucket.peer.list(&format!("/{}?uploads", bucket.name)).contains("<UploadId>") {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn bucket_that_is_not_there_is_refused_and_not_taken_for_an_empty_one() {
+async fn missing_bucket_is_an_error_and_not_an_empty_bucket() {
     let Some(bucket) = Bucket::fresh().await else { return };
     let endpoint = format!("http://{}", bucket.peer.address);
     let refused = ObjectBlobs::s3(&config(endpoint.clone(), CANARY)).await.unwrap_err();
-    assert_eq!(refused, BlobError::Unavailable { doing: "open the bucket", kind: ErrorKind::NotFound });
+    assert_eq!(refused, BlobError::Unavailable { operation: "open the bucket", kind: ErrorKind::NotFound });
     ObjectBlobs::s3(&config(endpoint, &bucket.name)).await.unwrap();
 }
 
 #[tokio::test]
-async fn blobs_of_a_bucket_that_is_gone_are_not_missing() {
+async fn removed_bucket_is_an_error_and_its_blobs_are_not_missing() {
     let Some(bucket) = Bucket::fresh().await else { return };
     let (digest, _) = put(&bucket.blobs, &content(10)).await;
     bucket.blobs.remove(digest).await.unwrap();
-    assert_eq!(bucket.blobs.get(digest, MOST).await, Err(BlobError::Missing(digest)));
+    assert_eq!(bucket.blobs.get(digest, MOST).await, Err(BlobError::NotFound(digest)));
     assert_eq!(bucket.peer.send("DELETE", &format!("/{}", bucket.name), b""), 204);
-    let gone = |doing| BlobError::Unavailable { doing, kind: ErrorKind::NotFound };
+    let gone = |operation| BlobError::Unavailable { operation, kind: ErrorKind::NotFound };
     assert_eq!(bucket.blobs.get(digest, MOST).await, Err(gone("read a blob")));
     assert_eq!(bucket.blobs.check(digest).await, Err(gone("read a blob")));
-    let put = bucket.blobs.put(digest, whole(content(10)), MOST).await;
+    let put = bucket.blobs.put(digest, source_from(content(10)), MOST).await;
     assert_eq!(put, Err(gone("write a blob")));
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_a_service_whose_certificate_is_trusted_and_with_no_other() {
+async fn service_is_accepted_only_with_a_trusted_certificate() {
     if peer().is_none() {
         return;
     }
@@ -134,14 +134,14 @@ async fn tls_is_spoken_with_a_service_whose_certificate_is_trusted_and_with_no_o
     let refused = ObjectBlobs::s3(&config).await.unwrap_err();
     assert_eq!(refused.code(), "store_unavailable");
     let trusting = S3Config { certificates: vec![authority], ..config };
-    // It is reached, and says that it has no such bucket.
+    // The service responds that the bucket does not exist.
     let reached = ObjectBlobs::s3(&trusting).await.unwrap_err();
-    assert_eq!(reached, BlobError::Unavailable { doing: "open the bucket", kind: ErrorKind::NotFound });
+    assert_eq!(reached, BlobError::Unavailable { operation: "open the bucket", kind: ErrorKind::NotFound });
 }
 
 #[tokio::test]
-async fn service_that_does_not_answer_is_told_without_its_address() {
-    // Nobody listens there any more.
+async fn error_of_an_unreachable_service_does_not_contain_its_address() {
+    // No process listens on this port any more.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let refused = ObjectBlobs::s3(&config(format!("http://{address}/{CANARY}"), "bucket")).await.unwrap_err();
     assert!(matches!(refused, BlobError::Unavailable { kind: ErrorKind::ConnectionRefused, .. }), "{refused:?}");

@@ -1,34 +1,34 @@
-//! What every store does that can be damaged from outside.
+//! Test suite for stores whose content can be damaged from outside.
 
 use std::fmt;
 
 use bundles::Digest;
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt;
-use worker_runtime::blob_store::{BlobError, BlobStore, Condition, Put, whole};
+use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, PutOutcome, source_from};
 
 use super::blobs::{LARGE, MOST, content, listed, put};
 
-/// A store, and a hand that reaches past it.
+/// A store, with access to its content behind its back.
 pub(super) trait Tampered: fmt::Debug {
     fn store(&self) -> &dyn BlobStore;
     fn write_past_it(&self, digest: Digest, content: &[u8]);
 }
 
-/// What is there is refused by name, is moved aside, and is whole again once it was put again.
-pub(super) async fn assert_never_served_and_healed(store: &dyn BlobStore, digest: Digest, right: &Bytes, what: &str) {
+/// Checks that the damaged blob is refused and quarantined, and that putting it again repairs it.
+pub(super) async fn assert_refused_and_repaired(store: &dyn BlobStore, digest: Digest, right: &Bytes, what: &str) {
     let aside = set_aside(store).await.len();
     assert_eq!(store.get(digest, MOST).await, Err(BlobError::Damaged(digest)), "{what}");
-    assert_eq!(store.get(digest, MOST).await, Err(BlobError::Missing(digest)), "{what}");
+    assert_eq!(store.get(digest, MOST).await, Err(BlobError::NotFound(digest)), "{what}");
     assert_eq!(store.size(digest).await, Ok(None), "{what}");
     assert!(set_aside(store).await.len() > aside || aside > 0, "{what}");
-    let healed = store.put(digest, whole(right.clone()), MOST).await;
-    assert_eq!(healed, Ok(Put { bytes: right.len() as u64, known: false }), "{what}");
+    let healed = store.put(digest, source_from(right.clone()), MOST).await;
+    assert_eq!(healed, Ok(PutOutcome { bytes: right.len() as u64, existed: false }), "{what}");
     assert!(store.get(digest, MOST).await.unwrap() == *right, "{what}");
 }
 
 pub(super) async fn set_aside(store: &dyn BlobStore) -> Vec<Digest> {
-    store.set_aside().try_collect().await.unwrap()
+    store.quarantined().try_collect().await.unwrap()
 }
 
 pub(super) async fn no_flipped_byte_is_ever_served(place: impl Tampered) {
@@ -39,10 +39,10 @@ pub(super) async fn no_flipped_byte_is_ever_served(place: impl Tampered) {
         let mut wrong = right.to_vec();
         wrong[index] ^= 0x40;
         place.write_past_it(digest, &wrong);
-        assert_never_served_and_healed(place.store(), digest, &right, &format!("byte {index}")).await;
+        assert_refused_and_repaired(place.store(), digest, &right, &format!("byte {index}")).await;
     }
     assert!(set_aside(place.store()).await.iter().all(|found| *found == digest));
-    assert_eq!(place.store().check(neighbour).await, Ok(Condition::Sound(47)));
+    assert_eq!(place.store().check(neighbour).await, Ok(BlobCondition::Sound(47)));
 }
 
 pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl Tampered) {
@@ -53,11 +53,11 @@ pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl Tampere
         [("truncated", &right[..4095]), ("extended", &longer), ("empty", b""), ("one byte", &right[..1])]
     {
         place.write_past_it(digest, wrong);
-        assert_never_served_and_healed(place.store(), digest, &right, what).await;
+        assert_refused_and_repaired(place.store(), digest, &right, what).await;
     }
 }
 
-pub(super) async fn blob_of_another_size_than_recorded_is_damaged_and_set_aside(place: impl Tampered) {
+pub(super) async fn blob_of_another_size_than_recorded_is_quarantined(place: impl Tampered) {
     let store = place.store();
     for bytes in [100, LARGE] {
         let right = content(bytes);
@@ -68,7 +68,7 @@ pub(super) async fn blob_of_another_size_than_recorded_is_damaged_and_set_aside(
             place.write_past_it(digest, &wrong);
             let aside = set_aside(store).await.len();
             assert_eq!(store.get_sized(digest, recorded).await, Err(BlobError::Damaged(digest)), "{what}");
-            assert_eq!(store.get_sized(digest, recorded).await, Err(BlobError::Missing(digest)), "{what}");
+            assert_eq!(store.get_sized(digest, recorded).await, Err(BlobError::NotFound(digest)), "{what}");
             assert!(set_aside(store).await.len() > aside || aside > 0, "{what}");
             put(store, &right).await;
             assert!(store.get_sized(digest, recorded).await.unwrap() == right, "{what}");
@@ -76,7 +76,7 @@ pub(super) async fn blob_of_another_size_than_recorded_is_damaged_and_set_aside(
     }
 }
 
-pub(super) async fn putting_a_blob_heals_what_has_its_size_and_is_not_its_content(place: impl Tampered) {
+pub(super) async fn put_repairs_a_blob_of_the_right_size_and_wrong_content(place: impl Tampered) {
     for bytes in [100, LARGE] {
         let right = content(bytes);
         let (digest, _) = put(place.store(), &right).await;
@@ -94,7 +94,7 @@ pub(super) async fn large_blob_with_one_wrong_byte_is_never_served(place: impl T
     let mut wrong = right.to_vec();
     wrong[LARGE - 1] ^= 1;
     place.write_past_it(digest, &wrong);
-    assert_never_served_and_healed(place.store(), digest, &right, "last byte").await;
+    assert_refused_and_repaired(place.store(), digest, &right, "last byte").await;
 }
 
 pub(super) async fn check_finds_damage_and_names_it_once(place: impl Tampered) {
@@ -102,36 +102,36 @@ pub(super) async fn check_finds_damage_and_names_it_once(place: impl Tampered) {
     let (neighbour, _) = put(place.store(), &content(99)).await;
     place.write_past_it(digest, b"wrong");
     assert_eq!(listed(place.store()).await.len(), 2);
-    assert_eq!(place.store().check(digest).await, Ok(Condition::Damaged));
-    assert_eq!(place.store().check(digest).await, Ok(Condition::Missing));
-    assert_eq!(place.store().check(neighbour).await, Ok(Condition::Sound(99)));
+    assert_eq!(place.store().check(digest).await, Ok(BlobCondition::Damaged));
+    assert_eq!(place.store().check(digest).await, Ok(BlobCondition::Missing));
+    assert_eq!(place.store().check(neighbour).await, Ok(BlobCondition::Sound(99)));
     assert_eq!(listed(place.store()).await, [(neighbour, 99)]);
     assert_eq!(set_aside(place.store()).await, [digest]);
 }
 
-pub(super) async fn putting_a_damaged_blob_heals_it_without_its_having_been_read(place: impl Tampered) {
+pub(super) async fn put_repairs_a_damaged_blob_that_was_not_read(place: impl Tampered) {
     for bytes in [100, LARGE] {
         let right = content(bytes);
         let (digest, _) = put(place.store(), &right).await;
         place.write_past_it(digest, &right[1..]);
         let (_, healed) = put(place.store(), &right).await;
-        assert!(!healed.known);
+        assert!(!healed.existed);
         assert!(place.store().get(digest, MOST).await.unwrap() == right);
         assert!(set_aside(place.store()).await.contains(&digest));
     }
 }
 
-/// The tests above, for a place that an expression makes.
+/// Expands to the tests above. `$fresh` creates the store.
 macro_rules! damage {
     ($fresh:expr) => {
         $crate::stores::damage::damage!($fresh;
             no_flipped_byte_is_ever_served,
             blob_of_the_wrong_length_is_never_served,
-            blob_of_another_size_than_recorded_is_damaged_and_set_aside,
-            putting_a_blob_heals_what_has_its_size_and_is_not_its_content,
+            blob_of_another_size_than_recorded_is_quarantined,
+            put_repairs_a_blob_of_the_right_size_and_wrong_content,
             large_blob_with_one_wrong_byte_is_never_served,
             check_finds_damage_and_names_it_once,
-            putting_a_damaged_blob_heals_it_without_its_having_been_read,
+            put_repairs_a_damaged_blob_that_was_not_read,
         );
     };
     ($fresh:expr; $($name:ident,)+) => {

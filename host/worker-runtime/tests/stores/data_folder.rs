@@ -1,4 +1,4 @@
-//! A data folder is one process's, and private.
+//! Tests of a data folder: only one process can hold it, and it is private.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -35,7 +35,7 @@ async fn second_holder_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
-async fn blobs_hold_the_folder_also_when_it_is_dropped() {
+async fn blob_store_holds_the_lock_after_the_folder_is_dropped() {
     let above = tempfile::tempdir().unwrap();
     let blobs = DataFolder::open(above.path().join("data")).await.unwrap().blobs();
     assert_eq!(refused(&above.path().join("data")).await, DataFolderError::InUse);
@@ -44,14 +44,14 @@ async fn blobs_hold_the_folder_also_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn two_folders_are_held_beside_each_other() {
+async fn two_folders_can_be_open_at_the_same_time() {
     let above = tempfile::tempdir().unwrap();
     let _one = DataFolder::open(above.path().join("one")).await.unwrap();
     let _other = DataFolder::open(above.path().join("other")).await.unwrap();
 }
 
 #[tokio::test]
-async fn folder_is_made_private_with_those_above_it() {
+async fn folder_and_missing_parents_are_created_private() {
     let above = tempfile::tempdir().unwrap();
     let path = above.path().join("a/b/data");
     let folder = DataFolder::open(&path).await.unwrap();
@@ -60,7 +60,7 @@ async fn folder_is_made_private_with_those_above_it() {
 }
 
 #[tokio::test]
-async fn folder_that_others_may_look_into_is_refused_unless_it_is_empty() {
+async fn folder_that_others_can_access_is_refused_unless_it_is_empty() {
     let above = tempfile::tempdir().unwrap();
     let (full, empty, private) = (above.path().join(CANARY), above.path().join("empty"), above.path().join("private"));
     for folder in [&full, &empty, &private] {
@@ -80,7 +80,7 @@ async fn folder_that_others_may_look_into_is_refused_unless_it_is_empty() {
 }
 
 #[tokio::test]
-async fn what_is_no_folder_is_refused() {
+async fn path_that_is_not_a_folder_is_refused() {
     let above = tempfile::tempdir().unwrap();
     let path = above.path().join(CANARY);
     fs::write(&path, "a file").unwrap();

@@ -1,4 +1,4 @@
-//! Blobs as files: the suites, and what only files have.
+//! Tests of blobs in files: the suites, and tests that apply only to files.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bundles::Digest;
 use tempfile::TempDir;
 use worker_runtime::DataFolder;
-use worker_runtime::blob_store::{BlobError, BlobStore, Condition, ObjectBlobs, whole};
+use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlobs, source_from};
 
 use super::CANARY;
 use super::blobs::{LARGE, MOST, content, listed, place_of, put, put_and_drop};
-use super::damage::{Tampered, assert_never_served_and_healed, set_aside};
+use super::damage::{Tampered, assert_refused_and_repaired, set_aside};
 
-/// A data folder below one that the test made.
+/// A data folder below a temporary folder.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) blobs: ObjectBlobs,
@@ -93,7 +93,7 @@ async fn blobs_are_there_after_opening_again() {
 }
 
 #[tokio::test]
-async fn what_an_upload_of_an_earlier_process_left_is_cleared_away() {
+async fn remains_of_uploads_of_an_earlier_process_are_removed() {
     let files = Files::fresh().await;
     let (digest, _) = put(&files.blobs, &content(10)).await;
     for left in ["0", "0#1", "77#2"] {
@@ -105,24 +105,24 @@ async fn what_an_upload_of_an_earlier_process_left_is_cleared_away() {
 }
 
 #[tokio::test]
-async fn upload_that_came_to_nothing_leaves_no_file() {
+async fn failed_upload_leaves_no_file() {
     let files = Files::fresh().await;
     let large = content(LARGE);
     put_and_drop(&files.blobs, &large).await;
     let wrong = Digest::of("something else");
-    files.blobs.put(wrong, whole(large.clone()), MOST).await.unwrap_err();
+    files.blobs.put(wrong, source_from(large.clone()), MOST).await.unwrap_err();
     put(&files.blobs, &large).await;
     put(&files.blobs, &large).await;
-    // The removing is another thread's; it has begun.
+    // The file is removed by a background task, which has begun.
     while files.staged() > 0 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Makes an entry at the first path; at the second there is the right content.
+/// Creates an entry at the first path. The second path has the right content.
 type Make = fn(&Path, &Path);
 
-/// Everything that is no file but stands where one should.
+/// Entries that are not regular files, in the place of a blob.
 fn odd_entries() -> [(&'static str, Make); 6] {
     [
         ("a link to the right content", |file, right| symlink(right, file).unwrap()),
@@ -141,7 +141,7 @@ fn odd_entries() -> [(&'static str, Make); 6] {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_damaged_and_not_followed() {
+async fn entry_that_is_not_a_file_is_damaged_and_not_followed() {
     let files = Files::fresh().await;
     let right = content(100);
     let elsewhere = files.above.path().join("right");
@@ -152,13 +152,13 @@ async fn what_is_no_file_is_damaged_and_not_followed() {
         make(&files.file(digest), &elsewhere);
         assert_eq!(files.blobs.size(digest).await, Ok(None), "{what}");
         assert_eq!(listed(&files.blobs).await.len(), 1, "{what}: a check has to find it");
-        assert_never_served_and_healed(&files.blobs, digest, &right, what).await;
+        assert_refused_and_repaired(&files.blobs, digest, &right, what).await;
     }
     assert_eq!(fs::read(&elsewhere).unwrap(), right, "what a link leads to is not touched");
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_healed_by_putting_it_and_goes_by_removing_it() {
+async fn entry_that_is_not_a_file_is_replaced_by_a_put_and_can_be_removed() {
     let files = Files::fresh().await;
     let right = content(100);
     let elsewhere = files.above.path().join("right");
@@ -168,22 +168,22 @@ async fn what_is_no_file_is_healed_by_putting_it_and_goes_by_removing_it() {
         fs::remove_file(files.file(digest)).unwrap();
         make(&files.file(digest), &elsewhere);
         files.blobs.remove(digest).await.unwrap();
-        assert_eq!(files.blobs.check(digest).await, Ok(Condition::Missing), "{what}");
+        assert_eq!(files.blobs.check(digest).await, Ok(BlobCondition::Missing), "{what}");
         make(&files.file(digest), &elsewhere);
-        assert!(!put(&files.blobs, &right).await.1.known, "{what}");
+        assert!(!put(&files.blobs, &right).await.1.existed, "{what}");
         assert_eq!(files.blobs.get(digest, MOST).await, Ok(right.clone()), "{what}");
     }
     assert_eq!(fs::read(&elsewhere).unwrap(), right);
 }
 
 #[tokio::test]
-async fn evidence_of_the_same_blob_is_kept_beside_the_earlier_one() {
+async fn quarantined_copies_of_one_blob_are_kept_beside_each_other() {
     let files = Files::fresh().await;
     let right = content(100);
     let (digest, _) = put(&files.blobs, &right).await;
     for wrong in ["first", "second", "third"] {
         files.write_past_it(digest, wrong.as_bytes());
-        assert_never_served_and_healed(&files.blobs, digest, &right, wrong).await;
+        assert_refused_and_repaired(&files.blobs, digest, &right, wrong).await;
     }
     assert_eq!(set_aside(&files.blobs).await, [digest; 3]);
     let aside = files.root().join("quarantine").join(digest.hex());
@@ -191,9 +191,9 @@ async fn evidence_of_the_same_blob_is_kept_beside_the_earlier_one() {
     assert_eq!(fs::read(aside.with_extension("2")).unwrap(), b"third");
 }
 
-/// Reading a tebibyte, even one of zeros that no disk holds, would take longer than any test may.
+/// Reading a sparse file of 1 TiB would take longer than the timeout of any test.
 #[tokio::test]
-async fn huge_file_in_a_blobs_place_is_set_aside_and_healed_without_being_read() {
+async fn huge_file_in_place_of_a_blob_is_quarantined_without_being_read() {
     const TEBIBYTE: u64 = 1 << 40;
     let files = Files::fresh().await;
     for bytes in [100, LARGE] {
@@ -203,11 +203,11 @@ async fn huge_file_in_a_blobs_place_is_set_aside_and_healed_without_being_read()
         grow();
         let recorded = bytes as u64;
         assert_eq!(files.blobs.get_sized(digest, recorded).await, Err(BlobError::Damaged(digest)));
-        assert_eq!(files.blobs.get_sized(digest, recorded).await, Err(BlobError::Missing(digest)));
+        assert_eq!(files.blobs.get_sized(digest, recorded).await, Err(BlobError::NotFound(digest)));
         put(&files.blobs, &right).await;
         grow();
         let (_, healed) = put(&files.blobs, &right).await;
-        assert!(!healed.known);
+        assert!(!healed.existed);
         assert!(files.blobs.get_sized(digest, recorded).await.unwrap() == right);
         assert_eq!(set_aside(&files.blobs).await.iter().filter(|aside| **aside == digest).count(), 2);
     }
@@ -226,37 +226,37 @@ async fn files_that_are_no_blobs_are_not_listed() {
 }
 
 #[tokio::test]
-async fn folder_that_was_taken_away_is_made_again() {
+async fn removed_folder_is_created_again() {
     let files = Files::fresh().await;
     let right = content(100);
     let digest = Digest::of(&right);
     fs::remove_dir(files.file(digest).parent().unwrap()).unwrap();
     assert_eq!(listed(&files.blobs).await, []);
-    assert!(!put(&files.blobs, &right).await.1.known);
+    assert!(!put(&files.blobs, &right).await.1.existed);
     assert_eq!(files.blobs.get(digest, MOST).await, Ok(right));
 }
 
-/// Who cleans folders of what is old takes empty ones with it.
+/// A program that removes old files may also remove empty folders.
 #[tokio::test]
-async fn staging_folder_that_was_taken_away_is_made_again() {
+async fn removed_staging_folder_is_created_again() {
     let files = Files::fresh().await;
     for size in [100, LARGE] {
         fs::remove_dir(files.root().join("staging")).unwrap();
         let right = content(size);
-        assert!(!put(&files.blobs, &right).await.1.known);
+        assert!(!put(&files.blobs, &right).await.1.existed);
         assert_eq!(files.blobs.get(Digest::of(&right), MOST).await, Ok(right));
         assert_eq!(files.staged(), 0);
     }
 }
 
-/// What is not of this process is neither written over nor taken away.
+/// Entries that this process did not create are neither overwritten nor removed.
 #[tokio::test]
-async fn what_lies_in_the_staging_folder_is_in_nobodys_way() {
+async fn foreign_entries_in_the_staging_folder_do_no_harm() {
     let files = Files::fresh().await;
     let staging = files.root().join("staging");
     (0..8).for_each(|number| fs::write(staging.join(number.to_string()), "another's").unwrap());
     let right = content(100);
-    assert!(!put(&files.blobs, &right).await.1.known);
+    assert!(!put(&files.blobs, &right).await.1.existed);
     assert_eq!(files.blobs.get(Digest::of(&right), MOST).await, Ok(right));
     assert_eq!(fs::read(staging.join("0")).unwrap(), b"another's");
 }
@@ -268,13 +268,13 @@ async fn no_failure_tells_a_path() {
     fs::remove_dir_all(files.root()).unwrap();
     fs::write(files.root(), "a file where the folder was").unwrap();
     let failures = [
-        files.blobs.put(digest, whole("anything"), MOST).await.unwrap_err(),
+        files.blobs.put(digest, source_from("anything"), MOST).await.unwrap_err(),
         files.blobs.get(digest, MOST).await.unwrap_err(),
         files.blobs.check(digest).await.unwrap_err(),
         files.blobs.remove(digest).await.unwrap_err(),
         files.blobs.size(digest).await.unwrap_err(),
         futures_util::TryStreamExt::try_collect::<Vec<_>>(files.blobs.list()).await.unwrap_err(),
-        futures_util::TryStreamExt::try_collect::<Vec<_>>(files.blobs.set_aside()).await.unwrap_err(),
+        futures_util::TryStreamExt::try_collect::<Vec<_>>(files.blobs.quarantined()).await.unwrap_err(),
     ];
     for failure in failures {
         assert!(matches!(failure, BlobError::Unavailable { .. }), "{failure:?}");

@@ -1,4 +1,4 @@
-//! The suite that every metadata store passes.
+//! Test suite for all metadata stores.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub(super) async fn list_holds_what_is_below_its_prefix_and_nothing_else(store: 
     assert_eq!(keys(&*store, &Key::new("nothing"), None, 100).await, [""; 0]);
 }
 
-pub(super) async fn list_goes_on_after_a_key_whether_it_is_there_or_not(store: Arc<dyn MetadataStore>) {
+pub(super) async fn list_continues_after_an_existing_or_missing_key(store: Arc<dyn MetadataStore>) {
     let table = Key::new("t");
     let numbers: Vec<_> = (0..25).map(|number| format!("{number:02}")).collect();
     for number in &numbers {
@@ -86,7 +86,7 @@ pub(super) async fn list_goes_on_after_a_key_whether_it_is_there_or_not(store: A
     assert_eq!(keys(&*store, &table, None, usize::MAX).await.len(), 25);
 }
 
-pub(super) async fn batch_that_finds_what_it_expects_is_done_and_another_is_not(store: Arc<dyn MetadataStore>) {
+pub(super) async fn batch_is_applied_only_if_the_expected_versions_match(store: Arc<dyn MetadataStore>) {
     let (one, other) = (Key::new("one"), Key::new("other"));
     let absent = |key: &Key| Batch::default().expect(key, None);
     store.commit(absent(&one).put(&one, b"1".to_vec())).await.unwrap();
@@ -127,7 +127,7 @@ pub(super) async fn last_change_of_a_key_in_a_batch_counts(store: Arc<dyn Metada
     assert_eq!(store.get(&other).await, Ok(None));
 }
 
-pub(super) async fn records_of_a_batch_have_its_version_and_no_version_comes_again(store: Arc<dyn MetadataStore>) {
+pub(super) async fn records_of_a_batch_have_its_version_and_versions_are_not_reused(store: Arc<dyn MetadataStore>) {
     let (one, other) = (Key::new("one"), Key::new("other"));
     store.commit(Batch::default().put(&one, b"1".to_vec()).put(&other, b"1".to_vec())).await.unwrap();
     let first = store.get(&one).await.unwrap().unwrap();
@@ -172,7 +172,7 @@ pub(super) async fn eight_writers_that_compare_and_set_lose_nothing(store: Arc<d
     assert_eq!(store.scan(&Key::new("log"), None, 1000).await.unwrap().len(), 8 * TIMES as usize);
 }
 
-pub(super) async fn batches_at_the_same_time_have_each_their_own_verdict(store: Arc<dyn MetadataStore>) {
+pub(super) async fn concurrent_batches_each_have_their_own_result(store: Arc<dyn MetadataStore>) {
     let table = Key::new("t");
     let kept = put(&*store, &table.part("kept"), "kept").await;
     let commits = (0..40).map(|number| {
@@ -187,15 +187,15 @@ pub(super) async fn batches_at_the_same_time_have_each_their_own_verdict(store: 
     }
 }
 
-pub(super) async fn commit_that_is_dropped_happens_whole_or_not_at_all(store: Arc<dyn MetadataStore>) {
+pub(super) async fn dropped_commit_is_applied_completely_or_not_at_all(store: Arc<dyn MetadataStore>) {
     let table = Key::new("t");
     for number in 0..50 {
         let (one, other) = (table.part(number).part("one"), table.part(number).part("other"));
         let batch = Batch::default().put(&one, vec![1; 5000]).put(&other, vec![2; 5000]);
-        // Asked once, and then dropped.
+        // Polled once and then dropped.
         let _ = store.commit(batch).now_or_never();
     }
-    // Comes after all of them.
+    // Runs after all of them.
     put(&*store, &Key::new("after"), "x").await;
     for number in 0..50 {
         let there = keys(&*store, &table.part(number), None, 10).await.len();
@@ -203,7 +203,7 @@ pub(super) async fn commit_that_is_dropped_happens_whole_or_not_at_all(store: Ar
     }
 }
 
-/// The suite, for a store that an expression makes, and what it needs to live.
+/// Expands to the suite. `$fresh` creates the store and a value that keeps its resources alive.
 macro_rules! suite {
     ($fresh:expr) => {
         $crate::stores::metadata::suite!($fresh;
@@ -211,14 +211,14 @@ macro_rules! suite {
             records_of_several_keys_are_read_in_the_order_of_the_keys,
             records_are_listed_in_the_order_of_their_keys,
             list_holds_what_is_below_its_prefix_and_nothing_else,
-            list_goes_on_after_a_key_whether_it_is_there_or_not,
-            batch_that_finds_what_it_expects_is_done_and_another_is_not,
+            list_continues_after_an_existing_or_missing_key,
+            batch_is_applied_only_if_the_expected_versions_match,
             batch_with_one_wrong_expectation_changes_nothing,
             last_change_of_a_key_in_a_batch_counts,
-            records_of_a_batch_have_its_version_and_no_version_comes_again,
+            records_of_a_batch_have_its_version_and_versions_are_not_reused,
             eight_writers_that_compare_and_set_lose_nothing,
-            batches_at_the_same_time_have_each_their_own_verdict,
-            commit_that_is_dropped_happens_whole_or_not_at_all,
+            concurrent_batches_each_have_their_own_result,
+            dropped_commit_is_applied_completely_or_not_at_all,
         );
     };
     ($fresh:expr; $($name:ident,)+) => {

@@ -1,4 +1,4 @@
-//! One suite for every blob store, one for every metadata store, and what each has of its own.
+//! Test suites of the blob stores and of the metadata stores, and the tests of each implementation.
 
 mod blobs;
 mod bucket;
@@ -12,5 +12,5 @@ mod place;
 mod sqlite;
 mod sqlite_log;
 
-/// Where a path, an address or a key could show, this stands in it.
+/// Text in paths, addresses and keys that must not appear in an error.
 const CANARY: &str = "canary-5a1f";

@@ -1,4 +1,4 @@
-//! SQLite against memory: the same operations have the same answers.
+//! Compares the SQLite store with the one in memory: the same operations return the same results.
 
 use proptest::prelude::*;
 use worker_runtime::metadata::{Batch, Key, MemoryMetadata, MetadataStore, SqliteMetadata};
@@ -16,7 +16,7 @@ enum Expected {
     Absent,
 }
 
-/// Few keys, some below others, so that steps meet each other.
+/// A small set of keys, some below others, so that steps affect the same records.
 fn key(number: u8) -> Key {
     let table = Key::new(["t", "tt", "u"][usize::from(number % 3)]);
     match number / 3 {

@@ -1,6 +1,6 @@
-//! A real peer that speaks S3: `moto` from PyPI, in a process of its own that ends with the test.
+//! S3 service for tests: `moto` from PyPI, in a process of its own that ends with the test.
 //!
-//! Where it is not installed the tests say so in one line and pass; with `CI` set they fail.
+//! If it is not installed, the tests print one line and pass. With `CI` set, they fail.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
-/// Ends when its standard input does, which is when the test's process is gone.
+/// Ends when its standard input is closed, which happens when the test process ends.
 const SERVER: &str = "
 import os, sys, threading
 from moto.server import main
@@ -19,8 +19,8 @@ threading.Thread(target=end, daemon=True).start()
 main(['-H', '127.0.0.1', '-p', '0'] + sys.argv[1:])
 ";
 
-/// Writes an authority's certificate in DER, and what a server shows that it vouches for. The dates
-/// are fixed: no clock is asked.
+/// Writes the certificate of an authority in DER, and a server certificate that it issued. The dates are fixed, so the
+/// result does not depend on the clock.
 const CERTIFICATES: &str = "
 import datetime, ipaddress, sys
 from cryptography import x509
@@ -48,7 +48,7 @@ open(folder + '/server.key', 'wb').write(key)
 const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, \
     SignedHeaders=host, Signature=0";
 
-/// The peer of all tests; buckets and prefixes keep them apart.
+/// Server shared by all tests, which use different buckets and prefixes.
 static PEER: LazyLock<Option<Peer>> = LazyLock::new(|| Peer::start(&[]));
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(super) struct Peer {
     _process: Child,
 }
 
-/// The peer, where there is one.
+/// Returns the server, or `None` if it is not installed.
 pub(super) fn peer() -> Option<&'static Peer> {
     let peer = PEER.as_ref();
     if peer.is_none() {
@@ -90,12 +90,12 @@ impl Peer {
                 break address.parse().unwrap();
             }
         };
-        // It writes a line for every request, and would wait for a reader.
+        // The server writes a line for each request, and would block if the pipe were not read.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         Some(Self { address, _process: process })
     }
 
-    /// A peer that speaks TLS, and the certificate in DER of who vouches for it.
+    /// Returns a server with TLS, and the certificate of its authority in DER.
     pub(super) fn start_with_tls(folder: &Path) -> (Self, Vec<u8>) {
         let made = Command::new("python3").args(["-c", CERTIFICATES]).arg(folder).status().unwrap();
         assert!(made.success());
@@ -104,17 +104,17 @@ impl Peer {
         (Self::start(&arguments).unwrap(), std::fs::read(folder.join("authority.der")).unwrap())
     }
 
-    /// Sends a request past the store and gives its status.
+    /// Sends a request without the store, and returns the status.
     pub(super) fn send(&self, method: &str, path: &str, body: &[u8]) -> u16 {
         self.answer(method, path, body).split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// What the peer lists at a path.
+    /// Returns the response to a request for a path.
     pub(super) fn list(&self, path: &str) -> String {
         self.answer("GET", path, b"")
     }
 
-    /// This peer asks for a signature and does not verify it.
+    /// This server requires a signature and does not verify it.
     fn answer(&self, method: &str, path: &str, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let length = body.len();

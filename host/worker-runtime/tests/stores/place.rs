@@ -1,4 +1,4 @@
-//! A data folder whose disk is full, or that is moved while it is in use.
+//! Tests of a data folder whose disk is full, or that is moved while it is in use.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use bundles::Digest;
 use futures_util::TryStreamExt;
 use worker_runtime::DataFolder;
-use worker_runtime::blob_store::{BlobError, BlobStore, ObjectBlobs, whole};
+use worker_runtime::blob_store::{BlobError, BlobStore, ObjectBlobs, source_from};
 use worker_runtime::metadata::{Batch, Key, MetadataError, MetadataStore, SqliteMetadata};
 use worker_runtime::token::Scope;
 
@@ -27,7 +27,7 @@ async fn opened(path: &Path) -> (ObjectBlobs, SqliteMetadata) {
     (folder.blobs(), metadata)
 }
 
-/// Everything below a folder with its mode, but what the file system has of its own.
+/// Returns all entries below a folder with their modes, except those that the file system creates itself.
 fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -40,14 +40,14 @@ fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
     found
 }
 
-/// Content that is sent in one piece, and in several.
+/// Content that is sent in one piece, and content that is sent in several.
 fn contents() -> [Vec<u8>; 2] {
     [b"small".to_vec(), vec![7; 3 << 20]]
 }
 
 async fn is_refused(blobs: &ObjectBlobs, metadata: &SqliteMetadata) {
     for content in contents() {
-        let error = blobs.put(Digest::of(&content), whole(content), MOST).await.expect_err("refused");
+        let error = blobs.put(Digest::of(&content), source_from(content), MOST).await.expect_err("refused");
         assert_eq!((&error, error.code()), (&BlobError::Moved, "data_folder_moved"));
     }
     let kept = Digest::of("kept");
@@ -56,7 +56,7 @@ async fn is_refused(blobs: &ObjectBlobs, metadata: &SqliteMetadata) {
     let error = metadata.commit(Batch::default().put(&Key::new("t").part("new"), Vec::new())).await;
     assert_eq!(error, Err(MetadataError::Moved.into()));
     assert_eq!(MetadataError::Moved.code(), "data_folder_moved");
-    // What is read is what was there, or the refusal; nothing is taken for missing.
+    // A read returns the stored content or an error, and never reports a blob as missing.
     assert!(metadata.get(&Key::new("t").part("old")).await.expect("read").is_some());
     assert_eq!(blobs.get(kept, MOST).await, Err(BlobError::Moved));
     assert_eq!(blobs.size(kept).await, Err(BlobError::Moved));
@@ -68,23 +68,23 @@ async fn a_data_folder_that_was_moved_is_not_written_and_not_made_again() {
     let above = tempfile::tempdir().expect("a folder");
     let (path, moved) = (above.path().join("data"), above.path().join("moved"));
     let (blobs, metadata) = opened(&path).await;
-    blobs.put(Digest::of("kept"), whole("kept"), MOST).await.expect("kept");
+    blobs.put(Digest::of("kept"), source_from("kept"), MOST).await.expect("kept");
     metadata.commit(Batch::default().put(&Key::new("t").part("old"), Vec::new())).await.expect("done");
     fs::rename(&path, &moved).expect("moved");
     let before = modes(&moved);
     is_refused(&blobs, &metadata).await;
     assert!(!path.exists());
-    // Another one in its place is left alone, also where it looks the same.
+    // Another folder in its place is not changed, even if it looks the same.
     drop(opened(&path).await);
     let other = modes(&path);
     is_refused(&blobs, &metadata).await;
     assert_eq!((modes(&path), modes(&moved)), (other, before));
     assert!(modes(&path).iter().all(|(_, mode)| mode & 0o077 == 0));
-    // Back in its place it goes on.
+    // After the folder is moved back, the store works again.
     fs::remove_dir_all(&path).expect("removed");
     fs::rename(&moved, &path).expect("moved");
     for content in contents() {
-        blobs.put(Digest::of(&content), whole(content), MOST).await.expect("kept");
+        blobs.put(Digest::of(&content), source_from(content), MOST).await.expect("kept");
     }
     assert_eq!(blobs.get(Digest::of("kept"), MOST).await.expect("read"), "kept");
     assert_eq!(blobs.check_writable().await, Ok(()));
@@ -106,12 +106,12 @@ async fn a_part_of_the_data_folder_that_was_moved_is_noticed_or_made_again_for_i
 
     fs::rename(path.join("blobs"), &aside).expect("moved");
     assert_eq!(blobs.check_writable().await, Err(BlobError::Moved));
-    assert_eq!(blobs.put(Digest::of("x"), whole("x"), MOST).await, Err(BlobError::Moved));
+    assert_eq!(blobs.put(Digest::of("x"), source_from("x"), MOST).await, Err(BlobError::Moved));
     fs::rename(&aside, path.join("blobs")).expect("moved");
 
     for content in contents() {
         fs::remove_dir(path.join("staging")).expect("removed");
-        blobs.put(Digest::of(&content), whole(content), MOST).await.expect("kept");
+        blobs.put(Digest::of(&content), source_from(content), MOST).await.expect("kept");
         assert!(modes(&path).iter().all(|(_, mode)| mode & 0o077 == 0), "{:?}", modes(&path));
     }
 }
@@ -143,7 +143,7 @@ async fn a_service_whose_data_folder_was_moved_is_not_ready() {
     assert!(!path.exists());
 }
 
-/// A small disk in memory, where this process may mount one.
+/// A small file system in memory, if this process is allowed to mount one.
 struct Disk(tempfile::TempDir);
 
 impl Disk {
@@ -153,7 +153,7 @@ impl Disk {
         mounted.is_ok_and(|done| done.status.success()).then(|| Self(place))
     }
 
-    /// Takes all room.
+    /// Fills the disk.
     fn fill(&self) {
         let mut file = File::create(self.0.path().join("filler")).expect("made");
         for bytes in [64 << 10, 4 << 10, 1] {
@@ -182,7 +182,7 @@ async fn a_service_on_a_full_disk_is_not_ready_and_goes_on_reading() {
     let api = Api::new(&World { blobs: Arc::new(blobs), metadata: Arc::new(metadata), ..World::default() }).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let digest = put(&api.runtime.content(&acme()), &bundle(1)).await;
-    // What is known of the stores is remembered for a while.
+    // The result of the readiness check is cached for a while.
     let later = || async {
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(10)).await;

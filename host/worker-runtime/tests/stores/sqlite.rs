@@ -1,4 +1,4 @@
-//! Metadata in SQLite: the suite, and what only a file has.
+//! Tests of the metadata store in SQLite: the suite, and tests of its file.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -34,7 +34,7 @@ impl Fresh {
         error
     }
 
-    /// Changes the file, which is closed.
+    /// Changes the closed file.
     fn change(&self, change: impl FnOnce(&mut Vec<u8>)) {
         let mut content = fs::read(&self.path).unwrap();
         change(&mut content);
@@ -50,7 +50,7 @@ async fn fresh() -> (Arc<dyn MetadataStore>, Fresh) {
 super::metadata::suite!(fresh());
 
 #[tokio::test]
-async fn everything_is_there_after_opening_again() {
+async fn everything_is_present_after_reopening() {
     let fresh = Fresh::new();
     let table = Key::new("t");
     let store = fresh.open().await;
@@ -65,7 +65,7 @@ async fn everything_is_there_after_opening_again() {
 }
 
 #[tokio::test]
-async fn no_version_comes_again_after_opening_again() {
+async fn versions_are_not_reused_after_reopening() {
     let fresh = Fresh::new();
     let key = Key::new("k");
     let store = fresh.open().await;
@@ -82,7 +82,7 @@ async fn what_was_committed_is_in_the_log_of_a_process_that_was_killed() {
     let fresh = Fresh::new();
     let store = fresh.open().await;
     let record = put(&store, &Key::new("k"), "x").await;
-    // The files as they are now, as a process that is gone leaves them.
+    // Copies the files as a killed process would leave them.
     let other = Fresh::new();
     let log = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
     fs::copy(&fresh.path, &other.path).unwrap();
@@ -91,7 +91,7 @@ async fn what_was_committed_is_in_the_log_of_a_process_that_was_killed() {
 }
 
 #[tokio::test]
-async fn log_without_its_file_is_no_new_store() {
+async fn log_without_its_file_is_damage_and_not_a_new_store() {
     let fresh = Fresh::new();
     let store = fresh.open().await;
     put(&store, &Key::new("k"), "x").await;
@@ -125,7 +125,7 @@ async fn file_is_read_by_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn file_that_is_none_of_ours_is_refused_and_not_changed() {
+async fn file_of_another_application_is_refused_and_not_changed() {
     let newer = |content: &mut Vec<u8>| content[63] = 9;
     let foreign = |content: &mut Vec<u8>| content[70] ^= 1;
     let no_version = |content: &mut Vec<u8>| content[63] = 0;
@@ -158,7 +158,7 @@ async fn file_that_is_none_of_ours_is_refused_and_not_changed() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_damaged_and_not_followed() {
+async fn entry_that_is_not_a_file_is_damaged_and_not_followed() {
     let fresh = Fresh::new();
     let elsewhere = fresh.path.with_file_name("elsewhere");
     drop(SqliteMetadata::open(&elsewhere).await.unwrap());
@@ -172,22 +172,21 @@ async fn what_is_no_file_is_damaged_and_not_followed() {
 }
 
 #[tokio::test]
-async fn making_that_was_cut_off_is_begun_again() {
+async fn interrupted_creation_is_repeated() {
     let fresh = Fresh::new();
     fs::write(format!("{}.new", fresh.path.display()), "half a file").unwrap();
     put(&fresh.open().await, &Key::new("k"), "x").await;
 }
 
 #[tokio::test]
-async fn folder_that_is_not_there_is_a_failure_without_its_path() {
+async fn error_of_a_missing_folder_does_not_contain_its_path() {
     let mut fresh = Fresh::new();
     fresh.path = fresh.path.join(CANARY).join("metadata");
     let error = fresh.refused().await;
     assert_eq!(error.code(), "store_unavailable");
 }
 
-/// No byte of the file can be changed so that a wrong record is read; and where a record is not
-/// found, a check says that something is wrong.
+/// A changed byte never makes a wrong record readable. If it hides a record, `check` reports damage.
 #[tokio::test]
 async fn no_flipped_byte_makes_a_wrong_record() {
     const STEP: usize = 11;
@@ -202,7 +201,7 @@ async fn no_flipped_byte_makes_a_wrong_record() {
     let content = fs::read(&fresh.path).unwrap();
     let rows = content.windows(5).position(|window| window == b"value").unwrap();
     let last = content.len() - content.iter().rev().position(|byte| *byte != 0).unwrap();
-    // All of the rows, and a sample of the rest.
+    // All bytes of the rows, and a sample of the others.
     let around = (rows.saturating_sub(600)..last.min(rows + 200)).chain((0..content.len()).step_by(STEP));
     let mut found = 0;
     for index in around {
@@ -230,7 +229,7 @@ async fn no_flipped_byte_makes_a_wrong_record() {
 }
 
 #[tokio::test]
-async fn store_that_is_full_says_so_and_goes_on() {
+async fn full_store_returns_an_error_and_stays_usable() {
     let fresh = Fresh::new();
     let store = SqliteMetadata::open_within(&fresh.path, 64 << 10).await.unwrap();
     let large = Key::new("large");

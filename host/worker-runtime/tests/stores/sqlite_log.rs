@@ -1,9 +1,10 @@
-//! SQLite's write-ahead log, damaged in every way while no process has it open. A store that lost a commit is refused
-//! and left as it was. What is not damage is not taken for it.
+//! Damages SQLite's write-ahead log in every way while no process has it open. A store that lost a commit is refused
+//! and not changed. An intact store is always opened.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 use worker_runtime::metadata::{Batch, Key, LogDamage, MetadataError, MetadataStore, SqliteMetadata, VersionedValue};
@@ -24,7 +25,7 @@ async fn all(store: &SqliteMetadata) -> Vec<(Key, VersionedValue)> {
     store.scan(&table(), None, 10_000).await.unwrap()
 }
 
-/// The files of a store as a killed process leaves them.
+/// Files of a store as a killed process leaves them.
 #[derive(Clone)]
 struct Killed {
     files: BTreeMap<&'static str, Vec<u8>>,
@@ -40,7 +41,7 @@ impl Killed {
         Self { files: ["", "-wal", "-mark"].into_iter().filter_map(|ending| read(ending).ok()).collect(), records }
     }
 
-    /// After so many commits of a few frames each.
+    /// Returns the files after this number of commits of a few frames each.
     async fn after(commits: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metadata.sqlite");
@@ -67,14 +68,14 @@ impl Killed {
         other
     }
 
-    /// Opens the store and returns its records, or the refusal, after which every file is as it was.
+    /// Opens the store and returns its records, or the error. After an error, checks that no file was changed.
     async fn open(&self) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
         let (_folder, path) = self.written();
         match SqliteMetadata::open(&path).await {
             Ok(store) => {
                 assert_eq!(store.check().await, Ok(()));
                 let records = all(&store).await;
-                // The store goes on.
+                // The store is still usable.
                 commit(&store, 9999, 10).await;
                 Ok(records)
             }
@@ -104,7 +105,7 @@ impl Killed {
         }
     }
 
-    async fn is_whole(&self, context: &str) {
+    async fn assert_complete(&self, context: &str) {
         let found = self.open().await.unwrap_or_else(|error| panic!("{context}: {error}"));
         assert!(found == self.records, "{context}: {} of {}", found.len(), self.records.len());
     }
@@ -126,7 +127,7 @@ fn sample(bytes: usize, of: usize) -> impl Iterator<Item = usize> {
 #[tokio::test]
 async fn flipped_bit_of_the_log_is_refused_where_it_would_lose_a_commit() {
     let killed = Killed::after(30).await;
-    killed.is_whole("as it was").await;
+    killed.assert_complete("as it was").await;
     let bytes = killed.files["-wal"].len();
     let mut refused = 0;
     for bit in (0..HEADER * 8).step_by(5).chain(sample(bytes, 300)) {
@@ -145,11 +146,11 @@ async fn flipped_bit_of_the_log_is_refused_where_it_would_lose_a_commit() {
     assert!(matches!(last, LogDamage::Short { intact: 30, .. }), "{last:?}");
 }
 
-/// The mark is lost, or the previous release wrote the folder, which knew of none.
+/// Without a mark: it was lost, or the previous release, which wrote none, used the folder.
 #[tokio::test]
 async fn flipped_bit_without_a_mark_loses_the_last_transaction_at_most() {
     let killed = Killed::after(30).await.without("-mark");
-    killed.is_whole("as it was").await;
+    killed.assert_complete("as it was").await;
     let (bytes, mut refused) = (killed.files["-wal"].len(), 0);
     for bit in (0..HEADER * 8).step_by(5).chain(sample(bytes, 300)) {
         match killed.change(|log| log[bit / 8] ^= 1 << (bit % 8)).open().await {
@@ -190,30 +191,31 @@ async fn log_that_is_missing_or_too_short_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_damage_is_opened() {
+async fn intact_store_is_opened() {
     let killed = Killed::after(12).await;
     let torn = |bytes: &[u8]| killed.change(|log| log.extend_from_slice(bytes));
-    torn(&[0; 3 * FRAME]).is_whole("zeros behind the last commit").await;
-    torn(&[0x5a; FRAME / 2]).is_whole("half a frame behind the last commit").await;
+    torn(&[0; 3 * FRAME]).assert_complete("zeros behind the last commit").await;
+    torn(&[0x5a; FRAME / 2]).assert_complete("half a frame behind the last commit").await;
     let again = killed.files["-wal"][HEADER..HEADER + 5 * FRAME].to_vec();
-    // An acknowledged frame is never written twice, but these say nothing of what comes before them.
+    // SQLite never writes an acknowledged frame twice, so this state is constructed. The copied frames look like
+    // transactions after a bad frame.
     let damage = torn(&again).refusal("transactions behind a bad frame").await;
     assert!(matches!(damage, LogDamage::Broken { .. }), "{damage:?}");
-    killed.without("-mark").is_whole("no mark").await;
+    killed.without("-mark").assert_complete("no mark").await;
     for index in [0, 20, 39, 4096, 4120] {
         let mut other = killed.clone();
         other.files.get_mut("-mark").unwrap()[index] ^= 1;
-        other.is_whole(&format!("byte {index} of the mark")).await;
+        other.assert_complete(&format!("byte {index} of the mark")).await;
     }
     let mut other = killed.clone();
     other.files.get_mut("-mark").unwrap().truncate(10);
-    other.is_whole("half a mark").await;
-    // Closed in order, the log is folded in and gone.
+    other.assert_complete("half a mark").await;
+    // A regular close checkpoints and removes the log.
     let (folder, path) = killed.written();
     drop(SqliteMetadata::open(&path).await.unwrap());
     let files = found(&path);
     assert!(!files.contains_key("-wal") && files.contains_key("-mark"));
-    Killed { files, records: killed.records.clone() }.is_whole("closed").await;
+    Killed { files, records: killed.records.clone() }.assert_complete("closed").await;
     drop(folder);
 }
 
@@ -230,7 +232,7 @@ async fn every_generation_of_the_log_has_its_mark() {
         let killed = Killed::of(&store, &path).await;
         generations.insert(killed.files["-wal"][16..24].to_vec());
         if number % 6 == 5 {
-            killed.is_whole(&format!("after {number}")).await;
+            killed.assert_complete(&format!("after {number}")).await;
         }
         if let Some(before) = before {
             let stale = |ending| {
@@ -238,18 +240,18 @@ async fn every_generation_of_the_log_has_its_mark() {
                 stale.files.insert(ending, before.files[ending].clone());
                 stale
             };
-            // A mark that is behind is what a power cut leaves.
+            // A power cut may leave an older mark.
             if number % 6 == 4 {
-                stale("-mark").is_whole(&format!("an earlier mark after {number}")).await;
+                stale("-mark").assert_complete(&format!("an earlier mark after {number}")).await;
             }
             if before.files["-wal"][16..24] != killed.files["-wal"][16..24] {
                 let damage = stale("-wal").refusal(&format!("an earlier log after {number}")).await;
                 assert_eq!(damage, LogDamage::Lost { missing: 1 });
                 assert_eq!(killed.without("-wal").refusal("missing").await, LogDamage::Lost { missing: 1 });
-                // The earlier log was folded in as a whole: then it is no loss.
-                before.without("-wal").is_whole("a folded log is missing").await;
-                before.change(|log| log[20] ^= 4).is_whole("the header of a folded log").await;
-                assert_eq!(before.change(|log| log[9000] ^= 4).refusal("folded").await, LogDamage::Folded);
+                // The earlier log was checkpointed completely, so nothing is lost.
+                before.without("-wal").assert_complete("a folded log is missing").await;
+                before.change(|log| log[20] ^= 4).assert_complete("the header of a folded log").await;
+                assert_eq!(before.change(|log| log[9000] ^= 4).refusal("folded").await, LogDamage::Checkpointed);
                 folded += 1;
             }
         }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bundles::Digest;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use worker_runtime::blob_store::{BlobError, BlobStore, Condition, Put, Source};
+use worker_runtime::blob_store::{BlobCondition, BlobError, BlobSource, BlobStore, PutOutcome};
 use worker_runtime::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
 
 /// What a store does instead of what it is asked.
@@ -48,7 +48,7 @@ impl<T: ?Sized> Faulty<T> {
 impl Faulty<dyn BlobStore> {
     fn read(&self, digest: Digest) -> Result<(), BlobError> {
         match self.fault() {
-            Some(Fault::Unavailable) => Err(BlobError::Unavailable { doing: "answer", kind: ErrorKind::TimedOut }),
+            Some(Fault::Unavailable) => Err(BlobError::Unavailable { operation: "answer", kind: ErrorKind::TimedOut }),
             Some(Fault::Damaged) => Err(BlobError::Damaged(digest)),
             Some(Fault::Full | Fault::Conflict) | None => Ok(()),
         }
@@ -57,18 +57,18 @@ impl Faulty<dyn BlobStore> {
 
 #[async_trait]
 impl BlobStore for Faulty<dyn BlobStore> {
-    async fn put(&self, digest: Digest, source: Source<'_>, most_bytes: u64) -> Result<Put, BlobError> {
+    async fn put(&self, digest: Digest, source: BlobSource<'_>, max_bytes: u64) -> Result<PutOutcome, BlobError> {
         match self.fault() {
             Some(Fault::Full) => Err(BlobError::Full),
             Some(Fault::Unavailable) => self.read(digest).map(|()| unreachable!("it fails")),
             // Putting heals.
-            _ => self.store.put(digest, source, most_bytes).await,
+            _ => self.store.put(digest, source, max_bytes).await,
         }
     }
 
-    async fn get(&self, digest: Digest, most_bytes: u64) -> Result<Bytes, BlobError> {
+    async fn get(&self, digest: Digest, max_bytes: u64) -> Result<Bytes, BlobError> {
         self.read(digest)?;
-        self.store.get(digest, most_bytes).await
+        self.store.get(digest, max_bytes).await
     }
 
     async fn get_sized(&self, digest: Digest, bytes: u64) -> Result<Bytes, BlobError> {
@@ -93,9 +93,9 @@ impl BlobStore for Faulty<dyn BlobStore> {
         self.store.remove(digest).await
     }
 
-    async fn check(&self, digest: Digest) -> Result<Condition, BlobError> {
+    async fn check(&self, digest: Digest) -> Result<BlobCondition, BlobError> {
         match self.read(digest) {
-            Err(BlobError::Damaged(_)) => Ok(Condition::Damaged),
+            Err(BlobError::Damaged(_)) => Ok(BlobCondition::Damaged),
             Err(error) => Err(error),
             Ok(()) => self.store.check(digest).await,
         }
@@ -108,15 +108,15 @@ impl BlobStore for Faulty<dyn BlobStore> {
         }
     }
 
-    fn set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
-        self.store.set_aside()
+    fn quarantined(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
+        self.store.quarantined()
     }
 }
 
 impl Faulty<dyn MetadataStore> {
     fn read(&self) -> Result<(), MetadataError> {
         match self.fault() {
-            Some(Fault::Unavailable) => Err(MetadataError::Unavailable { doing: "answer" }),
+            Some(Fault::Unavailable) => Err(MetadataError::Unavailable { operation: "answer" }),
             Some(Fault::Damaged) => Err(MetadataError::Damaged),
             Some(Fault::Full | Fault::Conflict) | None => Ok(()),
         }

@@ -272,7 +272,7 @@ pub fn variant(number: u8) -> (Digest, Vec<u8>) {
 /// Brings a whole bundle in.
 pub async fn put(content: &Content, bundle: &Bundle) -> Digest {
     for (digest, blob) in bundle.blobs() {
-        content.put_blob(*digest, blob_store::whole(blob.to_vec()), Some(blob.len() as u64)).await.expect("kept");
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), Some(blob.len() as u64)).await.expect("kept");
     }
     let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("taken");
     assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");

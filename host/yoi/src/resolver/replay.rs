@@ -10,7 +10,7 @@ use bundles::{Acceptances, Admission, Blob, Bundle, Digest, VerifiedManifest};
 use component_host::{BundleView, Limits, Resolver, Sandbox};
 use serde::Serialize;
 use serde_json::Value;
-use worker_runtime::blob_store::{BlobError, BlobStore, Condition, ObjectBlobs};
+use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlobs};
 use worker_runtime::{DataFolder, RECORD_BOUNDS, Record, shipped};
 
 use crate::bundle_source;
@@ -160,9 +160,9 @@ impl<'a> Known<'a> {
         let stored = self.stored.as_ref().ok_or_else(missing)?;
         match stored.get(digest, most as u64).await {
             Ok(bytes) => Ok(Arc::from(&*bytes)),
-            Err(BlobError::Missing(_)) => Err(missing()),
+            Err(BlobError::NotFound(_)) => Err(missing()),
             // A file that has become longer is damaged, and not too large.
-            Err(BlobError::TooLarge { .. }) if stored.check(digest).await? == Condition::Damaged => {
+            Err(BlobError::TooLarge { .. }) if stored.check(digest).await? == BlobCondition::Damaged => {
                 Err(BlobError::Damaged(digest).into())
             }
             Err(error) => Err(error.into()),

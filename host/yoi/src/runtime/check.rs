@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use runtime_api::bundle::BundleFinding;
 use serde::Serialize;
 use worker_runtime::Runtime;
-use worker_runtime::blob_store::{self, Condition};
+use worker_runtime::blob_store::{self, BlobCondition};
 use worker_runtime::metadata::MetadataStore;
 
 use super::gaps::{self, Gaps, UnavailableMount, UnavailableSecret, UnusableCapability};
@@ -166,15 +166,15 @@ async fn check_data(kept: Kept) -> Result<Document, CliError> {
         }
     };
     // What was set aside by an earlier look, and not put again since, is still known to be damaged.
-    let set_aside: BTreeSet<Digest> = blobs.set_aside().try_collect().await?;
+    let set_aside: BTreeSet<Digest> = blobs.quarantined().try_collect().await?;
     let mut document =
         Document { schema: SCHEMA, metadata: checked.1, metadata_damage, bundles: found, ..Document::default() };
     for (digest, condition) in checked.0 {
         match condition {
-            Condition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
-            Condition::Damaged => document.damaged.push(digest),
-            Condition::Missing if set_aside.contains(&digest) => document.damaged.push(digest),
-            Condition::Missing => document.missing.push(digest),
+            BlobCondition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
+            BlobCondition::Damaged => document.damaged.push(digest),
+            BlobCondition::Missing if set_aside.contains(&digest) => document.damaged.push(digest),
+            BlobCondition::Missing => document.missing.push(digest),
         }
     }
     Ok(document)

@@ -140,7 +140,7 @@ async fn unavailable_secrets(config: &Config) -> Vec<UnavailableSecret> {
     for (workspace, secret) in named {
         let error = match &folder {
             Ok(Some(folder)) => folder.get(secret).await.err().map(told),
-            Ok(None) => Some(told(SecretError::Missing(secret.clone()))),
+            Ok(None) => Some(told(SecretError::NotFound(secret.clone()))),
             Err(error) => Some(CliError::new(error.code.clone(), error.message.clone(), error.help.clone())),
         };
         found.extend(error.map(|error| UnavailableSecret {

@@ -1,8 +1,9 @@
-//! A bucket: `blobs/sha256/ab/<hex>` and `quarantine/<hex>` below a prefix. An object is seen when
-//! its upload is completed, and durable then; so content goes to its own name at once.
+//! Objects in a bucket: `blobs/sha256/ab/<hex>` and `quarantine/<hex>` below a prefix.
 //!
-//! Other processes may use the same bucket, each below a prefix of its own: a Runtime removes what its own
-//! records name no more, and knows nothing of the records of others.
+//! An object becomes visible and durable when its upload completes. Content is therefore uploaded to its final name.
+//!
+//! Several processes may use one bucket, each below a prefix of its own. Under a common prefix, one Runtime would
+//! remove blobs that only the records of another one name.
 
 use std::sync::Arc;
 
@@ -13,10 +14,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::fault;
-use super::place::{self, BLOBS, Incoming, Opened, Place, SET_ASIDE};
+use super::storage::{self, BLOBS, ObjectStorage, Opened, QUARANTINE, UploadTarget};
 use crate::blob_store::BlobError;
 
-/// Blobs as objects of a bucket.
+/// Storage in a bucket, below a prefix.
 #[derive(Debug)]
 pub(super) struct Bucket {
     engine: Arc<dyn ObjectStore>,
@@ -28,7 +29,7 @@ impl Bucket {
         Self { engine, prefix }
     }
 
-    /// Asks for one page of names, so that a bucket that is not there is not an empty one.
+    /// Lists one page of names, so that a missing bucket is not taken for an empty one.
     pub(super) async fn probe(&self) -> Result<(), BlobError> {
         match self.engine.list(Some(&self.below(BLOBS))).next().await {
             None | Some(Ok(_)) => Ok(()),
@@ -42,12 +43,12 @@ impl Bucket {
 
     fn object(&self, digest: Digest) -> Path {
         let hex = digest.hex();
-        self.below(BLOBS).join(place::shard(&hex)).join(hex.as_str())
+        self.below(BLOBS).join(storage::shard(&hex)).join(hex.as_str())
     }
 }
 
 #[async_trait]
-impl Place for Bucket {
+impl ObjectStorage for Bucket {
     fn kind(&self) -> &'static str {
         "bucket"
     }
@@ -56,31 +57,31 @@ impl Place for Bucket {
         true
     }
 
-    fn objects(&self) -> &Arc<dyn ObjectStore> {
+    fn engine(&self) -> &Arc<dyn ObjectStore> {
         &self.engine
     }
 
-    /// All parts but the last need 5 MiB, and there may be 10,000 of them.
+    /// S3 requires at least 5 MiB for each part but the last, and allows 10,000 parts.
     fn part_bytes(&self) -> usize {
         8 << 20
     }
 
-    fn incoming(&self, digest: Digest) -> Incoming {
-        Incoming {
+    fn upload_target(&self, digest: Digest) -> UploadTarget {
+        UploadTarget {
             path: self.object(digest),
             #[cfg(feature = "files")]
             staged: None,
         }
     }
 
-    async fn keep(&self, _: Digest, _: Incoming) -> Result<(), BlobError> {
+    async fn publish(&self, _: Digest, _: UploadTarget) -> Result<(), BlobError> {
         Ok(())
     }
 
-    async fn make_way(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
+    async fn quarantine_wrong_size(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
         let found = self.size(digest).await?;
         if found.is_some_and(|found| found != bytes) {
-            self.set_aside(digest).await?;
+            self.quarantine(digest).await?;
         }
         Ok(found == Some(bytes))
     }
@@ -109,34 +110,39 @@ impl Place for Bucket {
         }
     }
 
-    async fn set_aside(&self, digest: Digest) -> Result<(), BlobError> {
-        let aside = self.below(SET_ASIDE).join(digest.hex().as_str());
-        match self.engine.copy(&self.object(digest), &aside).await {
+    async fn quarantine(&self, digest: Digest) -> Result<(), BlobError> {
+        let quarantined = self.below(QUARANTINE).join(digest.hex().as_str());
+        match self.engine.copy(&self.object(digest), &quarantined).await {
             Ok(()) => self.remove(digest).await,
             Err(error) if fault::is_absent(&error) => Ok(()),
-            Err(error) => Err(fault::engine("set a damaged blob aside", &error)),
+            Err(error) => Err(fault::engine("quarantine a damaged blob", &error)),
         }
     }
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
-        self.listed(BLOBS, "list the blobs").boxed()
+        self.list_folder(BLOBS, "list the blobs").boxed()
     }
 
-    fn list_set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
-        self.listed(SET_ASIDE, "list what is set aside").map(|found| Ok(found?.0)).boxed()
+    fn list_quarantined(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
+        self.list_folder(QUARANTINE, "list the quarantine").map(|found| Ok(found?.0)).boxed()
     }
 }
 
 impl Bucket {
-    fn listed(
+    /// Lists the objects of a folder whose name is a digest, with their sizes in bytes.
+    fn list_folder(
         &self,
         folder: &str,
-        doing: &'static str,
+        operation: &'static str,
     ) -> impl futures_util::Stream<Item = Result<(Digest, u64), BlobError>> + Send + use<> {
         self.engine.list(Some(&self.below(folder))).filter_map(move |found| {
             let named = match found {
-                Ok(object) => object.location.filename().and_then(place::named).map(|digest| Ok((digest, object.size))),
-                Err(error) => Some(Err(fault::engine(doing, &error))),
+                Ok(object) => object
+                    .location
+                    .filename()
+                    .and_then(storage::digest_from_hex)
+                    .map(|digest| Ok((digest, object.size))),
+                Err(error) => Some(Err(fault::engine(operation, &error))),
             };
             std::future::ready(named)
         })

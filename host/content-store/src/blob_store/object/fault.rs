@@ -1,35 +1,37 @@
-//! What went wrong, without its message: those of the engines tell paths and addresses.
+//! Conversion of failures into [`BlobError`]. Messages of the storage engines are dropped, because they contain paths
+//! and addresses.
 
 use std::error::Error;
 use std::io::ErrorKind;
 
 use crate::blob_store::BlobError;
 
-/// The failure of an engine, by its kind alone.
-pub(super) fn engine(doing: &'static str, error: &object_store::Error) -> BlobError {
+/// Converts an error of a storage engine.
+pub(super) fn engine(operation: &'static str, error: &object_store::Error) -> BlobError {
     #[cfg(feature = "s3")]
-    if let Some(kind) = answered(error) {
-        return BlobError::io(doing, kind);
+    if let Some(kind) = service_kind(error) {
+        return BlobError::io(operation, kind);
     }
     let kind = match error {
         object_store::Error::NotFound { .. } => ErrorKind::NotFound,
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             ErrorKind::PermissionDenied
         }
-        error => in_chain(error),
+        error => kind_in_chain(error),
     };
-    BlobError::io(doing, kind)
+    BlobError::io(operation, kind)
 }
 
-/// Whether the failure says that an object is not there: it is its place that has it not.
+/// `true` if the object does not exist. A missing bucket is another failure.
 #[cfg(feature = "s3")]
 pub(super) fn is_absent(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotFound { .. }) && answered(error).is_none()
+    matches!(error, object_store::Error::NotFound { .. }) && service_kind(error).is_none()
 }
 
-/// The kind that a service's answer tells by its code. The answers have no type that could be asked.
+/// Returns the kind of an error whose response body has one of these S3 codes. `object_store` exposes the code only in
+/// the text of its error.
 #[cfg(feature = "s3")]
-fn answered(error: &object_store::Error) -> Option<ErrorKind> {
+fn service_kind(error: &object_store::Error) -> Option<ErrorKind> {
     const CODES: [(&str, ErrorKind); 4] = [
         ("NoSuchBucket", ErrorKind::NotFound),
         ("XMinioStorageFull", ErrorKind::StorageFull),
@@ -37,23 +39,23 @@ fn answered(error: &object_store::Error) -> Option<ErrorKind> {
         ("QuotaExceeded", ErrorKind::QuotaExceeded),
     ];
     let answer = error.to_string();
-    let said = |code| answer.contains(&format!("<Code>{code}</Code>"));
-    CODES.iter().find(|(code, _)| said(code)).map(|(_, kind)| *kind)
+    let has_code = |code| answer.contains(&format!("<Code>{code}</Code>"));
+    CODES.iter().find(|(code, _)| has_code(code)).map(|(_, kind)| *kind)
 }
 
-/// The failure of a file operation.
+/// Returns a function that converts the error of a file operation.
 #[cfg(feature = "files")]
-pub(super) fn io(doing: &'static str) -> impl Fn(std::io::Error) -> BlobError {
-    move |error| BlobError::io(doing, error.kind())
+pub(super) fn io(operation: &'static str) -> impl Fn(std::io::Error) -> BlobError {
+    move |error| BlobError::io(operation, error.kind())
 }
 
-/// The process does not go on with the work.
-pub(super) fn cut_off(doing: &'static str) -> BlobError {
-    BlobError::Unavailable { doing, kind: ErrorKind::Interrupted }
+/// Returns the error of work that was cancelled or panicked.
+pub(super) fn interrupted(operation: &'static str) -> BlobError {
+    BlobError::Unavailable { operation, kind: ErrorKind::Interrupted }
 }
 
-/// The kind that the innermost cause tells.
-fn in_chain(error: &(dyn Error + 'static)) -> ErrorKind {
+/// Returns the kind of the innermost I/O or HTTP error in the chain of causes.
+fn kind_in_chain(error: &(dyn Error + 'static)) -> ErrorKind {
     let mut kind = ErrorKind::Other;
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,10 +1,9 @@
-//! A folder of this machine: `blobs/sha256/ab/<hex>`, `staging/<number>`, `quarantine/<hex>`.
+//! Objects in files below a folder: `blobs/sha256/ab/<hex>`, `staging/<number>`, `quarantine/<hex>`.
 //!
-//! The engine writes content that comes in parts to `staging`; only here it is synced, renamed to where
-//! it is seen, and the renaming synced: two waits for the disk a blob. Content that is whole is written
-//! here too, so that all of it is one turn of one thread. Staging is one folder, so that opening clears
-//! what a crash left without walking the blobs. An entry is read only if it is a plain file; links
-//! are not followed.
+//! The engine writes the parts of large content to `staging`. This module syncs the file, renames it to its final name
+//! and syncs the folder, which are two waits for the disk per blob. It also writes small content itself, so that one
+//! blocking task does everything. Unfinished uploads are all in one folder, so that opening can remove them without
+//! walking the blobs. Only regular files are read, and links are not followed.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -21,73 +20,75 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::fault;
-use super::place::{self, BLOBS, Incoming, Opened, Place, SET_ASIDE};
+use super::storage::{self, BLOBS, ObjectStorage, Opened, QUARANTINE, UploadTarget};
 use crate::blob_store::BlobError;
-use crate::pinned::Pinned;
+use crate::pinned::PinnedPath;
 
 const STAGING: &str = "staging";
 
-/// Bytes for which there must be room, so that the place counts as writable.
-const ROOM: usize = 64 << 10;
+/// Number of bytes that must be writable for the storage to count as writable.
+const PROBE_BYTES: usize = 64 << 10;
 
-/// So many pieces of evidence are kept of one blob.
-const MOST_EVIDENCE: u32 = 100;
+/// Maximum number of additional quarantined copies of one blob. The last one is overwritten after that.
+const MAX_QUARANTINED_COPIES: u32 = 100;
 
-/// Blobs as files.
+/// Storage in files below a folder.
 pub(super) struct Folder {
     root: Arc<Path>,
-    /// The folder, and the one with the blobs in it.
-    pinned: Arc<[Pinned; 2]>,
+    /// The root folder and the folder of the blobs.
+    pinned: Arc<[PinnedPath; 2]>,
     engine: Arc<dyn ObjectStore>,
     uploads: AtomicU64,
-    /// Keeps other processes out.
+    /// Lock of the data folder, held until this is dropped.
     _lock: File,
 }
 
 impl Folder {
-    /// Makes what is not there yet, and clears the staging folder.
+    /// Opens the folder, creates missing subfolders and empties the staging folder.
     pub(super) async fn open(root: PathBuf, lock: File) -> Result<Self, BlobError> {
-        let doing = "open the folder of blobs";
-        let made = root.clone();
-        let pinned = blocking(doing, move || {
-            make(&made)?;
-            Ok([Pinned::folder(made.join(BLOBS))?, Pinned::folder(made)?])
+        let operation = "open the folder of blobs";
+        let folder = root.clone();
+        let pinned = blocking(operation, move || {
+            create_folders(&folder)?;
+            Ok([PinnedPath::folder(folder.join(BLOBS))?, PinnedPath::folder(folder)?])
         });
         let pinned = Arc::new(pinned.await?);
-        let engine = LocalFileSystem::new_with_prefix(&root).map_err(|error| fault::engine(doing, &error))?;
+        let engine = LocalFileSystem::new_with_prefix(&root).map_err(|error| fault::engine(operation, &error))?;
         Ok(Self { root: root.into(), pinned, engine: Arc::new(engine), uploads: AtomicU64::new(0), _lock: lock })
     }
 
     fn file(&self, digest: Digest) -> PathBuf {
         let hex = digest.hex();
-        self.root.join(BLOBS).join(place::shard(&hex)).join(hex)
+        self.root.join(BLOBS).join(storage::shard(&hex)).join(hex)
     }
 
-    /// Does what waits for the disk where nobody else waits for it.
-    async fn with<T: Send + 'static>(
+    /// Runs blocking work on the root folder and the file of a blob.
+    async fn with_file<T: Send + 'static>(
         &self,
-        doing: &'static str,
+        operation: &'static str,
         digest: Digest,
         work: impl FnOnce(&Path, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, BlobError> {
         let file = self.file(digest);
-        self.in_place(doing, move |root| work(root, &file)).await
+        self.in_place(operation, move |root| work(root, &file)).await
     }
 
-    /// Does it in the folder that was opened, and in no other one that took its place.
+    /// Runs blocking work on the root folder. Returns [`BlobError::Moved`] if the folder at its path is no longer the
+    /// one that was opened.
     async fn in_place<T: Send + 'static>(
         &self,
-        doing: &'static str,
+        operation: &'static str,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, BlobError> {
         let (root, pinned) = (self.root.clone(), self.pinned.clone());
-        let done = blocking(doing, move || {
+        let done = blocking(operation, move || {
             let is_in_place = || pinned.iter().try_fold(true, |all, one| Ok::<_, io::Error>(one.is_in_place()? && all));
             if !is_in_place()? {
                 return Ok(None);
             }
             let done = work(&root);
-            // Another folder may have taken the path meanwhile. Then neither a success nor a failure there counts.
+            // If another folder has replaced it during the work, the result does not count, be it a success or a
+            // failure.
             if is_in_place()? { done.map(Some) } else { Ok(None) }
         });
         done.await?.ok_or(BlobError::Moved)
@@ -95,24 +96,24 @@ impl Folder {
 }
 
 #[async_trait]
-impl Place for Folder {
+impl ObjectStorage for Folder {
     fn kind(&self) -> &'static str {
         "files"
     }
 
-    fn objects(&self) -> &Arc<dyn ObjectStore> {
+    fn engine(&self) -> &Arc<dyn ObjectStore> {
         &self.engine
     }
 
-    async fn check_in_place(&self) -> Result<(), BlobError> {
-        // Where someone removed the staging folder, the engine would make it open to other users.
+    async fn check_not_moved(&self) -> Result<(), BlobError> {
+        // If the staging folder was removed, the engine would create it again with access for other users.
         self.in_place("write a blob", |root| make_folder(&root.join(STAGING))).await
     }
 
-    async fn check_room(&self) -> Result<(), BlobError> {
+    async fn check_free_space(&self) -> Result<(), BlobError> {
         let probe = |root: &Path| {
             make_folder(&root.join(STAGING))?;
-            has_room(&root.join(STAGING).join("probe"))
+            write_probe(&root.join(STAGING).join("probe"))
         };
         self.in_place("write a blob", probe).await
     }
@@ -121,22 +122,22 @@ impl Place for Folder {
         1 << 20
     }
 
-    fn incoming(&self, _: Digest) -> Incoming {
+    fn upload_target(&self, _: Digest) -> UploadTarget {
         let name = self.uploads.fetch_add(1, Ordering::Relaxed).to_string();
-        let staged = Staged(Some(self.root.join(STAGING).join(&name)));
-        Incoming { path: [STAGING, &name].into_iter().collect(), staged: Some(staged) }
+        let staged = StagedFile(Some(self.root.join(STAGING).join(&name)));
+        UploadTarget { path: [STAGING, &name].into_iter().collect(), staged: Some(staged) }
     }
 
-    async fn keep_whole(&self, digest: Digest, content: PutPayload) -> Result<Option<bool>, BlobError> {
-        let incoming = self.incoming(digest);
-        let staged = self.root.join(incoming.path.as_ref());
-        self.with("write a blob", digest, move |root, file| {
+    async fn publish_in_memory(&self, digest: Digest, content: PutPayload) -> Result<Option<bool>, BlobError> {
+        let target = self.upload_target(digest);
+        let staged = self.root.join(target.path.as_ref());
+        self.with_file("write a blob", digest, move |root, file| {
             let mut written = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged) {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
-                    // Someone removed the staging folder or put something into it; the engine handles both, once the
-                    // folder is there.
+                    // The staging folder was removed, or has an entry of this name. The caller then uses the engine,
+                    // which handles both once the folder exists.
                     make_folder(&root.join(STAGING))?;
-                    incoming.stay();
+                    target.disarm();
                     return Ok(None);
                 }
                 opened => opened?,
@@ -144,45 +145,46 @@ impl Place for Folder {
             for piece in content.iter() {
                 written.write_all(piece)?;
             }
-            let known = make_way(root, file, content.content_length() as u64)?;
-            let replaced = show(&written, &staged, file)?;
-            incoming.stay();
-            Ok(Some((known, replaced)))
+            let existed = quarantine_wrong_size(root, file, content.content_length() as u64)?;
+            let replaced = publish(&written, &staged, file)?;
+            target.disarm();
+            Ok(Some((existed, replaced)))
         })
         .await
-        .map(|kept| kept.map(|(known, replaced)| replaced.close(known)))
+        .map(|published| published.map(|(existed, replaced)| replaced.close(existed)))
     }
 
-    async fn keep(&self, digest: Digest, incoming: Incoming) -> Result<(), BlobError> {
-        let staged = self.root.join(incoming.path.as_ref());
-        self.with("keep a blob", digest, move |_, file| {
+    async fn publish(&self, digest: Digest, target: UploadTarget) -> Result<(), BlobError> {
+        let staged = self.root.join(target.path.as_ref());
+        self.with_file("store a blob", digest, move |_, file| {
             let content = OpenOptions::new().read(true).custom_flags(no_follow()).open(&staged)?;
             content.set_permissions(Permissions::from_mode(0o600))?;
-            let replaced = show(&content, &staged, file)?;
-            incoming.stay();
+            let replaced = publish(&content, &staged, file)?;
+            target.disarm();
             Ok(replaced)
         })
         .await
         .map(|replaced| replaced.close(()))
     }
 
-    async fn make_way(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
-        self.with("set a damaged blob aside", digest, move |root, file| make_way(root, file, bytes)).await
+    async fn quarantine_wrong_size(&self, digest: Digest, bytes: u64) -> Result<bool, BlobError> {
+        self.with_file("quarantine a damaged blob", digest, move |root, file| quarantine_wrong_size(root, file, bytes))
+            .await
     }
 
     async fn open(&self, digest: Digest) -> Result<Opened, BlobError> {
-        let found = self.with("read a blob", digest, |_, file| found(file)).await?;
+        let found = self.with_file("read a blob", digest, |_, file| metadata_of(file)).await?;
         match found {
             None => return Ok(Opened::Missing),
-            Some(metadata) if !metadata.is_file() => return Ok(Opened::Odd),
+            Some(metadata) if !metadata.is_file() => return Ok(Opened::NotAFile),
             Some(_) => {}
         }
         let hex = digest.hex();
-        let path = BLOBS.split('/').chain([place::shard(&hex), &hex]).collect();
+        let path = BLOBS.split('/').chain([storage::shard(&hex), &hex]).collect();
         match self.engine.get(&path).await {
             Ok(object) => Ok(Opened::Object(object)),
             Err(object_store::Error::NotFound { .. }) => {
-                self.check_in_place().await?;
+                self.check_not_moved().await?;
                 Ok(Opened::Missing)
             }
             Err(error) => Err(fault::engine("read a blob", &error)),
@@ -191,25 +193,26 @@ impl Place for Folder {
 
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
         let bytes = |metadata: fs::Metadata| metadata.is_file().then_some(metadata.len());
-        self.with("look for a blob", digest, move |_, file| Ok(found(file)?.and_then(bytes))).await
+        self.with_file("look for a blob", digest, move |_, file| Ok(metadata_of(file)?.and_then(bytes))).await
     }
 
-    /// A folder in a blob's place is moved aside: nothing here deletes what it has not written.
+    /// A folder under the name of a blob is quarantined, because this store never deletes a folder that it did not
+    /// create.
     async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
-        self.with("remove a blob", digest, |root, file| {
-            match found(file)? {
-                Some(metadata) if metadata.is_dir() => return move_aside(root, file),
+        self.with_file("remove a blob", digest, |root, file| {
+            match metadata_of(file)? {
+                Some(metadata) if metadata.is_dir() => return move_to_quarantine(root, file),
                 Some(_) => fs::remove_file(file)?,
                 None => {}
             }
-            // Also where it is gone: it may have gone without being synced.
+            // Also if the file is missing: an earlier removal may not be synced yet.
             sync_parent(file)
         })
         .await
     }
 
-    async fn set_aside(&self, digest: Digest) -> Result<(), BlobError> {
-        self.with("set a damaged blob aside", digest, move_aside).await
+    async fn quarantine(&self, digest: Digest) -> Result<(), BlobError> {
+        self.with_file("quarantine a damaged blob", digest, move_to_quarantine).await
     }
 
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), BlobError>> {
@@ -217,18 +220,18 @@ impl Place for Folder {
             .then(move |shard| {
                 self.in_place("list the blobs", move |root| list_shard(&root.join(BLOBS).join(&shard), &shard))
             })
-            .flat_map(each)
+            .flat_map(flatten)
             .boxed()
     }
 
-    fn list_set_aside(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
-        let listed = self.in_place("list what is set aside", |root| {
-            names(&root.join(SET_ASIDE))?
-                .map(|name| Ok(name?.1.get(..64).and_then(place::named)))
+    fn list_quarantined(&self) -> BoxStream<'_, Result<Digest, BlobError>> {
+        let listed = self.in_place("list the quarantine", |root| {
+            names(&root.join(QUARANTINE))?
+                .map(|name| Ok(name?.1.get(..64).and_then(storage::digest_from_hex)))
                 .filter_map(io::Result::transpose)
                 .collect()
         });
-        stream::once(listed).flat_map(each).boxed()
+        stream::once(listed).flat_map(flatten).boxed()
     }
 }
 
@@ -238,10 +241,10 @@ impl fmt::Debug for Folder {
     }
 }
 
-/// Content in the staging folder. Removed when dropped.
-pub(super) struct Staged(Option<PathBuf>);
+/// A file in the staging folder. It is removed when this is dropped.
+pub(super) struct StagedFile(Option<PathBuf>);
 
-impl Drop for Staged {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         let Some(path) = self.0.take() else { return };
         let remove = move || {
@@ -254,23 +257,23 @@ impl Drop for Staged {
     }
 }
 
-impl Incoming {
-    /// There is nothing left to remove.
-    fn stay(mut self) {
-        if let Some(Staged(path)) = &mut self.staged {
+impl UploadTarget {
+    /// Drops the target without removing the file, which was renamed or is not ours.
+    fn disarm(mut self) {
+        if let Some(StagedFile(path)) = &mut self.staged {
             *path = None;
         }
     }
 }
 
-/// A file that another one with the same content has replaced, kept open for a while.
+/// A file that was replaced by another one with the same content, still open.
 ///
-/// The file system frees a file when its last name and its last handle are gone. That takes longer than to replace
-/// nothing (2.4 against 3.1 ms for 500 kB on ext4), and the difference would tell a client that another workspace has
-/// the content. So the handle is closed in the background.
-struct Replaced(#[allow(dead_code, reason = "held until it is dropped")] Option<File>);
+/// The file system frees the blocks of a file when its last name and its last handle are gone. Replacing a file of 500
+/// kB on ext4 takes 3.1 ms for this reason, and creating one takes 2.4 ms. The difference would reveal to a client that
+/// another workspace has the content. The handle is therefore closed in the background.
+struct ReplacedFile(#[allow(dead_code, reason = "held until it is dropped")] Option<File>);
 
-impl Replaced {
+impl ReplacedFile {
     fn open(file: &Path) -> Self {
         Self(OpenOptions::new().read(true).custom_flags(no_follow()).open(file).ok())
     }
@@ -282,12 +285,12 @@ impl Replaced {
     }
 }
 
-/// Brings content that was written in full to where it is seen, durably. Returns what it has replaced.
-fn show(content: &File, staged: &Path, file: &Path) -> io::Result<Replaced> {
+/// Renames a completely written file to the name of its blob, durably. Returns the replaced file.
+fn publish(content: &File, staged: &Path, file: &Path) -> io::Result<ReplacedFile> {
     content.sync_all()?;
-    let replaced = Replaced::open(file);
+    let replaced = ReplacedFile::open(file);
     match fs::rename(staged, file) {
-        // Somebody took the folder away; the next start would make it, and so does this.
+        // The folder was removed after opening. It is created again, as the next start would do.
         Err(error) if error.kind() == ErrorKind::NotFound && staged.exists() => {
             let folder = parent(file)?;
             make_folder(folder)?;
@@ -301,26 +304,27 @@ fn show(content: &File, staged: &Path, file: &Path) -> io::Result<Replaced> {
 }
 
 async fn blocking<T: Send + 'static>(
-    doing: &'static str,
+    operation: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, BlobError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(fault::io(doing)),
-        Err(_) => Err(fault::cut_off(doing)),
+        Ok(done) => done.map_err(fault::io(operation)),
+        Err(_) => Err(fault::interrupted(operation)),
     }
 }
 
-/// The failure once, or everything that was found.
-fn each<T: Send + 'static>(listed: Result<Vec<T>, BlobError>) -> BoxStream<'static, Result<T, BlobError>> {
+/// Converts the result of a listing into a stream: of all items, or of one error.
+fn flatten<T: Send + 'static>(listed: Result<Vec<T>, BlobError>) -> BoxStream<'static, Result<T, BlobError>> {
     match listed {
         Ok(all) => stream::iter(all.into_iter().map(Ok)).boxed(),
         Err(error) => stream::iter([Err(error)]).boxed(),
     }
 }
 
-/// The folders, all of them at once: so none is made, and its making synced, while a blob waits.
-fn make(root: &Path) -> io::Result<()> {
-    let (blobs, staging, aside) = (root.join(BLOBS), root.join(STAGING), root.join(SET_ASIDE));
+/// Creates all folders and empties the staging folder. No folder must then be created and synced while a blob is
+/// stored.
+fn create_folders(root: &Path) -> io::Result<()> {
+    let (blobs, staging, aside) = (root.join(BLOBS), root.join(STAGING), root.join(QUARANTINE));
     let above = parent(&blobs)?;
     for folder in [above, &blobs, &staging, &aside] {
         make_folder(folder)?;
@@ -340,7 +344,8 @@ fn make(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder that is not there; what is there must be one, and no link to one.
+/// Creates a folder. Succeeds if it exists, and fails if the name is taken by anything else, including a link to a
+/// folder.
 fn make_folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -350,7 +355,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
                 Err(ErrorKind::NotADirectory.into())
             }
         }
-        made => made,
+        created => created,
     }
 }
 
@@ -358,31 +363,31 @@ fn shards() -> impl Iterator<Item = String> + Send {
     (0..=u8::MAX).map(|byte| format!("{byte:02x}"))
 }
 
-/// What is at that place, where anything is; a link is a link.
-fn found(path: &Path) -> io::Result<Option<fs::Metadata>> {
+/// Returns the metadata of an entry without following a link, or `None` if there is no entry.
+fn metadata_of(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
     }
 }
 
-/// Moves what is no file of that size to the quarantine. Returns `true` if such a file is there.
-fn make_way(root: &Path, file: &Path, bytes: u64) -> io::Result<bool> {
-    match found(file)? {
+/// Moves an entry that is not a file of this size to the quarantine. Returns `true` if there is a file of this size.
+fn quarantine_wrong_size(root: &Path, file: &Path, bytes: u64) -> io::Result<bool> {
+    match metadata_of(file)? {
         Some(metadata) if metadata.is_file() && metadata.len() == bytes => return Ok(true),
-        Some(_) => move_aside(root, file)?,
+        Some(_) => move_to_quarantine(root, file)?,
         None => {}
     }
     Ok(false)
 }
 
-/// Moves a blob to a free name in the quarantine.
-fn move_aside(root: &Path, file: &Path) -> io::Result<()> {
-    let folder = root.join(SET_ASIDE);
+/// Moves an entry to a free name in the quarantine.
+fn move_to_quarantine(root: &Path, file: &Path) -> io::Result<()> {
+    let folder = root.join(QUARANTINE);
     let name = file.file_name().unwrap_or_default();
     let mut free = folder.join(name);
-    for number in 1..=MOST_EVIDENCE {
-        if found(&free)?.is_none() {
+    for number in 1..=MAX_QUARANTINED_COPIES {
+        if metadata_of(&free)?.is_none() {
             break;
         }
         free.set_file_name(name);
@@ -396,28 +401,29 @@ fn move_aside(root: &Path, file: &Path) -> io::Result<()> {
     sync_parent(file)
 }
 
-/// Writes a file that is gone afterwards.
-fn has_room(path: &Path) -> io::Result<()> {
+/// Writes and removes a small file.
+fn write_probe(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(no_follow()).open(path)?;
     fs::remove_file(path)?;
-    file.write_all(&[0; ROOM])
+    file.write_all(&[0; PROBE_BYTES])
 }
 
-/// Every entry that is named by a digest of that shard, whatever it is.
+/// Returns all entries of a shard folder whose name is a digest of the shard, of any file type, with their sizes in
+/// bytes.
 fn list_shard(folder: &Path, shard: &str) -> io::Result<Vec<(Digest, u64)>> {
     let mut listed = Vec::new();
     for entry in names(folder)? {
         let (entry, name) = entry?;
-        let Some(digest) = place::named(&name).filter(|_| name.starts_with(shard)) else { continue };
-        if let Some(metadata) = found(&entry.path())? {
+        let Some(digest) = storage::digest_from_hex(&name).filter(|_| name.starts_with(shard)) else { continue };
+        if let Some(metadata) = metadata_of(&entry.path())? {
             listed.push((digest, metadata.len()));
         }
     }
     Ok(listed)
 }
 
-/// The entries of a folder and their names. One that is not there is empty.
+/// Returns the entries of a folder with their names. A missing folder has no entries.
 fn names(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<(fs::DirEntry, String)>> + use<>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -442,7 +448,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Flags that refuse a link and do not wait for the other end of a pipe.
+/// Returns flags for opening a file: a link is refused, and a pipe does not block.
 #[allow(clippy::cast_possible_wrap, reason = "flags, as the system spells them")]
 fn no_follow() -> i32 {
     (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32

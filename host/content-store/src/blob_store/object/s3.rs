@@ -1,5 +1,5 @@
-//! How a bucket is reached: everything is said here, nothing is read from the environment, no proxy
-//! is used, no redirect followed, and TLS is rustls with ring.
+//! Connection to a bucket. All settings are in [`S3Config`], and none is read from the environment. The client uses no
+//! proxy, follows no redirect, and does TLS with rustls and ring.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -15,34 +15,33 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::blob_store::BlobError;
 
-/// A bucket that speaks S3, and what opens it.
+/// Address and credentials of a bucket with the S3 API.
 #[derive(Clone)]
 pub struct S3Config {
-    /// The address of the service, as `https://s3.example.com`; the bucket is named in the path.
+    /// URL of the service, such as `https://s3.example.com`. Requests name the bucket in the path.
     pub endpoint: String,
-    /// The region that requests are signed for; `us-east-1` where the service has none.
+    /// Region in the signature of requests. `us-east-1` if the service has no regions.
     pub region: String,
-    /// The bucket's name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// What all names begin with; empty for none.
+    /// Prefix of all object names. May be empty.
     pub prefix: String,
-    /// The name of the key.
+    /// Id of the access key.
     pub access_key_id: String,
-    /// The key.
+    /// Secret of the access key.
     pub secret_access_key: SecretString,
-    /// Whether the endpoint may be `http://`, where anybody on the way can read and change what is
-    /// kept.
+    /// Allows an `http://` endpoint. Everyone on the network path can then read and change the blobs.
     pub allow_http: bool,
-    /// Certificates that are trusted besides those of the system, each in DER.
+    /// Root certificates that are trusted in addition to those of the system, each in DER.
     pub certificates: Vec<Vec<u8>>,
 }
 
-/// A request that fails on the way is tried so often again.
-const RETRIES: usize = 3;
-/// After so long without a byte the other side is gone.
-const SILENCE: Duration = Duration::from_secs(30);
+/// Maximum number of retries after a failed request.
+const MAX_RETRIES: usize = 3;
+/// Maximum time between two received bytes, and of all retries of a request together.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-const DOING: &str = "open the bucket";
+const OPERATION: &str = "open the bucket";
 
 impl S3Config {
     pub(super) fn prefix(&self) -> Path {
@@ -50,15 +49,15 @@ impl S3Config {
     }
 
     pub(super) fn client(&self) -> Result<Arc<dyn ObjectStore>, BlobError> {
-        let invalid = |_| BlobError::Unavailable { doing: DOING, kind: ErrorKind::InvalidInput };
+        let invalid = |_| BlobError::Unavailable { operation: OPERATION, kind: ErrorKind::InvalidInput };
         let retry = RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: Duration::from_millis(100),
                 max_backoff: Duration::from_secs(2),
                 base: 2.0,
             },
-            max_retries: RETRIES,
-            retry_timeout: SILENCE,
+            max_retries: MAX_RETRIES,
+            retry_timeout: READ_TIMEOUT,
         };
         let bucket = AmazonS3Builder::new()
             .with_endpoint(&self.endpoint)
@@ -90,7 +89,7 @@ impl Connector {
     fn client(&self) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
         Ok(http_client::builder(Trust::System { extra_roots: &self.certificates })?
             .https_only(!self.allow_http)
-            .read_timeout(SILENCE)
+            .read_timeout(READ_TIMEOUT)
             .build()?)
     }
 }

@@ -1,7 +1,6 @@
-//! What is there, read and hashed. Bytes leave this module only when their digest was right.
+//! Reads and hashes objects. Content is returned only if its digest is right.
 //!
-//! A file is read and hashed in portions off the threads that wait for the network; whoever waits
-//! for it can be dropped between two of them.
+//! Files are read and hashed in chunks on blocking threads. The caller's future can be dropped between two chunks.
 
 #[cfg(feature = "files")]
 use std::fs::File;
@@ -15,28 +14,29 @@ use futures_util::stream::BoxStream;
 use object_store::GetResultPayload;
 
 use super::fault;
-use super::place::{Opened, Place};
-use crate::blob_store::{AT_ONCE, BlobError};
+use super::storage::{ObjectStorage, Opened};
+use crate::blob_store::{BlobError, HASH_CHUNK_BYTES};
 
-/// Bytes of a file that are read and hashed in one go.
+/// Number of bytes of a file that one blocking task reads and hashes.
 #[cfg(feature = "files")]
-const PORTION: usize = 1 << 20;
+const READ_BYTES: usize = 1 << 20;
 
-const DOING: &str = "read a blob";
+const OPERATION: &str = "read a blob";
 
-/// What a blob was found to be.
+/// Result of verifying an object.
 pub(super) enum Verdict {
     Missing,
+    /// The content matches the digest. Holds the size in bytes.
     Sound(u64),
     Damaged,
 }
 
-/// The size that a blob may have.
+/// Size that the caller accepts, in bytes.
 #[derive(Clone, Copy)]
 pub(super) enum Size {
-    /// The caller knows a bound.
+    /// A larger blob is refused.
     AtMost(u64),
-    /// The caller knows the size. Any other one is damage.
+    /// A blob of another size is damaged.
     Exactly(u64),
 }
 
@@ -49,28 +49,32 @@ impl Size {
     }
 }
 
-/// Reads a blob to see whether it is what its digest says, and keeps none of it. One that does not have the expected
-/// size is damaged without being read.
-pub(super) async fn verify(place: &dyn Place, digest: Digest, expected: Option<u64>) -> Result<Verdict, BlobError> {
-    let object = match place.open(digest).await? {
+/// Compares the content of a blob with its digest, without collecting the content. A blob that does not have the
+/// expected size is damaged, and is not read.
+pub(super) async fn verify(
+    storage: &dyn ObjectStorage,
+    digest: Digest,
+    expected: Option<u64>,
+) -> Result<Verdict, BlobError> {
+    let object = match storage.open(digest).await? {
         Opened::Missing => return Ok(Verdict::Missing),
         #[cfg(feature = "files")]
-        Opened::Odd => return Ok(Verdict::Damaged),
+        Opened::NotAFile => return Ok(Verdict::Damaged),
         Opened::Object(object) => object,
     };
     if expected.is_some_and(|bytes| bytes != object.meta.size) {
         return Ok(Verdict::Damaged);
     }
-    let (actual, bytes, _) = Reading::new(false).finish(object.payload).await?;
+    let (actual, bytes, _) = HashingReader::new(false).finish(object.payload).await?;
     Ok(if actual == digest { Verdict::Sound(bytes) } else { Verdict::Damaged })
 }
 
-/// Returns the content of a blob; none if it is damaged.
-pub(super) async fn read(place: &dyn Place, digest: Digest, size: Size) -> Result<Option<Bytes>, BlobError> {
-    let object = match place.open(digest).await? {
-        Opened::Missing => return Err(BlobError::Missing(digest)),
+/// Returns the content of a blob, or `None` if it is damaged.
+pub(super) async fn read(storage: &dyn ObjectStorage, digest: Digest, size: Size) -> Result<Option<Bytes>, BlobError> {
+    let object = match storage.open(digest).await? {
+        Opened::Missing => return Err(BlobError::NotFound(digest)),
         #[cfg(feature = "files")]
-        Opened::Odd => return Ok(None),
+        Opened::NotAFile => return Ok(None),
         Opened::Object(object) => object,
     };
     match size {
@@ -78,20 +82,20 @@ pub(super) async fn read(place: &dyn Place, digest: Digest, size: Size) -> Resul
         Size::Exactly(bytes) if object.meta.size != bytes => return Ok(None),
         Size::AtMost(_) | Size::Exactly(_) => {}
     }
-    let (actual, _, content) = Reading::new(true).finish(object.payload).await?;
+    let (actual, _, content) = HashingReader::new(true).finish(object.payload).await?;
     Ok((actual == digest).then_some(content))
 }
 
-/// A reading under way.
-struct Reading {
+/// Reads an object, hashes it and optionally collects its content.
+struct HashingReader {
     hash: Digester,
     bytes: u64,
-    kept: Option<BytesMut>,
+    content: Option<BytesMut>,
 }
 
-impl Reading {
-    fn new(keep: bool) -> Self {
-        Self { hash: Digester::default(), bytes: 0, kept: keep.then(BytesMut::new) }
+impl HashingReader {
+    fn new(collect: bool) -> Self {
+        Self { hash: Digester::default(), bytes: 0, content: collect.then(BytesMut::new) }
     }
 
     async fn finish(self, payload: GetResultPayload) -> Result<(Digest, u64, Bytes), BlobError> {
@@ -100,43 +104,43 @@ impl Reading {
             GetResultPayload::File(file, _) => self.of_file(file).await?,
             GetResultPayload::Stream(pieces) => self.of_stream(pieces).await?,
         };
-        Ok((read.hash.finish(), read.bytes, read.kept.unwrap_or_default().freeze()))
+        Ok((read.hash.finish(), read.bytes, read.content.unwrap_or_default().freeze()))
     }
 
     #[cfg(feature = "files")]
     async fn of_file(mut self, mut file: File) -> Result<Self, BlobError> {
-        let failed = |error: std::io::Error| BlobError::io(DOING, error.kind());
-        // A file that grows meanwhile is read no further than it reached when it was opened, and one
-        // byte more, which its digest does not survive.
+        let failed = |error: std::io::Error| BlobError::io(OPERATION, error.kind());
+        // A file that grows during the read is read up to its size at the beginning, plus one byte. The additional byte
+        // makes the digest wrong.
         let mut left = None;
         loop {
-            let portion = tokio::task::spawn_blocking(move || {
+            let chunk = tokio::task::spawn_blocking(move || {
                 let before = match left {
                     Some(left) => left,
                     None => file.metadata()?.len().saturating_add(1),
                 };
-                let read = self.portion(&mut file, before)?;
+                let read = self.chunk(&mut file, before)?;
                 Ok((self, file, before.saturating_sub(read), read))
             });
             let read;
-            (self, file, left, read) = match portion.await {
+            (self, file, left, read) = match chunk.await {
                 Ok(done) => {
                     done.map(|(reading, file, left, read)| (reading, file, Some(left), read)).map_err(failed)?
                 }
-                Err(_) => return Err(fault::cut_off(DOING)),
+                Err(_) => return Err(fault::interrupted(OPERATION)),
             };
-            if read < PORTION as u64 {
+            if read < READ_BYTES as u64 {
                 return Ok(self);
             }
         }
     }
 
-    /// Reads and hashes the next portion, and says how many bytes it had.
+    /// Reads and hashes the next chunk, of at most `max_bytes` bytes. Returns its size in bytes.
     #[cfg(feature = "files")]
-    fn portion(&mut self, file: &mut File, most: u64) -> std::io::Result<u64> {
-        let mut portion = Vec::with_capacity(PORTION.min(usize::try_from(most).unwrap_or(PORTION)));
-        let read = file.take(most.min(PORTION as u64)).read_to_end(&mut portion)?;
-        self.take(&portion);
+    fn chunk(&mut self, file: &mut File, max_bytes: u64) -> std::io::Result<u64> {
+        let mut chunk = Vec::with_capacity(READ_BYTES.min(usize::try_from(max_bytes).unwrap_or(READ_BYTES)));
+        let read = file.take(max_bytes.min(READ_BYTES as u64)).read_to_end(&mut chunk)?;
+        self.take(&chunk);
         Ok(read as u64)
     }
 
@@ -145,19 +149,19 @@ impl Reading {
         mut pieces: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Result<Self, BlobError> {
         while let Some(piece) = pieces.next().await {
-            for portion in piece.map_err(|error| fault::engine(DOING, &error))?.chunks(AT_ONCE) {
-                self.take(portion);
+            for chunk in piece.map_err(|error| fault::engine(OPERATION, &error))?.chunks(HASH_CHUNK_BYTES) {
+                self.take(chunk);
                 tokio::task::yield_now().await;
             }
         }
         Ok(self)
     }
 
-    fn take(&mut self, portion: &[u8]) {
-        self.hash.update(portion);
-        self.bytes += portion.len() as u64;
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(portion);
+    fn take(&mut self, chunk: &[u8]) {
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+        if let Some(content) = &mut self.content {
+            content.extend_from_slice(chunk);
         }
     }
 }

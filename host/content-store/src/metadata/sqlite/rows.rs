@@ -1,5 +1,7 @@
-//! The rows of the one table: a record each, and the count of batches under the empty key, which no
-//! record has. A row proves itself: SQLite finds a broken page, but not a byte that was changed in
+//! Rows of the `records` table. Each row is a record. The row with the empty key, which no record has, holds the number
+//! of batches.
+//!
+//! Each row has a checksum. SQLite detects a page with a broken structure, but not a changed byte in the content of
 //! one.
 
 use bundles::{Digest, Digester};
@@ -8,58 +10,60 @@ use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
 use super::connection::failed;
 use crate::metadata::{Batch, Key, MetadataError, VersionedValue};
 
-const COUNT: &[u8] = b"";
+/// Key of the row whose version is the number of batches.
+const BATCH_COUNT_KEY: &[u8] = b"";
 
-/// The record under a key.
+/// Returns the record of a key.
 pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
     record(connection, key.as_str().as_bytes())
 }
 
-/// Records in the order of their keys.
+/// Returns at most `limit` records in the order of their keys.
 pub(super) fn scan(
     connection: &Connection,
     prefix: &Key,
     after: Option<&Key>,
-    most: usize,
+    limit: usize,
 ) -> Result<Vec<(Key, VersionedValue)>, MetadataError> {
     let failed = failed("list records");
     let (first, end) = prefix.range();
-    // The key that comes right after `after` is `after` and a zero.
+    // The smallest key after `after` is `after` with a zero byte appended.
     let first = after.map(|after| format!("{}\0", after.as_str())).filter(|after| *after > first).unwrap_or(first);
     let sql = "SELECT key, value, version, proof FROM records WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
     let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![first.as_bytes(), end.as_bytes(), most]).map_err(&failed)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![first.as_bytes(), end.as_bytes(), limit]).map_err(&failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(&failed)? {
-        let (key, record) = proved(row)?;
+        let (key, record) = verified_row(row)?;
         found.push((Key::from_text(String::from_utf8(key).map_err(|_| MetadataError::Damaged)?), record));
     }
     Ok(found)
 }
 
-/// How many batches there were.
-pub(super) fn counted(connection: &Connection) -> Result<u64, MetadataError> {
-    Ok(record(connection, COUNT)?.map_or(0, |count| count.version))
+/// Returns the number of batches that were committed.
+pub(super) fn batch_count(connection: &Connection) -> Result<u64, MetadataError> {
+    Ok(record(connection, BATCH_COUNT_KEY)?.map_or(0, |count| count.version))
 }
 
-/// Keeps how many batches there were.
-pub(super) fn count(connection: &Connection, batches: u64) -> Result<(), MetadataError> {
-    write(connection, COUNT, b"0", batches)
+/// Sets the number of batches that were committed.
+pub(super) fn set_batch_count(connection: &Connection, batches: u64) -> Result<(), MetadataError> {
+    write(connection, BATCH_COUNT_KEY, b"0", batches)
 }
 
-/// Changes the row that holds how many batches there were, and not the number. Returns it. SQLite writes nothing where
-/// a row gets the content that it has, so the row gets another one, of the same length, for which there is always room.
+/// Changes the row with the number of batches, but not the number, and returns the number. SQLite writes nothing if a
+/// row keeps its content. The value therefore alternates between two values of the same length, for which there is
+/// always space.
 pub(super) fn touch(connection: &Connection) -> Result<u64, MetadataError> {
-    let count = record(connection, COUNT)?;
+    let count = record(connection, BATCH_COUNT_KEY)?;
     let batches = count.as_ref().map_or(0, |count| count.version);
     let is_touched = count.is_some_and(|count| count.value == b"1");
-    write(connection, COUNT, if is_touched { b"0" } else { b"1" }, batches)?;
+    write(connection, BATCH_COUNT_KEY, if is_touched { b"0" } else { b"1" }, batches)?;
     Ok(batches)
 }
 
-/// Whether the records are as a batch expects them.
-pub(super) fn fits(connection: &Connection, batch: &Batch) -> Result<bool, MetadataError> {
+/// `true` if all records have the versions that the batch expects.
+pub(super) fn matches_expected(connection: &Connection, batch: &Batch) -> Result<bool, MetadataError> {
     for (key, found) in &batch.expected {
         if get(connection, key)?.map(|record| record.version) != *found {
             return Ok(false);
@@ -68,7 +72,7 @@ pub(super) fn fits(connection: &Connection, batch: &Batch) -> Result<bool, Metad
     Ok(true)
 }
 
-/// Writes and deletes what a batch says.
+/// Makes the changes of a batch.
 pub(super) fn apply(connection: &Connection, batch: &Batch, version: u64) -> Result<(), MetadataError> {
     for (key, change) in &batch.changes {
         let key = key.as_str().as_bytes();
@@ -84,22 +88,22 @@ pub(super) fn apply(connection: &Connection, batch: &Batch, version: u64) -> Res
     Ok(())
 }
 
-/// Whether the file is whole, and every row what was written.
+/// Checks the structure of the file and the checksum of every row.
 pub(super) fn check(connection: &Connection) -> Result<(), MetadataError> {
     let failed = failed("check itself");
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&failed)?;
     if sound != "ok" {
         return Err(if is_io_error(&sound) {
-            MetadataError::Unavailable { doing: "check itself" }
+            MetadataError::Unavailable { operation: "check itself" }
         } else {
             MetadataError::Damaged
         });
     }
     let mut statement = connection.prepare("SELECT key, value, version, proof FROM records").map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
-    let counted = counted(connection)?;
+    let counted = batch_count(connection)?;
     while let Some(row) = rows.next().map_err(&failed)? {
-        let (key, record) = proved(row)?;
+        let (key, record) = verified_row(row)?;
         if record.version > counted || String::from_utf8(key).is_err() {
             return Err(MetadataError::Damaged);
         }
@@ -107,12 +111,12 @@ pub(super) fn check(connection: &Connection) -> Result<(), MetadataError> {
     Ok(())
 }
 
-/// `true` if a finding of `quick_check` says that a page could not be read. SQLite reports an error of the disk as such a
+/// `true` if a finding of `quick_check` says that a page could not be read. SQLite reports a disk error as such a
 /// finding, and not as an error.
 fn is_io_error(finding: &str) -> bool {
     let code = finding.split_once("unable to get the page. error code=").map(|(_, code)| code);
     let digits = code.and_then(|code| code.split(|digit: char| !digit.is_ascii_digit()).next());
-    // The lower byte of an extended code is the code itself.
+    // The lower byte of an extended code is the primary code.
     digits.and_then(|digits| digits.parse::<i32>().ok()).is_some_and(|code| code & 0xff == ffi::SQLITE_IOERR)
 }
 
@@ -120,7 +124,7 @@ fn record(connection: &Connection, key: &[u8]) -> Result<Option<VersionedValue>,
     let failed = failed("read a record");
     let sql = "SELECT key, value, version, proof FROM records WHERE key = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(&failed)?;
-    let found = statement.query_row([key], |row| Ok(proved(row))).optional().map_err(&failed)?;
+    let found = statement.query_row([key], |row| Ok(verified_row(row))).optional().map_err(&failed)?;
     found.transpose().map(|found| found.map(|(_, record)| record))
 }
 
@@ -134,8 +138,8 @@ fn write(connection: &Connection, key: &[u8], value: &[u8], version: u64) -> Res
     Ok(())
 }
 
-/// A row, if it is what was written.
-fn proved(row: &Row<'_>) -> Result<(Vec<u8>, VersionedValue), MetadataError> {
+/// Returns the key and record of a row, if its checksum is right.
+fn verified_row(row: &Row<'_>) -> Result<(Vec<u8>, VersionedValue), MetadataError> {
     let failed = failed("read a record");
     let key: Vec<u8> = row.get(0).map_err(&failed)?;
     let value: Vec<u8> = row.get(1).map_err(&failed)?;
@@ -147,7 +151,8 @@ fn proved(row: &Row<'_>) -> Result<(Vec<u8>, VersionedValue), MetadataError> {
     Ok((key, VersionedValue { value, version }))
 }
 
-/// Eight bytes of the digest of a whole row: enough against chance, and nothing against intent.
+/// Returns the checksum of a row: the first 8 bytes of the SHA-256 of its content. It detects accidental damage, and
+/// not intentional changes.
 fn proof(key: &[u8], value: &[u8], version: u64) -> Vec<u8> {
     let mut hash = Digester::default();
     hash.update(version.to_le_bytes());
@@ -163,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_about_the_disk_is_told_from_one_about_the_content() {
+    fn disk_error_is_distinguished_from_damaged_content() {
         let finding = |text: &str| is_io_error(&format!("*** in database main ***\nTree 2 page 9: {text}"));
         assert!(finding("unable to get the page. error code=266"));
         assert!(finding("unable to get the page. error code=10\nPage 3: never used"));

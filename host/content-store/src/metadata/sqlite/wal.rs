@@ -1,11 +1,11 @@
 //! Reader for the file format of SQLite's write-ahead log.
 //!
-//! SQLite recovers a log up to the first frame whose checksum is wrong and discards the rest in silence. After a
-//! power cut that is right. After a flipped bit it loses every later commit. This module tells the two apart: each
-//! checksum covers all frames before it, and SQLite starts a transaction only after the one before it was synced. So a
-//! bad frame is damage if, behind it, a frame continues the checksum of a *commit* frame. A torn transaction ends with
-//! its own commit frame, and nothing continues that frame. Several torn transactions on top of each other do not
-//! either, because a frame that was left behind continues the checksum of a frame that is overwritten.
+//! SQLite recovers a log up to the first frame whose checksum is wrong and silently discards the rest. After a power
+//! cut that is right. After a flipped bit it loses every later commit. This module distinguishes the two cases. Each
+//! checksum covers all frames before it, and SQLite starts a transaction only after the previous one was synced. A bad
+//! frame is therefore damage if a later frame continues the checksum of a *commit* frame. A torn transaction ends with
+//! its own commit frame, and nothing continues that frame. The remains of several torn transactions at the same place
+//! do not continue it either, because a leftover frame continues the checksum of a frame that was overwritten.
 //!
 //! Nothing here opens the database or writes. The format: <https://sqlite.org/fileformat2.html#walformat>.
 
@@ -16,23 +16,24 @@ const VERSION: u32 = 3_007_000;
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 
-/// The two salts of a log. SQLite draws new ones each time it begins the log anew.
+/// The two salts of a log. SQLite draws new ones each time it restarts the log.
 pub(super) type Generation = [u8; 8];
 
-/// Contents of a log.
+/// Result of reading a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Log {
-    /// The salts, where the header is valid. SQLite ignores a log without a valid header.
+    /// The salts. `None` if the header is invalid, in which case SQLite ignores the log.
     pub(super) generation: Option<Generation>,
-    /// Frames that SQLite recovers.
+    /// Number of frames that SQLite recovers.
     pub(super) frames: u64,
-    /// Bytes that these frames end at.
+    /// Offset at which these frames end.
     pub(super) length: u64,
-    /// Transactions that SQLite recovers. For a header in which one bit is wrong, those that it would recover otherwise.
+    /// Number of transactions that SQLite recovers. If one bit of the header is wrong, the number that it would recover
+    /// without the error.
     pub(super) transactions: u64,
-    /// Transactions behind the first bad frame that end with a commit frame.
+    /// Number of transactions after the first bad frame that end with a commit frame.
     pub(super) unreachable: u64,
-    /// `true` if the first bad frame lies before the end of a transaction that was synced.
+    /// `true` if the first bad frame is in a transaction that was synced.
     pub(super) is_broken: bool,
 }
 
@@ -82,7 +83,7 @@ impl Log {
                 None if is_sound => {
                     is_sound = false;
                     let Some(before) = links.first().copied() else { break };
-                    // The next frame continues the checksum that was written, or, where that is what changed, the
+                    // The next frame continues the stored checksum or, if the stored checksum is what changed, the
                     // checksum of the content.
                     let was_commit = frame.was_commit(header.order, before).unwrap_or(false);
                     links = vec![
@@ -90,7 +91,7 @@ impl Log {
                         Link { checksum: frame.checksum(header.order, before), is_commit: frame.is_commit },
                     ];
                 }
-                // An unverified frame may or may not end a transaction.
+                // It is unknown if an unverified frame ends a transaction.
                 None => links = vec![Link { checksum: frame.stored, is_commit: false }],
             }
         }
@@ -168,7 +169,8 @@ impl Header {
         is_valid.then_some(Self { order, page_bytes: page_bytes as usize, generation, checksum })
     }
 
-    /// The header as it was before one bit changed, where one bit explains it and the first frame has its salts.
+    /// Returns the header as it was before one bit changed, if that explains the wrong checksum and the first frame has
+    /// the same salts.
     fn without_one_flip(bytes: &[u8; HEADER_BYTES], first: &[u8; FRAME_HEADER_BYTES]) -> Option<Self> {
         let ([_, salts, _], []) = first.as_chunks::<8>() else { return None };
         let mut flipped = (0..HEADER_BYTES * 8).filter_map(|bit| {
@@ -181,7 +183,7 @@ impl Header {
 }
 
 struct Frame<'a> {
-    /// Page number and size of the database after a commit: what the checksum covers of the header.
+    /// The part of the frame header that the checksum covers: page number, and size of the database after a commit.
     covered: &'a [u8; 8],
     page: &'a [u8],
     generation: Generation,
@@ -213,7 +215,7 @@ impl<'a> Frame<'a> {
     /// `true` if the frame was a commit frame before one bit changed. `None` if one bit does not explain the checksum.
     ///
     /// The checksum is linear in every word modulo 2^32. The loop goes through the words from the last to the first and
-    /// keeps the factor that a change of the word has in both sums. Without it, a flip in the last frame of a
+    /// keeps the factor that a change of the word has in both sums. Without this check, a flip in the last frame of a
     /// transaction would stay undetected together with the transaction after it.
     fn was_commit(&self, order: Order, before: Link) -> Option<bool> {
         let found = self.checksum(order, before);
@@ -243,7 +245,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Fills a buffer. `false` if the file ends before that.
+/// Fills a buffer. Returns `false` if the file ends before that.
 fn fill(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(bytes) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -278,7 +280,7 @@ mod tests {
             Self { folder, connection, rows: 0 }
         }
 
-        /// Commits a transaction of about so many frames.
+        /// Commits a transaction of about this number of frames.
         fn commit(&mut self, frames: usize) {
             let bytes = vec![self.rows as u8; frames.saturating_sub(1) * 4000 + 10];
             self.connection.execute("INSERT INTO t VALUES (?1)", [bytes]).expect("inserted");
@@ -289,7 +291,7 @@ mod tests {
             std::fs::read(self.folder.path().join("db-wal")).expect("a log")
         }
 
-        /// Rows that SQLite recovers with another log.
+        /// Returns the number of rows that SQLite recovers with another log.
         fn recovered(&self, log: &[u8]) -> usize {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("db");
@@ -309,7 +311,7 @@ mod tests {
         Log::read(log).expect("read")
     }
 
-    /// Transactions that start with the table and have so many frames.
+    /// Commits a transaction of each of these sizes in frames. The first transaction of the log creates the table.
     fn written(frames: &[usize]) -> Written {
         let mut written = Written::new();
         frames.iter().for_each(|frames| written.commit(*frames));
@@ -364,8 +366,7 @@ mod tests {
         }
     }
 
-    /// No single flipped bit loses more than the last transaction without being seen. Every bit is flipped by
-    /// `YOI_EVERY_BYTE=1`.
+    /// A single flipped bit never loses more than the last transaction undetected. `YOI_EVERY_BYTE=1` flips every bit.
     #[test]
     fn flipped_bit_is_found_unless_only_the_last_transaction_has_it() {
         let written = written(&[2, 1, 1, 3, 1, 2]);
@@ -402,7 +403,7 @@ mod tests {
         }
     }
 
-    /// One transaction torn in every way, above what an earlier transaction at the same place left.
+    /// One transaction, torn in many ways, over the remains of an earlier transaction at the same offset.
     #[test]
     fn remains_of_two_torn_transactions_are_no_damage() {
         let mut written = Written::new();
@@ -422,7 +423,7 @@ mod tests {
         let [first, second] = &torn[..] else { panic!("two") };
         assert_eq!(first[..before.len()], second[..before.len()]);
         assert!(second.len() < first.len());
-        // A sample of the ways in which each frame of the second transaction is there, is not, or is there in part.
+        // A sample of the ways in which each frame of the second transaction is present, missing or partly written.
         let frames = (second.len() - before.len()) / FRAME_BYTES;
         assert!((4..8).contains(&frames));
         for fates in (0..6_usize.pow(frames as u32)).step_by(23) {
@@ -430,7 +431,7 @@ mod tests {
             for frame in 0..frames {
                 let begin = before.len() + frame * FRAME_BYTES;
                 let (header, all) = (begin..begin + FRAME_HEADER_BYTES, begin..begin + FRAME_BYTES);
-                let there = match fates / 6_usize.pow(frame as u32) % 6 {
+                let written = match fates / 6_usize.pow(frame as u32) % 6 {
                     0 => all,
                     1 => begin..begin,
                     2 => header,
@@ -438,7 +439,7 @@ mod tests {
                     4 => begin..begin + 12,
                     _ => begin + 8..header.end,
                 };
-                bytes[there.clone()].copy_from_slice(&second[there]);
+                bytes[written.clone()].copy_from_slice(&second[written]);
             }
             let log = read(&bytes);
             assert!(!log.is_broken, "{fates}: {log:?}");
@@ -462,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_log_is_read_as_an_empty_one() {
+    fn other_files_are_read_as_empty_logs() {
         for bytes in
             [&[][..], &[0; 31], &[0; 32], &[0; 50_000], &[0xff; 50_000], b"SQLite format 3\0 and more of it, no log"]
         {

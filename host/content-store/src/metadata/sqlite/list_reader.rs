@@ -1,46 +1,48 @@
 //! The thread that reads lists.
 //!
-//! Lists can be long, so they have a connection and a thread of their own and delay neither commits nor single reads.
-//! One list is read at a time, and where lists of several workspaces wait, each time for another workspace.
+//! Lists can be long. They have a connection and a thread of their own, and delay neither commits nor single reads.
+//! Lists are read one after the other. If lists of several workspaces wait, the next one is of another workspace than
+//! the last one.
 
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
 use super::connection::ReadConnection;
-use super::group::{Job, Reply};
 use super::rows;
+use super::writer::{Job, Reply};
 use crate::metadata::{Key, VersionedValue};
 
-/// Lists that wait in turns. Callers that ask for more wait for room among them.
+/// Maximum number of lists in the fair queue. Further requests wait in the channel.
 const MAX_WAITING_LISTS: usize = 1024;
 
-/// A list that is to be read.
-pub(super) struct List {
+/// Request to read a list.
+pub(super) struct ListRequest {
     pub(super) prefix: Key,
     pub(super) after: Option<Key>,
-    pub(super) most: usize,
+    pub(super) limit: usize,
     pub(super) reply: Reply<Vec<(Key, VersionedValue)>>,
 }
 
-impl List {
-    /// The workspace of the records. For tables that belong to no workspace, another part of the key or `None`.
+impl ListRequest {
+    /// Returns the workspace of the records. For a table that belongs to no workspace, returns another part of the key
+    /// or `None`.
     fn workspace(&self) -> Option<&str> {
         self.prefix.parts().nth(1)
     }
 }
 
-/// Lists that wait, and the workspace of the list that was read last.
+/// Waiting lists, and the workspace of the list that was read last.
 #[derive(Default)]
 struct Lists {
-    waiting: VecDeque<List>,
+    waiting: VecDeque<ListRequest>,
     last: Option<String>,
 }
 
 impl Lists {
-    /// Removes and returns the next list: of another workspace than the last one, if there is such a list. Lists whose
-    /// caller has gone are dropped.
-    fn next(&mut self) -> Option<List> {
+    /// Removes and returns the next list: one of another workspace than the last one, if there is one. Lists whose
+    /// caller no longer waits are dropped.
+    fn next(&mut self) -> Option<ListRequest> {
         self.waiting.retain(|list| !list.reply.is_closed());
         let other = self.waiting.iter().position(|list| list.workspace() != self.last.as_deref());
         let list = self.waiting.remove(other.unwrap_or(0))?;
@@ -49,21 +51,25 @@ impl Lists {
     }
 }
 
-/// The state that the thread owns.
+/// State of the thread.
 pub(super) struct ListReader {
     connection: ReadConnection,
-    requests: mpsc::Receiver<List>,
-    /// The thread that writes. It reads the lists while there is no connection, and opens the file again.
+    requests: mpsc::Receiver<ListRequest>,
+    /// The writer thread. It reads the lists while the file is not open, because it can open the file again.
     writer: mpsc::Sender<Job>,
     lists: Lists,
 }
 
 impl ListReader {
-    pub(super) fn new(connection: ReadConnection, requests: mpsc::Receiver<List>, writer: mpsc::Sender<Job>) -> Self {
+    pub(super) fn new(
+        connection: ReadConnection,
+        requests: mpsc::Receiver<ListRequest>,
+        writer: mpsc::Sender<Job>,
+    ) -> Self {
         Self { connection, requests, writer, lists: Lists::default() }
     }
 
-    /// Reads lists until the sender of requests is dropped and all lists are read.
+    /// Runs until the sender of requests is dropped and all lists are read.
     pub(super) fn run(mut self) {
         loop {
             while self.lists.waiting.len() < MAX_WAITING_LISTS
@@ -81,14 +87,14 @@ impl ListReader {
         }
     }
 
-    fn read(&self, list: List) {
+    fn read(&self, list: ListRequest) {
         let connection = self.connection.blocking_lock();
         match &*connection {
-            Some(open) => drop(list.reply.send(rows::scan(open, &list.prefix, list.after.as_ref(), list.most))),
+            Some(open) => drop(list.reply.send(rows::scan(open, &list.prefix, list.after.as_ref(), list.limit))),
             None => {
-                // Released first: the writer may need the lock before it can receive.
+                // Released first, because the writer may need the lock before it can receive.
                 drop(connection);
-                // Where the writer has ended, the caller sees that its reply was dropped.
+                // If the writer has ended, the reply is dropped, which the caller notices.
                 let _ = self.writer.blocking_send(Job::Scan(list));
             }
         }
@@ -101,22 +107,22 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::super::group::Worker;
+    use super::super::writer::Writer;
     use super::*;
     use crate::metadata::{Batch, MetadataError};
 
     type Answer<T> = oneshot::Receiver<Result<T, MetadataError>>;
 
-    fn list(workspace: &str) -> (List, Answer<Vec<(Key, VersionedValue)>>) {
+    fn list(workspace: &str) -> (ListRequest, Answer<Vec<(Key, VersionedValue)>>) {
         let (reply, answer) = oneshot::channel();
-        (List { prefix: Key::new("worker").part(workspace), after: None, most: 10, reply }, answer)
+        (ListRequest { prefix: Key::new("worker").part(workspace), after: None, limit: 10, reply }, answer)
     }
 
     #[test]
     fn a_list_is_read_while_the_writing_thread_does_not_answer() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("metadata");
-        let open = |waiting| Worker::open(path.clone(), None, waiting, Arc::default()).expect("a file");
+        let open = |waiting| Writer::open(path.clone(), None, waiting, Arc::default()).expect("a file");
         let (jobs, waiting) = mpsc::channel(8);
         let key = Key::new("worker").part("acme").part("w");
         let (reply, mut done) = oneshot::channel();

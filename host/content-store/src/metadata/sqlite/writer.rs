@@ -1,7 +1,7 @@
-//! The thread that writes: takes the jobs that wait, reads single records, and commits the batches together.
+//! The writer thread: takes queued jobs, reads single records, and commits batches in groups.
 //!
-//! A verdict goes out when its batch is durable. Where a group fails, each of its batches is tried
-//! alone, so that one that does not fit fails alone. Lists are read by another thread (`lists`).
+//! A caller gets the result of its batch when the batch is durable. If a group fails, each of its batches is committed
+//! alone, so that a batch that is too large fails alone. Lists are read by another thread (`list_reader`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,46 +9,46 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{ReadConnection, Reopened};
-use super::known::Known;
-use super::lists::List;
+use super::cache::RecordCache;
+use super::connection::{Connections, ReadConnection};
+use super::list_reader::ListRequest;
 use super::rows;
 use crate::metadata::{Batch, CommitError, Key, MetadataError, VersionedValue};
-use crate::pinned::Pinned;
+use crate::pinned::PinnedPath;
 
-/// Jobs that are taken before the batches among them are committed.
-const MOST_TOGETHER: usize = 256;
+/// Maximum number of jobs that are taken from the queue before the batches among them are committed.
+const MAX_JOBS_PER_GROUP: usize = 256;
 
 pub(super) type Reply<T, E = MetadataError> = oneshot::Sender<Result<T, E>>;
 
-/// What the thread is to do.
+/// A job of the writer thread.
 pub(super) enum Job {
     Get(Key, Reply<Option<VersionedValue>>),
     GetAll(Vec<Key>, Reply<Vec<Option<VersionedValue>>>),
-    /// A list that the thread for lists cannot read, because the connection was lost.
-    Scan(List),
+    /// A list that the list thread cannot read, because the file is not open.
+    Scan(ListRequest),
     Commit(Batch, Reply<(), CommitError>),
     Check(Reply<()>),
 }
 
-/// What the thread owns.
-pub(super) struct Worker {
-    connection: Reopened,
-    file: Pinned,
+/// State of the writer thread.
+pub(super) struct Writer {
+    connection: Connections,
+    file: PinnedPath,
     jobs: mpsc::Receiver<Job>,
-    known: Arc<Known>,
+    cache: Arc<RecordCache>,
 }
 
-impl Worker {
+impl Writer {
     pub(super) fn open(
         path: PathBuf,
-        most_bytes: Option<u64>,
+        max_bytes: Option<u64>,
         jobs: mpsc::Receiver<Job>,
-        known: Arc<Known>,
+        cache: Arc<RecordCache>,
     ) -> Result<Self, MetadataError> {
-        let connection = Reopened::open(path.clone(), most_bytes)?;
-        let file = Pinned::file(path).map_err(|_| MetadataError::Unavailable { doing: "open its file" })?;
-        Ok(Self { connection, file, jobs, known })
+        let connection = Connections::open(path.clone(), max_bytes)?;
+        let file = PinnedPath::file(path).map_err(|_| MetadataError::Unavailable { operation: "open its file" })?;
+        Ok(Self { connection, file, jobs, cache })
     }
 
     /// Returns the connection that lists are read from.
@@ -56,11 +56,11 @@ impl Worker {
         self.connection.read_connection()
     }
 
-    /// Works until nobody can ask any more, and everything that was asked is done.
+    /// Runs until the sender of jobs is dropped and all jobs are done.
     pub(super) fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
             let (mut next, mut batches) = (Some(first), Vec::new());
-            for _ in 0..MOST_TOGETHER {
+            for _ in 0..MAX_JOBS_PER_GROUP {
                 let Some(job) = next else { break };
                 self.begin(job, &mut batches);
                 next = self.jobs.try_recv().ok();
@@ -72,23 +72,23 @@ impl Worker {
         }
     }
 
-    /// Answers a read, and keeps a batch for later. A read sees every batch that was answered before
-    /// it was asked, and none that was not.
+    /// Answers a read at once, and adds a batch to `batches`. A read sees every batch that was acknowledged before the
+    /// read was requested, and no other one.
     fn begin(&mut self, job: Job, batches: &mut Vec<(Batch, Reply<(), CommitError>)>) {
-        // Who does not wait for an answer gets none.
+        // A failed send means that the caller's future was dropped.
         match job {
             Job::Get(key, reply) => drop(reply.send(self.get(&key))),
             Job::GetAll(keys, reply) => drop(reply.send(keys.iter().map(|key| self.get(key)).collect())),
-            Job::Scan(List { prefix, after, most, reply }) => {
-                drop(reply.send(self.read(|open| rows::scan(open, &prefix, after.as_ref(), most))));
+            Job::Scan(ListRequest { prefix, after, limit, reply }) => {
+                drop(reply.send(self.read(|open| rows::scan(open, &prefix, after.as_ref(), limit))));
             }
             Job::Check(reply) => drop(reply.send(self.read(rows::check))),
             Job::Commit(batch, reply) => batches.push((batch, reply)),
         }
     }
 
-    /// SQLite goes on with a file that was moved, and so do reads. A file that must be opened again is looked for at
-    /// its path.
+    /// Reads from the file. SQLite continues with a file that was moved, and so do reads. A file that must be opened
+    /// again must be at its path.
     fn read<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, MetadataError>) -> Result<T, MetadataError> {
         if self.connection.is_lost() {
             self.check_in_place("open its file")?;
@@ -96,19 +96,20 @@ impl Worker {
         self.connection.read(work)
     }
 
-    /// Nothing is written to a file that was moved: who opens the path would not find it.
-    fn check_in_place(&self, doing: &'static str) -> Result<(), MetadataError> {
+    /// Checks that the file is still at its path. Nothing is written to a file that was moved, because nobody who opens
+    /// the path would find the changes.
+    fn check_in_place(&self, operation: &'static str) -> Result<(), MetadataError> {
         match self.file.is_in_place() {
             Ok(true) => Ok(()),
             Ok(false) => Err(MetadataError::Moved),
-            Err(_) => Err(MetadataError::Unavailable { doing }),
+            Err(_) => Err(MetadataError::Unavailable { operation }),
         }
     }
 
     fn get(&mut self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         let record = self.read(|open| rows::get(open, key))?;
         if record.is_none() {
-            self.known.absent(key);
+            self.cache.insert_absent(key);
         }
         Ok(record)
     }
@@ -118,39 +119,41 @@ impl Worker {
         let together = match batches.len() {
             0 => return,
             1 => None,
-            _ => self.together(&batches).ok(),
+            _ => self.commit_group(&batches).ok(),
         };
         let verdicts = together.unwrap_or_else(|| {
-            let alone = |batch| self.together(std::slice::from_ref(batch))?.pop().unwrap_or(Err(CommitError::Conflict));
+            let alone =
+                |batch| self.commit_group(std::slice::from_ref(batch))?.pop().unwrap_or(Err(CommitError::Conflict));
             batches.iter().map(alone).collect()
         });
         for (reply, verdict) in replies.into_iter().zip(verdicts) {
             drop(reply.send(verdict));
         }
-        self.connection.fold();
+        self.connection.checkpoint();
     }
 
-    /// Commits batches with one wait for the disk, and says of each whether it was done.
-    fn together(&mut self, batches: &[Batch]) -> Result<Vec<Result<(), CommitError>>, MetadataError> {
+    /// Commits batches with a single sync, and returns the result of each.
+    fn commit_group(&mut self, batches: &[Batch]) -> Result<Vec<Result<(), CommitError>>, MetadataError> {
         let done = self.check_in_place("commit a batch");
         let done = done.and_then(|()| self.connection.write(|open| commit(open, batches)));
-        let versions = done.inspect_err(|_| self.known.forget())?;
+        let versions = done.inspect_err(|_| self.cache.clear())?;
         for (batch, version) in batches.iter().zip(&versions) {
             if let Some(version) = version {
-                self.known.wrote(batch, *version);
+                self.cache.insert_batch(batch, *version);
             }
         }
         Ok(versions.iter().map(|version| version.map(drop).ok_or(CommitError::Conflict)).collect())
     }
 }
 
-/// Applies each batch that finds what it expects, gives it the next version, and says whether any was.
+/// Applies each batch whose expected versions match and gives it the next version. Returns the version of each applied
+/// batch, and `true` if any was applied.
 fn commit(open: &Connection, batches: &[Batch]) -> Result<(Vec<Option<u64>>, bool), MetadataError> {
-    let before = rows::counted(open)?;
+    let before = rows::batch_count(open)?;
     let mut version = before;
     let mut versions = Vec::with_capacity(batches.len());
     for batch in batches {
-        versions.push(if rows::fits(open, batch)? {
+        versions.push(if rows::matches_expected(open, batch)? {
             version += 1;
             rows::apply(open, batch, version)?;
             Some(version)
@@ -159,7 +162,7 @@ fn commit(open: &Connection, batches: &[Batch]) -> Result<(Vec<Option<u64>>, boo
         });
     }
     if version > before {
-        rows::count(open, version)?;
+        rows::set_batch_count(open, version)?;
     }
     Ok((versions, version > before))
 }
