@@ -44,7 +44,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or(TokenError::Unknown)?;
         let management = service.runtime.management();
-        if !management.is_known(&token) {
+        if !management.is_known_token(&token) {
             service.rates.count_unknown().map_err(|_| {
                 Problem::new("rate_limited", "too many requests with unknown tokens", "retry after a second")
                     .with_retry_after(RETRY_AFTER)

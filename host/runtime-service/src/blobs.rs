@@ -133,6 +133,6 @@ pub(super) async fn get(
         Method::HEAD => blobs.confirm_blob(digest).await?,
         _ => blobs.blob_size(digest).await?,
     };
-    let hold = || Ok(blobs.incoming(usize::try_from(size).unwrap_or(usize::MAX))?);
+    let hold = || Ok(blobs.reserve_body(usize::try_from(size).unwrap_or(usize::MAX))?);
     content((&method, &headers), &digest, ("application/octet-stream", size), hold, blobs.blob(digest)).await
 }

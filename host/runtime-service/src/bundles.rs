@@ -44,7 +44,7 @@ pub(super) async fn put(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let management = service.runtime.management();
     let limits = management.bundle_limits();
-    let _incoming = content.incoming(limits.envelope_bytes())?;
+    let _incoming = content.reserve_body(limits.envelope_bytes())?;
     let put = match kind {
         MANIFEST => content.put_manifest(digest, body_of(body, limits.manifest_bytes).await?).await?,
         ENVELOPE => content.put_signed_bundle(digest, body_of(body, limits.envelope_bytes()).await?).await?,
@@ -94,7 +94,7 @@ pub(super) async fn get(
     let bundles = service.runtime.content(workspace);
     bundles.bundle(digest).await?;
     let size = bundles.blob_size(digest).await?;
-    let hold = || Ok(bundles.incoming(usize::try_from(size).unwrap_or(usize::MAX))?);
+    let hold = || Ok(bundles.reserve_body(usize::try_from(size).unwrap_or(usize::MAX))?);
     content((&method, &headers), &digest, (MANIFEST, size), hold, bundles.manifest(digest)).await
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn users(
 ) -> Result<Json<BundleReferrers>, Problem> {
     let digest = digest(&name)?;
     let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
-    let users = service.runtime.content(workspace).users(digest).await?;
+    let users = service.runtime.content(workspace).referrers(digest).await?;
     Ok(Json(BundleReferrers { digest, users: users.iter().map(ToString::to_string).collect() }))
 }
 

@@ -18,7 +18,7 @@ use runtime_api::token::{TokenId, TokenSummary};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
-use worker_runtime::{Busy, Seen, Subscription};
+use worker_runtime::{Busy, Subscription, SubscriptionItem};
 
 use super::access::{Asked, Named, Tenant};
 use super::{Problem, Service};
@@ -135,7 +135,7 @@ async fn ended(service: Arc<Service>, token: TokenId) {
     let revoked = async {
         loop {
             tokio::time::sleep(LOOKS_AGAIN).await;
-            if !matches!(service.runtime.management().is_good(&token).await, Ok(true)) {
+            if !matches!(service.runtime.management().is_token_valid(&token).await, Ok(true)) {
                 return;
             }
         }
@@ -155,10 +155,10 @@ fn frames(subscription: Subscription) -> Frames {
     stream::unfold(subscription, next).boxed()
 }
 
-fn frame(seen: &Seen) -> Frame {
+fn frame(seen: &SubscriptionItem) -> Frame {
     match seen {
-        Seen::Event(event) => Frame::default().event(name(event)).data(data(event)),
-        Seen::Gap { after, first_kept } => {
+        SubscriptionItem::Event(event) => Frame::default().event(name(event)).data(data(event)),
+        SubscriptionItem::Gap { after, first_kept } => {
             Frame::default().event("gap").data(json!({ "after": after, "first_kept": first_kept }).to_string())
         }
     }

@@ -210,7 +210,7 @@ impl From<CallError> for Problem {
             CallError::Worker(error) => return error.into(),
             CallError::NotRunning { reason, .. } => json!({ "reason": reason }),
             CallError::InvalidInput { ref pointer, .. } => json!({ "pointer": pointer }),
-            CallError::SchemaWork { cause: tool_schema::IncompleteValidation::Work { .. }, .. } => {
+            CallError::ValidationLimit { cause: tool_schema::IncompleteValidation::Work { .. }, .. } => {
                 json!({ "limit": "schema_work" })
             }
             CallError::CallsUsedUp { allowed, .. } => json!({ "allowed": allowed }),

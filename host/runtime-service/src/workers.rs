@@ -204,7 +204,7 @@ pub(super) async fn call(
     let most = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
     // Room for what stands around the input.
     let most = most.saturating_add(4096);
-    let _incoming = service.runtime.content(workspace).incoming(most)?;
+    let _incoming = service.runtime.content(workspace).reserve_body(most)?;
     let call = body_of(body, most).await?;
     Ok(Json(interaction.call_json(&id(&name)?, &tool, &call).await?))
 }
@@ -226,6 +226,6 @@ pub(super) async fn history(
     let next = page.items.last().filter(|_| page.more).map(|entry| entry.number);
     // Names, times and JSON: there is nothing in it that JSON could not hold.
     let text = serde_json::to_vec(&HistoryPage { entries: page.items, next }).unwrap_or_default();
-    let held = service.runtime.content(workspace).incoming(text.len())?;
+    let held = service.runtime.content(workspace).reserve_body(text.len())?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body_holding(text.into(), held)).into_response())
 }

@@ -1,12 +1,12 @@
-//! A Runtime inside another program: one bundle, one worker, one call.
-#![allow(clippy::print_stdout, reason = "it is what the example shows")]
+//! Embeds a Runtime in a program, with one bundle, one worker and one call.
+#![allow(clippy::print_stdout, reason = "the example prints its results")]
 use std::{error::Error, sync::Arc};
 
 use bundles::{BuildOptions, BundleLimits, Folder, build};
 use serde_json::{Value, json};
 use worker_runtime::prelude::*;
 
-/// What this host does for its workers; nothing needs to be granted for it.
+/// A host tool that needs no authority.
 #[derive(Debug)]
 struct Greet(ToolName);
 

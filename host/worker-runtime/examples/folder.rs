@@ -1,5 +1,5 @@
-//! A Runtime on disk: it outlives the process, takes secrets from this program, and its config changes while it runs.
-#![allow(clippy::print_stdout, reason = "it is what the example shows")]
+//! A Runtime on disk, whose state survives the process. The program supplies secrets and changes the config at runtime.
+#![allow(clippy::print_stdout, reason = "the example prints its results")]
 use std::{error::Error, path::Path, sync::Arc};
 
 use bundles::{BuildOptions, BundleLimits, Folder, build};
@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use worker_runtime::prelude::*;
 
-/// Where this program keeps secrets.
+/// A secret source with one secret.
 #[derive(Debug)]
 struct Vault;
 
@@ -21,7 +21,7 @@ impl SecretSource for Vault {
     }
 }
 
-/// Opens a door with a secret that the worker never sees.
+/// A host tool that opens a door with a secret. The worker never sees the secret.
 #[derive(Debug)]
 struct OpenDoor(ToolName, SecretRef, [Authority; 1]);
 
@@ -50,15 +50,16 @@ tools.open-door = { source = "host", effect = "external" }"#;
 const PROFILE: &str = r#"tools_allow = ["open-door"]
 requires = ["secret:badge"]"#;
 
-/// The config with these secrets granted.
-fn granting(secrets: &str) -> Result<RuntimeConfig, host_policy::ConfigError> {
+/// Returns the config with these secrets granted.
+fn config_with_secrets(secrets: &str) -> Result<RuntimeConfig, host_policy::ConfigError> {
     RuntimeConfig::from_toml(&CONFIG.replace("'none' }", &format!("'none' }}, secrets = [{secrets}]")))
 }
 
 async fn open(folder: &Path) -> Result<Runtime, Box<dyn Error>> {
     let badge: SecretRef = "badge".parse()?;
     let door = OpenDoor("open-door".parse()?, badge.clone(), [Authority::Secret(badge)]);
-    let builder = Runtime::builder().data_folder(folder).clock(Arc::new(SystemClock)).config(granting("'badge'")?);
+    let builder =
+        Runtime::builder().data_folder(folder).clock(Arc::new(SystemClock)).config(config_with_secrets("'badge'")?);
     Ok(builder.secrets(Arc::new(Vault)).tool(Arc::new(door)).open().await?)
 }
 
@@ -77,34 +78,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
     runtime.catalogue(&team).create(porter.clone(), request).await?;
     drop(runtime);
 
-    // The folder holds everything, compiled resolvers too.
+    // The folder contains the whole state, including compiled resolvers.
     let runtime = open(folder.path()).await?;
     let call = || ToolCall { input: json!({}), confirmed: false };
     let door: ToolName = "open-door".parse()?;
     let called = runtime.interaction(&team).call(&porter, &door, call()).await?;
     assert_eq!(called.output, json!({ "opened_by": "porter", "call": 1 }));
 
-    // What a config takes away is gone with the next call.
-    runtime.management().reload(granting("")?).await?;
+    // A withdrawn grant ends with the next call.
+    runtime.management().reload(config_with_secrets("")?).await?;
     let Err(refused) = runtime.interaction(&team).call(&porter, &door, call()).await else {
         return Err("the badge is not granted any more".into());
     };
     println!("{refused}");
 
     let mut events = runtime.observation(&team).subscribe(0).await?.into_stream();
-    let mut seen = Vec::new();
-    while seen.len() < 4
+    let mut received = Vec::new();
+    while received.len() < 4
         && let Some(event) = events.next().await
     {
         match event? {
-            Seen::Event(event) => seen.push(event.kind),
-            Seen::Gap { .. } => return Err("nothing was missed".into()),
+            SubscriptionItem::Event(event) => received.push(event.kind),
+            SubscriptionItem::Gap { .. } => return Err("unexpected gap".into()),
         }
     }
-    println!("{seen:#?}");
-    let [EventKind::BundleStored { .. }, EventKind::WorkerCreated { .. }, EventKind::CallEnded { .. }, _] = &seen[..]
+    println!("{received:#?}");
+    let [EventKind::BundleStored { .. }, EventKind::WorkerCreated { .. }, EventKind::CallEnded { .. }, _] =
+        &received[..]
     else {
-        return Err("events come in the order in which things happened".into());
+        return Err("unexpected events".into());
     };
     Ok(())
 }

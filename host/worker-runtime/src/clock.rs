@@ -1,14 +1,14 @@
-//! The time of day, as an argument: nothing in this crate asks the machine for it.
+//! Clocks that a program passes to a Runtime. No other code in this crate reads the system clock for the time of day.
 
 use std::fmt;
 
-/// Where a Runtime gets the time of day from.
+/// Source of the current time for a Runtime.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> jiff::Timestamp;
 }
 
-/// The machine's own clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -18,17 +18,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: for tests.
+/// A clock for tests, which changes only when a test advances it.
 #[derive(Debug)]
 pub struct ManualClock(std::sync::atomic::AtomicI64);
 
 impl ManualClock {
-    /// A clock that stands at so many milliseconds after 1970.
+    /// Creates a clock set to a number of milliseconds after 1970-01-01T00:00Z.
     pub fn at(milliseconds: i64) -> Self {
         Self(std::sync::atomic::AtomicI64::new(milliseconds))
     }
 
-    /// Moves it on.
+    /// Advances the clock, in whole milliseconds.
     pub fn advance(&self, by: std::time::Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(by, std::sync::atomic::Ordering::SeqCst);

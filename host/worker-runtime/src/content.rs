@@ -1,8 +1,8 @@
-//! What one workspace has brought: blobs, and the bundles that name them.
+//! Content of one workspace: blobs, and bundles that name them.
 //!
-//! A blob is kept once, whoever brings it, and is seen only by who brought it. A bundle is there when
-//! its manifest and every blob that it needs are there and verified together, and not before. Nothing
-//! that is used goes away.
+//! A blob is stored once, even if several workspaces put it, and only those workspaces can read it. A bundle is stored
+//! only when its manifest and all blobs that it carries are stored and verified together. Content that is in use is
+//! never removed.
 
 mod error;
 mod garbage;
@@ -29,7 +29,7 @@ use crate::ledger::{
     ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key,
     bundles_key, holder_key, newest_key, packages_recorded_key, revision_key, uses_key,
 };
-use crate::tenants::Inflight;
+use crate::tenants::InflightReservation;
 use crate::workspace::Workspace;
 
 pub use error::ContentError;
@@ -40,24 +40,24 @@ pub struct Content {
     pub(crate) workspace: Workspace,
 }
 
-/// What became of a manifest that was put.
+/// Result of putting a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutBundle {
-    /// The bundle is there.
+    /// The bundle is stored.
     Stored {
-        /// Whether it was there before.
+        /// `true` if the bundle was already stored.
         known: bool,
     },
-    /// Nothing was kept. These blobs are missing; put them, and then the manifest again.
+    /// The bundle was not stored because these blobs are missing. Put them, and then the manifest again.
     Missing(Vec<Digest>),
 }
 
-/// What is held from the end of a blob's content until its rows are written.
-type Settling<'a> = (Option<OwnedSemaphorePermit>, RwLockReadGuard<'a, ()>);
+/// Store slot and blob lock, held from the end of a blob's content until its rows are written.
+type PutLocks<'a> = (Option<OwnedSemaphorePermit>, RwLockReadGuard<'a, ()>);
 
 impl Content {
-    /// Keeps a blob. `expected` is how many bytes the sender announced, if it did. Once this returns the
-    /// blob is durable and belongs to the workspace.
+    /// Stores a blob. `expected` is the size that the sender announced, if any. When the method returns, the blob is
+    /// durable and belongs to the workspace.
     pub async fn put_blob(
         &self,
         digest: Digest,
@@ -68,29 +68,29 @@ impl Content {
             return Err(ContentError::NoPosture(self.workspace.id.clone()));
         }
         let limits = &self.workspace.shared.sandbox.limits().bundle;
-        let most = limits.package_bytes.max(limits.blob_bytes) as u64;
-        if let Some(bytes) = expected.filter(|bytes| *bytes > most) {
-            return Err(ContentError::TooLarge { limit: "package_bytes", actual: bytes, allowed: most });
+        let max_bytes = limits.package_bytes.max(limits.blob_bytes) as u64;
+        if let Some(bytes) = expected.filter(|bytes| *bytes > max_bytes) {
+            return Err(ContentError::TooLarge { limit: "package_bytes", actual: bytes, allowed: max_bytes });
         }
-        let expected = expected.unwrap_or(most);
-        let _inflight = self.workspace.shared.tenants.inflight(&self.workspace.id, expected)?;
+        let expected = expected.unwrap_or(max_bytes);
+        let _inflight = self.workspace.shared.tenants.reserve_inflight(&self.workspace.id, expected)?;
         let key = blob_key(&self.workspace.id, &digest);
         if !self.workspace.shared.ledger.is_there(&key).await? {
-            self.workspace.shared.room_for(&self.workspace.id, expected).await?;
+            self.workspace.shared.check_free_space(&self.workspace.id, expected).await?;
         }
-        // What is small enough to be scanned is brought together first.
+        // A blob that is small enough to be scanned is buffered first.
         if expected <= limits.blob_bytes as u64 {
-            return self.put_gathered(digest, source, expected).await;
+            return self.put_buffered(digest, source, expected).await;
         }
-        let mut settling = None;
-        let source = self.then_settle(digest, source, &mut settling);
-        let put = self.workspace.shared.blobs.put(digest, source, expected.min(most)).await?;
-        // Whether another workspace has it is nothing that this one is told.
-        Ok(PutOutcome { existed: self.own(digest, put.bytes).await?, ..put })
+        let mut locks = None;
+        let source = self.acquire_locks_at_end(digest, source, &mut locks);
+        let put = self.workspace.shared.blobs.put(digest, source, expected.min(max_bytes)).await?;
+        // The answer must not reveal that another workspace has the blob.
+        Ok(PutOutcome { existed: self.record_blob(digest, put.bytes).await?, ..put })
     }
 
-    /// Keeps a blob that is brought together in memory. It is remembered for the bundle that names it.
-    async fn put_gathered(
+    /// Stores a blob that is buffered in memory, and caches it for the bundle that names it.
+    async fn put_buffered(
         &self,
         digest: Digest,
         source: BlobSource<'_>,
@@ -101,41 +101,41 @@ impl Content {
             return Err(blob_store::BlobError::DigestMismatch { declared: digest, actual: blob.digest() }.into());
         }
         let Workspace { shared, id } = &self.workspace;
-        shared.scan_queue.push(&shared.computing, id, &self.workspace.tenant(), blob.clone());
+        shared.scan_queue.push(&shared.compute_pool, id, &self.workspace.tenant(), blob.clone());
         let put = {
-            // Only now: who sends slowly must keep nobody from either.
-            let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
-            let _kept = self.workspace.shared.stripes.keeping(&digest).await;
+            // Acquired after the content was received, so that a slow sender does not hold them.
+            let _slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await?;
+            let _lock = self.workspace.shared.stripes.keeping(&digest).await;
             let put = self.workspace.shared.blobs.put_hashed(blob.clone()).await?;
-            PutOutcome { existed: self.own(digest, put.bytes).await?, ..put }
+            PutOutcome { existed: self.record_blob(digest, put.bytes).await?, ..put }
         };
-        self.workspace.shared.recent.remember(&self.workspace.id, blob);
+        self.workspace.shared.recent.insert(&self.workspace.id, blob);
         Ok(put)
     }
 
-    /// The same content; at its end it waits for the workspace's place at the disk, and until nobody removes
-    /// the blob. Not before: who sends slowly must keep nobody from either.
-    fn then_settle<'a, 'held: 'a>(
+    /// Returns the same content with an empty chunk at its end, which acquires the store slot and the lock of the blob.
+    /// They are acquired after the content was received, so that a slow sender does not hold them.
+    fn acquire_locks_at_end<'a, 'held: 'a>(
         &'held self,
         digest: Digest,
         source: BlobSource<'a>,
-        settling: &'a mut Option<Settling<'held>>,
+        locks: &'a mut Option<PutLocks<'held>>,
     ) -> BlobSource<'a> {
-        let wait = async move {
-            let place = self.workspace.shared.tenants.storing(&self.workspace.id).await.ok();
-            *settling = Some((place, self.workspace.shared.stripes.keeping(&digest).await));
+        let acquire = async move {
+            let slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await.ok();
+            *locks = Some((slot, self.workspace.shared.stripes.keeping(&digest).await));
             Ok(Bytes::new())
         };
-        source.chain(stream::once(wait)).boxed()
+        source.chain(stream::once(acquire)).boxed()
     }
 
-    /// Reserves memory for a request body of the workspace until the result is dropped.
-    pub fn incoming(&self, bytes: usize) -> Result<Inflight, ContentError> {
-        Ok(self.workspace.shared.tenants.inflight(&self.workspace.id, bytes as u64)?)
+    /// Reserves bytes of `inflight_bytes` for a request body until the result is dropped.
+    pub fn reserve_body(&self, bytes: usize) -> Result<InflightReservation, ContentError> {
+        Ok(self.workspace.shared.tenants.reserve_inflight(&self.workspace.id, bytes as u64)?)
     }
 
-    /// Records that a blob, which is in the store, belongs to the workspace. Returns `true` if it did before.
-    async fn own(&self, digest: Digest, bytes: u64) -> Result<bool, ContentError> {
+    /// Records that a stored blob belongs to the workspace. Returns `true` if it already did.
+    async fn record_blob(&self, digest: Digest, bytes: u64) -> Result<bool, ContentError> {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
         for _ in 0..ATTEMPTS {
@@ -145,7 +145,7 @@ impl Content {
                     Some(change) => change,
                     None => return Ok(true),
                 },
-                None => self.owning(Change::default(), digest, bytes),
+                None => self.add_blob(Change::default(), digest, bytes),
             };
             match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
                 Err(ChangeError::Conflict) => {}
@@ -155,30 +155,30 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// Returns the change that starts `unused_blob_seconds` of a blob anew, because a client that is told that the blob
-    /// is here does not send it. Returns `None` in the first quarter of that time, so that repeated requests seldom
-    /// write.
+    /// Returns the change that restarts `unused_blob_seconds` of a blob. The restart is necessary because a client does
+    /// not send a blob that is reported as stored. Returns `None` in the first quarter of that time, so that repeated
+    /// requests seldom write.
     fn renewal(&self, digest: Digest, row: &Row<BlobRow>) -> Option<Change> {
         let at = self.workspace.shared.ledger.now();
         let age = at.as_second().saturating_sub(row.value.at.as_second());
-        let often = i64::try_from(self.workspace.shared.limits.unused_blob_seconds / 4).unwrap_or(i64::MAX);
+        let interval = i64::try_from(self.workspace.shared.limits.unused_blob_seconds / 4).unwrap_or(i64::MAX);
         let key = blob_key(&self.workspace.id, &digest);
         let renewed = BlobRow { at, ..row.value };
-        (age > often).then(|| Change::default().expect(&key, Some(row)).put(&key, &renewed))
+        (age > interval).then(|| Change::default().expect(&key, Some(row)).put(&key, &renewed))
     }
 
-    /// Returns the number of bytes of a blob of this workspace, for a client that relies on the answer. An unused blob
-    /// is then kept for at least three quarters of `unused_blob_seconds`, unless the store cannot be written to.
+    /// Returns the size of a blob of this workspace in bytes, and restarts its retention time. An unused blob is then
+    /// kept for at least three quarters of `unused_blob_seconds`, unless the store cannot be written to.
     pub async fn confirm_blob(&self, digest: Digest) -> Result<u64, ContentError> {
         let bytes = self.blob_size(digest).await?;
-        match self.own_again(digest).await {
-            // What cannot be written can still be answered.
-            Err(error) if error.is_passing() => Ok(bytes),
+        match self.renew_blob(digest).await {
+            // The size is known even if the store cannot be written to.
+            Err(error) if error.is_temporary() => Ok(bytes),
             confirmed => confirmed,
         }
     }
 
-    async fn own_again(&self, digest: Digest) -> Result<u64, ContentError> {
+    async fn renew_blob(&self, digest: Digest) -> Result<u64, ContentError> {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
         let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
@@ -189,8 +189,8 @@ impl Content {
         Ok(row.value.bytes)
     }
 
-    /// The rows of a blob that is new to the workspace.
-    pub(crate) fn owning(&self, change: Change, digest: Digest, bytes: u64) -> Change {
+    /// Adds the rows of a blob that is new to the workspace to a change.
+    pub(crate) fn add_blob(&self, change: Change, digest: Digest, bytes: u64) -> Change {
         let at = self.workspace.shared.ledger.now();
         change
             .expect::<BlobRow>(&blob_key(&self.workspace.id, &digest), None)
@@ -199,19 +199,19 @@ impl Content {
             .takes(Usage::bytes(bytes))
     }
 
-    /// Bytes of a blob of this workspace.
+    /// Returns the size of a blob of this workspace in bytes.
     pub async fn blob_size(&self, digest: Digest) -> Result<u64, ContentError> {
         let row = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
         row.map(|row| row.value.bytes).ok_or(ContentError::BlobNotFound(digest))
     }
 
-    /// The content of a blob of this workspace.
+    /// Returns the content of a blob of this workspace.
     pub async fn blob(&self, digest: Digest) -> Result<Bytes, ContentError> {
         let bytes = self.blob_size(digest).await?;
         Ok(self.workspace.shared.blobs.get_sized(digest, bytes).await?)
     }
 
-    /// Stores a bundle: the blobs that are missing, and then its manifest. The bundle is durable when this returns.
+    /// Stores the missing blobs of a bundle, and then its manifest. The bundle is durable when the method returns.
     pub async fn put_bundle(&self, bundle: &Bundle) -> Result<BundleSummary, ContentError> {
         for _ in 0..ATTEMPTS {
             let manifest = Bytes::from_owner(bundle.manifest_bytes().clone());
@@ -228,17 +228,18 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// Stores a bundle whose blobs are all here, by its manifest, or says which blobs are missing. Once this returns
-    /// `Stored` the bundle is durable. It must be signed as the workspace's config demands.
+    /// Stores an unsigned bundle by its manifest, or returns the blobs that are missing. The bundle is durable when the
+    /// method returns [`PutBundle::Stored`]. Fails if the workspace's config requires signatures.
     pub async fn put_manifest(&self, digest: Digest, manifest: Bytes) -> Result<PutBundle, ContentError> {
         self.put(digest, manifest, None).await
     }
 
-    /// Keeps a bundle that comes as a signed envelope, whose payload is the manifest.
+    /// Stores a bundle by a signed envelope whose payload is the manifest. Otherwise like
+    /// [`put_manifest`](Self::put_manifest).
     pub async fn put_signed_bundle(&self, digest: Digest, envelope: Bytes) -> Result<PutBundle, ContentError> {
-        let read = Envelope::parse(&envelope, &self.workspace.shared.sandbox.limits().bundle)?;
-        let manifest = Bytes::copy_from_slice(read.payload());
-        self.put(digest, manifest, Some((envelope, read))).await
+        let parsed = Envelope::parse(&envelope, &self.workspace.shared.sandbox.limits().bundle)?;
+        let manifest = Bytes::copy_from_slice(parsed.payload());
+        self.put(digest, manifest, Some((envelope, parsed))).await
     }
 
     async fn put(
@@ -255,85 +256,89 @@ impl Content {
         let admission = if known.is_some() { Admission::Stored } else { Admission::Incoming };
         let config = self.workspace.shared.config.load_full();
         let acceptances = self.workspace.shared.acceptances(&config, &self.workspace.id);
-        let verified = self.verified(blob.clone(), acceptances, admission).await?;
-        let read = verified.manifest();
-        if read.workspace.id != self.workspace.id {
+        let verified = self.verify_manifest(blob.clone(), acceptances, admission).await?;
+        let parsed = verified.manifest();
+        if parsed.workspace.id != self.workspace.id {
             return Err(ContentError::OtherWorkspace);
         }
         let signed_by = self.workspace.shared.signers(
             &config,
             &self.workspace.id,
             &manifest,
-            envelope.as_ref().map(|(_, read)| read),
+            envelope.as_ref().map(|(_, envelope)| envelope),
         )?;
-        self.revision_is_free(read.revision, digest).await?;
+        self.check_revision_free(parsed.revision, digest).await?;
         if known.as_ref().is_some_and(|row| row.value.revoked_at.is_some()) {
             return Err(ContentError::BundleRevoked(digest));
         }
-        self.begin_put(digest, read).await;
-        let (here, missing) = self.blobs_of(read).await?;
+        self.begin_put(digest, parsed).await;
+        let (stored, missing) = self.carried_blobs(parsed).await?;
         if !missing.is_empty() {
             return Ok(PutBundle::Missing(missing));
         }
-        let packages: Vec<_> = read.packages().collect();
+        let packages: Vec<_> = parsed.packages().collect();
         if known.is_none() {
-            self.packages_have_their_sizes(&packages).await?;
+            self.check_package_sizes(&packages).await?;
         }
-        let opened = self.complete(verified, &here).await?;
-        let put = {
-            let most = manifest.len() as u64;
+        let bundle = self.complete_bundle(verified, &stored).await?;
+        let was_stored = {
+            let manifest_bytes = manifest.len() as u64;
             let envelope = envelope.map(|(bytes, _)| Blob::new(&*bytes));
-            let more = envelope.as_ref().map_or(0, |envelope| envelope.bytes().len() as u64);
-            self.workspace.shared.room_for(&self.workspace.id, most.saturating_add(more)).await?;
-            // The place at the disk first, as everywhere: two that wait for the same two must do so in one order.
-            let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
+            let envelope_bytes = envelope.as_ref().map_or(0, |envelope| envelope.bytes().len() as u64);
+            self.workspace
+                .shared
+                .check_free_space(&self.workspace.id, manifest_bytes.saturating_add(envelope_bytes))
+                .await?;
+            // Every put acquires the store slot before the blob locks. Another order could deadlock.
+            let _slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await?;
             let signature = envelope.as_ref().map(Blob::digest);
-            let _kept = self.workspace.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
+            let _locks = self.workspace.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
             self.workspace.shared.blobs.put_hashed(blob).await?;
-            let mut own = vec![(digest, most, Referrer::Manifest)];
+            let mut new_blobs = vec![(digest, manifest_bytes, Referrer::Manifest)];
             if let Some(envelope) = envelope {
-                own.push((envelope.digest(), more, Referrer::Bundle(digest)));
+                new_blobs.push((envelope.digest(), envelope_bytes, Referrer::Bundle(digest)));
                 self.workspace.shared.blobs.put_hashed(envelope).await?;
             }
             let row = BundleRow {
-                revision: opened.manifest().revision,
-                bytes: here.iter().map(|(_, bytes)| *bytes).fold(most, u64::saturating_add),
-                blobs: u32::try_from(here.len()).unwrap_or(u32::MAX),
+                revision: bundle.manifest().revision,
+                bytes: stored.iter().map(|(_, bytes)| *bytes).fold(manifest_bytes, u64::saturating_add),
+                blobs: u32::try_from(stored.len()).unwrap_or(u32::MAX),
                 stored_at: self.workspace.shared.ledger.now(),
                 signed_by,
                 envelope: signature,
                 revoked_at: None,
             };
-            self.acknowledge(digest, row, &here, &packages, &own).await?
+            self.commit_bundle(digest, row, &stored, &packages, &new_blobs).await?
         };
         self.workspace.tenant().pending().end(digest);
-        self.workspace.shared.views.insert(digest, BundleView::new(opened));
-        Ok(PutBundle::Stored { known: put })
+        self.workspace.shared.views.insert(digest, BundleView::new(bundle));
+        Ok(PutBundle::Stored { known: was_stored })
     }
 
-    /// Protects everything that a manifest names from collection, for as long as the bundle is being put.
+    /// Protects all blobs that a manifest names from garbage collection while the bundle is being put.
     async fn begin_put(&self, bundle: Digest, manifest: &Manifest) {
         let named = manifest.blobs().into_iter().map(|(_, blob)| blob.digest).collect();
         let tenant = self.workspace.tenant();
         tenant.pending().begin(bundle, named, self.workspace.shared.ledger.now());
-        // A collection decides under this lock. One that decided before is over when the rows are read.
+        // A collection decides under this lock. A collection that decided earlier has committed when the lock is free,
+        // so the rows that are read below show its result.
         drop(tenant.changing.lock().await);
     }
 
-    /// The blobs that travel with a bundle: those that are here with their sizes, and those that are not.
-    async fn blobs_of(&self, manifest: &Manifest) -> Result<(Vec<(Digest, u64)>, Vec<Digest>), ContentError> {
-        let (mut here, mut missing) = (Vec::new(), Vec::new());
+    /// Returns the blobs that a bundle carries: the stored ones with their sizes, and the missing ones.
+    async fn carried_blobs(&self, manifest: &Manifest) -> Result<(Vec<(Digest, u64)>, Vec<Digest>), ContentError> {
+        let (mut stored, mut missing) = (Vec::new(), Vec::new());
         for digest in manifest.carried() {
             match self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await? {
-                Some(row) => here.push((digest, row.value.bytes)),
+                Some(row) => stored.push((digest, row.value.bytes)),
                 None => missing.push(digest),
             }
         }
-        Ok((here, missing))
+        Ok((stored, missing))
     }
 
-    /// Refuses a bundle that declares another size than that of a package that is here.
-    async fn packages_have_their_sizes(&self, packages: &[(Pointer, BlobRef)]) -> Result<(), ContentError> {
+    /// Checks that the declared size of each stored package is its real size.
+    async fn check_package_sizes(&self, packages: &[(Pointer, BlobRef)]) -> Result<(), ContentError> {
         for (pointer, package) in packages {
             let row =
                 self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &package.digest)).await?;
@@ -345,8 +350,12 @@ impl Content {
         Ok(())
     }
 
-    /// The bundle of a manifest whose blobs are here.
-    async fn complete(&self, manifest: VerifiedManifest, blobs: &[(Digest, u64)]) -> Result<Bundle, ContentError> {
+    /// Verifies the blobs of a manifest and returns the bundle.
+    async fn complete_bundle(
+        &self,
+        manifest: VerifiedManifest,
+        blobs: &[(Digest, u64)],
+    ) -> Result<Bundle, ContentError> {
         let limits = self.workspace.shared.sandbox.limits().bundle.clone();
         let total = blobs.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
         if total > limits.bundle_bytes as u64 {
@@ -360,37 +369,37 @@ impl Content {
                 None => Blob::new(&*self.workspace.shared.blobs.get_sized(*digest, *bytes).await?),
             });
         }
-        self.computed(move || manifest.complete(contents, &limits)).await
+        self.run_verification(move || manifest.complete(contents, &limits)).await
     }
 
-    async fn verified(
+    async fn verify_manifest(
         &self,
         manifest: Blob,
         acceptances: Acceptances,
         admission: Admission,
     ) -> Result<VerifiedManifest, ContentError> {
         let limits = self.workspace.shared.sandbox.limits().bundle.clone();
-        self.computed(move || VerifiedManifest::admit(manifest, &limits, acceptances, admission)).await
+        self.run_verification(move || VerifiedManifest::admit(manifest, &limits, acceptances, admission)).await
     }
 
-    /// Verifies where it keeps nobody from being answered: scanning for leaks takes a while.
-    async fn computed<T: Send + 'static>(
+    /// Runs a verification in the compute pool. The leak scan is too slow for the threads that serve requests.
+    async fn run_verification<T: Send + 'static>(
         &self,
         verify: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
     ) -> Result<T, ContentError> {
-        let place = self.workspace.shared.tenants.computing(&self.workspace.id).await?;
-        Ok(self.workspace.shared.computing.block(place, verify).await.ok_or(ContentError::Contended)??)
+        let slot = self.workspace.shared.tenants.acquire_compute_slot(&self.workspace.id).await?;
+        Ok(self.workspace.shared.compute_pool.run_blocking(slot, verify).await.ok_or(ContentError::Contended)??)
     }
 
-    /// Writes all rows of a bundle at once. Whether it was there before. A bundle that is there and comes
-    /// with another signature has that one from now on.
-    async fn acknowledge(
+    /// Writes all rows of a bundle in one commit. Returns `true` if the bundle was already stored. A new envelope
+    /// replaces that of a stored bundle.
+    async fn commit_bundle(
         &self,
         digest: Digest,
         row: BundleRow,
         blobs: &[(Digest, u64)],
         packages: &[(Pointer, BlobRef)],
-        own: &[(Digest, u64, Referrer)],
+        new_blobs: &[(Digest, u64, Referrer)],
     ) -> Result<bool, ContentError> {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
@@ -400,23 +409,23 @@ impl Content {
             if known.as_ref().is_some_and(|known| row.envelope.is_none() || known.value.envelope == row.envelope) {
                 return Ok(true);
             }
-            let mut change = self.claiming_revision(row.revision, digest).await?.expect(&key, known.as_ref());
+            let mut change = self.claim_revision(row.revision, digest).await?.expect(&key, known.as_ref());
             for (blob, _) in blobs {
                 let blob_row = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, blob)).await?;
-                // Collected since it was found.
+                // Collected since the blobs were looked up.
                 let Some(blob_row) = blob_row else { return Err(ContentError::Contended) };
                 change = change
                     .expect(&blob_key(&self.workspace.id, blob), Some(&blob_row))
                     .put(&uses_key(&self.workspace.id, blob).part(Referrer::Bundle(digest)), &Mark {});
             }
-            // A package may come later, and is in use as soon as it does.
+            // A package may be put after the bundle. Its use is recorded now, so that it is never unused.
             for (_, package) in packages {
                 change =
                     change.put(&uses_key(&self.workspace.id, &package.digest).part(Referrer::Bundle(digest)), &Mark {});
             }
-            for (blob, bytes, user) in own {
+            for (blob, bytes, user) in new_blobs {
                 if !self.workspace.shared.ledger.is_there(&blob_key(&self.workspace.id, blob)).await? {
-                    change = self.owning(change, *blob, *bytes);
+                    change = self.add_blob(change, *blob, *bytes);
                 }
                 change = change.put(&uses_key(&self.workspace.id, blob).part(user), &Mark {});
             }
@@ -426,9 +435,9 @@ impl Content {
                     .takes(Usage { bundles: 1, ..Usage::default() })
                     .event(EventKind::BundleStored { bundle: digest, revision: row.revision }),
                 Some(known) => {
-                    let before = known.value.envelope.filter(|before| Some(*before) != row.envelope);
-                    if let Some(before) = before {
-                        change = change.delete(&uses_key(&self.workspace.id, &before).part(Referrer::Bundle(digest)));
+                    let replaced = known.value.envelope.filter(|envelope| Some(*envelope) != row.envelope);
+                    if let Some(replaced) = replaced {
+                        change = change.delete(&uses_key(&self.workspace.id, &replaced).part(Referrer::Bundle(digest)));
                     }
                     let signed =
                         BundleRow { signed_by: row.signed_by.clone(), envelope: row.envelope, ..known.value.clone() };
@@ -443,8 +452,9 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// A revision belongs to the first bundle that had it, for ever.
-    async fn revision_is_free(&self, revision: Revision, digest: Digest) -> Result<(), ContentError> {
+    /// Checks that no other bundle has the revision. A revision belongs to its first bundle even after that bundle was
+    /// removed.
+    async fn check_revision_free(&self, revision: Revision, digest: Digest) -> Result<(), ContentError> {
         let row = self.workspace.shared.ledger.row::<RevisionRow>(&revision_key(&self.workspace.id, revision)).await?;
         match row.map(|row| row.value.bundle).filter(|bundle| *bundle != digest) {
             Some(held_by) => Err(ContentError::RevisionConflict { revision, held_by }),
@@ -452,126 +462,129 @@ impl Content {
         }
     }
 
-    async fn claiming_revision(&self, revision: Revision, digest: Digest) -> Result<Change, ContentError> {
-        self.revision_is_free(revision, digest).await?;
-        let held = RevisionRow { revision, bundle: digest };
+    /// Returns the change that assigns a revision to a bundle, and updates the newest revision.
+    async fn claim_revision(&self, revision: Revision, digest: Digest) -> Result<Change, ContentError> {
+        self.check_revision_free(revision, digest).await?;
+        let claim = RevisionRow { revision, bundle: digest };
         let key = revision_key(&self.workspace.id, revision);
         let found = self.workspace.shared.ledger.row::<RevisionRow>(&key).await?;
-        let mut change = Change::default().expect(&key, found.as_ref()).put(&key, &held);
+        let mut change = Change::default().expect(&key, found.as_ref()).put(&key, &claim);
         let key = newest_key(&self.workspace.id);
         let newest = self.workspace.shared.ledger.row::<RevisionRow>(&key).await?;
         if newest.is_none() {
-            // The first bundle: every bundle from here on records its use of packages itself.
+            // This is the first bundle, so every bundle of the workspace records its use of packages when it is put.
             change = change.put(&packages_recorded_key(&self.workspace.id), &Mark {});
         }
         if newest.as_ref().is_none_or(|row| row.value.revision < revision) {
-            change = change.expect(&key, newest.as_ref()).put(&key, &held);
+            change = change.expect(&key, newest.as_ref()).put(&key, &claim);
         }
         Ok(change)
     }
 
-    /// The newest revision that was ever acknowledged, and the bundle that has it.
-    pub async fn newest(&self) -> Result<Option<(Revision, Digest)>, ContentError> {
+    /// Returns the newest revision that was ever stored, with its bundle. The bundle may have been removed.
+    pub async fn newest_revision(&self) -> Result<Option<(Revision, Digest)>, ContentError> {
         let row = self.workspace.shared.ledger.row::<RevisionRow>(&newest_key(&self.workspace.id)).await?;
         Ok(row.map(|row| (row.value.revision, row.value.bundle)))
     }
 
-    /// What is known of a bundle.
+    /// Returns the summary of a bundle.
     pub async fn bundle(&self, digest: Digest) -> Result<BundleSummary, ContentError> {
         let row = self.workspace.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace.id, &digest)).await?;
         row.map(|row| summary(digest, row.value)).ok_or(ContentError::BundleNotFound(digest))
     }
 
-    /// The manifest of a bundle, as it was brought.
+    /// Returns the manifest of a bundle, byte for byte as it was put.
     pub async fn manifest(&self, digest: Digest) -> Result<Bytes, ContentError> {
         self.bundle(digest).await?;
         self.blob(digest).await
     }
 
-    /// Returns at most so many bundles, in the order of their digests, after another one.
-    pub async fn bundles(&self, after: Option<Digest>, most: usize) -> Result<Vec<BundleSummary>, ContentError> {
+    /// Returns at most `limit` bundles in the order of their digests, starting after `after`.
+    pub async fn bundles(&self, after: Option<Digest>, limit: usize) -> Result<Vec<BundleSummary>, ContentError> {
         let (mut bundles, mut after) = (Vec::new(), after);
         loop {
-            let page = self.bundles_page(after, most.saturating_sub(bundles.len())).await?;
+            let page = self.bundles_page(after, limit.saturating_sub(bundles.len())).await?;
             bundles.extend(page.items);
             match bundles.last() {
-                Some(last) if page.more && bundles.len() < most => after = Some(last.digest),
+                Some(last) if page.more && bundles.len() < limit => after = Some(last.digest),
                 _ => return Ok(bundles),
             }
         }
     }
 
-    /// Returns a page of bundles, in the order of their digests, after another one: at most so many, and 256 KiB of
-    /// them.
-    pub async fn bundles_page(&self, after: Option<Digest>, most: usize) -> Result<Page<BundleSummary>, ContentError> {
+    /// Returns a page of bundles in the order of their digests, starting after `after`. A page has at most `limit`
+    /// bundles and 256 KiB of rows.
+    pub async fn bundles_page(&self, after: Option<Digest>, limit: usize) -> Result<Page<BundleSummary>, ContentError> {
         let after = after.map(|digest| bundle_key(&self.workspace.id, &digest));
         let below = bundles_key(&self.workspace.id);
-        let Page { items, more } = self.workspace.shared.ledger.page::<BundleRow>(&below, after.as_ref(), most).await?;
+        let Page { items, more } =
+            self.workspace.shared.ledger.page::<BundleRow>(&below, after.as_ref(), limit).await?;
         let items = items.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row)));
         Ok(Page { items: items.collect(), more })
     }
 
-    /// Returns the rules that a stored bundle violates because they are newer than it. Opens the bundle, also one that
-    /// is revoked or that the config refuses.
+    /// Returns the violations of a stored bundle against rules that are newer than the bundle. Opens the bundle even if
+    /// it is revoked or the config does not allow its use.
     pub async fn findings(&self, digest: Digest) -> Result<Vec<BundleFinding>, ContentError> {
         self.bundle(digest).await?;
-        let view = self.opened(digest, Acceptances::Honour).await?;
+        let view = self.open_bundle(digest, Acceptances::Honour).await?;
         Ok(view.bundle().findings().map(BundleFinding::from).collect())
     }
 
-    /// Checks that a stored bundle is signed as a config demands, which may be more than was demanded when it came in.
-    async fn is_signed(
+    /// Checks that a stored bundle has the signatures that a config requires. The requirements may have changed since
+    /// the bundle was put.
+    async fn check_signatures(
         &self,
         digest: Digest,
         envelope: Option<Digest>,
         config: &RuntimeConfig,
     ) -> Result<(), ContentError> {
-        let demanded = config.grants(&self.workspace.id).signatures;
-        if matches!(demanded, Some(Posture::None)) {
+        let required = config.grants(&self.workspace.id).signatures;
+        if matches!(required, Some(Posture::None)) {
             return Ok(());
         }
         let manifest = self.blob(digest).await?;
-        let read = match envelope {
+        let envelope = match envelope {
             None => None,
             Some(envelope) => {
                 let bytes = self.blob(envelope).await?;
                 Some(Envelope::parse(&bytes, &self.workspace.shared.sandbox.limits().bundle)?)
             }
         };
-        self.workspace.shared.signers(config, &self.workspace.id, &manifest, read.as_ref()).map(drop)
+        self.workspace.shared.signers(config, &self.workspace.id, &manifest, envelope.as_ref()).map(drop)
     }
 
-    /// A bundle of this workspace, open and verified.
+    /// Opens and verifies a bundle of this workspace under the config that is in force.
     pub(crate) async fn view(&self, digest: Digest) -> Result<BundleView, ContentError> {
         self.view_under(digest, &self.workspace.shared.config.load_full()).await
     }
 
-    /// A bundle of this workspace, open and verified, where a config allows its use.
+    /// Opens and verifies a bundle of this workspace if a config allows its use.
     pub(crate) async fn view_under(&self, digest: Digest, config: &RuntimeConfig) -> Result<BundleView, ContentError> {
         let row = self.workspace.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace.id, &digest)).await?;
         let row = row.ok_or(ContentError::BundleNotFound(digest))?;
         if row.value.revoked_at.is_some() {
             return Err(ContentError::BundleRevoked(digest));
         }
-        self.is_signed(digest, row.value.envelope, config).await?;
-        self.opened(digest, self.workspace.shared.acceptances(config, &self.workspace.id)).await
+        self.check_signatures(digest, row.value.envelope, config).await?;
+        self.open_bundle(digest, self.workspace.shared.acceptances(config, &self.workspace.id)).await
     }
 
-    /// Opens and verifies a stored bundle, whatever may be done with it.
-    async fn opened(&self, digest: Digest, acceptances: Acceptances) -> Result<BundleView, ContentError> {
+    /// Opens and verifies a stored bundle without checking revocation and signatures.
+    async fn open_bundle(&self, digest: Digest, acceptances: Acceptances) -> Result<BundleView, ContentError> {
         if let Some(view) = self.workspace.shared.views.get(&digest) {
-            // What was opened under another config may not be what this one takes.
+            // The bundle may have been opened under another config, which honoured accepted findings.
             if acceptances == Acceptances::Honour || view.bundle().manifest().accepted.is_empty() {
                 return Ok(view);
             }
         }
         let manifest = Blob::new(&*self.blob(digest).await?);
-        let verified = self.verified(manifest, acceptances, Admission::Stored).await?;
-        let (here, missing) = self.blobs_of(verified.manifest()).await?;
+        let verified = self.verify_manifest(manifest, acceptances, Admission::Stored).await?;
+        let (stored, missing) = self.carried_blobs(verified.manifest()).await?;
         if let Some(missing) = missing.first() {
             return Err(ContentError::BlobNotFound(*missing));
         }
-        let view = BundleView::new(self.complete(verified, &here).await?);
+        let view = BundleView::new(self.complete_bundle(verified, &stored).await?);
         self.workspace.shared.views.insert(digest, view.clone());
         Ok(view)
     }

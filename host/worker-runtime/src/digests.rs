@@ -1,22 +1,22 @@
-//! The digests of everything that went into a resolution and came out of it.
+//! Digests of the inputs and the output of a resolution.
 
 use bundles::Digest;
 use serde::{Deserialize, Serialize};
 
-/// What a resolution is a function of, and what it is.
+/// Digests of the inputs of a resolution and of its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Digests {
-    /// The bundle's manifest.
+    /// Digest of the bundle's manifest.
     pub bundle: Digest,
-    /// The resolver component.
+    /// Digest of the resolver component.
     pub resolver: Digest,
-    /// The facts' canonical JSON.
+    /// Digest of the facts as canonical JSON.
     pub facts: Digest,
-    /// What the host grants to the workspace; none where nothing was enforced.
+    /// Digest of the host's grants to the workspace. `None` if no policy was enforced.
     pub policy: Option<Digest>,
-    /// The request's canonical JSON.
+    /// Digest of the request as canonical JSON.
     pub request: Digest,
-    /// The resolution's canonical JSON.
+    /// Digest of the resolution as canonical JSON.
     pub resolution: Digest,
 }

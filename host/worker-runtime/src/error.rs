@@ -1,47 +1,47 @@
-//! Why there is no resolution, as one type with one code for each reason.
+//! Errors of resolutions, and the classes of their outcomes.
 
 use component_host::CallError;
 use host_policy::{Failure, InvalidAnswer};
 use serde::Serialize;
 
-/// How an attempt to resolve ended, as a class that a test of a component looks at.
+/// Class of the outcome of a resolution, for tests of resolver components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A resolution, every word of which the host has checked.
+    /// The resolver returned a resolution, which the host has verified.
     Resolved,
-    /// A failure that the host has found as well: no such profile, no model.
+    /// The resolver reported a failure, which the host has confirmed, such as an unknown profile.
     Failed,
-    /// An answer that is not so.
+    /// The resolver returned an answer that contradicts its inputs.
     Misbehaved,
-    /// The component was not taken in.
+    /// The component was rejected when it was loaded.
     RefusedLoad,
-    /// The component does not fit the contract.
+    /// The component does not implement the resolver contract.
     RefusedLink,
-    /// A bound was passed.
+    /// A limit was exceeded.
     Limit,
-    /// The component trapped, or handed over what is no value.
+    /// The component trapped, or returned a malformed value.
     Trap,
-    /// This process could not run the component, whatever the component is.
+    /// This process could not run the component, for a reason that is independent of the component.
     Unavailable,
 }
 
-/// There is no resolution.
+/// Error returned by a resolution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// The resolver says why not, and is right.
+    /// The resolver reported a failure, which the host has confirmed.
     #[error(transparent)]
     Failed(#[from] Failure),
-    /// The resolver says what is not so.
+    /// The resolver returned an answer that contradicts its inputs.
     #[error(transparent)]
     Misbehaved(#[from] InvalidAnswer),
-    /// The resolver says nothing.
+    /// The call of the resolver failed.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
 impl ResolveError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Failed(failure) => failure.code(),
@@ -50,16 +50,16 @@ impl ResolveError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
             Self::Failed(failure) => failure.help(),
-            Self::Misbehaved(_) => "use another resolver: nothing of what this one said was taken over".to_owned(),
+            Self::Misbehaved(_) => "use another resolver; the answer of this one was discarded".to_owned(),
             Self::Call(error) => error.help().to_owned(),
         }
     }
 
-    /// The class of the outcome.
+    /// Returns the class of the outcome.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed(_) => Outcome::Failed,

@@ -1,25 +1,24 @@
-//! The Runtime: takes bundles in, keeps them, makes workers of them, and loses nothing that it has
-//! acknowledged.
+//! The Runtime: stores bundles, creates workers from them and runs the calls of their tools. Everything that it has
+//! acknowledged is durable.
 //!
-//! [`Runtime`] is what an engineer embeds. It is handed its stores, its config, its clock and its
-//! limits, and reads nothing of its own accord. A workspace brings [`Content`](content::Content); its
-//! workers are made through a [`Catalogue`], called through an [`Interaction`] and watched through an
-//! [`Observation`]; the operator has [`Management`].
+//! A program embeds a [`Runtime`]. The program passes in the stores, the config, the clock and the limits; the Runtime
+//! reads neither the environment nor the system clock. The API of a workspace has four parts:
+//! [`Content`](content::Content) stores its bundles, [`Catalogue`] creates its workers, [`Interaction`] calls their
+//! tools, and [`Observation`] reads histories and events. [`Management`] is for the operator.
 //!
 //! ```
 #![doc = include_str!("../examples/embed.rs")]
 //! ```
 //!
-//! Without features the crate opens no file and no socket. `files` adds stores, mounts and secrets on
-//! this machine, `sqlite` and `s3` the stores of these names, `service` the routes of the API over HTTP,
-//! `client` the other end of them. With `files` and `sqlite`, [`Runtime::open_folder`] opens a Runtime on
-//! a folder of this machine; its page shows a program that does.
+//! Without features the crate opens no file and no socket. The feature `files` adds stores, mounts and secrets on the
+//! local disk; `sqlite` and `s3` add the stores of these names. With `files` and `sqlite`, [`Runtime::open_folder`] opens
+//! a Runtime on a local folder; its documentation has an example.
 //!
 //! # Debug builds
 //!
-//! Opening a Runtime compiles the resolver that ships inside, unless the compile cache holds it. The compiler is slow
-//! when it is itself compiled without optimisation: 15 to 21 s for the resolver that ships inside, and 251 s for one in
-//! JavaScript, against less than a second and about three. Two things help:
+//! Opening a Runtime compiles the built-in resolver, unless the compile cache has it. An unoptimised build of the
+//! compiler is slow: it takes 15 to 21 s for the built-in resolver and 251 s for a resolver in JavaScript. An optimised
+//! build takes less than 1 s and about 3 s. Two things help:
 //!
 //! - Optimise dependencies in the development profile. In the `Cargo.toml` of your workspace:
 //!
@@ -28,15 +27,15 @@
 //!   opt-level = 2
 //!   ```
 //!
-//! - Keep compiled resolvers. A data folder has a compile cache; for a sandbox of your own, set
+//! - Cache compiled resolvers. A data folder has a compile cache; for your own sandbox, set
 //!   [`SandboxConfig::cache`](component_host::SandboxConfig::cache). A component is then compiled once for each
-//!   machine and version of the engine, also when it is admitted again or when the Runtime is opened again.
+//!   machine and engine version, even if it is admitted again or the Runtime is reopened.
 //!
-//! [`Resolutions`] is the part that asks a sandboxed resolver, for who needs no more than that.
+//! [`Resolutions`] only calls a sandboxed resolver and checks its answer. It does not need a Runtime.
 
+mod catch_panic;
 mod clock;
-mod computing;
-mod contain;
+mod compute_pool;
 pub mod content;
 mod digests;
 mod error;
@@ -71,4 +70,4 @@ pub use record::{FoundName, RECORD_SCHEMA, ReadSet, Record};
 pub use record::{RECORD_BOUNDS, RestoreError};
 pub use resolutions::{Inputs, Resolutions, Resolved};
 pub use runtime::*;
-pub use tenants::{Busy, Inflight};
+pub use tenants::{Busy, InflightReservation};

@@ -1,55 +1,55 @@
-//! What a Runtime allows each of its tenants, so that none takes what belongs to the others.
+//! Limits of a Runtime on each workspace and on all of them together. They protect workspaces from each other.
 
 use runtime_api::limit::InvalidLimit;
 use serde::{Deserialize, Serialize};
 
-/// Bounds of a Runtime. Errors name the field.
+/// Limits of a Runtime. Errors name the field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeLimits {
-    /// Bytes that one workspace may have stored: manifests, blobs, records and histories.
+    /// Stored bytes of one workspace: manifests, blobs, records and histories.
     pub stored_bytes: u64,
-    /// Bundles of one workspace.
+    /// Stored bundles of one workspace.
     pub bundles: u64,
-    /// Workers of one workspace, stopped ones included: what ran is kept with its history until it is removed.
+    /// Workers of one workspace. Stopped workers count until they are removed with their histories.
     pub workers: u64,
-    /// Entries in one worker's history. At the bound calls are refused; nothing is taken out.
+    /// Entries in one worker's history. At the limit, calls are refused; old entries are not deleted.
     pub history_entries: u64,
     /// Bytes of the input of one call, and of its output.
     pub call_bytes: u64,
-    /// Time that one call may take, in milliseconds.
+    /// Duration of one call, in milliseconds.
     pub call_ms: u64,
-    /// Work that validating one input or output against its schema may take: the applications of subschemas to values,
-    /// and the bytes that are compared and matched. A schema of 2 KB can ask for 2^40 applications. The default takes
-    /// about a second of one processor at the most.
+    /// Work of validating one input or output against its schema. The unit is one application of a subschema to a
+    /// value, or one byte that is compared or matched. A schema of 2 KB can cause 2^40 applications. The default takes
+    /// at most about one second of processor time.
     pub schema_work: u64,
-    /// Resolutions and calls of one workspace that run at a time. One keeps neighbours whole: with
-    /// more, a tenant that computes takes every processor.
+    /// Concurrent resolutions and calls of one workspace. With more than one, a single workspace that computes can
+    /// occupy every processor.
     pub running_calls: u32,
-    /// Requests of one workspace that wait for one that runs.
+    /// Requests of one workspace that wait for a running one to end.
     pub queued_calls: u32,
-    /// Resolutions and calls of all workspaces that run at a time.
+    /// Concurrent resolutions and calls of all workspaces.
     pub running_calls_of_all: u32,
-    /// Threads that compute, of all workspaces together: resolvers, the verification of bundles, the schemas
-    /// of tools. Their priority is lower than that of the threads that answer; one workspace has one
-    /// computation at a time that somebody waits for. Never more than 256. Half as many besides, of a lower
-    /// priority still, are for what has computed for 100 ms.
+    /// Threads for computations of all workspaces: resolvers, verification of bundles, validation against tool schemas.
+    /// At most 256. Their priority is lower than that of the threads that serve requests. Half as many additional
+    /// threads, with a lower priority still, run computations that have taken 100 ms. One workspace has one requested
+    /// computation at a time.
     pub computing_threads: u32,
-    /// Bytes of one workspace that are on their way in at a time.
+    /// Bytes of the request bodies of one workspace that are being received.
     pub inflight_bytes: u64,
-    /// Events of one workspace that are kept. Who was away for longer is told that there is a gap.
+    /// Retained events of one workspace. A subscriber that missed deleted events receives a gap.
     pub kept_events: u64,
-    /// Seconds for which a blob that nothing uses is kept: the time between putting blobs and putting
-    /// the manifest that names them.
+    /// Seconds for which an unused blob is kept. It limits the time between putting blobs and putting the manifest that
+    /// names them.
     pub unused_blob_seconds: u64,
-    /// Resolvers that may be named at a time; those that are revoked do not count.
+    /// Admitted resolvers. Revoked resolvers do not count.
     pub resolvers: u64,
-    /// Values in the input of one call: each takes many times the memory of its text.
+    /// JSON values in one call. A parsed value takes many times the memory of its text.
     pub call_values: u64,
-    /// Bundles that are kept open in memory, of all workspaces together.
+    /// Open bundles in memory, of all workspaces.
     pub open_bundles: u64,
-    /// Bytes of blobs that came in a short while ago and are kept in memory, of all workspaces together: the bundle
-    /// that names them is then verified without reading and scanning them again.
+    /// Bytes of recently received blobs in memory, of all workspaces. A bundle that names such blobs is verified
+    /// without reading and scanning them again.
     pub recent_blob_bytes: u64,
 }
 
@@ -79,8 +79,8 @@ impl Default for RuntimeLimits {
 }
 
 impl RuntimeLimits {
-    /// Returns the first limit with which no call would ever be done. A zero that means "none", of bundles, workers,
-    /// resolvers or waiting requests, or "at once", is valid.
+    /// Returns the first limit that must not be zero but is, if there is one. Zero is valid where it means "none", as
+    /// for bundles, workers, resolvers and queued requests, or "immediately", as for unused blobs.
     pub fn invalid(&self) -> Option<InvalidLimit> {
         let limits = [
             ("stored_bytes", self.stored_bytes),
@@ -96,6 +96,6 @@ impl RuntimeLimits {
             ("kept_events", self.kept_events),
             ("open_bundles", self.open_bundles),
         ];
-        InvalidLimit::below(limits.map(|(name, is)| (name, is, 1)))
+        InvalidLimit::below(limits.map(|(name, value)| (name, value, 1)))
     }
 }

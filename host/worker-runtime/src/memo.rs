@@ -1,39 +1,39 @@
-//! A bounded memory by key, which several may share. Room is made by whoever has most in it: what is oldest
-//! of that. So nobody loses what it has because another brings much.
+//! A bounded cache that owners can share. When the cache is full, the oldest entry of the owner with the most entries
+//! is evicted. An owner that inserts many entries therefore evicts its own.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// At most so many values by their keys.
+/// A bounded cache of values by key.
 #[derive(Debug)]
 pub(crate) struct Memo<K, V, O = ()> {
     entries: Mutex<Entries<K, V, O>>,
-    most: usize,
+    capacity: usize,
     owner: fn(&K, &V) -> O,
 }
 
 #[derive(Debug)]
 struct Entries<K, V, O> {
     by_key: HashMap<K, V>,
-    /// The keys of each owner that has any, with the numbers of their insertions.
+    /// Keys of each owner that has entries, with the sequence numbers of their insertions.
     oldest_first: HashMap<O, VecDeque<(u64, K)>>,
     inserted: u64,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
-    /// A memory that belongs to nobody in particular.
-    pub(crate) fn new(most: usize) -> Self {
-        Self::shared(most, |_, _| ())
+    /// Creates a cache without owners. A capacity of 0 disables it.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self::shared(capacity, |_, _| ())
     }
 }
 
 impl<K: Clone + Eq + Hash, V: Clone, O: Eq + Hash + Clone> Memo<K, V, O> {
-    /// A memory that is shared by the owners of what is in it. A key has always the same owner.
-    pub(crate) fn shared(most: usize, owner: fn(&K, &V) -> O) -> Self {
+    /// Creates a cache that is shared by owners. `owner` must always return the same owner for a key.
+    pub(crate) fn shared(capacity: usize, owner: fn(&K, &V) -> O) -> Self {
         let entries = Entries { by_key: HashMap::new(), oldest_first: HashMap::new(), inserted: 0 };
-        Self { entries: Mutex::new(entries), most, owner }
+        Self { entries: Mutex::new(entries), capacity, owner }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries<K, V, O>> {
@@ -45,19 +45,19 @@ impl<K: Clone + Eq + Hash, V: Clone, O: Eq + Hash + Clone> Memo<K, V, O> {
     }
 
     pub(crate) fn insert(&self, key: K, value: V) {
-        if self.most == 0 {
+        if self.capacity == 0 {
             return;
         }
         let owner = (self.owner)(&key, &value);
         let mut entries = self.entries();
-        // What makes room is dropped without the lock: it may be large.
-        let _replaced = match entries.by_key.insert(key.clone(), value) {
-            Some(before) => Some(before),
+        // Dropped after the lock is released, because dropping a large value takes a while.
+        let _evicted = match entries.by_key.insert(key.clone(), value) {
+            Some(previous) => Some(previous),
             None => {
                 entries.inserted += 1;
                 let number = entries.inserted;
                 entries.oldest_first.entry(owner).or_default().push_back((number, key));
-                if entries.by_key.len() > self.most { entries.make_room() } else { None }
+                if entries.by_key.len() > self.capacity { entries.evict() } else { None }
             }
         };
         drop(entries);
@@ -78,10 +78,11 @@ impl<K: Clone + Eq + Hash, V: Clone, O: Eq + Hash + Clone> Memo<K, V, O> {
 }
 
 impl<K: Clone + Eq + Hash, V, O: Eq + Hash + Clone> Entries<K, V, O> {
-    /// Takes out what is oldest of whoever has most; where several have as much, what is oldest of theirs.
-    fn make_room(&mut self) -> Option<V> {
-        let most = |(_, own): &(&O, &VecDeque<(u64, K)>)| (own.len(), Reverse(own.front().map(|(number, _)| *number)));
-        let owner = self.oldest_first.iter().max_by_key(most).map(|(owner, _)| owner.clone())?;
+    /// Removes the oldest entry of the owner with the most entries. Among equal owners, removes the oldest entry of
+    /// all.
+    fn evict(&mut self) -> Option<V> {
+        let rank = |(_, own): &(&O, &VecDeque<(u64, K)>)| (own.len(), Reverse(own.front().map(|(number, _)| *number)));
+        let owner = self.oldest_first.iter().max_by_key(rank).map(|(owner, _)| owner.clone())?;
         let own = self.oldest_first.get_mut(&owner)?;
         let (_, oldest) = own.pop_front()?;
         if own.is_empty() {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_oldest_makes_room() {
+    fn oldest_entry_is_evicted() {
         let memo = Memo::new(2);
         for number in [1, 2, 1, 3] {
             memo.insert(number, number * 10);
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_brings_much_makes_room_of_its_own() {
+    fn owner_with_most_entries_evicts_its_own() {
         let memo = Memo::shared(4, |(owner, _): &(char, u32), ()| *owner);
         memo.insert(('a', 0), ());
         memo.insert(('b', 0), ());
@@ -117,16 +118,16 @@ mod tests {
         }
         let held = |key| memo.get(&key).is_some();
         assert!(held(('a', 0)) && held(('b', 0)) && held(('x', 99)) && held(('x', 98)) && !held(('x', 97)));
-        // A newcomer has room as well.
+        // A new owner gets an entry as well.
         memo.insert(('c', 0), ());
         assert!(held(('a', 0)) && held(('b', 0)) && held(('c', 0)) && held(('x', 99)) && !held(('x', 98)));
-        // Where all have as much, the oldest goes.
+        // Among equal owners, the oldest entry is evicted.
         memo.insert(('d', 0), ());
         assert!(!held(('a', 0)) && held(('b', 0)) && held(('c', 0)) && held(('d', 0)) && held(('x', 99)));
     }
 
     #[test]
-    fn a_memory_for_nothing_holds_nothing() {
+    fn cache_of_capacity_zero_stays_empty() {
         let memo = Memo::new(0);
         memo.insert(1, 1);
         assert_eq!(memo.get(&1), None);

@@ -1,4 +1,4 @@
-//! The names that a program needs that embeds a Runtime: `use worker_runtime::prelude::*`.
+//! Names for a program that embeds a Runtime: `use worker_runtime::prelude::*`.
 
 pub use async_trait::async_trait;
 pub use bundles::{Access, Authority, Bundle, Digest, MountLabel, SecretRef, ToolName, WorkspaceId};
@@ -9,7 +9,7 @@ pub use runtime_api::call::{CallResult, ToolCall};
 
 pub use crate::clock::SystemClock;
 pub use crate::limits::RuntimeLimits;
-pub use crate::runtime::{CallError, Runtime, RuntimeBuilder, Seen};
+pub use crate::runtime::{CallError, Runtime, RuntimeBuilder, SubscriptionItem};
 pub use host_tools::secret::{SecretError, SecretSource};
 pub use host_tools::tool::{HostTool, ToolContext, ToolError};
 pub use runtime_api::event::EventKind;

@@ -1,7 +1,7 @@
-//! What leaves the process about a resolution: one document, for people's programs.
+//! Report of a resolution, as one JSON document.
 //!
-//! Composed of names, digests and numbers. Without a config nothing is enforced: the proposal is
-//! shown as such, and every field of authority is empty.
+//! The report contains only names, digests and numbers. Without a config no policy is enforced: the report then shows
+//! the proposal of the resolver, and every field that holds an authority is empty.
 
 use bundles::manifest::Manifest;
 use bundles::{
@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 use crate::digests::Digests;
 use crate::resolutions::Resolved;
 
-/// The `schema` of the report.
+/// Value of the report's field `schema`.
 pub const RESOLUTION_SCHEMA: &str = "yoi.resolution/1";
 
-/// A resolution, and what the host made of it.
+/// Report of a resolution and of its enforcement.
 #[derive(Debug, Serialize)]
 pub struct ResolutionReport {
     schema: &'static str,
@@ -46,28 +46,28 @@ pub struct ResolutionReport {
     cost: CostReport,
 }
 
-/// A name that the resolver looked up and the bundle has.
+/// A successful lookup of the resolver in the bundle.
 #[derive(Debug, Serialize)]
 pub struct ReadReport {
     /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
     pub kind: &'static str,
-    /// The name.
+    /// Name that was looked up.
     pub name: String,
 }
 
-/// What was not found is only counted: the name would be the guest's own word, and it has seen the
-/// facts.
+/// Returns the successful lookups. A name that was not found is left out: the guest chose it freely, so the name could
+/// carry facts about the host.
 fn found_reads(reads: &[BundleRead]) -> Vec<ReadReport> {
     let found = reads.iter().filter(|read| read.found);
     found.map(|read| ReadReport { kind: read.kind, name: read.name.clone() }).collect()
 }
 
-/// What a resolution cost.
+/// Cost of a resolution.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct CostReport {
-    /// Fuel, the same on every host.
+    /// Consumed fuel. It is the same on every host.
     pub fuel: u64,
-    /// Most bytes of linear memory.
+    /// Peak size of the linear memory in bytes.
     pub memory_bytes: u64,
 }
 
@@ -78,7 +78,7 @@ impl From<Cost> for CostReport {
 }
 
 impl ResolutionReport {
-    /// The report of a resolution, with a spec where one was enforced.
+    /// Creates a report. `spec` is the enforced spec, if a policy was enforced.
     pub fn new(manifest: &Manifest, resolved: &Resolved, spec: Option<&ResolvedWorkerSpec>) -> Self {
         let resolution = resolved.resolution();
         let tools: Vec<&ToolName> = match spec {
@@ -113,7 +113,7 @@ impl ResolutionReport {
     }
 }
 
-/// The digests of an enforced resolution.
+/// Returns the digests with `policy` set.
 pub fn with_policy(digests: Digests, policy: Option<Digest>) -> Digests {
     Digests { policy, ..digests }
 }

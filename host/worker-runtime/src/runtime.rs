@@ -1,22 +1,20 @@
-//! The Runtime: takes bundles in, keeps them, makes workers of them, and loses nothing that it has
-//! acknowledged.
+//! The type [`Runtime`] and its API types.
 //!
-//! Everything it needs is handed to its builder: it reads no clock, no environment and no file of its
-//! own accord. It has four faces, each a type of its own, so that who may look need not be able to act:
-//! [`Management`] for the operator, and for each workspace [`Catalogue`], [`Interaction`] and
-//! [`Observation`], beside the [`Content`] that the workspace brings. A face of one workspace has no way
-//! to another's.
+//! [`RuntimeBuilder`] receives everything that a Runtime needs; the Runtime reads no environment variable and no system
+//! clock. The API is split by authority: [`Management`] is for the operator, and each workspace has [`Content`],
+//! [`Catalogue`], [`Interaction`] and [`Observation`]. A program can hand out read access without the right to act. An
+//! API object of one workspace cannot reach another workspace.
 
 mod builder;
 mod catalogue;
 mod interaction;
 mod live_worker;
+mod maintenance;
 mod management;
 mod observation;
 mod removal;
 mod resolver_registry;
 mod revocation;
-mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +29,7 @@ use host_tools::secret::SecretSource;
 use host_tools::tool::HostTool;
 use runtime_api::worker::Suspension;
 
-use crate::computing::Computing;
+use crate::compute_pool::ComputePool;
 use crate::content::scan_queue::ScanQueue;
 use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
@@ -47,42 +45,44 @@ use crate::workspace::Workspace;
 pub use builder::{OpenError, RuntimeBuilder};
 pub use catalogue::{Catalogue, WorkerError};
 pub use interaction::{CallError, Interaction};
-pub(crate) use live_worker::Live;
+pub(crate) use live_worker::LiveWorker;
 pub use management::{ChangedWorker, Management, ReloadError, ReloadReport};
-pub use observation::{Observation, Seen, Subscription};
+pub use observation::{Observation, Subscription, SubscriptionItem};
 pub use resolver_registry::ResolverError;
 
-/// A Runtime. Cheap to clone; all clones are one Runtime.
+/// A handle to a Runtime. Cheap to clone; all clones refer to the same Runtime.
 #[derive(Debug, Clone)]
 pub struct Runtime(Arc<Shared>);
 
+/// State of a Runtime, shared by all its handles.
 pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) config: ArcSwap<RuntimeConfig>,
-    /// The config whose meaning for workers was told last. Held during a pass over the workers.
-    pub(crate) told_config: tokio::sync::Mutex<Arc<RuntimeConfig>>,
+    /// The config for which events were last recorded. Locked while events of a new config are recorded.
+    pub(crate) reported_config: tokio::sync::Mutex<Arc<RuntimeConfig>>,
     pub(crate) limits: RuntimeLimits,
     pub(crate) tenants: Tenants,
     pub(crate) scan_queue: ScanQueue,
     pub(crate) stripes: Stripes,
-    pub(crate) computing: Computing,
+    pub(crate) compute_pool: ComputePool,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) known_tokens: KnownTokens,
     pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
+    /// Operating system and architecture in the facts for resolvers.
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,
-    /// What a resolver is told, by the digest of the policy that it follows from.
+    /// Facts for resolvers, by the digest of the policy from which they are derived.
     pub(crate) facts: Memo<Digest, Arc<KnownFacts>>,
-    /// Bundles that are open.
+    /// Open bundles.
     pub(crate) views: Memo<Digest, BundleView, WorkspaceId>,
     pub(crate) recent: RecentBlobs,
-    /// Workers that were called a short while ago.
-    pub(crate) live: Memo<live_worker::LiveKey, Arc<Live>, WorkspaceId>,
-    /// Suspensions of workers by a policy; `None` for those that run under it.
+    /// Specs and tools of recently called workers.
+    pub(crate) live: Memo<live_worker::LiveKey, Arc<LiveWorker>, WorkspaceId>,
+    /// Suspensions of workers under a policy. `None` for a worker that the policy allows to run.
     pub(crate) conditions: Memo<live_worker::LiveKey, Option<Arc<Suspension>>, WorkspaceId>,
-    /// Schemas of tools, by the digests of their texts.
+    /// Schemas of tools, by the digests of their JSON texts.
     pub(crate) schemas: Memo<Digest, live_worker::ParsedSchema>,
     /// Loaded resolvers.
     pub(crate) resolvers: Memo<Digest, Resolver>,
@@ -96,14 +96,14 @@ pub(crate) struct Shared {
 }
 
 impl Runtime {
-    /// Begins a Runtime.
+    /// Returns a builder with default settings.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
 
-    /// Opens a Runtime on a folder of this machine, which is made where there is none. Stores, compile cache and
-    /// secrets (as files in `secrets`) are in the folder, and the clock is that of the system. For tools, limits or a
-    /// secret source of your own, use [`RuntimeBuilder::data_folder`]:
+    /// Opens a Runtime on a local folder, which is created if it does not exist. The folder contains the stores, the
+    /// compile cache and the secrets (as files in `secrets`). The clock is the system clock. To add tools, limits or
+    /// another secret source, use [`RuntimeBuilder::data_folder`]:
     ///
     /// ```
     #[doc = include_str!("../examples/folder.rs")]
@@ -113,27 +113,27 @@ impl Runtime {
         Self::builder().data_folder(path).clock(Arc::new(crate::clock::SystemClock)).config(config).open().await
     }
 
-    /// The operator's face.
+    /// Returns the API for the operator.
     pub fn management(&self) -> Management {
         Management { shared: self.0.clone() }
     }
 
-    /// What a workspace brings.
+    /// Returns the API for blobs and bundles of a workspace.
     pub fn content(&self, workspace: &WorkspaceId) -> Content {
         self.workspace(workspace).content()
     }
 
-    /// The workers of a workspace: making, finding and stopping them.
+    /// Returns the API to create, find, stop and remove workers of a workspace.
     pub fn catalogue(&self, workspace: &WorkspaceId) -> Catalogue {
         self.workspace(workspace).catalogue()
     }
 
-    /// Calling the tools of a workspace's workers.
+    /// Returns the API to call tools of a workspace's workers.
     pub fn interaction(&self, workspace: &WorkspaceId) -> Interaction {
         Interaction { workspace: self.workspace(workspace) }
     }
 
-    /// Watching a workspace.
+    /// Returns the API to read histories and events of a workspace.
     pub fn observation(&self, workspace: &WorkspaceId) -> Observation {
         Observation { workspace: self.workspace(workspace) }
     }
@@ -144,7 +144,7 @@ impl Runtime {
 }
 
 impl Shared {
-    /// Whether findings of the leak scan that an author accepted are honoured.
+    /// Returns how to treat findings of the leak scan that a bundle's author accepted.
     pub(crate) fn acceptances(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> Acceptances {
         match config.grants(workspace).accept_leak_findings {
             true => Acceptances::Honour,
@@ -152,7 +152,7 @@ impl Shared {
         }
     }
 
-    /// The keys that signed a manifest and that the config asks for, or why it is not taken.
+    /// Checks the signatures of a manifest against the config and returns the keys that signed it.
     pub(crate) fn signers(
         &self,
         config: &RuntimeConfig,
@@ -165,9 +165,9 @@ impl Shared {
         Ok(judge(&posture, manifest, envelope)?.iter().map(ToString::to_string).collect())
     }
 
-    /// Whether a workspace may store so many bytes more. Asked before they come in; what counts is
-    /// asked again when they are acknowledged.
-    pub(crate) async fn room_for(&self, workspace: &WorkspaceId, bytes: u64) -> Result<(), ContentError> {
+    /// Checks that a workspace can store more bytes. This early check spares a useless transfer. The commit checks the
+    /// limits again, and its result counts.
+    pub(crate) async fn check_free_space(&self, workspace: &WorkspaceId, bytes: u64) -> Result<(), ContentError> {
         let before = self.ledger.row::<Usage>(&usage_key(workspace)).await?.map(|row| row.value).unwrap_or_default();
         match before.plus(Usage::bytes(bytes)).over(&before, &self.limits) {
             Some((limit, allowed)) => Err(ContentError::Full { limit, allowed }),

@@ -1,10 +1,15 @@
-//! Who keeps a blob and who removes it never meet: one lock for a part of all digests.
+//! Locks that prevent a blob from being stored and removed at the same time.
+//!
+//! A digest is assigned to one of 64 read-write locks by its first byte. A put holds the lock for reading, a removal
+//! holds it for writing.
 
 use bundles::Digest;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// Number of locks.
 const COUNT: usize = 64;
 
+/// Read-write locks for blobs.
 #[derive(Debug)]
 pub(crate) struct Stripes([RwLock<()>; COUNT]);
 
@@ -25,21 +30,22 @@ impl Stripes {
         usize::from(*first) % COUNT
     }
 
-    /// While this is held, the blob is not removed.
+    /// Waits until no removal holds the lock of the blob. The blob is not removed while the guard is held.
     pub(crate) async fn keeping(&self, digest: &Digest) -> RwLockReadGuard<'_, ()> {
         self.of(digest).read().await
     }
 
-    /// The same for two blobs. Everybody asks for two locks in the same order, and for one that is the same
-    /// only once: otherwise two could wait for each other, each behind somebody who removes.
+    /// Acquires the locks of two blobs for a put. Two puts that acquired the same two locks in different orders, or one
+    /// lock twice, could deadlock with waiting removals. The locks are therefore acquired in one order, and a common
+    /// lock only once.
     pub(crate) async fn keeping_both(&self, one: &Digest, other: &Digest) -> [Option<RwLockReadGuard<'_, ()>>; 2] {
         let (first, second) = if Self::index(one) <= Self::index(other) { (one, other) } else { (other, one) };
-        let held = self.keeping(first).await;
+        let guard = self.keeping(first).await;
         let same = Self::index(first) == Self::index(second);
-        [Some(held), if same { None } else { Some(self.keeping(second).await) }]
+        [Some(guard), if same { None } else { Some(self.keeping(second).await) }]
     }
 
-    /// While this is held, nobody puts the blob.
+    /// Waits until no put holds the lock of the blob. The blob is not stored while the guard is held.
     pub(crate) async fn removing(&self, digest: &Digest) -> RwLockWriteGuard<'_, ()> {
         self.of(digest).write().await
     }

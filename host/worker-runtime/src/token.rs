@@ -1,7 +1,7 @@
 //! Bearer tokens of a Runtime, of which only hashes are stored.
 //!
-//! A token is `yoi_<id>_<secret>`. The id selects the stored row. The secret is 256 random bits, so a single SHA-256 of it is
-//! as safe as a slow hash, and hashes are compared in constant time. A token names the workspaces that it serves.
+//! A token is `yoi_<id>_<secret>`. The id selects the stored row. The secret is 256 random bits, so a single SHA-256 of
+//! it is as safe as a slow hash, and hashes are compared in constant time. A token names the workspaces that it serves.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -35,8 +35,8 @@ pub(crate) struct TokenRow {
     revoked_at: Option<jiff::Timestamp>,
 }
 
-/// Hashes of the secrets of all valid tokens. A request whose token is not among them may be refused for costing a
-/// look-up; a request whose token is among them is never refused for the look-ups of others.
+/// Hashes of the secrets of all valid tokens. A request with an unknown token costs a lookup in the store, and such
+/// lookups are limited. A request with a known token is not subject to that limit.
 #[derive(Debug, Default)]
 pub(crate) struct KnownTokens(Mutex<HashSet<String>>);
 
@@ -46,13 +46,13 @@ impl KnownTokens {
     }
 }
 
-/// Where randomness comes from.
+/// Source of random bytes.
 pub trait Entropy: fmt::Debug + Send + Sync {
-    /// Fills the bytes with what nobody can foresee.
+    /// Fills a buffer with cryptographically secure random bytes.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError>;
 }
 
-/// The system's own randomness.
+/// The random source of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
@@ -62,34 +62,34 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Why there is no token, or not this one.
+/// Error returned by operations on tokens.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// No token was shown, or none that is known. Which of the two, or why, is not told.
-    #[error("the token is not known")]
+    /// The token is missing, unknown or revoked. The error does not tell these cases apart.
+    #[error("the token is missing, unknown or revoked")]
     Unknown,
-    /// There is no token of that id.
-    #[error("there is no token {0}")]
+    /// No token has this id.
+    #[error("token `{0}` not found")]
     NotFound(TokenId),
-    /// It was good until some time ago.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
     /// A limit of the token is zero.
     #[error("invalid limit `{0}`: expected a whole number from 1 to {max}", max = u32::MAX)]
     InvalidLimit(&'static str),
-    /// There is no randomness.
-    #[error("the system gives no randomness")]
+    /// The system's random source failed.
+    #[error("the system's random source failed")]
     NoEntropy,
-    /// The metadata store says no.
+    /// The metadata store failed.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// Others changed the same again and again.
-    #[error("others changed the same at the same time")]
+    /// Every attempt conflicted with a concurrent change.
+    #[error("the operation conflicted with concurrent changes")]
     Contended,
 }
 
 impl TokenError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown => "unauthenticated",
@@ -102,16 +102,16 @@ impl TokenError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Unknown => "send `Authorization: Bearer TOKEN` with a token of this Runtime",
-            Self::NotFound(_) => "the list of tokens has those that are there",
-            Self::Expired => "have a new token made",
-            Self::InvalidLimit(_) => "leave it out for the service's own limit",
-            Self::NoEntropy => "see to it that the system's random source works",
+            Self::NotFound(_) => "list the tokens to find the id",
+            Self::Expired => "issue a new token",
+            Self::InvalidLimit(_) => "omit it to use the limit of the service",
+            Self::NoEntropy => "check the system's random source",
             Self::Metadata(error) => error.help(),
-            Self::Contended => "try again",
+            Self::Contended => "retry the operation",
         }
     }
 }
@@ -143,13 +143,13 @@ fn hash(secret: &str) -> String {
 }
 
 impl Management {
-    /// Makes a token. This is the only time that anybody sees it.
+    /// Issues a token. The secret is only returned here; the store holds its hash.
     pub async fn issue_token(
         &self,
         grant: TokenGrant,
         entropy: &dyn Entropy,
     ) -> Result<(TokenSummary, SecretString), TokenError> {
-        // A row of an earlier version may have a zero.
+        // The type allows a zero because a row of an earlier version may contain one.
         if grant.event_streams == Some(0) {
             return Err(TokenError::InvalidLimit("event_streams"));
         }
@@ -166,25 +166,25 @@ impl Management {
         Ok((summary(id, row), token))
     }
 
-    /// What the holder of a token may do.
+    /// Verifies a token and returns its permissions.
     pub async fn authenticate(&self, token: &SecretString) -> Result<TokenSummary, TokenError> {
         let parts = token.expose_secret().strip_prefix("yoi_").and_then(|rest| rest.split_once('_'));
         let (id, secret) = parts.filter(|(_, secret)| is_secret(secret)).ok_or(TokenError::Unknown)?;
         let id: TokenId = id.parse().map_err(|InvalidTokenId| TokenError::Unknown)?;
         let row = self.shared.ledger.row::<TokenRow>(&token_key(&id)).await?.map(|row| row.value);
-        // Hashed also where there is no such token, so that both take the same time.
-        let shown = hash(secret);
+        // The secret is hashed even if no row exists, so that the response time does not reveal the ids of tokens.
+        let shown_hash = hash(secret);
         let Some(row) = row else { return Err(TokenError::Unknown) };
-        let right = bool::from(shown.as_bytes().ct_eq(row.hash.as_bytes()));
-        if !right || row.revoked_at.is_some() {
+        let matches = bool::from(shown_hash.as_bytes().ct_eq(row.hash.as_bytes()));
+        if !matches || row.revoked_at.is_some() {
             return Err(TokenError::Unknown);
         }
         if row.grant.expires_at.is_some_and(|until| until <= self.shared.ledger.now()) {
-            self.shared.known_tokens.hashes().remove(&shown);
+            self.shared.known_tokens.hashes().remove(&shown_hash);
             return Err(TokenError::Expired);
         }
         // Another process may have issued it.
-        self.shared.known_tokens.hashes().insert(shown);
+        self.shared.known_tokens.hashes().insert(shown_hash);
         Ok(summary(id, row))
     }
 
@@ -204,25 +204,25 @@ impl Management {
     }
 
     /// `true` if the token was valid when it was last seen. Reads nothing from the store.
-    pub fn is_known(&self, token: &SecretString) -> bool {
+    pub fn is_known_token(&self, token: &SecretString) -> bool {
         let secret = token.expose_secret().rsplit('_').next().filter(|secret| is_secret(secret));
         secret.is_some_and(|secret| self.shared.known_tokens.hashes().contains(&hash(secret)))
     }
 
-    /// Whether a token that was good is so still.
-    pub async fn is_good(&self, id: &TokenId) -> Result<bool, TokenError> {
+    /// `true` if a token exists and is neither revoked nor expired.
+    pub async fn is_token_valid(&self, id: &TokenId) -> Result<bool, TokenError> {
         let row = self.shared.ledger.row::<TokenRow>(&token_key(id)).await?.map(|row| row.value);
         let now = self.shared.ledger.now();
         Ok(row.is_some_and(|row| row.revoked_at.is_none() && row.grant.expires_at.is_none_or(|until| now < until)))
     }
 
-    /// All tokens, in no order that says anything.
+    /// Returns all tokens, in the order of their ids. The ids are random.
     pub async fn tokens(&self) -> Result<Vec<TokenSummary>, TokenError> {
         let rows = self.shared.ledger.rows::<TokenRow>(&tokens_key(), None, usize::MAX).await?;
         Ok(rows.into_iter().filter_map(|(key, row)| Some(summary(key.last().parse().ok()?, row))).collect())
     }
 
-    /// Refuses a token from here on. Doing so twice is doing so once.
+    /// Revokes a token. The operation is idempotent.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<TokenSummary, TokenError> {
         let key = token_key(id);
         for _ in 0..ATTEMPTS {
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_without_shares_is_read_and_shares_are_kept() {
+    fn row_without_limits_is_read_and_limits_are_kept() {
         let before = r#"{"hash":"00","grant":{"name":"ci","scopes":["read"],"workspaces":["acme"]},"created_at":"2026-06-25T15:49:30Z","revoked_at":null}"#;
         let row: TokenRow = serde_json::from_str(before).expect("a row of an earlier version");
         assert_eq!((row.grant.connections, row.grant.event_streams), (None, None));

@@ -1,4 +1,4 @@
-//! One workspace of a Runtime: what the types of its API share.
+//! State that the API types of one workspace share.
 
 use std::sync::Arc;
 

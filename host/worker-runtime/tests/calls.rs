@@ -1,4 +1,4 @@
-//! Calls of tools: schema, policy, tool, schema, history, in this order and no other way.
+//! Calls of tools: validation, policy, execution and history, in this order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use runtime_api::call::{CallResult, ToolCall};
 use serde_json::{Value, json};
 use worker_runtime::history::{EntryKind, Payload};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError, ToolFixture};
-use worker_runtime::{CallError, Runtime, RuntimeLimits, Seen};
+use worker_runtime::{CallError, Runtime, RuntimeLimits, SubscriptionItem};
 
 use crate::support::{
     CONFIG, World, acme, bundle, bundle_of, doubling_schema, id, name, plain, put, store_faulty_schema, trusted,
@@ -41,7 +41,7 @@ async fn history(runtime: &Runtime) -> Vec<EntryKind> {
 }
 
 #[tokio::test]
-async fn a_call_is_answered_and_remembered() {
+async fn call_returns_output_and_is_recorded() {
     let (runtime, _) = worker(&World::default()).await;
     let called = call(&runtime, "echo", json!({ "text": "hello" })).await.expect("an answer");
     assert_eq!((called.entry, called.output), (2, json!({ "said": "hello" })));
@@ -55,7 +55,7 @@ async fn a_call_is_answered_and_remembered() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_before_and_after() {
+async fn input_and_output_that_do_not_match_their_schema_are_refused() {
     let (runtime, _) = worker(&World::default()).await;
     let error = call(&runtime, "echo", json!({ "text": 7 })).await.expect_err("refused");
     assert!(matches!(&error, CallError::InvalidInput { pointer, .. } if pointer == "/text"), "{error}");
@@ -67,7 +67,7 @@ async fn what_does_not_fit_is_refused_before_and_after() {
     assert_eq!(history(&runtime).await.len(), 4);
 }
 
-/// A worker `w` whose tool `echo` has these schemas.
+/// Creates a worker `w` whose tool `echo` has these schemas.
 async fn worker_with(world: &World, files: &[(&str, &str)]) -> Runtime {
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle_of("acme", 1, files)).await;
@@ -76,13 +76,13 @@ async fn worker_with(world: &World, files: &[(&str, &str)]) -> Runtime {
 }
 
 #[tokio::test]
-async fn a_schema_that_asks_for_too_much_work_ends_the_call_with_the_limits_name() {
+async fn expensive_schema_ends_call_with_the_name_of_the_limit() {
     let limits = RuntimeLimits { schema_work: 100_000, ..RuntimeLimits::default() };
     let world = World { limits, ..World::default() };
     let runtime = worker_with(&world, &[("schemas/echo.input.json", &doubling_schema())]).await;
     let error = call(&runtime, "echo", json!({ "text": "x" })).await.expect_err("too much");
     assert_eq!(error.code(), "limit_exceeded");
-    let message = "the input of `echo` cannot be validated: validation exceeds limit `schema_work` (100000)";
+    let message = "cannot validate the input of tool `echo`: validation exceeds limit `schema_work` (100000)";
     assert_eq!(error.to_string(), message);
     assert!(history(&runtime).await.is_empty(), "the tool did not begin");
     call(&runtime, "secretive", json!({})).await.expect("another tool");
@@ -90,29 +90,29 @@ async fn a_schema_that_asks_for_too_much_work_ends_the_call_with_the_limits_name
     let world = World { limits: world.limits.clone(), ..World::default() };
     let runtime = worker_with(&world, &[("schemas/echo.output.json", &doubling_schema())]).await;
     let error = call(&runtime, "echo", json!({ "text": "x" })).await.expect_err("too much");
-    assert!(matches!(error, CallError::SchemaWork { what: "output", .. }), "{error}");
+    assert!(matches!(error, CallError::ValidationLimit { what: "output", .. }), "{error}");
     let [EntryKind::CallBegan { .. }, EntryKind::CallFailed { code, .. }] = &history(&runtime).await[..] else {
         panic!("two entries");
     };
     assert_eq!(code, "limit_exceeded");
 }
 
-// One thread answers here: it could not end the call if it validated itself.
+// Single-threaded: if the call validated on this thread, the deadline could not end it.
 #[tokio::test]
-async fn a_validation_ends_at_the_calls_deadline_and_gives_its_place_back() {
+async fn validation_ends_at_deadline_of_call_and_releases_its_slot() {
     let limits = RuntimeLimits { schema_work: u64::MAX, call_ms: 100, ..RuntimeLimits::default() };
     let world = World { limits, ..World::default() };
     let runtime = worker_with(&world, &[("schemas/echo.input.json", &doubling_schema())]).await;
     for _ in 0..2 {
         assert_eq!(code(call(&runtime, "echo", json!({})).await), "deadline_exceeded");
     }
-    // Resolving needs the workspace's place among the threads that compute.
+    // A resolution needs the compute slot of the workspace.
     let bundle = put(&runtime.content(&acme()), &bundle(2)).await;
     runtime.catalogue(&acme()).create(id("w2"), trusted(bundle)).await.expect("the place is free");
 }
 
 #[tokio::test]
-async fn other_calls_are_answered_while_a_validation_runs() {
+async fn other_calls_are_answered_during_a_validation() {
     let limits = RuntimeLimits { schema_work: u64::MAX, ..RuntimeLimits::default() };
     let world = World { limits, ..World::default() };
     let runtime = worker_with(&world, &[("schemas/echo.input.json", &doubling_schema())]).await;
@@ -138,24 +138,24 @@ async fn a_stored_bundle_with_a_faulty_schema_opens_and_only_calls_of_its_tool_a
     let error = call(&runtime, "echo", json!({ "text": "x" })).await.expect_err("refused");
     assert_eq!(error.code(), "invalid_schema");
     let message = error.to_string();
-    assert!(message.starts_with("the input schema of `echo` is invalid at `/anyOf/"), "{message}");
+    assert!(message.starts_with("invalid input schema of tool `echo` at `/anyOf/"), "{message}");
     assert!(message.contains("`pattern_bytes`"), "{message}");
     call(&runtime, "secretive", json!({})).await.expect("another tool");
     runtime.catalogue(&acme()).create(id("w2"), trusted(bundle)).await.expect("another worker");
 }
 
 #[tokio::test]
-async fn a_property_that_is_missing_is_named() {
+async fn missing_property_is_named() {
     let schema = r#"{"type":"object","required":["mount"],"properties":{"depth":{"type":"integer"}}}"#;
     let runtime = worker_with(&World::default(), &[("schemas/echo.input.json", schema)]).await;
     let error = call(&runtime, "echo", json!({ "path": "a" })).await.expect_err("refused");
-    assert_eq!(error.to_string(), "the input does not fit its schema: property `mount` is missing");
+    assert_eq!(error.to_string(), "invalid input: property `mount` is missing");
     call(&runtime, "echo", json!({ "mount": "a", "depth": 2.0 })).await.expect("2.0 is an integer");
     assert_eq!(code(call(&runtime, "echo", json!({ "mount": "a", "depth": 2.5 })).await), "invalid_input");
 }
 
 #[tokio::test]
-async fn a_key_that_stands_twice_in_a_call_is_refused() {
+async fn duplicate_key_in_call_is_refused() {
     let (runtime, _) = worker(&World::default()).await;
     let interaction = runtime.interaction(&acme());
     let call = async |text: &str| interaction.call_json(&id("w"), &name("echo"), text.as_bytes()).await;
@@ -174,7 +174,7 @@ async fn a_key_that_stands_twice_in_a_call_is_refused() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_none_is_refused_with_place_and_cause() {
+async fn malformed_call_is_refused_with_position_and_reason() {
     let (runtime, _) = worker(&World::default()).await;
     let interaction = runtime.interaction(&acme());
     let call = async |text: &[u8]| interaction.call_json(&id("w"), &name("echo"), text).await;
@@ -201,10 +201,10 @@ async fn a_call_that_is_none_is_refused_with_place_and_cause() {
         let error = call(text).await.expect_err("refused");
         let message = error.to_string();
         assert_eq!(error.code(), "invalid_request", "{message}");
-        assert!(message.starts_with("the call is not understood at line 1, column "), "{message}");
+        assert!(message.starts_with("invalid call at line 1, column "), "{message}");
         assert!(message.contains(expected) && !message.contains("CANARY"), "{}: {message}", text.escape_ascii());
     }
-    // What is next to them is read, and judged by the schema.
+    // Valid neighbours of the malformed calls are parsed and validated.
     let level = format!("{{\"input\":{{\"x\":{}{}}}}}", "[".repeat(100), "]".repeat(100));
     for read in [level.as_str(), " {\"input\":{\"x\":1e300}}\n"] {
         assert_eq!(code(call(read.as_bytes()).await), "invalid_input", "{read}");
@@ -213,7 +213,7 @@ async fn a_call_that_is_none_is_refused_with_place_and_cause() {
 }
 
 #[tokio::test]
-async fn a_person_is_asked_and_calls_are_counted_where_the_bundle_says_so() {
+async fn confirmation_and_max_calls_of_bundle_are_enforced() {
     let (runtime, _) = worker(&World::default()).await;
     let unasked = || confirmed(&runtime, "secretive", json!({}), false);
     assert_eq!(code(unasked().await), "confirmation_required");
@@ -224,7 +224,7 @@ async fn a_person_is_asked_and_calls_are_counted_where_the_bundle_says_so() {
 }
 
 #[tokio::test]
-async fn a_grant_that_is_narrowed_is_narrow_for_the_next_call() {
+async fn narrowed_grant_applies_to_next_call() {
     let (runtime, _) = worker(&World::default()).await;
     call(&runtime, "secretive", json!({})).await.expect("granted");
     let narrower = RuntimeConfig::from_toml(&CONFIG.replace("secrets = [\"token\"]", "")).expect("a config");
@@ -235,7 +235,7 @@ async fn a_grant_that_is_narrowed_is_narrow_for_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_full_history_refuses_calls_and_loses_nothing() {
+async fn full_history_refuses_calls_and_keeps_entries() {
     let limits = RuntimeLimits { history_entries: 5, ..RuntimeLimits::default() };
     let (runtime, _) = worker(&World { limits, ..World::default() }).await;
     for _ in 0..2 {
@@ -248,7 +248,7 @@ async fn a_full_history_refuses_calls_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn large_content_stands_in_the_history_by_its_digest() {
+async fn large_content_is_recorded_by_its_digest() {
     let limits = RuntimeLimits { call_bytes: 20_000, ..RuntimeLimits::default() };
     let (runtime, _) = worker(&World { limits, ..World::default() }).await;
     let text = "x".repeat(10_000);
@@ -280,11 +280,10 @@ async fn deeply_nested_content_does_not_make_the_history_unreadable() {
 }
 
 #[tokio::test]
-async fn a_call_that_takes_too_long_is_ended_and_remembered() {
+async fn call_that_exceeds_deadline_is_aborted_and_recorded() {
     let limits = RuntimeLimits { call_ms: 1000, ..RuntimeLimits::default() };
     let (runtime, _) = worker(&World { limits, ..World::default() }).await;
-    // The clock of tests does not stand still while other threads compute. Each of these calls would take a
-    // millisecond.
+    // The test clock advances while other threads compute. Each of these calls would take a millisecond.
     while history(&runtime).await.is_empty() {
         assert_eq!(code(call(&runtime, "echo", json!({ "do": "hang" })).await), "deadline_exceeded");
     }
@@ -292,7 +291,7 @@ async fn a_call_that_takes_too_long_is_ended_and_remembered() {
 }
 
 #[tokio::test]
-async fn a_call_after_one_that_took_too_long_is_answered() {
+async fn call_after_an_aborted_one_succeeds() {
     let (runtime, _) = worker(&World::default()).await;
     let hanging = call(&runtime, "echo", json!({ "do": "hang" }));
     assert!(tokio::time::timeout(Duration::from_millis(100), hanging).await.is_err());
@@ -311,16 +310,16 @@ async fn a_tool_that_panics_ends_its_call_with_an_error_an_entry_and_an_event() 
     };
     assert_eq!((code.as_str(), message.as_str()), ("tool_panicked", "host tool `echo` panicked"));
     assert_eq!(runtime.observation(&acme()).newest_event().await.expect("a number"), newest + 1);
-    // The only turn of the workspace is free, and the next call is as any other.
+    // The only run permit of the workspace is free, and the next call succeeds.
     call(&runtime, "echo", json!({})).await.expect("the next one");
 }
 
 #[tokio::test]
-async fn a_tool_that_panics_while_it_is_dropped_harms_nobody() {
+async fn panic_in_drop_of_tool_affects_only_its_call() {
     let limits = RuntimeLimits { call_ms: 1000, ..RuntimeLimits::default() };
     let (runtime, _) = worker(&World { limits, ..World::default() }).await;
     let falls = || call(&runtime, "echo", json!({ "do": "panic when dropped" }));
-    // A busy machine may not have begun the call when its time is over.
+    // On a busy machine the call may not have started at its deadline.
     while history(&runtime).await.is_empty() {
         assert_eq!(code(falls().await), "deadline_exceeded");
     }
@@ -329,7 +328,7 @@ async fn a_tool_that_panics_while_it_is_dropped_harms_nobody() {
     call(&runtime, "echo", json!({})).await.expect("the next one");
 }
 
-/// Answers what its context says.
+/// Returns the contents of its context.
 #[derive(Debug)]
 struct Introspective(ToolName);
 
@@ -350,7 +349,7 @@ impl HostTool for Introspective {
 }
 
 #[tokio::test]
-async fn a_tool_is_told_who_calls_and_can_be_tested_without_a_runtime() {
+async fn tool_context_names_caller_and_works_without_runtime() {
     let tool = Arc::new(Introspective(name("introspective")));
     let config = CONFIG.replace("[\"tool:echo\"", "[\"tool:introspective\", \"tool:echo\"");
     let world = World { config: config.clone(), tools: vec![tool.clone()], ..World::default() };
@@ -377,7 +376,7 @@ async fn a_tool_is_told_who_calls_and_can_be_tested_without_a_runtime() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_frees_its_place_and_leaves_its_beginning() {
+async fn dropped_call_releases_its_permit_and_keeps_its_beginning() {
     let (runtime, _) = worker(&World::default()).await;
     for _ in 0..100 {
         let hanging = call(&runtime, "echo", json!({ "do": "hang" }));
@@ -389,7 +388,7 @@ async fn a_call_that_is_dropped_frees_its_place_and_leaves_its_beginning() {
 }
 
 #[tokio::test]
-async fn who_has_too_much_going_is_told_to_come_again() {
+async fn workspace_at_its_concurrency_limit_is_told_to_retry() {
     let limits = RuntimeLimits { queued_calls: 1, ..RuntimeLimits::default() };
     let (runtime, bundle) = worker(&World { limits, ..World::default() }).await;
     let hang = || call(&runtime, "echo", json!({ "do": "hang" }));
@@ -398,7 +397,7 @@ async fn who_has_too_much_going_is_told_to_come_again() {
         assert!(tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err());
     }
     assert_eq!(code(call(&runtime, "echo", json!({})).await), "busy");
-    // Others do not notice.
+    // Other workspaces are not affected.
     let other = name("other");
     let builtin = worker_runtime::worker::CreateWorkerRequest::builtin(name("companion"));
     runtime.catalogue(&other).create(id("w"), builtin).await.expect("a worker of another workspace");
@@ -408,29 +407,29 @@ async fn who_has_too_much_going_is_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn events_tell_everything_in_order_and_who_was_away_misses_nothing() {
+async fn events_are_ordered_and_late_subscriber_misses_none() {
     let world = World { limits: RuntimeLimits { kept_events: 4, ..RuntimeLimits::default() }, ..World::default() };
     let (runtime, _) = worker(&world).await;
     let observation = runtime.observation(&acme());
     let mut subscription = observation.subscribe(0).await.expect("a subscription");
     let mut names = Vec::new();
     for _ in 0..2 {
-        let Seen::Event(event) = subscription.next().await.expect("an event") else { panic!("a gap") };
+        let SubscriptionItem::Event(event) = subscription.next().await.expect("an event") else { panic!("a gap") };
         names.push(serde_json::to_value(&event).expect("JSON")["event"].clone());
     }
     assert_eq!(names, ["bundle_stored", "worker_created"]);
-    // One that comes while it is waited for.
+    // An event that arrives while the subscriber waits.
     let (seen, called) = tokio::join!(subscription.next(), call(&runtime, "echo", json!({})));
     called.expect("an answer");
-    assert!(matches!(seen.expect("an event"), Seen::Event(event) if event.number == 3));
+    assert!(matches!(seen.expect("an event"), SubscriptionItem::Event(event) if event.number == 3));
     for _ in 0..6 {
         call(&runtime, "echo", json!({})).await.expect("an answer");
     }
-    // Nine happened and four are kept, also for the next process.
+    // Nine events were recorded and four are kept, also for the next process.
     for runtime in [runtime, world.open().await] {
         let mut late = runtime.observation(&acme()).subscribe(3).await.expect("a subscription");
-        assert_eq!(late.next().await.expect("told"), Seen::Gap { after: 3, first_kept: 6 });
-        assert!(matches!(late.next().await.expect("an event"), Seen::Event(event) if event.number == 6));
+        assert_eq!(late.next().await.expect("told"), SubscriptionItem::Gap { after: 3, first_kept: 6 });
+        assert!(matches!(late.next().await.expect("an event"), SubscriptionItem::Event(event) if event.number == 6));
     }
 }
 

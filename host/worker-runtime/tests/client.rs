@@ -1,4 +1,4 @@
-//! The client against a Runtime that is served on this machine, and against servers that are none.
+//! The client with a local Runtime, and with servers that misbehave.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -29,10 +29,10 @@ use worker_runtime::{Runtime, RuntimeLimits};
 
 use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
-/// Where a test says that there are no certificates.
+/// Environment variable for the child process without certificates.
 const NO_CERTIFICATES: &str = "YOI_NO_CERTIFICATES";
 
-/// Not a test of its own: what the other one starts.
+/// Run as a child process by another test.
 #[test]
 #[ignore = "is run by another test, on a system without certificates"]
 fn where_there_are_no_certificates() {
@@ -41,12 +41,12 @@ fn where_there_are_no_certificates() {
     }
     let made = |url: &str| Client::new(ClientOptions::new(url, "yoi_token".to_owned().into())).map(drop);
     assert_eq!(made("https://runtime.example.com"), Err(ClientError::NoTls));
-    // Where nothing is encrypted nobody has to be believed.
+    // Without TLS no certificates are needed.
     assert_eq!(made("http://127.0.0.1:7070"), Ok(()));
 }
 
 #[test]
-fn a_system_without_certificates_and_one_that_is_none_are_told_apart_from_no_connection() {
+fn missing_certificates_and_failed_connection_have_different_errors() {
     let nowhere = tempfile::tempdir().expect("a folder").path().join("nowhere");
     let mut child = crate::disk::watched::child("client::where_there_are_no_certificates");
     child.env(NO_CERTIFICATES, "1").env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
@@ -82,12 +82,12 @@ pub(crate) async fn token(runtime: &Runtime) -> SecretString {
     runtime.management().issue_token(grant, &Sevens).await.expect("a token").1
 }
 
-/// Serves on a port of this machine, any one where it is 0, until something is sent or dropped.
+/// Serves on a local port (0 selects a free one) until a message is sent or the sender is dropped.
 async fn serve(runtime: &Runtime, port: u16) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Stopped>) {
     serve_as(runtime, port, &[]).await
 }
 
-/// The same, known by these names too.
+/// Serves under additional host names.
 pub(crate) async fn serve_as(
     runtime: &Runtime,
     port: u16,
@@ -104,7 +104,7 @@ pub(crate) async fn serve_as(
     (address, stop, tokio::spawn(serve))
 }
 
-/// A Runtime that is served for as long as the test runs, and what a client of it is made from.
+/// A Runtime that is served during the test, and the options of its client.
 async fn served(world: &World) -> (Runtime, ClientOptions) {
     let runtime = world.open().await;
     let (address, stop, _) = serve(&runtime, 0).await;
@@ -127,7 +127,7 @@ fn say(text: &str) -> ToolCall {
 }
 
 #[tokio::test]
-async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers() {
+async fn missing_blobs_are_sent_and_worker_of_bundle_answers() {
     let (_, client) = client(&World::default()).await;
     client.live().await.expect("live");
     client.ready().await.expect("ready");
@@ -139,7 +139,7 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     assert_eq!(sent.sent_bytes, blobs.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>());
     let again = client.put_bundle(&contents).await.expect("taken");
     assert_eq!((again.known, again.sent.len(), again.sent_bytes, &again.bundle), (true, 0, 0, &sent.bundle));
-    // The next revision shares what it did not change.
+    // The next revision shares unchanged blobs.
     let next = client.put_bundle(&bundle(2).into()).await.expect("taken");
     assert_eq!((next.known, next.sent.len()), (false, 0));
     assert_eq!(client.manifest(digest).await.expect("there"), contents.bundle().manifest_bytes().to_vec());
@@ -166,7 +166,7 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     let Err(ClientError::Problem(problem)) = client.remove_bundle(digest).await else { panic!("in use") };
     assert_eq!((problem.status(), problem.code()), (409, "in_use"));
     assert_eq!(problem.details()["users"], json!(["worker:w"]));
-    assert_eq!(problem.help(), "stop or move what uses it, or take its pin away");
+    assert_eq!(problem.help(), "stop the workers that use it and remove its pins");
     let stopped = client.stop_worker(&id("w")).await.expect("stopped");
     assert!(matches!(stopped.state, WorkerState::Stopped { reason: StopReason::Requested, .. }));
     assert_eq!(client.workers(None, 10).await.expect("a list"), [stopped]);
@@ -183,14 +183,14 @@ async fn a_bundle_is_sent_with_what_is_missing_and_becomes_a_worker_that_answers
     assert_eq!(status.usage[&acme()].bundles, 1);
     let readiness = client.readiness().await.expect("told");
     assert!(readiness.ready && readiness.checks.iter().any(|check| check.name == "blobs" && check.outcome == "ok"));
-    // Of another workspace there is nothing.
+    // Content of another workspace is not found.
     let other = client.in_workspace(name("other"));
     assert_eq!(other.workers(None, 10).await, Ok(Vec::new()));
     assert_eq!(code(other.worker(&id("w")).await), "worker_not_found");
 }
 
 #[tokio::test]
-async fn a_pinned_bundle_stays_and_a_revoked_one_is_not_used() {
+async fn pinned_bundle_cannot_be_removed_and_revoked_one_cannot_be_used() {
     let (runtime, client) = client(&World::default()).await;
     let digest = put(&runtime.content(&acme()), &bundle(1)).await;
     client.pin(digest, &id("release")).await.expect("pinned");
@@ -217,7 +217,7 @@ async fn blobs_are_sent_a_few_at_a_time() {
         "digest": bundle.digest(), "revision": "1", "bytes": 0, "blobs": 4, "stored_at": "2026-01-01T00:00:00Z", "signed_by": [],
     });
     let missing: Vec<Digest> = bundle.blobs().map(|(digest, _)| *digest).collect();
-    // Nobody goes on before a second one is there, and a third one would be counted.
+    // Each upload waits until a second one runs. A third concurrent one would be counted.
     let (pair, now, most) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (all, kept) = (now.clone(), most.clone());
     let blob = move |Path(digest): Path<String>, body: Bytes| async move {
@@ -245,7 +245,7 @@ async fn blobs_are_sent_a_few_at_a_time() {
     assert_eq!((sent.sent.len(), kept.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (4, 2, 0));
 }
 
-/// Everything that nothing uses is garbage at once, and garbage is collected all the time.
+/// Runs garbage collection in a loop, with a retention time of zero.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bundles_are_put_while_garbage_is_collected() {
     let limits = RuntimeLimits { unused_blob_seconds: 0, ..RuntimeLimits::default() };
@@ -253,7 +253,7 @@ async fn bundles_are_put_while_garbage_is_collected() {
     let collecting = tokio::spawn(async move {
         loop {
             runtime.management().collect_garbage().await.expect("collected");
-            // Nothing in memory is waited for: without this, whatever the collection wakes never runs.
+            // Operations in memory never wait. Without this yield, tasks that the collection wakes never run.
             tokio::task::yield_now().await;
         }
     });
@@ -267,7 +267,7 @@ async fn bundles_are_put_while_garbage_is_collected() {
 }
 
 #[tokio::test]
-async fn a_signed_bundle_goes_in_its_envelope() {
+async fn signed_bundle_is_sent_in_its_envelope() {
     let fill = |bytes: &mut [u8]| -> Result<(), ()> {
         bytes.fill(1);
         Ok(())
@@ -285,7 +285,7 @@ async fn a_signed_bundle_goes_in_its_envelope() {
 }
 
 #[tokio::test]
-async fn a_list_that_has_more_than_a_page_comes_whole() {
+async fn list_of_several_pages_is_read_completely() {
     let (runtime, client) = client(&World::default()).await;
     let digest = put(&runtime.content(&acme()), &bundle(1)).await;
     for worker in ["a", "b", "c"] {
@@ -309,7 +309,7 @@ async fn a_list_that_has_more_than_a_page_comes_whole() {
 }
 
 #[tokio::test]
-async fn a_blob_is_sent_while_it_is_read_and_never_half() {
+async fn blob_is_streamed_and_never_stored_partially() {
     let (_, client) = client(&World::default()).await;
     let piece = Bytes::from_static(&[9; 100_000]);
     let digest = Digest::of(piece.repeat(30));
@@ -324,7 +324,7 @@ async fn a_blob_is_sent_while_it_is_read_and_never_half() {
     let broken = pieces(1).chain(stream::iter([Err(SourceError)])).boxed();
     assert_eq!(client.put_blob_from(other, broken, 200_000).await, Err(ClientError::Source));
     assert_eq!(code(client.blob(other, 200_000).await), "blob_not_found");
-    // Less than was said, and more: no more is sent than was said.
+    // Content that is shorter or longer than announced: no more bytes are sent than announced.
     assert!(client.put_blob_from(other, pieces(1).boxed(), 200_000).await.is_err());
     let more = client.put_blob_from(Digest::of(piece.repeat(3)), pieces(3).boxed(), 200_000).await;
     assert_eq!(code(more), "digest_mismatch");
@@ -333,7 +333,7 @@ async fn a_blob_is_sent_while_it_is_read_and_never_half() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_heard_also_where_the_content_was_not_looked_at() {
+async fn refusal_is_received_before_the_body_was_read() {
     let limits = RuntimeLimits { inflight_bytes: 1 << 20, ..RuntimeLimits::default() };
     let (_, options) = served(&World { limits, ..World::default() }).await;
     let retries = Retries { most: 0, ..Retries::default() };
@@ -350,7 +350,7 @@ async fn a_refusal_is_heard_also_where_the_content_was_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_all_that_the_runtime_says() {
+async fn refusal_contains_all_fields_of_the_problem() {
     let config = crate::support::CONFIG.replace("secrets = [\"token\"]", "");
     let (runtime, client) = client(&World { config, ..World::default() }).await;
     let digest = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -372,7 +372,7 @@ async fn a_refusal_is_told_with_all_that_the_runtime_says() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_good_is_told_so_and_not_repeated() {
+async fn invalid_token_is_reported_without_its_text() {
     let (_, options) = served(&World::default()).await;
     let with = |token: Option<&str>| {
         Client::new(ClientOptions { token: token.map(|token| token.to_owned().into()), ..options.clone() })
@@ -390,7 +390,7 @@ async fn a_token_that_is_not_good_is_told_so_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen_and_a_gap_is_told() {
+async fn events_are_streamed_and_gaps_are_reported() {
     let limits = RuntimeLimits { kept_events: 3, ..RuntimeLimits::default() };
     let (runtime, client) = client(&World { limits, ..World::default() }).await;
     let content = runtime.content(&acme());
@@ -401,7 +401,7 @@ async fn events_come_as_they_happen_and_a_gap_is_told() {
     assert_eq!(first.number, 1);
     assert!(matches!(first.kind, EventKind::BundleStored { bundle, .. } if bundle == digest));
     for number in 2..6 {
-        // Seen before the next happens: three are kept.
+        // Received before the next events are recorded, because only three are kept.
         put(&content, &bundle(number)).await;
         assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == number));
     }
@@ -416,7 +416,7 @@ async fn events_come_as_they_happen_and_a_gap_is_told() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_cut_by_its_bytes_is_read_to_its_end() {
+async fn list_with_pages_limited_by_bytes_is_read_completely() {
     let (runtime, client) = client(&World::default()).await;
     crate::pages::called(&runtime, 150).await;
     for (after, most, count) in [(0, 1000, 300), (10, 250, 250), (299, 1000, 1), (300, 1000, 0)] {
@@ -427,7 +427,7 @@ async fn a_list_that_is_cut_by_its_bytes_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_stream_outlives_the_service_that_it_came_from() {
+async fn stream_continues_after_service_restart() {
     let runtime = World::default().open().await;
     let (address, stop, stopped) = serve(&runtime, 0).await;
     let options = ClientOptions::new(format!("http://{address}"), token(&runtime).await);
@@ -442,23 +442,23 @@ async fn a_stream_outlives_the_service_that_it_came_from() {
     assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == 2));
 }
 
-/// A server that is none: it reads a request and says what the script says for it, by the number of the
-/// request. Afterwards it keeps the connection, or ends it where the script says so.
-struct Stranger {
+/// A scripted server. It reads a request and sends the response of the script for the number of the request. AfterResponse it
+/// keeps or closes the connection.
+struct ScriptedServer {
     options: ClientOptions,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-enum Then {
-    /// Ends the connection.
+enum AfterResponse {
+    /// Closes the connection.
     End,
-    /// Says no more, and keeps it.
+    /// Sends no more and keeps the connection open.
     Hang,
-    /// Goes on with this without an end.
+    /// Repeats these bytes endlessly.
     Repeat(Vec<u8>),
 }
 
-fn stranger(script: impl Fn(usize, &str) -> (Vec<u8>, Then) + Send + 'static) -> Stranger {
+fn stranger(script: impl Fn(usize, &str) -> (Vec<u8>, AfterResponse) + Send + 'static) -> ScriptedServer {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -472,14 +472,14 @@ fn stranger(script: impl Fn(usize, &str) -> (Vec<u8>, Then) + Send + 'static) ->
             let (answer, then) = script(number, &request);
             let _ = connection.write_all(&answer);
             match then {
-                Then::End => {}
-                Then::Hang => kept.push(connection),
-                Then::Repeat(more) => while connection.write_all(&more).is_ok() {},
+                AfterResponse::End => {}
+                AfterResponse::Hang => kept.push(connection),
+                AfterResponse::Repeat(more) => while connection.write_all(&more).is_ok() {},
             }
         }
     });
     let options = ClientOptions::new(format!("http://{address}"), "yoi_CANARY".to_owned().into());
-    Stranger { options, heard }
+    ScriptedServer { options, heard }
 }
 
 fn request(connection: &mut TcpStream) -> String {
@@ -494,7 +494,7 @@ fn request(connection: &mut TcpStream) -> String {
     text
 }
 
-/// An answer that is whole, after which the connection ends.
+/// Returns a complete response, after which the connection is closed.
 fn answer(status: &str, kind: &str, more: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let head = format!(
@@ -517,7 +517,7 @@ fn short(options: ClientOptions) -> Client {
 }
 
 #[tokio::test]
-async fn whatever_answers_is_bounded_and_typed() {
+async fn responses_are_bounded_and_typed() {
     let summary = json!({ "workers": [] }).to_string();
     let list = |ids: &[&str]| {
         let worker = |id: &&str| {
@@ -535,57 +535,68 @@ async fn whatever_answers_is_bounded_and_typed() {
     let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
     let status = |status| ClientError::Unexpected(Unexpected::Status(status));
     let moved = "Location: http://169.254.169.254/\r\n";
-    let cases: Vec<(&str, Vec<u8>, Then, ClientError)> = vec![
-        ("not HTTP", b"220 smtp.example.com ESMTP\r\n".to_vec(), Then::End, no_http.clone()),
+    let cases: Vec<(&str, Vec<u8>, AfterResponse, ClientError)> = vec![
+        ("not HTTP", b"220 smtp.example.com ESMTP\r\n".to_vec(), AfterResponse::End, no_http.clone()),
         (
             "a head without an end",
             b"HTTP/1.1 200 OK\r\n".to_vec(),
-            Then::Repeat(b"X-A: aaaaaaaaaaaaaaaa\r\n".repeat(1000)),
+            AfterResponse::Repeat(b"X-A: aaaaaaaaaaaaaaaa\r\n".repeat(1000)),
             no_http.clone(),
         ),
-        ("one header without an end", b"HTTP/1.1 200 OK\r\nX-A: ".to_vec(), Then::Repeat(vec![b'a'; 10_000]), no_http),
-        ("nothing", Vec::new(), Then::End, ClientError::Interrupted),
-        ("half a head", b"HTTP/1.1 200 OK\r\nContent-".to_vec(), Then::End, ClientError::Interrupted),
-        ("half a body", head("Content-Length: 14\r\n").into_bytes(), Then::End, ClientError::Interrupted),
+        (
+            "one header without an end",
+            b"HTTP/1.1 200 OK\r\nX-A: ".to_vec(),
+            AfterResponse::Repeat(vec![b'a'; 10_000]),
+            no_http,
+        ),
+        ("nothing", Vec::new(), AfterResponse::End, ClientError::Interrupted),
+        ("half a head", b"HTTP/1.1 200 OK\r\nContent-".to_vec(), AfterResponse::End, ClientError::Interrupted),
+        ("half a body", head("Content-Length: 14\r\n").into_bytes(), AfterResponse::End, ClientError::Interrupted),
         (
             "half a chunk",
             (head("Transfer-Encoding: chunked\r\n") + "e\r\n{\"wor").into_bytes(),
-            Then::End,
+            AfterResponse::End,
             ClientError::Interrupted,
         ),
-        ("a body without an end", head("").into_bytes(), Then::Repeat(vec![b' '; 10_000]), too_large.clone()),
+        ("a body without an end", head("").into_bytes(), AfterResponse::Repeat(vec![b' '; 10_000]), too_large.clone()),
         (
             "a body said to be large",
             head("Content-Length: 99999999999\r\n").into_bytes(),
-            Then::Hang,
+            AfterResponse::Hang,
             too_large.clone(),
         ),
-        ("no JSON", answer("200 OK", JSON, "", "{"), Then::End, no_body.clone()),
-        ("deep JSON", answer("200 OK", JSON, "", &"[".repeat(90_000)), Then::End, no_body.clone()),
-        ("other JSON", answer("200 OK", JSON, "", "{\"workers\":7}"), Then::End, no_body.clone()),
-        ("a page", answer("200 OK", "text/html", "", &summary), Then::End, no_body),
-        ("a redirect", answer("302 Found", JSON, moved, ""), Then::End, ClientError::Unexpected(Unexpected::Redirect)),
-        ("a failure of a proxy", answer("502 Bad Gateway", "text/html", "", "<html>"), Then::End, status(502)),
-        ("a problem that is none", answer("404 Not Found", PROBLEM, "", "{}"), Then::End, status(404)),
+        ("no JSON", answer("200 OK", JSON, "", "{"), AfterResponse::End, no_body.clone()),
+        ("deep JSON", answer("200 OK", JSON, "", &"[".repeat(90_000)), AfterResponse::End, no_body.clone()),
+        ("other JSON", answer("200 OK", JSON, "", "{\"workers\":7}"), AfterResponse::End, no_body.clone()),
+        ("a page", answer("200 OK", "text/html", "", &summary), AfterResponse::End, no_body),
+        (
+            "a redirect",
+            answer("302 Found", JSON, moved, ""),
+            AfterResponse::End,
+            ClientError::Unexpected(Unexpected::Redirect),
+        ),
+        ("a failure of a proxy", answer("502 Bad Gateway", "text/html", "", "<html>"), AfterResponse::End, status(502)),
+        ("a problem that is none", answer("404 Not Found", PROBLEM, "", "{}"), AfterResponse::End, status(404)),
         (
             "a problem of another status",
             answer("404 Not Found", PROBLEM, "", &problem(500, "a")),
-            Then::End,
+            AfterResponse::End,
             status(404),
         ),
         (
             "a problem without an end",
             b"HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\n\r\n".to_vec(),
-            Then::Repeat(vec![b' '; 10_000]),
+            AfterResponse::Repeat(vec![b' '; 10_000]),
             too_large,
         ),
-        ("a list out of order", list(&["b", "a"]), Then::End, contradiction.clone()),
-        ("a list with one twice", list(&["a", "a"]), Then::End, contradiction.clone()),
-        ("a list of more than was asked", list(&["a", "b", "c", "d"]), Then::End, contradiction),
+        ("a list out of order", list(&["b", "a"]), AfterResponse::End, contradiction.clone()),
+        ("a list with one twice", list(&["a", "a"]), AfterResponse::End, contradiction.clone()),
+        ("a list of more than was asked", list(&["a", "b", "c", "d"]), AfterResponse::End, contradiction),
     ];
     for (what, said, then, expected) in cases {
         let then = Mutex::new(Some(then));
-        let stranger = stranger(move |_, _| (said.clone(), then.lock().expect("once").take().unwrap_or(Then::End)));
+        let stranger =
+            stranger(move |_, _| (said.clone(), then.lock().expect("once").take().unwrap_or(AfterResponse::End)));
         let options = ClientOptions { answer_bytes: 100_000, ..stranger.options };
         let error = Client::new(options).expect("a client").workers(None, 3).await.expect_err(what);
         assert_eq!(error, expected, "{what}");
@@ -593,16 +604,16 @@ async fn whatever_answers_is_bounded_and_typed() {
         assert!(!format!("{error} {error:?}").contains("127.0.0.1"), "{what}: {error:?}");
         assert_eq!(stranger.heard.lock().expect("heard").len(), 1, "{what}");
     }
-    // The neighbour of all of these.
-    let good = stranger(move |_, _| (list(&["a", "b"]), Then::End));
+    // A valid neighbour of the cases above.
+    let good = stranger(move |_, _| (list(&["a", "b"]), AfterResponse::End));
     assert_eq!(Client::new(good.options).expect("a client").workers(None, 3).await.expect("a list").len(), 2);
 }
 
 #[tokio::test]
-async fn the_token_goes_to_the_runtime_and_nowhere_else() {
-    let elsewhere = stranger(|_, _| (answer("200 OK", JSON, "", "{\"workers\":[]}"), Then::End));
+async fn token_is_sent_only_to_the_runtime() {
+    let elsewhere = stranger(|_, _| (answer("200 OK", JSON, "", "{\"workers\":[]}"), AfterResponse::End));
     let moved = format!("Location: {}/v1/workers\r\n", elsewhere.options.base_url);
-    let stranger = stranger(move |_, _| (answer("307 Temporary Redirect", JSON, &moved, ""), Then::End));
+    let stranger = stranger(move |_, _| (answer("307 Temporary Redirect", JSON, &moved, ""), AfterResponse::End));
     let client = Client::new(stranger.options).expect("a client");
     assert_eq!(client.workers(None, 1).await, Err(ClientError::Unexpected(Unexpected::Redirect)));
     assert!(stranger.heard.lock().expect("heard")[0].contains("authorization: bearer yoi_canary\r\n"));
@@ -610,9 +621,10 @@ async fn the_token_goes_to_the_runtime_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn content_that_is_not_what_was_asked_for_is_not_handed_out() {
+async fn content_with_wrong_digest_is_not_returned() {
     let blob = |body: &'static str| {
-        let stranger = stranger(move |_, _| (answer("200 OK", "application/octet-stream", "", body), Then::End));
+        let stranger =
+            stranger(move |_, _| (answer("200 OK", "application/octet-stream", "", body), AfterResponse::End));
         Client::new(stranger.options).expect("a client")
     };
     let right = Digest::of(b"right");
@@ -621,13 +633,13 @@ async fn content_that_is_not_what_was_asked_for_is_not_handed_out() {
     assert_eq!(blob("wrong").blob(right, 5).await, Err(ClientError::DigestMismatch { declared: right, actual }));
     assert_eq!(blob("wrong").manifest(right).await, Err(ClientError::DigestMismatch { declared: right, actual }));
     assert_eq!(blob("right and more").blob(right, 5).await, Err(ClientError::TooLarge { allowed: 5 }));
-    let endless = stranger(|_, _| (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Then::Repeat(vec![0; 10_000])));
+    let endless = stranger(|_, _| (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), AfterResponse::Repeat(vec![0; 10_000])));
     let endless = Client::new(endless.options).expect("a client");
     assert_eq!(endless.blob(right, 1_000_000).await, Err(ClientError::TooLarge { allowed: 1_000_000 }));
 }
 
 #[tokio::test]
-async fn a_bundle_is_not_sent_for_ever_nor_is_anything_else() {
+async fn uploads_have_a_bounded_number_of_attempts() {
     let contents = Contents::from(bundle(1));
     let (named, _) = contents.bundle().blobs().next().expect("a blob");
     let missing = |digest: Digest| {
@@ -636,8 +648,8 @@ async fn a_bundle_is_not_sent_for_ever_nor_is_anything_else() {
         let bytes = contents.bundle().blob(named).expect("there").len();
         let blob = named.to_string();
         stranger(move |_, request| match request.starts_with("put /v1/blobs/") {
-            true => (answer("201 Created", JSON, "", &kept(&blob, bytes)), Then::End),
-            false => (answer("202 Accepted", JSON, "", &lacks), Then::End),
+            true => (answer("201 Created", JSON, "", &kept(&blob, bytes)), AfterResponse::End),
+            false => (answer("202 Accepted", JSON, "", &lacks), AfterResponse::End),
         })
     };
     let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
@@ -654,7 +666,7 @@ async fn a_bundle_is_not_sent_for_ever_nor_is_anything_else() {
 }
 
 #[tokio::test]
-async fn what_is_too_slow_is_given_up() {
+async fn slow_responses_time_out() {
     let timed_out = ClientError::TimedOut { within: Duration::from_millis(200) };
     for said in [
         Vec::new(),
@@ -662,18 +674,18 @@ async fn what_is_too_slow_is_given_up() {
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{".to_vec(),
         b"HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\nContent-Length: 9\r\n\r\n{".to_vec(),
     ] {
-        let slow = stranger(move |_, _| (said.clone(), Then::Hang));
+        let slow = stranger(move |_, _| (said.clone(), AfterResponse::Hang));
         assert_eq!(short(slow.options).workers(None, 1).await, Err(timed_out.clone()));
     }
-    // A stream that falls silent is asked for again, and given up where it stays so.
-    let silent = stranger(|_, _| (STREAM.as_bytes().to_vec(), Then::Hang));
+    // A silent stream is requested again, and fails if it stays silent.
+    let silent = stranger(|_, _| (STREAM.as_bytes().to_vec(), AfterResponse::Hang));
     let options = ClientOptions { retries: Retries { most: 1, ..Retries::default() }, ..silent.options };
     assert_eq!(short(options).events(0).next().await, Err(timed_out));
     assert_eq!(silent.heard.lock().expect("heard").len(), 2);
 }
 
 #[tokio::test]
-async fn where_nobody_listens_nobody_answers() {
+async fn closed_port_is_reported_as_unreachable() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     for host in [address.to_string(), format!("localhost:{}", address.port())] {
         let options = ClientOptions::new(format!("http://{host}"), "yoi_CANARY".to_owned().into());
@@ -689,14 +701,15 @@ async fn where_nobody_listens_nobody_answers() {
 }
 
 #[tokio::test]
-async fn what_has_no_time_is_asked_again_as_often_as_is_good() {
+async fn busy_service_is_retried_a_bounded_number_of_times() {
     let busy = |after: &str| answer("503 Service Unavailable", PROBLEM, after, &problem(503, "busy"));
     let (now, later, unsaid) = ("Retry-After: 0\r\n", "Retry-After: 6\r\n", "");
     let list = || answer("200 OK", JSON, "", "{\"workers\":[]}");
     for (after, busy_for, requests, is_answered) in
         [(now, 3, 4, true), (now, 9, 4, false), (later, 1, 1, false), (unsaid, 1, 1, false)]
     {
-        let stranger = stranger(move |number, _| (if number < busy_for { busy(after) } else { list() }, Then::End));
+        let stranger =
+            stranger(move |number, _| (if number < busy_for { busy(after) } else { list() }, AfterResponse::End));
         let client = Client::new(stranger.options).expect("a client");
         let answered = client.workers(None, 1).await;
         assert_eq!(answered.is_ok(), is_answered, "{after}: {answered:?}");
@@ -705,8 +718,8 @@ async fn what_has_no_time_is_asked_again_as_often_as_is_good() {
             assert_eq!((problem.code(), problem.detail()), ("busy", "a\\u{1b}[2J\\nb"));
         }
     }
-    // A call is made once, and so is what can be read once.
-    let stranger = stranger(move |_, _| (busy(now), Then::End));
+    // Calls and single-use sources are not retried.
+    let stranger = stranger(move |_, _| (busy(now), AfterResponse::End));
     let client = Client::new(stranger.options).expect("a client");
     assert_eq!(code(client.call(&id("w"), &name("echo"), &say("x")).await), "busy");
     let source = blob_store::source_from(Bytes::from_static(b"x"));
@@ -724,11 +737,11 @@ fn frame(number: u64) -> String {
     format!("id: {number}\nevent: bundle_removed\ndata: {data}\n\n")
 }
 
-/// What is seen of a stream that is cut into these parts, and what was said to have been seen each time.
+/// Reads a stream that is split into these parts. Returns the items, and the position that each request sent.
 async fn seen(parts: Vec<String>, count: usize) -> (Vec<Result<Watched, ClientError>>, Vec<String>) {
     let stranger = stranger(move |number, _| match parts.get(number) {
-        Some(part) => ([STREAM, part].concat().into_bytes(), Then::End),
-        None => (Vec::new(), Then::End),
+        Some(part) => ([STREAM, part].concat().into_bytes(), AfterResponse::End),
+        None => (Vec::new(), AfterResponse::End),
     });
     let client = Client::new(stranger.options).expect("a client");
     let seen = client.events(0).into_stream().take(count).collect().await;
@@ -740,9 +753,9 @@ async fn seen(parts: Vec<String>, count: usize) -> (Vec<Result<Watched, ClientEr
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_off_goes_on_where_it_was() {
+async fn interrupted_stream_resumes_at_its_position() {
     let whole = [frame(1), frame(2)].concat();
-    // Wherever it is cut, no event is lost and none comes twice.
+    // At every split, no event is lost or repeated.
     for cut in (0..=whole.len()).step_by(17) {
         let first = whole[..cut].to_owned();
         let ended = first.matches("\n\n").count() as u64;
@@ -758,7 +771,7 @@ async fn a_stream_that_is_cut_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_was_restored_tells_a_gap_and_begins_anew() {
+async fn restored_runtime_reports_a_gap_and_restarts_the_stream() {
     let of = |epoch: &str, number: u64| frame(number).replace("id: ", &format!("id: {epoch}-"));
     let (one, two) = ("00000000000000a1", "00000000000000b2");
     let gap = "id: 0\nevent: gap\ndata: {\"after\":3,\"first_kept\":1}\n\n";
@@ -772,13 +785,13 @@ async fn a_runtime_that_was_restored_tells_a_gap_and_begins_anew() {
     });
     assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3, 0, 1, 2, 3]);
     assert_eq!(last, ["0".to_owned(), format!("{one}-3"), format!("{two}-2")]);
-    // What was known when the stream began is known to its end.
+    // The first frame decides for the whole stream whether its position is known.
     let (all, _) = seen(vec![[before, gap.to_owned()].concat()], 4).await;
     assert_eq!(all[3], Err(ClientError::Unexpected(Unexpected::Contradiction)));
 }
 
 #[tokio::test]
-async fn a_stream_says_what_goes_on_from_what_was_seen_and_nothing_else() {
+async fn stream_accepts_only_consistent_frames() {
     let gap = |id: u64, after: u64, first_kept: u64| {
         format!("id: {id}\nevent: gap\ndata: {}\n\n", json!({ "after": after, "first_kept": first_kept }))
     };
@@ -802,7 +815,7 @@ async fn a_stream_says_what_goes_on_from_what_was_seen_and_nothing_else() {
         let answered = told(bad.clone()).await;
         assert!(matches!(answered, Err(ClientError::Unexpected(_))), "{bad:.80}: {answered:?}");
     }
-    let not_a_stream = stranger(|_, _| (answer("200 OK", JSON, "", "{}"), Then::End));
+    let not_a_stream = stranger(|_, _| (answer("200 OK", JSON, "", "{}"), AfterResponse::End));
     let client = Client::new(not_a_stream.options).expect("a client");
     assert_eq!(client.events(0).next().await, Err(ClientError::Unexpected(Unexpected::Body)));
 }

@@ -1,4 +1,4 @@
-//! The client over TLS: a Runtime behind something that speaks it, with certificates made for the test.
+//! The client over TLS: a Runtime behind a TLS proxy, with certificates made for the test.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::client::{serve_as, token};
 use crate::support::{World, acme, bundle};
 
-/// Who signs certificates.
+/// A certificate authority.
 struct Authority(Issuer<'static, KeyPair>, Vec<u8>);
 
 impl Authority {
@@ -26,7 +26,7 @@ impl Authority {
         Self(Issuer::new(params, key), certificate)
     }
 
-    /// What a server of this name shows.
+    /// Returns the TLS configuration of a server with this name.
     fn server(&self, name: &str, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new([name.to_owned()]).expect("a name");
@@ -41,14 +41,14 @@ impl Authority {
     }
 }
 
-/// Takes connections, speaks TLS on them, and passes on what is said.
+/// Accepts connections, terminates TLS, and forwards the bytes.
 fn speak_tls(listener: TcpListener, service: SocketAddr, config: Arc<ServerConfig>) {
     let acceptor = TlsAcceptor::from(config);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // Who does not believe the certificate goes away; that is for the client to tell.
+                // A client that rejects the certificate closes the connection. The client reports the error.
                 let Ok(mut inside) = acceptor.accept(stream).await else { return };
                 let Ok(mut outside) = TcpStream::connect(service).await else { return };
                 let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
@@ -57,7 +57,7 @@ fn speak_tls(listener: TcpListener, service: SocketAddr, config: Arc<ServerConfi
     });
 }
 
-/// A client that believes `authority`, if this system has certificates at all.
+/// Creates a client that trusts `authority`. Returns `None` if this system has no certificates.
 fn client(name: &str, options: &ClientOptions, authority: &Authority) -> Option<Client> {
     let options = ClientOptions {
         base_url: format!("https://{name}"),
@@ -74,7 +74,7 @@ fn client(name: &str, options: &ClientOptions, authority: &Authority) -> Option<
 }
 
 #[tokio::test]
-async fn a_runtime_behind_tls_is_asked_where_its_certificate_is_trusted_for_its_name() {
+async fn client_connects_only_to_tls_service_with_trusted_certificate_for_its_name() {
     let (mut fronts, mut names) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let front = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
@@ -100,16 +100,16 @@ async fn a_runtime_behind_tls_is_asked_where_its_certificate_is_trusted_for_its_
         assert_eq!(sent.known, known);
         assert_eq!(trusting.bundles(None, 10).await.expect("a list"), [sent.bundle]);
 
-        // Signed by somebody else.
+        // Signed by another authority.
         let Some(suspicious) = client(name, &options, &stranger) else { return };
         let told = suspicious.runtime().await.expect_err("nobody believed in signed it");
         assert_eq!(told, ClientError::Unreachable(NoConnection::Certificate));
         assert!(!told.help().is_empty() && !format!("{told} {told:?}").contains("localhost"), "{told:?}");
     }
-    // Trusted, for another name.
+    // Trusted, but for another name.
     let Some(misled) = client(&names[2], &options, &authority) else { return };
     assert_eq!(misled.live().await, Err(ClientError::Unreachable(NoConnection::Certificate)));
-    // No TLS at all.
+    // No TLS.
     let Some(plain) = client(&format!("localhost:{}", service.port()), &options, &authority) else { return };
     assert!(matches!(plain.live().await, Err(ClientError::Unreachable(_))));
     drop(stop);

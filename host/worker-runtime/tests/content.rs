@@ -1,4 +1,4 @@
-//! What a workspace brings: whole or not at all, kept while it is used, seen by nobody else.
+//! Content of a workspace: atomic, retained while in use, and invisible to other workspaces.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn put_blob(runtime: &Runtime, text: &str) -> Result<Digest, ContentError>
 }
 
 #[tokio::test]
-async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
+async fn bundle_is_stored_only_when_all_blobs_are_stored() {
     let runtime = World::default().open().await;
     let content = runtime.content(&acme());
     let bundle = bundle(1);
@@ -44,11 +44,11 @@ async fn a_bundle_is_there_when_all_of_it_is_and_not_before() {
     }
     assert_eq!(content.manifest(bundle.digest()).await.expect("there"), manifest);
     assert_eq!(content.bundles(None, 10).await.expect("a list").len(), 1);
-    assert_eq!(content.newest().await.expect("known").map(|(revision, _)| revision.get()), Some(1));
+    assert_eq!(content.newest_revision().await.expect("known").map(|(revision, _)| revision.get()), Some(1));
 }
 
 #[tokio::test]
-async fn a_bundle_is_verified_from_what_just_came_in_as_far_as_that_is_remembered() {
+async fn bundle_is_verified_from_recent_blobs_if_cached() {
     for (recent_blob_bytes, is_read) in [(1 << 20, false), (0, true)] {
         let limits = RuntimeLimits { recent_blob_bytes, ..RuntimeLimits::default() };
         let scene = Scene::of(World { limits, ..World::default() }).await;
@@ -57,7 +57,7 @@ async fn a_bundle_is_verified_from_what_just_came_in_as_far_as_that_is_remembere
             let announced = Some(blob.len() as u64);
             content.put_blob(*digest, blob_store::source_from(blob.to_vec()), announced).await.expect("kept");
         }
-        // Whoever reads a blob from here on finds it damaged.
+        // From here on, every read of a blob finds damage.
         scene.blobs.fails(Fault::Damaged);
         let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await;
         assert_eq!(put.is_err(), is_read, "{put:?}");
@@ -65,7 +65,7 @@ async fn a_bundle_is_verified_from_what_just_came_in_as_far_as_that_is_remembere
 }
 
 #[tokio::test]
-async fn content_that_is_not_what_it_is_called_is_refused() {
+async fn content_with_wrong_digest_is_refused() {
     let runtime = World::default().open().await;
     let content = runtime.content(&acme());
     let digest = Digest::of("a");
@@ -87,9 +87,9 @@ async fn content_that_is_not_what_it_is_called_is_refused() {
     assert_eq!(code(content.put_manifest(Digest::of(&damaged), damaged.into()).await), "invalid_json");
 }
 
-/// The recorded size tells damage, also where the file has become longer than any limit.
+/// A file whose size differs from the recorded one is damaged, even if it is longer than every limit.
 #[tokio::test]
-async fn blob_whose_file_has_another_size_is_damaged_and_putting_it_heals_it() {
+async fn blob_file_of_wrong_size_is_damaged_and_repaired_by_put() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = DataFolder::open(folder.path().join("data")).await.expect("opened");
     let limits = RuntimeLimits { recent_blob_bytes: 0, open_bundles: 0, ..RuntimeLimits::default() };
@@ -116,7 +116,7 @@ async fn blob_whose_file_has_another_size_is_damaged_and_putting_it_heals_it() {
 }
 
 #[tokio::test]
-async fn a_revision_belongs_to_one_bundle_for_ever() {
+async fn revision_belongs_to_one_bundle_permanently() {
     let world = World::default();
     let runtime = world.open().await;
     let content = runtime.content(&acme());
@@ -130,14 +130,14 @@ async fn a_revision_belongs_to_one_bundle_for_ever() {
     content.remove_bundle(one.digest()).await.expect("nothing uses it");
     assert_eq!(code(again().await), "revision_conflict");
     put(&content, &one).await;
-    // Any other revision is taken, also an older one.
+    // Every other revision is accepted, including an older one.
     put(&content, &bundle(2)).await;
     put(&content, &bundle(4)).await;
-    assert_eq!(content.newest().await.expect("known").map(|(revision, _)| revision.get()), Some(4));
+    assert_eq!(content.newest_revision().await.expect("known").map(|(revision, _)| revision.get()), Some(4));
 }
 
 #[tokio::test]
-async fn what_another_workspace_has_is_as_if_it_were_not_there() {
+async fn content_of_another_workspace_is_not_found() {
     let runtime = World::default().open().await;
     let (acme, other) = (runtime.content(&acme()), runtime.content(&name("other")));
     let bundle = bundle(1);
@@ -149,22 +149,22 @@ async fn what_another_workspace_has_is_as_if_it_were_not_there() {
     assert_eq!(code(other.manifest(bundle.digest()).await), "bundle_not_found");
     assert_eq!(code(other.remove_bundle(bundle.digest()).await), "bundle_not_found");
     assert!(other.bundles(None, 10).await.expect("a list").is_empty());
-    assert_eq!(code(other.users(*blob).await), "bundle_not_found");
-    assert_eq!(code(other.users(bundle.digest()).await), "bundle_not_found");
-    assert_eq!(acme.users(bundle.digest()).await.expect("a list"), []);
-    // Naming its digest is not having it: the same prompts are missing for the other one.
+    assert_eq!(code(other.referrers(*blob).await), "bundle_not_found");
+    assert_eq!(code(other.referrers(bundle.digest()).await), "bundle_not_found");
+    assert_eq!(acme.referrers(bundle.digest()).await.expect("a list"), []);
+    // A manifest that names stored digests gives no access: the other workspace still has to put the same prompts.
     let same = bundle_of("other", 1, &[]);
     let answer = other.put_manifest(same.digest(), same.manifest_bytes().to_vec().into()).await.expect("an answer");
     assert!(matches!(answer, PutBundle::Missing(missing) if missing.contains(blob)));
     let manifest = bundle.manifest_bytes().to_vec();
     assert_eq!(code(other.put_manifest(bundle.digest(), manifest.into()).await), "workspace_denied");
-    // Having it is bringing it.
-    other.put_blob(*blob, blob_store::source_from(bytes.to_vec()), None).await.expect("kept");
+    // Putting the blobs gives access.
+    other.put_blob(*blob, blob_store::source_from(bytes.to_vec()), None).await.expect("stored");
     assert_eq!(other.blob(*blob).await.expect("there"), bytes.to_vec());
 }
 
 #[tokio::test]
-async fn what_is_used_does_not_go_away() {
+async fn content_in_use_is_not_removed() {
     let world = World::default();
     let runtime = world.open().await;
     let content = runtime.content(&acme());
@@ -173,7 +173,7 @@ async fn what_is_used_does_not_go_away() {
     runtime.catalogue(&acme()).create(worker.clone(), plain(bundle)).await.expect("a worker");
     content.pin(bundle, id("release")).await.expect("pinned");
     let told = |users: Vec<runtime_api::referrer::Referrer>| users.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(told(content.users(bundle).await.expect("a list")), ["pin:release", "worker:w"]);
+    assert_eq!(told(content.referrers(bundle).await.expect("a list")), ["pin:release", "worker:w"]);
     assert_eq!(code(content.remove_bundle(bundle).await), "in_use");
     content.unpin(bundle, id("release")).await.expect("unpinned");
     assert_eq!(code(content.remove_bundle(bundle).await), "in_use");
@@ -185,7 +185,7 @@ async fn what_is_used_does_not_go_away() {
 }
 
 #[tokio::test]
-async fn garbage_is_what_nothing_uses_for_a_while_and_nobody_else_has() {
+async fn unused_blobs_are_collected_after_their_retention_time() {
     let world = World::default();
     let runtime = world.open().await;
     let (content, other) = (runtime.content(&acme()), runtime.content(&name("other")));
@@ -202,9 +202,9 @@ async fn garbage_is_what_nothing_uses_for_a_while_and_nobody_else_has() {
     assert_eq!(world.blobs.size(digest).await.expect("an answer"), None);
 }
 
-/// A process that ended between a blob and its rows leaves a blob that nobody names.
+/// A process that ends between writing a blob and its rows leaves a blob without owner.
 #[tokio::test]
-async fn what_belongs_to_nobody_is_collected_and_nothing_else() {
+async fn only_blobs_without_workspace_are_collected_as_strays() {
     let world = World::default();
     let runtime = world.open().await;
     let content = runtime.content(&acme());
@@ -222,7 +222,7 @@ async fn what_belongs_to_nobody_is_collected_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_workspace_that_is_full_is_told_and_goes_on() {
+async fn full_workspace_refuses_puts_and_still_reads() {
     let limits = RuntimeLimits { stored_bytes: 20, ..RuntimeLimits::default() };
     let runtime = World { limits, ..World::default() }.open().await;
     let content = runtime.content(&acme());
@@ -237,13 +237,13 @@ async fn a_workspace_that_is_full_is_told_and_goes_on() {
     }
     assert_eq!(code(put(format!("x{text}")).await), "store_full");
     assert_eq!(code(put("x".to_owned()).await), "store_full");
-    // What is there can be put again and read.
+    // Stored blobs can be put again and read.
     put(format!("0{}", &text[1..])).await.expect("kept");
     content.blob(Digest::of(format!("0{}", &text[1..]))).await.expect("there");
 }
 
 #[tokio::test]
-async fn a_bundle_with_a_leak_is_refused_and_an_accepted_one_only_where_the_config_says_so() {
+async fn bundle_with_leak_is_refused_and_acceptance_requires_config() {
     let leak = "\n[[accept]]\nrule = \"host_path.home\"\nfield = \"/prompts/hello/text\"\nreason = \"An example.\"\n";
     let manifest = bundle_files(leak);
     let accepted = bundle_of("acme", 1, &[("bundle.toml", &manifest), ("prompts/hello.md", "See ~/notes.")]);
@@ -267,7 +267,7 @@ fn bundle_files(more: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart() {
+async fn acknowledged_content_survives_restart() {
     let world = World::default();
     let bundle = put(&world.open().await.content(&acme()), &bundle(1)).await;
     let runtime = world.open().await;
@@ -275,7 +275,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
 }
 
-/// A bundle that names plugin packages by their digests and the sizes that it declares.
+/// Generates a bundle that names plugin packages by digest and declared size.
 fn with_packages(packages: &[(Digest, usize)]) -> bundles::Bundle {
     let files: Vec<(String, String)> = packages
         .iter()
@@ -312,13 +312,13 @@ async fn are_here(content: &Content, packages: &[(Digest, Vec<u8>)]) -> bool {
 }
 
 #[tokio::test]
-async fn a_package_is_in_use_by_its_bundle_whichever_came_first() {
+async fn package_is_in_use_by_its_bundle_in_either_order() {
     for bundle_is_first in [true, false] {
         let limits = RuntimeLimits { unused_blob_seconds: 0, open_bundles: 0, ..RuntimeLimits::default() };
         let world = World { limits, ..World::default() };
         let runtime = world.open().await;
         let content = runtime.content(&acme());
-        // A package of nobody is garbage, and so are these before a bundle names them.
+        // A package without referrer is garbage, and so are these packages until a bundle names them.
         let packages = packages(2, 1000);
         let declared: Vec<_> = packages.iter().map(|(digest, package)| (*digest, package.len())).collect();
         let bundle = with_packages(&declared);
@@ -335,9 +335,9 @@ async fn a_package_is_in_use_by_its_bundle_whichever_came_first() {
         }
         assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0, "{bundle_is_first}");
         assert!(are_here(&content, &packages).await);
-        let told = content.users(packages[0].0).await.expect("a list");
+        let told = content.referrers(packages[0].0).await.expect("a list");
         assert_eq!(told, [runtime_api::referrer::Referrer::Bundle(bundle.digest())]);
-        // It is opened anew for each use.
+        // The bundle is opened anew for each use.
         runtime.catalogue(&acme()).create(id("w"), plain(bundle.digest())).await.expect("a worker");
         let runtime = world.open().await;
         runtime.catalogue(&acme()).create(id("v"), plain(bundle.digest())).await.expect("a worker");
@@ -353,7 +353,7 @@ async fn a_package_is_in_use_by_its_bundle_whichever_came_first() {
     }
 }
 
-/// The bytes of both are more than `bundle_bytes`.
+/// Both packages together exceed `bundle_bytes`.
 #[tokio::test]
 async fn packages_do_not_count_against_the_bytes_of_a_bundle() {
     for bundle_is_first in [true, false] {
@@ -375,7 +375,7 @@ async fn packages_do_not_count_against_the_bytes_of_a_bundle() {
 }
 
 #[tokio::test]
-async fn packages_over_their_limit_are_refused_when_the_bundle_comes_in_and_not_later() {
+async fn package_limit_applies_when_bundle_is_put_and_not_later() {
     let runtime = World::default().open().await;
     let content = runtime.content(&acme());
     let declared =
@@ -399,7 +399,7 @@ async fn packages_over_their_limit_are_refused_when_the_bundle_comes_in_and_not_
 }
 
 #[tokio::test]
-async fn a_package_of_another_size_than_declared_is_refused_if_it_is_here_and_never_stops_a_stored_bundle() {
+async fn stored_package_of_undeclared_size_refuses_new_bundle_but_not_stored_one() {
     let limits = RuntimeLimits { open_bundles: 0, ..RuntimeLimits::default() };
     let runtime = World { limits, ..World::default() }.open().await;
     let content = runtime.content(&acme());
@@ -419,7 +419,7 @@ async fn a_package_of_another_size_than_declared_is_refused_if_it_is_here_and_ne
     runtime.catalogue(&acme()).create(id("w"), plain(bundle.digest())).await.expect("a worker");
 }
 
-/// Bundles that were stored by a release that did not record the use of a package that came later.
+/// Bundles of a release that did not record the use of packages that are put after the bundle.
 #[tokio::test]
 async fn a_package_of_an_older_data_folder_is_not_collected() {
     let limits = RuntimeLimits { unused_blob_seconds: 0, ..RuntimeLimits::default() };
@@ -439,7 +439,7 @@ async fn a_package_of_an_older_data_folder_is_not_collected() {
     }
     world.metadata.commit(batch).await.expect("as it was");
     let unused = put_blob(&runtime, "of no bundle").await.expect("stored");
-    // What a damaged manifest names cannot be told: nothing is collected until it is healed.
+    // The packages of a damaged manifest are unknown, so nothing is collected until the manifest is restored.
     world.blobs.remove(bundle.digest()).await.expect("damaged");
     let runtime = world.open().await;
     let content = runtime.content(&acme());
@@ -457,7 +457,7 @@ async fn a_package_of_an_older_data_folder_is_not_collected() {
 }
 
 #[tokio::test]
-async fn what_a_pending_put_asked_for_is_not_collected_for_an_hour() {
+async fn blobs_of_pending_put_are_protected_for_one_hour() {
     let limits = RuntimeLimits { unused_blob_seconds: 0, ..RuntimeLimits::default() };
     let world = World { limits, ..World::default() };
     let runtime = world.open().await;
@@ -471,7 +471,7 @@ async fn what_a_pending_put_asked_for_is_not_collected_for_an_hour() {
             content.collect_garbage().await.expect("collected");
         }
     };
-    // Nobody asked for them.
+    // No manifest names these blobs.
     bring().await;
     assert_eq!(ask().await.expect("an answer"), PutBundle::Missing(named.clone()));
     bring().await;
@@ -479,14 +479,14 @@ async fn what_a_pending_put_asked_for_is_not_collected_for_an_hour() {
     let collected = content.collect_garbage().await.expect("collected");
     assert_eq!((collected.blobs, collected.young), (1, named.len() as u64));
     assert_eq!(code(content.blob(unrelated).await), "blob_not_found");
-    // They count like everything that is stored.
+    // They count as stored bytes.
     let bytes = bundle.blobs().map(|(_, blob)| blob.len() as u64).sum::<u64>();
     assert_eq!(runtime.management().usage(&acme()).await.expect("known").bytes, bytes);
     world.clock.advance(Duration::from_secs(3599));
     assert_eq!(content.collect_garbage().await.expect("collected").blobs, 0);
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(content.collect_garbage().await.expect("collected").blobs, named.len() as u64);
-    // The next answer protects them again, and being stored ends that.
+    // The next response to the manifest protects them again. Storing the bundle ends the protection.
     assert_eq!(ask().await.expect("an answer"), PutBundle::Missing(named.clone()));
     bring().await;
     assert_eq!(ask().await.expect("an answer"), PutBundle::Stored { known: false });
@@ -496,7 +496,7 @@ async fn what_a_pending_put_asked_for_is_not_collected_for_an_hour() {
 }
 
 #[tokio::test]
-async fn a_blob_that_a_client_is_told_is_here_is_as_young_as_one_that_was_just_put() {
+async fn confirmed_blob_restarts_its_retention_time() {
     let limits = RuntimeLimits { unused_blob_seconds: 100, ..RuntimeLimits::default() };
     let scene = Scene::of(World { limits, ..World::default() }).await;
     let (content, text) = (scene.content(), "unused");

@@ -1,5 +1,5 @@
-//! What is given up ends: ten thousand calls and uploads, dropped at random moments through the library
-//! and over TCP, leave no thread, task, socket, file, turn or instance behind.
+//! Abandoned work ends: ten thousand calls and uploads, dropped at random moments through the library and over TCP,
+//! leave no thread, task, socket, file, permit or instance behind.
 
 use std::fs;
 use std::future::{Future, poll_fn};
@@ -32,28 +32,28 @@ use crate::support::hostile;
 use crate::support::wire::{HOST, Wire, head};
 use crate::support::{World, bundle_of, id, name, plain, put, sandbox};
 
-/// All that are dropped, and how many of them over TCP.
+/// Number of dropped requests, and number of those over TCP.
 const DROPS: u64 = 10_000;
 const OVER_TCP: u64 = 1_000;
 
-/// Workspaces that work at the same time, and clients of each.
+/// Number of concurrent workspaces, and clients of each.
 const LANES: u64 = 4;
 const CLIENTS: u64 = 2;
 
-/// Room for the largest blob and nothing beside it: it comes in only where nothing is held any more.
+/// Inflight limit of exactly the largest blob, which can only be received if no reservation is left.
 const INFLIGHT: u64 = 40 << 20;
 
-/// Twenty times the 50 ms in which everything is to have ended.
+/// Twenty times the 50 ms within which all work should have ended.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 const SEED: &str = "YOI_DROPPED_SEED";
 
 #[test]
-fn ten_thousand_calls_and_uploads_dropped_at_random_moments_leave_nothing() {
+fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {
     let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
     eprintln!("{SEED}={seed}");
-    // A process of its own: what is counted in one is of all its threads.
+    // Runs in a child process, because the counters cover all threads of a process.
     let done = Command::new(std::env::current_exe().expect("the test binary"))
         .args(["--exact", "dropped::all_are_dropped", "--ignored", "--test-threads=1", "--nocapture"])
         .env(SEED, seed.to_string())
@@ -64,21 +64,21 @@ fn ten_thousand_calls_and_uploads_dropped_at_random_moments_leave_nothing() {
     assert!(said(&done.stdout).contains("1 passed"), "{}", said(&done.stdout));
 }
 
-/// Not a test of its own: what the other one starts.
+/// Run as a child process by another test.
 #[test]
 #[ignore = "is started by another test, in a process of its own"]
 fn all_are_dropped() {
     let seed = std::env::var(SEED).expect("a seed").parse().expect("a number");
     let mut threads = Builder::new_multi_thread();
-    // Threads for what blocks go when they have nothing to do, so that they can be counted.
+    // Idle blocking threads end soon, so that they can be counted.
     threads.worker_threads(2).thread_keep_alive(Duration::from_millis(1)).enable_all();
     threads.build().expect("threads").block_on(drop_all(seed));
 }
 
-/// The same numbers for the same seed.
-struct Dice(u64);
+/// Deterministic numbers from a seed.
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn below(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -86,7 +86,7 @@ impl Dice {
         (self.0 >> 11) % most
     }
 
-    /// Mostly soon, sometimes late.
+    /// Returns a moment that is usually early and sometimes late.
     fn moment(&mut self) -> Moment {
         let most = 1 << self.below(12);
         let count = 1 + self.below(most);
@@ -94,15 +94,15 @@ impl Dice {
     }
 }
 
-/// When something is given up.
+/// Moment at which a future is dropped.
 enum Moment {
-    /// When it was polled so often.
+    /// After a number of polls.
     Polls(u64),
-    /// After that time.
+    /// After a duration.
     After(Duration),
 }
 
-/// Waits for a future until a moment, and drops it. Whether it came to its end.
+/// Polls a future until a moment, and drops it. Returns `true` if the future had ended.
 async fn give_up<F: Future>(future: F, moment: Moment) -> bool {
     let mut left = match moment {
         Moment::After(time) => return tokio::time::timeout(time, future).await.is_ok(),
@@ -117,14 +117,14 @@ async fn give_up<F: Future>(future: F, moment: Moment) -> bool {
         if left == 0 {
             return Poll::Ready(false);
         }
-        // Also what nothing wakes is given up.
+        // The timer also drops futures that nothing wakes.
         context.waker().wake_by_ref();
         Poll::Pending
     })
     .await
 }
 
-/// Content in pieces, between which others run.
+/// Returns content in chunks, with yields between them.
 fn in_pieces(content: Vec<u8>, piece: usize) -> BoxStream<'static, Result<Bytes, SourceError>> {
     let content = Bytes::from(content);
     let pieces = (0..content.len().div_ceil(piece)).map(move |number| {
@@ -139,16 +139,16 @@ fn in_pieces(content: Vec<u8>, piece: usize) -> BoxStream<'static, Result<Bytes,
         .boxed()
 }
 
-/// What a process has.
+/// Resources of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Has {
+struct ProcessResources {
     threads: usize,
     descriptors: usize,
     tasks: usize,
     unfinished: usize,
 }
 
-impl Has {
+impl ProcessResources {
     fn now(folder: &Path) -> Self {
         let count = |path: &Path| fs::read_dir(path).expect("a folder").count();
         Self {
@@ -160,8 +160,8 @@ impl Has {
     }
 }
 
-impl Has {
-    /// `true` if nothing was added. A busy machine may still have had idle threads when it was counted before.
+impl ProcessResources {
+    /// `true` if no resource was added. The count before may have included idle threads of a busy machine.
     fn is_no_more_than(&self, before: &Self) -> bool {
         let rest = |has: &Self| (has.descriptors, has.tasks, has.unfinished);
         self.threads <= before.threads && rest(self) == rest(before)
@@ -178,13 +178,13 @@ impl Entropy for Sevens {
     }
 }
 
-/// One workspace's part: what its clients drop, and with what.
+/// Requests of one workspace that are dropped, with their inputs.
 #[derive(Clone)]
 struct Lane {
     runtime: Runtime,
     workspace: WorkspaceId,
     bundle: Digest,
-    /// A resolver that never answers.
+    /// A resolver that never ends.
     endless: Digest,
     address: SocketAddr,
     token: Arc<str>,
@@ -204,7 +204,7 @@ fn config() -> String {
     )
 }
 
-/// A request that no other number makes.
+/// Returns a request that is unique to the number.
 fn asked(bundle: Digest, number: u64) -> worker_runtime::worker::CreateWorkerRequest {
     let mut request = plain(bundle);
     let bits = (0..16).filter(|bit| number >> bit & 1 == 1);
@@ -213,12 +213,12 @@ fn asked(bundle: Digest, number: u64) -> worker_runtime::worker::CreateWorkerReq
 }
 
 impl Lane {
-    /// Drops one thing. Whether it came to its end before.
-    async fn drop_one(&self, dice: &mut Dice, number: u64) -> bool {
+    /// Drops one request. Returns `true` if it had ended before.
+    async fn drop_one(&self, dice: &mut Rng, number: u64) -> bool {
         let (content, moment) = (self.runtime.content(&self.workspace), dice.moment());
         match dice.below(8) {
             0..3 => {
-                // Every fourth is larger than what is held in memory.
+                // Every fourth blob is too large for memory.
                 let bytes = if dice.below(4) == 0 { 5 << 18 } else { dice.below(100_000) as usize };
                 let mut blob = vec![7; bytes];
                 blob.extend_from_slice(&number.to_le_bytes());
@@ -249,8 +249,8 @@ impl Lane {
         }
     }
 
-    /// Closes a connection in the middle of a request, or before its answer.
-    async fn close_one(&self, dice: &mut Dice, number: u64) {
+    /// Closes a connection in the middle of a request or before its response.
+    async fn close_one(&self, dice: &mut Rng, number: u64) {
         let of = &self.workspace;
         let (method, path, body) = match dice.below(4) {
             0 => {
@@ -272,7 +272,7 @@ impl Lane {
         };
         let mut request = head(method, &path, &self.token, "application/json", body.len()).into_bytes();
         request.extend_from_slice(&body);
-        // Half of them are sent whole.
+        // Half of the requests are sent completely.
         let sent = if dice.below(2) == 0 { request.len() } else { dice.below(request.len() as u64) as usize };
         let mut wire = Wire::connect(self.address).await.expect("connected");
         give_up(wire.send(&request[..sent]), dice.moment()).await;
@@ -329,7 +329,7 @@ async fn drop_all(seed: u64) {
     let clients: Vec<_> = (0..LANES * CLIENTS)
         .map(|client| {
             let lane = lanes[(client % LANES) as usize].clone();
-            let mut dice = Dice(seed ^ client.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+            let mut dice = Rng(seed ^ client.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
             tokio::spawn(async move {
                 let mut ended = 0;
                 for number in 0..each {
@@ -346,7 +346,7 @@ async fn drop_all(seed: u64) {
     for client in clients {
         ended += client.await.expect("a client");
     }
-    // Moments are spread over all that happens: many end before they are dropped, and many do not.
+    // The moments cover all phases: many requests end before they are dropped, and many do not.
     let dropped = DROPS - OVER_TCP;
     assert!((dropped / 50..dropped * 49 / 50).contains(&ended), "{ended} of {dropped} ended");
 
@@ -354,7 +354,7 @@ async fn drop_all(seed: u64) {
     assert!(after.is_no_more_than(&before), "{after:?}, and before {before:?}");
     everything_works(&lanes, &resolver).await;
     world.metadata.check().await.expect("whole");
-    // What was brought in and not named is no file for ever, and everything else is there still.
+    // Uploads that no manifest names do not remain as files forever, and all other files are unchanged.
     runtime.management().collect_strays().await.expect("collected");
     assert_eq!(runtime.management().collect_strays().await.expect("collected"), 0);
     everything_works(&lanes, &resolver).await;
@@ -362,14 +362,13 @@ async fn drop_all(seed: u64) {
     assert!(checked.iter().all(|(_, condition)| matches!(condition, BlobCondition::Sound(_))));
 }
 
-/// What the process has once that is what it had before, or when it does not come to that; without a
-/// before, once it has not changed for a while.
-async fn settled(folder: &Path, before: Option<&Has>) -> Has {
+/// Waits until the resources equal those before, or a timeout. Without a previous count, waits until they are stable.
+async fn settled(folder: &Path, before: Option<&ProcessResources>) -> ProcessResources {
     let began = Instant::now();
-    let (mut last, mut since) = (Has::now(folder), began);
+    let (mut last, mut since) = (ProcessResources::now(folder), began);
     loop {
         tokio::task::yield_now().await;
-        let now = Has::now(folder);
+        let now = ProcessResources::now(folder);
         if now != last {
             (last, since) = (now, Instant::now());
         }
@@ -383,7 +382,8 @@ async fn settled(folder: &Path, before: Option<&Has>) -> Has {
     }
 }
 
-/// Nothing is held: the largest blob comes in, each workspace has its turns, every place of the sandbox is free.
+/// Checks that nothing is held: the largest blob is received, each workspace has its permits, and every slot of the
+/// sandbox is free.
 async fn everything_works(lanes: &[Lane], resolver: &Resolver) {
     for lane in lanes {
         let content = lane.runtime.content(&lane.workspace);

@@ -1,5 +1,5 @@
-//! Each variant of each public error, provoked through the public surface; and each code word that the sources
-//! have. What nothing can provoke stands here with its reason.
+//! Provokes each variant of each public error through the public API, and each code in the sources. Variants that
+//! cannot be provoked are listed with a reason.
 
 #[cfg(target_os = "linux")]
 mod apart;
@@ -31,17 +31,17 @@ use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Expect};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::{MovedFolder, Scene};
-use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, store_faulty_schema, variant};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, compile_cache, id, name, store_faulty_schema, variant};
 
-/// Variants and words that no test provokes, and why.
+/// Variants and codes that no test provokes, with reasons.
 const NOT_PROVOKED: [(&str, &str); 4] = [
     ("file_access_not_kept", "root keeps the access of every file; a unit test of `fs.write` becomes another user"),
     ("OpenError::NoEntropy", "no test takes the system's random source away"),
-    ("OpenError::Builtin", "the bundle that ships inside is part of this build, and its own test finds it sound"),
+    ("OpenError::Builtin", "the built-in bundle is part of this build, and its own test verifies it"),
     ("invalid_bundle", "the word for that bundle"),
 ];
 
-/// An enum, a variant, its code, and what comes to it.
+/// An enum, a variant, its code, and the operation that causes it.
 struct Case {
     of: (&'static str, &'static str),
     code: &'static str,
@@ -54,7 +54,7 @@ macro_rules! case {
     };
 }
 
-/// A scene with a bundle, one of whose stores fails.
+/// Creates a scene with a bundle and a failing store.
 async fn failing(blobs: Option<Fault>, metadata: Option<Fault>) -> Scene {
     let (scene, _) = Scene::with_bundle().await;
     scene.blobs.fails(blobs);
@@ -110,7 +110,7 @@ fn stores() -> Vec<Case> {
             let store = SqliteMetadata::open(&path).await.expect("opened");
             store.commit(Batch::default().put(&Key::new("k"), Vec::new())).await.expect("committed");
             let elsewhere = tempfile::tempdir().expect("a folder");
-            // As a killed process leaves them, without the log.
+            // The files as a killed process leaves them, without the log.
             for file in [&path, &mark] {
                 std::fs::copy(file, elsewhere.path().join(file.file_name().expect("a name"))).expect("copied");
             }
@@ -147,7 +147,7 @@ fn stores() -> Vec<Case> {
     ]
 }
 
-/// A store of metadata whose file has another byte at some place.
+/// Opens a metadata store whose file has one changed byte.
 async fn changed(at: usize, byte: u8) -> Provoked {
     let place = folder();
     let path = place.path().join("m");
@@ -190,7 +190,7 @@ async fn open_over(name: &str) -> Result<Runtime, worker_runtime::OpenError> {
     let place = folder();
     mode(place.path(), 0o700);
     std::fs::write(place.path().join(name), "x").expect("written");
-    // What is compiled already need not be compiled for this.
+    // Uses the compile cache of the other tests, because compilation is not under test.
     let builder = Runtime::builder().clock(Arc::new(worker_runtime::SystemClock)).data_folder(place.path());
     builder.open().await
 }
@@ -206,19 +206,19 @@ fn opening() -> Vec<Case> {
             let scene = Scene::with_worker().await;
             provoked(scene.interaction().call_json(&id("w"), &name("echo"), br#"{"input":{},"input":{}}"#).await)
         }),
-        case!("CallError", "FaultySchema", "invalid_schema", async {
+        case!("CallError", "InvalidSchema", "invalid_schema", async {
             let world = World::default();
             store_faulty_schema(&world).await;
             let interaction = world.open().await.interaction(&acme());
             let call = ToolCall { input: json!({}), confirmed: true };
             provoked(interaction.call(&id("w"), &name("echo"), call).await)
         }),
-        case!("CallError", "SchemaWork", "limit_exceeded", async {
+        case!("CallError", "ValidationLimit", "limit_exceeded", async {
             let limits = RuntimeLimits { schema_work: 1, ..RuntimeLimits::default() };
             let scene = Scene::with_worker_in(World { limits, ..World::default() }, &bundle(1)).await;
             provoked(scene.interaction().call_json(&id("w"), &name("echo"), br#"{"input":{}}"#).await)
         }),
-        case!("CallError", "Unreadable", "invalid_request", async {
+        case!("CallError", "InvalidCall", "invalid_request", async {
             let scene = Scene::with_worker().await;
             provoked(scene.interaction().call_json(&id("w"), &name("echo"), b"{").await)
         }),
@@ -306,7 +306,7 @@ fn content() -> Vec<Case> {
     ]
 }
 
-/// The record of a worker, restored for another bundle, or with the digest of another resolution.
+/// Restores the record of a worker for another bundle, or with the digest of another resolution.
 async fn restored(right_bundle: bool) -> Provoked {
     let scene = Scene::with_worker().await;
     let record = scene.catalogue().get(&id("w")).await.expect("a worker").record;
@@ -357,7 +357,7 @@ fn resolvers() -> Vec<Case> {
         }),
         case!("LoadError", "Exceeds", "limit_exceeded", admits("many_tables")),
         case!("LoadError", "Invalid", "invalid_component", async {
-            // Whose parts all have their form, and a function of which does not answer what it says.
+            // All parts of this component are well-formed, but one function returns a wrong result.
             let component = "(component (core module (func (result i32))) (instance $none) \
                              (export \"yoi:resolver/resolve@1.0.0\" (instance $none)))";
             let component = wat::parse_str(component).expect("a component");
@@ -369,8 +369,8 @@ fn resolvers() -> Vec<Case> {
             let compiler = Compiler::Child { program, arguments: arguments.map(Into::into).to_vec() };
             let mut limits = component_host::Limits::default();
             limits.compile.compile_memory_bytes = 20 << 20;
-            // The resolver that ships is found compiled; one that says something besides is not.
-            let config = SandboxConfig { limits, compiler, cache: Some(compiled()), ..SandboxConfig::default() };
+            // The built-in resolver is in the compile cache; a component with an additional section is not.
+            let config = SandboxConfig { limits, compiler, cache: Some(compile_cache()), ..SandboxConfig::default() };
             let sandbox = Sandbox::new(config).expect("a sandbox");
             let scene = Scene::of(World { sandbox, ..World::default() }).await;
             let mut other = worker_runtime::shipped::RESOLVER.to_vec();
@@ -380,7 +380,7 @@ fn resolvers() -> Vec<Case> {
     ]
 }
 
-/// Not a test of its own: compiles for the one that runs it.
+/// Run as a child process by another test: compiles a component.
 #[test]
 #[ignore = "is run by another test, to compile"]
 fn compiling_process() {
@@ -392,8 +392,8 @@ async fn admits(hostile: &'static str) -> Provoked {
     provoked(Scene::new().await.management().admit_resolver(Digest::of(&component), component.into()).await)
 }
 
-/// A worker with the file tools in a mount `repo`, one of terminals and one of this process; the bundle lets them
-/// touch everything but `forbidden`.
+/// Creates a worker with the file tools and three mounts: `repo`, the terminals, and this process. The bundle allows
+/// all paths except `forbidden`.
 async fn with_files(prepare: fn(&Path), tools: Vec<Arc<dyn HostTool>>) -> (tempfile::TempDir, Scene) {
     let place = folder();
     prepare(place.path());
@@ -433,7 +433,7 @@ fn file_tools() -> Vec<Arc<dyn HostTool>> {
     fs::tools().expect("three").into()
 }
 
-/// A tool on threads of which there are none any more: whoever embeds the Runtime has ended them.
+/// A tool whose threads have ended, because the embedding program shut its runtime down.
 #[derive(Debug)]
 struct Threadless(Arc<dyn HostTool>);
 
@@ -460,10 +460,10 @@ impl HostTool for Threadless {
     }
 }
 
-/// What a file tool tells of a mount that is prepared.
+/// Returns the code of a file tool in a prepared mount.
 async fn touches(prepare: fn(&Path), tool: &'static str, mut input: Value) -> Provoked {
     let (place, scene) = with_files(prepare, file_tools()).await;
-    // Held by somebody else for as long as the call is tried.
+    // Another process holds the lock during the attempts of the call.
     let locked = std::fs::File::open(place.path()).expect("opened");
     if input["locked"] == json!(true) {
         input.as_object_mut().expect("an object").remove("locked");
@@ -512,9 +512,9 @@ fn files() -> Vec<Case> {
             "fs.write",
             { "path": "file", "text": "new", "replaces": Digest::of("text") }
         ),
-        // A call waits ten seconds for who writes beside it.
+        // A call waits ten seconds for a concurrent writer.
         told!("file_in_use", nothing, "fs.write", { "path": "new", "text": "new", "locked": true }),
-        // Nobody makes files among the terminals, and nobody reads a process from its first byte on.
+        // Terminals reject the creation of files, and `/proc` files reject reads from the first byte.
         told!("file_forbidden", nothing, "fs.write", { "mount": "terminals", "path": "new", "text": "new" }),
         told!("file_unavailable", nothing, "fs.read", { "mount": "process", "path": "mem" }),
         case!("ToolError", "Refused", "call_ended", async {
@@ -529,12 +529,12 @@ fn cases() -> Vec<Case> {
     [stores(), secrets(), opening(), content(), resolvers(), files()].into_iter().flatten().collect()
 }
 
-/// Everything that is provoked here and in `problems`: the variants, and the codes.
+/// Runs all cases here and in `problems`, and returns the provoked variants and codes.
 fn all_provoked() -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut variants, mut codes) = (BTreeSet::new(), BTreeSet::new());
     let mut note = |told: Provoked| {
         variants.extend(told.variants.iter().map(|(of, variant)| format!("{of}::{variant}")));
-        // No place of this machine is in anything that is said.
+        // No message contains a path of this machine.
         assert!(!told.says.contains(&*std::env::temp_dir().to_string_lossy()), "{}", told.says);
         codes.insert(told.code);
     };
@@ -555,7 +555,7 @@ fn all_provoked() -> (BTreeSet<String>, BTreeSet<String>) {
     (variants, codes)
 }
 
-/// Every component that means harm and that is refused by its bytes alone.
+/// Hostile components that are refused when they are loaded.
 fn refused_components() -> Vec<Provoked> {
     let refused =
         hostile::all().into_iter().filter(|one| matches!(one.expect, Expect::RefusedLoad(_) | Expect::RefusedLink));
@@ -586,7 +586,7 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// The variants of every `pub enum …Error` and `…Refusal`, with the file.
+/// Returns the variants of every `pub enum …Error` and `…Refusal` with their files.
 fn public_variants(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for (path, text) in files {
@@ -607,13 +607,13 @@ fn public_variants(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// Every word that a `fn code()` answers, with the file.
+/// Returns every code of a `fn code()` with its file.
 fn code_words(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for (path, text) in files {
         for body in text.split("fn code(").skip(1) {
             let body = body.split("\n    }\n").next().unwrap_or_default();
-            // An attribute names features.
+            // Attributes contain names of features, which are not codes.
             let body: String = body.lines().filter(|line| !line.trim_start().starts_with("#[")).collect();
             found.extend(body.split('"').skip(1).step_by(2).map(|word| (word.to_owned(), path.clone())));
         }
@@ -622,7 +622,7 @@ fn code_words(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
 }
 
 #[test]
-fn each_variant_and_each_word_of_every_public_error_is_provoked_or_says_why_not() {
+fn every_variant_and_code_of_public_errors_is_provoked_or_excused() {
     let mut files = Vec::new();
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let packages =
@@ -631,14 +631,14 @@ fn each_variant_and_each_word_of_every_public_error_is_provoked_or_says_why_not(
         sources(&host.join(package).join("src"), &mut files);
     }
     let mut expected_variants = public_variants(&files);
-    // What comes to a client takes a server; its own tests have those.
+    // Responses of a server are covered by the client's own tests.
     let within =
         include_str!("../../runtime-client/src/lib.rs").split_once("#[cfg(test)]").map_or("", |(_, tests)| tests);
     let of_client = [include_str!("client.rs"), within].concat();
     let tested = |variant: &str| variant.starts_with("ClientError::") && of_client.contains(variant);
     expected_variants.retain(|variant, _| !tested(variant));
     files.retain(|(path, _)| !path.ends_with("runtime-client/src/error.rs"));
-    // What a resolver is refused for is told by the packages below.
+    // The packages below have their own tests for refused resolvers.
     for below in ["component-host/src/error.rs", "component-host/src/structure/refusal.rs"] {
         let text = std::fs::read_to_string(host.join(below)).expect("text");
         let text = text.split("pub enum CallError").next().unwrap_or_default().to_owned();
@@ -663,9 +663,9 @@ fn each_variant_and_each_word_of_every_public_error_is_provoked_or_says_why_not(
     }
 }
 
-/// What the walk would find if it were there.
+/// Source text in which the scan must find everything.
 #[test]
-fn the_walk_finds_variants_and_words() {
+fn source_scan_finds_variants_and_codes() {
     let source = "\npub enum AnError {\n    /// It.\n    #[error(\"x\")]\n    Is(u8),\n    /// So.\n    So {\n        /// Why.\n        \
                   why: u8,\n    },\n}\nimpl AnError {\n    pub fn code(&self) -> &'static str {\n        match self \
                   {\n            Self::Is(_) => \"is\",\n            _ => \"so\",\n        }\n    }\n}\n";

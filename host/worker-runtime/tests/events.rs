@@ -1,4 +1,4 @@
-//! Events: a subscriber that was away misses none without a gap, and sees no gap where it missed none.
+//! Events: a subscriber that missed events receives a gap, and a subscriber that missed none receives no gap.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use worker_runtime::event::Cursor;
 use worker_runtime::metadata::{
     Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, SqliteMetadata, VersionedValue,
 };
-use worker_runtime::{Runtime, RuntimeLimits, Seen, Subscription};
+use worker_runtime::{Runtime, RuntimeLimits, Subscription, SubscriptionItem};
 
 use crate::support::{CONFIG, World, acme};
 
-/// Much longer than anything here takes.
+/// Much longer than any step of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Lets so many events happen in the workspace `acme`.
+/// Causes a number of events in the workspace `acme`.
 async fn happen(runtime: &Runtime, count: u64) {
     let others = CONFIG.replace("secrets = [\"token\"]", "");
     for _ in 0..count {
@@ -42,23 +42,23 @@ async fn subscribed(runtime: &Runtime, after: impl Into<Cursor>) -> Subscription
     runtime.observation(&acme()).subscribe(after).await.expect("subscribed")
 }
 
-async fn next(subscription: &mut Subscription) -> Seen {
+async fn next(subscription: &mut Subscription) -> SubscriptionItem {
     tokio::time::timeout(LONG, subscription.next()).await.expect("in time").expect("seen")
 }
 
-/// The numbers of so many events, none of them after a gap.
+/// Receives a number of events and returns their numbers. Panics on a gap.
 async fn numbers(subscription: &mut Subscription, count: usize) -> Vec<u64> {
     let mut numbers = Vec::new();
     for _ in 0..count {
         match next(subscription).await {
-            Seen::Event(event) => numbers.push(event.number),
+            SubscriptionItem::Event(event) => numbers.push(event.number),
             gap => panic!("{gap:?} after {numbers:?}"),
         }
     }
     numbers
 }
 
-/// The cursor of a subscriber that saw everything up to that number.
+/// Returns the cursor of a subscriber that received all events up to this number.
 async fn cursor(runtime: &Runtime, number: u64) -> Cursor {
     let mut subscription = subscribed(runtime, 0).await;
     while subscription.cursor().number() < number {
@@ -89,24 +89,24 @@ async fn a_cursor_from_before_a_restore_gives_a_gap_and_every_event() {
         let lost = [cursor(&runtime, 7).await, cursor(&runtime, 10).await];
         drop(runtime);
         copy(backup.path(), folder.path());
-        // Before anything happens, and after as much happened as was lost, and more.
+        // Before any event, and after as many events as were lost, and after more.
         let mut runtime = opened(folder.path(), &limits).await;
         for (more, happened) in [(0, 0), (4, 4), (4, 8)] {
             happen(&runtime, more).await;
             if again {
-                // An opening more or less makes no difference.
+                // An additional restart makes no difference.
                 drop(runtime);
                 runtime = opened(folder.path(), &limits).await;
             }
             for lost in lost {
                 let mut subscription = subscribed(&runtime, lost).await;
-                let gap = Seen::Gap { after: lost.number(), first_kept: 1 };
+                let gap = SubscriptionItem::Gap { after: lost.number(), first_kept: 1 };
                 assert_eq!(next(&mut subscription).await, gap, "{happened}");
                 assert_eq!(subscription.cursor(), Cursor::START);
                 let all: Vec<u64> = (1..=6 + happened).collect();
                 assert_eq!(numbers(&mut subscription, all.len()).await, all);
             }
-            // A cursor from before the backup lost nothing.
+            // A cursor from before the backup has lost nothing.
             let all: Vec<u64> = (7..=6 + happened).collect();
             assert_eq!(numbers(&mut subscribed(&runtime, old).await, all.len()).await, all);
         }
@@ -114,14 +114,14 @@ async fn a_cursor_from_before_a_restore_gives_a_gap_and_every_event() {
 }
 
 #[tokio::test]
-async fn a_restart_gives_no_gap_until_an_event_is_missed() {
+async fn restart_causes_no_gap_unless_an_event_is_missed() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = RuntimeLimits { kept_events: 3, ..RuntimeLimits::default() };
     let runtime = opened(folder.path(), &limits).await;
     happen(&runtime, 3).await;
     let seen = cursor(&runtime, 3).await;
     drop(runtime);
-    // An opening in which nothing happens, and two in which something does.
+    // One start without events, and two with events.
     for events in [0, 1, 2] {
         let runtime = opened(folder.path(), &limits).await;
         happen(&runtime, events).await;
@@ -130,7 +130,7 @@ async fn a_restart_gives_no_gap_until_an_event_is_missed() {
     let mut subscription = subscribed(&runtime, seen).await;
     assert_eq!(numbers(&mut subscription, 3).await, [4, 5, 6]);
     assert!(subscription.next().now_or_never().is_none());
-    // Whatever was seen in between is a place to go on from, in either process.
+    // A subscription can start at every received position, in either process.
     for number in 4..=6 {
         let seen = cursor(&runtime, number).await;
         let rest: Vec<u64> = (number + 1..=6).collect();
@@ -139,8 +139,8 @@ async fn a_restart_gives_no_gap_until_an_event_is_missed() {
     }
     happen(&runtime, 1).await;
     let mut subscription = subscribed(&runtime, seen).await;
-    assert_eq!(next(&mut subscription).await, Seen::Gap { after: 3, first_kept: 5 });
-    // And so is the place after a gap.
+    assert_eq!(next(&mut subscription).await, SubscriptionItem::Gap { after: 3, first_kept: 5 });
+    // A subscription can also start at the position after a gap.
     let after = subscription.cursor();
     for mut subscription in [subscription, subscribed(&runtime, after).await] {
         assert_eq!(numbers(&mut subscription, 3).await, [5, 6, 7]);
@@ -148,7 +148,7 @@ async fn a_restart_gives_no_gap_until_an_event_is_missed() {
 }
 
 #[tokio::test]
-async fn fewer_events_kept_than_before_leave_no_silent_hole() {
+async fn lower_kept_events_causes_a_gap_not_silent_loss() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = opened(folder.path(), &RuntimeLimits::default()).await;
     happen(&runtime, 8).await;
@@ -158,12 +158,12 @@ async fn fewer_events_kept_than_before_leave_no_silent_hole() {
     let runtime = opened(folder.path(), &limits).await;
     happen(&runtime, 1).await;
     let mut subscription = subscribed(&runtime, seen).await;
-    assert_eq!(next(&mut subscription).await, Seen::Gap { after: 2, first_kept: 8 });
+    assert_eq!(next(&mut subscription).await, SubscriptionItem::Gap { after: 2, first_kept: 8 });
     assert_eq!(numbers(&mut subscription, 2).await, [8, 9]);
 }
 
 #[tokio::test]
-async fn events_of_an_earlier_version_are_gone_on_from_by_their_number() {
+async fn events_of_earlier_version_are_resumed_by_number() {
     let metadata: Arc<dyn MetadataStore> = Arc::new(MemoryMetadata::default());
     let world = World { metadata: metadata.clone(), ..World::default() };
     happen(&world.open().await, 3).await;
@@ -178,21 +178,21 @@ async fn events_of_an_earlier_version_are_gone_on_from_by_their_number() {
     assert_eq!(numbers(&mut subscribed(&runtime, 0).await, 5).await, [1, 2, 3, 4, 5]);
     assert_eq!(numbers(&mut subscribed(&runtime, 2).await, 3).await, [3, 4, 5]);
     assert_eq!(numbers(&mut subscribed(&runtime, 3).await, 2).await, [4, 5]);
-    // A number alone does not say which event 4 was seen.
+    // The number alone does not identify the event 4 that was received.
     let mut subscription = subscribed(&runtime, 4).await;
-    assert_eq!(next(&mut subscription).await, Seen::Gap { after: 4, first_kept: 1 });
+    assert_eq!(next(&mut subscription).await, SubscriptionItem::Gap { after: 4, first_kept: 1 });
     assert_eq!(numbers(&mut subscription, 5).await, [1, 2, 3, 4, 5]);
 }
 
-/// A store that has done what it was asked a while before it says so, where that is wanted.
+/// A metadata store that can delay its response after a commit.
 #[derive(Debug)]
-struct Late {
+struct DelayedStore {
     store: MemoryMetadata,
     commits: watch::Sender<bool>,
     reads: watch::Sender<bool>,
 }
 
-impl Late {
+impl DelayedStore {
     fn new() -> Arc<Self> {
         let (commits, reads) = (watch::Sender::new(false), watch::Sender::new(false));
         Arc::new(Self { store: MemoryMetadata::default(), commits, reads })
@@ -204,7 +204,7 @@ impl Late {
 }
 
 #[async_trait]
-impl MetadataStore for Late {
+impl MetadataStore for DelayedStore {
     async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         let found = self.store.get(key).await;
         Self::while_held(&self.reads).await;
@@ -232,8 +232,8 @@ impl MetadataStore for Late {
 }
 
 #[tokio::test]
-async fn an_event_that_is_seen_before_it_is_told_is_followed_by_no_gap() {
-    let late = Late::new();
+async fn event_read_before_its_notification_causes_no_gap() {
+    let late = DelayedStore::new();
     let runtime = World { metadata: late.clone(), ..World::default() }.open().await;
     let mut subscription = subscribed(&runtime, 0).await;
     let mut other = subscribed(&runtime, 0).await;
@@ -255,20 +255,20 @@ async fn an_event_that_is_seen_before_it_is_told_is_followed_by_no_gap() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_told_while_somebody_subscribes_is_not_lost() {
-    let late = Late::new();
+async fn event_during_subscribe_is_not_lost() {
+    let late = DelayedStore::new();
     let runtime = World { metadata: late.clone(), ..World::default() }.open().await;
     late.reads.send_replace(true);
     let mut subscribing = Box::pin(subscribed(&runtime, 0));
     assert!(subscribing.as_mut().now_or_never().is_none(), "read, and not answered");
-    // The event's own reads are answered, and the subscriber's is not yet looked at.
+    // The event's own reads are answered, and the read of the subscriber is still delayed.
     late.reads.send_replace(false);
     happen(&runtime, 1).await;
     assert_eq!(numbers(&mut subscribing.await, 1).await, [1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_gap_is_invented_while_much_happens() {
+async fn frequent_events_cause_no_false_gap() {
     const EVENTS: u64 = 300;
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = opened(folder.path(), &RuntimeLimits::default()).await;
@@ -276,7 +276,7 @@ async fn no_gap_is_invented_while_much_happens() {
         .map(|_| {
             let runtime = runtime.clone();
             tokio::spawn(async move {
-                // Each event through a subscription of its own, and then through one that stays.
+                // Each event through its own subscription, and then through a permanent one.
                 let mut subscription = subscribed(&runtime, 0).await;
                 for number in 1..=EVENTS {
                     assert_eq!(numbers(&mut subscription, 1).await, [number]);

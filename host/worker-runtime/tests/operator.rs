@@ -1,5 +1,5 @@
-//! The API for who runs the Runtime: resolvers, tokens, garbage, numbers, readiness; and what requests
-//! say of the state that they take things to be in.
+//! The API for the operator: resolvers, tokens, garbage collection, metrics and readiness. Also covers preconditions of
+//! requests.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -15,7 +15,7 @@ use crate::support::{World, bundle, variant};
 
 const COMPONENT: &str = "application/wasm";
 
-/// Asks with one header more.
+/// Sends a request with one additional header.
 async fn with(api: &Api, method: &str, path: &str, token: &str, more: (&str, &str), body: &str) -> Answer {
     let request = Request::builder()
         .method(method)
@@ -27,14 +27,14 @@ async fn with(api: &Api, method: &str, path: &str, token: &str, more: (&str, &st
 }
 
 #[tokio::test]
-async fn a_resolver_is_taken_in_named_and_revoked() {
+async fn resolver_is_admitted_used_and_revoked() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let shipped = Digest::of(shipped::RESOLVER);
     let list = api.get("/v1/resolvers", &token).await.json();
     assert_eq!((&list["resolvers"][0]["digest"], &list["resolvers"][0]["active"]), (&json!(shipped), &json!(true)));
 
-    // The same resolver with a section that means nothing is another component.
+    // The same resolver with an additional custom section is a different component.
     let mut other = shipped::RESOLVER.to_vec();
     other.extend([0, 3, 2, b'h', b'i']);
     let digest = Digest::of(&other);
@@ -57,7 +57,7 @@ async fn a_resolver_is_taken_in_named_and_revoked() {
 }
 
 #[tokio::test]
-async fn what_is_no_resolver_is_refused_with_its_reason() {
+async fn invalid_resolver_is_refused_with_its_reason() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&[Scope::Operator], &[]).await;
     let text = "not a component";
@@ -78,7 +78,7 @@ async fn what_is_no_resolver_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_a_worker_would_be_and_makes_none() {
+async fn dry_run_reports_worker_and_creates_none() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -96,7 +96,7 @@ async fn a_dry_run_says_what_a_worker_would_be_and_makes_none() {
 }
 
 #[tokio::test]
-async fn an_operator_makes_lists_and_revokes_tokens() {
+async fn operator_issues_lists_and_revokes_tokens() {
     let api = Api::new(&World::default()).await;
     let (_, operator) = api.token(&[Scope::Operator], &[]).await;
     let asked = json!({ "name": "ci", "scopes": ["read"], "workspaces": ["acme"] }).to_string();
@@ -127,7 +127,7 @@ async fn an_operator_makes_lists_and_revokes_tokens() {
 }
 
 #[tokio::test]
-async fn garbage_is_collected_for_an_operator_and_nothing_that_is_used() {
+async fn operator_collects_only_unused_content() {
     let world = World::default();
     let api = Api::new(&world).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
@@ -135,7 +135,7 @@ async fn garbage_is_collected_for_an_operator_and_nothing_that_is_used() {
     api.bring(&token, &bundle).await;
     let loose = format!("/v1/blobs/{}", Digest::of("loose"));
     assert_eq!(api.ask("PUT", &loose, &token, "loose", "").await.status, StatusCode::CREATED);
-    // What a process left that ended before it could acknowledge.
+    // A blob of a process that ended before it could acknowledge the put.
     let stray = Digest::of("stray");
     world.blobs.put(stray, worker_runtime::blob_store::source_from("stray"), 5).await.expect("put");
     let young = api.ask("DELETE", "/v1/garbage", &token, "", "").await.json();
@@ -151,7 +151,7 @@ async fn garbage_is_collected_for_an_operator_and_nothing_that_is_used() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_meant_for_another_state_is_not_made() {
+async fn change_with_stale_precondition_is_refused() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -172,7 +172,7 @@ async fn a_change_that_is_meant_for_another_state_is_not_made() {
     assert_eq!(stopped.json()["state"], "stopped");
     let stopped = stopped.headers[header::ETAG].to_str().expect("text").to_owned();
     assert_ne!(stopped, tag);
-    // The caller means the running worker.
+    // The caller refers to the running worker.
     let running = with(&api, "POST", "/v1/workers/w/remove", &token, ("if-match", &tag), "").await;
     assert_eq!(running.code(), (412, "precondition_failed".to_owned()));
     assert_eq!(api.get("/v1/workers/w", &token).await.status, StatusCode::OK);
@@ -208,7 +208,7 @@ async fn bundles_are_pinned_and_revoked() {
 }
 
 #[tokio::test]
-async fn numbers_and_readiness_are_told() {
+async fn metrics_and_readiness_are_served() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     api.bring(&token, &bundle(1)).await;
@@ -236,7 +236,7 @@ async fn numbers_and_readiness_are_told() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_full_is_not_ready_and_goes_on_reading() {
+async fn service_with_full_store_is_not_ready_and_still_reads() {
     use crate::support::faulty::Fault;
     for (blobs, metadata) in [(Some(Fault::Full), None), (None, Some(Fault::Full)), (None, None)] {
         let (scene, digest) = Scene::with_bundle().await;
@@ -253,7 +253,7 @@ async fn a_store_that_is_full_is_not_ready_and_goes_on_reading() {
 }
 
 #[tokio::test]
-async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
+async fn event_streams_are_counted_per_token_and_end_when_it_is_revoked() {
     use http_body_util::BodyExt;
     let limits = ServerLimits { event_streams: 2, ..ServerLimits::default() };
     let api = Api::within(&World::default(), limits).await;
@@ -275,7 +275,7 @@ async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
     assert_eq!(open().await.status(), StatusCode::OK);
     api.runtime.management().revoke_token(&summary.id).await.expect("revoked");
     tokio::time::pause();
-    // Nothing more comes, and the stream is at its end.
+    // No more frames follow, and the stream has ended.
     while let Some(frame) = second.body_mut().frame().await {
         let data = frame.expect("a frame").into_data().expect("data");
         assert!(data.is_empty() || data.starts_with(b":"));
@@ -283,7 +283,7 @@ async fn streams_of_events_are_counted_for_each_token_and_end_with_it() {
 }
 
 #[tokio::test]
-async fn the_description_of_the_api_is_the_one_that_is_published() {
+async fn published_api_description_is_current() {
     let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     let now = runtime_service::openapi_json();
     if std::env::var_os("YOI_UPDATE").is_some() {
@@ -302,7 +302,7 @@ async fn the_description_of_the_api_is_the_one_that_is_published() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_is_made_while_its_resolver_is_revoked_does_not_run() {
+async fn worker_created_during_revocation_of_its_resolver_does_not_run() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -330,7 +330,7 @@ async fn a_worker_that_is_made_while_its_resolver_is_revoked_does_not_run() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_taken_hold_no_more_than_a_workspace_may_have_on_its_way() {
+async fn unread_responses_are_bounded_by_inflight_bytes() {
     use http_body_util::BodyExt;
     let limits = worker_runtime::RuntimeLimits { inflight_bytes: 1 << 20, ..Default::default() };
     let api = Api::new(&World { limits, ..World::default() }).await;
@@ -350,7 +350,7 @@ async fn answers_that_are_not_taken_hold_no_more_than_a_workspace_may_have_on_it
     let held = ask("GET").await.expect("an answer");
     assert_eq!(held.status(), StatusCode::OK);
     assert_eq!(api.get(&path, &token).await.code(), (503, "busy".to_owned()));
-    // What it is can be asked all the same.
+    // The size is still available through HEAD.
     let head = ask("HEAD").await.expect("an answer");
     assert_eq!(
         (head.status(), &head.headers()[header::CONTENT_LENGTH]),
@@ -362,7 +362,7 @@ async fn answers_that_are_not_taken_hold_no_more_than_a_workspace_may_have_on_it
 }
 
 #[tokio::test]
-async fn a_call_with_too_many_values_is_refused_by_its_text() {
+async fn call_with_too_many_values_is_refused_before_parsing() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -372,7 +372,7 @@ async fn a_call_with_too_many_values_is_refused_by_its_text() {
     let path = "/v1/workers/w/tools/echo";
     let many = format!("{{\"input\":{{\"x\":[{}0]}}}}", "{\"\":0},".repeat(40_000));
     assert_eq!(api.ask("POST", path, &token, many, "application/json").await.code(), (413, "too_large".to_owned()));
-    // Signs within a text are no values.
+    // Punctuation in strings does not count as values.
     let text = json!({ "input": { "text": ",:[{\\\"".repeat(50_000) } }).to_string();
     assert_eq!(api.ask("POST", path, &token, text, "application/json").await.status, StatusCode::OK);
     assert_eq!(
@@ -382,7 +382,7 @@ async fn a_call_with_too_many_values_is_refused_by_its_text() {
 }
 
 #[tokio::test]
-async fn an_upload_that_does_not_end_keeps_nobody_from_anything() {
+async fn endless_upload_does_not_block_other_requests() {
     use futures_util::StreamExt;
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme", "other"]).await;
@@ -397,13 +397,13 @@ async fn an_upload_that_does_not_end_keeps_nobody_from_anything() {
     let path = format!("/v1/blobs/{digest}?workspace=other");
     assert_eq!(api.ask("PUT", &path, &token, blob, "").await.status, StatusCode::CREATED);
     let path = format!("/v1/blobs/{digest}?workspace=acme");
-    // That the other one has it is nothing that this one is told.
+    // The response does not reveal that the other workspace has the blob.
     assert_eq!(api.ask("PUT", &path, &token, blob, "").await.status, StatusCode::CREATED);
     assert_eq!(api.ask("PUT", &path, &token, blob, "").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn strangers_are_bounded_together_and_keep_nobody_out() {
+async fn unauthenticated_requests_share_one_limit_and_do_not_block_tokens() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     assert_eq!(api.get("/v1/workers", &token).await.status, StatusCode::OK);
@@ -418,7 +418,7 @@ async fn strangers_are_bounded_together_and_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn resolvers_are_bounded_and_those_that_are_revoked_make_room() {
+async fn resolver_limit_does_not_count_revoked_resolvers() {
     let limits = worker_runtime::RuntimeLimits { resolvers: 1, ..Default::default() };
     let api = Api::new(&World { limits, ..World::default() }).await;
     let (_, token) = api.token(&[Scope::Operator], &[]).await;
@@ -435,19 +435,21 @@ async fn resolvers_are_bounded_and_those_that_are_revoked_make_room() {
 }
 
 #[tokio::test]
-async fn who_has_seen_more_than_there_is_is_told_of_a_gap() {
+async fn cursor_beyond_newest_event_gives_a_gap() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     api.bring(&token, &bundle(1)).await;
     let mut subscription =
         api.runtime.observation(&"acme".parse().expect("an id")).subscribe(1000).await.expect("subscribed");
     let gap = subscription.next().await.expect("seen");
-    assert_eq!(gap, worker_runtime::Seen::Gap { after: 1000, first_kept: 1 });
-    assert!(matches!(subscription.next().await, Ok(worker_runtime::Seen::Event(event)) if event.number == 1));
+    assert_eq!(gap, worker_runtime::SubscriptionItem::Gap { after: 1000, first_kept: 1 });
+    assert!(
+        matches!(subscription.next().await, Ok(worker_runtime::SubscriptionItem::Event(event)) if event.number == 1)
+    );
 }
 
 #[tokio::test]
-async fn a_workspace_that_the_config_does_not_name_stores_nothing() {
+async fn workspace_missing_in_config_stores_nothing() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["nowhere"]).await;
     let path = format!("/v1/blobs/{}", Digest::of("x"));

@@ -1,4 +1,4 @@
-//! Long lists come in pages that are bounded by their bytes, and are read in small portions.
+//! Pages of long lists are bounded by their bytes, and the store reads them in small portions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,15 +17,15 @@ use crate::support::{World, acme, bundle, id, name, put, trusted};
 /// Limit of the service on a page: 256 KiB of rows and the JSON around them.
 const PAGE_BYTES: usize = (256 << 10) + 1024;
 
-/// Remembers the longest read that it was asked for.
+/// A metadata store that records the largest requested scan.
 #[derive(Debug, Default)]
-struct Reads {
+struct ScanRecorder {
     store: MemoryMetadata,
     longest: AtomicUsize,
 }
 
 #[async_trait]
-impl MetadataStore for Reads {
+impl MetadataStore for ScanRecorder {
     async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         self.store.get(key).await
     }
@@ -49,7 +49,7 @@ impl MetadataStore for Reads {
     }
 }
 
-/// A worker with a history of so many calls, each of a few kilobytes.
+/// Creates a worker with a history of calls of a few kilobytes each.
 pub async fn called(runtime: &Runtime, calls: usize) {
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect("a worker");
@@ -60,7 +60,7 @@ pub async fn called(runtime: &Runtime, calls: usize) {
     }
 }
 
-/// All pages of a list, each with its items.
+/// ScanRecorder all pages of a list, and returns the items of each.
 async fn pages(api: &Api, token: &str, path: &str, field: &str, limit: usize) -> Vec<Vec<Value>> {
     let (mut pages, mut after) = (Vec::new(), String::new());
     loop {
@@ -77,19 +77,19 @@ async fn pages(api: &Api, token: &str, path: &str, field: &str, limit: usize) ->
 }
 
 #[tokio::test]
-async fn pages_are_bounded_by_bytes_and_tell_whether_more_comes() {
-    let reads = Arc::new(Reads::default());
+async fn pages_are_bounded_by_bytes_and_report_more_items() {
+    let reads = Arc::new(ScanRecorder::default());
     let api = Api::new(&World { metadata: reads.clone(), ..World::default() }).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     called(&api.runtime, 150).await;
     let history = "/v1/workers/w/history";
     let all = pages(&api, &token, history, "entries", 1000).await;
-    // 900 KB in all.
+    // 900 KB in total.
     assert!((3..=6).contains(&all.len()), "{}", all.len());
     let numbers: Vec<u64> =
         all.into_iter().flatten().map(|entry| entry["number"].as_u64().expect("a number")).collect();
     assert_eq!(numbers, (1..=300).collect::<Vec<_>>());
-    // A page that is bounded by its number of entries, and one that ends with the list.
+    // A page that is limited by its number of entries, and one that ends with the list.
     let lengths = async |limit| -> Vec<usize> {
         pages(&api, &token, history, "entries", limit).await.iter().map(Vec::len).collect()
     };
@@ -101,7 +101,7 @@ async fn pages_are_bounded_by_bytes_and_tell_whether_more_comes() {
 }
 
 #[tokio::test]
-async fn lists_of_workers_and_bundles_tell_whether_more_comes() {
+async fn worker_and_bundle_lists_report_more_items() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     for revision in 1..=3 {
@@ -115,6 +115,6 @@ async fn lists_of_workers_and_bundles_tell_whether_more_comes() {
             assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), lengths, "{path} {limit}");
         }
     }
-    // A worker that the workspace has not, and one that has done nothing.
+    // A worker that does not exist, and one without history.
     assert_eq!(pages(&api, &token, "/v1/workers/w1/history", "entries", 10).await, [Vec::<Value>::new()]);
 }

@@ -1,4 +1,4 @@
-//! Removing workers: only stopped ones, with everything that names them, in bounded batches that are completed after an
+//! Removal of workers: only stopped ones, with all their rows, in bounded batches that are completed after an
 //! interruption.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use worker_runtime::event::EventKind;
 use worker_runtime::metadata::{Batch, CommitError, Key, MemoryMetadata, MetadataError, MetadataStore, VersionedValue};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
-use worker_runtime::{CallError, Runtime, RuntimeLimits, Seen, WorkerError};
+use worker_runtime::{CallError, Runtime, RuntimeLimits, SubscriptionItem, WorkerError};
 
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
@@ -27,7 +27,7 @@ async fn call(runtime: &Runtime, worker: &str, tool: &str, input: Value) -> Resu
     runtime.interaction(&acme()).call(&id(worker), &name(tool), call).await
 }
 
-/// Keys of all tables that can name a worker, one of whose parts is this worker.
+/// Returns the keys of all tables that contain this worker as a part.
 async fn naming(metadata: &dyn MetadataStore, worker: &str) -> Vec<Key> {
     let (as_id, as_user) = (worker.to_owned(), format!("worker:{worker}"));
     let mut keys = Vec::new();
@@ -46,7 +46,7 @@ async fn a_stopped_worker_is_removed_with_its_history_and_only_its_own_blobs_are
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
     let (shared, own) = ("s".repeat(10_000), "x".repeat(10_000));
-    // Its id begins with that of the other one.
+    // Its id has the id of the other worker as a prefix.
     catalogue.create(id("w2"), plain(bundle)).await.expect("a worker");
     call(&runtime, "w2", "echo", json!({ "text": shared })).await.expect("an answer");
     let before = runtime.management().usage(&acme()).await.expect("known");
@@ -76,7 +76,7 @@ async fn a_stopped_worker_is_removed_with_its_history_and_only_its_own_blobs_are
     assert_eq!(left, [id("w2")]);
     assert_eq!(runtime.management().usage(&acme()).await.expect("known").workers, before.workers);
 
-    // Its record, and the input and the output that only it had.
+    // The record, and the input and output that only this worker had.
     world.clock.advance(Duration::from_secs(world.limits.unused_blob_seconds));
     let collected = runtime.content(&acme()).collect_garbage().await.expect("collected");
     assert_eq!(collected.blobs, 3, "{collected:?}");
@@ -90,7 +90,7 @@ async fn a_stopped_worker_is_removed_with_its_history_and_only_its_own_blobs_are
 }
 
 #[tokio::test]
-async fn a_removal_is_told_by_an_event() {
+async fn removal_adds_an_event() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
@@ -104,13 +104,13 @@ async fn a_removal_is_told_by_an_event() {
     for _ in 0..newest {
         last = Some(events.next().await.expect("an event"));
     }
-    let Some(Seen::Event(event)) = last else { panic!("{last:?}") };
+    let Some(SubscriptionItem::Event(event)) = last else { panic!("{last:?}") };
     assert_eq!(event.kind, EventKind::WorkerRemoved { worker: id("w") });
     assert_eq!(serde_json::to_value(&event).expect("JSON")["event"], json!("worker_removed"));
 }
 
 #[tokio::test]
-async fn a_suspended_worker_is_not_removed() {
+async fn suspended_worker_cannot_be_removed() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
@@ -123,21 +123,21 @@ async fn a_suspended_worker_is_not_removed() {
     catalogue.remove(&id("w")).await.expect("removed");
 }
 
-/// A store that commits so many batches and has no room for more.
+/// A metadata store that commits a number of batches and is then full.
 #[derive(Debug, Default)]
-struct Counted {
+struct CommitLimitedStore {
     store: MemoryMetadata,
     left: AtomicUsize,
 }
 
-impl Counted {
+impl CommitLimitedStore {
     fn allow(&self, commits: usize) {
         self.left.store(commits, Ordering::SeqCst);
     }
 }
 
 #[async_trait]
-impl MetadataStore for Counted {
+impl MetadataStore for CommitLimitedStore {
     async fn get(&self, key: &Key) -> Result<Option<VersionedValue>, MetadataError> {
         self.store.get(key).await
     }
@@ -165,8 +165,8 @@ impl MetadataStore for Counted {
 /// Commits of the removal of a worker with 80 entries: one for the worker, and one for each 64 entries.
 const COMMITS: usize = 3;
 
-/// A stopped worker `w` with 80 entries.
-async fn stopped_worker(metadata: &Arc<Counted>) -> (World, Runtime) {
+/// Creates a stopped worker `w` with 80 entries.
+async fn stopped_worker(metadata: &Arc<CommitLimitedStore>) -> (World, Runtime) {
     metadata.allow(usize::MAX);
     let world = World { metadata: metadata.clone(), ..World::default() };
     let runtime = world.open().await;
@@ -181,7 +181,7 @@ async fn stopped_worker(metadata: &Arc<Counted>) -> (World, Runtime) {
 
 #[tokio::test]
 async fn a_long_history_is_removed_in_several_batches() {
-    let metadata = Arc::new(Counted::default());
+    let metadata = Arc::new(CommitLimitedStore::default());
     let (_, runtime) = stopped_worker(&metadata).await;
     metadata.allow(COMMITS);
     runtime.catalogue(&acme()).remove(&id("w")).await.expect("removed");
@@ -190,8 +190,8 @@ async fn a_long_history_is_removed_in_several_batches() {
 }
 
 #[tokio::test]
-async fn a_removal_whose_caller_goes_away_is_completed() {
-    let metadata = Arc::new(Counted::default());
+async fn removal_is_completed_after_its_future_is_dropped() {
+    let metadata = Arc::new(CommitLimitedStore::default());
     let (_, runtime) = stopped_worker(&metadata).await;
     let (catalogue, worker) = (runtime.catalogue(&acme()), id("w"));
     {
@@ -216,17 +216,17 @@ enum Next {
 }
 
 #[tokio::test]
-async fn an_interrupted_removal_is_not_seen_and_is_completed_by_what_comes_next() {
+async fn interrupted_removal_is_invisible_and_completed_by_next_operation() {
     for next in [Next::Remove, Next::Create, Next::Open] {
         for done in 0..COMMITS {
-            let metadata = Arc::new(Counted::default());
+            let metadata = Arc::new(CommitLimitedStore::default());
             let (world, runtime) = stopped_worker(&metadata).await;
             let catalogue = runtime.catalogue(&acme());
             let made = catalogue.get(&id("w")).await.expect("there");
             metadata.allow(done);
             assert_eq!(code(catalogue.remove(&id("w")).await), "store_full", "{next:?} {done}");
             if done == 0 {
-                // Nothing of it happened.
+                // The operation had no effect.
                 assert_eq!(catalogue.get(&id("w")).await.expect("there"), made);
                 assert_eq!(runtime.observation(&acme()).history(&id("w"), 0, 100).await.expect("there").len(), 80);
                 continue;
@@ -237,7 +237,7 @@ async fn an_interrupted_removal_is_not_seen_and_is_completed_by_what_comes_next(
             assert!(catalogue.list(None, 10).await.expect("a list").is_empty());
             assert_eq!(runtime.management().usage(&acme()).await.expect("known").workers, 0);
             assert!(!naming(&*metadata, "w").await.is_empty());
-            // While the store has no room, a Runtime opens, and the id is not given to another worker.
+            // While the store is full, a Runtime opens, but no other worker can be created with this id.
             let waiting = world.open().await;
             assert_eq!(code(waiting.catalogue(&acme()).create(id("w"), made.request.clone()).await), "store_full");
             metadata.allow(usize::MAX);
@@ -257,7 +257,7 @@ async fn an_interrupted_removal_is_not_seen_and_is_completed_by_what_comes_next(
     }
 }
 
-/// Says that it was called, and answers its input when it is let go.
+/// Reports that it was called, and returns its input when it is released.
 #[derive(Debug)]
 struct Gate {
     name: ToolName,
@@ -301,7 +301,7 @@ async fn with_gate() -> (World, Runtime, Arc<Gate>) {
 }
 
 #[tokio::test]
-async fn a_call_that_ends_after_its_worker_was_removed_leaves_nothing_in_the_next_one() {
+async fn call_of_removed_worker_writes_nothing_to_new_worker_with_same_id() {
     for is_recreated in [false, true] {
         let (world, runtime, gate) = with_gate().await;
         let catalogue = runtime.catalogue(&acme());
@@ -334,7 +334,7 @@ async fn a_call_that_ends_after_its_worker_was_removed_leaves_nothing_in_the_nex
         world.clock.advance(Duration::from_secs(world.limits.unused_blob_seconds));
         runtime.management().collect_garbage().await.expect("collected");
         let left = runtime.management().usage(&acme()).await.expect("known");
-        // Without the worker, and without its record.
+        // Without the worker and its record.
         assert!(left.workers == 0 && left.bytes < fresh.bytes, "{left:?} {fresh:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! Serving over connections: what a client may hold and for how long, and how a service ends. The
-//! connections are in memory, so that time is the test's own.
+//! Serving over connections: their limits and timeouts, and the shutdown of a service. The connections are in memory,
+//! so the tests control the time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use worker_runtime::token::Scope;
 use crate::support::World;
 use crate::support::api::Api;
 
-/// Takes connections that the test makes.
+/// A listener for connections that the test creates.
 struct InMemory(mpsc::UnboundedReceiver<DuplexStream>);
 
 impl Listener for InMemory {
@@ -32,14 +32,14 @@ impl Listener for InMemory {
     }
 }
 
-struct Served {
+struct TestServer {
     api: Api,
     connect: mpsc::UnboundedSender<DuplexStream>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Stopped>,
 }
 
-impl Served {
+impl TestServer {
     async fn new(limits: ServerLimits) -> Self {
         let api = Api::within(&World::default(), limits).await;
         let (connect, accept) = mpsc::unbounded_channel();
@@ -52,7 +52,7 @@ impl Served {
         Self { api, connect, stop: Some(stop), served }
     }
 
-    /// A connection whose buffers hold so many bytes.
+    /// Creates a connection with buffers of a given size.
     fn connect_with(&self, bytes: usize) -> DuplexStream {
         let (here, there) = tokio::io::duplex(bytes);
         self.connect.send(there).expect("served");
@@ -68,10 +68,10 @@ fn head(method: &str, path: &str, token: &str, more: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: runtime.test:7070\r\nauthorization: Bearer {token}\r\n{more}\r\n")
 }
 
-/// Everything up to the end of the connection.
+/// Reads until the end of the connection.
 async fn rest(connection: &mut DuplexStream) -> String {
     let mut text = Vec::new();
-    // One that was cut has ended too.
+    // A reset connection has ended too.
     let _ = connection.read_to_end(&mut text).await;
     String::from_utf8_lossy(&text).into_owned()
 }
@@ -83,8 +83,8 @@ fn code(answer: &str) -> (&str, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_does_not_come_in_is_not_waited_for() {
-    let served = Served::new(ServerLimits::default()).await;
+async fn incomplete_request_head_times_out() {
+    let served = TestServer::new(ServerLimits::default()).await;
     let mut slow = served.connect();
     let began = tokio::time::Instant::now();
     for byte in b"GET /livez HTTP/1.1\r\nhost: runtime.test:7070\r\nx: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" {
@@ -96,15 +96,15 @@ async fn a_head_that_does_not_come_in_is_not_waited_for() {
     assert!(rest(&mut slow).await.is_empty());
     let allowed = Duration::from_millis(ServerLimits::default().head_ms);
     assert!((allowed..allowed + Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
-    // One that asks nothing is let go as well.
+    // A connection without requests is closed as well.
     let mut idle = served.connect();
     idle.write_all(head("GET", "/livez", "", "").as_bytes()).await.expect("written");
     assert!(rest(&mut idle).await.ends_with("ok\n"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_comes_in_too_slowly_is_cut_off() {
-    let served = Served::new(ServerLimits::default()).await;
+async fn slow_request_body_is_cut_off() {
+    let served = TestServer::new(ServerLimits::default()).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     for path in [format!("/v1/blobs/{}", bundles::Digest::of(b"x")), "/v1/workers/w".to_owned()] {
         let mut slow = served.connect();
@@ -125,7 +125,7 @@ async fn a_body_that_comes_in_too_slowly_is_cut_off() {
         assert!(answer.contains("connection: close"));
         assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     }
-    // As much in the same time, and faster at its end, is taken.
+    // The same bytes in the same time, with a faster end, are accepted.
     let blob = "x".repeat(40_000);
     let mut good = served.connect();
     let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
@@ -139,9 +139,9 @@ async fn a_body_that_comes_in_too_slowly_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_request_has_its_answer_by_its_deadline() {
+async fn request_is_answered_by_its_deadline() {
     let limits = ServerLimits { request_ms: 60_000, ..ServerLimits::default() };
-    let served = Served::new(limits).await;
+    let served = TestServer::new(limits).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let bundle = crate::support::bundle(1);
     served.api.bring(&token, &bundle).await;
@@ -152,12 +152,12 @@ async fn a_request_has_its_answer_by_its_deadline() {
     let mut hanging = served.connect();
     let asked = head("POST", "/v1/workers/w/tools/echo", &token, &more) + body;
     hanging.write_all(asked.as_bytes()).await.expect("written");
-    // Only now: what computes does so on threads of its own, and this clock would not wait for them.
+    // Paused only now: computations run on other threads, for which a paused clock does not wait.
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     assert_eq!(code(&rest(&mut hanging).await), ("504", "deadline_exceeded".to_owned()));
     assert!((Duration::from_secs(60)..Duration::from_secs(62)).contains(&began.elapsed()), "{:?}", began.elapsed());
-    // The call went with its request: the next one has the turn.
+    // The call was dropped with its request, so the next one receives the run permit.
     tokio::time::resume();
     let call = r#"{"input":{"text":"again"}}"#;
     let called = served.api.ask("POST", "/v1/workers/w/tools/echo", &token, call, "application/json").await;
@@ -165,8 +165,8 @@ async fn a_request_has_its_answer_by_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_is_too_large_is_refused() {
-    let served = Served::new(ServerLimits::default()).await;
+async fn oversized_request_head_is_refused() {
+    let served = TestServer::new(ServerLimits::default()).await;
     let field = format!("x: {}\r\n", "y".repeat(20_000));
     let many: String = (0..70).map(|number| format!("x{number}: y\r\n")).collect();
     for more in [field, many] {
@@ -184,8 +184,8 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
-    let served = Served::new(ServerLimits::default()).await;
+async fn client_that_does_not_read_its_response_is_disconnected() {
+    let served = TestServer::new(ServerLimits::default()).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let blob = "x".repeat(1 << 20);
     let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
@@ -194,14 +194,14 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     let mut stuck = served.connect_with(64);
     let began = tokio::time::Instant::now();
     stuck.write_all(head("GET", &path, &token, "").as_bytes()).await.expect("written");
-    // Reads a little, and then nothing for longer than it may.
+    // Reads a little, and then pauses for longer than allowed.
     stuck.read_exact(&mut [0; 32]).await.expect("a beginning");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(rest(&mut stuck).await.len() < 1 << 19);
     assert!(began.elapsed() < Duration::from_secs(61));
 }
 
-/// Asks for all bundles, and waits for the answer; none if the connection was ended.
+/// Requests all bundles and waits for the response. Returns `None` if the connection was closed.
 async fn asked(connection: &mut DuplexStream, token: &str) -> Option<()> {
     connection.write_all(head("GET", "/v1/config-bundles", token, "").as_bytes()).await.ok()?;
     let mut answer = Vec::new();
@@ -215,13 +215,13 @@ async fn asked(connection: &mut DuplexStream, token: &str) -> Option<()> {
     answer.starts_with("http/1.1 200").then_some(())
 }
 
-/// Twenty times as long as it takes.
+/// Twenty times the expected duration.
 const IN_TIME: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn connections_that_are_all_in_use_are_evicted_when_they_stall_the_longest_stalled_first() {
+async fn longest_stalled_connection_is_evicted_first() {
     let limits = ServerLimits { connections: 2, connection_share_percent: 100, ..ServerLimits::default() };
-    let served = Served::new(limits).await;
+    let served = TestServer::new(limits).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let blob = "x".repeat(100_000);
     let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
@@ -233,7 +233,7 @@ async fn connections_that_are_all_in_use_are_evicted_when_they_stall_the_longest
     let mut events = served.connect();
     events.write_all(head("GET", "/v1/events", &token, "").as_bytes()).await.expect("written");
     events.read_exact(&mut [0; 15]).await.expect("a head");
-    // All of the blob is in the service's hands by the time that a part of it is here.
+    // The service has written all of the blob to the buffers when a part of it has arrived.
     let mut slow = served.connect_with(64);
     slow.write_all(head("GET", &path, &token, "connection: close\r\n").as_bytes()).await.expect("written");
     let mut seen = [0; 300];
@@ -246,12 +246,12 @@ async fn connections_that_are_all_in_use_are_evicted_when_they_stall_the_longest
 }
 
 #[tokio::test]
-async fn who_asks_for_nothing_with_a_token_makes_place_for_who_does() {
-    // So that none ends by itself.
+async fn connection_without_authenticated_request_is_evicted_first() {
+    // Timeouts are long, so that no connection ends by itself.
     let (head_ms, write_ms) = (3_600_000, 3_600_000);
     let limits =
         ServerLimits { connections: 3, connection_share_percent: 100, head_ms, write_ms, ..ServerLimits::default() };
-    let served = Served::new(limits).await;
+    let served = TestServer::new(limits).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let mut honest = served.connect();
     assert!(asked(&mut honest, &token).await.is_some());
@@ -260,12 +260,12 @@ async fn who_asks_for_nothing_with_a_token_makes_place_for_who_does() {
         let mut connection = served.connect_with(64);
         match number % 3 {
             0 => connection.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.expect("half a head"),
-            // Asks, and does not take the answer.
+            // Sends a request and does not read the response.
             1 => connection.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("a head"),
             _ => {}
         }
         idle.push(connection);
-        // It asks before two others have come: it is never the quietest.
+        // The honest client sends a request between two new connections, so it is never idle for the longest time.
         assert!(asked(&mut honest, &token).await.is_some(), "{number}");
     }
     let mut other = served.connect();
@@ -280,10 +280,10 @@ async fn who_asks_for_nothing_with_a_token_makes_place_for_who_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_stopped_ends_what_is_going_on_and_takes_nothing_new() {
-    let mut served = Served::new(ServerLimits::default()).await;
+async fn shutdown_completes_running_requests_and_accepts_no_new_ones() {
+    let mut served = TestServer::new(ServerLimits::default()).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
-    // An upload that is under way, a stream of events, and a connection that idles.
+    // An active upload, an event stream, and an idle connection.
     let blob = "x".repeat(50_000);
     let path = format!("/v1/blobs/{}", bundles::Digest::of(&blob));
     let mut upload = served.connect();
@@ -308,8 +308,8 @@ async fn a_service_that_is_stopped_ends_what_is_going_on_and_takes_nothing_new()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_in_time_is_cut_and_leaves_nothing() {
-    let mut served = Served::new(ServerLimits { shutdown_ms: 5000, ..ServerLimits::default() }).await;
+async fn requests_beyond_shutdown_timeout_are_cut_and_leave_nothing() {
+    let mut served = TestServer::new(ServerLimits { shutdown_ms: 5000, ..ServerLimits::default() }).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let digest = bundles::Digest::of("x".repeat(50_000));
     let mut upload = served.connect();
@@ -324,7 +324,7 @@ async fn what_does_not_end_in_time_is_cut_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn limits_that_no_clock_can_hold_are_limits_all_the_same() {
+async fn timeouts_beyond_clock_range_are_accepted() {
     let limits = ServerLimits {
         head_ms: u64::MAX,
         body_grace_ms: u64::MAX,
@@ -334,7 +334,7 @@ async fn limits_that_no_clock_can_hold_are_limits_all_the_same() {
         headers: usize::MAX,
         ..ServerLimits::default()
     };
-    let mut served = Served::new(limits).await;
+    let mut served = TestServer::new(limits).await;
     let mut connection = served.connect();
     let asked = head("GET", "/livez", "", "connection: close\r\n");
     connection.write_all(asked.as_bytes()).await.expect("written");

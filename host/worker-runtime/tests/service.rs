@@ -1,4 +1,4 @@
-//! The API over HTTP: who may ask, for what, and what they are told.
+//! The API over HTTP: authentication, authorization and responses.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -11,7 +11,7 @@ use crate::support::api::{Api, MANIFEST};
 use crate::support::{World, acme, bundle, bundle_of, doubling_schema, name};
 
 #[tokio::test]
-async fn a_bundle_becomes_a_worker_that_answers() {
+async fn worker_of_uploaded_bundle_answers_calls() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -44,9 +44,9 @@ async fn a_bundle_becomes_a_worker_that_answers() {
     assert_eq!(api.ask("DELETE", &path, &token, "", "").await.status, StatusCode::NO_CONTENT);
 }
 
-// One thread answers here.
+// Single-threaded: other requests would be delayed if the validation ran on the thread that serves them.
 #[tokio::test]
-async fn a_schema_that_asks_for_much_work_does_not_keep_others_from_being_answered() {
+async fn expensive_schema_does_not_delay_other_requests() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let (_, other) = api.token(&Scope::ALL, &["other"]).await;
@@ -68,7 +68,7 @@ async fn a_schema_that_asks_for_much_work_does_not_keep_others_from_being_answer
 }
 
 #[tokio::test]
-async fn what_the_caller_has_is_not_sent_again() {
+async fn matching_etag_is_answered_without_body() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -90,12 +90,12 @@ async fn what_the_caller_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_without_a_good_token() {
+async fn requests_without_valid_token_are_refused() {
     let world = World::default();
     let api = Api::new(&world).await;
     let (summary, token) = api.token(&Scope::ALL, &["acme"]).await;
     let mut wrong = vec![String::new(), "x".to_owned(), token.replace("yoi_", "yoj_"), format!("{token}0")];
-    // Any digit of it.
+    // Any changed digit makes the token invalid.
     for index in [4, 19, 21, 84] {
         let mut bytes = token.clone().into_bytes();
         bytes[index] = if bytes[index] == b'0' { b'1' } else { b'0' };
@@ -114,7 +114,7 @@ async fn nobody_is_let_in_without_a_good_token() {
         name: name("short"),
         scopes: Scope::ALL.into_iter().collect(),
         workspaces: std::iter::once(acme()).collect(),
-        expires_at: Some(jiff::Timestamp::from_millisecond(crate::support::BEGIN + 1000).expect("a time")),
+        expires_at: Some(jiff::Timestamp::from_millisecond(crate::support::START_MS + 1000).expect("a time")),
         connections: None,
         event_streams: None,
     };
@@ -125,7 +125,7 @@ async fn nobody_is_let_in_without_a_good_token() {
 }
 
 #[tokio::test]
-async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
+async fn token_is_limited_to_its_scopes_and_workspaces() {
     let api = Api::new(&World::default()).await;
     let (_, all) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -157,14 +157,14 @@ async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
         if needed == Scope::Operator {
             continue;
         }
-        // Of another workspace there is nothing to be seen, and nothing to be changed.
+        // Another workspace is neither readable nor writable.
         let (_, other) = api.token(&Scope::ALL, &["other"]).await;
         for query in ["", "?workspace=acme"] {
             let answer = api.ask(method, &format!("{path}{query}"), &other, "{}", "application/json").await;
             match (needed, query) {
                 (Scope::Read, _) => {
                     let text = String::from_utf8_lossy(&answer.body).into_owned();
-                    // A list names no worker and no bundle, so that an empty one would be an answer.
+                    // An empty list would be a valid response, because a list names no worker or bundle.
                     let is_denied = answer.status == StatusCode::FORBIDDEN && text.contains("workspace_denied");
                     let nothing = answer.status == StatusCode::NOT_FOUND
                         || if query.is_empty() { text.ends_with(":[]}") } else { is_denied };
@@ -177,7 +177,7 @@ async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
     }
     let (_, both) = api.token(&Scope::ALL, &["acme", "other"]).await;
     let (_, other) = api.token(&[Scope::Read], &["other"]).await;
-    // A stream that stays silent for ever would look like a workspace in which nothing happens.
+    // A silent stream would look like a workspace without events.
     for workspace in ["acme", "nobody"] {
         let events = api.get(&format!("/v1/events?workspace={workspace}"), &other).await;
         assert_eq!(events.code(), (403, "workspace_denied".to_owned()), "{workspace}");
@@ -187,7 +187,7 @@ async fn a_token_does_what_its_scopes_say_where_it_serves_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn only_known_hosts_and_pages_may_ask() {
+async fn only_known_hosts_and_origins_are_accepted() {
     let api = Api::new(&World::default()).await;
     let ask = |host: Option<&str>, origin: Option<&str>| {
         let mut request = Request::get("/livez");
@@ -210,7 +210,7 @@ async fn only_known_hosts_and_pages_may_ask() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_told_as_a_problem() {
+async fn malformed_request_is_answered_with_a_problem() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -240,7 +240,7 @@ async fn what_is_not_understood_is_told_as_a_problem() {
 }
 
 #[tokio::test]
-async fn a_token_that_asks_too_often_is_told_to_wait() {
+async fn rate_limited_token_receives_retry_after() {
     let world = World::default();
     let api = Api::rated(&world, 1).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
@@ -258,7 +258,7 @@ async fn a_token_that_asks_too_often_is_told_to_wait() {
     assert_eq!(api.get("/v1/workers", &other).await.status, StatusCode::OK);
 }
 
-/// So many frames of a stream of events, as (id, event, data).
+/// Reads a number of frames of an event stream as (id, event, data).
 async fn frames(api: &Api, path: &str, token: &str, last: Option<&str>, count: usize) -> Vec<(String, String, Value)> {
     use futures_util::StreamExt;
     let mut request = Request::get(path)
@@ -283,13 +283,13 @@ async fn frames(api: &Api, path: &str, token: &str, last: Option<&str>, count: u
     text.split("\n\n").take(count).map(frame).collect()
 }
 
-/// The number in the id of a frame.
+/// Returns the number in the id of a frame.
 fn number(id: &str) -> u64 {
     id.parse::<worker_runtime::event::Cursor>().expect("a cursor").number()
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
+async fn event_stream_is_live_and_resumes_at_last_event_id() {
     let world =
         World { limits: worker_runtime::RuntimeLimits { kept_events: 3, ..Default::default() }, ..World::default() };
     let api = Api::new(&world).await;
@@ -304,13 +304,14 @@ async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
     for revision in 3..6 {
         api.bring(&token, &bundle(revision)).await;
     }
-    // Five happened and three are kept. Who saw two misses nothing, who saw one is told.
+    // Five events were recorded and three are kept. A client that received two misses none; a client that received one
+    // receives a gap.
     let (first, second) = (watched[0].0.as_str(), watched[1].0.as_str());
     for (path, last) in [("/v1/events?after=0", Some(second)), (&format!("/v1/events?after={second}"), None)] {
         let went_on = frames(&api, path, &token, last, 3).await;
         assert_eq!(went_on.iter().map(|(id, ..)| number(id)).collect::<Vec<_>>(), [3, 4, 5]);
     }
-    // Another store had an event 5 too, and so may an earlier state of this one.
+    // Another store, or an earlier state of this one, can also have an event 5.
     let elsewhere = second.replace(|digit: char| digit.is_ascii_hexdigit(), "7");
     for (last, after) in [(first, 1), (elsewhere.as_str(), 7), ("1", 1), ("4", 4)] {
         let gap = frames(&api, "/v1/events", &token, Some(last), 4).await;
@@ -334,7 +335,7 @@ async fn events_come_as_they_happen_and_go_on_where_the_client_was() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_held_in_memory_are_bounded_for_each_workspace() {
+async fn buffered_bodies_are_bounded_per_workspace() {
     let limits = worker_runtime::RuntimeLimits { inflight_bytes: 1 << 20, ..Default::default() };
     let api = Api::new(&World { limits, ..World::default() }).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
@@ -344,7 +345,7 @@ async fn bodies_that_are_held_in_memory_are_bounded_for_each_workspace() {
     assert_eq!(answer.code(), (503, "busy".to_owned()));
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
     assert_eq!(answer.json()["details"]["limit"], "inflight_bytes");
-    // A blob takes as much as it announces.
+    // A blob reserves its announced size.
     let (digest, blob) = bundle.blobs().next().expect("a blob");
     let request = Request::put(format!("/v1/blobs/{digest}"))
         .header(header::HOST, "runtime.test:7070")

@@ -1,4 +1,4 @@
-//! Shares of connections and event streams, over sockets: what one token or workspace holds keeps no other one out.
+//! Limits of connections and event streams per token and workspace, over sockets. One holder does not block others.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use worker_runtime::token::Scope;
 use crate::support::World;
 use crate::support::api::Api;
 
-/// Twenty times as long as an answer takes on a busy machine.
+/// Twenty times the duration of a response on a busy machine.
 const IN_TIME: Duration = Duration::from_secs(20);
 
 const CONFIG: &str = "
@@ -30,21 +30,21 @@ signatures = { posture = 'none' }
 signatures = { posture = 'none' }
 ";
 
-struct Served {
+struct TestServer {
     api: Api,
     address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
-impl Drop for Served {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Served {
+impl TestServer {
     async fn new(limits: ServerLimits) -> Self {
-        // Nothing ends by itself while a test lasts.
+        // Timeouts are long, so that nothing ends by itself during a test.
         let (head_ms, write_ms, body_grace_ms) = (3_600_000, 3_600_000, 3_600_000);
         let limits = ServerLimits { head_ms, write_ms, body_grace_ms, ..limits };
         let api = Api::within(&World { config: CONFIG.to_owned(), ..World::default() }, limits).await;
@@ -61,13 +61,13 @@ impl Served {
         TcpStream::connect(self.address).await.expect("connected")
     }
 
-    /// Begins an upload whose last bytes never come.
+    /// Starts an upload whose last bytes never arrive.
     async fn stalled_upload(&self, token: &str, workspace: &str) -> TcpStream {
         let mut stream = self.connect().await;
         let path = format!("/v1/blobs/{}?workspace={workspace}", Digest::of("never"));
         let mut request = head("PUT", &path, token, "content-length: 115000\r\n").into_bytes();
         request.extend([b'x'; 114_990]);
-        // A refusal may come before all of it is written.
+        // A refusal may arrive before all of the request is written.
         let _ = stream.write_all(&request).await;
         stream
     }
@@ -79,7 +79,7 @@ impl Served {
         (status(&mut stream).await.expect("an answer"), stream)
     }
 
-    /// The status that a request on a new connection is answered with, in time.
+    /// Returns the status of a request on a new connection, within the deadline.
     async fn asked(&self, token: &str, workspace: &str) -> Option<u16> {
         let asked = async {
             let mut stream = self.connect().await;
@@ -90,7 +90,8 @@ impl Served {
         tokio::time::timeout(IN_TIME, asked).await.ok()?
     }
 
-    /// Asks until the answer has this status: what other connections began or ended is seen soon.
+    /// Repeats a request until its status is as expected. The service notices opened and closed connections with a
+    /// delay.
     async fn asked_until(&self, token: &str, workspace: &str, expected: u16) {
         let asked = async { while self.asked(token, workspace).await != Some(expected) {} };
         tokio::time::timeout(IN_TIME, asked).await.unwrap_or_else(|_| panic!("never {expected}"));
@@ -120,8 +121,8 @@ async fn status(stream: &mut TcpStream) -> Option<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_stall_keep_no_other_tenant_from_a_connection() {
-    let served = Served::new(ServerLimits { connections: 32, ..ServerLimits::default() }).await;
+async fn stalled_uploads_do_not_block_connections_of_other_tenants() {
+    let served = TestServer::new(ServerLimits { connections: 32, ..ServerLimits::default() }).await;
     let (_, attacker) = served.api.token(&Scope::ALL, &["acme"]).await;
     let (_, honest) = served.api.token(&Scope::ALL, &["other"]).await;
     let mut stalled = Vec::new();
@@ -133,15 +134,15 @@ async fn uploads_that_stall_keep_no_other_tenant_from_a_connection() {
     }
     let held = served.held(stalled).await;
     assert!(held.len() <= 8, "{} are more than a quarter of 32", held.len());
-    // The token itself is refused, and told which limit it has reached.
+    // The token itself is refused with the name of its limit.
     assert_eq!(served.asked(&attacker, "acme").await, Some(429));
     drop(held);
     served.asked_until(&attacker, "acme", 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tokens_of_a_workspace_have_one_share_together_and_a_token_can_have_its_own() {
-    let served = Served::new(ServerLimits { connections: 16, ..ServerLimits::default() }).await;
+async fn tokens_of_a_workspace_share_one_limit_unless_a_token_has_its_own() {
+    let served = TestServer::new(ServerLimits { connections: 16, ..ServerLimits::default() }).await;
     let mut stalled = Vec::new();
     for _ in 0..4 {
         let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
@@ -164,8 +165,8 @@ async fn the_tokens_of_a_workspace_have_one_share_together_and_a_token_can_have_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_all_connections_stall_one_of_the_token_that_uses_most_of_its_share_is_evicted() {
-    let served = Served::new(ServerLimits { connections: 8, ..ServerLimits::default() }).await;
+async fn when_all_connections_stall_token_with_largest_used_share_loses_one() {
+    let served = TestServer::new(ServerLimits { connections: 8, ..ServerLimits::default() }).await;
     let (_, honest) = served.api.token(&Scope::ALL, &["other"]).await;
     let mut following = served.stream(&honest, "other").await;
     assert_eq!(following.0, 200);
@@ -190,7 +191,7 @@ async fn where_all_connections_stall_one_of_the_token_that_uses_most_of_its_shar
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_events_are_bounded_by_token_and_by_workspace() {
     let limits = ServerLimits { event_streams: 2, workspace_event_streams: 3, ..ServerLimits::default() };
-    let served = Served::new(limits).await;
+    let served = TestServer::new(limits).await;
     let mut open = Vec::new();
     let (_, first) = served.api.token(&Scope::ALL, &["acme"]).await;
     let (_, second) = served.api.token(&Scope::ALL, &["acme", "other"]).await;
@@ -200,7 +201,7 @@ async fn streams_of_events_are_bounded_by_token_and_by_workspace() {
         (&first, "acme", 200),
         (&first, "acme", 503),
         (&second, "acme", 200),
-        // Three of the workspace.
+        // Three streams of the workspace.
         (&second, "acme", 503),
         (&second, "other", 200),
         (&second, "other", 503),
@@ -208,7 +209,7 @@ async fn streams_of_events_are_bounded_by_token_and_by_workspace() {
         (&backend, "other", 200),
         (&backend, "other", 200),
         (&backend, "acme", 200),
-        // Five of all its tokens, as the one with the largest number may have.
+        // Five streams of all its tokens, which is the limit of the token with the largest one.
         (&backend, "acme", 503),
         (&backend, "other", 200),
         (&backend, "other", 503),
@@ -230,8 +231,8 @@ async fn streams_of_events_are_bounded_by_token_and_by_workspace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_share_refuses_says_so_and_when_to_try_again() {
-    let served = Served::new(ServerLimits { connections: 4, ..ServerLimits::default() }).await;
+async fn refusal_of_a_share_names_limit_and_retry_time() {
+    let served = TestServer::new(ServerLimits { connections: 4, ..ServerLimits::default() }).await;
     let (_, token) = served.api.token(&Scope::ALL, &["acme"]).await;
     let (_, _stream) = served.stream(&token, "acme").await;
     let mut refused = served.connect().await;
@@ -248,7 +249,7 @@ async fn what_a_share_refuses_says_so_and_when_to_try_again() {
 }
 
 #[tokio::test]
-async fn valid_tokens_are_not_refused_for_the_look_ups_of_unknown_ones() {
+async fn lookups_of_unknown_tokens_do_not_block_valid_tokens() {
     let world = World::default();
     let tokens = {
         let api = Api::new(&world).await;
@@ -258,7 +259,7 @@ async fn valid_tokens_are_not_refused_for_the_look_ups_of_unknown_ones() {
         }
         tokens
     };
-    // The service is started again: no token was seen yet.
+    // After a restart the service knows no token.
     let api = Api::new(&world).await;
     api.entropy.0.store(200, std::sync::atomic::Ordering::SeqCst);
     let mut limited = 0;
@@ -274,7 +275,7 @@ async fn valid_tokens_are_not_refused_for_the_look_ups_of_unknown_ones() {
         let answer = api.get("/v1/workers", &wrong).await.status;
         assert!(matches!(answer, StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED), "{answer}");
     }
-    // One that is issued now is valid at once, and one that is revoked is as unknown as the others.
+    // A newly issued token is known at once, and a revoked token is unknown.
     let (_, new) = api.token(&Scope::ALL, &["acme"]).await;
     assert_eq!(api.get("/v1/workers", &new).await.status, StatusCode::OK);
     api.runtime.management().revoke_token(&tokens[0].0.id).await.expect("revoked");

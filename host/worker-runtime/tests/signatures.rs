@@ -1,4 +1,4 @@
-//! Which keys must have signed a bundle: asked when it comes in, and again when a worker is made.
+//! Signature requirements, checked when a bundle is put and again when a worker is created.
 
 use bundles::signature::{Envelope, SigningKey};
 use bundles::{Bundle, Digest};
@@ -44,7 +44,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, ContentError>) -> &'static str {
 }
 
 #[tokio::test]
-async fn unsigned_wrongly_signed_and_unknown_key_are_three_refusals() {
+async fn unsigned_wrongly_signed_and_unknown_key_have_different_errors() {
     let (trusted, stranger) = (key(1), key(2));
     let runtime = World { config: config(&[&trusted]), ..World::default() }.open().await;
     let content = runtime.content(&acme());
@@ -66,7 +66,7 @@ async fn unsigned_wrongly_signed_and_unknown_key_are_three_refusals() {
 }
 
 #[tokio::test]
-async fn what_is_demanded_now_counts_and_a_signature_can_be_brought_later() {
+async fn current_signature_policy_applies_and_signatures_can_be_added_later() {
     let trusted = key(1);
     let world = World { config: unsigned(), ..World::default() };
     let runtime = world.open().await;
@@ -79,7 +79,7 @@ async fn what_is_demanded_now_counts_and_a_signature_can_be_brought_later() {
     assert_eq!(create().await.expect_err("refused").code(), "bundle_unsigned");
     let put = signed(&content, &bundle, &trusted).await.expect("taken");
     assert_eq!(put, PutBundle::Stored { known: true });
-    // The profile selects a tool that this config does not offer, which is the next thing to be said.
+    // The profile selects a tool that this config does not offer, which is the next error.
     assert_eq!(create().await.expect_err("refused").code(), "denied");
     world.clock.advance(std::time::Duration::from_secs(1 << 20));
     content.collect_garbage().await.expect("collected");
@@ -87,7 +87,7 @@ async fn what_is_demanded_now_counts_and_a_signature_can_be_brought_later() {
 }
 
 #[tokio::test]
-async fn a_config_must_say_a_posture() {
+async fn config_without_signature_posture_is_refused() {
     let silent = RuntimeConfig::from_toml("[workspaces.acme]\n").expect("a config");
     let clock = std::sync::Arc::new(SystemClock);
     let error = Runtime::builder().clock(clock).config(silent.clone()).open().await.expect_err("refused");
@@ -97,7 +97,7 @@ async fn a_config_must_say_a_posture() {
     assert_eq!(runtime.management().reload(silent).await.expect_err("refused").code(), "no_signature_posture");
     let bundle = bundle(1);
     put(&runtime.content(&acme()), &bundle).await;
-    // A workspace that is not named brings nothing in.
+    // A workspace that the config does not name cannot put content.
     let other = crate::support::bundle_of("elsewhere", 1, &[]);
     let content = runtime.content(&crate::support::name("elsewhere"));
     let refused = content.put_manifest(other.digest(), other.manifest_bytes().to_vec().into()).await;

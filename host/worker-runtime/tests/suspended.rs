@@ -1,5 +1,5 @@
-//! Suspended workers: the state names the cause and the remedy, is the same in list, summary, events and call, and ends
-//! by itself.
+//! Suspended workers: list, summary, events and calls agree on cause and remedy, and the suspension ends without an
+//! operation on the worker.
 
 use bundles::Digest;
 use host_policy::RuntimeConfig;
@@ -8,7 +8,7 @@ use serde_json::json;
 use worker_runtime::event::EventKind;
 use worker_runtime::token::Scope;
 use worker_runtime::worker::{Suspension, SuspensionReason, WorkerState};
-use worker_runtime::{DataFolder, Runtime, Seen, WorkerError};
+use worker_runtime::{DataFolder, Runtime, SubscriptionItem, WorkerError};
 
 use crate::support::api::Api;
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted};
@@ -21,7 +21,7 @@ fn narrower() -> String {
     CONFIG.replace("secrets = [\"token\"]", "")
 }
 
-/// The suspension of a worker, which the list, the summary and the call agree on.
+/// Returns the suspension of a worker, and checks that list, summary and call agree on it.
 async fn suspension(runtime: &Runtime, worker: &str) -> Option<Suspension> {
     let catalogue = runtime.catalogue(&acme());
     let shown = catalogue.get(&id(worker)).await.expect("there").state;
@@ -42,14 +42,14 @@ async fn suspension(runtime: &Runtime, worker: &str) -> Option<Suspension> {
     }
 }
 
-/// Events of suspended and resumed workers.
+/// Returns the events of suspended and resumed workers.
 async fn told(runtime: &Runtime) -> Vec<(String, Option<SuspensionReason>)> {
     let observation = runtime.observation(&acme());
     let newest = observation.newest_event().await.expect("known");
     let mut events = observation.subscribe(0).await.expect("subscribed");
     let mut told = Vec::new();
     for _ in 0..newest {
-        let Seen::Event(event) = events.next().await.expect("an event") else { panic!("a gap") };
+        let SubscriptionItem::Event(event) = events.next().await.expect("an event") else { panic!("a gap") };
         match event.kind {
             EventKind::WorkerSuspended { worker, reason, detail, remedy } => {
                 assert!(!detail.is_empty() && !remedy.is_empty());
@@ -63,7 +63,7 @@ async fn told(runtime: &Runtime) -> Vec<(String, Option<SuspensionReason>)> {
 }
 
 #[tokio::test]
-async fn a_narrowed_grant_is_named_and_its_return_ends_the_suspension() {
+async fn withdrawn_grant_is_named_and_restored_grant_ends_suspension() {
     let world = World::default();
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -79,7 +79,7 @@ async fn a_narrowed_grant_is_named_and_its_return_ends_the_suspension() {
         assert!(suspended.remedy.contains("secrets = [\"token\"]"), "{}", suspended.remedy);
         assert!(suspended.remedy.contains("[workspaces.acme]"), "{}", suspended.remedy);
         assert_eq!(suspension(&runtime, "plain").await, None);
-        // Asked for again, it is there and says so.
+        // A repeated request returns the worker with its suspension.
         let again = catalogue.create(id("trusted"), trusted(bundle)).await.expect("there");
         assert_eq!(again.worker.state, WorkerState::Suspended(suspended));
         runtime.management().reload(config(CONFIG)).await.expect("reloaded");
@@ -87,7 +87,7 @@ async fn a_narrowed_grant_is_named_and_its_return_ends_the_suspension() {
     }
     let once = [("trusted".to_owned(), Some(SuspensionReason::PolicyDenied)), ("trusted".to_owned(), None)];
     assert_eq!(told(&runtime).await, [once.clone(), once].concat());
-    // Nothing of it is stored: another start derives it from its config.
+    // Suspensions are not stored: a restarted process derives them from its config.
     drop(runtime);
     let again = World { config: narrower(), ..world.clone() }.open().await;
     assert!(suspension(&again, "trusted").await.is_some());
@@ -98,7 +98,7 @@ async fn a_narrowed_grant_is_named_and_its_return_ends_the_suspension() {
 }
 
 #[tokio::test]
-async fn signatures_that_are_demanded_later_suspend_a_worker_and_are_named() {
+async fn signatures_required_later_suspend_a_worker_and_are_named() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");
@@ -112,7 +112,7 @@ async fn signatures_that_are_demanded_later_suspend_a_worker_and_are_named() {
     assert!(suspended.remedy.contains("`signatures` under [workspaces.acme]"), "{}", suspended.remedy);
     runtime.management().reload(config(CONFIG)).await.expect("reloaded");
     assert_eq!(suspension(&runtime, "w").await, None);
-    // A workspace that the config does not name any more.
+    // The config no longer names the workspace.
     runtime.management().reload(config("")).await.expect("reloaded");
     assert_eq!(suspension(&runtime, "w").await.map(|one| one.reason), Some(SuspensionReason::SignatureRefused));
     runtime.management().reload(config(CONFIG)).await.expect("reloaded");
@@ -122,7 +122,7 @@ async fn signatures_that_are_demanded_later_suspend_a_worker_and_are_named() {
 }
 
 #[tokio::test]
-async fn a_model_or_a_host_tool_that_is_not_offered_any_more_is_named() {
+async fn model_or_host_tool_that_is_no_longer_offered_is_named() {
     let offered = CONFIG.replace("[host]", "[host]\nmodels = [\"large\"]");
     let runtime = World { config: offered.clone(), ..World::default() }.open().await;
     let manifest = r#"
@@ -158,8 +158,8 @@ async fn a_model_or_a_host_tool_that_is_not_offered_any_more_is_named() {
     }
 }
 
-/// Asks for another worker of the bundle of a suspended one. Returns the code of the refusal if it is not the reason of
-/// the suspension. The record of the suspended worker keeps no other one from being made.
+/// Requests another worker of the bundle of a suspended one. Returns the error code if it differs from the suspension
+/// reason. A damaged record of the suspended worker does not prevent other workers.
 async fn refused_like(runtime: &Runtime, bundle: Digest, suspended: &Suspension, is_record: bool) -> Option<String> {
     let resolved = runtime.catalogue(&acme()).resolve(&plain(bundle)).await;
     let code = resolved.err().map(|error| error.code().to_owned());
@@ -168,7 +168,7 @@ async fn refused_like(runtime: &Runtime, bundle: Digest, suspended: &Suspension,
 }
 
 #[tokio::test]
-async fn missing_and_damaged_content_are_told_apart_and_healed() {
+async fn missing_and_damaged_content_have_different_reasons_and_can_be_restored() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = DataFolder::open(folder.path()).await.expect("a data folder");
     let world = World { blobs: std::sync::Arc::new(data.blobs()), ..World::default() };
@@ -206,7 +206,7 @@ async fn missing_and_damaged_content_are_told_apart_and_healed() {
         wrong[0] ^= 1;
         restore(&wrong);
         let runtime = world.open().await;
-        // Also after it was moved out of the store.
+        // Also after the damaged blob was moved out of the store.
         for _ in 0..2 {
             let suspended = suspension(&runtime, "w").await.expect("suspended");
             assert_eq!(suspended.reason, damaged, "{suspended:?}");
@@ -218,7 +218,7 @@ async fn missing_and_damaged_content_are_told_apart_and_healed() {
 }
 
 #[tokio::test]
-async fn the_api_tells_the_same() {
+async fn api_reports_the_same_suspension() {
     let api = Api::new(&World::default()).await;
     let (_, token) = api.token(&Scope::ALL, &["acme"]).await;
     let bundle = bundle(1);
@@ -240,19 +240,19 @@ async fn the_api_tells_the_same() {
 }
 
 #[tokio::test]
-async fn configs_that_change_during_a_pass_are_one_pass_together() {
+async fn config_changes_during_a_pass_share_the_next_pass() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     runtime.catalogue(&acme()).create(id("w"), trusted(bundle)).await.expect("a worker");
     let management = runtime.management();
-    management.put_in_force(config(&narrower())).expect("in force");
-    management.put_in_force(config(CONFIG)).expect("in force");
-    let report = management.tell_changes().await.expect("a report");
+    management.replace_config(config(&narrower())).expect("in force");
+    management.replace_config(config(CONFIG)).expect("in force");
+    let report = management.record_config_changes().await.expect("a report");
     assert_eq!((report.workspaces.len(), report.workers.len()), (0, 0));
-    management.put_in_force(config(&narrower())).expect("in force");
-    // In force before anything is told.
+    management.replace_config(config(&narrower())).expect("in force");
+    // The config is in force before the events are recorded.
     assert!(matches!(runtime.catalogue(&acme()).spec(&id("w")).await, Err(WorkerError::Suspended { .. })));
-    let (first, second) = tokio::join!(management.tell_changes(), management.tell_changes());
+    let (first, second) = tokio::join!(management.record_config_changes(), management.record_config_changes());
     let changed = [first, second].map(|report| report.expect("a report").workers.len());
     assert_eq!(changed.iter().sum::<usize>(), 1);
     assert_eq!(told(&runtime).await.len(), 1);

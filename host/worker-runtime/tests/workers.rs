@@ -1,5 +1,4 @@
-//! Workers: made once, recorded, restored without asking a resolver, and never with more than is
-//! granted now.
+//! Workers: created once, recorded, restored without running a resolver, and limited to the current grants.
 
 use host_policy::RuntimeConfig;
 use worker_runtime::worker::{CreateWorkerRequest, StopReason, SuspensionReason, WorkerState};
@@ -12,7 +11,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
 }
 
 #[tokio::test]
-async fn asking_twice_makes_one_worker_and_asking_for_another_is_refused() {
+async fn repeated_request_returns_same_worker_and_different_request_is_refused() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
@@ -25,7 +24,7 @@ async fn asking_twice_makes_one_worker_and_asking_for_another_is_refused() {
 }
 
 #[tokio::test]
-async fn the_same_worker_asked_for_by_many_at_once_is_made_once() {
+async fn concurrent_equal_requests_create_one_worker() {
     let world = World { limits: RuntimeLimits { queued_calls: 100, ..RuntimeLimits::default() }, ..World::default() };
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -38,7 +37,7 @@ async fn the_same_worker_asked_for_by_many_at_once_is_made_once() {
 }
 
 #[tokio::test]
-async fn every_request_that_cannot_be_a_worker_says_why() {
+async fn invalid_requests_are_refused_with_their_codes() {
     let runtime = World::default().open().await;
     let content = runtime.content(&acme());
     let bundle = put(&content, &bundle(1)).await;
@@ -63,7 +62,7 @@ async fn every_request_that_cannot_be_a_worker_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_refuses_the_worker_and_leaves_nothing_behind() {
+async fn missing_grant_refuses_worker_and_stores_nothing() {
     let config = CONFIG.replace("secrets = [\"token\"]", "");
     let runtime = World { config, ..World::default() }.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -76,7 +75,7 @@ async fn what_is_not_granted_refuses_the_worker_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_tool_without_what_it_needs_refuses_the_worker() {
+async fn tool_without_its_authorities_refuses_the_worker() {
     let profile = ("profiles/trusted.toml", "extends = [\"plain\"]\ntools_allow = [\"secretive\"]");
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &crate::support::bundle_of("acme", 1, &[profile])).await;
@@ -90,7 +89,7 @@ async fn a_tool_without_what_it_needs_refuses_the_worker() {
 }
 
 #[tokio::test]
-async fn an_older_revision_is_used_only_where_somebody_says_so() {
+async fn older_revision_requires_allow_older() {
     let runtime = World::default().open().await;
     let content = runtime.content(&acme());
     let (old, new) = (put(&content, &bundle(1)).await, put(&content, &bundle(2)).await);
@@ -100,14 +99,14 @@ async fn an_older_revision_is_used_only_where_somebody_says_so() {
     let allowed = CreateWorkerRequest { allow_older: true, ..plain(old) };
     let made = catalogue.create(id("w"), allowed.clone()).await.expect("a worker");
     assert!(made.worker.request.allow_older);
-    // The newest that was acknowledged counts, also after it was removed.
+    // The newest stored revision counts even after it was removed.
     catalogue.stop(&id("new")).await.expect("stopped");
     content.remove_bundle(new).await.expect("removed");
     assert_eq!(code(catalogue.create(id("x"), plain(old)).await), "revision_older");
 }
 
 #[tokio::test]
-async fn builtin_profiles_and_required_bundles_are_two_modes() {
+async fn builtin_profile_excludes_bundle_and_bundle_profile_requires_one() {
     let builtin = CreateWorkerRequest::builtin(name("companion"));
     let free = World::default().open().await;
     let made = free.catalogue(&acme()).create(id("w"), builtin.clone()).await.expect("a worker");
@@ -120,7 +119,7 @@ async fn builtin_profiles_and_required_bundles_are_two_modes() {
     assert!(refusals.iter().any(|refusal| refusal.rule.code() == "bundle_required"), "{refusals:?}");
     let bundle = put(&bound.content(&acme()), &bundle(1)).await;
     bound.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a bundle is there");
-    // The other workspace is not bound.
+    // The other workspace is not restricted.
     bound.catalogue(&name("other")).create(id("w"), builtin).await.expect("a worker");
 }
 
@@ -138,7 +137,7 @@ async fn a_restart_restores_workers_from_their_records() {
 }
 
 #[tokio::test]
-async fn a_worker_of_a_revoked_resolver_or_bundle_takes_no_calls_and_says_why() {
+async fn worker_of_revoked_resolver_or_bundle_refuses_calls_with_reason() {
     let world = World::default();
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -165,7 +164,7 @@ async fn a_worker_of_a_revoked_resolver_or_bundle_takes_no_calls_and_says_why() 
 }
 
 #[tokio::test]
-async fn a_config_is_changed_as_a_whole_and_tells_what_that_means_for_workers() {
+async fn reload_is_atomic_and_reports_effects_on_workers() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
@@ -180,7 +179,7 @@ async fn a_config_is_changed_as_a_whole_and_tells_what_that_means_for_workers() 
     assert_eq!(report.workers[0].lost, ["secret:token"]);
     let refused = report.workers[0].refused.as_ref().map(|suspension| suspension.reason);
     assert_eq!(refused, Some(SuspensionReason::PolicyDenied));
-    // Granted again, it goes on: a worker is not stopped by a config.
+    // After the grant is restored, the worker runs again. A config does not stop workers.
     let wider =
         runtime.management().reload(RuntimeConfig::from_toml(CONFIG).expect("a config")).await.expect("a report");
     assert_eq!(wider.workers[0].gained, ["secret:token"]);
@@ -188,7 +187,7 @@ async fn a_config_is_changed_as_a_whole_and_tells_what_that_means_for_workers() 
 }
 
 #[tokio::test]
-async fn what_a_resolver_is_told_follows_the_config_and_returns_with_it() {
+async fn facts_follow_the_config() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
@@ -203,7 +202,7 @@ async fn what_a_resolver_is_told_follows_the_config_and_returns_with_it() {
 }
 
 #[tokio::test]
-async fn a_worker_of_another_workspace_is_as_if_it_were_not_there() {
+async fn worker_of_another_workspace_is_not_found() {
     let runtime = World::default().open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     runtime.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a worker");

@@ -1,33 +1,29 @@
 //! Help lines of the libraries, which name no commands, with the command added.
 
 /// Advice of a library, and the same advice with the command that follows it.
-const COMMANDS: [(&str, &str); 40] = [
+const COMMANDS: [(&str, &str); 39] = [
     (
         "wait until requests of it have ended, or use a token with a larger share",
         "wait until requests of it have ended, or use a token with a larger share (`yoi runtime token new --connections N`)",
     ),
-    ("the list of workers has those that are there", "`yoi worker list` lists what is there"),
-    (
-        "make another worker; the state of this one says why it takes no calls",
-        "make another worker; `yoi worker show` says why this one takes no calls",
-    ),
+    ("list the workers of the workspace", "list the workers of the workspace with `yoi worker list`"),
     ("stop the worker first", "stop the worker first: `yoi worker stop ID`"),
-    ("the worker's spec lists its tools", "`yoi worker show` lists its tools"),
+    ("choose a tool from the worker's spec", "choose a tool from the worker's spec (`yoi worker show`)"),
     (
-        "put it first; the list of bundles has those that are there",
-        "put it first (`yoi runtime put`); `yoi runtime bundles` lists what is there",
+        "put the bundle first, or list the bundles to find its digest",
+        "put the bundle first (`yoi runtime put`), or find its digest with `yoi runtime bundles`",
     ),
     (
         "raise the revision and build the bundle again",
         "raise the revision (`yoi bundle bump`) and build the bundle again",
     ),
     (
-        "stop or move what uses it, or take its pin away",
-        "stop or move what uses it (`yoi runtime who-uses`), or take its pin away",
+        "stop the workers that use it and remove its pins",
+        "stop the workers that use it and remove its pins (`yoi runtime who-uses` lists them)",
     ),
     (
-        "remove what is not used, or raise the limit of that name",
-        "remove what is not used (`yoi runtime gc`), or raise the limit of that name",
+        "remove unused bundles and workers, or raise the limit",
+        "remove unused bundles and workers and run `yoi runtime gc`, or raise the limit",
     ),
     (
         "remove what is not used, or give the store more room",
@@ -49,8 +45,8 @@ const COMMANDS: [(&str, &str); 40] = [
         "send `Authorization: Bearer TOKEN` with a token of this Runtime",
         "send `Authorization: Bearer TOKEN`; `yoi runtime token new` makes one",
     ),
-    ("the list of tokens has those that are there", "`yoi runtime token list` lists them"),
-    ("have a new token made", "have a new one made: `yoi runtime token new`"),
+    ("list the tokens to find the id", "find the id with `yoi runtime token list`"),
+    ("issue a new token", "issue a new token with `yoi runtime token new`"),
     (
         "build a component, and remove the parts that it does not need",
         "build a component, and remove the parts that it does not need; `yoi resolver inspect` lists its parts",

@@ -1,5 +1,5 @@
-//! The attackers: 64 connections of one workspace, each with one way to take what belongs to others.
-//! Whatever the service answers, they go on; where it closes a connection, they open another.
+//! The attackers: 64 connections of one workspace, each with one kind of attack on shared resources. They ignore
+//! responses, and reconnect when the service closes a connection.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::service::Place;
 use crate::wire::{Wire, head};
-use crate::{Outcome, say, served};
+use crate::{Outcome, print, server};
 
-/// One way, and how many attackers take it.
+/// Kinds of attacks with their numbers of connections.
 const KINDS: [(Kind, usize); 11] = [
     (Kind::Resolver("loop_in_resolve"), 8),
     (Kind::Resolver("fill_forever"), 4),
@@ -27,27 +27,27 @@ const KINDS: [(Kind, usize); 11] = [
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Workers, resolved by a component that does this.
+    /// Creates workers with a hostile resolver of this name.
     Resolver(&'static str),
-    /// Calls that answer a mebibyte.
+    /// Calls a tool that returns 1 MiB.
     Results,
-    /// Requests as fast as they are answered.
+    /// Sends requests without pauses.
     Flood,
-    /// The same without a token.
+    /// Sends requests without a token.
     Strangers,
-    /// The same with a token that is nearly right.
+    /// Sends requests with a token that differs in one character.
     WrongTokens,
-    /// Bundles of a mebibyte, each of which has to be verified.
+    /// Puts bundles of 1 MiB, each of which has to be verified.
     Bundles,
-    /// Workers whose tools have schemas that take long to compile.
+    /// Creates workers whose tool schemas are expensive to compile.
     Schemas,
-    /// Blobs that come in one byte at a time.
+    /// Uploads blobs byte by byte.
     SlowUploads,
-    /// Requests whose heads do.
+    /// Sends request heads byte by byte.
     SlowHeads,
 }
 
-/// Attacks until the process is ended.
+/// Attacks until the process is killed.
 pub(crate) async fn attack(place: Place, only: Option<&str>) -> Outcome<()> {
     rustix::process::nice(19)?;
     let mut number = 0;
@@ -61,25 +61,24 @@ pub(crate) async fn attack(place: Place, only: Option<&str>) -> Outcome<()> {
                 let mut turn = 0_u64;
                 loop {
                     turn += 1;
-                    // What becomes of an attack is not the attackers' concern.
                     let _ = once(kind, &place, number, &mut turn).await;
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }));
         }
     }
-    say(&format!("{} attack", attackers.len()));
+    print(&format!("{} attackers", attackers.len()));
     std::future::pending().await
 }
 
-/// Attacks on one connection until that fails.
+/// Attacks on one connection until the connection fails.
 async fn once(kind: Kind, place: &Place, number: u64, turn: &mut u64) -> Outcome<()> {
     let mut wire = Wire::connect(place.address).await?;
     let token = place.attacker.token.as_str();
     match kind {
-        Kind::Resolver(does) => loop {
+        Kind::Resolver(attack) => loop {
             *turn += 1;
-            let resolver = place.resolvers.iter().find(|(name, _)| name == does).map(|(_, digest)| *digest);
+            let resolver = place.resolvers.iter().find(|(name, _)| name == attack).map(|(_, digest)| *digest);
             let body = json!({ "profile": "plain", "bundle": place.attacker.bundle, "resolver": resolver,
                 "allow_older": true });
             wire.ask_json("PUT", &format!("/v1/workers/r-{number}-{turn}"), token, &body.to_string()).await?;
@@ -107,11 +106,11 @@ async fn once(kind: Kind, place: &Place, number: u64, turn: &mut u64) -> Outcome
             let line = format!("{number} {turn}: say what you did, and in which file, and why it had to be so.\n");
             let text = line.repeat((1 << 20) / line.len()).into_bytes();
             let revision = number * 1_000_000 + *turn;
-            served::small(&place.attacker.workspace, revision, vec![text], &[])?.put(&mut wire, token).await?;
+            server::small_bundle(&place.attacker.workspace, revision, vec![text], &[])?.put(&mut wire, token).await?;
         },
         Kind::Schemas => loop {
             *turn += 1;
-            let bundle = schemas(place, number * 1_000_000 + *turn)?;
+            let bundle = schema_bundle(place, number * 1_000_000 + *turn)?;
             bundle.put(&mut wire, token).await?;
             let body = json!({ "profile": "plain", "bundle": bundle.digest(), "allow_older": true }).to_string();
             wire.ask_json("PUT", &format!("/v1/workers/s-{number}-{turn}"), token, &body).await?;
@@ -120,16 +119,17 @@ async fn once(kind: Kind, place: &Place, number: u64, turn: &mut u64) -> Outcome
             *turn += 1;
             let path = format!("/v1/blobs/{}", Digest::of(format!("{number} {turn}").as_bytes()));
             wire.send(head("PUT", &path, token, "", 1 << 20).as_bytes()).await?;
-            slowly(&mut wire, &vec![7; 1 << 20]).await
+            send_slowly(&mut wire, &vec![7; 1 << 20]).await
         }
         Kind::SlowHeads => {
             let head = head("GET", "/v1/workers", token, &"x".repeat(4096), 0);
-            slowly(&mut wire, head.as_bytes()).await
+            send_slowly(&mut wire, head.as_bytes()).await
         }
     }
 }
 
-async fn slowly(wire: &mut Wire, bytes: &[u8]) -> Outcome<()> {
+/// Sends bytes one by one, 50 ms apart.
+async fn send_slowly(wire: &mut Wire, bytes: &[u8]) -> Outcome<()> {
     for byte in bytes {
         wire.send(std::slice::from_ref(byte)).await?;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -137,19 +137,19 @@ async fn slowly(wire: &mut Wire, bytes: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// A bundle whose tool has a schema of patterns that are small to write and large to compile.
-fn schemas(place: &Place, revision: u64) -> Outcome<served::Made> {
+/// Generates a bundle whose tool schema has short patterns with a large compiled form.
+fn schema_bundle(place: &Place, revision: u64) -> Outcome<server::BundleUpload> {
     let pattern = |number: usize| json!({ "pattern": format!("^([a-z]{{1,{}}}x){{1,60}}$", 60 + number % 60) });
     let schema = json!({ "type": "object", "title": revision.to_string(),
         "properties": { "text": { "anyOf": (0..200).map(pattern).collect::<Vec<_>>() } } });
     let schema = schema.to_string().into_bytes();
-    let mut made = served::small(&place.attacker.workspace, revision, Vec::new(), &["echo"])?;
-    let mut manifest: serde_json::Value = serde_json::from_slice(&made.manifest)?;
+    let mut upload = server::small_bundle(&place.attacker.workspace, revision, Vec::new(), &["echo"])?;
+    let mut manifest: serde_json::Value = serde_json::from_slice(&upload.manifest)?;
     if let Some(tool) = manifest.pointer_mut("/tools/echo") {
         *tool = json!({ "source": "host", "effect": "none",
             "input": { "digest": Digest::of(&schema), "size": schema.len() } });
     }
-    made.manifest = bundles::canonical::to_canonical(&manifest)?;
-    made.blobs = vec![schema];
-    Ok(made)
+    upload.manifest = bundles::canonical::to_canonical(&manifest)?;
+    upload.blobs = vec![schema];
+    Ok(upload)
 }

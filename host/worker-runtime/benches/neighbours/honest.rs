@@ -1,4 +1,4 @@
-//! The honest clients: what they do, and what they saw.
+//! The honest clients and their statistics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,52 +9,52 @@ use crate::Outcome;
 use crate::service::{BITS, Place, Tenant};
 use crate::wire::{Answer, Wire};
 
-/// Time to think between two requests.
-const THINKS: Duration = Duration::from_millis(8);
+/// Pause between two requests.
+const THINK_TIME: Duration = Duration::from_millis(8);
 
-/// How often `/livez` is asked.
-const LIVEZ_EVERY: Duration = Duration::from_millis(25);
+/// Interval between requests for `/livez`.
+const LIVEZ_INTERVAL: Duration = Duration::from_millis(25);
 
-/// What clients saw in some time.
+/// Latencies and errors of the clients in one period.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// Milliseconds of each request, by what it was.
-    taken: BTreeMap<&'static str, Vec<f64>>,
+pub(crate) struct ClientStats {
+    /// Latency of each request in milliseconds, by kind.
+    latencies: BTreeMap<&'static str, Vec<f64>>,
     pub(crate) errors: Vec<String>,
     pub(crate) livez_ms: f64,
     seconds: f64,
 }
 
-impl Seen {
+impl ClientStats {
     fn all(&self) -> Vec<f64> {
-        let mut all: Vec<f64> = self.taken.values().flatten().copied().collect();
+        let mut all: Vec<f64> = self.latencies.values().flatten().copied().collect();
         all.sort_by(f64::total_cmp);
         all
     }
 
-    /// Requests a second.
+    /// Returns the number of requests per second.
     pub(crate) fn throughput(&self) -> f64 {
         self.all().len() as f64 / self.seconds
     }
 
-    /// Milliseconds within which that part of all requests was answered.
+    /// Returns a percentile of all latencies in milliseconds.
     pub(crate) fn percentile(&self, part: f64) -> f64 {
         percentile(&self.all(), part)
     }
 
-    /// The same for each kind of request.
+    /// Formats the median and the 99th percentile of each kind of request.
     pub(crate) fn by_kind(&self) -> String {
-        let of = |(kind, taken): (&&str, &Vec<f64>)| {
-            let mut taken = taken.clone();
-            taken.sort_by(f64::total_cmp);
-            format!("{kind} {:.2}/{:.2}", percentile(&taken, 0.5), percentile(&taken, 0.99))
+        let of = |(kind, latencies): (&&str, &Vec<f64>)| {
+            let mut latencies = latencies.clone();
+            latencies.sort_by(f64::total_cmp);
+            format!("{kind} {:.2}/{:.2}", percentile(&latencies, 0.5), percentile(&latencies, 0.99))
         };
-        format!("        {} (median/99th in ms)", self.taken.iter().map(of).collect::<Vec<_>>().join(", "))
+        format!("        {} (median/99th in ms)", self.latencies.iter().map(of).collect::<Vec<_>>().join(", "))
     }
 
     fn add(&mut self, other: Self) {
-        for (kind, taken) in other.taken {
-            self.taken.entry(kind).or_default().extend(taken);
+        for (kind, latencies) in other.latencies {
+            self.latencies.entry(kind).or_default().extend(latencies);
         }
         self.errors.extend(other.errors);
         self.livez_ms = self.livez_ms.max(other.livez_ms);
@@ -66,26 +66,26 @@ fn percentile(sorted: &[f64], part: f64) -> f64 {
     sorted.get((last as f64 * part).round() as usize).copied().unwrap_or_default()
 }
 
-/// All honest clients work for some time. `turn` tells one such time from another.
-pub(crate) async fn work(place: &Place, turn: usize, time: Duration) -> Outcome<Seen> {
+/// Runs all honest clients for a period. `turn` numbers the period, so that worker ids do not repeat.
+pub(crate) async fn work(place: &Place, turn: usize, time: Duration) -> Outcome<ClientStats> {
     let until = Instant::now() + time;
     let mut clients = Vec::new();
     for tenant in &place.honest {
         clients.push(tokio::spawn(client(place.address, tenant.clone(), turn, until)));
     }
-    clients.push(tokio::spawn(lives(place.address, until)));
-    let mut seen = Seen { seconds: time.as_secs_f64(), ..Seen::default() };
+    clients.push(tokio::spawn(check_liveness(place.address, until)));
+    let mut stats = ClientStats { seconds: time.as_secs_f64(), ..ClientStats::default() };
     for client in clients {
         match client.await? {
-            Ok(one) => seen.add(one),
-            Err(error) => seen.errors.push(error.to_string()),
+            Ok(client_stats) => stats.add(client_stats),
+            Err(error) => stats.errors.push(error.to_string()),
         }
     }
-    Ok(seen)
+    Ok(stats)
 }
 
-async fn client(address: std::net::SocketAddr, tenant: Tenant, turn: usize, until: Instant) -> Outcome<Seen> {
-    let mut seen = Seen::default();
+async fn client(address: std::net::SocketAddr, tenant: Tenant, turn: usize, until: Instant) -> Outcome<ClientStats> {
+    let mut stats = ClientStats::default();
     let mut wire = Wire::connect(address).await?;
     let mut number = 0_usize;
     while Instant::now() < until {
@@ -94,49 +94,49 @@ async fn client(address: std::net::SocketAddr, tenant: Tenant, turn: usize, unti
             (0..BITS).filter(|bit| (number + turn * 20_000) >> bit & 1 == 1).map(|bit| format!("cap-{bit}")).collect();
         let path = format!("/v1/workers/w-{turn}-{number}");
         let worker = json!({ "profile": "plain", "bundle": tenant.bundle, "required_capabilities": set });
-        let said = format!("{number} of {turn}");
-        let call = json!({ "input": { "text": said } }).to_string();
+        let text = format!("{number} of {turn}");
+        let call = json!({ "input": { "text": text } }).to_string();
         let tool = format!("{path}/tools/echo");
-        let asked = [
+        let requests = [
             ("create", "PUT", path.as_str(), worker.to_string(), 201),
             ("call", "POST", tool.as_str(), call.clone(), 200),
             ("look", "GET", path.as_str(), String::new(), 200),
             ("call", "POST", tool.as_str(), call, 200),
         ];
-        for (kind, method, path, body, status) in asked {
+        for (kind, method, path, body, status) in requests {
             let started = Instant::now();
             let answer = wire.ask_json(method, path, &tenant.token, &body).await;
-            seen.taken.entry(kind).or_default().push(started.elapsed().as_secs_f64() * 1e3);
+            stats.latencies.entry(kind).or_default().push(started.elapsed().as_secs_f64() * 1e3);
             match answer {
-                Ok(Answer { status: told, body })
-                    if told == status && (kind != "call" || String::from_utf8_lossy(&body).contains(said.as_str())) => {
-                }
+                Ok(Answer { status: received, body })
+                    if received == status
+                        && (kind != "call" || String::from_utf8_lossy(&body).contains(text.as_str())) => {}
                 Ok(answer) => {
-                    seen.errors.push(format!("{kind}: {} {}", answer.status, String::from_utf8_lossy(&answer.body)))
+                    stats.errors.push(format!("{kind}: {} {}", answer.status, String::from_utf8_lossy(&answer.body)))
                 }
                 Err(error) => {
-                    seen.errors.push(format!("{kind}: {error}"));
+                    stats.errors.push(format!("{kind}: {error}"));
                     wire = Wire::connect(address).await?;
                 }
             }
-            tokio::time::sleep(THINKS).await;
+            tokio::time::sleep(THINK_TIME).await;
         }
     }
-    Ok(seen)
+    Ok(stats)
 }
 
-/// Asks whether the service lives, on a connection of its own.
-async fn lives(address: std::net::SocketAddr, until: Instant) -> Outcome<Seen> {
-    let mut seen = Seen::default();
+/// Requests `/livez` in intervals, on its own connection.
+async fn check_liveness(address: std::net::SocketAddr, until: Instant) -> Outcome<ClientStats> {
+    let mut stats = ClientStats::default();
     let mut wire = Wire::connect(address).await?;
     while Instant::now() < until {
         let started = Instant::now();
         match wire.ask("GET", "/livez", "", "", b"").await {
             Ok(Answer { status: 200, .. }) => {}
-            other => seen.errors.push(format!("livez: {other:?}")),
+            other => stats.errors.push(format!("livez: {other:?}")),
         }
-        seen.livez_ms = seen.livez_ms.max(started.elapsed().as_secs_f64() * 1e3);
-        tokio::time::sleep(LIVEZ_EVERY).await;
+        stats.livez_ms = stats.livez_ms.max(started.elapsed().as_secs_f64() * 1e3);
+        tokio::time::sleep(LIVEZ_INTERVAL).await;
     }
-    Ok(seen)
+    Ok(stats)
 }

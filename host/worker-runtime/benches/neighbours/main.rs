@@ -1,47 +1,45 @@
-//! What 64 attackers in one workspace do to 8 honest clients in others.
+//! Effect of 64 attackers in one workspace on 8 honest clients in other workspaces.
 //!
-//! `cargo bench -p worker-runtime --bench neighbours` has the honest work alone for a minute, then for
-//! another beside the attackers, prints a table and writes `bench/neighbours.json` in the target folder.
-//! `-- --quick` takes five seconds each, and `--only KIND` has the attackers of one kind alone, to see what
-//! each of them costs. It fails only where an honest client sees an error; marks that are missed are shown.
+//! `cargo bench -p worker-runtime --bench neighbours` runs the honest clients alone for one minute, and then together
+//! with the attackers for another. It prints a table and writes `bench/neighbours.json` in the target folder. With
+//! `-- --quick` each period takes five seconds; `--only KIND` runs the attackers of one kind. The benchmark fails only
+//! if an honest client receives an error. A missed target is marked in the table.
 //!
-//! There are three processes on one machine, over TCP: the service (the router of a Runtime on local
-//! files and SQLite, every write synced, with limits as they are by default); the honest clients, which
-//! are this process; and the attackers. In life the attackers have machines of their own, so what they
-//! compute must not be taken from the service: their process has the lowest priority, and all of the
-//! processors that the others leave.
+//! Three processes on one machine communicate over TCP: the service (the router of a Runtime on local files and SQLite,
+//! every write synced, default limits), the honest clients (this process), and the attackers. Real attackers use other
+//! machines, so their computations must not slow the service down: their process has the lowest priority.
 //!
-//! An honest client has a workspace of its own and is what an agent's host is: it makes workers, each
-//! resolved anew, calls a tool of each and looks at it, and takes a few milliseconds to think between
-//! two requests. What it is told is checked. Beside them one connection asks `/livez` all the time.
+//! An honest client has its own workspace and acts like the host of an agent. It creates workers, each of which is
+//! resolved anew, calls a tool of each, reads its state, and pauses for a few milliseconds between requests. It checks
+//! each response. One more connection requests `/livez` in intervals.
 //!
-//! What the attackers do stands in [`attackers`]. They hold a token of one workspace, as a customer
-//! would. Components are admitted by the operator alone, so what a tenant can have compiled are the
-//! schemas of its tools; resolvers that loop or allocate are there, as if the operator had been talked into it.
+//! The module [`attackers`] describes the attacks. Attackers have a token of one workspace, like a customer. Only the
+//! operator can admit components, so a tenant can only cause the compilation of tool schemas. The service has hostile
+//! resolvers that loop or allocate, as if the operator had been deceived.
 
 mod attackers;
-#[path = "../furniture/mod.rs"]
-mod furniture;
 mod honest;
 mod service;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use crate::figures::{Figure, Target};
-use crate::honest::Seen;
+use crate::honest::ClientStats;
 use crate::service::Place;
 
-pub(crate) use furniture::{Outcome, figures, hostile, sandboxed, say, served, wire};
+pub(crate) use support::{Outcome, figures, hostile, print, sandboxed, server, wire};
 
-/// What this program is to do.
+/// Task of this process.
 enum Task {
-    /// Everything, so long for each part; the attackers of one kind alone, where one is named.
+    /// Measures with a duration of each period, and optionally with attackers of one kind only.
     Measure(Duration, Option<String>),
-    /// The service, in a process of its own.
+    /// Runs the service, in its own process.
     Serve,
-    /// The attackers, in a process of their own.
+    /// Runs the attackers, in their own process.
     Attack(String, Option<String>),
 }
 
@@ -50,20 +48,20 @@ const ATTACK: &str = "--attack";
 const ONLY: &str = "--only";
 
 fn main() -> ExitCode {
-    furniture::ended(task(std::env::args().skip(1)).and_then(run))
+    support::exit_code(task(std::env::args().skip(1)).and_then(run))
 }
 
 fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
     let (mut time, mut only) = (Duration::from_secs(60), None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            // Cargo's own, for every benchmark.
+            // Cargo passes this argument to every benchmark.
             "--bench" => {}
             "--quick" => time = Duration::from_secs(5),
-            ONLY => only = Some(arguments.next().ok_or("which kind?")?),
+            ONLY => only = Some(arguments.next().ok_or("`--only` needs a kind")?),
             SERVE => return Ok(Task::Serve),
-            ATTACK => return Ok(Task::Attack(arguments.next().ok_or("whom?")?, arguments.nth(1))),
-            other => return Err(format!("`{other}` is no argument of this benchmark").into()),
+            ATTACK => return Ok(Task::Attack(arguments.next().ok_or("`--attack` needs a service")?, arguments.nth(1))),
+            other => return Err(format!("unknown argument `{other}`").into()),
         }
     }
     Ok(Task::Measure(time, only))
@@ -80,7 +78,7 @@ fn run(task: Task) -> Outcome<()> {
     }
 }
 
-/// A process that ends with its parent's interest in it.
+/// A child process, which is killed when the value is dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -90,7 +88,7 @@ impl Drop for Process {
     }
 }
 
-/// This program again. It says one line when it is ready.
+/// Starts this program as a child, and waits for the line that the child prints when it is ready.
 fn start(arguments: &[&str]) -> Outcome<(Process, String)> {
     let child =
         Command::new(std::env::current_exe()?).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -106,7 +104,7 @@ fn start(arguments: &[&str]) -> Outcome<(Process, String)> {
 async fn measure(time: Duration, only: Option<&str>) -> Outcome<()> {
     let (_service, line) = start(&[SERVE])?;
     let place: Place = serde_json::from_str(&line)?;
-    // The first requests of a process find everything cold.
+    // Warm-up: the first requests of a process are slower.
     honest::work(&place, 0, Duration::from_secs(1)).await?;
     let alone = honest::work(&place, 1, time).await?;
     let mut arguments = vec![ATTACK, line.trim()];
@@ -114,32 +112,32 @@ async fn measure(time: Duration, only: Option<&str>) -> Outcome<()> {
     let (_attackers, _) = start(&arguments)?;
     let beside = honest::work(&place, 2, time).await?;
 
-    let p99 = |seen: &Seen| seen.percentile(0.99);
+    let p99 = |stats: &ClientStats| stats.percentile(0.99);
     let figure = |name, measured, target| Figure { name, measured, target };
     let figures = [
         figure("honest_errors", beside.errors.len() as f64, Target::AtMost(0.0)),
-        // Twice what it was, and ten milliseconds: by how much of that it is used up.
+        // The latency may grow to twice the undisturbed one plus 10 ms. The figure is the used share of that.
         figure("p99_vs_allowed", p99(&beside) / (2.0 * p99(&alone) + 10.0), Target::AtMost(1.0)),
         figure("throughput_vs_alone", beside.throughput() / alone.throughput(), Target::AtLeast(0.7)),
         figure("livez_slowest_ms", beside.livez_ms, Target::AtMost(50.0)),
     ];
-    say(&figures::table(&figures));
-    for (name, seen) in [("alone", &alone), ("beside", &beside)] {
-        say(&format!(
+    print(&figures::table(&figures));
+    for (name, stats) in [("alone", &alone), ("beside", &beside)] {
+        print(&format!(
             "{name:>6}: {:.0} requests a second, median {:.2} ms, 99th percentile {:.2} ms, slowest {:.1} ms; /livez slowest {:.1} ms",
-            seen.throughput(),
-            seen.percentile(0.5),
-            p99(seen),
-            seen.percentile(1.0),
-            seen.livez_ms,
+            stats.throughput(),
+            stats.percentile(0.5),
+            p99(stats),
+            stats.percentile(1.0),
+            stats.livez_ms,
         ));
-        say(&seen.by_kind());
+        print(&stats.by_kind());
     }
     figures::write("neighbours", &figures)?;
     match alone.errors.first().or(beside.errors.first()) {
         None => Ok(()),
         Some(first) => {
-            Err(format!("honest clients saw {} errors: {first}", alone.errors.len() + beside.errors.len()).into())
+            Err(format!("honest clients received {} errors: {first}", alone.errors.len() + beside.errors.len()).into())
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The first resolution of a process: this program again, once with a sandbox and a warm compile
-//! cache and once without any.
+//! The first resolution of a process, sandboxed and native. The sandboxed child has a warm compile cache.
 //!
-//! Both read a bundle in its single-file form and verify it as every Runtime does; one then starts a
-//! sandbox, loads the resolver and asks it, the other resolves natively. Each says what CPU time its
-//! process took, of all its threads, from its start until everything it had is given back.
+//! Both children read a bundle archive and verify it like a Runtime. Then one starts a sandbox, loads the resolver and
+//! calls it; the other resolves natively. Each child prints the CPU time of all its threads, from its start until all
+//! resources are released.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,17 +12,17 @@ use component_host::BundleView;
 use tokio::runtime::Runtime;
 
 use crate::Outcome;
-use crate::made::{self, Extent, PROMPT_BYTES};
+use crate::generated::{self, Extent, PROMPT_BYTES};
 use crate::measure::{median, process_time};
-use crate::native::{JustParsed, Question};
+use crate::native::{NativeCase, ParsedBundle};
 use crate::parts::DEPTH;
-use crate::sandboxed::{self, Asked};
+use crate::sandboxed::{self, SandboxedCase};
 
-/// Where the children find what they need, below a folder of their own.
+/// File and folder names below the folder of the children.
 const BUNDLE: &str = "bundle";
 const CACHE: &str = "cache";
 
-/// How a child is to resolve.
+/// Kind of resolution in a child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// In the sandbox.
@@ -33,7 +32,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// The word for it on the command line.
+    /// Returns the name on the command line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Sandboxed => "sandboxed",
@@ -42,9 +41,9 @@ impl Side {
     }
 }
 
-/// Sandboxed ÷ native.
+/// Returns the ratio sandboxed ÷ native, and the native CPU time in seconds.
 pub(crate) fn cold_vs_native(runtime: &Runtime, folder: &Path, rounds: usize) -> Outcome<(f64, f64)> {
-    let bundle = made::bundle(Extent::Bytes(64 << 10), DEPTH, PROMPT_BYTES)?;
+    let bundle = generated::bundle(Extent::Bytes(64 << 10), DEPTH, PROMPT_BYTES)?;
     std::fs::write(folder.join(BUNDLE), archive::pack(&bundle))?;
     sandboxed::shipped_resolver(runtime, &sandboxed::sandbox(Some(&folder.join(CACHE)))?)?;
     let (mut ratios, mut natives) = (Vec::new(), Vec::new());
@@ -56,7 +55,7 @@ pub(crate) fn cold_vs_native(runtime: &Runtime, folder: &Path, rounds: usize) ->
     Ok((median(ratios), median(natives)))
 }
 
-/// Starts a child, and returns the seconds that it took.
+/// Runs a child and returns its CPU time in seconds.
 fn start(side: Side, folder: &Path) -> Outcome<f64> {
     let output = Command::new(std::env::current_exe()?).args(["--child", side.word()]).arg(folder).output()?;
     if !output.status.success() {
@@ -65,7 +64,7 @@ fn start(side: Side, folder: &Path) -> Outcome<f64> {
     Ok(String::from_utf8(output.stdout)?.trim().parse::<f64>()?)
 }
 
-/// What a child does. Returns the seconds of CPU time that its process took.
+/// Runs in a child. Returns the CPU time of the process in seconds.
 pub(crate) fn child(side: Side, folder: &Path) -> Outcome<f64> {
     {
         let packed = std::fs::read(folder.join(BUNDLE))?;
@@ -76,10 +75,10 @@ pub(crate) fn child(side: Side, folder: &Path) -> Outcome<f64> {
 }
 
 fn resolve(side: Side, folder: &Path, bundle: Bundle) -> Outcome<()> {
-    let (facts, request) = (made::facts()?, made::request(DEPTH)?);
+    let (facts, request) = (generated::facts()?, generated::request(DEPTH)?);
     match side {
         Side::Native => {
-            std::hint::black_box(Question::new(&facts, &request).resolve(&JustParsed(bundle.manifest()))?);
+            std::hint::black_box(NativeCase::new(&facts, &request).resolve(&ParsedBundle(bundle.manifest()))?);
             Ok(())
         }
         Side::Sandboxed => {
@@ -87,8 +86,8 @@ fn resolve(side: Side, folder: &Path, bundle: Bundle) -> Outcome<()> {
             let sandbox = sandboxed::sandbox(Some(&folder.join(CACHE)))?;
             let resolver = sandboxed::shipped_resolver(&runtime, &sandbox)?;
             let view = BundleView::new(bundle);
-            let asked = Asked { resolver: &resolver, view: &view, facts: &facts, request: &request };
-            runtime.block_on(asked.once())
+            let case = SandboxedCase { resolver: &resolver, view: &view, facts: &facts, request: &request };
+            runtime.block_on(case.once())
         }
     }
 }

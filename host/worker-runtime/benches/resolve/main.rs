@@ -1,30 +1,27 @@
-//! How a sandboxed resolution compares with a native one.
+//! Comparison of sandboxed and native resolutions.
 //!
-//! `cargo bench -p worker-runtime --bench resolve` prints a table and writes `bench/resolve.json` in
-//! the target folder. Figures are ratios, so that they mean something on any machine; none of them
-//! is a test, so a figure that misses its target is marked and nothing fails.
+//! `cargo bench -p worker-runtime --bench resolve` prints a table and writes `bench/resolve.json` in the target folder.
+//! Figures are ratios, so they are comparable between machines. A missed target is marked; nothing fails. With
+//! `-- --quick` the benchmark runs few rounds, to check that it works.
 //!
-//! After `--`: `--quick` takes few rounds, to see that all of it runs.
+//! Compared are:
 //!
-//! What is compared:
+//! - *fresh*: a resolution in a fresh instance, from the host's facts and request to the proposal in the host's types,
+//!   with fuel and deadline. The host's verification of the proposal is a separate figure.
+//! - *parsed*: the same resolver, compiled natively, with all profiles converted to the resolver's types in advance
+//!   (see [`native`]).
+//! - *native*: parsing the manifest with serde, then resolving natively. The manifest is not verified again, because a
+//!   Runtime verifies it when it is received.
 //!
-//! - *fresh*: a resolution in a fresh instance, from the host's facts and request to the proposal in
-//!   the host's types. Fuel and deadline are on. The host's check of the proposal is a figure of its own.
-//! - *parsed*: the same resolver, compiled natively, with a bundle whose profiles are all in the
-//!   resolver's own types already (see [`native`]).
-//! - *native*: reading the manifest's bytes into the manifest's types, then resolving natively. The
-//!   reading is serde's alone, as a Runtime would do that has verified the bytes when they came in:
-//!   nothing is proved canonical, sound or free of leaks again.
-//!
-//! A figure of a size is the median over chains of depth 1, 4 and 16.
+//! A figure for a size is the median over chains of depth 1, 4 and 16.
 
 mod cold;
-#[path = "../furniture/mod.rs"]
-mod furniture;
 mod native;
 mod parts;
 mod runaway;
 mod sizes;
+#[path = "../support/mod.rs"]
+mod support;
 mod threads;
 
 use std::path::PathBuf;
@@ -35,38 +32,38 @@ use component_host::Allocation;
 use crate::cold::Side;
 use crate::figures::{Figure, Target};
 use crate::measure::median;
-use crate::sizes::{Found, over_depths};
+use crate::sizes::{SizeResult, over_depths};
 
-pub(crate) use furniture::{Outcome, figures, made, measure, sandboxed, say};
+pub(crate) use support::{Outcome, figures, generated, measure, print, sandboxed};
 
-/// What this program is to do.
+/// Task of this process.
 enum Task {
-    /// Everything, with so much patience.
-    Measure(Patience),
-    /// One resolution, as the first of a process.
+    /// Measures everything.
+    Measure(Effort),
+    /// Runs one resolution, the first of the process.
     Child(Side, PathBuf),
 }
 
-/// Rounds of each kind of measurement.
+/// Numbers of rounds of each kind of measurement.
 #[derive(Clone, Copy)]
-struct Patience {
+struct Effort {
     rounds: usize,
     turns: usize,
     processes: usize,
 }
 
-const USUAL: Patience = Patience { rounds: 101, turns: 81, processes: 41 };
-const QUICK: Patience = Patience { rounds: 3, turns: 3, processes: 1 };
+const FULL: Effort = Effort { rounds: 101, turns: 81, processes: 41 };
+const QUICK: Effort = Effort { rounds: 3, turns: 3, processes: 1 };
 
 fn main() -> ExitCode {
-    furniture::ended(task(std::env::args().skip(1)).and_then(run))
+    support::exit_code(task(std::env::args().skip(1)).and_then(run))
 }
 
 fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
-    let mut task = Task::Measure(USUAL);
+    let mut task = Task::Measure(FULL);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            // Cargo's own, for every benchmark.
+            // Cargo passes this argument to every benchmark.
             "--bench" => {}
             "--quick" => task = Task::Measure(QUICK),
             "--child" => {
@@ -74,10 +71,10 @@ fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
                 let (Some(side), Some(folder)) = words else {
                     return Err("`--child` needs a side and a folder".into());
                 };
-                let side = [Side::Native, Side::Sandboxed].into_iter().find(|one| one.word() == side);
-                task = Task::Child(side.ok_or("`--child` knows no such side")?, folder.into());
+                let side = [Side::Native, Side::Sandboxed].into_iter().find(|known| known.word() == side);
+                task = Task::Child(side.ok_or("`--child` needs `native` or `sandboxed`")?, folder.into());
             }
-            other => return Err(format!("`{other}` is no argument of this benchmark").into()),
+            other => return Err(format!("unknown argument `{other}`").into()),
         }
     }
     Ok(task)
@@ -85,22 +82,22 @@ fn task(mut arguments: impl Iterator<Item = String>) -> Outcome<Task> {
 
 fn run(task: Task) -> Outcome<()> {
     match task {
-        Task::Measure(patience) => measure(patience),
+        Task::Measure(effort) => measure(effort),
         Task::Child(side, folder) => {
-            say(&cold::child(side, &folder)?.to_string());
+            print(&cold::child(side, &folder)?.to_string());
             Ok(())
         }
     }
 }
 
-fn measure(patience: Patience) -> Outcome<()> {
-    let Patience { rounds, turns, processes } = patience;
+fn measure(effort: Effort) -> Outcome<()> {
+    let Effort { rounds, turns, processes } = effort;
     let folder = tempfile::tempdir()?;
     let runtime = sandboxed::runtime()?;
     let sandbox = sandboxed::sandbox(None)?;
     let resolver = sandboxed::shipped_resolver(&runtime, &sandbox)?;
     if sandboxed::allocation() != Allocation::PooledResident {
-        say("memory can be swapped here, so none is kept resident: a call costs about twice as much\n");
+        print("this machine can swap, so memory is not kept resident and a call costs about twice as much\n");
     }
 
     let mut sizes = Vec::new();
@@ -115,14 +112,14 @@ fn measure(patience: Patience) -> Outcome<()> {
     let stop_vs_limit = runaway::stop_vs_limit(&runtime, &sandbox, turns)?;
     let (threads_2_vs_1, native_threads) = threads::two_vs_one(&resolver, turns)?;
 
-    let all: Vec<Found> = sizes.iter().flatten().copied().collect();
-    let of_size = |index: usize, ratio: fn(&Found) -> f64| {
+    let all: Vec<SizeResult> = sizes.iter().flatten().copied().collect();
+    let of_size = |index: usize, ratio: fn(&SizeResult) -> f64| {
         sizes.get(index).map(|found| over_depths(found, ratio)).unwrap_or_default()
     };
     let parsed = |index| of_size(index, |found| found.fresh_vs_parsed);
     let native = |index| of_size(index, |found| found.fresh_vs_native);
     let figure = |name, measured, target| Figure { name, measured, target };
-    let at_most = |name, measured, most| figure(name, measured, Target::AtMost(most));
+    let at_most = |name, measured, limit| figure(name, measured, Target::AtMost(limit));
     let figures = [
         at_most("fresh_vs_parsed_4k", parsed(0), 6.0),
         at_most("fresh_vs_parsed_64k", parsed(1), 5.5),
@@ -141,19 +138,19 @@ fn measure(patience: Patience) -> Outcome<()> {
         figure("threads_2_vs_1", threads_2_vs_1, Target::AtLeast(1.55)),
     ];
 
-    say(&figures::table(&figures));
-    say(&details(&all));
-    say(&format!(
-        "two native threads do {native_threads:.2} times what one does; compiling the resolver takes {:.0} ms of CPU \
-         time; a process that resolves natively takes {:.1} ms",
+    print(&figures::table(&figures));
+    print(&details(&all));
+    print(&format!(
+        "two native threads have {native_threads:.2} times the throughput of one; compiling the resolver takes {:.0} ms \
+         of CPU time; a process that resolves natively takes {:.1} ms",
         compile * 1e3,
         cold_native * 1e3
     ));
     figures::write("resolve", &figures)
 }
 
-/// What the ratios were made of.
-fn details(all: &[Found]) -> String {
+/// Formats the durations behind the ratios.
+fn details(all: &[SizeResult]) -> String {
     let mut text = format!(
         "{:>9} {:>6} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7}\n",
         "manifest", "depth", "fuel", "fresh", "parsed", "native", "÷parsed", "÷native", "memo", "verify"

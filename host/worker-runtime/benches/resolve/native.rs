@@ -1,9 +1,8 @@
-//! Resolving without a sandbox: the same resolver, compiled into this program.
+//! Resolution without a sandbox, by the same resolver compiled into this program.
 //!
-//! What a native host would have ready is ready here: facts and request in the resolver's types, and
-//! for a parsed bundle every profile in them too. What is left of a look-up is handing the profile
-//! over, which copies it, because the resolver takes profiles by value. The answer stays in the
-//! resolver's types, and nobody checks it.
+//! Facts and request are converted to the resolver's types in advance, and for a prepared bundle the profiles too. A
+//! lookup then only copies the profile, because the resolver takes profiles by value. The result stays in the
+//! resolver's types and is not verified.
 
 use std::collections::HashMap;
 
@@ -15,14 +14,14 @@ use resolver_guest::{Bundle, Kind, Profile};
 
 use crate::Outcome;
 
-/// Facts and a request, as the resolver takes them.
-pub(crate) struct Question {
+/// Facts and a request in the resolver's types.
+pub(crate) struct NativeCase {
     facts: guest::Facts,
     request: guest::Request,
 }
 
-impl Question {
-    /// The same question as the sandbox is asked.
+impl NativeCase {
+    /// Converts the inputs of a sandboxed resolution.
     pub(crate) fn new(facts: &Facts, request: &Request) -> Self {
         let facts = guest::Facts {
             os: facts.os.to_string(),
@@ -42,21 +41,21 @@ impl Question {
     }
 }
 
-/// A parsed bundle, every profile of which is ready to be handed over.
-pub(crate) struct Ready<'a> {
+/// A bundle whose profiles are all converted in advance.
+pub(crate) struct PreparedBundle<'a> {
     manifest: &'a Manifest,
     profiles: HashMap<&'a str, Profile>,
 }
 
-impl<'a> Ready<'a> {
+impl<'a> PreparedBundle<'a> {
     /// Converts all profiles.
     pub(crate) fn new(manifest: &'a Manifest) -> Outcome<Self> {
-        let converted = manifest.profiles.iter().map(|(name, one)| Ok((name.as_str(), profile(one)?)));
+        let converted = manifest.profiles.iter().map(|(name, source)| Ok((name.as_str(), profile(source)?)));
         Ok(Self { manifest, profiles: converted.collect::<Outcome<_>>()? })
     }
 }
 
-impl Bundle for Ready<'_> {
+impl Bundle for PreparedBundle<'_> {
     fn profiles(&self, names: &[String]) -> Vec<Option<Profile>> {
         names.iter().map(|name| self.profiles.get(name.as_str()).cloned()).collect()
     }
@@ -66,10 +65,10 @@ impl Bundle for Ready<'_> {
     }
 }
 
-/// A bundle that was parsed just now: a profile is converted when it is asked for.
-pub(crate) struct JustParsed<'a>(pub(crate) &'a Manifest);
+/// A parsed bundle, which converts each profile at its lookup.
+pub(crate) struct ParsedBundle<'a>(pub(crate) &'a Manifest);
 
-impl Bundle for JustParsed<'_> {
+impl Bundle for ParsedBundle<'_> {
     fn profiles(&self, names: &[String]) -> Vec<Option<Profile>> {
         names.iter().map(|name| profile(self.0.profiles.get(name.as_str())?).ok()).collect()
     }

@@ -1,4 +1,4 @@
-//! What a resolution's cost must not follow, and what its parts cost.
+//! Costs of the parts of a resolution, and inputs that must not affect its cost.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use tokio::runtime::Runtime;
 use worker_runtime::shipped;
 
 use crate::Outcome;
-use crate::made::{self, Extent, PROMPT_BYTES};
+use crate::generated::{self, Extent, PROMPT_BYTES};
 use crate::measure::{Group, median, process_time, thread_time, timed};
-use crate::sandboxed::{self, Asked};
+use crate::sandboxed::{self, SandboxedCase};
 
-/// The chain that is resolved where only something else differs.
+/// Depth of the resolved chain in comparisons of other inputs.
 pub(crate) const DEPTH: usize = 4;
 
-/// Instantiating and dropping the shipped resolver ÷ an empty component.
+/// Returns the ratio of instantiating and dropping the built-in resolver ÷ an empty component.
 pub(crate) fn instantiate_vs_empty(
     runtime: &Runtime,
     sandbox: &Sandbox,
@@ -41,32 +41,34 @@ pub(crate) fn instantiate_vs_empty(
     Ok(group.measure(rounds)?.ratio(shipped, empty))
 }
 
-/// A fresh resolution where prompts have 100 KiB ÷ where they have 100 bytes.
+/// Returns the ratio of a fresh resolution with prompts of 100 KiB ÷ with prompts of 100 bytes.
 pub(crate) fn prompt_bytes(runtime: &Runtime, resolver: &Resolver, rounds: usize) -> Outcome<f64> {
     let extent = Extent::Bytes(64 << 10);
     compare(runtime, resolver, [(extent, 100 << 10), (extent, 100)], rounds)
 }
 
-/// A fresh resolution in a bundle of 2,048 profiles ÷ in one of 8.
+/// Returns the ratio of a fresh resolution in a bundle of 2,048 profiles ÷ in one of 8.
 pub(crate) fn profile_count(runtime: &Runtime, resolver: &Resolver, rounds: usize) -> Outcome<f64> {
     let of = |count| (Extent::Profiles(count), PROMPT_BYTES);
     compare(runtime, resolver, [of(2048), of(8)], rounds)
 }
 
 fn compare(runtime: &Runtime, resolver: &Resolver, made: [(Extent, usize); 2], rounds: usize) -> Outcome<f64> {
-    let (facts, request) = (made::facts()?, made::request(DEPTH)?);
+    let (facts, request) = (generated::facts()?, generated::request(DEPTH)?);
     let (facts, request) = (&facts, &request);
     let [one, other] =
-        made.map(|(extent, prompt_bytes)| made::bundle(extent, DEPTH, prompt_bytes).map(BundleView::new));
+        made.map(|(extent, prompt_bytes)| generated::bundle(extent, DEPTH, prompt_bytes).map(BundleView::new));
     let (one, other) = (one?, other?);
     let mut group = Group::default();
-    let one = group.case(|times| runtime.block_on(Asked { resolver, view: &one, facts, request }.timed(times)));
-    let other = group.case(|times| runtime.block_on(Asked { resolver, view: &other, facts, request }.timed(times)));
+    let one = group.case(|times| runtime.block_on(SandboxedCase { resolver, view: &one, facts, request }.timed(times)));
+    let other =
+        group.case(|times| runtime.block_on(SandboxedCase { resolver, view: &other, facts, request }.timed(times)));
     Ok(group.measure(rounds)?.ratio(one, other))
 }
 
-/// Reading the compiled resolver from the cache, with its proof, and making it executable ÷
-/// compiling it. CPU time of all threads, because several compile.
+/// Returns the ratio of loading the resolver from the compile cache ÷ compiling it, and the compile time in seconds.
+/// Loading includes the integrity check. Compilation uses several threads, so their CPU times are
+/// added.
 pub(crate) fn load_vs_compile(runtime: &Runtime, cache: &Path, rounds: usize) -> Outcome<(f64, f64)> {
     let sandbox = sandboxed::sandbox(Some(cache))?;
     let resolver = sandboxed::shipped_resolver(runtime, &sandbox)?;
@@ -74,7 +76,7 @@ pub(crate) fn load_vs_compile(runtime: &Runtime, cache: &Path, rounds: usize) ->
     let load = group.case(|times| {
         timed(times, || match load_compiled(&sandbox, &resolver) {
             true => Ok(()),
-            false => Err("the compile cache holds nothing".into()),
+            false => Err("the compile cache is empty".into()),
         })
     });
     let load = group.measure(rounds)?.seconds(load);

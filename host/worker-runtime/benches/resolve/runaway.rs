@@ -1,4 +1,4 @@
-//! A resolver that never ends, and how long it takes to end it.
+//! Time to stop a resolver that never ends.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use tokio::runtime::Runtime;
 use worker_runtime::shipped;
 
 use crate::Outcome;
-use crate::made;
+use crate::generated;
 use crate::measure::median;
 
-/// When it is to be stopped.
+/// Deadline of the resolution.
 const DEADLINE: Duration = Duration::from_millis(20);
 
-/// Its core: whatever it is asked, it goes round. Parameters and result are the contract's, flattened.
+/// Core module with an endless loop. Its parameters and result are those of the contract in flattened form.
 const CORE: &str = r#"
     (module
         (memory (export "memory") 1)
@@ -24,7 +24,7 @@ const CORE: &str = r#"
             unreachable))
 "#;
 
-/// Wall-clock time until it is stopped ÷ the time that it is allowed.
+/// Returns the ratio of the elapsed time until the stop ÷ the deadline.
 pub(crate) fn stop_vs_limit(runtime: &Runtime, sandbox: &Sandbox, rounds: usize) -> Outcome<f64> {
     let resolver = runtime.block_on(sandbox.load(&component()?))?;
     let limits = ResolutionLimits {
@@ -33,7 +33,7 @@ pub(crate) fn stop_vs_limit(runtime: &Runtime, sandbox: &Sandbox, rounds: usize)
         ..ResolutionLimits::default()
     };
     let view = BundleView::new(shipped::bundle()?);
-    let (facts, request) = (made::facts()?, made::request(1)?);
+    let (facts, request) = (generated::facts()?, generated::request(1)?);
     let mut ratios = Vec::with_capacity(rounds);
     for _ in 0..rounds {
         let started = Instant::now();
@@ -41,14 +41,14 @@ pub(crate) fn stop_vs_limit(runtime: &Runtime, sandbox: &Sandbox, rounds: usize)
         let taken = started.elapsed();
         match run.answer {
             Err(CallError::Limit { limit: "deadline_ms", .. }) => {}
-            other => return Err(format!("the runaway ended otherwise: {other:?}").into()),
+            other => return Err(format!("unexpected end of the runaway resolver: {other:?}").into()),
         }
         ratios.push(taken.as_secs_f64() / DEADLINE.as_secs_f64());
     }
     Ok(median(ratios))
 }
 
-/// The core, made a component of the world that resolvers have.
+/// Encodes the core module as a component of the resolver world.
 fn component() -> Outcome<Vec<u8>> {
     let wit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let mut contract = wit_parser::Resolve::default();

@@ -1,5 +1,4 @@
-//! Bundles of three sizes, each with chains of three depths: a fresh instance beside native
-//! resolution, and beside both what the host remembers and checks.
+//! Resolutions of bundles with three sizes and three chain depths: fresh, native, cached, and the host's verification.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,18 +10,18 @@ use tokio::runtime::Runtime;
 use worker_runtime::{Inputs, Resolutions};
 
 use crate::Outcome;
-use crate::made::{self, Extent, PROMPT_BYTES};
+use crate::generated::{self, Extent, PROMPT_BYTES};
 use crate::measure::{Group, Rounds, median, thread_time, timed};
-use crate::native::{JustParsed, Question, Ready};
-use crate::sandboxed::{Asked, proposal};
+use crate::native::{NativeCase, ParsedBundle, PreparedBundle};
+use crate::sandboxed::{SandboxedCase, proposal};
 
-/// Chains of these depths.
+/// Depths of the chains.
 pub(crate) const DEPTHS: [usize; 3] = [1, 4, 16];
 
-/// What was found with one bundle.
+/// Measurements of one bundle.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
-    /// Bytes of the manifest.
+pub(crate) struct SizeResult {
+    /// Size of the manifest in bytes.
     pub(crate) bytes: usize,
     /// Depth of the chain.
     pub(crate) depth: usize,
@@ -32,7 +31,7 @@ pub(crate) struct Found {
     pub(crate) fresh: f64,
     /// Seconds of a native resolution of a parsed bundle.
     pub(crate) parsed: f64,
-    /// Seconds of reading the manifest and resolving natively.
+    /// Seconds of parsing the manifest and resolving natively.
     pub(crate) native: f64,
     pub(crate) fresh_vs_parsed: f64,
     pub(crate) fresh_vs_native: f64,
@@ -41,42 +40,42 @@ pub(crate) struct Found {
 }
 
 /// Measures bundles of one size.
-pub(crate) fn measure(runtime: &Runtime, resolver: &Resolver, bytes: usize, rounds: usize) -> Outcome<Vec<Found>> {
+pub(crate) fn measure(runtime: &Runtime, resolver: &Resolver, bytes: usize, rounds: usize) -> Outcome<Vec<SizeResult>> {
     DEPTHS.iter().map(|&depth| one(runtime, resolver, bytes, depth, rounds)).collect()
 }
 
-/// The median over the depths.
-pub(crate) fn over_depths(found: &[Found], ratio: impl Fn(&Found) -> f64) -> f64 {
+/// Returns the median over the depths.
+pub(crate) fn over_depths(found: &[SizeResult], ratio: impl Fn(&SizeResult) -> f64) -> f64 {
     median(found.iter().map(ratio).collect())
 }
 
-fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, rounds: usize) -> Outcome<Found> {
-    let bundle = made::bundle(Extent::Bytes(bytes), depth, PROMPT_BYTES)?;
-    let (facts, request) = (made::facts()?, made::request(depth)?);
+fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, rounds: usize) -> Outcome<SizeResult> {
+    let bundle = generated::bundle(Extent::Bytes(bytes), depth, PROMPT_BYTES)?;
+    let (facts, request) = (generated::facts()?, generated::request(depth)?);
     let manifest = bundle.manifest();
     let text = bundle.manifest_bytes().clone();
-    let question = Question::new(&facts, &request);
-    let ready = Ready::new(manifest)?;
+    let question = NativeCase::new(&facts, &request);
+    let prepared = PreparedBundle::new(manifest)?;
     let view = BundleView::new(bundle.clone());
     let inputs = Inputs::new(facts.clone(), request.clone());
-    let asked = Asked { resolver, view: &view, facts: &facts, request: &request };
+    let case = SandboxedCase { resolver, view: &view, facts: &facts, request: &request };
 
     let run = runtime.block_on(resolver.resolve(&view, &facts, &request));
     let fuel = run.cost.fuel;
     let proposed = proposal(run)?;
-    agree(&proposed, &question.resolve(&ready)?)?;
+    check_equal(&proposed, &question.resolve(&prepared)?)?;
     let resolutions = Resolutions::default();
     runtime.block_on(resolutions.resolve(resolver, &view, &inputs))?;
 
     let mut group = Group::default();
-    let parsed = group.case(|times| timed(times, || keep(question.resolve(&ready))));
+    let parsed = group.case(|times| timed(times, || consume(question.resolve(&prepared))));
     let native = group.case(|times| {
         timed(times, || {
             let manifest: Manifest = serde_json::from_slice(&text)?;
-            keep(question.resolve(&JustParsed(&manifest)))
+            consume(question.resolve(&ParsedBundle(&manifest)))
         })
     });
-    let fresh = group.case(|times| runtime.block_on(asked.timed(times)));
+    let fresh = group.case(|times| runtime.block_on(case.timed(times)));
     let memo = group.case(|times| {
         runtime.block_on(async {
             let started = thread_time();
@@ -89,17 +88,19 @@ fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, round
     let verify = group.case(|times| {
         let mut taken = Duration::ZERO;
         for _ in 0..times {
-            // A check uses its proposal up, and what it meets is one that a guest has just handed over.
+            // A verification consumes its proposal, so each run needs a new one from the guest.
             let mut answer = Some(proposal(runtime.block_on(resolver.resolve(&view, &facts, &request)))?);
             taken += timed(1, || match answer.take() {
-                Some(answer) => keep(verify_answer(manifest, &facts, &request, &resolver.limits().bundle, Ok(answer))),
-                None => Err("a proposal is checked once".into()),
+                Some(answer) => {
+                    consume(verify_answer(manifest, &facts, &request, &resolver.limits().bundle, Ok(answer)))
+                }
+                None => Err("the proposal was already verified".into()),
             })?;
         }
         Ok(taken)
     });
     let rounds: Rounds = group.measure(rounds)?;
-    Ok(Found {
+    Ok(SizeResult {
         bytes: text.len(),
         depth,
         fuel,
@@ -113,8 +114,8 @@ fn one(runtime: &Runtime, resolver: &Resolver, bytes: usize, depth: usize, round
     })
 }
 
-/// Both sides must have done the same work.
-fn agree(sandboxed: &host_policy::Proposal, native: &resolver_guest::Resolution) -> Outcome<()> {
+/// Checks that both resolutions are equal.
+fn check_equal(sandboxed: &host_policy::Proposal, native: &resolver_guest::Resolution) -> Outcome<()> {
     let same = sandboxed.lineage == native.lineage
         && sandboxed.tools == native.tools
         && sandboxed.instructions == native.instructions
@@ -123,7 +124,7 @@ fn agree(sandboxed: &host_policy::Proposal, native: &resolver_guest::Resolution)
     if same { Ok(()) } else { Err("the sandboxed and the native resolution differ".into()) }
 }
 
-fn keep<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(answer: Result<T, E>) -> Outcome<()> {
+fn consume<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(answer: Result<T, E>) -> Outcome<()> {
     black_box(answer.map_err(Into::into)?);
     Ok(())
 }

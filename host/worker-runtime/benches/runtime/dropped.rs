@@ -1,10 +1,10 @@
-//! How soon nothing is left of what a client gives up: from closing its connection in the middle of it
-//! until the work has ended. The slowest of all rounds, in milliseconds.
+//! Time from a closed connection until the abandoned work has ended. The figure is the slowest of all rounds, in
+//! milliseconds. The abandoned requests are:
 //!
-//! - a *call*, until the tool's future is gone;
-//! - an *upload* of which more has come than is held in memory, until its file is gone;
-//! - a *resolution* by a resolver that never answers, until its workspace has its turn back and
-//!   another worker is made in it.
+//! - a *call*, until the tool's future is dropped;
+//! - an *upload* that is too large for memory, until its file is deleted;
+//! - a *resolution* by a resolver that never ends, until the run permit of the workspace is released and another worker
+//!   is created.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 
-use crate::furniture::hostile;
+use crate::support::hostile;
 use crate::wire::{Wire, head};
-use crate::{Outcome, served};
+use crate::{Outcome, server};
 
-/// Waits for ever, and tells when it begins and when it is gone.
+/// A tool that never ends. Sends the times of the start and the drop of a call.
 #[derive(Debug)]
-struct Waits(ToolName, mpsc::UnboundedSender<Instant>);
+struct PendingTool(ToolName, mpsc::UnboundedSender<Instant>);
 
-/// Tells when it is dropped.
-struct Told<'a>(&'a mpsc::UnboundedSender<Instant>);
+/// Sends the time when it is dropped.
+struct SendOnDrop<'a>(&'a mpsc::UnboundedSender<Instant>);
 
-impl Drop for Told<'_> {
+impl Drop for SendOnDrop<'_> {
     fn drop(&mut self) {
         let _ = self.0.send(Instant::now());
     }
 }
 
 #[async_trait]
-impl HostTool for Waits {
+impl HostTool for PendingTool {
     fn name(&self) -> &ToolName {
         &self.0
     }
@@ -46,23 +46,27 @@ impl HostTool for Waits {
 
     async fn call(&self, _: ToolContext, _: Value) -> Result<Value, ToolError> {
         let _ = self.1.send(Instant::now());
-        let _told = Told(&self.1);
+        let _guard = SendOnDrop(&self.1);
         std::future::pending().await
     }
 }
 
 pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> Outcome<f64> {
     std::fs::create_dir_all(folder)?;
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sender, mut times) = mpsc::unbounded_channel();
     let config = "[host]\ncapabilities = ['tool:wait']\n[workspaces.acme]\nsignatures = { posture = 'none' }";
-    let builder = served::on_files(folder, config, sandbox).await?;
-    let runtime = builder.tool(Arc::new(Waits("wait".parse()?, tell))).open().await?;
-    let token = served::token(&runtime, &"acme".parse()?).await?;
-    let (address, _serving) = served::serve(served::routes(&runtime, 1_000_000)).await?;
+    let builder = server::on_files(folder, config, sandbox).await?;
+    let runtime = builder.tool(Arc::new(PendingTool("wait".parse()?, sender))).open().await?;
+    let token = server::token(&runtime, &"acme".parse()?).await?;
+    let (address, _serving) = server::serve(server::routes(&runtime, 1_000_000)).await?;
     let mut wire = Wire::connect(address).await?;
-    let bundle = served::small("acme", 1, Vec::new(), &["wait"])?;
+    let bundle = server::small_bundle("acme", 1, Vec::new(), &["wait"])?;
     bundle.put(&mut wire, &token).await?;
-    let endless = hostile::all().into_iter().find(|one| one.name == "loop_in_resolve").ok_or("no such resolver")?.bytes;
+    let endless = hostile::all()
+        .into_iter()
+        .find(|component| component.name == "loop_in_resolve")
+        .ok_or("resolver not found")?
+        .bytes;
     let resolver = Digest::of(&endless);
     runtime.management().admit_resolver(resolver, endless.into()).await?;
 
@@ -75,10 +79,10 @@ pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> 
             return Err(String::from_utf8_lossy(&made.body).into_owned().into());
         }
         let call = begin(address, "POST", &format!("{path}/tools/wait"), &token, b"{\"input\":{}}", 0).await?;
-        told.recv().await.ok_or("the tool is gone")?;
+        times.recv().await.ok_or("the tool was dropped")?;
         let closed = Instant::now();
         drop(call);
-        slowest = slowest.max(told.recv().await.ok_or("the tool is gone")? - closed);
+        slowest = slowest.max(times.recv().await.ok_or("the tool was dropped")? - closed);
 
         let staging = folder.join("data/staging");
         let digest = Digest::of(round.to_le_bytes());
@@ -92,7 +96,7 @@ pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> 
 
         let request = json!({ "profile": "plain", "bundle": bundle.digest(), "resolver": resolver }).to_string();
         let endless = begin(address, "PUT", "/v1/workers/endless", &token, request.as_bytes(), 0).await?;
-        // It has its turn, or will have it before the next one has.
+        // The resolution has its run permit now, or receives it before the next request.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let closed = Instant::now();
         drop(endless);
@@ -105,7 +109,7 @@ pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> 
     Ok(slowest.as_secs_f64() * 1e3)
 }
 
-/// A request on a connection of its own, whose body is `body` and so many bytes that do not come.
+/// Sends a request on a new connection. Its body is `body` and `missing` more bytes that are never sent.
 async fn begin(
     address: std::net::SocketAddr,
     method: &str,
@@ -120,12 +124,12 @@ async fn begin(
     Ok(wire)
 }
 
-/// Looks again and again, a quarter of a millisecond apart.
-async fn until(is_so: impl Fn() -> Outcome<bool>) -> Outcome<()> {
+/// Polls a condition every 250 µs.
+async fn until(condition: impl Fn() -> Outcome<bool>) -> Outcome<()> {
     let began = Instant::now();
-    while !is_so()? {
+    while !condition()? {
         if began.elapsed() > Duration::from_secs(10) {
-            return Err("it does not end".into());
+            return Err("the condition is still false after 10 s".into());
         }
         tokio::time::sleep(Duration::from_micros(250)).await;
     }

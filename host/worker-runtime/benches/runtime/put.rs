@@ -1,18 +1,16 @@
-//! Bringing a bundle of 1 MiB over loopback.
+//! Upload of a bundle of 1 MiB over loopback.
 //!
-//! The bundle is 1 MiB of manifest and blobs together, and a PUT of it is all that a client does to bring
-//! it: it digests each blob and sends it, then the manifest. The blobs are prompts: prose, which is scanned
-//! for leaks. Each round brings a bundle that nobody has seen, on a connection that is kept, to four services
-//! that take turns:
+//! Manifest and blobs together have 1 MiB. The client hashes and sends each blob, and then the manifest. The blobs are
+//! prompts, so they are scanned for leaks. Each round uploads a new bundle on a persistent connection to four services
+//! in turn:
 //!
-//! - *verified*: the router of a Runtime with stores in memory; answered when all of it is verified;
-//! - *kept*: the same on local files and SQLite; answered when all of it is verified and synced;
-//! - *read*: reads each body whole and answers;
-//! - *native*: reads each body, reads the manifest as canonical JSON into its types, and writes each
-//!   body to a file that is synced.
+//! - *verified*: the router of a Runtime with stores in memory, which verifies everything;
+//! - *kept*: the same on local files and SQLite, which verifies and syncs everything;
+//! - *read*: reads each body and responds;
+//! - *native*: reads each body, parses the manifest as canonical JSON, and writes each body to a synced file.
 //!
-//! Verified ÷ read is what looking at the content costs, kept ÷ native what all of it costs beside who
-//! looks at nothing but the manifest's shape, and has no records.
+//! Verified ÷ read is the cost of the verification. Kept ÷ native is the cost of a durable upload, compared with a
+//! service that only parses the manifest and has no metadata.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -27,45 +25,46 @@ use bundles::{BundleLimits, Manifest};
 use component_host::Sandbox;
 
 use crate::Outcome;
-use crate::made;
+use crate::generated;
 use crate::measure::median;
-use crate::served::{self, Made};
+use crate::server::{self, BundleUpload};
 use crate::wire::Wire;
 
+/// Size of manifest and blobs in bytes.
 const BYTES: usize = 1 << 20;
 
-/// Blobs of the bundles: the first shape is the figure's, the others are told beside it.
-const SHAPES: [usize; 3] = [2, 16, 128];
+/// Numbers of blobs. The figures are of the first; the others are only printed.
+const BLOB_COUNTS: [usize; 3] = [2, 16, 128];
 
-/// What was found.
-pub(crate) struct Found {
+/// Ratios, and a text with all medians.
+pub(crate) struct PutResult {
     pub(crate) vs_read: f64,
     pub(crate) vs_native: f64,
     pub(crate) details: String,
 }
 
-pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> Outcome<Found> {
+pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> Outcome<PutResult> {
     std::fs::create_dir_all(folder)?;
     let config = "[workspaces.acme]\nsignatures = { posture = 'none' }";
-    let in_memory = served::in_memory(config, sandbox)?.open().await?;
-    let on_files = served::on_files(folder, config, sandbox).await?.open().await?;
+    let in_memory = server::in_memory(config, sandbox)?.open().await?;
+    let on_files = server::on_files(folder, config, sandbox).await?.open().await?;
     let workspace = "acme".parse()?;
-    let tokens = [served::token(&in_memory, &workspace).await?, served::token(&on_files, &workspace).await?];
-    let (verified, _serving) = served::serve(served::routes(&in_memory, 1_000_000)).await?;
-    let (kept, _serving) = served::serve(served::routes(&on_files, 1_000_000)).await?;
-    let (read, _serving) = served::serve(each(reads, ())).await?;
-    let (native, _serving) = served::serve(each(parses_and_syncs, folder.to_owned())).await?;
+    let tokens = [server::token(&in_memory, &workspace).await?, server::token(&on_files, &workspace).await?];
+    let (verified, _serving) = server::serve(server::routes(&in_memory, 1_000_000)).await?;
+    let (kept, _serving) = server::serve(server::routes(&on_files, 1_000_000)).await?;
+    let (read, _serving) = server::serve(upload_routes(read_body, ())).await?;
+    let (native, _serving) = server::serve(upload_routes(parse_and_sync, folder.to_owned())).await?;
     let mut wires = Vec::new();
     for address in [verified, kept, read, native] {
         wires.push(Wire::connect(address).await?);
     }
-    let mut found = Found { vs_read: 0.0, vs_native: 0.0, details: String::new() };
+    let mut result = PutResult { vs_read: 0.0, vs_native: 0.0, details: String::new() };
     let mut revision = 0;
-    for (shape, blobs) in SHAPES.into_iter().enumerate() {
+    for (shape, blobs) in BLOB_COUNTS.into_iter().enumerate() {
         let mut seconds = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
-        // The first round opens files and threads.
+        // The first round is a warm-up, which opens files and starts threads.
         for round in 0..=rounds {
-            // The last two ask for no token.
+            // The last two services need no token.
             let tokens = tokens.iter().map(String::as_str).chain([""; 2]);
             for ((wire, token), seconds) in wires.iter_mut().zip(tokens).zip(&mut seconds) {
                 revision += 1;
@@ -80,10 +79,10 @@ pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> 
         let [verified, kept, read, native] = &seconds;
         let ratio = |of: &[f64], to: &[f64]| median(of.iter().zip(to).map(|(of, to)| of / to).collect());
         if shape == 0 {
-            (found.vs_read, found.vs_native) = (ratio(verified, read), ratio(kept, native));
+            (result.vs_read, result.vs_native) = (ratio(verified, read), ratio(kept, native));
         }
         let millis = |seconds: &[f64]| median(seconds.to_vec()) * 1e3;
-        found.details.push_str(&format!(
+        result.details.push_str(&format!(
             "1 MiB in {blobs:>3} blobs: verified {:.2} ms, kept {:.2} ms, read {:.2} ms, native {:.2} ms; \
              verified ÷ read {:.2}, kept ÷ native {:.2}, kept ÷ read {:.2}\n",
             millis(verified),
@@ -95,19 +94,19 @@ pub(crate) async fn measure(folder: &Path, sandbox: &Sandbox, rounds: usize) -> 
             ratio(kept, read),
         ));
     }
-    Ok(found)
+    Ok(result)
 }
 
-/// A bundle of 1 MiB that differs from all others.
-fn bundle(revision: u64, blobs: usize) -> Outcome<Made> {
-    let empty = served::small("acme", revision, vec![Vec::new(); blobs], &[])?.bytes();
+/// Generates a bundle of 1 MiB that differs from all others.
+fn bundle(revision: u64, blobs: usize) -> Outcome<BundleUpload> {
+    let empty = server::small_bundle("acme", revision, vec![Vec::new(); blobs], &[])?.bytes();
     let each = (BYTES - empty) / blobs - 8;
-    let prompt = |number: usize| made::prose(revision * 1000 + number as u64, each).into_bytes();
-    served::small("acme", revision, (0..blobs).map(prompt).collect(), &[])
+    let prompt = |number: usize| generated::prose(revision * 1000 + number as u64, each).into_bytes();
+    server::small_bundle("acme", revision, (0..blobs).map(prompt).collect(), &[])
 }
 
-/// Every PUT of a bundle, done in one way.
-fn each<H, T, S>(handler: H, state: S) -> Router
+/// Returns routes that handle all PUT requests of an upload with one handler.
+fn upload_routes<H, T, S>(handler: H, state: S) -> Router
 where
     H: axum::handler::Handler<T, S>,
     T: 'static,
@@ -119,16 +118,16 @@ where
         .with_state(state)
 }
 
-async fn reads(body: Body) -> StatusCode {
+async fn read_body(body: Body) -> StatusCode {
     match to_bytes(body, usize::MAX).await {
         Ok(body) if !body.is_empty() => StatusCode::CREATED,
         _ => StatusCode::BAD_REQUEST,
     }
 }
 
-async fn parses_and_syncs(State(folder): State<PathBuf>, uri: axum::http::Uri, body: Body) -> StatusCode {
+async fn parse_and_sync(State(folder): State<PathBuf>, uri: axum::http::Uri, body: Body) -> StatusCode {
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST };
-    let kept = tokio::task::spawn_blocking(move || {
+    let write = tokio::task::spawn_blocking(move || {
         let (_, name) = uri.path().rsplit_once(':')?;
         if uri.path().contains("config-bundles") {
             let manifest: Manifest = read_canonical(&body, BundleLimits::default().manifest()).ok()?;
@@ -138,7 +137,7 @@ async fn parses_and_syncs(State(folder): State<PathBuf>, uri: axum::http::Uri, b
         std::io::Write::write_all(&mut file, &body).ok()?;
         file.sync_all().ok()
     });
-    match kept.await {
+    match write.await {
         Ok(Some(())) => StatusCode::CREATED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -1,9 +1,7 @@
-//! What a store's cost must not follow: how much is in it. Local files and SQLite, every write synced;
-//! half of the time the small one goes first.
+//! Costs of a store that must not depend on its size. Local files and SQLite, every write synced.
 //!
-//! *Opening* is what stands between a process that starts and its first read: taking the data folder,
-//! opening its blobs and its metadata. *Getting* is a manifest by its digest, read and verified: another
-//! one each time, picked from all.
+//! *Opening* locks the data folder and opens its blobs and its metadata. *Getting* reads and verifies a manifest by its
+//! digest, a different one each time.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,21 +15,21 @@ use worker_runtime::metadata::SqliteMetadata;
 use worker_runtime::{DataFolder, Runtime};
 
 use crate::measure::median;
-use crate::{Outcome, served};
+use crate::{Outcome, server};
 
-/// What was found.
-pub(crate) struct Found {
+/// Ratios of the large store ÷ the small one.
+pub(crate) struct StoreRatios {
     pub(crate) open: f64,
     pub(crate) get: f64,
 }
 
-/// Bundles are spread over so many workspaces, which bring them at the same time.
+/// Number of workspaces, which put their bundles concurrently.
 const WORKSPACES: usize = 10;
 
-/// Bundles that are got in one turn.
-const TOGETHER: usize = 200;
+/// Manifests that are read in one turn.
+const READS_PER_TURN: usize = 200;
 
-struct Filled {
+struct FilledStore {
     folder: PathBuf,
     digests: Vec<(WorkspaceId, Digest)>,
 }
@@ -41,7 +39,7 @@ pub(crate) async fn measure(
     sandbox: &Sandbox,
     [few, many]: [usize; 2],
     rounds: usize,
-) -> Outcome<Found> {
+) -> Outcome<StoreRatios> {
     let mut filled = Vec::new();
     for (name, count) in [("many", many), ("few", few)] {
         filled.push(fill(folder.join(name), sandbox, count).await?);
@@ -53,13 +51,13 @@ pub(crate) async fn measure(
             let data = DataFolder::open(filled.folder.join("data")).await?;
             let metadata = SqliteMetadata::open(data.metadata_file()).await?;
             seconds.push(started.elapsed().as_secs_f64());
-            // Closing is no part of it.
+            // Closing is not measured.
             tokio::task::spawn_blocking(move || drop((data, metadata))).await?;
         }
     }
     let mut runtimes = Vec::new();
     for filled in &filled {
-        let runtime = served::on_files(&filled.folder, &config(), sandbox).await?.open().await?;
+        let runtime = server::on_files(&filled.folder, &config(), sandbox).await?.open().await?;
         runtimes.push((runtime, &filled.digests));
     }
     let mut getting = [Vec::new(), Vec::new()];
@@ -69,10 +67,10 @@ pub(crate) async fn measure(
         }
     }
     let ratio = |[many, few]: &[Vec<f64>; 2]| {
-        // The first round of each finds everything cold.
+        // The first round is a warm-up.
         median(many.iter().zip(few).skip(1).map(|(many, few)| many / few).collect())
     };
-    Ok(Found { open: ratio(&opening), get: ratio(&getting) })
+    Ok(StoreRatios { open: ratio(&opening), get: ratio(&getting) })
 }
 
 fn name(number: usize) -> String {
@@ -84,10 +82,10 @@ fn config() -> String {
     (0..WORKSPACES).map(of).collect()
 }
 
-/// A data folder with so many bundles.
-async fn fill(folder: PathBuf, sandbox: &Sandbox, count: usize) -> Outcome<Filled> {
+/// Creates a data folder with bundles.
+async fn fill(folder: PathBuf, sandbox: &Sandbox, count: usize) -> Outcome<FilledStore> {
     std::fs::create_dir_all(&folder)?;
-    let runtime = served::on_files(&folder, &config(), sandbox).await?.open().await?;
+    let runtime = server::on_files(&folder, &config(), sandbox).await?.open().await?;
     let runtime = Arc::new(runtime);
     let of_one = |number: usize| {
         let runtime = runtime.clone();
@@ -96,7 +94,7 @@ async fn fill(folder: PathBuf, sandbox: &Sandbox, count: usize) -> Outcome<Fille
             let content = runtime.content(&workspace);
             let mut digests = Vec::new();
             for revision in 1..=(count / WORKSPACES) as u64 {
-                let bundle = served::small(workspace.as_str(), revision, Vec::new(), &[])?;
+                let bundle = server::small_bundle(workspace.as_str(), revision, Vec::new(), &[])?;
                 let put = content.put_manifest(bundle.digest(), bundle.manifest.clone().into()).await?;
                 if put != (PutBundle::Stored { known: false }) {
                     return Err(format!("{put:?}").into());
@@ -107,15 +105,15 @@ async fn fill(folder: PathBuf, sandbox: &Sandbox, count: usize) -> Outcome<Fille
         }
     };
     let all: Vec<Vec<_>> = stream::iter(0..WORKSPACES).map(of_one).buffer_unordered(WORKSPACES).try_collect().await?;
-    Ok(Filled { folder, digests: all.into_iter().flatten().collect() })
+    Ok(FilledStore { folder, digests: all.into_iter().flatten().collect() })
 }
 
-/// Seconds for getting some bundles.
+/// Reads manifests and returns the elapsed seconds.
 async fn get(runtime: &Runtime, digests: &[(WorkspaceId, Digest)], round: usize) -> Outcome<f64> {
-    // A step that visits all of them, whatever their number.
+    // A prime step visits all manifests.
     let step = 7919;
-    let picked: Vec<_> = (0..TOGETHER)
-        .filter_map(|turn| digests.get((round * TOGETHER + turn) * step % digests.len()))
+    let picked: Vec<_> = (0..READS_PER_TURN)
+        .filter_map(|turn| digests.get((round * READS_PER_TURN + turn) * step % digests.len()))
         .map(|(workspace, digest)| (runtime.content(workspace), *digest))
         .collect();
     let started = Instant::now();

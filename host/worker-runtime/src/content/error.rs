@@ -1,4 +1,4 @@
-//! Why a workspace's content is not kept, not found or not taken away.
+//! Error of operations on the content of a workspace.
 
 use bundles::signature::{EnvelopeError, SignatureRefusal};
 use bundles::{BundleError, Digest, Revision, WorkspaceId};
@@ -9,78 +9,78 @@ use runtime_api::referrer::Referrer;
 use crate::ledger::ChangeError;
 use crate::tenants::Busy;
 
-/// What went wrong with a workspace's content.
+/// Error returned by operations on the content of a workspace.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// The blob store says no.
+    /// The blob store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// The metadata store says no.
+    /// The metadata store failed.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// The workspace has as much going as it may.
+    /// The workspace has reached a concurrency limit.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// The manifest, or a blob of it, is not what a bundle may hold.
+    /// The manifest or a blob of the bundle is invalid.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The manifest is not signed as the workspace's config demands.
+    /// The manifest does not have the signatures that the workspace's config requires.
     #[error(transparent)]
     Signature(#[from] SignatureRefusal),
-    /// The envelope is none.
+    /// The envelope is malformed.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// The config does not name the workspace, or does not say who must have signed its bundles.
-    #[error("the host's config does not say who must have signed bundles of workspace `{0}`")]
+    /// The config does not name the workspace, or has no `signatures` for it.
+    #[error("the host's config has no `signatures` for workspace `{0}`")]
     NoPosture(WorkspaceId),
-    /// The manifest is of another workspace.
-    #[error("the manifest is of another workspace")]
+    /// The manifest belongs to another workspace.
+    #[error("the manifest belongs to another workspace")]
     OtherWorkspace,
-    /// The workspace has no such bundle.
-    #[error("there is no bundle {0}")]
+    /// No bundle of the workspace has this digest.
+    #[error("bundle `{0}` not found")]
     BundleNotFound(Digest),
-    /// The workspace has no such blob.
-    #[error("there is no blob {0}")]
+    /// No blob of the workspace has this digest.
+    #[error("blob `{0}` not found")]
     BlobNotFound(Digest),
-    /// The bundle must not be used any more.
-    #[error("bundle {0} is revoked")]
+    /// The bundle is revoked.
+    #[error("bundle `{0}` is revoked")]
     BundleRevoked(Digest),
-    /// Another bundle has this revision.
-    #[error("revision {} is bundle {held_by}", revision.get())]
+    /// Another bundle has the same revision.
+    #[error("revision {} already belongs to bundle `{held_by}`", revision.get())]
     RevisionConflict {
         /// The revision.
         revision: Revision,
         /// The bundle that has it.
         held_by: Digest,
     },
-    /// What was to be removed is used.
-    #[error("{digest} is in use, first by `{}`", users.first().map(Referrer::to_string).unwrap_or_default())]
+    /// The bundle to be removed is in use.
+    #[error("bundle `{digest}` is in use (first referrer: `{}`)", users.first().map(Referrer::to_string).unwrap_or_default())]
     InUse {
-        /// What was to be removed.
+        /// The bundle.
         digest: Digest,
-        /// Who uses it; at most a hundred of them.
+        /// At most 100 referrers.
         users: Vec<Referrer>,
     },
-    /// The workspace may not store more.
-    #[error("the workspace's limit `{limit}` is reached ({allowed} allowed)")]
+    /// The workspace has reached a storage limit.
+    #[error("limit `{limit}` of the workspace reached ({allowed})")]
     Full {
-        /// The limit.
+        /// Name of the limit.
         limit: &'static str,
-        /// What the limit allows.
+        /// Value of the limit.
         allowed: u64,
     },
-    /// Larger than allowed.
-    #[error("{actual} bytes are more than the {allowed} allowed (`{limit}`)")]
+    /// The content exceeds a size limit.
+    #[error("the content exceeds limit `{limit}` ({actual} > {allowed} bytes)")]
     TooLarge {
-        /// The limit.
+        /// Name of the limit.
         limit: &'static str,
-        /// Bytes that there are or were announced.
+        /// Actual or announced size in bytes.
         actual: u64,
-        /// Bytes that are allowed.
+        /// Value of the limit in bytes.
         allowed: u64,
     },
-    /// Others changed the same again and again.
-    #[error("others changed the same at the same time")]
+    /// Every attempt conflicted with a concurrent change.
+    #[error("the operation conflicted with concurrent changes")]
     Contended,
 }
 
@@ -95,8 +95,8 @@ impl From<ChangeError> for ContentError {
 }
 
 impl ContentError {
-    /// Whether it says nothing about the content: the store did not answer now, and may another time.
-    pub(crate) fn is_passing(&self) -> bool {
+    /// `true` if a retry can succeed, because the error is not about the content itself.
+    pub(crate) fn is_temporary(&self) -> bool {
         matches!(
             self,
             Self::Busy(_)
@@ -106,7 +106,7 @@ impl ContentError {
         )
     }
 
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Blob(error) => error.code(),
@@ -128,7 +128,7 @@ impl ContentError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         let plain = match self {
             Self::Blob(error) => error.help(),
@@ -139,18 +139,18 @@ impl ContentError {
             Self::Envelope(error) => error.help(),
             Self::NoPosture(workspace) => {
                 return format!(
-                    "write `signatures = {{ posture = \"none\" }}` under [workspaces.{workspace}] in the host's config, or name the keys that must have signed"
+                    "write `signatures = {{ posture = \"none\" }}` under [workspaces.{workspace}] in the host's config, or list the keys that must sign"
                 );
             }
-            Self::OtherWorkspace => "put it where its `workspace.id` says",
-            Self::BundleNotFound(_) => "put it first; the list of bundles has those that are there",
-            Self::BlobNotFound(_) => "put it first",
-            Self::BundleRevoked(_) => "use another revision",
+            Self::OtherWorkspace => "put it into the workspace that its `workspace.id` names",
+            Self::BundleNotFound(_) => "put the bundle first, or list the bundles to find its digest",
+            Self::BlobNotFound(_) => "put the blob first",
+            Self::BundleRevoked(_) => "use a bundle with another revision",
             Self::RevisionConflict { .. } => "raise the revision and build the bundle again",
-            Self::InUse { .. } => "stop or move what uses it, or take its pin away",
-            Self::Full { .. } => "remove what is not used, or raise the limit of that name",
-            Self::TooLarge { .. } => "make it smaller, or raise the limit of that name",
-            Self::Contended => "try again",
+            Self::InUse { .. } => "stop the workers that use it and remove its pins",
+            Self::Full { .. } => "remove unused bundles and workers, or raise the limit",
+            Self::TooLarge { .. } => "make the content smaller, or raise the limit",
+            Self::Contended => "retry the operation",
         };
         plain.to_owned()
     }

@@ -1,5 +1,7 @@
-//! Taking away what nothing uses. What is used is never taken: a blob is forgotten under the lock of
-//! its workspace, and its content removed only while nobody is keeping it.
+//! Garbage collection of unused blobs.
+//!
+//! A blob that is in use is never removed. Its row is deleted under the workspace's lock for changes, and its content
+//! is removed while the blob's lock excludes puts.
 
 use bundles::Digest;
 use runtime_api::referrer::Referrer;
@@ -11,23 +13,23 @@ use crate::ledger::{
     packages_recorded_key, uses_key,
 };
 
-/// Rows that are read at a time.
+/// Rows that are read in one request.
 const PAGE: usize = 512;
 
 impl Content {
-    /// Forgets every blob of this workspace that nothing has used for a while, and removes its content
-    /// where no other workspace has it. Removes nothing while metadata is damaged.
+    /// Removes every blob of this workspace that has been unused for `unused_blob_seconds`. The content stays in the
+    /// store while another workspace has the blob. Removes nothing if the metadata is damaged.
     pub async fn collect_garbage(&self) -> Result<Collected, ContentError> {
-        // A damaged store can lack the very row that says who uses a blob.
+        // A damaged store can lack the row that records the use of a blob.
         self.workspace.shared.ledger.check().await?;
         self.collect_unused().await
     }
 
-    /// Collects garbage, after metadata was checked.
+    /// Removes unused blobs. The caller must have checked the metadata.
     pub(crate) async fn collect_unused(&self) -> Result<Collected, ContentError> {
         let mut collected = Collected::default();
         if !self.record_package_uses().await? {
-            tracing::warn!(workspace = %self.workspace.id, "a manifest is damaged: its packages are unknown, nothing is collected");
+            tracing::warn!(workspace = %self.workspace.id, "garbage collection skipped: a manifest is damaged, so the packages of its bundle are unknown");
             return Ok(collected);
         }
         let mut after = None;
@@ -50,20 +52,21 @@ impl Content {
         }
         let tenant = self.workspace.tenant();
         let is_pending = || tenant.pending().protects(&digest, self.workspace.shared.ledger.now());
-        let kept = i64::try_from(self.workspace.shared.limits.unused_blob_seconds).unwrap_or(i64::MAX);
-        if self.workspace.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < kept || is_pending() {
+        let retention = i64::try_from(self.workspace.shared.limits.unused_blob_seconds).unwrap_or(i64::MAX);
+        if self.workspace.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < retention || is_pending()
+        {
             collected.young += 1;
             return Ok(());
         }
-        // Nobody puts this blob from here on.
-        let _removing = self.workspace.shared.stripes.removing(&digest).await;
+        // No put of this blob runs while this lock is held.
+        let _lock = self.workspace.shared.stripes.removing(&digest).await;
         {
             let _changing = tenant.changing.lock().await;
             let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
             if found.is_none_or(|found| found.value != row) || is_pending() || self.is_used(&digest).await? {
                 return Ok(());
             }
-            self.disown(digest, row.bytes).await?;
+            self.delete_blob_rows(digest, row.bytes).await?;
         }
         collected.blobs += 1;
         collected.bytes += row.bytes;
@@ -73,9 +76,9 @@ impl Content {
         Ok(())
     }
 
-    /// Records the use of packages by bundles that were stored before a use was recorded for packages that come later.
-    /// Done once for each workspace. Returns `false` if the packages of a bundle cannot be told because its manifest is
-    /// damaged.
+    /// Records the use of packages by bundles of an earlier version, which did not record packages that were put after
+    /// the bundle. Runs once for each workspace. Returns `false` if a damaged manifest makes the packages of a bundle
+    /// unknown.
     async fn record_package_uses(&self) -> Result<bool, ContentError> {
         let (ledger, recorded) = (&self.workspace.shared.ledger, packages_recorded_key(&self.workspace.id));
         if ledger.is_there(&recorded).await? {
@@ -102,7 +105,7 @@ impl Content {
         let _changing = tenant.changing.lock().await;
         let key = bundle_key(&self.workspace.id, &bundle);
         for _ in 0..ATTEMPTS {
-            // Removed since it was listed.
+            // The bundle was removed since it was listed.
             let Some(row) = self.workspace.shared.ledger.row::<BundleRow>(&key).await? else { return Ok(true) };
             let Some(manifest) = self.manifest_of(bundle).await? else { return Ok(false) };
             let mut change = Change::default().expect(&key, Some(&row));

@@ -1,22 +1,23 @@
-//! Bundles that are being put: the blobs that their manifests name are not collected meanwhile.
+//! Pending puts of bundles. The blobs that their manifests name are protected from garbage collection.
 //!
-//! A put is known to this process alone. After a restart the next answer that blobs are missing makes it known again.
+//! Pending puts are kept in memory only. After a restart, the client's next attempt to put the manifest protects the
+//! blobs again.
 
 use std::collections::VecDeque;
 
 use bundles::Digest;
 use jiff::{SignedDuration, Timestamp};
 
-/// Limit on the time for which a put protects blobs.
+/// Time for which a put protects blobs.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Limit on the puts of one workspace that protect blobs. Beyond it the oldest is forgotten.
+/// Limit on the pending puts of one workspace. Beyond it, the oldest put is dropped.
 const MAX_PUTS: usize = 64;
 
-/// Limit on the blobs of all these puts: 2 MiB of digests.
+/// Limit on the blobs of all pending puts of one workspace. Their digests take 2 MiB.
 const MAX_BLOBS: usize = 1 << 16;
 
-/// The puts of one workspace, the oldest first.
+/// Pending puts of one workspace, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct PendingPuts(VecDeque<PendingPut>);
 
@@ -24,20 +25,20 @@ pub(crate) struct PendingPuts(VecDeque<PendingPut>);
 struct PendingPut {
     bundle: Digest,
     since: Timestamp,
-    /// In order.
+    /// Sorted digests.
     blobs: Vec<Digest>,
 }
 
 impl PendingPut {
-    fn is_over(&self, now: Timestamp) -> bool {
+    fn is_expired(&self, now: Timestamp) -> bool {
         now.duration_since(self.since) >= MAX_AGE
     }
 }
 
 impl PendingPuts {
-    /// Protects the blobs of a bundle. A put that is pending already keeps its time.
+    /// Protects the blobs of a bundle. Does not extend the time of a put that is already pending.
     pub(crate) fn begin(&mut self, bundle: Digest, mut blobs: Vec<Digest>, now: Timestamp) {
-        self.0.retain(|put| !put.is_over(now));
+        self.0.retain(|put| !put.is_expired(now));
         if self.0.iter().any(|put| put.bundle == bundle) {
             return;
         }
@@ -51,14 +52,14 @@ impl PendingPuts {
         }
     }
 
-    /// Ends a put. What the stored bundle names is in use.
+    /// Ends a put. The stored bundle itself protects its blobs from now on.
     pub(crate) fn end(&mut self, bundle: Digest) {
         self.0.retain(|put| put.bundle != bundle);
     }
 
-    /// `true` if a put relies on the blob.
+    /// `true` if a pending put needs the blob.
     pub(crate) fn protects(&self, blob: &Digest, now: Timestamp) -> bool {
-        self.0.iter().any(|put| !put.is_over(now) && put.blobs.binary_search(blob).is_ok())
+        self.0.iter().any(|put| !put.is_expired(now) && put.blobs.binary_search(blob).is_ok())
     }
 }
 
@@ -77,7 +78,7 @@ mod tests {
         let (one, other) = (Digest::of("one"), Digest::of("other"));
         puts.begin(one, digests(0..3), begun);
         puts.begin(other, digests(2..4), begun + minute);
-        // Asking again does not make the hour longer.
+        // Another attempt does not extend the hour.
         puts.begin(one, digests(0..3), begun + minute);
         let protected = |puts: &PendingPuts, now| -> Vec<bool> {
             digests(0..5).iter().map(|blob| puts.protects(blob, now)).collect()
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_puts_are_kept_within_the_bounds() {
+    fn oldest_puts_are_dropped_beyond_the_limits() {
         let mut puts = PendingPuts::default();
         let now = Timestamp::UNIX_EPOCH;
         let bundles = digests(0..MAX_PUTS + 1);

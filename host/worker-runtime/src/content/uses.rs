@@ -1,4 +1,4 @@
-//! What uses what: the reason why something does not go away.
+//! Referrers of bundles and blobs, which prevent their removal. Includes pins, removal and revocation of bundles.
 
 use bundles::Digest;
 use runtime_api::event::EventKind;
@@ -9,30 +9,30 @@ use super::{Content, ContentError};
 use crate::ledger::{ATTEMPTS, BundleRow, Change, ChangeError, Mark, Usage, blob_key, bundle_key, uses_key};
 use crate::workspace::Workspace;
 
-/// Uses that are told at the most.
-const MOST_TOLD: usize = 100;
+/// Limit on the referrers that are returned.
+const MAX_REFERRERS: usize = 100;
 
 impl Content {
-    /// Who uses a bundle or blob of this workspace, at most a hundred of them. Also of a plugin package that a bundle
-    /// names and that is not here yet.
-    pub async fn users(&self, digest: Digest) -> Result<Vec<Referrer>, ContentError> {
+    /// Returns at most 100 referrers of a bundle or blob of this workspace. The blob can also be a plugin package that
+    /// a bundle names and that is not stored yet.
+    pub async fn referrers(&self, digest: Digest) -> Result<Vec<Referrer>, ContentError> {
         let Workspace { shared, id } = &self.workspace;
-        let keys = shared.ledger.keys(&uses_key(id, &digest), None, MOST_TOLD + 1).await?;
+        let keys = shared.ledger.keys(&uses_key(id, &digest), None, MAX_REFERRERS + 1).await?;
         if keys.is_empty() && matches!(self.blob_size(digest).await, Err(ContentError::BlobNotFound(_))) {
             return Err(ContentError::BundleNotFound(digest));
         }
         let users = keys.iter().filter_map(|key| key.last().parse().ok()).filter(|user| *user != Referrer::Manifest);
-        Ok(users.take(MOST_TOLD).collect())
+        Ok(users.take(MAX_REFERRERS).collect())
     }
 
-    /// Keeps a bundle from being removed, under a name. Pinning twice is pinning once.
+    /// Pins a bundle under a name, which prevents its removal. The operation is idempotent.
     pub async fn pin(&self, digest: Digest, name: WorkerId) -> Result<(), ContentError> {
         let key = bundle_key(&self.workspace.id, &digest);
         for _ in 0..ATTEMPTS {
             let row = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             let row = row.ok_or(ContentError::BundleNotFound(digest))?;
             let pin = uses_key(&self.workspace.id, &digest).part(Referrer::Pin(name.clone()));
-            // Written anew, so that a removal that is decided at the same time finds it changed.
+            // The row is rewritten so that a concurrent removal, which expects the row unchanged, conflicts.
             let change = Change::default().expect(&key, Some(&row)).put(&key, &row.value).put(&pin, &Mark {});
             match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
                 Err(ChangeError::Conflict) => {}
@@ -42,14 +42,13 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// Takes a pin away. One that is not there is away.
+    /// Removes a pin. The operation is idempotent.
     pub async fn unpin(&self, digest: Digest, name: WorkerId) -> Result<(), ContentError> {
         let pin = uses_key(&self.workspace.id, &digest).part(Referrer::Pin(name));
         Ok(self.workspace.shared.ledger.commit(&self.workspace.id, Change::default().delete(&pin)).await?)
     }
 
-    /// Removes a bundle that nothing uses. Its revision stays taken, and its blobs are there until
-    /// garbage is collected.
+    /// Removes an unused bundle. Its revision is not available again. Its blobs are left to garbage collection.
     pub async fn remove_bundle(&self, digest: Digest) -> Result<(), ContentError> {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
@@ -57,7 +56,7 @@ impl Content {
         for _ in 0..ATTEMPTS {
             let row = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             let row = row.ok_or(ContentError::BundleNotFound(digest))?;
-            let users = self.users(digest).await?;
+            let users = self.referrers(digest).await?;
             if !users.is_empty() {
                 return Err(ContentError::InUse { digest, users });
             }
@@ -67,7 +66,7 @@ impl Content {
                 .delete(&uses_key(&self.workspace.id, &digest).part(Referrer::Manifest))
                 .gives_back(Usage { bundles: 1, ..Usage::default() })
                 .event(EventKind::BundleRemoved { bundle: digest });
-            for blob in self.named_by(digest).await? {
+            for blob in self.named_blobs(digest).await? {
                 change = change.delete(&uses_key(&self.workspace.id, &blob).part(Referrer::Bundle(digest)));
             }
             match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
@@ -82,18 +81,18 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// A stored manifest; none if it is damaged.
+    /// Returns a stored manifest, or `None` if it is damaged.
     pub(super) async fn manifest_of(&self, digest: Digest) -> Result<Option<bundles::Manifest>, ContentError> {
         match self.blob(digest).await {
-            Err(error) if error.is_passing() => Err(error),
+            Err(error) if error.is_temporary() => Err(error),
             Err(_) => Ok(None),
             Ok(manifest) => Ok(serde_json::from_slice(&manifest).ok()),
         }
     }
 
-    /// The blobs and packages that a stored manifest names. A manifest that is damaged names none that could still
-    /// be told; they stay until it is put again.
-    async fn named_by(&self, digest: Digest) -> Result<Vec<Digest>, ContentError> {
+    /// Returns the blobs and packages that a stored manifest names. Returns none for a damaged manifest; the blobs of
+    /// its bundle then stay in use until the bundle is put again.
+    async fn named_blobs(&self, digest: Digest) -> Result<Vec<Digest>, ContentError> {
         let manifest = self.manifest_of(digest).await?;
         let mut named: Vec<Digest> = manifest
             .map(|manifest| manifest.blobs().into_iter().map(|(_, blob)| blob.digest).collect())
@@ -129,13 +128,13 @@ impl Content {
         Err(ContentError::Contended)
     }
 
-    /// Whether a blob is used by anything.
+    /// `true` if a blob has a referrer.
     pub(super) async fn is_used(&self, digest: &Digest) -> Result<bool, ContentError> {
         Ok(!self.workspace.shared.ledger.keys(&uses_key(&self.workspace.id, digest), None, 1).await?.is_empty())
     }
 
-    /// Forgets a blob of this workspace that nothing uses.
-    pub(super) async fn disown(&self, digest: Digest, bytes: u64) -> Result<(), ContentError> {
+    /// Deletes the rows of an unused blob of this workspace.
+    pub(super) async fn delete_blob_rows(&self, digest: Digest, bytes: u64) -> Result<(), ContentError> {
         let key = blob_key(&self.workspace.id, &digest);
         let change = Change::default()
             .delete(&key)

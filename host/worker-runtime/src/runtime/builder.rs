@@ -1,4 +1,4 @@
-//! Making a Runtime of everything that it is to use.
+//! Builder of a Runtime, and the error of opening one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use runtime_api::event::Epoch;
 
 use super::{Runtime, Shared};
 use crate::clock::Clock;
-use crate::computing::Computing;
+use crate::compute_pool::ComputePool;
 use crate::content::scan_queue::ScanQueue;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
@@ -25,11 +25,10 @@ use crate::resolutions::Resolutions;
 use crate::shipped;
 use crate::tenants::Tenants;
 
-/// Active and retired resolvers that stay loaded, besides as many admitted ones as there may be.
+/// Active and retired resolvers that stay loaded, besides the admitted ones.
 const RETIRED_LOADED: usize = 8;
 
-/// What a Runtime is made of. What is not given is nothing: no grants, no secrets, no tools, and stores
-/// that end with the process.
+/// Settings of a Runtime. The defaults are no grants, no secrets, no tools, and stores in memory.
 #[derive(Debug, Default)]
 pub struct RuntimeBuilder {
     blobs: Option<Arc<dyn BlobStore>>,
@@ -45,32 +44,32 @@ pub struct RuntimeBuilder {
     data_folder: Option<std::path::PathBuf>,
 }
 
-/// Why there is no Runtime.
+/// Error returned by [`RuntimeBuilder::open`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The builder was not given a clock. A Runtime does not ask the machine for the time by itself.
-    #[error("the runtime was given no clock")]
+    /// The builder has no clock. A Runtime does not read the system clock by default.
+    #[error("no clock is set")]
     NoClock,
-    /// The config does not say enough.
+    /// The config is incomplete.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Two tools have one name.
-    #[error("two host tools are called `{0}`")]
+    /// Two host tools have the same name.
+    #[error("host tool `{0}` already exists")]
     DuplicateTool(ToolName),
-    /// The sandbox cannot be started.
+    /// The sandbox cannot be created.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The resolver that ships inside is not taken in.
-    #[error("the resolver that ships inside is not taken in: {0}")]
+    /// The built-in resolver cannot be loaded.
+    #[error("cannot load the built-in resolver: {0}")]
     Shipped(#[source] LoadError),
-    /// The bundle that ships inside is not sound.
-    #[error("the bundle that ships inside is not sound")]
+    /// The built-in bundle is invalid.
+    #[error("the built-in bundle is invalid")]
     Builtin,
-    /// The metadata store says no.
+    /// The metadata store failed.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
+    /// The system's random source failed.
+    #[error("the system's random source failed")]
     NoEntropy,
     /// The data folder cannot be used.
     #[cfg(all(feature = "files", feature = "sqlite"))]
@@ -84,13 +83,13 @@ pub enum OpenError {
     #[cfg(all(feature = "files", feature = "sqlite"))]
     #[error(transparent)]
     Secrets(#[from] host_tools::secret::SecretDirectoryError),
-    /// The system gives no threads.
-    #[error("the threads that compute cannot be started: {0}")]
+    /// The system cannot start the computing threads.
+    #[error("cannot start the computing threads: {0}")]
     Threads(std::io::ErrorKind),
 }
 
 impl OpenError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoClock => "no_clock",
@@ -111,97 +110,96 @@ impl OpenError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
-            Self::NoClock => "call `clock(SystemClock)`".to_owned(),
+            Self::NoClock => "call `RuntimeBuilder::clock`, for example with `Arc::new(SystemClock)`".to_owned(),
             Self::Config(error) => error.help(),
             Self::DuplicateTool(_) => "register each tool once".to_owned(),
             Self::Sandbox(error) => error.help().to_owned(),
             Self::Shipped(error) => error.help().to_owned(),
-            Self::Builtin => "this build is broken; take another".to_owned(),
+            Self::Builtin => "install another build; this one is broken".to_owned(),
             Self::Metadata(error) => error.help().to_owned(),
-            Self::NoEntropy => "look at the system's random source".to_owned(),
+            Self::NoEntropy => "check the system's random source".to_owned(),
             #[cfg(all(feature = "files", feature = "sqlite"))]
             Self::DataFolder(error) => error.help().to_owned(),
             #[cfg(all(feature = "files", feature = "sqlite"))]
             Self::Cache(error) => error.help().to_owned(),
             #[cfg(all(feature = "files", feature = "sqlite"))]
             Self::Secrets(error) => error.help().to_owned(),
-            Self::Threads(_) => "raise the system's limit of threads, or lower `computing_threads`".to_owned(),
+            Self::Threads(_) => "raise the system's thread limit, or lower `computing_threads`".to_owned(),
         }
     }
 }
 
 impl RuntimeBuilder {
-    /// Where blobs are kept. Default: in memory, one gibibyte.
+    /// Sets the blob store. Default: a store in memory of 1 GiB.
     #[must_use]
     pub fn blobs(mut self, store: Arc<dyn BlobStore>) -> Self {
         self.blobs = Some(store);
         self
     }
 
-    /// Where everything else is kept. Default: in memory.
+    /// Sets the metadata store. Default: a store in memory.
     #[must_use]
     pub fn metadata(mut self, store: Arc<dyn MetadataStore>) -> Self {
         self.metadata = Some(store);
         self
     }
 
-    /// The time of day. There is no default.
+    /// Sets the clock. There is no default.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// What the host grants. Default: nothing.
+    /// Sets the host's config with its grants. Default: no grants.
     #[must_use]
     pub fn config(mut self, config: RuntimeConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// What each workspace may take. Default: [`RuntimeLimits::default`].
+    /// Sets the limits. Default: [`RuntimeLimits::default`].
     #[must_use]
     pub fn limits(mut self, limits: RuntimeLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Where resolvers run. Default: a sandbox that compiles in this process, without a cache.
+    /// Sets the sandbox for resolvers. Default: a sandbox that compiles in this process, without a cache.
     #[must_use]
     pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
         self.sandbox = Some(sandbox);
         self
     }
 
-    /// Where secrets are. Default: there are none.
+    /// Sets the source of secrets. Default: no secrets.
     #[must_use]
     pub fn secrets(mut self, source: Arc<dyn SecretSource>) -> Self {
         self.secrets = Some(source);
         self
     }
 
-    /// Something that the host does for workers. It is part of a worker where its bundle declares it,
-    /// its profile selects it, and everything that it needs is granted.
+    /// Adds a host tool. A worker has the tool if its bundle declares the tool, its profile selects it, and the host
+    /// grants every authority that the tool needs.
     #[must_use]
     pub fn tool(mut self, tool: Arc<dyn HostTool>) -> Self {
         self.tools.push(tool);
         self
     }
 
-    /// The system and architecture that resolvers are told. Default: those that this program was
-    /// compiled for.
+    /// Sets the operating system and architecture in the facts for resolvers. Default: those of the compilation target.
     #[must_use]
     pub fn platform(mut self, os: Platform, arch: Platform) -> Self {
         self.platform = Some((os, arch));
         self
     }
 
-    /// Uses a folder of this machine for what is not given otherwise: blobs and metadata, compiled resolvers
-    /// (`compiled`), and secrets as files (`secrets`). The folder is made where there is none, private to this user,
-    /// and locked by this process.
+    /// Sets a local folder for everything that has no other setting: blobs, metadata, compiled resolvers (`compiled`),
+    /// and secrets as files (`secrets`). The folder is created if it does not exist, is private to the current user,
+    /// and is locked by this process.
     #[cfg(all(feature = "files", feature = "sqlite"))]
     #[must_use]
     pub fn data_folder(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -264,8 +262,8 @@ impl RuntimeBuilder {
         };
         let metadata = self.metadata.unwrap_or_else(|| Arc::new(MemoryMetadata::default()));
         let epoch = getrandom::u64().map(Epoch::from).map_err(|_| OpenError::NoEntropy)?;
-        let computing =
-            Computing::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
+        let compute_pool =
+            ComputePool::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
         let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX).saturating_add(RETIRED_LOADED);
         let config = Arc::new(self.config);
@@ -273,14 +271,14 @@ impl RuntimeBuilder {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
             ledger: Ledger::new(metadata, clock, self.limits.clone(), epoch),
             sandbox,
-            told_config: tokio::sync::Mutex::new(config.clone()),
+            reported_config: tokio::sync::Mutex::new(config.clone()),
             config: ArcSwap::new(config),
             scan_queue: ScanQueue::new(self.limits.computing_threads),
             tenants: Tenants::new(self.limits.clone()),
             recent: RecentBlobs::new(self.limits.recent_blob_bytes),
             limits: self.limits,
             stripes: Default::default(),
-            computing,
+            compute_pool,
             secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
             known_tokens: Default::default(),
             tools,
@@ -298,7 +296,7 @@ impl RuntimeBuilder {
             builtin,
         };
         let runtime = Runtime(Arc::new(shared));
-        runtime.management().take_up().await?;
+        runtime.management().restore_state().await?;
         Ok(runtime)
     }
 }

@@ -1,4 +1,4 @@
-//! The workers of a workspace: making, finding and stopping them.
+//! Creation, lookup and stopping of a workspace's workers.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use runtime_api::worker::{
     WorkerState, WorkerSummary,
 };
 
-use super::live_worker::{Live, LiveKey};
+use super::live_worker::{LiveKey, LiveWorker};
 use crate::content::ContentError;
 use crate::error::ResolveError;
 use crate::ledger::{
@@ -28,52 +28,52 @@ use crate::resolutions::{Inputs, Resolved};
 use crate::tenants::Busy;
 use crate::workspace::Workspace;
 
-/// The workers of one workspace. Cheap to clone.
+/// Workers of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     pub(crate) workspace: Workspace,
 }
 
-/// Why there is no such worker.
+/// Error returned by the worker catalogue.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The workspace's content says no.
+    /// An operation on the workspace's content failed.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// The bundle, or a blob of it, is not in the store.
-    #[error("the bundle cannot be used: {0}, which it needs, is not in the store")]
+    /// The manifest or a blob of the bundle is not in the store.
+    #[error("the bundle cannot be used: blob `{0}` is not in the store")]
     BundleMissing(Digest),
-    /// The bundle, or a blob of it, is damaged in the store.
-    #[error("the bundle cannot be used: {0}, which it needs, is damaged in the store")]
+    /// The manifest or a blob of the bundle is damaged in the store.
+    #[error("the bundle cannot be used: blob `{0}` is damaged in the store")]
     BundleDamaged(Digest),
-    /// The workspace has no such worker.
-    #[error("there is no worker `{0}`")]
+    /// No worker of the workspace has this id.
+    #[error("worker `{0}` not found")]
     NotFound(WorkerId),
-    /// There is a worker of that id, asked for with something else.
-    #[error("worker `{0}` is there already, asked for with something else")]
+    /// A worker with this id was created with a different request.
+    #[error("worker `{0}` already exists with a different request")]
     Exists(WorkerId),
-    /// A profile of a bundle, without a bundle.
-    #[error("profile `{0}` is one of a bundle, and no bundle is named")]
+    /// The request selects a profile of a bundle but names no bundle.
+    #[error("profile `{0}` requires a bundle, but the request names none")]
     BundleUnnamed(ProfileSelector),
-    /// A profile that ships inside, and a bundle.
-    #[error("profile `{0}` ships inside, and a bundle is named")]
+    /// The request selects a built-in profile and also names a bundle.
+    #[error("built-in profile `{0}` does not accept a bundle")]
     BundleUnwanted(ProfileSelector),
-    /// More capabilities than a request may name.
-    #[error("{0} required capabilities are more than the {MAX_REQUIRED_CAPABILITIES} allowed")]
+    /// The request has too many required capabilities.
+    #[error("the required capabilities exceed the limit ({0} > {MAX_REQUIRED_CAPABILITIES})")]
     TooManyCapabilities(usize),
-    /// The bundle is older than the newest one that was acknowledged.
-    #[error("revision {} is older than {}, which was acknowledged", revision.get(), newest.get())]
+    /// The bundle is older than the newest one, and the request does not allow an older bundle.
+    #[error("revision {} is older than the newest revision {}", revision.get(), newest.get())]
     RevisionOlder {
-        /// The bundle's.
+        /// Revision of the bundle.
         revision: Revision,
-        /// The newest.
+        /// Newest revision that was ever stored in the workspace.
         newest: Revision,
     },
-    /// This Runtime has no such resolver.
-    #[error("there is no resolver {0}")]
+    /// No resolver has this digest.
+    #[error("resolver `{0}` not found")]
     ResolverNotFound(Digest),
-    /// The resolver must not be used any more.
-    #[error("resolver {0} is revoked")]
+    /// The resolver is revoked.
+    #[error("resolver `{0}` is revoked")]
     ResolverRevoked(Digest),
     /// The component of the resolver cannot be loaded.
     #[error("resolver {resolver} cannot be loaded ({code})")]
@@ -83,29 +83,29 @@ pub enum WorkerError {
         /// Code of the error.
         code: &'static str,
     },
-    /// There is no resolution.
+    /// The resolution failed.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// The worker takes no calls.
-    #[error("worker `{worker}` takes no calls: {}", reason.sentence())]
+    /// The worker is stopped.
+    #[error("worker `{worker}` accepts no calls: {}", reason.sentence())]
     NotRunning {
         /// The worker.
         worker: WorkerId,
-        /// Why.
+        /// Reason for the stop.
         reason: StopReason,
     },
-    /// The worker takes no calls until the cause is removed.
+    /// The worker accepts no calls until the cause of its suspension is removed.
     #[error("worker `{worker}` is suspended: {}", suspension.detail)]
     Suspended {
         /// The worker.
         worker: WorkerId,
-        /// The cause and what removes it.
+        /// Cause and remedy.
         suspension: Arc<Suspension>,
     },
     /// Only a stopped worker can be removed.
     #[error("worker `{0}` is not stopped")]
     NotStopped(WorkerId),
-    /// What the profile requires is not granted.
+    /// Permissions that the profile requires are not granted.
     #[error("{}", host_policy::refusal_summary(.0))]
     Denied(Vec<Refusal>),
 }
@@ -129,7 +129,7 @@ impl From<ChangeError> for WorkerError {
 }
 
 impl WorkerError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Content(error) => error.code(),
@@ -152,48 +152,48 @@ impl WorkerError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         let plain = match self {
             Self::Content(error) => return error.help(),
             Self::Resolve(error) => return error.help(),
             Self::Suspended { suspension, .. } => return suspension.remedy.clone(),
             Self::BundleMissing(_) | Self::BundleDamaged(_) => PUT_AGAIN,
-            Self::NotFound(_) => "the list of workers has those that are there",
-            Self::Exists(_) => "choose another id, or ask with the same again",
-            Self::BundleUnnamed(_) => "name the bundle by its digest, or write `builtin:NAME`",
-            Self::BundleUnwanted(_) => "leave the bundle out, or the `builtin:`",
-            Self::TooManyCapabilities(_) => "ask for what the worker cannot do without",
-            Self::RevisionOlder { .. } => "name the newest bundle, or say that an older one is meant (`allow_older`)",
-            Self::ResolverNotFound(_) => "have the operator add it first, or leave it out for the active one",
-            Self::ResolverRevoked(_) => "leave it out for the active one",
-            Self::ResolverUnavailable { .. } => "have the operator add the resolver again, or activate another one",
-            Self::NotRunning { .. } => "make another worker; the state of this one says why it takes no calls",
+            Self::NotFound(_) => "list the workers of the workspace",
+            Self::Exists(_) => "choose another id, or send the original request again",
+            Self::BundleUnnamed(_) => "name the bundle by its digest, or select a built-in profile (`builtin:NAME`)",
+            Self::BundleUnwanted(_) => "omit the bundle, or select a profile of the bundle (without `builtin:`)",
+            Self::TooManyCapabilities(_) => "require only capabilities that the worker cannot do without",
+            Self::RevisionOlder { .. } => "use the newest bundle, or allow an older one with `allow_older`",
+            Self::ResolverNotFound(_) => "ask the operator to add the resolver, or omit it to use the active one",
+            Self::ResolverRevoked(_) => "omit the resolver to use the active one",
+            Self::ResolverUnavailable { .. } => "ask the operator to add the resolver again, or to activate another one",
+            Self::NotRunning { .. } => "create another worker",
             Self::NotStopped(_) => "stop the worker first",
-            Self::Denied(_) => "each refusal names what would grant it",
+            Self::Denied(_) => "apply the remedy of each refusal",
         };
         plain.to_owned()
     }
 }
 
-/// A resolution, and what the host made of it.
-struct Made<T> {
+/// An enforced resolution, with a value that was derived from it.
+struct Enforced<T> {
     view: BundleView,
-    /// Whether the bundle is older than the newest.
+    /// `true` if the bundle is older than the newest one.
     older: bool,
     resolver: Digest,
-    live: Live,
-    /// What whoever asked for it wants of it.
-    wanted: T,
+    live: LiveWorker,
+    /// Value that the caller's closure derived.
+    derived: T,
 }
 
-/// A record's bytes and their digest.
-fn record(inputs: &Inputs, resolved: &Resolved, live: &Live) -> Blob {
+/// Returns the resolution record of a worker.
+fn record(inputs: &Inputs, resolved: &Resolved, live: &LiveWorker) -> Blob {
     let digests = with_policy(*resolved.digests(), Some(live.spec.policy()));
     Blob::new(Record::write(inputs, resolved, &digests))
 }
 
-fn few_capabilities(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
+fn check_capability_count(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
     match request.required_capabilities.len() {
         count if count > MAX_REQUIRED_CAPABILITIES => Err(WorkerError::TooManyCapabilities(count)),
         _ => Ok(()),
@@ -201,16 +201,16 @@ fn few_capabilities(request: &CreateWorkerRequest) -> Result<(), WorkerError> {
 }
 
 impl Catalogue {
-    /// Makes a worker: resolves, enforces, records, and only then answers. Asking again with the same
-    /// answers the same worker.
+    /// Creates a worker: resolves the profile, enforces the policy and stores the record. The worker is durable when
+    /// the method returns. The operation is idempotent: the same request returns the existing worker.
     pub async fn create(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<CreatedWorker, WorkerError> {
-        let there = self.found(&id, &request).await?;
-        let mut created = match there {
-            Some(there) => there,
+        let existing = self.find_existing(&id, &request).await?;
+        let mut created = match existing {
+            Some(existing) => existing,
             None => self.create_new(id, request).await?,
         };
         if let Some(bundle) = created.worker.request.bundle {
-            // A bundle that does not open is the state of the worker.
+            // An error is not returned here: a bundle that cannot be opened shows in the state of the worker.
             created.findings = self.workspace.content().findings(bundle).await.unwrap_or_default();
         }
         Ok(created)
@@ -218,9 +218,9 @@ impl Catalogue {
 
     async fn create_new(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<CreatedWorker, WorkerError> {
         let shared = &self.workspace.shared;
-        let _turn = shared.tenants.turn(&self.workspace.id).await?;
-        let made = self.make(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
-        let Made { view, older, resolver, live, wanted: record } = made;
+        let _permit = shared.tenants.acquire_run_permit(&self.workspace.id).await?;
+        let enforced = self.enforce_request(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
+        let Enforced { view, older, resolver, live, derived: record } = enforced;
         let record_digest = record.digest();
         let workspace = &self.workspace.id;
         let policy = live.spec.policy();
@@ -236,66 +236,72 @@ impl Catalogue {
             request,
         };
         let bytes = record.bytes().len() as u64;
-        let storing = shared.tenants.storing(workspace).await?;
-        let _kept = shared.stripes.keeping(&record_digest).await;
+        let slot = shared.tenants.acquire_store_slot(workspace).await?;
+        let _lock = shared.stripes.keeping(&record_digest).await;
         {
-            let _storing = storing;
+            let _slot = slot;
             shared.blobs.put_hashed(record).await.map_err(ContentError::from)?;
         }
-        let created = self.acknowledge(id, row, bytes, older).await?;
+        let created = self.commit_worker(id, row, bytes, older).await?;
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
         shared.conditions.insert(key.clone(), None);
         shared.live.insert(key, Arc::new(live));
         Ok(created)
     }
 
-    /// What a worker that is asked for like that would be. Nothing is made and nothing is recorded.
+    /// Resolves a request and returns the report of the worker that it would create. Stores nothing.
     pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<ResolutionReport, WorkerError> {
-        few_capabilities(request)?;
-        let _turn = self.workspace.shared.tenants.turn(&self.workspace.id).await?;
-        let made = self.make(request, |_, resolved, _| resolved.clone()).await?;
-        Ok(ResolutionReport::new(made.view.bundle().manifest(), &made.wanted, Some(&made.live.spec)))
+        check_capability_count(request)?;
+        let _permit = self.workspace.shared.tenants.acquire_run_permit(&self.workspace.id).await?;
+        let enforced = self.enforce_request(request, |_, resolved, _| resolved.clone()).await?;
+        Ok(ResolutionReport::new(enforced.view.bundle().manifest(), &enforced.derived, Some(&enforced.live.spec)))
     }
 
-    /// Resolves and enforces. What is `wanted` of it is computed there as well: an answer may be large.
-    async fn make<T: Send + 'static>(
+    /// Resolves a request and enforces the policy. `derive` also runs in the compute pool, because serialising a large
+    /// resolution takes a while.
+    async fn enforce_request<T: Send + 'static>(
         &self,
         request: &CreateWorkerRequest,
-        wanted: impl FnOnce(&Inputs, &Arc<Resolved>, &Live) -> T + Send + 'static,
-    ) -> Result<Made<T>, WorkerError> {
+        derive: impl FnOnce(&Inputs, &Arc<Resolved>, &LiveWorker) -> T + Send + 'static,
+    ) -> Result<Enforced<T>, WorkerError> {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
-        let (view, older) = self.bundle(request).await?;
+        let (view, older) = self.requested_bundle(request).await?;
         let config = shared.config.load_full();
         let resolver = shared.resolver_for(workspace, &config, request.resolver).await?;
-        let asked = Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
-        let inputs = Inputs::of(shared.facts(&config, workspace), asked);
+        let resolve_request =
+            Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
+        let inputs = Inputs::of(shared.facts(&config, workspace), resolve_request);
         let digest = resolver.digest();
-        let place = shared.tenants.computing(workspace).await?;
+        let slot = shared.tenants.acquire_compute_slot(workspace).await?;
         let computed = {
             let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
             async move {
                 let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution());
                 let live = live.map_err(WorkerError::Denied)?;
-                let wanted = wanted(&inputs, &resolved, &live);
-                Ok::<_, WorkerError>((live, wanted))
+                let derived = derive(&inputs, &resolved, &live);
+                Ok::<_, WorkerError>((live, derived))
             }
         };
-        let computed = shared.computing.run(place, computed).await;
-        let (live, wanted) = computed.ok_or(ContentError::Contended)??;
-        Ok(Made { view, older, resolver: digest, live, wanted })
+        let computed = shared.compute_pool.run(slot, computed).await;
+        let (live, derived) = computed.ok_or(ContentError::Contended)??;
+        Ok(Enforced { view, older, resolver: digest, live, derived })
     }
 
-    /// The worker, where it is there and was asked for with the same. If the removal of an earlier worker of that id is
-    /// under way, it is completed.
-    async fn found(&self, id: &WorkerId, request: &CreateWorkerRequest) -> Result<Option<CreatedWorker>, WorkerError> {
-        few_capabilities(request)?;
+    /// Returns the worker with this id if the same request created it. Otherwise completes the removal of an earlier
+    /// worker with this id, if one is in progress.
+    async fn find_existing(
+        &self,
+        id: &WorkerId,
+        request: &CreateWorkerRequest,
+    ) -> Result<Option<CreatedWorker>, WorkerError> {
+        check_capability_count(request)?;
         let workspace = &self.workspace.id;
         let keys = (worker_key(workspace, id), removal_key(workspace, id));
-        let [there, removal] = self.workspace.shared.ledger.records([&keys.0, &keys.1]).await?;
-        if let Some(row) = same(id, there.map(Row::of).transpose()?, request)? {
-            let worker = self.described(id.clone(), row).await?;
+        let [existing, removal] = self.workspace.shared.ledger.records([&keys.0, &keys.1]).await?;
+        if let Some(row) = match_request(id, existing.map(Row::of).transpose()?, request)? {
+            let worker = self.summarize(id.clone(), row).await?;
             return Ok(Some(CreatedWorker { worker, new: false, findings: Vec::new() }));
         }
         if removal.is_some() {
@@ -304,8 +310,8 @@ impl Catalogue {
         Ok(None)
     }
 
-    /// The bundle that a request names, and whether it is older than the newest.
-    async fn bundle(&self, request: &CreateWorkerRequest) -> Result<(BundleView, bool), WorkerError> {
+    /// Returns the bundle that a request names, and `true` if it is older than the newest one.
+    async fn requested_bundle(&self, request: &CreateWorkerRequest) -> Result<(BundleView, bool), WorkerError> {
         let digest = match (&request.profile, request.bundle) {
             (ProfileSelector::Builtin(_), None) => return Ok((self.workspace.shared.builtin.clone(), false)),
             (ProfileSelector::Bundle(_), Some(digest)) => digest,
@@ -314,17 +320,18 @@ impl Catalogue {
         };
         let view = match self.workspace.content().view(digest).await {
             Ok(view) => view,
-            Err(error) => return Err(self.unusable(digest, error).await?),
+            Err(error) => return Err(self.unusable_bundle_error(digest, error).await?),
         };
         let revision = view.bundle().manifest().revision;
-        let newest = self.workspace.content().newest().await?.map_or(revision, |(newest, _)| newest);
+        let newest = self.workspace.content().newest_revision().await?.map_or(revision, |(newest, _)| newest);
         if newest > revision && !request.allow_older {
             return Err(WorkerError::RevisionOlder { revision, newest });
         }
         Ok((view, newest > revision))
     }
 
-    async fn acknowledge(
+    /// Writes all rows of a new worker in one commit.
+    async fn commit_worker(
         &self,
         id: WorkerId,
         row: WorkerRow,
@@ -340,22 +347,22 @@ impl Catalogue {
         for _ in 0..ATTEMPTS {
             let keys =
                 (resolver_key(&row.resolver), bundle_key(workspace, &row.bundle), blob_key(workspace, &row.record));
-            let [there, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
-            let there = there.map(Row::of).transpose()?;
-            if let Some(there) = same(&id, there, &row.request)? {
-                return Ok(CreatedWorker { worker: summary(id, there, None), new: false, findings: Vec::new() });
+            let [existing, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
+            let existing = existing.map(Row::of).transpose()?;
+            if let Some(existing) = match_request(&id, existing, &row.request)? {
+                return Ok(CreatedWorker { worker: summary(id, existing, None), new: false, findings: Vec::new() });
             }
             let user = || Referrer::Worker(id.clone());
             let mut change = Change::default()
                 .expect::<WorkerRow>(&key, None)
-                // A history that is being removed is not this worker's.
+                // A removal in progress would delete this worker's history together with that of the earlier worker.
                 .expect::<Mark>(&removal_key(workspace, &id), None)
                 .put(&key, &row)
                 .put(&uses_key(workspace, &row.record).part(user()), &Mark {})
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
                 .takes(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
-            // Revoked since it resolved: this row and the worker's are decided together.
+            // The resolver may have been revoked since it resolved. The commit fails if its row changes meanwhile.
             let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;
             if resolver.as_ref().is_some_and(|resolver| resolver.value.revoked.is_some()) {
                 return Err(WorkerError::ResolverRevoked(row.resolver));
@@ -365,7 +372,7 @@ impl Catalogue {
             }
             change = change.expect(&keys.0, resolver.as_ref());
             if row.request.bundle.is_some() {
-                // Removed or revoked since it was resolved.
+                // The bundle may have been removed or revoked since it was resolved.
                 let bundle = bundle.map(Row::<BundleRow>::of).transpose()?;
                 let bundle = bundle.ok_or(ContentError::BundleNotFound(row.bundle))?;
                 if bundle.value.revoked_at.is_some() {
@@ -375,7 +382,7 @@ impl Catalogue {
                     change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
             }
             if blob.is_none() {
-                change = self.workspace.content().owning(change, row.record, record_bytes);
+                change = self.workspace.content().add_blob(change, row.record, record_bytes);
             }
             match shared.ledger.commit(workspace, change).await {
                 Err(ChangeError::Conflict) => {}
@@ -390,10 +397,10 @@ impl Catalogue {
 
     /// Returns the summary of a worker, with its state under the config that is in force.
     pub async fn get(&self, id: &WorkerId) -> Result<WorkerSummary, WorkerError> {
-        self.described(id.clone(), self.row(id).await?).await
+        self.summarize(id.clone(), self.row(id).await?).await
     }
 
-    async fn described(&self, id: WorkerId, row: WorkerRow) -> Result<WorkerSummary, WorkerError> {
+    async fn summarize(&self, id: WorkerId, row: WorkerRow) -> Result<WorkerSummary, WorkerError> {
         let suspension = match row.state {
             StoredState::Running => self.suspension(&row).await?,
             StoredState::Stopped { .. } => None,
@@ -407,35 +414,37 @@ impl Catalogue {
         Ok(row.ok_or_else(|| WorkerError::NotFound(id.clone()))?.value)
     }
 
-    /// Returns at most so many workers in the order of their ids, after another one. Their states are computed for
-    /// this call, and remembered.
-    pub async fn list(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, WorkerError> {
+    /// Returns at most `limit` workers in the order of their ids, starting after `after`. States that are not cached
+    /// are computed.
+    pub async fn list(&self, after: Option<&WorkerId>, limit: usize) -> Result<Vec<WorkerSummary>, WorkerError> {
         let (mut workers, mut after) = (Vec::new(), after.cloned());
         loop {
-            let page = self.list_page(after.as_ref(), most.saturating_sub(workers.len())).await?;
+            let page = self.list_page(after.as_ref(), limit.saturating_sub(workers.len())).await?;
             workers.extend(page.items);
             match workers.last() {
-                Some(last) if page.more && workers.len() < most => after = Some(last.id.clone()),
+                Some(last) if page.more && workers.len() < limit => after = Some(last.id.clone()),
                 _ => return Ok(workers),
             }
         }
     }
 
-    /// Returns a page of workers in the order of their ids, after another one: at most so many, and 256 KiB of them.
-    pub async fn list_page(&self, after: Option<&WorkerId>, most: usize) -> Result<Page<WorkerSummary>, WorkerError> {
+    /// Returns a page of workers in the order of their ids, starting after `after`. A page has at most `limit` workers
+    /// and 256 KiB of rows.
+    pub async fn list_page(&self, after: Option<&WorkerId>, limit: usize) -> Result<Page<WorkerSummary>, WorkerError> {
         let after = after.map(|id| worker_key(&self.workspace.id, id));
         let below = workers_key(&self.workspace.id);
-        let Page { items, more } = self.workspace.shared.ledger.page::<WorkerRow>(&below, after.as_ref(), most).await?;
+        let Page { items, more } =
+            self.workspace.shared.ledger.page::<WorkerRow>(&below, after.as_ref(), limit).await?;
         let mut workers = Vec::with_capacity(items.len());
         for (key, row) in items {
             if let Ok(id) = key.last().parse() {
-                workers.push(self.described(id, row).await?);
+                workers.push(self.summarize(id, row).await?);
             }
         }
         Ok(Page { items: workers, more })
     }
 
-    /// What a worker that takes calls is and may touch, as the host grants it now.
+    /// Returns the spec of a running worker under the current grants.
     pub async fn spec(&self, id: &WorkerId) -> Result<ResolvedWorkerSpec, WorkerError> {
         let row = self.row(id).await?;
         if let StoredState::Stopped { reason, .. } = row.state {
@@ -444,7 +453,7 @@ impl Catalogue {
         Ok(ResolvedWorkerSpec::clone(&self.live(id, &row).await?.spec))
     }
 
-    /// Stops a worker for good. Stopping twice is stopping once. Its history stays.
+    /// Stops a worker permanently and keeps its history. The operation is idempotent.
     pub async fn stop(&self, id: &WorkerId) -> Result<WorkerSummary, WorkerError> {
         self.stop_because(id, StopReason::Requested).await
     }
@@ -466,7 +475,7 @@ impl Catalogue {
             let change = Change::default()
                 .expect(&key, Some(&found))
                 .put(&key, &row)
-                // What it was made from is free; what it did stays, and so does its record.
+                // The bundle and the resolver are no longer in use. The record and the history stay.
                 .delete(&uses_key(workspace, &row.bundle).part(Referrer::Worker(id.clone())))
                 .delete(&resolved_by_key(&row.resolver).part(workspace).part(id))
                 .event(EventKind::WorkerStopped { worker: id.clone(), reason });
@@ -481,7 +490,7 @@ impl Catalogue {
         Err(ContentError::Contended.into())
     }
 
-    /// Returns the cause for which a running worker takes no calls, or `None` if it takes them.
+    /// Returns the cause for which a running worker accepts no calls, or `None` if it accepts them.
     async fn suspension(&self, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
         let config = self.workspace.shared.config.load_full();
         match self.workspace.shared.conditions.get(&self.live_key(row, &config)) {
@@ -491,7 +500,7 @@ impl Catalogue {
     }
 
     /// Returns a worker's spec and tools under the config that is in force.
-    pub(super) async fn live(&self, id: &WorkerId, row: &WorkerRow) -> Result<Arc<Live>, WorkerError> {
+    pub(super) async fn live(&self, id: &WorkerId, row: &WorkerRow) -> Result<Arc<LiveWorker>, WorkerError> {
         let config = self.workspace.shared.config.load_full();
         let live = self.live_under(row, &config).await?;
         live.map_err(|suspension| WorkerError::Suspended { worker: id.clone(), suspension })
@@ -502,12 +511,12 @@ impl Catalogue {
         LiveKey { workspace: workspace.clone(), record: row.record, policy: config.digest(workspace) }
     }
 
-    /// Returns a worker's spec and tools under a config, or the cause for which it takes no calls.
+    /// Returns a worker's spec and tools under a config, or the cause for which it accepts no calls.
     pub(super) async fn live_under(
         &self,
         row: &WorkerRow,
         config: &RuntimeConfig,
-    ) -> Result<Result<Arc<Live>, Arc<Suspension>>, WorkerError> {
+    ) -> Result<Result<Arc<LiveWorker>, Arc<Suspension>>, WorkerError> {
         let shared = &self.workspace.shared;
         let key = self.live_key(row, config);
         if let Some(live) = shared.live.get(&key) {
@@ -516,7 +525,7 @@ impl Catalogue {
         if let Some(Some(suspension)) = shared.conditions.get(&key) {
             return Ok(Err(suspension));
         }
-        let live = self.restored(row, config).await?.map(Arc::new).map_err(Arc::new);
+        let live = self.restore(row, config).await?.map(Arc::new).map_err(Arc::new);
         match &live {
             Ok(live) => {
                 shared.conditions.insert(key.clone(), None);
@@ -525,41 +534,46 @@ impl Catalogue {
             Err(suspension) if suspension.reason == SuspensionReason::PolicyDenied => {
                 shared.conditions.insert(key, Some(suspension.clone()));
             }
-            // What is missing or damaged can be put again.
+            // Not cached, because missing or damaged content can be put again.
             Err(_) => shared.conditions.remove(&key),
         }
         Ok(live)
     }
 
-    async fn restored(&self, row: &WorkerRow, config: &RuntimeConfig) -> Result<Result<Live, Suspension>, WorkerError> {
+    /// Enforces the recorded resolution of a worker under a config.
+    async fn restore(
+        &self,
+        row: &WorkerRow,
+        config: &RuntimeConfig,
+    ) -> Result<Result<LiveWorker, Suspension>, WorkerError> {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
         let view = if row.request.bundle.is_none() {
             if shared.builtin.bundle().digest() != row.bundle {
                 return Ok(Err(Suspension::new(
                     SuspensionReason::BundleMissing,
-                    "the bundle that ships inside is another one since this program was updated",
-                    "make another worker",
+                    "an update of this program replaced the built-in bundle",
+                    "create another worker",
                 )));
             }
             shared.builtin.clone()
         } else {
             match self.workspace.content().view_under(row.bundle, config).await {
                 Ok(view) => view,
-                Err(error) => return Ok(Err(self.unusable_bundle(error).await?)),
+                Err(error) => return Ok(Err(self.bundle_suspension(error).await?)),
             }
         };
         let record = match self.workspace.content().blob(row.record).await {
             Ok(record) => record,
-            Err(error) if error.is_passing() => return Err(error.into()),
+            Err(error) if error.is_temporary() => return Err(error.into()),
             Err(ContentError::Blob(BlobError::Damaged { .. })) => return Ok(Err(damaged_record())),
             Err(_) if self.is_set_aside(row.record).await? => return Ok(Err(damaged_record())),
             Err(_) => {
-                let detail = format!("its resolution record {} is not in the store", row.record.short());
+                let detail = format!("resolution record `{}` is not in the store", row.record.short());
                 return Ok(Err(Suspension::new(SuspensionReason::RecordMissing, detail, RESTORE_RECORD)));
             }
         };
-        let place = shared.tenants.computing(workspace).await?;
+        let slot = shared.tenants.acquire_compute_slot(workspace).await?;
         let restore = {
             let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
             async move {
@@ -571,11 +585,12 @@ impl Catalogue {
                 live.map_err(|refusals| Suspension::denied(&refusals))
             }
         };
-        Ok(shared.computing.run(place, restore).await.ok_or(ContentError::Contended)?)
+        Ok(shared.compute_pool.run(slot, restore).await.ok_or(ContentError::Contended)?)
     }
 
-    /// Returns the content that is missing or damaged, and `true` if it is damaged; of other errors nothing.
-    async fn lost(&self, error: &ContentError) -> Result<Option<(Digest, bool)>, WorkerError> {
+    /// Returns the missing or damaged blob that an error reports, and `true` if it is damaged. Returns `None` for other
+    /// errors.
+    async fn lost_blob(&self, error: &ContentError) -> Result<Option<(Digest, bool)>, WorkerError> {
         Ok(match error {
             ContentError::BundleNotFound(digest)
             | ContentError::BlobNotFound(digest)
@@ -585,30 +600,30 @@ impl Catalogue {
         })
     }
 
-    /// Returns the error for a bundle of which no worker can be made. Its code is the reason that a suspended worker of
-    /// the bundle has.
-    async fn unusable(&self, bundle: Digest, error: ContentError) -> Result<WorkerError, WorkerError> {
+    /// Returns the error for a bundle from which no worker can be created. Its code equals the suspension reason of
+    /// existing workers of the bundle.
+    async fn unusable_bundle_error(&self, bundle: Digest, error: ContentError) -> Result<WorkerError, WorkerError> {
         if matches!(&error, ContentError::BundleNotFound(digest) if *digest == bundle) {
             return Ok(error.into());
         }
-        Ok(match self.lost(&error).await? {
+        Ok(match self.lost_blob(&error).await? {
             Some((digest, true)) => WorkerError::BundleDamaged(digest),
             Some((digest, false)) => WorkerError::BundleMissing(digest),
             None => error.into(),
         })
     }
 
-    /// Returns the cause for which a bundle cannot be used, or the error if it may be usable another time.
-    async fn unusable_bundle(&self, error: ContentError) -> Result<Suspension, WorkerError> {
-        if error.is_passing() {
+    /// Returns the suspension of workers whose bundle cannot be used, or the error itself if it is temporary.
+    async fn bundle_suspension(&self, error: ContentError) -> Result<Suspension, WorkerError> {
+        if error.is_temporary() {
             return Err(error.into());
         }
-        if let Some((digest, is_damaged)) = self.lost(&error).await? {
+        if let Some((digest, is_damaged)) = self.lost_blob(&error).await? {
             let (reason, state) = match is_damaged {
                 true => (SuspensionReason::BundleDamaged, "is damaged in the store"),
                 false => (SuspensionReason::BundleMissing, "is not in the store"),
             };
-            return Ok(Suspension::new(reason, format!("{digest}, which its bundle needs, {state}"), PUT_AGAIN));
+            return Ok(Suspension::new(reason, format!("blob `{digest}` of its bundle {state}"), PUT_AGAIN));
         }
         Ok(match &error {
             ContentError::Signature(_) | ContentError::Envelope(_) | ContentError::NoPosture(_) => {
@@ -619,7 +634,7 @@ impl Catalogue {
                 Suspension::new(SuspensionReason::BundleRevoked, "its bundle is revoked", error.help())
             }
             _ => {
-                let detail = format!("its bundle is refused: {error}");
+                let detail = format!("its bundle is invalid: {error}");
                 Suspension::new(SuspensionReason::BundleRefused, detail, error.help())
             }
         })
@@ -648,19 +663,19 @@ impl Catalogue {
 const PUT_AGAIN: &str = "put the bundle again";
 
 const RESTORE_RECORD: &str =
-    "put the record again from a backup (it is a blob of the workspace), or make another worker";
+    "put the record again from a backup (it is a blob of the workspace), or create another worker";
 
 fn damaged_record() -> Suspension {
     Suspension::new(SuspensionReason::RecordDamaged, "its resolution record is damaged", RESTORE_RECORD)
 }
 
-/// The worker that is there, where it was asked for with the same.
-fn same(
+/// Returns an existing worker if the same request created it, and an error if a different request did.
+fn match_request(
     id: &WorkerId,
-    there: Option<Row<WorkerRow>>,
+    existing: Option<Row<WorkerRow>>,
     request: &CreateWorkerRequest,
 ) -> Result<Option<WorkerRow>, WorkerError> {
-    match there {
+    match existing {
         None => Ok(None),
         Some(row) if row.value.request == *request => Ok(Some(row.value)),
         Some(_) => Err(WorkerError::Exists(id.clone())),

@@ -1,5 +1,7 @@
-//! Calling a worker's tools. There is one way: schema, policy, tool, schema, history. Nothing is
-//! injected, and no call leaves no trace.
+//! Calls of a worker's tools.
+//!
+//! Every call takes the same path: validate the input, check the policy, record the beginning, run the tool, validate
+//! the output, record the end. The Runtime adds nothing to input or output.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,65 +24,65 @@ use tool_schema::{Fault, IncompleteValidation, Mismatch, ValidationError, Work};
 
 use super::catalogue::WorkerError;
 use super::live_worker::{LiveTool, ParsedSchema};
-use crate::contain::{Contained, Panicked};
+use crate::catch_panic::{CatchPanic, ToolPanic};
 use crate::content::ContentError;
 use crate::ledger::{
     ATTEMPTS, Change, ChangeError, Mark, Row, StoredState, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key,
 };
-use crate::tenants::{Busy, Turn};
+use crate::tenants::{Busy, RunPermit};
 use crate::workspace::Workspace;
 
-/// Calls into one workspace's workers. Cheap to clone.
+/// API to call tools of one workspace's workers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interaction {
     pub(crate) workspace: Workspace,
 }
 
-/// Why a call did not come to an answer.
+/// Error returned by a call of a tool.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// There is no such worker, or the stores say no.
+    /// The worker does not exist or cannot be used, or a store failed.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// The worker takes no calls.
-    #[error("worker `{worker}` takes no calls: {}", reason.sentence())]
+    /// The worker is stopped.
+    #[error("worker `{worker}` accepts no calls: {}", reason.sentence())]
     NotRunning {
         /// The worker.
         worker: WorkerId,
-        /// Why.
+        /// Reason for the stop.
         reason: StopReason,
     },
-    /// The worker has no such tool.
-    #[error("the worker has no tool `{0}`")]
+    /// No tool of the worker has this name.
+    #[error("tool `{0}` not found in this worker")]
     ToolNotFound(ToolName),
-    /// A person must be asked first.
-    #[error("the bundle wants a person to confirm `{0}`")]
+    /// The bundle requires a person to confirm the call.
+    #[error("tool `{0}` requires confirmation by a person")]
     ConfirmationRequired(ToolName),
-    /// The tool was called as often as the bundle allows.
-    #[error("`{tool}` was called {allowed} times, which is all that the bundle allows")]
+    /// The tool has reached the number of calls that the bundle allows.
+    #[error("limit `max_calls` of tool `{tool}` reached ({allowed})")]
     CallsUsedUp {
         /// The tool.
         tool: ToolName,
-        /// How often it may be called.
+        /// Value of the limit.
         allowed: u32,
     },
     /// The worker's history is full.
-    #[error("the worker's history has {entries} entries, which is all that it may have")]
+    #[error("the worker's history is full ({entries} entries, limit `history_entries`)")]
     HistoryFull {
-        /// Entries that there are.
+        /// Number of entries.
         entries: u64,
     },
-    /// The input does not fit.
-    #[error("the input does not fit its schema{}: {reason}", place(pointer))]
+    /// The input does not match its schema.
+    #[error("invalid input{}: {reason}", location(pointer))]
     InvalidInput {
-        /// Where, in the input; its keys are the caller's own.
+        /// JSON pointer into the input. Its keys are from the caller.
         pointer: String,
-        /// What the schema says about that place.
+        /// Requirement of the schema that the value violates.
         reason: String,
     },
-    /// A schema of the tool has a fault. New bundles with such a schema are refused.
-    #[error("the {what} schema of `{tool}` is invalid {fault}")]
-    FaultySchema {
+    /// A schema of the tool is invalid. Only bundles of an earlier version can have such a schema.
+    #[error("invalid {what} schema of tool `{tool}` {fault}")]
+    InvalidSchema {
         /// The tool.
         tool: ToolName,
         /// `input` or `output`.
@@ -88,72 +90,72 @@ pub enum CallError {
         /// The fault.
         fault: Arc<Fault>,
     },
-    /// Validating takes more work than it may.
-    #[error("the {what} of `{tool}` cannot be validated: {cause}")]
-    SchemaWork {
+    /// The validation exceeded a limit.
+    #[error("cannot validate the {what} of tool `{tool}`: {cause}")]
+    ValidationLimit {
         /// The tool.
         tool: ToolName,
         /// `input` or `output`.
         what: &'static str,
-        /// The limit that ended the validation.
+        /// Limit that ended the validation.
         cause: IncompleteValidation,
     },
-    /// The input or the output is too large.
-    #[error("{actual} bytes of {what} are more than the {allowed} allowed (`call_bytes`)")]
+    /// The input or the output exceeds `call_bytes`.
+    #[error("the {what} exceeds limit `call_bytes` ({actual} > {allowed})")]
     TooLarge {
         /// `input` or `output`.
         what: &'static str,
-        /// Its bytes.
+        /// Size in bytes.
         actual: u64,
-        /// Bytes that are allowed.
+        /// Value of the limit.
         allowed: u64,
     },
-    /// The input has too many values, each of which takes many times the memory of its text.
-    #[error("{actual} values are more than the {allowed} allowed (`call_values`)")]
+    /// The call exceeds `call_values`. A parsed value takes many times the memory of its text.
+    #[error("the call exceeds limit `call_values` ({actual} > {allowed})")]
     TooManyValues {
-        /// Values that there are, or a few more.
+        /// Upper bound of the number of values.
         actual: u64,
-        /// Values that are allowed.
+        /// Value of the limit.
         allowed: u64,
     },
-    /// The call is not the JSON that a call is.
-    #[error("the call is not understood at line {line}, column {column}: {reason}")]
-    Unreadable {
-        /// The reason, without content of the call.
+    /// The text is not valid JSON, or not a call.
+    #[error("invalid call at line {line}, column {column}: {reason}")]
+    InvalidCall {
+        /// Reason, without content of the call.
         reason: String,
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// An object of the call holds one key twice.
-    #[error("an object of the call holds one key twice: line {line}, column {column}")]
+    /// An object in the call has a duplicate key.
+    #[error("duplicate key in the call at line {line}, column {column}")]
     DuplicateKey {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// The output does not fit.
-    #[error("`{0}` answered what does not fit its schema")]
+    /// The output does not match its schema.
+    #[error("the output of tool `{0}` does not match its schema")]
     InvalidOutput(ToolName),
-    /// The tool says no.
+    /// The tool returned an error.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The tool panicked, which is a fault of the tool.
+    /// The tool panicked, which is a bug of the tool.
     #[error("host tool `{0}` panicked")]
     ToolPanicked(ToolName),
-    /// It took too long, and was ended.
-    #[error("`{tool}` took longer than {allowed_ms} ms (`call_ms`)")]
+    /// The call exceeded `call_ms` and was aborted.
+    #[error("tool `{tool}` exceeded limit `call_ms` ({allowed_ms} ms)")]
     DeadlineExceeded {
         /// The tool.
         tool: ToolName,
-        /// Milliseconds that were allowed.
+        /// Value of the limit in milliseconds.
         allowed_ms: u64,
     },
 }
 
-fn place(pointer: &str) -> String {
+fn location(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") }
 }
 
@@ -176,7 +178,7 @@ impl From<Busy> for CallError {
 }
 
 impl CallError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Worker(error) => error.code(),
@@ -186,11 +188,11 @@ impl CallError {
             Self::CallsUsedUp { .. } => "calls_used_up",
             Self::HistoryFull { .. } => "history_full",
             Self::InvalidInput { .. } => "invalid_input",
-            Self::FaultySchema { .. } => "invalid_schema",
-            Self::SchemaWork { .. } => "limit_exceeded",
+            Self::InvalidSchema { .. } => "invalid_schema",
+            Self::ValidationLimit { .. } => "limit_exceeded",
             Self::DuplicateKey { .. } => "duplicate_key",
             Self::TooLarge { .. } | Self::TooManyValues { .. } => "too_large",
-            Self::Unreadable { .. } => "invalid_request",
+            Self::InvalidCall { .. } => "invalid_request",
             Self::InvalidOutput(_) => "invalid_output",
             Self::Tool(error) => error.code(),
             Self::ToolPanicked(_) => "tool_panicked",
@@ -198,35 +200,37 @@ impl CallError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         let plain = match self {
             Self::Worker(error) => return error.help(),
             Self::Tool(error) => error.help(),
-            Self::NotRunning { .. } => "make another worker",
-            Self::ToolNotFound(_) => "the worker's spec lists its tools",
-            Self::ConfirmationRequired(_) => "ask a person, and say so in the call (`confirmed`)",
-            Self::CallsUsedUp { .. } => "make another worker, or raise `max_calls` in the bundle",
-            Self::HistoryFull { .. } => "make another worker: a history is not shortened",
-            Self::InvalidInput { .. } => "see the tool's schema",
-            Self::FaultySchema { fault, .. } => fault.problem.help(),
-            Self::SchemaWork { .. } => {
-                "simplify the tool's schema, pass less at a time, or raise the limit of that name"
+            Self::NotRunning { .. } => "create another worker",
+            Self::ToolNotFound(_) => "choose a tool from the worker's spec",
+            Self::ConfirmationRequired(_) => "ask a person, then set `confirmed` in the call",
+            Self::CallsUsedUp { .. } => "create another worker, or raise `max_calls` in the bundle",
+            Self::HistoryFull { .. } => "create another worker; a history is never truncated",
+            Self::InvalidInput { .. } => "compare the input with the tool's schema",
+            Self::InvalidSchema { fault, .. } => fault.problem.help(),
+            Self::ValidationLimit { .. } => {
+                "simplify the tool's schema, send less data in one call, or raise the limit"
             }
-            Self::DuplicateKey { .. } => "keep one of the two",
+            Self::DuplicateKey { .. } => "remove one of the two keys",
             Self::TooLarge { .. } | Self::TooManyValues { .. } => {
-                "ask for less at a time, or raise the limit of that name"
+                "send or request less data in one call, or raise the limit"
             }
-            Self::Unreadable { .. } => "a call is `{ \"input\": …, \"confirmed\": false }`; see /openapi.json",
-            Self::InvalidOutput(_) => "have the tool or its schema mended",
-            Self::ToolPanicked(_) => "report the panic to the tool's author; what the tool did before is not undone",
-            Self::DeadlineExceeded { .. } => "ask for less at a time, or raise the limit of that name",
+            Self::InvalidCall { .. } => "send `{ \"input\": …, \"confirmed\": false }`; see /openapi.json",
+            Self::InvalidOutput(_) => "correct the tool or its schema",
+            Self::ToolPanicked(_) => {
+                "report the panic to the author of the tool; effects before the panic are not undone"
+            }
+            Self::DeadlineExceeded { .. } => "send or request less data in one call, or raise the limit",
         };
         plain.to_owned()
     }
 }
 
-/// Ends a validation that nobody waits for any more.
+/// Flag that stops a validation when its caller is dropped.
 #[derive(Default)]
 struct StopOnDrop(Arc<AtomicBool>);
 
@@ -236,13 +240,13 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Reads a call. A key that stands twice is refused: which of the two counts is for nobody to guess.
-fn read_call(call: &[u8]) -> Result<ToolCall, CallError> {
+/// Parses a call. Duplicate keys are refused because parsers disagree on which one counts.
+fn parse_call(call: &[u8]) -> Result<ToolCall, CallError> {
     match parse_unique(call) {
         Err(JsonError::DuplicateKey { line, column }) => return Err(CallError::DuplicateKey { line, column }),
-        // The reader would take a list for the fields in their order.
+        // Serde would also accept an array with the fields in order.
         Ok(value) if !value.is_object() => {
-            return Err(CallError::Unreadable { reason: "expected an object".to_owned(), line: 1, column: 1 });
+            return Err(CallError::InvalidCall { reason: "expected an object".to_owned(), line: 1, column: 1 });
         }
         Ok(value) => {
             if let Ok(call) = serde_json::from_value(value) {
@@ -251,16 +255,17 @@ fn read_call(call: &[u8]) -> Result<ToolCall, CallError> {
         }
         Err(_) => {}
     }
-    // For what is no call, the place is that of reading the call itself.
-    serde_json::from_slice(call).map_err(|error| CallError::Unreadable {
+    // Parse again from the text, because only that error has a line and a column.
+    serde_json::from_slice(call).map_err(|error| CallError::InvalidCall {
         reason: reason(call, &error),
         line: error.line(),
         column: error.column(),
     })
 }
 
-/// How many values a JSON text has at the most: each but the first stands after a sign of its own.
-fn values(json: &[u8]) -> u64 {
+/// Returns an upper bound of the number of values in a JSON text. Each value but the first follows a `,`, `:`, `[` or
+/// `{`.
+fn max_values(json: &[u8]) -> u64 {
     let (mut count, mut quoted, mut escaped) = (1, false, false);
     for byte in json {
         match byte {
@@ -274,43 +279,43 @@ fn values(json: &[u8]) -> u64 {
     count
 }
 
-/// Content of at most so many bytes stands in the history itself.
-const INLINE_BYTES: usize = 4096;
+/// Limit on the bytes of content that is stored in the history entry itself. Larger content is stored as a blob.
+const MAX_INLINE_BYTES: usize = 4096;
 
-/// Levels of content that stands in the history itself. JSON is read up to 128 levels, of which the entry takes some: a
-/// row with deeper content could not be read again.
-const INLINE_DEPTH: usize = 64;
+/// Limit on the nesting of content that is stored in the history entry itself. The JSON parser reads up to 128 levels,
+/// of which the entry takes some. A row with deeper content could not be read again.
+const MAX_INLINE_DEPTH: usize = 64;
 
 impl Interaction {
-    /// Calls a tool of a worker. The beginning is durable before the tool begins, the end before this
-    /// returns. Dropping the future ends the tool.
+    /// Calls a tool of a worker. The beginning is durable before the tool starts, and the end before the method
+    /// returns. Dropping the future aborts the tool.
     pub async fn call(&self, worker: &WorkerId, tool: &ToolName, call: ToolCall) -> Result<CallResult, CallError> {
         let input = serde_json::to_vec(&call.input).unwrap_or_default();
-        self.fits("input", input.len())?;
-        let _turn = self.turn().await?;
-        self.called(worker, tool, call, input).await
+        self.check_size("input", input.len())?;
+        let _permit = self.run_permit().await?;
+        self.run_call(worker, tool, call, input).await
     }
 
-    /// The same for a call as JSON, which is read when its turn has come: while calls wait for each other they
-    /// take no more memory than their texts.
+    /// Like [`call`](Self::call), for a call as JSON text. The text is parsed when the call has its run permit, so
+    /// waiting calls take no more memory than their texts.
     pub async fn call_json(&self, worker: &WorkerId, tool: &ToolName, call: &[u8]) -> Result<CallResult, CallError> {
         let allowed = self.workspace.shared.limits.call_values;
-        let actual = values(call);
+        let actual = max_values(call);
         if actual > allowed {
             return Err(CallError::TooManyValues { actual, allowed });
         }
-        let _turn = self.turn().await?;
-        let call = read_call(call)?;
+        let _permit = self.run_permit().await?;
+        let call = parse_call(call)?;
         let input = serde_json::to_vec(&call.input).unwrap_or_default();
-        self.fits("input", input.len())?;
-        self.called(worker, tool, call, input).await
+        self.check_size("input", input.len())?;
+        self.run_call(worker, tool, call, input).await
     }
 
-    async fn turn(&self) -> Result<Turn, CallError> {
-        Ok(self.workspace.shared.tenants.turn(&self.workspace.id).await?)
+    async fn run_permit(&self) -> Result<RunPermit, CallError> {
+        Ok(self.workspace.shared.tenants.acquire_run_permit(&self.workspace.id).await?)
     }
 
-    async fn called(
+    async fn run_call(
         &self,
         worker: &WorkerId,
         tool: &ToolName,
@@ -323,15 +328,15 @@ impl Interaction {
             return Err(CallError::NotRunning { worker: worker.clone(), reason });
         }
         let live = self.workspace.catalogue().live(worker, &row).await?;
-        let held = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
-        // One deadline for the tool and for what is judged before and after it.
+        let live_tool = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
+        // One deadline covers the tool and both validations.
         let allowed_ms = shared.limits.call_ms;
         let deadline = Instant::now() + Duration::from_millis(allowed_ms);
-        let late = |_| CallError::DeadlineExceeded { tool: tool.clone(), allowed_ms };
-        let judged = self.judged(tool, "input", held.input.as_ref(), call.input);
-        let (judged, input_value) = timeout_at(deadline, judged).await.map_err(late)??;
-        judged.map_err(|Mismatch { pointer, reason }| CallError::InvalidInput { pointer, reason })?;
-        let began = self.begin(worker, row.record, held, call.confirmed, &input).await?;
+        let deadline_error = |_| CallError::DeadlineExceeded { tool: tool.clone(), allowed_ms };
+        let validation = self.validate(tool, "input", live_tool.input.as_ref(), call.input);
+        let (result, input_value) = timeout_at(deadline, validation).await.map_err(deadline_error)??;
+        result.map_err(|Mismatch { pointer, reason }| CallError::InvalidInput { pointer, reason })?;
+        let began = self.begin(worker, row.record, live_tool, call.confirmed, &input).await?;
         let context = ToolContext::new(CallScope {
             workspace: self.workspace.id.clone(),
             worker: worker.clone(),
@@ -339,30 +344,30 @@ impl Interaction {
             spec: Some(live.spec.clone()),
             config: shared.config.load_full(),
             secrets: shared.secrets.clone(),
-            policy: held.spec.policy.clone(),
+            policy: live_tool.spec.policy.clone(),
             answer_bytes: shared.limits.call_bytes,
         });
         let answer = async {
-            let contained = Contained::new(|| held.tool.call(context, input_value)).await;
-            let output = contained.map_err(|Panicked| CallError::ToolPanicked(tool.clone()))??;
-            let (judged, output) = self.judged(tool, "output", held.output.as_ref(), output).await?;
-            judged.map_err(|_| CallError::InvalidOutput(tool.clone()))?;
+            let result = CatchPanic::new(|| live_tool.tool.call(context, input_value)).await;
+            let output = result.map_err(|ToolPanic| CallError::ToolPanicked(tool.clone()))??;
+            let (result, output) = self.validate(tool, "output", live_tool.output.as_ref(), output).await?;
+            result.map_err(|_| CallError::InvalidOutput(tool.clone()))?;
             let bytes = serde_json::to_vec(&output).unwrap_or_default();
-            self.fits("output", bytes.len())?;
+            self.check_size("output", bytes.len())?;
             Ok((output, bytes))
         };
-        let answer = timeout_at(deadline, answer).await.map_err(late).flatten();
+        let answer = timeout_at(deadline, answer).await.map_err(deadline_error).flatten();
         self.end(worker, tool, &began, answer).await
     }
 
-    fn fits(&self, what: &'static str, bytes: usize) -> Result<(), CallError> {
+    fn check_size(&self, what: &'static str, bytes: usize) -> Result<(), CallError> {
         let (actual, allowed) = (bytes as u64, self.workspace.shared.limits.call_bytes);
         if actual > allowed { Err(CallError::TooLarge { what, actual, allowed }) } else { Ok(()) }
     }
 
-    /// Validates a value on a thread that computes, and hands it back. A tenant wrote the schema. Dropping the future
-    /// ends the validation soon after.
-    async fn judged(
+    /// Validates a value in the compute pool and returns the value. The schema is from a tenant, so the validation can
+    /// be expensive. Dropping the future stops the validation soon.
+    async fn validate(
         &self,
         tool: &ToolName,
         what: &'static str,
@@ -370,33 +375,36 @@ impl Interaction {
         value: Value,
     ) -> Result<(Result<(), Mismatch>, Value), CallError> {
         let Some(schema) = schema else { return Ok((Ok(()), value)) };
-        let faulty = |fault: &Arc<Fault>| CallError::FaultySchema { tool: tool.clone(), what, fault: fault.clone() };
-        let schema = schema.clone().map_err(|fault| faulty(&fault))?;
-        let place = self.workspace.shared.tenants.computing(&self.workspace.id).await?;
+        let invalid_schema =
+            |fault: &Arc<Fault>| CallError::InvalidSchema { tool: tool.clone(), what, fault: fault.clone() };
+        let schema = schema.clone().map_err(|fault| invalid_schema(&fault))?;
+        let slot = self.workspace.shared.tenants.acquire_compute_slot(&self.workspace.id).await?;
         let stop = StopOnDrop::default();
         let mut work = Work::new(self.workspace.shared.limits.schema_work).stopped_by(stop.0.clone());
         let validate = move || (schema.validate(&value, &mut work), value);
-        let done = self.workspace.shared.computing.block(place, validate).await;
-        let (judged, value) = done.ok_or(ContentError::Contended)?;
-        match judged {
+        let done = self.workspace.shared.compute_pool.run_blocking(slot, validate).await;
+        let (result, value) = done.ok_or(ContentError::Contended)?;
+        match result {
             Ok(()) => Ok((Ok(()), value)),
             Err(ValidationError::Mismatch(mismatch)) => Ok((Err(mismatch), value)),
-            Err(ValidationError::Incomplete(cause)) => Err(CallError::SchemaWork { tool: tool.clone(), what, cause }),
+            Err(ValidationError::Incomplete(cause)) => {
+                Err(CallError::ValidationLimit { tool: tool.clone(), what, cause })
+            }
         }
     }
 
-    /// Writes the beginning of a call, and takes the number of its end.
+    /// Records the beginning of a call, and reserves the number of the entry for its end.
     async fn begin(
         &self,
         worker: &WorkerId,
         record: Digest,
-        held: &LiveTool,
+        live_tool: &LiveTool,
         confirmed: bool,
         input: &[u8],
     ) -> Result<Entry, CallError> {
         let Workspace { shared, id: workspace } = &self.workspace;
-        let tool = &held.spec.name;
-        let input = self.keep(input).await?;
+        let tool = &live_tool.spec.name;
+        let input = self.store_payload(input).await?;
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, worker);
@@ -407,12 +415,12 @@ impl Interaction {
             if let StoredState::Stopped { reason, .. } = row.state {
                 return Err(CallError::NotRunning { worker: worker.clone(), reason });
             }
-            // Removed meanwhile, and another one was made, to which the tool does not belong.
+            // The worker was removed meanwhile, and another one with the same id was created.
             if row.record != record {
                 return Err(ContentError::Contended.into());
             }
             let calls = row.calls.entry(tool.clone()).or_default();
-            let confirm = match held.spec.policy.confirm {
+            let confirm = match live_tool.spec.policy.confirm {
                 Some(Confirm::Always) => true,
                 Some(Confirm::Once) => *calls == 0,
                 Some(Confirm::Never) | None => false,
@@ -420,7 +428,7 @@ impl Interaction {
             if confirm && !confirmed {
                 return Err(CallError::ConfirmationRequired(tool.clone()));
             }
-            if let Some(allowed) = held.spec.policy.max_calls.filter(|allowed| *calls >= *allowed) {
+            if let Some(allowed) = live_tool.spec.policy.max_calls.filter(|allowed| *calls >= *allowed) {
                 return Err(CallError::CallsUsedUp { tool: tool.clone(), allowed });
             }
             *calls = calls.saturating_add(1);
@@ -429,7 +437,7 @@ impl Interaction {
             if row.entries > shared.limits.history_entries {
                 return Err(CallError::HistoryFull { entries: row.entries - 2 });
             }
-            let kind = EntryKind::CallBegan { tool: tool.clone(), input: input.told() };
+            let kind = EntryKind::CallBegan { tool: tool.clone(), input: input.payload() };
             let entry = Entry { number: began, at: shared.ledger.now(), kind };
             let change = self.entry(Change::default(), worker, &entry, &input).await?;
             match shared.ledger.commit(workspace, change.expect(&key, Some(&found)).put(&key, &row)).await {
@@ -443,7 +451,7 @@ impl Interaction {
         Err(ContentError::Contended.into())
     }
 
-    /// Writes the end of a call.
+    /// Records the end of a call.
     async fn end(
         &self,
         worker: &WorkerId,
@@ -453,12 +461,12 @@ impl Interaction {
     ) -> Result<CallResult, CallError> {
         let Workspace { shared, id: workspace } = &self.workspace;
         let number = began.number + 1;
-        let kept = match &answer {
-            Ok((_, bytes)) => self.keep(bytes).await?,
-            Err(_) => Kept::Nothing,
+        let stored = match &answer {
+            Ok((_, bytes)) => self.store_payload(bytes).await?,
+            Err(_) => StoredPayload::Nothing,
         };
         let (kind, outcome) = match &answer {
-            Ok(_) => (EntryKind::CallEnded { began: began.number, output: kept.told() }, "ok"),
+            Ok(_) => (EntryKind::CallEnded { began: began.number, output: stored.payload() }, "ok"),
             Err(error) => {
                 let code = error.code();
                 let message = error.to_string();
@@ -470,10 +478,10 @@ impl Interaction {
         let _changing = tenant.changing.lock().await;
         let keys = (worker_key(workspace, worker), entry_key(workspace, worker, began.number));
         for _ in 0..ATTEMPTS {
-            // The worker can have been stopped and removed meanwhile, and another one made of the same id.
-            let [there, found] = shared.ledger.records([&keys.0, &keys.1]).await?;
+            // The worker may have been stopped and removed meanwhile, and another one with the same id created.
+            let [worker_row, found] = shared.ledger.records([&keys.0, &keys.1]).await?;
             let found = found.map(Row::<Entry>::of).transpose()?.filter(|row| row.value == *began);
-            let Some(found) = found.filter(|_| there.is_some()) else {
+            let Some(found) = found.filter(|_| worker_row.is_some()) else {
                 return Err(WorkerError::NotFound(worker.clone()).into());
             };
             let change = Change::default().expect(&keys.1, Some(&found)).event(EventKind::CallEnded {
@@ -482,7 +490,7 @@ impl Interaction {
                 tool: tool.clone(),
                 outcome: outcome.to_owned(),
             });
-            let change = self.entry(change, worker, &entry, &kept).await?;
+            let change = self.entry(change, worker, &entry, &stored).await?;
             match shared.ledger.commit(workspace, change).await {
                 Err(ChangeError::Conflict) => {}
                 done => {
@@ -494,45 +502,45 @@ impl Interaction {
         Err(ContentError::Contended.into())
     }
 
-    /// The rows of an entry and of what it holds.
+    /// Adds the rows of a history entry and of its payload to a change.
     async fn entry(
         &self,
         change: Change,
         worker: &WorkerId,
         entry: &Entry,
-        kept: &Kept<'_>,
+        stored: &StoredPayload<'_>,
     ) -> Result<Change, CallError> {
         let mut change = change.put(&entry_key(&self.workspace.id, worker, entry.number), entry);
-        if let Kept::Blob { digest, bytes, .. } = kept {
+        if let StoredPayload::Blob { digest, bytes, .. } = stored {
             if !self.workspace.shared.ledger.is_there(&blob_key(&self.workspace.id, digest)).await? {
-                change = self.workspace.content().owning(change, *digest, *bytes);
+                change = self.workspace.content().add_blob(change, *digest, *bytes);
             }
             let user = Referrer::Worker(worker.clone());
             change = change.put(&uses_key(&self.workspace.id, digest).part(user), &Mark {});
-        } else if let Kept::Inline { bytes, .. } = kept {
+        } else if let StoredPayload::Inline { bytes, .. } = stored {
             change = change.takes(Usage::bytes(*bytes));
         }
         Ok(change)
     }
 
-    /// Puts what is too large or too deep for the history into the store.
-    async fn keep(&self, json: &[u8]) -> Result<Kept<'_>, CallError> {
+    /// Stores a payload as a blob if it is too large or too deep for the history entry.
+    async fn store_payload(&self, json: &[u8]) -> Result<StoredPayload<'_>, CallError> {
         let bytes = json.len() as u64;
-        if json.len() <= INLINE_BYTES && depth(json) <= INLINE_DEPTH {
-            return Ok(Kept::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
+        if json.len() <= MAX_INLINE_BYTES && depth(json) <= MAX_INLINE_DEPTH {
+            return Ok(StoredPayload::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
         }
-        self.workspace.shared.room_for(&self.workspace.id, bytes).await?;
+        self.workspace.shared.check_free_space(&self.workspace.id, bytes).await?;
         let blob = Blob::new(json);
         let digest = blob.digest();
-        let _storing = self.workspace.shared.tenants.storing(&self.workspace.id).await?;
-        let keeping = self.workspace.shared.stripes.keeping(&digest).await;
+        let _slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await?;
+        let lock = self.workspace.shared.stripes.keeping(&digest).await;
         self.workspace.shared.blobs.put_hashed(blob).await.map_err(ContentError::from)?;
-        Ok(Kept::Blob { digest, bytes, _keeping: keeping })
+        Ok(StoredPayload::Blob { digest, bytes, _lock: lock })
     }
 }
 
-/// Content on its way into the history.
-enum Kept<'a> {
+/// Payload of a history entry that is being written.
+enum StoredPayload<'a> {
     Nothing,
     Inline {
         value: Value,
@@ -541,13 +549,13 @@ enum Kept<'a> {
     Blob {
         digest: Digest,
         bytes: u64,
-        /// Until the rows are there, so that nobody removes what nobody seems to have.
-        _keeping: RwLockReadGuard<'a, ()>,
+        /// Held until the rows are written. Without rows, the blob counts as unused and could be removed.
+        _lock: RwLockReadGuard<'a, ()>,
     },
 }
 
-impl Kept<'_> {
-    fn told(&self) -> Payload {
+impl StoredPayload<'_> {
+    fn payload(&self) -> Payload {
         match self {
             Self::Nothing => Payload::Json(Value::Null),
             Self::Inline { value, .. } => Payload::Json(value.clone()),

@@ -1,7 +1,7 @@
-//! A worker that can be called: its spec, computed from its record and from what the host grants now.
+//! Specs and tools of workers, derived from the resolution record and the current grants.
 //!
-//! No resolver is asked again. The recorded answer is verified against the bundle, and enforced under
-//! the config that is in force, so a grant that was narrowed is narrow for workers that are there.
+//! The resolver does not run again. The recorded resolution is verified against the bundle and enforced under the
+//! current config, so a narrowed grant also applies to existing workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tool_schema::{Fault, Problem, Schema};
 use super::Shared;
 use crate::resolutions::KnownFacts;
 
-/// What a live worker depends on.
+/// Cache key of a live worker: everything that determines its spec.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LiveKey {
     pub(crate) workspace: WorkspaceId,
@@ -24,13 +24,14 @@ pub(crate) struct LiveKey {
     pub(crate) policy: Digest,
 }
 
-/// A worker's spec and tools.
+/// Spec and tools of a worker.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct LiveWorker {
     pub(crate) spec: Arc<ResolvedWorkerSpec>,
     pub(crate) tools: BTreeMap<ToolName, LiveTool>,
 }
 
+/// A host tool of a worker, with the schemas from the bundle.
 #[derive(Debug)]
 pub(crate) struct LiveTool {
     pub(crate) spec: SpecTool,
@@ -39,37 +40,43 @@ pub(crate) struct LiveTool {
     pub(crate) output: Option<ParsedSchema>,
 }
 
-/// A tool's schema, or its first fault: a bundle that was stored before schemas were judged may have one. Only calls
-/// of that tool are refused then.
+/// Schema of a tool, or its first fault. A bundle that was stored before schemas were checked can have a fault. Only
+/// calls of the affected tool are then refused.
 pub(crate) type ParsedSchema = Result<Arc<Schema>, Arc<Fault>>;
 
 impl Shared {
-    /// What the host makes of a resolution for a workspace: a worker, or every refusal.
+    /// Enforces the host's policy on a resolution. Returns the worker's spec and tools, or all refusals.
     pub(crate) fn enforce(
         &self,
         config: &RuntimeConfig,
         workspace: &WorkspaceId,
         view: &BundleView,
         resolution: &Resolution,
-    ) -> Result<Live, Vec<Refusal>> {
+    ) -> Result<LiveWorker, Vec<Refusal>> {
         let builtin = view.bundle().digest() == self.builtin.bundle().digest();
         let policy = HostPolicy { config, workspace, builtin };
         let spec = enforce(view.bundle().manifest(), resolution, policy)?;
         let mut tools = BTreeMap::new();
-        let mut refused = Vec::new();
+        let mut refusals = Vec::new();
         for tool in spec.tools() {
-            match self.tool(&spec, view.bundle(), tool) {
+            match self.live_tool(&spec, view.bundle(), tool) {
                 Ok(Some(live)) => {
                     tools.insert(tool.name.clone(), live);
                 }
                 Ok(None) => {}
-                Err(refusal) => refused.push(refusal),
+                Err(refusal) => refusals.push(refusal),
             }
         }
-        if refused.is_empty() { Ok(Live { spec: Arc::new(spec), tools }) } else { Err(refused) }
+        if refusals.is_empty() { Ok(LiveWorker { spec: Arc::new(spec), tools }) } else { Err(refusals) }
     }
 
-    fn tool(&self, spec: &ResolvedWorkerSpec, bundle: &Bundle, tool: &SpecTool) -> Result<Option<LiveTool>, Refusal> {
+    /// Returns the host tool behind a declared tool. Returns `None` if the tool comes from another source.
+    fn live_tool(
+        &self,
+        spec: &ResolvedWorkerSpec,
+        bundle: &Bundle,
+        tool: &SpecTool,
+    ) -> Result<Option<LiveTool>, Refusal> {
         let refuse = |rule, reason: String, remedy: &str| {
             Err(Refusal {
                 subject: format!("tool:{}", tool.name),
@@ -85,15 +92,15 @@ impl Shared {
         let Some(host) = self.tools.get(&tool.name) else {
             return refuse(
                 Rule::UnsupportedDeclaration,
-                format!("this Runtime has no host tool `{}`", tool.name),
-                "take `tool:…` out of the host's capabilities, or run a Runtime that has it",
+                format!("host tool `{}` not found in this Runtime", tool.name),
+                "remove `tool:…` from the host's capabilities, or use a Runtime that has the tool",
             );
         };
         if let Some(missing) = host.needs().iter().find(|needed| !spec.grants(needed)) {
-            let reason = format!("it needs `{missing}`, which this worker does not have");
+            let reason = format!("the tool needs `{missing}`, which is not granted to this worker");
             let narrowed = spec.narrowed().iter().find(|refusal| refusal.subject == missing.to_string());
-            let plain = "ask for it in the profile and grant it in the host's config, or do not select the tool";
-            return refuse(Rule::ToolWithoutAuthority, reason, narrowed.map_or(plain, |refusal| &refusal.remedy));
+            let remedy = "request it in the profile and grant it in the host's config, or do not select the tool";
+            return refuse(Rule::ToolWithoutAuthority, reason, narrowed.map_or(remedy, |refusal| &refusal.remedy));
         }
         let declared = bundle.manifest().tools.get(&tool.name);
         let schema = |blob: Option<bundles::manifest::BlobRef>| blob.map(|blob| self.schema(bundle, &blob.digest));
@@ -101,7 +108,7 @@ impl Shared {
         Ok(Some(LiveTool { spec: tool.clone(), tool: host.clone(), input, output }))
     }
 
-    /// A schema of a bundle. Most workers of a bundle have the same ones.
+    /// Returns a parsed schema of a bundle. The cache is keyed by content because workers of a bundle share schemas.
     fn schema(&self, bundle: &Bundle, digest: &Digest) -> ParsedSchema {
         if let Some(known) = self.schemas.get(digest) {
             return known;
@@ -111,7 +118,7 @@ impl Shared {
         let schema = match document.map(|document| Schema::parse(&document, limits.pattern_bytes)) {
             Some(Ok(schema)) => Ok(Arc::new(schema)),
             Some(Err(faults)) => Err(faults.into_iter().next()),
-            // A bundle is not opened with such a schema.
+            // Not reached: a bundle with a missing or malformed schema cannot be opened.
             None => Err(None),
         };
         let schema = schema
@@ -120,21 +127,21 @@ impl Shared {
         schema
     }
 
-    /// What this host tells a resolver: only tools that this Runtime has. It follows from the policy, where
-    /// the config names the workspace.
+    /// Returns the facts for a resolver. Capabilities of host tools that this Runtime lacks are left out. Facts of a
+    /// workspace that the config names depend only on its policy, so they are cached by its digest.
     pub(crate) fn facts(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> Arc<KnownFacts> {
         let policy = config.has_workspace(workspace).then(|| config.digest(workspace));
         if let Some(known) = policy.and_then(|policy| self.facts.get(&policy)) {
             return known;
         }
-        let facts = Arc::new(self.facts_anew(config, workspace).into());
+        let facts = Arc::new(self.compute_facts(config, workspace).into());
         if let Some(policy) = policy {
             self.facts.insert(policy, Arc::clone(&facts));
         }
         facts
     }
 
-    fn facts_anew(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> host_policy::Facts {
+    fn compute_facts(&self, config: &RuntimeConfig, workspace: &WorkspaceId) -> host_policy::Facts {
         let (os, arch) = self.platform.clone();
         let mut facts = config.facts(workspace, os, arch, &component_host::WORLDS);
         facts.capabilities.retain(|name| match name.as_str().strip_prefix("tool:") {

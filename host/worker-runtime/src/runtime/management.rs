@@ -1,4 +1,4 @@
-//! The operator's face: what this Runtime is, what it grants, and what it takes in.
+//! API for the operator: description, usage, config changes and health of the Runtime.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,54 +13,54 @@ use runtime_api::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
 use runtime_api::worker::{Suspension, WorkerId};
 use serde::Serialize;
 
-use super::{Live, Shared, WorkerError};
+use super::{LiveWorker, Shared, WorkerError};
 use crate::ledger::{ATTEMPTS, Change, ChangeError, StoredState, Usage, WorkerRow, usage_key, usages_key, workers_key};
 use crate::limits::RuntimeLimits;
 use crate::workspace::Workspace;
 
-/// What an operator may do. Cheap to clone.
+/// API for the operator of a Runtime. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Management {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What a new config changed.
+/// Changes that a new config caused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReloadReport {
-    /// Workspaces whose grants are others now.
+    /// Workspaces whose grants changed.
     pub workspaces: Vec<WorkspaceId>,
-    /// Running workers that hold more, less or other than before.
+    /// Running workers whose authorities changed, and running workers that are suspended.
     pub workers: Vec<ChangedWorker>,
 }
 
-/// A worker that a new config concerns.
+/// A running worker that a new config affects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangedWorker {
-    /// Its workspace.
+    /// Workspace of the worker.
     pub workspace: WorkspaceId,
-    /// Its id.
+    /// Id of the worker.
     pub worker: WorkerId,
-    /// What it holds no more, as authorities.
+    /// Authorities that the worker lost.
     pub lost: Vec<String>,
-    /// What it holds now.
+    /// Authorities that the worker gained.
     pub gained: Vec<String>,
-    /// The cause for which it is suspended now, if it is.
+    /// Suspension of the worker under the new config, if it is suspended.
     pub refused: Option<Suspension>,
 }
 
-/// Why another config is not in force, or what it means is not known.
+/// Error returned by [`Management::reload`].
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// It does not say enough. The one before is in force.
+    /// The new config is incomplete. The previous config remains in force.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It is in force; what it means for workers could not be found out.
+    /// The new config is in force, but its effects on workers could not be determined.
     #[error(transparent)]
     Worker(#[from] WorkerError),
 }
 
 impl ReloadError {
-    /// The stable machine word.
+    /// Returns the stable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(error) => error.code(),
@@ -68,7 +68,7 @@ impl ReloadError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
             Self::Config(error) => error.help(),
@@ -77,7 +77,8 @@ impl ReloadError {
     }
 }
 
-/// The event of a worker that was suspended, resumed, or suspended for another cause.
+/// Returns the event for a worker that is suspended, resumed, or suspended for another cause. Returns `None` if nothing
+/// changed.
 fn transition(
     worker: &WorkerId,
     before: Option<&Arc<Suspension>>,
@@ -96,7 +97,7 @@ fn transition(
 }
 
 impl Management {
-    /// What this Runtime is.
+    /// Returns the summary of this Runtime.
     pub async fn summary(&self) -> Result<RuntimeSummary, MetadataError> {
         let resolvers = self.resolvers().await?;
         let usable = resolvers.iter().filter(|resolver| resolver.state != ResolverState::Revoked);
@@ -111,19 +112,18 @@ impl Management {
         })
     }
 
-    /// What a bundle may be.
+    /// Returns the limits on bundles.
     pub fn bundle_limits(&self) -> &BundleLimits {
         &self.shared.sandbox.limits().bundle
     }
 
-    /// Most bytes of a component.
+    /// Returns the limit on the size of a component in bytes.
     pub fn component_bytes(&self) -> usize {
         usize::try_from(self.shared.sandbox.limits().structure.bytes).unwrap_or(usize::MAX)
     }
 
-    /// Checks that the metadata store answers, and that it can be written to.
-    ///
-    /// Commits an empty batch, which waits for the disk.
+    /// Checks that the metadata store can be read and written to. Commits an empty batch, which syncs the store to
+    /// disk.
     pub async fn check_metadata(&self) -> Result<(), MetadataError> {
         self.summary().await?;
         match self.shared.ledger.commit_globally(Change::default()).await {
@@ -132,19 +132,19 @@ impl Management {
         }
     }
 
-    /// Checks that the blob store answers, and that it can be written to.
+    /// Checks that the blob store can be read and written to.
     pub async fn check_blobs(&self) -> Result<(), BlobError> {
-        // The result does not matter.
+        // Only an error matters, not the size.
         self.shared.blobs.size(self.shared.shipped.digest()).await?;
         self.shared.blobs.check_writable().await
     }
 
-    /// What a workspace may take.
+    /// Returns the limits of this Runtime.
     pub fn limits(&self) -> &RuntimeLimits {
         &self.shared.limits
     }
 
-    /// What this Runtime can do, whoever asks.
+    /// Returns the host tools and the supported WIT worlds of this Runtime.
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
             tools: self.shared.tools.keys().cloned().collect(),
@@ -152,17 +152,17 @@ impl Management {
         }
     }
 
-    /// What a resolver is told about this host for a workspace.
+    /// Returns the facts about this host that a resolver receives for a workspace.
     pub fn facts(&self, workspace: &WorkspaceId) -> Facts {
         self.shared.facts(&self.shared.config.load(), workspace).facts().clone()
     }
 
-    /// Workspaces that the config names.
+    /// Returns the workspaces that the config names.
     pub fn workspaces(&self) -> Vec<WorkspaceId> {
         self.shared.config.load().workspaces().cloned().collect()
     }
 
-    /// Workspaces that the config names or that have something stored.
+    /// Returns the workspaces that the config names or that have stored content.
     pub async fn tenants(&self) -> Result<BTreeSet<WorkspaceId>, MetadataError> {
         let mut all: BTreeSet<WorkspaceId> = self.workspaces().into_iter().collect();
         let keys = self.shared.ledger.keys(&usages_key(), None, usize::MAX).await?;
@@ -170,52 +170,55 @@ impl Management {
         Ok(all)
     }
 
-    /// How many calls and resolutions of a workspace run, and how many wait for their turn.
+    /// Returns the numbers of running and of waiting calls and resolutions of a workspace.
     pub fn load(&self, workspace: &WorkspaceId) -> (u32, u32) {
         self.shared.tenants.load(workspace)
     }
 
-    /// What a workspace has stored.
+    /// Returns the storage usage of a workspace.
     pub async fn usage(&self, workspace: &WorkspaceId) -> Result<WorkspaceUsage, MetadataError> {
         let usage = self.shared.ledger.row::<Usage>(&usage_key(workspace)).await?;
         let Usage { bytes, bundles, workers } = usage.map(|row| row.value).unwrap_or_default();
         Ok(WorkspaceUsage { bytes, bundles, workers })
     }
 
-    /// Puts another config in force, as a whole, and finds out what that means for running workers. What the config
-    /// takes away is away with the next use: each call is judged by the config that is in force when it begins, and
-    /// each mount, secret and request of a running call by that same one.
+    /// Replaces the config atomically, records events, and returns the effects on running workers. A withdrawn grant
+    /// ends with the next call: the config that is in force when a call begins also decides on each mount, secret and
+    /// request of that call.
     pub async fn reload(&self, config: RuntimeConfig) -> Result<ReloadReport, ReloadError> {
-        self.put_in_force(config)?;
-        Ok(self.tell_changes().await?)
+        self.replace_config(config)?;
+        Ok(self.record_config_changes().await?)
     }
 
-    /// Puts another config in force, as a whole. [`tell_changes`](Self::tell_changes) adds the events.
-    pub fn put_in_force(&self, config: RuntimeConfig) -> Result<(), ConfigError> {
+    /// Replaces the config atomically. Call [`record_config_changes`](Self::record_config_changes) to record the
+    /// events.
+    pub fn replace_config(&self, config: RuntimeConfig) -> Result<(), ConfigError> {
         config.require_postures()?;
         self.shared.config.store(Arc::new(config));
         Ok(())
     }
 
-    /// Compares the config that is in force with the config of the last call. Adds `config_changed` for each workspace
-    /// whose policy changed, and an event for each running worker that is suspended, resumed, or suspended for another
-    /// cause. One pass runs at a time. Of the calls that wait for it, the first covers all changes so far.
-    pub async fn tell_changes(&self) -> Result<ReloadReport, WorkerError> {
-        let mut told = self.shared.told_config.lock().await;
-        let (before, after) = (told.clone(), self.shared.config.load_full());
+    /// Compares the config that is in force with the config of the previous call, and records events. The events are
+    /// `config_changed` for each workspace whose policy changed, and one for each running worker that is suspended,
+    /// resumed, or suspended for another cause. Concurrent calls run one after the other; the next one to run covers
+    /// all changes so far.
+    pub async fn record_config_changes(&self) -> Result<ReloadReport, WorkerError> {
+        let mut reported = self.shared.reported_config.lock().await;
+        let (before, after) = (reported.clone(), self.shared.config.load_full());
         let named: BTreeSet<WorkspaceId> = before.workspaces().chain(after.workspaces()).cloned().collect();
         let changed: Vec<WorkspaceId> =
             named.into_iter().filter(|workspace| before.digest(workspace) != after.digest(workspace)).collect();
         let mut report = ReloadReport { workspaces: changed, workers: Vec::new() };
         for workspace in &report.workspaces {
-            self.tell(workspace, [EventKind::ConfigChanged { policy: after.digest(workspace) }]).await?;
+            self.record_events(workspace, [EventKind::ConfigChanged { policy: after.digest(workspace) }]).await?;
             self.changed_workers(workspace, &before, &after, &mut report.workers).await?;
         }
-        *told = after;
+        *reported = after;
         Ok(report)
     }
 
-    async fn tell(
+    /// Records events of a workspace that belong to no other change.
+    async fn record_events(
         &self,
         workspace: &WorkspaceId,
         events: impl IntoIterator<Item = EventKind> + Clone,
@@ -230,6 +233,7 @@ impl Management {
         Ok(())
     }
 
+    /// Records the events of workers whose state differs between two configs, and collects the changed workers.
     async fn changed_workers(
         &self,
         workspace: &WorkspaceId,
@@ -238,7 +242,8 @@ impl Management {
         changed: &mut Vec<ChangedWorker>,
     ) -> Result<(), WorkerError> {
         let catalogue = Workspace { shared: self.shared.clone(), id: workspace.clone() }.catalogue();
-        let authorities = |live: &Live| live.spec.authorities().map(|one| one.to_string()).collect::<BTreeSet<_>>();
+        let authorities =
+            |live: &LiveWorker| live.spec.authorities().map(|authority| authority.to_string()).collect::<BTreeSet<_>>();
         let mut from = None;
         loop {
             let page = self.shared.ledger.rows::<WorkerRow>(&workers_key(workspace), from.as_ref(), 256).await?;
@@ -250,34 +255,34 @@ impl Management {
                 if row.state != StoredState::Running {
                     continue;
                 }
-                let held = catalogue.live_under(&row, before).await?;
-                let holds = catalogue.live_under(&row, after).await?;
-                events.extend(transition(&worker, held.as_ref().err(), holds.as_ref().err()));
-                let refused = holds.as_ref().err().map(|suspension| (**suspension).clone());
-                let held = held.map(|live| authorities(&live)).unwrap_or_default();
-                let holds = holds.map(|live| authorities(&live)).unwrap_or_default();
-                let lost: Vec<String> = held.difference(&holds).cloned().collect();
-                let gained: Vec<String> = holds.difference(&held).cloned().collect();
+                let old = catalogue.live_under(&row, before).await?;
+                let new = catalogue.live_under(&row, after).await?;
+                events.extend(transition(&worker, old.as_ref().err(), new.as_ref().err()));
+                let refused = new.as_ref().err().map(|suspension| (**suspension).clone());
+                let old = old.map(|live| authorities(&live)).unwrap_or_default();
+                let new = new.map(|live| authorities(&live)).unwrap_or_default();
+                let lost: Vec<String> = old.difference(&new).cloned().collect();
+                let gained: Vec<String> = new.difference(&old).cloned().collect();
                 if refused.is_some() || !lost.is_empty() || !gained.is_empty() {
                     changed.push(ChangedWorker { workspace: workspace.clone(), worker, lost, gained, refused });
                 }
             }
             if !events.is_empty() {
-                self.tell(workspace, events).await?;
+                self.record_events(workspace, events).await?;
             }
         }
     }
 
-    /// Takes up what a former process left: admitted resolvers are loaded, revoked ones' workers are
-    /// stopped, removals of workers are completed.
-    pub(super) async fn take_up(&self) -> Result<(), MetadataError> {
+    /// Restores the state of a previous process: loads tokens and admitted resolvers, stops workers of revoked
+    /// resolvers, and completes removals of workers.
+    pub(super) async fn restore_state(&self) -> Result<(), MetadataError> {
         self.load_known_tokens().await?;
         self.open_registry().await?;
         self.complete_removals().await
     }
 
-    /// Whether the host can do something for a workspace.
-    pub fn offers(&self, workspace: &WorkspaceId, capability: &Capability) -> bool {
+    /// `true` if the host offers a capability to a workspace.
+    pub fn has_capability(&self, workspace: &WorkspaceId, capability: &Capability) -> bool {
         self.facts(workspace).capabilities.contains(capability)
     }
 }

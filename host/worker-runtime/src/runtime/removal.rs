@@ -1,9 +1,9 @@
-//! Removing workers with their histories.
+//! Removal of workers with their histories.
 //!
-//! The first batch deletes the worker's row and leaves a mark: the worker is gone for everybody from then on. Its
-//! history is deleted in batches of a bounded size, and the mark with the last of them. While the mark is there, no
-//! worker of that id is made. A removal that was interrupted is completed by the next `remove` or `create` of the id,
-//! and when a Runtime is opened.
+//! The first batch deletes the worker's row and writes a marker row. From then on the worker does not exist for
+//! clients. Its history is deleted in batches of a bounded size; the last batch deletes the marker. While the marker
+//! exists, no worker with the same id can be created. An interrupted removal is completed by the next `remove` or
+//! `create` of the id, and when a Runtime is opened.
 
 use content_store::metadata::MetadataError;
 use runtime_api::event::EventKind;
@@ -21,13 +21,13 @@ use crate::ledger::{
 use crate::workspace::Workspace;
 
 /// Entries of a history that are deleted in one batch.
-const ENTRIES_AT_ONCE: usize = 64;
+const ENTRIES_PER_BATCH: usize = 64;
 
 impl Catalogue {
-    /// Removes a stopped worker with its history. Blobs that nothing else uses are left to garbage collection.
+    /// Removes a stopped worker with its history. Blobs without other referrers are left to garbage collection.
     ///
-    /// The id can be used for another worker afterwards. Dropping the future does not interrupt the removal. A removal
-    /// that failed halfway is completed by calling this again.
+    /// The id can then be used for another worker. Dropping the future does not interrupt the removal. Call the method
+    /// again to complete a removal that failed.
     pub async fn remove(&self, id: &WorkerId) -> Result<(), WorkerError> {
         let (catalogue, id) = (self.clone(), id.clone());
         let removal = tokio::spawn(async move {
@@ -46,8 +46,8 @@ impl Catalogue {
         let (key, removal) = (worker_key(workspace, id), removal_key(workspace, id));
         for _ in 0..ATTEMPTS {
             let Some(found) = shared.ledger.row::<WorkerRow>(&key).await? else {
-                let is_under_way = shared.ledger.is_there(&removal).await?;
-                return if is_under_way { Ok(()) } else { Err(WorkerError::NotFound(id.clone())) };
+                let is_in_progress = shared.ledger.is_there(&removal).await?;
+                return if is_in_progress { Ok(()) } else { Err(WorkerError::NotFound(id.clone())) };
             };
             if found.value.state == StoredState::Running {
                 return Err(WorkerError::NotStopped(id.clone()));
@@ -68,24 +68,24 @@ impl Catalogue {
         Err(ContentError::Contended.into())
     }
 
-    /// Deletes what is left of a removed worker. Does nothing if no removal is under way.
+    /// Deletes the remaining history of a removed worker. Does nothing if no removal is in progress.
     pub(super) async fn complete_removal(&self, id: &WorkerId) -> Result<(), WorkerError> {
         while self.remove_entries(id).await? {}
         Ok(())
     }
 
-    /// Deletes a batch of a removed worker's history. Returns `false` if nothing is left.
+    /// Deletes a batch of a removed worker's history. Returns `false` if no entries remain.
     async fn remove_entries(&self, id: &WorkerId) -> Result<bool, WorkerError> {
         let (shared, workspace) = (&self.workspace.shared, &self.workspace.id);
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let (removal, below) = (removal_key(workspace, id), entries_key(workspace, id));
         for _ in 0..ATTEMPTS {
-            // Without the mark, the history is that of another worker.
-            let Some(mark) = shared.ledger.row::<Mark>(&removal).await? else { return Ok(false) };
-            let entries = shared.ledger.rows::<Entry>(&below, None, ENTRIES_AT_ONCE).await?;
-            let is_last = entries.len() < ENTRIES_AT_ONCE;
-            let mut change = Change::default().expect(&removal, Some(&mark));
+            // Without the marker, the history belongs to another worker.
+            let Some(marker) = shared.ledger.row::<Mark>(&removal).await? else { return Ok(false) };
+            let entries = shared.ledger.rows::<Entry>(&below, None, ENTRIES_PER_BATCH).await?;
+            let is_last = entries.len() < ENTRIES_PER_BATCH;
+            let mut change = Change::default().expect(&removal, Some(&marker));
             if is_last {
                 change = change.delete(&removal);
             }
@@ -116,8 +116,8 @@ impl Catalogue {
 }
 
 impl Management {
-    /// Completes removals that a former process began. What cannot be deleted now is not seen by anybody, so it does
-    /// not keep a Runtime from being opened.
+    /// Completes removals of a previous process. An error of one removal is only logged: the remaining rows are
+    /// invisible to clients, so they must not prevent a Runtime from opening.
     pub(super) async fn complete_removals(&self) -> Result<(), MetadataError> {
         for key in self.shared.ledger.keys(&removals_key(), None, usize::MAX).await? {
             let parts: Vec<&str> = key.parts().collect();
@@ -125,7 +125,7 @@ impl Management {
             let (Ok(workspace), Ok(worker)) = (workspace.parse(), worker.parse::<WorkerId>()) else { continue };
             let catalogue = Workspace { shared: self.shared.clone(), id: workspace }.catalogue();
             if let Err(error) = catalogue.complete_removal(&worker).await {
-                tracing::warn!(workspace = %catalogue.workspace.id, %worker, code = error.code(), "a removed worker's history is still there");
+                tracing::warn!(workspace = %catalogue.workspace.id, %worker, code = error.code(), "cannot delete the history of a removed worker");
             }
         }
         Ok(())

@@ -1,7 +1,8 @@
-//! Revocation: workers of a revoked bundle or resolver are stopped.
+//! Revocation of bundles and resolvers, which stops their workers.
 //!
-//! The bundle or resolver is marked first, which ends calls, and then its workers are stopped one by one. An interruption in
-//! between is harmless: revoking again, and opening the Runtime again for a resolver, stops the rest.
+//! The bundle or resolver is marked as revoked first, so that no new worker can be created from it. Then its workers
+//! are stopped one by one. If the process ends in between, another revocation stops the remaining workers. For a
+//! resolver, reopening the Runtime does so too.
 
 use bundles::Digest;
 use content_store::metadata::MetadataError;
@@ -14,7 +15,8 @@ use crate::ledger::{resolved_by_key, uses_key};
 use crate::workspace::Workspace;
 
 impl Catalogue {
-    /// Revokes a bundle: it stays stored, cannot be used any more, and its workers are stopped. The operation is idempotent.
+    /// Revokes a bundle and stops its workers. The bundle stays stored but can no longer be used. The operation is
+    /// idempotent.
     pub async fn revoke_bundle(&self, digest: Digest) -> Result<(), ContentError> {
         self.workspace.content().mark_revoked(digest).await?;
         let referrers = uses_key(&self.workspace.id, &digest);
@@ -31,7 +33,7 @@ impl Catalogue {
 }
 
 impl Management {
-    /// Stops the workers that a revoked resolver resolved.
+    /// Stops the workers of a revoked resolver.
     pub(super) async fn stop_workers_of(&self, resolver: Digest) -> Result<(), MetadataError> {
         for key in self.shared.ledger.keys(&resolved_by_key(&resolver), None, usize::MAX).await? {
             let parts: Vec<&str> = key.parts().collect();

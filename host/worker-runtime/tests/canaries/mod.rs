@@ -1,11 +1,10 @@
-//! What leaves the process never holds a host path, a token, a secret or what a system below says.
+//! Output of the process never contains a host path, a token, a secret or a message of the operating system.
 //!
-//! A canary stands in every such place: in the paths of the data folder, of a mount and of the secrets, in a secret,
-//! in tokens, in a file outside the mount that a link leads to, in the message of a broken body, in what clients
-//! send, in the texts that people write about a worker, and in the input of calls. Then everything is asked, well
-//! and badly, also of stores that are broken underneath, and every answer, event, metric, line of the log, error
-//! and `Debug` is searched for every canary, in the nine encodings of `search`. What a text may hold is said where
-//! it is heard.
+//! A canary word is placed in each such value: the paths of the data folder, of a mount and of the secrets folder, a
+//! secret, tokens, a file outside the mount that a link refers to, the message of a broken body, data that clients
+//! send, texts about workers, and inputs of calls. Then every operation is requested with valid and invalid arguments,
+//! also with failing stores. Every response, event, metric, log line, error and `Debug` output is searched for every
+//! canary in the nine encodings of `search`. Each output declares which canaries it may contain.
 
 mod search;
 
@@ -48,7 +47,7 @@ const CLIENT: &str = "canary-client-0a9b";
 const TEXT: &str = "canary-text-e3f8";
 const INPUT: &str = "canary-input-6d52";
 
-/// What was logged, by all tests that run beside this one too.
+/// Log output, including that of tests that run concurrently.
 static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Log;
@@ -70,13 +69,13 @@ fn log_everything() {
     tracing::subscriber::set_global_default(log.finish()).expect("the only one");
 }
 
-/// What was heard, and which canaries it may hold.
-struct Heard {
+/// Collected outputs, with the canaries that each may contain.
+struct Outputs {
     canaries: Vec<String>,
     texts: Vec<(String, Vec<u8>, &'static [&'static str])>,
 }
 
-impl Heard {
+impl Outputs {
     fn hear(&mut self, what: impl Into<String>, text: impl Into<Vec<u8>>, may_hold: &'static [&'static str]) {
         self.texts.push((what.into(), text.into(), may_hold));
     }
@@ -91,7 +90,7 @@ impl Heard {
         self.hear("an error", says(&error), &[]);
     }
 
-    /// Every canary that is where it must not be.
+    /// Returns every canary in an output that must not contain it.
     fn leaks(&self) -> BTreeSet<String> {
         let mut leaks = BTreeSet::new();
         for (what, text, may_hold) in &self.texts {
@@ -105,21 +104,21 @@ impl Heard {
     }
 }
 
-/// Everything that is asked, and how it went.
-struct Asking {
+/// All requests and their results.
+struct RequestLog {
     scene: Scene,
-    heard: Heard,
-    /// Operations that succeeded, and those that failed.
+    heard: Outputs,
+    /// Operations that succeeded, and operations that failed.
     went: BTreeMap<bool, BTreeSet<String>>,
 }
 
-/// Who asks may be told the name that it gave; nobody else is.
+/// A response may contain names from its own request.
 const ASKER: &[&str] = &[CLIENT];
-/// A worker's texts are told to whom it belongs; so is what was called.
+/// A worker's texts and calls are visible in its own workspace.
 const OWNER: &[&str] = &[TEXT, INPUT];
 
-impl Asking {
-    /// Asks for an operation; `{}` in its path are filled in order.
+impl RequestLog {
+    /// Requests an operation. Arguments replace the `{}` of its path in order.
     async fn ask(&mut self, operation: &str, fill: &[&str], fields: &[(&str, &str)], body: impl Into<Body>) -> Vec<u8> {
         let (method, path) = operation.split_once(' ').expect("an operation");
         let mut real = String::new();
@@ -175,7 +174,7 @@ fn bundle() -> Bundle {
     bundle_of("acme", 1, &[("bundle.toml", &format!("{manifest}{tools}")), ("profiles/trusted.toml", trusted)])
 }
 
-async fn place(folder: &std::path::Path) -> (Asking, DataFolder, Arc<SecretDirectory>) {
+async fn place(folder: &std::path::Path) -> (RequestLog, DataFolder, Arc<SecretDirectory>) {
     let (mount, outside) = (folder.join(MOUNT), folder.join(OUTSIDE));
     std::fs::create_dir(&mount).expect("made");
     std::fs::write(&outside, OUTSIDE).expect("written");
@@ -204,8 +203,8 @@ async fn place(folder: &std::path::Path) -> (Asking, DataFolder, Arc<SecretDirec
     let mut canaries: Vec<String> =
         [DATA, MOUNT, SECRETS, SECRET, OUTSIDE, MESSAGE, CLIENT, TEXT, INPUT].map(str::to_owned).into();
     canaries.push(secret);
-    let heard = Heard { canaries, texts: Vec::new() };
-    (Asking { scene, heard, went: BTreeMap::new() }, data, secrets)
+    let heard = Outputs { canaries, texts: Vec::new() };
+    (RequestLog { scene, heard, went: BTreeMap::new() }, data, secrets)
 }
 
 fn request(bundle: Digest) -> CreateWorkerRequest {
@@ -216,8 +215,8 @@ fn request(bundle: Digest) -> CreateWorkerRequest {
     }
 }
 
-/// Asks for everything as it should be asked for.
-async fn all_is_well(asking: &mut Asking) {
+/// Requests every operation with valid arguments.
+async fn all_is_well(asking: &mut RequestLog) {
     let bundle = bundle();
     let digest = bundle.digest().to_string();
     for (blob, content) in bundle.blobs() {
@@ -276,7 +275,7 @@ async fn all_is_well(asking: &mut Asking) {
     asking.well("POST /v1/resolvers/{digest}/revoke", &[&resolver], &[], "").await;
     let wanted = json!({ "name": "ci", "scopes": ["read"], "workspaces": ["acme"] }).to_string();
     let issued = asking.well("POST /v1/tokens", &[], &[], wanted).await;
-    // The one answer that tells it; nothing else does from here on.
+    // The only response that contains the token.
     let issued: Value = serde_json::from_slice(&issued).expect("JSON");
     let token = issued["token"].as_str().expect("a token");
     asking.heard.texts.pop();
@@ -288,8 +287,8 @@ async fn all_is_well(asking: &mut Asking) {
     }
 }
 
-/// The first frames of the stream of events.
-async fn events(asking: &mut Asking) {
+/// Returns the first frames of the event stream.
+async fn events(asking: &mut RequestLog) {
     let request = Request::get("/v1/events?after=0")
         .header(header::HOST, "runtime.test:7070")
         .header(header::AUTHORIZATION, format!("Bearer {}", asking.scene.token));
@@ -305,8 +304,8 @@ async fn events(asking: &mut Asking) {
     asking.went.entry(true).or_default().insert("GET /v1/events".to_owned());
 }
 
-/// Asks for each operation of the description in every way that is wrong.
-async fn all_is_wrong(asking: &mut Asking, operations: &BTreeSet<String>) {
+/// Requests each operation with every kind of invalid argument.
+async fn all_is_wrong(asking: &mut RequestLog, operations: &BTreeSet<String>) {
     for operation in operations {
         let names = [CLIENT, CLIENT];
         let fill = &names[..operation.matches('{').count()];
@@ -314,7 +313,7 @@ async fn all_is_wrong(asking: &mut Asking, operations: &BTreeSet<String>) {
         asking.ask(operation, fill, &[("host", CLIENT)], "").await;
         asking.ask(operation, fill, &[("origin", CLIENT)], "").await;
         if operation == "GET /v1/events" {
-            // What is not refused has no end.
+            // An accepted event stream would never end.
             asking.ask(operation, &["?after=", CLIENT], &[], "").await;
             continue;
         }
@@ -330,8 +329,8 @@ async fn all_is_wrong(asking: &mut Asking, operations: &BTreeSet<String>) {
     }
 }
 
-/// Every face and value that is handed out.
-async fn all_is_shown(asking: &mut Asking, data: &DataFolder, secrets: &SecretDirectory) {
+/// Formats every API object and value that a program receives.
+async fn all_is_shown(asking: &mut RequestLog, data: &DataFolder, secrets: &SecretDirectory) {
     let runtime = asking.scene.api.runtime.clone();
     let (management, catalogue) = (runtime.management(), runtime.catalogue(&acme()));
     let observation = runtime.observation(&acme());
@@ -375,8 +374,8 @@ async fn all_is_shown(asking: &mut Asking, data: &DataFolder, secrets: &SecretDi
     heard.debug("Subscription", &subscription);
 }
 
-/// What the faces say where they refuse.
-async fn all_is_refused(asking: &mut Asking) {
+/// Formats the errors of the API objects.
+async fn all_is_refused(asking: &mut RequestLog) {
     let runtime = asking.scene.api.runtime.clone();
     let interaction = runtime.interaction(&acme());
     for (tool, input) in [
@@ -398,8 +397,8 @@ async fn all_is_refused(asking: &mut Asking) {
     asking.heard.error(runtime.management().authenticate(&shown).await);
 }
 
-/// The machine takes away what everything stands on.
-async fn all_is_broken(asking: &mut Asking, folder: &std::path::Path) {
+/// Makes the file system unusable.
+async fn all_is_broken(asking: &mut RequestLog, folder: &std::path::Path) {
     let secrets = folder.join(SECRETS);
     std::fs::remove_dir_all(&secrets).expect("removed");
     asking.call("v", "secretive", json!({ "secret": "token" })).await;
@@ -428,7 +427,7 @@ async fn all_is_broken(asking: &mut Asking, folder: &std::path::Path) {
     asking.heard.error(SecretDirectory::credentials(&folder.join("nowhere").join(SECRETS)));
 }
 
-/// The operations of the published description.
+/// Returns the operations of the published description.
 fn described() -> BTreeSet<String> {
     let text = include_str!("../../../../docs/openapi.json");
     let api: Value = serde_json::from_str(text).expect("JSON");
@@ -440,7 +439,7 @@ fn described() -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn nothing_that_leaves_the_process_holds_a_canary() {
+async fn no_output_of_the_process_contains_a_canary() {
     log_everything();
     let folder = tempfile::tempdir().expect("a folder");
     let (mut asking, data, secrets) = place(folder.path()).await;
@@ -474,10 +473,10 @@ async fn nothing_that_leaves_the_process_holds_a_canary() {
     assert!(leaks.is_empty(), "{leaks:#?}");
 }
 
-/// One that is where it must not be is found, and one that may be there is not.
+/// A canary in the wrong output is found, and one in an allowed output is not.
 #[test]
-fn a_leak_is_told() {
-    let mut heard = Heard { canaries: vec![SECRET.to_owned(), TEXT.to_owned()], texts: Vec::new() };
+fn leak_is_reported() {
+    let mut heard = Outputs { canaries: vec![SECRET.to_owned(), TEXT.to_owned()], texts: Vec::new() };
     heard.hear("one", format!("{TEXT} {SECRET}"), OWNER);
     heard.debug("another", &TEXT);
     let leaks: Vec<String> = heard.leaks().into_iter().collect();

@@ -1,19 +1,19 @@
-//! Finds a word in bytes, however it got there.
+//! Finds a word in bytes in several encodings.
 
-/// An encoding, and what a word looks like in it.
+/// An encoding and its form of a word.
 struct Needle {
     encoding: &'static str,
     bytes: Vec<u8>,
-    /// Whether letters may be of either case.
+    /// `true` if upper and lower case are equal.
     any_case: bool,
 }
 
-/// The nine encodings: as it is, in another case, as hex, as base64 of either alphabet, percent-encoded, escaped as
-/// in JSON, as UTF-16, and from its end.
+/// The nine encodings: plain, other case, hexadecimal, base64 in both alphabets, percent-encoded, JSON-escaped, UTF-16,
+/// and reversed.
 pub(super) const ENCODINGS: [&str; 9] =
     ["as it is", "another case", "hex", "base64", "base64url", "percent", "JSON escapes", "UTF-16", "reversed"];
 
-/// The encoding in which a word is in the bytes.
+/// Returns the encoding in which the bytes contain the word.
 pub(super) fn find(text: &[u8], word: &str) -> Option<&'static str> {
     let lower = text.to_ascii_lowercase();
     let within = |needle: &Needle| {
@@ -46,7 +46,7 @@ fn needles(word: &str) -> Vec<Needle> {
     needles
 }
 
-/// What stays the same of a word in base64, whatever stands around it, after so many bytes.
+/// Returns the part of the base64 form that does not depend on the surrounding bytes, for an offset of the word.
 fn base64(word: &str, offset: usize, last: &[u8; 2]) -> Vec<u8> {
     let alphabet: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').chain(*last).collect();
     let bytes: Vec<u8> = std::iter::repeat_n(0, offset).chain(word.bytes()).collect();
@@ -55,7 +55,7 @@ fn base64(word: &str, offset: usize, last: &[u8; 2]) -> Vec<u8> {
     (first..end).map(|digit| alphabet[(0..6).fold(0, |sum, at| sum << 1 | bit(digit * 6 + at))]).collect()
 }
 
-/// The whole of some bytes in base64.
+/// Encodes bytes in base64.
 fn whole(bytes: &[u8], last: &[u8; 2]) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(bytes.len().next_multiple_of(3), 0);
@@ -63,8 +63,8 @@ fn whole(bytes: &[u8], last: &[u8; 2]) -> Vec<u8> {
 }
 
 #[test]
-fn a_planted_word_is_found_in_each_encoding() {
-    // Both alphabets of base64 differ in it at every alignment.
+fn planted_word_is_found_in_each_encoding() {
+    // The two base64 alphabets differ for this word at every alignment.
     let word = "canary-~~~???>>>~~~-5a1f";
     let planted = |encoding: &str, before: &str| -> Vec<u8> {
         let each = |encode: fn(u8) -> String| word.bytes().map(encode).collect::<String>().into_bytes();

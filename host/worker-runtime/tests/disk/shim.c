@@ -1,12 +1,11 @@
-/* Stands between a process and the kernel, below libc: a filter of the kernel hands every file operation
- * of the process to the handler here, also those that are made without libc. What concerns the watched
- * folder is counted, made to fail where that is asked for, or written to a log in the order in which it
- * happened; all of it is then done as it was asked. Loaded with LD_PRELOAD by `watched.rs`, which says
- * where everything is:
+/* Intercepts the file operations of a process. A seccomp filter passes every file operation to the handler
+ * here, including those that do not go through libc. Operations in the watched folder are counted, fail on
+ * request, or are written to a log in order, and are then executed. `watched.rs` loads the shim with
+ * LD_PRELOAD and sets these variables:
  *
- *   YOI_SHIM_CONTROL  a file of 64-bit words: mode, kind, which call, error, calls, done, calls by kind, and
- *                     from word 128 the path that it happened to
- *   YOI_SHIM_ROOT     the watched folder; what is written to `marks` in it is noted in the log, as it is
+ *   YOI_SHIM_CONTROL  a file of 64-bit words: mode, kind, number of the call, error, calls, done, calls by kind,
+ *                     and from word 128 the path of the failed call
+ *   YOI_SHIM_ROOT     the watched folder; lines that are written to `marks` in it are copied to the log
  *   YOI_SHIM_LOG      the log
  */
 #define _GNU_SOURCE
@@ -29,7 +28,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-/* The one instruction whose calls the filter lets pass. */
+/* The only instruction whose system calls the filter allows. */
 long shim_call(long number, long a, long b, long c, long d, long e, long f);
 extern char shim_called[];
 #if defined(__x86_64__)
@@ -52,13 +51,13 @@ __asm__(".globl shim_call\n.globl shim_called\n.hidden shim_called\n.type shim_c
         "shim_call:\n mov x8, x0\n mov x0, x1\n mov x1, x2\n mov x2, x3\n mov x3, x4\n mov x4, x5\n"
         " mov x5, x6\n svc #0\nshim_called:\n ret\n");
 #else
-#error "this processor is not known here"
+#error "unsupported processor"
 #endif
 
 enum { OFF, FAIL, RECORD, FAIL_FROM };
 /* `watched.rs` has the same names in the same order. */
 enum { OPEN, READ, WRITE, SYNC, RENAME, UNLINK, MKDIR, LINK, TRUNCATE, CHMOD, STAT, LIST, LOCK, KINDS };
-/* What stands in the log; `recording.rs` has the same numbers. */
+/* Entries of the log; `recording.rs` has the same numbers. */
 enum { MADE_FILE = 1, WROTE, CUT, SYNCED, RENAMED, LINKED, UNLINKED, MADE_FOLDER, MARK, UNKNOWN };
 
 static volatile uint64_t *control;
@@ -92,7 +91,7 @@ static void of_file(long file, struct place *place) {
     place->watched = is_below(place->path);
 }
 
-/* A path as it was named: nothing here follows links. */
+/* The path as given, without following links. */
 static void of_path(int folder, const char *path, struct place *place) {
     place->watched = 0;
     if (path == NULL) return;
@@ -117,8 +116,8 @@ static void take_turn(void) {
 
 static void give_turn(void) { __atomic_store_n(&turn, 0, __ATOMIC_RELEASE); }
 
-/* Whether this call of a kind is the one that fails, and how: an error below zero, or 1 where half is written. Where
- * the disk is gone, every call fails from one on, of whatever kind. */
+/* Returns a negative error if this call is to fail, 1 if half is to be written, or 0. If the disk is lost, all calls
+ * of every kind fail from one on. */
 static long failure(int kind, const struct place *place) {
     control[6 + kind]++;
     if (control[0] != FAIL_FROM && (control[0] != FAIL || control[1] != (uint64_t)kind)) return 0;
@@ -153,7 +152,7 @@ static const char *below_root(const struct place *place) {
     return *path == '/' ? path + 1 : path;
 }
 
-/* One operation, in its turn: counted, failed, or done and noted. */
+/* Handles one operation under the lock: counts it, lets it fail, or executes and logs it. */
 static long done_in_turn(int kind, long number, const long *a, const struct place *first, const struct place *second) {
     long failed = failure(kind, first);
     if (failed < 0) return failed;
@@ -169,7 +168,7 @@ static long done_in_turn(int kind, long number, const long *a, const struct plac
                           ? (uint64_t)a[3]
                           : (uint64_t)shim_call(SYS_lseek, a[0], 0, SEEK_CUR, 0, 0, 0);
         if (failed == 1) {
-            /* Half of the first piece that has anything in it. */
+            /* Half of the first piece that is not empty. */
             while (count > 1 && pieces->iov_len == 0) pieces++, count--;
             long half = (long)pieces->iov_len / 2;
             if (number == SYS_pwrite64 || number == SYS_pwritev || number == SYS_pwritev2)
@@ -259,7 +258,7 @@ static long asked(long number, const long *a) {
     case SYS_fstat: kind = STAT; goto file;
     case SYS_getdents64: kind = LIST; goto file;
     case SYS_flock: kind = LOCK; goto file;
-    /* A second descriptor of a file is one more that is open. */
+    /* A duplicated descriptor counts as another open file. */
     case SYS_fcntl:
         if (a[1] != F_DUPFD && a[1] != F_DUPFD_CLOEXEC) return shim_call(number, a[0], a[1], a[2], a[3], a[4], a[5]);
         kind = OPEN;

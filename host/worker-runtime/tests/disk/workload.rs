@@ -20,7 +20,7 @@ use worker_runtime::metadata::{MetadataStore, SqliteMetadata};
 use worker_runtime::worker::WorkerState;
 use worker_runtime::{DataFolder, ManualClock, Runtime, RuntimeLimits};
 
-use crate::support::{BEGIN, Echo, bundle_of, id, name, plain};
+use crate::support::{START_MS, Echo, bundle_of, id, name, plain};
 
 /// Workspaces, one for each writer.
 pub(super) const WRITERS: usize = 8;
@@ -87,7 +87,7 @@ pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Failu
     let runtime = Runtime::builder()
         .blobs(Arc::new(blobs.clone()))
         .metadata(metadata.clone())
-        .clock(Arc::new(ManualClock::at(BEGIN)))
+        .clock(Arc::new(ManualClock::at(START_MS)))
         .limits(limits)
         .config(RuntimeConfig::from_toml(&config).expect("a config"))
         .sandbox(sandbox.clone())

@@ -1,5 +1,5 @@
-//! Errors of a system that has nothing left: no room on its disk, no thread to begin. Each is met by a process of its
-//! own, which is this test binary once more, and tells the one that has started it.
+//! Errors of a system without resources: a full disk, or no more threads. Each is provoked in a child process of this
+//! test binary, which reports to its parent.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,27 +18,27 @@ use crate::problems::run;
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::{name, sandbox};
 
-/// Says that a process is to end up without threads.
+/// Environment variable that selects the process without threads.
 const THREADLESS: &str = "YOI_THREADLESS";
 
-/// What all of these processes tell.
+/// Returns the reports of all these processes.
 pub(super) fn told() -> Vec<Provoked> {
     [without_room().unwrap_or_default(), without_threads()].iter().flat_map(|printed| Provoked::read(printed)).collect()
 }
 
-/// What none of them tells here: only some machines have a disk that can be made to be full.
+/// Variants that are not provoked here, because only some machines can mount a disk of limited size.
 pub(super) fn not_told() -> BTreeSet<&'static str> {
     let of_a_disk = ["mount_full", "SecretDirectoryError::Full"];
     if watched::can_be() { BTreeSet::new() } else { of_a_disk.into() }
 }
 
-/// The next write finds no room.
+/// Fills the disk for the next write.
 fn fill(_: &Path) {
     let write = KINDS.iter().position(|kind| *kind == "write").expect("a kind");
     Control::of_this_process().arm(Fault { kind: write, call: 1, error: rustix::io::Errno::NOSPC.raw_os_error() });
 }
 
-/// Not a test of its own: what the other ones start, with its temporary folders on a disk that they watch.
+/// Run as a child process by other tests, with its temporary folders on a small disk.
 #[test]
 #[ignore = "is run by another test, under the shim"]
 fn on_a_full_disk() {
@@ -64,18 +64,18 @@ fn without_room() -> Option<String> {
     watched::watched("errors::apart::on_a_full_disk", &root, &log, &temporary)
 }
 
-/// Threads that may begin here from now on.
+/// Limit on new threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Threads {
-    /// So many beside those that the user has.
+    /// This many in addition to the threads of the user.
     Most(u64),
-    /// As many as before.
+    /// No change.
     Any,
 }
 
 impl Threads {
-    /// Makes this thread another user's who has no others, where it is root's: threads are counted by user, and no
-    /// limit of them binds who administers the system. Whether it did.
+    /// Changes the user of this thread to one without other threads, if the process is root. The system counts threads
+    /// per user, and does not limit root. Returns `true` on success.
     fn count_alone() -> bool {
         let user = rustix::process::Uid::from_raw(2_000_000_000 + std::process::id());
         if !geteuid().is_root() || set_thread_res_uid(user, None, None).is_err() {
@@ -90,7 +90,7 @@ impl Threads {
     fn set(self, alone: bool) {
         let Rlimit { maximum, .. } = getrlimit(Resource::Nproc);
         let current = match self {
-            // This thread is one itself.
+            // The current thread counts.
             Self::Most(threads) => Some(threads + u64::from(alone)),
             Self::Any => maximum,
         };
@@ -98,7 +98,7 @@ impl Threads {
     }
 }
 
-/// Not a test of its own: what the other one starts.
+/// Run as a child process by another test.
 #[test]
 #[ignore = "is run by another test, and gets no threads"]
 fn where_no_thread_begins() {
@@ -106,7 +106,7 @@ fn where_no_thread_begins() {
         return;
     }
     const COMPUTING: u32 = 3;
-    // An engine has a thread, and compiling takes some.
+    // An engine has a thread, and compilation uses some.
     let sandbox = sandbox();
     let builder = || -> RuntimeBuilder {
         let limits = RuntimeLimits { computing_threads: COMPUTING, ..RuntimeLimits::default() };
@@ -114,7 +114,7 @@ fn where_no_thread_begins() {
     };
     run(Box::pin(builder().sandbox(sandbox.clone()).open())).expect("with threads there is a runtime");
     let alone = Threads::count_alone();
-    // How many threads a user has whose others come and go, nobody can say.
+    // The number of threads of a user with other active processes is unpredictable.
     let few = if alone { u64::from(COMPUTING) } else { 1 };
     for threads in (0..few).map(Threads::Most).chain([Threads::Any]) {
         threads.set(alone);
@@ -123,7 +123,7 @@ fn where_no_thread_begins() {
         }
         let opened = run(Box::pin(builder().sandbox(sandbox.clone()).open()));
         match threads {
-            // One too few is none.
+            // One thread too few is as bad as none.
             Threads::Most(_) => provoked(opened).tell(),
             Threads::Any => drop(opened.expect("the same process opens one as soon as there are threads")),
         }

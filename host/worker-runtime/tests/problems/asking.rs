@@ -1,4 +1,4 @@
-//! Who asks, for what, and how the request comes in.
+//! Problems of authentication, authorization and the form of requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use super::{Case, both, http};
 use crate::support::api::{Api, MANIFEST};
 use crate::support::provoked::provoked;
 use crate::support::scene::Scene;
-use crate::support::{BEGIN, World, acme, bundle, bundle_of, name};
+use crate::support::{START_MS, World, acme, bundle, bundle_of, name};
 
-/// A machine without randomness.
+/// A random source that always fails.
 #[derive(Debug)]
-struct None;
+struct FailingEntropy;
 
-impl Entropy for None {
+impl Entropy for FailingEntropy {
     fn fill(&self, _: &mut [u8]) -> Result<(), TokenError> {
         Err(TokenError::NoEntropy)
     }
 }
 
-/// Nobody connects.
-struct Nobody;
+/// A listener without connections.
+struct EmptyListener;
 
-impl Listener for Nobody {
+impl Listener for EmptyListener {
     type Io = DuplexStream;
     type Addr = ();
 
@@ -47,18 +47,18 @@ impl Listener for Nobody {
 }
 
 fn grant(seconds: i64) -> TokenGrant {
-    let until = jiff::Timestamp::from_millisecond(BEGIN + seconds * 1000).expect("a time");
+    let until = jiff::Timestamp::from_millisecond(START_MS + seconds * 1000).expect("a time");
     TokenGrant {
         name: name("short"),
         scopes: Scope::ALL.into_iter().collect(),
         workspaces: std::iter::once(acme()).collect(),
         expires_at: Some(until),
-        connections: Option::None,
-        event_streams: Option::None,
+        connections: None,
+        event_streams: None,
     }
 }
 
-/// A token that was good.
+/// A token that was valid.
 async fn expired(scene: &Scene) -> SecretString {
     let (_, token) = scene.management().issue_token(grant(1), &scene.api.entropy).await.expect("a token");
     scene.world.clock.advance(Duration::from_secs(2));
@@ -115,10 +115,10 @@ fn tokens() -> Vec<Case> {
         both!(
             "no_entropy",
             rest: async {
-                let options = ServiceOptions { entropy: Arc::new(None), ..ServiceOptions::default() };
+                let options = ServiceOptions { entropy: Arc::new(FailingEntropy), ..ServiceOptions::default() };
                 Scene::with(World::default(), options).await.json("POST", "/v1/tokens", &new_token()).await
             },
-            library: async { provoked(Scene::new().await.management().issue_token(grant(1), &None).await) },
+            library: async { provoked(Scene::new().await.management().issue_token(grant(1), &FailingEntropy).await) },
         ),
         http!("scope_missing", "whoever holds a face may use it: scopes are of tokens", async {
             let scene = Scene::new().await;
@@ -164,7 +164,7 @@ fn requests() -> Vec<Case> {
         }),
         http!("stopping", "a Runtime is dropped; only what serves it is stopped", async {
             let scene = Scene::new().await;
-            scene.api.service.serve(Nobody, async {}).await;
+            scene.api.service.serve(EmptyListener, async {}).await;
             scene.ask("GET", "/readyz").await
         }),
         http!("invalid_request", "the types of the library hold nothing that is not understood", async {
@@ -210,7 +210,7 @@ fn bodies() -> Vec<Case> {
             library: async {
                 let pieces = Box::pin(stream::iter([Ok("x".into()), Err(SourceError)]));
                 let digest = bundles::Digest::of("xy");
-                provoked(Scene::new().await.content().put_blob(digest, pieces, Option::None).await)
+                provoked(Scene::new().await.content().put_blob(digest, pieces, None).await)
             },
         ),
         both!(
@@ -237,9 +237,9 @@ fn bodies() -> Vec<Case> {
     ]
 }
 
-/// A request has less time than a call, where the limits say so.
+/// The limits can give a request less time than a call.
 #[test]
-fn a_request_that_is_not_done_in_time_is_told_so_too() {
+fn request_timeout_is_reported_as_problem() {
     let answer = super::run(Box::pin(async {
         let limits = ServerLimits { request_ms: 1000, ..ServerLimits::default() };
         let scene = Scene::with(World::default(), ServiceOptions { limits, ..ServiceOptions::default() }).await;

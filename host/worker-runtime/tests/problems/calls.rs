@@ -1,4 +1,4 @@
-//! Calls of tools that come to nothing: before the tool, in it, and after it.
+//! Problems of calls: before the tool, in the tool, and after it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, bundle, bundle_of};
 
-/// The same call of the worker, over REST and through the library.
+/// The same call over REST and through the library.
 macro_rules! called {
     ($code:literal, $scene:expr, $tool:literal, $input:tt $(,)?) => {
         both!(
@@ -24,7 +24,7 @@ macro_rules! called {
     };
 }
 
-/// A worker that may open a mount, whose folder is not there.
+/// A worker with a mount whose folder does not exist.
 fn mounted() -> (World, Bundle) {
     let config = CONFIG
         .replace("[workspaces.other]", "mounts.repo = { path = '/nowhere', access = 'read' }\n[workspaces.other]");
@@ -42,7 +42,7 @@ async fn within(limits: RuntimeLimits) -> Scene {
     Scene::with_worker_in(World { limits, ..World::default() }, &bundle(1)).await
 }
 
-/// A worker that fetches the secret, after `prepare` has done something to where it lies.
+/// A worker that reads a secret, after `prepare` has changed the file of the secret.
 async fn fetching(prepare: fn(&std::path::Path)) -> (tempfile::TempDir, Scene) {
     let place = tempfile::tempdir().expect("a folder");
     let path = place.path().join("secrets");

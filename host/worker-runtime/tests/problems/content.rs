@@ -1,4 +1,4 @@
-//! Blobs and bundles: what is not kept, not found and not taken away; and stores that fail.
+//! Problems of blobs and bundles: refused, not found, in use; and failing stores.
 
 use axum::body::Body;
 use bundles::signature::{Envelope, SigningKey};
@@ -17,7 +17,7 @@ use crate::support::{World, bundle, bundle_of, name, put};
 
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 
-/// A bundle of the same revision as another one.
+/// A bundle with the revision of another one.
 fn rival() -> Bundle {
     bundle_of("acme", 1, &[("prompts/hello.md", "Be unkind.")])
 }
@@ -38,13 +38,13 @@ async fn put_manifest(scene: &Scene, bundle: &Bundle) -> Provoked {
     provoked(scene.content().put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await)
 }
 
-/// A host that asks for the signature of the first key.
+/// A config that requires a signature of the first key.
 async fn signed() -> (Scene, SigningKey) {
     let trusted = key(1);
     (Scene::of(World { config: config(&[&trusted]), ..World::default() }).await, trusted)
 }
 
-/// What a stranger signed, and what a stranger signed in the name of the one who is trusted.
+/// An envelope that an untrusted key signed, and one that it signed with the id of the trusted key.
 fn envelopes(trusted: &SigningKey) -> (Vec<u8>, Vec<u8>) {
     let stranger = key(2);
     let envelope = Envelope::sign(bundle(1).manifest_bytes().clone(), &stranger).to_json();
@@ -62,7 +62,7 @@ async fn unnamed() -> (Scene, Bundle) {
     (Scene::new().await, bundle_of("elsewhere", 1, &[]))
 }
 
-/// A bundle, with one of its stores failing from then on.
+/// A bundle, and then one failing store.
 async fn with(blobs: Option<Fault>, metadata: Option<Fault>) -> Scene {
     let (scene, _) = Scene::with_bundle().await;
     scene.blobs.fails(blobs);
@@ -203,7 +203,7 @@ fn stores() -> Vec<Case> {
                 provoked(scene.content().manifest(bundle(1).digest()).await)
             },
         ),
-        // The machine's room, and the workspace's.
+        // The space of the machine, and that of the workspace.
         both!(
             "store_full",
             rest: async {
@@ -279,9 +279,9 @@ fn stores() -> Vec<Case> {
     ]
 }
 
-/// What is in no bundle is put all the same.
+/// Content that no bundle names can be put as well.
 #[tokio::test]
-async fn stores_that_fail_work_again_when_they_do_not() {
+async fn service_recovers_when_its_stores_recover() {
     let scene = with(Some(Fault::Full), Some(Fault::Conflict)).await;
     assert_eq!(put_blob(&scene, "x").await.code, "store_full");
     scene.blobs.fails(None);

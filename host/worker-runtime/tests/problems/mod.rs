@@ -1,7 +1,7 @@
-//! Each code of the registry of problems, provoked over REST and through the library.
+//! Each code of the problem registry, provoked over REST and through the library.
 //!
-//! What is told of over HTTP alone says why. A code without a case fails the last test here, and so does a case
-//! whose code the registry does not have.
+//! Codes that only HTTP has state a reason. A code without a case fails the last test here, and so does a case whose
+//! code is not in the registry.
 
 mod asking;
 mod calls;
@@ -18,7 +18,7 @@ use crate::support::provoked::Provoked;
 
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// A code, and what comes to it.
+/// A code, and the operation that causes it.
 pub(crate) struct Case {
     code: &'static str,
     rest: fn() -> Later<Answer>,
@@ -26,19 +26,19 @@ pub(crate) struct Case {
 }
 
 enum Library {
-    /// The same, asked of a face.
+    /// The same operation through the library.
     Tells(fn() -> Later<Provoked>),
-    /// There is no such thing without HTTP. Why, in a sentence.
+    /// The code exists only over HTTP, for this reason.
     HasNone(&'static str),
 }
 
-/// A code that REST answers and the library tells.
+/// A case of a code of REST and the library.
 macro_rules! both {
     ($code:literal, rest: $rest:expr, library: $library:expr $(,)?) => {
         super::Case { code: $code, rest: || Box::pin($rest), library: super::Library::Tells(|| Box::pin($library)) }
     };
 }
-/// A code that belongs to HTTP.
+/// A case of a code of HTTP only.
 macro_rules! http {
     ($code:literal, $why:literal, $rest:expr $(,)?) => {
         super::Case { code: $code, rest: || Box::pin($rest), library: super::Library::HasNone($why) }
@@ -50,7 +50,7 @@ pub(crate) fn cases() -> Vec<Case> {
     [asking::cases(), content::cases(), workers::cases(), calls::cases()].into_iter().flatten().collect()
 }
 
-/// What the library has no word for. The reasons stand with the cases.
+/// Codes that the library does not have. The cases state the reasons.
 const HTTP_ALONE: [&str; 14] = [
     "body_too_large",
     "body_too_slow",
@@ -68,13 +68,13 @@ const HTTP_ALONE: [&str; 14] = [
     "workspace_unnamed",
 ];
 
-/// Each in a runtime of its own, so that one may stop the clock.
+/// Runs each case in its own tokio runtime, so that a case can pause the clock.
 pub(crate) fn run<T>(later: Later<T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(later)
 }
 
-/// What the library tells where the registry's codes are provoked.
+/// Returns the errors of the library for the cases of the registry.
 pub(crate) fn told_by_the_library() -> Vec<(&'static str, Provoked)> {
     let tell = |case: Case| match case.library {
         Library::Tells(tell) => Some((case.code, run(tell()))),
@@ -84,24 +84,24 @@ pub(crate) fn told_by_the_library() -> Vec<(&'static str, Provoked)> {
 }
 
 #[test]
-fn each_problem_is_answered_over_rest_with_its_status() {
+fn every_problem_has_its_status_over_rest() {
     for case in cases() {
         let status = REGISTRY.iter().find(|(code, _)| *code == case.code).map(|(_, status)| *status);
-        // That it has a detail and a remedy, `code` looks at.
+        // `code` checks that detail and remedy exist.
         let (answered, code) = run((case.rest)()).code();
         assert_eq!((code.as_str(), Some(answered)), (case.code, status));
     }
 }
 
 #[test]
-fn each_problem_is_told_by_the_library_in_the_same_word() {
+fn every_problem_has_the_same_code_in_the_library() {
     for (code, told) in told_by_the_library() {
         assert_eq!(told.code, code, "{}", told.says);
     }
 }
 
 #[test]
-fn each_code_of_the_registry_has_a_case_and_each_case_is_of_the_registry() {
+fn every_registered_code_has_a_case_and_vice_versa() {
     let known: BTreeSet<&str> = REGISTRY.iter().map(|(code, _)| *code).collect();
     assert_eq!(known.len(), REGISTRY.len(), "a code stands there once");
     let provoked: BTreeSet<&str> = cases().iter().map(|case| case.code).collect();
@@ -111,7 +111,7 @@ fn each_code_of_the_registry_has_a_case_and_each_case_is_of_the_registry() {
 }
 
 #[test]
-fn what_http_has_alone_is_about_requests_and_says_why() {
+fn codes_of_http_only_have_a_reason() {
     let alone: Vec<(&str, &str)> = cases()
         .into_iter()
         .filter_map(|case| match case.library {

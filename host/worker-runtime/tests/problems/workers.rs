@@ -1,5 +1,5 @@
-//! Making workers: requests that contradict themselves, profiles that are refused, and resolvers that lie, trap,
-//! take too much or do not understand.
+//! Problems of creating workers: contradictory requests, refused profiles, and resolvers that lie, trap, exceed limits
+//! or do not understand.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -17,9 +17,9 @@ use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Hostile};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
-use crate::support::{CONFIG, World, acme, bundle, bundle_of, compiled, id, name, plain, put, trusted, variant};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, compile_cache, id, name, plain, put, trusted, variant};
 
-/// One of the resolvers that mean harm.
+/// Returns a hostile resolver.
 pub(crate) fn resolver(name: &str) -> Vec<u8> {
     static ALL: OnceLock<Vec<Hostile>> = OnceLock::new();
     let all = ALL.get_or_init(hostile::all);
@@ -66,16 +66,16 @@ async fn creates(resolver: &'static str) -> Provoked {
     provoked(scene.catalogue().create(id("w"), request).await)
 }
 
-/// A host whose compiler is gone. What it had compiled before can be used.
+/// A host whose compiler is missing. Components in the compile cache still run.
 async fn without_compiler() -> Scene {
     World::default().open().await;
     let compiler = Compiler::Child { program: "/nowhere".into(), arguments: Vec::new() };
-    let config = SandboxConfig { compiler, cache: Some(compiled()), ..SandboxConfig::default() };
+    let config = SandboxConfig { compiler, cache: Some(compile_cache()), ..SandboxConfig::default() };
     let sandbox = Sandbox::new(config).expect("a sandbox");
     Scene::of(World { sandbox, ..World::default() }).await
 }
 
-/// Makes a worker where an instance finds no address space, which holds for a whole process.
+/// Creates a worker in a process without free address space.
 fn with_little_address_space() -> (Answer, Provoked) {
     let test = ["--exact", "problems::workers::little_address_space", "--ignored", "--nocapture"];
     let mut limited = std::process::Command::new("sh");
@@ -91,7 +91,7 @@ fn with_little_address_space() -> (Answer, Provoked) {
     (answer, Provoked::read(&printed).remove(0))
 }
 
-/// Not a test of its own: makes the worker for the one that runs it.
+/// Run as a child process by another test: creates the worker.
 #[test]
 #[ignore = "is run by another test, with little address space"]
 fn little_address_space() {
@@ -104,7 +104,7 @@ fn little_address_space() {
     }));
 }
 
-/// A scene with these bundles, and what is asked there.
+/// A scene with these bundles, and a request.
 async fn refused(config: &str, bundles: &[Bundle], request: &CreateWorkerRequest) -> (Answer, Provoked) {
     let scene = Scene::of(World { config: config.to_owned(), ..World::default() }).await;
     for bundle in bundles {
@@ -114,7 +114,7 @@ async fn refused(config: &str, bundles: &[Bundle], request: &CreateWorkerRequest
     (answer, provoked(scene.catalogue().create(id("w"), request.clone()).await))
 }
 
-/// The same, where the resolver that ships inside is asked of one bundle.
+/// The same with the built-in resolver and one bundle.
 macro_rules! refused {
     ($code:literal, $config:expr, $bundles:expr, $request:expr $(,)?) => {
         both!(
@@ -135,7 +135,7 @@ fn needing(capabilities: usize) -> CreateWorkerRequest {
     CreateWorkerRequest { required_capabilities, ..plain(bundle(1).digest()) }
 }
 
-/// A bundle whose profile `plain` asks for a model.
+/// A bundle whose profile `plain` requires a model.
 fn modelled() -> Bundle {
     let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
         language = \"en\"\n[workspace]\nid = \"acme\"\n\
@@ -152,13 +152,13 @@ pub(super) fn cases() -> Vec<Case> {
     [workers(), requests(), resolvers()].into_iter().flatten().collect()
 }
 
-/// Takes a grant away that the worker requires.
+/// Withdraws a grant that the worker requires.
 async fn narrow(scene: &Scene) {
     let narrower = CONFIG.replace("secrets = [\"token\"]", "");
     scene.management().reload(RuntimeConfig::from_toml(&narrower).expect("a config")).await.expect("reloaded");
 }
 
-/// A Runtime that was opened again over a bundle whose content is damaged, or gone.
+/// A Runtime that was reopened with a bundle whose content is damaged or missing.
 async fn opened_again(fault: Option<Fault>) -> (Scene, Digest) {
     let world = World::default();
     let digest = put(&world.open().await.content(&acme()), &bundle(1)).await;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 use worker_runtime::metadata::{Batch, Key, LogDamage, MetadataError, MetadataStore, SqliteMetadata, VersionedValue};

@@ -1,4 +1,4 @@
-//! The API as a client sees it, without a network between them.
+//! Client of the API's router, without a network.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -13,23 +13,26 @@ use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant, TokenSummary
 
 use super::{World, name};
 
+/// Deterministic entropy from a counter.
 #[derive(Debug)]
-pub struct Counting(pub std::sync::atomic::AtomicU8);
+pub struct CounterEntropy(pub std::sync::atomic::AtomicU8);
 
-impl Entropy for Counting {
+impl Entropy for CounterEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
         bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         Ok(())
     }
 }
 
+/// A Runtime with the router of its service.
 pub struct Api {
     pub runtime: Runtime,
     pub service: RuntimeService,
     pub router: Router,
-    pub entropy: Counting,
+    pub entropy: CounterEntropy,
 }
 
+/// A complete response.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: axum::http::HeaderMap,
@@ -58,6 +61,7 @@ impl Api {
         Self::within(world, ServerLimits::default()).await
     }
 
+    /// Creates a service with limits, but with a high request rate.
     pub async fn within(world: &World, limits: ServerLimits) -> Self {
         Self::exactly(world, ServerLimits { requests_per_second: 10_000, ..limits }).await
     }
@@ -70,7 +74,7 @@ impl Api {
         Self::with(world, ServiceOptions { limits, ..ServiceOptions::default() }).await
     }
 
-    /// A service of its own options, but for the names by which it is known.
+    /// Creates a service with options, except for its host names.
     pub async fn with(world: &World, options: ServiceOptions) -> Self {
         let runtime = world.open().await;
         let hosts = Hosts {
@@ -78,14 +82,14 @@ impl Api {
             origins: std::iter::once("https://console.test".to_owned()).collect(),
         };
         let service = RuntimeService::new(runtime.clone(), ServiceOptions { hosts, ..options });
-        Self { runtime, router: service.router(), service, entropy: Counting(1.into()) }
+        Self { runtime, router: service.router(), service, entropy: CounterEntropy(1.into()) }
     }
 
     pub async fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> (TokenSummary, String) {
         self.token_with(scopes, workspaces, None, None).await
     }
 
-    /// A token with a share of its own of connections and streams.
+    /// Issues a token with its own limits of connections and event streams.
     pub async fn token_with(
         &self,
         scopes: &[Scope],

@@ -1,4 +1,4 @@
-//! Stores that fail when they are told to: what a disk, a bucket or a database does on a bad day.
+//! Stores that fail on command, like a disk, a bucket or a database.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -10,20 +10,20 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use worker_runtime::blob_store::{BlobCondition, BlobError, BlobSource, BlobStore, PutOutcome};
 use worker_runtime::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
 
-/// What a store does instead of what it is asked.
+/// Fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not answer.
+    /// The store does not answer.
     Unavailable,
-    /// It has no room; what is there can be read.
+    /// The store is full. Reads succeed.
     Full,
-    /// What is there is not what was written.
+    /// The stored content is damaged.
     Damaged,
-    /// Somebody else is always faster; what is there can be read.
+    /// Every commit conflicts. Reads succeed.
     Conflict,
 }
 
-/// A store that works until it is told to fail.
+/// A store that works until it is set to fail.
 #[derive(Debug)]
 pub struct Faulty<T: ?Sized> {
     fault: Mutex<Option<Fault>>,
@@ -35,7 +35,7 @@ impl<T: ?Sized> Faulty<T> {
         Self { fault: Mutex::default(), store }
     }
 
-    /// From here on; without one it works again.
+    /// Sets the fault from now on. `None` makes the store work again.
     pub fn fails(&self, fault: impl Into<Option<Fault>>) {
         *self.fault.lock().expect("a fault") = fault.into();
     }
@@ -61,7 +61,7 @@ impl BlobStore for Faulty<dyn BlobStore> {
         match self.fault() {
             Some(Fault::Full) => Err(BlobError::Full),
             Some(Fault::Unavailable) => self.read(digest).map(|()| unreachable!("it fails")),
-            // Putting heals.
+            // A put repairs the content.
             _ => self.store.put(digest, source, max_bytes).await,
         }
     }

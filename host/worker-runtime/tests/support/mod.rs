@@ -1,9 +1,9 @@
-//! What the behaviours share: Runtimes over stores in memory, and bundles made by code.
+//! Shared test support: Runtimes with stores in memory, and generated bundles.
 
 pub mod api;
 pub mod faulty;
-/// The resolvers that mean harm, of the proof of the whole system.
-#[allow(dead_code, reason = "their expectations are looked at where they come from")]
+/// Hostile resolvers, shared with the cross-package tests.
+#[allow(dead_code, reason = "the cross-package tests use the expectations")]
 #[path = "../../../../tests/support/hostile.rs"]
 pub mod hostile;
 pub mod provoked;
@@ -26,8 +26,8 @@ use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::worker::{CreateWorkerRequest, WorkerId};
 use worker_runtime::{ManualClock, Runtime, RuntimeLimits};
 
-/// When every test begins: some day in 2026.
-pub const BEGIN: i64 = 1_782_000_000_000;
+/// Start time of every test, in milliseconds: a day in 2026.
+pub const START_MS: i64 = 1_782_000_000_000;
 
 pub const CONFIG: &str = r#"
 [host]
@@ -39,7 +39,7 @@ secrets = ["token"]
 signatures = { posture = "none" }
 "#;
 
-/// Stores that outlive a Runtime, and the clock that both share.
+/// Settings of a Runtime, with stores and a clock that survive it.
 #[derive(Clone)]
 pub struct World {
     pub blobs: Arc<dyn BlobStore>,
@@ -57,7 +57,7 @@ impl Default for World {
         Self {
             blobs: Arc::new(MemoryBlobs::new(1 << 30)),
             metadata: Arc::new(MemoryMetadata::default()),
-            clock: Arc::new(ManualClock::at(BEGIN)),
+            clock: Arc::new(ManualClock::at(START_MS)),
             limits: RuntimeLimits::default(),
             config: CONFIG.to_owned(),
             secrets: Arc::new(NoSecrets),
@@ -67,30 +67,30 @@ impl Default for World {
     }
 }
 
-/// What was compiled, also by an earlier run.
-pub fn compiled() -> CompileCache {
+/// Returns the compile cache, which also contains components of earlier runs.
+pub fn compile_cache() -> CompileCache {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     CompileCache::open(&folder).expect("a folder of compiled components")
 }
 
-/// One sandbox for all tests: starting an engine takes longer than most of them, and so does compiling.
+/// Returns the sandbox that all tests share, because starting an engine and compiling take longer than most tests.
 pub fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
         let allocation = Allocation::Pooled;
-        let config = SandboxConfig { allocation, cache: Some(compiled()), ..SandboxConfig::default() };
+        let config = SandboxConfig { allocation, cache: Some(compile_cache()), ..SandboxConfig::default() };
         Sandbox::new(config).expect("a sandbox")
     };
     SANDBOX.get_or_init(new).clone()
 }
 
 impl World {
-    /// Opens a Runtime over these stores.
+    /// Opens a Runtime with these settings.
     pub async fn open(&self) -> Runtime {
         self.open_with([]).await
     }
 
-    /// Opens a Runtime with more tools.
+    /// Opens a Runtime with additional tools.
     pub async fn open_with(&self, tools: impl IntoIterator<Item = Arc<dyn HostTool>>) -> Runtime {
         let builder = Runtime::builder()
             .blobs(self.blobs.clone())
@@ -107,7 +107,7 @@ impl World {
     }
 }
 
-/// Answers what it is given; hangs, fails, panics or answers something else where that is asked for.
+/// A tool that returns its input. On request it hangs, fails, panics or returns an invalid output.
 #[derive(Debug)]
 pub struct Echo(pub ToolName);
 
@@ -130,7 +130,7 @@ impl HostTool for Echo {
             Some("lie") => Ok(json!(7)),
             Some("panic") => panic!("the tool is broken"),
             Some("panic when dropped") => {
-                let _falls = Falls;
+                let _guard = PanicOnDrop;
                 std::future::pending().await
             }
             _ => Ok(json!({ "said": input["text"] })),
@@ -139,15 +139,15 @@ impl HostTool for Echo {
 }
 
 /// Panics when it is dropped.
-struct Falls;
+struct PanicOnDrop;
 
-impl Drop for Falls {
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         panic!("the tool is broken");
     }
 }
 
-/// Needs a secret; fetches another one, or opens a mount, where that is asked for.
+/// A tool that needs a secret. On request it reads another one, or opens a mount.
 #[derive(Debug)]
 pub struct Secretive(ToolName, [Authority; 1]);
 
@@ -185,12 +185,12 @@ pub fn acme() -> WorkspaceId {
     name("acme")
 }
 
-/// A bundle of `workspace`. `more` are files beside the usual ones, or in their place.
+/// Builds a bundle of `workspace`. `more` contains additional files and replacements of the default ones.
 pub fn bundle_of(workspace: &str, revision: u64, more: &[(&str, &str)]) -> Bundle {
     bundle_within(workspace, revision, more, &BundleLimits::default())
 }
 
-/// The same within other limits.
+/// Like [`bundle_of`], with other limits.
 fn bundle_within(workspace: &str, revision: u64, more: &[(&str, &str)], limits: &BundleLimits) -> Bundle {
     let manifest = format!(
         r#"
@@ -225,14 +225,14 @@ fn bundle_within(workspace: &str, revision: u64, more: &[(&str, &str)], limits: 
         ),
     ];
     for (path, text) in more {
-        files.retain(|(there, _)| there != path);
+        files.retain(|(existing, _)| existing != path);
         files.push(((*path).to_owned(), text.as_bytes().to_vec()));
     }
     let built = build(&Folder::from_files(files), &BuildOptions::default(), limits);
-    built.unwrap_or_else(|told| panic!("{:#?}", told.list)).bundle
+    built.unwrap_or_else(|diagnostics| panic!("{:#?}", diagnostics.list)).bundle
 }
 
-/// Forty definitions, each of which applies the one below twice: 2^40 applications in 2 KB.
+/// Returns a schema with forty definitions, each of which applies the previous one twice: 2^40 applications in 2 KB.
 pub fn doubling_schema() -> String {
     let mut defs = json!({ "a0": { "not": { "type": "string" } } });
     for level in 1..=40 {
@@ -242,15 +242,15 @@ pub fn doubling_schema() -> String {
     json!({ "$ref": "#/$defs/a40", "$defs": defs }).to_string()
 }
 
-/// Stores a bundle whose tool `echo` has patterns that take too much memory, as a Runtime with another limit did, and
-/// makes the worker `w` of it.
+/// Stores a bundle whose tool `echo` has patterns that exceed the memory limit, as a Runtime with another limit could.
+/// Creates the worker `w` of it.
 pub async fn store_faulty_schema(world: &World) -> Digest {
     let patterns: Vec<Value> = (0..100).map(|number| json!({ "pattern": format!(r"[\pL]{{60}}x{number}") })).collect();
     let schema = json!({ "anyOf": patterns }).to_string();
     let mut limits = world.sandbox.limits().clone();
     limits.bundle.pattern_bytes = usize::MAX;
     let bundle = bundle_within("acme", 1, &[("schemas/echo.input.json", &schema)], &limits.bundle);
-    let sandbox = SandboxConfig { limits, cache: Some(compiled()), ..SandboxConfig::default() };
+    let sandbox = SandboxConfig { limits, cache: Some(compile_cache()), ..SandboxConfig::default() };
     let sandbox = Sandbox::new(sandbox).expect("a sandbox");
     let runtime = World { sandbox, ..world.clone() }.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle).await;
@@ -262,19 +262,19 @@ pub fn bundle(revision: u64) -> Bundle {
     bundle_of("acme", revision, &[])
 }
 
-/// The shipped resolver with a custom section: another component with the same answers.
+/// Returns the shipped resolver with a custom section: another component with the same answers.
 pub fn variant(number: u8) -> (Digest, Vec<u8>) {
     let mut component = worker_runtime::shipped::RESOLVER.to_vec();
     component.extend([0, 3, 2, b'v', number]);
     (Digest::of(&component), component)
 }
 
-/// Brings a whole bundle in.
+/// Puts the blobs and the manifest of a bundle.
 pub async fn put(content: &Content, bundle: &Bundle) -> Digest {
     for (digest, blob) in bundle.blobs() {
-        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), Some(blob.len() as u64)).await.expect("kept");
+        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), Some(blob.len() as u64)).await.expect("stored");
     }
-    let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("taken");
+    let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("stored");
     assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");
     bundle.digest()
 }

@@ -1,4 +1,4 @@
-//! Errors that were provoked: which enums and variants they are made of, and what they tell.
+//! Provoked errors: their enums, variants and texts.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -14,31 +14,31 @@ use worker_runtime::{
     Busy, CallError, DataFolderError, OpenError, ReloadError, ResolveError, ResolverError, RestoreError, WorkerError,
 };
 
-/// A variant of an enum that was provoked.
+/// A provoked variant of an enum.
 pub type Variant = (String, String);
 
-/// An error that was provoked.
+/// A provoked error.
 #[derive(Debug)]
 pub struct Provoked {
-    /// Its code.
+    /// Error code.
     pub code: String,
-    /// The enum and its variant, and those of every error inside.
+    /// Enum and variant of the error, and those of every source error.
     pub variants: BTreeSet<Variant>,
-    /// Everything that it says: `Display` and both forms of `Debug`, of it and of what caused it, and its help.
+    /// All texts: `Display` and both forms of `Debug` of the error and its sources, and the help.
     pub says: String,
 }
 
 impl Provoked {
-    /// What a line begins with by which another process of this binary tells of an error.
+    /// Prefix of a line by which a child process reports an error.
     const LINE: &'static str = "provoked ";
 
-    /// Tells the process that has started this one.
+    /// Reports the error to the parent process.
     pub fn tell(&self) {
         let line = format!("\n{}{}\n", Self::LINE, serde_json::json!([self.code, self.variants, self.says]));
         std::io::stdout().write_all(line.as_bytes()).expect("somebody reads");
     }
 
-    /// What a process has told.
+    /// Parses the reports of a child process.
     pub fn read(printed: &str) -> Vec<Self> {
         let lines = printed.lines().filter_map(|line| line.strip_prefix(Self::LINE));
         let told = |line| serde_json::from_str(line).expect("an error");
@@ -46,15 +46,15 @@ impl Provoked {
     }
 }
 
-/// An error of this package, or one inside.
-pub trait Told: Error {
+/// Errors of this package and their sources.
+pub trait ProvokedError: Error {
     fn told(&self) -> (String, String);
 
     fn variants(&self, found: &mut BTreeSet<Variant>);
 }
 
-/// Looks at an error.
-pub fn provoked<T>(result: Result<T, impl Told>) -> Provoked {
+/// Collects the variants and texts of an error.
+pub fn provoked<T>(result: Result<T, impl ProvokedError>) -> Provoked {
     let Err(error) = result else { panic!("it is refused") };
     let (code, help) = error.told();
     assert!(!help.is_empty() && !error.to_string().is_empty(), "{error:?}");
@@ -63,7 +63,7 @@ pub fn provoked<T>(result: Result<T, impl Told>) -> Provoked {
     Provoked { code, variants, says: format!("{}\n{help}", says(&error)) }
 }
 
-/// Everything that an error says, its causes too.
+/// Returns all texts of an error and its sources.
 pub fn says(error: &dyn Error) -> String {
     let mut said = String::new();
     let mut next = Some(error);
@@ -80,7 +80,7 @@ fn variant(debug: &str) -> String {
 
 macro_rules! told {
     ($($name:literal: $error:ty { $($inside:ident),* })*) => {$(
-        impl Told for $error {
+        impl ProvokedError for $error {
             fn told(&self) -> (String, String) {
                 (self.code().to_owned(), self.help().to_owned())
             }
@@ -113,7 +113,7 @@ told! {
     "TokenError": TokenError { Metadata }
     "ToolError": ToolError { Secret }
     "WorkerError": WorkerError { Content, Resolve }
-    // Of the packages below.
+    // Errors of the packages below.
     "BundleError": bundles::BundleError {}
     "CacheError": component_host::compile::cache::CacheError {}
     "ConfigError": host_policy::ConfigError {}
@@ -124,10 +124,10 @@ told! {
     "SignatureRefusal": bundles::signature::SignatureRefusal {}
 }
 
-/// What is told by who holds it: these have no remedy of their own, and the last two no code.
+/// Errors that only appear inside other errors: these have no remedy of their own, and the last two have no code.
 macro_rules! inside {
     ($($name:literal: $error:ty => $code:expr,)*) => {$(
-        impl Told for $error {
+        impl ProvokedError for $error {
             fn told(&self) -> (String, String) {
                 let code: fn(&Self) -> &'static str = $code;
                 (code(self).to_owned(), "-".to_owned())

@@ -1,4 +1,4 @@
-//! A service over stores that can be told to fail, and who may ask it for everything.
+//! A service with stores that can be set to fail, and a token with all scopes.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use super::api::{Answer, Api, MANIFEST};
 use super::faulty::Faulty;
 use super::{World, acme, bundle, id, name, put, trusted};
 
+/// A service with failing stores and a token with all scopes.
 pub struct Scene {
     pub world: World,
     pub api: Api,
@@ -62,14 +63,14 @@ impl Scene {
         Self { world, api, token, blobs, metadata }
     }
 
-    /// One that holds a bundle.
+    /// Creates a scene with a bundle.
     pub async fn with_bundle() -> (Self, Digest) {
         let scene = Self::new().await;
         let digest = put(&scene.content(), &bundle(1)).await;
         (scene, digest)
     }
 
-    /// One that has a worker `w`, which may do all that the bundle offers.
+    /// Creates a scene with a worker `w` that has all tools of the bundle.
     pub async fn with_worker() -> Self {
         Self::with_worker_in(World::default(), &bundle(1)).await
     }
@@ -103,33 +104,33 @@ impl Scene {
         self.api.runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await
     }
 
-    /// Asks without a body.
+    /// Sends a request without a body.
     pub async fn ask(&self, method: &str, path: &str) -> Answer {
         self.api.ask(method, path, &self.token, "", "").await
     }
 
-    /// Asks with JSON.
+    /// Sends a request with a JSON body.
     pub async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.api.ask(method, path, &self.token, body.to_string(), "application/json").await
     }
 
-    /// Calls a tool of the worker.
+    /// Calls a tool of the worker over REST.
     pub async fn post(&self, tool: &str, input: &Value) -> Answer {
         let call = serde_json::json!({ "input": input, "confirmed": true });
         self.json("POST", &format!("/v1/workers/w/tools/{tool}"), &call).await
     }
 
-    /// Sends a manifest.
+    /// Puts a manifest.
     pub async fn manifest(&self, bundle: &Bundle) -> Answer {
         let path = format!("/v1/config-bundles/{}", bundle.digest());
         self.api.ask("PUT", &path, &self.token, bundle.manifest_bytes().to_vec(), MANIFEST).await
     }
 
-    /// Sends a body as it comes, with these header fields beside the usual ones.
+    /// Sends a streamed body, with these header fields in addition to the default ones.
     pub async fn send(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Body) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (field, value) in [("host", "runtime.test:7070")].iter().chain(fields) {
-            // A later one takes the place of an earlier one.
+            // A given field replaces the default one.
             request.headers_mut().expect("a head").insert(name::<header::HeaderName>(field), name(value));
         }
         let bearer = format!("Bearer {}", self.token);

@@ -1,5 +1,5 @@
-//! A client over TCP that keeps its connection: what the tests and the benchmarks ask a service with. It
-//! speaks as much HTTP/1.1 as this service does, and can stop in the middle of a request.
+//! A client over TCP with a persistent connection, for tests and benchmarks. It supports the part of HTTP/1.1 that this
+//! service uses, and can stop in the middle of a request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,25 +7,25 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The name that a service goes by here.
+/// Host name of the service in tests.
 pub(crate) const HOST: &str = "runtime.test";
 
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
-    /// Bytes that have come and belong to no answer yet.
+    /// Received bytes that belong to no response yet.
     read: Vec<u8>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
 }
 
-/// The head of a request with a body of so many bytes. Without a token it is nobody's.
+/// Formats the head of a request with a body of `bytes` bytes. An empty token sends no authorization.
 pub(crate) fn head(method: &str, path: &str, token: &str, kind: &str, bytes: usize) -> String {
     let token = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
     format!(
@@ -40,12 +40,12 @@ impl Wire {
         Ok(Self { stream, read: Vec::new() })
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// Asks, and waits for the whole answer.
+    /// Sends a request and waits for the complete response.
     pub(crate) async fn ask(
         &mut self,
         method: &str,
@@ -55,7 +55,7 @@ impl Wire {
         body: &[u8],
     ) -> io::Result<Answer> {
         let mut request = head(method, path, token, kind, body.len()).into_bytes();
-        // One write for what is small: two would wait for each other.
+        // A small request is sent in one write, because two would wait for each other's acknowledgement.
         if body.len() < 16 << 10 {
             request.extend_from_slice(body);
             self.send(&request).await?;
@@ -66,12 +66,12 @@ impl Wire {
         self.answer().await
     }
 
-    /// Asks with JSON.
+    /// Sends a request with a JSON body.
     pub(crate) async fn ask_json(&mut self, method: &str, path: &str, token: &str, body: &str) -> io::Result<Answer> {
         self.ask(method, path, token, "application/json", body.as_bytes()).await
     }
 
-    /// Waits for an answer, whole.
+    /// Waits for a complete response.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -72,7 +72,7 @@ pub(super) async fn watch(
                 if config.policy == in_force.0 {
                     service.config_read(later);
                 } else {
-                    match runtime.management().put_in_force(config.policy.clone()) {
+                    match runtime.management().replace_config(config.policy.clone()) {
                         Ok(()) => {
                             service.config_read(later);
                             Gaps::log(&config);
@@ -128,7 +128,7 @@ fn later(config: &Config, before: &Settings) -> Option<&'static str> {
 /// Adds the events of a config that was put in force, and logs them. A config that takes something away does not wait
 /// for this.
 async fn tell_changes(runtime: Runtime) {
-    match runtime.management().tell_changes().await {
+    match runtime.management().record_config_changes().await {
         Ok(report) => {
             let workspaces = report.workspaces.len();
             tracing::info!(target: "yoi::config", workspaces, workers = report.workers.len(), "another config is in force");

@@ -1,8 +1,8 @@
-//! Bundles made by code, shaped like the example of a team's configuration: profiles of some six
-//! hundred bytes with conditional layers, lists, wishes and settings, and two prompts for each.
+//! Generated bundles with the shape of a team's configuration. A profile has about 600 bytes with conditional layers,
+//! lists, wishes and settings, and two prompts.
 //!
-//! A bundle holds chains of one depth, as many as fit; the last profile of the first chain is the
-//! one that is resolved. Where a size leaves profiles less room, they say less.
+//! A bundle has as many inheritance chains of one depth as fit. The benchmarks resolve the last profile of the first
+//! chain. If the requested size leaves little space, profiles have less content.
 
 use std::sync::Arc;
 
@@ -13,63 +13,63 @@ use serde_json::{Map, Value, json};
 
 use super::Outcome;
 
-/// Bytes of a profile in the example bundle, on average.
+/// Average size of a profile in the example bundle, in bytes.
 const PROFILE_BYTES: usize = 600;
 
-/// Bytes of a prompt in the example bundle, on average.
+/// Average size of a prompt in the example bundle, in bytes.
 pub(crate) const PROMPT_BYTES: usize = 1500;
 
-/// Bytes of a profile's name with what stands around it, at most.
-const NAME_BYTES: usize = 16;
+/// Upper bound of the bytes of a profile's name with its punctuation.
+const MAX_NAME_BYTES: usize = 16;
 
-/// Below this, a manifest has few prompts and tools, which all profiles share.
-const ROOMY_BYTES: usize = 16 << 10;
+/// Size in bytes below which a manifest has few prompts and tools, shared by all profiles.
+const LARGE_MANIFEST_BYTES: usize = 16 << 10;
 
-/// How much a bundle holds.
+/// Size of a bundle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Extent {
-    /// As many profiles as these bytes of manifest have room for.
+    /// Size of the manifest in bytes, filled with profiles.
     Bytes(usize),
-    /// That many profiles.
+    /// Number of profiles.
     Profiles(usize),
 }
 
-/// A verified bundle whose chains are `depth` profiles deep.
+/// Generates a verified bundle with inheritance chains of `depth` profiles.
 pub(crate) fn bundle(extent: Extent, depth: usize, prompt_bytes: usize) -> Outcome<Bundle> {
-    let (most_bytes, most_profiles) = match extent {
+    let (max_bytes, max_profiles) = match extent {
         Extent::Bytes(bytes) => (bytes, usize::MAX),
         Extent::Profiles(count) => (usize::MAX, count),
     };
-    let mut draft = Draft::new(most_bytes >= ROOMY_BYTES, prompt_bytes);
-    let mut left = most_bytes.saturating_sub(to_canonical(&draft.manifest())?.len());
-    let profile_bytes = PROFILE_BYTES.min((left / depth.max(4)).saturating_sub(NAME_BYTES));
-    for number in 0..most_profiles {
-        let Some(rest) = left.checked_sub(draft.add(number, depth, profile_bytes)?) else {
-            draft.take_back(number, depth);
+    let mut draft = Draft::new(max_bytes >= LARGE_MANIFEST_BYTES, prompt_bytes);
+    let mut free = max_bytes.saturating_sub(to_canonical(&draft.manifest())?.len());
+    let profile_bytes = PROFILE_BYTES.min((free / depth.max(4)).saturating_sub(MAX_NAME_BYTES));
+    for number in 0..max_profiles {
+        let Some(rest) = free.checked_sub(draft.add(number, depth, profile_bytes)?) else {
+            draft.remove(number, depth);
             break;
         };
-        left = rest;
+        free = rest;
     }
     let bytes = to_canonical(&draft.manifest())?;
     if let Extent::Bytes(wanted) = extent
         && (bytes.len() > wanted || bytes.len() < wanted - wanted / 8)
     {
-        return Err(format!("a manifest of {} bytes was made where {wanted} were wanted", bytes.len()).into());
+        return Err(format!("the generated manifest has {} bytes instead of {wanted}", bytes.len()).into());
     }
     Ok(Bundle::open(bytes.into(), draft.blobs, &BundleLimits::default(), Acceptances::Refuse)?)
 }
 
-/// Asks for the profile that is resolved: the one at the end of the first chain.
+/// Returns the request for the last profile of the first chain.
 pub(crate) fn request(depth: usize) -> Outcome<Request> {
     Ok(Request::new(profile(depth).parse()?, ["shell".parse()?]))
 }
 
-/// The name of that profile.
+/// Returns the name of that profile.
 pub(crate) fn profile(depth: usize) -> String {
     profile_name(depth - 1, depth)
 }
 
-/// A host that has what most of the layers ask for.
+/// Returns facts of a host that offers most of what the layers require.
 pub(crate) fn facts() -> Outcome<Facts> {
     let facts = json!({
         "os": "linux", "arch": "x86_64",
@@ -88,16 +88,16 @@ struct Draft {
     prompts: Map<String, Value>,
     blobs: Vec<Arc<[u8]>>,
     tools: usize,
-    roomy: bool,
+    is_large: bool,
     prompt_bytes: usize,
 }
 
 impl Draft {
-    fn new(roomy: bool, prompt_bytes: usize) -> Self {
-        let tools = if roomy { 12 } else { 3 };
+    fn new(is_large: bool, prompt_bytes: usize) -> Self {
+        let tools = if is_large { 12 } else { 3 };
         let mut draft =
-            Self { profiles: Map::new(), prompts: Map::new(), blobs: Vec::new(), tools, roomy, prompt_bytes };
-        if !roomy {
+            Self { profiles: Map::new(), prompts: Map::new(), blobs: Vec::new(), tools, is_large, prompt_bytes };
+        if !is_large {
             (0..4).for_each(|number| draft.add_prompt(format!("shared/text-{number}")));
         }
         draft
@@ -111,9 +111,9 @@ impl Draft {
         self.blobs.push(text.into_bytes().into());
     }
 
-    /// The two prompts that a profile speaks of.
+    /// Returns the two prompts that a profile uses.
     fn prompts_of(&self, number: usize, depth: usize) -> [String; 2] {
-        if self.roomy {
+        if self.is_large {
             let name = profile_name(number, depth);
             [format!("{name}/conduct"), format!("{name}/working")]
         } else {
@@ -121,11 +121,11 @@ impl Draft {
         }
     }
 
-    /// Adds a profile, and its prompts where it has its own. Returns the bytes that the manifest grew by.
+    /// Adds a profile, with its own prompts in a large manifest. Returns the growth of the manifest in bytes.
     fn add(&mut self, number: usize, depth: usize, bytes: usize) -> Outcome<usize> {
         let prompts = self.prompts_of(number, depth);
         let mut grown = 0;
-        if self.roomy {
+        if self.is_large {
             for name in &prompts {
                 self.add_prompt(name.clone());
                 grown += entry_bytes(name, self.prompts.get(name))?;
@@ -138,9 +138,9 @@ impl Draft {
         Ok(grown)
     }
 
-    fn take_back(&mut self, number: usize, depth: usize) {
+    fn remove(&mut self, number: usize, depth: usize) {
         self.profiles.remove(&profile_name(number, depth));
-        if self.roomy {
+        if self.is_large {
             for name in self.prompts_of(number, depth) {
                 self.prompts.remove(&name);
                 self.blobs.pop();
@@ -148,8 +148,7 @@ impl Draft {
         }
     }
 
-    /// A profile of at most that many bytes: pieces are taken in an order that differs between
-    /// profiles, as long as there is room.
+    /// Generates a profile of at most `bytes` bytes. The order of its parts differs between profiles.
     fn profile(&self, number: usize, depth: usize, prompts: &[String; 2], bytes: usize) -> Outcome<Value> {
         let [first, second] = prompts;
         let tool = |offset: usize| format!("tool-{}", (number * 5 + offset) % self.tools);
@@ -178,14 +177,14 @@ impl Draft {
             if let Some(layer) = grown.pointer_mut("/layers/0") {
                 merge(layer, piece.clone());
             }
-            keep_if_small(&mut profile, grown, bytes)?;
+            replace_if_small(&mut profile, grown, bytes)?;
         }
         for layer in layers {
             let mut grown = profile.clone();
             if let Some(Value::Array(layers)) = grown.pointer_mut("/layers") {
                 layers.push(layer);
             }
-            keep_if_small(&mut profile, grown, bytes)?;
+            replace_if_small(&mut profile, grown, bytes)?;
         }
         Ok(profile)
     }
@@ -214,19 +213,19 @@ impl Draft {
     }
 }
 
-/// Bytes of an object's entry: the name in quotes, a colon, the value, a comma.
+/// Returns the size of an object member in bytes: the name in quotes, a colon, the value, a comma.
 fn entry_bytes(name: &str, value: Option<&Value>) -> Outcome<usize> {
     Ok(name.len() + 4 + to_canonical(&value)?.len())
 }
 
-fn keep_if_small(profile: &mut Value, grown: Value, most: usize) -> Outcome<()> {
-    if to_canonical(&grown)?.len() <= most {
+fn replace_if_small(profile: &mut Value, grown: Value, max_bytes: usize) -> Outcome<()> {
+    if to_canonical(&grown)?.len() <= max_bytes {
         *profile = grown;
     }
     Ok(())
 }
 
-/// Adds the members of one object to another, objects within it too.
+/// Merges the members of one object into another, recursively.
 fn merge(target: &mut Value, more: Value) {
     match (target, more) {
         (Value::Object(target), Value::Object(more)) => {
@@ -238,8 +237,8 @@ fn merge(target: &mut Value, more: Value) {
     }
 }
 
-/// Prose of so many bytes, as prompts have it: sentences in lines of some eighty characters, lists, headings. Another
-/// number gives other words in another order, so that no two texts are of one shape.
+/// Generates prose like that of prompts: sentences in lines of about 80 characters, lists and headings. Each number
+/// gives different words in a different order, so no two texts have the same shape.
 pub(crate) fn prose(number: u64, bytes: usize) -> String {
     const WORDS: &[&str] = &[
         "the",

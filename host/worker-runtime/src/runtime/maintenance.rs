@@ -1,4 +1,4 @@
-//! Keeping the stores in order: what is damaged is found and set aside, what nothing uses is taken away.
+//! Maintenance of the stores: garbage collection and integrity checks.
 
 use bundles::{Digest, WorkspaceId};
 use content_store::blob_store::{self, BlobCondition};
@@ -11,8 +11,8 @@ use crate::ledger::{all_holders_key, holders_key, usages_key};
 use crate::workspace::Workspace;
 
 impl Management {
-    /// Takes away what nothing uses, in every workspace, and content that belongs to none. The blob store
-    /// must not be shared with another Runtime. Removes nothing while metadata is damaged.
+    /// Removes unused blobs of every workspace, and blobs that belong to no workspace. The blob store must not be
+    /// shared with another Runtime. Removes nothing if the metadata is damaged.
     pub async fn collect_garbage(&self) -> Result<Garbage, ContentError> {
         self.shared.ledger.check().await?;
         let mut garbage = Garbage::default();
@@ -25,9 +25,9 @@ impl Management {
         Ok(garbage)
     }
 
-    /// Removes every blob that belongs to nobody, and says how many there were: what came in, and whose rows
-    /// were never written because the process ended, or the disk failed, in between. What is on its way in
-    /// is left alone, and so is everything in a store that others may use. Removes nothing while metadata is damaged.
+    /// Removes blobs that belong to no workspace, and returns their number. Such blobs remain if the process ended or
+    /// the disk failed after the content was stored and before its rows were written. Blobs that are being put are
+    /// kept. Removes nothing if another Runtime may share the blob store, or if the metadata is damaged.
     pub async fn collect_strays(&self) -> Result<u64, ContentError> {
         self.shared.ledger.check().await?;
         self.remove_strays().await
@@ -45,8 +45,8 @@ impl Management {
             }
         }
         for digest in strays {
-            // Nobody puts this blob from here on, and who was about to has written its rows.
-            let _removing = self.shared.stripes.removing(&digest).await;
+            // No put of this blob runs while this lock is held, and earlier puts have written their rows.
+            let _lock = self.shared.stripes.removing(&digest).await;
             if !self.is_held(&digest).await? {
                 self.shared.blobs.remove(digest).await?;
                 collected += 1;
@@ -59,8 +59,8 @@ impl Management {
         Ok(!self.shared.ledger.keys(&holders_key(digest), None, 1).await?.is_empty())
     }
 
-    /// Reads every blob that is there or should be, and says which are what their digests say. What is
-    /// damaged is set aside.
+    /// Reads every blob that is stored or should be, and returns its condition. Damaged blobs are moved out of the
+    /// store.
     pub async fn check(&self) -> Result<Vec<(Digest, BlobCondition)>, ContentError> {
         let mut digests = blob_store::digests(&*self.shared.blobs).await?;
         for key in self.shared.ledger.keys(&all_holders_key(), None, usize::MAX).await? {

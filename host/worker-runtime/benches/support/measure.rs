@@ -1,7 +1,7 @@
-//! Measuring: every case of a group in turn within a round, and medians of the rounds' ratios.
+//! Measurement of cases in turn within each round, and medians of the ratios of the rounds.
 //!
-//! What other work on the machine does to one case of a round, it does to its neighbours; a ratio of
-//! neighbours suffers least from it. Thread CPU time does not count while others run.
+//! Other load on the machine affects neighbouring cases of a round alike, so the ratio of neighbours is the most stable
+//! figure. Thread CPU time does not grow while other threads run.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::Outcome;
 
-/// CPU time that one turn of one case is to take, so that the clock's own cost does not matter.
-const TURN: Duration = Duration::from_millis(2);
+/// Minimum CPU time of one turn of a case, so that the cost of reading the clock is negligible.
+const MIN_TURN: Duration = Duration::from_millis(2);
 
-/// Work that is done so many times and says how long that took.
+/// Work that runs a given number of times and returns its duration.
 pub(crate) type Work<'a> = Box<dyn FnMut(u32) -> Outcome<Duration> + 'a>;
 
-/// CPU time of the calling thread.
+/// Returns the CPU time of the calling thread.
 pub(crate) fn thread_time() -> Duration {
     time(ClockId::ThreadCPUTime)
 }
 
-/// CPU time of all threads of this process, those that ended too.
+/// Returns the CPU time of all threads of this process, including ended ones.
 pub(crate) fn process_time() -> Duration {
     time(ClockId::ProcessCPUTime)
 }
 
 fn time(clock: ClockId) -> Duration {
-    // Neither clock ever goes below zero.
+    // The conversion cannot fail, because neither clock is negative.
     clock_gettime(clock).try_into().unwrap_or_default()
 }
 
-/// Thread CPU time of `work`, done so many times.
+/// Runs `work` a number of times and returns the thread CPU time.
 pub(crate) fn timed(times: u32, mut work: impl FnMut() -> Outcome<()>) -> Outcome<Duration> {
     let started = thread_time();
     for _ in 0..times {
@@ -39,7 +39,7 @@ pub(crate) fn timed(times: u32, mut work: impl FnMut() -> Outcome<()>) -> Outcom
     Ok(thread_time() - started)
 }
 
-/// Cases that are compared with each other.
+/// Cases to compare.
 #[derive(Default)]
 pub(crate) struct Group<'a> {
     cases: Vec<Work<'a>>,
@@ -49,7 +49,7 @@ pub(crate) struct Group<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Case(usize);
 
-/// Seconds that each case took, by round.
+/// Seconds of each case, by round.
 pub(crate) struct Rounds(Vec<Vec<f64>>);
 
 impl<'a> Group<'a> {
@@ -59,7 +59,7 @@ impl<'a> Group<'a> {
         Case(self.cases.len() - 1)
     }
 
-    /// Measures all cases, after each has warmed up.
+    /// Measures all cases after a warm-up.
     pub(crate) fn measure(mut self, rounds: usize) -> Outcome<Rounds> {
         let mut times = Vec::new();
         for case in &mut self.cases {
@@ -68,8 +68,8 @@ impl<'a> Group<'a> {
         let mut measured = vec![Vec::with_capacity(rounds); self.cases.len()];
         for _ in 0..rounds {
             for ((case, times), measured) in self.cases.iter_mut().zip(&times).zip(&mut measured) {
-                // The first after another case pays for what that one left behind: cold caches, and
-                // an allocator that has to sort what was given back.
+                // The first run after another case is slower, because of cold caches and freed memory that the
+                // allocator has to merge.
                 case(1)?;
                 measured.push(case(*times)?.as_secs_f64() / f64::from(*times));
             }
@@ -78,13 +78,13 @@ impl<'a> Group<'a> {
     }
 }
 
-/// How often a case is to be done in one turn.
+/// Returns the number of runs of a case in one turn.
 fn calibrate(case: &mut Work<'_>) -> Outcome<u32> {
     case(1)?;
     let mut times = 1;
     loop {
         let taken = case(times)?;
-        if taken >= TURN || times >= 1 << 20 {
+        if taken >= MIN_TURN || times >= 1 << 20 {
             return Ok(times);
         }
         times *= 2;
@@ -96,18 +96,18 @@ impl Rounds {
         self.0.get(case.0).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The median of what one case took, in seconds.
+    /// Returns the median duration of a case in seconds.
     pub(crate) fn seconds(&self, case: Case) -> f64 {
         median(self.of(case).to_vec())
     }
 
-    /// The median of the rounds' ratios.
+    /// Returns the median of the ratios of the rounds.
     pub(crate) fn ratio(&self, case: Case, to: Case) -> f64 {
         median(self.of(case).iter().zip(self.of(to)).map(|(case, to)| case / to).collect())
     }
 }
 
-/// The median; 0 of nothing.
+/// Returns the median, or 0 for an empty list.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,5 +1,4 @@
-//! Runtimes as a service has them: stores on this machine with every write synced, the router over TCP,
-//! tokens, and bundles to bring.
+//! Runtimes behind a TCP server, with local stores that sync every write. Includes tokens and bundles to upload.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,18 +24,23 @@ use worker_runtime::{DataFolder, Runtime, RuntimeBuilder, SystemClock};
 use super::Outcome;
 use super::wire::{HOST, Wire};
 
-/// What a manifest is sent as.
+/// Media type of a manifest.
 pub(crate) const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
 
-/// A bundle before anybody has looked at it.
+/// A bundle to upload, not verified yet.
 #[derive(Debug, Clone)]
-pub(crate) struct Made {
+pub(crate) struct BundleUpload {
     pub(crate) manifest: Vec<u8>,
     pub(crate) blobs: Vec<Vec<u8>>,
 }
 
-/// A small bundle of a workspace with these prompts; its profile `plain` has these host tools.
-pub(crate) fn small(workspace: &str, revision: u64, prompts: Vec<Vec<u8>>, tools: &[&str]) -> Outcome<Made> {
+/// Generates a small bundle with the given prompts. Its profile `plain` has the given host tools.
+pub(crate) fn small_bundle(
+    workspace: &str,
+    revision: u64,
+    prompts: Vec<Vec<u8>>,
+    tools: &[&str],
+) -> Outcome<BundleUpload> {
     let entry = |(number, text): (usize, &Vec<u8>)| {
         (format!("text-{number}"), json!({"text": {"digest": Digest::of(text), "size": text.len()}}))
     };
@@ -61,21 +65,21 @@ pub(crate) fn small(workspace: &str, revision: u64, prompts: Vec<Vec<u8>>, tools
         add("", "tools", tools.iter().map(tool).collect::<Map<_, _>>().into());
         add("/profiles/plain/layers/0", "tools_allow", json!({"append": tools}));
     }
-    Ok(Made { manifest: to_canonical(&manifest)?, blobs: prompts })
+    Ok(BundleUpload { manifest: to_canonical(&manifest)?, blobs: prompts })
 }
 
-impl Made {
-    /// The digest of the manifest, and of the bundle.
+impl BundleUpload {
+    /// Returns the digest of the bundle.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
     }
 
-    /// Bytes of the manifest and all blobs.
+    /// Returns the size of the manifest and all blobs in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.manifest.len() + self.blobs.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Brings it: each blob, then the manifest.
+    /// Uploads each blob, and then the manifest.
     pub(crate) async fn put(&self, wire: &mut Wire, token: &str) -> Outcome<()> {
         let of = |digest: Digest, kind: &str| format!("/v1/{kind}/{digest}");
         let mut all: Vec<(String, &str, &[u8])> = Vec::with_capacity(self.blobs.len() + 1);
@@ -93,38 +97,38 @@ impl Made {
     }
 }
 
-/// A Runtime to be, on local files and SQLite in a folder.
+/// Returns a builder for a Runtime with local files and SQLite in a folder.
 pub(crate) async fn on_files(folder: &Path, config: &str, sandbox: &Sandbox) -> Outcome<RuntimeBuilder> {
     let data = DataFolder::open(folder.join("data")).await?;
     let metadata = SqliteMetadata::open(data.metadata_file()).await?;
     Ok(in_memory(config, sandbox)?.blobs(Arc::new(data.blobs())).metadata(Arc::new(metadata)))
 }
 
-/// A Runtime to be, on stores in memory.
+/// Returns a builder for a Runtime with stores in memory.
 pub(crate) fn in_memory(config: &str, sandbox: &Sandbox) -> Outcome<RuntimeBuilder> {
     let config = RuntimeConfig::from_toml(config)?;
     Ok(Runtime::builder().clock(Arc::new(SystemClock)).config(config).sandbox(sandbox.clone()))
 }
 
-/// Serves routes on a port of this machine, until the task is stopped.
+/// Serves routes on a local port until the task is aborted.
 pub(crate) async fn serve(routes: Router) -> Outcome<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let served = tokio::spawn(async move {
-        // It ends with the task.
+        // Runs until the task is aborted.
         let _ = axum::serve(listener, routes).await;
     });
     Ok((address, served))
 }
 
-/// The routes of a Runtime, with room for more requests than anybody here sends.
+/// Returns the routes of a Runtime with a request limit.
 pub(crate) fn routes(runtime: &Runtime, requests_per_second: u32) -> Router {
     let hosts = Hosts { hosts: std::iter::once(HOST.to_owned()).collect(), ..Hosts::default() };
     let limits = ServerLimits { requests_per_second, ..ServerLimits::default() };
     router(runtime.clone(), ServiceOptions { hosts, limits, ..ServiceOptions::default() })
 }
 
-/// A token for all that a tenant may do.
+/// Issues a token with all scopes of a tenant.
 pub(crate) async fn token(runtime: &Runtime, workspace: &WorkspaceId) -> Outcome<String> {
     let grant = TokenGrant {
         name: "bench".parse()?,
@@ -134,17 +138,17 @@ pub(crate) async fn token(runtime: &Runtime, workspace: &WorkspaceId) -> Outcome
         connections: None,
         event_streams: None,
     };
-    let (_, token) = runtime.management().issue_token(grant, &COUNTED).await?;
+    let (_, token) = runtime.management().issue_token(grant, &ENTROPY).await?;
     Ok(token.expose_secret().to_owned())
 }
 
-static COUNTED: Counted = Counted(AtomicU64::new(0));
+static ENTROPY: CounterEntropy = CounterEntropy(AtomicU64::new(0));
 
-/// Another one each time; nobody is to guess these.
+/// Deterministic entropy from a counter. The tokens are unique but predictable.
 #[derive(Debug)]
-struct Counted(AtomicU64);
+struct CounterEntropy(AtomicU64);
 
-impl Entropy for Counted {
+impl Entropy for CounterEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
         let number = self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes();
         for (byte, number) in bytes.iter_mut().zip(number.iter().cycle()) {
@@ -154,20 +158,20 @@ impl Entropy for Counted {
     }
 }
 
-/// What a host tool here does with its input.
-type Does = fn(Value) -> Value;
+/// Function of a host tool, from input to output.
+type ToolFunction = fn(Value) -> Value;
 
-/// A host tool that answers at once.
+/// A host tool that calls a function.
 #[derive(Debug)]
-pub(crate) struct Answers(ToolName, Does);
+pub(crate) struct FunctionTool(ToolName, ToolFunction);
 
-/// A host tool of that name that answers so.
-pub(crate) fn answers(name: &str, does: Does) -> Outcome<Arc<dyn HostTool>> {
-    Ok(Arc::new(Answers(name.parse()?, does)))
+/// Creates a host tool that calls a function.
+pub(crate) fn function_tool(name: &str, function: ToolFunction) -> Outcome<Arc<dyn HostTool>> {
+    Ok(Arc::new(FunctionTool(name.parse()?, function)))
 }
 
 #[async_trait]
-impl HostTool for Answers {
+impl HostTool for FunctionTool {
     fn name(&self) -> &ToolName {
         &self.0
     }

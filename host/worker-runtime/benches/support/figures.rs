@@ -1,40 +1,40 @@
-//! The figures, what they are to be, and where they are written.
+//! Figures of a benchmark: targets, the printed table, and the JSON file.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Outcome, say};
+use super::{Outcome, print};
 
-/// What a figure is to be.
+/// Target of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
-    /// This or less.
+    /// At most this value.
     AtMost(f64),
-    /// This or more.
+    /// At least this value.
     AtLeast(f64),
 }
 
-/// One ratio.
+/// A measured value, usually a ratio, with its target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figure {
-    /// Its name in the file.
+    /// Name in the JSON file.
     pub(crate) name: &'static str,
-    /// What it is.
+    /// Measured value.
     pub(crate) measured: f64,
-    /// What it is to be.
+    /// Target.
     pub(crate) target: Target,
 }
 
 impl Figure {
     fn is_reached(&self) -> bool {
         match self.target {
-            Target::AtMost(most) => self.measured <= most,
-            Target::AtLeast(least) => self.measured >= least,
+            Target::AtMost(limit) => self.measured <= limit,
+            Target::AtLeast(limit) => self.measured >= limit,
         }
     }
 }
 
-/// The figures as a table for people.
+/// Formats figures as a table.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut text = format!("{:<24} {:>10}  {:<14} reached\n", "ratio", "measured", "target");
     for figure in figures {
@@ -48,17 +48,17 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     text
 }
 
-/// The figures as one JSON object, in their order.
+/// Formats figures as one JSON object, in order.
 fn json(figures: &[Figure]) -> String {
     let members: Vec<String> =
         figures.iter().map(|figure| format!("  \"{}\": {}", figure.name, short(figure.measured))).collect();
     format!("{{\n{}\n}}\n", members.join(",\n"))
 }
 
-/// Three digits that count.
+/// Formats a value with three significant digits.
 fn short(value: f64) -> String {
-    let before = if value > 0.0 { value.log10().floor() } else { 0.0 };
-    let digits = (2.0 - before).clamp(0.0, 9.0);
+    let exponent = if value > 0.0 { value.log10().floor() } else { 0.0 };
+    let digits = (2.0 - exponent).clamp(0.0, 9.0);
     format!("{value:.*}", digits as usize)
 }
 
@@ -66,13 +66,13 @@ fn short(value: f64) -> String {
 pub(crate) fn write(name: &str, figures: &[Figure]) -> Outcome<()> {
     let file = folder()?.join(format!("{name}.json"));
     std::fs::write(&file, json(figures))?;
-    say(&format!("wrote {}", file.display()));
+    print(&format!("wrote {}", file.display()));
     Ok(())
 }
 
-/// `bench` in the target folder that this program was built in.
+/// Returns the folder `bench` in the target folder of this build, and creates it if necessary.
 pub(crate) fn folder() -> Outcome<PathBuf> {
-    // Cargo names `tmp` in the target folder; a mark in the folder itself is there only where cargo made it.
+    // Cargo only exposes the path of `tmp` in the target folder, so its parent is the target folder.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("cargo named no target folder")?;
     let folder = target.join("bench");
     std::fs::create_dir_all(&folder)?;
