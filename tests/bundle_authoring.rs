@@ -148,7 +148,7 @@ fn a_field_that_must_be_there_is_missed() {
     }
     let accept = "[[accept]]\nrule = \"host_path.home\"\n";
     Files::full().edit(BUNDLE, accept, "‸[[accept]]\n").refused_among_others("missing_field", "`rule`");
-    Files::full().without(BUNDLE).refused("missing_file", "make a folder");
+    Files::full().without(BUNDLE).refused("missing_file", "create a `bundle.toml`");
     let id = "[workspace]\nid = \"acme\"\n";
     Files::small().edit(BUNDLE, id, "").told_at(BUNDLE, 1, 1).refused("missing_field", "[workspace]");
 }
@@ -368,7 +368,7 @@ fn inheritance_without_one_order_is_refused() {
     assert!(told.list[0].help.contains("in the order"), "{}", told.list[0].help);
     order("[\"x\", \"y\"]").passes();
 
-    Files::full().edit(CODER, "[\"base\"]", "[\"base\", ‸\"base\"]").refused("duplicate_name", "remove one of the two");
+    Files::full().edit(CODER, "[\"base\"]", "[\"base\", ‸\"base\"]").refused("duplicate_name", "keep one of the two");
 }
 
 #[test]

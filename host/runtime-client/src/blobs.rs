@@ -1,4 +1,4 @@
-//! Blobs by digest, either way. What comes is digested before it is handed out.
+//! Uploads and downloads of blobs. The digest of downloaded content is verified before the content is returned.
 
 use ::bundles::Digest;
 use bytes::Bytes;
@@ -6,15 +6,15 @@ use futures_util::stream::{Stream, StreamExt, TryStreamExt};
 use reqwest::{Method, StatusCode};
 use runtime_api::body::StoredBlob;
 
-use super::ask::{Ask, BYTES};
-use super::{BodyStream, Client, ClientError, Unexpected};
+use super::request::{OCTET_STREAM, Request};
+use super::{BodyStream, Client, ClientError, UnexpectedResponse};
 
 impl Client {
     /// Uploads a blob. Returns `true` if the workspace had it already.
     pub async fn put_blob(&self, digest: Digest, content: Bytes) -> Result<bool, ClientError> {
         let bytes = content.len() as u64;
-        let ask = self.put_to(&digest).body(BYTES, content);
-        kept(ask, digest, bytes).await
+        let request = self.put_request(&digest).body(OCTET_STREAM, content);
+        upload(request, digest, bytes).await
     }
 
     /// Uploads a blob of `bytes` bytes from a stream. Returns `true` if the workspace had it already. A stream can be sent
@@ -29,39 +29,39 @@ impl Client {
         E: std::error::Error + Send + Sync + 'static,
     {
         let content: BodyStream = content.map_err(Into::into).boxed();
-        kept(self.put_to(&digest).source(content, bytes), digest, bytes).await
+        upload(self.put_request(&digest).stream(content, bytes), digest, bytes).await
     }
 
-    fn put_to(&self, digest: &Digest) -> Ask<'_> {
-        self.ask(Method::PUT, ["v1", "blobs", &digest.to_string()]).within(self.shared.deadlines.transfer)
+    fn put_request(&self, digest: &Digest) -> Request<'_> {
+        self.request(Method::PUT, ["v1", "blobs", &digest.to_string()]).timeout(self.shared.timeouts.transfer)
     }
 
-    /// A blob of at most so many bytes.
-    pub async fn blob(&self, digest: Digest, most_bytes: usize) -> Result<Bytes, ClientError> {
-        self.content(["v1", "blobs", &digest.to_string()], digest, most_bytes).await
+    /// Downloads a blob of at most `max_bytes` bytes.
+    pub async fn blob(&self, digest: Digest, max_bytes: usize) -> Result<Bytes, ClientError> {
+        self.content(["v1", "blobs", &digest.to_string()], digest, max_bytes).await
     }
 
-    /// What has that digest, from wherever it is.
+    /// Downloads content of at most `max_bytes` bytes from `path` and verifies its digest.
     pub(super) async fn content<const N: usize>(
         &self,
         path: [&str; N],
         declared: Digest,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> Result<Bytes, ClientError> {
-        let mut answer = self.ask(Method::GET, path).within(self.shared.deadlines.transfer).send().await?;
-        let content = answer.bytes(most_bytes).await?;
+        let mut response = self.request(Method::GET, path).timeout(self.shared.timeouts.transfer).send().await?;
+        let content = response.bytes(max_bytes).await?;
         let actual = Digest::of(&content);
         if actual == declared { Ok(content) } else { Err(ClientError::DigestMismatch { declared, actual }) }
     }
 }
 
-async fn kept(ask: Ask<'_>, digest: Digest, bytes: u64) -> Result<bool, ClientError> {
-    let answer = ask.send().await?;
-    let known = answer.status() != StatusCode::CREATED;
-    let kept: StoredBlob = answer.json().await?;
-    if kept.digest == digest && kept.bytes == bytes {
+async fn upload(request: Request<'_>, digest: Digest, bytes: u64) -> Result<bool, ClientError> {
+    let response = request.send().await?;
+    let known = response.status() != StatusCode::CREATED;
+    let stored: StoredBlob = response.json().await?;
+    if stored.digest == digest && stored.bytes == bytes {
         Ok(known)
     } else {
-        Err(ClientError::Unexpected(Unexpected::Contradiction))
+        Err(ClientError::Unexpected(UnexpectedResponse::Contradiction))
     }
 }

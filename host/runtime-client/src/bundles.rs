@@ -1,4 +1,4 @@
-//! Config bundles: sent whole, with what the Runtime lacks of them, listed, fetched and removed.
+//! Requests about config bundles. [`Client::put_bundle`] uploads a bundle with the blobs that the Runtime lacks.
 
 use std::collections::BTreeSet;
 
@@ -12,115 +12,119 @@ use runtime_api::referrer::Referrer;
 use runtime_api::worker::WorkerId;
 
 use super::workers::Pages;
-use super::{Client, ClientError, Unexpected};
+use super::{Client, ClientError, UnexpectedResponse};
 
-/// Limit on the answers that blobs are missing. The first one is usual; another one means that the Runtime was
-/// restarted or that blobs were removed meanwhile.
-const MAX_ROUNDS: usize = 8;
+/// Maximum number of uploads of a manifest. The first one usually reports missing blobs. If a further one does, the Runtime
+/// was restarted or blobs were removed meanwhile.
+const MAX_MANIFEST_UPLOADS: usize = 8;
 
-/// What became of a bundle that was sent.
+/// Result of the upload of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentBundle {
-    /// What the Runtime tells of it.
+pub struct UploadedBundle {
+    /// Summary of the bundle.
     pub bundle: BundleSummary,
-    /// Whether it was there before.
+    /// `true` if the Runtime had the bundle before.
     pub known: bool,
-    /// The blobs that the Runtime did not have, and that were sent.
-    pub sent: BTreeSet<Digest>,
-    /// Bytes of these blobs.
-    pub sent_bytes: u64,
+    /// Blobs that the Runtime lacked and that were uploaded.
+    pub uploaded: BTreeSet<Digest>,
+    /// Size of the uploaded blobs in bytes.
+    pub uploaded_bytes: u64,
 }
 
 impl Client {
-    /// Sends a bundle: its manifest, the blobs that the Runtime lacks, and the manifest again. A signed one
-    /// goes in its envelope. Packages of plugins travel apart ([`Client::put_blob`]).
-    pub async fn put_bundle(&self, contents: &Contents) -> Result<SentBundle, ClientError> {
+    /// Uploads a bundle: first its manifest, then the blobs that the Runtime lacks, then the manifest again. A signed bundle is
+    /// sent in its envelope. Plugin packages must be uploaded separately, with [`Client::put_blob`].
+    pub async fn put_bundle(&self, contents: &Contents) -> Result<UploadedBundle, ClientError> {
         let bundle = contents.bundle();
         let digest = bundle.digest();
-        let (kind, body) = match contents.envelope() {
+        let (media_type, body) = match contents.envelope() {
             Some(envelope) => (ENVELOPE, Bytes::from(envelope.to_json())),
             None => (MANIFEST, Bytes::from_owner(bundle.manifest_bytes().clone())),
         };
-        let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
-        let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
-        for round in 1..=MAX_ROUNDS {
-            let ask = self.ask(Method::PUT, ["v1", "config-bundles", &digest.to_string()]);
-            let answer = ask.body(kind, body.clone()).within(self.shared.deadlines.transfer).send().await?;
-            let status = answer.status();
+        let contradiction = ClientError::Unexpected(UnexpectedResponse::Contradiction);
+        let (mut uploaded, mut uploaded_bytes) = (BTreeSet::new(), 0);
+        for round in 1..=MAX_MANIFEST_UPLOADS {
+            let request = self.request(Method::PUT, ["v1", "config-bundles", &digest.to_string()]);
+            let response = request.body(media_type, body.clone()).timeout(self.shared.timeouts.transfer).send().await?;
+            let status = response.status();
             if status != StatusCode::ACCEPTED {
-                let summary: BundleSummary = answer.json().await?;
+                let summary: BundleSummary = response.json().await?;
                 if summary.digest != digest {
                     return Err(contradiction);
                 }
                 let known = status != StatusCode::CREATED;
-                return Ok(SentBundle { bundle: summary, known, sent, sent_bytes });
+                return Ok(UploadedBundle { bundle: summary, known, uploaded, uploaded_bytes });
             }
-            let lacks: MissingBlobs = answer.json().await?;
-            // It may ask for what the manifest names and nothing else.
-            let missing: BTreeSet<Digest> = lacks.missing.into_iter().collect();
+            let response: MissingBlobs = response.json().await?;
+            // The Runtime may only ask for blobs that the manifest names.
+            let missing: BTreeSet<Digest> = response.missing.into_iter().collect();
             let blobs = missing.iter().map(|digest| Some((*digest, bundle.blob(digest)?.clone())));
             let blobs = blobs.collect::<Option<Vec<_>>>().filter(|blobs| !blobs.is_empty());
             let Some(blobs) = blobs else { return Err(contradiction) };
-            if round == MAX_ROUNDS {
+            if round == MAX_MANIFEST_UPLOADS {
                 return Err(ClientError::BlobsVanished { missing: blobs.len(), sent: round - 1 });
             }
-            sent_bytes += blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
+            uploaded_bytes += blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
             let puts = blobs.into_iter().map(|(digest, blob)| self.put_blob(digest, Bytes::from_owner(blob)));
-            let _: Vec<bool> = stream::iter(puts).buffer_unordered(self.shared.uploads).try_collect().await?;
-            sent.extend(missing);
+            let _: Vec<bool> =
+                stream::iter(puts).buffer_unordered(self.shared.max_concurrent_uploads).try_collect().await?;
+            uploaded.extend(missing);
         }
         Err(contradiction)
     }
 
-    /// At most so many bundles in the order of their digests, after another one; page by page.
-    pub async fn bundles(&self, after: Option<Digest>, most: usize) -> Result<Vec<BundleSummary>, ClientError> {
-        let mut pages = Pages::new(after, most, |bundle: &BundleSummary| bundle.digest);
-        while let Some((after, limit)) = pages.next() {
-            let ask = self.ask(Method::GET, ["v1", "config-bundles"]).query("limit", limit);
-            let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
-            let page = ask.answer::<BundlePage>().await?;
-            pages.take(page.bundles, page.next)?;
+    /// Returns at most `limit` bundles after the bundle `after`, ordered by digest. Sends one request per page.
+    pub async fn bundles(&self, after: Option<Digest>, limit: usize) -> Result<Vec<BundleSummary>, ClientError> {
+        let mut pages = Pages::new(after, limit, |bundle: &BundleSummary| bundle.digest);
+        while let Some((after, page_limit)) = pages.next() {
+            let request = self.request(Method::GET, ["v1", "config-bundles"]).query("limit", page_limit);
+            let request = if let Some(after) = after { request.query("after", after) } else { request };
+            let page = request.send_json::<BundlePage>().await?;
+            pages.push(page.bundles, page.next)?;
         }
-        Ok(pages.all())
+        Ok(pages.into_items())
     }
 
-    /// The manifest of a bundle, byte for byte.
+    /// Returns the manifest of a bundle, byte for byte.
     pub async fn manifest(&self, digest: Digest) -> Result<Bytes, ClientError> {
-        self.content(["v1", "config-bundles", &digest.to_string()], digest, self.shared.manifest_bytes).await
+        self.content(["v1", "config-bundles", &digest.to_string()], digest, self.shared.max_manifest_bytes).await
     }
 
-    /// Removes a bundle that nothing uses.
+    /// Removes an unused bundle.
     pub async fn remove_bundle(&self, digest: Digest) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, ["v1", "config-bundles", &digest.to_string()]).done().await
+        self.request(Method::DELETE, ["v1", "config-bundles", &digest.to_string()]).send_ignore_body().await
     }
 
-    /// Declares that a bundle must not be used any more, and stops its workers. It is sent once; doing it
-    /// again changes nothing.
+    /// Revokes a bundle and stops its workers. There are no retries. The operation is idempotent.
     pub async fn revoke_bundle(&self, digest: Digest) -> Result<BundleSummary, ClientError> {
-        self.ask(Method::POST, ["v1", "config-bundles", &digest.to_string(), "revoke"]).answer().await
+        self.request(Method::POST, ["v1", "config-bundles", &digest.to_string(), "revoke"]).send_json().await
     }
 
-    /// Keeps a bundle from being removed, under a name.
+    /// Pins a bundle under a name, so that it cannot be removed.
     pub async fn pin(&self, digest: Digest, name: &WorkerId) -> Result<(), ClientError> {
-        self.ask(Method::PUT, ["v1", "config-bundles", &digest.to_string(), "pins", name.as_str()]).done().await
+        self.request(Method::PUT, ["v1", "config-bundles", &digest.to_string(), "pins", name.as_str()])
+            .send_ignore_body()
+            .await
     }
 
-    /// Takes a pin away. One that is not there is away.
+    /// Removes a pin. The operation is idempotent.
     pub async fn unpin(&self, digest: Digest, name: &WorkerId) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, ["v1", "config-bundles", &digest.to_string(), "pins", name.as_str()]).done().await
+        self.request(Method::DELETE, ["v1", "config-bundles", &digest.to_string(), "pins", name.as_str()])
+            .send_ignore_body()
+            .await
     }
 
-    /// Who uses a bundle, at most a hundred of them.
+    /// Returns at most 100 workers and pins that use a bundle.
     pub async fn users(&self, digest: Digest) -> Result<Vec<Referrer>, ClientError> {
-        let ask = self.ask(Method::GET, ["v1", "config-bundles", &digest.to_string(), "users"]);
-        let users = ask.answer::<BundleReferrers>().await?.users;
+        let request = self.request(Method::GET, ["v1", "config-bundles", &digest.to_string(), "users"]);
+        let users = request.send_json::<BundleReferrers>().await?.users;
         let users = users.iter().map(|user| user.parse()).collect::<Result<_, _>>();
-        users.map_err(|_| ClientError::Unexpected(Unexpected::Body))
+        users.map_err(|_| ClientError::Unexpected(UnexpectedResponse::Body))
     }
 
     /// Returns the rules that a stored bundle violates because they are newer than it.
     pub async fn bundle_findings(&self, digest: Digest) -> Result<Vec<BundleFinding>, ClientError> {
-        let ask = self.ask(Method::GET, ["v1", "config-bundles", &digest.to_string(), "findings"]);
-        Ok(ask.answer::<BundleFindings>().await?.findings)
+        let request = self.request(Method::GET, ["v1", "config-bundles", &digest.to_string(), "findings"]);
+        Ok(request.send_json::<BundleFindings>().await?.findings)
     }
 }

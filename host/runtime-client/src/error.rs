@@ -1,5 +1,4 @@
-//! Why a client did not get what it asked for. What a server says is taken as what a stranger says: it
-//! is bounded, shown on one line, and no address and no token is in an error.
+//! Errors of a client. Texts of a server are limited in size and reduced to one line. No error contains a URL or a token.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,125 +7,125 @@ use bundles::{Digest, one_line};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Why there is no client, or no answer, or not the one that was asked for.
+/// Error returned by a client.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none that a Runtime can have.
-    #[error("the URL is not one of a Runtime")]
+    /// The base URL is invalid.
+    #[error("invalid URL of a Runtime")]
     InvalidUrl,
-    /// The token would travel where others can read it.
-    #[error("the URL is `http://` to another machine: who is on the way could read the token and change the answers")]
+    /// The base URL is `http://` to another machine.
+    #[error("the URL is `http://` to another machine: anyone on the network path could read the token")]
     InsecureUrl,
-    /// No header can hold the token.
-    #[error("the token has characters that no token has")]
+    /// The token is empty, or has characters that a header cannot hold.
+    #[error("invalid token: expected printable ASCII characters without spaces")]
     InvalidToken,
-    /// The system has no certificates, or one that was handed over is none.
-    #[error("TLS cannot be set up")]
+    /// The system has no certificates, or a certificate of the options is invalid.
+    #[error("cannot set up TLS: no valid certificates")]
     NoTls,
-    /// There is no connection.
-    #[error("no Runtime answers: {0}")]
-    Unreachable(NoConnection),
-    /// The connection ended first.
-    #[error("the connection ended before the answer was whole")]
+    /// No connection could be opened.
+    #[error("cannot connect to the Runtime: {0}")]
+    Unreachable(ConnectError),
+    /// The connection closed during the response.
+    #[error("the connection closed before the response was complete")]
     Interrupted,
-    /// It took too long.
-    #[error("there was no whole answer within {} ms", within.as_millis())]
+    /// The request timed out.
+    #[error("no complete response within {} ms", within.as_millis())]
     TimedOut {
-        /// The time that was allowed.
+        /// Timeout of the request.
         within: Duration,
     },
-    /// The Runtime says no.
+    /// The Runtime responded with an error.
     #[error(transparent)]
-    Problem(Box<Problem>),
-    /// Something answers that is no Runtime, or not one that this version understands.
-    #[error("the answer is not one of a Runtime: {0}")]
-    Unexpected(Unexpected),
-    /// Blobs of a bundle that were sent and taken are missing again.
-    #[error("the Runtime took the bundle's blobs {sent} times, and {missing} of them are missing again")]
+    Problem(Box<ProblemDocument>),
+    /// The response is not one of a Runtime, or not one that this version understands.
+    #[error("unexpected response: {0}")]
+    Unexpected(UnexpectedResponse),
+    /// Blobs of a bundle were uploaded and are missing again.
+    #[error("{missing} blobs of the bundle are missing again after {sent} uploads")]
     BlobsVanished {
-        /// Blobs that are missing.
+        /// Number of missing blobs.
         missing: usize,
-        /// Number of times that missing blobs were sent.
+        /// Number of uploads of missing blobs.
         sent: usize,
     },
-    /// The content that came has another digest.
-    #[error("the digest of what came is {actual}, not {declared}")]
+    /// The received content has another digest than the requested one.
+    #[error("the received content has the digest {actual}, not {declared}")]
     DigestMismatch {
-        /// What was asked for.
+        /// Requested digest.
         declared: Digest,
-        /// What came.
+        /// Digest of the received content.
         actual: Digest,
     },
-    /// There is more than was asked for.
-    #[error("the content has more than the {allowed} bytes asked for")]
+    /// The content is larger than the caller allows.
+    #[error("the content has more than {allowed} bytes")]
     TooLarge {
-        /// Bytes that were asked for at the most.
+        /// Maximum size in bytes.
         allowed: u64,
     },
-    /// What was to be sent could not be read to its end.
-    #[error("what was to be sent ended before it was whole")]
+    /// The body of the request could not be read to its end.
+    #[error("cannot read the content to upload")]
     Source,
 }
 
-/// Why there is no connection.
+/// Cause of a failure to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoConnection {
-    /// Nobody listens there.
+pub enum ConnectError {
+    /// The connection was refused.
     Refused,
-    /// The certificate is not one that is trusted for that name.
+    /// The certificate is not trusted for the host name.
     Certificate,
-    /// The other end answers without TLS.
+    /// The server does not speak TLS.
     PlainText,
-    /// TLS fails for another reason than the certificate.
+    /// The TLS handshake failed for another reason than the certificate.
     Tls,
-    /// There is no such name, no way there, or something else is wrong on it.
+    /// The name cannot be resolved, the host cannot be reached, or another failure of the network.
     Other,
 }
 
-/// What an answer is that no Runtime gives.
+/// Kind of an invalid response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unexpected {
-    /// Not HTTP, or more of a head than there should be.
-    NoHttp,
-    /// It leads elsewhere, and is not followed.
+pub enum UnexpectedResponse {
+    /// The response is not HTTP, or its head is too large.
+    NotHttp,
+    /// The response is a redirect, which the client does not follow.
     Redirect,
-    /// A failure that is no problem document.
+    /// An error status without a problem document.
     Status(u16),
-    /// A body of another kind, or one that is not understood.
+    /// The body has another media type, or cannot be parsed.
     Body,
-    /// A body with more bytes than any answer has.
+    /// The body is larger than that of any response of a Runtime.
     TooLarge,
-    /// An answer that contradicts what was asked or said before.
+    /// The response contradicts the request or an earlier response.
     Contradiction,
 }
 
-impl fmt::Display for NoConnection {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Refused => "the connection is refused",
-            Self::Certificate => "its certificate is not trusted",
-            Self::PlainText => "it answers without TLS",
-            Self::Tls => "no TLS connection can be made",
-            Self::Other => "there is no connection",
+            Self::Refused => "connection refused",
+            Self::Certificate => "the certificate is not trusted",
+            Self::PlainText => "the server responds without TLS",
+            Self::Tls => "the TLS handshake failed",
+            Self::Other => "the host cannot be reached",
         })
     }
 }
 
-impl fmt::Display for Unexpected {
+impl fmt::Display for UnexpectedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHttp => f.write_str("it is not HTTP, or its head is too large"),
-            Self::Redirect => f.write_str("it leads elsewhere"),
+            Self::NotHttp => f.write_str("it is not HTTP, or its head is too large"),
+            Self::Redirect => f.write_str("it is a redirect"),
             Self::Status(status) => write!(f, "it has the status {status} and no problem document"),
-            Self::Body => f.write_str("its body is not understood"),
+            Self::Body => f.write_str("its body is invalid"),
             Self::TooLarge => f.write_str("its body is too large"),
-            Self::Contradiction => f.write_str("it contradicts what was asked"),
+            Self::Contradiction => f.write_str("it contradicts the request"),
         }
     }
 }
 
 impl ClientError {
-    /// The stable machine word: this client's own, or the Runtime's.
+    /// Returns the stable error code of this client or of the Runtime.
     pub fn code(&self) -> &str {
         match self {
             Self::InvalidUrl => "invalid_url",
@@ -145,42 +144,40 @@ impl ClientError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &str {
         match self {
             Self::InvalidUrl => "write it as `https://HOST[:PORT]`, without user, query or fragment",
-            Self::InsecureUrl => {
-                "use `https://`, or a tunnel to this machine; who asks may also allow it in so many words"
-            }
+            Self::InsecureUrl => "use `https://` or a tunnel to this machine, or allow `http://` explicitly",
             Self::InvalidToken => "use the token exactly as it was issued",
-            Self::NoTls => "install the system's certificates",
-            Self::Unreachable(NoConnection::Certificate) => {
+            Self::NoTls => "install the CA certificates of the system",
+            Self::Unreachable(ConnectError::Certificate) => {
                 "check the name in the URL, or trust the authority that signed the certificate"
             }
-            Self::Unreachable(NoConnection::PlainText) => {
-                "write `http://` if the service is on this machine, or name the proxy that speaks TLS before it"
+            Self::Unreachable(ConnectError::PlainText) => {
+                "use `http://` if the service is on this machine, or the URL of the TLS proxy in front of the service"
             }
-            Self::Unreachable(NoConnection::Tls) => "check that both ends have a TLS version in common (1.2 or 1.3)",
+            Self::Unreachable(ConnectError::Tls) => "check that the server supports TLS 1.2 or 1.3",
             Self::Unreachable(_) => "check the URL and that the Runtime is running",
-            Self::Interrupted | Self::TimedOut { .. } => {
-                "it may have been done all the same: look what is there, then ask again"
-            }
+            Self::Interrupted | Self::TimedOut { .. } => "check whether the request took effect, then retry",
             Self::Problem(problem) => problem.help(),
-            Self::Unexpected(_) => "check the URL: a proxy, another program or another version may be answering",
+            Self::Unexpected(_) => "check the URL: the server may be a proxy, another program or another version",
             Self::BlobsVanished { .. } => {
-                "send the bundle again; if that does not help, find out what removes blobs from the Runtime's store"
+                "upload the bundle again; if this fails again, find out what removes blobs from the store of the Runtime"
             }
-            Self::DigestMismatch { .. } => "ask again; if it stays so, do not trust what answers",
-            Self::TooLarge { .. } => "ask for more, if it may be that large",
-            Self::Source => "see to it that it can be read, and send it again",
+            Self::DigestMismatch { .. } => "retry; if this fails again, do not trust the server",
+            Self::TooLarge { .. } => "raise the limit, if the content may be that large",
+            Self::Source => "make the content readable and upload it again",
         }
     }
 }
 
-/// What a Runtime answers when it comes to nothing (RFC 9457). Its texts are one line each; who shows
-/// `details` has to see to that.
+/// An error response of a Runtime (RFC 9457).
+///
+/// `detail` and `help` are one line each. `details` can hold any text, so a caller that prints `details` must escape control
+/// characters.
 #[derive(Clone, PartialEq)]
-pub struct Problem {
+pub struct ProblemDocument {
     status: u16,
     code: Box<str>,
     detail: Box<str>,
@@ -190,7 +187,7 @@ pub struct Problem {
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct ProblemJson {
     status: u16,
     code: String,
     detail: String,
@@ -199,73 +196,72 @@ struct Written {
     details: Value,
 }
 
-/// Most bytes of a code.
-const CODE_BYTES: usize = 64;
-/// Most characters of a sentence. Those of a Runtime are far shorter.
-const TEXT_CHARS: usize = 4096;
+/// Maximum size of an error code.
+const MAX_CODE_BYTES: usize = 64;
+/// Maximum length of `detail` and `help`. Texts of a Runtime are far shorter.
+const MAX_TEXT_CHARS: usize = 4096;
 
-impl Problem {
-    /// Reads a problem document, which must be for the status that it came with.
-    pub(super) fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Option<Self> {
-        let written: Written = serde_json::from_slice(body).ok()?;
-        let word = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
-        let is_code = (1..=CODE_BYTES).contains(&written.code.len()) && written.code.bytes().all(word);
-        if written.status != status || !is_code {
+impl ProblemDocument {
+    /// Parses a problem document. Returns `None` if it is invalid or names another status than the response has.
+    pub(super) fn parse(status: u16, body: &[u8], retry_after: Option<Duration>) -> Option<Self> {
+        let json: ProblemJson = serde_json::from_slice(body).ok()?;
+        let is_code_byte = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        let is_code = (1..=MAX_CODE_BYTES).contains(&json.code.len()) && json.code.bytes().all(is_code_byte);
+        if json.status != status || !is_code {
             return None;
         }
-        let line = |text: String| one_line(&text.chars().take(TEXT_CHARS).collect::<String>()).into();
+        let line = |text: String| one_line(&text.chars().take(MAX_TEXT_CHARS).collect::<String>()).into();
         Some(Self {
             status,
-            code: written.code.into(),
-            detail: line(written.detail),
-            help: line(written.help),
-            details: written.details,
+            code: json.code.into(),
+            detail: line(json.detail),
+            help: line(json.help),
+            details: json.details,
             retry_after,
         })
     }
 
-    /// The status of the answer.
+    /// Returns the HTTP status.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The stable machine word; lower-case letters, digits and `_`. It may be one that this version does
-    /// not know.
+    /// Returns the error code: lower-case letters, digits and `_`. This version may not know the code.
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// What is wrong, in a sentence.
+    /// Returns the description of the error.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn help(&self) -> &str {
         &self.help
     }
 
-    /// More, for programs; null where there is no more.
+    /// Returns more fields for programs, or null.
     pub fn details(&self) -> &Value {
         &self.details
     }
 
-    /// After how long trying again makes sense, where the Runtime says so.
+    /// Returns the time after which a retry makes sense, if the Runtime sent one.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ProblemDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
 }
 
-/// Details are not for logs: they may be long.
-impl fmt::Debug for Problem {
+/// Omits `details`, which can be long.
+impl fmt::Debug for ProblemDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Problem")
+        f.debug_struct("ProblemDocument")
             .field("status", &self.status)
             .field("code", &self.code)
             .field("detail", &self.detail)
@@ -273,7 +269,7 @@ impl fmt::Debug for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for ProblemDocument {}
 
 #[cfg(test)]
 mod tests {
@@ -281,9 +277,9 @@ mod tests {
 
     #[test]
     fn a_problem_is_read_strictly_and_shown_on_one_line() {
-        let read = |body: &str| Problem::read(404, body.as_bytes(), None);
+        let parse = |body: &str| ProblemDocument::parse(404, body.as_bytes(), None);
         let good = r#"{"type":"about:blank","title":"x","status":404,"code":"worker_not_found","detail":"a\nb\u001b[2J","help":"c\u202e","new":1}"#;
-        let problem = read(good).expect("a problem");
+        let problem = parse(good).expect("a problem");
         assert_eq!((problem.detail(), problem.help()), ("a\\nb\\u{1b}[2J", "c\\u{202e}"));
         assert_eq!((problem.code(), problem.details()), ("worker_not_found", &Value::Null));
         for bad in [
@@ -296,9 +292,9 @@ mod tests {
             String::new(),
             "[".repeat(100_000),
         ] {
-            assert!(read(&bad).is_none(), "{bad:.80}");
+            assert!(parse(&bad).is_none(), "{bad:.80}");
         }
-        let long = read(&good.replace("a\\nb", &"\\u202e".repeat(50_000))).expect("a problem");
-        assert!(long.detail().len() <= TEXT_CHARS * 10);
+        let long = parse(&good.replace("a\\nb", &"\\u202e".repeat(50_000))).expect("a problem");
+        assert!(long.detail().len() <= MAX_TEXT_CHARS * 10);
     }
 }

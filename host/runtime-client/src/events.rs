@@ -1,5 +1,5 @@
-//! What happens in a workspace, as it happens. A stream that is cut off goes on where it was: every event
-//! comes once and in order, and where events may have been missed, a gap is returned.
+//! Events of a workspace. [`Events`] reconnects by itself and continues after the last event: each event arrives once and in
+//! order, or a [`StreamItem::Gap`] says that events may be missing.
 
 use std::time::Duration;
 
@@ -10,95 +10,101 @@ use runtime_api::event::{Cursor, Event};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use super::ask::Answer;
-use super::sse::{Frame, Frames};
-use super::{Client, ClientError, Unexpected};
+use super::request::Response;
+use super::sse::{Frame, FrameDecoder};
+use super::{Client, ClientError, UnexpectedResponse};
 
-/// What is seen next.
+/// An item of a stream of events.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Watched {
+pub enum StreamItem {
     /// An event.
     Event(Event),
     /// An event of a kind that this version does not know.
     Other {
-        /// Its number.
+        /// Number of the event.
         number: u64,
-        /// What the Runtime calls it; lower-case letters, digits and `_`.
+        /// Name of the kind: lower-case letters, digits and `_`.
         kind: String,
     },
-    /// Events may have been missed: those between the two numbers were deleted, or the Runtime does not have the
-    /// event that was seen last, because it was restored from a backup. Then `first_kept` may be less than `after`.
+    /// Events may have been missed. Either the Runtime deleted those between the two numbers, or the Runtime was restored
+    /// from a backup and does not have the last event that the client saw. In the second case `first_kept` can be less than
+    /// `after`.
     Gap {
-        /// The number of the last event that was seen.
+        /// Number of the last event that the client saw.
         after: u64,
-        /// The number of the event that comes next.
+        /// Number of the next event.
         first_kept: u64,
     },
 }
 
-/// Events after a cursor.
+/// A stream of the events after a cursor.
 pub struct Events {
     client: Client,
-    /// The last event that was seen.
+    /// Position of the last event that was returned.
     after: Cursor,
-    open: Option<Answer>,
-    frames: Frames,
-    /// `true` until the first frame of the stream that is open.
-    begins: bool,
-    /// Attempts in a row that came to nothing.
-    failed: u32,
+    response: Option<Response>,
+    decoder: FrameDecoder,
+    /// `true` until the first frame of the current response.
+    is_first_frame: bool,
+    /// Number of attempts since the last data.
+    failed_attempts: u32,
 }
 
-const STREAM: &str = "text/event-stream";
-/// Before it is tried the second time, and twice as long before each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const EVENT_STREAM: &str = "text/event-stream";
+/// Wait before the first retry. Each further retry waits twice as long.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Maximum wait before a retry.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// Returns all events after a cursor: those that happened, and those that will. Nothing is sent before
-    /// [`Events::next`] is called.
+    /// Returns past and future events after a cursor. Sends nothing before the first call of [`Events::next`].
     pub fn events(&self, after: impl Into<Cursor>) -> Events {
         let after = after.into();
-        Events { client: self.clone(), after, open: None, frames: Frames::default(), begins: true, failed: 0 }
+        Events {
+            client: self.clone(),
+            after,
+            response: None,
+            decoder: FrameDecoder::default(),
+            is_first_frame: true,
+            failed_attempts: 0,
+        }
     }
 }
 
 impl Events {
-    /// Waits for what comes next. A stream that ends or falls silent is asked for again, as often as the
-    /// client's [`Retries`](super::Retries) say without anything coming. After an error the next call asks
-    /// again. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Watched, ClientError> {
+    /// Waits for the next item. Reconnects if the stream ends or is silent, up to the limit of the client's
+    /// [`RetryPolicy`](super::RetryPolicy). The next call after an error connects again. The method is cancel-safe.
+    pub async fn next(&mut self) -> Result<StreamItem, ClientError> {
         loop {
             match self.read().await {
-                Ok(watched) => return Ok(watched),
+                Ok(item) => return Ok(item),
                 Err(error) => {
-                    self.open = None;
+                    self.response = None;
                     let retries = self.client.shared.retries;
-                    if !passes(&error) || self.failed >= retries.most {
-                        self.failed = 0;
+                    if !is_transient(&error) || self.failed_attempts >= retries.max_retries {
+                        self.failed_attempts = 0;
                         return Err(error);
                     }
-                    let pause = FIRST_PAUSE.saturating_mul(1 << self.failed.min(10)).min(LONGEST_PAUSE);
-                    self.failed += 1;
-                    sleep(pause).await;
+                    let backoff = FIRST_BACKOFF.saturating_mul(1 << self.failed_attempts.min(10)).min(MAX_BACKOFF);
+                    self.failed_attempts += 1;
+                    sleep(backoff).await;
                 }
             }
         }
     }
 
-    /// Returns the number of the last event that was seen.
+    /// Returns the number of the last event that was returned.
     pub fn seen(&self) -> u64 {
         self.after.number()
     }
 
-    /// Returns the position after what [`next`](Self::next) returned last, to go on from in another process.
+    /// Returns the position after the last returned item. Another process can continue there.
     pub fn cursor(&self) -> Cursor {
         self.after
     }
 
-    /// The same as a stream, which ends with the first error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Watched, ClientError>> + Send {
+    /// Returns the items as a [`Stream`], which ends after the first error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<StreamItem, ClientError>> + Send {
         stream::unfold(Some(self), |events| async move {
             let mut events = events?;
             let next = events.next().await;
@@ -107,82 +113,85 @@ impl Events {
         })
     }
 
-    async fn read(&mut self) -> Result<Watched, ClientError> {
-        let silence = self.client.shared.deadlines.silence;
+    async fn read(&mut self) -> Result<StreamItem, ClientError> {
+        let silence = self.client.shared.timeouts.silence;
         loop {
-            let unexpected = |_| ClientError::Unexpected(Unexpected::Body);
-            while let Some(frame) = self.frames.next().map_err(unexpected)? {
-                if let Some(watched) = self.watched(&frame)? {
-                    return Ok(watched);
-                }
+            let invalid = |_| ClientError::Unexpected(UnexpectedResponse::Body);
+            if let Some(frame) = self.decoder.next().map_err(invalid)? {
+                return self.item(&frame);
             }
-            let open = match &mut self.open {
-                Some(open) => open,
+            let response = match &mut self.response {
+                Some(response) => response,
                 closed => {
-                    let answer = asked(&self.client, self.after).await?;
-                    self.frames = Frames::default();
-                    self.begins = true;
-                    closed.insert(answer)
+                    let response = subscribe(&self.client, self.after).await?;
+                    self.decoder = FrameDecoder::default();
+                    self.is_first_frame = true;
+                    closed.insert(response)
                 }
             };
-            let piece = timeout(silence, open.piece()).await;
+            let piece = timeout(silence, response.piece()).await;
             let piece = piece.map_err(|_| ClientError::TimedOut { within: silence })??;
-            self.frames.take(piece.ok_or(ClientError::Interrupted)?);
-            self.failed = 0;
+            self.decoder.push(piece.ok_or(ClientError::Interrupted)?);
+            self.failed_attempts = 0;
         }
     }
 
-    /// What a frame says, which must go on from what was seen.
-    fn watched(&mut self, frame: &Frame) -> Result<Option<Watched>, ClientError> {
+    /// Parses a frame. It must continue after the last item.
+    fn item(&mut self, frame: &Frame) -> Result<StreamItem, ClientError> {
         #[derive(Deserialize)]
         struct Gap {
             after: u64,
             first_kept: u64,
         }
-        const CONTRADICTION: ClientError = ClientError::Unexpected(Unexpected::Contradiction);
-        let id: Cursor = frame.id.parse().map_err(|_| ClientError::Unexpected(Unexpected::Body))?;
+        const CONTRADICTION: ClientError = ClientError::Unexpected(UnexpectedResponse::Contradiction);
+        let id: Cursor = frame.id.parse().map_err(|_| ClientError::Unexpected(UnexpectedResponse::Body))?;
         let after = self.after.number();
-        let number =
+        let checked_number =
             |number: u64| if id.number() == number && number > after { Ok(number) } else { Err(CONTRADICTION) };
-        let begins = std::mem::replace(&mut self.begins, false);
-        let watched = if frame.event == "gap" {
+        let is_first = std::mem::replace(&mut self.is_first_frame, false);
+        let item = if frame.event == "gap" {
             let gap: Gap = read(&frame.data)?;
-            // A Runtime that does not know the cursor begins anew, with the first answer to it.
-            let is_unknown = begins && after > 0;
-            let goes_on = id.number() > after || is_unknown;
-            if gap.after != after || gap.first_kept.checked_sub(1) != Some(id.number()) || !goes_on {
+            // A Runtime that does not know the cursor starts again from its first event. It says so in the first frame.
+            let is_unknown_cursor = is_first && after > 0;
+            let is_next = id.number() > after || is_unknown_cursor;
+            if gap.after != after || gap.first_kept.checked_sub(1) != Some(id.number()) || !is_next {
                 return Err(CONTRADICTION);
             }
-            Watched::Gap { after: gap.after, first_kept: gap.first_kept }
+            StreamItem::Gap { after: gap.after, first_kept: gap.first_kept }
         } else if let Ok(event) = serde_json::from_str::<Event>(&frame.data) {
-            number(event.number)?;
-            Watched::Event(event)
+            checked_number(event.number)?;
+            StreamItem::Event(event)
         } else {
             read::<serde_json::Map<String, serde_json::Value>>(&frame.data)?;
-            let word = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
-            if frame.event.is_empty() || frame.event.len() > 64 || !frame.event.bytes().all(word) {
-                return Err(ClientError::Unexpected(Unexpected::Body));
+            let is_name_byte = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+            if frame.event.is_empty() || frame.event.len() > 64 || !frame.event.bytes().all(is_name_byte) {
+                return Err(ClientError::Unexpected(UnexpectedResponse::Body));
             }
-            Watched::Other { number: number(id.number())?, kind: frame.event.clone() }
+            StreamItem::Other { number: checked_number(id.number())?, kind: frame.event.clone() }
         };
         self.after = id;
-        Ok(Some(watched))
+        Ok(item)
     }
 }
 
 fn read<'de, T: Deserialize<'de>>(data: &'de str) -> Result<T, ClientError> {
-    serde_json::from_str(data).map_err(|_| ClientError::Unexpected(Unexpected::Body))
+    serde_json::from_str(data).map_err(|_| ClientError::Unexpected(UnexpectedResponse::Body))
 }
 
-async fn asked(client: &Client, after: Cursor) -> Result<Answer, ClientError> {
-    let ask = client.ask(Method::GET, ["v1", "events"]).header(ACCEPT, HeaderValue::from_static(STREAM));
-    let cursor = HeaderValue::from_str(&after.to_string()).map_err(|_| ClientError::Unexpected(Unexpected::Body))?;
-    let answer = ask.header(HeaderName::from_static("last-event-id"), cursor).send().await?;
-    if answer.is(STREAM) { Ok(answer) } else { Err(ClientError::Unexpected(Unexpected::Body)) }
+async fn subscribe(client: &Client, after: Cursor) -> Result<Response, ClientError> {
+    let request = client.request(Method::GET, ["v1", "events"]).header(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+    let cursor =
+        HeaderValue::from_str(&after.to_string()).map_err(|_| ClientError::Unexpected(UnexpectedResponse::Body))?;
+    let response = request.header(HeaderName::from_static("last-event-id"), cursor).send().await?;
+    if response.has_media_type(EVENT_STREAM) {
+        Ok(response)
+    } else {
+        Err(ClientError::Unexpected(UnexpectedResponse::Body))
+    }
 }
 
-/// Whether it may be better in a while.
-fn passes(error: &ClientError) -> bool {
+/// Returns `true` if a retry can succeed.
+fn is_transient(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable(_) | ClientError::Interrupted | ClientError::TimedOut { .. } => true,
         ClientError::Problem(problem) => matches!(problem.status(), 429 | 503),

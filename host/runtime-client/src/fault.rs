@@ -1,47 +1,47 @@
-//! What went wrong on the way, by its kind alone: messages of the engine tell addresses.
+//! Classification of transport errors. The messages of `reqwest` contain addresses, so only the kind of an error is used.
 
 use std::error::Error;
 use std::io::ErrorKind;
 
-use super::{ClientError, NoConnection, Unexpected};
+use super::{ClientError, ConnectError, UnexpectedResponse};
 
-/// The failure of a request, or of reading its answer.
-pub(super) fn on_the_way(error: &reqwest::Error, within: std::time::Duration) -> ClientError {
+/// Classifies the failure of a request or of reading its response.
+pub(super) fn transport_error(error: &reqwest::Error, timeout: std::time::Duration) -> ClientError {
     if error.is_timeout() {
-        return ClientError::TimedOut { within };
+        return ClientError::TimedOut { within: timeout };
     }
     let causes = Causes(Some(error));
     if error.is_connect() {
-        let mut why = NoConnection::Other;
+        let mut kind = ConnectError::Other;
         for cause in causes {
             if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-                why = match error {
-                    // What came first is no TLS record.
-                    rustls::Error::InvalidMessage(_) => NoConnection::PlainText,
-                    rustls::Error::InvalidCertificate(_) => NoConnection::Certificate,
-                    _ => NoConnection::Tls,
+                kind = match error {
+                    // The first bytes are not a TLS record.
+                    rustls::Error::InvalidMessage(_) => ConnectError::PlainText,
+                    rustls::Error::InvalidCertificate(_) => ConnectError::Certificate,
+                    _ => ConnectError::Tls,
                 };
             } else if is_io(cause, ErrorKind::ConnectionRefused) {
-                why = NoConnection::Refused;
+                kind = ConnectError::Refused;
             }
         }
-        return ClientError::Unreachable(why);
+        return ClientError::Unreachable(kind);
     }
-    let is_no_http =
+    let is_parse_error =
         |cause: &(dyn Error + 'static)| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-    // What is cut off in the middle of its head is told as such a failure as well.
-    let is_cut = |cause: &(dyn Error + 'static)| {
+    // hyper reports a connection that closes in the middle of a head as a parse error, too.
+    let is_incomplete = |cause: &(dyn Error + 'static)| {
         cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
     };
-    let no_http = Causes(Some(error)).any(is_no_http) && !Causes(Some(error)).any(is_cut);
-    if no_http { ClientError::Unexpected(Unexpected::NoHttp) } else { ClientError::Interrupted }
+    let is_not_http = Causes(Some(error)).any(is_parse_error) && !Causes(Some(error)).any(is_incomplete);
+    if is_not_http { ClientError::Unexpected(UnexpectedResponse::NotHttp) } else { ClientError::Interrupted }
 }
 
 fn is_io(cause: &(dyn Error + 'static), kind: ErrorKind) -> bool {
     cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == kind)
 }
 
-/// An error and what caused it. An I/O error leaves out what it wraps, which is what says more.
+/// An error and its causes. `source` of an I/O error skips the error that it wraps, so wrapped errors are visited explicitly.
 struct Causes<'a>(Option<&'a (dyn Error + 'static)>);
 
 impl<'a> Iterator for Causes<'a> {

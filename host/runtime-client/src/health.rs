@@ -1,4 +1,4 @@
-//! Whether a Runtime is there, and what it is.
+//! Health checks and the summary of a Runtime.
 
 use reqwest::{Method, StatusCode};
 use runtime_api::body::{Readiness, RuntimeInfo};
@@ -6,24 +6,24 @@ use runtime_api::body::{Readiness, RuntimeInfo};
 use super::{Client, ClientError};
 
 impl Client {
-    /// What the Runtime is, for who has the scope `operator`.
+    /// Returns the version, capabilities and usage of the Runtime. Requires the scope `operator`.
     pub async fn runtime(&self) -> Result<RuntimeInfo, ClientError> {
-        self.ask(Method::GET, ["v1", "runtime"]).answer().await
+        self.request(Method::GET, ["v1", "runtime"]).send_json().await
     }
 
-    /// Whether the process answers. Needs no token.
+    /// Checks that the process responds. Requires no token.
     pub async fn live(&self) -> Result<(), ClientError> {
-        self.ask(Method::GET, ["livez"]).done().await
+        self.request(Method::GET, ["livez"]).send_ignore_body().await
     }
 
-    /// Whether it can do its work; a problem says why not. Needs no token.
+    /// Checks that the Runtime can process requests. Otherwise returns [`ClientError::Problem`]. Requires no token.
     pub async fn ready(&self) -> Result<(), ClientError> {
-        self.ask(Method::GET, ["readyz"]).done().await
+        self.request(Method::GET, ["readyz"]).send_ignore_body().await
     }
 
-    /// Whether it can do its work, part by part. Needs no token.
+    /// Returns the result of each readiness check. Requires no token.
     pub async fn readiness(&self) -> Result<Readiness, ClientError> {
-        let ask = self.ask(Method::GET, ["readyz"]).query("verbose", "");
-        ask.also(StatusCode::SERVICE_UNAVAILABLE).answer().await
+        let request = self.request(Method::GET, ["readyz"]).query("verbose", "");
+        request.accept_status(StatusCode::SERVICE_UNAVAILABLE).send_json().await
     }
 }

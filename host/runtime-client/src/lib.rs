@@ -1,8 +1,8 @@
-//! A client of a Runtime's API over HTTP.
+//! HTTP client of a Runtime's API.
 //!
-//! What a server says is believed as far as it can be checked: every body is bounded before it is read,
-//! content is digested, lists must be in order, texts are one line. The token is sent over `https://` or
-//! to this machine; it is in no `Debug`, no error and no URL. No redirect is followed and no proxy used.
+//! The client does not trust the server. It limits the size of each body, verifies the digest of content, checks the order of
+//! lists, and reduces texts to one line. It sends the token only over `https://` or to this machine, and never includes it in
+//! `Debug` output, errors or URLs. It follows no redirects and uses no proxy.
 //!
 //! ```no_run
 //! use runtime_client::{Client, ClientOptions};
@@ -16,7 +16,6 @@
 //! # }
 //! ```
 
-mod ask;
 mod blobs;
 mod bundles;
 mod error;
@@ -24,6 +23,7 @@ mod events;
 mod fault;
 mod health;
 mod operator;
+mod request;
 mod sse;
 mod workers;
 
@@ -41,87 +41,87 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-pub use bundles::SentBundle;
-pub use error::{ClientError, NoConnection, Problem, Unexpected};
-pub use events::{Events, Watched};
+pub use bundles::UploadedBundle;
+pub use error::{ClientError, ConnectError, ProblemDocument, UnexpectedResponse};
+pub use events::{Events, StreamItem};
 
-/// Content of a blob, in pieces.
+/// Content of a blob as a stream of pieces.
 type BodyStream = BoxStream<'static, Result<Bytes, Box<dyn std::error::Error + Send + Sync>>>;
 
-/// What a client is made from.
+/// Options of a client.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Where the Runtime is: `https://HOST[:PORT]`, and a path where it is not at the top.
+    /// Base URL of the Runtime: `https://HOST[:PORT][/PATH]`.
     pub base_url: String,
-    /// Who asks. Without one only [`Client::live`] and [`Client::ready`] are answered.
+    /// Token of the caller. Without a token only [`Client::live`], [`Client::ready`] and [`Client::readiness`] succeed.
     pub token: Option<SecretString>,
-    /// The workspace that is meant; none where the token serves one alone.
+    /// Workspace of the requests. Optional if the token serves only one.
     pub workspace: Option<WorkspaceId>,
-    /// Certificates that are trusted besides those of the system, each in DER.
+    /// Trusted certificates besides those of the system, each in DER.
     pub certificates: Vec<Vec<u8>>,
-    /// Whether the URL may be `http://` to another machine, where anybody on the way can read the token
-    /// and change what is answered.
+    /// `true` if the URL may be `http://` to another machine. Anyone on the network path can then read the token and change
+    /// responses.
     pub allow_http: bool,
-    /// How long to wait.
-    pub deadlines: Deadlines,
-    /// How often to ask again.
-    pub retries: Retries,
-    /// Most bytes of an answer in JSON.
-    pub answer_bytes: usize,
-    /// Most bytes of a manifest; the default is what bundles may have by default.
-    pub manifest_bytes: usize,
-    /// Blobs of a bundle that are sent at a time.
-    pub uploads: usize,
+    /// Timeouts of requests.
+    pub timeouts: Timeouts,
+    /// Retries of failed requests.
+    pub retries: RetryPolicy,
+    /// Maximum size of a JSON response.
+    pub max_response_bytes: usize,
+    /// Maximum size of a manifest. The default is the default limit of bundles.
+    pub max_manifest_bytes: usize,
+    /// Maximum number of blobs of a bundle that are uploaded concurrently. Zero counts as one.
+    pub max_concurrent_uploads: usize,
 }
 
-/// How long a client waits. Each is for one request as a whole, from asking to the last byte.
+/// Timeouts of a client. Each covers one request, from its start to the last byte of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// For what is answered at once.
-    pub answer: Duration,
-    /// For content that goes either way.
+pub struct Timeouts {
+    /// Timeout of short requests.
+    pub response: Duration,
+    /// Timeout of uploads and downloads.
     pub transfer: Duration,
-    /// For making a worker and calling a tool, which may wait for their turn and then take a while.
+    /// Timeout of requests that the Runtime may queue and then works on for long, such as a tool call.
     pub work: Duration,
-    /// For a sign of life on a stream of events: a Runtime gives one every 15 seconds.
+    /// Maximum time without data on a stream of events. A Runtime sends a comment every 15 seconds.
     pub silence: Duration,
 }
 
-impl Default for Deadlines {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            answer: Duration::from_secs(30),
+            response: Duration::from_secs(30),
             transfer: Duration::from_secs(600),
-            // A call may take 120 s by default.
+            // The default limit of a call is 120 s.
             work: Duration::from_secs(150),
             silence: Duration::from_secs(45),
         }
     }
 }
 
-/// How often a client asks again by itself: where the Runtime has no time (429, 503) and says when it
-/// will, and only what is the same when it is done twice.
+/// Retries of a client. It retries idempotent requests to which the Runtime responds with 429 or 503 and a `Retry-After`
+/// header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retries {
-    /// Times; 0 for never.
-    pub most: u32,
-    /// The longest wait before each. Where the Runtime wants more, its answer is the answer.
-    pub longest_wait: Duration,
+pub struct RetryPolicy {
+    /// Maximum number of retries of one request.
+    pub max_retries: u32,
+    /// Maximum wait before a retry. If the Runtime asks for a longer wait, the client returns its response.
+    pub max_wait: Duration,
 }
 
-impl Default for Retries {
+impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { most: 3, longest_wait: Duration::from_secs(5) }
+        Self { max_retries: 3, max_wait: Duration::from_secs(5) }
     }
 }
 
 impl ClientOptions {
-    /// Options for a token's holder, with the defaults for the rest.
+    /// Returns options with a token and default values.
     pub fn new(base_url: impl Into<String>, token: SecretString) -> Self {
         Self { token: Some(token), ..Self::without_token(base_url) }
     }
 
-    /// Options for who wants to know whether a Runtime is there.
+    /// Returns options without a token, for health checks.
     pub fn without_token(base_url: impl Into<String>) -> Self {
         Self {
             base_url: base_url.into(),
@@ -129,23 +129,23 @@ impl ClientOptions {
             workspace: None,
             certificates: Vec::new(),
             allow_http: false,
-            deadlines: Deadlines::default(),
-            retries: Retries::default(),
-            answer_bytes: 32 << 20,
-            manifest_bytes: ::bundles::BundleLimits::default().manifest_bytes,
-            uploads: 4,
+            timeouts: Timeouts::default(),
+            retries: RetryPolicy::default(),
+            max_response_bytes: 32 << 20,
+            max_manifest_bytes: ::bundles::BundleLimits::default().manifest_bytes,
+            max_concurrent_uploads: 4,
         }
     }
 }
 
-/// Neither the token nor the address.
+/// Prints neither the token nor the URL.
 impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientOptions").field("workspace", &self.workspace).finish_non_exhaustive()
     }
 }
 
-/// A client of one Runtime. Cheap to clone; clones share their connections.
+/// A client of one Runtime. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -156,15 +156,15 @@ struct Shared {
     http: reqwest::Client,
     base: Url,
     authorization: Option<HeaderValue>,
-    deadlines: Deadlines,
-    retries: Retries,
-    answer_bytes: usize,
-    manifest_bytes: usize,
-    uploads: usize,
+    timeouts: Timeouts,
+    retries: RetryPolicy,
+    max_response_bytes: usize,
+    max_manifest_bytes: usize,
+    max_concurrent_uploads: usize,
 }
 
 impl Client {
-    /// A client. Nothing is sent yet.
+    /// Creates a client. Sends nothing.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let base = base_url(&options.base_url)?;
         let secure = base.scheme() == "https";
@@ -174,29 +174,30 @@ impl Client {
         let authorization = options.token.as_ref().map(authorization).transpose()?;
         let trust = if secure { Trust::System { extra_roots: &options.certificates } } else { Trust::None };
         let builder = http_client::builder(trust).map_err(|_| ClientError::NoTls)?.https_only(secure);
-        // The port is the URL's. So nobody who answers for names can make that one mean another machine.
-        let here = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
-        let http = builder.resolve_to_addrs("localhost", &here).build().map_err(|_| ClientError::NoTls)?;
+        // `localhost` is pinned to the loopback addresses, so that a name server cannot make it mean another machine. Port 0
+        // stands for the port of the URL.
+        let loopback = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
+        let http = builder.resolve_to_addrs("localhost", &loopback).build().map_err(|_| ClientError::NoTls)?;
         let shared = Shared {
             http,
             base,
             authorization,
-            deadlines: options.deadlines,
+            timeouts: options.timeouts,
             retries: options.retries,
-            answer_bytes: options.answer_bytes,
-            manifest_bytes: options.manifest_bytes,
-            uploads: options.uploads.max(1),
+            max_response_bytes: options.max_response_bytes,
+            max_manifest_bytes: options.max_manifest_bytes,
+            max_concurrent_uploads: options.max_concurrent_uploads.max(1),
         };
         Ok(Self { shared: Arc::new(shared), workspace: options.workspace })
     }
 
-    /// The same client, for another workspace that the token serves.
+    /// Returns a client for another workspace that the token serves.
     pub fn in_workspace(&self, workspace: WorkspaceId) -> Self {
         Self { shared: self.shared.clone(), workspace: Some(workspace) }
     }
 }
 
-/// An address with nothing in it that has no place in one.
+/// Parses a base URL. It has no user, password, query or fragment.
 fn base_url(text: &str) -> Result<Url, ClientError> {
     let url = Url::parse(text).map_err(|_| ClientError::InvalidUrl)?;
     let plain = url.username().is_empty() && url.password().is_none();
@@ -232,14 +233,14 @@ impl fmt::Debug for Client {
 mod tests {
     use super::*;
 
-    fn made(url: &str, allow_http: bool) -> Result<Client, ClientError> {
+    fn client(url: &str, allow_http: bool) -> Result<Client, ClientError> {
         Client::new(ClientOptions { allow_http, ..ClientOptions::new(url, "yoi_token".to_owned().into()) })
     }
 
     #[test]
-    fn a_token_travels_where_nobody_else_can_read_it() {
+    fn a_token_is_sent_over_https_or_to_this_machine() {
         for url in ["http://127.0.0.1:7070", "http://127.9.9.9", "http://[::1]:1/", "http://localhost:7070/below"] {
-            assert!(made(url, false).is_ok(), "{url}");
+            assert!(client(url, false).is_ok(), "{url}");
         }
         for url in [
             "http://runtime.example.com",
@@ -249,13 +250,13 @@ mod tests {
             "http://127.0.0.1.example.com",
             "http://[::ffff:10.0.0.1]",
         ] {
-            assert_eq!(made(url, false).map(|_| ()), Err(ClientError::InsecureUrl), "{url}");
-            assert!(made(url, true).is_ok(), "{url}");
+            assert_eq!(client(url, false).map(|_| ()), Err(ClientError::InsecureUrl), "{url}");
+            assert!(client(url, true).is_ok(), "{url}");
         }
     }
 
     #[test]
-    fn what_is_no_url_of_a_runtime_is_refused() {
+    fn an_invalid_base_url_is_refused() {
         for url in [
             "",
             "127.0.0.1:7070",
@@ -268,7 +269,7 @@ mod tests {
             "file:///etc/passwd",
             "data:,x",
         ] {
-            let refused = made(url, true).map(|_| ());
+            let refused = client(url, true).map(|_| ());
             assert_eq!(refused, Err(ClientError::InvalidUrl), "{url}");
         }
     }
@@ -277,8 +278,8 @@ mod tests {
     fn a_token_is_in_no_debug_output_and_cannot_be_two_headers() {
         let options = ClientOptions::new("http://localhost", "yoi_CANARY".to_owned().into());
         let client = Client::new(options.clone()).expect("a client");
-        let said = format!("{options:?} {client:?} {:?}", client.shared.authorization);
-        assert!(!said.contains("CANARY") && !said.contains("localhost"), "{said}");
+        let debug = format!("{options:?} {client:?} {:?}", client.shared.authorization);
+        assert!(!debug.contains("CANARY") && !debug.contains("localhost"), "{debug}");
         for token in ["", "a b", "a\r\nX-Forged: 1", "ä", "a\u{7f}"] {
             let options = ClientOptions::new("http://localhost", token.to_owned().into());
             assert_eq!(Client::new(options).map(|_| ()), Err(ClientError::InvalidToken), "{token:?}");

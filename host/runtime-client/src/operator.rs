@@ -1,5 +1,5 @@
-//! What an operator asks of a Runtime: tokens, resolvers, garbage. All but reading needs the scope
-//! `operator`.
+//! Operation of a Runtime: tokens, resolvers, garbage collection. Lists of resolvers require the scope `read` or `operator`,
+//! [`Client::resolve`] the scope `workers`, all other requests the scope `operator`.
 
 use bundles::Digest;
 use bytes::Bytes;
@@ -12,83 +12,88 @@ use runtime_api::token::{TokenGrant, TokenId, TokenSummary};
 use runtime_api::worker::CreateWorkerRequest;
 use secrecy::SecretString;
 
-use super::{Client, ClientError, Unexpected};
+use super::{Client, ClientError, UnexpectedResponse};
 
 impl Client {
-    /// Makes a token. It is sent once: where the connection ends before the answer there may be a token that
-    /// nobody has; [`tokens`](Self::tokens) tells of it.
+    /// Issues a token. There are no retries. If the connection closes before the response, the token may exist although the
+    /// caller does not have it; [`tokens`](Self::tokens) lists it.
     pub async fn issue_token(&self, grant: TokenGrant) -> Result<(TokenSummary, SecretString), ClientError> {
         let request = IssueTokenRequest::from(grant);
-        let issued: IssuedToken = self.ask(Method::POST, ["v1", "tokens"]).json(&request).answer().await?;
+        let issued: IssuedToken = self.request(Method::POST, ["v1", "tokens"]).json(&request).send_json().await?;
         Ok((issued.summary, SecretString::from(issued.token)))
     }
 
-    /// All tokens, without what lets anybody in.
+    /// Returns all tokens, without their secret part.
     pub async fn tokens(&self) -> Result<Vec<TokenSummary>, ClientError> {
-        Ok(self.ask(Method::GET, ["v1", "tokens"]).answer::<TokenList>().await?.tokens)
+        Ok(self.request(Method::GET, ["v1", "tokens"]).send_json::<TokenList>().await?.tokens)
     }
 
-    /// Refuses a token from here on. Doing so twice is doing so once.
+    /// Revokes a token. The operation is idempotent.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<TokenSummary, ClientError> {
-        self.ask(Method::DELETE, ["v1", "tokens", id.as_str()]).answer().await
+        self.request(Method::DELETE, ["v1", "tokens", id.as_str()]).send_json().await
     }
 
-    /// Takes away what nothing uses.
+    /// Removes unused blobs.
     pub async fn collect_garbage(&self) -> Result<Garbage, ClientError> {
-        self.ask(Method::DELETE, ["v1", "garbage"]).within(self.shared.deadlines.work).answer().await
+        self.request(Method::DELETE, ["v1", "garbage"]).timeout(self.shared.timeouts.work).send_json().await
     }
 
-    /// Takes a resolver in. Whether it is new there.
+    /// Admits a resolver. The second value is `true` if the Runtime did not have it before.
     pub async fn put_resolver(&self, component: Bytes) -> Result<(ResolverSummary, bool), ClientError> {
         let digest = Digest::of(&component);
-        let ask = self.ask(Method::PUT, ["v1", "resolvers", &digest.to_string()]).body(COMPONENT, component);
-        let answer = ask.within(self.shared.deadlines.work).send().await?;
-        let new = answer.status() == StatusCode::CREATED;
-        Ok((of(digest, answer.json().await?)?, new))
+        let request = self.request(Method::PUT, ["v1", "resolvers", &digest.to_string()]).body(COMPONENT, component);
+        let response = request.timeout(self.shared.timeouts.work).send().await?;
+        let new = response.status() == StatusCode::CREATED;
+        Ok((checked(digest, response.json().await?)?, new))
     }
 
-    /// The resolvers that are known there.
+    /// Returns all resolvers of the Runtime, including revoked ones.
     pub async fn resolvers(&self) -> Result<Vec<ResolverSummary>, ClientError> {
-        Ok(self.ask(Method::GET, ["v1", "resolvers"]).answer::<ResolverList>().await?.resolvers)
+        Ok(self.request(Method::GET, ["v1", "resolvers"]).send_json::<ResolverList>().await?.resolvers)
     }
 
     /// Activates an admitted or retired resolver.
     pub async fn activate_resolver(&self, digest: Digest) -> Result<ResolverSummary, ClientError> {
-        let ask = self.ask(Method::POST, ["v1", "resolvers", &digest.to_string(), "activate"]);
-        of(digest, ask.within(self.shared.deadlines.work).answer().await?)
+        let request = self.request(Method::POST, ["v1", "resolvers", &digest.to_string(), "activate"]);
+        checked(digest, request.timeout(self.shared.timeouts.work).send_json().await?)
     }
 
-    /// Activates the resolver that was active before. Sent once: repeating the request would go back further.
+    /// Activates the resolver that was active before. There are no retries: another request would go back further.
     pub async fn rollback_resolver(&self) -> Result<ResolverSummary, ClientError> {
-        self.ask(Method::POST, ["v1", "resolvers", "rollback"]).within(self.shared.deadlines.work).answer().await
+        let request = self.request(Method::POST, ["v1", "resolvers", "rollback"]);
+        request.timeout(self.shared.timeouts.work).send_json().await
     }
 
     /// Removes a resolver that nothing uses.
     pub async fn remove_resolver(&self, digest: Digest) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, ["v1", "resolvers", &digest.to_string()]).done().await
+        self.request(Method::DELETE, ["v1", "resolvers", &digest.to_string()]).send_ignore_body().await
     }
 
     /// Returns at most `max_items` of the Runtime's own events after the event with the number `after`, oldest first: the
     /// changes of its resolvers.
     pub async fn runtime_events(&self, after: u64, max_items: usize) -> Result<Vec<Event>, ClientError> {
-        let ask = self.ask(Method::GET, ["v1", "runtime", "events"]).query("after", after).query("limit", max_items);
-        Ok(ask.answer::<EventPage>().await?.events)
+        let request = self.request(Method::GET, ["v1", "runtime", "events"]).query("after", after);
+        Ok(request.query("limit", max_items).send_json::<EventPage>().await?.events)
     }
 
-    /// Declares that a resolver must not be used any more.
+    /// Revokes a resolver and stops the workers that it resolved.
     pub async fn revoke_resolver(&self, digest: Digest) -> Result<ResolverSummary, ClientError> {
-        let ask = self.ask(Method::POST, ["v1", "resolvers", &digest.to_string(), "revoke"]);
-        of(digest, ask.answer().await?)
+        let request = self.request(Method::POST, ["v1", "resolvers", &digest.to_string(), "revoke"]);
+        checked(digest, request.send_json().await?)
     }
 
-    /// What a worker that is asked for like that would be: the report that `yoi resolve` prints.
+    /// Resolves a profile without creating a worker. Returns the report that `yoi resolve --format json` prints.
     pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<serde_json::Value, ClientError> {
-        let ask = self.ask(Method::POST, ["v1", "resolve"]).json(request);
-        ask.within(self.shared.deadlines.work).answer().await
+        let request = self.request(Method::POST, ["v1", "resolve"]).json(request);
+        request.timeout(self.shared.timeouts.work).send_json().await
     }
 }
 
-/// The resolver that was asked for, and no other.
-fn of(digest: Digest, resolver: ResolverSummary) -> Result<ResolverSummary, ClientError> {
-    if resolver.digest == digest { Ok(resolver) } else { Err(ClientError::Unexpected(Unexpected::Contradiction)) }
+/// Checks that the Runtime returned the requested resolver.
+fn checked(digest: Digest, resolver: ResolverSummary) -> Result<ResolverSummary, ClientError> {
+    if resolver.digest == digest {
+        Ok(resolver)
+    } else {
+        Err(ClientError::Unexpected(UnexpectedResponse::Contradiction))
+    }
 }

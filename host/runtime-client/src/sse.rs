@@ -1,68 +1,68 @@
-//! Server-sent events, line by line. Whatever comes in, what is kept of it is bounded; this module
-//! knows nothing of connections or of what the frames mean.
+//! Decoder of server-sent events. It buffers at most one line and the data of one frame, whatever the server sends. It does not
+//! interpret the frames; see `events`.
 
 use bytes::{Buf, Bytes};
 
-/// Most bytes of a line, and of the data of a frame.
-pub(super) const MOST_BYTES: usize = 64 << 10;
+/// Maximum size of a line, and of the data of a frame.
+const MAX_BYTES: usize = 64 << 10;
 
-/// One frame that holds data.
+/// A frame with data.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Frame {
-    /// Its id, where this or an earlier frame has one.
+    /// Id of this frame, or of the last frame before it that has one.
     pub(super) id: String,
-    /// What it is called; empty where it is called nothing.
+    /// Name of the event. Empty if the frame has none.
     pub(super) event: String,
-    /// Its data, the lines of it with line ends between them.
+    /// Lines of data, separated by line feeds.
     pub(super) data: String,
 }
 
-/// What comes in is no such stream, or has no bounds.
+/// Error of a stream that is not UTF-8 or exceeds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoFrames;
+pub(super) struct InvalidStream;
 
-/// Takes pieces, gives frames.
+/// Decodes frames from pieces of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
-    /// What was not looked at.
+pub(super) struct FrameDecoder {
+    /// Rest of the last piece.
     piece: Bytes,
-    /// A line that has not ended.
+    /// Start of a line whose end has not arrived.
     line: Vec<u8>,
-    /// A line ended with a carriage return, so that a line feed right after it is no line of its own.
-    returned: bool,
-    /// Whether a line was seen: the first may begin with a mark of the byte order.
-    begun: bool,
+    /// `true` if the last line ended with a carriage return. A line feed directly after it belongs to the same line end.
+    after_return: bool,
+    /// `true` after the first line, which may start with a byte order mark.
+    has_line: bool,
     frame: Frame,
     has_data: bool,
 }
 
-impl Frames {
-    /// Takes the next piece. What was taken before must have been asked for to its end.
-    pub(super) fn take(&mut self, piece: Bytes) {
+impl FrameDecoder {
+    /// Adds the next piece. The caller must have called [`next`](Self::next) until it returned `None`.
+    pub(super) fn push(&mut self, piece: Bytes) {
         self.piece = piece;
     }
 
-    /// The next frame that is whole, if there is one yet.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, NoFrames> {
+    /// Returns the next complete frame, if there is one.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, InvalidStream> {
         while self.piece.has_remaining() {
-            if std::mem::take(&mut self.returned) && self.piece.first() == Some(&b'\n') {
+            if std::mem::take(&mut self.after_return) && self.piece.first() == Some(&b'\n') {
                 self.piece.advance(1);
                 continue;
             }
             let end = self.piece.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let part = self.piece.split_to(end.unwrap_or(self.piece.len()));
-            if self.line.len() + part.len() > MOST_BYTES {
-                return Err(NoFrames);
+            if self.line.len() + part.len() > MAX_BYTES {
+                return Err(InvalidStream);
             }
             self.line.extend_from_slice(&part);
             if end.is_none() {
                 break;
             }
-            self.returned = self.piece.get_u8() == b'\r';
+            self.after_return = self.piece.get_u8() == b'\r';
             let line = std::mem::take(&mut self.line);
-            let line = std::str::from_utf8(&line).map_err(|_| NoFrames)?;
+            let line = std::str::from_utf8(&line).map_err(|_| InvalidStream)?;
             let line =
-                if std::mem::replace(&mut self.begun, true) { line } else { line.trim_start_matches('\u{feff}') };
+                if std::mem::replace(&mut self.has_line, true) { line } else { line.trim_start_matches('\u{feff}') };
             if let Some(frame) = self.end_line(line)? {
                 return Ok(Some(frame));
             }
@@ -70,9 +70,9 @@ impl Frames {
         Ok(None)
     }
 
-    fn end_line(&mut self, line: &str) -> Result<Option<Frame>, NoFrames> {
+    fn end_line(&mut self, line: &str) -> Result<Option<Frame>, InvalidStream> {
         if line.is_empty() {
-            // The id stays for the frames after this one.
+            // The id also applies to later frames.
             let next = Frame { id: self.frame.id.clone(), ..Frame::default() };
             let frame = std::mem::replace(&mut self.frame, next);
             return Ok(std::mem::take(&mut self.has_data).then_some(frame));
@@ -83,15 +83,15 @@ impl Frames {
             "id" if !value.contains('\0') => value.clone_into(&mut self.frame.id),
             "event" => value.clone_into(&mut self.frame.event),
             "data" => {
-                if self.frame.data.len() + value.len() + 1 > MOST_BYTES {
-                    return Err(NoFrames);
+                if self.frame.data.len() + value.len() + 1 > MAX_BYTES {
+                    return Err(InvalidStream);
                 }
                 if std::mem::replace(&mut self.has_data, true) {
                     self.frame.data.push('\n');
                 }
                 self.frame.data.push_str(value);
             }
-            // A comment, which begins with a colon, and what a later version may say.
+            // A comment, which starts with a colon, or a field of a later version.
             _ => {}
         }
         Ok(None)
@@ -102,13 +102,13 @@ impl Frames {
 mod tests {
     use super::*;
 
-    /// All frames of a text that comes in pieces of so many bytes.
-    fn frames(text: &[u8], at_a_time: usize) -> Result<Vec<(String, String, String)>, NoFrames> {
-        let mut frames = Frames::default();
+    /// Decodes a text in pieces of `piece_bytes` bytes.
+    fn frames(text: &[u8], piece_bytes: usize) -> Result<Vec<(String, String, String)>, InvalidStream> {
+        let mut decoder = FrameDecoder::default();
         let mut all = Vec::new();
-        for piece in text.chunks(at_a_time) {
-            frames.take(Bytes::copy_from_slice(piece));
-            while let Some(frame) = frames.next()? {
+        for piece in text.chunks(piece_bytes) {
+            decoder.push(Bytes::copy_from_slice(piece));
+            while let Some(frame) = decoder.next()? {
                 all.push((frame.id, frame.event, frame.data));
             }
         }
@@ -116,31 +116,31 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_the_same_however_they_come_in() {
+    fn the_size_of_the_pieces_does_not_change_the_frames() {
         let text = "\u{feff}: hello\n\nid: 1\nevent: a\ndata: x\n\nid:2\r\ndata: y\r\ndata:  z\r\n\r\ndata\rretry: 5\r\rid: 9\n\ndata: last\n\ndata: not whole\n";
         let one = |id: &str, event: &str, data: &str| (id.to_owned(), event.to_owned(), data.to_owned());
         let all = vec![one("1", "a", "x"), one("2", "", "y\n z"), one("2", "", ""), one("9", "", "last")];
-        for at_a_time in 1..=text.len() {
-            assert_eq!(frames(text.as_bytes(), at_a_time), Ok(all.clone()), "{at_a_time}");
+        for piece_bytes in 1..=text.len() {
+            assert_eq!(frames(text.as_bytes(), piece_bytes), Ok(all.clone()), "{piece_bytes}");
         }
     }
 
     #[test]
-    fn nothing_without_bounds_is_kept() {
-        let line = [b"data: ".as_slice(), &[b'x'; MOST_BYTES]].concat();
-        assert_eq!(frames(&line, 1000), Err(NoFrames));
-        let lines = "data: xxxxxxxxx\n".repeat(MOST_BYTES / 10 + 1);
-        assert_eq!(frames(lines.as_bytes(), 1000), Err(NoFrames));
-        assert_eq!(frames(b"data: \xff\n\n", 1000), Err(NoFrames));
-        let fits = format!("data: {}\n\n", "x".repeat(MOST_BYTES - 10));
+    fn lines_and_data_above_the_limit_are_refused() {
+        let line = [b"data: ".as_slice(), &[b'x'; MAX_BYTES]].concat();
+        assert_eq!(frames(&line, 1000), Err(InvalidStream));
+        let lines = "data: xxxxxxxxx\n".repeat(MAX_BYTES / 10 + 1);
+        assert_eq!(frames(lines.as_bytes(), 1000), Err(InvalidStream));
+        assert_eq!(frames(b"data: \xff\n\n", 1000), Err(InvalidStream));
+        let fits = format!("data: {}\n\n", "x".repeat(MAX_BYTES - 10));
         assert_eq!(frames(fits.as_bytes(), 1000).map(|all| all.len()), Ok(1));
     }
 
     #[test]
-    fn any_bytes_are_frames_or_none() {
+    fn any_bytes_decode_the_same_in_pieces_of_any_size() {
         use proptest::prelude::*;
-        proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..200), at_a_time in 1usize..9)| {
-            prop_assert_eq!(frames(&bytes, at_a_time), frames(&bytes, 1));
+        proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..200), piece_bytes in 1usize..9)| {
+            prop_assert_eq!(frames(&bytes, piece_bytes), frames(&bytes, 1));
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Workers: made, found, called, watched, stopped and removed.
+//! Requests about workers, and [`Pages`], which all paged lists use.
 
 use ::bundles::ToolName;
 use reqwest::{Method, StatusCode};
@@ -7,125 +7,126 @@ use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::history::Entry;
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 
-use super::{Client, ClientError, Unexpected};
+use super::{Client, ClientError, UnexpectedResponse};
 
-/// Items that are asked for at a time: what a Runtime gives at the most.
-const PAGE: usize = 1000;
+/// Maximum number of items of a page, on the side of the Runtime.
+const MAX_PAGE_ITEMS: usize = 1000;
 
 impl Client {
-    /// Makes a worker. Asking again with the same answers the same worker.
+    /// Creates a worker. The operation is idempotent: a repeated request returns the existing worker.
     pub async fn create_worker(
         &self,
         id: &WorkerId,
         request: &CreateWorkerRequest,
     ) -> Result<CreatedWorker, ClientError> {
-        let ask = self.ask(Method::PUT, ["v1", "workers", id.as_str()]).json(request);
-        let answer = ask.within(self.shared.deadlines.work).send().await?;
-        let new = answer.status() == StatusCode::CREATED;
-        let CreatedWorkerBody { worker, bundle_findings: findings } = answer.json().await?;
-        Ok(CreatedWorker { worker: of(id, worker)?, new, findings })
+        let request = self.request(Method::PUT, ["v1", "workers", id.as_str()]).json(request);
+        let response = request.timeout(self.shared.timeouts.work).send().await?;
+        let new = response.status() == StatusCode::CREATED;
+        let CreatedWorkerBody { worker, bundle_findings: findings } = response.json().await?;
+        Ok(CreatedWorker { worker: checked(id, worker)?, new, findings })
     }
 
-    /// What is told of a worker.
+    /// Returns the summary of a worker.
     pub async fn worker(&self, id: &WorkerId) -> Result<WorkerSummary, ClientError> {
-        of(id, self.ask(Method::GET, ["v1", "workers", id.as_str()]).answer().await?)
+        checked(id, self.request(Method::GET, ["v1", "workers", id.as_str()]).send_json().await?)
     }
 
-    /// What a worker that takes calls is and may touch, as it is granted now.
+    /// Returns the specification of a running worker, with the authority that is granted now.
     pub async fn worker_spec(&self, id: &WorkerId) -> Result<serde_json::Value, ClientError> {
-        self.ask(Method::GET, ["v1", "workers", id.as_str(), "spec"]).answer().await
+        self.request(Method::GET, ["v1", "workers", id.as_str(), "spec"]).send_json().await
     }
 
-    /// At most so many workers in the order of their ids, after another one; page by page.
-    pub async fn workers(&self, after: Option<&WorkerId>, most: usize) -> Result<Vec<WorkerSummary>, ClientError> {
-        let mut pages = Pages::new(after.cloned(), most, |worker: &WorkerSummary| worker.id.clone());
-        while let Some((after, limit)) = pages.next() {
-            let ask = self.ask(Method::GET, ["v1", "workers"]).query("limit", limit);
-            let ask = if let Some(after) = after { ask.query("after", after) } else { ask };
-            let page = ask.answer::<WorkerPage>().await?;
-            pages.take(page.workers, page.next)?;
+    /// Returns at most `limit` workers after the worker `after`, ordered by id. Sends one request per page.
+    pub async fn workers(&self, after: Option<&WorkerId>, limit: usize) -> Result<Vec<WorkerSummary>, ClientError> {
+        let mut pages = Pages::new(after.cloned(), limit, |worker: &WorkerSummary| worker.id.clone());
+        while let Some((after, page_limit)) = pages.next() {
+            let request = self.request(Method::GET, ["v1", "workers"]).query("limit", page_limit);
+            let request = if let Some(after) = after { request.query("after", after) } else { request };
+            let page = request.send_json::<WorkerPage>().await?;
+            pages.push(page.workers, page.next)?;
         }
-        Ok(pages.all())
+        Ok(pages.into_items())
     }
 
-    /// Stops a worker for good. Stopping twice is stopping once.
+    /// Stops a worker permanently. The operation is idempotent.
     pub async fn stop_worker(&self, id: &WorkerId) -> Result<WorkerSummary, ClientError> {
-        of(id, self.ask(Method::DELETE, ["v1", "workers", id.as_str()]).answer().await?)
+        checked(id, self.request(Method::DELETE, ["v1", "workers", id.as_str()]).send_json().await?)
     }
 
-    /// Removes a stopped worker with its history. It is sent once; doing it again completes a removal that failed
-    /// halfway.
+    /// Removes a stopped worker with its history. There are no retries. A repeated call completes a removal that failed.
     pub async fn remove_worker(&self, id: &WorkerId) -> Result<(), ClientError> {
-        let ask = self.ask(Method::POST, ["v1", "workers", id.as_str(), "remove"]);
-        ask.within(self.shared.deadlines.work).done().await
+        let request = self.request(Method::POST, ["v1", "workers", id.as_str(), "remove"]);
+        request.timeout(self.shared.timeouts.work).send_ignore_body().await
     }
 
-    /// Calls a tool. It is sent once: where the connection ends before the answer, the worker's history
-    /// says whether there was a call and what it came to.
+    /// Calls a tool. There are no retries. If the connection closes before the response, the history of the worker shows
+    /// whether the call took place and its result.
     pub async fn call(&self, id: &WorkerId, tool: &ToolName, call: &ToolCall) -> Result<CallResult, ClientError> {
-        let ask = self.ask(Method::POST, ["v1", "workers", id.as_str(), "tools", tool.as_ref()]).json(call);
-        ask.within(self.shared.deadlines.work).answer().await
+        let request = self.request(Method::POST, ["v1", "workers", id.as_str(), "tools", tool.as_ref()]).json(call);
+        request.timeout(self.shared.timeouts.work).send_json().await
     }
 
-    /// At most so many entries of a worker's history, after the one of that number; page by page.
-    pub async fn history(&self, id: &WorkerId, after: u64, most: usize) -> Result<Vec<Entry>, ClientError> {
-        let mut pages = Pages::new(Some(after), most, |entry: &Entry| entry.number);
-        while let Some((after, limit)) = pages.next() {
-            let ask = self.ask(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", limit);
-            let ask = ask.query("after", after.copied().unwrap_or_default());
-            let page = ask.answer::<HistoryPage>().await?;
-            pages.take(page.entries, page.next)?;
+    /// Returns at most `limit` entries of a worker's history after the entry `after`. Sends one request per page.
+    pub async fn history(&self, id: &WorkerId, after: u64, limit: usize) -> Result<Vec<Entry>, ClientError> {
+        let mut pages = Pages::new(Some(after), limit, |entry: &Entry| entry.number);
+        while let Some((after, page_limit)) = pages.next() {
+            let request =
+                self.request(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", page_limit);
+            let request = request.query("after", after.copied().unwrap_or_default());
+            let page = request.send_json::<HistoryPage>().await?;
+            pages.push(page.entries, page.next)?;
         }
-        Ok(pages.all())
+        Ok(pages.into_items())
     }
 }
 
-/// The worker that was asked for, and no other.
-fn of(id: &WorkerId, worker: WorkerSummary) -> Result<WorkerSummary, ClientError> {
-    if worker.id == *id { Ok(worker) } else { Err(ClientError::Unexpected(Unexpected::Contradiction)) }
+/// Checks that the Runtime returned the requested worker.
+fn checked(id: &WorkerId, worker: WorkerSummary) -> Result<WorkerSummary, ClientError> {
+    if worker.id == *id { Ok(worker) } else { Err(ClientError::Unexpected(UnexpectedResponse::Contradiction)) }
 }
 
-/// A list that comes page by page, each in order and after the one before: so it ends.
+/// A paged list. Each page must be in order and after the previous one, so a list always ends.
 pub(super) struct Pages<T, K, F> {
     after: Option<K>,
-    left: usize,
+    remaining: usize,
     key: F,
-    all: Vec<T>,
+    items: Vec<T>,
 }
 
 impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
-    pub(super) fn new(after: Option<K>, most: usize, key: F) -> Self {
-        Self { after, left: most, key, all: Vec::new() }
+    pub(super) fn new(after: Option<K>, limit: usize, key: F) -> Self {
+        Self { after, remaining: limit, key, items: Vec::new() }
     }
 
-    /// After what, and how many, to ask for next; nothing where all is there.
+    /// Returns `after` and `limit` of the next request, or `None` if the list is complete.
     pub(super) fn next(&self) -> Option<(Option<&K>, usize)> {
-        (self.left > 0).then(|| (self.after.as_ref(), self.left.min(PAGE)))
+        (self.remaining > 0).then(|| (self.after.as_ref(), self.remaining.min(MAX_PAGE_ITEMS)))
     }
 
     /// Adds a page and the `next` that the Runtime sent with it. The last page has no `next`. Earlier versions of the
-    /// Runtime never send one: there, a page with fewer items than were asked for is the last.
-    pub(super) fn take(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
-        let asked = self.left.min(PAGE);
+    /// Runtime never send `next`. There, a page with fewer items than requested is the last.
+    pub(super) fn push(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
+        let requested = self.remaining.min(MAX_PAGE_ITEMS);
         let is_wrong = next.is_some() && next != page.last().map(&self.key);
-        if page.len() > asked || is_wrong {
-            return Err(ClientError::Unexpected(Unexpected::Contradiction));
+        if page.len() > requested || is_wrong {
+            return Err(ClientError::Unexpected(UnexpectedResponse::Contradiction));
         }
-        let is_last = page.len() < asked && next.is_none();
-        self.left = if is_last { 0 } else { self.left - page.len() };
+        let is_last = page.len() < requested && next.is_none();
+        self.remaining = if is_last { 0 } else { self.remaining - page.len() };
         for item in page {
             let key = (self.key)(&item);
             if self.after.as_ref().is_some_and(|after| *after >= key) {
-                return Err(ClientError::Unexpected(Unexpected::Contradiction));
+                return Err(ClientError::Unexpected(UnexpectedResponse::Contradiction));
             }
             self.after = Some(key);
-            self.all.push(item);
+            self.items.push(item);
         }
         Ok(())
     }
 
-    pub(super) fn all(self) -> Vec<T> {
-        self.all
+    /// Returns all items.
+    pub(super) fn into_items(self) -> Vec<T> {
+        self.items
     }
 }
 
@@ -134,34 +135,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_ends_where_a_page_is_not_full_and_goes_on_in_order() {
+    fn a_list_is_in_order_and_ends_with_a_page_that_is_not_full() {
         let mut pages = Pages::new(None, usize::MAX, |number: &usize| *number);
-        assert_eq!(pages.next(), Some((None, PAGE)));
-        pages.take((0..PAGE).collect(), None).expect("a page");
-        assert_eq!(pages.next(), Some((Some(&(PAGE - 1)), PAGE)));
-        pages.take(vec![PAGE], None).expect("a page");
+        assert_eq!(pages.next(), Some((None, MAX_PAGE_ITEMS)));
+        pages.push((0..MAX_PAGE_ITEMS).collect(), None).expect("a page");
+        assert_eq!(pages.next(), Some((Some(&(MAX_PAGE_ITEMS - 1)), MAX_PAGE_ITEMS)));
+        pages.push(vec![MAX_PAGE_ITEMS], None).expect("a page");
         assert_eq!(pages.next(), None);
-        assert_eq!(pages.all().len(), PAGE + 1);
+        assert_eq!(pages.into_items().len(), MAX_PAGE_ITEMS + 1);
 
         let mut some = Pages::new(Some(7), 2, |number: &usize| *number);
         assert_eq!(some.next(), Some((Some(&7), 2)));
         for bad in [vec![7], vec![9, 8], vec![8, 8], vec![8, 9, 10]] {
             let mut pages = Pages::new(Some(7), 2, |number: &usize| *number);
-            assert_eq!(pages.take(bad, None), Err(ClientError::Unexpected(Unexpected::Contradiction)));
+            assert_eq!(pages.push(bad, None), Err(ClientError::Unexpected(UnexpectedResponse::Contradiction)));
         }
-        some.take(vec![8, 9], None).expect("a page");
+        some.push(vec![8, 9], None).expect("a page");
         assert_eq!(some.next(), None);
 
-        // A page that ends early and is not the last says so.
+        // A page with `next` is not the last, even if it has fewer items than requested.
         let mut cut = Pages::new(None, 5, |number: &usize| *number);
-        cut.take(vec![1, 2], Some(2)).expect("a page");
+        cut.push(vec![1, 2], Some(2)).expect("a page");
         assert_eq!(cut.next(), Some((Some(&2), 3)));
         for (page, next) in [(vec![3, 4], 3), (vec![3, 4], 5), (vec![], 2), (vec![], 3)] {
-            assert_eq!(cut.take(page, Some(next)), Err(ClientError::Unexpected(Unexpected::Contradiction)));
+            assert_eq!(cut.push(page, Some(next)), Err(ClientError::Unexpected(UnexpectedResponse::Contradiction)));
         }
-        cut.take(vec![3], Some(3)).expect("a page");
-        cut.take(vec![4], None).expect("a page");
+        cut.push(vec![3], Some(3)).expect("a page");
+        cut.push(vec![4], None).expect("a page");
         assert_eq!(cut.next(), None);
-        assert_eq!(cut.all(), [1, 2, 3, 4]);
+        assert_eq!(cut.into_items(), [1, 2, 3, 4]);
     }
 }

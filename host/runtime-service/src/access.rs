@@ -1,9 +1,13 @@
-//! Authentication and authorisation of a request: token, rate, scope and workspace.
+//! Authentication and authorization of requests, as extractors.
+//!
+//! [`Caller`] authenticates the token and counts the request. [`Operator`] and [`Reader`] authorize requests that concern no
+//! workspace, [`Tenant`] and [`Authorized`] those that concern one. A handler takes one of them before all other extractors.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bundles::WorkspaceId;
@@ -11,11 +15,11 @@ use http_edge::{RequestConnection, RequestLabels, ShareReached};
 use runtime_api::token::{Scope, TokenSummary};
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use utoipa::IntoParams;
 use worker_runtime::token::TokenError;
 
+use super::extract::QueryParams;
 use super::{Problem, Service};
 
 pub(super) async fn not_found() -> Problem {
@@ -26,16 +30,15 @@ pub(super) async fn method_not_allowed() -> Problem {
     Problem::new("method_not_allowed", "method not allowed for this path", "see /openapi.json")
 }
 
-/// The token of a request.
+/// The authenticated token of a request.
 #[derive(Debug)]
-pub(crate) struct Caller(TokenSummary);
+struct Caller(TokenSummary);
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Named {
+pub(crate) struct WorkspaceQuery {
     /// Workspace of the request. Required if the token serves more than one.
-    #[param(value_type = Option<WorkspaceId>)]
-    workspace: Option<String>,
+    workspace: Option<WorkspaceId>,
 }
 
 impl FromRequestParts<Arc<Service>> for Caller {
@@ -67,14 +70,14 @@ impl FromRequestParts<Arc<Service>> for Caller {
     }
 }
 
-/// Time after which a request above a rate limit or share may be sent again.
+/// Time after which a request above a rate limit or share can be sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 fn share_reached(owner: &str, ShareReached { share }: ShareReached) -> Problem {
     Problem::new(
         "rate_limited",
         format!("the share of {owner} is reached ({share} connections)"),
-        "wait until requests of it have ended, or use a token with a larger share",
+        "wait until its other requests have ended, or use a token with a larger share",
     )
     .with_details(json!({ "limit": "connections", "allowed": share }))
     .with_retry_after(RETRY_AFTER)
@@ -88,17 +91,7 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
 }
 
 impl Caller {
-    /// Checks that the token has the scope `operator`.
-    pub(crate) fn operator(&self) -> Result<(), Problem> {
-        self.has(Scope::Operator)
-    }
-
-    /// Checks that the token may read what belongs to no workspace.
-    pub(crate) fn reader(&self) -> Result<(), Problem> {
-        self.has(Scope::Read).or_else(|missing| self.operator().map_err(|_| missing))
-    }
-
-    fn has(&self, scope: Scope) -> Result<(), Problem> {
+    fn require(&self, scope: Scope) -> Result<(), Problem> {
         if self.0.grant.scopes.contains(&scope) {
             return Ok(());
         }
@@ -110,7 +103,34 @@ impl Caller {
     }
 }
 
-/// The workspace of a request, with its token.
+/// Authorizes a request of a token with the scope `operator`.
+#[derive(Debug)]
+pub(crate) struct Operator;
+
+impl FromRequestParts<Arc<Service>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+        Caller::from_request_parts(parts, service).await?.require(Scope::Operator)?;
+        Ok(Self)
+    }
+}
+
+/// Authorizes a request that reads what belongs to no workspace. The token has the scope `read` or `operator`.
+#[derive(Debug)]
+pub(crate) struct Reader;
+
+impl FromRequestParts<Arc<Service>> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, service).await?;
+        caller.require(Scope::Read).or_else(|missing| caller.require(Scope::Operator).map_err(|_| missing))?;
+        Ok(Self)
+    }
+}
+
+/// The workspace of a request, with its token. The token need not serve the workspace; see [`Tenant::readable_or`].
 #[derive(Debug)]
 pub(crate) struct Tenant {
     caller: Caller,
@@ -122,9 +142,9 @@ impl FromRequestParts<Arc<Service>> for Tenant {
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, service).await?;
-        let Asked(Named { workspace }) = Asked::from_request_parts(parts, service).await?;
+        let QueryParams(WorkspaceQuery { workspace }) = QueryParams::from_request_parts(parts, service).await?;
         let workspace = match workspace {
-            Some(name) => name.parse().map_err(|_| Problem::query())?,
+            Some(workspace) => workspace,
             None => {
                 let mut served = caller.0.grant.workspaces.iter();
                 match (served.next(), served.next()) {
@@ -139,43 +159,69 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                 }
             }
         };
-        // A name of a workspace that the token does not serve can be any text, so the log does not repeat it.
-        if caller.0.grant.workspaces.contains(&workspace) {
+        // The name of a workspace that the token does not serve can be any text, so the log does not contain it.
+        let tenant = Self { caller, workspace };
+        if tenant.is_served() {
             if let Some(labels) = parts.extensions.get::<RequestLabels>() {
-                labels.set_workspace(workspace.as_str());
+                labels.set_workspace(tenant.workspace.as_str());
             }
             if let Some(connection) = parts.extensions.get::<RequestConnection>() {
-                let counted = connection.mark_workspace(workspace.as_str(), caller.0.grant.connections);
-                counted.map_err(|reached| share_reached("this workspace", reached))?;
+                let share = tenant.caller.0.grant.connections;
+                let marked = connection.mark_workspace(tenant.workspace.as_str(), share);
+                marked.map_err(|reached| share_reached("this workspace", reached))?;
             }
         }
-        Ok(Self { caller, workspace })
+        Ok(tenant)
     }
 }
 
 impl Tenant {
-    /// Returns the workspace if the token may read it. Other workspaces look as if they were empty.
-    pub(crate) fn read(&self) -> Result<Option<&WorkspaceId>, Problem> {
-        self.caller.has(Scope::Read)?;
-        Ok(self.caller.0.grant.workspaces.contains(&self.workspace).then_some(&self.workspace))
+    /// Returns the workspace if the token serves it and has the scope `read`. Otherwise returns `not_found`, so that a client
+    /// cannot tell a workspace of others from an empty one.
+    pub(crate) fn readable_or<E: Into<Problem>>(&self, not_found: impl FnOnce() -> E) -> Result<&WorkspaceId, Problem> {
+        self.caller.require(Scope::Read)?;
+        if self.is_served() { Ok(&self.workspace) } else { Err(not_found().into()) }
     }
 
-    /// Returns the workspace if the token may read its lists. For other workspaces an empty list would be misleading, so
-    /// that they are refused.
-    pub(crate) fn list(&self) -> Result<&WorkspaceId, Problem> {
-        self.write(Scope::Read)
+    fn is_served(&self) -> bool {
+        self.caller.0.grant.workspaces.contains(&self.workspace)
     }
+}
 
-    /// Returns the token of the request.
-    pub(crate) fn token(&self) -> &TokenSummary {
-        &self.caller.0
-    }
+/// A scope that a route requires, as a type.
+pub(crate) trait RequiredScope {
+    const SCOPE: Scope;
+}
 
-    /// Returns the workspace if the token has the scope in it.
-    pub(crate) fn write(&self, scope: Scope) -> Result<&WorkspaceId, Problem> {
-        self.caller.has(scope)?;
-        if self.caller.0.grant.workspaces.contains(&self.workspace) {
-            return Ok(&self.workspace);
+macro_rules! required_scopes {
+    ($($name:ident = $scope:ident),*) => {$(
+        #[derive(Debug)]
+        pub(crate) struct $name;
+
+        impl RequiredScope for $name {
+            const SCOPE: Scope = Scope::$scope;
+        }
+    )*};
+}
+
+required_scopes! { ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call }
+
+/// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists use it as well, because an empty
+/// list for a workspace of others would be misleading.
+#[derive(Debug)]
+pub(crate) struct Authorized<S> {
+    tenant: Tenant,
+    scope: PhantomData<S>,
+}
+
+impl<S: RequiredScope> FromRequestParts<Arc<Service>> for Authorized<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+        let tenant = Tenant::from_request_parts(parts, service).await?;
+        tenant.caller.require(S::SCOPE)?;
+        if tenant.is_served() {
+            return Ok(Self { tenant, scope: PhantomData });
         }
         Err(Problem::new(
             "workspace_denied",
@@ -185,48 +231,14 @@ impl Tenant {
     }
 }
 
-/// Extracts the query string.
-#[derive(Debug)]
-pub(crate) struct Asked<T>(pub(crate) T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(asked) = Query::from_request_parts(parts, state).await.map_err(|_| Problem::query())?;
-        Ok(Self(asked))
+impl<S> Authorized<S> {
+    /// Returns the workspace of the request.
+    pub(crate) fn workspace(&self) -> &WorkspaceId {
+        &self.tenant.workspace
     }
-}
 
-/// Extracts the parameters of the path.
-#[derive(Debug)]
-pub(crate) struct At<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(named) = Path::from_request_parts(parts, state).await.map_err(|_| Problem::path("a name"))?;
-        Ok(Self(named))
-    }
-}
-
-/// Parameters of a paged list.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Page {
-    /// Last item of the previous page. The page begins after it.
-    pub(crate) after: Option<String>,
-    /// Maximum number of items. Default: 100. Values above 1000 count as 1000.
-    #[param(minimum = 0)]
-    limit: Option<usize>,
-}
-
-impl Page {
-    /// Maximum number of items of a page.
-    pub(crate) const MOST: usize = 1000;
-
-    pub(crate) fn limit(&self) -> usize {
-        self.limit.unwrap_or(100).clamp(1, Self::MOST)
+    /// Returns the token of the request.
+    pub(crate) fn token(&self) -> &TokenSummary {
+        &self.tenant.caller.0
     }
 }

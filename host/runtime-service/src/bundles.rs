@@ -3,54 +3,50 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 use runtime_api::body::{BundleFindings, BundlePage, BundleReferrers, ENVELOPE, MANIFEST, MissingBlobs};
 use runtime_api::bundle::BundleSummary;
-use runtime_api::token::Scope;
 use runtime_api::worker::WorkerId;
 use worker_runtime::content::{ContentError, PutBundle};
 
-use super::access::{Asked, At, Named, Page, Tenant};
-use super::blobs::{content, digest, etag, is_meant};
+use super::access::{Authorized, BundlesScope, ReadScope, Tenant, WorkspaceQuery};
+use super::download::{Download, etag};
+use super::extract::{PageQuery, PathParams, PinName, Preconditions, QueryParams, RequestBody};
 use super::{Problem, Service};
 
-/// Keeps a bundle.
+/// Stores a bundle.
 ///
-/// The body is the manifest, by itself or in the envelope that signs it. Where blobs that it names are
-/// missing, nothing is kept and they are told; put them, and then the manifest again.
+/// The body is the manifest, or the envelope that signs it. If blobs of the bundle are missing, nothing is stored and the
+/// response lists them. Upload these blobs and repeat the request.
 #[utoipa::path(put, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "put_bundle",
     security(("token" = [])),
-    params(("digest" = Digest, Path, description = "SHA-256 of the manifest"), Named),
+    params(("digest" = Digest, Path, description = "SHA-256 of the manifest"), WorkspaceQuery),
     request_body(content(
         (Object = "application/vnd.yoi.config-bundle.v1+json"),
         (Object = "application/vnd.dsse.envelope.v1+json"),
     )),
-    responses((status = 201, description = "It is kept, whole", body = BundleSummary),
-        (status = 200, description = "It was kept before", body = BundleSummary),
-        (status = 202, description = "Blobs are missing; nothing is kept", body = MissingBlobs)))]
+    responses((status = 201, description = "The bundle was stored", body = BundleSummary),
+        (status = 200, description = "The bundle was stored before", body = BundleSummary),
+        (status = 202, description = "Blobs are missing; nothing was stored", body = MissingBlobs)))]
 pub(super) async fn put(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    At(name): At<String>,
-    headers: HeaderMap,
-    body: Body,
+    authorized: Authorized<BundlesScope>,
+    PathParams(digest): PathParams<Digest>,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
-    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
-    let digest = digest(&name)?;
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content = service.runtime.content(authorized.workspace());
     let management = service.runtime.management();
     let limits = management.bundle_limits();
     let _incoming = content.reserve_body(limits.envelope_bytes())?;
-    let put = match kind {
-        MANIFEST => content.put_manifest(digest, body_of(body, limits.manifest_bytes).await?).await?,
-        ENVELOPE => content.put_signed_bundle(digest, body_of(body, limits.envelope_bytes()).await?).await?,
+    let put = match body.media_type() {
+        MANIFEST => content.put_manifest(digest, body.bytes(limits.manifest_bytes).await?).await?,
+        ENVELOPE => content.put_signed_bundle(digest, body.bytes(limits.envelope_bytes()).await?).await?,
         _ => {
-            let help = format!("send it as `{MANIFEST}`, or in an envelope as `{ENVELOPE}`");
-            return Err(Problem::media_type("the body is neither a manifest nor a signed one", help));
+            let help = format!("send a manifest as `{MANIFEST}` or a signed manifest as `{ENVELOPE}`");
+            return Err(Problem::media_type("the body is neither a manifest nor an envelope", help));
         }
     };
     Ok(match put {
@@ -62,161 +58,132 @@ pub(super) async fn put(
     })
 }
 
-/// A whole body of at most so many bytes.
-pub(super) async fn body_of(body: Body, most: usize) -> Result<bytes::Bytes, Problem> {
-    to_bytes(body, most).await.map_err(|error| {
-        use std::error::Error;
-        let too_large = error.source().is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
-        if too_large {
-            Problem::new("body_too_large", format!("the body has more than {most} bytes"), "send less")
-        } else {
-            Problem::new("body_incomplete", "the body ended before it was whole", "send it again, whole")
-        }
-    })
-}
-
-/// Reads the manifest of a bundle, as it was brought.
+/// Returns the manifest of a bundle, byte for byte.
 #[utoipa::path(get, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "get_bundle",
     security(("token" = [])),
-    params(("digest" = Digest, Path), Named),
+    params(("digest" = Digest, Path), WorkspaceQuery),
     responses((status = 200, description = "The manifest", body = Object,
             content_type = "application/vnd.yoi.config-bundle.v1+json"),
-        (status = 304, description = "The caller has it")))]
+        (status = 304, description = "The client has the manifest")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    At(name): At<String>,
-    method: Method,
-    headers: HeaderMap,
+    PathParams(digest): PathParams<Digest>,
+    download: Download,
 ) -> Result<Response, Problem> {
-    let digest = digest(&name)?;
-    let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
-    let bundles = service.runtime.content(workspace);
-    bundles.bundle(digest).await?;
-    let size = bundles.blob_size(digest).await?;
-    let hold = || Ok(bundles.reserve_body(usize::try_from(size).unwrap_or(usize::MAX))?);
-    content((&method, &headers), &digest, (MANIFEST, size), hold, bundles.manifest(digest)).await
+    let content = service.runtime.content(tenant.readable_or(|| ContentError::BundleNotFound(digest))?);
+    content.bundle(digest).await?;
+    let bytes = content.blob_size(digest).await?;
+    let reserve = || Ok(content.reserve_body(usize::try_from(bytes).unwrap_or(usize::MAX))?);
+    download.respond(&digest, (MANIFEST, bytes), reserve, content.manifest(digest)).await
 }
 
-/// Removes a bundle that nothing uses.
+/// Removes an unused bundle.
 ///
-/// Its revision stays taken. Its blobs go with the next collection of garbage.
+/// Its revision stays taken. The next garbage collection removes its blobs.
 #[utoipa::path(delete, path = "/v1/config-bundles/{digest}", tag = "content", operation_id = "remove_bundle",
     security(("token" = [])),
-    params(("digest" = Digest, Path), Named),
-    responses((status = 204, description = "It is there no more")))]
+    params(("digest" = Digest, Path), WorkspaceQuery),
+    responses((status = 204, description = "The bundle was removed")))]
 pub(super) async fn remove(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    At(name): At<String>,
-    headers: HeaderMap,
+    authorized: Authorized<BundlesScope>,
+    PathParams(digest): PathParams<Digest>,
+    preconditions: Preconditions,
 ) -> Result<StatusCode, Problem> {
-    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
-    let digest = digest(&name)?;
-    is_meant(&headers, &etag(&digest))?;
-    content.remove_bundle(digest).await?;
+    preconditions.check_current(&etag(&digest))?;
+    service.runtime.content(authorized.workspace()).remove_bundle(digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Says who uses a bundle.
+/// Lists the workers and pins that use a bundle, at most 100.
 #[utoipa::path(get, path = "/v1/config-bundles/{digest}/users", tag = "content", operation_id = "bundle_users",
     security(("token" = [])),
-    params(("digest" = Digest, Path), Named),
-    responses((status = 200, description = "Who uses it; nobody uses what is not here", body = BundleReferrers)))]
+    params(("digest" = Digest, Path), WorkspaceQuery),
+    responses((status = 200, description = "The users; empty for an unknown bundle", body = BundleReferrers)))]
 pub(super) async fn users(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    At(name): At<String>,
+    PathParams(digest): PathParams<Digest>,
 ) -> Result<Json<BundleReferrers>, Problem> {
-    let digest = digest(&name)?;
-    let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
+    let workspace = tenant.readable_or(|| ContentError::BundleNotFound(digest))?;
     let users = service.runtime.content(workspace).referrers(digest).await?;
     Ok(Json(BundleReferrers { digest, users: users.iter().map(ToString::to_string).collect() }))
 }
 
 /// Lists the rules that a stored bundle violates.
 ///
-/// A rule that is newer than a stored bundle does not refuse it. The same bundle is refused where it is put for the
-/// first time.
+/// A stored bundle stays valid when a new rule forbids its content. An upload of the same bundle to a Runtime that does not
+/// have it is refused.
 #[utoipa::path(get, path = "/v1/config-bundles/{digest}/findings", tag = "content", operation_id = "bundle_findings",
     security(("token" = [])),
-    params(("digest" = Digest, Path), Named),
+    params(("digest" = Digest, Path), WorkspaceQuery),
     responses((status = 200, description = "The violations; usually none", body = BundleFindings)))]
 pub(super) async fn findings(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
-    At(name): At<String>,
+    PathParams(digest): PathParams<Digest>,
 ) -> Result<Json<BundleFindings>, Problem> {
-    let digest = digest(&name)?;
-    let workspace = tenant.read()?.ok_or(ContentError::BundleNotFound(digest))?;
+    let workspace = tenant.readable_or(|| ContentError::BundleNotFound(digest))?;
     let findings = service.runtime.content(workspace).findings(digest).await?;
     Ok(Json(BundleFindings { digest, findings }))
 }
 
-/// Declares that a bundle must not be used any more.
+/// Revokes a bundle and stops its workers.
 ///
-/// Its workers are stopped. It stays, so that it cannot come back. Doing it again changes nothing.
+/// A revoked bundle cannot be used and stays stored, so that it cannot be uploaded again. The operation is idempotent.
 #[utoipa::path(post, path = "/v1/config-bundles/{digest}/revoke", tag = "content", operation_id = "revoke_bundle",
     security(("token" = [])),
-    params(("digest" = Digest, Path), Named),
-    responses((status = 200, description = "It is revoked", body = BundleSummary)))]
+    params(("digest" = Digest, Path), WorkspaceQuery),
+    responses((status = 200, description = "The bundle is revoked", body = BundleSummary)))]
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    At(name): At<String>,
+    authorized: Authorized<BundlesScope>,
+    PathParams(digest): PathParams<Digest>,
 ) -> Result<Json<BundleSummary>, Problem> {
-    let workspace = tenant.write(Scope::Bundles)?;
-    let digest = digest(&name)?;
-    service.runtime.catalogue(workspace).revoke_bundle(digest).await?;
-    Ok(Json(service.runtime.content(workspace).bundle(digest).await?))
+    service.runtime.catalogue(authorized.workspace()).revoke_bundle(digest).await?;
+    Ok(Json(service.runtime.content(authorized.workspace()).bundle(digest).await?))
 }
 
-fn pin_name(text: &str) -> Result<WorkerId, Problem> {
-    text.parse().map_err(|_| Problem::path("a pin's name"))
-}
-
-/// Keeps a bundle from being removed, under a name.
+/// Pins a bundle under a name, so that it cannot be removed.
 #[utoipa::path(put, path = "/v1/config-bundles/{digest}/pins/{pin}", tag = "content", operation_id = "pin_bundle",
     security(("token" = [])),
-    params(("digest" = Digest, Path), ("pin" = WorkerId, Path), Named),
-    responses((status = 204, description = "It is pinned")))]
+    params(("digest" = Digest, Path), ("pin" = WorkerId, Path), WorkspaceQuery),
+    responses((status = 204, description = "The bundle is pinned")))]
 pub(super) async fn pin(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    At((name, pin)): At<(String, String)>,
+    authorized: Authorized<BundlesScope>,
+    PathParams((digest, PinName(pin))): PathParams<(Digest, PinName)>,
 ) -> Result<StatusCode, Problem> {
-    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
-    content.pin(digest(&name)?, pin_name(&pin)?).await?;
+    service.runtime.content(authorized.workspace()).pin(digest, pin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes a pin away. One that is not there is away.
+/// Removes a pin. The operation is idempotent.
 #[utoipa::path(delete, path = "/v1/config-bundles/{digest}/pins/{pin}", tag = "content", operation_id = "unpin_bundle",
     security(("token" = [])),
-    params(("digest" = Digest, Path), ("pin" = WorkerId, Path), Named),
-    responses((status = 204, description = "It is not pinned under that name")))]
+    params(("digest" = Digest, Path), ("pin" = WorkerId, Path), WorkspaceQuery),
+    responses((status = 204, description = "The bundle has no pin with this name")))]
 pub(super) async fn unpin(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    At((name, pin)): At<(String, String)>,
+    authorized: Authorized<BundlesScope>,
+    PathParams((digest, PinName(pin))): PathParams<(Digest, PinName)>,
 ) -> Result<StatusCode, Problem> {
-    let content = service.runtime.content(tenant.write(Scope::Bundles)?);
-    content.unpin(digest(&name)?, pin_name(&pin)?).await?;
+    service.runtime.content(authorized.workspace()).unpin(digest, pin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists the bundles of a workspace.
 #[utoipa::path(get, path = "/v1/config-bundles", tag = "content", operation_id = "list_bundles",
-    security(("token" = [])), params(Named, Page),
-    responses((status = 200, description = "A page of at most 256 KiB of bundles; `next` tells whether it is the last", body = BundlePage)))]
+    security(("token" = [])), params(WorkspaceQuery, PageQuery::<Digest>),
+    responses((status = 200, body = BundlePage,
+        description = "A page of at most 256 KiB of bundles; `next` is absent on the last page")))]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    Asked(page): Asked<Page>,
+    authorized: Authorized<ReadScope>,
+    QueryParams(page): QueryParams<PageQuery<Digest>>,
 ) -> Result<Json<BundlePage>, Problem> {
-    let workspace = tenant.list()?;
-    let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| Problem::query())?;
-    let page = service.runtime.content(workspace).bundles_page(after, page.limit()).await?;
+    let page = service.runtime.content(authorized.workspace()).bundles_page(page.after, page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|bundle| bundle.digest);
     Ok(Json(BundlePage { bundles: page.items, next }))
 }

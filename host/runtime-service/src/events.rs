@@ -1,5 +1,7 @@
-//! `/v1/events`: what happens in a workspace, as it happens. A client that was away sends the
-//! cursor of the last event that it saw, and gets the events after it, or a gap if it may have missed some.
+//! `/v1/events`: the events of a workspace as server-sent events.
+//!
+//! A client that reconnects sends the cursor of the last event that it saw. It receives the events after the cursor, or a gap
+//! if it may have missed some.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,67 +22,72 @@ use serde_json::json;
 use utoipa::IntoParams;
 use worker_runtime::{Busy, Subscription, SubscriptionItem};
 
-use super::access::{Asked, Named, Tenant};
+use super::access::{Authorized, ReadScope, WorkspaceQuery};
+use super::extract::QueryParams;
 use super::{Problem, Service};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct From {
-    /// The last event that was seen: the `id` of its frame.
+pub(super) struct EventQuery {
+    /// The `id` of the last frame that the client saw.
     #[param(value_type = Option<String>)]
     after: Option<Cursor>,
 }
 
-/// Counts the open streams of each token and workspace.
+/// Limits the open streams of each token and workspace.
 #[derive(Debug)]
-pub(crate) struct Streams {
-    of_token: u32,
-    of_workspace: u32,
+pub(crate) struct StreamLimiter {
+    max_of_token: u32,
+    max_of_workspace: u32,
     open: Arc<Mutex<HashMap<Owner, u32>>>,
 }
 
-/// A stream that is open.
-struct Open {
+/// Counts an open stream until it is dropped.
+struct StreamGuard {
     owners: Vec<Owner>,
-    all: Arc<Mutex<HashMap<Owner, u32>>>,
-    _counted: GaugeGuard,
+    open: Arc<Mutex<HashMap<Owner, u32>>>,
+    _gauge: GaugeGuard,
 }
 
-impl Streams {
+impl StreamLimiter {
     pub(super) fn new(limits: &ServerLimits) -> Self {
-        let (of_token, of_workspace) = (limits.event_streams, limits.workspace_event_streams);
-        Self { of_token, of_workspace, open: Arc::default() }
+        Self {
+            max_of_token: limits.event_streams,
+            max_of_workspace: limits.workspace_event_streams,
+            open: Arc::default(),
+        }
     }
 
-    /// Counts a stream of a token and of its workspace.
-    fn open(&self, token: &TokenSummary, workspace: &WorkspaceId, gauge: &Gauge) -> Result<Open, Busy> {
-        let own = token.grant.event_streams;
-        // A token with a larger number of its own has it in each of its workspaces.
-        let of_workspace = self.of_workspace.max(own.unwrap_or(0));
+    /// Counts a stream for its token and its workspace. Fails if one of them has reached its limit.
+    fn open(&self, token: &TokenSummary, workspace: &WorkspaceId, gauge: &Gauge) -> Result<StreamGuard, Busy> {
+        let granted = token.grant.event_streams;
+        // A token whose own limit is larger than that of a workspace may use it in each of its workspaces.
+        let max_of_workspace = self.max_of_workspace.max(granted.unwrap_or(0));
         let owners = [
-            (Owner::Token(token.id.as_str().into()), own.unwrap_or(self.of_token), "event_streams"),
-            (Owner::Workspace(workspace.as_str().into()), of_workspace, "workspace_event_streams"),
+            (Owner::Token(token.id.as_str().into()), granted.unwrap_or(self.max_of_token), "event_streams"),
+            (Owner::Workspace(workspace.as_str().into()), max_of_workspace, "workspace_event_streams"),
         ];
-        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., limit)) = owners.iter().find(|(of, most, _)| all.get(of).copied().unwrap_or(0) >= *most) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = owners.iter().find(|(owner, max, _)| open.get(owner).copied().unwrap_or(0) >= *max);
+        if let Some((.., limit)) = reached {
             return Err(Busy::new(limit));
         }
         let owners: Vec<Owner> = owners.into_iter().map(|(owner, ..)| owner).collect();
         for owner in &owners {
-            *all.entry(owner.clone()).or_default() += 1;
+            *open.entry(owner.clone()).or_default() += 1;
         }
-        Ok(Open { owners, all: self.open.clone(), _counted: GaugeGuard::new(gauge) })
+        Ok(StreamGuard { owners, open: self.open.clone(), _gauge: GaugeGuard::new(gauge) })
     }
 }
 
-impl Drop for Open {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for owner in &self.owners {
-            let Some(open) = all.get_mut(owner) else { continue };
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                all.remove(owner);
+            let Some(count) = open.get_mut(owner) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(owner);
             }
         }
     }
@@ -88,53 +95,57 @@ impl Drop for Open {
 
 type Frames = BoxStream<'static, Result<Frame, Infallible>>;
 
-/// Follows what happens in a workspace, as server-sent events.
+/// Sends the events of a workspace as server-sent events.
 ///
-/// A client that sends the `id` of the last frame it saw, as `after` or as `Last-Event-ID`, gets the events after it.
-/// An `id` is an epoch and the number of an event. A frame `gap` says that events may have been missed: the server
-/// has deleted some, or does not have the event that the client saw last, because it was restored from a backup.
-/// The stream ends when the token is revoked or expires, and when the service is stopped.
+/// A client that sends the `id` of the last frame that it saw, as `after` or as `Last-Event-ID`, receives the events after
+/// that frame. An `id` consists of an epoch and the number of an event. A frame `gap` tells the client that it may have missed
+/// events: the server deleted some, or the server was restored from a backup and does not have the last event that the client
+/// saw. The stream ends when the token is revoked or expires, and when the service stops.
 #[utoipa::path(get, path = "/v1/events", tag = "observation", operation_id = "events", security(("token" = [])),
-    params(Named, From, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last frame that was seen")),
-    responses((status = 200, description = "Each frame's data is an `Event`", body = Event,
+    params(WorkspaceQuery, EventQuery, ("Last-Event-ID" = Option<String>, Header,
+        description = "The `id` of the last frame that the client saw")),
+    responses((status = 200, description = "Frames whose data is an `Event`", body = Event,
         content_type = "text/event-stream")))]
 pub(super) async fn subscribe(
     State(service): State<Arc<Service>>,
-    tenant: Tenant,
-    Asked(From { after }): Asked<From>,
+    authorized: Authorized<ReadScope>,
+    QueryParams(EventQuery { after }): QueryParams<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<KeepAliveStream<Frames>>, Problem> {
-    // What a browser sends when it connects again counts more than what the page asked for first.
+    // A browser repeats the URL when it reconnects, and adds the header. So the header is newer than the parameter.
     let after = match headers.get("last-event-id") {
-        Some(seen) => seen.to_str().ok().and_then(|seen| seen.parse().ok()).ok_or_else(invalid_last_event_id)?,
+        Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(invalid_last_event_id)?,
         None => after.unwrap_or(Cursor::START),
     };
-    let workspace = tenant.list()?;
-    let open = service.streams.open(tenant.token(), workspace, &service.metrics.event_streams)?;
+    let workspace = authorized.workspace();
+    let guard = service.streams.open(authorized.token(), workspace, &service.metrics.event_streams)?;
     let frames = frames(service.runtime.observation(workspace).subscribe(after).await?);
-    let ended = ended(service, tenant.token().id.clone());
-    let frames = frames.take_until(ended).map(move |frame| {
-        let _held = &open;
+    let end = wait_for_end(service, authorized.token().id.clone());
+    let frames = frames.take_until(end).map(move |frame| {
+        // The closure owns the guard, so the stream counts until the client disconnects.
+        let _guard = &guard;
         frame
     });
-    let alive = KeepAlive::new().interval(Duration::from_secs(15));
-    Ok(Sse::new(frames.boxed()).keep_alive(alive))
+    Ok(Sse::new(frames.boxed()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)))
 }
 
 fn invalid_last_event_id() -> Problem {
     let detail = "invalid header `Last-Event-ID`: expected the `id` of a frame, which is 16 hexadecimal digits, `-` \
         and a number, as `00f1e2d3c4b5a697-42`";
-    Problem::new("invalid_request", detail, "send the `id` of the last frame that was seen, or leave the header out")
+    Problem::new("invalid_request", detail, "send the `id` of the last frame that you received, or omit the header")
 }
 
-/// How long a stream may go on after its token was revoked.
-const LOOKS_AGAIN: Duration = Duration::from_secs(5);
+/// Time after which an idle stream sends a comment, so that proxies and clients do not close it.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Waits until the service is stopped, or until the token is good no more.
-async fn ended(service: Arc<Service>, token: TokenId) {
+/// Time between two checks of a stream's token. A stream ends at most this long after its token was revoked.
+const TOKEN_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Waits until the service stops or the token is no longer valid.
+async fn wait_for_end(service: Arc<Service>, token: TokenId) {
     let revoked = async {
         loop {
-            tokio::time::sleep(LOOKS_AGAIN).await;
+            tokio::time::sleep(TOKEN_CHECK_INTERVAL).await;
             if !matches!(service.runtime.management().is_token_valid(&token).await, Ok(true)) {
                 return;
             }
@@ -146,17 +157,17 @@ async fn ended(service: Arc<Service>, token: TokenId) {
     }
 }
 
-/// Ends where the store does not answer: the client connects again, and says where it was.
+/// Returns the frames of a subscription. They end if the store fails: the client reconnects and sends its cursor.
 fn frames(subscription: Subscription) -> Frames {
     let next = |mut subscription: Subscription| async move {
-        let seen = subscription.next().await.ok()?;
-        Some((Ok(frame(&seen).id(subscription.cursor().to_string())), subscription))
+        let item = subscription.next().await.ok()?;
+        Some((Ok(frame(&item).id(subscription.cursor().to_string())), subscription))
     };
     stream::unfold(subscription, next).boxed()
 }
 
-fn frame(seen: &SubscriptionItem) -> Frame {
-    match seen {
+fn frame(item: &SubscriptionItem) -> Frame {
+    match item {
         SubscriptionItem::Event(event) => Frame::default().event(name(event)).data(data(event)),
         SubscriptionItem::Gap { after, first_kept } => {
             Frame::default().event("gap").data(json!({ "after": after, "first_kept": first_kept }).to_string())
@@ -165,7 +176,7 @@ fn frame(seen: &SubscriptionItem) -> Frame {
 }
 
 fn data(event: &Event) -> String {
-    // Names, digests and numbers: there is nothing in it that JSON could not hold.
+    // An event holds only names, digests and numbers, so it can always be serialized.
     serde_json::to_string(event).unwrap_or_default()
 }
 

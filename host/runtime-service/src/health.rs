@@ -1,4 +1,4 @@
-//! Whether the service lives, whether it can do its work, and what it is.
+//! `/livez`, `/readyz`, `/v1/runtime` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -13,12 +13,13 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::access::{Asked, Caller};
+use super::access::Operator;
+use super::extract::QueryParams;
 use super::{Problem, Service};
 
-/// Says that the process answers.
+/// Returns `ok` while the process responds.
 ///
-/// Asks nothing of the stores, so that a slow disk does not get it restarted.
+/// The stores are not checked, so that a slow disk does not cause a restart of the process.
 #[utoipa::path(get, path = "/livez", tag = "operation", operation_id = "live",
     responses((status = 200, description = "`ok`", body = String, content_type = "text/plain")))]
 pub(super) async fn live() -> &'static str {
@@ -27,27 +28,27 @@ pub(super) async fn live() -> &'static str {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Verbosely {
-    /// Tells of each part by itself.
+pub(super) struct ReadinessQuery {
+    /// Returns the result of each check. The value does not matter.
     #[param(allow_reserved = false)]
     verbose: Option<String>,
 }
 
-/// Says whether the service can do its work.
+/// Checks that the service can process requests.
 ///
-/// It cannot while its stores do not answer or cannot be written to, as on a full disk, where reads go on. It will
-/// not any more once it is being stopped. A config that is refused is told and changes nothing: the one before is in
-/// force.
-#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", params(Verbosely),
-    responses((status = 200, description = "It can", content(
+/// It is not ready if a store does not respond or cannot be written to, and while it stops. On a full disk, for example, only
+/// reads succeed. A new config that is invalid appears in the checks but does not make the service unready, because the
+/// previous config stays in force.
+#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", params(ReadinessQuery),
+    responses((status = 200, description = "The service is ready", content(
             (String = "text/plain"), (Readiness = "application/json"))),
-        (status = 503, description = "It cannot", content(
+        (status = 503, description = "The service is not ready", content(
             (http_edge::ProblemBody = "application/problem+json"), (Readiness = "application/json")))))]
 pub(super) async fn ready(
     State(service): State<Arc<Service>>,
-    Asked(Verbosely { verbose }): Asked<Verbosely>,
+    QueryParams(ReadinessQuery { verbose }): QueryParams<ReadinessQuery>,
 ) -> Result<Response, Problem> {
-    let (mut checks, failed) = looked(&service).await;
+    let (mut checks, failed) = readiness(&service).await;
     let refused = *service.config_refused.lock().unwrap_or_else(PoisonError::into_inner);
     checks.push(ReadinessCheck { name: "config".to_owned(), outcome: refused.unwrap_or("ok").to_owned() });
     match (verbose, failed) {
@@ -60,16 +61,16 @@ pub(super) async fn ready(
     }
 }
 
-/// What was found out, and when.
+/// Time of the last checks, their results, and the first problem.
 pub(crate) type CachedReadiness = (Instant, Vec<ReadinessCheck>, Option<Problem>);
 
-/// How long it is remembered: everybody may ask, and the stores have other things to do.
-const REMEMBERED: Duration = Duration::from_millis(500);
+/// Time for which the result of the checks is reused. `/readyz` needs no token, so anyone could otherwise load the stores.
+const READINESS_CACHE_TIME: Duration = Duration::from_millis(500);
 
-async fn looked(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
+async fn readiness(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
     let mut last = service.readiness.lock().await;
     if let Some((at, checks, failed)) = &*last
-        && at.elapsed() < REMEMBERED
+        && at.elapsed() < READINESS_CACHE_TIME
         && !service.edge.closing().is_cancelled()
     {
         return (checks.clone(), failed.clone());
@@ -79,28 +80,27 @@ async fn looked(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
     (checks, failed)
 }
 
-/// The parts, and the first problem that keeps the service from working.
+/// Checks each part of the service. Returns all results and the first problem.
 async fn checks(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
     let mut failed = None;
     let mut checks = Vec::new();
     let mut check = |name: &str, outcome: Result<(), Problem>| {
-        let word = outcome.as_ref().err().map_or("ok", Problem::code).to_owned();
-        checks.push(ReadinessCheck { name: name.to_owned(), outcome: word });
+        let code = outcome.as_ref().err().map_or("ok", Problem::code).to_owned();
+        checks.push(ReadinessCheck { name: name.to_owned(), outcome: code });
         failed = failed.take().or(outcome.err());
     };
     let management = service.runtime.management();
     check("metadata", management.check_metadata().await.map_err(Into::into));
     check("blobs", management.check_blobs().await.map_err(Into::into));
-    let stopping = Problem::new("stopping", "the service is being stopped", "ask another, or this one later");
+    let stopping = Problem::new("stopping", "the service is stopping", "use another instance, or retry later");
     check("service", if service.edge.closing().is_cancelled() { Err(stopping) } else { Ok(()) });
     (checks, failed)
 }
 
-/// Says what this Runtime is.
+/// Returns the version, the capabilities and the usage of this Runtime.
 #[utoipa::path(get, path = "/v1/runtime", tag = "operation", operation_id = "runtime", security(("token" = [])),
-    responses((status = 200, description = "What it is", body = RuntimeInfo)))]
-pub(super) async fn runtime(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<RuntimeInfo>, Problem> {
-    caller.operator()?;
+    responses((status = 200, description = "Summary of the Runtime", body = RuntimeInfo)))]
+pub(super) async fn runtime(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<RuntimeInfo>, Problem> {
     let management = service.runtime.management();
     let mut usage = BTreeMap::new();
     for workspace in management.tenants().await? {
@@ -110,12 +110,11 @@ pub(super) async fn runtime(State(service): State<Arc<Service>>, caller: Caller)
     Ok(Json(RuntimeInfo { runtime: management.summary().await?, capabilities: management.capabilities(), usage }))
 }
 
-/// The numbers of this service, as OpenMetrics.
+/// Returns the metrics of the service in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics", security(("token" = [])),
-    responses((status = 200, description = "The numbers", body = String,
+    responses((status = 200, description = "The metrics", body = String,
         content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(service): State<Arc<Service>>, caller: Caller) -> Result<Response, Problem> {
-    caller.operator()?;
+pub(super) async fn metrics(State(service): State<Arc<Service>>, _: Operator) -> Result<Response, Problem> {
     let text = service.metrics.encode(&service.runtime).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

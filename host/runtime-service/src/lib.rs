@@ -1,20 +1,23 @@
 //! The Runtime's HTTP API.
 //!
-//! A handler extracts, calls the library, and maps the result; errors are [`Problem`]s. Before a handler runs, `http-edge`
-//! checks host, origin and limits, and [`access`](self) checks token, rate and workspace. [`RuntimeService::router`] returns
-//! the routes, for programs that serve them together with others; [`RuntimeService::serve`] serves them.
+//! A handler extracts, calls the library and maps the result. Errors are [`Problem`]s. Before a handler runs, `http-edge`
+//! checks host, origin and limits, and the extractors of `access` check token, rate, scope and workspace.
+//! [`RuntimeService::serve`] serves the routes. [`RuntimeService::router`] returns them, for programs that serve them together
+//! with other routes.
 
 mod access;
 mod blobs;
 mod bundles;
+mod download;
 mod events;
+mod extract;
+mod garbage;
 mod health;
 mod metrics;
 mod openapi;
 mod problem;
 mod resolvers;
 mod tokens;
-mod upkeep;
 mod workers;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +50,7 @@ impl Default for ServiceOptions {
     }
 }
 
-/// A Runtime with its routes. Cheap to clone; all clones are one service.
+/// A Runtime with its routes. Clones share one service.
 #[derive(Debug, Clone)]
 pub struct RuntimeService(Arc<Service>);
 
@@ -58,7 +61,7 @@ pub(crate) struct Service {
     pub(crate) rates: TokenRates,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: metrics::ServiceMetrics,
-    pub(crate) streams: events::Streams,
+    pub(crate) streams: events::StreamLimiter,
     /// Limits concurrent downloads of components, which belong to no workspace.
     pub(crate) component_downloads: Arc<tokio::sync::Semaphore>,
     /// Result of the last readiness check.
@@ -74,7 +77,7 @@ impl RuntimeService {
         Self(Arc::new(Service {
             runtime,
             rates: TokenRates::new(edge.limits().requests_per_second),
-            streams: events::Streams::new(edge.limits()),
+            streams: events::StreamLimiter::new(edge.limits()),
             entropy: options.entropy,
             metrics: metrics::ServiceMetrics::new(edge.metrics()),
             edge,

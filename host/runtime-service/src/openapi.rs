@@ -1,9 +1,9 @@
-//! The description of the API, taken from the routes themselves.
+//! The OpenAPI description, generated from the routes. `/openapi.json` serves it, and `docs/openapi.json` is a copy.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -13,31 +13,33 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::blobs::is_known;
-use super::{Service, blobs, bundles, events, health, resolvers, tokens, upkeep, workers};
+use super::download::etag;
+use super::extract::Preconditions;
+use super::{Service, blobs, bundles, events, garbage, health, resolvers, tokens, workers};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "yoi Runtime",
-        description = "Takes bundles in, keeps them, makes workers of them. Content is named by the SHA-256 of its \
-            exact bytes. A request names the workspace that it is about with `?workspace=ID`, where its token serves \
-            more than one. Every failure is a problem (RFC 9457) with a stable `code`.",
+        description = "Stores config bundles, creates workers from them and calls the tools of workers. Content is \
+            addressed by the SHA-256 digest of its bytes. If a token serves more than one workspace, a request names \
+            the workspace with `?workspace=ID`. Every error response is a problem document (RFC 9457) with a stable \
+            `code`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     components(schemas(http_edge::ProblemBody)),
     tags(
-        (name = "content", description = "Bundles and the blobs that they name"),
-        (name = "workers", description = "Making, calling, stopping and removing workers"),
-        (name = "observation", description = "What happens, as it happens"),
-        (name = "resolvers", description = "What computes what a profile means"),
-        (name = "operation", description = "For who runs the Runtime"),
+        (name = "content", description = "Bundles and their blobs"),
+        (name = "workers", description = "Creating, calling, stopping and removing workers"),
+        (name = "observation", description = "Events of a workspace"),
+        (name = "resolvers", description = "Components that resolve profiles"),
+        (name = "operation", description = "Operation of the Runtime"),
     ),
-    modifiers(&Everywhere),
+    modifiers(&SecuritySchemes),
 )]
 struct Api;
 
-/// A body that is content, whatever it is.
+/// Schema of a body with arbitrary bytes.
 pub(super) struct Binary;
 
 impl utoipa::PartialSchema for Binary {
@@ -49,21 +51,21 @@ impl utoipa::PartialSchema for Binary {
 
 impl utoipa::ToSchema for Binary {}
 
-/// What is true of every route.
-struct Everywhere;
+/// Adds the security scheme that the routes name.
+struct SecuritySchemes;
 
-impl Modify for Everywhere {
+impl Modify for SecuritySchemes {
     fn modify(&self, description: &mut Description) {
         let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         description.components.get_or_insert_default().add_security_scheme("token", scheme);
     }
 }
 
-/// Every route may answer with a problem.
-fn with_problems(description: &mut Description) {
+/// Adds the error responses to each route.
+fn add_problem_responses(description: &mut Description) {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let problem = ResponseBuilder::new()
-        .description("It came to nothing: `code` says why, `help` what to do.")
+        .description("The request failed. `code` identifies the error, `help` describes the remedy.")
         .content("application/problem+json", problem)
         .build();
     for path in description.paths.paths.values_mut() {
@@ -77,7 +79,7 @@ fn with_problems(description: &mut Description) {
     }
 }
 
-/// The routes, with what is said of them.
+/// Returns the routes with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(bundles::list))
@@ -103,33 +105,33 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(resolvers::events))
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(upkeep::collect))
+        .routes(routes!(garbage::collect))
         .routes(routes!(health::runtime))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .merge(Router::new().route("/openapi.json", get(own)).into())
+        .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
 }
 
-/// The description, as JSON.
+/// Returns the OpenAPI description as JSON.
 pub fn openapi_json() -> String {
     let (_, mut description) = routes().split_for_parts();
-    with_problems(&mut description);
+    add_problem_responses(&mut description);
     let mut text = description.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// Anybody may read it: it says nothing about this Runtime.
-async fn own(headers: HeaderMap) -> Response {
+/// Serves the description. No token is required, because the description is the same for every Runtime.
+async fn get_openapi(preconditions: Preconditions) -> Response {
     static TEXT: std::sync::LazyLock<(String, String)> = std::sync::LazyLock::new(|| {
         let text = openapi_json();
-        let etag = blobs::etag(&::bundles::Digest::of(text.as_bytes()));
+        let etag = etag(&::bundles::Digest::of(text.as_bytes()));
         (text, etag)
     });
     let (text, etag) = &*TEXT;
     let head = [(header::ETAG, etag.as_str()), (header::CONTENT_TYPE, "application/json")];
-    if is_known(&headers, etag) {
+    if preconditions.is_not_modified(etag) {
         return (StatusCode::NOT_MODIFIED, head).into_response();
     }
     (head, text.as_str()).into_response()

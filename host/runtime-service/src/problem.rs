@@ -1,4 +1,4 @@
-//! Error responses of this API, with their codes and statuses.
+//! Error responses of this API, with their codes and statuses. Each error of the library maps to one [`Problem`].
 
 use std::time::Duration;
 
@@ -215,7 +215,7 @@ impl From<CallError> for Problem {
             }
             CallError::CallsUsedUp { allowed, .. } => json!({ "allowed": allowed }),
             CallError::HistoryFull { entries } => json!({ "entries": entries }),
-            // What tools refuse has codes of their own.
+            // A tool defines its own codes, which are not codes of this API.
             CallError::Tool(ToolError::Refused { code, .. }) => {
                 return Self::new("tool_refused", error.to_string(), error.help())
                     .with_details(json!({ "tool_code": code }));
@@ -252,14 +252,17 @@ impl From<ReloadError> for Problem {
 }
 
 impl Problem {
+    /// Returns the problem of an invalid query string.
     pub(crate) fn query() -> Self {
         Self::new("invalid_request", "invalid query string", "see /openapi.json")
     }
 
+    /// Returns the problem of an invalid path parameter.
     pub(crate) fn path(expected: &'static str) -> Self {
         Self::new("invalid_request", format!("invalid path: expected {expected}"), "see /openapi.json")
     }
 
+    /// Returns the problem of a body with the wrong media type.
     pub(crate) fn media_type(detail: &'static str, help: String) -> Self {
         Self::new("unsupported_media_type", detail, help)
     }

@@ -3,96 +3,86 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 use runtime_api::body::{COMPONENT, EventPage, ResolverList};
 use runtime_api::resolver::ResolverSummary;
 use worker_runtime::Busy;
 
-use super::access::{Asked, At, Caller, Page};
-use super::blobs::{content, digest, etag};
-use super::bundles::body_of;
+use super::access::{Operator, Reader};
+use super::download::{Download, etag};
+use super::extract::{PageQuery, PathParams, QueryParams, RequestBody};
 use super::openapi::Binary;
 use super::{Problem, Service};
 
-/// Components that go out at a time.
+/// Maximum number of concurrent downloads of components.
 pub(super) const MAX_COMPONENT_DOWNLOADS: usize = 4;
 
-/// Takes a resolver in.
+/// Admits a resolver.
 ///
-/// It is examined and compiled before this answers, and before anything may ask for it.
+/// The component is examined and compiled before the response is sent and before requests can name the resolver.
 #[utoipa::path(put, path = "/v1/resolvers/{digest}", tag = "resolvers", operation_id = "put_resolver",
     security(("token" = [])),
     params(("digest" = Digest, Path, description = "SHA-256 of the component")),
     request_body(content = Binary, content_type = "application/wasm"),
-    responses((status = 201, description = "It may be used", body = ResolverSummary),
-        (status = 200, description = "It was here before", body = ResolverSummary)))]
+    responses((status = 201, description = "The resolver was admitted", body = ResolverSummary),
+        (status = 200, description = "The resolver was admitted before", body = ResolverSummary)))]
 pub(super) async fn put(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    At(name): At<String>,
-    headers: HeaderMap,
-    body: Body,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
-    caller.operator()?;
-    let digest = digest(&name)?;
-    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != COMPONENT) {
-        return Err(Problem::media_type("the body is no component", format!("send it as `{COMPONENT}`")));
+    if body.media_type() != COMPONENT {
+        return Err(Problem::media_type("the body is not a component", format!("send it as `{COMPONENT}`")));
     }
     let management = service.runtime.management();
-    let there = management.resolver(digest).await.is_ok();
-    let component = body_of(body, management.component_bytes()).await?;
+    let known = management.resolver(digest).await.is_ok();
+    let component = body.bytes(management.component_bytes()).await?;
     management.admit_resolver(digest, component).await?;
-    let status = if there { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, [(header::ETAG, etag(&digest))], Json(management.resolver(digest).await?)).into_response())
 }
 
-/// Reads a resolver's component.
+/// Returns the component of a resolver.
 #[utoipa::path(get, path = "/v1/resolvers/{digest}", tag = "resolvers", operation_id = "get_resolver",
     security(("token" = [])), params(("digest" = Digest, Path)),
     responses((status = 200, description = "The component", body = Binary, content_type = "application/wasm"),
-        (status = 304, description = "The caller has it")))]
+        (status = 304, description = "The client has the component")))]
 pub(super) async fn get(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    At(name): At<String>,
-    method: Method,
-    headers: HeaderMap,
+    _: Reader,
+    PathParams(digest): PathParams<Digest>,
+    download: Download,
 ) -> Result<Response, Problem> {
-    caller.reader()?;
-    let digest = digest(&name)?;
     let management = service.runtime.management();
-    let size = management.resolver(digest).await?.bytes;
-    let hold =
+    let bytes = management.resolver(digest).await?.bytes;
+    let reserve =
         || service.component_downloads.clone().try_acquire_owned().map_err(|_| Busy::new("components_out").into());
-    content((&method, &headers), &digest, (COMPONENT, size), hold, management.component(digest)).await
+    download.respond(&digest, (COMPONENT, bytes), reserve, management.component(digest)).await
 }
 
-/// Lists the resolvers that are known here.
+/// Lists the resolvers of the Runtime.
 #[utoipa::path(get, path = "/v1/resolvers", tag = "resolvers", operation_id = "list_resolvers",
     security(("token" = [])),
-    responses((status = 200, description = "All of them, those that are revoked too", body = ResolverList)))]
-pub(super) async fn list(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<ResolverList>, Problem> {
-    caller.reader()?;
+    responses((status = 200, description = "All resolvers, including revoked ones", body = ResolverList)))]
+pub(super) async fn list(State(service): State<Arc<Service>>, _: Reader) -> Result<Json<ResolverList>, Problem> {
     Ok(Json(ResolverList { resolvers: service.runtime.management().resolvers().await? }))
 }
 
-/// Declares that a resolver must not be used any more.
+/// Revokes a resolver and stops the workers that it resolved.
 ///
-/// Workers that it resolved are stopped. It stays known, so that it cannot come back.
+/// A revoked resolver stays registered, so that it cannot be admitted again.
 #[utoipa::path(post, path = "/v1/resolvers/{digest}/revoke", tag = "resolvers", operation_id = "revoke_resolver",
     security(("token" = [])), params(("digest" = Digest, Path)),
-    responses((status = 200, description = "It is revoked", body = ResolverSummary)))]
+    responses((status = 200, description = "The resolver is revoked", body = ResolverSummary)))]
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    At(name): At<String>,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
 ) -> Result<Json<ResolverSummary>, Problem> {
-    caller.operator()?;
-    let digest = digest(&name)?;
     let management = service.runtime.management();
     management.revoke_resolver(digest).await?;
     Ok(Json(management.resolver(digest).await?))
@@ -107,11 +97,10 @@ pub(super) async fn revoke(
     responses((status = 200, description = "The resolver is active", body = ResolverSummary)))]
 pub(super) async fn activate(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    At(name): At<String>,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
 ) -> Result<Json<ResolverSummary>, Problem> {
-    caller.operator()?;
-    Ok(Json(service.runtime.management().activate_resolver(digest(&name)?).await?))
+    Ok(Json(service.runtime.management().activate_resolver(digest).await?))
 }
 
 /// Activates the resolver that was active before.
@@ -122,9 +111,8 @@ pub(super) async fn activate(
     responses((status = 200, description = "The resolver that is active now", body = ResolverSummary)))]
 pub(super) async fn rollback(
     State(service): State<Arc<Service>>,
-    caller: Caller,
+    _: Operator,
 ) -> Result<Json<ResolverSummary>, Problem> {
-    caller.operator()?;
     Ok(Json(service.runtime.management().rollback_resolver().await?))
 }
 
@@ -137,26 +125,23 @@ pub(super) async fn rollback(
     responses((status = 204, description = "The resolver was removed")))]
 pub(super) async fn remove(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    At(name): At<String>,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
 ) -> Result<StatusCode, Problem> {
-    caller.operator()?;
-    service.runtime.management().remove_resolver(digest(&name)?).await?;
+    service.runtime.management().remove_resolver(digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists the events of the Runtime itself: the changes of its resolvers.
 #[utoipa::path(get, path = "/v1/runtime/events", tag = "operation", operation_id = "runtime_events",
-    security(("token" = [])), params(Page),
+    security(("token" = [])), params(PageQuery::<u64>),
     responses((status = 200, description = "A page of events, oldest first", body = EventPage)))]
 pub(super) async fn events(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    Asked(page): Asked<Page>,
+    _: Operator,
+    QueryParams(page): QueryParams<PageQuery<u64>>,
 ) -> Result<Json<EventPage>, Problem> {
-    caller.operator()?;
-    let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(|_| Problem::query())?;
-    let page = service.runtime.management().events_page(after, page.limit()).await?;
+    let page = service.runtime.management().events_page(page.after.unwrap_or(0), page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|event| event.number);
     Ok(Json(EventPage { events: page.items, next }))
 }

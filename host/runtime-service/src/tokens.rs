@@ -1,10 +1,9 @@
-//! `/v1/tokens`: who may ask for what, for who runs the Runtime.
+//! `/v1/tokens`.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,27 +12,26 @@ use runtime_api::token::{TokenGrant, TokenId, TokenSummary};
 use secrecy::ExposeSecret;
 use worker_runtime::token::TokenError;
 
-use super::access::{At, Caller};
-use super::workers::json;
+use super::access::Operator;
+use super::extract::{PathParams, RequestBody};
 use super::{Problem, Service};
 
-/// Most bytes of a request for a token.
-const TOKEN_BYTES: usize = 64 << 10;
+/// Maximum size of a request for a token.
+const MAX_TOKEN_REQUEST_BYTES: usize = 64 << 10;
 
-/// Makes a token.
+/// Issues a token.
 ///
-/// This answer is the only time that anybody sees it.
+/// No other response contains the token itself.
 #[utoipa::path(post, path = "/v1/tokens", tag = "operation", operation_id = "issue_token", security(("token" = [])),
     request_body = IssueTokenRequest,
     responses((status = 201, description = "The token", body = IssuedToken)))]
 pub(super) async fn issue(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    body: Body,
+    _: Operator,
+    body: RequestBody,
 ) -> Result<Response, Problem> {
-    caller.operator()?;
     let IssueTokenRequest { name, scopes, workspaces, expires_at, connections, event_streams } =
-        json(body, TOKEN_BYTES).await?;
+        body.json(MAX_TOKEN_REQUEST_BYTES).await?;
     let not_zero = |connections| NonZeroU32::new(connections).ok_or(TokenError::InvalidLimit("connections"));
     let connections = connections.map(not_zero).transpose()?;
     let grant = TokenGrant { name, scopes, workspaces, expires_at, connections, event_streams };
@@ -45,22 +43,19 @@ pub(super) async fn issue(
 
 /// Lists the tokens.
 #[utoipa::path(get, path = "/v1/tokens", tag = "operation", operation_id = "list_tokens", security(("token" = [])),
-    responses((status = 200, description = "All of them, without what lets anybody in", body = TokenList)))]
-pub(super) async fn list(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<TokenList>, Problem> {
-    caller.operator()?;
+    responses((status = 200, description = "All tokens, without their secret part", body = TokenList)))]
+pub(super) async fn list(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<TokenList>, Problem> {
     Ok(Json(TokenList { tokens: service.runtime.management().tokens().await? }))
 }
 
-/// Refuses a token from here on.
+/// Revokes a token.
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "operation", operation_id = "revoke_token",
     security(("token" = [])), params(("id" = TokenId, Path)),
-    responses((status = 200, description = "It is revoked", body = TokenSummary)))]
+    responses((status = 200, description = "The token is revoked", body = TokenSummary)))]
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
-    caller: Caller,
-    At(id): At<String>,
+    _: Operator,
+    PathParams(id): PathParams<TokenId>,
 ) -> Result<Json<TokenSummary>, Problem> {
-    caller.operator()?;
-    let id = id.parse().map_err(|_| Problem::path("a token's id"))?;
     Ok(Json(service.runtime.management().revoke_token(&id).await?))
 }

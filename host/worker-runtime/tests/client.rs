@@ -15,7 +15,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use runtime_api::call::ToolCall;
 use runtime_api::referrer::Referrer;
-use runtime_client::{Client, ClientError, ClientOptions, Deadlines, NoConnection, Retries, Unexpected, Watched};
+use runtime_client::{
+    Client, ClientError, ClientOptions, ConnectError, RetryPolicy, StreamItem, Timeouts, UnexpectedResponse,
+};
 use runtime_service::{Hosts, RuntimeService, ServerLimits, ServiceOptions, Stopped};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -135,13 +137,13 @@ async fn missing_blobs_are_sent_and_worker_of_bundle_answers() {
     let digest = contents.bundle().digest();
     let sent = client.put_bundle(&contents).await.expect("taken");
     let blobs: Vec<(Digest, usize)> = contents.bundle().blobs().map(|(digest, blob)| (*digest, blob.len())).collect();
-    assert_eq!((sent.known, sent.sent.len(), sent.bundle.digest), (false, blobs.len(), digest));
-    assert_eq!(sent.sent_bytes, blobs.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>());
+    assert_eq!((sent.known, sent.uploaded.len(), sent.bundle.digest), (false, blobs.len(), digest));
+    assert_eq!(sent.uploaded_bytes, blobs.iter().map(|(_, bytes)| *bytes as u64).sum::<u64>());
     let again = client.put_bundle(&contents).await.expect("taken");
-    assert_eq!((again.known, again.sent.len(), again.sent_bytes, &again.bundle), (true, 0, 0, &sent.bundle));
+    assert_eq!((again.known, again.uploaded.len(), again.uploaded_bytes, &again.bundle), (true, 0, 0, &sent.bundle));
     // The next revision shares unchanged blobs.
     let next = client.put_bundle(&bundle(2).into()).await.expect("taken");
-    assert_eq!((next.known, next.sent.len()), (false, 0));
+    assert_eq!((next.known, next.uploaded.len()), (false, 0));
     assert_eq!(client.manifest(digest).await.expect("there"), contents.bundle().manifest_bytes().to_vec());
     for (blob, bytes) in &blobs {
         let got = client.blob(*blob, *bytes).await.expect("there");
@@ -240,9 +242,9 @@ async fn blobs_are_sent_a_few_at_a_time() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let options = ClientOptions { uploads: 2, ..ClientOptions::without_token(url) };
+    let options = ClientOptions { max_concurrent_uploads: 2, ..ClientOptions::without_token(url) };
     let sent = Client::new(options).expect("a client").put_bundle(&contents).await.expect("taken");
-    assert_eq!((sent.sent.len(), kept.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (4, 2, 0));
+    assert_eq!((sent.uploaded.len(), kept.load(Ordering::SeqCst), all.load(Ordering::SeqCst)), (4, 2, 0));
 }
 
 /// Runs garbage collection in a loop, with a retention time of zero.
@@ -261,7 +263,7 @@ async fn bundles_are_put_while_garbage_is_collected() {
         let prompt = format!("Be kind, in revision {revision}.");
         let bundle = bundle_of("acme", revision, &[("prompts/hello.md", &prompt)]);
         let sent = client.put_bundle(&bundle.into()).await.expect("taken");
-        assert!(!sent.known && sent.sent.contains(&Digest::of(&prompt)));
+        assert!(!sent.known && sent.uploaded.contains(&Digest::of(&prompt)));
     }
     collecting.abort();
 }
@@ -336,7 +338,7 @@ async fn blob_is_streamed_and_never_stored_partially() {
 async fn refusal_is_received_before_the_body_was_read() {
     let limits = RuntimeLimits { inflight_bytes: 1 << 20, ..RuntimeLimits::default() };
     let (_, options) = served(&World { limits, ..World::default() }).await;
-    let retries = Retries { most: 0, ..Retries::default() };
+    let retries = RetryPolicy { max_retries: 0, ..RetryPolicy::default() };
     let client = Client::new(ClientOptions { retries, ..options }).expect("a client");
     let content = Bytes::from(vec![7; 16 << 20]);
     let digest = Digest::of(&content);
@@ -397,19 +399,19 @@ async fn events_are_streamed_and_gaps_are_reported() {
     let mut events = client.events(0);
     let one = bundle(1);
     let (first, digest) = tokio::join!(events.next(), put(&content, &one));
-    let Ok(Watched::Event(first)) = first else { panic!("{first:?}") };
+    let Ok(StreamItem::Event(first)) = first else { panic!("{first:?}") };
     assert_eq!(first.number, 1);
     assert!(matches!(first.kind, EventKind::BundleStored { bundle, .. } if bundle == digest));
     for number in 2..6 {
         // Received before the next events are recorded, because only three are kept.
         put(&content, &bundle(number)).await;
-        assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == number));
+        assert!(matches!(events.next().await, Ok(StreamItem::Event(event)) if event.number == number));
     }
     assert_eq!(events.seen(), 5);
     let seen: Vec<_> = client.events(1).into_stream().take(4).collect().await;
-    assert_eq!(seen[0], Ok(Watched::Gap { after: 1, first_kept: 3 }));
+    assert_eq!(seen[0], Ok(StreamItem::Gap { after: 1, first_kept: 3 }));
     let numbers = seen[1..].iter().map(|seen| match seen {
-        Ok(Watched::Event(event)) => event.number,
+        Ok(StreamItem::Event(event)) => event.number,
         other => panic!("{other:?}"),
     });
     assert_eq!(numbers.collect::<Vec<_>>(), [3, 4, 5]);
@@ -434,12 +436,12 @@ async fn stream_continues_after_service_restart() {
     let client = Client::new(ClientOptions { workspace: Some(acme()), ..options }).expect("a client");
     let mut events = client.events(0);
     put(&runtime.content(&acme()), &bundle(1)).await;
-    assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == 1));
+    assert!(matches!(events.next().await, Ok(StreamItem::Event(event)) if event.number == 1));
     stop.send(()).expect("served");
     assert_eq!(stopped.await.expect("ended"), Stopped { cut: 0 });
     put(&runtime.content(&acme()), &bundle(2)).await;
     let (_, _stop, _) = serve(&runtime, address.port()).await;
-    assert!(matches!(events.next().await, Ok(Watched::Event(event)) if event.number == 2));
+    assert!(matches!(events.next().await, Ok(StreamItem::Event(event)) if event.number == 2));
 }
 
 /// A scripted server. It reads a request and sends the response of the script for the number of the request. AfterResponse it
@@ -512,8 +514,8 @@ fn problem(status: u16, code: &str) -> String {
 
 fn short(options: ClientOptions) -> Client {
     let short = Duration::from_millis(200);
-    let deadlines = Deadlines { answer: short, transfer: short, work: short, silence: short };
-    Client::new(ClientOptions { deadlines, ..options }).expect("a client")
+    let timeouts = Timeouts { response: short, transfer: short, work: short, silence: short };
+    Client::new(ClientOptions { timeouts, ..options }).expect("a client")
 }
 
 #[tokio::test]
@@ -529,11 +531,11 @@ async fn responses_are_bounded_and_typed() {
         answer("200 OK", JSON, "", &json!({ "workers": ids.iter().map(worker).collect::<Vec<_>>() }).to_string())
     };
     let head = |more: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{more}\r\n");
-    let no_http = ClientError::Unexpected(Unexpected::NoHttp);
-    let no_body = ClientError::Unexpected(Unexpected::Body);
-    let too_large = ClientError::Unexpected(Unexpected::TooLarge);
-    let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
-    let status = |status| ClientError::Unexpected(Unexpected::Status(status));
+    let no_http = ClientError::Unexpected(UnexpectedResponse::NotHttp);
+    let no_body = ClientError::Unexpected(UnexpectedResponse::Body);
+    let too_large = ClientError::Unexpected(UnexpectedResponse::TooLarge);
+    let contradiction = ClientError::Unexpected(UnexpectedResponse::Contradiction);
+    let status = |status| ClientError::Unexpected(UnexpectedResponse::Status(status));
     let moved = "Location: http://169.254.169.254/\r\n";
     let cases: Vec<(&str, Vec<u8>, AfterResponse, ClientError)> = vec![
         ("not HTTP", b"220 smtp.example.com ESMTP\r\n".to_vec(), AfterResponse::End, no_http.clone()),
@@ -573,7 +575,7 @@ async fn responses_are_bounded_and_typed() {
             "a redirect",
             answer("302 Found", JSON, moved, ""),
             AfterResponse::End,
-            ClientError::Unexpected(Unexpected::Redirect),
+            ClientError::Unexpected(UnexpectedResponse::Redirect),
         ),
         ("a failure of a proxy", answer("502 Bad Gateway", "text/html", "", "<html>"), AfterResponse::End, status(502)),
         ("a problem that is none", answer("404 Not Found", PROBLEM, "", "{}"), AfterResponse::End, status(404)),
@@ -597,7 +599,7 @@ async fn responses_are_bounded_and_typed() {
         let then = Mutex::new(Some(then));
         let stranger =
             stranger(move |_, _| (said.clone(), then.lock().expect("once").take().unwrap_or(AfterResponse::End)));
-        let options = ClientOptions { answer_bytes: 100_000, ..stranger.options };
+        let options = ClientOptions { max_response_bytes: 100_000, ..stranger.options };
         let error = Client::new(options).expect("a client").workers(None, 3).await.expect_err(what);
         assert_eq!(error, expected, "{what}");
         assert!(!format!("{error} {error:?} {}", error.help()).contains("CANARY"), "{what}");
@@ -615,7 +617,7 @@ async fn token_is_sent_only_to_the_runtime() {
     let moved = format!("Location: {}/v1/workers\r\n", elsewhere.options.base_url);
     let stranger = stranger(move |_, _| (answer("307 Temporary Redirect", JSON, &moved, ""), AfterResponse::End));
     let client = Client::new(stranger.options).expect("a client");
-    assert_eq!(client.workers(None, 1).await, Err(ClientError::Unexpected(Unexpected::Redirect)));
+    assert_eq!(client.workers(None, 1).await, Err(ClientError::Unexpected(UnexpectedResponse::Redirect)));
     assert!(stranger.heard.lock().expect("heard")[0].contains("authorization: bearer yoi_canary\r\n"));
     assert!(elsewhere.heard.lock().expect("heard").is_empty());
 }
@@ -652,7 +654,7 @@ async fn uploads_have_a_bounded_number_of_attempts() {
             false => (answer("202 Accepted", JSON, "", &lacks), AfterResponse::End),
         })
     };
-    let contradiction = ClientError::Unexpected(Unexpected::Contradiction);
+    let contradiction = ClientError::Unexpected(UnexpectedResponse::Contradiction);
     for (digest, requests, told) in [
         (*named, 15, ClientError::BlobsVanished { missing: 1, sent: 7 }),
         (Digest::of(b"/etc/passwd"), 1, contradiction.clone()),
@@ -679,7 +681,7 @@ async fn slow_responses_time_out() {
     }
     // A silent stream is requested again, and fails if it stays silent.
     let silent = stranger(|_, _| (STREAM.as_bytes().to_vec(), AfterResponse::Hang));
-    let options = ClientOptions { retries: Retries { most: 1, ..Retries::default() }, ..silent.options };
+    let options = ClientOptions { retries: RetryPolicy { max_retries: 1, ..RetryPolicy::default() }, ..silent.options };
     assert_eq!(short(options).events(0).next().await, Err(timed_out));
     assert_eq!(silent.heard.lock().expect("heard").len(), 2);
 }
@@ -690,13 +692,13 @@ async fn closed_port_is_reported_as_unreachable() {
     for host in [address.to_string(), format!("localhost:{}", address.port())] {
         let options = ClientOptions::new(format!("http://{host}"), "yoi_CANARY".to_owned().into());
         let client = Client::new(options).expect("a client");
-        assert_eq!(client.live().await, Err(ClientError::Unreachable(NoConnection::Refused)));
+        assert_eq!(client.live().await, Err(ClientError::Unreachable(ConnectError::Refused)));
         let events = Client::new(ClientOptions {
-            retries: Retries { most: 1, ..Retries::default() },
+            retries: RetryPolicy { max_retries: 1, ..RetryPolicy::default() },
             ..ClientOptions::without_token(format!("http://{host}"))
         });
         let error = events.expect("a client").events(0).next().await;
-        assert_eq!(error, Err(ClientError::Unreachable(NoConnection::Refused)));
+        assert_eq!(error, Err(ClientError::Unreachable(ConnectError::Refused)));
     }
 }
 
@@ -738,7 +740,7 @@ fn frame(number: u64) -> String {
 }
 
 /// Reads a stream that is split into these parts. Returns the items, and the position that each request sent.
-async fn seen(parts: Vec<String>, count: usize) -> (Vec<Result<Watched, ClientError>>, Vec<String>) {
+async fn seen(parts: Vec<String>, count: usize) -> (Vec<Result<StreamItem, ClientError>>, Vec<String>) {
     let stranger = stranger(move |number, _| match parts.get(number) {
         Some(part) => ([STREAM, part].concat().into_bytes(), AfterResponse::End),
         None => (Vec::new(), AfterResponse::End),
@@ -762,7 +764,7 @@ async fn interrupted_stream_resumes_at_its_position() {
         let rest: String = (ended + 1..=3).map(frame).collect();
         let (seen, last) = seen(vec![first, rest], 3).await;
         let numbers = seen.iter().map(|seen| match seen {
-            Ok(Watched::Event(event)) => event.number,
+            Ok(StreamItem::Event(event)) => event.number,
             other => panic!("{cut}: {other:?}"),
         });
         assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3], "{cut}");
@@ -779,15 +781,15 @@ async fn restored_runtime_reports_a_gap_and_restarts_the_stream() {
     let after: String = [gap.to_owned(), of(one, 1), of(two, 2)].concat();
     let (all, last) = seen(vec![before.clone(), after, of(two, 3)], 7).await;
     let numbers = all.iter().map(|seen| match seen {
-        Ok(Watched::Event(event)) => event.number,
-        Ok(Watched::Gap { after: 3, first_kept: 1 }) => 0,
+        Ok(StreamItem::Event(event)) => event.number,
+        Ok(StreamItem::Gap { after: 3, first_kept: 1 }) => 0,
         other => panic!("{other:?}"),
     });
     assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3, 0, 1, 2, 3]);
     assert_eq!(last, ["0".to_owned(), format!("{one}-3"), format!("{two}-2")]);
     // The first frame decides for the whole stream whether its position is known.
     let (all, _) = seen(vec![[before, gap.to_owned()].concat()], 4).await;
-    assert_eq!(all[3], Err(ClientError::Unexpected(Unexpected::Contradiction)));
+    assert_eq!(all[3], Err(ClientError::Unexpected(UnexpectedResponse::Contradiction)));
 }
 
 #[tokio::test]
@@ -796,9 +798,9 @@ async fn stream_accepts_only_consistent_frames() {
         format!("id: {id}\nevent: gap\ndata: {}\n\n", json!({ "after": after, "first_kept": first_kept }))
     };
     let told = |text: String| async move { seen(vec![text], 1).await.0.remove(0) };
-    assert_eq!(told(gap(6, 0, 7)).await, Ok(Watched::Gap { after: 0, first_kept: 7 }));
+    assert_eq!(told(gap(6, 0, 7)).await, Ok(StreamItem::Gap { after: 0, first_kept: 7 }));
     let new = "id: 1\nevent: worker_moved\ndata: {\"number\":1,\"event\":\"worker_moved\"}\n\n";
-    assert_eq!(told(new.to_owned()).await, Ok(Watched::Other { number: 1, kind: "worker_moved".to_owned() }));
+    assert_eq!(told(new.to_owned()).await, Ok(StreamItem::Other { number: 1, kind: "worker_moved".to_owned() }));
     for bad in [
         frame(0),
         gap(6, 1, 7),
@@ -817,5 +819,5 @@ async fn stream_accepts_only_consistent_frames() {
     }
     let not_a_stream = stranger(|_, _| (answer("200 OK", JSON, "", "{}"), AfterResponse::End));
     let client = Client::new(not_a_stream.options).expect("a client");
-    assert_eq!(client.events(0).next().await, Err(ClientError::Unexpected(Unexpected::Body)));
+    assert_eq!(client.events(0).next().await, Err(ClientError::Unexpected(UnexpectedResponse::Body)));
 }

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use runtime_client::{Client, ClientError, ClientOptions, NoConnection};
+use runtime_client::{Client, ClientError, ClientOptions, ConnectError};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -103,14 +104,28 @@ async fn client_connects_only_to_tls_service_with_trusted_certificate_for_its_na
         // Signed by another authority.
         let Some(suspicious) = client(name, &options, &stranger) else { return };
         let told = suspicious.runtime().await.expect_err("nobody believed in signed it");
-        assert_eq!(told, ClientError::Unreachable(NoConnection::Certificate));
+        assert_eq!(told, ClientError::Unreachable(ConnectError::Certificate));
         assert!(!told.help().is_empty() && !format!("{told} {told:?}").contains("localhost"), "{told:?}");
     }
     // Trusted, but for another name.
     let Some(misled) = client(&names[2], &options, &authority) else { return };
-    assert_eq!(misled.live().await, Err(ClientError::Unreachable(NoConnection::Certificate)));
+    assert_eq!(misled.live().await, Err(ClientError::Unreachable(ConnectError::Certificate)));
     // No TLS.
     let Some(plain) = client(&format!("localhost:{}", service.port()), &options, &authority) else { return };
-    assert!(matches!(plain.live().await, Err(ClientError::Unreachable(_))));
+    assert_eq!(plain.live().await, Err(ClientError::Unreachable(ConnectError::PlainText)));
+    // A server that ends the handshake with the alert `handshake_failure`.
+    let front = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let name = format!("localhost:{}", front.local_addr().expect("an address").port());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = front.accept().await {
+            let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40]).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let Some(refused) = client(&name, &options, &authority) else { return };
+    assert_eq!(refused.live().await, Err(ClientError::Unreachable(ConnectError::Tls)));
+    // `.invalid` never resolves.
+    let Some(lost) = client("nowhere.invalid", &options, &authority) else { return };
+    assert_eq!(lost.live().await, Err(ClientError::Unreachable(ConnectError::Other)));
     drop(stop);
 }

@@ -634,8 +634,11 @@ fn every_variant_and_code_of_public_errors_is_provoked_or_excused() {
     // Responses of a server are covered by the client's own tests.
     let within =
         include_str!("../../runtime-client/src/lib.rs").split_once("#[cfg(test)]").map_or("", |(_, tests)| tests);
-    let of_client = [include_str!("client.rs"), within].concat();
-    let tested = |variant: &str| variant.starts_with("ClientError::") && of_client.contains(variant);
+    let of_client = [include_str!("client.rs"), include_str!("client_tls.rs"), within].concat();
+    let tested = |variant: &str| {
+        ["ClientError::", "ConnectError::"].iter().any(|error| variant.starts_with(error))
+            && of_client.contains(variant)
+    };
     expected_variants.retain(|variant, _| !tested(variant));
     files.retain(|(path, _)| !path.ends_with("runtime-client/src/error.rs"));
     // The packages below have their own tests for refused resolvers.

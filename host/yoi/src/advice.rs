@@ -1,10 +1,11 @@
-//! Help lines of the libraries, which name no commands, with the command added.
+//! Help texts of the libraries with a command added. The libraries do not know the command line, so their help texts name no
+//! commands.
 
-/// Advice of a library, and the same advice with the command that follows it.
+/// Help texts of a library, each with its replacement that names a command.
 const COMMANDS: [(&str, &str); 39] = [
     (
-        "wait until requests of it have ended, or use a token with a larger share",
-        "wait until requests of it have ended, or use a token with a larger share (`yoi runtime token new --connections N`)",
+        "wait until its other requests have ended, or use a token with a larger share",
+        "wait until its other requests have ended, or use a token with a larger share (`yoi runtime token new --connections N`)",
     ),
     ("list the workers of the workspace", "list the workers of the workspace with `yoi worker list`"),
     ("stop the worker first", "stop the worker first: `yoi worker stop ID`"),
@@ -103,7 +104,7 @@ const COMMANDS: [(&str, &str); 39] = [
     ),
 ];
 
-/// Returns the advice with a command in it, where there is one.
+/// Returns the help text with a command, if [`COMMANDS`] has one, and otherwise the text itself.
 pub(crate) fn with_command(help: &str) -> &str {
     COMMANDS.iter().find(|(advice, _)| *advice == help).map_or(help, |(_, command)| command)
 }
@@ -116,7 +117,7 @@ mod tests {
     use crate::error::tests::{PACKAGES, sources};
 
     #[test]
-    fn libraries_advise_no_commands_and_every_advice_here_is_theirs() {
+    fn help_texts_of_libraries_name_no_commands_and_every_key_is_one_of_them() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut files = Vec::new();
         for package in PACKAGES.into_iter().filter(|package| *package != "host/yoi") {

@@ -1,4 +1,4 @@
-//! `yoi bundle`: making, checking, showing and comparing bundles.
+//! `yoi bundle`: creates, checks, shows and compares bundles.
 
 mod build;
 mod bump;
@@ -14,22 +14,22 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Makes, checks and compares bundles.
+/// Creates, checks and compares bundles.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Writes a folder to begin from.
+    /// Creates an authoring folder with a small bundle.
     New(new::Args),
-    /// Raises the revision and the time in a folder's `bundle.toml`.
+    /// Updates the revision and the time in the `bundle.toml` of a folder.
     Bump(bump::Args),
-    /// Builds a folder into a bundle: the same folder, the same digest, on every machine.
+    /// Builds a bundle from a folder, with the same digest on every machine.
     Build(build::Args),
-    /// Says whether something is a bundle, what was proved of it and what was scanned for.
+    /// Verifies a bundle and scans it for credentials and host paths.
     Check(check::Args),
-    /// Shows what is in a bundle.
+    /// Shows the content of a bundle.
     Show(show::Args),
-    /// Signs a bundle, so that a host can demand to know who stands behind it.
+    /// Signs a bundle, so that a host can require the signature.
     Sign(sign::Args),
-    /// Says what differs between two bundles, and which profiles resolve differently.
+    /// Compares two bundles and the resolutions of their profiles.
     Diff(diff::Args),
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
     }
 }
 
-/// What `bundle build`, `check` and `show` say about a bundle as a whole.
+/// Returns the summary of a bundle in the JSON output of `bundle build`, `check` and `show`.
 pub(crate) fn summary(bundle: &bundles::Bundle) -> serde_json::Value {
     let manifest = bundle.manifest();
     serde_json::json!({

@@ -1,5 +1,4 @@
-//! What BUNDLE means on the command line: an authoring folder, a built folder, a built file, or
-//! `builtin`.
+//! Opens the bundle that the argument BUNDLE names: an authoring folder, a built folder, a built file, or `builtin`.
 
 use std::path::Path;
 
@@ -21,19 +20,19 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// A bundle, and where it came from.
+/// An opened bundle and its origin.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) bundle: Bundle,
-    /// What travels with it, where somebody signed.
+    /// Signatures of the bundle.
     pub(crate) envelope: Option<Envelope>,
-    /// Whether it is the one that ships inside.
+    /// `true` for the bundle that ships with the program.
     pub(crate) builtin: bool,
-    /// Warnings and accepted findings, where it was built just now.
+    /// Result of the build, if BUNDLE is an authoring folder.
     pub(crate) built: Option<BuildOutput>,
 }
 
-/// Whether BUNDLE names the bundle that ships inside.
+/// Returns `true` if BUNDLE names the bundle that ships with the program.
 pub(crate) fn is_builtin(path: &Path) -> bool {
     path == Path::new("builtin")
 }
@@ -45,7 +44,7 @@ impl Source {
     }
 }
 
-/// Opens whatever BUNDLE names.
+/// Opens the bundle that BUNDLE names. Builds an authoring folder.
 pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliError> {
     if is_builtin(path) {
         let bundle = worker_runtime::shipped::bundle().map_err(|error| diagnostics(error.0))?;
@@ -74,22 +73,22 @@ pub(crate) fn open(path: &Path, limits: &BundleLimits) -> Result<Source, CliErro
     Ok(Source { bundle: built.bundle.clone(), envelope: None, builtin: false, built: Some(built) })
 }
 
-/// Reads an envelope that travels apart from its bundle.
+/// Reads an envelope from its own file and checks that it belongs to the bundle.
 pub(crate) fn read_envelope(path: &Path, bundle: &Bundle, limits: &BundleLimits) -> Result<Envelope, CliError> {
-    let told = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
+    let failed = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
     let json = files::read_authored(path, limits.envelope_bytes(), "envelope")?;
-    let envelope = Envelope::parse(&json, limits).map_err(told)?;
-    Contents::new(bundle.clone(), Some(envelope.clone())).map_err(told)?;
+    let envelope = Envelope::parse(&json, limits).map_err(failed)?;
+    Contents::new(bundle.clone(), Some(envelope.clone())).map_err(failed)?;
     Ok(envelope)
 }
 
-/// Everything that stands against a bundle that was built before, with the places in its manifest.
+/// Returns the error of an invalid built bundle, with all errors and their places in the manifest.
 fn refused(error: &BundleError) -> CliError {
-    let mut told = diagnostics(&bundles::errors(error));
-    if let Some(details) = told.details.as_object_mut() {
+    let mut refusal = diagnostics(&bundles::errors(error));
+    if let Some(details) = refusal.details.as_object_mut() {
         details.insert("pointer".to_owned(), json!(error.pointer()));
     }
-    told
+    refusal
 }
 
 /// Builds an authoring folder.
@@ -102,13 +101,13 @@ pub(crate) fn read_folder(path: &Path, limits: &BundleLimits) -> Result<Folder, 
     Folder::read(&open_dir(path)?, limits).map_err(|error| folder_error(&error))
 }
 
-/// Builds what was read.
+/// Builds an authoring folder that has been read.
 pub(crate) fn build_folder(
     folder: &Folder,
     options: &BuildOptions,
     limits: &BundleLimits,
 ) -> Result<BuildOutput, CliError> {
-    bundles::build(folder, options, limits).map_err(|told| diagnostics(&told))
+    bundles::build(folder, options, limits).map_err(|errors| diagnostics(&errors))
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<Dir, CliError> {
@@ -119,7 +118,8 @@ pub(crate) fn folder_error(error: &FolderError) -> CliError {
     CliError::of_library(error.code(), error.to_string(), error.help())
 }
 
-/// A bundle as a host with a config takes it: accepted findings count only where that says so.
+/// Checks a bundle as a host with this config does. Findings that the author accepts are errors unless the config accepts them
+/// too.
 pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLimits) -> Result<(), CliError> {
     let manifest = bundle.manifest();
     if manifest.accepted.is_empty() || config.grants(&manifest.workspace.id).accept_leak_findings {
@@ -133,7 +133,7 @@ pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLi
                 BundleError::Leak(_) => {
                     let id = &manifest.workspace.id;
                     format!(
-                        "the author accepts this; to honour that, write `accept_leak_findings = true` under [workspaces.{id}] in the host's config"
+                        "to accept the findings that the author accepts, write `accept_leak_findings = true` under [workspaces.{id}] in the config of the host"
                     )
                 }
                 other => other.help(),
@@ -144,41 +144,41 @@ pub(crate) fn as_host(bundle: &Bundle, config: &RuntimeConfig, limits: &BundleLi
     }
 }
 
-/// Refuses a bundle that has warnings, where they count as errors.
-pub(crate) fn refuse_warnings(told: &Diagnostics) -> Result<(), CliError> {
-    if told.list.is_empty() {
+/// Returns an error if there are warnings. For `--strict`.
+pub(crate) fn refuse_warnings(warnings: &Diagnostics) -> Result<(), CliError> {
+    if warnings.list.is_empty() {
         return Ok(());
     }
-    let mut told = told.clone();
-    for diagnostic in &mut told.list {
+    let mut errors = warnings.clone();
+    for diagnostic in &mut errors.list {
         diagnostic.severity = Severity::Error;
     }
-    Err(diagnostics(&told))
+    Err(diagnostics(&errors))
 }
 
-/// Prints warnings to stderr, where people read the result. JSON has them in its document.
-pub(crate) fn note_warnings(told: &Diagnostics, output: &Output) {
-    if output.is_text() && !told.list.is_empty() {
-        output.note(carets::render(told).trim_end());
+/// Prints warnings to stderr if the output is text. JSON output contains them in its document.
+pub(crate) fn note_warnings(warnings: &Diagnostics, output: &Output) {
+    if output.is_text() && !warnings.list.is_empty() {
+        output.note(carets::render(warnings).trim_end());
     }
 }
 
-/// Everything that stands against a folder: one error, with every diagnostic in it.
-pub(crate) fn diagnostics(told: &Diagnostics) -> CliError {
-    let mut told = told.clone();
-    for diagnostic in &mut told.list {
+/// Converts diagnostics to one error that contains all of them.
+pub(crate) fn diagnostics(found: &Diagnostics) -> CliError {
+    let mut found = found.clone();
+    for diagnostic in &mut found.list {
         diagnostic.help = advice::with_command(&diagnostic.help).to_owned();
     }
     let errors: Vec<&Diagnostic> =
-        told.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
+        found.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
     let (code, message, help) = match errors.first() {
         Some(first) => (first.code, first.message.clone(), first.help.clone()),
-        None => ("invalid_bundle", "the folder is no bundle".to_owned(), String::new()),
+        None => ("invalid_bundle", "invalid bundle".to_owned(), String::new()),
     };
     let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
     let warnings: Vec<&Diagnostic> =
-        told.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning).collect();
+        found.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning).collect();
     CliError::new(code, format!("{message}{more}"), help)
-        .with_details(json!({ "diagnostics": told.list, "warnings": warnings }))
-        .with_diagnostics(carets::render(&told))
+        .with_details(json!({ "diagnostics": found.list, "warnings": warnings }))
+        .with_diagnostics(carets::render(&found))
 }

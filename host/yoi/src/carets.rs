@@ -1,13 +1,13 @@
-//! Diagnostics for people: the line that is meant, a caret under the place, the remedy.
+//! Diagnostics as text: the line, a caret under the place, and the remedy.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use bundles::{Diagnostics, Severity, one_line};
 
-/// Everything there is to tell, one paragraph each.
-pub(crate) fn render(told: &Diagnostics) -> String {
+/// Renders all diagnostics, one paragraph each.
+pub(crate) fn render(diagnostics: &Diagnostics) -> String {
     let renderer = Renderer::styled();
     let mut text = String::new();
-    for diagnostic in &told.list {
+    for diagnostic in &diagnostics.list {
         let level = match diagnostic.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -15,7 +15,7 @@ pub(crate) fn render(told: &Diagnostics) -> String {
         let (message, file) = (one_line(&diagnostic.message), one_line(&diagnostic.file));
         let help = one_line(&diagnostic.help);
         let title = level.primary_title(message.as_str()).id(diagnostic.code);
-        let source = told.source_of(diagnostic);
+        let source = diagnostics.source_of(diagnostic);
         let group = match (source, &diagnostic.span) {
             (Some(source), Some(span)) => title.element(
                 Snippet::source(source.masked.as_str())
@@ -35,7 +35,7 @@ pub(crate) fn render(told: &Diagnostics) -> String {
     text
 }
 
-/// A caret under the first line of what is meant: a table of thirty lines helps nobody.
+/// Reduces a span to its first line. Carets under a table of thirty lines would hide the message.
 fn first_line(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
     let start = span.start.min(text.len());
     let end = span.end.clamp(start, text.len());

@@ -1,5 +1,4 @@
-//! The host's config as the command line reads it: a mistake is shown where it stands, and no value of
-//! the file with it.
+//! Reads the config of a host. An error shows the place in the file, but no value of the file.
 
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use crate::error::CliError;
 use crate::files;
 use crate::runtime::Settings;
 
-/// Reads what a config grants.
+/// Reads the policy of a config.
 pub(crate) fn read(path: &Path) -> Result<RuntimeConfig, CliError> {
     Ok(parse(&text(path)?, path)?.0)
 }
@@ -24,17 +23,17 @@ pub(crate) fn text(path: &Path) -> Result<String, CliError> {
 
 /// Parses a config with the tables that configure the service. `path` is shown in errors.
 pub(crate) fn parse(text: &str, path: &Path) -> Result<(RuntimeConfig, Settings), CliError> {
-    let (policy, settings) =
-        RuntimeConfig::from_toml_with::<Settings>(text, &Settings::TABLES).map_err(|error| told(error, path))?;
+    let (policy, settings) = RuntimeConfig::from_toml_with::<Settings>(text, &Settings::TABLES)
+        .map_err(|error| config_error(error, path))?;
     match settings.invalid_limit() {
         Some((table, InvalidLimit { name, expected })) => {
-            Err(told(ConfigError::invalid_limit(text, table, name, &expected), path))
+            Err(config_error(ConfigError::invalid_limit(text, table, name, &expected), path))
         }
         None => Ok((policy, settings)),
     }
 }
 
-fn told(error: ConfigError, path: &Path) -> CliError {
+fn config_error(error: ConfigError, path: &Path) -> CliError {
     if error.place().is_none() {
         return error.into();
     }

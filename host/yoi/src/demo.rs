@@ -1,4 +1,4 @@
-//! `yoi demo`: the whole path on an example, told in a few lines. Everything in it really happens.
+//! `yoi demo`: builds, resolves and enforces an example bundle, and prints each step. Each printed result is computed.
 
 pub(crate) mod example;
 
@@ -23,7 +23,7 @@ use crate::output::Output;
 use crate::sandbox::{self, CacheArgs};
 use crate::text::{bytes, count, dim, grouped};
 
-/// Shows the whole path on an example, in a temporary folder.
+/// Shows all steps with an example, from bundle to worker, in a temporary folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 const PROFILE: &str = "backend-dev";
 
 fn broken() -> CliError {
-    CliError::new("failed", "the example that ships inside is broken", "please report this")
+    CliError::new("failed", "the example of this program is invalid", "report this as a bug")
 }
 
 fn write_example(folder: &Path) -> Result<(), CliError> {
@@ -64,17 +64,17 @@ impl Story {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let temporary = tempfile::tempdir().map_err(|error| {
-        CliError::new("unwritable", format!("there is no temporary folder: {}", error.kind()), "set TMPDIR")
+        CliError::new("unwritable", format!("cannot create a temporary folder: {}", error.kind()), "set TMPDIR")
     })?;
-    let (here, there) = (temporary.path().join("here"), temporary.path().join("there"));
+    let (first, second) = (temporary.path().join("first"), temporary.path().join("second"));
     let mut story = Story { lines: Vec::new() };
     let limits = BundleLimits::default();
 
-    story.step("A team's configuration becomes a bundle");
-    write_example(&here)?;
-    write_example(&there)?;
-    let bundle = bundle_source::build(&here, &BuildOptions::default(), &limits)?.bundle;
-    let again = bundle_source::build(&there, &BuildOptions::default(), &limits)?.bundle;
+    story.step("Build a bundle from the configuration of a team");
+    write_example(&first)?;
+    write_example(&second)?;
+    let bundle = bundle_source::build(&first, &BuildOptions::default(), &limits)?.bundle;
+    let again = bundle_source::build(&second, &BuildOptions::default(), &limits)?.bundle;
     let manifest = bundle.manifest();
     story.say(format!(
         "{}, {}, {}",
@@ -86,28 +86,28 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         "{}  {}",
         bundle.digest(),
         dim(if again.digest() == bundle.digest() {
-            "the same from another folder"
+            "the same digest from another folder"
         } else {
-            "DIFFERENT from another folder"
+            "ANOTHER digest from another folder"
         })
     ));
-    story.say(refuse_secret(&there)?);
+    story.say(refuse_secret(&second)?);
     story.say(refuse_flipped(&bundle));
 
-    story.step("A resolver comes in: WebAssembly that nobody has to trust");
+    story.step("Load a resolver: WebAssembly that needs no trust");
     let structure = Structure::read(shipped::RESOLVER).map_err(|_| broken())?;
     let imports: Vec<&str> =
         structure.imports().iter().filter(|item| !item.is_types_only()).map(|item| item.name()).collect();
-    story.say(format!("{}, can call nothing but {}", bytes(shipped::RESOLVER.len() as u64), imports.join(", ")));
+    story.say(format!("{}, imports only {}", bytes(shipped::RESOLVER.len() as u64), imports.join(", ")));
     let sandbox = sandbox::start(&args.cache, Limits::default(), output)?;
     let loading = Instant::now();
     let resolver = crate::block_on(sandbox.load(shipped::RESOLVER))??;
     story.say(format!(
-        "compiled in a process of its own, or found in the cache: {:.0} ms",
+        "compiled in a separate process, or loaded from the cache: {:.0} ms",
         loading.elapsed().as_secs_f64() * 1e3
     ));
 
-    story.step(&format!("It says what `{PROFILE}` means on this host"));
+    story.step(&format!("Resolve the profile `{PROFILE}` for this host"));
     let config = RuntimeConfig::from_toml(example::file("acme.runtime.toml").ok_or_else(broken)?)?;
     let platform = |text: &str| text.parse().map_err(|_| broken());
     let facts = config.facts(&manifest.workspace.id, platform("linux")?, platform("x86_64")?, &component_host::WORLDS);
@@ -127,13 +127,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     ));
     let time = resolved.cost().elapsed.as_secs_f64() * 1e3;
     story.say(format!(
-        "{} fuel, {} read of {} profiles, {time:.2} ms; every word checked against the bundle",
+        "{} fuel, {} read of {} profiles, {time:.2} ms; every name verified against the bundle",
         grouped(resolved.cost().fuel),
         count(resolved.reads().len(), "name"),
         manifest.profiles.len()
     ));
 
-    story.step("The host decides: its own policy, and the bundle's own ceiling");
+    story.step("Enforce the policy of the host and the ceiling of the bundle");
     let spec = enforce(
         manifest,
         resolution,
@@ -162,25 +162,25 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         ));
     }
 
-    story.step("Every value can be asked about");
+    story.step("Explain values");
     let explainer = Explainer { manifest, facts: inputs.facts(), resolution, refusals: spec.narrowed() };
     for question in ["model", "git:write", "tool:git.commit", "plugin:issue-tracker"] {
-        let asked: Question = question.parse().map_err(|_| broken())?;
-        if let Some(explanation) = explainer.explain(&asked) {
+        let field: Question = question.parse().map_err(|_| broken())?;
+        if let Some(explanation) = explainer.explain(&field) {
             story.say(format!("{question}: {}", explanation.verdict));
         }
     }
 
-    story.step("What a resolver cannot do");
-    let little =
+    story.step("Limit a resolver");
+    let small_limits =
         ResolutionLimits { fuel: NonZeroU64::new(10_000).unwrap_or(NonZeroU64::MIN), ..ResolutionLimits::default() };
-    let stopped = crate::block_on(resolver.resolve_within(&view, inputs.facts(), inputs.request(), &little))?;
-    let said = stopped.answer.err().map(|error| error.to_string()).unwrap_or_default();
-    story.say(format!("with 10,000 fuel: {said}"));
+    let stopped = crate::block_on(resolver.resolve_within(&view, inputs.facts(), inputs.request(), &small_limits))?;
+    let message = stopped.answer.err().map(|error| error.to_string()).unwrap_or_default();
+    story.say(format!("with 10,000 fuel: {message}"));
     let fresh = crate::block_on(Resolutions::remembering(0).resolve(&resolver, &view, &inputs))??;
     let same = fresh.digests().resolution == resolved.digests().resolution;
     story.say(format!(
-        "and the next one, in a fresh instance: {}",
+        "next resolution, in a new instance: {}",
         if same { "the same resolution, byte for byte" } else { "ANOTHER resolution" }
     ));
     story.say(resolved.digests().resolution.to_string());
@@ -196,10 +196,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Puts something that looks like a token into a prompt of a copy, and tells how that ends.
+/// Adds text that looks like a token to a prompt and returns a description of the error.
 fn refuse_secret(folder: &Path) -> Result<String, CliError> {
     let prompt = folder.join("prompts").join("demo.md");
-    // Put together here, so that no scanner of repositories takes this program for a leak.
+    // Concatenated here, so that scanners of repositories do not report this source file.
     let token = format!("{}{}", "ghp_", "0a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R");
     files::write(&prompt, format!("Call the service with\n{token}\n").as_bytes(), "file")?;
     let refused = bundle_source::build(folder, &BuildOptions::default(), &BundleLimits::default());
@@ -209,7 +209,7 @@ fn refuse_secret(folder: &Path) -> Result<String, CliError> {
             let at = error
                 .details
                 .pointer("/diagnostics/0")
-                .map(|told| format!("{}:{}", told["file"].as_str().unwrap_or_default(), told["line"]))
+                .map(|found| format!("{}:{}", found["file"].as_str().unwrap_or_default(), found["line"]))
                 .unwrap_or_default();
             Ok(format!("with a token in a prompt: refused at {at} [{}]", error.code))
         }
@@ -217,7 +217,7 @@ fn refuse_secret(folder: &Path) -> Result<String, CliError> {
     }
 }
 
-/// Flips one bit of the built bundle, and tells how that ends.
+/// Flips one bit of the built bundle and returns a description of the error.
 fn refuse_flipped(bundle: &Bundle) -> String {
     let mut file = bundles::archive::pack(bundle);
     let middle = file.len() / 2;
@@ -225,7 +225,7 @@ fn refuse_flipped(bundle: &Bundle) -> String {
         *byte ^= 1;
     }
     match bundles::archive::unpack(&file, &BundleLimits::default(), bundles::Acceptances::Honour) {
-        Ok(_) => "with one bit flipped: TAKEN".to_owned(),
-        Err(error) => format!("with one bit flipped on the way: refused [{}]", error.code()),
+        Ok(_) => "with one flipped bit: ACCEPTED".to_owned(),
+        Err(error) => format!("with one flipped bit: refused [{}]", error.code()),
     }
 }

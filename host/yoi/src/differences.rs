@@ -1,4 +1,4 @@
-//! Differences between two JSON values, with the values themselves.
+//! Differences between two JSON values.
 
 use std::collections::BTreeSet;
 
@@ -6,62 +6,62 @@ use bundles::one_line;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// One place at which two values differ.
+/// A place at which two values differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Difference {
-    /// The place, as a JSON pointer.
+    /// JSON pointer of the place.
     pub(crate) pointer: String,
-    /// The value before; absent where there was none.
+    /// Value before. Absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Value>,
-    /// The value after; absent where there is none any more.
+    /// Value after. Absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) after: Option<Value>,
 }
 
-/// Most differences that are told of one thing.
-const MOST_TOLD: usize = 50;
+/// Maximum number of differences of one comparison.
+const MAX_DIFFERENCES: usize = 50;
 
-/// The places at which two values differ, as deep as both are objects or lists of one length.
+/// Compares two values. Descends into objects, and into lists of the same length.
 pub(crate) fn differences(before: Option<&Value>, after: Option<&Value>) -> Vec<Difference> {
-    let mut told = Vec::new();
-    compare("", before, after, &mut told);
-    told
+    let mut found = Vec::new();
+    compare("", before, after, &mut found);
+    found
 }
 
-fn compare(pointer: &str, before: Option<&Value>, after: Option<&Value>, told: &mut Vec<Difference>) {
-    if before == after || told.len() >= MOST_TOLD {
+fn compare(pointer: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Difference>) {
+    if before == after || found.len() >= MAX_DIFFERENCES {
         return;
     }
     match (before, after) {
-        (Some(Value::Object(one)), Some(Value::Object(two))) => compare_objects(pointer, one, two, told),
+        (Some(Value::Object(one)), Some(Value::Object(two))) => compare_objects(pointer, one, two, found),
         (Some(Value::Array(one)), Some(Value::Array(two))) if one.len() == two.len() => {
             for (index, (one, two)) in one.iter().zip(two).enumerate() {
-                compare(&format!("{pointer}/{index}"), Some(one), Some(two), told);
+                compare(&format!("{pointer}/{index}"), Some(one), Some(two), found);
             }
         }
-        _ => told.push(Difference { pointer: pointer.to_owned(), before: before.cloned(), after: after.cloned() }),
+        _ => found.push(Difference { pointer: pointer.to_owned(), before: before.cloned(), after: after.cloned() }),
     }
 }
 
-fn compare_objects(pointer: &str, one: &Map<String, Value>, two: &Map<String, Value>, told: &mut Vec<Difference>) {
+fn compare_objects(pointer: &str, one: &Map<String, Value>, two: &Map<String, Value>, found: &mut Vec<Difference>) {
     for key in one.keys().chain(two.keys()).collect::<BTreeSet<_>>() {
         let escaped = key.replace('~', "~0").replace('/', "~1");
-        compare(&format!("{pointer}/{escaped}"), one.get(key), two.get(key), told);
+        compare(&format!("{pointer}/{escaped}"), one.get(key), two.get(key), found);
     }
 }
 
-/// Most characters of a value that people are shown; `--format json` has all of it.
-const SHOWN_CHARS: usize = 160;
+/// Maximum length of a value in text output. JSON output has the whole value.
+const MAX_SHOWN_CHARS: usize = 160;
 
 impl Difference {
-    /// The difference on one line: `/settings/tone: "plain" -> "exact"`.
+    /// Formats the difference as one line, such as `/settings/tone: "plain" -> "exact"`.
     pub(crate) fn line(&self) -> String {
         let value = |value: &Option<Value>| match value {
             None => "nothing".to_owned(),
             Some(value) => {
                 let text = value.to_string();
-                match text.char_indices().nth(SHOWN_CHARS) {
+                match text.char_indices().nth(MAX_SHOWN_CHARS) {
                     Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
                     None => text,
                 }

@@ -1,4 +1,4 @@
-//! How a command fails: a code, a sentence, a remedy, details, and the exit code that goes with it.
+//! The error type of the commands, and the exit code of each error code.
 
 use std::borrow::Cow;
 
@@ -14,27 +14,27 @@ use worker_runtime::{DataFolderError, OpenError, ResolveError};
 
 use crate::advice;
 
-/// A failure that a person or a program is told.
+/// Error of a command.
 #[derive(Debug)]
 pub(crate) struct CliError {
-    /// The stable machine word.
+    /// Stable error code.
     pub(crate) code: Cow<'static, str>,
-    /// What is wrong, in a sentence.
+    /// Description of the error, one sentence.
     pub(crate) message: String,
-    /// What to do about it.
+    /// Remedy, one imperative sentence.
     pub(crate) help: String,
-    /// More, for programs.
+    /// More fields for programs.
     pub(crate) details: Value,
-    /// What is shown to people instead of the message and help, where one sentence is not enough.
+    /// Text for people that replaces `message` and `help` if one sentence is not enough.
     pub(crate) text: Option<Box<Text>>,
 }
 
 /// Text for people.
 #[derive(Debug)]
 pub(crate) enum Text {
-    /// A sentence and more, behind `error[code]`.
+    /// Text after `error[code]:`.
     Error(String),
-    /// Diagnostics, each of which begins with its own `error[code]`.
+    /// Diagnostics. Each starts with its own `error[code]`.
     Diagnostics(String),
 }
 
@@ -43,7 +43,7 @@ impl CliError {
         Self { code: code.into(), message: message.into(), help: help.into(), details: json!({}), text: None }
     }
 
-    /// A failure that a library tells: its advice names no command, and this program adds it.
+    /// Converts the error of a library. Help texts of libraries name no commands; see [`advice`].
     pub(crate) fn of_library(code: &'static str, message: String, help: impl AsRef<str>) -> Self {
         Self::new(code, message, advice::with_command(help.as_ref()))
     }
@@ -53,7 +53,7 @@ impl CliError {
         self
     }
 
-    /// Shows diagnostics to people, and nothing before them: each says what it is.
+    /// Sets diagnostics as the text for people.
     pub(crate) fn with_diagnostics(mut self, text: String) -> Self {
         self.text = Some(Box::new(Text::Diagnostics(text.trim_end().to_owned())));
         self
@@ -64,7 +64,7 @@ impl CliError {
         self
     }
 
-    /// The same with more text below it.
+    /// Appends text for people.
     pub(crate) fn followed_by(mut self, more: &str) -> Self {
         let text = match self.text.take().map(|text| *text) {
             Some(Text::Diagnostics(text)) => Text::Diagnostics(format!("{text}\n\n{more}")),
@@ -75,7 +75,7 @@ impl CliError {
         self
     }
 
-    /// The code, where it is this program's own; another machine's may be any word.
+    /// Returns the code if it is one of this program. A code that another machine sent can be any word and becomes `failed`.
     pub(crate) fn own_code(&self) -> &'static str {
         match self.code {
             Cow::Borrowed(code) => code,
@@ -88,13 +88,13 @@ impl CliError {
     }
 }
 
-/// 1 failed, 2 usage, 3 invalid, 4 denied, 5 not found, 6 the guest trapped, lied or went over a
-/// limit.
+/// Returns the exit code of an error code: 1 failed, 2 usage, 3 invalid, 4 denied, 5 not found, 6 the guest trapped, returned
+/// an invalid answer or exceeded a limit. Unknown codes, which other versions may send, get 1.
 pub(crate) fn exit_code(code: &str) -> u8 {
     listed(code).unwrap_or(1)
 }
 
-/// Every code that this project has, so that none gets an exit code by not being thought of.
+/// Lists every error code of the project. A test fails for a code that is missing here.
 #[rustfmt::skip]
 fn listed(code: &str) -> Option<u8> {
     Some(match code {
@@ -181,7 +181,7 @@ impl From<LoadError> for CliError {
     }
 }
 
-macro_rules! plainly {
+macro_rules! from_library_errors {
     ($($error:ty),*) => {$(
         impl From<$error> for CliError {
             fn from(error: $error) -> Self {
@@ -190,7 +190,7 @@ macro_rules! plainly {
         }
     )*};
 }
-plainly!(BlobError, ContentError, DataFolderError, MetadataError, OpenError, TokenError);
+from_library_errors!(BlobError, ContentError, DataFolderError, MetadataError, OpenError, TokenError);
 
 impl From<SandboxError> for CliError {
     fn from(error: SandboxError) -> Self {
@@ -222,7 +222,7 @@ impl From<InvalidLimits> for CliError {
         Self::new(
             "invalid_limits",
             error.to_string(),
-            "`docs/limits.toml` of the project has every limit by its name; each may be left out",
+            "see `docs/limits.toml` for the names of the limits; each limit is optional",
         )
     }
 }
@@ -234,7 +234,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The literals that are codes: in `fn code()`, and first in what makes an error or a diagnostic.
+    /// Returns the literals that are codes: those in `fn code()`, and the first argument of calls that create an error or a
+    /// diagnostic.
     fn codes(source: &str) -> Vec<String> {
         let source = source.split("#[cfg(test)]").next().unwrap_or_default();
         let literal = |text: &str| {
@@ -246,7 +247,7 @@ pub(crate) mod tests {
         for body in source.split("fn code(").skip(1) {
             let indent = if body.contains("\n    }\n") { "\n    }\n" } else { "\n}\n" };
             let body = body.split(indent).next().unwrap_or_default();
-            // An attribute names features.
+            // The literals of an attribute are feature names.
             let body: String = body.lines().filter(|line| !line.trim_start().starts_with("#[")).collect();
             found.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
         }
@@ -256,7 +257,7 @@ pub(crate) mod tests {
         }
         for call in [".say(", ".tell(", ".tell_file(", ".at("] {
             for arguments in source.split(call).skip(1) {
-                // Up to the end of the call: what comes then is another's.
+                // Only up to the end of the call.
                 found.extend(literal(arguments.split(';').next().unwrap_or_default()));
             }
         }
@@ -264,8 +265,9 @@ pub(crate) mod tests {
     }
 
     /// Folders of the packages whose errors reach the command line.
-    pub(crate) const PACKAGES: [&str; 12] = [
+    pub(crate) const PACKAGES: [&str; 13] = [
         "bundles",
+        "bundles/leak-scan",
         "bundles/tool-schema",
         "host/component-host",
         "host/content-store",
@@ -312,7 +314,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_code_that_a_runtime_answers_has_an_exit_code() {
+    fn every_code_of_the_http_api_has_an_exit_code() {
         let registry = runtime_service::REGISTRY;
         let unlisted: Vec<_> = registry.iter().filter(|(code, _)| listed(code).is_none()).collect();
         assert!(unlisted.is_empty() && registry.len() > 50, "{unlisted:?}");
@@ -320,7 +322,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_system_that_refuses_is_a_failure_and_no_invalid_input() {
+    fn an_error_of_the_operating_system_is_a_failure_and_not_invalid_input() {
         for code in ["unreadable", "unwritable", "already_there", "no_commit", "not_committed"] {
             assert_eq!(exit_code(code), 1, "{code}");
         }

@@ -1,4 +1,5 @@
-//! Files that people name on the command line: read within bounds, told by their own words.
+//! Reads and writes files that are named on the command line. Each read has a size limit, and each write replaces the file
+//! atomically.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -10,55 +11,55 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 
-/// Reads a file of at most `most` bytes. The error repeats the path that was given, which the one
-/// who gave it knows.
-pub(crate) fn read(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliError> {
+/// Reads a file of at most `max_bytes` bytes. `what` names the file in errors, for example `config`. Errors contain the path,
+/// because the user has passed it.
+pub(crate) fn read(path: &Path, max_bytes: usize, what: &str) -> Result<Vec<u8>, CliError> {
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, what, &error))?;
     let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, what, &error))?;
-    if bytes.len() > most {
-        let message = format!("{what} `{}` has more than {most} bytes", shown(path));
+    file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, what, &error))?;
+    if bytes.len() > max_bytes {
+        let message = format!("{what} `{}` has more than {max_bytes} bytes", shown(path));
         return Err(CliError::new("too_large", message, "name another file"));
     }
     Ok(bytes)
 }
 
-/// Reads a file whose size is bounded by the limit of that name.
-pub(crate) fn read_within(path: &Path, (limit, most): (&str, usize), what: &str) -> Result<Vec<u8>, CliError> {
-    read(path, most, what).map_err(|error| {
+/// Reads a file whose size is limited by a named limit.
+pub(crate) fn read_within(path: &Path, (limit, max_bytes): (&str, usize), what: &str) -> Result<Vec<u8>, CliError> {
+    read(path, max_bytes, what).map_err(|error| {
         if error.code != "too_large" {
             return error;
         }
-        let message = format!("{what} `{}` exceeds limit `{limit}` ({most} bytes allowed)", shown(path));
-        CliError::new("too_large", message, "name another file, or raise the limit of that name with `--limits`")
-            .with_details(json!({ "limit": limit, "allowed": most }))
+        let message = format!("{what} `{}` exceeds limit `{limit}` ({max_bytes} bytes allowed)", shown(path));
+        CliError::new("too_large", message, "name another file, or raise the limit in the file of `--limits`")
+            .with_details(json!({ "limit": limit, "allowed": max_bytes }))
     })
 }
 
-/// Reads a file that holds a secret; what was read is wiped when it is dropped. Others must not be able
-/// to read the file.
-pub(crate) fn read_secret(path: &Path, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+/// Reads a file that holds a secret, into memory that is zeroed on drop. Fails if users other than the owner can access the
+/// file.
+pub(crate) fn read_secret(path: &Path, max_bytes: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let failed = |error: &std::io::Error| unreadable(path, what, error);
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
     if is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
-        let message = format!("{what} `{}` can be read by others than its owner", shown(path));
-        let help = format!("`chmod 600 {}`; if others could read it, make another", shown(path));
+        let message = format!("{what} `{}` is accessible to other users", shown(path));
+        let help = format!("run `chmod 600 {}`; replace the secret if other users may have read it", shown(path));
         return Err(CliError::new("secret_exposed", message, help));
     }
-    read_wiped(&file, most).map_err(|error| failed(&error))
+    read_zeroizing(&file, max_bytes).map_err(|error| failed(&error))
 }
 
-/// Reads a file that may hold a secret, whoever can read it.
-pub(crate) fn read_perhaps_secret(path: &Path, most: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let read = std::fs::File::open(path).and_then(|file| read_wiped(&file, most));
+/// Reads a file that may hold a secret, into memory that is zeroed on drop. Does not check its permissions.
+pub(crate) fn read_possible_secret(path: &Path, max_bytes: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let read = std::fs::File::open(path).and_then(|file| read_zeroizing(&file, max_bytes));
     read.map_err(|error| unreadable(path, what, &error))
 }
 
-/// At most one byte more than `most`, so that what is too long shows.
-fn read_wiped(file: &std::fs::File, most: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // Room for all of it: a buffer that grew would leave its beginning behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 64));
-    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+/// Reads at most `max_bytes + 1` bytes, so that the caller can detect a file that is too long.
+fn read_zeroizing(file: &std::fs::File, max_bytes: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    // Reserve the whole capacity: a buffer that grows leaves copies of the secret in freed memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(max_bytes + 64));
+    file.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -74,14 +75,14 @@ fn is_exposed(_: &std::fs::Metadata) -> bool {
 }
 
 /// Reads a text file.
-pub(crate) fn read_text(path: &Path, most: usize, what: &str) -> Result<String, CliError> {
-    let bytes = read_authored(path, most, what)?;
-    String::from_utf8(bytes).map_err(|_| not_utf8(path, what, "it is not UTF-8"))
+pub(crate) fn read_text(path: &Path, max_bytes: usize, what: &str) -> Result<String, CliError> {
+    let bytes = read_authored(path, max_bytes, what)?;
+    String::from_utf8(bytes).map_err(|_| not_utf8(path, what, "invalid bytes"))
 }
 
-/// Reads a file that a person wrote: without a byte order mark, and in UTF-8.
-pub(crate) fn read_authored(path: &Path, most: usize, what: &str) -> Result<Vec<u8>, CliError> {
-    authored(path, read(path, most, what)?, what)
+/// Reads a UTF-8 file that a person wrote, without its byte order mark.
+pub(crate) fn read_authored(path: &Path, max_bytes: usize, what: &str) -> Result<Vec<u8>, CliError> {
+    authored(path, read(path, max_bytes, what)?, what)
 }
 
 /// Returns the text of an authored file without its byte order mark, or an error that names the encoding.
@@ -93,47 +94,47 @@ pub(crate) fn authored(path: &Path, bytes: Vec<u8>, what: &str) -> Result<Vec<u8
 }
 
 fn not_utf8(path: &Path, what: &str, problem: &str) -> CliError {
-    let message = format!("{what} `{}` cannot be read as text: {problem}", shown(path));
+    let message = format!("{what} `{}` is not UTF-8 text: {problem}", shown(path));
     CliError::new("not_utf8", message, "save the file as UTF-8")
 }
 
 pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> CliError {
     match error.kind() {
         ErrorKind::NotFound => {
-            CliError::new("not_found", format!("there is no {what} `{}`", shown(path)), "check the path")
+            CliError::new("not_found", format!("{what} `{}` not found", shown(path)), "check the path")
         }
         kind => CliError::new(
             "unreadable",
-            format!("{what} `{}` cannot be read: {kind}", shown(path)),
-            "check that it may be read",
+            format!("cannot read {what} `{}`: {kind}", shown(path)),
+            "check the permissions of the file and its folders",
         ),
     }
 }
 
-/// Writes a new file that only its owner can read, whole or not at all. What is there stays.
+/// Atomically writes a new file that only its owner can read. Fails if the file exists.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliError> {
-    SecretFile::begin(path, what)?.finish(bytes)
+    NewSecretFile::create(path, what)?.finish(bytes)
 }
 
-/// A file that only its owner will read, and that is not there yet: only its place is.
-pub(crate) struct SecretFile<'a> {
+/// A new file that only its owner can read, before its content exists.
+pub(crate) struct NewSecretFile<'a> {
     path: &'a Path,
     what: &'a str,
     file: tempfile::NamedTempFile,
 }
 
-impl<'a> SecretFile<'a> {
-    /// Makes sure of the place, before there is something to be written that would be lost without one.
-    pub(crate) fn begin(path: &'a Path, what: &'a str) -> Result<Self, CliError> {
+impl<'a> NewSecretFile<'a> {
+    /// Creates a temporary file beside `path`, so that a bad path is reported before the secret is generated.
+    pub(crate) fn create(path: &'a Path, what: &'a str) -> Result<Self, CliError> {
         if std::fs::symlink_metadata(path).is_ok() {
             return Err(already_there(path));
         }
-        // Temporary files are readable by their owner alone, from the moment they are there.
+        // `tempfile` creates files with mode 0600.
         let file = tempfile::Builder::new().prefix(".yoi-").tempfile_in(folder(path));
         Ok(Self { path, what, file: file.map_err(|error| unwritable(path, what, error.kind()))? })
     }
 
-    /// Writes it, whole or not at all. What is there by now stays.
+    /// Writes the content and moves the file to its path. Fails if the path exists by now.
     pub(crate) fn finish(mut self, bytes: &[u8]) -> Result<(), CliError> {
         let failed = |kind: ErrorKind| unwritable(self.path, self.what, kind);
         let written = self.file.write_all(bytes).and_then(|()| self.file.as_file().sync_all());
@@ -149,8 +150,8 @@ impl<'a> SecretFile<'a> {
 fn already_there(path: &Path) -> CliError {
     CliError::new(
         "already_there",
-        format!("`{}` is already there", shown(path)),
-        "name a file that is not there yet: what is in this one would be lost",
+        format!("`{}` already exists", shown(path)),
+        "name a file that does not exist; its content would be lost",
     )
 }
 
@@ -161,23 +162,22 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Writes a file, whole or not at all. A device or a FIFO is written into; a link or a folder that
-/// has the name is left as it is.
+/// Writes a file atomically. Writes into a device or a FIFO. Fails for a symbolic link to a file and for a folder.
 pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliError> {
     let failed = |error: &std::io::Error| unwritable(path, what, error.kind());
     match place(path).map_err(|error| failed(&error))? {
         Place::Free => replace(path, bytes, None).map_err(|error| failed(&error)),
         Place::File(permissions) => replace(path, bytes, Some(permissions)).map_err(|error| failed(&error)),
-        // Not made, not cut short: what has that name is what is written into.
+        // Neither created nor truncated.
         Place::Stream => OpenOptions::new()
             .write(true)
             .open(path)
             .and_then(|mut stream| stream.write_all(bytes).and_then(|()| stream.flush()))
             .map_err(|error| failed(&error)),
-        Place::Other(is) => Err(CliError::new(
+        Place::Other(kind) => Err(CliError::new(
             "unwritable",
-            format!("{what} `{}` cannot be written: {is} has that name", shown(path)),
-            "name a file, or a place where there is none yet",
+            format!("cannot write {what} `{}`: it is {kind}", shown(path)),
+            "name a regular file or a path that does not exist",
         )),
     }
 }
@@ -185,46 +185,45 @@ pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliErro
 pub(crate) fn unwritable(path: &Path, what: &str, kind: ErrorKind) -> CliError {
     CliError::new(
         "unwritable",
-        format!("{what} `{}` cannot be written: {kind}", shown(path)),
-        "check that its folder is there and may be written",
+        format!("cannot write {what} `{}`: {kind}", shown(path)),
+        "check that its folder exists and is writable",
     )
 }
 
-/// A path as a message or a document names it: text, whatever bytes it is made of.
+/// Formats a path as one line of text. Bytes that are not UTF-8 are replaced.
 pub(crate) fn shown(path: &Path) -> String {
     one_line(&path.to_string_lossy())
 }
 
-/// What has a name that is to be written.
+/// Kind of the file at a path to write to.
 enum Place {
-    /// Nothing.
+    /// The path does not exist.
     Free,
-    /// A file, which keeps its permissions.
+    /// A regular file. It keeps its permissions.
     File(Permissions),
-    /// A device or a FIFO, also by way of a link, as `/dev/stdout` is one.
+    /// A device or a FIFO, also through a symbolic link such as `/dev/stdout`.
     Stream,
-    /// What is neither.
+    /// A folder or a symbolic link.
     Other(&'static str),
 }
 
 fn place(path: &Path) -> std::io::Result<Place> {
-    let here = match std::fs::symlink_metadata(path) {
-        Ok(here) => here,
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Place::Free),
         Err(error) => return Err(error),
     };
-    if here.is_file() {
-        return Ok(Place::File(here.permissions()));
+    if metadata.is_file() {
+        return Ok(Place::File(metadata.permissions()));
     }
-    let leads_to = std::fs::metadata(path);
-    Ok(match leads_to {
-        Ok(there) if !there.is_file() && !there.is_dir() => Place::Stream,
-        _ if here.is_symlink() => Place::Other("a link"),
+    Ok(match std::fs::metadata(path) {
+        Ok(target) if !target.is_file() && !target.is_dir() => Place::Stream,
+        _ if metadata.is_symlink() => Place::Other("a symbolic link"),
         _ => Place::Other("a folder"),
     })
 }
 
-/// Puts a new file where the old one is, at once.
+/// Replaces a file atomically.
 fn replace(path: &Path, bytes: &[u8], keep: Option<Permissions>) -> std::io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".yoi-").permissions(as_umask_allows()).tempfile_in(folder(path))?;
     file.write_all(bytes)?;
@@ -238,7 +237,7 @@ fn replace(path: &Path, bytes: &[u8], keep: Option<Permissions>) -> std::io::Res
 #[cfg(unix)]
 fn as_umask_allows() -> Permissions {
     use std::os::unix::fs::PermissionsExt;
-    // Like any file that a person makes.
+    // The process's umask applies, as to any other new file.
     Permissions::from_mode(0o666)
 }
 
@@ -247,7 +246,7 @@ fn as_umask_allows() -> Permissions {
     Permissions::default()
 }
 
-/// Who replaces a file may be another than who made it: nothing is to run as that one.
+/// Removes set-user-ID and set-group-ID. The new file may have another owner than the old one.
 #[cfg(unix)]
 fn without_special(permissions: Permissions) -> Permissions {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! `yoi key`: the keys that bundles are signed with.
+//! `yoi key`: the keys that sign bundles.
 
 mod new;
 mod show;
@@ -13,10 +13,10 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// Makes and shows the keys that bundles are signed with.
+/// Creates and shows signing keys.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Makes a signing key, in a file that only its owner can read.
+    /// Creates a signing key in a file that only its owner can read.
     New(new::Args),
     /// Shows the public key and the key id of a key.
     Show(show::Args),
@@ -29,25 +29,22 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
     }
 }
 
-/// Reads the key to sign with.
+/// Reads a signing key.
 pub(crate) fn read_signing(path: &Path) -> Result<SigningKey, CliError> {
     let content = files::read_secret(path, MAX_SIGNING_KEY_BYTES, "signing key")?;
-    SigningKey::from_file(&content).map_err(|error| {
-        CliError::of_library(error.code(), format!("`{}` cannot sign: {error}", files::shown(path)), error.help())
-    })
+    SigningKey::from_file(&content)
+        .map_err(|error| CliError::of_library(error.code(), format!("`{}`: {error}", files::shown(path)), error.help()))
 }
 
-/// What KEY means where a public key will do: its text, or a file with that or with its signing key.
+/// Reads the public key that KEY names. KEY is a public key, or a file with a public key or a signing key.
 pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
-    let refused = |error: InvalidPublicKey, what: String| {
-        CliError::of_library(error.code(), format!("{what}: {error}"), error.help())
-    };
+    let refused = |error: InvalidPublicKey, message: String| CliError::of_library(error.code(), message, error.help());
     if key.starts_with("ed25519:") {
-        let public = key.parse().map_err(|error| refused(error, "KEY".to_owned()))?;
+        let public = key.parse().map_err(|error: InvalidPublicKey| refused(error, error.to_string()))?;
         return Ok((public, Kind::Public));
     }
     let path = Path::new(key);
-    let content = files::read_perhaps_secret(path, MAX_SIGNING_KEY_BYTES, "key")?;
+    let content = files::read_possible_secret(path, MAX_SIGNING_KEY_BYTES, "key")?;
     if let Ok(signing) = SigningKey::from_file(&content) {
         return Ok((signing.public_key(), Kind::Signing));
     }
@@ -55,22 +52,22 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
     if encoding::is_wide(&content) {
         return Err(CliError::new(
             "invalid_key",
-            format!("`{}` is UTF-16, and a key's file is UTF-8", files::shown(path)),
+            format!("invalid key file `{}`: it is UTF-16", files::shown(path)),
             "save the file as UTF-8",
         ));
     }
     match encoding::key_line(text).parse() {
         Ok(public) => Ok((public, Kind::Public)),
-        Err(error @ InvalidPublicKey::Weak) => Err(refused(error, format!("`{}`", files::shown(path)))),
+        Err(error @ InvalidPublicKey::Weak) => Err(refused(error, format!("`{}`: {error}", files::shown(path)))),
         Err(InvalidPublicKey::Spelling | InvalidPublicKey::SigningKey) => Err(CliError::new(
             "invalid_key",
             format!("`{}` holds neither a signing key nor a public key", files::shown(path)),
-            "name a file that `yoi key new` wrote, or one with a public key, which is `ed25519:` and base64",
+            "name a file that `yoi key new` wrote, or a file with a public key: `ed25519:` and base64",
         )),
     }
 }
 
-/// Which of the two a key's file holds.
+/// Kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {

@@ -1,4 +1,5 @@
-//! `yoi`: the command line. One file a command; stdout is the result, stderr is for people.
+//! `yoi`, the command line. Each command has one file with its arguments and `run`. Results go to stdout, diagnostics and
+//! progress to stderr.
 
 mod advice;
 mod bundle;
@@ -29,11 +30,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::CliError;
 use crate::output::{Format, Output};
 
-/// Decides what an AI agent's worker may be and touch.
+/// Decides what an AI agent's worker can be and can access.
 #[derive(Debug, Parser)]
 #[command(name = "yoi", version, max_term_width = 100, propagate_version = true, infer_subcommands = false)]
 struct Cli {
-    /// How the result is printed: for people, or as one JSON document.
+    /// Format of the result: text for people, or one JSON document.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "YOI_FORMAT")]
     format: Format,
     #[command(subcommand)]
@@ -42,23 +43,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows the whole path on an example, in a temporary folder.
+    /// Shows all steps with an example, from bundle to worker, in a temporary folder.
     Demo(demo::Args),
-    /// Says what a profile means on this host.
+    /// Resolves a profile on this host.
     Resolve(resolve::Args),
-    /// Makes, checks and compares bundles.
+    /// Creates, checks and compares bundles.
     #[command(subcommand)]
     Bundle(bundle::Command),
-    /// Makes and shows the keys that bundles are signed with.
+    /// Creates and shows signing keys.
     #[command(subcommand)]
     Key(key::Command),
-    /// Looks at and tries resolver components.
+    /// Inspects and tests resolver components.
     #[command(subcommand)]
     Resolver(resolver::Command),
-    /// Runs a Runtime as a service, and asks one.
+    /// Runs a Runtime as a service, and manages a running one.
     #[command(subcommand)]
     Runtime(runtime::Command),
-    /// Makes workers on a Runtime, calls their tools and shows what they did.
+    /// Creates workers on a Runtime, calls their tools and shows their history.
     #[command(subcommand)]
     Worker(worker::Command),
     /// Sets, lists and removes the secrets of this host.
@@ -67,7 +68,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // The same binary compiles components, in a process that can be killed.
+    // The same binary compiles components, in a child process that can be killed.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == component_host::compile::child::ARGUMENT) {
         return ExitCode::from(component_host::compile::child::main());
     }
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The same without the variables that are empty: those count as unset, as in a shell script or a unit file.
+/// Ignores environment variables that are empty. They count as unset, as in a shell script or a unit file.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     command
@@ -104,12 +105,16 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Waits for what runs in the sandbox, on this thread.
+/// Runs a future to completion on this thread.
 fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime
         .map_err(|_| {
-            CliError::new("failed", "the asynchronous runtime cannot be started", "try again with more threads allowed")
+            CliError::new(
+                "failed",
+                "cannot start the asynchronous runtime",
+                "raise the limits of the system for threads and open files",
+            )
         })?
         .block_on(future))
 }

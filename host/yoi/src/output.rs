@@ -1,4 +1,4 @@
-//! Printing: one result on stdout, as text or as one JSON document; errors for people on stderr.
+//! Printing. The result goes to stdout, as text or as one JSON document. Errors go to stderr as text, or to stdout as JSON.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Write};
@@ -10,34 +10,34 @@ use serde_json::json;
 
 use crate::error::{CliError, Text};
 
-/// How results are printed.
+/// Format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON document.
     Json,
 }
 
-/// Where results go.
+/// Printer of results and errors.
 #[derive(Debug)]
 pub(crate) struct Output {
     format: Format,
-    /// Why a result could not be written, where one could not.
-    unwritten: Cell<Option<ErrorKind>>,
+    /// Error of the last write to stdout.
+    write_error: Cell<Option<ErrorKind>>,
 }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, unwritten: Cell::new(None) }
+        Self { format, write_error: Cell::new(None) }
     }
 
-    /// Whether people read the result.
+    /// Returns `true` if the result is text for people.
     pub(crate) fn is_text(&self) -> bool {
         self.format == Format::Text
     }
 
-    /// The result: `value` as JSON, or `text` for people.
+    /// Prints the result: `value` as JSON, or `text`.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         match self.format {
             Format::Text => self.print(&text()),
@@ -48,29 +48,28 @@ impl Output {
     fn print(&self, text: &str) {
         let mut stdout = anstream::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        self.unwritten.set(unwritten(written));
+        self.write_error.set(write_error(written));
     }
 
-    /// The exit code of a command that came to its end: a result that is not there is a failure,
-    /// whatever it said.
+    /// Returns the exit code of a finished command. A result that could not be written is a failure.
     pub(crate) fn end(&self, code: ExitCode) -> ExitCode {
-        let Some(kind) = self.unwritten.take() else { return code };
+        let Some(kind) = self.write_error.take() else { return code };
         let error = CliError::new(
             "unwritable",
-            format!("the result cannot be written: {kind}"),
-            "make room, or name another place",
+            format!("cannot write the result: {kind}"),
+            "free disk space, or redirect the output to another place",
         );
         Self::new(Format::Text).error(&error)
     }
 
-    /// A line for people while something goes on.
+    /// Prints a line to stderr.
     pub(crate) fn note(&self, text: &str) {
         let mut stderr = anstream::stderr().lock();
-        // Nobody may be listening; that is no reason to fail.
+        // A closed stderr does not make the command fail.
         let _ = writeln!(stderr, "{text}");
     }
 
-    /// An error, and the exit code that goes with it.
+    /// Prints an error and returns its exit code.
     pub(crate) fn error(&self, error: &CliError) -> ExitCode {
         match self.format {
             Format::Json => {
@@ -100,13 +99,12 @@ impl Output {
     }
 }
 
-/// A value as JSON for a terminal: nothing in it is obeyed.
+/// Formats a value as JSON without characters that a terminal interprets.
 pub(crate) fn json_line(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| "{}".to_owned());
     let mut line = String::with_capacity(text.len() + 1);
     for c in text.chars() {
-        // Beyond ASCII, JSON has characters in strings only, where an escape means the same. A
-        // terminal may obey some of them.
+        // JSON has non-ASCII and control characters only inside strings, where an escape means the same.
         let plain = c.is_ascii_graphic() || matches!(c, ' ' | '\n');
         if !plain && one_line(&c.to_string()) != c.to_string() {
             line.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
@@ -118,12 +116,12 @@ pub(crate) fn json_line(value: &impl Serialize) -> String {
     line
 }
 
-/// Why nothing was written. A reader that has gone away (`| head`) is no error of ours.
-fn unwritten(written: std::io::Result<()>) -> Option<ErrorKind> {
+/// Returns the kind of a failed write. A closed pipe (`| head`) is not an error.
+fn write_error(written: std::io::Result<()>) -> Option<ErrorKind> {
     written.err().map(|error| error.kind()).filter(|kind| *kind != ErrorKind::BrokenPipe)
 }
 
-/// What clap has to say: help and version are results, the rest is a usage error.
+/// Prints an error of clap. Help and version are results, everything else is a usage error.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = {
         let arguments: Vec<String> =
@@ -135,13 +133,13 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && wants_json {
         let message = error.to_string();
         let lines = message.lines().take_while(|line| !line.is_empty()).map(str::trim);
-        let said: String = lines.collect::<Vec<_>>().join(" ").chars().take(300).collect();
-        let first = said.trim_start_matches("error: ").to_owned();
+        let text: String = lines.collect::<Vec<_>>().join(" ").chars().take(300).collect();
+        let first = text.trim_start_matches("error: ").to_owned();
         return Output::new(Format::Json).error(&CliError::new("usage", first, "see `yoi --help`"));
     }
     let output = Output::new(Format::Text);
     let printed = error.print().and_then(|()| std::io::stdout().flush());
-    // Of what nobody reads on stderr there is nobody to tell.
-    output.unwritten.set(unwritten(printed).filter(|_| !error.use_stderr()));
+    // A failed write to stderr cannot be reported.
+    output.write_error.set(write_error(printed).filter(|_| !error.use_stderr()));
     output.end(ExitCode::from(if error.use_stderr() { 2 } else { 0 }))
 }

@@ -1,4 +1,4 @@
-//! All refusals of a host's policy at once, from this host or from a Runtime that tells of its own.
+//! Errors of a worker that the policy of a host denies, with all refusals. The host is this one or that of a Runtime.
 
 use bundles::one_line;
 use host_policy::Refusal;
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 
-/// What is shown of one refusal. A Runtime of another version may have rules that this one does not know.
+/// The parts of a refusal that are printed. All are text, because a Runtime of another version may have unknown rules.
 #[derive(Deserialize)]
-struct Shown {
+struct RefusalText {
     subject: String,
     need: String,
     rule: String,
@@ -17,20 +17,20 @@ struct Shown {
     remedy: String,
 }
 
-/// This host refuses the worker.
+/// Returns the error of a worker that this host denies.
 pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
     let message = host_policy::refusal_summary(refusals);
-    told(&message, &json!(refusals)).unwrap_or_else(|| CliError::new("denied", message, ""))
+    denied(&message, &json!(refusals)).unwrap_or_else(|| CliError::new("denied", message, ""))
 }
 
-/// A worker is refused, which `message` says, for reasons that are written as a list of refusals.
-pub(crate) fn told(message: &str, refusals: &Value) -> Option<CliError> {
-    let shown: Vec<Shown> = Deserialize::deserialize(refusals).ok()?;
+/// Returns the error of a denied worker with its refusals in JSON, or `None` if the JSON is not a list of refusals.
+pub(crate) fn denied(message: &str, refusals: &Value) -> Option<CliError> {
+    let shown: Vec<RefusalText> = Deserialize::deserialize(refusals).ok()?;
     let mut text = one_line(message);
-    for Shown { subject, need, rule, reason, remedy } in &shown {
+    for RefusalText { subject, need, rule, reason, remedy } in &shown {
         let line = format!("{subject} ({need}): {reason} [{rule}]");
         text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(remedy)));
     }
-    let error = CliError::new("denied", message, "each refusal names what would grant it");
+    let error = CliError::new("denied", message, "grant what each refusal names");
     Some(error.with_details(json!({ "refusals": refusals })).with_text(text))
 }

@@ -1,10 +1,10 @@
-//! A Runtime as commands reach it: where it is, who asks, and what it says when it says no.
+//! Requests to a Runtime: the arguments that name the Runtime and the token, and the conversion of its errors.
 
 use std::path::PathBuf;
 
 use bundles::{WorkspaceId, encoding, one_line};
 use clap::builder::BoolishValueParser;
-use runtime_client::{Client, ClientError, ClientOptions, NoConnection, Problem};
+use runtime_client::{Client, ClientError, ClientOptions, ConnectError, ProblemDocument};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -13,95 +13,95 @@ use crate::error::CliError;
 use crate::files;
 use crate::{advice, refusals};
 
-// The Runtime that is asked, and who asks. Not a comment for documentation: it would be the help of every
-// command that has these. The token is never an argument: those can be seen by every user of the machine.
+// Arguments that name a Runtime and the token. This is not a doc comment, because clap would print it as the help of every
+// command with these arguments. The token is never an argument, because every user of the machine can see arguments.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct ServerArgs {
-    /// Where the Runtime is.
+    /// URL of the Runtime.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070", env = "YOI_URL")]
     url: String,
-    /// File with the token, which only its owner can read. Without it the token is that of YOI_TOKEN.
+    /// File with the token, readable only by its owner. Default: the variable YOI_TOKEN.
     #[arg(long, value_name = "FILE", env = "YOI_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Sends the token also over `http://` to another machine, where anybody on the way can read it.
+    /// Allows `http://` to another machine. Anyone on the network path can then read the token.
     #[arg(long, env = "YOI_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
     allow_http: bool,
 }
 
-// The same for a workspace.
+// Arguments that name a Runtime, the token and a workspace.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Runtime")]
 pub(crate) struct RemoteArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// The workspace that is meant; not needed where the token serves one alone.
+    /// Workspace. Optional if the token serves only one.
     #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
     workspace: Option<WorkspaceId>,
 }
 
-/// A token without the spaces and line ends that files and shells put around it.
+/// Returns a token without the white space that files and shells add.
 fn trimmed(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.trim().to_owned())
 }
 
-/// Most bytes of a token and the newline after it.
-const TOKEN_BYTES: usize = 4096;
+/// Maximum size of a token file.
+const MAX_TOKEN_FILE_BYTES: usize = 4096;
 
-/// Most items of a list that is shown: more than any workspace has, and not what a server without an end
-/// would send.
-pub(crate) const MOST_LISTED: usize = 1_000_000;
+/// Maximum number of items of a list. No workspace has as many; the limit ends an endless list of a broken server.
+pub(crate) const MAX_LIST_ITEMS: usize = 1_000_000;
 
 impl RemoteArgs {
-    /// Asks as the holder of the token, and waits for what comes of it.
-    pub(crate) fn ask<T, F>(&self, what: impl FnOnce(Client) -> F) -> Result<T, CliError>
+    /// Sends requests with the token and waits for their result.
+    pub(crate) fn send<T, F>(&self, requests: impl FnOnce(Client) -> F) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        self.server.ask_for(self.workspace.as_ref(), what)
+        self.server.send_for(self.workspace.as_ref(), requests)
     }
 
-    /// The workspace that is named, or this one.
-    pub(crate) fn or_workspace(&self, workspace: &WorkspaceId) -> Self {
+    /// Returns the arguments with `workspace` as the default workspace.
+    pub(crate) fn with_default_workspace(&self, workspace: &WorkspaceId) -> Self {
         Self { workspace: Some(self.workspace.as_ref().unwrap_or(workspace).clone()), ..self.clone() }
     }
 }
 
 impl ServerArgs {
-    /// Asks as the holder of the token for what belongs to no workspace.
-    pub(crate) fn ask<T, F>(&self, what: impl FnOnce(Client) -> F) -> Result<T, CliError>
+    /// Sends requests that concern no workspace, with the token.
+    pub(crate) fn send<T, F>(&self, requests: impl FnOnce(Client) -> F) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        self.ask_for(None, what)
+        self.send_for(None, requests)
     }
 
-    fn ask_for<T, F>(&self, workspace: Option<&WorkspaceId>, what: impl FnOnce(Client) -> F) -> Result<T, CliError>
+    fn send_for<T, F>(&self, workspace: Option<&WorkspaceId>, requests: impl FnOnce(Client) -> F) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
         let token = self.token()?.ok_or_else(|| {
-            let help = "name its file with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` makes one";
-            CliError::new("no_token", "there is no token to ask with", help)
+            let help =
+                "name a token file with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` issues a token";
+            CliError::new("no_token", "no token is given", help)
         })?;
-        self.with(Some(token), workspace, what)
+        self.send_with(Some(token), workspace, requests)
     }
 
-    /// Asks as the holder of the token, or without one.
-    pub(crate) fn ask_as_anybody<T, F>(&self, what: impl FnOnce(Client, bool) -> F) -> Result<T, CliError>
+    /// Sends requests with the token if there is one. `requests` receives `true` if there is.
+    pub(crate) fn send_with_optional_token<T, F>(&self, requests: impl FnOnce(Client, bool) -> F) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
         let token = self.token()?;
         let has_token = token.is_some();
-        self.with(token, None, |client| what(client, has_token))
+        self.send_with(token, None, |client| requests(client, has_token))
     }
 
-    fn with<T, F>(
+    fn send_with<T, F>(
         &self,
         token: Option<SecretString>,
         workspace: Option<&WorkspaceId>,
-        what: impl FnOnce(Client) -> F,
+        requests: impl FnOnce(Client) -> F,
     ) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, ClientError>>,
@@ -112,22 +112,22 @@ impl ServerArgs {
             allow_http: self.allow_http,
             ..ClientOptions::without_token(&self.url)
         });
-        let client = client.map_err(|error| self.told(&error))?;
-        crate::block_on(what(client))?.map_err(|error| self.told(&error))
+        let client = client.map_err(|error| self.cli_error(&error))?;
+        crate::block_on(requests(client))?.map_err(|error| self.cli_error(&error))
     }
 
     fn token(&self) -> Result<Option<SecretString>, CliError> {
         let text = match &self.token_file {
             Some(path) => {
-                let bytes = files::read_secret(path, TOKEN_BYTES, "token file")?;
+                let bytes = files::read_secret(path, MAX_TOKEN_FILE_BYTES, "token file")?;
                 let text = std::str::from_utf8(encoding::without_mark(&bytes)).ok().map(trimmed);
-                text.filter(|text| !text.is_empty() && bytes.len() <= TOKEN_BYTES).ok_or_else(|| {
-                    let why = if encoding::is_wide(&bytes) { ": it is UTF-16" } else { "" };
-                    let message = format!("`{}` holds no token{why}", files::shown(path));
+                text.filter(|text| !text.is_empty() && bytes.len() <= MAX_TOKEN_FILE_BYTES).ok_or_else(|| {
+                    let reason = if encoding::is_wide(&bytes) { ": it is UTF-16" } else { "" };
+                    let message = format!("token file `{}` holds no token{reason}", files::shown(path));
                     CliError::new(
                         "invalid_token",
                         message,
-                        "write the token into it, as `yoi runtime token new` printed it",
+                        "write the token into the file, as `yoi runtime token new` printed it",
                     )
                 })?
             }
@@ -142,28 +142,30 @@ impl ServerArgs {
         Ok(Some(SecretString::from(text.as_str())))
     }
 
-    /// What went wrong, in the words of who sits before a command line.
-    fn told(&self, error: &ClientError) -> CliError {
+    /// Converts an error of the client. Names command-line arguments instead of options of the library.
+    fn cli_error(&self, error: &ClientError) -> CliError {
         let plain = |message: String, help: &str| CliError::new(error.code().to_owned(), message, help);
-        // There is an address where there is a client, and then it holds nothing that is secret.
+        // The URL of a client holds no user and no password, so errors can contain it.
         let url = one_line(&self.url);
         match error {
-            ClientError::Problem(problem) => told_by_runtime(problem),
+            ClientError::Problem(problem) => problem_error(problem),
             ClientError::InvalidUrl => plain(
-                "`--url` is not the URL of a Runtime".to_owned(),
+                "`--url` is not a valid URL of a Runtime".to_owned(),
                 "write it as `http://127.0.0.1:7070` or `https://HOST[:PORT]`, without user, query or fragment",
             ),
             ClientError::InsecureUrl => plain(
-                "`--url` is `http://` to another machine: who is on the way could read the token".to_owned(),
-                "use `https://` or a tunnel to this machine, or say `--allow-http` if nobody is on the way",
+                "`--url` is `http://` to another machine: anyone on the network path could read the token".to_owned(),
+                "use `https://` or a tunnel to this machine, or pass `--allow-http` if you trust the network",
             ),
-            ClientError::Unreachable(why @ (NoConnection::Refused | NoConnection::Other)) => plain(
-                format!("no Runtime answers at `{url}`: {why}"),
-                "start one (`yoi runtime serve`), or name another with `--url`",
+            ClientError::Unreachable(cause @ (ConnectError::Refused | ConnectError::Other)) => plain(
+                format!("cannot connect to a Runtime at `{url}`: {cause}"),
+                "start a Runtime (`yoi runtime serve`), or name another one with `--url`",
             ),
-            ClientError::Unreachable(why) => plain(format!("no Runtime can be asked at `{url}`: {why}"), error.help()),
-            ClientError::Unexpected(what) => {
-                plain(format!("what answers at `{url}` is no Runtime of this version: {what}"), error.help())
+            ClientError::Unreachable(cause) => {
+                plain(format!("cannot connect to a Runtime at `{url}`: {cause}"), error.help())
+            }
+            ClientError::Unexpected(reason) => {
+                plain(format!("unexpected response from `{url}`: {reason}"), error.help())
             }
             ClientError::TimedOut { .. } | ClientError::Interrupted => plain(format!("`{url}`: {error}"), error.help()),
             _ => plain(error.to_string(), advice::with_command(error.help())),
@@ -171,23 +173,23 @@ impl ServerArgs {
     }
 }
 
-fn told_by_runtime(problem: &Problem) -> CliError {
+fn problem_error(problem: &ProblemDocument) -> CliError {
     let details = problem.details();
     if problem.code() == "denied"
-        && let Some(error) = refusals::told(problem.detail(), details.get("refusals").unwrap_or(&Value::Null))
+        && let Some(error) = refusals::denied(problem.detail(), details.get("refusals").unwrap_or(&Value::Null))
     {
         return error;
     }
     let help = match problem.code() {
         "unauthenticated" | "token_expired" => {
-            "name a good token's file with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` makes one"
+            "name the file of a valid token with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` issues a token"
         }
-        "workspace_unnamed" => "say which is meant: `--workspace ID`",
-        "revision_older" => "name the newest bundle (`yoi runtime bundles`), or say `--allow-older`",
+        "workspace_unnamed" => "name the workspace with `--workspace ID`",
+        "revision_older" => "name the newest bundle (`yoi runtime bundles`), or pass `--allow-older`",
         "bundle_unnamed" => {
-            "name it with `--bundle DIGEST` (`yoi runtime bundles` lists what is there), or write `--profile builtin:NAME`"
+            "name a bundle with `--bundle DIGEST` (`yoi runtime bundles` lists them), or write `--profile builtin:NAME`"
         }
-        "confirmation_required" => "if you are a person and mean it, say so: `--confirmed`",
+        "confirmation_required" => "if a person has agreed to the call, pass `--confirmed`",
         _ => advice::with_command(problem.help()),
     };
     let mut message = problem.detail().to_owned();
@@ -195,7 +197,7 @@ fn told_by_runtime(problem: &Problem) -> CliError {
         message.push_str(&format!(" [{}]", one_line(word)));
     }
     if let Some(seconds) = problem.retry_after().map(|after| after.as_secs()) {
-        message.push_str(&format!(" (it asks to wait {seconds} s)"));
+        message.push_str(&format!(" (retry after {seconds} s)"));
     }
     let error = CliError::new(problem.code().to_owned(), message.clone(), help);
     let error = match details {
@@ -203,7 +205,7 @@ fn told_by_runtime(problem: &Problem) -> CliError {
         _ => error.with_details(json!({})),
     };
     match details.get("users").and_then(Value::as_array) {
-        // One stands in the sentence already.
+        // The message already names the first one.
         Some(users) if users.len() > 1 => {
             let users = users.iter().filter_map(Value::as_str).map(|user| format!("\n  {}", one_line(user)));
             error.with_text(format!("{message}{}\n  help: {help}", users.collect::<String>()))

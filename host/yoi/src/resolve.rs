@@ -1,4 +1,4 @@
-//! `yoi resolve`: what a profile means on this host, and what the host makes of it.
+//! `yoi resolve`: resolves a profile and enforces the policy of a host.
 
 mod show;
 
@@ -25,42 +25,40 @@ use crate::refusals::refused;
 use crate::runtime::host_tool_names;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 
-/// Says what a profile means on this host.
+/// Resolves a profile on this host.
 ///
-/// Without `--config` the resolver's proposal is shown and nothing is granted. With it, the host's
-/// policy is enforced, and what is required and not granted refuses the worker.
+/// Without `--config`, the command shows the proposal of the resolver and grants nothing. With `--config`, it enforces the
+/// policy of the host. A required authority that is not granted is an error.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "yoi resolve BUNDLE --profile PROFILE [OPTIONS]")]
 pub(crate) struct Args {
-    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    /// Folder with a `bundle.toml`, built bundle, or `builtin`.
     bundle: PathBuf,
-    /// The profile: `NAME`, or `builtin:NAME` for one that ships inside.
+    /// Profile: `NAME`, or `builtin:NAME` for a profile of the built-in bundle.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: ProfileSelector,
-    /// JSON file with the facts of a host. By default those that `--config` grants, else this
-    /// machine's system and architecture alone.
+    /// JSON file with the facts of a host. Default: the facts of `--config`, or else only the operating system and the
+    /// architecture of this machine.
     #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
     facts: Option<PathBuf>,
-    /// The host's config (TOML): what is granted to the bundle's workspace.
+    /// Config of the host (TOML), with the grants of the workspace.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
-    /// With `builtin`: the workspace whose grants count. By default the one that the config names,
-    /// where it names one.
+    /// With `builtin`: workspace whose grants apply. Default: the only workspace of the config.
     #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
     workspace: Option<WorkspaceId>,
-    /// A resolver component, as `PATH` or `PATH@sha256:…`. By default the one that ships inside.
+    /// Resolver component, as `PATH` or `PATH@sha256:…`. Default: the built-in resolver.
     #[arg(long, value_name = "COMPONENT", env = "YOI_RESOLVER")]
     resolver: Option<ComponentRef>,
-    /// A capability without which there is to be no worker. May be repeated.
+    /// Capability that the worker requires. Can be repeated.
     #[arg(long, value_name = "CAPABILITY", env = "YOI_REQUIRE", value_delimiter = ',')]
     require: Vec<Capability>,
-    /// Says for every value where it came from; with FIELD for that one, also why it is not there.
-    /// FIELD is `tool:NAME`, `prompt:NAME`, `model`, `settings.KEY`, `mount:repo:write`, `/tools/0` …;
-    /// `all` is the same as none.
+    /// Explains the origin of every value. With FIELD, explains one value, or why it is absent. FIELD is `tool:NAME`,
+    /// `prompt:NAME`, `model`, `settings.KEY`, `mount:repo:write`, `/tools/0` …, or `all`.
     #[arg(long, value_name = "FIELD", num_args = 0..=1, default_missing_value = "all", env = "YOI_EXPLAIN")]
     explain: Option<Explain>,
-    /// Writes the resolution record, also where the worker is refused: the digests of all inputs and
-    /// of the output.
+    /// Writes the resolution record: the digests of all inputs and of the output. The record is written even if the worker is
+    /// denied.
     #[arg(long, value_name = "FILE", env = "YOI_RECORD")]
     record: Option<PathBuf>,
     #[command(flatten)]
@@ -69,37 +67,38 @@ pub(crate) struct Args {
     cache: CacheArgs,
 }
 
-/// What is to be explained.
+/// Argument of `--explain`.
 #[derive(Debug, Clone)]
 enum Explain {
     All,
     Field(Question),
 }
 
-/// `--explain` takes what stands after it.
+/// Error of an invalid argument of `--explain`, which may be BUNDLE. The hint comes first, because JSON errors are cut off after
+/// 300 characters.
 #[derive(Debug, thiserror::Error)]
 #[error("if this is BUNDLE, write it before `--explain`; {0}")]
-struct NothingToExplain(InvalidQuestion);
+struct InvalidExplain(InvalidQuestion);
 
 impl FromStr for Explain {
-    type Err = NothingToExplain;
+    type Err = InvalidExplain;
 
-    fn from_str(text: &str) -> Result<Self, NothingToExplain> {
+    fn from_str(text: &str) -> Result<Self, InvalidExplain> {
         match text {
             "all" => Ok(Self::All),
-            field => field.parse().map(Self::Field).map_err(NothingToExplain),
+            field => field.parse().map(Self::Field).map_err(InvalidExplain),
         }
     }
 }
 
-/// The report, with explanations where they were asked for.
+/// Resolution report, with explanations if `--explain` is given.
 #[derive(Serialize)]
 struct Document {
     #[serde(flatten)]
     report: ResolutionReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     explanations: Option<Vec<Explanation>>,
-    /// Host tools of the worker that the service of this program does not have.
+    /// Host tools of the worker that this program does not provide.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     unanswered_tools: BTreeSet<ToolName>,
 }
@@ -125,7 +124,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let enforced = config.as_ref().map(|config| {
         enforce(manifest, resolved.resolution(), HostPolicy { config, workspace: &workspace, builtin: source.builtin })
     });
-    // Before anything is refused: a record of what was denied is the one that is asked for.
+    // Write the record before a denial returns an error: the record of a denied worker is useful.
     write_record(args, &inputs, &resolved, config.as_ref().map(|config| config.digest(&workspace)))?;
     let refusals: Vec<Refusal> = match &enforced {
         Some(Ok(spec)) => spec.narrowed().to_vec(),
@@ -136,14 +135,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Explainer { manifest, facts: inputs.facts(), resolution: resolved.resolution(), refusals: &refusals };
     let explanations = explain(args, &explainer)?;
     let spec = match enforced {
-        // Somebody who asks why gets the answer along with the refusal.
+        // A denial includes the explanations.
         Some(Err(refusals)) => return Err(with_explanations(refused(&refusals), explanations.as_deref(), output)),
         Some(Ok(spec)) => Some(spec),
         None => None,
     };
     let only_field = matches!(args.explain, Some(Explain::Field(_)));
     let report = ResolutionReport::new(manifest, &resolved, spec.as_ref());
-    let unanswered_tools = unanswered(spec.as_ref())?;
+    let unanswered_tools = tools_without_provider(spec.as_ref())?;
     let document = Document { report, explanations, unanswered_tools };
     output.result(&document, || {
         let mut text = String::new();
@@ -158,25 +157,25 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the host tools that no provider answers: a service refuses the worker for them.
-fn unanswered(spec: Option<&ResolvedWorkerSpec>) -> Result<BTreeSet<ToolName>, CliError> {
-    let answered = host_tool_names()?;
+/// Returns the host tools of a worker without a provider. A service would refuse the worker.
+fn tools_without_provider(spec: Option<&ResolvedWorkerSpec>) -> Result<BTreeSet<ToolName>, CliError> {
+    let provided = host_tool_names()?;
     let tools = spec.into_iter().flat_map(ResolvedWorkerSpec::tools);
-    let unanswered = tools.filter(|tool| tool.source == ToolSource::Host && !answered.contains(&tool.name));
-    Ok(unanswered.map(|tool| tool.name.clone()).collect())
+    let missing = tools.filter(|tool| tool.source == ToolSource::Host && !provided.contains(&tool.name));
+    Ok(missing.map(|tool| tool.name.clone()).collect())
 }
 
-/// Opens the bundle in which a profile is selected.
+/// Opens the bundle of a profile.
 pub(crate) fn open(profile: &ProfileSelector, bundle: &Path, limits: &Limits) -> Result<Source, CliError> {
     if matches!(profile, ProfileSelector::Builtin(_)) && !bundle_source::is_builtin(bundle) {
-        let message = format!("`{profile}` selects a profile that ships inside, and BUNDLE is another one");
-        return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or leave `builtin:` out"));
+        let message = format!("`{profile}` is a profile of the built-in bundle, but BUNDLE is another one");
+        return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or omit `builtin:`"));
     }
     bundle_source::open(bundle, &limits.bundle)
 }
 
-/// Whose grants count: those of the bundle's workspace. What ships inside is for every workspace, so
-/// there it is the one that is named, or the only one that the config names.
+/// Returns the workspace whose grants apply: that of the bundle. The built-in bundle belongs to every workspace, so there the
+/// result is the workspace of `--workspace`, or the only one of the config.
 fn workspace(
     named: Option<&WorkspaceId>,
     source: &Source,
@@ -188,7 +187,7 @@ fn workspace(
         return match named {
             Some(other) if other != own => usage(
                 format!("the bundle is for workspace `{own}`, and `--workspace` names `{other}`"),
-                "leave `--workspace` out: it is for `builtin`, which is for every workspace".to_owned(),
+                "omit `--workspace`; it is only for `builtin`".to_owned(),
             ),
             _ => Ok(own.clone()),
         };
@@ -201,8 +200,8 @@ fn workspace(
         (None, several) => {
             let names: Vec<String> = several.iter().take(8).map(|name| format!("`{name}`")).collect();
             usage(
-                format!("the config names {} workspaces, and `builtin` is for every one of them", several.len()),
-                format!("say for which with `--workspace`: {}", names.join(", ")),
+                format!("the config has {} workspaces, and `builtin` can be used by all of them", several.len()),
+                format!("name one with `--workspace`: {}", names.join(", ")),
             )
         }
     }
@@ -212,17 +211,16 @@ pub(crate) fn read_facts(path: &Path) -> Result<Facts, CliError> {
     let bytes = files::read_within(path, host_policy::FACTS_BOUNDS.bytes, "facts file")?;
     let bytes = files::authored(path, bytes, "facts file")?;
     Facts::from_json(&bytes).map_err(|error| {
-        let help =
-            "facts are an object of `os`, `arch` and lists of names: `capabilities`, `models`, `mounts`, `secrets`";
+        let help = "write an object with `os`, `arch` and the lists `capabilities`, `models`, `mounts` and `secrets`";
         CliError::new(error.code(), format!("invalid facts: {error}"), help)
     })
 }
 
-/// This machine's system and architecture, as they were when this program was compiled.
+/// Returns the operating system and the architecture for which this program was compiled.
 pub(crate) fn bare_facts() -> Result<Facts, CliError> {
     let name = |text: &str| {
         text.parse().map_err(|_| {
-            CliError::new("failed", "this machine's platform has no name here", "give the facts with `--facts`")
+            CliError::new("failed", "the platform of this program has no valid name", "pass the facts with `--facts`")
         })
     };
     Ok(Facts::bare(name(std::env::consts::OS)?, name(std::env::consts::ARCH)?))
@@ -246,11 +244,11 @@ fn explain(args: &Args, explainer: &Explainer<'_>) -> Result<Option<Vec<Explanat
         Some(Explain::Field(question)) => match explainer.explain(question) {
             Some(explanation) => Ok(Some(vec![explanation])),
             None => {
-                let message = "the resolution has no such place";
+                let message = "the resolution has no such field";
                 Err(CliError::new(
                     "unknown_field_asked",
                     message,
-                    "ask by name, such as `tool:fs.write`, or see the places with `--format json`",
+                    "name a field such as `tool:fs.write`, or list the fields with `--format json`",
                 ))
             }
         },

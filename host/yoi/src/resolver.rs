@@ -20,11 +20,11 @@ use crate::output::Output;
 /// Inspects and tests resolver components, and manages the resolvers of a service.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Shows the structure of a component, without compiling or running it.
+    /// Shows the structure of a component without compiling or running it.
     Inspect(inspect::Args),
     /// Repeats recorded resolutions and compares the results.
     Replay(replay::Args),
-    /// Runs one resolution with a component and shows how it ended.
+    /// Runs one resolution with a component and shows its outcome.
     Run(run::Args),
     /// Lists the resolvers of a service.
     List(list::Args),

@@ -1,4 +1,4 @@
-//! `yoi runtime`: running a Runtime as a service, and asking one.
+//! `yoi runtime`: runs a Runtime as a service, and manages a running one.
 
 mod bundles;
 mod check;
@@ -22,28 +22,28 @@ use crate::error::CliError;
 use crate::output::Output;
 
 pub(crate) use gaps::host_tool_names;
-pub(crate) use open::is_there;
+pub(crate) use open::require_data_folder;
 pub(crate) use settings::Settings;
 
-/// Runs a Runtime as a service, and asks one.
+/// Runs a Runtime as a service, and manages a running one.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Writes a config to begin with.
+    /// Writes a config file.
     Init(init::Args),
-    /// Runs the service until it is told to stop.
+    /// Runs the service until it receives SIGTERM or SIGINT.
     Serve(serve::Args),
-    /// Makes, lists and revokes the tokens that let clients in.
+    /// Issues, lists and revokes tokens.
     #[command(subcommand)]
     Token(token::Command),
-    // What these are for stands with their arguments: here it would hide the rest of their help.
+    // These variants have no doc comments: they would replace the longer help texts of the arguments.
     Status(status::Args),
     Put(put::Args),
     Bundles(bundles::Args),
     Remove(remove::Args),
     WhoUses(who_uses::Args),
-    /// Reads everything that a data folder holds, and says what is sound.
+    /// Verifies the data folder and the config of a service.
     Check(check::Args),
-    /// Takes away what nothing uses.
+    /// Removes unused blobs.
     Gc(gc::Args),
 }
 

@@ -1,5 +1,5 @@
-//! The sandbox as the command line uses it: compiling in a child process, code kept in the user's
-//! cache folder.
+//! The sandbox of the command line. It compiles components in a child process and caches compiled code in the user's cache
+//! folder.
 
 use std::path::PathBuf;
 
@@ -14,34 +14,35 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// Where compiled components are kept.
+/// Arguments that configure the cache of compiled components.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct CacheArgs {
-    /// Folder for compiled components; by default `yoi/compiled` in the user's cache folder.
+    /// Folder for compiled components. Default: `yoi/compiled` in the user's cache folder.
     #[arg(long, value_name = "FOLDER", env = "YOI_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// Compile anew and keep nothing.
+    /// Compiles without reading or writing the cache.
     #[arg(long, env = "YOI_NO_CACHE", value_parser = BoolishValueParser::new())]
     no_cache: bool,
 }
 
 impl CacheArgs {
-    /// A folder that is no argument.
+    /// Returns arguments that name a folder.
     pub(crate) fn in_folder(folder: PathBuf) -> Self {
         Self { cache_dir: Some(folder), no_cache: false }
     }
 }
 
-/// The limits under which a command works.
+/// Argument that names a limits file.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct LimitsArgs {
-    /// Limits (TOML), each by its name; `docs/limits.toml` of the project has every one, with its
-    /// default and its reason. A limit that is left out has its default.
+    /// File with limits (TOML). `docs/limits.toml` of the project lists each limit with its default and its reason. Omitted
+    /// limits have their defaults.
     #[arg(long, value_name = "FILE", env = "YOI_LIMITS")]
     limits: Option<PathBuf>,
 }
 
 impl LimitsArgs {
+    /// Reads the limits file, or returns the default limits.
     pub(crate) fn read(&self) -> Result<Limits, CliError> {
         match &self.limits {
             Some(path) => Ok(Limits::from_toml(&files::read_text(path, 1 << 20, "limits file")?)?),
@@ -50,11 +51,12 @@ impl LimitsArgs {
     }
 }
 
-/// A sandbox for the limits that are asked for.
+/// Creates a sandbox.
 pub(crate) fn start(args: &CacheArgs, limits: Limits, output: &Output) -> Result<Sandbox, CliError> {
     let compiler = match std::env::current_exe() {
         Ok(program) => Compiler::Child { program, arguments: vec![ARGUMENT.into()] },
-        // Without a program to start, the tighter budget stands alone.
+        // Without the path of this program there is no child process. Only the tighter structural budget then limits the
+        // compilation.
         Err(_) => Compiler::InProcess,
     };
     let allocation =
@@ -72,7 +74,7 @@ fn cache(args: &CacheArgs, output: &Output) -> Option<CompileCache> {
         None => etcetera::choose_base_strategy().ok()?.cache_dir().join("yoi").join("compiled"),
     };
     CompileCache::open(&folder)
-        .inspect_err(|error| output.note(&format!("note: {error}; compiling without it ({})", error.help())))
+        .inspect_err(|error| output.note(&format!("note: {error}; continuing without the cache ({})", error.help())))
         .ok()
 }
 
@@ -95,7 +97,7 @@ impl std::str::FromStr for ComponentRef {
 }
 
 impl ComponentRef {
-    /// The component's bytes, which are those of the digest where one was given.
+    /// Reads the component and verifies its digest, if one was given.
     pub(crate) fn read(&self, limits: &Limits) -> Result<Vec<u8>, CliError> {
         let most = usize::try_from(limits.structure.bytes).unwrap_or(usize::MAX);
         let bytes = files::read_within(&self.path, ("bytes", most), "component")?;
@@ -103,14 +105,18 @@ impl ComponentRef {
             Some(expected) if bundles::Digest::of(&bytes) != expected => {
                 let actual = bundles::Digest::of(&bytes);
                 let message = format!("the component has the digest {actual}, not {expected}");
-                Err(CliError::new("digest_mismatch", message, "fetch it again, or name the digest that you mean"))
+                Err(CliError::new(
+                    "digest_mismatch",
+                    message,
+                    "download the component again, or pass its correct digest",
+                ))
             }
             _ => Ok(bytes),
         }
     }
 }
 
-/// The resolver that is named, or the one that ships inside.
+/// Loads the named resolver, or the one that ships with the program.
 pub(crate) async fn resolver(sandbox: &Sandbox, component: Option<&ComponentRef>) -> Result<Resolver, CliError> {
     match component {
         Some(component) => Ok(sandbox.load(&component.read(sandbox.limits())?).await?),
@@ -119,7 +125,7 @@ pub(crate) async fn resolver(sandbox: &Sandbox, component: Option<&ComponentRef>
 }
 
 impl ComponentRef {
-    /// Like [`ComponentRef::read`]; `builtin` is the resolver that ships inside.
+    /// Reads the component. `builtin` is the resolver that ships with the program.
     pub(crate) fn read_or_shipped(&self, limits: &Limits) -> Result<Vec<u8>, CliError> {
         let shipped = self.path.as_os_str() == "builtin" && self.digest.is_none();
         if shipped { Ok(worker_runtime::shipped::RESOLVER.to_vec()) } else { self.read(limits) }

@@ -1,4 +1,4 @@
-//! `yoi secret`: the secrets of this host, as files of a folder.
+//! `yoi secret`: the secrets of this host. Each is a file in a folder that only its owner can access.
 
 mod list;
 mod rm;
@@ -17,7 +17,7 @@ use crate::output::Output;
 /// Sets, lists and removes the secrets of this host.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Sets a secret, whose value comes from standard input or a file.
+    /// Sets a secret. The value comes from standard input or a file.
     Set(set::Args),
     /// Lists the names of the secrets.
     List(list::Args),
@@ -25,16 +25,16 @@ pub(crate) enum Command {
     Rm(rm::Args),
 }
 
-/// Where the secrets are.
+/// Argument that names the folder of the secrets.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FolderArgs {
-    /// Folder of the secrets, for its owner alone; by default `yoi/secrets` in the user's data folder.
+    /// Folder of the secrets, accessible only to its owner. Default: `yoi/secrets` in the user's data folder.
     #[arg(long, value_name = "FOLDER", env = "YOI_SECRETS")]
     secrets: Option<PathBuf>,
 }
 
 impl FolderArgs {
-    /// The folder, which is made where there is none.
+    /// Opens the folder. Creates it if it does not exist.
     fn open(&self) -> Result<SecretDirectory, CliError> {
         let folder = match &self.secrets {
             Some(folder) => folder.clone(),
@@ -44,15 +44,15 @@ impl FolderArgs {
     }
 }
 
-/// Reads the name of a secret. The argument parser would repeat a wrong one, which may be the secret itself.
+/// Parses the name of a secret. The argument parser would print an invalid name, which may be the secret itself.
 fn reference(name: &str) -> Result<SecretRef, CliError> {
     name.parse().map_err(|error: InvalidName| CliError::new("usage", error.problem(), error.remedy()))
 }
 
-/// Where a person's secrets are.
+/// Returns the default folder of the secrets of a user.
 pub(crate) fn default_folder() -> Result<PathBuf, CliError> {
     let folders = etcetera::choose_base_strategy().map_err(|_| {
-        CliError::new("usage", "there is no user's data folder here", "name the folder with `--secrets FOLDER`")
+        CliError::new("usage", "the user has no data folder", "name the folder with `--secrets FOLDER`")
     })?;
     Ok(folders.data_dir().join("yoi").join("secrets"))
 }

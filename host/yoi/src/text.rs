@@ -1,11 +1,12 @@
-//! Small pieces of text for people. What is put into a row is shown on one line, whoever wrote it:
-//! only this module puts styles around it.
+//! Text output for people: numbers, times and tables of rows.
+//!
+//! Each value of a row is reduced to one line without control characters, so foreign text cannot forge a row or a style.
 
 use std::fmt::Display;
 
 use bundles::one_line;
 
-/// A number with its digits in groups of three.
+/// Formats a number with its digits in groups of three.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -18,7 +19,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Bytes in the unit that fits.
+/// Formats a size in B, KiB or MiB.
 pub(crate) fn bytes(number: u64) -> String {
     match number {
         0..1024 => format!("{number} B"),
@@ -27,26 +28,27 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
-/// A time, to the second.
+/// Formats a time with a precision of one second.
 pub(crate) fn time(at: jiff::Timestamp) -> String {
     format!("{at:.0}")
 }
 
-/// `3 profiles`, `1 profile`.
+/// Formats a count: `3 profiles`, `1 profile`.
 pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// Lines of `label  value note`, where further values of a label stand below the first.
+/// A table with lines of the form `label  value note`. Further values of a label are below the first one.
 #[derive(Debug, Default)]
 pub(crate) struct Rows(Vec<(String, String)>);
 
 impl Rows {
+    /// Adds a row.
     pub(crate) fn row(&mut self, label: &str, value: impl Display) {
         self.noted(label, value, "");
     }
 
-    /// A row whose note is dim.
+    /// Adds a row with a dim note.
     pub(crate) fn noted(&mut self, label: &str, value: impl Display, note: impl Display) {
         let (value, note) = (one_line(&value.to_string()), note.to_string());
         let between = if value.is_empty() || note.is_empty() { "" } else { " " };
@@ -54,11 +56,12 @@ impl Rows {
         self.0.push((label.to_owned(), format!("{value}{between}{note}")));
     }
 
+    /// Adds a row for each value. Only the first one has the label.
     pub(crate) fn list<T: Display>(&mut self, label: &str, values: impl IntoIterator<Item = T>) {
         self.noted_list(label, values.into_iter().map(|value| (value, "")));
     }
 
-    /// Rows whose notes are dim.
+    /// Adds a row with a dim note for each value. Only the first one has the label.
     pub(crate) fn noted_list<T: Display, N: Display>(&mut self, label: &str, values: impl IntoIterator<Item = (T, N)>) {
         for (index, (value, note)) in values.into_iter().enumerate() {
             self.noted(if index == 0 { label } else { "" }, value, note);
@@ -72,7 +75,7 @@ impl Rows {
     }
 }
 
-/// Dim text, on one line.
+/// Formats text in one line and in a dim style.
 pub(crate) fn dim(text: impl Display) -> String {
     let style = anstyle::Style::new().dimmed();
     format!("{style}{}{style:#}", one_line(&text.to_string()))
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_one_line_whatever_is_put_into_it() {
+    fn a_row_is_one_line_for_any_value() {
         let mut rows = Rows::default();
         rows.row("a", "b\nforged  row");
         rows.noted("", "\u{1b}[2J", "\u{202e}\u{9b}1A");

@@ -18,8 +18,8 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::text::{Rows, time};
 
-/// Makes workers on a Runtime, calls their tools and shows what they did.
-// What a command is for stands with its arguments: here it would hide the rest of its help.
+/// Creates workers on a Runtime, calls their tools and shows their history.
+// The variants have no doc comments: they would replace the longer help texts of the arguments.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Create(create::Args),
@@ -43,24 +43,24 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
     }
 }
 
-/// Whether a worker takes calls, in a word or a few.
+/// Formats the state of a worker.
 fn state(worker: &WorkerSummary) -> String {
     match &worker.state {
         WorkerState::Running => "running".to_owned(),
         WorkerState::Suspended(Suspension { detail, .. }) => format!("suspended: {}", one_line(detail)),
-        WorkerState::Stopped { reason, .. } => format!("stopped: {}", why(*reason)),
+        WorkerState::Stopped { reason, .. } => format!("stopped: {}", stop_reason(*reason)),
     }
 }
 
-fn why(reason: StopReason) -> &'static str {
+fn stop_reason(reason: StopReason) -> &'static str {
     match reason {
-        StopReason::Requested => "somebody stopped it",
+        StopReason::Requested => "on request",
         StopReason::ResolverRevoked => "its resolver was revoked",
         StopReason::BundleRevoked => "its bundle was revoked",
     }
 }
 
-/// Everything that is told of a worker.
+/// Formats the summary of a worker.
 fn rows(worker: &WorkerSummary) -> String {
     let request = &worker.request;
     let mut rows = Rows::default();
@@ -75,7 +75,7 @@ fn rows(worker: &WorkerSummary) -> String {
     }
     rows.row("profile", &request.profile);
     rows.list("requires", &request.required_capabilities);
-    rows.noted("bundle", worker.bundle, if request.bundle.is_none() { "ships inside" } else { "" });
+    rows.noted("bundle", worker.bundle, if request.bundle.is_none() { "built-in" } else { "" });
     rows.row("resolver", worker.resolver);
     rows.row("record", worker.record);
     rows.row("policy", worker.policy);

@@ -88,7 +88,7 @@ mod unix {
             let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("opened");
             let said = Place::said(place.command().args(arguments).stdout(full));
             assert_eq!(said.code, 1, "{arguments:?}");
-            assert!(said.stderr.contains("error[unwritable]: the result cannot be written"), "{}", said.stderr);
+            assert!(said.stderr.contains("error[unwritable]: cannot write the result"), "{}", said.stderr);
         }
     }
 

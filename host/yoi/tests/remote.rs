@@ -113,7 +113,7 @@ fn a_runtime_that_cannot_do_its_work_says_which_part_of_it() {
         |format: &str| Place::new().with_env(&["runtime", "status", "--format", format], &[("YOI_URL", url.as_str())]);
     let said = status("text");
     assert_eq!(said.code, 1, "{}", said.stderr);
-    assert!(said.stdout.starts_with("state  cannot do its work\nwrong  blobs store_unavailable\n"), "{}", said.stdout);
+    assert!(said.stdout.starts_with("state    not ready\nfailed   blobs store_unavailable\n"), "{}", said.stdout);
     let document: serde_json::Value = serde_json::from_str(&status("json").stdout).expect("JSON");
     assert_eq!((&document["ready"], &document["checks"], &document["runtime"]), (&json!(false), &checks, &json!(null)));
 }

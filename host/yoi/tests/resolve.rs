@@ -156,7 +156,7 @@ fn host_tools_that_no_provider_answers_are_marked() {
     place.write("runtime.toml", config);
     let resolve = ["resolve", "acme", "--profile", "plain", "--config", "runtime.toml"];
     let said = place.yoi(&resolve);
-    let marked: Vec<&str> = said.stdout.lines().filter(|line| line.contains("no tool provider")).collect();
+    let marked: Vec<&str> = said.stdout.lines().filter(|line| line.contains("has no provider")).collect();
     assert!(marked.len() == 1 && marked[0].contains("git.log"), "{}{}", said.stdout, said.stderr);
     let (told, _) = place.json(&resolve);
     assert_eq!(told["unanswered_tools"], json!(["git.log"]));
@@ -185,7 +185,7 @@ fn builtin_is_for_the_workspace_that_is_named_or_the_only_one() {
     let two = config(&format!("{grants}[workspaces.beta]\n"));
     let (error, code) = resolve(&two, &[]);
     assert_eq!((code, error["code"].as_str()), (2, Some("usage")));
-    assert_eq!(error["help"], "say for which with `--workspace`: `acme`, `beta`");
+    assert_eq!(error["help"], "name one with `--workspace`: `acme`, `beta`");
     assert_eq!(resolve(&two, &["--workspace", "acme"]).1, 0);
 
     let (error, code) = acme(&place, &["--profile", "backend-dev", "--workspace", "beta"]);

@@ -147,7 +147,7 @@ fn the_first_config_works_as_it_is() {
     assert_eq!(asking(&["runtime", "token", "revoke", reader_id], &token).code, 0);
     assert_eq!(serving.ask("GET", "/v1/workers", reader, "").0, 401);
     let collected = asking(&["runtime", "gc"], &token);
-    assert_eq!((collected.code, collected.stdout.lines().last()), (0, Some("of nobody  0 blobs")));
+    assert_eq!((collected.code, collected.stdout.lines().last()), (0, Some("no workspace  0 blobs")));
     assert_eq!(serving.stop(), Some(0));
     let (tokens, _) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
     let first = |one: &&Value| one["name"] == "t";

@@ -141,8 +141,8 @@ macro_rules! snapshot {
         settings.add_filter(r#""(fuel|memory_bytes|time_ms)": [0-9.]+"#, r#""$1": "[measured]""#);
         settings.add_filter(r#"/fuel: "[0-9]+" -> "[0-9]+""#, r#"/fuel: "[measured]" -> "[measured]""#);
         settings.add_filter(r"127\.0\.0\.1:[0-9]{5}", "127.0.0.1:[port]");
-        settings.add_filter(r"found in the cache: [0-9]+ ms", "found in the cache: [measured]");
-        settings.add_filter(r"[0-9.]+ (KiB|B|MiB), can call", "[size], can call");
+        settings.add_filter(r"loaded from the cache: [0-9]+ ms", "loaded from the cache: [measured]");
+        settings.add_filter(r"[0-9.]+ (KiB|B|MiB), imports", "[size], imports");
         settings.bind(|| insta::assert_snapshot!($name, $text));
     }};
 }

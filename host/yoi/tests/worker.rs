@@ -83,7 +83,7 @@ fn a_worker_that_is_stopped_is_not_made_by_asking_for_it_again() {
     assert_eq!(served.yoi(&create).code, 0);
     assert_eq!(served.yoi(&["worker", "stop", "desk"]).code, 0);
     let again = served.yoi(&create);
-    let expected = "error[worker_stopped]: `desk` was there before, asked for with the same, and is stopped";
+    let expected = "error[worker_stopped]: worker `desk` already exists and is stopped";
     assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{}", again.stderr);
     assert!(again.stderr.starts_with(expected) && again.stderr.contains("choose another id"), "{}", again.stderr);
     let (error, code) = served.json(&create);

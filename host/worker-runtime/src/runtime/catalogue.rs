@@ -167,7 +167,9 @@ impl WorkerError {
             Self::RevisionOlder { .. } => "use the newest bundle, or allow an older one with `allow_older`",
             Self::ResolverNotFound(_) => "ask the operator to add the resolver, or omit it to use the active one",
             Self::ResolverRevoked(_) => "omit the resolver to use the active one",
-            Self::ResolverUnavailable { .. } => "ask the operator to add the resolver again, or to activate another one",
+            Self::ResolverUnavailable { .. } => {
+                "ask the operator to add the resolver again, or to activate another one"
+            }
             Self::NotRunning { .. } => "create another worker",
             Self::NotStopped(_) => "stop the worker first",
             Self::Denied(_) => "apply the remedy of each refusal",

@@ -20,7 +20,7 @@ use worker_runtime::metadata::{MetadataStore, SqliteMetadata};
 use worker_runtime::worker::WorkerState;
 use worker_runtime::{DataFolder, ManualClock, Runtime, RuntimeLimits};
 
-use crate::support::{START_MS, Echo, bundle_of, id, name, plain};
+use crate::support::{Echo, START_MS, bundle_of, id, name, plain};
 
 /// Workspaces, one for each writer.
 pub(super) const WRITERS: usize = 8;

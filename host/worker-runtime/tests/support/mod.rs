@@ -272,7 +272,10 @@ pub fn variant(number: u8) -> (Digest, Vec<u8>) {
 /// Puts the blobs and the manifest of a bundle.
 pub async fn put(content: &Content, bundle: &Bundle) -> Digest {
     for (digest, blob) in bundle.blobs() {
-        content.put_blob(*digest, blob_store::source_from(blob.to_vec()), Some(blob.len() as u64)).await.expect("stored");
+        content
+            .put_blob(*digest, blob_store::source_from(blob.to_vec()), Some(blob.len() as u64))
+            .await
+            .expect("stored");
     }
     let put = content.put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await.expect("stored");
     assert!(matches!(put, PutBundle::Stored { .. }), "{put:?}");

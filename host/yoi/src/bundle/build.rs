@@ -1,4 +1,4 @@
-//! `yoi bundle build`: from a folder to a bundle.
+//! `yoi bundle build`: builds a bundle from an authoring folder.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,42 +17,42 @@ use crate::files;
 use crate::output::Output;
 use crate::sandbox::LimitsArgs;
 
-/// Builds a folder into a bundle: the same folder, the same digest, on every machine.
+/// Builds a bundle from a folder, with the same digest on every machine.
 ///
-/// Nothing is taken from the clock, the environment or the folder's place. Revision, time and
-/// provenance stand in `bundle.toml`, or are given here.
+/// The result does not depend on the clock, the environment or the path of the folder. Revision, time and provenance come from
+/// `bundle.toml` or from the options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder.
+    /// Folder with a `bundle.toml`.
     folder: PathBuf,
-    /// Where to write the bundle. By default `WORKSPACE-REVISION.yoi` here.
+    /// Path of the bundle. Default: `WORKSPACE-REVISION.yoi` in the current folder.
     #[arg(long, short, value_name = "PATH", alias = "output", env = "YOI_OUTPUT")]
     out: Option<PathBuf>,
-    /// Writes a folder of manifest and blobs instead of one file.
+    /// Writes a folder with the manifest and the blobs instead of one file.
     #[arg(long, env = "YOI_LAYOUT", value_parser = BoolishValueParser::new())]
     layout: bool,
-    /// The revision, instead of that in `bundle.toml`.
+    /// Revision. Default: that of `bundle.toml`.
     #[arg(long, value_name = "NUMBER", env = "YOI_REVISION")]
     revision: Option<Revision>,
-    /// The time, instead of that in `bundle.toml`.
+    /// Creation time. Default: that of `bundle.toml`.
     #[arg(long, value_name = "TIME", env = "YOI_CREATED_AT")]
     created_at: Option<Timestamp>,
-    /// Where it came from, instead of what stands in `bundle.toml`.
+    /// Source of the bundle, for its provenance. Default: that of `bundle.toml`.
     #[arg(long, value_name = "TEXT", env = "YOI_SOURCE")]
     source: Option<String>,
-    /// The repository that it came from, instead of that in `bundle.toml`.
+    /// Repository of the source. Default: that of `bundle.toml`.
     #[arg(long, value_name = "TEXT", env = "YOI_REPOSITORY")]
     repository: Option<String>,
-    /// The commit that it came from, instead of that in `bundle.toml`.
+    /// Commit of the source. Default: that of `bundle.toml`.
     #[arg(long, value_name = "HEX", env = "YOI_COMMIT", conflicts_with = "from_git")]
     commit: Option<CommitId>,
-    /// What built it, instead of what stands in `bundle.toml`.
+    /// Builder of the bundle. Default: that of `bundle.toml`.
     #[arg(long, value_name = "TEXT", env = "YOI_BUILDER")]
     builder: Option<String>,
-    /// Takes commit and time from the folder's git repository, of whose commit every file must be.
+    /// Takes commit and time from the git repository of the folder. Every file must be committed.
     #[arg(long, env = "YOI_FROM_GIT", value_parser = BoolishValueParser::new())]
     from_git: bool,
-    /// Treats warnings as errors, and then writes nothing.
+    /// Treats warnings as errors. With errors, nothing is written.
     #[arg(long, env = "YOI_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
     #[command(flatten)]
@@ -72,9 +72,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     };
     let limits = args.limits.read()?.bundle;
     let folder = bundle_source::read_folder(&args.folder, &limits)?;
-    // A folder with links in it is refused below, with everything else that is wrong with it.
+    // A folder with symbolic links fails below, together with all its other errors.
     if args.from_git && folder.is_complete() {
-        // What was read is what is compared and built: nothing is read twice.
+        // The files are read once, so the compared bytes are the built bytes.
         let commit = commit::of(&args.folder, &folder)?;
         options.provenance.commit = Some(commit.id);
         options.created_at.get_or_insert(commit.time);
@@ -119,8 +119,8 @@ fn write_layout(path: &Path, bundle: &bundles::Bundle) -> Result<(), CliError> {
     let failed = |error: &std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
             "already_there",
-            format!("`{}` is already there", files::shown(path)),
-            "name a folder that is not there yet",
+            format!("`{}` already exists", files::shown(path)),
+            "name a folder that does not exist",
         ),
         kind => files::unwritable(path, "folder", kind),
     };

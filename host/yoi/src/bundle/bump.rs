@@ -1,4 +1,4 @@
-//! `yoi bundle bump`: the next revision, and now.
+//! `yoi bundle bump`: raises the revision and updates the creation time.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,13 +11,12 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// Raises `revision` by one and sets `created_at` in a folder's `bundle.toml`, and changes nothing
-/// else in it.
+/// Raises `revision` by one and updates `created_at` in the `bundle.toml` of a folder. Nothing else in the file changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder.
+    /// Folder with a `bundle.toml`.
     folder: PathBuf,
-    /// The time to write, instead of now.
+    /// Creation time. Default: now.
     #[arg(long, value_name = "TIME", env = "YOI_CREATED_AT")]
     created_at: Option<Timestamp>,
 }
@@ -26,7 +25,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let path = args.folder.join("bundle.toml");
     let text = files::read_text(&path, 4 << 20, "file")?;
     let invalid = |what: &str| {
-        CliError::new("invalid_toml", format!("`{}` {what}", files::shown(&path)), "`yoi bundle check` shows where")
+        CliError::new(
+            "invalid_toml",
+            format!("`{}` {what}", files::shown(&path)),
+            "find the place with `yoi bundle check`",
+        )
     };
     let written: Document<&str> = Document::parse(text.as_str()).map_err(|_| invalid("is not TOML"))?;
     let field = |name: &str| {
@@ -36,13 +39,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let (revision, revision_span) = field("revision")?;
     let (time, time_span) = field("created_at")?;
     let before = revision.as_integer().and_then(|number| u64::try_from(number).ok());
-    let before = Revision::new(before.ok_or_else(|| invalid("has a `revision` that is none"))?);
+    let before = Revision::new(before.ok_or_else(|| invalid("has an invalid `revision`"))?);
     let after = before.next().filter(|after| i64::try_from(after.get()).is_ok());
-    let after = after.ok_or_else(|| invalid("has the last revision that TOML can hold"))?;
+    let after = after.ok_or_else(|| invalid("has the largest revision that TOML can represent"))?;
     let earlier: Timestamp = time
         .as_str()
         .and_then(|time| time.parse().ok())
-        .ok_or_else(|| invalid("has a `created_at` that is no time in UTC"))?;
+        .ok_or_else(|| invalid("has a `created_at` that is not a time in UTC"))?;
     let created_at = match &args.created_at {
         Some(time) => time.clone(),
         None => now()?,
@@ -50,11 +53,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if instant(&created_at)? < instant(&earlier)? {
         return Err(CliError::new(
             "earlier_time",
-            format!("{created_at} is before {earlier}, when the last revision was made"),
-            "give a later time with `--created-at`, or set the clock right",
+            format!("{created_at} is before {earlier}, the time of the last revision"),
+            "pass a later time with `--created-at`, or correct the clock",
         ));
     }
-    // From the end on, so that what is left to replace stays where it is.
+    // Replace from the end, so that the other span stays valid.
     let mut values = [(revision_span, after.to_string()), (time_span, format!("\"{created_at}\""))];
     values.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
     let mut bumped = text.clone();
@@ -69,20 +72,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn now() -> Result<Timestamp, CliError> {
-    // Whole seconds: a revision is made by a person.
+    // `created_at` has whole seconds.
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())
         .ok()
         .and_then(|time| time.to_string().parse().ok());
     now.ok_or_else(|| {
         CliError::new(
             "failed",
-            "this machine's clock shows no time that can be written",
-            "give the time with `--created-at`",
+            "the clock of the system is outside the valid range",
+            "pass the time with `--created-at`",
         )
     })
 }
 
 fn instant(time: &Timestamp) -> Result<jiff::Timestamp, CliError> {
-    let unreadable = |_| CliError::new("failed", "a time cannot be compared", "please report this");
+    let unreadable = |_| CliError::new("failed", "cannot compare two times", "report this as a bug");
     time.as_str().parse().map_err(unreadable)
 }

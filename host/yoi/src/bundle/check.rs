@@ -1,4 +1,4 @@
-//! `yoi bundle check`: is it a bundle, what was proved of it, what was scanned for.
+//! `yoi bundle check`: verifies a bundle, scans it and checks its signatures.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,35 +16,35 @@ use crate::output::Output;
 use crate::sandbox::LimitsArgs;
 use crate::text::{Rows, count};
 
-/// Says whether something is a bundle, what was proved of it and what was scanned for.
+/// Verifies a bundle and scans it for credentials and host paths.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    /// Folder with a `bundle.toml`, built bundle, or `builtin`.
     bundle: PathBuf,
-    /// Lists every rule of the scan.
+    /// Lists the rules of the scan.
     #[arg(long, env = "YOI_RULES", value_parser = BoolishValueParser::new())]
     rules: bool,
-    /// Treats warnings as errors, for example a condition that no host fulfils.
+    /// Treats warnings as errors, for example a condition that no host can satisfy.
     #[arg(long, env = "YOI_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
-    /// A key that must have signed: its public key, or a file with it. May be repeated; all must have.
+    /// Key that must have signed the bundle: a public key, or a file with one. Can be repeated; all keys must have signed.
     #[arg(long, value_name = "KEY", env = "YOI_SIGNED_BY", value_delimiter = ',')]
     signed_by: Vec<String>,
-    /// An envelope that travels apart from the bundle, instead of the one beside its manifest.
+    /// File with the envelope. Default: the envelope in the bundle.
     #[arg(long, value_name = "FILE", env = "YOI_SIGNATURE")]
     signature: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitsArgs,
 }
 
-/// What holds for every bundle, because its types have no room for anything else.
+/// Properties of every bundle that can be opened.
 const PROVED: [&str; 6] = [
-    "every name is in its grammar, and none of the grammars has room for a path or a value",
-    "secrets are references, mounts are labels; there is no field for a value, a host path, a socket or a session",
-    "every name leads to a declaration, every blob is there and has its digest and size",
-    "every profile has one C3 order, without cycles, within the bound on its chain",
+    "every name matches its grammar, and no grammar allows a path or a value",
+    "secrets are references and mounts are labels; no field can hold a value, a host path, a socket or a session",
+    "every name refers to a declaration, and every blob exists with its digest and size",
+    "every profile has a C3 order without cycles, within the limit for its length",
     "the manifest is canonical (RFC 8785), without unknown fields or duplicate keys",
-    "nothing is larger or deeper than its limit",
+    "no part exceeds its limit for size or depth",
 ];
 
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ struct Scanned {
     secret_rules: usize,
     host_path_rules: usize,
     rules: Vec<&'static str>,
-    /// What the scan does not look into.
+    /// Parts that are not scanned.
     not_scanned: &'static [&'static str],
 }
 
@@ -79,7 +79,7 @@ struct Accepted {
 #[derive(Serialize)]
 struct Signature {
     key_id: KeyId,
-    /// Whether it is known to be by that key, which takes the key.
+    /// `true` if the signature was verified with the key. Requires `--signed-by`.
     verified: bool,
 }
 
@@ -88,21 +88,21 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let source = bundle_source::open(&args.bundle, &limits)?;
     let signatures = signatures(args, &source, &limits)?;
     let manifest = source.bundle.manifest();
-    let told = match &source.built {
+    let warnings = match &source.built {
         Some(built) => built.diagnostics.clone(),
         None => bundles::warnings(manifest),
     };
     if args.strict {
-        bundle_source::refuse_warnings(&told)?;
+        bundle_source::refuse_warnings(&warnings)?;
     }
-    bundle_source::note_warnings(&told, output);
+    bundle_source::note_warnings(&warnings, output);
     let of_kind = |kind: Kind| leak_scan::rules().filter(|rule| rule.kind() == kind).count();
     let accepted = manifest.accepted.iter();
     let document = Document {
         schema: "yoi.bundle-check/1",
         ok: true,
         summary: super::summary(&source.bundle),
-        warnings: &told.list,
+        warnings: &warnings.list,
         proved: &PROVED,
         scanned: Scanned {
             secret_rules: of_kind(Kind::Secret),
@@ -123,19 +123,19 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row(
             "scanned",
             format!(
-                "every text, for {} kinds of credentials and {} kinds of host paths; {}",
+                "all texts, for {} kinds of credentials and {} kinds of host paths; {}",
                 scanned.secret_rules,
                 scanned.host_path_rules,
                 if manifest.accepted.is_empty() {
-                    "nothing found"
+                    "no findings"
                 } else {
-                    "nothing found but what its author accepts"
+                    "no findings except those that the author accepts"
                 }
             ),
         );
         if !manifest.plugins.is_empty() {
             let packages = count(manifest.plugins.len(), "plugin package");
-            rows.row("not scanned", format!("{packages}: a package is a program, which each host reviews for itself"));
+            rows.row("not scanned", format!("{packages}; each host must review the programs in a package"));
         }
         rows.list(
             "accepted",
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.noted_list(
             "signed by",
             document.signatures.iter().map(|one| {
-                (one.key_id, if one.verified { "good" } else { "not checked: give its key with --signed-by" })
+                (one.key_id, if one.verified { "verified" } else { "not verified; pass the key with --signed-by" })
             }),
         );
         if args.rules {
@@ -155,14 +155,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who signed, as far as keys were given to know it by.
+/// Returns the signatures, verified with the keys of `--signed-by`.
 fn signatures(args: &Args, source: &Source, limits: &BundleLimits) -> Result<Vec<Signature>, CliError> {
-    let apart = match &args.signature {
+    let separate = match &args.signature {
         Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, limits)?),
         None => None,
     };
-    let envelope = apart.as_ref().or(source.envelope.as_ref());
-    let good = if args.signed_by.is_empty() {
+    let envelope = separate.as_ref().or(source.envelope.as_ref());
+    let verified = if args.signed_by.is_empty() {
         Vec::new()
     } else {
         let keys: Result<Vec<_>, CliError> = args.signed_by.iter().map(|key| Ok(key::read_public(key)?.0)).collect();
@@ -171,5 +171,5 @@ fn signatures(args: &Args, source: &Source, limits: &BundleLimits) -> Result<Vec
         judge(&Posture::Required(signers), source.bundle.manifest_bytes(), envelope)?
     };
     let claimed = envelope.into_iter().flat_map(|envelope| envelope.claimed_key_ids());
-    Ok(claimed.map(|key_id| Signature { key_id, verified: good.contains(&key_id) }).collect())
+    Ok(claimed.map(|key_id| Signature { key_id, verified: verified.contains(&key_id) }).collect())
 }

@@ -1,8 +1,8 @@
-//! The commit that a folder's content comes from, as `git` holds it.
+//! Determines the git commit of a folder and checks that the folder has exactly its files.
 //!
-//! A repository's own config can name programs: monitors, filters, hooks, signers, transports. Only
-//! plumbing is asked here that runs none of them, no index is read, and what was built is compared
-//! with the commit's own bytes. What `git` ignores, or was told not to look at, cannot slip in.
+//! The config of a repository can name programs: monitors, filters, hooks, signers, transports. This module uses only plumbing
+//! commands that run none of them and read no index. It compares the files with the blobs of the commit, so files that git
+//! ignores or does not track are found.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,19 +16,19 @@ use serde_json::json;
 
 use crate::error::CliError;
 
-/// A commit, and when it was made.
+/// A commit and its time.
 pub(super) struct Commit {
     pub(super) id: CommitId,
     pub(super) time: Timestamp,
 }
 
-/// The commit that is checked out where `path` lies. Every file of `folder`, which was read from
-/// there, is in it as it was read, and it has no other that would be read.
+/// Returns the commit that is checked out at `path`. `folder` was read from `path`; its files must be exactly the files of the
+/// commit that a builder reads.
 pub(super) fn of(path: &Path, folder: &Folder) -> Result<Commit, CliError> {
     let mut repository = Repository { path, safe: Vec::new() };
     let id = match repository.head() {
-        // Asked for only where it matters: `git` reads these settings from nowhere else.
-        Err(Refused::ForeignOwner) => {
+        // Only now read the settings of the user that declare folders safe. Without them, no settings of the user apply.
+        Err(GitError::ForeignOwner) => {
             repository.safe = safe_folders();
             repository.head().map_err(CliError::from)?
         }
@@ -36,19 +36,19 @@ pub(super) fn of(path: &Path, folder: &Folder) -> Result<Commit, CliError> {
     };
     let committed = repository.files(&id)?;
     let named: BTreeSet<&str> = folder.iter().map(|(name, _)| name).collect();
-    // The commit has the bytes of the file, a byte order mark among them.
+    // The commit has the bytes of the file, including a byte order mark.
     let stored: BTreeMap<&str, Cow<'_, [u8]>> =
         named.iter().filter_map(|name| Some((*name, folder.stored_bytes(name)?))).collect();
-    let mut wanted: Vec<(&str, &str, &[u8])> = Vec::new();
+    let mut expected: Vec<(&str, &str, &[u8])> = Vec::new();
     for name in named.iter().copied().chain(committed.keys().map(String::as_str)).collect::<BTreeSet<_>>() {
         match (stored.get(name).map(|bytes| &**bytes), committed.get(name)) {
-            (Some(bytes), Some(Entry::File(blob))) => wanted.push((name, blob.as_str(), bytes)),
+            (Some(bytes), Some(Entry::File(blob))) => expected.push((name, blob.as_str(), bytes)),
             (Some(_), None) => return Err(differs(name, "is not in the commit")),
-            (None, _) => return Err(differs(name, "is in the commit and not in the folder")),
-            (Some(_), Some(Entry::Other)) => return Err(differs(name, "is no file in the commit")),
+            (None, _) => return Err(differs(name, "is in the commit but not in the folder")),
+            (Some(_), Some(Entry::Other)) => return Err(differs(name, "is not a regular file in the commit")),
         }
     }
-    repository.same_bytes(&wanted)?;
+    repository.compare_bytes(&expected)?;
     let time = repository.time(&id)?;
     Ok(Commit { id, time })
 }
@@ -57,55 +57,55 @@ fn no_commit(message: &str) -> CliError {
     CliError::new(
         "no_commit",
         message,
-        "commit the folder, or give `--commit` and `--created-at` instead of `--from-git`",
+        "commit the folder, or use `--commit` and `--created-at` instead of `--from-git`",
     )
 }
 
 fn differs(file: &str, how: &str) -> CliError {
-    let help = "commit it, or put it back as it is committed: `--from-git` names a commit only for exactly its bytes";
-    differs_so(file, how, help)
+    let help = "commit the file, or restore it; `--from-git` requires the exact bytes of the commit";
+    differs_with_help(file, how, help)
 }
 
-fn differs_so(file: &str, how: &str, help: &str) -> CliError {
+fn differs_with_help(file: &str, how: &str, help: &str) -> CliError {
     let file = shown_file(file);
     CliError::new("not_committed", format!("`{}` {how}", one_line(&file)), help).with_details(json!({ "file": file }))
 }
 
-/// What a commit has under a name.
+/// Entry of a tree of a commit.
 enum Entry {
-    /// A file, by the name of its blob.
+    /// A file. Holds the object id of its blob.
     File(String),
-    /// A link, or another repository.
+    /// A symbolic link or a submodule.
     Other,
 }
 
 struct Repository<'a> {
     path: &'a Path,
-    /// Folders that the user's own settings call safe although they belong to somebody else.
+    /// Folders that `safe.directory` of the user lists. git refuses other repositories of other users.
     safe: Vec<OsString>,
 }
 
-/// Reasons why `git` gives no answer.
-enum Refused {
+/// Error of a git command.
+enum GitError {
     /// The repository belongs to another user.
     ForeignOwner,
     Other(CliError),
 }
 
-impl From<Refused> for CliError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Other(error) => error,
-            Refused::ForeignOwner => {
-                let help = "if you trust it: `git config --global --add safe.directory FOLDER`";
+impl From<GitError> for CliError {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Other(error) => error,
+            GitError::ForeignOwner => {
+                let help = "if you trust the repository, run `git config --global --add safe.directory FOLDER`";
                 Self::new("no_commit", "the folder's git repository belongs to another user", help)
             }
         }
     }
 }
 
-/// The user's `safe.directory`, in the order of the settings. Those of a repository do not count, as they
-/// do not for `git` itself.
+/// Returns the values of `safe.directory` of the user and the system, in order. git ignores those of a repository, and so does
+/// this function.
 fn safe_folders() -> Vec<OsString> {
     let mut git = Command::new("git");
     git.env_clear().env("LC_ALL", "C");
@@ -114,8 +114,8 @@ fn safe_folders() -> Vec<OsString> {
     }
     let is_setting = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with("GIT_CONFIG"));
     git.envs(std::env::vars_os().filter(|(name, _)| is_setting(name)));
-    // No repository is looked for, whose settings would be read too.
-    git.env("GIT_DIR", nowhere()).args(["config", "-z", "--show-scope", "--get-all", "safe.directory"]);
+    // An invalid `GIT_DIR` keeps git from reading the settings of a repository.
+    git.env("GIT_DIR", null_device()).args(["config", "-z", "--show-scope", "--get-all", "safe.directory"]);
     let Ok(run) = git.stdin(Stdio::null()).stderr(Stdio::null()).output() else { return Vec::new() };
     let mut words = run.stdout.split(|byte| *byte == 0);
     let mut folders = Vec::new();
@@ -126,28 +126,28 @@ fn safe_folders() -> Vec<OsString> {
     folders
 }
 
-fn nowhere() -> &'static OsStr {
+fn null_device() -> &'static OsStr {
     OsStr::new(if cfg!(windows) { "NUL" } else { "/dev/null" })
 }
 
 impl Repository<'_> {
-    /// `git`, with nothing of the surroundings but where programs are found. Its own settings come
-    /// after those of the repository, so they stand.
+    /// Returns a git command whose environment has only the path of programs. Settings on the command line override those of
+    /// the repository.
     fn git(&self, arguments: &[&str]) -> Command {
         let mut git = Command::new("git");
         git.env_clear();
         for name in ["PATH", "SYSTEMROOT"] {
             git.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        let nowhere = nowhere();
+        let null = null_device();
         git.env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", nowhere)
-            .env("GIT_CONFIG_SYSTEM", nowhere)
+            .env("GIT_CONFIG_GLOBAL", null)
+            .env("GIT_CONFIG_SYSTEM", null)
             .env("GIT_ATTR_NOSYSTEM", "1")
-            // An object may be replaced by another under the same name.
+            // Ignore `refs/replace`, which substitutes objects.
             .env("GIT_NO_REPLACE_OBJECTS", "1")
-            // A missing object is fetched from wherever the config says, by whatever program it says.
+            // Do not fetch missing objects of a partial clone, because the config chooses the program that fetches them.
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "none")
             .env("GIT_OPTIONAL_LOCKS", "0")
@@ -157,7 +157,7 @@ impl Repository<'_> {
             git.args(["-c", setting]);
         }
         if !self.safe.is_empty() {
-            // What is written as `~/…` is below this.
+            // `safe.directory` can contain `~/…`.
             for name in ["HOME", "USERPROFILE"] {
                 git.envs(std::env::var_os(name).map(|value| (name, value)));
             }
@@ -171,27 +171,27 @@ impl Repository<'_> {
         git
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, Refused> {
-        let run = self.git(arguments).output().map_err(|_| Refused::Other(no_commit("`git` cannot be started")))?;
-        if run.status.success() {
-            return Ok(run.stdout);
+    fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+        let output = self.git(arguments).output().map_err(|_| GitError::Other(no_commit("cannot start `git`")))?;
+        if output.status.success() {
+            return Ok(output.stdout);
         }
-        if String::from_utf8_lossy(&run.stderr).contains("dubious ownership") {
-            return Err(Refused::ForeignOwner);
+        if String::from_utf8_lossy(&output.stderr).contains("dubious ownership") {
+            return Err(GitError::ForeignOwner);
         }
-        Err(Refused::Other(no_commit("the folder is in no git repository with a commit")))
+        Err(GitError::Other(no_commit("the folder is not in a git repository with a commit")))
     }
 
-    fn head(&self) -> Result<CommitId, Refused> {
-        let said = self.ask(&["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"])?;
-        let text = String::from_utf8(said).ok();
+    fn head(&self) -> Result<CommitId, GitError> {
+        let output = self.run(&["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"])?;
+        let text = String::from_utf8(output).ok();
         let id = text.and_then(|text| text.trim().parse().ok());
-        id.ok_or_else(|| Refused::Other(no_commit("`git` names no commit")))
+        id.ok_or_else(|| GitError::Other(no_commit("`git` returned no commit id")))
     }
 
-    /// The files of the commit that a builder reads, by their name in the folder.
+    /// Returns the files of the commit that a builder reads, by their name in the folder.
     fn files(&self, id: &CommitId) -> Result<BTreeMap<String, Entry>, CliError> {
-        let listed = self.ask(&["ls-tree", "-r", "-z", id.as_str()])?;
+        let listed = self.run(&["ls-tree", "-r", "-z", id.as_str()])?;
         let mut files = BTreeMap::new();
         for line in listed.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
             let line = String::from_utf8_lossy(line);
@@ -199,7 +199,7 @@ impl Repository<'_> {
                 let mut words = entry.split(' ');
                 Some((name, words.next()?, words.nth(1)?))
             });
-            let (name, mode, blob) = entry.ok_or_else(|| no_commit("`git` lists what is no list of files"))?;
+            let (name, mode, blob) = entry.ok_or_else(|| no_commit("`git` returned an invalid list of files"))?;
             if Folder::is_read(name) {
                 let file = mode.starts_with("100");
                 files.insert(name.to_owned(), if file { Entry::File(blob.to_owned()) } else { Entry::Other });
@@ -208,71 +208,71 @@ impl Repository<'_> {
         Ok(files)
     }
 
-    /// Whether each blob has those bytes. `cat-file` hands them over as they are kept: no filter and
-    /// no conversion of lines is applied.
-    fn same_bytes(&self, wanted: &[(&str, &str, &[u8])]) -> Result<(), CliError> {
-        let failed = |_: std::io::Error| no_commit("`git` cannot be asked for the commit's files");
-        // A file, so that nobody waits for the other to read.
+    /// Checks that each blob has the expected bytes. Each item is a file name, an object id and the bytes. `cat-file` applies no
+    /// filter and no conversion of line ends.
+    fn compare_bytes(&self, expected: &[(&str, &str, &[u8])]) -> Result<(), CliError> {
+        let failed = |_: std::io::Error| no_commit("cannot read the files of the commit with `git`");
+        // A file instead of a pipe, because two pipes could deadlock.
         let mut blobs = tempfile::tempfile().map_err(failed)?;
-        for (_, blob, _) in wanted {
+        for (_, blob, _) in expected {
             writeln!(blobs, "{blob}").map_err(failed)?;
         }
         blobs.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut child =
             self.git(&["cat-file", "--batch"]).stdin(blobs).stderr(Stdio::null()).spawn().map_err(failed)?;
         let compared = match child.stdout.take() {
-            Some(stdout) => compare(&mut BufReader::new(stdout), wanted),
-            None => Err(no_commit("`git` cannot be asked for the commit's files")),
+            Some(stdout) => compare(&mut BufReader::new(stdout), expected),
+            None => Err(no_commit("cannot read the files of the commit with `git`")),
         };
-        // It has said all that is wanted, or is not wanted any more.
+        // All output has been read, or is no longer needed.
         let _ = child.kill();
         let _ = child.wait();
         compared
     }
 
     fn time(&self, id: &CommitId) -> Result<Timestamp, CliError> {
-        let commit = self.ask(&["cat-file", "commit", id.as_str()])?;
+        let commit = self.run(&["cat-file", "commit", id.as_str()])?;
         let text = String::from_utf8_lossy(&commit);
         let committer =
             text.lines().take_while(|line| !line.is_empty()).find_map(|line| line.strip_prefix("committer "));
         let seconds = committer.and_then(|line| line.rsplit(' ').nth(1)).and_then(|seconds| seconds.parse().ok());
         let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        time.and_then(|time| time.to_string().parse().ok()).ok_or_else(|| no_commit("`git` names no time"))
+        time.and_then(|time| time.to_string().parse().ok()).ok_or_else(|| no_commit("`git` returned no commit time"))
     }
 }
 
-fn compare(said: &mut impl BufRead, wanted: &[(&str, &str, &[u8])]) -> Result<(), CliError> {
+fn compare(output: &mut impl BufRead, expected: &[(&str, &str, &[u8])]) -> Result<(), CliError> {
     let broken = |_: std::io::Error| no_commit("the git repository lacks files of its own commit");
-    for (name, _, bytes) in wanted {
+    for (name, _, bytes) in expected {
         let mut header = String::new();
-        said.read_line(&mut header).map_err(broken)?;
+        output.read_line(&mut header).map_err(broken)?;
         let mut words = header.split_whitespace().skip(1);
         let (kind, size) = (words.next(), words.next().and_then(|size| size.parse::<usize>().ok()));
         let (Some("blob"), Some(size)) = (kind, size) else {
             return Err(no_commit("the git repository lacks files of its own commit"));
         };
-        // Another kind of line end at most doubles a file.
+        // A conversion of line ends at most doubles the size of a file.
         if size > 2 * bytes.len() + 2 {
-            return Err(differs(name, "is not as it is in the commit"));
+            return Err(differs(name, "differs from the commit"));
         }
         let mut committed = vec![0; size];
-        said.read_exact(&mut committed).map_err(broken)?;
+        output.read_exact(&mut committed).map_err(broken)?;
         if committed != *bytes {
             return Err(if without_carriage_returns(&committed) == without_carriage_returns(bytes) {
-                let how = "differs from the commit in its line ends alone";
-                let help = "check it out as it is committed: `* -text` in `.gitattributes`, or `git config core.autocrlf false` and a new checkout";
-                differs_so(name, how, help)
+                let how = "differs from the commit only in its line ends";
+                let help = "disable the conversion of line ends (`* -text` in `.gitattributes`, or `git config core.autocrlf false`) and check the file out again";
+                differs_with_help(name, how, help)
             } else {
-                differs(name, "is not as it is in the commit")
+                differs(name, "differs from the commit")
             });
         }
-        // The line end after each file.
-        said.read_exact(&mut [0; 1]).map_err(broken)?;
+        // `cat-file --batch` writes a line end after each blob.
+        output.read_exact(&mut [0; 1]).map_err(broken)?;
     }
     Ok(())
 }
 
-/// The bytes with `\n` for each `\r\n`.
+/// Replaces each `\r\n` by `\n`.
 fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
     let followed = bytes.iter().skip(1).map(Some).chain([None]);
     bytes

@@ -1,4 +1,4 @@
-//! `yoi bundle diff`: what differs, and which profiles resolve differently.
+//! `yoi bundle diff`: compares two bundles and the resolutions of their profiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,17 +22,17 @@ use crate::resolve::{bare_facts, read_facts};
 use crate::sandbox::{self, CacheArgs, LimitsArgs};
 use crate::text::Rows;
 
-/// Says what differs between two bundles, and which profiles resolve differently on a host.
+/// Compares two bundles and the resolutions of their profiles on a host.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    /// Old bundle: folder with a `bundle.toml`, built bundle, or `builtin`.
     before: PathBuf,
-    /// Another one.
+    /// New bundle.
     after: PathBuf,
-    /// JSON file with the facts of the host for which profiles are resolved.
+    /// JSON file with the facts of the host.
     #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
     facts: Option<PathBuf>,
-    /// The config of the host for which profiles are resolved.
+    /// Config of the host (TOML).
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -47,21 +47,21 @@ struct Document {
     same: bool,
     before: bundles::Digest,
     after: bundles::Digest,
-    /// Whether profiles were compared as a host's policy leaves them.
+    /// `true` if the policy of a host was enforced before the comparison.
     enforced: bool,
     changes: Vec<Change>,
     profiles: BTreeMap<String, ProfileChange>,
-    /// The values that differ, of each profile that resolves differently.
+    /// Different values of each profile that resolves differently.
     values: BTreeMap<String, Vec<Difference>>,
 }
 
 #[derive(Serialize)]
 struct Change {
-    /// What: `profile`, `prompt` and so on, or a field of the bundle as a whole.
+    /// `profile`, `prompt` and so on, or a field of the manifest.
     kind: String,
     name: String,
     change: &'static str,
-    /// The values that differ, where it is there before and after.
+    /// Different values, if both bundles have the item.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     values: Vec<Difference>,
 }
@@ -69,11 +69,11 @@ struct Change {
 #[derive(Debug, Clone, Serialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 enum ProfileChange {
-    /// There is none in the bundle before.
+    /// Only the new bundle has the profile.
     Added,
-    /// There is none in the bundle after.
+    /// Only the old bundle has the profile.
     Removed,
-    /// Another resolution, or another failure: the fields that differ.
+    /// Both have the profile, with another resolution or error. Holds the names of the different fields.
     Differs(Vec<String>),
 }
 
@@ -140,8 +140,9 @@ struct Side {
 }
 
 impl Side {
-    /// What a profile comes to on a host, by content: what a name stands for counts, not the name.
-    async fn answer(&self, resolutions: &Resolutions, resolver: &Resolver, name: &ProfileName, host: &Host) -> Value {
+    /// Resolves a profile on a host. The result contains the declarations instead of only their names, so that a changed
+    /// declaration is a difference.
+    async fn result(&self, resolutions: &Resolutions, resolver: &Resolver, name: &ProfileName, host: &Host) -> Value {
         let manifest = self.view.bundle().manifest();
         let inputs = Inputs::new(host.facts(manifest), Request::new(name.clone(), []));
         let resolved = match resolutions.resolve(resolver, &self.view, &inputs).await {
@@ -159,8 +160,8 @@ impl Side {
         };
         let report = serde_json::to_value(ResolutionReport::new(manifest, &resolved, spec.as_ref()));
         let Ok(Value::Object(mut fields)) = report else { return Value::Null };
-        // Origins follow from the rest, and move with every layer that is put in between; the others
-        // say how it was found.
+        // Origins follow from the other fields and change with each inserted layer. The rest describes how the result was
+        // computed.
         for field in ["schema", "enforced", "origins", "reads", "digests", "cost"] {
             fields.remove(field);
         }
@@ -219,12 +220,12 @@ async fn compare(
             (false, _) => Some(ProfileChange::Added),
             (_, false) => Some(ProfileChange::Removed),
             _ => {
-                let mut answers = Vec::new();
+                let mut results = Vec::new();
                 for side in sides {
-                    answers.push(side.answer(&resolutions, resolver, name, host).await);
+                    results.push(side.result(&resolutions, resolver, name, host).await);
                 }
-                let change = differing(&answers);
-                if let (Some(_), [one, two]) = (&change, answers.as_slice()) {
+                let change = differing(&results);
+                if let (Some(_), [one, two]) = (&change, results.as_slice()) {
                     values.insert(name.to_string(), differences(Some(one), Some(two)));
                 }
                 change
@@ -235,15 +236,15 @@ async fn compare(
     (changed, values)
 }
 
-fn differing(answers: &[Value]) -> Option<ProfileChange> {
-    let [Value::Object(one), Value::Object(two)] = answers else { return None };
+fn differing(results: &[Value]) -> Option<ProfileChange> {
+    let [Value::Object(one), Value::Object(two)] = results else { return None };
     let fields: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
     let different: Vec<String> =
         fields.into_iter().filter(|field| one.get(*field) != two.get(*field)).cloned().collect();
     (!different.is_empty()).then_some(ProfileChange::Differs(different))
 }
 
-/// Every declaration and every other field that differs, in the order of the manifest.
+/// Returns the different declarations and fields, in the order of the manifest.
 fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
     let object = |manifest: &Manifest| match serde_json::to_value(manifest) {
         Ok(Value::Object(map)) => map,
@@ -292,19 +293,19 @@ fn text(document: &Document) -> String {
         rows.list("", change.values.iter().map(|value| format!("  {}", value.line())));
     }
     if document.profiles.is_empty() {
-        let as_before = "each has the same result as before on this host";
-        // A ceiling that changed shows only where a policy is held against it.
-        let more = if document.enforced { "" } else { "; --config compares what is granted, too" };
-        rows.row("profiles", format!("{as_before}{more}"));
+        let unchanged = "all have the same resolution as before on this host";
+        // A changed ceiling has an effect only if a policy is enforced.
+        let hint = if document.enforced { "" } else { "; use --config to compare granted authorities" };
+        rows.row("profiles", format!("{unchanged}{hint}"));
     }
     let mut label = "profiles";
     for (name, change) in &document.profiles {
-        let told = match change {
+        let line = match change {
             ProfileChange::Added => format!("{name} is new"),
-            ProfileChange::Removed => format!("{name} is gone"),
+            ProfileChange::Removed => format!("{name} was removed"),
             ProfileChange::Differs(fields) => format!("{name} resolves differently: {}", fields.join(", ")),
         };
-        rows.row(std::mem::take(&mut label), told);
+        rows.row(std::mem::take(&mut label), line);
         let values = document.values.get(name).map(Vec::as_slice).unwrap_or_default();
         rows.list("", values.iter().map(|value| format!("  {}", value.line())));
     }

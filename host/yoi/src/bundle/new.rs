@@ -1,4 +1,4 @@
-//! `yoi bundle new`: a folder to begin from.
+//! `yoi bundle new`: creates an authoring folder.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,12 +10,12 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// Writes a folder to begin from: a small bundle with a comment on every line that needs one.
+/// Creates an authoring folder with a small, commented bundle.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder to make. It must not be there yet.
+    /// Folder to create. It must not exist.
     folder: PathBuf,
-    /// The workspace that the bundle is for.
+    /// Workspace of the bundle.
     #[arg(long, value_name = "ID", default_value = "my-team", env = "YOI_WORKSPACE")]
     workspace: WorkspaceId,
 }
@@ -24,8 +24,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
             "already_there",
-            format!("`{}` is already there", files::shown(&args.folder)),
-            "name a folder that is not there yet",
+            format!("`{}` already exists", files::shown(&args.folder)),
+            "name a folder that does not exist",
         ),
         kind => files::unwritable(&args.folder, "folder", kind),
     })?;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn with_workspace(bytes: &[u8], workspace: &WorkspaceId) -> Result<Vec<u8>, CliError> {
-    let broken = || CliError::new("failed", "the example that ships inside is broken", "please report this");
+    let broken = || CliError::new("failed", "the example of this program is invalid", "report this as a bug");
     let text = std::str::from_utf8(bytes).map_err(|_| broken())?;
     let mut document: toml_edit::DocumentMut = text.parse().map_err(|_| broken())?;
     let section = document.get_mut("workspace").and_then(|section| section.as_table_like_mut()).ok_or_else(broken)?;

@@ -1,4 +1,4 @@
-//! `yoi bundle show`: what is in a bundle.
+//! `yoi bundle show`: prints the content of a bundle.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,12 +14,12 @@ use crate::output::Output;
 use crate::sandbox::LimitsArgs;
 use crate::text::{Rows, bytes};
 
-/// Shows what is in a bundle.
+/// Shows the content of a bundle.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    /// Folder with a `bundle.toml`, built bundle, or `builtin`.
     bundle: PathBuf,
-    /// Shows the digest and nothing else.
+    /// Shows only the digest.
     #[arg(long, env = "YOI_DIGEST", value_parser = BoolishValueParser::new())]
     digest: bool,
     /// Shows one profile, layer by layer.
@@ -41,10 +41,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let profile = manifest.profiles.get(name).ok_or_else(|| {
             let near = bundles::nearest(name.as_str(), manifest.profiles.keys().map(AsRef::as_ref));
             let help = near.map_or_else(
-                || "`yoi bundle show` lists the profiles".to_owned(),
+                || "list the profiles with `yoi bundle show`".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
-            CliError::new("unknown_profile", format!("there is no profile `{name}` in this bundle"), help)
+            CliError::new("unknown_profile", format!("profile `{name}` not found in this bundle"), help)
         })?;
         let document = json!({ "schema": "yoi.bundle-profile/1", "name": name, "profile": profile });
         output.result(&document, || {
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.list("from", [&manifest.provenance.source, &manifest.provenance.repository].into_iter().flatten());
         rows.list("", manifest.provenance.commit.as_ref());
         let claimed = source.envelope.iter().flat_map(|envelope| envelope.claimed_key_ids());
-        rows.noted_list("signed by", claimed.map(|id| (id, "not checked: see `yoi bundle check --signed-by`")));
+        rows.noted_list("signed by", claimed.map(|id| (id, "not verified; see `yoi bundle check --signed-by`")));
         rows.noted_list(
             "profiles",
             manifest.profiles.iter().map(|(name, profile)| {
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A layer as JSON says it, a line for each field.
+/// Formats each field of a layer as a line with its JSON value.
 fn layer_lines(layer: &Layer) -> Vec<(String, String)> {
     let value = serde_json::to_value(layer).unwrap_or_default();
     let fields = value.as_object().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! `yoi bundle sign`: who stands behind a bundle.
+//! `yoi bundle sign`: signs a bundle.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,22 +17,22 @@ use crate::output::Output;
 use crate::sandbox::LimitsArgs;
 use crate::text::Rows;
 
-/// Signs a bundle, so that a host can demand to know who stands behind it.
+/// Signs a bundle, so that a host can require the signature.
 ///
-/// What is signed is the manifest, byte for byte, in a DSSE envelope that travels beside it: the
-/// bundle's digest stays. Signatures that are there are kept; several may sign one after the other.
+/// The signature covers the bytes of the manifest and is stored beside it in a DSSE envelope. The digest of the bundle does
+/// not change. Existing signatures stay, so several keys can sign one after the other.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder with a `bundle.toml`, or a built bundle.
+    /// Folder with a `bundle.toml`, or built bundle.
     bundle: PathBuf,
-    /// The signing key, as `yoi key new` writes it.
+    /// File with the signing key, as `yoi key new` writes it.
     #[arg(long, value_name = "FILE", env = "YOI_KEY")]
     key: PathBuf,
-    /// Where to write. By default a built file is replaced by itself, signed; anything else goes to
-    /// `WORKSPACE-REVISION.yoi` here, and an envelope alone to `WORKSPACE-REVISION.dsse.json`.
+    /// Path of the signed bundle. Default: the built file itself, or else `WORKSPACE-REVISION.yoi` in the current folder; with
+    /// `--detached`, `WORKSPACE-REVISION.dsse.json`.
     #[arg(long, short, value_name = "FILE", alias = "output", env = "YOI_OUTPUT")]
     out: Option<PathBuf>,
-    /// Writes the envelope alone, to travel apart from the bundle.
+    /// Writes only the envelope, to a file of its own.
     #[arg(long, env = "YOI_DETACHED", value_parser = BoolishValueParser::new())]
     detached: bool,
     #[command(flatten)]
@@ -42,11 +42,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let key = key::read_signing(&args.key)?;
     let source = bundle_source::open(&args.bundle, &args.limits.read()?.bundle)?;
-    let told = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
+    let failed = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
     let envelope = match &source.envelope {
         Some(before) => {
             let mut envelope = before.clone();
-            envelope.add(&key).map_err(told)?;
+            envelope.add(&key).map_err(failed)?;
             envelope
         }
         None => Envelope::sign(Arc::clone(source.bundle.manifest_bytes()), &key),
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if args.detached {
         files::write(&path, &envelope.to_json(), "envelope")?;
     } else {
-        let contents = Contents::new(source.bundle.clone(), Some(envelope.clone())).map_err(told)?;
+        let contents = Contents::new(source.bundle.clone(), Some(envelope.clone())).map_err(failed)?;
         files::write(&path, &archive::pack_contents(&contents), "bundle")?;
     }
     if let Some(built) = &source.built {

@@ -1,10 +1,10 @@
-//! The examples that ship inside, as files.
+//! The example folders, compiled into the program.
 
 use include_dir::{Dir, DirEntry, include_dir};
 
 static EXAMPLES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../bundles/examples");
 
-/// The files of one example folder, by name inside it.
+/// Returns the files of an example folder, with their names in the folder.
 pub(crate) fn files(example: &str) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     if let Some(dir) = EXAMPLES.get_dir(example) {
@@ -13,7 +13,7 @@ pub(crate) fn files(example: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A file beside the example folders.
+/// Returns the text of a file beside the example folders.
 pub(crate) fn file(name: &str) -> Option<&'static str> {
     EXAMPLES.get_file(name)?.contents_utf8()
 }

@@ -1,4 +1,4 @@
-//! `yoi key new`: a key to sign with.
+//! `yoi key new`: creates a signing key.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,20 +11,20 @@ use crate::files;
 use crate::output::Output;
 use crate::text::Rows;
 
-/// Makes a signing key, in a file that only its owner can read.
+/// Creates a signing key in a file that only its owner can read.
 ///
-/// The key itself is never printed. Its public key is what a host's config names, so that bundles which
-/// this key signed are taken in.
+/// The key is never printed. Write its public key into the config of a host, so that the host accepts bundles that this key
+/// signed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The file to write. It must not be there yet.
+    /// File to write. It must not exist.
     #[arg(long, short, value_name = "FILE", default_value = "signing.key", env = "YOI_KEY")]
     out: PathBuf,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let key = SigningKey::generate(getrandom::fill).map_err(|_| {
-        CliError::new("failed", "this machine gives no random numbers", "try again when the system has started")
+        CliError::new("failed", "the system has no random numbers", "retry when the system has started")
     })?;
     files::write_secret(&args.out, key.to_file().as_bytes(), "signing key")?;
     let public = key.public_key();
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row("public key", public);
         rows.row("key id", public.id());
         format!(
-            "wrote {}: whoever can read it can sign with it\n\n{}\na host that is to demand its signature says so in its config, under the workspace:\n  signatures = {{ posture = \"required\", keys = [\"{public}\"] }}\n",
+            "wrote {}; anyone who can read this file can sign bundles\n\n{}\nto require this signature, write into the config of a host, under the workspace:\n  signatures = {{ posture = \"required\", keys = [\"{public}\"] }}\n",
             files::shown(&args.out),
             rows.into_text()
         )

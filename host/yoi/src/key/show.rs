@@ -1,4 +1,4 @@
-//! `yoi key show`: what others know a key by.
+//! `yoi key show`: prints the public key and the id of a key.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use crate::text::Rows;
 /// Shows the public key and the key id of a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A file with a signing key or a public key, or a public key itself.
+    /// File with a signing key or a public key, or a public key.
     #[arg(value_name = "FILE")]
     key: String,
 }
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         rows.row("public key", public);
         rows.row("key id", public.id());
         if kind == Kind::Signing {
-            rows.noted("", "", "the file holds the signing key: keep it");
+            rows.noted("", "", "the file holds the signing key; keep it secret");
         }
         rows.into_text()
     });

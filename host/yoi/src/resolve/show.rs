@@ -1,4 +1,4 @@
-//! A resolution for people.
+//! Text output of `yoi resolve`.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use worker_runtime::Resolved;
 
 use crate::text::{Rows, bytes, grouped};
 
-/// The whole resolution.
+/// Formats a resolution.
 pub(super) fn resolution(
     manifest: &Manifest,
     resolved: &Resolved,
@@ -24,7 +24,7 @@ pub(super) fn resolution(
     rows.row("profile", lineage.join(" > "));
     match resolution.model().and_then(|name| manifest.models.get_key_value(name)) {
         Some((name, model)) => rows.noted("model", name, format!("{} / {}", model.provider, model.model)),
-        None => rows.noted("model", "", "none: no layer that counts names one"),
+        None => rows.noted("model", "", "none: no active layer names a model"),
     }
     rows.noted_list(
         "instructions",
@@ -35,7 +35,7 @@ pub(super) fn resolution(
         None => resolution.tools().iter().collect(),
     };
     let note = |name| match unanswered.contains(name) {
-        true => format!("{}; no tool provider of this Runtime answers it", tool(manifest, name)),
+        true => format!("{}; this Runtime has no provider for it", tool(manifest, name)),
         false => tool(manifest, name),
     };
     rows.noted_list("tools", tools.iter().map(|name| (name, note(name))));
@@ -49,7 +49,7 @@ pub(super) fn resolution(
         Some(spec) => granted(&mut rows, spec),
         None => {
             rows.noted_list("wishes", resolution.wishes().iter().map(|wish| (&wish.authority, need(wish.need))));
-            rows.row("granted", "nothing: this is a proposal. Give --config to enforce a host's policy");
+            rows.row("granted", "nothing: this is a proposal. Pass --config to enforce the policy of a host");
         }
     }
     let cost = resolved.cost();
@@ -84,7 +84,7 @@ fn need(need: Need) -> &'static str {
     }
 }
 
-/// How a tool is answered, and what it does.
+/// Returns the source and the effect of a tool.
 fn tool(manifest: &Manifest, name: &ToolName) -> String {
     match manifest.tools.get(name) {
         Some(tool) => {
@@ -108,11 +108,11 @@ fn leaves(map: &Map<String, Value>, at: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// Why everything is as it is, or one thing at length.
-pub(super) fn explanations(explanations: &[Explanation], at_length: bool) -> String {
+/// Formats explanations: an overview, or one explanation in detail.
+pub(super) fn explanations(explanations: &[Explanation], in_detail: bool) -> String {
     let bold = anstyle::Style::new().bold();
     let mut text = String::new();
-    if !at_length {
+    if !in_detail {
         text.push_str(&format!("\n{bold}why{bold:#}\n"));
     }
     for explanation in explanations {
@@ -121,24 +121,25 @@ pub(super) fn explanations(explanations: &[Explanation], at_length: bool) -> Str
             (Some(value), true) if explanation.subject.starts_with("setting") => format!(" = {value}"),
             _ => String::new(),
         };
-        let (subject, said) = (one_line(&explanation.subject), one_line(&format!("{value}: {}", explanation.verdict)));
-        text.push_str(&format!("{bold}{subject}{bold:#}{said}\n"));
-        for says in &explanation.layers {
-            // In the overview only what lost: the verdict has named what won.
-            if says.won && !at_length {
+        let (subject, verdict) =
+            (one_line(&explanation.subject), one_line(&format!("{value}: {}", explanation.verdict)));
+        text.push_str(&format!("{bold}{subject}{bold:#}{verdict}\n"));
+        for entry in &explanation.layers {
+            // The overview lists only the other layers: the verdict names the deciding one.
+            if entry.won && !in_detail {
                 continue;
             }
-            let mark = if says.won { "gave it" } else { "" };
-            let waiting = says
+            let mark = if entry.won { "decides" } else { "" };
+            let inactive = entry
                 .unmet
                 .as_ref()
-                .map(|unmet| format!(" (does not count here: `{unmet}` does not hold)"))
+                .map(|unmet| format!(" (inactive: `{unmet}` is not satisfied)"))
                 .unwrap_or_default();
             let mark = if mark.is_empty() { String::new() } else { format!("  <- {mark}") };
-            let line = format!("`{}`, layer {} {}{waiting}{mark}", says.profile, says.layer, says.says);
+            let line = format!("`{}`, layer {} {}{inactive}{mark}", entry.profile, entry.layer, entry.says);
             text.push_str(&format!("    {}\n", one_line(&line)));
         }
-        if let Some(refusal) = explanation.refused.as_ref().filter(|_| at_length) {
+        if let Some(refusal) = explanation.refused.as_ref().filter(|_| in_detail) {
             let host = format!("{} [{}]", refusal.reason, refusal.rule.code());
             text.push_str(&format!("    host: {}\n    help: {}\n", one_line(&host), one_line(&refusal.remedy)));
         }

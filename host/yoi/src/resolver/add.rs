@@ -25,7 +25,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let component = args.component.read_or_shipped(&Limits::default())?;
     let (resolver, _) =
-        args.server.ask(|client| async move { client.put_resolver(component.to_vec().into()).await })?;
+        args.server.send(|client| async move { client.put_resolver(component.to_vec().into()).await })?;
     registry::print(&resolver, output);
     Ok(ExitCode::SUCCESS)
 }

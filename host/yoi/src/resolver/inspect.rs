@@ -1,4 +1,4 @@
-//! `yoi resolver inspect`: what a component consists of.
+//! `yoi resolver inspect`: prints the structure of a component.
 
 use std::process::ExitCode;
 
@@ -11,12 +11,12 @@ use crate::output::Output;
 use crate::sandbox::{ComponentRef, LimitsArgs};
 use crate::text::{Rows, bytes, grouped};
 
-/// Shows what a component consists of, without compiling or running it.
+/// Shows the structure of a component without compiling or running it.
 ///
-/// Ends with exit code 3 if the component would be refused; what it consists of is shown all the same.
+/// The exit code is 3 if the component would be refused. Its structure is shown in any case.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
+    /// Component, as `PATH` or `PATH@sha256:…`. `builtin` is the built-in resolver.
     component: ComponentRef,
     #[command(flatten)]
     limits: LimitsArgs,
@@ -27,10 +27,10 @@ struct Document {
     schema: &'static str,
     digest: bundles::Digest,
     size: usize,
-    /// Whether it fits the world `resolver`, by its imports and exports.
+    /// World whose imports and exports the component has.
     world: Option<&'static str>,
     foreign_imports: Vec<String>,
-    /// Whether it may be compiled here, and if not, why.
+    /// `true` if the component would be compiled.
     admitted: bool,
     /// Code of the refusal.
     code: Option<&'static str>,
@@ -41,10 +41,11 @@ struct Document {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let budget = args.limits.read()?.structure;
+    // A larger budget, so that a component that would be refused can be inspected.
     let limits = Limits { structure: Budget::for_inspection(), ..Limits::default() };
     let bytes = args.component.read_or_shipped(&limits)?;
     let structure = Structure::read(&bytes)
-        .map_err(|refusal| CliError::new(refusal.code(), refusal.to_string(), "name a component in its binary form"))?;
+        .map_err(|refusal| CliError::new(refusal.code(), refusal.to_string(), "pass a component in binary format"))?;
     let contract = component_host::check_contract(&structure);
     let foreign_imports = match &contract {
         Err(LoadError::ForeignImport { imports }) => imports.clone(),
@@ -74,7 +75,7 @@ fn text(document: &Document) -> String {
     let mut rows = Rows::default();
     rows.row("digest", document.digest);
     rows.row("size", bytes(document.size as u64));
-    rows.row("world", document.world.unwrap_or("none that is known here"));
+    rows.row("world", document.world.unwrap_or("unknown"));
     rows.noted_list(
         "imports",
         document.structure.imports().iter().map(|item| item_line(item, &document.foreign_imports)),
@@ -82,12 +83,12 @@ fn text(document: &Document) -> String {
     rows.noted_list("exports", document.structure.exports().iter().map(|item| item_line(item, &[])));
     let made_by = document.structure.producers();
     rows.list("made by", made_by.languages.iter().chain(&made_by.processed_by).chain(&made_by.sdks));
-    // By the very names that a limits file has under `[structure]`.
+    // The names are those of a limits file under `[structure]`.
     let counts = document.structure.counts().entries();
     let longest = counts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     rows.list("counts", counts.into_iter().map(|(name, count)| format!("{name:longest$}  {}", grouped(count))));
     match &document.refusal {
-        None => rows.row("verdict", "fits the contract and the structural budget; it has not been compiled or run"),
+        None => rows.row("verdict", "fits the contract and the structural budget; not compiled, not run"),
         Some(refusal) => rows.row("verdict", format!("would be refused: {refusal}")),
     }
     rows.into_text()
@@ -95,6 +96,6 @@ fn text(document: &Document) -> String {
 
 fn item_line<'a>(item: &'a ExternItem, foreign: &[String]) -> (&'a str, String) {
     let holds = if item.is_types_only() { "types only".to_owned() } else { item.functions().join(", ") };
-    let mark = if foreign.iter().any(|name| name == item.name()) { "  <- no resolver may have this" } else { "" };
+    let mark = if foreign.iter().any(|name| name == item.name()) { "  <- not allowed for a resolver" } else { "" };
     (item.name(), format!("{holds}{mark}"))
 }

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let resolvers = args.server.ask(|client| async move { client.resolvers().await })?;
+    let resolvers = args.server.send(|client| async move { client.resolvers().await })?;
     output.result(&json!({ "schema": "yoi.resolvers/1", "resolvers": resolvers }), || {
         let mut rows = Rows::default();
         for resolver in &resolvers {

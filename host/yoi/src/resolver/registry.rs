@@ -43,7 +43,7 @@ impl ResolverName {
                 "list the resolvers with `yoi resolver list`",
             ));
         }
-        let listed = server.ask(|client| async move { client.resolvers().await })?;
+        let listed = server.send(|client| async move { client.resolvers().await })?;
         let resolvers = Named { kind: "resolver", list: "yoi resolver list" };
         resolvers.find(&self.0, listed.iter().map(|resolver| resolver.digest))
     }
@@ -73,7 +73,7 @@ pub(super) fn change<F>(
 where
     F: Future<Output = Result<ResolverSummary, ClientError>>,
 {
-    print(&server.ask(request)?, output);
+    print(&server.send(request)?, output);
     Ok(ExitCode::SUCCESS)
 }
 

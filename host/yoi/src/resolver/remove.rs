@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let digest = args.resolver.on(&args.server)?;
-    args.server.ask(|client| async move { client.remove_resolver(digest).await })?;
+    args.server.send(|client| async move { client.remove_resolver(digest).await })?;
     output.result(&json!({ "schema": "yoi.resolver-remove/1", "resolver": digest }), || format!("removed {digest}\n"));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `yoi resolver replay`: recorded resolutions, done again.
+//! `yoi resolver replay`: repeats recorded resolutions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,26 +21,26 @@ use crate::output::Output;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 use crate::text::Rows;
 
-/// Does recorded resolutions again, and says whether they come out the same, byte for byte.
+/// Repeats recorded resolutions and compares the results byte for byte.
 ///
-/// What a record names by digest is looked for in what ships inside, in the bundles and components that are
-/// given, and in a Runtime's data folder. With `--resolver` another resolver answers, and what it would
-/// change is told.
+/// A record names its bundle and its resolver by digest. The command looks for them in the program itself, in the bundles and
+/// components of the options, and in the data folder of a Runtime. `--resolver` uses another resolver and shows the
+/// differences.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A record, as `yoi resolve --record` writes it; with `--data` also the digest of a worker's record.
+    /// Record, as `yoi resolve --record` writes it. With `--data` also the digest of a record of a worker.
     #[arg(required = true, value_name = "RECORD")]
-    records: Vec<Named>,
-    /// The resolver that is asked, as a digest or `PATH`; by default the one that the record names.
+    records: Vec<DigestOrPath>,
+    /// Resolver, as a digest or `PATH`. Default: the resolver of the record.
     #[arg(long, value_name = "RESOLVER", env = "YOI_RESOLVER")]
-    resolver: Option<Named>,
-    /// A bundle that records name. May be repeated.
+    resolver: Option<DigestOrPath>,
+    /// Bundle of a record. Can be repeated.
     #[arg(long, value_name = "BUNDLE", env = "YOI_BUNDLE")]
     bundle: Vec<PathBuf>,
-    /// A resolver component that records name. May be repeated.
+    /// Resolver component of a record. Can be repeated.
     #[arg(long, value_name = "PATH", env = "YOI_COMPONENT")]
     component: Vec<ComponentRef>,
-    /// The data folder of a Runtime that is not running.
+    /// Data folder of a Runtime that is not running.
     #[arg(long, value_name = "FOLDER", env = "YOI_DATA")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -49,14 +49,14 @@ pub(crate) struct Args {
     cache: CacheArgs,
 }
 
-/// Something named by its digest, or by where it is.
+/// A stored object named by its digest, or a file.
 #[derive(Debug, Clone)]
-enum Named {
+enum DigestOrPath {
     Digest(Digest),
     Path(PathBuf),
 }
 
-impl FromStr for Named {
+impl FromStr for DigestOrPath {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -71,18 +71,18 @@ struct Document {
     records: Vec<Replayed>,
 }
 
-/// How one record came out.
+/// Result of the replay of one record.
 #[derive(Serialize)]
 struct Replayed {
     record: Digest,
     bundle: Digest,
     resolver: Digest,
     outcome: Outcome,
-    /// Where the new record has something else, as JSON pointers.
+    /// JSON pointers of the differences.
     differs: Vec<String>,
-    /// The same with the values that were recorded and those that came out now.
+    /// Differences with the recorded and the new values.
     differences: Vec<Difference>,
-    /// Why there is no new record, where there is none.
+    /// Error of the replay, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -90,13 +90,13 @@ struct Replayed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
-    /// The same bytes.
+    /// The new record has the same bytes.
     Identical,
-    /// The same resolution, computed by another resolver or engine, or at another cost.
+    /// The resolution is the same. The resolver, the engine or the cost differs.
     SameResolution,
-    /// Another resolution.
+    /// The resolution differs.
     Differs,
-    /// None: the resolver fails where it did not.
+    /// The resolver failed.
     Fails,
 }
 
@@ -104,64 +104,64 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = args.limits.read()?;
     let sandbox = sandbox::start(&args.cache, limits.clone(), output)?;
     let records = crate::block_on(async {
-        let known = Known::gather(args, &limits).await?;
+        let sources = Sources::gather(args, &limits).await?;
         let mut records = Vec::with_capacity(args.records.len());
         for record in &args.records {
-            records.push(replay(record, args.resolver.as_ref(), &known, &sandbox).await?);
+            records.push(replay(record, args.resolver.as_ref(), &sources, &sandbox).await?);
         }
         Ok::<_, CliError>(records)
     })??;
-    let resolves_alike = |one: &Replayed| matches!(one.outcome, Outcome::Identical | Outcome::SameResolution);
-    let same = records.iter().all(resolves_alike);
+    let is_same = |one: &Replayed| matches!(one.outcome, Outcome::Identical | Outcome::SameResolution);
+    let same = records.iter().all(is_same);
     let document = Document { schema: "yoi.resolver-replay/1", same, records };
     output.result(&document, || text(&document));
     Ok(ExitCode::from(if same { 0 } else { exit_code("digest_mismatch") }))
 }
 
-/// Everything that records may name.
-struct Known<'a> {
+/// Bundles and components that records can name.
+struct Sources<'a> {
     limits: &'a Limits,
     bundles: BTreeMap<Digest, Bundle>,
     components: BTreeMap<Digest, Vec<u8>>,
     stored: Option<ObjectBlobs>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> Sources<'a> {
     async fn gather(args: &Args, limits: &'a Limits) -> Result<Self, CliError> {
-        let mut known = Self { limits, bundles: BTreeMap::new(), components: BTreeMap::new(), stored: None };
+        let mut sources = Self { limits, bundles: BTreeMap::new(), components: BTreeMap::new(), stored: None };
         for path in [Path::new("builtin")].into_iter().chain(args.bundle.iter().map(PathBuf::as_path)) {
             let bundle = bundle_source::open(path, &limits.bundle)?.bundle;
-            known.bundles.insert(bundle.digest(), bundle);
+            sources.bundles.insert(bundle.digest(), bundle);
         }
-        known.component(shipped::RESOLVER.to_vec());
+        sources.add_component(shipped::RESOLVER.to_vec());
         for component in &args.component {
-            known.component(component.read(limits)?);
+            sources.add_component(component.read(limits)?);
         }
-        if let Some(Named::Path(path)) = &args.resolver {
-            known.component(files::read(path, most(limits), "component")?);
+        if let Some(DigestOrPath::Path(path)) = &args.resolver {
+            sources.add_component(files::read(path, max_component_bytes(limits), "component")?);
         }
         if let Some(folder) = &args.data {
-            crate::runtime::is_there(folder)?;
-            known.stored = Some(DataFolder::open(folder).await?.blobs());
+            crate::runtime::require_data_folder(folder)?;
+            sources.stored = Some(DataFolder::open(folder).await?.blobs());
         }
-        Ok(known)
+        Ok(sources)
     }
 
-    fn component(&mut self, bytes: Vec<u8>) {
+    fn add_component(&mut self, bytes: Vec<u8>) {
         self.components.insert(Digest::of(&bytes), bytes);
     }
 
-    /// A blob of the data folder.
-    async fn blob(&self, digest: Digest, most: usize, what: &str) -> Result<Arc<[u8]>, CliError> {
+    /// Reads a blob of the data folder. `what` names the blob in errors.
+    async fn blob(&self, digest: Digest, max_bytes: usize, what: &str) -> Result<Arc<[u8]>, CliError> {
         let missing = || {
-            let message = format!("{what} {digest} is not here");
-            CliError::new("blob_not_found", message, "name where it is: `--bundle`, `--component` or `--data`")
+            let message = format!("{what} `{digest}` not found");
+            CliError::new("blob_not_found", message, "name its location with `--bundle`, `--component` or `--data`")
         };
         let stored = self.stored.as_ref().ok_or_else(missing)?;
-        match stored.get(digest, most as u64).await {
+        match stored.get(digest, max_bytes as u64).await {
             Ok(bytes) => Ok(Arc::from(&*bytes)),
             Err(BlobError::NotFound(_)) => Err(missing()),
-            // A file that has become longer is damaged, and not too large.
+            // Blobs are stored within their limits, so a larger file is damaged.
             Err(BlobError::TooLarge { .. }) if stored.check(digest).await? == BlobCondition::Damaged => {
                 Err(BlobError::Damaged(digest).into())
             }
@@ -174,64 +174,66 @@ impl<'a> Known<'a> {
             return Ok(bundle.clone());
         }
         let limits = &self.limits.bundle;
-        let told = |error: bundles::BundleError| CliError::of_library(error.code(), error.to_string(), error.help());
+        let failed = |error: bundles::BundleError| CliError::of_library(error.code(), error.to_string(), error.help());
         let manifest = self.blob(digest, limits.manifest_bytes, "bundle").await?;
-        // A Runtime took it in: what its author accepted was judged then.
+        // The Runtime judged the accepted findings when it admitted the bundle.
         let verified = VerifiedManifest::admit(Blob::new(manifest), limits, Acceptances::Honour, Admission::Stored);
-        let verified = verified.map_err(told)?;
+        let verified = verified.map_err(failed)?;
         let mut blobs = Vec::new();
         for (pointer, blob) in verified.manifest().blobs() {
-            // Packages of plugins travel beside bundles.
+            // Plugin packages are not part of a bundle.
             if !pointer.as_str().starts_with("/plugins/") {
                 blobs.push(self.blob(blob.digest, limits.blob_bytes, "blob").await?);
             }
         }
-        verified.complete(blobs, limits).map_err(told)
+        verified.complete(blobs, limits).map_err(failed)
     }
 
     async fn resolver(&self, digest: Digest, sandbox: &Sandbox) -> Result<Resolver, CliError> {
         match self.components.get(&digest) {
             Some(bytes) => Ok(sandbox.load(bytes).await?),
-            None => Ok(sandbox.load(&self.blob(digest, most(self.limits), "resolver").await?).await?),
+            None => Ok(sandbox.load(&self.blob(digest, max_component_bytes(self.limits), "resolver").await?).await?),
         }
     }
 
-    async fn record(&self, named: &Named) -> Result<Arc<[u8]>, CliError> {
-        let (_, most) = RECORD_BOUNDS.bytes;
+    async fn record(&self, named: &DigestOrPath) -> Result<Arc<[u8]>, CliError> {
+        let (_, max_bytes) = RECORD_BOUNDS.bytes;
         match named {
-            Named::Digest(digest) => self.blob(*digest, most, "record").await,
-            Named::Path(path) => Ok(Arc::from(files::read(path, most, "record")?)),
+            DigestOrPath::Digest(digest) => self.blob(*digest, max_bytes, "record").await,
+            DigestOrPath::Path(path) => Ok(Arc::from(files::read(path, max_bytes, "record")?)),
         }
     }
 }
 
-fn most(limits: &Limits) -> usize {
+fn max_component_bytes(limits: &Limits) -> usize {
     usize::try_from(limits.structure.bytes).unwrap_or(usize::MAX)
 }
 
 async fn replay(
-    named: &Named,
-    other: Option<&Named>,
-    known: &Known<'_>,
+    named: &DigestOrPath,
+    other: Option<&DigestOrPath>,
+    sources: &Sources<'_>,
     sandbox: &Sandbox,
 ) -> Result<Replayed, CliError> {
-    let bytes = known.record(named).await?;
+    let bytes = sources.record(named).await?;
     let record = Record::from_json(&bytes).map_err(|error| {
-        let message = format!("{} is no resolution record: {error}", shown(named));
-        CliError::new(error.code(), message, "name a file that `yoi resolve --record` wrote, or a worker's record")
+        let message = format!("invalid resolution record {}: {error}", shown(named));
+        CliError::new(error.code(), message, "name a file that `yoi resolve --record` wrote, or the record of a worker")
     })?;
     let digests = *record.digests();
-    let asked = match other {
+    let used = match other {
         None => digests.resolver,
-        Some(Named::Digest(digest)) => *digest,
-        Some(Named::Path(path)) => Digest::of(files::read(path, most(known.limits), "component")?),
+        Some(DigestOrPath::Digest(digest)) => *digest,
+        Some(DigestOrPath::Path(path)) => {
+            Digest::of(files::read(path, max_component_bytes(sources.limits), "component")?)
+        }
     };
-    let view = BundleView::new(known.bundle(digests.bundle).await?);
-    let resolver = known.resolver(asked, sandbox).await?;
-    let told = |outcome, differences: Vec<Difference>, error| Replayed {
+    let view = BundleView::new(sources.bundle(digests.bundle).await?);
+    let resolver = sources.resolver(used, sandbox).await?;
+    let replayed = |outcome, differences: Vec<Difference>, error| Replayed {
         record: Digest::of(&bytes),
         bundle: digests.bundle,
-        resolver: asked,
+        resolver: used,
         outcome,
         differs: differences.iter().map(|one| one.pointer.clone()).collect(),
         differences,
@@ -239,26 +241,26 @@ async fn replay(
     };
     let again = match record.replay(&resolver, &view).await {
         Ok(again) => again,
-        Err(error) => return Ok(told(Outcome::Fails, Vec::new(), Some(error.to_string()))),
+        Err(error) => return Ok(replayed(Outcome::Fails, Vec::new(), Some(error.to_string()))),
     };
     let again_bytes = again.to_json();
     if again_bytes == *bytes {
-        return Ok(told(Outcome::Identical, Vec::new(), None));
+        return Ok(replayed(Outcome::Identical, Vec::new(), None));
     }
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
     let mut differs = differences(Some(&read(&bytes)), Some(&read(&again_bytes)));
     let same = again.digests().resolution == digests.resolution && again.digests().facts == digests.facts;
     if same {
-        // How a resolver spells and orders an answer that means the same is its own affair.
+        // Two resolvers may write the same resolution in different ways.
         differs.retain(|one| !one.pointer.starts_with("/proposal"));
     }
-    Ok(told(if same { Outcome::SameResolution } else { Outcome::Differs }, differs, None))
+    Ok(replayed(if same { Outcome::SameResolution } else { Outcome::Differs }, differs, None))
 }
 
-fn shown(named: &Named) -> String {
+fn shown(named: &DigestOrPath) -> String {
     match named {
-        Named::Digest(digest) => digest.to_string(),
-        Named::Path(path) => format!("`{}`", files::shown(path)),
+        DigestOrPath::Digest(digest) => digest.to_string(),
+        DigestOrPath::Path(path) => format!("`{}`", files::shown(path)),
     }
 }
 
@@ -274,8 +276,8 @@ fn text(document: &Document) -> String {
             match replayed.outcome {
                 Outcome::Identical => "identical, byte for byte",
                 Outcome::SameResolution => "the same resolution",
-                Outcome::Differs => "another resolution",
-                Outcome::Fails => "the resolver fails",
+                Outcome::Differs => "a different resolution",
+                Outcome::Fails => "the resolver failed",
             },
         );
         rows.list("error", &replayed.error);

@@ -1,4 +1,4 @@
-//! `yoi resolver run`: one resolution with one component, to test it in isolation.
+//! `yoi resolver run`: runs one resolution with one component, to test the component in isolation.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,25 +16,24 @@ use crate::resolve::{bare_facts, open, read_facts};
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
 use crate::text::{Rows, bytes, grouped};
 
-/// Does one resolution with a component, by itself, and says how it ended.
+/// Runs one resolution with a component and shows its outcome.
 ///
-/// The limits file is TOML with the sections `structure`, `compile`, `resolution` and `bundle`;
-/// `docs/limits.toml` of the project has every limit, and `yoi resolver inspect` shows what a
-/// component has of what `structure` bounds.
+/// The limits file is TOML with the sections `structure`, `compile`, `resolution` and `bundle`. `docs/limits.toml` of the
+/// project lists every limit. `yoi resolver inspect` shows the numbers of a component that `structure` limits.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The component, as `PATH` or `PATH@sha256:…`; `builtin` is the one that ships inside.
+    /// Component, as `PATH` or `PATH@sha256:…`. `builtin` is the built-in resolver.
     component: ComponentRef,
-    /// A folder with a `bundle.toml`, a built bundle, or `builtin`.
+    /// Folder with a `bundle.toml`, built bundle, or `builtin`.
     #[arg(long, short, value_name = "BUNDLE", env = "YOI_BUNDLE")]
     bundle: PathBuf,
-    /// The profile: `NAME`, or `builtin:NAME` for one that ships inside.
+    /// Profile: `NAME`, or `builtin:NAME` for a profile of the built-in bundle.
     #[arg(long, short, value_name = "PROFILE", env = "YOI_PROFILE")]
     profile: ProfileSelector,
-    /// JSON file with the facts of a host. By default this machine's system and architecture alone.
+    /// JSON file with the facts of a host. Default: only the operating system and the architecture of this machine.
     #[arg(long, value_name = "FILE", env = "YOI_FACTS")]
     facts: Option<PathBuf>,
-    /// A capability without which there is to be no worker. May be repeated.
+    /// Capability that the worker requires. Can be repeated.
     #[arg(long, value_name = "CAPABILITY", env = "YOI_REQUIRE", value_delimiter = ',')]
     require: Vec<bundles::Capability>,
     #[command(flatten)]
@@ -73,21 +72,21 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let document = crate::block_on(async {
         let resolver = match sandbox.load(&bytes).await {
             Ok(resolver) => resolver,
-            Err(error) => return refused(&bytes, &error),
+            Err(error) => return load_failure(&bytes, &error),
         };
         let run = resolver.resolve(&view, &facts, &request).await;
         let verified = run
             .answer
             .map_err(ResolveError::from)
             .and_then(|answer| Ok(verify_answer(view.bundle().manifest(), &facts, &request, &bundle_limits, answer)??));
-        ended(resolver.digest(), run.cost, verified)
+        outcome(resolver.digest(), run.cost, verified)
     })?;
     let exit = document.code.map_or(0, exit_code);
     output.result(&document, || text(&document));
     Ok(ExitCode::from(exit))
 }
 
-fn refused(component: &[u8], error: &LoadError) -> Document {
+fn load_failure(component: &[u8], error: &LoadError) -> Document {
     Document {
         schema: "yoi.resolver-run/1",
         component: bundles::Digest::of(component),
@@ -112,7 +111,11 @@ fn refused(component: &[u8], error: &LoadError) -> Document {
     }
 }
 
-fn ended(component: bundles::Digest, cost: Cost, verified: Result<host_policy::Resolution, ResolveError>) -> Document {
+fn outcome(
+    component: bundles::Digest,
+    cost: Cost,
+    verified: Result<host_policy::Resolution, ResolveError>,
+) -> Document {
     let (resolution, error) = match verified {
         Ok(resolution) => (Some(resolution), None),
         Err(error) => (None, Some(error)),

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let digest = args.resolver.on(&args.server)?;
-    let listed = args.server.ask(|client| async move { client.resolvers().await })?;
+    let listed = args.server.send(|client| async move { client.resolvers().await })?;
     let found = listed.into_iter().find(|resolver| resolver.digest == digest).ok_or_else(|| {
         CliError::new(
             "resolver_not_found",

@@ -1,4 +1,4 @@
-//! `yoi runtime bundles`: which bundles are there.
+//! `yoi runtime bundles`: lists the bundles of a workspace.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::remote::{MOST_LISTED, RemoteArgs};
+use crate::remote::{MAX_LIST_ITEMS, RemoteArgs};
 use crate::text::{Rows, bytes, count, time};
 
-/// Lists the bundles of a workspace, the newest revision first.
+/// Lists the bundles of a workspace, newest revision first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -17,11 +17,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let mut bundles = args.remote.ask(|client| async move { client.bundles(None, MOST_LISTED).await })?;
+    let mut bundles = args.remote.send(|client| async move { client.bundles(None, MAX_LIST_ITEMS).await })?;
     bundles.sort_by_key(|bundle| std::cmp::Reverse(bundle.revision));
     output.result(&json!({ "schema": "yoi.runtime-bundles/1", "bundles": bundles }), || {
         if bundles.is_empty() {
-            return "there are no bundles; `yoi runtime put BUNDLE` sends one\n".to_owned();
+            return "no bundles; upload one with `yoi runtime put BUNDLE`\n".to_owned();
         }
         let mut rows = Rows::default();
         for bundle in &bundles {

@@ -1,4 +1,4 @@
-//! `yoi runtime check`: reads everything that a data folder holds, and says what is sound.
+//! `yoi runtime check`: verifies a data folder and a config.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,28 +13,28 @@ use worker_runtime::blob_store::{self, BlobCondition};
 use worker_runtime::metadata::MetadataStore;
 
 use super::gaps::{self, Gaps, UnavailableMount, UnavailableSecret, UnusableCapability};
-use super::open::{self, Kept};
+use super::open::{self, DataStores};
 use crate::error::{CliError, exit_code};
 use crate::output::Output;
 use crate::text::{Rows, bytes};
 
-/// Reads everything that a data folder holds, and says what is sound.
+/// Verifies all data of a data folder, and the config of a service.
 ///
-/// What is damaged is set aside and not served any more; putting it again heals it. The service must not be running.
+/// Damaged blobs are set aside and no longer served. A new upload of the content repairs them. The service must not be
+/// running.
 ///
-/// With `--config`, the config is judged first: what keeps the service from starting, and as warnings the
-/// capabilities that no tool answers or no host has, the mounts whose folder is not there and the secrets without a
-/// value. If the data folder does not exist yet or a service uses it, the answer says so and has the rest.
+/// With `--config`, the config is checked first. Errors keep the service from starting. Warnings are capabilities without a
+/// tool, unknown capabilities, mounts whose folder does not exist and secrets without a value. If the data folder does not
+/// exist yet or a service uses it, only the config is checked.
 ///
-/// Ends with 0 if all is sound; else with the exit code of the first refusal of the config, or of what is damaged (3),
-/// or of why the data was not checked: 5 if there is no data folder, 1 if it is in use. Warnings do not count.
+/// The exit code is 0 if everything is sound. Otherwise it is that of the first error of the config, 3 for damaged or missing
+/// data, 5 if the data folder does not exist, or 1 if the folder is in use. Warnings do not change the exit code.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The data folder: what `data` in the config names.
+    /// Data folder: the value of `data` in the config.
     #[arg(required_unless_present = "config")]
     folder: Option<PathBuf>,
-    /// The config of the service: its data folder, its bucket, its limits. A folder that is named counts
-    /// before it.
+    /// Config of the service, with its data folder, bucket and limits. FOLDER takes precedence.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -48,30 +48,30 @@ struct Document {
     damaged: Vec<Digest>,
     missing: Vec<Digest>,
     metadata: &'static str,
-    /// The reason why the data was not checked, if it was not.
+    /// Reason why the data was not checked, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_checked: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_damage: Option<Damage>,
-    /// Bundles that violate rules which are newer than they are. They still open.
+    /// Bundles that violate newer rules. They can still be opened.
     bundles: Vec<Bundle>,
-    /// The verdict on the config, if `--config` names the data folder.
+    /// Result of the check of the config, if `--config` is given without FOLDER.
     #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<Verdict>,
+    config: Option<ConfigReport>,
 }
 
-/// The verdict on a config.
+/// Result of the check of a config.
 #[derive(Serialize)]
-struct Verdict {
-    /// Everything for which the service would not start.
+struct ConfigReport {
+    /// Errors that keep the service from starting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<Reason>,
-    /// Parts that the service cannot honour.
+    /// Warnings.
     #[serde(flatten)]
     gaps: Gaps,
 }
 
-/// An error as a part of the answer.
+/// An error in the output.
 #[derive(Serialize)]
 struct Reason {
     code: &'static str,
@@ -85,7 +85,7 @@ impl From<CliError> for Reason {
     }
 }
 
-/// Damage of metadata, and what can be saved.
+/// Damage of the metadata and its remedy.
 #[derive(Serialize)]
 struct Damage {
     message: String,
@@ -112,63 +112,63 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 impl Document {
-    /// Returns the code that decides how the command ends.
+    /// Returns the error code that determines the exit code.
     fn failure(&self) -> Option<&'static str> {
-        let refused = self.config.as_ref().and_then(|verdict| verdict.refused.first());
+        let refused = self.config.as_ref().and_then(|report| report.refused.first());
         let reason = refused.or(self.not_checked.as_ref()).map(|reason| reason.code);
-        let whole = self.damaged.is_empty() && self.missing.is_empty() && self.metadata == "sound";
-        reason.or((!whole).then_some("blob_damaged"))
+        let is_sound = self.damaged.is_empty() && self.missing.is_empty() && self.metadata == "sound";
+        reason.or((!is_sound).then_some("blob_damaged"))
     }
 }
 
 async fn check(args: &Args) -> Result<Document, CliError> {
     match (&args.folder, &args.config) {
-        (Some(folder), _) => check_data(Kept::in_folder(folder).await?).await,
+        (Some(folder), _) => check_data(DataStores::in_folder(folder).await?).await,
         (None, Some(path)) => {
             let config = open::read(path)?;
             let refused = config.refusals().into_iter().map(Reason::from).collect();
-            let verdict = Verdict { refused, gaps: Gaps::of(&config).await? };
-            let document = match Kept::of_config(config).await {
-                Ok(kept) => check_data(kept).await?,
+            let report = ConfigReport { refused, gaps: Gaps::of(&config).await? };
+            let document = match DataStores::of_config(config).await {
+                Ok(stores) => check_data(stores).await?,
                 Err(mut error) => {
                     if error.code == "not_found" {
-                        error.help = "the first start of the service makes it".to_owned();
+                        error.help = "start the service to create the data folder".to_owned();
                     }
                     let not_checked = Some(error.into());
                     Document { schema: SCHEMA, metadata: "not_checked", not_checked, ..Document::default() }
                 }
             };
-            Ok(Document { config: Some(verdict), ..document })
+            Ok(Document { config: Some(report), ..document })
         }
-        (None, None) => Err(CliError::new("usage", "nothing is named", "name a data folder, or `--config FILE`")),
+        (None, None) => Err(CliError::new("usage", "no data folder is given", "pass a data folder or `--config FILE`")),
     }
 }
 
-async fn check_data(kept: Kept) -> Result<Document, CliError> {
-    let blobs = kept.blobs.clone();
-    let mut found = Vec::new();
+async fn check_data(stores: DataStores) -> Result<Document, CliError> {
+    let blobs = stores.blobs.clone();
+    let mut bundles = Vec::new();
     let mut metadata_damage = None;
-    let metadata = match &kept.metadata {
+    let metadata = match &stores.metadata {
         Ok(metadata) => metadata.check().await,
         Err(error) => Err(error.clone()),
     };
     let checked = match metadata {
         Ok(()) => {
-            let runtime = kept.runtime().await?;
+            let runtime = stores.runtime().await?;
             let conditions = runtime.management().check().await?;
-            found = findings(&runtime).await?;
+            bundles = findings(&runtime).await?;
             (conditions, "sound")
         }
-        // What should be there is not known; what is there can be read all the same.
+        // Without metadata the expected blobs are unknown, but the existing blobs can be verified.
         Err(error) => {
             metadata_damage = Some(Damage { message: error.to_string(), help: error.help() });
             (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code())
         }
     };
-    // What was set aside by an earlier look, and not put again since, is still known to be damaged.
+    // Blobs that an earlier check set aside and that were not uploaded again are damaged, not missing.
     let set_aside: BTreeSet<Digest> = blobs.quarantined().try_collect().await?;
     let mut document =
-        Document { schema: SCHEMA, metadata: checked.1, metadata_damage, bundles: found, ..Document::default() };
+        Document { schema: SCHEMA, metadata: checked.1, metadata_damage, bundles, ..Document::default() };
     for (digest, condition) in checked.0 {
         match condition {
             BlobCondition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
@@ -180,7 +180,8 @@ async fn check_data(kept: Kept) -> Result<Document, CliError> {
     Ok(document)
 }
 
-/// Bundles that would be refused if they came in now. One that does not open is damaged, which is told of its blobs.
+/// Returns the bundles that would be refused if they were uploaded now. A bundle that cannot be opened is damaged and appears
+/// among the blobs.
 async fn findings(runtime: &Runtime) -> Result<Vec<Bundle>, CliError> {
     let mut found = Vec::new();
     for workspace in runtime.management().tenants().await? {
@@ -197,8 +198,8 @@ async fn findings(runtime: &Runtime) -> Result<Vec<Bundle>, CliError> {
 
 fn text(document: &Document) -> String {
     let mut rows = Rows::default();
-    if let Some(verdict) = &document.config {
-        config_rows(&mut rows, verdict);
+    if let Some(report) = &document.config {
+        config_rows(&mut rows, report);
     }
     if let Some(reason) = &document.not_checked {
         rows.row("data", format!("not checked: {}", reason.message));
@@ -217,29 +218,29 @@ fn text(document: &Document) -> String {
         rows.noted(
             "findings",
             bundle.digest,
-            format!("workspace {}: opens, and would be refused if it came in now", bundle.workspace),
+            format!("workspace {}: usable, but a new upload would be refused", bundle.workspace),
         );
         rows.list("", bundle.findings.iter().map(|finding| &finding.message));
     }
     rows.into_text()
 }
 
-fn config_rows(rows: &mut Rows, verdict: &Verdict) {
-    let Gaps { unanswered_tools, unknown_capabilities, unavailable_mounts, unavailable_secrets } = &verdict.gaps;
-    rows.row("config", if verdict.refused.is_empty() { "understood" } else { "refused" });
-    rows.noted_list("", verdict.refused.iter().map(|reason| (&reason.message, &reason.help)));
+fn config_rows(rows: &mut Rows, report: &ConfigReport) {
+    let Gaps { unanswered_tools, unknown_capabilities, unavailable_mounts, unavailable_secrets } = &report.gaps;
+    rows.row("config", if report.refused.is_empty() { "valid" } else { "invalid" });
+    rows.noted_list("", report.refused.iter().map(|reason| (&reason.message, &reason.help)));
     let unanswered =
-        |tool: &String| (format!("tool:{tool}"), format!("{}{}", gaps::UNANSWERED, gaps::or_the_one_meant(tool)));
+        |tool: &String| (format!("tool:{tool}"), format!("{}{}", gaps::UNANSWERED, gaps::suggestion(tool)));
     let unknown =
         |found: &UnusableCapability| (found.capability.to_string(), format!("{}; {}", found.problem, found.help));
     let capabilities = unanswered_tools.iter().map(unanswered).chain(unknown_capabilities.iter().map(unknown));
     rows.noted_list("capabilities", capabilities);
-    let name = |gone: &UnavailableMount| format!("workspaces.{}.mounts.{}", gone.workspace, gone.mount);
-    rows.noted_list("mounts", unavailable_mounts.iter().map(|gone| (name(gone), gaps::UNAVAILABLE)));
-    let place = |gone: &UnavailableSecret| match &gone.workspace {
-        Some(workspace) => format!("workspaces.{workspace}.secrets: {}", gone.secret),
-        None => format!("service.bucket.secret_access_key: {}", gone.secret),
+    let name = |mount: &UnavailableMount| format!("workspaces.{}.mounts.{}", mount.workspace, mount.mount);
+    rows.noted_list("mounts", unavailable_mounts.iter().map(|mount| (name(mount), gaps::UNAVAILABLE)));
+    let place = |secret: &UnavailableSecret| match &secret.workspace {
+        Some(workspace) => format!("workspaces.{workspace}.secrets: {}", secret.secret),
+        None => format!("service.bucket.secret_access_key: {}", secret.secret),
     };
-    let why = |gone: &UnavailableSecret| format!("{}; {}", gone.problem, gone.help);
-    rows.noted_list("secrets", unavailable_secrets.iter().map(|gone| (place(gone), why(gone))));
+    let cause = |secret: &UnavailableSecret| format!("{}; {}", secret.problem, secret.help);
+    rows.noted_list("secrets", unavailable_secrets.iter().map(|secret| (place(secret), cause(secret))));
 }

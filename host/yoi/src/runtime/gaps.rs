@@ -1,7 +1,7 @@
-//! Compares what a config offers with what this program and this machine have.
+//! Compares the capabilities, mounts and secrets of a config with those of this program and this machine.
 //!
-//! `yoi runtime check`, the start of `yoi runtime serve` and `yoi resolve` use this comparison, so all three say the
-//! same. Paths of mounts are in no output: a mount is named by its workspace and label.
+//! `yoi runtime check`, the start of `yoi runtime serve` and `yoi resolve` use this comparison, so all three report the same.
+//! No output contains the path of a mount: a mount is named by its workspace and label.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,13 +15,14 @@ use worker_runtime::secret::{SecretError, SecretSource};
 use super::open::Config;
 use crate::error::CliError;
 
-/// Returns the host tools that the service has.
+/// Returns the host tools of the service.
 pub(crate) fn host_tools() -> Result<Vec<Arc<dyn HostTool>>, CliError> {
-    let tools = fs::tools().map_err(|_| CliError::new("failed", "the host tools are broken", "report this"))?;
+    let tools =
+        fs::tools().map_err(|_| CliError::new("failed", "the host tools are invalid", "report this as a bug"))?;
     Ok(tools.into())
 }
 
-/// Returns their names.
+/// Returns the names of the host tools.
 pub(crate) fn host_tool_names() -> Result<BTreeSet<ToolName>, CliError> {
     Ok(host_tools()?.iter().map(|tool| tool.name().clone()).collect())
 }
@@ -29,13 +30,13 @@ pub(crate) fn host_tool_names() -> Result<BTreeSet<ToolName>, CliError> {
 /// Parts of a config that the service cannot honour.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Gaps {
-    /// Tools of the capabilities `tool:NAME` that no provider answers.
+    /// Tools of capabilities `tool:NAME` without a provider.
     pub(super) unanswered_tools: Vec<String>,
-    /// Capabilities that no host has, most likely mistyped.
+    /// Capabilities that no host has. Most likely they are mistyped.
     pub(super) unknown_capabilities: Vec<UnusableCapability>,
-    /// Mounts whose folder is not there.
+    /// Mounts whose folder does not exist.
     pub(super) unavailable_mounts: Vec<UnavailableMount>,
-    /// Secrets without a value that can be used.
+    /// Secrets without a usable value.
     pub(super) unavailable_secrets: Vec<UnavailableSecret>,
 }
 
@@ -47,17 +48,17 @@ pub(super) struct UnusableCapability {
     pub(super) help: String,
 }
 
-/// A mount whose folder is not there.
+/// A mount whose folder does not exist.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UnavailableMount {
     pub(super) workspace: WorkspaceId,
     pub(super) mount: MountLabel,
 }
 
-/// A secret without a value that can be used.
+/// A secret without a usable value.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UnavailableSecret {
-    /// The workspace that may use it; none for the secret of the bucket.
+    /// Workspace that may use the secret. `None` for the secret of the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) workspace: Option<WorkspaceId>,
     pub(super) secret: SecretRef,
@@ -66,16 +67,16 @@ pub(super) struct UnavailableSecret {
     pub(super) help: String,
 }
 
-/// Says what a capability without a tool means.
-pub(super) const UNANSWERED: &str = "no tool provider of this Runtime answers it";
+/// Description of a capability without a tool.
+pub(super) const UNANSWERED: &str = "this Runtime has no provider for it";
 
-/// Says what a mount without a folder means.
-pub(super) const UNAVAILABLE: &str = "its folder does not exist or is not a folder";
+/// Description of a mount without a folder.
+pub(super) const UNAVAILABLE: &str = "its path does not exist or is not a folder";
 
 impl Gaps {
     /// Compares a config with the host tools, with the file system and with the secrets of this host.
     pub(super) async fn of(config: &Config) -> Result<Self, CliError> {
-        let answered = host_tool_names()?;
+        let provided = host_tool_names()?;
         let mounts = config.policy.mounts().filter(|(.., mount)| !mount.path().is_dir());
         let mut gaps = Self {
             unanswered_tools: Vec::new(),
@@ -86,7 +87,7 @@ impl Gaps {
             unavailable_secrets: unavailable_secrets(config).await,
         };
         for capability in config.policy.capabilities() {
-            let Some(UnknownCapability { message, help }) = problem(capability.as_str(), &answered) else { continue };
+            let Some(UnknownCapability { message, help }) = problem(capability.as_str(), &provided) else { continue };
             match capability.as_str().strip_prefix("tool:") {
                 Some(tool) => gaps.unanswered_tools.push(tool.to_owned()),
                 None => gaps.unknown_capabilities.push(UnusableCapability {
@@ -99,34 +100,34 @@ impl Gaps {
         Ok(gaps)
     }
 
-    /// Compares a config on a thread of its own and logs what it finds: a network file system that does not answer
-    /// must not hold up the service.
+    /// Compares a config on a separate thread and logs the result. A network file system that does not respond must not delay
+    /// the service.
     pub(super) fn log(config: &Config) {
         let config = config.clone();
         std::thread::spawn(move || {
             let Ok(Ok(gaps)) = crate::block_on(Self::of(&config)) else { return };
             for tool in &gaps.unanswered_tools {
-                let help = format!("take it out of `capabilities` under [host]{}", or_the_one_meant(tool));
-                tracing::warn!(target: "yoi::config", code = "tool_unanswered", capability = format!("tool:{tool}"), help, "a capability of the config has no tool: {UNANSWERED}");
+                let help = format!("remove it from `capabilities` under [host]{}", suggestion(tool));
+                tracing::warn!(target: "yoi::config", code = "tool_unanswered", capability = format!("tool:{tool}"), help, "capability without a tool: {UNANSWERED}");
             }
             for UnusableCapability { capability, problem, help } in &gaps.unknown_capabilities {
                 let capability = capability.as_str();
-                tracing::warn!(target: "yoi::config", code = "unknown_capability", capability, help, "a capability of the config is unknown: {problem}");
+                tracing::warn!(target: "yoi::config", code = "unknown_capability", capability, help, "unknown capability in the config: {problem}");
             }
             for UnavailableMount { workspace, mount } in &gaps.unavailable_mounts {
-                let help = format!("make the folder, or change `mounts.{mount}` under [workspaces.{workspace}]");
+                let help = format!("create the folder, or change `mounts.{mount}` under [workspaces.{workspace}]");
                 let (workspace, mount) = (workspace.as_str(), mount.as_str());
-                tracing::warn!(target: "yoi::config", code = "mount_unavailable", workspace, mount, help, "a mount of the config cannot be used: {UNAVAILABLE}");
+                tracing::warn!(target: "yoi::config", code = "mount_unavailable", workspace, mount, help, "unusable mount in the config: {UNAVAILABLE}");
             }
             for UnavailableSecret { workspace, secret, code, problem, help } in &gaps.unavailable_secrets {
                 let (workspace, secret) = (workspace.as_ref().map(WorkspaceId::as_str), secret.as_str());
-                tracing::warn!(target: "yoi::config", code, workspace, secret, help, "a secret of the config cannot be used: {problem}");
+                tracing::warn!(target: "yoi::config", code, workspace, secret, help, "unusable secret in the config: {problem}");
             }
         });
     }
 }
 
-/// Returns the secrets that a config names and that this host cannot use. Values are read and dropped.
+/// Returns the secrets of a config without a usable value on this host. Each value is read and dropped.
 async fn unavailable_secrets(config: &Config) -> Vec<UnavailableSecret> {
     let bucket = config.settings.service.bucket.iter().map(|bucket| (None, &bucket.secret_access_key));
     let granted = config.policy.secrets().map(|(workspace, secret)| (Some(workspace), secret));
@@ -134,13 +135,13 @@ async fn unavailable_secrets(config: &Config) -> Vec<UnavailableSecret> {
     if named.is_empty() {
         return Vec::new();
     }
-    let told = |error: SecretError| CliError::of_library(error.code(), error.to_string(), error.help());
-    let folder = config.secrets_if_there();
+    let convert = |error: SecretError| CliError::of_library(error.code(), error.to_string(), error.help());
+    let folder = config.existing_secrets();
     let mut found = Vec::new();
     for (workspace, secret) in named {
         let error = match &folder {
-            Ok(Some(folder)) => folder.get(secret).await.err().map(told),
-            Ok(None) => Some(told(SecretError::NotFound(secret.clone()))),
+            Ok(Some(folder)) => folder.get(secret).await.err().map(convert),
+            Ok(None) => Some(convert(SecretError::NotFound(secret.clone()))),
             Err(error) => Some(CliError::new(error.code.clone(), error.message.clone(), error.help.clone())),
         };
         found.extend(error.map(|error| UnavailableSecret {
@@ -154,14 +155,14 @@ async fn unavailable_secrets(config: &Config) -> Vec<UnavailableSecret> {
     found
 }
 
-/// Returns the problem with a capability of a host that has these tools.
+/// Returns the problem with a capability, for a host with these tools.
 fn problem(capability: &str, tools: &BTreeSet<ToolName>) -> Option<UnknownCapability> {
     let known = KnownCapabilities { tools: tools.iter().map(ToolName::as_str), worlds: std::iter::empty() };
     known.problem(capability, |tool| tools.contains(tool))
 }
 
-/// Returns `; did you mean …?` for the name of a tool that no provider answers, if another name is near.
-pub(super) fn or_the_one_meant(tool: &str) -> String {
+/// Returns `; did you mean …?` for the name of a tool without a provider, if another name is similar.
+pub(super) fn suggestion(tool: &str) -> String {
     let help =
         host_tool_names().ok().and_then(|tools| problem(&format!("tool:{tool}"), &tools)).map(|found| found.help);
     help.filter(|help| help.starts_with("did you mean")).map(|help| format!("; {help}")).unwrap_or_default()

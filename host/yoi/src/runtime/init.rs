@@ -1,4 +1,4 @@
-//! `yoi runtime init`: a config to begin with, which works as it is.
+//! `yoi runtime init`: writes a config file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// Writes a config to begin with: commented, and working as it is.
+/// Writes a commented config file that works without changes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to write it. A file that is there stays.
+    /// File to write. It must not exist.
     #[arg(default_value = "runtime.toml")]
     path: PathBuf,
-    /// The workspace that it grants something to.
+    /// Workspace with grants in the config.
     #[arg(long, value_name = "ID", default_value = "my-team", env = "YOI_WORKSPACE")]
     workspace: WorkspaceId,
 }
@@ -25,8 +25,8 @@ const TEMPLATE: &str = include_str!("runtime.toml");
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if std::fs::symlink_metadata(&args.path).is_ok() {
-        let message = format!("there is `{}` already", files::shown(&args.path));
-        return Err(CliError::new("already_there", message, "name another file, or remove that one"));
+        let message = format!("`{}` already exists", files::shown(&args.path));
+        return Err(CliError::new("already_there", message, "name another file, or remove this one"));
     }
     let text = TEMPLATE.replace("my-team", args.workspace.as_str());
     files::write(&args.path, text.as_bytes(), "config")?;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     ];
     let document = json!({ "schema": "yoi.runtime-init/1", "config": path, "next": next });
     output.result(&document, || {
-        format!("wrote {path}; now make a token, and start the service:\n  {}\n  {}\n", next[0], next[1])
+        format!("wrote {path}; issue a token and start the service:\n  {}\n  {}\n", next[0], next[1])
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,5 @@
-//! The log of a service: lines on stderr, for people or for programs. It holds codes, names and
-//! numbers, and nothing that came in. Nobody waits for its reader: where that one is too slow, lines are lost.
+//! The log of a service, written to stderr. It contains codes, names and numbers, but no content of requests. Logging never
+//! blocks: lines are lost if the reader is too slow.
 
 use std::io::IsTerminal;
 
@@ -11,62 +11,64 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::CliError;
 
-/// Lines that wait for who reads the log: a few MiB, and some seconds of a busy service.
-const WAITING_LINES: usize = 8192;
+/// Maximum number of buffered lines: a few MiB, or the lines of some seconds of a busy service.
+const MAX_BUFFERED_LINES: usize = 8192;
 
-/// How the log is written.
+/// Arguments that configure the log.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct LogArgs {
-    /// How lines of the log look; by default for people at a terminal, else for programs.
+    /// Format of the log. Default: `text` at a terminal, `json` otherwise.
     #[arg(long, value_enum, env = "YOI_LOG_FORMAT")]
     log_format: Option<LogFormat>,
-    /// What is logged.
+    /// Minimum level of log lines.
     #[arg(long, value_enum, default_value_t = LogLevel::Info, env = "YOI_LOG")]
     log: LogLevel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// A line of words.
+    /// One line of text per event.
     Text,
-    /// A JSON document in each line.
+    /// One JSON document per line.
     Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogLevel {
-    /// Nothing but what does not work.
+    /// Only errors.
     Error,
-    /// Also what should be looked at.
+    /// Errors and warnings.
     Warn,
-    /// Also each request.
+    /// Errors, warnings, and each request.
     Info,
 }
 
 impl LogArgs {
-    /// Begins logging. What waits to be written is written for as long as the guard is kept, and when it is
-    /// dropped, where it is read within a second.
-    pub(super) fn begin(&self) -> Result<WorkerGuard, CliError> {
+    /// Starts logging. Lines are written in the background until the guard is dropped. The drop flushes buffered lines, for at
+    /// most one second.
+    pub(super) fn start(&self) -> Result<WorkerGuard, CliError> {
         let level = match self.log {
             LogLevel::Error => LevelFilter::ERROR,
             LogLevel::Warn => LevelFilter::WARN,
             LogLevel::Info => LevelFilter::INFO,
         };
-        // Only our own words: libraries may say what they were given.
-        let ours = tracing_subscriber::filter::Targets::new().with_target("yoi", level);
-        let people = std::io::stderr().is_terminal();
-        let format = self.log_format.unwrap_or(if people { LogFormat::Text } else { LogFormat::Json });
-        // A pipe that nobody reads is full at some time: who writes into it then waits for ever.
-        let (writer, guard) =
-            NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(std::io::stderr());
+        // Only targets of this project: log lines of libraries could contain content of requests.
+        let own_targets = tracing_subscriber::filter::Targets::new().with_target("yoi", level);
+        let is_terminal = std::io::stderr().is_terminal();
+        let format = self.log_format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json });
+        // A pipe that is not read fills up, and a blocking write to it would never return.
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(MAX_BUFFERED_LINES)
+            .lossy(true)
+            .finish(std::io::stderr());
         let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
-        let begun = match format {
-            LogFormat::Text => tracing_subscriber::registry().with(lines).with(ours).try_init(),
+        let started = match format {
+            LogFormat::Text => tracing_subscriber::registry().with(lines).with(own_targets).try_init(),
             LogFormat::Json => {
-                tracing_subscriber::registry().with(lines.json().flatten_event(true)).with(ours).try_init()
+                tracing_subscriber::registry().with(lines.json().flatten_event(true)).with(own_targets).try_init()
             }
         };
-        begun.map_err(|_| CliError::new("failed", "the log cannot be begun", "report this"))?;
+        started.map_err(|_| CliError::new("failed", "cannot start the log", "report this as a bug"))?;
         Ok(guard)
     }
 }

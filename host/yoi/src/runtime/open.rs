@@ -1,4 +1,5 @@
-//! Opening what a config names: the data folder, the secrets, the sandbox, and the Runtime over them.
+//! Opens the data folder, the secrets and the sandbox that a config names, and the Runtime over them. [`DataStores`] gives
+//! access to the data of a service that is not running.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use crate::sandbox::{self, CacheArgs};
 use crate::secret;
 use crate::{config_file, files};
 
-/// The file of a data folder that it has from its first opening on, and the files beside it. Where one of those has
-/// content, the first one was there.
+/// File that every data folder has from its first opening on, and the files beside it. If one of the latter has content, the
+/// former existed.
 const METADATA: &str = "metadata.sqlite";
-const BESIDE_METADATA: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
+const METADATA_COMPANIONS: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
 
-/// A config with everything in it.
+/// A parsed config: policy, settings of the service, and the folder of the file.
 #[derive(Clone)]
 pub(super) struct Config {
     pub(super) policy: RuntimeConfig,
@@ -46,7 +47,7 @@ impl Config {
     pub(super) async fn open(&self, output: &Output) -> Result<Runtime, CliError> {
         let service = &self.settings.service;
         let data = self.data();
-        let (folder, metadata) = stores(&data).await?;
+        let (folder, metadata) = open_stores(&data).await?;
         let metadata = metadata?;
         let secrets = Arc::new(self.secrets()?);
         let blobs: Arc<dyn BlobStore> = match &service.bucket {
@@ -86,15 +87,15 @@ impl Config {
         }
     }
 
-    /// Opens the folder of the secrets if there is one, and makes none.
-    pub(super) fn secrets_if_there(&self) -> Result<Option<SecretDirectory>, CliError> {
-        let is_there = self.secrets_folder()?.symlink_metadata().is_ok();
-        is_there.then(|| self.secrets()).transpose()
+    /// Opens the folder of the secrets if it exists. Does not create it.
+    pub(super) fn existing_secrets(&self) -> Result<Option<SecretDirectory>, CliError> {
+        let exists = self.secrets_folder()?.symlink_metadata().is_ok();
+        exists.then(|| self.secrets()).transpose()
     }
 
-    /// Returns everything for which a service with this config would not start, whatever the data folder holds.
+    /// Returns the errors that keep a service with this config from starting, independent of the data folder.
     pub(super) fn refusals(&self) -> Vec<CliError> {
-        let private = self.settings.service.is_private();
+        let private = self.settings.service.require_private();
         let signed = self.policy.require_postures().map_err(CliError::from);
         [private, signed, self.component_limits().map(drop)].into_iter().filter_map(Result::err).collect()
     }
@@ -104,8 +105,8 @@ impl Config {
     }
 }
 
-/// The stores of a data folder. Of damaged metadata the error, since blobs can be read all the same.
-async fn stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, MetadataError>), CliError> {
+/// Opens the stores of a data folder. Damaged metadata is an inner error, because the blobs can still be read.
+async fn open_stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, MetadataError>), CliError> {
     let folder = DataFolder::open(data).await?;
     match SqliteMetadata::open(folder.metadata_file()).await {
         Err(error) if error.code() != "metadata_damaged" => Err(error.into()),
@@ -113,58 +114,58 @@ async fn stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, Metad
     }
 }
 
-/// That there is such a data folder: looking at one makes none.
-pub(crate) fn is_there(data: &Path) -> Result<(), CliError> {
-    // Its rows are what makes a folder one: where there are none, opening it would make them.
+/// Checks that a data folder exists. Opening a folder would create one.
+pub(crate) fn require_data_folder(data: &Path) -> Result<(), CliError> {
+    // A folder is a data folder if it has metadata. Opening a folder without metadata would create them.
     let has_content = |name: &&str| data.join(name).metadata().is_ok_and(|found| found.is_file() && found.len() > 0);
-    if data.join(METADATA).is_file() || BESIDE_METADATA.iter().any(has_content) {
+    if data.join(METADATA).is_file() || METADATA_COMPANIONS.iter().any(has_content) {
         return Ok(());
     }
-    let message = format!("there is no data folder `{}`", files::shown(data));
-    Err(CliError::new("not_found", message, "name the folder that `data` in the config names"))
+    let message = format!("data folder `{}` not found", files::shown(data));
+    Err(CliError::new("not_found", message, "pass the folder that `data` in the config names"))
 }
 
-/// What is kept, for who looks after it while no service runs.
-pub(super) struct Kept {
+/// The stores of a service that is not running.
+pub(super) struct DataStores {
     pub(super) blobs: Arc<dyn BlobStore>,
     pub(super) metadata: Result<SqliteMetadata, MetadataError>,
     limits: RuntimeLimits,
 }
 
-impl Kept {
-    /// What a data folder holds. Looking at one makes none.
+impl DataStores {
+    /// Opens the stores of an existing data folder.
     pub(super) async fn in_folder(data: &Path) -> Result<Self, CliError> {
-        is_there(data)?;
-        Self::opened(data).await
+        require_data_folder(data)?;
+        Self::open_folder(data).await
     }
 
-    async fn opened(data: &Path) -> Result<Self, CliError> {
-        let (folder, metadata) = stores(data).await?;
+    async fn open_folder(data: &Path) -> Result<Self, CliError> {
+        let (folder, metadata) = open_stores(data).await?;
         let blobs = Arc::new(folder.blobs());
         Ok(Self { blobs, metadata, limits: RuntimeLimits::default() })
     }
 
-    /// What a config names: its data folder, its bucket where it has one, its limits.
+    /// Opens the stores that a config names: its existing data folder and its bucket. Applies its limits.
     pub(super) async fn of_config(config: Config) -> Result<Self, CliError> {
-        is_there(&config.data())?;
-        Self::of(config).await
+        require_data_folder(&config.data())?;
+        Self::open_config(config).await
     }
 
-    /// The same, also before the service has ever run.
+    /// Like [`of_config`](Self::of_config), but creates the data folder if it does not exist.
     pub(super) async fn of_new_config(path: &Path) -> Result<Self, CliError> {
-        Self::of(read(path)?).await
+        Self::open_config(read(path)?).await
     }
 
-    async fn of(config: Config) -> Result<Self, CliError> {
-        let mut kept = Self::opened(&config.data()).await?;
+    async fn open_config(config: Config) -> Result<Self, CliError> {
+        let mut stores = Self::open_folder(&config.data()).await?;
         if let Some(bucket) = &config.settings.service.bucket {
-            kept.blobs = in_bucket(bucket, &config.secrets()?).await?;
+            stores.blobs = in_bucket(bucket, &config.secrets()?).await?;
         }
-        kept.limits = config.settings.limits;
-        Ok(kept)
+        stores.limits = config.settings.limits;
+        Ok(stores)
     }
 
-    /// A Runtime over it that grants nothing and runs nothing.
+    /// Opens a Runtime over the stores. It has no policy and no sandbox, so it grants and runs nothing.
     pub(super) async fn runtime(self) -> Result<Runtime, CliError> {
         let builder = Runtime::builder().clock(Arc::new(SystemClock)).limits(self.limits);
         Ok(builder.blobs(self.blobs).metadata(Arc::new(self.metadata?)).open().await?)

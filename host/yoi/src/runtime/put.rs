@@ -1,4 +1,4 @@
-//! `yoi runtime put`: a bundle on its way to a Runtime.
+//! `yoi runtime put`: uploads a bundle to a Runtime.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,14 +14,14 @@ use crate::remote::RemoteArgs;
 use crate::sandbox::LimitsArgs;
 use crate::text::{Rows, bytes, count, time};
 
-/// Sends a bundle, with what the Runtime does not have of it.
+/// Uploads a bundle with the blobs that the Runtime lacks.
 ///
-/// It goes to the workspace that it is of. Sending it again changes nothing.
+/// The default of `--workspace` is the workspace of the bundle. The command is idempotent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder with a `bundle.toml`, or a built bundle; a signed one is sent with its signatures.
+    /// Folder with a `bundle.toml`, or built bundle. Signatures are uploaded too.
     bundle: PathBuf,
-    /// An envelope that travels apart from the bundle, instead of the one beside its manifest.
+    /// File with the envelope. Default: the envelope in the bundle.
     #[arg(long, value_name = "FILE", env = "YOI_SIGNATURE")]
     signature: Option<PathBuf>,
     #[command(flatten)]
@@ -34,8 +34,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = args.limits.read()?.bundle;
     let source = bundle_source::open(&args.bundle, &limits)?;
     if source.builtin {
-        let message = "the bundle that ships inside is on every Runtime already";
-        return Err(CliError::new("usage", message, "make workers of it with `--profile builtin:NAME`"));
+        let message = "every Runtime has the built-in bundle";
+        return Err(CliError::new("usage", message, "create workers from it with `--profile builtin:NAME`"));
     }
     let envelope = match &args.signature {
         Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, &limits)?),
@@ -44,29 +44,29 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if let Some(built) = &source.built {
         bundle_source::note_warnings(&built.diagnostics, output);
     }
-    let told = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
-    let contents = Contents::new(source.bundle, envelope).map_err(told)?;
+    let failed = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
+    let contents = Contents::new(source.bundle, envelope).map_err(failed)?;
     let manifest = contents.bundle().manifest();
-    let remote = args.remote.or_workspace(&manifest.workspace.id);
-    let whole = &contents;
-    let sent = remote.ask(|client| async move { client.put_bundle(whole).await })?;
+    let remote = args.remote.with_default_workspace(&manifest.workspace.id);
+    let upload = &contents;
+    let sent = remote.send(|client| async move { client.put_bundle(upload).await })?;
     let blobs = contents.bundle().blobs().count();
     let document = json!({
         "schema": "yoi.runtime-put/1",
         "workspace": manifest.workspace.id,
         "known": sent.known,
-        "sent": sent.sent,
-        "sent_bytes": sent.sent_bytes,
+        "sent": sent.uploaded,
+        "sent_bytes": sent.uploaded_bytes,
         "bundle": sent.bundle,
     });
     output.result(&document, || {
         let mut rows = Rows::default();
         rows.row("workspace", &manifest.workspace.id);
         rows.row("revision", sent.bundle.revision);
-        rows.noted("stored", time(sent.bundle.stored_at), if sent.known { "it was there before" } else { "" });
-        match sent.sent.len() {
-            0 => rows.row("sent", "its manifest: the blobs are there"),
-            some => rows.noted("sent", format!("{some} of its {}", count(blobs, "blob")), bytes(sent.sent_bytes)),
+        rows.noted("stored", time(sent.bundle.stored_at), if sent.known { "before this upload" } else { "" });
+        match sent.uploaded.len() {
+            0 => rows.row("sent", "only the manifest; the Runtime has all blobs"),
+            some => rows.noted("sent", format!("{some} of {}", count(blobs, "blob")), bytes(sent.uploaded_bytes)),
         }
         rows.list("signed by", &sent.bundle.signed_by);
         format!("{}\n{}", sent.bundle.digest, rows.into_text())

@@ -1,5 +1,5 @@
-//! Reloads the config while the service runs: the host's part as a whole, or not at all. The tables that configure the
-//! service count from the next start.
+//! Reloads the config while the service runs. A new policy takes effect as a whole or not at all. Changes of the tables
+//! `[service]` and `[limits]` take effect at the next start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,100 +16,99 @@ use super::settings::Settings;
 use crate::error::CliError;
 use crate::{config_file, files};
 
-/// Interval of looks at the config file.
-const LOOKS: Duration = Duration::from_secs(2);
+/// Time between two reads of the config file.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Result of the last read of the config file: the digest of its text, or the code of the error.
 ///
 /// Length and modification time do not tell whether a file changed: a restored copy has the times of its original,
 /// and all files of a reproducible image have the same time.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Seen(Result<Digest, &'static str>);
+pub(super) struct LastRead(Result<Digest, &'static str>);
 
-impl Seen {
-    /// Returns the result of a look that found the text that the service started with.
-    pub(super) fn of_start(text: &str, path: &Path) -> Self {
-        // A pipe can be read once. It is not followed.
-        match is_file(path) {
+impl LastRead {
+    /// Returns the result of the read at the start of the service.
+    pub(super) fn at_start(text: &str, path: &Path) -> Self {
+        // A pipe can be read only once, so the service does not follow it.
+        match require_file(path) {
             Ok(()) => Self(Ok(Digest::of(text))),
             Err(error) => Self(Err(error.own_code())),
         }
     }
 }
 
-/// Follows the config file until it is dropped. `seen` is of the text that `config` was parsed from, so a change that
-/// was made while the service started is found by the first look.
+/// Follows the config file until the future is dropped. `last_read` belongs to the text from which `config` was parsed, so the
+/// first read finds a change that was made while the service started.
 pub(super) async fn watch(
     path: PathBuf,
     config: Config,
-    mut seen: Seen,
+    mut last_read: LastRead,
     service: RuntimeService,
     runtime: Runtime,
     mut hang_up: Signal,
 ) {
     let mut in_force = (config.policy, config.settings);
-    let mut clock = tokio::time::interval(LOOKS);
-    let mut passes = JoinSet::new();
+    let mut interval = tokio::time::interval(READ_INTERVAL);
+    let mut event_writers = JoinSet::new();
     loop {
-        let asked = tokio::select! {
-            _ = clock.tick() => false,
+        let is_hang_up = tokio::select! {
+            _ = interval.tick() => false,
             _ = hang_up.recv() => true,
-            Some(_) = passes.join_next() => continue,
+            Some(_) = event_writers.join_next() => continue,
         };
-        let looking = {
+        let result = {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || look(&path)).await
+            tokio::task::spawn_blocking(move || read_file(&path)).await
         };
-        let Ok((now, text)) = looking else { continue };
-        if !asked && now == seen {
+        let Ok((read, text)) = result else { continue };
+        if !is_hang_up && read == last_read {
             continue;
         }
-        seen = now;
-        let read = text.and_then(|text| open::parse(&text, &path));
-        match read {
+        last_read = read;
+        match text.and_then(|text| open::parse(&text, &path)) {
             Ok(config) => {
-                let later = later(&config, &in_force.1);
+                let pending = pending_restart(&config, &in_force.1);
                 if config.policy == in_force.0 {
-                    service.config_read(later);
+                    service.config_read(pending);
                 } else {
                     match runtime.management().replace_config(config.policy.clone()) {
                         Ok(()) => {
-                            service.config_read(later);
+                            service.config_read(pending);
                             Gaps::log(&config);
                             in_force.0 = config.policy;
-                            // One that runs and one that waits for it: the latter takes what changes meanwhile.
-                            if passes.len() < 2 {
-                                passes.spawn(tell_changes(runtime.clone()));
+                            // One task runs and one waits for it. The waiting one also covers later changes.
+                            if event_writers.len() < 2 {
+                                event_writers.spawn(write_change_events(runtime.clone()));
                             }
                         }
                         Err(error) => {
                             service.config_read(Some(error.code()));
-                            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the config is not in force; the one before is");
+                            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the new config is invalid; the previous config stays in force");
                         }
                     }
                 }
-                if let Some(code) = later {
-                    let help = "start the service again, or put those tables back as they were";
-                    tracing::warn!(target: "yoi::config", code, help, "`[service]` or `[limits]` is another; those tables count from the next start, the host's part now");
+                if let Some(code) = pending {
+                    let help = "restart the service, or revert the change of these tables";
+                    tracing::warn!(target: "yoi::config", code, help, "`[service]` or `[limits]` changed; these tables take effect at the next start, the policy takes effect now");
                 }
             }
             Err(error) => {
                 service.config_read(Some(error.own_code()));
                 let (code, reason) = (error.own_code(), error.message.as_str());
-                tracing::error!(target: "yoi::config", code, reason, help = error.help, "the config is not in force; the one before is");
+                tracing::error!(target: "yoi::config", code, reason, help = error.help, "the new config is invalid; the previous config stays in force");
             }
         }
     }
 }
 
-fn look(path: &Path) -> (Seen, Result<String, CliError>) {
-    let text = is_file(path).and_then(|()| config_file::text(path));
-    let seen = Seen(text.as_ref().map(Digest::of).map_err(CliError::own_code));
-    (seen, text)
+fn read_file(path: &Path) -> (LastRead, Result<String, CliError>) {
+    let text = require_file(path).and_then(|()| config_file::text(path));
+    let read = LastRead(text.as_ref().map(Digest::of).map_err(CliError::own_code));
+    (read, text)
 }
 
-/// Checks that reading the file does not wait for a writer.
-fn is_file(path: &Path) -> Result<(), CliError> {
+/// Checks that the config is a regular file. Reading a pipe would wait for a writer.
+fn require_file(path: &Path) -> Result<(), CliError> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
         Ok(_) => {
@@ -120,28 +119,28 @@ fn is_file(path: &Path) -> Result<(), CliError> {
     }
 }
 
-/// The code that is told where a config says something else of the service than it was started with.
-fn later(config: &Config, before: &Settings) -> Option<&'static str> {
+/// Returns `restart_needed` if the settings of the service differ from those at its start.
+fn pending_restart(config: &Config, before: &Settings) -> Option<&'static str> {
     (config.settings != *before).then_some("restart_needed")
 }
 
-/// Adds the events of a config that was put in force, and logs them. A config that takes something away does not wait
-/// for this.
-async fn tell_changes(runtime: Runtime) {
+/// Writes the events of a new config and logs them. The config is already in force, so revoked authorities do not wait for
+/// this.
+async fn write_change_events(runtime: Runtime) {
     match runtime.management().record_config_changes().await {
         Ok(report) => {
             let workspaces = report.workspaces.len();
-            tracing::info!(target: "yoi::config", workspaces, workers = report.workers.len(), "another config is in force");
+            tracing::info!(target: "yoi::config", workspaces, workers = report.workers.len(), "the new config is in force");
             for changed in &report.workers {
                 let refused = changed.refused.is_some();
                 let (workspace, worker) = (changed.workspace.as_str(), changed.worker.as_str());
                 let (lost, gained) = (changed.lost.join(" "), changed.gained.join(" "));
                 let reason = changed.refused.as_ref().map(|suspension| suspension.detail.as_str()).unwrap_or_default();
-                tracing::info!(target: "yoi::config", workspace, worker, lost, gained, refused, reason, "a running worker holds other authorities");
+                tracing::info!(target: "yoi::config", workspace, worker, lost, gained, refused, reason, "the authorities of a running worker changed");
             }
         }
         Err(error) => {
-            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "another config is in force; the changes of running workers could not be determined");
+            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the new config is in force; cannot determine the changes of running workers");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `yoi runtime remove`: one bundle less.
+//! `yoi runtime remove`: removes a bundle.
 
 use std::process::ExitCode;
 
@@ -9,19 +9,19 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 
-/// Removes a bundle that nothing uses.
+/// Removes an unused bundle.
 ///
-/// Its revision stays taken; its blobs go when garbage is collected.
+/// Its revision stays taken. The next garbage collection removes its blobs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle's digest.
+    /// Digest of the bundle.
     digest: Digest,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    args.remote.ask(|client| async move { client.remove_bundle(args.digest).await })?;
+    args.remote.send(|client| async move { client.remove_bundle(args.digest).await })?;
     let document = json!({ "schema": "yoi.runtime-remove/1", "digest": args.digest });
     output.result(&document, || format!("removed {}\n", args.digest));
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `yoi runtime serve`: the Runtime as a service, until it is told to stop.
+//! `yoi runtime serve`: runs the Runtime as a service.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,22 +13,21 @@ use worker_runtime::Runtime;
 use super::gaps::Gaps;
 use super::logs::LogArgs;
 use super::open::{self, Config};
-use super::reload::{self, Seen};
+use super::reload::{self, LastRead};
 use crate::config_file;
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it receives SIGTERM or SIGINT.
 ///
-/// Says on stdout where it listens; the log goes to stderr. The host's part of the config is read again
-/// within two seconds after the file has changed, or at once on SIGHUP; a mistake in it is logged, and what
-/// was in force before stays so. What `[service]` and `[limits]` say counts from the next start; where they
-/// were changed, the log and `/readyz?verbose` say `restart_needed`. On SIGTERM or SIGINT nothing new is
-/// taken, what is going on ends, and what does not end in time (`shutdown_ms`) is dropped, which rolls it
-/// back.
+/// Prints its address to stdout and the log to stderr. The service reads the policy of the config again within two seconds
+/// after the file has changed, or at once on SIGHUP. If the new policy is invalid, the service logs the error and keeps the
+/// previous policy. Changes of `[service]` and `[limits]` take effect at the next start; until then, the log and
+/// `/readyz?verbose` show `restart_needed`. On SIGTERM or SIGINT the service accepts no new requests and waits for those in
+/// flight. After `shutdown_ms` it aborts them, which rolls them back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The config (TOML); `yoi runtime init` writes one.
+    /// Config (TOML). `yoi runtime init` writes one.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: PathBuf,
     #[command(flatten)]
@@ -38,62 +37,66 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let text = config_file::text(&args.config)?;
     let config = open::parse(&text, &args.config)?;
-    let seen = reload::Seen::of_start(&text, &args.config);
-    config.settings.service.is_private()?;
-    let _log = args.log.begin()?;
+    let last_read = reload::LastRead::at_start(&text, &args.config);
+    config.settings.service.require_private()?;
+    let _log = args.log.start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|_| broken("the asynchronous runtime"))?.block_on(serve(args, config, seen, output))
+    runtime.map_err(|_| cannot_start("the asynchronous runtime"))?.block_on(serve(args, config, last_read, output))
 }
 
-fn broken(what: &str) -> CliError {
-    CliError::new("failed", format!("{what} cannot be started"), "see to it that the system allows more")
+fn cannot_start(what: &str) -> CliError {
+    CliError::new("failed", format!("cannot start {what}"), "raise the limits of the system for threads and open files")
 }
 
-async fn serve(args: &Args, config: Config, seen: Seen, output: &Output) -> Result<ExitCode, CliError> {
+async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output) -> Result<ExitCode, CliError> {
     let listen = config.settings.service.listen;
     let unavailable = |error: std::io::Error| {
-        let message = format!("the service cannot listen on {listen}: {}", error.kind());
-        CliError::new("address_unavailable", message, "stop what listens there, or write another `listen`")
+        let message = format!("cannot listen on {listen}: {}", error.kind());
+        CliError::new(
+            "address_unavailable",
+            message,
+            "stop the program that uses the address, or change `listen` in the config",
+        )
     };
     let runtime = config.open(output).await?;
     let listener = TcpListener::bind(listen).await.map_err(unavailable)?;
     let listening = listener.local_addr().map_err(unavailable)?;
     let options = ServiceOptions {
-        hosts: config.settings.service.known_as(listening),
+        hosts: config.settings.service.hosts_at(listening),
         limits: config.settings.service.limits.clone(),
         ..ServiceOptions::default()
     };
     let service = RuntimeService::new(runtime.clone(), options);
     Gaps::log(&config);
     let stop = stop_signals()?;
-    let hang_up = signal(SignalKind::hangup()).map_err(|_| broken("listening for SIGHUP"))?;
+    let hang_up = signal(SignalKind::hangup()).map_err(|_| cannot_start("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
-    let collecting = tokio::spawn(collect(runtime.clone(), minutes));
-    let watch = reload::watch(args.config.clone(), config, seen, service.clone(), runtime, hang_up);
-    let reloading = tokio::spawn(watch);
+    let collector = tokio::spawn(collect(runtime.clone(), minutes));
+    let watch = reload::watch(args.config.clone(), config, last_read, service.clone(), runtime, hang_up);
+    let reloader = tokio::spawn(watch);
     let url = format!("http://{listening}");
     let document = json!({ "schema": "yoi.runtime-serve/1", "listening": url });
     output.result(&document, || format!("listening on {url}\n"));
     tracing::info!(target: "yoi::service", address = %listening, "listening");
-    let stopped = service.serve(listener, stopped(stop)).await;
-    reloading.abort();
-    collecting.abort();
+    let stopped = service.serve(listener, wait_for_stop(stop)).await;
+    reloader.abort();
+    collector.abort();
     tracing::info!(target: "yoi::service", cut = stopped.cut, "stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 fn stop_signals() -> Result<[Signal; 2], CliError> {
-    let on = |kind| signal(kind).map_err(|_| broken("listening for signals"));
+    let on = |kind| signal(kind).map_err(|_| cannot_start("listening for signals"));
     Ok([on(SignalKind::terminate())?, on(SignalKind::interrupt())?])
 }
 
-/// Waits for the first signal to stop; a second one ends the process as it would have without us.
-async fn stopped([mut terminate, mut interrupt]: [Signal; 2]) {
+/// Waits for the first SIGTERM or SIGINT. A second one ends the process at once.
+async fn wait_for_stop([mut terminate, mut interrupt]: [Signal; 2]) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!(target: "yoi::service", "stopping: what is going on may end");
+    tracing::info!(target: "yoi::service", "stopping: waiting for requests in flight");
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -103,14 +106,15 @@ async fn stopped([mut terminate, mut interrupt]: [Signal; 2]) {
     });
 }
 
+/// Collects garbage every `minutes` minutes. Zero disables it.
 async fn collect(runtime: Runtime, minutes: u64) {
     if minutes == 0 {
         return;
     }
-    let mut clock = tokio::time::interval(Duration::from_secs(minutes.saturating_mul(60)));
-    clock.tick().await;
+    let mut interval = tokio::time::interval(Duration::from_secs(minutes.saturating_mul(60)));
+    interval.tick().await;
     loop {
-        clock.tick().await;
+        interval.tick().await;
         match runtime.management().collect_garbage().await {
             Ok(garbage) => {
                 let blobs: u64 = garbage.workspaces.values().map(|one| one.blobs).sum();

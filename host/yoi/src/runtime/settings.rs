@@ -1,4 +1,4 @@
-//! What a config says beside what the host grants: how the service runs.
+//! The tables `[service]` and `[limits]` of a config: the settings of the service. The other tables are the policy of the host.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use worker_runtime::{InvalidLimit, RuntimeLimits};
 
 use crate::error::CliError;
 
-/// The tables of a config that are not the host's policy.
+/// Settings of the service.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
@@ -20,48 +20,48 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Their names.
+    /// Names of the tables.
     pub(crate) const TABLES: [&str; 2] = ["service", "limits"];
 
-    /// Returns the first limit whose value has no meaning, with the table in which it stands.
+    /// Returns the first limit with an invalid value, and its table.
     pub(crate) fn invalid_limit(&self) -> Option<(&'static [&'static str], InvalidLimit)> {
-        let ours = self.limits.invalid().map(|found| (&["limits"][..], found));
+        let own = self.limits.invalid().map(|found| (&["limits"][..], found));
         let of_service = || self.service.limits.invalid(self.limits.call_ms);
-        ours.or_else(|| of_service().map(|found| (&["service", "limits"][..], found)))
+        own.or_else(|| of_service().map(|found| (&["service", "limits"][..], found)))
     }
 }
 
-/// `[service]`. Paths are as from the folder of the config.
+/// The table `[service]`. Paths are relative to the folder of the config.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table of settings")]
 pub(super) struct Service {
-    /// Where the service listens.
+    /// Address of the service.
     #[serde(deserialize_with = "address")]
     pub(super) listen: SocketAddr,
-    /// Whether it may listen where other machines reach it: there must be something before it that
-    /// speaks TLS, for tokens go over the wire as they are.
+    /// `true` if a proxy with TLS is in front of the service, so that it may listen on an address that other machines reach.
+    /// The service itself does not encrypt.
     pub(super) behind_tls: bool,
-    /// What clients may call it beside the names of this machine for itself.
+    /// Allowed `Host` headers, in addition to the address and the loopback names.
     hosts: BTreeSet<String>,
-    /// Pages that may ask.
+    /// Allowed origins of browsers.
     origins: BTreeSet<String>,
-    /// Where everything is kept.
+    /// Data folder.
     data: PathBuf,
-    /// Where secrets are; by default where `yoi secret` has them.
+    /// Folder of the secrets. Default: that of `yoi secret`.
     secrets: Option<PathBuf>,
-    /// Whether `secrets` is a folder that systemd or Kubernetes made, which is only read.
+    /// `true` if systemd or Kubernetes manages the folder of the secrets, so that the service only reads it.
     pub(super) secrets_read_only: bool,
-    /// Limits of components and bundles, as a file like `docs/limits.toml`.
+    /// File with limits of components and bundles, like `docs/limits.toml`.
     component_limits: Option<PathBuf>,
-    /// How often garbage is collected; 0 for never.
+    /// Minutes between garbage collections. 0 disables them.
     pub(super) collect_garbage_minutes: u64,
-    /// Blobs in a bucket instead of the data folder.
+    /// Bucket that stores the blobs instead of the data folder.
     pub(super) bucket: Option<Bucket>,
-    /// What one client may take.
+    /// Limits of the HTTP server.
     pub(super) limits: ServerLimits,
 }
 
-/// `[service.bucket]`: a bucket that speaks S3. The secret of its key is one of the service's secrets.
+/// The table `[service.bucket]`: an S3 bucket. Its secret access key is one of the secrets of the host.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Bucket {
@@ -79,7 +79,11 @@ pub(super) struct Bucket {
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-    let invalid = |_| serde::de::Error::custom(format!("`{text}` is no address with a port, as `127.0.0.1:7070`"));
+    let invalid = |_| {
+        serde::de::Error::custom(format!(
+            "invalid address `{text}`: expected an IP address with a port, such as `127.0.0.1:7070`"
+        ))
+    };
     text.parse().map_err(invalid)
 }
 
@@ -105,14 +109,14 @@ impl Default for Service {
     }
 }
 
-/// Paths of this machine stay out of it.
+/// Omits paths.
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service").field("listen", &self.listen).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
-/// Where the config is: what its paths are from.
+/// Folder of a config. Paths in the config are relative to it.
 #[derive(Clone)]
 pub(super) struct Folder(PathBuf);
 
@@ -139,21 +143,21 @@ impl Service {
         self.component_limits.as_deref().map(|path| folder.at(path))
     }
 
-    /// That nobody reaches it without being meant to.
-    pub(super) fn is_private(&self) -> Result<(), CliError> {
+    /// Checks that tokens are not sent unencrypted over a network.
+    pub(super) fn require_private(&self) -> Result<(), CliError> {
         if self.listen.ip().is_loopback() || self.behind_tls {
             return Ok(());
         }
         Err(CliError::new(
             "tls_missing",
-            "the service would listen where other machines reach it, and tokens would go over the wire unencrypted",
-            "listen on 127.0.0.1, or put a proxy with TLS before it and write `behind_tls = true` under [service]",
+            "other machines could reach the service, and tokens would be sent unencrypted",
+            "listen on 127.0.0.1, or use a proxy with TLS and write `behind_tls = true` under [service]",
         ))
     }
 
-    /// What clients may call a service that listens there: what the config says, and always what this machine
-    /// calls itself. In lower case, as names are compared.
-    pub(super) fn known_as(&self, listening: SocketAddr) -> Hosts {
+    /// Returns the allowed hosts and origins of a service at this address: those of the config, the address and the loopback
+    /// names. Host names are lower case, because they are compared in lower case.
+    pub(super) fn hosts_at(&self, listening: SocketAddr) -> Hosts {
         let mut hosts: BTreeSet<String> = self.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         let port = listening.port();
         hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
@@ -166,7 +170,7 @@ impl Service {
 mod tests {
     use super::*;
 
-    /// The first config with every setting that it has as a comment.
+    /// Returns the config of `init` with all commented settings enabled.
     fn every_setting() -> String {
         let is_setting = |rest: &str| {
             rest.starts_with('[')
@@ -178,15 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_known_as_its_config_says_and_as_its_machine_calls_itself() {
+    fn the_allowed_hosts_are_those_of_the_config_the_address_and_the_loopback_names() {
         let service = Service { hosts: ["Runtime.Example.COM".to_owned()].into(), ..Service::default() };
-        let hosts = service.known_as(SocketAddr::from(([10, 0, 0, 7], 7070))).hosts;
+        let hosts = service.hosts_at(SocketAddr::from(([10, 0, 0, 7], 7070))).hosts;
         let expected = ["10.0.0.7:7070", "127.0.0.1:7070", "[::1]:7070", "localhost:7070", "runtime.example.com"];
         assert_eq!(hosts.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     }
 
     #[test]
-    fn limits_with_which_nothing_works_are_refused() {
+    fn limits_that_make_every_request_fail_are_refused() {
         let read = |text: &str| {
             let (_, settings) = host_policy::RuntimeConfig::from_toml_with::<Settings>(text, &Settings::TABLES)
                 .expect("the types are right");
@@ -196,7 +200,7 @@ mod tests {
             ("limits", serde_json::to_value(RuntimeLimits::default()).expect("JSON")),
             ("service.limits", serde_json::to_value(ServerLimits::default()).expect("JSON")),
         ];
-        // None of these, or at once: each is something that a host may mean.
+        // Zero means none or at once, which can be intended.
         let may_be_zero = [
             "bundles",
             "workers",
@@ -208,11 +212,11 @@ mod tests {
         ];
         for (table, limits) in every {
             for (field, _) in limits.as_object().expect("a table") {
-                let told = read(&format!("[{table}]\n{field} = 0\n"));
+                let invalid = read(&format!("[{table}]\n{field} = 0\n"));
                 if may_be_zero.contains(&field.as_str()) {
-                    assert_eq!(told, None, "{field}");
+                    assert_eq!(invalid, None, "{field}");
                 } else {
-                    let (of, name, expected) = told.expect(field);
+                    let (of, name, expected) = invalid.expect(field);
                     assert_eq!((of.as_str(), name), (table, field.as_str()));
                     assert!(expected.starts_with("a whole number "), "{expected}");
                 }
@@ -222,15 +226,15 @@ mod tests {
         assert_eq!(read("[limits]\ncall_ms = 149_999\n"), None);
         assert!(read("[limits]\ncall_ms = 150_000\n").is_some_and(|(.., expected)| expected.contains("150001")));
         for (percent, is_right) in [(1, true), (100, true), (101, false), (4_000_000_000_u32, false)] {
-            let told = read(&format!("[service.limits]\nconnection_share_percent = {percent}\n"));
-            assert_eq!(told.is_none(), is_right, "{told:?}");
+            let invalid = read(&format!("[service.limits]\nconnection_share_percent = {percent}\n"));
+            assert_eq!(invalid.is_none(), is_right, "{invalid:?}");
         }
     }
 
     #[test]
-    fn the_first_config_has_every_limit_with_its_default() {
+    fn the_config_of_init_lists_every_limit_with_its_default() {
         let (_, settings) = host_policy::RuntimeConfig::from_toml_with::<Settings>(&every_setting(), &Settings::TABLES)
-            .expect("every setting is one");
+            .expect("every setting is valid");
         assert_eq!(settings.limits, RuntimeLimits::default());
         assert_eq!(settings.service.limits, ServerLimits::default());
         let text = every_setting();

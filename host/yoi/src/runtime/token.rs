@@ -1,5 +1,5 @@
-//! `yoi runtime token`: who may ask a service for what. The first one is made in the data folder, before the
-//! service runs; a running one is asked by who holds an operator's token.
+//! `yoi runtime token`: issues, lists and revokes tokens. The first token is issued in the data folder, before the service runs.
+//! A running service requires a token with the scope `operator`.
 
 mod list;
 mod new;
@@ -12,45 +12,43 @@ use runtime_client::{Client, ClientError};
 use worker_runtime::Management;
 use worker_runtime::token::TokenError;
 
-use super::open::Kept;
+use super::open::DataStores;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
 
-/// Makes, lists and revokes the tokens that let clients in.
+/// Issues, lists and revokes tokens.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Makes a token, and shows it this one time.
+    /// Issues a token and shows it once.
     New(new::Args),
-    /// Lists the tokens, without what lets anybody in.
+    /// Lists the tokens without their secret part.
     List(list::Args),
-    /// Refuses a token from here on.
+    /// Revokes a token.
     Revoke(revoke::Args),
 }
 
-/// Whose tokens.
+/// Arguments that name a config or a running service.
 #[derive(Debug, Clone, clap::Args)]
-struct WhereArgs {
-    /// The config of a service that is not running; else a running one is asked.
+struct TargetArgs {
+    /// Config of a service that is not running. Without it, the command uses a running service.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
 }
 
-impl WhereArgs {
-    /// Does it in the data folder of the config, or asks the service that runs.
-    fn either<T, F, G>(
-        &self,
-        here: impl FnOnce(Management) -> F,
-        there: impl FnOnce(Client) -> G,
-    ) -> Result<T, CliError>
+impl TargetArgs {
+    /// Runs `local` on the data folder of the config, or `remote` on a running service.
+    fn run<T, F, G>(&self, local: impl FnOnce(Management) -> F, remote: impl FnOnce(Client) -> G) -> Result<T, CliError>
     where
         F: Future<Output = Result<T, TokenError>>,
         G: Future<Output = Result<T, ClientError>>,
     {
-        let Some(config) = &self.config else { return self.server.ask(there) };
-        crate::block_on(async { Ok(here(Kept::of_new_config(config).await?.runtime().await?.management()).await?) })?
+        let Some(config) = &self.config else { return self.server.send(remote) };
+        crate::block_on(async {
+            Ok(local(DataStores::of_new_config(config).await?.runtime().await?.management()).await?)
+        })?
     }
 }
 

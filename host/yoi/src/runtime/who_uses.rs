@@ -1,4 +1,4 @@
-//! `yoi runtime who-uses`: why a bundle does not go away.
+//! `yoi runtime who-uses`: lists the users of a bundle or blob, which prevent its removal.
 
 use std::process::ExitCode;
 
@@ -9,23 +9,23 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 
-/// Says who uses a bundle.
+/// Lists the users of a bundle or a blob, at most 100.
 ///
-/// Workers and pins, and bundles where the digest is that of a blob; at most a hundred of them.
+/// Workers and pins use a bundle. Bundles use a blob.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The digest of a bundle or a blob.
+    /// Digest of a bundle or a blob.
     digest: Digest,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let users = args.remote.ask(|client| async move { client.users(args.digest).await })?;
+    let users = args.remote.send(|client| async move { client.users(args.digest).await })?;
     let document = json!({ "schema": "yoi.runtime-users/1", "digest": args.digest, "users": users });
     output.result(&document, || {
         if users.is_empty() {
-            return "nothing here uses it\n".to_owned();
+            return "no users\n".to_owned();
         }
         users.iter().map(|user| format!("{user}\n")).collect()
     });

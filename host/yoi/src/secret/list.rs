@@ -1,4 +1,4 @@
-//! `yoi secret list`: which secrets there are.
+//! `yoi secret list`: lists the names of the secrets.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let names = args.folder.open()?.list()?;
     output.result(&json!({ "schema": "yoi.secrets/1", "secrets": names }), || {
         if names.is_empty() {
-            return "there are no secrets; `yoi secret set NAME` sets one\n".to_owned();
+            return "no secrets; set one with `yoi secret set NAME`\n".to_owned();
         }
         names.iter().map(|name| format!("{name}\n")).collect()
     });

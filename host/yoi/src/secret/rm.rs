@@ -1,4 +1,4 @@
-//! `yoi secret rm`: one secret less.
+//! `yoi secret rm`: removes a secret.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,10 @@ use super::{FolderArgs, reference};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Removes a secret. Workers that are granted it find none from then on.
+/// Removes a secret. Workers to which the secret is granted can no longer read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The secret's name, as bundles and configs refer to it.
+    /// Name of the secret, as in bundles and configs.
     name: String,
     #[command(flatten)]
     folder: FolderArgs,

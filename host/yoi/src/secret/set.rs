@@ -1,4 +1,4 @@
-//! `yoi secret set`: a value on its way from a person or a program to where it is kept.
+//! `yoi secret set`: stores the value of a secret.
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -14,24 +14,23 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 
-/// Sets a secret, new or in the place of an old one.
+/// Sets a secret. Replaces its value if the secret exists.
 ///
-/// The value is read from standard input, or from a file; at a terminal it is asked for and not shown. One
-/// newline at its end is no part of it. It is never an argument: those can be seen by every user of the
-/// machine.
+/// The value is read from standard input or from a file. A terminal prompts for it without showing it. One newline at the end
+/// is removed. The value is never an argument, because every user of the machine can see arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The secret's name, as bundles and configs refer to it.
+    /// Name of the secret, as in bundles and configs.
     name: String,
-    /// Read the value from a file.
+    /// Reads the value from a file.
     #[arg(long, value_name = "FILE", env = "YOI_FROM_FILE")]
     from_file: Option<PathBuf>,
     #[command(flatten)]
     folder: FolderArgs,
 }
 
-/// A value, the newline after it, and one byte that shows that it is too long.
-const MOST: usize = MAX_SECRET_BYTES + 2;
+/// Maximum size of the input: a value and a line end of up to two bytes.
+const MAX_INPUT_BYTES: usize = MAX_SECRET_BYTES + 2;
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let name = reference(&args.name)?;
@@ -41,22 +40,26 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let document = json!({ "schema": "yoi.secret-set/1", "name": name, "created": is_new });
     output.result(&document, || {
         let done = if is_new { "set" } else { "replaced" };
-        format!("{done} {name}; a workspace may use it whose config has it among its `secrets`\n")
+        format!("{done} {name}; to grant it to a workspace, add it to the `secrets` of the workspace in the config\n")
     });
     Ok(ExitCode::SUCCESS)
 }
 
 fn value(args: &Args) -> Result<SecretString, CliError> {
     let bytes = match &args.from_file {
-        Some(path) => files::read_perhaps_secret(path, MOST, "file")?,
+        Some(path) => files::read_possible_secret(path, MAX_INPUT_BYTES, "file")?,
         None if std::io::stdin().is_terminal() => {
-            let typed = rpassword::prompt_password(format!("value of {} (not shown): ", args.name));
-            Zeroizing::new(typed.map_err(|_| unreadable())?.into_bytes())
+            let entered = rpassword::prompt_password(format!("value of {} (not shown): ", args.name));
+            Zeroizing::new(entered.map_err(|_| unreadable())?.into_bytes())
         }
         None => {
-            // Room for all of it: a buffer that grew would leave its beginning behind.
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MOST + 64));
-            std::io::stdin().lock().take(MOST as u64 + 1).read_to_end(&mut bytes).map_err(|_| unreadable())?;
+            // Reserve the whole capacity: a buffer that grows leaves copies of the secret in freed memory.
+            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_INPUT_BYTES + 64));
+            std::io::stdin()
+                .lock()
+                .take(MAX_INPUT_BYTES as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|_| unreadable())?;
             bytes
         }
     };
@@ -69,12 +72,12 @@ fn value(args: &Args) -> Result<SecretString, CliError> {
         Ok(text) if usable => Ok(SecretString::from(text.to_owned())),
         _ => Err(CliError::new(
             "invalid_value",
-            format!("a secret is UTF-8 text of 1 to {MAX_SECRET_BYTES} bytes, and this is not"),
-            format!("pass it on standard input: `yoi secret set {} < FILE`", args.name),
+            format!("invalid secret: expected UTF-8 text of 1 to {MAX_SECRET_BYTES} bytes"),
+            format!("pass the value on standard input: `yoi secret set {} < FILE`", args.name),
         )),
     }
 }
 
 fn unreadable() -> CliError {
-    CliError::new("unreadable", "standard input cannot be read", "pass the value with `--from-file FILE`")
+    CliError::new("unreadable", "cannot read standard input", "pass the value with `--from-file FILE`")
 }

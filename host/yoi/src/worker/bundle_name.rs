@@ -1,4 +1,4 @@
-//! Names of a bundle on a Runtime: a digest, the beginning of one, `newest`, or what it was put from.
+//! The argument of `worker create --bundle`: a digest, a digest prefix, `newest`, or the folder or file of the bundle.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::bundle_source;
 use crate::error::CliError;
-use crate::remote::{MOST_LISTED, RemoteArgs};
+use crate::remote::{MAX_LIST_ITEMS, RemoteArgs};
 use crate::sandbox::LimitsArgs;
 
 /// A bundle as `worker create --bundle` names it.
@@ -18,7 +18,7 @@ use crate::sandbox::LimitsArgs;
 pub(super) enum BundleName {
     Digest(Digest),
     Newest,
-    /// A folder or a built file, or the beginning of a digest where there is none of that name.
+    /// A folder or a built file, or a digest prefix if no such file exists.
     Other(String),
 }
 
@@ -34,27 +34,27 @@ impl FromStr for BundleName {
     }
 }
 
-/// Fewest hex digits of a prefix. Fewer are soon those of two bundles.
-const FEWEST_DIGITS: usize = 4;
+/// Minimum length of a digest prefix, in hex digits. Shorter prefixes often match several bundles.
+const MIN_PREFIX_DIGITS: usize = 4;
 
 impl BundleName {
-    /// The digest of the bundle, and where it is asked for: a folder says its workspace itself.
-    pub(super) fn on(&self, remote: &RemoteArgs) -> Result<(Digest, RemoteArgs), CliError> {
+    /// Returns the digest of the bundle, and `remote` with the workspace of a folder as the default.
+    pub(super) fn find(&self, remote: &RemoteArgs) -> Result<(Digest, RemoteArgs), CliError> {
         match self {
             Self::Digest(digest) => Ok((*digest, remote.clone())),
-            Self::Newest => Ok((newest(&listed(remote)?)?, remote.clone())),
+            Self::Newest => Ok((newest(&list(remote)?)?, remote.clone())),
             Self::Other(text) if PathBuf::from(text).exists() => {
                 let limits = LimitsArgs::default().read()?.bundle;
                 let bundle = bundle_source::open(&PathBuf::from(text), &limits)?.bundle;
-                Ok((bundle.digest(), remote.or_workspace(&bundle.manifest().workspace.id)))
+                Ok((bundle.digest(), remote.with_default_workspace(&bundle.manifest().workspace.id)))
             }
-            Self::Other(text) => Ok((beginning_with(text, remote)?, remote.clone())),
+            Self::Other(text) => Ok((find_prefix(text, remote)?, remote.clone())),
         }
     }
 }
 
-fn listed(remote: &RemoteArgs) -> Result<Vec<BundleSummary>, CliError> {
-    remote.ask(|client| async move { client.bundles(None, MOST_LISTED).await })
+fn list(remote: &RemoteArgs) -> Result<Vec<BundleSummary>, CliError> {
+    remote.send(|client| async move { client.bundles(None, MAX_LIST_ITEMS).await })
 }
 
 fn newest(listed: &[BundleSummary]) -> Result<Digest, CliError> {
@@ -63,24 +63,24 @@ fn newest(listed: &[BundleSummary]) -> Result<Digest, CliError> {
     newest.ok_or_else(|| {
         CliError::new(
             "bundle_not_found",
-            "the workspace has no bundle that may be used",
-            "put one: `yoi runtime put BUNDLE`",
+            "the workspace has no usable bundle",
+            "upload one with `yoi runtime put BUNDLE`",
         )
     })
 }
 
-fn beginning_with(text: &str, remote: &RemoteArgs) -> Result<Digest, CliError> {
+fn find_prefix(text: &str, remote: &RemoteArgs) -> Result<Digest, CliError> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     let is_hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_hex || !(FEWEST_DIGITS..=64).contains(&digits.len()) {
+    if !is_hex || !(MIN_PREFIX_DIGITS..=64).contains(&digits.len()) {
         let text = bundles::shown(text);
         return Err(CliError::new(
             "bundle_not_found",
-            format!("there is no folder or file `{text}`, and it is no beginning of a digest"),
+            format!("file `{text}` not found, and the text is not a digest prefix"),
             "name a folder, a built file, a digest, 4 or more of its first hex digits, or `newest`",
         ));
     }
-    let listed = listed(remote)?;
+    let listed = list(remote)?;
     let found: Vec<Digest> =
         listed.iter().map(|bundle| bundle.digest).filter(|digest| digest.hex().starts_with(digits)).collect();
     match found.as_slice() {
@@ -88,12 +88,12 @@ fn beginning_with(text: &str, remote: &RemoteArgs) -> Result<Digest, CliError> {
         [] => Err(CliError::new(
             "bundle_not_found",
             format!("the workspace has no bundle whose digest begins with `{digits}`"),
-            "`yoi runtime bundles` lists what is there",
+            "list the bundles with `yoi runtime bundles`",
         )),
         several => Err(CliError::new(
             "usage",
             format!("the digests of {} bundles begin with `{digits}`", several.len()),
-            "write more of its digits: `yoi runtime bundles` lists them",
+            "write more digits; `yoi runtime bundles` lists the digests",
         )
         .with_details(json!({ "bundles": several }))),
     }

@@ -1,4 +1,4 @@
-//! `yoi worker call`: one call of a tool, and its answer.
+//! `yoi worker call`: calls a tool of a worker.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,56 +16,60 @@ use crate::files;
 use crate::output::{Output, json_line};
 use crate::remote::RemoteArgs;
 
-/// Calls a tool of a worker, and prints what it answers: JSON, and nothing beside it.
+/// Calls a tool of a worker and prints its output as JSON.
 ///
-/// The call is made once. Where the connection ends before the answer, `yoi worker history` says whether
-/// there was a call, and what it came to.
+/// There are no retries. If the connection closes before the response, `yoi worker history` shows whether the call took place
+/// and its result.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The worker's id.
+    /// Id of the worker.
     id: WorkerId,
-    /// The tool, as the worker's bundle names it.
+    /// Name of the tool, as in the bundle of the worker.
     tool: ToolName,
-    /// The input, which is JSON: itself, `@FILE` for what is in a file, or `-` for standard input.
+    /// Input: JSON text, `@FILE` for a file with JSON, or `-` for standard input.
     #[arg(default_value = "{}")]
     input: String,
-    /// Says that a person has agreed, where the bundle asks for that.
+    /// Confirms that a person has agreed to the call, if the bundle requires confirmation.
     #[arg(long, env = "YOI_CONFIRMED", value_parser = BoolishValueParser::new())]
     confirmed: bool,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
-/// Most bytes of an input. What a Runtime takes is bounded by its own limit, `call_bytes`.
-const INPUT_BYTES: usize = 16 << 20;
+/// Maximum size of an input. A Runtime has its own, smaller limit (`call_bytes`).
+const MAX_INPUT_BYTES: usize = 16 << 20;
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let call = ToolCall { input: input(&args.input)?, confirmed: args.confirmed };
-    let called = args.remote.ask(|client| async move { client.call(&args.id, &args.tool, &call).await })?;
+    let result = args.remote.send(|client| async move { client.call(&args.id, &args.tool, &call).await })?;
     let document = json!({
-        "schema": "yoi.worker-call/1", "worker": args.id, "tool": args.tool, "entry": called.entry, "output": called.output,
+        "schema": "yoi.worker-call/1", "worker": args.id, "tool": args.tool, "entry": result.entry, "output": result.output,
     });
-    output.result(&document, || json_line(&called.output));
+    output.result(&document, || json_line(&result.output));
     Ok(ExitCode::SUCCESS)
 }
 
 fn input(given: &str) -> Result<Value, CliError> {
     let bytes = match given.strip_prefix('@') {
-        Some(file) => files::read_authored(Path::new(file), INPUT_BYTES, "input file")?,
+        Some(file) => files::read_authored(Path::new(file), MAX_INPUT_BYTES, "input file")?,
         None if given == "-" => {
             let mut bytes = Vec::new();
-            std::io::stdin().lock().take(INPUT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|_| {
-                CliError::new("unreadable", "standard input cannot be read", "name the input's file as `@FILE`")
+            std::io::stdin().lock().take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|_| {
+                CliError::new("unreadable", "cannot read standard input", "pass the file of the input as `@FILE`")
             })?;
             bytes
         }
         None => given.as_bytes().to_vec(),
     };
-    if bytes.len() > INPUT_BYTES {
-        return Err(CliError::new("too_large", format!("the input has more than {INPUT_BYTES} bytes"), "pass less"));
+    if bytes.len() > MAX_INPUT_BYTES {
+        return Err(CliError::new(
+            "too_large",
+            format!("the input has more than {MAX_INPUT_BYTES} bytes"),
+            "pass a smaller input",
+        ));
     }
     if let Some(problem) = encoding::problem(&bytes) {
-        return Err(CliError::new("not_utf8", format!("the input cannot be read as text: {problem}"), "pass UTF-8"));
+        return Err(CliError::new("not_utf8", format!("the input is not UTF-8 text: {problem}"), "pass UTF-8"));
     }
     let text = encoding::without_mark(&bytes);
     parse_unique(text).map_err(|error| {
@@ -74,7 +78,7 @@ fn input(given: &str) -> Result<Value, CliError> {
         }
         let (line, column) = error.place().unwrap_or_default();
         let reason = serde_json::from_slice::<Value>(text).err().map(|error| format!(": {}", reason(text, &error)));
-        let message = format!("the input is not JSON at line {line}, column {column}{}", reason.unwrap_or_default());
-        CliError::new("invalid_json", message, "pass JSON, as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
+        let message = format!("invalid input: not JSON at line {line}, column {column}{}", reason.unwrap_or_default());
+        CliError::new("invalid_json", message, "pass JSON such as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
     })
 }

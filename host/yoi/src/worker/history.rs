@@ -1,4 +1,4 @@
-//! `yoi worker history`: what a worker did, in order.
+//! `yoi worker history`: prints the history of a worker, oldest entry first.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -10,18 +10,18 @@ use worker_runtime::worker::WorkerId;
 
 use crate::error::CliError;
 use crate::output::Output;
-use crate::remote::{MOST_LISTED, RemoteArgs};
+use crate::remote::{MAX_LIST_ITEMS, RemoteArgs};
 use crate::text::{Rows, bytes, time};
 
-/// Shows what a worker did: every call with its beginning and its end.
+/// Shows the history of a worker: the start and the end of every call.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The worker's id.
+    /// Id of the worker.
     id: WorkerId,
-    /// Only what came after the entry of that number.
+    /// Shows only entries after the entry with this number.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, env = "YOI_AFTER")]
     after: u64,
-    /// At most so many entries. By default all.
+    /// Maximum number of entries. Default: all.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), env = "YOI_LIMIT")]
     limit: Option<u32>,
     #[command(flatten)]
@@ -29,8 +29,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let most = args.limit.map_or(MOST_LISTED, |limit| usize::try_from(limit).unwrap_or(MOST_LISTED));
-    let entries = args.remote.ask(|client| async move { client.history(&args.id, args.after, most).await })?;
+    let limit = args.limit.map_or(MAX_LIST_ITEMS, |limit| usize::try_from(limit).unwrap_or(MAX_LIST_ITEMS));
+    let entries = args.remote.send(|client| async move { client.history(&args.id, args.after, limit).await })?;
     let document = json!({ "schema": "yoi.worker-history/1", "worker": args.id, "entries": entries });
     output.result(&document, || text(&entries, args.after));
     Ok(ExitCode::SUCCESS)
@@ -38,33 +38,33 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 
 fn text(entries: &[Entry], after: u64) -> String {
     if entries.is_empty() {
-        return if after == 0 { "it did nothing yet\n" } else { "nothing came after that\n" }.to_owned();
+        return if after == 0 { "the history is empty\n" } else { "no entries after this number\n" }.to_owned();
     }
     let mut rows = Rows::default();
     let mut began: BTreeMap<u64, &ToolName> = BTreeMap::new();
     for entry in entries {
-        let of = |call: &u64| began.get(call).map_or_else(|| format!("call {call}"), ToString::to_string);
-        let what = match &entry.kind {
+        let tool_of = |call: &u64| began.get(call).map_or_else(|| format!("call {call}"), ToString::to_string);
+        let text = match &entry.kind {
             EntryKind::CallBegan { tool, input } => {
                 began.insert(entry.number, tool);
                 format!("{tool} called with {}", shown(input))
             }
-            EntryKind::CallEnded { began, output } => format!("{} answered {}", of(began), shown(output)),
-            EntryKind::CallFailed { began, code, message } => format!("{} failed [{code}]: {message}", of(began)),
+            EntryKind::CallEnded { began, output } => format!("{} returned {}", tool_of(began), shown(output)),
+            EntryKind::CallFailed { began, code, message } => format!("{} failed [{code}]: {message}", tool_of(began)),
         };
-        rows.row(&entry.number.to_string(), format!("{} {what}", time(entry.at)));
+        rows.row(&entry.number.to_string(), format!("{} {text}", time(entry.at)));
     }
     rows.into_text()
 }
 
-/// Most characters that are shown of what went in or came out of a call; `--format json` has all of it.
-const SHOWN_CHARS: usize = 200;
+/// Maximum length of an input or output in text output. JSON output has the whole value.
+const MAX_SHOWN_CHARS: usize = 200;
 
-fn shown(content: &Payload) -> String {
-    match content {
+fn shown(payload: &Payload) -> String {
+    match payload {
         Payload::Json(value) => {
             let text = value.to_string();
-            match text.char_indices().nth(SHOWN_CHARS) {
+            match text.char_indices().nth(MAX_SHOWN_CHARS) {
                 Some((end, _)) => format!("{}… ({})", text.get(..end).unwrap_or_default(), bytes(text.len() as u64)),
                 None => text,
             }

@@ -1,4 +1,4 @@
-//! `yoi worker remove`: deletes a stopped worker.
+//! `yoi worker remove`: removes a stopped worker.
 
 use std::process::ExitCode;
 
@@ -11,17 +11,17 @@ use crate::remote::RemoteArgs;
 
 /// Removes a stopped worker with its history.
 ///
-/// Its id can be used again; its blobs go when garbage is collected.
+/// Afterwards the id can be used again. The next garbage collection removes its unused blobs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The worker's id.
+    /// Id of the worker.
     id: WorkerId,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    args.remote.ask(|client| async move { client.remove_worker(&args.id).await })?;
+    args.remote.send(|client| async move { client.remove_worker(&args.id).await })?;
     let document = json!({ "schema": "yoi.worker-remove/1", "worker": args.id });
     output.result(&document, || format!("removed {}\n", args.id));
     Ok(ExitCode::SUCCESS)

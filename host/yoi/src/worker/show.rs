@@ -1,4 +1,4 @@
-//! `yoi worker show`: what a worker is made from.
+//! `yoi worker show`: prints the state and the authority of a worker.
 
 use std::process::ExitCode;
 
@@ -12,19 +12,19 @@ use crate::output::Output;
 use crate::remote::RemoteArgs;
 use crate::text::Rows;
 
-/// Shows what a worker is made from, whether it takes calls, and what it may do as it is granted now.
+/// Shows the state of a worker, its request and the authority that is granted now.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The worker's id.
+    /// Id of the worker.
     id: WorkerId,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let (worker, spec, findings) = args.remote.ask(|client| async move {
+    let (worker, spec, findings) = args.remote.send(|client| async move {
         let worker = client.worker(&args.id).await?;
-        // What is stopped is granted nothing, and says why.
+        // A stopped or suspended worker has no specification. Its state shows the cause.
         let spec = match client.worker_spec(&args.id).await {
             Err(ClientError::Problem(problem)) if matches!(problem.code(), "worker_stopped" | "worker_suspended") => {
                 None
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             spec => Some(spec?),
         };
         let findings = match worker.request.bundle {
-            // A bundle that does not open is the state of the worker, and shown there.
+            // A bundle that cannot be opened appears in the state of the worker.
             Some(bundle) => client.bundle_findings(bundle).await.unwrap_or_default(),
             None => Vec::new(),
         };
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What it may do, as lines.
+/// Formats the authority of a worker.
 fn granted(spec: &Value) -> String {
     let mut rows = Rows::default();
     let list = |name: &str| spec.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -64,7 +64,7 @@ fn granted(spec: &Value) -> String {
     rows.list("secrets", list("secrets").iter().filter_map(|name| name.as_str().map(one_line)));
     rows.list("egress", list("egress").iter().filter_map(|target| target.as_str().map(one_line)));
     let narrowed = list("narrowed");
-    let why = |one: &Value| format!("{}: {}", word(one, "reason"), word(one, "remedy"));
-    rows.noted_list("refused", narrowed.iter().map(|one| (word(one, "subject"), why(one))));
+    let cause = |one: &Value| format!("{}: {}", word(one, "reason"), word(one, "remedy"));
+    rows.noted_list("refused", narrowed.iter().map(|one| (word(one, "subject"), cause(one))));
     rows.into_text()
 }

@@ -1,4 +1,4 @@
-//! `yoi worker stop`: a worker that takes no more calls.
+//! `yoi worker stop`: stops a worker permanently.
 
 use std::process::ExitCode;
 
@@ -9,17 +9,17 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 
-/// Stops a worker for good. What it did stays to be seen.
+/// Stops a worker permanently. Its history stays.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The worker's id.
+    /// Id of the worker.
     id: WorkerId,
     #[command(flatten)]
     remote: RemoteArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let worker = args.remote.ask(|client| async move { client.stop_worker(&args.id).await })?;
+    let worker = args.remote.send(|client| async move { client.stop_worker(&args.id).await })?;
     let document = json!({ "schema": "yoi.worker-stop/1", "worker": worker });
     output.result(&document, || match worker.state {
         WorkerState::Stopped { reason: StopReason::Requested, .. } => format!("stopped {}\n", worker.id),

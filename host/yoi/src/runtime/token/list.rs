@@ -1,41 +1,41 @@
-//! `yoi runtime token list`.
+//! `yoi runtime token list`: lists the tokens.
 
 use std::process::ExitCode;
 
 use serde_json::json;
 use worker_runtime::token::TokenSummary;
 
-use super::WhereArgs;
+use super::TargetArgs;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::text::Rows;
 
-/// Lists the tokens, without what lets anybody in.
+/// Lists the tokens without their secret part.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    at: WhereArgs,
+    target: TargetArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let tokens = args
-        .at
-        .either(|management| async move { management.tokens().await }, |client| async move { client.tokens().await })?;
+        .target
+        .run(|management| async move { management.tokens().await }, |client| async move { client.tokens().await })?;
     output.result(&json!({ "schema": "yoi.tokens/1", "tokens": tokens }), || text(&tokens));
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(tokens: &[TokenSummary]) -> String {
     if tokens.is_empty() {
-        return "there is no token; `yoi runtime token new` makes one\n".to_owned();
+        return "no tokens; issue one with `yoi runtime token new`\n".to_owned();
     }
     let mut rows = Rows::default();
     for token in tokens {
         let scopes: Vec<&str> = token.grant.scopes.iter().map(|scope| scope.as_str()).collect();
-        let places: Vec<&str> = token.grant.workspaces.iter().map(|workspace| workspace.as_str()).collect();
+        let workspaces: Vec<&str> = token.grant.workspaces.iter().map(|workspace| workspace.as_str()).collect();
         let mut line = format!("{:?}: {}", token.grant.name.as_str(), scopes.join(", "));
-        if !places.is_empty() {
-            line.push_str(&format!(" in {}", places.join(", ")));
+        if !workspaces.is_empty() {
+            line.push_str(&format!(" in {}", workspaces.join(", ")));
         }
         if let Some(connections) = token.grant.connections {
             line.push_str(&format!("; {connections} connections"));

@@ -1,4 +1,4 @@
-//! `yoi runtime token new`.
+//! `yoi runtime token new`: issues a token.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -11,39 +11,38 @@ use worker_runtime::token::{Scope, SystemEntropy, TokenError, TokenGrant, TokenI
 use worker_runtime::worker::DisplayName;
 use zeroize::Zeroizing;
 
-use super::WhereArgs;
+use super::TargetArgs;
 use crate::error::CliError;
-use crate::files::{self, SecretFile};
+use crate::files::{self, NewSecretFile};
 use crate::output::Output;
 
-/// Makes a token, and shows it this one time: only a hash of it is kept.
+/// Issues a token and shows it once. The service stores only a hash of the token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What people call it.
+    /// Name of the token.
     #[arg(long, value_name = "NAME", env = "YOI_NAME")]
     name: DisplayName,
-    /// What its holder may do: `read`, `bundles`, `workers`, `call`, and `operator` for who runs the
-    /// Runtime, which includes making tokens.
+    /// Scopes: `read`, `bundles`, `workers`, `call`, and `operator` for the operation of the Runtime, including issuing tokens.
     #[arg(long, value_name = "SCOPE", env = "YOI_SCOPE", value_delimiter = ',', required = true)]
     scope: Vec<Scope>,
-    /// A workspace that it is good for. May be repeated.
+    /// Workspace that the token serves. Can be repeated.
     #[arg(long, value_name = "ID", env = "YOI_WORKSPACE", value_delimiter = ',')]
     workspace: Vec<WorkspaceId>,
-    /// Until when it is good, as `2027-01-31T00:00:00Z`. By default until it is revoked.
+    /// Time at which the token expires, such as `2027-01-31T00:00:00Z`. Default: never.
     #[arg(long, value_name = "TIME", env = "YOI_EXPIRES")]
     expires: Option<jiff::Timestamp>,
-    /// Connections that it may have in use at a time. By default the share that `connection_share_percent` in the
-    /// config gives; a token that serves many workspaces may need more.
+    /// Maximum number of concurrent connections. Default: the share of `connection_share_percent` in the config. A token that
+    /// serves many workspaces may need more.
     #[arg(long, value_name = "N", env = "YOI_CONNECTIONS", value_parser = connections)]
     connections: Option<NonZeroU32>,
-    /// Streams of events that it may have open at a time. By default `event_streams` in the config.
+    /// Maximum number of concurrent event streams. Default: `event_streams` in the config.
     #[arg(long, value_name = "N", env = "YOI_STREAMS", value_parser = streams)]
     streams: Option<NonZeroU32>,
-    /// Writes the token into a new file that only its owner can read, instead of showing it.
+    /// Writes the token to a new file that only its owner can read, instead of showing it.
     #[arg(long, short, value_name = "FILE", env = "YOI_OUT")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    at: WhereArgs,
+    target: TargetArgs,
 }
 
 fn connections(text: &str) -> Result<NonZeroU32, TokenError> {
@@ -66,48 +65,47 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if grant.workspaces.is_empty() && grant.scopes.iter().any(|scope| *scope != Scope::Operator) {
         return Err(CliError::new(
             "usage",
-            "the token would be good for no workspace",
-            "name one: `--workspace ID`; only the scope `operator` goes without",
+            "the token would serve no workspace",
+            "pass `--workspace ID`; only the scope `operator` needs no workspace",
         ));
     }
     if grant.expires_at.is_some_and(|until| until <= jiff::Timestamp::now()) {
-        return Err(CliError::new(
-            "usage",
-            "the token would be good for no time",
-            "name a time to come: `--expires TIME`",
-        ));
+        return Err(CliError::new("usage", "the token would be expired", "pass a future time with `--expires TIME`"));
     }
-    // Before there is a token that nobody would have.
-    let file = args.out.as_deref().map(|path| SecretFile::begin(path, "token file")).transpose()?;
-    let again = grant.clone();
-    let (summary, token) = args.at.either(
+    // Create the file first: if this fails, no token is issued that is then lost.
+    let file = args.out.as_deref().map(|path| NewSecretFile::create(path, "token file")).transpose()?;
+    let remote_grant = grant.clone();
+    let (summary, token) = args.target.run(
         |management| async move { management.issue_token(grant, &SystemEntropy).await },
-        |client| async move { client.issue_token(again).await },
+        |client| async move { client.issue_token(remote_grant).await },
     )?;
     if let (Some(path), Some(file)) = (&args.out, file) {
         let line = Zeroizing::new(format!("{}\n", token.expose_secret()));
-        file.finish(line.as_bytes()).map_err(|error| unhad(args, &summary.id, error))?;
+        file.finish(line.as_bytes()).map_err(|error| revoke_lost(args, &summary.id, error))?;
         let document = json!({ "schema": "yoi.token/1", "id": summary.id, "file": files::shown(path) });
         output.result(&document, || format!("wrote token {} to {}\n", summary.id, files::shown(path)));
         return Ok(ExitCode::SUCCESS);
     }
     let document = json!({ "schema": "yoi.token/1", "id": summary.id, "token": token.expose_secret() });
-    output.note(&format!("note: token {} is shown this one time; keep it where only its holder reads it", summary.id));
+    output.note(&format!("note: token {} is shown only once; store it where only its owner can read it", summary.id));
     output.result(&document, || format!("{}\n", token.expose_secret()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Revokes a token that nobody has, for it could not be written. The error is the writing's; where the token
-/// stays good, it says so.
-fn unhad(args: &Args, id: &TokenId, error: CliError) -> CliError {
-    let revoked = args.at.either(
+/// Revokes a token that could not be written to its file. Returns the error of the write. If the revocation fails too, the help
+/// text says that the token is still valid.
+fn revoke_lost(args: &Args, id: &TokenId, error: CliError) -> CliError {
+    let revoked = args.target.run(
         |management| async move { management.revoke_token(id).await },
         |client| async move { client.revoke_token(id).await },
     );
     match revoked {
         Ok(_) => error,
         Err(_) => {
-            let help = format!("{}; token {id} is good and nobody has it: `yoi runtime token revoke {id}`", error.help);
+            let help = format!(
+                "{}; the lost token {id} is still valid, revoke it with `yoi runtime token revoke {id}`",
+                error.help
+            );
             CliError { help, ..error }
         }
     }

@@ -1,4 +1,4 @@
-//! `yoi runtime token revoke`.
+//! `yoi runtime token revoke`: revokes a token.
 
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::str::FromStr;
 use serde_json::json;
 use worker_runtime::token::TokenId;
 
-use super::WhereArgs;
+use super::TargetArgs;
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Refuses a token from here on.
+/// Revokes a token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    at: WhereArgs,
-    /// Its id, as `yoi runtime token list` tells it: the part of the token between its two `_`.
-    #[arg(value_parser = |text: &str| TokenId::from_str(text).map_err(|_| "a token's id is 16 hexadecimal digits"))]
+    target: TargetArgs,
+    /// Id of the token, as `yoi runtime token list` shows it: the part of the token between its two `_`.
+    #[arg(value_parser = |text: &str| TokenId::from_str(text).map_err(|_| "invalid token id: expected 16 hexadecimal digits"))]
     id: TokenId,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let revoked = args.at.either(
+    let revoked = args.target.run(
         |management| async move { management.revoke_token(&args.id).await },
         |client| async move { client.revoke_token(&args.id).await },
     )?;
