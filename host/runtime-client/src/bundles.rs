@@ -114,7 +114,7 @@ impl Client {
             .await
     }
 
-    /// Returns at most 100 workers and pins that use a bundle.
+    /// Returns at most 100 users of a bundle (workers, pins) or a blob (bundles, workers).
     pub async fn users(&self, digest: Digest) -> Result<Vec<Referrer>, ClientError> {
         let request = self.request(Method::GET, ["v1", "config-bundles", &digest.to_string(), "users"]);
         let users = request.send_json::<BundleReferrers>().await?.users;

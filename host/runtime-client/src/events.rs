@@ -46,7 +46,7 @@ pub struct Events {
     decoder: FrameDecoder,
     /// `true` until the first frame of the current response.
     is_first_frame: bool,
-    /// Number of attempts since the last data.
+    /// Number of failed attempts since the last data.
     failed_attempts: u32,
 }
 
@@ -93,7 +93,7 @@ impl Events {
         }
     }
 
-    /// Returns the number of the last event that was returned.
+    /// Returns the number of the last event that was returned or that a gap skipped.
     pub fn seen(&self) -> u64 {
         self.after.number()
     }

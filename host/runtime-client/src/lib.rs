@@ -51,7 +51,7 @@ type BodyStream = BoxStream<'static, Result<Bytes, Box<dyn std::error::Error + S
 /// Options of a client.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Base URL of the Runtime: `https://HOST[:PORT][/PATH]`.
+    /// Base URL of the Runtime: `https://HOST[:PORT][/PATH]`, or `http://` to this machine (see `allow_http`).
     pub base_url: String,
     /// Token of the caller. Without a token only [`Client::live`], [`Client::ready`] and [`Client::readiness`] succeed.
     pub token: Option<SecretString>,
@@ -74,7 +74,8 @@ pub struct ClientOptions {
     pub max_concurrent_uploads: usize,
 }
 
-/// Timeouts of a client. Each covers one request, from its start to the last byte of the response.
+/// Timeouts of a client. `response`, `transfer` and `work` cover one attempt, from its start to the last byte of the
+/// response; each retry has a new timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Timeout of short requests.
@@ -100,7 +101,8 @@ impl Default for Timeouts {
 }
 
 /// Retries of a client. It retries idempotent requests to which the Runtime responds with 429 or 503 and a `Retry-After`
-/// header.
+/// header. [`Events`] also reconnects after failed connections, at most `max_retries` times in a row; `max_wait` does not
+/// apply there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Maximum number of retries of one request.

@@ -52,7 +52,7 @@ impl Client {
         Ok(self.request(Method::GET, ["v1", "resolvers"]).send_json::<ResolverList>().await?.resolvers)
     }
 
-    /// Activates an admitted or retired resolver.
+    /// Activates an admitted or retired resolver. There are no retries. The operation is idempotent.
     pub async fn activate_resolver(&self, digest: Digest) -> Result<ResolverSummary, ClientError> {
         let request = self.request(Method::POST, ["v1", "resolvers", &digest.to_string(), "activate"]);
         checked(digest, request.timeout(self.shared.timeouts.work).send_json().await?)
@@ -76,7 +76,7 @@ impl Client {
         Ok(request.query("limit", max_items).send_json::<EventPage>().await?.events)
     }
 
-    /// Revokes a resolver and stops the workers that it resolved.
+    /// Revokes a resolver and stops the workers that it resolved. There are no retries. The operation is idempotent.
     pub async fn revoke_resolver(&self, digest: Digest) -> Result<ResolverSummary, ClientError> {
         let request = self.request(Method::POST, ["v1", "resolvers", &digest.to_string(), "revoke"]);
         checked(digest, request.send_json().await?)

@@ -103,8 +103,8 @@ impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
         (self.remaining > 0).then(|| (self.after.as_ref(), self.remaining.min(MAX_PAGE_ITEMS)))
     }
 
-    /// Adds a page and the `next` that the Runtime sent with it. The last page has no `next`. Earlier versions of the
-    /// Runtime never send `next`. There, a page with fewer items than requested is the last.
+    /// Adds a page. `next` is the key that the Runtime sent with it; the last page has none. Earlier versions of the Runtime
+    /// send no `next`: without it, a page that is full is not the last.
     pub(super) fn push(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
         let requested = self.remaining.min(MAX_PAGE_ITEMS);
         let is_wrong = next.is_some() && next != page.last().map(&self.key);

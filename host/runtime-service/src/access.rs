@@ -37,7 +37,7 @@ struct Caller(TokenSummary);
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WorkspaceQuery {
-    /// Workspace of the request. Required if the token serves more than one.
+    /// Workspace of the request. Required unless the token serves exactly one.
     workspace: Option<WorkspaceId>,
 }
 
@@ -130,7 +130,8 @@ impl FromRequestParts<Arc<Service>> for Reader {
     }
 }
 
-/// The workspace of a request, with its token. The token need not serve the workspace; see [`Tenant::readable_or`].
+/// The workspace of a request, with its token. Not yet authorized: the token may serve other workspaces only. Use
+/// [`Tenant::readable_or`].
 #[derive(Debug)]
 pub(crate) struct Tenant {
     caller: Caller,
@@ -152,7 +153,7 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                     _ => {
                         return Err(Problem::new(
                             "workspace_unnamed",
-                            "the request names no workspace, and the token serves more than one",
+                            "the request names no workspace, and the token does not serve exactly one",
                             "name the workspace: `?workspace=ID`",
                         ));
                     }
@@ -176,8 +177,8 @@ impl FromRequestParts<Arc<Service>> for Tenant {
 }
 
 impl Tenant {
-    /// Returns the workspace if the token serves it and has the scope `read`. Otherwise returns `not_found`, so that a client
-    /// cannot tell a workspace of others from an empty one.
+    /// Returns the workspace. Fails with `scope_missing` if the token does not have the scope `read`, and with `not_found()`
+    /// if it does not serve the workspace, so that a client cannot tell a workspace of others from an empty one.
     pub(crate) fn readable_or<E: Into<Problem>>(&self, not_found: impl FnOnce() -> E) -> Result<&WorkspaceId, Problem> {
         self.caller.require(Scope::Read)?;
         if self.is_served() { Ok(&self.workspace) } else { Err(not_found().into()) }
@@ -206,7 +207,7 @@ macro_rules! required_scopes {
 
 required_scopes! { ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call }
 
-/// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists use it as well, because an empty
+/// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it too, because an empty
 /// list for a workspace of others would be misleading.
 #[derive(Debug)]
 pub(crate) struct Authorized<S> {

@@ -96,11 +96,11 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Lists the workers and pins that use a bundle, at most 100.
+/// Lists the users of a bundle (workers, pins) or a blob (bundles, workers), at most 100.
 #[utoipa::path(get, path = "/v1/config-bundles/{digest}/users", tag = "content", operation_id = "bundle_users",
     security(("token" = [])),
     params(("digest" = Digest, Path), WorkspaceQuery),
-    responses((status = 200, description = "The users; empty for an unknown bundle", body = BundleReferrers)))]
+    responses((status = 200, description = "The users", body = BundleReferrers)))]
 pub(super) async fn users(
     State(service): State<Arc<Service>>,
     tenant: Tenant,

@@ -41,9 +41,10 @@ impl Download {
         self.is_head
     }
 
-    /// Responds with `bytes` bytes of content, or with a head alone if the client has the content or wants no more.
+    /// Responds with the content that `read` returns, of `bytes` bytes. Responds without a body, and without calling
+    /// `reserve` or `read`, if the client has the content (304) or sent `HEAD`.
     ///
-    /// Calls `reserve` before it reads the content, and holds the returned guard until the client has taken the last byte.
+    /// The guard that `reserve` returns is held until the body was sent or dropped.
     pub(super) async fn respond<E: Into<Problem>, G: Send + 'static>(
         self,
         digest: &Digest,

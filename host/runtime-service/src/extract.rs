@@ -155,7 +155,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Preconditions {
 }
 
 impl Preconditions {
-    /// Returns `true` if the client has the current version (`If-None-Match`).
+    /// Returns `true` if `If-None-Match` names `etag`: the client has the current version.
     pub(crate) fn is_not_modified(&self, etag: &str) -> bool {
         self.matches(header::IF_NONE_MATCH, etag).unwrap_or(false)
     }
@@ -165,12 +165,13 @@ impl Preconditions {
         self.0.contains_key(header::IF_MATCH)
     }
 
-    /// Checks that the current version is the one that the request applies to (`If-Match`).
+    /// Returns `precondition_failed` if the request has `If-Match` and none of its tags is `etag`.
     pub(crate) fn check_current(&self, etag: &str) -> Result<(), Problem> {
         if self.matches(header::IF_MATCH, etag).unwrap_or(true) { Ok(()) } else { Err(precondition_failed()) }
     }
 
-    /// Checks that the request did not demand a new resource (`If-None-Match: *`) if it existed before.
+    /// Returns `precondition_failed` if the request has `If-None-Match: *` and the resource existed before (`created` is
+    /// `false`).
     pub(crate) fn check_created(&self, created: bool) -> Result<(), Problem> {
         let demanded = self.0.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*");
         if demanded && !created { Err(precondition_failed()) } else { Ok(()) }

@@ -35,14 +35,14 @@ pub struct RuntimeLimits {
     /// threads, with a lower priority still, run computations that have taken 100 ms. One workspace has one requested
     /// computation at a time.
     pub computing_threads: u32,
-    /// Bytes of the request bodies of one workspace that are being received.
+    /// Bytes of the uploads and downloads of one workspace that are in progress.
     pub inflight_bytes: u64,
     /// Retained events of one workspace. A subscriber that missed deleted events receives a gap.
     pub kept_events: u64,
     /// Seconds for which an unused blob is kept. It limits the time between putting blobs and putting the manifest that
     /// names them.
     pub unused_blob_seconds: u64,
-    /// Admitted resolvers. Revoked resolvers do not count.
+    /// Admitted resolvers. Active, retired and revoked resolvers do not count.
     pub resolvers: u64,
     /// JSON values in one call. A parsed value takes many times the memory of its text.
     pub call_values: u64,
