@@ -36,7 +36,7 @@ impl Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Without the authority there is no worker.
+    /// A worker is created only if the host grants the authority.
     Required,
     /// Without the authority the worker has fewer rights.
     Optional,

@@ -21,8 +21,8 @@ pub struct Leak {
     pub span: Range<usize>,
 }
 
-/// Findings of one pass, with spans in the text of that pass. Each rule has its own limit, so many findings of one
-/// rule, which the author may have accepted, do not displace those of another.
+/// Findings of one pass, with spans in the text of that pass. Each rule has its own limit. Many findings of one
+/// rule, which the author may have accepted, therefore do not displace those of another rule.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) leaks: Vec<Leak>,

@@ -197,10 +197,10 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
         for name in &names {
             let converted = state.view.as_ref().and_then(|view| view.profile(name));
             state.reads.add("profile", name, converted.is_some());
-            state.reads.returned_bytes += converted.as_ref().map_or(0, |converted| converted.bytes);
+            state.reads.bytes += converted.as_ref().map_or(0, |converted| converted.bytes);
             // Checked before the profiles are copied into the guest. Its memory limit does not bound the copying,
             // because the guest's allocator may return the same address for every copy.
-            if state.reads.returned_bytes > state.usage.limits.lookup_bytes {
+            if state.reads.bytes > state.usage.limits.lookup_bytes {
                 return Err(LimitExceeded("lookup_bytes").into());
             }
             found.push(converted.map(|converted| converted.profile));
@@ -247,15 +247,22 @@ fn read_names(store: &mut StoreContextMut<'_, CallState>, names: &WasmList<WasmS
     if state.reads.lookups > state.usage.limits.lookups {
         return Err(LimitExceeded("lookups").into());
     }
-    let max_bytes = state.usage.limits.hostcall_bytes;
+    let (max_bytes, max_total_bytes) = (state.usage.limits.hostcall_bytes, state.usage.limits.lookup_bytes);
     let mut bytes = 0u64;
     let mut read = Vec::with_capacity(names.len());
     for index in 0..names.len() {
         let Some(name) = names.get(&mut *store, index) else { break };
         let text = name?.to_str(&*store)?.into_owned();
-        bytes = bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        let text_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        bytes = bytes.saturating_add(text_bytes);
         if bytes > max_bytes {
             return Err(LimitExceeded("hostcall_bytes").into());
+        }
+        // The read set keeps each name until the call ends, also names that the bundle does not have.
+        let reads = &mut store.data_mut().reads;
+        reads.bytes = reads.bytes.saturating_add(text_bytes);
+        if reads.bytes > max_total_bytes {
+            return Err(LimitExceeded("lookup_bytes").into());
         }
         read.push(text);
     }

@@ -92,8 +92,8 @@ pub(crate) struct ReadSet {
     reads: BTreeSet<BundleRead>,
     /// Number of look-up calls and of names in them.
     pub(crate) lookups: u64,
-    /// Estimated bytes of all returned profiles.
-    pub(crate) returned_bytes: u64,
+    /// Bytes of all requested names, and estimated bytes of all returned profiles.
+    pub(crate) bytes: u64,
 }
 
 impl ReadSet {

@@ -81,8 +81,8 @@ pub struct ResolutionLimits {
     pub handles: u64,
     /// Look-ups in the bundle, plus the names in all of them together.
     pub lookups: u64,
-    /// Bytes of profiles that the host returns in all look-ups together. Fuel does not count the time of the
-    /// host for copying them. A resolver needs each profile of a chain once.
+    /// Bytes of the names and of the returned profiles of all look-ups together. Fuel does not count the time
+    /// and the memory that the host needs for them. A resolver needs each profile of a chain once.
     pub lookup_bytes: u64,
 }
 

@@ -685,7 +685,7 @@ fn a_config_is_judged_before_there_is_data_and_while_a_service_runs() {
     change(&place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"");
     change(&place, "# secrets = \"secrets\"", "secrets = \"secrets\"");
     let check = ["runtime", "check", "--config", "runtime.toml"];
-    // The config is sound, and that there is no data yet is told all the same.
+    // The config is valid, and the output still reports that the data folder does not exist.
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["schema"]), (5, &json!("yoi.runtime-check/1")), "{told}");
     assert_eq!((&told["metadata"], &told["not_checked"]["code"]), (&json!("not_checked"), &json!("not_found")));

@@ -35,6 +35,7 @@ pub(super) fn loops(all: &mut Vec<Hostile>) {
         main(source!("ask_for_one_profile_again_and_again")),
         Expect::Limit("lookup_bytes"),
     );
+    add(all, "ask_for_long_names", main(source!("ask_for_long_names")), Expect::Limit("lookup_bytes"));
 }
 
 pub(super) fn growth(all: &mut Vec<Hostile>) {

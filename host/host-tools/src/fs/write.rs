@@ -10,8 +10,9 @@
 //! A cancelled or failed call leaves neither a temporary file nor the folders that it created. Replacing a file never
 //! gives access to more users. The new file keeps the mode, the access control list, the attributes (`attributes`), and
 //! the owner if the Runtime's user may change it. If the group cannot be kept, the group and others get the permissions
-//! that both had before. In this case, a file with an access control list is not replaced. A file that nobody may write
-//! to is not replaced either. A link inside the mount is followed, and its target is replaced or created.
+//! that both had before. In this case, a file with an access control list is not replaced. A file without write
+//! permission for any user is not replaced either. A link inside the mount is followed, and its target is replaced or
+//! created.
 
 use std::fs::TryLockError;
 use std::io::{Read as _, Write as _};

@@ -1,8 +1,6 @@
-//! What the commands about the resolvers of a service share.
+//! Naming and printing the resolvers of a service, for the commands `add` to `remove`.
 
-use std::convert::Infallible;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use bundles::Digest;
 use runtime_api::resolver::{ResolverState, ResolverSummary};
@@ -15,37 +13,35 @@ use crate::output::Output;
 use crate::remote::ServerArgs;
 use crate::text::{Rows, bytes};
 
-/// A resolver of a service: a digest, or the first digits of one.
-#[derive(Debug, Clone)]
-pub(super) struct ResolverName(String);
-
-impl FromStr for ResolverName {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
+/// A resolver of a service, and the service.
+#[derive(Debug, clap::Args)]
+pub(super) struct Target {
+    /// Digest of the resolver, or 4 or more of its first digits.
+    resolver: String,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
 }
 
-impl ResolverName {
-    /// Returns the digest of the resolver.
-    pub(super) fn on(&self, server: &ServerArgs) -> Result<Digest, CliError> {
-        if let Ok(digest) = self.0.parse() {
+impl Target {
+    /// Returns the digest of the resolver. Asks the service if only the first digits are given.
+    pub(super) fn digest(&self) -> Result<Digest, CliError> {
+        let name = &self.resolver;
+        if let Ok(digest) = name.parse() {
             return Ok(digest);
         }
-        if !Named::is_prefix(&self.0) {
+        if !Named::is_prefix(name) {
             return Err(CliError::new(
                 "usage",
                 format!(
                     "invalid resolver `{}`: expected a digest, or 4 or more of its first digits",
-                    bundles::shown(&self.0)
+                    bundles::shown(name)
                 ),
                 "list the resolvers with `yoi resolver list`",
             ));
         }
-        let listed = server.send(|client| async move { client.resolvers().await })?;
+        let listed = self.server.send(|client| async move { client.resolvers().await })?;
         let resolvers = Named { kind: "resolver", list: "yoi resolver list" };
-        resolvers.find(&self.0, listed.iter().map(|resolver| resolver.digest))
+        resolvers.find(name, listed.iter().map(|resolver| resolver.digest))
     }
 }
 

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::registry::ResolverName;
+use super::registry::Target;
 use crate::error::CliError;
 use crate::output::Output;
-use crate::remote::ServerArgs;
 
 /// Removes a resolver of a service that nothing uses.
 ///
@@ -15,15 +14,13 @@ use crate::remote::ServerArgs;
 /// listed, so that it cannot be added again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Digest of the resolver, or 4 or more of its first digits.
-    resolver: ResolverName,
     #[command(flatten)]
-    server: ServerArgs,
+    target: Target,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let digest = args.resolver.on(&args.server)?;
-    args.server.send(|client| async move { client.remove_resolver(digest).await })?;
+    let digest = args.target.digest()?;
+    args.target.server.send(|client| async move { client.remove_resolver(digest).await })?;
     output.result(&json!({ "schema": "yoi.resolver-remove/1", "resolver": digest }), || format!("removed {digest}\n"));
     Ok(ExitCode::SUCCESS)
 }

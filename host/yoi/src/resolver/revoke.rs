@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::registry::{self, ResolverName};
+use super::registry::{self, Target};
 use crate::error::CliError;
 use crate::output::Output;
-use crate::remote::ServerArgs;
 
 /// Revokes a resolver of a service, which is final.
 ///
@@ -13,13 +12,11 @@ use crate::remote::ServerArgs;
 /// activate another one first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Digest of the resolver, or 4 or more of its first digits.
-    resolver: ResolverName,
     #[command(flatten)]
-    server: ServerArgs,
+    target: Target,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let digest = args.resolver.on(&args.server)?;
-    registry::change(&args.server, output, |client| async move { client.revoke_resolver(digest).await })
+    let digest = args.target.digest()?;
+    registry::change(&args.target.server, output, |client| async move { client.revoke_resolver(digest).await })
 }

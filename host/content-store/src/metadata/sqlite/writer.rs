@@ -96,8 +96,8 @@ impl Writer {
         self.connection.read(work)
     }
 
-    /// Checks that the file is still at its path. Nothing is written to a file that was moved, because nobody who opens
-    /// the path would find the changes.
+    /// Checks that the file is still at its path. A moved file is not written to, because a later start opens
+    /// the path and would not find the changes.
     fn check_in_place(&self, operation: &'static str) -> Result<(), MetadataError> {
         match self.file.is_in_place() {
             Ok(true) => Ok(()),
