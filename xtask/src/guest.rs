@@ -1,9 +1,9 @@
 //! `cargo xtask guest`: the default resolver, a component that is committed next to its source.
 //!
-//! So nobody needs a WebAssembly toolchain to run or to test the project, and what ships is what was reviewed: `verify`
-//! builds it again. A toolchain that is the one in the lock file must give the same bytes. Another one cannot be held to
-//! that: its component must give the same answers on the case corpus instead, for which it is left at
-//! `<target>/guest/resolver.wasm` and named to the tests by `YOI_RESOLVER_UNDER_TEST`. The report says which was done.
+//! Running and testing the project therefore needs no WebAssembly toolchain. `verify` builds the component again. The
+//! toolchain that the lock file names must produce the same bytes. Another toolchain can produce other bytes, so its
+//! component must give the same answers on the case corpus. That component is stored at `<target>/guest/resolver.wasm`,
+//! and `YOI_RESOLVER_UNDER_TEST` passes its path to the tests. The report names the check that was made.
 
 use std::env;
 use std::fmt;
@@ -42,7 +42,7 @@ pub(crate) struct Verify {
     allow_missing_toolchain: bool,
 }
 
-/// What was done, for the person who asked.
+/// Result of a task.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The component is pinned.

@@ -1,4 +1,4 @@
-//! What the component is built from, as digests.
+//! Digests of the source from which the component is built.
 //!
 //! Each is SHA-256 over lines that are easy to make by other means: for files `<digest>  <path>`, as `sha256sum` prints
 //! them, sorted by path; for settings `<key> = <value>` in TOML, sorted; for packages `<name> <version> <checksum>`,

@@ -1,4 +1,4 @@
-//! Which Rust toolchain on this machine can build for WebAssembly, and how.
+//! Finds the Rust toolchains on this machine that can build for WebAssembly, and runs their builds.
 //!
 //! Two are looked for: the toolchain that runs this task, and Debian's packages `rustc-web`, `cargo-web`, `rust-web-src` and
 //! `rust-web-llvm`. Either may bring the wasm32 standard library compiled or as source. Nothing is downloaded to get one.
@@ -71,7 +71,7 @@ pub(crate) enum Missing {
     Linker,
 }
 
-/// Why a build failed.
+/// Error returned by a build.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot start `{}`", program.display())]

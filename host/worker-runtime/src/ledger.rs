@@ -1,8 +1,8 @@
-//! Which records a Runtime keeps, and what changes together.
+//! Records of a Runtime, and the commits that change them.
 //!
-//! Every change of a workspace goes through [`Ledger::commit`], which adds what must never be
-//! forgotten: the account of what is stored, and the event that tells of the change. So an event is
-//! there exactly where its change is.
+//! Every change of a workspace goes through [`Ledger::commit`]. One batch contains the changed records, the updated
+//! storage usage and the events of the change, so an event is stored if and only if its change is. The keys are in
+//! `keys`, and the contents of the records in `rows`.
 
 mod keys;
 mod rows;
@@ -24,8 +24,8 @@ use crate::limits::RuntimeLimits;
 pub(crate) use keys::*;
 pub(crate) use rows::*;
 
-/// Rows that the store reads in one go. Between two of these it does what else waits, so a long list makes no one wait
-/// for all of it.
+/// Rows that are read in one request. The store performs other requests between two of them, so a long list does not
+/// block other callers.
 const ROWS_AT_ONCE: usize = 64;
 
 /// Bytes of the rows of a page, unless its first row alone has more.
@@ -43,7 +43,7 @@ pub struct Page<T> {
 /// Stream of the events that belong to the Runtime. No workspace id begins with `~`.
 pub(crate) const RUNTIME_EVENTS: &str = "~runtime";
 
-/// How often a change is decided anew after another one came between.
+/// Maximum number of attempts at a change that conflicts with concurrent changes.
 pub(crate) const ATTEMPTS: usize = 16;
 
 pub(crate) struct Ledger {
@@ -52,7 +52,7 @@ pub(crate) struct Ledger {
     limits: RuntimeLimits,
     /// The epoch of the events that are written through this ledger.
     epoch: Epoch,
-    /// The number of the newest event of each workspace that somebody waits for.
+    /// Number of the newest event of each workspace that has subscribers.
     newest: Mutex<HashMap<WorkspaceId, watch::Sender<u64>>>,
 }
 
@@ -70,7 +70,7 @@ impl<T: DeserializeOwned> Row<T> {
     }
 }
 
-/// What is to change in a workspace.
+/// Changes to the records of a workspace, with their effect on its usage and their events.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     batch: Batch,
@@ -79,13 +79,13 @@ pub(crate) struct Change {
     events: Vec<EventKind>,
 }
 
-/// Why a change did not happen.
+/// Error returned by a commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChangeError {
-    /// Something it was decided by is not so any more.
+    /// A record on which the change is based was changed by another commit.
     #[error("a record was changed meanwhile")]
     Conflict,
-    /// The workspace may not have more.
+    /// The workspace has reached a storage limit.
     #[error("the workspace's limit `{limit}` is reached ({allowed} allowed)")]
     Full { limit: &'static str, allowed: u64 },
     #[error(transparent)]
@@ -102,14 +102,14 @@ impl From<CommitError> for ChangeError {
 }
 
 impl Change {
-    /// Only if the row is as it was read, or absent still.
+    /// Makes the commit fail if the row differs from `found`, which is `None` if the row was absent.
     pub(crate) fn expect<T>(mut self, key: &Key, found: Option<&Row<T>>) -> Self {
         self.batch = self.batch.expect(key, found.map(|row| &row.record));
         self
     }
 
     pub(crate) fn put(mut self, key: &Key, row: &impl Serialize) -> Self {
-        // Rows hold names, digests, numbers and texts: there is nothing in them that JSON could not hold.
+        // Serialising cannot fail: rows contain only names, digests, numbers and texts.
         self.batch = self.batch.put(key, serde_json::to_vec(row).unwrap_or_default());
         self
     }
@@ -161,7 +161,7 @@ impl Ledger {
         }
     }
 
-    /// What stands under several keys, asked for at once: each question is a wait of its own.
+    /// Returns the records of several keys in one request, because each request to the store waits in its queue.
     pub(crate) async fn records<const N: usize>(
         &self,
         keys: [&Key; N],
@@ -232,9 +232,9 @@ impl Ledger {
     ) -> Result<(), MetadataError> {
         let (mut after, mut left) = (after.cloned(), most);
         while left > 0 {
-            let asked = left.min(ROWS_AT_ONCE);
-            let records = self.store.scan(below, after.as_ref(), asked).await?;
-            let is_end = records.len() < asked;
+            let limit = left.min(ROWS_AT_ONCE);
+            let records = self.store.scan(below, after.as_ref(), limit).await?;
+            let is_end = records.len() < limit;
             left = left.saturating_sub(records.len());
             after = records.last().map(|(key, _)| key.clone());
             for (key, record) in records {
@@ -245,7 +245,7 @@ impl Ledger {
             if is_end {
                 return Ok(());
             }
-            // A store in memory answers at once, and would let no one else compute.
+            // A store in memory never waits, so without this yield a long list would block other tasks.
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -320,10 +320,10 @@ impl Ledger {
 
     /// Returns the number of the newest event, as it changes.
     ///
-    /// The number may be behind the store, because a commit is stored before it is told. So it wakes subscribers and
-    /// decides nothing else.
+    /// The number may be behind the store, because a commit is stored before its number is published. Use the number
+    /// only to wake subscribers.
     pub(crate) async fn watch(&self, workspace: &WorkspaceId) -> Result<watch::Receiver<u64>, MetadataError> {
-        // First the receiver, then the store: a commit between the two is told to the receiver.
+        // Subscribe before reading the store. A commit between the two steps then reaches the receiver.
         let receiver = {
             let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
             newest.entry(workspace.clone()).or_default().subscribe()

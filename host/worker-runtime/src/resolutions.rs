@@ -1,4 +1,4 @@
-//! Resolving: ask the sandbox, check the answer, remember it.
+//! Resolutions: [`Resolutions`] calls a sandboxed resolver, verifies its answer and caches the result.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct Key {
     request: Digest,
 }
 
-/// What is asked, with its digests, which are taken once.
+/// Facts and request of a resolution, with their digests, which are computed once.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     facts: Arc<KnownFacts>,
@@ -89,7 +89,7 @@ impl Inputs {
 #[derive(Debug)]
 pub struct Resolved {
     resolution: Resolution,
-    /// As the record has it: it is kept for that.
+    /// The resolver's answer in canonical form, for the resolution record.
     proposal: Canonical,
     digests: Digests,
     cost: Cost,
@@ -97,14 +97,14 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// What the profile means.
+    /// Returns the verified resolution.
     pub fn resolution(&self) -> &Resolution {
         &self.resolution
     }
 
-    /// What the resolver answered.
+    /// Returns the answer of the resolver.
     pub fn proposal(&self) -> Proposal {
-        // It was written here.
+        // Parsing cannot fail: the text was serialised from a `Proposal`.
         serde_json::from_slice(self.proposal.as_bytes()).unwrap_or_default()
     }
 
@@ -141,7 +141,7 @@ impl Resolved {
         self.cost
     }
 
-    /// What the resolver read of the bundle.
+    /// Returns the names that the resolver looked up in the bundle.
     pub fn reads(&self) -> &[BundleRead] {
         &self.reads
     }
@@ -165,8 +165,7 @@ impl Resolutions {
         Self { memo: Memo::new(most) }
     }
 
-    /// What the profile means on a host of these facts. The same inputs give the same answer, from
-    /// memory where it is there.
+    /// Resolves a profile, or returns the cached result. The same inputs always give the same result.
     pub async fn resolve(
         &self,
         resolver: &Resolver,
@@ -185,7 +184,7 @@ impl Resolutions {
         let limits = &resolver.limits().bundle;
         let run = resolver.resolve(view, inputs.facts(), &inputs.request).await;
         let answer = run.answer?;
-        // As the resolver said it. The check uses it up.
+        // Serialised before the verification, which consumes the answer.
         let proposal = answer.as_ref().ok().map(Canonical::of).transpose();
         let resolution = verify_answer(view.bundle().manifest(), inputs.facts(), &inputs.request, limits, answer)??;
         // Texts and small numbers: there is nothing in it that JSON could not hold.

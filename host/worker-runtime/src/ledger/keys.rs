@@ -10,7 +10,7 @@ fn in_workspace(table: &'static str, workspace: impl Display) -> Key {
     Key::new(table).part(workspace)
 }
 
-/// The blobs that a workspace brought or was given.
+/// Prefix of the rows of a workspace's blobs.
 pub(crate) fn blobs_key(workspace: &WorkspaceId) -> Key {
     in_workspace("blob", workspace)
 }
@@ -19,7 +19,7 @@ pub(crate) fn blob_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
     blobs_key(workspace).part(digest)
 }
 
-/// Who has which blob.
+/// Prefix of the rows that record which workspaces have a blob, for all blobs.
 pub(crate) fn all_holders_key() -> Key {
     Key::new("holder")
 }
@@ -33,7 +33,7 @@ pub(crate) fn holder_key(digest: &Digest, workspace: &WorkspaceId) -> Key {
     holders_key(digest).part(workspace)
 }
 
-/// What uses a blob or a bundle in a workspace.
+/// Prefix of the rows that record the uses of a blob or bundle in a workspace.
 pub(crate) fn uses_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
     in_workspace("use", workspace).part(digest)
 }
@@ -46,12 +46,12 @@ pub(crate) fn bundle_key(workspace: &WorkspaceId, digest: &Digest) -> Key {
     bundles_key(workspace).part(digest)
 }
 
-/// Says that every bundle of the workspace has recorded its use of plugin packages, also of those that came after it.
+/// Mark of a workspace whose bundles all have rows for their use of packages, even of packages that were put later.
 pub(crate) fn packages_recorded_key(workspace: &WorkspaceId) -> Key {
     in_workspace("packages-recorded", workspace)
 }
 
-/// Which bundle had a revision, also after it was removed.
+/// Row of a revision. It names the first bundle that had the revision, even if that bundle was removed.
 pub(crate) fn revision_key(workspace: &WorkspaceId, revision: Revision) -> Key {
     in_workspace("revision", workspace).part(format_args!("{:020}", revision.get()))
 }

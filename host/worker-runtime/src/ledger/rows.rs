@@ -1,4 +1,4 @@
-//! What stands in the rows. A row that this program does not understand is damage, never a default.
+//! Contents of the rows. A row that this program cannot parse counts as damaged, and never as a default value.
 
 use bundles::{Digest, Revision};
 use runtime_api::event::{Cursor, Epoch, Event};
@@ -42,7 +42,7 @@ pub(crate) struct RevisionRow {
     pub(crate) bundle: Digest,
 }
 
-/// What a workspace has stored.
+/// Storage usage of a workspace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Usage {
@@ -72,8 +72,8 @@ impl Usage {
         }
     }
 
-    /// The limit that is passed and that this change brings further away: who is over a limit that was
-    /// lowered may still give back.
+    /// Returns the first limit that the new usage exceeds and that this change exceeds further. A workspace above a
+    /// limit that was lowered can still reduce its usage.
     pub(crate) fn over(&self, before: &Self, limits: &RuntimeLimits) -> Option<(&'static str, u64)> {
         let passed = |now: u64, then: u64, limit: u64, name| (now > limit && now > then).then_some((name, limit));
         passed(self.bytes, before.bytes, limits.stored_bytes, "stored_bytes")
@@ -116,7 +116,7 @@ pub(crate) struct ResolverRow {
     pub(crate) revoked: Option<Revoked>,
 }
 
-/// That something must not be used any more.
+/// Revocation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revoked {
