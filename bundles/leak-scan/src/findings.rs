@@ -60,10 +60,12 @@ pub(crate) fn in_order(text: &str, mut leaks: Vec<Leak>) -> Vec<Leak> {
     leaks.sort_by_key(|leak| (leak.span.start, Reverse(leak.span.end), leak.rule.id()));
     let overlap = |a: &Leak, b: &Leak| a.span.start < b.span.end && b.span.start < a.span.end;
     let is_by_name = |leak: &Leak| leak.rule == &assignments::ASSIGNMENT;
+    // Beyond the limit, findings by name were not recorded, so the rule must stay reported.
+    let is_cut = leaks.iter().filter(|leak| is_by_name(leak)).count() >= MAX_FINDINGS;
     let is_shadowed = |leak: &Leak| {
         let knows_shape =
             |other: &Leak| other.rule.kind() == Kind::Secret && !is_by_name(other) && overlap(leak, other);
-        is_by_name(leak) && leaks.iter().any(knows_shape)
+        !is_cut && is_by_name(leak) && leaks.iter().any(knows_shape)
     };
     // End of the last finding of each rule.
     let mut ends: Vec<(&Rule, usize)> = Vec::new();

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::ascii::{at, before, is_blank, is_space, is_url_safe, part, run_end, run_start};
+use crate::ascii::{at, is_blank, is_space, is_url_safe, part, run_end, run_start};
 use crate::assignments::secret_kind_of_cell;
 use crate::secret_names::is_descriptive;
 
@@ -22,9 +22,9 @@ pub fn named_values(text: &str) -> Vec<Range<usize>> {
         let end = start + line.trim_end().len();
         let read = values.last().map_or(0, |last| last.end);
         let line_start = run_end(bytes, start, usize::MAX, is_blank);
-        if at(bytes, line_start) == b'[' && read <= start && before(bytes, end) == b']' {
+        let header = section_header(part(bytes, line_start, end)).filter(|_| read <= start);
+        if let Some(name) = header {
             // In an array of tables, each table names its own values.
-            let name = part(bytes, line_start + 1, end - 1);
             is_section = !name.starts_with(b"[") && secret_kind_of_cell(last_key(name)).is_some();
         } else if is_section {
             let sign = run_end(bytes, line_start, usize::MAX, |byte| byte != b'=' && byte != b'\n');
@@ -38,9 +38,17 @@ pub fn named_values(text: &str) -> Vec<Range<usize>> {
     values
 }
 
-/// Returns the last part of a name, without its quotes.
+/// Returns the text between the brackets of `[name]`, which a comment can follow.
+fn section_header(line: &[u8]) -> Option<&[u8]> {
+    let inside = line.strip_prefix(b"[")?;
+    let without_comment = inside.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii_end();
+    inside.strip_suffix(b"]").or_else(|| without_comment.strip_suffix(b"]"))
+}
+
+/// Returns the last part of a name, without its quotes. Reads no more than this part, because it is called at every sign
+/// of a line.
 fn last_key(name: &[u8]) -> &[u8] {
-    let name = name.trim_ascii();
+    let name = name.trim_ascii_end();
     let name = name.strip_suffix(b"\"").or_else(|| name.strip_suffix(b"'")).unwrap_or(name);
     name.rsplit(|byte| !is_url_safe(*byte)).next().unwrap_or(name)
 }
@@ -135,7 +143,8 @@ fn brackets_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// Returns the end of the lines below `line_end` that are indented more than the line at `line`.
+/// Returns the end of the lines below `line_end` that are indented more than the line at `line`, or are list items with the
+/// same indentation.
 fn block_end(bytes: &[u8], line_end: usize, line: usize) -> usize {
     let indent = |start: usize| run_end(bytes, start, usize::MAX, is_blank) - start;
     let own = indent(line);
@@ -143,7 +152,9 @@ fn block_end(bytes: &[u8], line_end: usize, line: usize) -> usize {
     while end < bytes.len() {
         let next = run_end(bytes, end + 1, usize::MAX, |byte| byte != b'\n');
         let is_empty = part(bytes, end + 1, next).iter().all(|&byte| is_space(byte));
-        if !is_empty && indent(end + 1) <= own {
+        let first = end + 1 + indent(end + 1);
+        let is_item = at(bytes, first) == b'-' && is_space(at(bytes, first + 1));
+        if !is_empty && (indent(end + 1) < own || indent(end + 1) == own && !is_item) {
             break;
         }
         end = next;
@@ -181,6 +192,8 @@ mod tests {
                 "\"token\": {\n  \"type\": \"x\",\n  \"default\": *****\n},\n\"b\": \"c\"",
             ),
             ("[a.tokens]\nx = \"a b\"\n\n[a.b]\nx = \"c\"", "[a.tokens]\nx =******\n\n[a.b]\nx = \"c\""),
+            ("[a.tokens] # x\ny = \"a b\"\n[b] # x\ny = 1", "[a.tokens] # x\ny =******\n[b] # x\ny = 1"),
+            ("tokens:\n- a b\n- c d\ne: f", "tokens:\n*****\n*****\ne: f"),
             ("**Password:** a b", "**Password:** ***"),
             ("db_password = ${a b}", "db_password = ******"),
         ] {
@@ -216,5 +229,6 @@ mod tests {
         ] {
             named_values(&piece.repeat((1 << 18) / piece.len()));
         }
+        named_values(&format!("token = {{\n{}{}", " ".repeat(1 << 18), "type=".repeat(1 << 16)));
     }
 }

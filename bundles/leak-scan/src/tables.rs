@@ -58,9 +58,13 @@ fn ruled(bytes: &[u8], index: usize, found: &mut Findings) -> Option<usize> {
     if !is_before(before(bytes, index)) && before(bytes, index) != b'\n' {
         return None;
     }
-    let end = run_end(bytes, index, MAX_ROW_BYTES, is_of_rule);
     let start = run_start(bytes, index, 24, is_before);
-    if at(bytes, end) != b'\n' || start == 0 || before(bytes, start) != b'\n' {
+    if start == 0 || before(bytes, start) != b'\n' {
+        return None;
+    }
+    // Only the first mark of a line gets here, so a long line is read once.
+    let end = run_end(bytes, index, MAX_ROW_BYTES, is_of_rule);
+    if at(bytes, end) != b'\n' {
         return None;
     }
     let rule = Rule::of(part(bytes, start, end))?;
@@ -142,8 +146,11 @@ impl Rule {
 fn separated(bytes: &[u8], index: usize, found: &mut Findings) -> Option<usize> {
     let is_name = |byte: u8| is_word(byte) || matches!(byte, b'-' | b' ' | b'"' | b'\r');
     let start = run_start(bytes, index, 64, is_name);
+    if before(bytes, start) != b'\n' {
+        return None;
+    }
     let names_end = run_end(bytes, index, MAX_ROW_BYTES, |byte| is_name(byte) || byte == b',');
-    if before(bytes, start) != b'\n' || at(bytes, names_end) != b'\n' {
+    if at(bytes, names_end) != b'\n' {
         return None;
     }
     let rule = Rule::Commas;
@@ -183,6 +190,10 @@ fn html_row(bytes: &[u8], start: usize) -> (Vec<Range<usize>>, usize) {
     let mut open = None;
     let mut place = start;
     loop {
+        if place - start >= MAX_ROW_BYTES {
+            cells.extend(open.take().map(|open| open..place));
+            return (cells, place);
+        }
         let tag = run_end(bytes, place, MAX_ROW_BYTES.saturating_sub(place - start), |byte| byte != b'<');
         let is_end = ["/tr", "tr", "/table", "/thead", "/tbody"].iter().any(|name| is_tag(bytes, tag, name));
         let is_cell = ["td", "th"].iter().any(|name| is_tag(bytes, tag, name));

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Data folder: the value of `data` in the config.
     #[arg(required_unless_present = "config")]
     folder: Option<PathBuf>,
-    /// Config of the service, with its data folder, bucket and limits. FOLDER takes precedence.
+    /// Config of the service, with its data folder, bucket and limits. Ignored if FOLDER is given.
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
 }

@@ -93,11 +93,16 @@ impl Connections {
     /// Checkpoints the log if it is long. A failure is ignored, because the next write tries again.
     pub(super) fn checkpoint(&mut self) {
         let Some(current) = &mut self.current else { return };
-        let is_long = current.position.is_some_and(|position| position.frames >= CHECKPOINT_FRAMES);
-        if !is_long {
+        let Some(frames) = current.position.map(|position| position.frames).filter(|it| *it >= CHECKPOINT_FRAMES)
+        else {
             return;
-        }
-        let _unread = self.reading.blocking_lock();
+        };
+        let _unread = match self.reading.try_lock() {
+            Ok(unread) => unread,
+            // A list is being read. Commits do not wait for it; a later one tries again, until the log is much too long.
+            Err(_) if frames < 8 * CHECKPOINT_FRAMES => return,
+            Err(_) => self.reading.blocking_lock(),
+        };
         // The next commit begins another generation.
         if current.log_frames("PASSIVE").is_some_and(|(frames, checkpointed)| frames == checkpointed) {
             current.position = None;
