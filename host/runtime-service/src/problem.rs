@@ -233,6 +233,7 @@ impl From<ResolverError> for Problem {
             ResolverError::Load(LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed }) => {
                 json!({ "limit": limit, "allowed": allowed })
             }
+            ResolverError::Full { limit, allowed } => json!({ "limit": limit, "allowed": allowed }),
             _ => Value::Null,
         };
         Self::new(error.code(), error.to_string(), error.help()).with_details(details)

@@ -39,10 +39,9 @@ pub(super) async fn put(
         return Err(Problem::media_type("the body is not a component", format!("send it as `{COMPONENT}`")));
     }
     let management = service.runtime.management();
-    let known = management.resolver(digest).await.is_ok();
     let component = body.bytes(management.component_bytes()).await?;
-    management.admit_resolver(digest, component).await?;
-    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+    let new = management.admit_resolver(digest, component).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(header::ETAG, etag(&digest))], Json(management.resolver(digest).await?)).into_response())
 }
 

@@ -66,7 +66,12 @@ pub struct FoundName {
 }
 
 impl ReadSet {
-    fn of(reads: &[BundleRead]) -> Self {
+    /// Returns the number of names.
+    pub fn count(&self) -> usize {
+        self.found.len() + self.missing.len()
+    }
+
+    pub(crate) fn of(reads: &[BundleRead]) -> Self {
         let mut set = Self::default();
         for BundleRead { kind, name, found } in reads {
             match found {
@@ -82,7 +87,7 @@ impl ReadSet {
 
 impl Trace {
     fn of(resolved: &Resolved) -> Self {
-        Self { memory_bytes: resolved.cost().memory_bytes.to_string(), reads: ReadSet::of(resolved.reads()) }
+        Self { memory_bytes: resolved.cost().memory_bytes.to_string(), reads: resolved.reads().clone() }
     }
 }
 

@@ -7,12 +7,13 @@ use bundles::manifest::Manifest;
 use bundles::{
     Access, Digest, LanguageTag, PluginName, ProfileName, SecretRef, ToolName, UrlPrefix, Wish, WorkflowName,
 };
-use component_host::{BundleRead, Cost};
+use component_host::Cost;
 use host_policy::{Instruction, Origin, Refusal, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::digests::Digests;
+use crate::record::FoundName;
 use crate::resolutions::Resolved;
 
 /// Value of the report's field `schema`.
@@ -40,26 +41,10 @@ pub struct ResolutionReport {
     git: Option<Access>,
     narrowed: Vec<Refusal>,
     origins: Vec<Origin>,
-    reads: Vec<ReadReport>,
+    reads: Vec<FoundName>,
     reads_missing: usize,
     digests: Digests,
     cost: CostReport,
-}
-
-/// A successful lookup of the resolver in the bundle.
-#[derive(Debug, Serialize)]
-pub struct ReadReport {
-    /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
-    pub kind: &'static str,
-    /// Name that was looked up.
-    pub name: String,
-}
-
-/// Returns the successful lookups. A name that was not found is left out: the guest chose it freely, so the name could
-/// carry facts about the host.
-fn found_reads(reads: &[BundleRead]) -> Vec<ReadReport> {
-    let found = reads.iter().filter(|read| read.found);
-    found.map(|read| ReadReport { kind: read.kind, name: read.name.clone() }).collect()
 }
 
 /// Cost of a resolution.
@@ -105,8 +90,8 @@ impl ResolutionReport {
             git: spec.and_then(ResolvedWorkerSpec::git).map(|git| git.access),
             narrowed: spec.map(|spec| spec.narrowed().to_vec()).unwrap_or_default(),
             origins: resolution.origins().to_vec(),
-            reads: found_reads(resolved.reads()),
-            reads_missing: resolved.reads().iter().filter(|read| !read.found).count(),
+            reads: resolved.reads().found.clone(),
+            reads_missing: resolved.reads().missing.len(),
             digests: with_policy(*resolved.digests(), spec.map(ResolvedWorkerSpec::policy)),
             cost: resolved.cost().into(),
         }

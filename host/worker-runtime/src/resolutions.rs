@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use bundles::canonical::Canonical;
-use component_host::{BundleRead, BundleView, Cost, Resolver};
+use component_host::{BundleView, Cost, Resolver};
 use host_policy::{Facts, Proposal, Request, Resolution, verify_answer};
 
 use crate::digests::Digests;
 use crate::error::ResolveError;
 use crate::memo::Memo;
+use crate::record::ReadSet;
 
 /// Resolutions that are remembered.
 const MOST_REMEMBERED: usize = 1024;
@@ -93,7 +94,7 @@ pub struct Resolved {
     proposal: Canonical,
     digests: Digests,
     cost: Cost,
-    reads: Vec<BundleRead>,
+    reads: ReadSet,
 }
 
 impl Resolved {
@@ -126,8 +127,8 @@ impl Resolved {
         let limits = bundles::BundleLimits::default();
         let resolution = host_policy::verify(&manifest, &facts, &request, &limits, honest).expect("a resolution");
         let proposal = Canonical::of(proposal).expect("JSON");
-        let read = |kind, name: &str, found| BundleRead { kind, name: name.to_owned(), found };
-        let reads = vec![read("profile", "coder", true), read("prompt", "chosen by the guest", false)];
+        let read = |kind, name: &str, found| component_host::BundleRead { kind, name: name.to_owned(), found };
+        let reads = ReadSet::of(&[read("profile", "coder", true), read("prompt", "chosen by the guest", false)]);
         Self { resolution, proposal, digests, cost: Cost::default(), reads }
     }
 
@@ -142,7 +143,7 @@ impl Resolved {
     }
 
     /// Returns the names that the resolver looked up in the bundle.
-    pub fn reads(&self) -> &[BundleRead] {
+    pub fn reads(&self) -> &ReadSet {
         &self.reads
     }
 }
@@ -197,7 +198,8 @@ impl Resolutions {
             request: key.request,
             resolution: resolution.digest(),
         };
-        let resolved = Arc::new(Resolved { resolution, proposal, digests, cost: run.cost, reads: run.reads });
+        let resolved =
+            Arc::new(Resolved { resolution, proposal, digests, cost: run.cost, reads: ReadSet::of(&run.reads) });
         self.memo.insert(key, resolved.clone());
         Ok(resolved)
     }

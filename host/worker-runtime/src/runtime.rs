@@ -90,7 +90,9 @@ pub(crate) struct Shared {
     pub(crate) active_resolver: ArcSwap<Digest>,
     /// Held for writing while the registry changes, and for reading while a worker is created, so that no worker is created
     /// with a resolver that is being removed.
-    pub(crate) resolver_changes: tokio::sync::RwLock<()>,
+    pub(crate) resolver_changes: Arc<tokio::sync::RwLock<()>>,
+    /// Held while a resolver is loaded.
+    pub(crate) resolver_loading: tokio::sync::Mutex<()>,
     pub(crate) shipped: Resolver,
     pub(crate) builtin: BundleView,
 }

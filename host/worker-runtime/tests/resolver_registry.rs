@@ -99,6 +99,37 @@ async fn an_activated_resolver_is_used_until_a_rollback_and_every_change_is_an_e
 }
 
 #[tokio::test]
+async fn concurrent_admissions_and_swaps_all_succeed() {
+    let runtime = World::default().open().await;
+    let management = runtime.management();
+    let first = admit(&management, 1).await;
+    let (_, two, three, four) = tokio::join!(
+        async { management.activate_resolver(first).await.expect("activated") },
+        admit(&management, 2),
+        admit(&management, 3),
+        admit(&management, 4),
+    );
+    let states = states(&management).await;
+    assert_eq!([two, three, four].map(|digest| states[&digest]), [ResolverState::Admitted; 3]);
+    assert_eq!(states[&first], ResolverState::Active);
+}
+
+#[tokio::test]
+async fn concurrent_admissions_stay_within_the_limit() {
+    let world = World { limits: RuntimeLimits { resolvers: 1, ..RuntimeLimits::default() }, ..World::default() };
+    let runtime = world.open().await;
+    let management = runtime.management();
+    let put = async |number| {
+        let (digest, component) = variant(number);
+        management.admit_resolver(digest, component.into()).await
+    };
+    let done = [tokio::join!(put(1), put(2))].into_iter().flat_map(|(one, two)| [one, two]);
+    let codes: Vec<_> = done.map(|done| done.map_err(|error| error.code())).collect();
+    assert_eq!(codes.iter().filter(|done| **done == Ok(true)).count(), 1, "{codes:?}");
+    assert!(codes.contains(&Err("store_full")), "{codes:?}");
+}
+
+#[tokio::test]
 async fn a_rollback_skips_resolvers_that_were_revoked_or_removed() {
     let runtime = World::default().open().await;
     let management = runtime.management();
@@ -132,7 +163,7 @@ async fn the_active_resolver_is_neither_revoked_nor_removed_and_revocation_is_fi
     for refused in [
         management.activate_resolver(shipped_digest()).await.map(drop),
         management.remove_resolver(shipped_digest()).await,
-        management.admit_resolver(shipped_digest(), shipped::RESOLVER.into()).await,
+        management.admit_resolver(shipped_digest(), shipped::RESOLVER.into()).await.map(drop),
     ] {
         assert_eq!(refused.expect_err("revoked").code(), "resolver_revoked");
     }
@@ -175,8 +206,12 @@ async fn a_request_counts_before_the_pin_of_the_workspace_the_pin_of_the_host_an
     let request = CreateWorkerRequest { resolver: Some(named), ..plain(bundle) };
     assert_eq!(created(&runtime, "d", request).await.expect("created"), named);
 
+    // The pinned resolver can become the active one, so the earlier one can be revoked without giving up the pin.
+    management.activate_resolver(of_host).await.expect("activated");
+    assert_eq!(states(&management).await[&active], ResolverState::Retired);
+
     reload(CONFIG).await;
-    assert_eq!(created(&runtime, "e", plain(bundle)).await.expect("created"), active);
+    assert_eq!(created(&runtime, "e", plain(bundle)).await.expect("created"), of_host);
     management.activate_resolver(named).await.expect("no pin any more");
 }
 
@@ -292,6 +327,7 @@ async fn swap_under_load(runtime: &Runtime, bundle: Digest, resolvers: [Digest; 
         assert_eq!(created(runtime, &worker, plain(bundle)).await.expect("created"), resolver);
         // Each swap happens among requests of others.
         while count.load(Ordering::Relaxed) == before {
+            assert!(!clients.iter().any(|client| client.is_finished()), "a client failed");
             tokio::task::yield_now().await;
         }
     }

@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     story.say(format!(
         "{} fuel, {} read of {} profiles, {time:.2} ms; every name verified against the bundle",
         grouped(resolved.cost().fuel),
-        count(resolved.reads().len(), "name"),
+        count(resolved.reads().count(), "name"),
         manifest.profiles.len()
     ));
 

@@ -13,7 +13,7 @@ use host_tools::secret::{NoSecrets, SecretSource};
 use host_tools::tool::HostTool;
 use runtime_api::event::Epoch;
 
-use super::{Runtime, Shared};
+use super::{Runtime, Shared, resolver_registry};
 use crate::clock::Clock;
 use crate::compute_pool::ComputePool;
 use crate::content::scan_queue::ScanQueue;
@@ -24,9 +24,6 @@ use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::shipped;
 use crate::tenants::Tenants;
-
-/// Active and retired resolvers that stay loaded, besides the admitted ones.
-const RETIRED_LOADED: usize = 8;
 
 /// Settings of a Runtime. The defaults are no grants, no secrets, no tools, and stores in memory.
 #[derive(Debug, Default)]
@@ -265,7 +262,10 @@ impl RuntimeBuilder {
         let compute_pool =
             ComputePool::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
-        let resolvers = usize::try_from(self.limits.resolvers).unwrap_or(usize::MAX).saturating_add(RETIRED_LOADED);
+        // All that can be named, and the active one, so that requests of one workspace do not displace the resolvers of another.
+        let resolvers = usize::try_from(self.limits.resolvers)
+            .unwrap_or(usize::MAX)
+            .saturating_add(resolver_registry::MAX_EARLIER + 1);
         let config = Arc::new(self.config);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
@@ -291,7 +291,8 @@ impl RuntimeBuilder {
             schemas: Memo::new(1024),
             resolvers: Memo::new(resolvers),
             active_resolver: ArcSwap::from_pointee(shipped.digest()),
-            resolver_changes: tokio::sync::RwLock::default(),
+            resolver_changes: Arc::default(),
+            resolver_loading: tokio::sync::Mutex::default(),
             shipped,
             builtin,
         };

@@ -1,9 +1,9 @@
 //! The resolvers of a Runtime: which ones are admitted, which one is active, and how one replaces another.
 //!
 //! A resolver is a component with a row in the metadata store. One resolver is active at a time; the row of the registry
-//! names it together with the earlier ones. A change is decided and committed under one lock, and takes effect for requests
-//! that begin after the commit: a request in flight ends on the resolver with which it began. Rows are the truth; loaded
-//! components are a cache of them.
+//! names it together with the earlier ones. A change is committed under one lock, and takes effect for requests that begin
+//! after the commit. A request in flight ends on the resolver with which it began; creating a worker fails if that resolver
+//! is revoked or removed meanwhile. The rows decide; loaded components are a cache of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::ledger::{
 
 /// Earlier resolvers that `rollback` can return to, and retired resolvers. When the limit is reached, the oldest of the
 /// former is forgotten, and activating another resolver is refused for the latter.
-const MAX_EARLIER: usize = 64;
+pub(super) const MAX_EARLIER: usize = 64;
 
 /// Owner key for blobs that belong to the Runtime and to no workspace.
 const RUNTIME: &str = "~runtime";
@@ -113,6 +113,7 @@ impl ResolverError {
             Self::Active(_) => "activate another resolver first, or roll back".to_owned(),
             Self::Pinned(_) => "change or remove `resolver` under [host] in the host's config".to_owned(),
             Self::InUse(_) => "stop its workers, and remove it from the host's config if it is pinned there".to_owned(),
+            Self::Full { limit: "retired resolvers", .. } => "remove or revoke a retired resolver".to_owned(),
             Self::Full { .. } => "remove or revoke a resolver that is not needed, or raise the limit".to_owned(),
             Self::Contended => "try again".to_owned(),
         }
@@ -178,6 +179,11 @@ impl Shared {
         if let Some(resolver) = self.resolvers.get(&digest) {
             return Ok(resolver);
         }
+        // Concurrent requests for one resolver load it once.
+        let _loading = self.resolver_loading.lock().await;
+        if let Some(resolver) = self.resolvers.get(&digest) {
+            return Ok(resolver);
+        }
         let component = self.blobs.get_sized(digest, row.bytes).await?;
         let resolver = self.sandbox.load(&component).await?;
         self.resolvers.insert(digest, resolver.clone());
@@ -240,30 +246,26 @@ impl Management {
         ResolverSummary { digest, bytes, state, active, admitted_at, activated_at, revoked_at }
     }
 
-    /// Admits a resolver: examines, compiles and stores its component. The operation is idempotent.
-    pub async fn admit_resolver(&self, digest: Digest, component: Bytes) -> Result<(), ResolverError> {
+    /// Admits a resolver: examines, compiles and stores its component. Returns `true` if it was not admitted before. The
+    /// operation is idempotent.
+    pub async fn admit_resolver(&self, digest: Digest, component: Bytes) -> Result<bool, ResolverError> {
         let actual = Digest::of(&component);
         if actual != digest {
             return Err(BlobError::DigestMismatch { declared: digest, actual }.into());
         }
         let key = resolver_key(&digest);
-        let known = self.resolver_row(&digest).await?;
-        if known.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
-            return Err(ResolverError::Revoked(digest));
-        }
-        if known.is_none() {
-            let admitted = self.resolvers().await?;
-            let admitted = admitted.iter().filter(|resolver| resolver.state == ResolverState::Admitted).count() as u64;
-            let allowed = self.shared.limits.resolvers;
-            if admitted >= allowed && digest != self.shared.shipped.digest() {
-                return Err(ResolverError::Full { limit: "resolvers", allowed });
-            }
-        }
+        // A resolver that is refused anyway is not compiled. The check is repeated before the commit.
+        self.can_admit(&digest).await?;
         let resolver = self.shared.sandbox.load(&component).await?;
         let bytes = component.len() as u64;
         let _kept = self.shared.stripes.keeping(&digest).await;
         self.shared.blobs.put(digest, blob_store::source_from(component), bytes).await?;
-        if known.is_none() {
+        let _changing = self.shared.resolver_changes.write().await;
+        for _ in 0..ATTEMPTS {
+            if self.can_admit(&digest).await? {
+                self.shared.resolvers.insert(digest, resolver);
+                return Ok(false);
+            }
             let row = ResolverRow { bytes, at: self.shared.ledger.now(), revoked: None };
             let change = Change::default()
                 .expect::<ResolverRow>(&key, None)
@@ -271,13 +273,29 @@ impl Management {
                 .put(&holders_key(&digest).part(RUNTIME), &Mark {})
                 .event(EventKind::ResolverAdmitted { resolver: digest });
             match self.shared.ledger.commit_globally(change).await {
-                // A concurrent request has admitted the same resolver.
-                Ok(()) | Err(ChangeError::Conflict) => {}
-                Err(error) => return Err(error.into()),
+                Err(ChangeError::Conflict) => {}
+                done => {
+                    done?;
+                    self.shared.resolvers.insert(digest, resolver);
+                    return Ok(true);
+                }
             }
         }
-        self.shared.resolvers.insert(digest, resolver);
-        Ok(())
+        Err(ResolverError::Contended)
+    }
+
+    /// Checks that a resolver is not revoked and that the limit allows it. Returns `true` if it is admitted already.
+    async fn can_admit(&self, digest: &Digest) -> Result<bool, ResolverError> {
+        if let Some(row) = self.resolver_row(digest).await? {
+            return if row.value.revoked.is_some() { Err(ResolverError::Revoked(*digest)) } else { Ok(true) };
+        }
+        let admitted = self.resolvers().await?;
+        let admitted = admitted.iter().filter(|resolver| resolver.state == ResolverState::Admitted).count() as u64;
+        let allowed = self.shared.limits.resolvers;
+        if admitted >= allowed && *digest != self.shared.shipped.digest() {
+            return Err(ResolverError::Full { limit: "resolvers", allowed });
+        }
+        Ok(false)
     }
 
     /// Activates an admitted or retired resolver. Requests that name no resolver use it from now on, unless the config pins
@@ -296,16 +314,10 @@ impl Management {
     /// Activates the resolver that was active before the current one. Several calls go back step by step. Resolvers that were
     /// revoked or removed since are skipped.
     pub async fn rollback_resolver(&self) -> Result<ResolverSummary, ResolverError> {
-        let mut usable = BTreeSet::new();
-        for resolver in self.resolvers().await? {
-            if resolver.state != ResolverState::Revoked {
-                usable.insert(resolver.digest);
-            }
-        }
         self.swap(|registry| {
             let previous = registry.active;
             while let Some(earlier) = registry.earlier.pop() {
-                if usable.contains(&earlier) && earlier != previous {
+                if earlier != previous {
                     return Ok((earlier, EventKind::ResolverRolledBack { resolver: earlier, previous }));
                 }
             }
@@ -319,20 +331,22 @@ impl Management {
         &self,
         choose: impl Fn(&mut Registry) -> Result<(Digest, EventKind), ResolverError>,
     ) -> Result<ResolverSummary, ResolverError> {
-        let _changing = self.shared.resolver_changes.write().await;
-        if let Some(pinned) = self.shared.config.load().host_resolver() {
-            return Err(ResolverError::Pinned(pinned));
-        }
         for _ in 0..ATTEMPTS {
             let (mut registry, found) = self.registry().await?;
             let (digest, event) = choose(&mut registry)?;
+            // The pinned resolver itself can be activated, so that the earlier one can be revoked while the pin holds.
+            let pinned = self.shared.config.load().host_resolver();
+            if let Some(pinned) = pinned.filter(|pinned| *pinned != digest) {
+                return Err(ResolverError::Pinned(pinned));
+            }
             let row = self.resolver_row(&digest).await?;
             if row.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
                 return Err(ResolverError::Revoked(digest));
             }
             if digest != self.shared.shipped.digest() {
                 let row = row.as_ref().ok_or(ResolverError::NotFound(digest))?;
-                // A component that cannot be loaded must not become active.
+                // A component that cannot be loaded must not become active. Loading can take seconds, so it happens before
+                // the lock is taken, which worker creation of all tenants waits for.
                 self.shared.loaded(digest, &row.value).await?;
             }
             if digest == registry.active {
@@ -350,16 +364,29 @@ impl Management {
                 .expect(&resolver_key(&digest), row.as_ref())
                 .put(&registry_key(), &registry)
                 .event(event);
-            match self.shared.ledger.commit_globally(change).await {
+            match self.commit_active(change, digest).await {
                 Err(ChangeError::Conflict) => {}
                 done => {
                     done?;
-                    self.shared.active_resolver.store(Arc::new(digest));
                     return self.resolver(digest).await;
                 }
             }
         }
         Err(ResolverError::Contended)
+    }
+
+    /// Commits a change of the active resolver, and makes requests use the new one. Runs in a task of its own: if the caller
+    /// is cancelled after the store has the commit, requests would otherwise go on with the earlier resolver.
+    async fn commit_active(&self, change: Change, digest: Digest) -> Result<(), ChangeError> {
+        let changing = self.shared.resolver_changes.clone().write_owned().await;
+        let shared = self.shared.clone();
+        let commit = tokio::spawn(async move {
+            let _changing = changing;
+            shared.ledger.commit_globally(change).await?;
+            shared.active_resolver.store(Arc::new(digest));
+            Ok(())
+        });
+        commit.await.unwrap_or(Err(ChangeError::Conflict))
     }
 
     /// Revokes a resolver, which is final: requests that name it are refused, and its workers are stopped. The active
@@ -386,6 +413,7 @@ impl Management {
             if before.revoked.is_none() {
                 let row = ResolverRow { revoked: Some(Revoked { at: self.shared.ledger.now() }), ..before };
                 registry.retired.remove(&digest);
+                registry.earlier.retain(|earlier| *earlier != digest);
                 change = change
                     .expect(&registry_key(), registry_row.as_ref())
                     .put(&registry_key(), &registry)

@@ -53,7 +53,7 @@ pub(super) fn resolution(
         }
     }
     let cost = resolved.cost();
-    let lookups = crate::text::count(resolved.reads().len(), "name");
+    let lookups = crate::text::count(resolved.reads().count(), "name");
     rows.row("cost", format!("{} fuel, {} of memory, {lookups} read", grouped(cost.fuel), bytes(cost.memory_bytes)));
     let digests = resolved.digests();
     for (label, digest) in
