@@ -333,12 +333,13 @@ impl Management {
     ) -> Result<ResolverSummary, ResolverError> {
         for _ in 0..ATTEMPTS {
             let (mut registry, found) = self.registry().await?;
-            let (digest, event) = choose(&mut registry)?;
+            let chosen = choose(&mut registry);
             // The pinned resolver itself can be activated, so that the earlier one can be revoked while the pin holds.
-            let pinned = self.shared.config.load().host_resolver();
-            if let Some(pinned) = pinned.filter(|pinned| *pinned != digest) {
+            let is_chosen = |pinned: &Digest| chosen.as_ref().is_ok_and(|(digest, _)| digest == pinned);
+            if let Some(pinned) = self.shared.config.load().host_resolver().filter(|pinned| !is_chosen(pinned)) {
                 return Err(ResolverError::Pinned(pinned));
             }
+            let (digest, event) = chosen?;
             let row = self.resolver_row(&digest).await?;
             if row.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
                 return Err(ResolverError::Revoked(digest));
