@@ -11,7 +11,9 @@ use yoi_tests::{fixtures, sandboxes};
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.resolution.fuel = 50_000_000.try_into().expect("not zero");
-    limits.resolution.lookup_bytes = 2 << 20;
+    limits.resolution.lookup_bytes = 3 << 20;
+    // Lower than `lookup_bytes`, so that the names of a single look-up reach it first.
+    limits.resolution.hostcall_bytes = 5 << 19;
     limits
 }
 

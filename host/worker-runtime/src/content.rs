@@ -8,6 +8,7 @@ mod error;
 mod garbage;
 pub(crate) mod pending;
 pub(crate) mod scan_queue;
+mod stored_blobs;
 mod uses;
 
 use bundles::manifest::BlobRef;
@@ -23,16 +24,18 @@ use host_policy::RuntimeConfig;
 use runtime_api::bundle::{BundleFinding, BundleSummary};
 use runtime_api::event::EventKind;
 use runtime_api::referrer::Referrer;
-use tokio::sync::{OwnedSemaphorePermit, RwLockReadGuard};
 
 use crate::ledger::{
-    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key,
-    bundles_key, holder_key, newest_key, packages_recorded_key, revision_key, uses_key,
+    BlobRow, BundleRow, Change, Decision, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key,
+    bundles_key, newest_key, packages_recorded_key, revision_key, uses_key,
 };
 use crate::tenants::InflightReservation;
 use crate::workspace::Workspace;
 
+use stored_blobs::PutGuard;
+
 pub use error::ContentError;
+pub(crate) use stored_blobs::StoredBlobs;
 
 /// The blobs and bundles of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,8 +55,8 @@ pub enum PutBundle {
     Missing(Vec<Digest>),
 }
 
-/// Store slot and blob lock, held from the end of a blob's content until its rows are written.
-type PutLocks<'a> = (Option<OwnedSemaphorePermit>, RwLockReadGuard<'a, ()>);
+/// Maximum number of attempts at putting a bundle whose blobs are collected meanwhile.
+const PUT_ATTEMPTS: usize = 16;
 
 impl Content {
     /// Stores a blob. `expected` is the size that the sender announced, if any. When the method returns, the blob is
@@ -82,8 +85,8 @@ impl Content {
         if expected <= limits.blob_bytes as u64 {
             return self.put_buffered(digest, source, expected).await;
         }
-        let mut locks = None;
-        let source = self.acquire_locks_at_end(digest, source, &mut locks);
+        let mut guard = None;
+        let source = self.acquire_put_at_end(digest, source, &mut guard);
         let put = self.workspace.shared.blobs.put(digest, source, expected.min(max_bytes)).await?;
         // The answer must not reveal that another workspace has the blob.
         Ok(PutOutcome { existed: self.record_blob(digest, put.bytes).await?, ..put })
@@ -104,8 +107,7 @@ impl Content {
         shared.scan_queue.push(&shared.compute_pool, id, &self.workspace.tenant(), blob.clone());
         let put = {
             // Acquired after the content was received, so that a slow sender does not hold them.
-            let _slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await?;
-            let _lock = self.workspace.shared.stripes.keeping(&digest).await;
+            let _guard = self.workspace.acquire_put(&[digest]).await?;
             let put = self.workspace.shared.blobs.put_hashed(blob.clone()).await?;
             PutOutcome { existed: self.record_blob(digest, put.bytes).await?, ..put }
         };
@@ -113,17 +115,16 @@ impl Content {
         Ok(put)
     }
 
-    /// Returns the same content with an empty chunk at its end, which acquires the store slot and the lock of the blob.
-    /// They are acquired after the content was received, so that a slow sender does not hold them.
-    fn acquire_locks_at_end<'a, 'held: 'a>(
+    /// Returns the same content with an empty chunk at its end, which acquires the guard of the put. It is acquired after
+    /// the content was received, so that a slow sender does not hold it.
+    fn acquire_put_at_end<'a, 'held: 'a>(
         &'held self,
         digest: Digest,
         source: BlobSource<'a>,
-        locks: &'a mut Option<PutLocks<'held>>,
+        guard: &'a mut Option<PutGuard<'held>>,
     ) -> BlobSource<'a> {
         let acquire = async move {
-            let slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await.ok();
-            *locks = Some((slot, self.workspace.shared.stripes.keeping(&digest).await));
+            *guard = self.workspace.acquire_put(&[digest]).await.ok();
             Ok(Bytes::new())
         };
         source.chain(stream::once(acquire)).boxed()
@@ -138,21 +139,17 @@ impl Content {
     async fn record_blob(&self, digest: Digest, bytes: u64) -> Result<bool, ContentError> {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
-        for _ in 0..ATTEMPTS {
-            let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
-            let change = match &found {
-                Some(row) => match self.renewal(digest, row) {
-                    Some(change) => change,
-                    None => return Ok(true),
+        let Workspace { shared, id } = &self.workspace;
+        let decide = || async {
+            Ok(match shared.ledger.row::<BlobRow>(&blob_key(id, &digest)).await? {
+                Some(row) => match self.renewal(digest, &row) {
+                    Some(change) => Decision::Commit(change, true),
+                    None => Decision::Keep(true),
                 },
-                None => self.add_blob(Change::default(), digest, bytes),
-            };
-            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| found.is_some())?),
-            }
-        }
-        Err(ContentError::Contended)
+                None => Decision::Commit(self.workspace.add_blob(Change::default(), digest, bytes), false),
+            })
+        };
+        shared.ledger.update(id, decide).await
     }
 
     /// Returns the change that restarts `unused_blob_seconds` of a blob. The restart is necessary because a client does
@@ -189,16 +186,6 @@ impl Content {
         Ok(row.value.bytes)
     }
 
-    /// Adds the rows of a blob that is new to the workspace to a change.
-    pub(crate) fn add_blob(&self, change: Change, digest: Digest, bytes: u64) -> Change {
-        let at = self.workspace.shared.ledger.now();
-        change
-            .expect::<BlobRow>(&blob_key(&self.workspace.id, &digest), None)
-            .put(&blob_key(&self.workspace.id, &digest), &BlobRow { bytes, at })
-            .put(&holder_key(&digest, &self.workspace.id), &Mark {})
-            .takes(Usage::bytes(bytes))
-    }
-
     /// Returns the size of a blob of this workspace in bytes.
     pub async fn blob_size(&self, digest: Digest) -> Result<u64, ContentError> {
         let row = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
@@ -213,7 +200,7 @@ impl Content {
 
     /// Stores the missing blobs of a bundle, and then its manifest. The bundle is durable when the method returns.
     pub async fn put_bundle(&self, bundle: &Bundle) -> Result<BundleSummary, ContentError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..PUT_ATTEMPTS {
             let manifest = Bytes::from_owner(bundle.manifest_bytes().clone());
             let missing = match self.put_manifest(bundle.digest(), manifest).await? {
                 PutBundle::Stored { .. } => return self.bundle(bundle.digest()).await,
@@ -284,21 +271,12 @@ impl Content {
         let was_stored = {
             let manifest_bytes = manifest.len() as u64;
             let envelope = envelope.map(|(bytes, _)| Blob::new(&*bytes));
-            let envelope_bytes = envelope.as_ref().map_or(0, |envelope| envelope.bytes().len() as u64);
-            self.workspace
-                .shared
-                .check_free_space(&self.workspace.id, manifest_bytes.saturating_add(envelope_bytes))
-                .await?;
-            // Every put acquires the store slot before the blob locks. Another order could deadlock.
-            let _slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await?;
             let signature = envelope.as_ref().map(Blob::digest);
-            let _locks = self.workspace.shared.stripes.keeping_both(&digest, &signature.unwrap_or(digest)).await;
-            self.workspace.shared.blobs.put_hashed(blob).await?;
-            let mut new_blobs = vec![(digest, manifest_bytes, Referrer::Manifest)];
-            if let Some(envelope) = envelope {
-                new_blobs.push((envelope.digest(), envelope_bytes, Referrer::Bundle(digest)));
-                self.workspace.shared.blobs.put_hashed(envelope).await?;
-            }
+            let mut blobs = vec![(blob, Referrer::Manifest)];
+            blobs.extend(envelope.map(|envelope| (envelope, Referrer::Bundle(digest))));
+            let bytes = blobs.iter().map(|(blob, _)| blob.bytes().len() as u64).fold(0, u64::saturating_add);
+            self.workspace.shared.check_free_space(&self.workspace.id, bytes).await?;
+            let new_blobs = self.workspace.store(blobs).await?;
             let row = BundleRow {
                 revision: bundle.manifest().revision,
                 bytes: stored.iter().map(|(_, bytes)| *bytes).fold(manifest_bytes, u64::saturating_add),
@@ -399,15 +377,15 @@ impl Content {
         row: BundleRow,
         blobs: &[(Digest, u64)],
         packages: &[(Pointer, BlobRef)],
-        new_blobs: &[(Digest, u64, Referrer)],
+        new_blobs: &StoredBlobs<'_>,
     ) -> Result<bool, ContentError> {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let key = bundle_key(&self.workspace.id, &digest);
             let known = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             if known.as_ref().is_some_and(|known| row.envelope.is_none() || known.value.envelope == row.envelope) {
-                return Ok(true);
+                return Ok(Decision::Keep(true));
             }
             let mut change = self.claim_revision(row.revision, digest).await?.expect(&key, known.as_ref());
             for (blob, _) in blobs {
@@ -423,12 +401,7 @@ impl Content {
                 change =
                     change.put(&uses_key(&self.workspace.id, &package.digest).part(Referrer::Bundle(digest)), &Mark {});
             }
-            for (blob, bytes, user) in new_blobs {
-                if !self.workspace.shared.ledger.is_there(&blob_key(&self.workspace.id, blob)).await? {
-                    change = self.add_blob(change, *blob, *bytes);
-                }
-                change = change.put(&uses_key(&self.workspace.id, blob).part(user), &Mark {});
-            }
+            change = new_blobs.add_rows(change).await?;
             change = match &known {
                 None => change
                     .put(&key, &row)
@@ -444,12 +417,9 @@ impl Content {
                     change.put(&key, &signed)
                 }
             };
-            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| known.is_some())?),
-            }
-        }
-        Err(ContentError::Contended)
+            Ok(Decision::Commit(change, known.is_some()))
+        };
+        self.workspace.shared.ledger.update(&self.workspace.id, decide).await
     }
 
     /// Checks that no other bundle has the revision. A revision belongs to its first bundle even after that bundle was

@@ -44,7 +44,7 @@ pub struct Page<T> {
 pub(crate) const RUNTIME_EVENTS: &str = "~runtime";
 
 /// Maximum number of attempts at a change that conflicts with concurrent changes.
-pub(crate) const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 16;
 
 pub(crate) struct Ledger {
     store: Arc<dyn MetadataStore>,
@@ -77,6 +77,15 @@ pub(crate) struct Change {
     usage: Usage,
     given_back: Usage,
     events: Vec<EventKind>,
+}
+
+/// Result of a decision that was made from rows of the store.
+#[derive(Debug)]
+pub(crate) enum Decision<T> {
+    /// Commits the change, and then returns the value.
+    Commit(Change, T),
+    /// Returns the value without a change.
+    Keep(T),
 }
 
 /// Error returned by a commit.
@@ -251,6 +260,25 @@ impl Ledger {
         Ok(())
     }
 
+    /// Makes a decision for a workspace and commits its change. If a row that the change expects was changed by another
+    /// commit, `decide` reads the rows again and decides again, at most [`ATTEMPTS`] times. `decide` must expect every row
+    /// on which its decision depends, or hold a lock that protects it.
+    pub(crate) async fn update<T, E: From<ChangeError>, D: Future<Output = Result<Decision<T>, E>>>(
+        &self,
+        workspace: &WorkspaceId,
+        decide: impl Fn() -> D,
+    ) -> Result<T, E> {
+        retry(decide, |change, _| self.commit(workspace, change)).await
+    }
+
+    /// Like [`update`](Self::update), for a change that belongs to no workspace.
+    pub(crate) async fn update_globally<T, E: From<ChangeError>, D: Future<Output = Result<Decision<T>, E>>>(
+        &self,
+        decide: impl Fn() -> D,
+    ) -> Result<T, E> {
+        retry(decide, |change, _| self.commit_globally(change)).await
+    }
+
     /// Commits a change that belongs to no workspace, with its events, or nothing of it.
     pub(crate) async fn commit_globally(&self, change: Change) -> Result<(), ChangeError> {
         let Change { mut batch, events, .. } = change;
@@ -354,6 +382,26 @@ impl Ledger {
     }
 }
 
+/// Makes a decision and commits its change, again after each conflict. `commit` also gets the value of the decision.
+pub(crate) async fn retry<T, E, D, C>(decide: impl Fn() -> D, commit: impl Fn(Change, &T) -> C) -> Result<T, E>
+where
+    E: From<ChangeError>,
+    D: Future<Output = Result<Decision<T>, E>>,
+    C: Future<Output = Result<(), ChangeError>>,
+{
+    for _ in 0..ATTEMPTS {
+        let (change, value) = match decide().await? {
+            Decision::Commit(change, value) => (change, value),
+            Decision::Keep(value) => return Ok(value),
+        };
+        match commit(change, &value).await {
+            Err(ChangeError::Conflict) => {}
+            done => return Ok(done.map(|()| value)?),
+        }
+    }
+    Err(ChangeError::Conflict.into())
+}
+
 fn read<T: DeserializeOwned>(record: &VersionedValue) -> Result<T, MetadataError> {
     serde_json::from_slice(&record.value).map_err(|_| MetadataError::Damaged)
 }
@@ -361,5 +409,51 @@ fn read<T: DeserializeOwned>(record: &VersionedValue) -> Result<T, MetadataError
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use content_store::metadata::MemoryMetadata;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    /// Increments a number, with a concurrent change before each of the first `conflicts` commits. Returns the result, the
+    /// number in the store and how often the decision was made.
+    async fn increment(conflicts: usize) -> (Result<u64, ChangeError>, u64, usize) {
+        let clock = Arc::new(ManualClock::at(0));
+        let store = Arc::new(MemoryMetadata::default());
+        let ledger = Ledger::new(store, clock, RuntimeLimits::default(), Epoch::from(1));
+        let (key, decisions) = (Key::new("number"), AtomicUsize::new(0));
+        let decide = || async {
+            let found = ledger.row::<u64>(&key).await?;
+            let number = found.as_ref().map_or(0, |row| row.value) + 1;
+            if decisions.fetch_add(1, Ordering::SeqCst) < conflicts {
+                ledger.commit_globally(Change::default().put(&key, &number)).await?;
+            }
+            Ok(Decision::Commit(Change::default().expect(&key, found.as_ref()).put(&key, &number), number))
+        };
+        let result = ledger.update_globally(decide).await;
+        let stored = ledger.row::<u64>(&key).await.expect("read").map_or(0, |row| row.value);
+        (result, stored, decisions.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn decision_is_made_again_after_a_conflict_and_not_forever() {
+        assert_eq!(increment(0).await, (Ok(1), 1, 1));
+        assert_eq!(increment(3).await, (Ok(4), 4, 4));
+        assert_eq!(increment(usize::MAX).await, (Err(ChangeError::Conflict), 16, ATTEMPTS));
+    }
+
+    #[tokio::test]
+    async fn decision_to_keep_commits_nothing() {
+        let store = Arc::new(MemoryMetadata::default());
+        let ledger = Ledger::new(store, Arc::new(ManualClock::at(0)), RuntimeLimits::default(), Epoch::from(1));
+        let kept: Result<u8, ChangeError> = ledger.update_globally(|| async { Ok(Decision::Keep(7)) }).await;
+        assert_eq!(kept, Ok(7));
+        assert!(ledger.keys(&Key::new("number"), None, 9).await.expect("read").is_empty());
     }
 }

@@ -30,19 +30,19 @@ impl Stripes {
         usize::from(*first) % COUNT
     }
 
-    /// Waits until no removal holds the lock of the blob. The blob is not removed while the guard is held.
-    pub(crate) async fn keeping(&self, digest: &Digest) -> RwLockReadGuard<'_, ()> {
-        self.of(digest).read().await
-    }
-
-    /// Acquires the locks of two blobs for a put. Two puts that acquired the same two locks in different orders, or one
-    /// lock twice, could deadlock with waiting removals. The locks are therefore acquired in one order, and a common
-    /// lock only once.
-    pub(crate) async fn keeping_both(&self, one: &Digest, other: &Digest) -> [Option<RwLockReadGuard<'_, ()>>; 2] {
-        let (first, second) = if Self::index(one) <= Self::index(other) { (one, other) } else { (other, one) };
-        let guard = self.keeping(first).await;
-        let same = Self::index(first) == Self::index(second);
-        [Some(guard), if same { None } else { Some(self.keeping(second).await) }]
+    /// Waits until no removal holds the lock of one of the blobs. No blob is removed while the guards are held.
+    ///
+    /// Two puts that acquired the same locks in different orders, or one lock twice, could deadlock with waiting
+    /// removals. The locks are therefore acquired in one order, and a common lock only once.
+    pub(crate) async fn keeping(&self, digests: &[Digest]) -> Vec<RwLockReadGuard<'_, ()>> {
+        let mut digests: Vec<&Digest> = digests.iter().collect();
+        digests.sort_by_key(|digest| Self::index(digest));
+        digests.dedup_by_key(|digest| Self::index(digest));
+        let mut guards = Vec::with_capacity(digests.len());
+        for digest in digests {
+            guards.push(self.of(digest).read().await);
+        }
+        guards
     }
 
     /// Waits until no put holds the lock of the blob. The blob is not stored while the guard is held.

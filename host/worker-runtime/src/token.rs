@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::ledger::{ATTEMPTS, Change, ChangeError, token_key, tokens_key};
+use crate::ledger::{Change, ChangeError, Decision, token_key, tokens_key};
 use crate::runtime::Management;
 
 pub use runtime_api::token::{InvalidScope, Scope, TokenGrant, TokenId, TokenSummary};
@@ -225,24 +225,18 @@ impl Management {
     /// Revokes a token. The operation is idempotent.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<TokenSummary, TokenError> {
         let key = token_key(id);
-        for _ in 0..ATTEMPTS {
-            let found =
-                self.shared.ledger.row::<TokenRow>(&key).await?.ok_or_else(|| TokenError::NotFound(id.clone()))?;
+        let decide = || async {
+            let found = self.shared.ledger.row::<TokenRow>(&key).await?;
+            let found = found.ok_or_else(|| TokenError::NotFound(id.clone()))?;
             if found.value.revoked_at.is_some() {
-                return Ok(summary(id.clone(), found.value));
+                return Ok(Decision::Keep(found.value));
             }
             let row = TokenRow { revoked_at: Some(self.shared.ledger.now()), ..found.value.clone() };
-            match self.shared.ledger.commit_globally(Change::default().expect(&key, Some(&found)).put(&key, &row)).await
-            {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.shared.known_tokens.hashes().remove(&row.hash);
-                    return Ok(summary(id.clone(), row));
-                }
-            }
-        }
-        Err(TokenError::Contended)
+            Ok(Decision::Commit(Change::default().expect(&key, Some(&found)).put(&key, &row), row))
+        };
+        let row = self.shared.ledger.update_globally::<_, TokenError, _>(decide).await?;
+        self.shared.known_tokens.hashes().remove(&row.hash);
+        Ok(summary(id.clone(), row))
     }
 }
 

@@ -9,7 +9,7 @@ use runtime_api::runtime::Collected;
 
 use super::{Content, ContentError};
 use crate::ledger::{
-    ATTEMPTS, BlobRow, BundleRow, Change, ChangeError, Mark, blob_key, blobs_key, bundle_key, bundles_key, holders_key,
+    BlobRow, BundleRow, Change, Decision, Mark, blob_key, blobs_key, bundle_key, bundles_key, holders_key,
     packages_recorded_key, uses_key,
 };
 
@@ -104,20 +104,19 @@ impl Content {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
         let key = bundle_key(&self.workspace.id, &bundle);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             // The bundle was removed since it was listed.
-            let Some(row) = self.workspace.shared.ledger.row::<BundleRow>(&key).await? else { return Ok(true) };
-            let Some(manifest) = self.manifest_of(bundle).await? else { return Ok(false) };
+            let Some(row) = self.workspace.shared.ledger.row::<BundleRow>(&key).await? else {
+                return Ok(Decision::Keep(true));
+            };
+            let Some(manifest) = self.manifest_of(bundle).await? else { return Ok(Decision::Keep(false)) };
             let mut change = Change::default().expect(&key, Some(&row));
             for (_, package) in manifest.packages() {
                 change =
                     change.put(&uses_key(&self.workspace.id, &package.digest).part(Referrer::Bundle(bundle)), &Mark {});
             }
-            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| true)?),
-            }
-        }
-        Err(ContentError::Contended)
+            Ok(Decision::Commit(change, true))
+        };
+        self.workspace.shared.ledger.update(&self.workspace.id, decide).await
     }
 }

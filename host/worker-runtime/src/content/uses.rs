@@ -6,7 +6,7 @@ use runtime_api::referrer::Referrer;
 use runtime_api::worker::WorkerId;
 
 use super::{Content, ContentError};
-use crate::ledger::{ATTEMPTS, BundleRow, Change, ChangeError, Mark, Usage, blob_key, bundle_key, uses_key};
+use crate::ledger::{BundleRow, Change, Decision, Mark, Usage, blob_key, bundle_key, uses_key};
 use crate::workspace::Workspace;
 
 /// Limit on the referrers that are returned.
@@ -28,18 +28,15 @@ impl Content {
     /// Pins a bundle under a name, which prevents its removal. The operation is idempotent.
     pub async fn pin(&self, digest: Digest, name: WorkerId) -> Result<(), ContentError> {
         let key = bundle_key(&self.workspace.id, &digest);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let row = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             let row = row.ok_or(ContentError::BundleNotFound(digest))?;
             let pin = uses_key(&self.workspace.id, &digest).part(Referrer::Pin(name.clone()));
             // The row is rewritten so that a concurrent removal, which expects the row unchanged, conflicts.
             let change = Change::default().expect(&key, Some(&row)).put(&key, &row.value).put(&pin, &Mark {});
-            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done?),
-            }
-        }
-        Err(ContentError::Contended)
+            Ok(Decision::Commit(change, ()))
+        };
+        self.workspace.shared.ledger.update(&self.workspace.id, decide).await
     }
 
     /// Removes a pin. The operation is idempotent.
@@ -53,7 +50,7 @@ impl Content {
         let tenant = self.workspace.tenant();
         let _changing = tenant.changing.lock().await;
         let key = bundle_key(&self.workspace.id, &digest);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let row = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             let row = row.ok_or(ContentError::BundleNotFound(digest))?;
             let users = self.referrers(digest).await?;
@@ -69,16 +66,11 @@ impl Content {
             for blob in self.named_blobs(digest).await? {
                 change = change.delete(&uses_key(&self.workspace.id, &blob).part(Referrer::Bundle(digest)));
             }
-            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.workspace.shared.views.remove(&digest);
-                    return Ok(());
-                }
-            }
-        }
-        Err(ContentError::Contended)
+            Ok(Decision::Commit(change, ()))
+        };
+        self.workspace.shared.ledger.update::<_, ContentError, _>(&self.workspace.id, decide).await?;
+        self.workspace.shared.views.remove(&digest);
+        Ok(())
     }
 
     /// Returns a stored manifest, or `None` if it is damaged.
@@ -105,27 +97,22 @@ impl Content {
     /// Marks a bundle as revoked. The operation is idempotent.
     pub(crate) async fn mark_revoked(&self, digest: Digest) -> Result<(), ContentError> {
         let key = bundle_key(&self.workspace.id, &digest);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let row = self.workspace.shared.ledger.row::<BundleRow>(&key).await?;
             let row = row.ok_or(ContentError::BundleNotFound(digest))?;
             if row.value.revoked_at.is_some() {
-                return Ok(());
+                return Ok(Decision::Keep(()));
             }
             let revoked = BundleRow { revoked_at: Some(self.workspace.shared.ledger.now()), ..row.value.clone() };
             let change = Change::default()
                 .expect(&key, Some(&row))
                 .put(&key, &revoked)
                 .event(EventKind::BundleRevoked { bundle: digest });
-            match self.workspace.shared.ledger.commit(&self.workspace.id, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.workspace.shared.views.remove(&digest);
-                    return Ok(());
-                }
-            }
-        }
-        Err(ContentError::Contended)
+            Ok(Decision::Commit(change, ()))
+        };
+        self.workspace.shared.ledger.update::<_, ContentError, _>(&self.workspace.id, decide).await?;
+        self.workspace.shared.views.remove(&digest);
+        Ok(())
     }
 
     /// `true` if a blob has a referrer.

@@ -16,10 +16,10 @@ use runtime_api::worker::{
 };
 
 use super::live_worker::{LiveKey, LiveWorker};
-use crate::content::ContentError;
+use crate::content::{ContentError, StoredBlobs};
 use crate::error::ResolveError;
 use crate::ledger::{
-    ATTEMPTS, BundleRow, Change, ChangeError, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow, blob_key,
+    BundleRow, Change, ChangeError, Decision, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow,
     bundle_key, removal_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::record::Record;
@@ -237,14 +237,8 @@ impl Catalogue {
             state: StoredState::Running,
             request,
         };
-        let bytes = record.bytes().len() as u64;
-        let slot = shared.tenants.acquire_store_slot(workspace).await?;
-        let _lock = shared.stripes.keeping(&record_digest).await;
-        {
-            let _slot = slot;
-            shared.blobs.put_hashed(record).await.map_err(ContentError::from)?;
-        }
-        let created = self.commit_worker(id, row, bytes, older).await?;
+        let record = self.workspace.store(vec![(record, Referrer::Worker(id.clone()))]).await?;
+        let created = self.commit_worker(id, row, &record, older).await?;
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
         shared.conditions.insert(key.clone(), None);
         shared.live.insert(key, Arc::new(live));
@@ -337,7 +331,7 @@ impl Catalogue {
         &self,
         id: WorkerId,
         row: WorkerRow,
-        record_bytes: u64,
+        record: &StoredBlobs<'_>,
         older: bool,
     ) -> Result<CreatedWorker, WorkerError> {
         let shared = &self.workspace.shared;
@@ -346,21 +340,19 @@ impl Catalogue {
         let _changing = tenant.changing.lock().await;
         let _resolvers = shared.resolver_changes.read().await;
         let key = worker_key(workspace, &id);
-        for _ in 0..ATTEMPTS {
-            let keys =
-                (resolver_key(&row.resolver), bundle_key(workspace, &row.bundle), blob_key(workspace, &row.record));
-            let [existing, resolver, bundle, blob] = shared.ledger.records([&key, &keys.0, &keys.1, &keys.2]).await?;
+        let decide = || async {
+            let keys = (resolver_key(&row.resolver), bundle_key(workspace, &row.bundle));
+            let [existing, resolver, bundle] = shared.ledger.records([&key, &keys.0, &keys.1]).await?;
             let existing = existing.map(Row::of).transpose()?;
             if let Some(existing) = match_request(&id, existing, &row.request)? {
-                return Ok(CreatedWorker { worker: summary(id, existing, None), new: false, findings: Vec::new() });
+                return Ok(Decision::Keep((existing, false)));
             }
-            let user = || Referrer::Worker(id.clone());
-            let mut change = Change::default()
+            let mut change = record.add_rows(Change::default()).await?;
+            change = change
                 .expect::<WorkerRow>(&key, None)
                 // A removal in progress would delete this worker's history together with that of the earlier worker.
                 .expect::<Mark>(&removal_key(workspace, &id), None)
                 .put(&key, &row)
-                .put(&uses_key(workspace, &row.record).part(user()), &Mark {})
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
                 .takes(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
@@ -380,21 +372,14 @@ impl Catalogue {
                 if bundle.value.revoked_at.is_some() {
                     return Err(ContentError::BundleRevoked(row.bundle).into());
                 }
+                let user = Referrer::Worker(id.clone());
                 change =
-                    change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user()), &Mark {});
+                    change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user), &Mark {});
             }
-            if blob.is_none() {
-                change = self.workspace.content().add_blob(change, row.record, record_bytes);
-            }
-            match shared.ledger.commit(workspace, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    return Ok(CreatedWorker { worker: summary(id, row, None), new: true, findings: Vec::new() });
-                }
-            }
-        }
-        Err(ContentError::Contended.into())
+            Ok(Decision::Commit(change, (row.clone(), true)))
+        };
+        let (row, new) = shared.ledger.update::<_, WorkerError, _>(workspace, decide).await?;
+        Ok(CreatedWorker { worker: summary(id, row, None), new, findings: Vec::new() })
     }
 
     /// Returns the summary of a worker, with its state under the config that is in force.
@@ -466,11 +451,11 @@ impl Catalogue {
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, id);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let found = shared.ledger.row::<WorkerRow>(&key).await?;
             let found = found.ok_or_else(|| WorkerError::NotFound(id.clone()))?;
             if found.value.state != StoredState::Running {
-                return Ok(summary(id.clone(), found.value, None));
+                return Ok(Decision::Keep(found.value));
             }
             let at = shared.ledger.now();
             let row = WorkerRow { state: StoredState::Stopped { reason, at }, ..found.value.clone() };
@@ -481,15 +466,10 @@ impl Catalogue {
                 .delete(&uses_key(workspace, &row.bundle).part(Referrer::Worker(id.clone())))
                 .delete(&resolved_by_key(&row.resolver).part(workspace).part(id))
                 .event(EventKind::WorkerStopped { worker: id.clone(), reason });
-            match shared.ledger.commit(workspace, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    return Ok(summary(id.clone(), row, None));
-                }
-            }
-        }
-        Err(ContentError::Contended.into())
+            Ok(Decision::Commit(change, row))
+        };
+        let row = shared.ledger.update::<_, WorkerError, _>(workspace, decide).await?;
+        Ok(summary(id.clone(), row, None))
     }
 
     /// Returns the cause for which a running worker accepts no calls, or `None` if it accepts them.

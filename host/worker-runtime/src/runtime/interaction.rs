@@ -18,16 +18,15 @@ use runtime_api::history::{Entry, EntryKind, Payload};
 use runtime_api::referrer::Referrer;
 use runtime_api::worker::{StopReason, WorkerId};
 use serde_json::Value;
-use tokio::sync::RwLockReadGuard;
 use tokio::time::{Instant, timeout_at};
 use tool_schema::{Fault, IncompleteValidation, Mismatch, ValidationError, Work};
 
 use super::catalogue::WorkerError;
 use super::live_worker::{LiveTool, ParsedSchema};
 use crate::catch_panic::{CatchPanic, ToolPanic};
-use crate::content::ContentError;
+use crate::content::{ContentError, StoredBlobs};
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, Mark, Row, StoredState, Usage, WorkerRow, blob_key, entry_key, uses_key, worker_key,
+    Change, ChangeError, Decision, Row, StoredState, Usage, WorkerRow, entry_key, worker_key,
 };
 use crate::tenants::{Busy, RunPermit};
 use crate::workspace::Workspace;
@@ -167,6 +166,12 @@ impl From<ContentError> for CallError {
 
 impl From<MetadataError> for CallError {
     fn from(error: MetadataError) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
+impl From<ChangeError> for CallError {
+    fn from(error: ChangeError) -> Self {
         Self::Worker(error.into())
     }
 }
@@ -404,11 +409,11 @@ impl Interaction {
     ) -> Result<Entry, CallError> {
         let Workspace { shared, id: workspace } = &self.workspace;
         let tool = &live_tool.spec.name;
-        let input = self.store_payload(input).await?;
+        let input = self.store_payload(worker, input).await?;
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let key = worker_key(workspace, worker);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let found = shared.ledger.row::<WorkerRow>(&key).await?;
             let found = found.ok_or_else(|| WorkerError::NotFound(worker.clone()))?;
             let mut row = found.value.clone();
@@ -440,15 +445,9 @@ impl Interaction {
             let kind = EntryKind::CallBegan { tool: tool.clone(), input: input.payload() };
             let entry = Entry { number: began, at: shared.ledger.now(), kind };
             let change = self.entry(Change::default(), worker, &entry, &input).await?;
-            match shared.ledger.commit(workspace, change.expect(&key, Some(&found)).put(&key, &row)).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done.map_err(ContentError::from)?;
-                    return Ok(entry);
-                }
-            }
-        }
-        Err(ContentError::Contended.into())
+            Ok(Decision::Commit(change.expect(&key, Some(&found)).put(&key, &row), entry))
+        };
+        shared.ledger.update(workspace, decide).await
     }
 
     /// Records the end of a call.
@@ -462,7 +461,7 @@ impl Interaction {
         let Workspace { shared, id: workspace } = &self.workspace;
         let number = began.number + 1;
         let stored = match &answer {
-            Ok((_, bytes)) => self.store_payload(bytes).await?,
+            Ok((_, bytes)) => self.store_payload(worker, bytes).await?,
             Err(_) => StoredPayload::Nothing,
         };
         let (kind, outcome) = match &answer {
@@ -477,7 +476,7 @@ impl Interaction {
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let keys = (worker_key(workspace, worker), entry_key(workspace, worker, began.number));
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             // The worker may have been stopped and removed meanwhile, and another one with the same id created.
             let [worker_row, found] = shared.ledger.records([&keys.0, &keys.1]).await?;
             let found = found.map(Row::<Entry>::of).transpose()?.filter(|row| row.value == *began);
@@ -491,15 +490,10 @@ impl Interaction {
                 outcome: outcome.to_owned(),
             });
             let change = self.entry(change, worker, &entry, &stored).await?;
-            match shared.ledger.commit(workspace, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done.map_err(ContentError::from)?;
-                    return answer.map(|(output, _)| CallResult { entry: number, output });
-                }
-            }
-        }
-        Err(ContentError::Contended.into())
+            Ok(Decision::Commit(change, ()))
+        };
+        shared.ledger.update::<_, CallError, _>(workspace, decide).await?;
+        answer.map(|(output, _)| CallResult { entry: number, output })
     }
 
     /// Adds the rows of a history entry and of its payload to a change.
@@ -511,20 +505,16 @@ impl Interaction {
         stored: &StoredPayload<'_>,
     ) -> Result<Change, CallError> {
         let mut change = change.put(&entry_key(&self.workspace.id, worker, entry.number), entry);
-        if let StoredPayload::Blob { digest, bytes, .. } = stored {
-            if !self.workspace.shared.ledger.is_there(&blob_key(&self.workspace.id, digest)).await? {
-                change = self.workspace.content().add_blob(change, *digest, *bytes);
-            }
-            let user = Referrer::Worker(worker.clone());
-            change = change.put(&uses_key(&self.workspace.id, digest).part(user), &Mark {});
-        } else if let StoredPayload::Inline { bytes, .. } = stored {
-            change = change.takes(Usage::bytes(*bytes));
+        match stored {
+            StoredPayload::Nothing => {}
+            StoredPayload::Inline { bytes, .. } => change = change.takes(Usage::bytes(*bytes)),
+            StoredPayload::Blob { stored, .. } => change = stored.add_rows(change).await?,
         }
         Ok(change)
     }
 
     /// Stores a payload as a blob if it is too large or too deep for the history entry.
-    async fn store_payload(&self, json: &[u8]) -> Result<StoredPayload<'_>, CallError> {
+    async fn store_payload(&self, worker: &WorkerId, json: &[u8]) -> Result<StoredPayload<'_>, CallError> {
         let bytes = json.len() as u64;
         if json.len() <= MAX_INLINE_BYTES && depth(json) <= MAX_INLINE_DEPTH {
             return Ok(StoredPayload::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
@@ -532,10 +522,8 @@ impl Interaction {
         self.workspace.shared.check_free_space(&self.workspace.id, bytes).await?;
         let blob = Blob::new(json);
         let digest = blob.digest();
-        let _slot = self.workspace.shared.tenants.acquire_store_slot(&self.workspace.id).await?;
-        let lock = self.workspace.shared.stripes.keeping(&digest).await;
-        self.workspace.shared.blobs.put_hashed(blob).await.map_err(ContentError::from)?;
-        Ok(StoredPayload::Blob { digest, bytes, _lock: lock })
+        let stored = self.workspace.store(vec![(blob, Referrer::Worker(worker.clone()))]).await?;
+        Ok(StoredPayload::Blob { digest, bytes, stored })
     }
 }
 
@@ -549,8 +537,7 @@ enum StoredPayload<'a> {
     Blob {
         digest: Digest,
         bytes: u64,
-        /// Held until the rows are written. Without rows, the blob counts as unused and could be removed.
-        _lock: RwLockReadGuard<'a, ()>,
+        stored: StoredBlobs<'a>,
     },
 }
 

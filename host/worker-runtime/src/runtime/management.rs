@@ -14,7 +14,7 @@ use runtime_api::worker::{Suspension, WorkerId};
 use serde::Serialize;
 
 use super::{LiveWorker, Shared, WorkerError};
-use crate::ledger::{ATTEMPTS, Change, ChangeError, StoredState, Usage, WorkerRow, usage_key, usages_key, workers_key};
+use crate::ledger::{Change, ChangeError, Decision, StoredState, Usage, WorkerRow, usage_key, usages_key, workers_key};
 use crate::limits::RuntimeLimits;
 use crate::workspace::Workspace;
 
@@ -210,7 +210,7 @@ impl Management {
             named.into_iter().filter(|workspace| before.digest(workspace) != after.digest(workspace)).collect();
         let mut report = ReloadReport { workspaces: changed, workers: Vec::new() };
         for workspace in &report.workspaces {
-            self.record_events(workspace, [EventKind::ConfigChanged { policy: after.digest(workspace) }]).await?;
+            self.record_events(workspace, vec![EventKind::ConfigChanged { policy: after.digest(workspace) }]).await?;
             self.changed_workers(workspace, &before, &after, &mut report.workers).await?;
         }
         *reported = after;
@@ -221,16 +221,11 @@ impl Management {
     async fn record_events(
         &self,
         workspace: &WorkspaceId,
-        events: impl IntoIterator<Item = EventKind> + Clone,
+        events: Vec<EventKind>,
     ) -> Result<(), WorkerError> {
-        for _ in 0..ATTEMPTS {
-            let change = events.clone().into_iter().fold(Change::default(), Change::event);
-            match self.shared.ledger.commit(workspace, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done?),
-            }
-        }
-        Ok(())
+        let decide =
+            || async { Ok(Decision::Commit(events.iter().cloned().fold(Change::default(), Change::event), ())) };
+        self.shared.ledger.update(workspace, decide).await
     }
 
     /// Records the events of workers whose state differs between two configs, and collects the changed workers.

@@ -15,7 +15,7 @@ use super::Management;
 use super::catalogue::{Catalogue, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key,
+    Change, Decision, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key,
     uses_key, worker_key,
 };
 use crate::workspace::Workspace;
@@ -44,10 +44,10 @@ impl Catalogue {
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let (key, removal) = (worker_key(workspace, id), removal_key(workspace, id));
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let Some(found) = shared.ledger.row::<WorkerRow>(&key).await? else {
                 let is_in_progress = shared.ledger.is_there(&removal).await?;
-                return if is_in_progress { Ok(()) } else { Err(WorkerError::NotFound(id.clone())) };
+                return if is_in_progress { Ok(Decision::Keep(())) } else { Err(WorkerError::NotFound(id.clone())) };
             };
             if found.value.state == StoredState::Running {
                 return Err(WorkerError::NotStopped(id.clone()));
@@ -60,12 +60,9 @@ impl Catalogue {
                 .delete(&uses_key(workspace, &found.value.record).part(Referrer::Worker(id.clone())))
                 .gives_back(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerRemoved { worker: id.clone() });
-            match shared.ledger.commit(workspace, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done?),
-            }
-        }
-        Err(ContentError::Contended.into())
+            Ok(Decision::Commit(change, ()))
+        };
+        shared.ledger.update(workspace, decide).await
     }
 
     /// Deletes the remaining history of a removed worker. Does nothing if no removal is in progress.
@@ -80,9 +77,9 @@ impl Catalogue {
         let tenant = shared.tenants.tenant(workspace);
         let _changing = tenant.changing.lock().await;
         let (removal, below) = (removal_key(workspace, id), entries_key(workspace, id));
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             // Without the marker, the history belongs to another worker.
-            let Some(marker) = shared.ledger.row::<Mark>(&removal).await? else { return Ok(false) };
+            let Some(marker) = shared.ledger.row::<Mark>(&removal).await? else { return Ok(Decision::Keep(false)) };
             let entries = shared.ledger.rows::<Entry>(&below, None, ENTRIES_PER_BATCH).await?;
             let is_last = entries.len() < ENTRIES_PER_BATCH;
             let mut change = Change::default().expect(&removal, Some(&marker));
@@ -106,12 +103,9 @@ impl Catalogue {
                     EntryKind::CallFailed { .. } => change,
                 };
             }
-            match shared.ledger.commit(workspace, change).await {
-                Err(ChangeError::Conflict) => {}
-                done => return Ok(done.map(|()| !is_last)?),
-            }
-        }
-        Err(ContentError::Contended.into())
+            Ok(Decision::Commit(change, !is_last))
+        };
+        shared.ledger.update(workspace, decide).await
     }
 }
 

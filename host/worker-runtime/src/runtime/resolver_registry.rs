@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{Management, Shared, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    ATTEMPTS, Change, ChangeError, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revoked, Row, event_key,
+    self, Change, ChangeError, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revoked, Row, event_key,
     events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
 };
 
@@ -258,13 +258,12 @@ impl Management {
         self.can_admit(&digest).await?;
         let resolver = self.shared.sandbox.load(&component).await?;
         let bytes = component.len() as u64;
-        let _kept = self.shared.stripes.keeping(&digest).await;
+        let _locks = self.shared.stripes.keeping(&[digest]).await;
         self.shared.blobs.put(digest, blob_store::source_from(component), bytes).await?;
         let _changing = self.shared.resolver_changes.write().await;
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             if self.can_admit(&digest).await? {
-                self.shared.resolvers.insert(digest, resolver);
-                return Ok(false);
+                return Ok(Decision::Keep(false));
             }
             let row = ResolverRow { bytes, at: self.shared.ledger.now(), revoked: None };
             let change = Change::default()
@@ -272,16 +271,11 @@ impl Management {
                 .put(&key, &row)
                 .put(&holders_key(&digest).part(RUNTIME), &Mark {})
                 .event(EventKind::ResolverAdmitted { resolver: digest });
-            match self.shared.ledger.commit_globally(change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.shared.resolvers.insert(digest, resolver);
-                    return Ok(true);
-                }
-            }
-        }
-        Err(ResolverError::Contended)
+            Ok(Decision::Commit(change, true))
+        };
+        let is_new = self.shared.ledger.update_globally::<_, ResolverError, _>(decide).await?;
+        self.shared.resolvers.insert(digest, resolver);
+        Ok(is_new)
     }
 
     /// Checks that a resolver is not revoked and that the limit allows it. Returns `true` if it is admitted already.
@@ -331,7 +325,7 @@ impl Management {
         &self,
         choose: impl Fn(&mut Registry) -> Result<(Digest, EventKind), ResolverError>,
     ) -> Result<ResolverSummary, ResolverError> {
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let (mut registry, found) = self.registry().await?;
             let chosen = choose(&mut registry);
             // The pinned resolver itself can be activated, so that the earlier one can be revoked while the pin holds.
@@ -351,7 +345,7 @@ impl Management {
                 self.shared.loaded(digest, &row.value).await?;
             }
             if digest == registry.active {
-                return self.resolver(digest).await;
+                return Ok(Decision::Keep(digest));
             }
             registry.retired.remove(&digest);
             registry.retired.insert(registry.active);
@@ -365,15 +359,10 @@ impl Management {
                 .expect(&resolver_key(&digest), row.as_ref())
                 .put(&registry_key(), &registry)
                 .event(event);
-            match self.commit_active(change, digest).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    return self.resolver(digest).await;
-                }
-            }
-        }
-        Err(ResolverError::Contended)
+            Ok(Decision::Commit(change, digest))
+        };
+        let digest = ledger::retry::<_, ResolverError, _, _>(decide, |change, digest| self.commit_active(change, *digest)).await?;
+        self.resolver(digest).await
     }
 
     /// Commits a change of the active resolver, and makes requests use the new one. Runs in a task of its own: if the caller
@@ -395,7 +384,7 @@ impl Management {
     pub async fn revoke_resolver(&self, digest: Digest) -> Result<(), ResolverError> {
         let changing = self.shared.resolver_changes.write().await;
         let key = resolver_key(&digest);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let (mut registry, registry_row) = self.registry().await?;
             if registry.active == digest {
                 return Err(ResolverError::Active(digest));
@@ -421,18 +410,13 @@ impl Management {
                     .put(&key, &row)
                     .event(EventKind::ResolverRevoked { resolver: digest });
             }
-            match self.shared.ledger.commit_globally(change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.shared.resolvers.remove(&digest);
-                    // Stopping workers takes a while and needs no registry.
-                    drop(changing);
-                    return Ok(self.stop_workers_of(digest).await?);
-                }
-            }
-        }
-        Err(ResolverError::Contended)
+            Ok(Decision::Commit(change, ()))
+        };
+        self.shared.ledger.update_globally::<_, ResolverError, _>(decide).await?;
+        self.shared.resolvers.remove(&digest);
+        // Stopping workers takes a while and needs no registry.
+        drop(changing);
+        Ok(self.stop_workers_of(digest).await?)
     }
 
     /// Removes an admitted or retired resolver that nothing uses: no running worker and no pin of the config. The next
@@ -440,7 +424,7 @@ impl Management {
     pub async fn remove_resolver(&self, digest: Digest) -> Result<(), ResolverError> {
         let _changing = self.shared.resolver_changes.write().await;
         let key = resolver_key(&digest);
-        for _ in 0..ATTEMPTS {
+        let decide = || async {
             let (mut registry, registry_row) = self.registry().await?;
             if registry.active == digest {
                 return Err(ResolverError::Active(digest));
@@ -462,16 +446,11 @@ impl Management {
                 .expect(&registry_key(), registry_row.as_ref())
                 .put(&registry_key(), &registry)
                 .event(EventKind::ResolverRemoved { resolver: digest });
-            match self.shared.ledger.commit_globally(change).await {
-                Err(ChangeError::Conflict) => {}
-                done => {
-                    done?;
-                    self.shared.resolvers.remove(&digest);
-                    return Ok(());
-                }
-            }
-        }
-        Err(ResolverError::Contended)
+            Ok(Decision::Commit(change, ()))
+        };
+        self.shared.ledger.update_globally::<_, ResolverError, _>(decide).await?;
+        self.shared.resolvers.remove(&digest);
+        Ok(())
     }
 
     /// Takes up the resolvers of an earlier process: reads which one is active, loads the components, and stops workers of
