@@ -4,19 +4,21 @@
 //! 100 ms moves to a second set of threads, whose priority is lower still. A loop that burns all its fuel then takes
 //! little time from resolutions of a millisecond.
 //!
-//! A computation holds the compute slot of its workspace until it has really ended, even if its caller is gone. A
-//! workspace therefore has at most one requested computation at a time. Scans that are started in advance are in
-//! `content::scan_queue`.
+//! A computation holds a compute slot of its workspace until it has really ended, even if its caller is gone. A
+//! workspace therefore has at most one requested computation at a time. Work that waits, for example a plugin for the
+//! network, holds no slot meanwhile. Scans that are started in advance are in `content::scan_queue`.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 /// Niceness of the pool's threads, relative to the process. When both have work, a thread of the pool gets a third of
@@ -71,18 +73,14 @@ impl ComputePool {
         Ok(pool)
     }
 
-    /// Runs asynchronous work. Drops `slot` when the work has ended. Dropping the future aborts the work at its next
-    /// yield. Returns `None` if the work panics.
+    /// Runs asynchronous work, which holds one of `slots` whenever it computes. Dropping the future aborts the work at its
+    /// next yield. Returns `None` if the work panics.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        slot: impl Send + 'static,
+        slots: Arc<Semaphore>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let work = async move {
-            let done = work.await;
-            drop(slot);
-            done
-        };
+        let work = InTurns { work: Box::pin(work), slots, turn: Turn::Ended };
         let long = self.long.as_ref()?.handle().clone();
         let task = self.threads.as_ref()?.spawn(async move {
             match (UntilLong { work: Some(Box::pin(work)), cpu_time: Duration::ZERO }).await {
@@ -90,16 +88,16 @@ impl ComputePool {
                 Err(rest) => AbortOnDrop(long.spawn(rest)).join().await,
             }
         });
-        AbortOnDrop(task).join().await?
+        AbortOnDrop(task).join().await??.ok()
     }
 
-    /// Runs blocking work. Once started, it runs to its end, and then `slot` is dropped. Returns `None` if the work
-    /// panics.
+    /// Runs blocking work, which holds one of `slots`. Once started, it runs to its end. Returns `None` if the work panics.
     pub(crate) async fn run_blocking<T: Send + 'static>(
         &self,
-        slot: impl Send + 'static,
+        slots: Arc<Semaphore>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
+        let slot = slots.acquire_owned().await.ok()?;
         let task = self.threads.as_ref()?.spawn_blocking(move || {
             let done = work();
             drop(slot);
@@ -172,6 +170,62 @@ impl<F: Future> Future for UntilLong<F> {
     }
 }
 
+/// Runs a future in turns: stretches of computation, each with one of `slots`. A turn ends when the future waits for
+/// something outside, and its slot is then free for other work.
+struct InTurns<F> {
+    work: Pin<Box<F>>,
+    slots: Arc<Semaphore>,
+    turn: Turn,
+}
+
+enum Turn {
+    Ended,
+    Acquiring(Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>),
+    Running { _slot: OwnedSemaphorePermit },
+}
+
+impl<F: Future> Future for InTurns<F> {
+    type Output = Result<F::Output, AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.turn {
+                Turn::Ended => self.turn = Turn::Acquiring(Box::pin(self.slots.clone().acquire_owned())),
+                Turn::Acquiring(slot) => self.turn = Turn::Running { _slot: ready!(slot.as_mut().poll(context))? },
+                Turn::Running { .. } => {
+                    let woken = Arc::new(WakeFlag { woken: AtomicBool::new(false), task: context.waker().clone() });
+                    let waker = Waker::from(woken.clone());
+                    if let Poll::Ready(done) = self.work.as_mut().poll(&mut Context::from_waker(&waker)) {
+                        return Poll::Ready(Ok(done));
+                    }
+                    // A guest that is interrupted to let other tasks run wakes its task at once. Its turn goes on.
+                    if !woken.woken.load(Ordering::Acquire) {
+                        self.turn = Turn::Ended;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// Waker of a task that records whether it was used.
+struct WakeFlag {
+    woken: AtomicBool,
+    task: Waker,
+}
+
+impl Wake for WakeFlag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
+
 /// Checks that the system can start this many threads at once.
 ///
 /// tokio panics if it cannot start a thread. If it gets fewer threads than configured, tasks that wait for the missing
@@ -217,8 +271,8 @@ mod tests {
     #[tokio::test]
     async fn long_computation_moves_to_other_thread_and_releases_slot_at_its_end() {
         let pool = ComputePool::start(1).expect("threads");
-        let slot = std::sync::Arc::new(());
-        let threads = pool.run(slot.clone(), compute(5)).await.expect("done");
+        let slots = Arc::new(Semaphore::new(1));
+        let threads = pool.run(slots.clone(), compute(5)).await.expect("done");
         let (begun, rest) = (threads[0], threads[4]);
         assert_ne!(begun, rest, "it moved");
         let rounds_before = threads.iter().take_while(|thread| **thread == begun).count();
@@ -226,22 +280,84 @@ mod tests {
             rounds_before <= 2 && threads[rounds_before..].iter().all(|thread| *thread == rest),
             "and stayed there"
         );
-        assert_eq!(std::sync::Arc::strong_count(&slot), 1);
-        let short = pool.run(slot.clone(), compute(1)).await.expect("done");
+        assert_eq!(slots.available_permits(), 1);
+        let short = pool.run(slots.clone(), compute(1)).await.expect("done");
         assert_eq!(short[0], begun, "the next computation starts on the first thread");
     }
 
     #[tokio::test]
     async fn abandoned_long_computation_is_aborted() {
         let pool = ComputePool::start(1).expect("threads");
-        let slot = std::sync::Arc::new(());
-        let endless = pool.run(slot.clone(), compute(u32::MAX));
+        let slots = Arc::new(Semaphore::new(1));
+        let endless = pool.run(slots.clone(), compute(u32::MAX));
         assert!(tokio::time::timeout(LONG_COMPUTATION * 3, endless).await.is_err(), "it does not end");
+        // One reference is left when the task is dropped with its slot.
         let ended = async {
-            while std::sync::Arc::strong_count(&slot) > 1 {
+            while Arc::strong_count(&slots) > 1 {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(LONG_COMPUTATION * 20, ended).await.expect("the slot is released");
+        assert_eq!(slots.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_holds_no_slot_and_gets_one_again_before_it_computes() {
+        let pool = ComputePool::start(2).expect("threads");
+        let slots = Arc::new(Semaphore::new(1));
+        let (started, is_started) = tokio::sync::oneshot::channel();
+        let (reply, replied) = tokio::sync::oneshot::channel();
+        let free = slots.clone();
+        let waiting = pool.run(slots.clone(), async move {
+            started.send(free.available_permits()).expect("received");
+            let reply: &str = replied.await.expect("a reply");
+            (reply, free.available_permits())
+        });
+        let other = async {
+            assert_eq!(is_started.await, Ok(0), "it holds the slot while it computes");
+            let slot = slots.clone().acquire_owned().await.expect("a slot of the work that waits");
+            reply.send("reply").expect("received");
+            assert!(pool.run_blocking(Arc::new(Semaphore::new(1)), || ()).await.is_some());
+            drop(slot);
+        };
+        let (done, ()) = tokio::join!(waiting, other);
+        assert_eq!(done, Some(("reply", 0)));
+        assert_eq!(slots.available_permits(), 1);
+    }
+
+    /// Future that interrupts itself once, as the engine does with a guest.
+    struct Interrupted(bool);
+
+    impl Future for Interrupted {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+            if std::mem::replace(&mut self.0, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn interrupted_work_keeps_its_slot() {
+        let pool = ComputePool::start(1).expect("threads");
+        let slots = Arc::new(Semaphore::new(1));
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let work = |name: &'static str| {
+            let steps = steps.clone();
+            async move {
+                for _ in 0..100 {
+                    steps.lock().expect("not poisoned").push(name);
+                    Interrupted(false).await;
+                }
+            }
+        };
+        let (one, other) = (pool.run(slots.clone(), work("one")), pool.run(slots.clone(), work("other")));
+        assert_eq!(tokio::join!(one, other), (Some(()), Some(())));
+        let mut steps = std::mem::take(&mut *steps.lock().expect("not poisoned"));
+        steps.dedup();
+        assert_eq!(steps.len(), 2, "one after the other: {steps:?}");
     }
 }

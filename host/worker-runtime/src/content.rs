@@ -26,8 +26,8 @@ use runtime_api::event::EventKind;
 use runtime_api::referrer::Referrer;
 
 use crate::ledger::{
-    BlobRow, BundleRow, Change, Decision, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key,
-    bundles_key, newest_key, packages_recorded_key, revision_key, uses_key,
+    BlobRow, BundleRow, Change, Decision, Mark, Page, RevisionRow, Row, Usage, blob_key, bundle_key, bundles_key,
+    newest_key, packages_recorded_key, revision_key, uses_key,
 };
 use crate::tenants::InflightReservation;
 use crate::workspace::Workspace;
@@ -365,7 +365,7 @@ impl Content {
         &self,
         verify: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
     ) -> Result<T, ContentError> {
-        let slot = self.workspace.shared.tenants.acquire_compute_slot(&self.workspace.id).await?;
+        let slot = self.workspace.shared.tenants.compute_slot(&self.workspace.id);
         Ok(self.workspace.shared.compute_pool.run_blocking(slot, verify).await.ok_or(ContentError::Contended)??)
     }
 

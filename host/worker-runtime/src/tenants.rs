@@ -132,11 +132,10 @@ impl Tenants {
         Ok(RunPermit { _own: own, _total: total })
     }
 
-    /// Waits for the compute slot of the workspace. The queue is unbounded, but a waiting caller holds a run permit or
-    /// an inflight reservation, which are both limited.
-    pub(crate) async fn acquire_compute_slot(&self, workspace: &WorkspaceId) -> Result<OwnedSemaphorePermit, Busy> {
-        let slot = self.tenant(workspace).compute_slot.clone().acquire_owned().await;
-        slot.map_err(|_| Busy::new("computing_threads"))
+    /// Returns the compute slot of the workspace. Its queue is unbounded, but a waiting caller holds a run permit or an
+    /// inflight reservation, which are both limited.
+    pub(crate) fn compute_slot(&self, workspace: &WorkspaceId) -> Arc<Semaphore> {
+        self.tenant(workspace).compute_slot.clone()
     }
 
     /// Waits for the store slot of the workspace, which allows one blob to be written at a time. Concurrent syncs of

@@ -19,8 +19,8 @@ use super::live_worker::{LiveKey, LiveWorker};
 use crate::content::{ContentError, StoredBlobs};
 use crate::error::ResolveError;
 use crate::ledger::{
-    BundleRow, Change, ChangeError, Decision, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow,
-    bundle_key, removal_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
+    BundleRow, Change, ChangeError, Decision, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow, bundle_key,
+    removal_key, resolved_by_key, resolver_key, uses_key, worker_key, workers_key,
 };
 use crate::record::Record;
 use crate::report::{ResolutionReport, with_policy};
@@ -269,7 +269,7 @@ impl Catalogue {
             Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
         let inputs = Inputs::of(shared.facts(&config, workspace), resolve_request);
         let digest = resolver.digest();
-        let slot = shared.tenants.acquire_compute_slot(workspace).await?;
+        let slot = shared.tenants.compute_slot(workspace);
         let computed = {
             let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
             async move {
@@ -555,7 +555,7 @@ impl Catalogue {
                 return Ok(Err(Suspension::new(SuspensionReason::RecordMissing, detail, RESTORE_RECORD)));
             }
         };
-        let slot = shared.tenants.acquire_compute_slot(workspace).await?;
+        let slot = shared.tenants.compute_slot(workspace);
         let restore = {
             let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
             async move {

@@ -25,9 +25,7 @@ use super::catalogue::WorkerError;
 use super::live_worker::{LiveTool, ParsedSchema};
 use crate::catch_panic::{CatchPanic, ToolPanic};
 use crate::content::{ContentError, StoredBlobs};
-use crate::ledger::{
-    Change, ChangeError, Decision, Row, StoredState, Usage, WorkerRow, entry_key, worker_key,
-};
+use crate::ledger::{Change, ChangeError, Decision, Row, StoredState, Usage, WorkerRow, entry_key, worker_key};
 use crate::tenants::{Busy, RunPermit};
 use crate::workspace::Workspace;
 
@@ -383,7 +381,7 @@ impl Interaction {
         let invalid_schema =
             |fault: &Arc<Fault>| CallError::InvalidSchema { tool: tool.clone(), what, fault: fault.clone() };
         let schema = schema.clone().map_err(|fault| invalid_schema(&fault))?;
-        let slot = self.workspace.shared.tenants.acquire_compute_slot(&self.workspace.id).await?;
+        let slot = self.workspace.shared.tenants.compute_slot(&self.workspace.id);
         let stop = StopOnDrop::default();
         let mut work = Work::new(self.workspace.shared.limits.schema_work).stopped_by(stop.0.clone());
         let validate = move || (schema.validate(&value, &mut work), value);
@@ -530,15 +528,8 @@ impl Interaction {
 /// Payload of a history entry that is being written.
 enum StoredPayload<'a> {
     Nothing,
-    Inline {
-        value: Value,
-        bytes: u64,
-    },
-    Blob {
-        digest: Digest,
-        bytes: u64,
-        stored: StoredBlobs<'a>,
-    },
+    Inline { value: Value, bytes: u64 },
+    Blob { digest: Digest, bytes: u64, stored: StoredBlobs<'a> },
 }
 
 impl StoredPayload<'_> {

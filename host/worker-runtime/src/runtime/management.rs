@@ -218,11 +218,7 @@ impl Management {
     }
 
     /// Records events of a workspace that belong to no other change.
-    async fn record_events(
-        &self,
-        workspace: &WorkspaceId,
-        events: Vec<EventKind>,
-    ) -> Result<(), WorkerError> {
+    async fn record_events(&self, workspace: &WorkspaceId, events: Vec<EventKind>) -> Result<(), WorkerError> {
         let decide =
             || async { Ok(Decision::Commit(events.iter().cloned().fold(Change::default(), Change::event), ())) };
         self.shared.ledger.update(workspace, decide).await

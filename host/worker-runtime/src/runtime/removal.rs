@@ -15,8 +15,7 @@ use super::Management;
 use super::catalogue::{Catalogue, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    Change, Decision, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key,
-    uses_key, worker_key,
+    Change, Decision, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key, uses_key, worker_key,
 };
 use crate::workspace::Workspace;
 

@@ -361,7 +361,9 @@ impl Management {
                 .event(event);
             Ok(Decision::Commit(change, digest))
         };
-        let digest = ledger::retry::<_, ResolverError, _, _>(decide, |change, digest| self.commit_active(change, *digest)).await?;
+        let digest =
+            ledger::retry::<_, ResolverError, _, _>(decide, |change, digest| self.commit_active(change, *digest))
+                .await?;
         self.resolver(digest).await
     }
 
