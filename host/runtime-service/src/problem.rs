@@ -213,6 +213,7 @@ impl From<CallError> for Problem {
             CallError::ValidationLimit { cause: tool_schema::IncompleteValidation::Work { .. }, .. } => {
                 json!({ "limit": "schema_work" })
             }
+            CallError::ToolNotGranted { ref refusal, .. } => json!({ "refusals": [refusal] }),
             CallError::CallsUsedUp { allowed, .. } => json!({ "allowed": allowed }),
             CallError::HistoryFull { entries } => json!({ "entries": entries }),
             // A tool defines its own codes, which are not codes of this API.

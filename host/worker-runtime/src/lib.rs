@@ -52,6 +52,7 @@ pub mod shipped;
 mod stripes;
 mod tenants;
 pub mod token;
+mod tools;
 mod workspace;
 
 #[cfg(feature = "files")]

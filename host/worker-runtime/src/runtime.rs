@@ -16,17 +16,15 @@ mod removal;
 mod resolver_registry;
 mod revocation;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bundles::signature::{Envelope, judge};
-use bundles::{Acceptances, Digest, Platform, ToolName, WorkspaceId};
+use bundles::{Acceptances, Digest, Platform, WorkspaceId};
 use component_host::{BundleView, Resolver, Sandbox};
 use content_store::blob_store::BlobStore;
 use host_policy::RuntimeConfig;
 use host_tools::secret::SecretSource;
-use host_tools::tool::HostTool;
 use runtime_api::worker::Suspension;
 
 use crate::compute_pool::ComputePool;
@@ -40,6 +38,7 @@ use crate::resolutions::{KnownFacts, Resolutions};
 use crate::stripes::Stripes;
 use crate::tenants::Tenants;
 use crate::token::KnownTokens;
+use crate::tools::ToolRegistry;
 use crate::workspace::Workspace;
 
 pub use builder::{OpenError, RuntimeBuilder};
@@ -69,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) compute_pool: ComputePool,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) known_tokens: KnownTokens,
-    pub(crate) tools: BTreeMap<ToolName, Arc<dyn HostTool>>,
+    pub(crate) tools: ToolRegistry,
     /// Operating system and architecture in the facts for resolvers.
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,

@@ -1,6 +1,5 @@
 //! Builder of a Runtime, and the error of opening one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,6 +23,7 @@ use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::shipped;
 use crate::tenants::Tenants;
+use crate::tools::{HostTools, ToolRegistry};
 
 /// Settings of a Runtime. The defaults are no grants, no secrets, no tools, and stores in memory.
 #[derive(Debug, Default)]
@@ -243,12 +243,9 @@ impl RuntimeBuilder {
         };
         let shipped = sandbox.load(shipped::RESOLVER).await.map_err(OpenError::Shipped)?;
         let builtin = BundleView::new(shipped::bundle().map_err(|_| OpenError::Builtin)?);
-        let mut tools: BTreeMap<ToolName, Arc<dyn HostTool>> = BTreeMap::new();
+        let mut tools = HostTools::default();
         for tool in self.tools {
-            let name = tool.name().clone();
-            if tools.insert(name.clone(), tool).is_some() {
-                return Err(OpenError::DuplicateTool(name));
-            }
+            tools.add(tool).map_err(OpenError::DuplicateTool)?;
         }
         let platform = match self.platform {
             Some(platform) => platform,
@@ -281,7 +278,7 @@ impl RuntimeBuilder {
             compute_pool,
             secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
             known_tokens: Default::default(),
-            tools,
+            tools: ToolRegistry::new(tools),
             platform,
             resolutions: Resolutions::default(),
             facts: Memo::new(1024),

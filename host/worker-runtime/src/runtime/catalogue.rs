@@ -274,7 +274,7 @@ impl Catalogue {
             let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
             async move {
                 let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
-                let live = shared.enforce(&config, &workspace, &view, resolved.resolution());
+                let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await;
                 let live = live.map_err(WorkerError::Denied)?;
                 let derived = derive(&inputs, &resolved, &live);
                 Ok::<_, WorkerError>((live, derived))
@@ -563,7 +563,7 @@ impl Catalogue {
                 let record = Record::from_json(&record).map_err(|_| damaged_record())?;
                 let resolution = record.restore(view.bundle().manifest(), limits);
                 let resolution = resolution.map_err(|_| damaged_record())?;
-                let live = shared.enforce(&config, &workspace, &view, &resolution);
+                let live = shared.enforce(&config, &workspace, &view, &resolution).await;
                 live.map_err(|refusals| Suspension::denied(&refusals))
             }
         };

@@ -11,6 +11,7 @@ use bundles::canonical::{JsonError, depth, parse_unique, reason};
 use bundles::manifest::Confirm;
 use bundles::{Blob, Digest, ToolName};
 use content_store::metadata::MetadataError;
+use host_policy::{Refusal, ResolvedWorkerSpec};
 use host_tools::tool::{CallScope, ToolContext, ToolError};
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::event::EventKind;
@@ -52,6 +53,14 @@ pub enum CallError {
     /// No tool of the worker has this name.
     #[error("tool `{0}` not found in this worker")]
     ToolNotFound(ToolName),
+    /// The profile selects the tool, and the host does not provide it to this worker.
+    #[error("tool `{tool}` is not granted to this worker: {}", refusal.reason)]
+    ToolNotGranted {
+        /// The tool.
+        tool: ToolName,
+        /// The reason and the remedy.
+        refusal: Refusal,
+    },
     /// The bundle requires a person to confirm the call.
     #[error("tool `{0}` requires confirmation by a person")]
     ConfirmationRequired(ToolName),
@@ -152,6 +161,15 @@ pub enum CallError {
     },
 }
 
+/// Returns the error for a tool that the worker does not have.
+fn missing_tool(spec: &ResolvedWorkerSpec, tool: &ToolName) -> CallError {
+    let subject = format!("tool:{tool}");
+    match spec.narrowed().iter().find(|refusal| refusal.subject == subject) {
+        Some(refusal) => CallError::ToolNotGranted { tool: tool.clone(), refusal: refusal.clone() },
+        None => CallError::ToolNotFound(tool.clone()),
+    }
+}
+
 fn location(pointer: &str) -> String {
     if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") }
 }
@@ -187,6 +205,7 @@ impl CallError {
             Self::Worker(error) => error.code(),
             Self::NotRunning { .. } => "worker_stopped",
             Self::ToolNotFound(_) => "tool_not_found",
+            Self::ToolNotGranted { .. } => "not_granted",
             Self::ConfirmationRequired(_) => "confirmation_required",
             Self::CallsUsedUp { .. } => "calls_used_up",
             Self::HistoryFull { .. } => "history_full",
@@ -210,6 +229,7 @@ impl CallError {
             Self::Tool(error) => error.help(),
             Self::NotRunning { .. } => "create another worker",
             Self::ToolNotFound(_) => "choose a tool from the worker's spec",
+            Self::ToolNotGranted { refusal, .. } => &refusal.remedy,
             Self::ConfirmationRequired(_) => "ask a person, then set `confirmed` in the call",
             Self::CallsUsedUp { .. } => "create another worker, or raise `max_calls` in the bundle",
             Self::HistoryFull { .. } => "create another worker; a history is never truncated",
@@ -331,7 +351,7 @@ impl Interaction {
             return Err(CallError::NotRunning { worker: worker.clone(), reason });
         }
         let live = self.workspace.catalogue().live(worker, &row).await?;
-        let live_tool = live.tools.get(tool).ok_or_else(|| CallError::ToolNotFound(tool.clone()))?;
+        let live_tool = live.tools.get(tool).ok_or_else(|| missing_tool(&live.spec, tool))?;
         // One deadline covers the tool and both validations.
         let allowed_ms = shared.limits.call_ms;
         let deadline = Instant::now() + Duration::from_millis(allowed_ms);
@@ -351,7 +371,7 @@ impl Interaction {
             answer_bytes: shared.limits.call_bytes,
         });
         let answer = async {
-            let result = CatchPanic::new(|| live_tool.tool.call(context, input_value)).await;
+            let result = CatchPanic::new(|| live_tool.implementation.call(context, input_value)).await;
             let output = result.map_err(|ToolPanic| CallError::ToolPanicked(tool.clone()))??;
             let (result, output) = self.validate(tool, "output", live_tool.output.as_ref(), output).await?;
             result.map_err(|_| CallError::InvalidOutput(tool.clone()))?;

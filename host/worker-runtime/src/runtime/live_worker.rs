@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bundles::canonical::parse;
-use bundles::{Bundle, Digest, Need, ToolName, ToolSource, WorkspaceId};
+use bundles::{Bundle, Digest, ToolName, WorkspaceId};
 use component_host::BundleView;
-use host_policy::{HostPolicy, Refusal, Resolution, ResolvedWorkerSpec, Rule, RuntimeConfig, SpecTool, enforce};
-use host_tools::tool::HostTool;
+use host_policy::{HostPolicy, Refusal, Resolution, ResolvedWorkerSpec, RuntimeConfig, SpecTool, enforce};
 use tool_schema::{Fault, Problem, Schema};
 
 use super::Shared;
 use crate::resolutions::KnownFacts;
+use crate::tools::{SelectedTool, Tool};
 
 /// Cache key of a live worker: everything that determines its spec.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,11 +31,11 @@ pub(crate) struct LiveWorker {
     pub(crate) tools: BTreeMap<ToolName, LiveTool>,
 }
 
-/// A host tool of a worker, with the schemas from the bundle.
+/// A tool of a worker, with the schemas from the bundle.
 #[derive(Debug)]
 pub(crate) struct LiveTool {
     pub(crate) spec: SpecTool,
-    pub(crate) tool: Arc<dyn HostTool>,
+    pub(crate) implementation: Arc<dyn Tool>,
     pub(crate) input: Option<ParsedSchema>,
     pub(crate) output: Option<ParsedSchema>,
 }
@@ -46,66 +46,35 @@ pub(crate) type ParsedSchema = Result<Arc<Schema>, Arc<Fault>>;
 
 impl Shared {
     /// Enforces the host's policy on a resolution. Returns the worker's spec and tools, or all refusals.
-    pub(crate) fn enforce(
+    pub(crate) async fn enforce(
         &self,
         config: &RuntimeConfig,
         workspace: &WorkspaceId,
         view: &BundleView,
         resolution: &Resolution,
     ) -> Result<LiveWorker, Vec<Refusal>> {
-        let builtin = view.bundle().digest() == self.builtin.bundle().digest();
-        let policy = HostPolicy { config, workspace, builtin };
-        let spec = enforce(view.bundle().manifest(), resolution, policy)?;
+        let bundle = view.bundle();
+        let builtin = bundle.digest() == self.builtin.bundle().digest();
+        let spec = enforce(bundle.manifest(), resolution, HostPolicy { config, workspace, builtin })?;
         let mut tools = BTreeMap::new();
         let mut refusals = Vec::new();
         for tool in spec.tools() {
-            match self.live_tool(&spec, view.bundle(), tool) {
-                Ok(Some(live)) => {
-                    tools.insert(tool.name.clone(), live);
+            match self.tools.find(SelectedTool { tool, spec: &spec }).await {
+                Ok(found) => {
+                    tools.insert(tool.name.clone(), self.live_tool(bundle, tool, found));
                 }
-                Ok(None) => {}
                 Err(refusal) => refusals.push(refusal),
             }
         }
         if refusals.is_empty() { Ok(LiveWorker { spec: Arc::new(spec), tools }) } else { Err(refusals) }
     }
 
-    /// Returns the host tool behind a declared tool. Returns `None` if the tool comes from another source.
-    fn live_tool(
-        &self,
-        spec: &ResolvedWorkerSpec,
-        bundle: &Bundle,
-        tool: &SpecTool,
-    ) -> Result<Option<LiveTool>, Refusal> {
-        let refuse = |rule, reason: String, remedy: &str| {
-            Err(Refusal {
-                subject: format!("tool:{}", tool.name),
-                need: Need::Required,
-                rule,
-                reason,
-                remedy: remedy.to_owned(),
-            })
-        };
-        if tool.source != ToolSource::Host {
-            return Ok(None);
-        }
-        let Some(host) = self.tools.get(&tool.name) else {
-            return refuse(
-                Rule::UnsupportedDeclaration,
-                format!("host tool `{}` not found in this Runtime", tool.name),
-                "remove `tool:…` from the host's capabilities, or use a Runtime that has the tool",
-            );
-        };
-        if let Some(missing) = host.needs().iter().find(|needed| !spec.grants(needed)) {
-            let reason = format!("the tool needs `{missing}`, which is not granted to this worker");
-            let narrowed = spec.narrowed().iter().find(|refusal| refusal.subject == missing.to_string());
-            let remedy = "request it in the profile and grant it in the host's config, or do not select the tool";
-            return refuse(Rule::ToolWithoutAuthority, reason, narrowed.map_or(remedy, |refusal| &refusal.remedy));
-        }
+    /// Adds the schemas of the bundle to a tool.
+    fn live_tool(&self, bundle: &Bundle, tool: &SpecTool, implementation: Arc<dyn Tool>) -> LiveTool {
         let declared = bundle.manifest().tools.get(&tool.name);
         let schema = |blob: Option<bundles::manifest::BlobRef>| blob.map(|blob| self.schema(bundle, &blob.digest));
         let [input, output] = declared.map_or([None, None], |tool| [tool.input, tool.output].map(schema));
-        Ok(Some(LiveTool { spec: tool.clone(), tool: host.clone(), input, output }))
+        LiveTool { spec: tool.clone(), implementation, input, output }
     }
 
     /// Returns a parsed schema of a bundle. The cache is keyed by content because workers of a bundle share schemas.
@@ -145,7 +114,7 @@ impl Shared {
         let (os, arch) = self.platform.clone();
         let mut facts = config.facts(workspace, os, arch, &component_host::WORLDS);
         facts.capabilities.retain(|name| match name.as_str().strip_prefix("tool:") {
-            Some(tool) => self.tools.contains_key(tool),
+            Some(tool) => self.tools.host().contains(tool),
             None => true,
         });
         facts

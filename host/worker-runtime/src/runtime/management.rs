@@ -147,7 +147,7 @@ impl Management {
     /// Returns the host tools and the supported WIT worlds of this Runtime.
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
-            tools: self.shared.tools.keys().cloned().collect(),
+            tools: self.shared.tools.host().names().cloned().collect(),
             worlds: component_host::WORLDS.map(str::to_owned).into(),
         }
     }

@@ -38,6 +38,22 @@ async fn with_mount() -> Scene {
     Scene::with_worker_in(world, &bundle).await
 }
 
+/// A worker whose bundle denies its own tool `echo`.
+async fn with_denied_tool() -> Scene {
+    let bundle = r#"
+        schema = "yoi.config-bundle/1"
+        revision = 1
+        created_at = "2026-06-25T15:49:30Z"
+        language = "en"
+        workspace.id = "acme"
+        tools.echo = { source = "host", effect = "none" }
+        tools.secretive = { source = "host", effect = "none" }
+        policy.tools.deny = ["echo"]
+        "#;
+    let files = [("bundle.toml", bundle), ("schemas/echo.input.json", "{}"), ("schemas/echo.output.json", "{}")];
+    Scene::with_worker_in(World::default(), &bundle_of("acme", 1, &files)).await
+}
+
 async fn within(limits: RuntimeLimits) -> Scene {
     Scene::with_worker_in(World { limits, ..World::default() }, &bundle(1)).await
 }
@@ -83,6 +99,7 @@ pub(super) fn cases() -> Vec<Case> {
         called!("invalid_output", Scene::with_worker(), "echo", { "do": "lie" }),
         called!("tool_panicked", Scene::with_worker(), "echo", { "do": "panic" }),
         called!("not_granted", Scene::with_worker(), "secretive", { "secret": "other" }),
+        called!("not_granted", with_denied_tool(), "echo", {}),
         called!("mount_unavailable", with_mount(), "secretive", { "mount": "repo" }),
         called!("too_large", within(RuntimeLimits { call_bytes: 1, ..RuntimeLimits::default() }), "echo", {},),
         called!("history_full", within(RuntimeLimits { history_entries: 1, ..RuntimeLimits::default() }), "echo", {},),
