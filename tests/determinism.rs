@@ -10,7 +10,7 @@ use worker_runtime::{Inputs, Resolutions, Resolved, shipped};
 use yoi_tests::{cases, fixtures, sandboxes};
 
 fn digest(resolved: &Resolved) -> (String, u64) {
-    (resolved.digests().resolution.to_string(), resolved.cost().fuel)
+    (resolved.resolution().digest().to_string(), resolved.cost().fuel)
 }
 
 #[test]

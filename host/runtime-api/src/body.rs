@@ -13,7 +13,7 @@ use crate::history::Entry;
 use crate::resolver::ResolverSummary;
 use crate::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
 use crate::token::{Scope, TokenGrant, TokenSummary};
-use crate::worker::{DisplayName, WorkerId, WorkerSummary};
+use crate::worker::{DisplayName, FailedResolutionSummary, WorkerId, WorkerSummary};
 
 /// Media type of a manifest without signatures.
 pub const MANIFEST: &str = "application/vnd.yoi.config-bundle.v1+json";
@@ -100,6 +100,11 @@ bodies! {
         /// Value of `after` for the next page. Absent if this is the last page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
+    }
+    /// Resolutions that failed.
+    FailedResolutionList {
+        /// The recorded failed resolutions of the workspace, the oldest first.
+        failures: Vec<FailedResolutionSummary>,
     }
     /// Resolvers of a Runtime.
     ResolverList {

@@ -10,7 +10,7 @@ use crate::worker::WorkerId;
 
 /// Something that refers to a bundle or a blob, and so keeps it from being removed.
 ///
-/// The text form is `bundle:DIGEST`, `manifest`, `worker:ID` or `pin:NAME`.
+/// The text form is `bundle:DIGEST`, `manifest`, `worker:ID`, `pin:NAME` or `failure`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Referrer {
     /// A bundle whose manifest names the blob.
@@ -21,11 +21,13 @@ pub enum Referrer {
     Worker(WorkerId),
     /// A pin with this name.
     Pin(WorkerId),
+    /// A failed resolution whose record is this blob.
+    Failure,
 }
 
 /// Error returned for a text that is not a [`Referrer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid referrer: expected `bundle:DIGEST`, `manifest`, `worker:ID` or `pin:NAME`")]
+#[error("invalid referrer: expected `bundle:DIGEST`, `manifest`, `worker:ID`, `pin:NAME` or `failure`")]
 pub struct InvalidReferrer;
 
 impl fmt::Display for Referrer {
@@ -35,6 +37,7 @@ impl fmt::Display for Referrer {
             Self::Manifest => f.write_str("manifest"),
             Self::Worker(id) => write!(f, "worker:{id}"),
             Self::Pin(name) => write!(f, "pin:{name}"),
+            Self::Failure => f.write_str("failure"),
         }
     }
 }
@@ -45,6 +48,7 @@ impl FromStr for Referrer {
     fn from_str(text: &str) -> Result<Self, InvalidReferrer> {
         let parsed = match text.split_once(':') {
             None if text == "manifest" => Some(Self::Manifest),
+            None if text == "failure" => Some(Self::Failure),
             Some(("bundle", digest)) => digest.parse().map(Self::Bundle).ok(),
             Some(("worker", id)) => id.parse().map(Self::Worker).ok(),
             Some(("pin", name)) => name.parse().map(Self::Pin).ok(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bundles::{Capability, Digest, Need, shown};
+use bundles::{Capability, Digest, Need, ProfileName, shown};
 use host_policy::{ProfileSelector, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,26 @@ impl FromStr for WorkerId {
             Err(InvalidWorkerId(text.to_owned()))
         }
     }
+}
+
+/// Summary of a recorded resolution that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FailedResolutionSummary {
+    /// Digest of the record, which is a blob of the workspace.
+    pub record: Digest,
+    /// Time of the first occurrence.
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
+    pub at: jiff::Timestamp,
+    /// The requested profile.
+    pub profile: ProfileName,
+    /// The bundle.
+    pub bundle: Digest,
+    /// The resolver.
+    pub resolver: Digest,
+    /// Error code.
+    pub code: String,
 }
 
 /// Text for people about a worker or token: not blank, at most `MAX_BYTES` bytes, and no control characters but line

@@ -2,10 +2,10 @@
 
 use ::bundles::ToolName;
 use reqwest::{Method, StatusCode};
-use runtime_api::body::{CreatedWorkerBody, HistoryPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::history::Entry;
-use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
+use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, FailedResolutionSummary, WorkerId, WorkerSummary};
 
 use super::{Client, ClientError, UnexpectedResponse};
 
@@ -46,6 +46,12 @@ impl Client {
             pages.push(page.workers, page.next)?;
         }
         Ok(pages.into_items())
+    }
+
+    /// Returns the recorded resolutions that failed, the oldest first. The record of each is a blob.
+    pub async fn failed_resolutions(&self) -> Result<Vec<FailedResolutionSummary>, ClientError> {
+        let list: FailedResolutionList = self.request(Method::GET, ["v1", "failed-resolutions"]).send_json().await?;
+        Ok(list.failures)
     }
 
     /// Stops a worker permanently. The operation is idempotent.

@@ -90,6 +90,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(bundles::pin, bundles::unpin))
         .routes(routes!(blobs::put, blobs::get))
         .routes(routes!(workers::resolve))
+        .routes(routes!(workers::failed_resolutions))
         .routes(routes!(workers::list))
         .routes(routes!(workers::create, workers::get, workers::stop))
         .routes(routes!(workers::remove))

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bundles::{Digest, ToolName};
 use host_policy::ResolvedWorkerSpec;
 use http_edge::body_holding;
-use runtime_api::body::{CreatedWorkerBody, HistoryPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 use worker_runtime::report::ResolutionReport;
@@ -107,6 +107,20 @@ pub(super) async fn spec(
 ) -> Result<Json<ResolvedWorkerSpec>, Problem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     Ok(Json(service.runtime.catalogue(workspace).spec(&id).await?))
+}
+
+/// Lists the recorded resolutions that failed.
+///
+/// The record of each is a blob of the workspace. The same inputs are recorded once, and the number of records is limited.
+#[utoipa::path(get, path = "/v1/failed-resolutions", tag = "workers", operation_id = "list_failed_resolutions",
+    security(("token" = [])), params(WorkspaceQuery),
+    responses((status = 200, description = "All recorded failures, the oldest first", body = FailedResolutionList)))]
+pub(super) async fn failed_resolutions(
+    State(service): State<Arc<Service>>,
+    authorized: Authorized<ReadScope>,
+) -> Result<Json<FailedResolutionList>, Problem> {
+    let failures = service.runtime.catalogue(authorized.workspace()).failed_resolutions().await?;
+    Ok(Json(FailedResolutionList { failures }))
 }
 
 /// Lists the workers of a workspace.

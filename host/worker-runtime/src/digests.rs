@@ -17,6 +17,6 @@ pub struct Digests {
     pub policy: Option<Digest>,
     /// Digest of the request as canonical JSON.
     pub request: Digest,
-    /// Digest of the resolution as canonical JSON.
-    pub resolution: Digest,
+    /// Digest of the resolution as canonical JSON. `None` if the resolution failed.
+    pub resolution: Option<Digest>,
 }

@@ -59,6 +59,16 @@ impl ResolveError {
         }
     }
 
+    /// `true` if the same inputs cause the same error on every host and at every time.
+    pub fn is_deterministic(&self) -> bool {
+        match self {
+            Self::Failed(_) | Self::Misbehaved(_) => true,
+            Self::Call(CallError::Limit { limit, .. }) => !matches!(*limit, "deadline_ms" | "wall_ms"),
+            Self::Call(CallError::Trap { .. } | CallError::Malformed) => true,
+            Self::Call(CallError::Busy | CallError::OutOfMemory) => false,
+        }
+    }
+
     /// Returns the class of the outcome.
     pub fn outcome(&self) -> Outcome {
         match self {

@@ -44,6 +44,8 @@ pub struct RuntimeLimits {
     pub unused_blob_seconds: u64,
     /// Admitted resolvers. Active, retired and revoked resolvers do not count.
     pub resolvers: u64,
+    /// Recorded failed resolutions of one workspace. A new one replaces the oldest one.
+    pub failed_resolutions: u64,
     /// JSON values in one call. A parsed value takes many times the memory of its text.
     pub call_values: u64,
     /// Open bundles in memory, of all workspaces.
@@ -71,6 +73,7 @@ impl Default for RuntimeLimits {
             kept_events: 10_000,
             unused_blob_seconds: 24 * 60 * 60,
             resolvers: 64,
+            failed_resolutions: 64,
             call_values: 65_536,
             open_bundles: 64,
             recent_blob_bytes: 32 << 20,

@@ -1,18 +1,19 @@
 //! Resolution records: everything that is needed to repeat a resolution and to compare the result, and to restore a worker
 //! without a resolver.
 //!
-//! Version 2 adds the read set and the peak memory. Records of version 1 are still read, replayed and restored.
+//! Version 2 adds the read set and the peak memory, and failed resolutions. Records of version 1 are still read, replayed
+//! and restored.
 
 use bundles::canonical::{Canonical, JsonBounds, JsonError, read_canonical, to_canonical};
 use bundles::{BundleLimits, Digest, Manifest};
-use component_host::{BundleRead, BundleView, Resolver};
+use component_host::{BundleRead, BundleView, Cost, Resolver};
 use host_policy::{Facts, InvalidAnswer, Proposal, Request, Resolution, verify};
 use serde::{Deserialize, Serialize};
 
 use crate::digests::Digests;
 use crate::error::ResolveError;
 use crate::report::with_policy;
-use crate::resolutions::{Inputs, Resolutions, Resolved};
+use crate::resolutions::{FailedResolution, Inputs, Resolutions, Resolved};
 
 /// Value of `schema` in new records.
 pub const RECORD_SCHEMA: &str = "yoi.resolution-record/2";
@@ -28,12 +29,36 @@ pub struct Record {
     digests: Digests,
     facts: Facts,
     request: Request,
-    proposal: Proposal,
+    #[serde(flatten)]
+    outcome: RecordedOutcome,
     fuel: String,
     engine: String,
     /// Absent in version 1.
     #[serde(flatten)]
     trace: Option<Trace>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum RecordedOutcome {
+    Proposal(Proposal),
+    Failure(RecordedFailure),
+}
+
+/// Error of a failed resolution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedFailure {
+    /// Error code.
+    pub code: String,
+    /// Description.
+    pub message: String,
+}
+
+impl From<&ResolveError> for RecordedFailure {
+    fn from(error: &ResolveError) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string() }
+    }
 }
 
 /// Observations of a run that version 1 does not have.
@@ -86,8 +111,8 @@ impl ReadSet {
 }
 
 impl Trace {
-    fn of(resolved: &Resolved) -> Self {
-        Self { memory_bytes: resolved.cost().memory_bytes.to_string(), reads: resolved.reads().clone() }
+    fn of(cost: Cost, reads: &ReadSet) -> Self {
+        Self { memory_bytes: cost.memory_bytes.to_string(), reads: reads.clone() }
     }
 }
 
@@ -107,7 +132,8 @@ struct Fields {
     digests: Digests,
     facts: Facts,
     request: Request,
-    proposal: Proposal,
+    proposal: Option<Proposal>,
+    failure: Option<RecordedFailure>,
     fuel: String,
     engine: String,
     memory_bytes: Option<String>,
@@ -118,13 +144,18 @@ impl TryFrom<Fields> for Record {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<Self, Self::Error> {
-        let Fields { schema, digests, facts, request, proposal, fuel, engine, memory_bytes, reads } = fields;
+        let Fields { schema, digests, facts, request, proposal, failure, fuel, engine, memory_bytes, reads } = fields;
+        let outcome = match (proposal, failure, digests.resolution, schema) {
+            (Some(proposal), None, Some(_), _) => RecordedOutcome::Proposal(proposal),
+            (None, Some(failure), None, Schema::Two) => RecordedOutcome::Failure(failure),
+            _ => return Err("the record has neither a proposal with its resolution nor a failure, or it has both"),
+        };
         let trace = match (schema, memory_bytes, reads) {
             (Schema::One, None, None) => None,
             (Schema::Two, Some(memory_bytes), Some(reads)) => Some(Trace { memory_bytes, reads }),
             _ => return Err("the record has fields of another version, or lacks fields of its own"),
         };
-        Ok(Self { schema, digests, facts, request, proposal, fuel, engine, trace })
+        Ok(Self { schema, digests, facts, request, outcome, fuel, engine, trace })
     }
 }
 
@@ -140,6 +171,9 @@ pub enum RestoreError {
     /// The recorded answer gives another resolution than the record names.
     #[error("the recorded answer gives another resolution than the record names")]
     OtherResolution,
+    /// The recorded resolution failed.
+    #[error("the recorded resolution failed")]
+    Failed,
 }
 
 impl Record {
@@ -150,16 +184,30 @@ impl Record {
             digests,
             facts: inputs.facts().clone(),
             request: inputs.request().clone(),
-            proposal: resolved.proposal(),
+            outcome: RecordedOutcome::Proposal(resolved.proposal()),
             fuel: resolved.cost().fuel.to_string(),
             engine: ENGINE.to_owned(),
-            trace: Some(Trace::of(resolved)),
+            trace: Some(Trace::of(resolved.cost(), resolved.reads())),
+        }
+    }
+
+    /// Creates the record of a failed resolution.
+    pub fn of_failure(inputs: &Inputs, failed: &FailedResolution) -> Self {
+        Self {
+            schema: Schema::Two,
+            digests: failed.digests,
+            facts: inputs.facts().clone(),
+            request: inputs.request().clone(),
+            outcome: RecordedOutcome::Failure((&failed.error).into()),
+            fuel: failed.cost.fuel.to_string(),
+            engine: ENGINE.to_owned(),
+            trace: Some(Trace::of(failed.cost, &failed.reads)),
         }
     }
 
     /// Returns the bytes of the record that [`Record::new`] creates, composed of parts that are canonical already.
     pub fn write(inputs: &Inputs, resolved: &Resolved, digests: &Digests) -> Vec<u8> {
-        let trace = Trace::of(resolved);
+        let trace = Trace::of(resolved.cost(), resolved.reads());
         let text = |text: &str| Canonical::of(&text).unwrap_or_default();
         let record = Canonical::object(&[
             ("schema", &Canonical::of(&Schema::Two).unwrap_or_default()),
@@ -200,6 +248,14 @@ impl Record {
         &self.request
     }
 
+    /// Returns the error of a failed resolution.
+    pub fn failure(&self) -> Option<&RecordedFailure> {
+        match &self.outcome {
+            RecordedOutcome::Proposal(_) => None,
+            RecordedOutcome::Failure(failure) => Some(failure),
+        }
+    }
+
     /// Returns the consumed fuel, as a decimal number.
     pub fn fuel(&self) -> &str {
         &self.fuel
@@ -220,22 +276,37 @@ impl Record {
         self.trace.as_ref().map(|trace| &trace.reads)
     }
 
-    /// Repeats the resolution with this resolver and bundle, and returns the new record, in the version of this one. With the
-    /// same resolver, bundle and engine it has the same bytes.
+    /// Repeats the resolution with this resolver and bundle, and returns the new record. With the same resolver, bundle and
+    /// engine it has the same bytes: a resolution is repeated in the version of this record, and a failure always in
+    /// version 2.
+    ///
+    /// # Errors
+    ///
+    /// The error of a failure that does not depend on the inputs alone, such as an exceeded deadline.
     pub async fn replay(&self, resolver: &Resolver, view: &BundleView) -> Result<Self, ResolveError> {
         let inputs = Inputs::new(self.facts.clone(), self.request.clone());
-        let resolved = Resolutions::remembering(0).resolve(resolver, view, &inputs).await?;
-        let record = Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy));
-        Ok(match self.schema {
-            Schema::One => Self { schema: Schema::One, trace: None, ..record },
-            Schema::Two => record,
-        })
+        match Resolutions::remembering(0).run(resolver, view, &inputs).await {
+            Ok(resolved) => {
+                let record = Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy));
+                Ok(match self.schema {
+                    Schema::One => Self { schema: Schema::One, trace: None, ..record },
+                    Schema::Two => record,
+                })
+            }
+            Err(failed) if failed.error.is_deterministic() => Ok(Self::of_failure(&inputs, &failed)),
+            Err(failed) => Err(failed.error),
+        }
     }
 
     /// Returns the resolution from the recorded answer, without a resolver. The answer is verified as if it came from one.
     pub fn restore(&self, manifest: &Manifest, limits: &BundleLimits) -> Result<Resolution, RestoreError> {
-        let resolution = verify(manifest, &self.facts, &self.request, limits, self.proposal.clone())?;
-        if resolution.digest() == self.digests.resolution { Ok(resolution) } else { Err(RestoreError::OtherResolution) }
+        let RecordedOutcome::Proposal(proposal) = &self.outcome else { return Err(RestoreError::Failed) };
+        let resolution = verify(manifest, &self.facts, &self.request, limits, proposal.clone())?;
+        if Some(resolution.digest()) == self.digests.resolution {
+            Ok(resolution)
+        } else {
+            Err(RestoreError::OtherResolution)
+        }
     }
 }
 
@@ -266,11 +337,11 @@ mod tests {
             facts: digest,
             policy: Some(digest),
             request: digest,
-            resolution: digest,
+            resolution: Some(digest),
         };
         let resolved = Resolved::made_up(&proposal, digests);
         let record = Record::new(&inputs, &resolved, digests);
-        assert_eq!(record.proposal, proposal);
+        assert_eq!(record.outcome, RecordedOutcome::Proposal(proposal));
         let written = Record::write(&inputs, &resolved, &digests);
         assert_eq!(written, record.to_json());
         assert_eq!(Record::from_json(&written).as_ref(), Ok(&record));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use bundles::canonical::Canonical;
-use component_host::{BundleView, Cost, Resolver};
-use host_policy::{Facts, Proposal, Request, Resolution, verify_answer};
+use component_host::{BundleView, CallError, Cost, Resolver, Run};
+use host_policy::{Facts, Proposal, ProposedFailure, Request, Resolution, verify_answer};
 
 use crate::digests::Digests;
 use crate::error::ResolveError;
@@ -148,6 +148,19 @@ impl Resolved {
     }
 }
 
+/// A resolution that failed, with its inputs and cost.
+#[derive(Debug)]
+pub struct FailedResolution {
+    /// The error.
+    pub error: ResolveError,
+    /// Digests of the inputs.
+    pub digests: Digests,
+    /// Resources that the run used.
+    pub cost: Cost,
+    /// Names that the resolver looked up in the bundle.
+    pub reads: ReadSet,
+}
+
 /// Resolves, and remembers what it resolved.
 #[derive(Debug)]
 pub struct Resolutions {
@@ -173,6 +186,16 @@ impl Resolutions {
         view: &BundleView,
         inputs: &Inputs,
     ) -> Result<Arc<Resolved>, ResolveError> {
+        self.run(resolver, view, inputs).await.map_err(|failed| failed.error)
+    }
+
+    /// Like [`resolve`](Self::resolve), and returns the cost and the read set of a failed resolution too.
+    pub async fn run(
+        &self,
+        resolver: &Resolver,
+        view: &BundleView,
+        inputs: &Inputs,
+    ) -> Result<Arc<Resolved>, Box<FailedResolution>> {
         let key = Key {
             resolver: resolver.digest(),
             bundle: view.bundle().digest(),
@@ -182,25 +205,33 @@ impl Resolutions {
         if let Some(known) = self.memo.get(&key) {
             return Ok(known);
         }
-        let limits = &resolver.limits().bundle;
-        let run = resolver.resolve(view, inputs.facts(), &inputs.request).await;
-        let answer = run.answer?;
-        // Serialised before the verification, which consumes the answer.
-        let proposal = answer.as_ref().ok().map(Canonical::of).transpose();
-        let resolution = verify_answer(view.bundle().manifest(), inputs.facts(), &inputs.request, limits, answer)??;
-        // Texts and small numbers: there is nothing in it that JSON could not hold.
-        let proposal = proposal.ok().flatten().unwrap_or_default();
-        let digests = Digests {
-            bundle: key.bundle,
-            resolver: key.resolver,
-            facts: key.facts,
-            policy: None,
-            request: key.request,
-            resolution: resolution.digest(),
-        };
-        let resolved =
-            Arc::new(Resolved { resolution, proposal, digests, cost: run.cost, reads: ReadSet::of(&run.reads) });
-        self.memo.insert(key, resolved.clone());
-        Ok(resolved)
+        let Run { answer, cost, reads } = resolver.resolve(view, inputs.facts(), &inputs.request).await;
+        let reads = ReadSet::of(&reads);
+        let (bundle, facts, request) = (key.bundle, key.facts, key.request);
+        let digests = Digests { bundle, resolver: key.resolver, facts, policy: None, request, resolution: None };
+        match verified(answer, resolver, view, inputs) {
+            Ok((resolution, proposal)) => {
+                let digests = Digests { resolution: Some(resolution.digest()), ..digests };
+                let resolved = Arc::new(Resolved { resolution, proposal, digests, cost, reads });
+                self.memo.insert(key, resolved.clone());
+                Ok(resolved)
+            }
+            Err(error) => Err(Box::new(FailedResolution { error, digests, cost, reads })),
+        }
     }
+}
+
+/// Verifies an answer, and returns the resolution with the answer in canonical form.
+fn verified(
+    answer: Result<Result<Proposal, ProposedFailure>, CallError>,
+    resolver: &Resolver,
+    view: &BundleView,
+    inputs: &Inputs,
+) -> Result<(Resolution, Canonical), ResolveError> {
+    let (answer, limits) = (answer?, &resolver.limits().bundle);
+    // Serialised before the verification, which consumes the answer.
+    let proposal = answer.as_ref().ok().map(Canonical::of).transpose();
+    let resolution = verify_answer(view.bundle().manifest(), inputs.facts(), &inputs.request, limits, answer)??;
+    // Texts and small numbers: there is nothing in it that JSON could not hold.
+    Ok((resolution, proposal.ok().flatten().unwrap_or_default()))
 }

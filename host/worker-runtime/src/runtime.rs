@@ -7,6 +7,7 @@
 
 mod builder;
 mod catalogue;
+mod failures;
 mod interaction;
 mod live_worker;
 mod maintenance;

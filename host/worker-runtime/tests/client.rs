@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use worker_runtime::blob_store::{self, SourceError};
 use worker_runtime::event::EventKind;
 use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
-use worker_runtime::worker::{StopReason, WorkerState};
+use worker_runtime::worker::{CreateWorkerRequest, StopReason, WorkerState};
 use worker_runtime::{Runtime, RuntimeLimits};
 
 use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put, trusted};
@@ -155,6 +155,10 @@ async fn missing_blobs_are_sent_and_worker_of_bundle_answers() {
     let made = client.create_worker(&id("w"), &request).await.expect("a worker");
     assert!(made.new && made.worker.request == request);
     assert!(!client.create_worker(&id("w"), &request).await.expect("the same worker").new);
+    let unknown = CreateWorkerRequest { profile: name("nobody"), ..request.clone() };
+    assert_eq!(code(client.create_worker(&id("v"), &unknown).await), "unknown_profile");
+    let failures = client.failed_resolutions().await.expect("a list");
+    assert_eq!(failures.iter().map(|failure| failure.profile.as_ref()).collect::<Vec<_>>(), ["nobody"]);
     assert_eq!(client.worker(&id("w")).await.expect("there"), made.worker);
     let called = client.call(&id("w"), &name("echo"), &say("hello")).await.expect("an answer");
     assert_eq!((called.entry, called.output), (2, json!({ "said": "hello" })));

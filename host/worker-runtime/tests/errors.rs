@@ -282,6 +282,15 @@ fn content() -> Vec<Case> {
         }),
         case!("RestoreError", "Misbehaved", "-", restored(false)),
         case!("RestoreError", "OtherResolution", "-", restored(true)),
+        case!("RestoreError", "Failed", "-", async {
+            let (scene, bundle) = Scene::with_bundle().await;
+            let request = worker_runtime::worker::CreateWorkerRequest::of_bundle(name("nobody"), bundle);
+            scene.catalogue().create(id("w"), request).await.expect_err("an unknown profile");
+            let failures = scene.catalogue().failed_resolutions().await.expect("a list");
+            let record = scene.content().blob(failures[0].record).await.expect("a record");
+            let record = Record::from_json(&record).expect("a record");
+            provoked(record.restore(self::bundle(1).manifest(), &bundles::BundleLimits::default()))
+        }),
         case!("TokenError", "InvalidLimit", "invalid_request", async {
             let scene = Scene::new().await;
             let grant = TokenGrant {

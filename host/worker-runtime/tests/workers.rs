@@ -1,10 +1,12 @@
 //! Workers: created once, recorded, restored without running a resolver, and limited to the current grants.
 
+use component_host::BundleView;
 use host_policy::RuntimeConfig;
+use runtime_api::referrer::Referrer;
 use worker_runtime::worker::{CreateWorkerRequest, StopReason, SuspensionReason, WorkerState};
-use worker_runtime::{RuntimeLimits, WorkerError};
+use worker_runtime::{Record, RuntimeLimits, WorkerError};
 
-use crate::support::{CONFIG, World, acme, bundle, id, name, plain, put, trusted, variant};
+use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted, variant};
 
 fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
     result.expect_err("refused").code()
@@ -121,6 +123,47 @@ async fn builtin_profile_excludes_bundle_and_bundle_profile_requires_one() {
     bound.catalogue(&acme()).create(id("w"), plain(bundle)).await.expect("a bundle is there");
     // The other workspace is not restricted.
     bound.catalogue(&name("other")).create(id("w"), builtin).await.expect("a worker");
+}
+
+#[tokio::test]
+async fn failed_resolutions_are_recorded_once_and_can_be_repeated() {
+    let world =
+        World { limits: RuntimeLimits { failed_resolutions: 2, ..RuntimeLimits::default() }, ..World::default() };
+    let runtime = world.open().await;
+    let (content, catalogue) = (runtime.content(&acme()), runtime.catalogue(&acme()));
+    let view = BundleView::new(bundle(1));
+    let bundle = put(&content, &bundle(1)).await;
+    let of = |profile: &str| CreateWorkerRequest::of_bundle(name(profile), bundle);
+    for worker in ["w", "v"] {
+        let refused = catalogue.create(id(worker), of("nobody")).await.expect_err("an unknown profile");
+        assert_eq!(refused.code(), "unknown_profile");
+    }
+    // The resolution itself succeeds, and the policy refuses its result. A report records nothing.
+    let other = put(&runtime.content(&name("other")), &bundle_of("other", 1, &[])).await;
+    runtime.catalogue(&name("other")).create(id("w"), trusted(other)).await.expect_err("a secret is not granted");
+    assert_eq!(runtime.catalogue(&name("other")).failed_resolutions().await.expect("a list"), []);
+    catalogue.resolve(&of("somebody")).await.expect_err("an unknown profile");
+
+    let failures = catalogue.failed_resolutions().await.expect("a list");
+    let [failure] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!((failure.profile.as_ref(), failure.code.as_str()), ("nobody", "unknown_profile"));
+    assert_eq!(content.referrers(failure.record).await.expect("referrers"), [Referrer::Failure]);
+    let bytes = content.blob(failure.record).await.expect("a record");
+    let record = Record::from_json(&bytes).expect("a record");
+    assert_eq!(record.failure().map(|failure| failure.code.as_str()), Some("unknown_profile"));
+    assert_eq!(record.to_json(), *bytes);
+    let resolver = world.sandbox.load(worker_runtime::shipped::RESOLVER).await.expect("loaded");
+    assert_eq!(record.replay(&resolver, &view).await.expect("a record"), record);
+
+    // The oldest record makes room, and a restart keeps the others.
+    for profile in ["nobody", "second", "third"] {
+        catalogue.create(id("w"), of(profile)).await.expect_err("an unknown profile");
+    }
+    assert_eq!(content.referrers(failure.record).await.expect("referrers"), []);
+    drop(runtime);
+    let failures = world.open().await.catalogue(&acme()).failed_resolutions().await.expect("a list");
+    let profiles: Vec<&str> = failures.iter().map(|failure| failure.profile.as_ref()).collect();
+    assert_eq!(profiles, ["second", "third"]);
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         "next resolution, in a new instance: {}",
         if same { "the same resolution, byte for byte" } else { "ANOTHER resolution" }
     ));
-    story.say(resolved.digests().resolution.to_string());
+    story.say(resolved.resolution().digest().to_string());
     let required = spec.narrowed().iter().filter(|refusal| refusal.need == Need::Required).count();
     let document = json!({
         "schema": "yoi.demo/1", "bundle": bundle.digest(), "resolver": resolver.digest(), "resolution": resolved.digests().resolution,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bundles::{Capability, Digest, ToolName, ToolSource, WorkspaceId};
+use bundles::{Capability, ToolName, ToolSource, WorkspaceId};
 use component_host::{BundleView, Limits};
 use host_policy::explain::{Explainer, Explanation, InvalidQuestion, Question};
 use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce};
@@ -57,8 +57,8 @@ pub(crate) struct Args {
     /// `prompt:NAME`, `model`, `settings.KEY`, `mount:repo:write`, `/tools/0` …, or `all`.
     #[arg(long, value_name = "FIELD", num_args = 0..=1, default_missing_value = "all", env = "YOI_EXPLAIN")]
     explain: Option<Explain>,
-    /// Writes the resolution record: the digests of all inputs and of the output. The record is written even if the worker is
-    /// denied.
+    /// Writes the resolution record: the digests of all inputs and of the output. The record is written even if the
+    /// resolution fails or the worker is denied.
     #[arg(long, value_name = "FILE", env = "YOI_RECORD")]
     record: Option<PathBuf>,
     #[command(flatten)]
@@ -116,16 +116,26 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let inputs = Inputs::new(facts, Request::new(args.profile.profile().clone(), args.require.iter().cloned()));
     let sandbox = sandbox::start(&args.cache, limits, output)?;
     let view = BundleView::new(source.bundle.clone());
-    let resolved: Arc<Resolved> = crate::block_on(async {
+    let resolved = crate::block_on(async {
         let resolver = sandbox::resolver(&sandbox, args.resolver.as_ref()).await?;
-        Ok::<_, CliError>(Resolutions::default().resolve(&resolver, &view, &inputs).await?)
+        Ok::<_, CliError>(Resolutions::default().run(&resolver, &view, &inputs).await)
     })??;
+    let resolved: Arc<Resolved> = match resolved {
+        Ok(resolved) => resolved,
+        Err(failed) => {
+            if failed.error.is_deterministic() {
+                write_record(args, &Record::of_failure(&inputs, &failed))?;
+            }
+            return Err(failed.error.into());
+        }
+    };
 
     let enforced = config.as_ref().map(|config| {
         enforce(manifest, resolved.resolution(), HostPolicy { config, workspace: &workspace, builtin: source.builtin })
     });
     // Write the record before a denial returns an error: the record of a denied worker is useful.
-    write_record(args, &inputs, &resolved, config.as_ref().map(|config| config.digest(&workspace)))?;
+    let policy = config.as_ref().map(|config| config.digest(&workspace));
+    write_record(args, &Record::new(&inputs, &resolved, with_policy(*resolved.digests(), policy)))?;
     let refusals: Vec<Refusal> = match &enforced {
         Some(Ok(spec)) => spec.narrowed().to_vec(),
         Some(Err(refusals)) => refusals.clone(),
@@ -265,8 +275,7 @@ fn with_explanations(mut error: CliError, explanations: Option<&[Explanation]>, 
     error
 }
 
-fn write_record(args: &Args, inputs: &Inputs, resolved: &Resolved, policy: Option<Digest>) -> Result<(), CliError> {
+fn write_record(args: &Args, record: &Record) -> Result<(), CliError> {
     let Some(path) = &args.record else { return Ok(()) };
-    let digests = with_policy(*resolved.digests(), policy);
-    files::write(path, &Record::new(inputs, resolved, digests).to_json(), "record")
+    files::write(path, &record.to_json(), "record")
 }

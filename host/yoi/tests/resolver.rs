@@ -278,6 +278,30 @@ fn a_cache_that_is_no_folder_is_told_as_such() {
 }
 
 #[test]
+fn a_recorded_failure_is_repeated_and_compared() {
+    let place = Place::new();
+    let resolve = |more: &[&str]| {
+        place.json(&[&["resolve", "builtin", "-p", "nobody", "--record", "failed.json"], more].concat())
+    };
+    let (error, code) = resolve(&[]);
+    assert_eq!((code, error["code"].as_str()), (5, Some("unknown_profile")));
+    let replay = |more: &[&str]| {
+        let (told, code) = place.json(&[&["resolver", "replay", "failed.json"], more].concat());
+        (told["records"][0]["outcome"].as_str().unwrap_or_default().to_owned(), code)
+    };
+    assert_eq!(replay(&[]), ("identical".to_owned(), 0));
+    let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
+    assert_eq!(replay(&["--resolver", foreign]), ("same_failure".to_owned(), 0));
+
+    // A resolution that fails unlike the recorded one, and a recorded failure that does not happen any more.
+    let text = std::fs::read_to_string(place.path().join("failed.json")).expect("a record");
+    place.write("failed.json", text.replace("\"unknown_profile\"", "\"no_model\""));
+    assert_eq!(replay(&[]), ("fails".to_owned(), 3));
+    place.write("failed.json", text.replace("\"profile\":\"nobody\"", "\"profile\":\"coder\""));
+    assert_eq!(replay(&[]), ("differs".to_owned(), 3));
+}
+
+#[test]
 fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
     let place = Place::new();
     let (acme, builtin) = (example("acme"), "builtin".to_owned());

@@ -70,6 +70,11 @@ pub(crate) fn usage_key(workspace: &WorkspaceId) -> Key {
     in_workspace("usage", workspace)
 }
 
+/// The failed resolutions that are recorded.
+pub(crate) fn failures_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("failures", workspace)
+}
+
 pub(crate) fn workers_key(workspace: &WorkspaceId) -> Key {
     in_workspace("worker", workspace)
 }

@@ -2,7 +2,7 @@
 
 use bundles::{Digest, Revision};
 use runtime_api::event::{Cursor, Epoch, Event};
-use runtime_api::worker::{CreateWorkerRequest, StopReason};
+use runtime_api::worker::{CreateWorkerRequest, FailedResolutionSummary, StopReason};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::RuntimeLimits;
@@ -32,6 +32,13 @@ pub(crate) struct BundleRow {
     /// The envelope with the signatures, a blob.
     pub(crate) envelope: Option<Digest>,
     pub(crate) revoked_at: Option<jiff::Timestamp>,
+}
+
+/// The failed resolutions of a workspace that are recorded, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FailureRow {
+    pub(crate) failures: Vec<FailedResolutionSummary>,
 }
 
 /// A revision and the bundle that has it.

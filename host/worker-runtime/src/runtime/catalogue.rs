@@ -15,6 +15,7 @@ use runtime_api::worker::{
     WorkerState, WorkerSummary,
 };
 
+use super::failures::NewFailure;
 use super::live_worker::{LiveKey, LiveWorker};
 use crate::content::{ContentError, StoredBlobs};
 use crate::error::ResolveError;
@@ -178,6 +179,19 @@ impl WorkerError {
     }
 }
 
+/// Error of a resolution or of its enforcement.
+struct Unresolved {
+    error: WorkerError,
+    /// Record of the resolution, if the error depends on its inputs alone.
+    failure: Option<NewFailure>,
+}
+
+impl<E: Into<WorkerError>> From<E> for Unresolved {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), failure: None }
+    }
+}
+
 /// An enforced resolution, with a value that was derived from it.
 struct Enforced<T> {
     view: BundleView,
@@ -221,7 +235,18 @@ impl Catalogue {
     async fn create_new(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<CreatedWorker, WorkerError> {
         let shared = &self.workspace.shared;
         let _permit = shared.tenants.acquire_run_permit(&self.workspace.id).await?;
-        let enforced = self.enforce_request(&request, |inputs, resolved, live| record(inputs, resolved, live)).await?;
+        let enforced = self.enforce_request(&request, |inputs, resolved, live| record(inputs, resolved, live)).await;
+        let enforced = match enforced {
+            Ok(enforced) => enforced,
+            Err(Unresolved { error, failure }) => {
+                if let Some(failure) = failure
+                    && let Err(error) = self.record_failure(failure).await
+                {
+                    tracing::warn!(workspace = %self.workspace.id, code = error.code(), "cannot record a failed resolution");
+                }
+                return Err(error);
+            }
+        };
         let Enforced { view, older, resolver, live, derived: record } = enforced;
         let record_digest = record.digest();
         let workspace = &self.workspace.id;
@@ -249,7 +274,8 @@ impl Catalogue {
     pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<ResolutionReport, WorkerError> {
         check_capability_count(request)?;
         let _permit = self.workspace.shared.tenants.acquire_run_permit(&self.workspace.id).await?;
-        let enforced = self.enforce_request(request, |_, resolved, _| resolved.clone()).await?;
+        let enforced = self.enforce_request(request, |_, resolved, _| resolved.clone()).await;
+        let enforced = enforced.map_err(|unresolved| unresolved.error)?;
         Ok(ResolutionReport::new(enforced.view.bundle().manifest(), &enforced.derived, Some(&enforced.live.spec)))
     }
 
@@ -259,7 +285,7 @@ impl Catalogue {
         &self,
         request: &CreateWorkerRequest,
         derive: impl FnOnce(&Inputs, &Arc<Resolved>, &LiveWorker) -> T + Send + 'static,
-    ) -> Result<Enforced<T>, WorkerError> {
+    ) -> Result<Enforced<T>, Unresolved> {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
         let (view, older) = self.requested_bundle(request).await?;
@@ -273,11 +299,14 @@ impl Catalogue {
         let computed = {
             let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
             async move {
-                let resolved = shared.resolutions.resolve(&resolver, &view, &inputs).await?;
+                let resolved = shared.resolutions.run(&resolver, &view, &inputs).await.map_err(|failed| {
+                    let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
+                    Unresolved { error: failed.error.into(), failure }
+                })?;
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await;
                 let live = live.map_err(WorkerError::Denied)?;
                 let derived = derive(&inputs, &resolved, &live);
-                Ok::<_, WorkerError>((live, derived))
+                Ok::<_, Unresolved>((live, derived))
             }
         };
         let computed = shared.compute_pool.run(slot, computed).await;

@@ -57,7 +57,7 @@ pub(super) fn resolution(
     rows.row("cost", format!("{} fuel, {} of memory, {lookups} read", grouped(cost.fuel), bytes(cost.memory_bytes)));
     let digests = resolved.digests();
     for (label, digest) in
-        [("bundle", digests.bundle), ("resolver", digests.resolver), ("resolution", digests.resolution)]
+        [("bundle", digests.bundle), ("resolver", digests.resolver), ("resolution", resolved.resolution().digest())]
     {
         rows.noted(label, "", digest);
     }

@@ -94,9 +94,11 @@ enum Outcome {
     Identical,
     /// The resolution is the same. The resolver, the engine or the cost differs.
     SameResolution,
-    /// The resolution differs.
+    /// The resolution fails as recorded. The resolver, the engine or the cost differs.
+    SameFailure,
+    /// The resolution differs, or a recorded failure does not happen any more.
     Differs,
-    /// The resolver failed.
+    /// The resolution fails, unlike the recorded one.
     Fails,
 }
 
@@ -111,7 +113,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         }
         Ok::<_, CliError>(records)
     })??;
-    let is_same = |one: &Replayed| matches!(one.outcome, Outcome::Identical | Outcome::SameResolution);
+    let is_same =
+        |one: &Replayed| matches!(one.outcome, Outcome::Identical | Outcome::SameResolution | Outcome::SameFailure);
     let same = records.iter().all(is_same);
     let document = Document { schema: "yoi.resolver-replay/1", same, records };
     output.result(&document, || text(&document));
@@ -250,11 +253,17 @@ async fn replay(
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
     let mut differs = differences(Some(&read(&bytes)), Some(&read(&again_bytes)));
     let same = again.digests().resolution == digests.resolution && again.digests().facts == digests.facts;
-    if same {
-        // Two resolvers may write the same resolution in different ways.
-        differs.retain(|one| !one.pointer.starts_with("/proposal"));
-    }
-    Ok(replayed(if same { Outcome::SameResolution } else { Outcome::Differs }, differs, None))
+    let outcome = match (record.failure(), again.failure()) {
+        (Some(recorded), Some(failure)) if recorded == failure => Outcome::SameFailure,
+        (_, Some(failure)) => return Ok(replayed(Outcome::Fails, differs, Some(failure.message.clone()))),
+        (None, None) if same => {
+            // Two resolvers may write the same resolution in different ways.
+            differs.retain(|one| !one.pointer.starts_with("/proposal"));
+            Outcome::SameResolution
+        }
+        _ => Outcome::Differs,
+    };
+    Ok(replayed(outcome, differs, None))
 }
 
 fn shown(named: &DigestOrPath) -> String {
@@ -276,6 +285,7 @@ fn text(document: &Document) -> String {
             match replayed.outcome {
                 Outcome::Identical => "identical, byte for byte",
                 Outcome::SameResolution => "the same resolution",
+                Outcome::SameFailure => "the same failure",
                 Outcome::Differs => "a different resolution",
                 Outcome::Fails => "the resolver failed",
             },

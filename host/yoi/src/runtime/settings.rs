@@ -205,6 +205,7 @@ mod tests {
             "bundles",
             "workers",
             "resolvers",
+            "failed_resolutions",
             "queued_calls",
             "unused_blob_seconds",
             "shutdown_ms",
