@@ -303,6 +303,10 @@ names! {
     Surface: "plugin surface",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
+    /// Ingress of a plugin, by which events from outside are delivered to it.
+    IngressName: "ingress name",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
     /// A WIT world with its version: `yoi:runtime/tool@1.0.0`.
     WorldName: "world",
         "lower-case letters, digits, `-`, `.`, `:`, `/` and `@`, beginning with a letter and ending with a letter or digit, at most 127 bytes",

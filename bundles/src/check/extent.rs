@@ -189,12 +189,13 @@ impl Checker<'_> {
             let at = Pointer::root().key("plugins").key(name);
             self.most("list_items", limits.list_items, plugin.surfaces.len(), at.key("surfaces"), "surfaces");
             self.surfaces(&at.key("surfaces"), &plugin.surfaces);
+            self.most("plugin_tools", limits.plugin_tools, plugin.tools.len(), at.key("tools"), "tools");
+            self.most("list_items", limits.list_items, plugin.ingress.len(), at.key("ingress"), "ingress names");
             let asked = &plugin.permissions;
             let reasons = [
                 ("requests", asked.requests.iter().map(|asked| &asked.reason).collect::<Vec<_>>()),
                 ("websockets", asked.websockets.iter().map(|asked| &asked.reason).collect()),
                 ("secrets", asked.secrets.iter().map(|asked| &asked.reason).collect()),
-                ("mounts", asked.mounts.iter().map(|asked| &asked.reason).collect()),
             ];
             for (kind, reasons) in reasons {
                 let at = at.key("permissions").key(kind);
