@@ -927,6 +927,8 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
         json_depth: 9,
         blob_bytes: 99,
         pattern_bytes: BundleLimits::default().pattern_bytes,
+        plugin_toml_bytes: 0,
+        component_bytes: 0,
         plugin_tools: 2,
         package_bytes: 148_213,
         packages_bytes: 148_215,

@@ -416,9 +416,9 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
         let error = refused(parts.open_as(&limits, Acceptances::Honour), code);
         assert!(error.to_string().contains(&format!("`{name}`")), "{name}: {error}");
     }
-    // The numbers of the limits are all there are; `files` bounds folders.
+    // The numbers of the limits are all there are. `files` bounds folders, and two bound packages.
     let fields = serde_json::to_value(BundleLimits::default()).expect("json");
-    assert_eq!(fields.as_object().map(serde_json::Map::len), Some(changes.len() + 1));
+    assert_eq!(fields.as_object().map(serde_json::Map::len), Some(changes.len() + 3));
 }
 
 #[test]

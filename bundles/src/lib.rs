@@ -53,7 +53,9 @@ mod names;
 mod one_line;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+pub mod plugin;
 mod pointer;
+mod reporter;
 mod resource;
 mod secret_placement;
 pub mod signature;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use leak_scan::Place;
 
+use crate::plugin::PluginWorld;
+
 /// Error returned when a text does not match the grammar of a name.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {kind} `{}`: expected {grammar}{hint}", shown(.text))]
@@ -317,6 +319,12 @@ names! {
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
 }
 
+impl From<PluginWorld> for WorldName {
+    fn from(world: PluginWorld) -> Self {
+        Self(world.as_str().into())
+    }
+}
+
 /// A BCP 47 language tag: `en`, `de-CH`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LanguageTag(Box<str>);
@@ -469,6 +477,7 @@ mod tests {
         assert!(ok::<PromptName>("prompts/v2.1/base") && ok::<PromptName>("docs/design.md"));
         assert!(ok::<ToolName>("fs.read") && ok::<ModelName>("claude-opus-4.5"));
         assert!(ok::<Capability>("world:yoi:runtime/tool@1.0.0"));
+        assert!(PluginWorld::ALL.iter().all(|world| ok::<WorldName>(world.as_str())));
         assert!(ok::<SecretRef>("github-token") && ok::<MountLabel>("repo"));
         assert!(ok::<LanguageTag>("de-CH") && ok::<Timestamp>("2026-06-25T15:49:30Z"));
         assert!(ok::<Revision>("18446744073709551615"));

@@ -36,7 +36,7 @@ impl Author<'_> {
 impl FileReader<'_, '_> {
     fn bundle(&mut self, section: &mut Section<'_>) -> Option<Manifest> {
         let at = Pointer::root();
-        self.schema(section);
+        self.schema(section, SCHEMA);
         let revision = self.number(section, "revision", &at);
         if revision.is_none() && !section.has_any(&["revision"]) {
             self.missing(section, "revision", "begin with `revision = 1`, and raise it for each bundle");
@@ -83,13 +83,14 @@ impl FileReader<'_, '_> {
         })
     }
 
-    fn schema(&mut self, section: &mut Section<'_>) {
-        let help = format!("write `schema = \"{SCHEMA}\"`");
+    /// Reads the version of the format.
+    pub(super) fn schema(&mut self, section: &mut Section<'_>, supported: &str) {
+        let help = format!("write `schema = \"{supported}\"`");
         if !section.has_any(&["schema"]) {
             self.missing(section, "schema", &help);
         }
         if let Some(spot) = self.spot(section, "schema")
-            && spot.value != SCHEMA
+            && spot.value != supported
         {
             self.report(spot.span, "unsupported_schema", "unsupported schema version".to_owned(), help);
         }
