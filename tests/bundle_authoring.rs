@@ -61,7 +61,7 @@ fn a_field_that_is_not_known_is_refused_in_every_table_with_the_one_that_was_mea
         (ISSUES, "size = 148213", "size = 148213, ‸sise = 1", "size"),
         (ISSUES, "port = 8443", "‸ports = 1\nport = 8443", "port"),
         (ISSUES, "name = \"issues-token\"", "‸nane = \"x\"\nname = \"issues-token\"", "name"),
-        (ISSUES, "name = \"repo\"", "‸resaon = \"x\"\nname = \"repo\"", "reason"),
+        (ISSUES, "prefix = ", "‸prefx = \"x\"\nprefix = ", "prefix"),
     ] {
         Files::full().edit(file, from, wrong).refused("unknown_field", &meant(word));
     }
@@ -120,8 +120,19 @@ fn a_field_that_must_be_there_is_missed() {
             "external",
         ),
         (BUNDLE, &format!("{workflow}\nreference"), &format!("‸{workflow}\n#"), "workflow://"),
-        (ISSUES, "[[secrets]]\nname = \"issues-token\"\n", "‸[[secrets]]\n", "asked for"),
-        (ISSUES, "[[mounts]]\nname = \"repo\"\nreason", "‸[[mounts]]\nname = \"repo\"\n#", "person who decides"),
+        (ISSUES, "[[secrets]]\nname = \"issues-token\"\n", "‸[[secrets]]\n", "name the requested secret"),
+        (
+            ISSUES,
+            "[[secrets]]\nname = \"issues-token\"\nheader",
+            "‸[[secrets]]\nname = \"issues-token\"\n#",
+            "header = ",
+        ),
+        (
+            ISSUES,
+            "[[secrets]]\nname = \"issues-token\"\nheader = \"authorization\"\nprefix = \"Bearer \"\nreason",
+            "‸[[secrets]]\nname = \"issues-token\"\nheader = \"authorization\"\nprefix = \"Bearer \"\n#",
+            "person who decides",
+        ),
         (
             ISSUES,
             "[[websockets]]\nscheme = \"wss\"\nhost = \"stream.example.com\"\npath_prefixes = [\"/live\"]\nreason",
@@ -206,6 +217,7 @@ fn a_declaration_that_cannot_be_read_is_no_second_mistake_where_it_is_named() {
         (BUNDLE, "effect = \"external\"", "effect = ‸\"all\"", "invalid_value"),
         (BUNDLE, "reference = \"workflow://", "reference = ‸\"file:///", "invalid_name"),
         (ISSUES, "world = \"", "world = ‸\"/", "invalid_name"),
+        (ISSUES, "{ \"issues.search\" = \"none\"", "{ \"issues.search\" = ‸\"never\"", "invalid_value"),
         (ISSUES, "version = \"1.4.0\"", "version = ‸\"1.4\"", "invalid_version"),
         (ISSUES, "version = \"1.4.0\"", "version ‸\"1.4.0\"", "invalid_toml"),
     ] {
@@ -214,10 +226,22 @@ fn a_declaration_that_cannot_be_read_is_no_second_mistake_where_it_is_named() {
 }
 
 #[test]
+fn target_with_a_scheme_of_the_other_list_is_refused() {
+    Files::full()
+        .edit(ISSUES, "[[websockets]]\nscheme", "‸[[requests]]\nscheme")
+        .refused("invalid_scheme", "move the target to `[[websockets]]`");
+    let request = "[[requests]]\nscheme = \"http\"";
+    Files::full()
+        .edit(ISSUES, request, "‸[[websockets]]\nscheme = \"http\"")
+        .refused("invalid_scheme", "move the target to `[[requests]]`");
+}
+
+#[test]
 fn a_word_that_is_none_of_its_words_is_refused() {
     each_is(
         "invalid_value",
         &[
+            [ISSUES, "open\" = \"external\"", "open\" = ‸\"write\"", "open\" = \"read\"", "`none`, `read`, `external`"],
             [
                 BUNDLE,
                 "effect = \"external\"",
@@ -641,7 +665,10 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
                 "name = \"issues\"",
                 "write a secret reference: ",
             ],
-            [ISSUES, "name = \"repo\"", "name = ‸\"/srv/repo\"", "name = \"docs\"", "write a mount label: "],
+            [ISSUES, "\"authorization\"", "‸\"Host\"", "\"x-api-key\"", "write a header name: "],
+            [ISSUES, "\"Bearer \"", "‸\" Bearer\"", "\"token \"", "write a header prefix: "],
+            [ISSUES, "\"webhook\"", "‸\"web/hook\"", "\"web-hook\"", "write an ingress name: "],
+            [ISSUES, "\"issues.open\" =", "‸\"Issues.open\" =", "\"issues.close\" =", "write a tool name: "],
         ],
     );
     Files::small().edit(BUNDLE, "id = \"acme\"", "id = ‸\"Acme\"").refused("invalid_name", "write a workspace id: ");
@@ -860,6 +887,7 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     refused(large, limits(|limits| limits.blob_bytes = 99), "blob_bytes");
     let package = limits(|limits| limits.package_bytes = 148_212);
     refused(at(ISSUES, "{ digest"), package, "package_bytes");
+    refused(at(ISSUES, "{ \"issues.search\" = \"none\""), limits(|limits| limits.plugin_tools = 1), "plugin_tools");
     let packages = limits(|limits| limits.packages_bytes = 148_214);
     refused(at(ISSUES, "{ digest"), packages, "packages_bytes");
     refused(full(), limits(|limits| limits.blobs = 6), "blobs");
@@ -899,6 +927,9 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
         json_depth: 9,
         blob_bytes: 99,
         pattern_bytes: BundleLimits::default().pattern_bytes,
+        plugin_toml_bytes: 0,
+        component_bytes: 0,
+        plugin_tools: 2,
         package_bytes: 148_213,
         packages_bytes: 148_215,
         blobs: 12,
@@ -992,12 +1023,7 @@ fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
         (CODER, "editor = { width = 120 }", quoted("editor = { width = ‸\"\"\"\n1\nVALUE\"\"\" }")),
         (CODER, "{ limit = 20 }", quoted("{ limit = ‸\"VALUE\" }")),
         (ISSUES, "description = \"Searches and opens tickets.\"", quoted("description = ‸\"VALUE\"")),
-        (
-            ISSUES,
-            "name = \"issues-token\"\nreason = \"Signs in",
-            quoted("name = \"issues-token\"\nreason = ‸\"VALUE Signs in"),
-        ),
-        (ISSUES, "name = \"repo\"\nreason = \"Reads", quoted("name = \"repo\"\nreason = ‸\"VALUE Reads")),
+        (ISSUES, "reason = \"Signs in", quoted("reason = ‸\"VALUE Signs in")),
         (ISSUES, "reason = \"Reads issues", quoted("reason = ‸\"VALUE Reads issues")),
         (ISSUES, "reason = \"Receives new", quoted("reason = ‸\"VALUE Receives new")),
         ("prompts/base/conduct.md", "Be kind and brief.", quoted("Bé kind\nand read ‸VALUE first.")),
@@ -1023,7 +1049,7 @@ fn secrets_and_host_paths_are_refused_in_every_field_and_never_repeated() {
         [(credential(), "secret_in_bundle", "revoke"), (HOST_PATH.to_owned(), "host_path_in_bundle", "mount")]
     {
         let fields = free_fields(&value);
-        assert_eq!(fields.len(), 26, "a field is no longer in the folder");
+        assert_eq!(fields.len(), 25, "a field is no longer in the folder");
         for (file, from, wrong) in fields {
             let told = Files::full().edit(file, from, &wrong).refused_among_others(code, help);
             says_nothing_of(&value, &all_of(&told));

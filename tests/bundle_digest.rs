@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bundles::canonical::{from_value, to_canonical};
 use bundles::manifest::{
     Acceptance, Amend, BlobRef, Ceiling, Confirm, Effect, Layer, Model, PermissionRequest, Permissions, Plugin, Policy,
-    Profile, Prompt, Provenance, Schema, Tool, ToolPolicy, Workflow, Workspace,
+    Profile, Prompt, Provenance, Schema, SecretRequest, Tool, ToolPolicy, Workflow, Workspace,
 };
 use bundles::{
-    Acceptances, Authority, Bundle, BundleLimits, Digest, Manifest, Need, SecretRef, ToolName, Wish,
+    Acceptances, Authority, Bundle, BundleLimits, Digest, Manifest, Need, SecretPlacement, SecretRef, ToolName, Wish,
     WrittenUrlPermission, archive, layout, open_manifest,
 };
 use cap_std::ambient_authority;
@@ -81,13 +81,14 @@ fn kinds() -> Vec<(&'static str, Kind)> {
         ("/plugins", Kind::Named),
         ("/plugins/*", Kind::Fields(fields_of::<Plugin>())),
         ("/plugins/*/package", blob()),
+        ("/plugins/*/tools", Kind::Named),
         ("/plugins/*/permissions", Kind::Fields(fields_of::<Permissions>())),
         ("/plugins/*/permissions/requests/*", asked()),
         ("/plugins/*/permissions/requests/*/what", permission()),
         ("/plugins/*/permissions/websockets/*", asked()),
         ("/plugins/*/permissions/websockets/*/what", permission()),
-        ("/plugins/*/permissions/secrets/*", asked()),
-        ("/plugins/*/permissions/mounts/*", asked()),
+        ("/plugins/*/permissions/secrets/*", Kind::Fields(fields_of::<SecretRequest>())),
+        ("/plugins/*/permissions/secrets/*/placement", Kind::Fields(fields_of::<SecretPlacement>())),
         ("/models", Kind::Named),
         ("/models/*", Kind::Fields(fields_of::<Model>())),
         ("/models/*/parameters", Kind::Free),

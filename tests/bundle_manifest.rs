@@ -212,6 +212,7 @@ fn a_field_that_must_be_there_is_missed() {
         ("/tools/fs.read", &["source", "effect"]),
         ("/plugins/issues", &["version", "package", "world"]),
         ("/plugins/issues/permissions/secrets/0", &["what", "reason"]),
+        ("/plugins/issues/permissions/secrets/0/placement", &["header"]),
         ("/plugins/issues/permissions/websockets/0/what", &["scheme", "host"]),
         ("/models/local", &["provider", "model"]),
         ("/accepted/0", &["rule", "field", "reason"]),
@@ -293,13 +294,14 @@ fn what_does_not_lead_anywhere_is_refused_with_its_place() {
         ("/profiles/coder/layers/0/plugins/append/0", json!("nothing"), "dangling_name"),
         ("/profiles/coder/layers/0/workflows/append/1", json!("nothing"), "dangling_name"),
         ("/tools/issues.search/source", json!("plugin:nothing"), "dangling_name"),
+        ("/tools/issues.search/effect", json!("external"), "invalid_field"),
         ("/policy/tools/deny/0", json!("nothing"), "dangling_name"),
         ("/policy/plugins/allow/0", json!("nothing"), "dangling_name"),
         ("/accepted/0/field", json!("/profiles/nobody/description"), "dangling_name"),
         ("/accepted/0/rule", json!("host_path.nothing"), "unknown_rule"),
         ("/accepted/0/reason", json!(" "), "invalid_field"),
         ("/models/local/model", json!(""), "invalid_field"),
-        ("/plugins/issues/permissions/mounts/0/reason", json!(""), "invalid_field"),
+        ("/plugins/issues/permissions/secrets/0/reason", json!(""), "invalid_field"),
         ("/workspace/name", json!("\u{1b}[2J"), "control_character"),
     ] {
         // Without acceptance the finding that is no longer accepted would come first.
@@ -389,13 +391,14 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 fn every_limit_of_the_host_is_named_where_it_refuses() {
     type Change = fn(&mut BundleLimits);
     let parts = Parts::full().blob("/tools/fs.read/input", br#"{"pattern":"^[a-z]+$"}"#);
-    let changes: [(&str, Change, &str); 16] = [
+    let changes: [(&str, Change, &str); 17] = [
         ("manifest_bytes", |limits| limits.manifest_bytes = 1000, "too_large"),
         ("json_depth", |limits| limits.json_depth = 7, "too_deep"),
         ("blob_bytes", |limits| limits.blob_bytes = 20, "too_large"),
         ("pattern_bytes", |limits| limits.pattern_bytes = 100, "invalid_schema"),
         ("package_bytes", |limits| limits.package_bytes = 1, "too_large"),
         ("packages_bytes", |limits| limits.packages_bytes = 1, "too_large"),
+        ("plugin_tools", |limits| limits.plugin_tools = 1, "too_large"),
         ("blobs", |limits| limits.blobs = 6, "too_large"),
         ("bundle_bytes", |limits| limits.bundle_bytes = 1000, "too_large"),
         ("profiles", |limits| limits.profiles = 1, "too_large"),
@@ -413,9 +416,9 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
         let error = refused(parts.open_as(&limits, Acceptances::Honour), code);
         assert!(error.to_string().contains(&format!("`{name}`")), "{name}: {error}");
     }
-    // The numbers of the limits are all there are; `files` bounds folders.
+    // The numbers of the limits are all there are. `files` bounds folders, and two bound packages.
     let fields = serde_json::to_value(BundleLimits::default()).expect("json");
-    assert_eq!(fields.as_object().map(serde_json::Map::len), Some(changes.len() + 1));
+    assert_eq!(fields.as_object().map(serde_json::Map::len), Some(changes.len() + 3));
 }
 
 #[test]

@@ -111,8 +111,8 @@ reason = "plain-u"
 "#;
     let plugin = format!(
         "version = \"1.0.0\"\npackage = {{ digest = \"{digest}\", size = 9 }}\nworld = \"yoi:runtime/tool@1.0.0\"\n\
-         description = \"plain-o\"\n[[secrets]]\nname = \"plain-ref\"\nreason = \"plain-p\"\n[[mounts]]\n\
-         name = \"plain-label\"\nreason = \"x\"\n[[requests]]\nscheme = \"https\"\nhost = \"plain.net\"\n\
+         description = \"plain-o\"\n[[secrets]]\nname = \"plain-ref\"\nheader = \"plain-header\"\n\
+         prefix = \"plain-prefix\"\nreason = \"plain-p\"\n[[requests]]\nscheme = \"https\"\nhost = \"plain.net\"\n\
          methods = [\"GET\"]\npath_prefixes = [\"/plain-path\"]\nreason = \"plain-q\"\n"
     );
     let profile = "description = \"plain-j\"\nrequires = [\"secret:plain-wish\", \"mount:plain-mount:read\"]\n\
@@ -317,7 +317,6 @@ fn has_room(value: &str) -> Option<&'static str> {
     let places = [
         (BUNDLE, "plain-secret"),
         (PLUGIN, "plain-ref"),
-        (PLUGIN, "plain-label"),
         (PROFILE, "secret:plain-wish"),
         (PROFILE, "mount:plain-mount:read"),
     ];

@@ -6,6 +6,7 @@
 
 mod bundle_file;
 mod plugin_file;
+mod plugin_toml;
 mod profile_file;
 mod section;
 mod settings;
@@ -24,6 +25,7 @@ use crate::folder::Folder;
 use crate::manifest::{BlobRef, Manifest, Prompt, Workflow};
 use crate::names::{PromptName, WorkflowName, shown};
 use crate::pointer::Pointer;
+pub(crate) use plugin_toml::{read_plugin, without_values};
 use section::Section;
 pub(crate) use unset::{Unset, UnsetCheck, check as check_unsets};
 
@@ -104,15 +106,7 @@ impl Places {
 
 /// Reads a folder and adds problems to `diagnostics`. Returns `None` only if `bundle.toml` cannot be read at all.
 pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>) -> Option<Authored> {
-    let mut author = Author {
-        folder,
-        diagnostics,
-        places: Places::default(),
-        blobs: BTreeMap::new(),
-        unread: Unread::default(),
-        unsets: Vec::new(),
-        schemas: BTreeSet::new(),
-    };
+    let mut author = Author::new(folder, diagnostics);
     author.refused();
     author.schemas();
     let mut manifest = author.bundle_file()?;
@@ -152,6 +146,18 @@ fn workflow_stem(inside: &str) -> Option<&str> {
 }
 
 impl<'a> Author<'a> {
+    fn new(folder: &'a Folder, diagnostics: &'a mut Vec<Diagnostic>) -> Self {
+        Self {
+            folder,
+            diagnostics,
+            places: Places::default(),
+            blobs: BTreeMap::new(),
+            unread: Unread::default(),
+            unsets: Vec::new(),
+            schemas: BTreeSet::new(),
+        }
+    }
+
     /// Parses a TOML file and passes its top table and a reader for the file to `read`.
     fn toml<T>(
         &mut self,

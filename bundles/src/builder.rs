@@ -2,23 +2,20 @@
 //! environment and the location of the folder have no influence, so the same folder has the same digest on every
 //! machine.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 
-use tool_schema::Schema;
-
-use crate::author::{self, Places};
+use crate::author;
 use crate::bundle::{Acceptances, Bundle, BundleError};
-use crate::canonical::{parse, to_canonical};
-use crate::check::{self, Violation};
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, byte_at, line_and_column, masked};
+use crate::canonical::to_canonical;
+use crate::check;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::folder::Folder;
-use crate::json_place;
-use crate::leak_report::{self, Finding, Text};
+use crate::leak_report::{self, Finding};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Provenance};
-use crate::names::{Revision, Timestamp, WITHHELD, shown_file};
+use crate::names::{Revision, Timestamp};
 use crate::pointer::Pointer;
+use crate::reporter::Reporter;
 
 /// Values that override those in `bundle.toml`.
 #[derive(Debug, Clone, Default)]
@@ -46,11 +43,11 @@ pub struct BuildOutput {
 pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<BuildOutput, Diagnostics> {
     let mut diagnostics = Vec::new();
     let authored = author::read(folder, &mut diagnostics);
-    let mut reporter = Reporter { folder, errors: diagnostics.len(), diagnostics, marks: Vec::new() };
+    let mut reporter = Reporter::new(folder, diagnostics);
     let Some(authored) = authored else { return Err(reporter.finish()) };
     let mut manifest = authored.manifest;
     apply(&mut manifest, options);
-    let unreadable = !reporter.diagnostics.is_empty();
+    let unreadable = reporter.has_errors();
     for violation in check::check(&manifest, limits) {
         // The declaration exists but could not be read. This was reported already.
         let unread = violation.wanted.as_ref().is_some_and(|wanted| authored.unread.contains(wanted));
@@ -83,7 +80,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for finding in findings.iter().filter(|finding| !finding.accepted) {
         reporter.finding(&authored.places, finding);
     }
-    if reporter.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+    if reporter.has_errors() {
         return Err(reporter.finish());
     }
     // Warnings are computed only without errors, because erroneous declarations would be reported as unused.
@@ -173,191 +170,5 @@ fn apply(manifest: &mut Manifest, options: &BuildOptions) {
     }
     if given.commit.is_some() {
         written.commit.clone_from(&given.commit);
-    }
-}
-
-fn place(found: Option<&author::Place>) -> (String, Option<Range<usize>>) {
-    found.map_or_else(|| ("bundle.toml".to_owned(), None), |place| (place.file.clone(), place.span.clone()))
-}
-
-/// Returns the range of the whole lines that contain a span.
-fn lines_of(bytes: &[u8], span: Range<usize>) -> Range<usize> {
-    let newline = |byte: &u8| *byte == b'\n';
-    let start = bytes.get(..span.start).and_then(|before| before.iter().rposition(newline)).map_or(0, |at| at + 1);
-    let end = bytes.get(span.end..).and_then(|after| after.iter().position(newline));
-    start..end.map_or(bytes.len(), |at| span.end + at)
-}
-
-struct Reporter<'a> {
-    folder: &'a Folder,
-    diagnostics: Vec<Diagnostic>,
-    /// Number of errors in `diagnostics`.
-    errors: usize,
-    /// Spans to mask before a line is shown, by file.
-    marks: Vec<(String, Range<usize>)>,
-}
-
-impl Reporter<'_> {
-    fn report(
-        &mut self,
-        file: &str,
-        span: Option<Range<usize>>,
-        severity: Severity,
-        code: &'static str,
-        message: String,
-        help: String,
-    ) {
-        // Warnings never displace an error.
-        let most = author::MAX_DIAGNOSTICS;
-        match severity {
-            Severity::Error if self.errors >= most => return,
-            Severity::Error => self.errors += 1,
-            Severity::Warning if self.diagnostics.len() >= most => return,
-            Severity::Warning => {}
-        }
-        let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
-        let (line, column) = span.as_ref().map_or((0, 0), |span| line_and_column(&text, span.start));
-        let (file, pointer) = (file.to_owned(), None);
-        self.diagnostics.push(Diagnostic { code, severity, file, line, column, pointer, message, help, span });
-    }
-
-    fn whole(&mut self, file: &str, code: &'static str, message: String, help: &str) {
-        self.report(file, None, Severity::Error, code, message, help.to_owned());
-    }
-
-    fn at(
-        &mut self,
-        places: &Places,
-        pointer: &Pointer,
-        severity: Severity,
-        code: &'static str,
-        message: String,
-        help: String,
-    ) {
-        let (file, span) = place(places.find(pointer));
-        self.report(&file, span, severity, code, message, help);
-    }
-
-    fn violation(&mut self, places: &Places, severity: Severity, violation: Violation) {
-        let Violation { code, pointer, message, help, wanted: _, newer: _ } = violation;
-        self.at(places, &pointer, severity, code, message, help);
-    }
-
-    fn unset(&mut self, check: &author::UnsetCheck<'_>, severity: Severity) {
-        let (file, span) = place(Some(check.place));
-        self.report(&file, span, severity, check.code, check.message.clone(), check.help.clone());
-    }
-
-    fn finding(&mut self, places: &Places, finding: &Finding) {
-        let rule = finding.leak.rule;
-        let message = finding.to_string();
-        let help = match rule.kind() {
-            leak_scan::Kind::Secret => {
-                "remove and revoke the credential, and name it by reference, such as `secret:github-token`".to_owned()
-            }
-            leak_scan::Kind::HostPath => {
-                "name a mount or a resource instead, which each host maps to a place of its own".to_owned()
-            }
-        };
-        let (file, span) = match (finding.text, places.text(&finding.exact)) {
-            // The span of the finding counts bytes of this file.
-            (Text::Blob, Some(file)) => (file.to_owned(), Some(finding.leak.span.clone())),
-            // Elsewhere, the span counts bytes of the decoded text, so the whole value is marked.
-            (Text::Key, _) => place(places.find_key(&finding.exact)),
-            _ => place(places.find(&finding.exact)),
-        };
-        // In a text, whole lines are masked, because the rest of a secret may be next to the value.
-        let mark = span.clone().map(|span| match (finding.text, self.folder.get(&file)) {
-            (Text::Blob, Some(bytes)) => lines_of(bytes, span),
-            _ => span,
-        });
-        self.marks.extend(mark.map(|mark| (file.clone(), mark)));
-        self.report(&file, span, Severity::Error, leak_report::error_code(rule.kind()), message, help);
-    }
-
-    /// Reports the faults of a tool's schema, each at its line. [`Bundle::open`] refuses a schema that is not a JSON
-    /// object.
-    fn schema(&mut self, places: &Places, pointer: &Pointer, bytes: &[u8], limits: &BundleLimits) {
-        let Ok(document) = parse(bytes, limits.schema()) else { return };
-        let (Err(faults), true) = (Schema::parse(&document, limits.pattern_bytes), document.is_object()) else {
-            return;
-        };
-        let file = places.text(pointer).unwrap_or("bundle.toml").to_owned();
-        let text = self.folder.get(&file).map(String::from_utf8_lossy).unwrap_or_default();
-        for fault in faults {
-            let span = json_place::value_start(&text, &fault.pointer).map(|byte| byte..byte);
-            let message = format!("invalid schema {fault}");
-            self.report(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
-        }
-    }
-
-    fn unused_acceptances(&mut self, places: &Places, manifest: &Manifest, findings: &[Finding]) {
-        for (index, accepted) in manifest.accepted.iter().enumerate() {
-            let used = |finding: &Finding| {
-                let is_same_field = [&finding.pointer, &finding.exact].iter().any(|at| at.as_str() == accepted.field);
-                finding.leak.rule.id() == accepted.rule && is_same_field
-            };
-            if !findings.iter().any(used) {
-                let pointer = Pointer::root().key("accepted").index(index);
-                let message = "the rule finds nothing in this field".to_owned();
-                self.at(
-                    places,
-                    &pointer,
-                    Severity::Warning,
-                    "unused_acceptance",
-                    message,
-                    "remove it, so that it cannot hide a later leak".to_owned(),
-                );
-            }
-        }
-    }
-
-    fn bundle_error(&mut self, places: &Places, error: &BundleError) {
-        if let Some(file) = error.pointer().and_then(|pointer| places.text(pointer)) {
-            let text = self.folder.get(file).map(String::from_utf8_lossy).unwrap_or_default();
-            let span = match error {
-                BundleError::InvalidSchema { problem, .. } => problem.place().map(|place| byte_at(&text, place)),
-                _ => None,
-            };
-            let span = span.map(|byte| byte..byte);
-            return self.report(file, span, Severity::Error, error.code(), error.to_string(), error.help());
-        }
-        match error.pointer() {
-            Some(pointer) => self.at(places, pointer, Severity::Error, error.code(), error.to_string(), error.help()),
-            None => self.whole("bundle.toml", error.code(), error.to_string(), &error.help()),
-        }
-    }
-
-    fn finish(mut self) -> Diagnostics {
-        self.diagnostics.sort_by(|one, two| {
-            (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity))
-        });
-        self.diagnostics.dedup();
-        // Text that a message withholds is also masked in the shown line.
-        let withheld = self.diagnostics.iter().filter(|diagnostic| diagnostic.message.contains(WITHHELD));
-        self.marks.extend(withheld.filter_map(|diagnostic| Some((diagnostic.file.clone(), diagnostic.span.clone()?))));
-        let mut files: Vec<String> = self.diagnostics.iter().map(|diagnostic| diagnostic.file.clone()).collect();
-        files.dedup();
-        let mut sources: Vec<Source> = Vec::new();
-        let mut shown: BTreeMap<String, String> = BTreeMap::new();
-        for file in files {
-            let mut name = shown_file(&file);
-            // Two files with the same withheld name stay distinct.
-            let alike = shown.values().filter(|other| other.split(' ').next() == Some(name.as_str())).count();
-            if name != file && alike > 0 {
-                name = format!("{name} ({})", alike + 1);
-            }
-            if let Some(text) = self.folder.get(&file).and_then(|bytes| std::str::from_utf8(bytes).ok()) {
-                let marks = self.marks.iter().filter(|(marked, _)| *marked == file).map(|(_, span)| span.clone());
-                sources.push(Source { file: name.clone(), masked: masked(text, &marks.collect::<Vec<_>>()) });
-            }
-            shown.insert(file, name);
-        }
-        for diagnostic in &mut self.diagnostics {
-            if let Some(name) = shown.get(&diagnostic.file) {
-                diagnostic.file.clone_from(name);
-            }
-        }
-        Diagnostics { list: self.diagnostics, sources }
     }
 }

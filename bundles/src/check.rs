@@ -5,6 +5,7 @@
 
 pub(crate) mod advice;
 mod extent;
+pub(crate) mod plugin;
 mod references;
 
 use std::collections::{BTreeSet, HashMap};
@@ -32,6 +33,12 @@ pub struct Violation {
     pub wanted: Option<Pointer>,
     /// `true` if stored bundles may be older than the rule ([`Admission`](crate::Admission)).
     pub newer: bool,
+}
+
+impl Violation {
+    fn new(code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) -> Self {
+        Self { code, pointer, message, help: help.into(), wanted: None, newer: false }
+    }
 }
 
 /// Returns all violations, in the order of the manifest.
@@ -65,27 +72,7 @@ const MAX_COMPARISONS: usize = 1 << 14;
 
 impl Checker<'_> {
     fn report(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
-        self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None, newer: false });
-    }
-
-    /// Surfaces determine what a plugin can be connected to, so an unknown one is refused.
-    fn surfaces(&mut self, at: &Pointer, surfaces: &[Surface]) {
-        let mut seen = BTreeSet::new();
-        for (index, surface) in surfaces.iter().enumerate() {
-            let problem = match unknown_surface(surface.as_str()) {
-                Some((message, help)) => Some(("unknown_surface", message, help)),
-                None if !seen.insert(surface) => {
-                    let message = format!("duplicate surface `{surface}`");
-                    Some(("duplicate_name", message, "remove one of the two".to_owned()))
-                }
-                None => None,
-            };
-            let Some((code, message, help)) = problem else { continue };
-            self.report(code, at.index(index), message, help);
-            if let Some(violation) = self.found.last_mut() {
-                violation.newer = true;
-            }
-        }
+        self.found.push(Violation::new(code, pointer, message, help));
     }
 
     fn dangling<'n>(
@@ -109,6 +96,23 @@ impl Checker<'_> {
             newer: false,
         });
     }
+}
+
+/// Returns violations for unknown and duplicate surfaces. Surfaces determine what a plugin can be connected to.
+fn surfaces(at: &Pointer, surfaces: &[Surface]) -> Vec<Violation> {
+    let mut seen = BTreeSet::new();
+    let violation = |(index, surface): (usize, &'_ Surface)| {
+        let at = at.index(index);
+        match unknown_surface(surface.as_str()) {
+            Some((message, help)) => Some(Violation::new("unknown_surface", at, message, help)),
+            None if !seen.insert(surface.clone()) => {
+                let message = format!("duplicate surface `{surface}`");
+                Some(Violation::new("duplicate_name", at, message, "remove one of the two"))
+            }
+            None => None,
+        }
+    };
+    surfaces.iter().enumerate().filter_map(violation).collect()
 }
 
 /// Returns the problem and the recommended action for an unknown plugin surface.

@@ -15,6 +15,7 @@ use crate::blob::Blob;
 use crate::definition;
 use crate::json_place::{self, Part};
 use crate::manifest::{Acceptance, Manifest};
+use crate::plugin::PluginManifest;
 use crate::pointer::Pointer;
 
 /// A finding in a bundle: text, rule and span, never the value.
@@ -87,6 +88,31 @@ pub fn scan_blob(manifest: &Manifest, pointer: &Pointer, blob: &Blob) -> Vec<Fin
 /// Like [`scan_manifest`], but stops at the first finding that is not accepted.
 pub(crate) fn scan_manifest_to_first(manifest: &Manifest) -> Vec<Finding> {
     Scanner::new(manifest, 1).manifest(manifest)
+}
+
+/// Scans every text of a package's manifest: its values, and each schema by its keywords.
+pub(crate) fn scan_plugin(manifest: &PluginManifest) -> Vec<Finding> {
+    // As for a bundle, the serialized manifest is the list of texts.
+    let Ok(mut value) = serde_json::to_value(manifest) else { return Vec::new() };
+    for (at, _) in manifest.schemas() {
+        if let Some(schema) = value.pointer_mut(at.as_str()) {
+            *schema = Value::Null;
+        }
+    }
+    let mut values = Scanner::of(&[], MAX_FINDINGS);
+    values.value(Place::Text, None, &value);
+    let mut found = values.found;
+    for (at, schema) in manifest.schemas() {
+        let mut inner = Scanner::of(&[], MAX_FINDINGS.saturating_sub(found.len()));
+        inner.schema(KeyContext::default(), schema);
+        inner.referenced(schema);
+        found.extend(inner.found.into_iter().map(|finding| Finding {
+            pointer: shown(&at).join(finding.pointer.as_str()),
+            exact: at.join(finding.exact.as_str()),
+            ..finding
+        }));
+    }
+    found
 }
 
 /// Returns the stable error code of a bundle that is refused for a finding of this kind.
@@ -373,8 +399,9 @@ impl<'a> Scanner<'a> {
 
     fn object(&mut self, place: Place, keys: Option<KeyContext>, map: &'a Map<String, Value>) {
         // A permission is an object with a host. Its paths are on that remote host.
-        let plugin = self.key(0) == Some("plugins") && self.key(2) == Some("permissions");
-        let permission = plugin && map.contains_key("scheme") && map.contains_key("host");
+        let is_of_bundle = self.key(0) == Some("plugins") && self.key(2) == Some("permissions");
+        let is_of_package = self.key(0) == Some("permissions");
+        let permission = (is_of_bundle || is_of_package) && map.contains_key("scheme") && map.contains_key("host");
         let parent = match self.path.last() {
             Some(Step::Key(key, _)) => Some(*key),
             _ => None,

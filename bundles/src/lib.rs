@@ -53,8 +53,11 @@ mod names;
 mod one_line;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+pub mod plugin;
 mod pointer;
+mod reporter;
 mod resource;
+mod secret_placement;
 pub mod signature;
 mod text;
 mod tool_source;
@@ -78,13 +81,14 @@ pub use limits::BundleLimits;
 pub use lineage::{LineageError, lineage, reachable};
 pub use manifest::Manifest;
 pub use names::{
-    Capability, CommitId, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName, ProfileName,
-    PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
-    may_leak, shown, shown_file,
+    Capability, CommitId, IngressName, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName,
+    ProfileName, PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName,
+    WorkspaceId, WorldName, may_leak, shown, shown_file,
 };
 pub use one_line::one_line;
 pub use pointer::Pointer;
 pub use resource::{ResourceUri, WorkspaceGlob};
+pub use secret_placement::{HeaderName, HeaderPrefix, SecretPlacement};
 pub use tool_source::ToolSource;
 pub use url_permission::*;
 pub use url_prefix::{MAX_URL_BYTES, SCHEMES, UrlPrefix, is_ambiguous_path, path_covers};

@@ -18,6 +18,12 @@ pub struct BundleLimits {
     /// Estimated total size of the compiled patterns of one tool schema in bytes. `[\p{L}]{60}` counts as 1.5 MB.
     /// Without this limit, compiling a few kilobytes of patterns could take gigabytes of memory and a minute.
     pub pattern_bytes: usize,
+    /// Size of the `plugin.toml` of one package in bytes. The schemas of its tools take most of it.
+    pub plugin_toml_bytes: usize,
+    /// Size of the component of one package in bytes, as in the limits on components.
+    pub component_bytes: usize,
+    /// Number of tools of one plugin. A person reviews each of them.
+    pub plugin_tools: usize,
     /// Size of one plugin package in bytes: a component of 32 MiB and its accompanying files.
     pub package_bytes: usize,
     /// Total size of the plugin packages of one bundle in bytes, as declared in the manifest: twelve of the largest.
@@ -57,6 +63,9 @@ impl Default for BundleLimits {
             json_depth: 32,
             blob_bytes: 1 << 20,
             pattern_bytes: tool_schema::DEFAULT_PATTERN_BYTES,
+            plugin_toml_bytes: 1 << 20,
+            component_bytes: 32 << 20,
+            plugin_tools: 128,
             package_bytes: 40 << 20,
             packages_bytes: 512 << 20,
             blobs: 8192,

@@ -14,11 +14,12 @@ use crate::authority::{Authority, Wish};
 use crate::condition::Condition;
 use crate::digest::Digest;
 use crate::names::{
-    CommitId, LabelKey, LanguageTag, ModelName, MountLabel, PluginName, ProfileName, PromptName, ProviderName,
+    CommitId, IngressName, LabelKey, LanguageTag, ModelName, PluginName, ProfileName, PromptName, ProviderName,
     Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName, WorkspaceId, WorldName,
 };
 use crate::pointer::Pointer;
 use crate::resource::{ResourceUri, WorkspaceGlob};
+use crate::secret_placement::SecretPlacement;
 use crate::tool_source::ToolSource;
 use crate::url_permission::UrlPermission;
 
@@ -287,12 +288,24 @@ pub struct Tool {
 pub enum Effect {
     /// Computation only.
     None,
-    /// Reads.
+    /// Reads. A plugin's tool reads remote systems, with the methods `GET` and `HEAD` only.
     Read,
-    /// Changes files inside the worker's mounts.
+    /// Changes files inside the worker's mounts. A plugin has no mounts.
     Write,
     /// Acts outside of the mounts: network, commands.
     External,
+}
+
+impl Effect {
+    /// Returns the effect as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::External => "external",
+        }
+    }
 }
 
 /// Restrictions on the use of a tool. They never widen rights.
@@ -328,7 +341,8 @@ pub enum Confirm {
     Never,
 }
 
-/// Descriptor of a plugin. Its permissions are requests and do not grant access.
+/// Descriptor of a plugin: what a reviewer must see of its package. Its permissions are requests and do not grant
+/// access. A host refuses a descriptor that differs from the manifest in the package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plugin {
@@ -344,6 +358,12 @@ pub struct Plugin {
     /// Offered surfaces: names of [`PLUGIN_SURFACES`]. A manifest stored before that set was closed may contain others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surfaces: Vec<Surface>,
+    /// Offered tools, each with its maximum effect.
+    #[serde(default, skip_serializing_if = "is_empty_map")]
+    pub tools: BTreeMap<ToolName, Effect>,
+    /// Ingress names under which the plugin receives events.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ingress: BTreeSet<IngressName>,
     /// Requested permissions.
     #[serde(default, skip_serializing_if = "Permissions::is_empty")]
     pub permissions: Permissions,
@@ -361,16 +381,27 @@ pub struct Permissions {
     pub websockets: Vec<PermissionRequest<UrlPermission>>,
     /// Secrets, by reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<PermissionRequest<SecretRef>>,
-    /// Mounts, by label.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<PermissionRequest<MountLabel>>,
+    pub secrets: Vec<SecretRequest>,
 }
 
 impl Permissions {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A requested secret with its placement and its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRequest {
+    /// The requested secret.
+    pub what: SecretRef,
+    /// Place at which the host puts the value. Only descriptors of earlier versions have none, and no package matches
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<SecretPlacement>,
+    /// Reason, for the person who decides.
+    pub reason: String,
 }
 
 /// A requested permission with its reason.

@@ -12,6 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use leak_scan::Place;
 
+use crate::plugin::PluginWorld;
+
 /// Error returned when a text does not match the grammar of a name.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {kind} `{}`: expected {grammar}{hint}", shown(.text))]
@@ -303,6 +305,10 @@ names! {
     Surface: "plugin surface",
         "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 48 bytes",
         Grammar { first: lower, rest: slug, joint: None, most_bytes: 48 };
+    /// Ingress of a plugin, by which events from outside are delivered to it.
+    IngressName: "ingress name",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
     /// A WIT world with its version: `yoi:runtime/tool@1.0.0`.
     WorldName: "world",
         "lower-case letters, digits, `-`, `.`, `:`, `/` and `@`, beginning with a letter and ending with a letter or digit, at most 127 bytes",
@@ -311,6 +317,12 @@ names! {
     LabelKey: "label key",
         "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
+}
+
+impl From<PluginWorld> for WorldName {
+    fn from(world: PluginWorld) -> Self {
+        Self(world.as_str().into())
+    }
 }
 
 /// A BCP 47 language tag: `en`, `de-CH`.
@@ -465,6 +477,7 @@ mod tests {
         assert!(ok::<PromptName>("prompts/v2.1/base") && ok::<PromptName>("docs/design.md"));
         assert!(ok::<ToolName>("fs.read") && ok::<ModelName>("claude-opus-4.5"));
         assert!(ok::<Capability>("world:yoi:runtime/tool@1.0.0"));
+        assert!(PluginWorld::ALL.iter().all(|world| ok::<WorldName>(world.as_str())));
         assert!(ok::<SecretRef>("github-token") && ok::<MountLabel>("repo"));
         assert!(ok::<LanguageTag>("de-CH") && ok::<Timestamp>("2026-06-25T15:49:30Z"));
         assert!(ok::<Revision>("18446744073709551615"));

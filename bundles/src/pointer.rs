@@ -32,6 +32,11 @@ impl Pointer {
         Self(format!("{}/{index}", self.0))
     }
 
+    /// Returns the pointer to a place inside the value: a JSON pointer that starts at the value.
+    pub(crate) fn join(&self, inside: &str) -> Self {
+        Self(format!("{}{inside}", self.0))
+    }
+
     /// Returns the pointer as text.
     pub fn as_str(&self) -> &str {
         &self.0

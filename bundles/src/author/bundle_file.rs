@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::section::Section;
+use super::section::{Section, Spot};
 use super::{Author, FileReader, nearest};
 use crate::manifest::{
     Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool,
@@ -36,7 +36,7 @@ impl Author<'_> {
 impl FileReader<'_, '_> {
     fn bundle(&mut self, section: &mut Section<'_>) -> Option<Manifest> {
         let at = Pointer::root();
-        self.schema(section);
+        self.schema(section, SCHEMA);
         let revision = self.number(section, "revision", &at);
         if revision.is_none() && !section.has_any(&["revision"]) {
             self.missing(section, "revision", "begin with `revision = 1`, and raise it for each bundle");
@@ -83,13 +83,14 @@ impl FileReader<'_, '_> {
         })
     }
 
-    fn schema(&mut self, section: &mut Section<'_>) {
-        let help = format!("write `schema = \"{SCHEMA}\"`");
+    /// Reads the version of the format.
+    pub(super) fn schema(&mut self, section: &mut Section<'_>, supported: &str) {
+        let help = format!("write `schema = \"{supported}\"`");
         if !section.has_any(&["schema"]) {
             self.missing(section, "schema", &help);
         }
         if let Some(spot) = self.spot(section, "schema")
-            && spot.value != SCHEMA
+            && spot.value != supported
         {
             self.report(spot.span, "unsupported_schema", "unsupported schema version".to_owned(), help);
         }
@@ -205,7 +206,8 @@ impl FileReader<'_, '_> {
         ToolPolicy { confirm, max_calls, paths }
     }
 
-    fn choice<T: Copy>(
+    /// Reads one of several words.
+    pub(super) fn choice<T: Copy>(
         &mut self,
         section: &mut Section<'_>,
         key: &'static str,
@@ -214,13 +216,18 @@ impl FileReader<'_, '_> {
     ) -> Option<T> {
         let spot = self.spot(section, key)?;
         self.place(at.key(key), spot.span.clone());
+        self.word(spot, key, choices)
+    }
+
+    /// Returns the meaning of a word. `what` names it in messages.
+    pub(super) fn word<T: Copy>(&mut self, spot: Spot<String>, what: &str, choices: &[(&str, T)]) -> Option<T> {
         let found = choices.iter().find(|(word, _)| *word == spot.value).map(|(_, choice)| *choice);
         if found.is_none() {
             let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
             self.report(
                 spot.span,
                 "invalid_value",
-                format!("invalid value of `{key}`"),
+                format!("invalid value of `{what}`"),
                 format!("write one of {words}"),
             );
         }

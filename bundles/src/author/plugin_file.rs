@@ -1,13 +1,21 @@
 //! `plugins/NAME.toml`: the descriptor of a plugin and its requested permissions.
 
+use std::collections::BTreeMap;
+
 use super::section::Section;
 use super::{Author, FileReader};
 use crate::check::unknown_surface;
 use crate::digest::Digest;
-use crate::manifest::{BlobRef, Manifest, PLUGIN_SURFACES, PermissionRequest, Permissions, Plugin};
-use crate::names::{PluginName, Surface};
+use crate::manifest::{
+    BlobRef, Effect, Manifest, PLUGIN_SURFACES, PermissionRequest, Permissions, Plugin, SecretRequest,
+};
+use crate::names::{PluginName, Surface, ToolName};
 use crate::pointer::Pointer;
+use crate::secret_placement::SecretPlacement;
 use crate::url_permission::{UrlPermission, WrittenUrlPermission};
+
+/// Help line for a missing world.
+pub(super) const WORLD_HELP: &str = "name the world that the component implements, such as `yoi:runtime/tool@1.0.0`";
 
 impl Author<'_> {
     pub(super) fn plugins(&mut self, manifest: &mut Manifest) {
@@ -31,50 +39,78 @@ impl Author<'_> {
     }
 }
 
+/// Effects that a plugin's tool can have. A plugin has no mounts, so it cannot change files in them.
+pub(super) const PLUGIN_EFFECTS: [(&str, Effect); 3] =
+    [("none", Effect::None), ("read", Effect::Read), ("external", Effect::External)];
+
 impl FileReader<'_, '_> {
     fn plugin(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<Plugin> {
-        let version = match self.spot(section, "version") {
-            Some(spot) => {
-                self.place(at.key("version"), spot.span.clone());
-                let version = semver::Version::parse(&spot.value).ok();
-                if version.is_none() {
-                    self.report(
-                        spot.span,
-                        "invalid_version",
-                        "invalid version".to_owned(),
-                        "write a semantic version such as `1.4.0`",
-                    );
-                }
-                version
-            }
-            None => {
-                if !section.has_any(&["version"]) {
-                    self.missing(section, "version", "write a semantic version such as `1.4.0`");
-                }
-                None
-            }
-        };
+        let version = self.version(section, at);
         let package = self.package(section, at);
-        let world = self.needed(
-            section,
-            "world",
-            at,
-            "name the world that the component implements, such as `yoi:runtime/tool@1.0.0`",
-        );
+        let world = self.needed(section, "world", at, WORLD_HELP);
         let description = self.text(section, "description", at).unwrap_or_default();
         let surfaces = self.surfaces(section, &at.key("surfaces"));
-        let asked = at.key("permissions");
-        let permissions = Permissions {
-            requests: self.targets(section, "requests", &asked),
-            websockets: self.targets(section, "websockets", &asked),
-            secrets: self.asked_names(section, "secrets", &asked),
-            mounts: self.asked_names(section, "mounts", &asked),
+        let tools = self.effects(section, &at.key("tools"));
+        let ingress = self.list(section, "ingress", &at.key("ingress")).unwrap_or_default().into_iter().collect();
+        let permissions = self.permissions(section, &at.key("permissions"));
+        Some(Plugin {
+            version: version?,
+            package: package?,
+            world: world?,
+            description,
+            surfaces,
+            tools,
+            ingress,
+            permissions,
+        })
+    }
+
+    pub(super) fn version(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<semver::Version> {
+        let help = "write a semantic version such as `1.4.0`";
+        if !section.has_any(&["version"]) {
+            self.missing(section, "version", help);
+        }
+        let spot = self.spot(section, "version")?;
+        self.place(at.key("version"), spot.span.clone());
+        let version = semver::Version::parse(&spot.value).ok();
+        if version.is_none() {
+            self.report(spot.span, "invalid_version", "invalid version".to_owned(), help);
+        }
+        version
+    }
+
+    /// Reads the effects of tools, by name.
+    fn effects(&mut self, section: &mut Section<'_>, at: &Pointer) -> BTreeMap<ToolName, Effect> {
+        let Some(value) = self.value(section, "tools") else { return BTreeMap::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.expected(value, "a table of effects");
+            return BTreeMap::new();
         };
-        Some(Plugin { version: version?, package: package?, world: world?, description, surfaces, permissions })
+        self.place(at.clone(), value.span());
+        let mut effects = BTreeMap::new();
+        for (name, value) in table.iter() {
+            let tool = self.grammar::<ToolName>(name.get_ref(), name.span());
+            let effect = self.string(value).and_then(|spot| self.word(spot, "effect", &PLUGIN_EFFECTS));
+            let effect = self.declared(&at.key(name.get_ref()), effect);
+            if let (Some(tool), Some(effect)) = (tool, effect) {
+                self.place(at.key(&tool), value.span());
+                effects.insert(tool, effect);
+            }
+        }
+        effects
+    }
+
+    /// Reads the permissions that a plugin requests. `at` is their place in a bundle's manifest.
+    pub(super) fn permissions(&mut self, section: &mut Section<'_>, at: &Pointer) -> Permissions {
+        Permissions {
+            requests: self.targets(section, "requests", at),
+            websockets: self.targets(section, "websockets", at),
+            secrets: self.secrets(section, at),
+        }
     }
 
     /// Reads the surfaces. A name with capitals is reported as an unknown surface, with a suggestion.
-    fn surfaces(&mut self, section: &mut Section<'_>, at: &Pointer) -> Vec<Surface> {
+    pub(super) fn surfaces(&mut self, section: &mut Section<'_>, at: &Pointer) -> Vec<Surface> {
         let Some(value) = self.value(section, "surfaces") else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
             self.expected(value, "a list of strings");
@@ -160,6 +196,11 @@ impl FileReader<'_, '_> {
             self.finish(section);
             let written = serde_json::from_value::<WrittenUrlPermission>(json.into());
             match written.map(|written| UrlPermission::try_from(written.normal())) {
+                Ok(Ok(what)) if what.scheme().is_websocket() != (key == "websockets") => {
+                    let right = if what.scheme().is_websocket() { "websockets" } else { "requests" };
+                    let message = format!("`{}` is not a scheme of `{key}`", what.scheme());
+                    self.report(span, "invalid_scheme", message, format!("move the target to `[[{right}]]`"));
+                }
                 Ok(Ok(what)) => targets.extend(reason.map(|reason| PermissionRequest { what, reason })),
                 Ok(Err(error)) => self.report(
                     span,
@@ -178,22 +219,27 @@ impl FileReader<'_, '_> {
         targets
     }
 
-    fn asked_names<T: std::str::FromStr<Err = crate::names::InvalidName>>(
-        &mut self,
-        section: &mut Section<'_>,
-        key: &'static str,
-        at: &Pointer,
-    ) -> Vec<PermissionRequest<T>> {
-        let mut asked = Vec::new();
-        for mut section in self.sections(section, key) {
-            let at = at.key(key).index(asked.len());
+    fn secrets(&mut self, section: &mut Section<'_>, at: &Pointer) -> Vec<SecretRequest> {
+        let mut secrets = Vec::new();
+        for mut section in self.sections(section, "secrets") {
+            let at = at.key("secrets").index(secrets.len());
             self.place(at.clone(), section.span());
             let reason = self.reason(&mut section, &at);
-            let name = self.needed(&mut section, "name", &at, "name what is asked for");
+            let what = self.needed(&mut section, "name", &at, "name the requested secret");
+            let placement = at.key("placement");
+            let header = self.needed(
+                &mut section,
+                "header",
+                &placement,
+                "name the header in which the host puts the value, such as `header = \"authorization\"`",
+            );
+            let prefix = self.parsed(&mut section, "prefix", &placement);
             self.finish(section);
-            asked.extend(name.zip(reason).map(|(what, reason)| PermissionRequest { what, reason }));
+            if let (Some(what), Some(header), Some(reason)) = (what, header, reason) {
+                secrets.push(SecretRequest { what, placement: Some(SecretPlacement { header, prefix }), reason });
+            }
         }
-        asked
+        secrets
     }
 
     fn reason(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<String> {

@@ -95,6 +95,10 @@ impl FileReader<'_, '_> {
 
     pub(super) fn spot(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<Spot<String>> {
         let value = section.get(key)?;
+        self.string(value)
+    }
+
+    pub(super) fn string(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Spot<String>> {
         match value.get_ref().as_str() {
             Some(text) => Some(Spot { value: text.to_owned(), span: value.span() }),
             None => {

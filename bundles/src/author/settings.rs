@@ -68,7 +68,7 @@ impl FileReader<'_, '_> {
                 self.report(
                     value.span(),
                     "invalid_type",
-                    "settings cannot contain times, because JSON has none".to_owned(),
+                    "a time has no form in JSON".to_owned(),
                     "write the time as a string",
                 );
                 None

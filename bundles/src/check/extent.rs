@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Checker, Violation};
 use crate::digest::Digest;
 use crate::limits::BundleLimits;
-use crate::manifest::{Manifest, Profile};
+use crate::manifest::{Manifest, Permissions, Profile};
 use crate::names::shown;
 use crate::one_line::is_plain;
 use crate::pointer::Pointer;
@@ -188,54 +188,21 @@ impl Checker<'_> {
         for (name, plugin) in &self.manifest.plugins {
             let at = Pointer::root().key("plugins").key(name);
             self.most("list_items", limits.list_items, plugin.surfaces.len(), at.key("surfaces"), "surfaces");
-            self.surfaces(&at.key("surfaces"), &plugin.surfaces);
-            let asked = &plugin.permissions;
-            let reasons = [
-                ("requests", asked.requests.iter().map(|asked| &asked.reason).collect::<Vec<_>>()),
-                ("websockets", asked.websockets.iter().map(|asked| &asked.reason).collect()),
-                ("secrets", asked.secrets.iter().map(|asked| &asked.reason).collect()),
-                ("mounts", asked.mounts.iter().map(|asked| &asked.reason).collect()),
-            ];
-            for (kind, reasons) in reasons {
-                let at = at.key("permissions").key(kind);
-                self.most("list_items", limits.list_items, reasons.len(), at.clone(), "permissions");
-                for (index, reason) in reasons.into_iter().enumerate() {
-                    let at = at.index(index).key("reason");
-                    if reason.trim().is_empty() {
-                        self.report(
-                            "invalid_field",
-                            at.clone(),
-                            "missing reason of a permission".to_owned(),
-                            "state its purpose for the person who decides",
-                        );
-                    }
-                    self.text(at, reason);
-                }
-            }
+            // The rule is newer than the first release.
+            let surfaces = super::surfaces(&at.key("surfaces"), &plugin.surfaces).into_iter();
+            self.found.extend(surfaces.map(|violation| Violation { newer: true, ..violation }));
+            self.most("plugin_tools", limits.plugin_tools, plugin.tools.len(), at.key("tools"), "tools");
+            self.most("list_items", limits.list_items, plugin.ingress.len(), at.key("ingress"), "ingress names");
+            self.found.extend(permissions(&at.key("permissions"), &plugin.permissions, limits));
         }
     }
 
     pub(super) fn most(&mut self, limit: &'static str, allowed: usize, actual: usize, pointer: Pointer, what: &str) {
-        if actual > allowed {
-            self.report(
-                "too_large",
-                pointer,
-                format!("{what} exceed limit `{limit}` ({actual} > {allowed})"),
-                "split it, or remove some items",
-            );
-        }
+        self.found.extend(excess((limit, allowed), actual, pointer, what));
     }
 
-    /// Checks a text of one line. Line ends would break the rows of a listing.
     pub(super) fn text(&mut self, pointer: Pointer, text: &str) {
-        let allowed = self.limits.text_bytes;
-        if text.len() > allowed {
-            let message = format!("text exceeds limit `text_bytes` ({} > {allowed} bytes)", text.len());
-            self.report("too_large", pointer, message, "move long text to a prompt");
-        } else if !is_plain(text) {
-            let message = "text contains control or bidirectional formatting characters".to_owned();
-            self.report("control_character", pointer, message, PLAIN);
-        }
+        self.found.extend(unfit_text(pointer, text, self.limits));
     }
 
     /// Checks the nesting of a free object as part of the manifest.
@@ -250,6 +217,57 @@ impl Checker<'_> {
             self.report("too_deep", deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
         }
     }
+}
+
+/// Returns a violation if there are more items than a limit allows.
+pub(super) fn excess(
+    (limit, allowed): (&'static str, usize),
+    actual: usize,
+    pointer: Pointer,
+    what: &str,
+) -> Option<Violation> {
+    (actual > allowed).then(|| {
+        let message = format!("{what} exceed limit `{limit}` ({actual} > {allowed})");
+        Violation::new("too_large", pointer, message, "split it, or remove some items")
+    })
+}
+
+/// Returns a violation if a text is too long or not one line. Line ends would break the rows of a listing.
+pub(super) fn unfit_text(pointer: Pointer, text: &str, limits: &BundleLimits) -> Option<Violation> {
+    let allowed = limits.text_bytes;
+    if text.len() > allowed {
+        let message = format!("text exceeds limit `text_bytes` ({} > {allowed} bytes)", text.len());
+        Some(Violation::new("too_large", pointer, message, "move long text to a prompt"))
+    } else if !is_plain(text) {
+        let message = "text contains control or bidirectional formatting characters".to_owned();
+        Some(Violation::new("control_character", pointer, message, PLAIN))
+    } else {
+        None
+    }
+}
+
+/// Returns violations for the permissions that a plugin requests: their number and their reasons.
+pub(super) fn permissions(at: &Pointer, asked: &Permissions, limits: &BundleLimits) -> Vec<Violation> {
+    let lists = [
+        ("requests", asked.requests.iter().map(|asked| &asked.reason).collect::<Vec<_>>()),
+        ("websockets", asked.websockets.iter().map(|asked| &asked.reason).collect()),
+        ("secrets", asked.secrets.iter().map(|asked| &asked.reason).collect()),
+    ];
+    let mut found = Vec::new();
+    for (kind, reasons) in lists {
+        let at = at.key(kind);
+        found.extend(excess(("list_items", limits.list_items), reasons.len(), at.clone(), "permissions"));
+        for (index, reason) in reasons.into_iter().enumerate() {
+            let at = at.index(index).key("reason");
+            if reason.trim().is_empty() {
+                let message = "missing reason of a permission".to_owned();
+                let help = "state its purpose for the person who decides";
+                found.push(Violation::new("invalid_field", at.clone(), message, help));
+            }
+            found.extend(unfit_text(at, reason, limits));
+        }
+    }
+    found
 }
 
 /// Returns the size of the settings of all layers of one profile, in bytes.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Checker;
 use crate::lineage::{LineageError, lineage};
-use crate::manifest::{Amend, Layer, Profile};
-use crate::names::{ProfileName, shown};
+use crate::manifest::{Amend, Layer, Profile, Tool};
+use crate::names::{PluginName, ProfileName, ToolName, shown};
 use crate::pointer::Pointer;
 use crate::tool_source::ToolSource;
 
@@ -173,18 +173,39 @@ impl Checker<'_> {
                 at.key("policy").key("paths"),
                 "globs",
             );
-            if let ToolSource::Plugin(plugin) = &tool.source
-                && !self.manifest.plugins.contains_key(plugin)
-            {
-                let (name, plugin) = (shown(name.as_str()), plugin.as_str());
-                self.dangling(
-                    at.key("source"),
-                    format!("tool `{name}` comes from plugin `{}`, which this bundle does not declare", shown(plugin)),
-                    Pointer::root().key("plugins").key(plugin),
-                    plugin,
-                    self.manifest.plugins.keys().map(AsRef::as_ref),
-                );
+            if let ToolSource::Plugin(plugin) = &tool.source {
+                self.tool_of_plugin(&at, name, tool, plugin);
             }
+        }
+    }
+
+    fn tool_of_plugin(&mut self, at: &Pointer, name: &ToolName, tool: &Tool, source: &PluginName) {
+        let (shown_name, shown_source) = (shown(name.as_str()), shown(source.as_str()));
+        let Some(plugin) = self.manifest.plugins.get(source) else {
+            return self.dangling(
+                at.key("source"),
+                format!("tool `{shown_name}` comes from plugin `{shown_source}`, which this bundle does not declare"),
+                Pointer::root().key("plugins").key(source),
+                source.as_str(),
+                self.manifest.plugins.keys().map(AsRef::as_ref),
+            );
+        };
+        match plugin.tools.get(name) {
+            Some(effect) if *effect != tool.effect => self.report(
+                "invalid_field",
+                at.key("effect"),
+                format!("effect of tool `{shown_name}` differs from that in plugin `{shown_source}`"),
+                format!("write `effect = \"{}\"`, as the plugin does", effect.as_str()),
+            ),
+            // Descriptors of earlier versions do not list their tools.
+            None if !plugin.tools.is_empty() => self.dangling(
+                at.key("source"),
+                format!("tool `{shown_name}` comes from plugin `{shown_source}`, which does not offer it"),
+                Pointer::root().key("plugins").key(source).key("tools").key(name),
+                name.as_str(),
+                plugin.tools.keys().map(AsRef::as_ref),
+            ),
+            _ => {}
         }
     }
 

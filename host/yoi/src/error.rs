@@ -108,7 +108,7 @@ fn listed(code: &str) -> Option<u8> {
         | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
         "no_token" | "usage" | "workspace_unnamed" => 2,
         "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_damaged" | "bundle_unnamed" | "bundle_unwanted"
-        | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written"
+        | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written" | "descriptor_mismatch"
         | "digest_mismatch" | "duplicate_key" | "duplicate_name" | "earlier_time" | "foreign_import"
         | "host_not_normal" | "host_path_in_bundle" | "inheritance_conflict" | "inheritance_cycle"
         | "invalid_bundle" | "invalid_component" | "invalid_config" | "invalid_digest" | "invalid_envelope"
@@ -118,12 +118,12 @@ fn listed(code: &str) -> Option<u8> {
         | "invalid_toml" | "invalid_type" | "invalid_value" | "invalid_version" | "list_not_normal"
         | "malformed_component" | "mark_missing" | "metadata_foreign" | "mark_without_meaning" | "metadata_damaged" | "method_missing"
         | "method_on_websocket" | "missing_blobs" | "missing_export" | "missing_field" | "missing_file"
-        | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
+        | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_a_package" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
         | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
         | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
         | "unexpected_file" | "unknown_field" | "unknown_rule" | "unknown_surface" | "unlisted_blob" | "unsafe_number"
         | "missing_schema" | "unknown_condition" | "unset_into_value" | "unset_nothing" | "unused_declaration"
-        | "unsupported_schema" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
+        | "unsupported_schema" | "unsupported_world" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
         | "body_too_large" | "file_too_large" | "insecure_url" | "invalid_glob" | "invalid_request" | "invalid_token"
         | "invalid_url" | "method_not_allowed" | "precondition_failed" | "unsupported_media_type" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
         "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"

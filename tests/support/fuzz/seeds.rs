@@ -110,6 +110,8 @@ package = { digest = "sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79
 world = "yoi:runtime/tool@1.0.0"
 description = "Searches and opens tickets."
 surfaces = ["tools", "ingress"]
+ingress = ["webhook"]
+tools = { "issues.search" = "none", "issues.open" = "external" }
 
 [[requests]]
 scheme = "https"
@@ -144,11 +146,9 @@ reason = "Receives new issues as they are raised."
 
 [[secrets]]
 name = "issues-token"
+header = "authorization"
+prefix = "Bearer "
 reason = "Signs in to the issue tracker."
-
-[[mounts]]
-name = "repo"
-reason = "Reads the files that an issue names."
 "#;
 
 const ALERTS: &str = r#"version = "0.9.2-rc.1"
