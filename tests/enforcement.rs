@@ -43,7 +43,12 @@ fn enforced(layer: &Value, policy: &Value, config: &str) -> Result<ResolvedWorke
     enforce(
         bundle.manifest(),
         &resolve(&bundle, &facts),
-        HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin: false },
+        HostPolicy {
+            config: &config,
+            workspace: &bundle.manifest().workspace.id,
+            builtin: false,
+            package_faults: None,
+        },
     )
 }
 
@@ -128,7 +133,12 @@ fn model_is_checked_against_the_config_and_not_only_the_facts() {
     let resolution = resolve(&bundle, &facts);
     let rule = |config: &str| {
         let config = RuntimeConfig::from_toml(config).expect("a config");
-        let policy = HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin: false };
+        let policy = HostPolicy {
+            config: &config,
+            workspace: &bundle.manifest().workspace.id,
+            builtin: false,
+            package_faults: None,
+        };
         enforce(bundle.manifest(), &resolution, policy).map_err(|refusals| refusals[0].rule.code())
     };
     let granted = "[host]\nmodels = [\"large\", \"small\"]\n[workspaces.acme]\nsecrets = [\"model-key\"]\n";
@@ -155,7 +165,12 @@ fn model_is_checked_against_the_config_and_not_only_the_facts() {
         ("[host]\nmodels = [\"large\"]".to_owned(), "write the section [workspaces.acme] in the host's config"),
     ] {
         let config = RuntimeConfig::from_toml(&config).expect("a config");
-        let policy = HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin: false };
+        let policy = HostPolicy {
+            config: &config,
+            workspace: &bundle.manifest().workspace.id,
+            builtin: false,
+            package_faults: None,
+        };
         let refusals = enforce(bundle.manifest(), &resolution, policy).expect_err("refused");
         let told = refusals.iter().find(|refusal| refusal.subject == "model:large").expect("a refusal");
         assert_eq!(told.remedy, remedy);
@@ -328,7 +343,12 @@ fn built_in_profile_is_refused_if_the_workspace_requires_a_bundle() {
     let facts = fixtures::simple_facts();
     let resolution = resolve(&bundle, &facts);
     let config = RuntimeConfig::from_toml("[workspaces.acme]\nrequire_bundle = true").expect("a config");
-    let policy = |builtin| HostPolicy { config: &config, workspace: &bundle.manifest().workspace.id, builtin };
+    let policy = |builtin| HostPolicy {
+        config: &config,
+        workspace: &bundle.manifest().workspace.id,
+        builtin,
+        package_faults: None,
+    };
     assert!(enforce(bundle.manifest(), &resolution, policy(false)).is_ok());
     let refusals = enforce(bundle.manifest(), &resolution, policy(true)).expect_err("refused");
     assert_eq!(refusals[0].rule.code(), "bundle_required");

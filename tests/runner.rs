@@ -26,6 +26,7 @@ mod foreign_resolver;
 mod fuzz_bodies;
 mod hostile_resolvers;
 mod package_dependencies;
+mod plugin_grants;
 mod resolver_cases;
 mod system_calls;
 mod verification;

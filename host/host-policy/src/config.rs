@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::facts::Facts;
+use crate::plugin::PluginGrant;
 
 /// Limit on the length of a config file, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -67,6 +68,10 @@ pub struct WorkspaceGrants {
     pub mounts: BTreeMap<MountLabel, Mount>,
     /// URLs that host tools may connect to.
     pub egress: Vec<UrlPermission>,
+    /// Grants of plugin packages, by digest. Left out of the policy digest if empty, so that the digests of policies
+    /// without plugins stay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugins: BTreeMap<Digest, PluginGrant>,
     /// Signatures that a new bundle needs. A Runtime requires a value: see [`RuntimeConfig::require_postures`].
     pub signatures: Option<Posture>,
     /// Resolver that requests of this workspace use which name none. Not part of the policy digest: it decides who computes,
@@ -187,6 +192,11 @@ impl RuntimeConfig {
     pub fn secrets(&self) -> impl Iterator<Item = (&WorkspaceId, &SecretRef)> {
         let each = self.workspaces.iter();
         each.flat_map(|(workspace, grants)| grants.secrets.iter().map(move |secret| (workspace, secret)))
+    }
+
+    /// Returns the grant of a plugin package to a workspace.
+    pub fn plugin(&self, workspace: &WorkspaceId, package: &Digest) -> Option<&PluginGrant> {
+        self.workspace_grants(workspace)?.plugins.get(package)
     }
 
     /// Returns the capabilities that are written under `[host]`.

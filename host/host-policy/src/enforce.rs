@@ -5,6 +5,7 @@
 //! line that would grant the request. There is no other way to obtain a spec. A refused optional wish
 //! narrows the spec; a refused required wish refuses the worker.
 
+mod plugins;
 mod spec;
 
 use bundles::manifest::{Ceiling, Manifest};
@@ -12,6 +13,7 @@ use bundles::{Authority, Need, ToolSource, Wish, WorkspaceId};
 use serde::Serialize;
 
 use crate::config::{RuntimeConfig, WorkspaceGrants};
+use crate::plugin::PackageFaults;
 use crate::resolution::Resolution;
 
 pub use spec::{ResolvedWorkerSpec, SpecGit, SpecModel, SpecMount, SpecTool};
@@ -42,6 +44,34 @@ pub enum Rule {
     ModelNotGranted,
     /// No grant for the plugin.
     PluginNotGranted,
+    /// The grant of the plugin is for another package.
+    PluginGrantOutdated,
+    /// A surface of the plugin is not granted.
+    SurfaceNotGranted,
+    /// A tool of the plugin is not granted.
+    ToolNotGranted,
+    /// The effect of a plugin's tool is not granted.
+    EffectNotGranted,
+    /// The external effect of a plugin's tool is not granted.
+    ExternalEffectNotGranted,
+    /// Two sources offer a tool of the same name.
+    DuplicateTool,
+    /// The plugin's package is not stored.
+    PackageMissing,
+    /// The plugin's package is damaged.
+    PackageDamaged,
+    /// The plugin's package is invalid.
+    PackageInvalid,
+    /// The bundle describes the plugin differently than its package.
+    DescriptorMismatch,
+    /// This Runtime does not run components of the plugin's world.
+    UnsupportedWorld,
+    /// The plugin's component imports an interface that its world does not have.
+    ImportNotAllowed,
+    /// The plugin's component cannot be loaded.
+    ComponentRefused,
+    /// The granted config of the plugin is invalid.
+    PluginConfigInvalid,
     /// The tool's plugin is not part of the worker.
     ToolWithoutPlugin,
     /// The worker lacks an authority that the tool needs.
@@ -65,6 +95,20 @@ impl Rule {
             Self::GitReadOnly => "git_read_only",
             Self::ModelNotGranted => "model_not_granted",
             Self::PluginNotGranted => "plugin_not_granted",
+            Self::PluginGrantOutdated => "plugin_grant_outdated",
+            Self::SurfaceNotGranted => "surface_not_granted",
+            Self::ToolNotGranted => "tool_not_granted",
+            Self::EffectNotGranted => "effect_not_granted",
+            Self::ExternalEffectNotGranted => "external_effect_not_granted",
+            Self::DuplicateTool => "duplicate_tool",
+            Self::PackageMissing => "package_missing",
+            Self::PackageDamaged => "package_damaged",
+            Self::PackageInvalid => "package_invalid",
+            Self::DescriptorMismatch => "descriptor_mismatch",
+            Self::UnsupportedWorld => "unsupported_world",
+            Self::ImportNotAllowed => "import_not_allowed",
+            Self::ComponentRefused => "component_refused",
+            Self::PluginConfigInvalid => "plugin_config_invalid",
             Self::ToolWithoutPlugin => "tool_without_plugin",
             Self::ToolWithoutAuthority => "tool_without_authority",
             Self::UnsupportedDeclaration => "unsupported_declaration",
@@ -104,6 +148,8 @@ pub struct HostPolicy<'a> {
     pub workspace: &'a WorkspaceId,
     /// `true` for the built-in bundle.
     pub builtin: bool,
+    /// Faults of the packages of selected plugins. `None` if the packages were not read.
+    pub package_faults: Option<&'a PackageFaults>,
 }
 
 /// Checks a resolution against the bundle's ceiling and the host's grants.
@@ -129,7 +175,7 @@ pub fn enforce(
     }
     let mut plugins = Vec::new();
     for name in resolution.plugins() {
-        match checker.plugin(name) {
+        match checker.plugin(name, resolution) {
             Ok(()) => plugins.push(name.clone()),
             Err(refusal) => refused.push(refusal),
         }
@@ -281,21 +327,6 @@ impl GrantChecker<'_> {
     fn missing_workspace(&self) -> Option<String> {
         (!self.policy.config.has_workspace(self.workspace))
             .then(|| format!("write the section [workspaces.{}]", self.workspace))
-    }
-
-    /// Checks a plugin. A refusal is optional, because a profile has no way to require a plugin.
-    fn plugin(&self, name: &bundles::PluginName) -> Result<(), Refusal> {
-        let subject = format!("plugin:{name}");
-        let (rule, reason, remedy) = match denied_name(&self.manifest.policy.plugins, name, "plugins") {
-            Some((reason, remedy)) => (Rule::BundlePolicyDenied, reason, remedy),
-            // A plugin needs a declaration in the bundle and a grant by digest. No config can hold such a grant yet.
-            None => (
-                Rule::PluginNotGranted,
-                format!("the package of plugin `{name}` is not granted"),
-                "remove the plugin from the profile: this Runtime does not support plugin grants yet".to_owned(),
-            ),
-        };
-        Err(Refusal { subject, need: Need::Optional, rule, reason, remedy })
     }
 
     fn tool(&self, name: &bundles::ToolName, plugins: &[bundles::PluginName]) -> Result<(), Refusal> {

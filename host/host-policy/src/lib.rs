@@ -10,6 +10,7 @@ mod egress;
 mod enforce;
 pub mod explain;
 mod facts;
+mod plugin;
 mod reach;
 mod request;
 mod resolution;
@@ -21,6 +22,7 @@ pub use enforce::{
     HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecGit, SpecModel, SpecMount, SpecTool, enforce, refusal_summary,
 };
 pub use facts::{FACTS_BOUNDS, Facts};
+pub use plugin::{PackageFault, PackageFaults, PluginGrant, SecretGrant};
 pub use reach::{ActiveLayer, Reach};
 pub use request::{InvalidSelector, ProfileSelector, Request};
 pub use resolution::{Failure, Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};

@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let spec = enforce(
         manifest,
         resolution,
-        HostPolicy { config: &config, workspace: &manifest.workspace.id, builtin: false },
+        HostPolicy { config: &config, workspace: &manifest.workspace.id, builtin: false, package_faults: None },
     )
     .map_err(|refusals| crate::refusals::refused(&refusals))?;
     let mounts: Vec<String> =

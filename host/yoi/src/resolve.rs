@@ -131,7 +131,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     };
 
     let enforced = config.as_ref().map(|config| {
-        enforce(manifest, resolved.resolution(), HostPolicy { config, workspace: &workspace, builtin: source.builtin })
+        enforce(
+            manifest,
+            resolved.resolution(),
+            HostPolicy { config, workspace: &workspace, builtin: source.builtin, package_faults: None },
+        )
     });
     // Write the record before a denial returns an error: the record of a denied worker is useful.
     let policy = config.as_ref().map(|config| config.digest(&workspace));

@@ -55,7 +55,8 @@ impl Shared {
     ) -> Result<LiveWorker, Vec<Refusal>> {
         let bundle = view.bundle();
         let builtin = bundle.digest() == self.builtin.bundle().digest();
-        let spec = enforce(bundle.manifest(), resolution, HostPolicy { config, workspace, builtin })?;
+        let spec =
+            enforce(bundle.manifest(), resolution, HostPolicy { config, workspace, builtin, package_faults: None })?;
         let mut tools = BTreeMap::new();
         let mut refusals = Vec::new();
         for tool in spec.tools() {

@@ -150,7 +150,8 @@ impl Side {
             Err(error) => return json!({ "error": error.to_string() }),
         };
         let enforced = host.config.as_ref().map(|config| {
-            let policy = HostPolicy { config, workspace: &manifest.workspace.id, builtin: self.builtin };
+            let policy =
+                HostPolicy { config, workspace: &manifest.workspace.id, builtin: self.builtin, package_faults: None };
             enforce(manifest, resolved.resolution(), policy)
         });
         let (spec, refused) = match enforced {

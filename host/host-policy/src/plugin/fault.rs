@@ -1,0 +1,99 @@
+//! Faults of packages, which a Runtime finds before it decides about a worker.
+
+use std::collections::BTreeMap;
+
+use bundles::{PluginName, ToolName};
+
+use crate::enforce::Rule;
+
+/// Faults of the plugins of one bundle. A plugin that is not named has none, as far as the caller knows.
+pub type PackageFaults = BTreeMap<PluginName, PackageFault>;
+
+/// Fault of a plugin's package on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackageFault {
+    /// The package is not in the store.
+    Missing,
+    /// The stored package does not have its digest.
+    Damaged,
+    /// The package is not a valid archive or its manifest is invalid. Holds the first problem.
+    Invalid(String),
+    /// The bundle's descriptor differs from the package's manifest. Holds the first difference.
+    Mismatch(String),
+    /// This Runtime does not run components of the plugin's world.
+    UnsupportedWorld(String),
+    /// The component imports interfaces that its world does not have.
+    ForeignImport(Vec<String>),
+    /// The component cannot be loaded. Holds the reason.
+    Unloadable(String),
+    /// The granted config is invalid. Holds the reason.
+    InvalidConfig(String),
+    /// A tool of the host has the same name.
+    HostTool(ToolName),
+}
+
+impl PackageFault {
+    /// Returns the rule that refuses the plugin.
+    pub(crate) fn rule(&self) -> Rule {
+        match self {
+            Self::Missing => Rule::PackageMissing,
+            Self::Damaged => Rule::PackageDamaged,
+            Self::Invalid(_) => Rule::PackageInvalid,
+            Self::Mismatch(_) => Rule::DescriptorMismatch,
+            Self::UnsupportedWorld(_) => Rule::UnsupportedWorld,
+            Self::ForeignImport(_) => Rule::ImportNotAllowed,
+            Self::Unloadable(_) => Rule::ComponentRefused,
+            Self::InvalidConfig(_) => Rule::PluginConfigInvalid,
+            Self::HostTool(_) => Rule::DuplicateTool,
+        }
+    }
+
+    /// Returns the reason and the remedy.
+    pub(crate) fn reason_and_remedy(&self, name: &PluginName) -> (String, String) {
+        let (reason, remedy) = match self {
+            Self::Missing => (
+                format!("the package of plugin `{name}` is not stored"),
+                "put the package beside the bundle: `yoi runtime put` sends both",
+            ),
+            Self::Damaged => (
+                format!("the stored package of plugin `{name}` is damaged"),
+                "put the package again: `yoi runtime put` replaces it",
+            ),
+            Self::Invalid(problem) => (
+                format!("the package of plugin `{name}` is invalid: {problem}"),
+                "correct the package with `yoi plugin check`, and grant the new digest",
+            ),
+            Self::Mismatch(difference) => (
+                format!("the bundle describes plugin `{name}` differently: {difference}"),
+                "build the bundle with the package, so that the descriptor is derived from it",
+            ),
+            Self::UnsupportedWorld(world) => (
+                format!("this Runtime does not run components of world `{world}`"),
+                "use a Runtime that supports the world",
+            ),
+            Self::ForeignImport(imports) => {
+                let imports: Vec<String> = imports.iter().map(|import| format!("`{import}`")).collect();
+                (
+                    format!(
+                        "the component of plugin `{name}` imports {}, which its world does not have",
+                        imports.join(", ")
+                    ),
+                    "build the component without these imports, for example with stubbed WASI",
+                )
+            }
+            Self::Unloadable(problem) => (
+                format!("the component of plugin `{name}` cannot be loaded: {problem}"),
+                "build the component again, and check it with `yoi plugin check`",
+            ),
+            Self::InvalidConfig(problem) => (
+                format!("the granted config of plugin `{name}` is invalid: {problem}"),
+                "correct `config` in the grant; `yoi plugin show` prints its schema",
+            ),
+            Self::HostTool(tool) => (
+                format!("plugin `{name}` offers tool `{tool}`, which is a tool of the host"),
+                "rename the tool in the plugin",
+            ),
+        };
+        (reason, remedy.to_owned())
+    }
+}

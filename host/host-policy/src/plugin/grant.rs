@@ -1,0 +1,65 @@
+//! The grant of one plugin package to one workspace.
+
+use std::collections::BTreeSet;
+
+use bundles::manifest::Effect;
+use bundles::{PluginName, SecretPlacement, SecretRef, Surface, ToolName, UrlPermission};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Grant of a package, which the config names by digest: `[workspaces.W.plugins."sha256:…"]`. Everything that is not
+/// written is not granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of plugin grants")]
+pub struct PluginGrant {
+    /// Name under which bundles must declare the package.
+    pub name: PluginName,
+    /// Surfaces that workers may use.
+    #[serde(default)]
+    pub surfaces: BTreeSet<Surface>,
+    /// Tools that workers may use.
+    #[serde(default)]
+    pub tools: BTreeSet<ToolName>,
+    /// Effects that tools may have. Computation (`none`) needs no grant.
+    #[serde(default)]
+    pub effects: BTreeSet<Effect>,
+    /// HTTP targets.
+    #[serde(default)]
+    pub requests: Vec<UrlPermission>,
+    /// WebSocket targets.
+    #[serde(default)]
+    pub websockets: Vec<UrlPermission>,
+    /// Secrets that the host adds to requests and handshakes.
+    #[serde(default)]
+    pub secrets: Vec<SecretGrant>,
+    /// Config of the plugin, which must be valid against the schema in its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Map<String, Value>>,
+}
+
+/// Grant of a secret at one place. The host adds the value there, and the plugin never sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretGrant {
+    /// The secret.
+    pub name: SecretRef,
+    /// Header that contains the value.
+    pub header: bundles::HeaderName,
+    /// Text before the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<bundles::HeaderPrefix>,
+}
+
+impl SecretGrant {
+    /// Returns the place.
+    pub fn placement(&self) -> SecretPlacement {
+        SecretPlacement { header: self.header.clone(), prefix: self.prefix.clone() }
+    }
+}
+
+impl PluginGrant {
+    /// `true` if tools may have the effect.
+    pub fn allows_effect(&self, effect: Effect) -> bool {
+        effect == Effect::None || self.effects.contains(&effect)
+    }
+}
