@@ -4,6 +4,7 @@
 //! import names, a path, or a message of the engine.
 
 use crate::structure::StructureRefusal;
+use crate::world::World;
 
 /// Error returned if the sandbox cannot be created on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -34,21 +35,28 @@ pub enum LoadError {
     /// The component failed the structure check before compilation.
     #[error("the component is refused: {0}")]
     Structure(#[from] StructureRefusal),
-    /// The component has imports that a resolver may not have.
-    #[error("the component has imports that are not allowed for a resolver: {}", list(.imports))]
+    /// The component has imports that its world does not allow.
+    #[error("the component has imports that are not allowed for {}: {}", .world.noun(), list(.imports))]
     ForeignImport {
+        /// World that the component was loaded for.
+        world: World,
         /// Full names of the imports.
         imports: Vec<String>,
     },
-    /// The component lacks the export of a resolver.
+    /// The component lacks an export that its world requires.
     #[error("the component does not export `{export}`")]
     MissingExport {
+        /// World that the component was loaded for.
+        world: World,
         /// Full name of the export.
         export: &'static str,
     },
     /// A function has other types than in the contract, or is not part of the contract.
-    #[error("the component does not fit the contract `yoi:runtime/resolver@1.0.0`")]
-    Link,
+    #[error("the component does not fit the contract `{}`", .world.name())]
+    Link {
+        /// World that the component was loaded for.
+        world: World,
+    },
     /// The compiler rejected the component.
     #[error("the component is not valid WebAssembly for this engine")]
     Invalid,
@@ -60,7 +68,7 @@ pub enum LoadError {
         /// Value of the limit.
         allowed: u64,
     },
-    /// Instantiating the component would exceed a limit of a resolution.
+    /// Instantiating the component would exceed a limit on its calls.
     #[error("the component {}", exceeds(.limit, *.allowed))]
     Exceeds {
         /// Name of the limit.
@@ -103,7 +111,7 @@ impl LoadError {
             Self::Structure(refusal) => refusal.code(),
             Self::ForeignImport { .. } => "foreign_import",
             Self::MissingExport { .. } => "missing_export",
-            Self::Link => "contract_mismatch",
+            Self::Link { .. } => "contract_mismatch",
             Self::Invalid => "invalid_component",
             Self::CompileLimit { .. } => "compile_limit_exceeded",
             Self::Exceeds { .. } => "limit_exceeded",
@@ -116,10 +124,17 @@ impl LoadError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Structure(_) => "build a component, and remove the parts that it does not need",
-            Self::ForeignImport { .. } => {
+            Self::ForeignImport { world: World::Resolver, .. } => {
                 "build the component without these imports, for example with stubbed WASI; a resolver may import only its bundle"
             }
-            Self::MissingExport { .. } | Self::Link => "build the component against the world `resolver` in `wit/`",
+            Self::ForeignImport { .. } => {
+                "build the component without these imports, for example with stubbed WASI; a plugin may import only `yoi:host`"
+            }
+            Self::MissingExport { world, .. } | Self::Link { world } => match world {
+                World::Resolver => "build the component against the world `resolver` in `wit/`",
+                World::Tool => "build the component against the world `tool` in `wit/`",
+                World::Service => "build the component against the world `service` in `wit/`",
+            },
             Self::Invalid => "build the component without the disabled features (memory64, threads, GC and others)",
             Self::CompileLimit { limit: "compile_wall_ms", .. } => {
                 "try again when the machine is less busy, or raise the named limit"

@@ -8,10 +8,8 @@
 mod bindings;
 mod call;
 pub mod compile;
-mod convert;
 mod engine;
 mod error;
-mod handle;
 mod limits;
 #[doc(hidden)]
 pub mod measure;
@@ -20,15 +18,16 @@ mod resolver;
 mod sandbox;
 pub mod structure;
 mod swap;
+mod world;
 
 /// Names of the worlds whose components this package runs.
-pub const WORLDS: [&str; 1] = ["yoi:runtime/resolver@1.0.0"];
+pub const WORLDS: [&str; 1] = [World::Resolver.name()];
 
 pub use call::Cost;
 pub use engine::Allocation;
 pub use error::{CallError, LoadError, SandboxError};
-pub use handle::{BundleRead, BundleView};
-pub use limits::{CompileLimits, InvalidLimits, Limits, ResolutionLimits};
-pub use resolver::{Resolver, Run, check_contract};
+pub use limits::{CompileLimits, InvalidLimits, Limits, PluginLimits, PoolLimits, ResolutionLimits};
+pub use resolver::{BundleRead, BundleView, Resolver, Run};
 pub use sandbox::{Sandbox, SandboxConfig};
 pub use swap::memory_is_never_swapped;
+pub use world::World;

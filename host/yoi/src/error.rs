@@ -164,7 +164,7 @@ impl From<ResolveError> for CliError {
 impl From<LoadError> for CliError {
     fn from(error: LoadError) -> Self {
         let details = match &error {
-            LoadError::ForeignImport { imports } => json!({ "imports": imports }),
+            LoadError::ForeignImport { imports, .. } => json!({ "imports": imports }),
             LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed } => {
                 json!({ "limit": limit, "allowed": allowed })
             }
