@@ -200,3 +200,95 @@ impl CallError {
         }
     }
 }
+
+/// Error returned for a call or turn of a plugin that ended without an answer.
+///
+/// No text of the guest is in it, apart from the message of [`PluginError::Reported`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    /// The plugin exceeded a limit.
+    #[error("the plugin {}", exceeds(.limit, *.allowed))]
+    Limit {
+        /// Name of the limit.
+        limit: &'static str,
+        /// Value of the limit.
+        allowed: u64,
+    },
+    /// The guest trapped.
+    #[error("the plugin trapped: {reason}")]
+    Trap {
+        /// The engine's name for the trap.
+        reason: String,
+    },
+    /// The guest passed a value that does not fit the contract's types.
+    #[error("the plugin passed a value that does not fit the contract's types")]
+    Malformed,
+    /// The output of a tool is not JSON text.
+    #[error("the output of the plugin is not JSON text")]
+    InvalidOutput,
+    /// The code of a tool failure does not have the form that the contract defines.
+    #[error("the plugin reported a failure with an invalid code")]
+    InvalidFailureCode,
+    /// The service reported that it cannot start or continue.
+    #[error("the service reported an error")]
+    Reported {
+        /// Text of the plugin for the operator. It may contain control characters.
+        message: String,
+    },
+    /// The service has ended: it trapped, exceeded a limit, or a turn was dropped.
+    #[error("the service has ended")]
+    Ended,
+    /// The host's source of random bytes failed.
+    #[error("the host has no random bytes for the plugin")]
+    RandomUnavailable,
+    /// The system refused memory or address space that an instance needs.
+    #[error("not enough memory or address space in this process to run a plugin")]
+    OutOfMemory,
+    /// All slots of the instance pool are in use.
+    #[error("too many concurrent plugin calls")]
+    Busy,
+}
+
+impl PluginError {
+    /// Returns the stable error code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Limit { .. } => "limit_exceeded",
+            Self::Trap { .. } => "plugin_trapped",
+            Self::Malformed | Self::InvalidOutput | Self::InvalidFailureCode => "plugin_malformed",
+            Self::Reported { .. } => "service_failed",
+            Self::Ended => "service_ended",
+            Self::RandomUnavailable | Self::OutOfMemory => "sandbox_unavailable",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// Returns a help line for the user.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Limit { limit: "input_bytes", .. } => "pass a smaller input, or raise the named limit",
+            Self::Limit { limit: "services", .. } => "stop workers with services, or raise the named limit",
+            Self::Limit { .. } => "use another plugin, or raise the named limit",
+            Self::Trap { .. } | Self::Malformed | Self::InvalidOutput | Self::InvalidFailureCode => {
+                "use another plugin, or run this one separately to find the cause"
+            }
+            Self::Reported { .. } => "read the message and the log of the plugin",
+            Self::Ended => "start the service again",
+            Self::RandomUnavailable => "give the process access to the system's random bytes",
+            Self::OutOfMemory => OUT_OF_MEMORY_HELP,
+            Self::Busy => "try again",
+        }
+    }
+}
+
+impl From<CallError> for PluginError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Limit { limit, allowed } => Self::Limit { limit, allowed },
+            CallError::Trap { reason } => Self::Trap { reason },
+            CallError::Malformed => Self::Malformed,
+            CallError::OutOfMemory => Self::OutOfMemory,
+            CallError::Busy => Self::Busy,
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bundles::Digest;
+use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -15,10 +16,13 @@ use crate::call::{self, CallState};
 use crate::compile::cache::{CacheEntry, CompileCache};
 use crate::compile::child::WALL_LIMIT;
 use crate::compile::{CompiledKey, Compiler};
-use crate::engine::{Allocation, PoolSize, Ticker, engine};
+use crate::engine::{Allocation, PoolSize, Ticker, engine, on_demand};
 use crate::error::{LoadError, SandboxError};
-use crate::limits::{Limits, PoolLimits, ResolutionLimits};
+use crate::limits::{Limits, PluginLimits, PoolLimits, ResolutionLimits};
+use crate::plugin::{self, PluginState};
 use crate::resolver::{self, Lookups, Resolver};
+use crate::service::ServicePlugin;
+use crate::tool::ToolPlugin;
 use crate::world::World;
 
 /// Configuration of a sandbox. A sandbox reads no environment variables.
@@ -40,6 +44,15 @@ pub struct Sandbox(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) resolvers: Pool<Lookups>,
+    /// Started with the first tool plugin, because many processes run none.
+    tools: OnceCell<Arc<Pool<PluginState>>>,
+    /// Places for tool calls: as many as the pool has instances.
+    pub(crate) tool_calls: Semaphore,
+    /// Started with the first service plugin.
+    service_engine: OnceCell<Arc<Pool<PluginState>>>,
+    /// Places for running services.
+    pub(crate) services: Arc<Semaphore>,
+    allocation: Allocation,
     pub(crate) limits: Limits,
     compiler: Compiler,
     cache: Option<CompileCache>,
@@ -58,11 +71,10 @@ pub(crate) struct Pool<W: 'static> {
 
 impl<W> Pool<W> {
     fn start(
-        allocation: Allocation,
-        size: PoolSize,
+        engine: wasmtime::Result<Engine>,
         linker: fn(&Engine) -> wasmtime::Result<Linker<CallState<W>>>,
     ) -> Result<Self, SandboxError> {
-        let engine = engine(allocation, size).map_err(SandboxError::Engine)?;
+        let engine = engine.map_err(SandboxError::Engine)?;
         let ticker = Ticker::start(&engine).map_err(SandboxError::Thread)?;
         let linker = linker(&engine).map_err(SandboxError::Engine)?;
         Ok(Self { engine, linker, ticker })
@@ -83,7 +95,12 @@ impl Sandbox {
             ceiling: ResolutionLimits::CEILING,
         };
         Ok(Self(Arc::new(Shared {
-            resolvers: Pool::start(config.allocation, size, resolver::linker)?,
+            resolvers: Pool::start(engine(config.allocation, size), resolver::linker)?,
+            tools: OnceCell::new(),
+            tool_calls: Semaphore::new(places(config.limits.pools.tool_calls)),
+            service_engine: OnceCell::new(),
+            services: Arc::new(Semaphore::new(places(config.limits.pools.services))),
+            allocation: config.allocation,
             limits: config.limits,
             compiler: config.compiler,
             cache: config.cache,
@@ -103,6 +120,33 @@ impl Sandbox {
     pub async fn load(&self, component: &[u8]) -> Result<Resolver, LoadError> {
         let link = |digest, component: &_| Resolver::link(self, digest, component);
         self.admit(World::Resolver, &self.0.resolvers.engine, component, link).await
+    }
+
+    /// Loads a tool plugin, like [`Sandbox::load`].
+    pub async fn load_tool(&self, component: &[u8]) -> Result<ToolPlugin, LoadError> {
+        let start = async {
+            let ceiling = PluginLimits::CEILING;
+            let size = PoolSize {
+                instances: PoolLimits::size(self.0.limits.pools.tool_calls),
+                // A call that has a place must not wait for memory or tables of other calls.
+                memories_each: ceiling.memories,
+                tables_each: ceiling.tables,
+                ceiling,
+            };
+            Pool::start(engine(self.0.allocation, size), plugin::linker).map(Arc::new)
+        };
+        let pool = self.0.tools.get_or_try_init(|| start).await.map_err(|_| LoadError::OutOfMemory)?;
+        let link = |digest, component: &_| ToolPlugin::link(self, pool, digest, component);
+        self.admit(World::Tool, &pool.engine, component, link).await
+    }
+
+    /// Loads a service plugin, like [`Sandbox::load`].
+    pub async fn load_service(&self, component: &[u8]) -> Result<ServicePlugin, LoadError> {
+        // Instances of services are few and live long, so a pool would reserve memory and save nothing.
+        let start = async { Pool::start(on_demand(), plugin::linker).map(Arc::new) };
+        let pool = self.0.service_engine.get_or_try_init(|| start).await.map_err(|_| LoadError::OutOfMemory)?;
+        let link = |digest, component: &_| ServicePlugin::link(self, pool, digest, component);
+        self.admit(World::Service, &pool.engine, component, link).await
     }
 
     /// Admits a component for a world, and links it with a function that checks its types.
@@ -183,6 +227,10 @@ impl Sandbox {
     fn refused(&self) -> std::sync::MutexGuard<'_, HashMap<(Digest, World), LoadError>> {
         self.0.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn places(limit: u64) -> usize {
+    usize::try_from(PoolLimits::size(limit)).unwrap_or(usize::MAX)
 }
 
 /// Maps a cache entry as executable code.
