@@ -26,6 +26,8 @@ mod foreign_resolver;
 mod fuzz_bodies;
 mod hostile_resolvers;
 mod package_dependencies;
+mod plugin_services;
+mod plugin_tools;
 mod resolver_cases;
 mod system_calls;
 mod verification;

@@ -1,9 +1,8 @@
-//! The sandbox for resolver components. This is the only package that names the WebAssembly engine.
+//! The sandbox for resolvers and plugins. This is the only package that names the WebAssembly engine.
 //!
-//! A component is checked before it is compiled, compiled in a child process that can be killed, linked
-//! against a single contract, and run in a fresh instance for each call, within named [`Limits`]. Its
-//! answer is an unverified proposal: `host_policy` verifies it and makes all decisions. Start with
-//! [`Sandbox`].
+//! A component is admitted for one [`World`]: checked before it is compiled, compiled in a child process that can be
+//! killed, and linked once. A resolver and a tool plugin run in a fresh instance for each call, a service in one instance
+//! that is given turns, all within named [`Limits`]. Their answers are not verified here. Start with [`Sandbox`].
 
 mod bindings;
 mod call;
@@ -24,7 +23,8 @@ mod swap;
 mod tool;
 mod world;
 
-/// Names of the worlds whose components this package runs.
+/// Names of the worlds whose components a Runtime runs, as they appear in facts. The worlds of plugins are missing until
+/// the Runtime runs plugins.
 pub const WORLDS: [&str; 1] = [World::Resolver.name()];
 
 pub use call::Cost;

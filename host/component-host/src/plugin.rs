@@ -15,7 +15,6 @@ use serde_json::Value;
 use wasmtime::Store;
 
 use crate::call::{self, CallState, Cost};
-use crate::engine::CallGuard;
 use crate::error::PluginError;
 use crate::host_api::HostApi;
 use crate::limits::PluginLimits;
@@ -128,12 +127,6 @@ pub(crate) struct GuestStore {
     limits: PluginLimits,
 }
 
-/// A running turn. The epoch advances until it is dropped.
-pub(crate) struct Turn {
-    started: Instant,
-    _guard: CallGuard,
-}
-
 impl GuestStore {
     pub(crate) fn new(pool: &Pool<PluginState>, host: HostApi, limits: &PluginLimits) -> Result<Self, PluginError> {
         let meter = Arc::new(CpuMeter::default());
@@ -144,20 +137,19 @@ impl GuestStore {
     }
 
     /// Begins a turn with all of its fuel, processor time, host calls and log lines.
-    pub(crate) fn begin(&mut self, pool: &Pool<PluginState>) -> Turn {
-        let guard = pool.ticker.call();
+    pub(crate) fn begin(&mut self) -> Instant {
         self.meter.reset();
         self.store.data_mut().world.begin();
         // Fails only if the engine does not count fuel.
         let _ = self.store.set_fuel(self.limits.fuel.get());
-        Turn { started: Instant::now(), _guard: guard }
+        Instant::now()
     }
 
-    /// Ends a turn.
-    pub(crate) fn end<T>(&self, turn: &Turn, result: wasmtime::Result<T>) -> PluginRun<T> {
+    /// Ends a turn that began at `started`.
+    pub(crate) fn end<T>(&self, started: Instant, result: wasmtime::Result<T>) -> PluginRun<T> {
         PluginRun {
             result: result.map_err(|error| classify(&error, &self.limits)),
-            cost: call::cost(&self.store, turn.started),
+            cost: call::cost(&self.store, started),
             logs: self.store.data().world.logs(),
         }
     }

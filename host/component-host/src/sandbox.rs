@@ -19,6 +19,7 @@ use crate::compile::{CompiledKey, Compiler};
 use crate::engine::{Allocation, PoolSize, Ticker, engine, on_demand};
 use crate::error::{LoadError, SandboxError};
 use crate::limits::{Limits, PluginLimits, PoolLimits, ResolutionLimits};
+use crate::meter::CpuMeter;
 use crate::plugin::{self, PluginState};
 use crate::resolver::{self, Lookups, Resolver};
 use crate::service::ServicePlugin;
@@ -78,6 +79,17 @@ impl<W> Pool<W> {
         let ticker = Ticker::start(&engine).map_err(SandboxError::Thread)?;
         let linker = linker(&engine).map_err(SandboxError::Engine)?;
         Ok(Self { engine, linker, ticker })
+    }
+
+    /// Runs a future of a guest that may wait for the host. The epoch advances only while the future is polled, so that a
+    /// waiting guest does not keep the ticker awake.
+    pub(crate) async fn run<F: Future>(&self, meter: &CpuMeter, future: F) -> F::Output {
+        let mut future = std::pin::pin!(meter.count(future));
+        std::future::poll_fn(|context| {
+            let _advancing = self.ticker.call();
+            future.as_mut().poll(context)
+        })
+        .await
     }
 }
 

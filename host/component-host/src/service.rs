@@ -148,15 +148,15 @@ impl ServicePlugin {
             Ok(guest) => guest,
             Err(error) => return PluginRun::not_started(error),
         };
-        let turn = guest.begin(pool);
+        let started = guest.begin();
         let store = &mut guest.store;
         let start = async {
             let exports = pre.instantiate_async(&mut *store).await?;
             let next = exports.yoi_plugin_lifecycle().call_start(store, &config).await?;
             Ok((exports, next))
         };
-        let result = guest.meter.clone().count(start).await;
-        let run = guest.end(&turn, result);
+        let result = pool.run(&guest.meter, start).await;
+        let run = guest.end(started, result);
         run.and_then(|(exports, next)| {
             let next = convert::next_turn(next, limits)?;
             let running = Running { guest, exports, pool: pool.clone(), _place: place };
@@ -240,10 +240,10 @@ impl Service {
         let Some(mut running) = self.running.take() else {
             return PluginRun::not_started(PluginError::Ended);
         };
-        let turn = running.guest.begin(&running.pool);
-        let meter = running.guest.meter.clone();
-        let result = meter.count(call(&running.exports, &mut running.guest.store)).await;
-        let run = running.guest.end(&turn, result);
+        let started = running.guest.begin();
+        let call = call(&running.exports, &mut running.guest.store);
+        let result = running.pool.run(&running.guest.meter, call).await;
+        let run = running.guest.end(started, result);
         if run.result.is_ok() {
             self.running = Some(running);
         }

@@ -71,14 +71,14 @@ impl ToolPlugin {
             Ok(guest) => guest,
             Err(error) => return PluginRun::not_started(error),
         };
-        let turn = guest.begin(pool);
+        let started = guest.begin();
         let store = &mut guest.store;
         let call = async {
             let instance = pre.instantiate_async(&mut *store).await?;
             tools.load(&mut *store, &instance)?.call_call(store, &invocation).await
         };
-        let result = guest.meter.count(call).await;
-        guest.end(&turn, result).and_then(|answer| convert::answer(answer, limits))
+        let result = pool.run(&guest.meter, call).await;
+        guest.end(started, result).and_then(|answer| convert::answer(answer, limits))
     }
 }
 
