@@ -280,6 +280,30 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[test]
+fn calls_and_turns_can_run_on_any_thread() {
+    async fn runs_elsewhere<F: Future<Output = ()> + Send + 'static>(future: F) {
+        tokio::spawn(future).await.expect("no panic");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        runs_elsewhere(async {
+            assert!(call(&load(&Plugin::tool()).await, plugin_host::offline().0).await.result.is_ok());
+        })
+        .await;
+        runs_elsewhere(async {
+            let plugin = sandboxes::shared().load_service(&Plugin::service().bytes()).await.expect("a service");
+            let started = plugin.start(&json!(null), plugin_host::offline().0, &limits()).await;
+            let (mut service, _) = started.result.expect("a service");
+            service.wake(component_host::WakeReason::Timer).await.result.expect("a turn");
+            service.call(&invocation()).await.result.expect("an answer").expect("an output");
+            service.stop().await.result.expect("stopped");
+        })
+        .await;
+    });
+}
+
+#[test]
 fn calls_dropped_at_any_moment_leave_no_instance_and_no_connection() {
     let sandbox = narrow();
     sandboxes::wait(async {
