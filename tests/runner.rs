@@ -27,6 +27,8 @@ mod fuzz_bodies;
 mod hostile_resolvers;
 mod package_dependencies;
 mod plugin_grants;
+mod plugin_services;
+mod plugin_tools;
 mod resolver_cases;
 mod system_calls;
 mod verification;

@@ -13,6 +13,8 @@ pub mod cases;
 pub mod fixtures;
 pub mod fuzz;
 pub mod hostile;
+pub mod plugin_host;
+pub mod plugins;
 pub mod sandboxes;
 
 use std::path::PathBuf;

@@ -1,18 +1,15 @@
-//! One call of a guest: its store, its limits, and the classification of its errors.
+//! Stores of guests: their limits, their cost, and the classification of their errors.
 //!
-//! Each call has a store of its own, which is dropped afterwards. Every limit that a guest exceeds ends
-//! the call with an error that names the limit.
+//! Every limit that a guest exceeds ends the call with an error that names the limit. The code here is the same for
+//! all worlds; a world adds the data of its imports.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{ComponentNamedList, Lift, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
-use wasmtime::{Engine, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline};
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower, types::ComponentItem};
+use wasmtime::{Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
 
-use crate::bindings::yoi::resolver::bundle::Kind;
 use crate::error::CallError;
-use crate::handle::{BundleRead, BundleView, Handle, ReadSet, kind_name};
-use crate::limits::ResolutionLimits;
 use crate::meter::CpuMeter;
 
 /// Resources that one call used.
@@ -27,21 +24,36 @@ pub struct Cost {
 }
 
 /// Host data of a store.
-pub(crate) struct CallState {
-    /// The bundle that the guest may read; `None` while a component is loaded.
-    view: Option<BundleView>,
-    reads: ReadSet,
+pub(crate) struct CallState<W> {
+    /// Data behind the imports of the world.
+    pub(crate) world: W,
     usage: Usage,
+}
+
+/// Limits on one instance, whatever its world.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InstanceLimits {
+    pub(crate) fuel: u64,
+    pub(crate) deadline_ms: u64,
+    /// `None` if the caller's deadline is the only wall clock.
+    pub(crate) wall_ms: Option<u64>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) table_elements: u64,
+    pub(crate) instances: u64,
+    pub(crate) memories: u64,
+    pub(crate) tables: u64,
+    pub(crate) hostcall_bytes: u64,
+    pub(crate) handles: u64,
 }
 
 /// Error for an exceeded limit. It passes through the engine as a host error; [`classify`] reads the name.
 #[derive(Debug, thiserror::Error)]
 #[error("limit `{0}`")]
-struct LimitExceeded(&'static str);
+pub(crate) struct LimitExceeded(pub(crate) &'static str);
 
 /// Current size of the guest's memories and tables.
 struct Usage {
-    limits: ResolutionLimits,
+    limits: InstanceLimits,
     memory_bytes: u64,
     table_elements: u64,
 }
@@ -59,8 +71,7 @@ fn grow(used: &mut u64, current: usize, desired: usize, limit: u64, name: &'stat
 
 impl ResourceLimiter for Usage {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let ceiling = ResolutionLimits::CEILING.memory_bytes as u64;
-        grow(&mut self.memory_bytes, current, desired, self.limits.memory_bytes.min(ceiling), "memory_bytes")
+        grow(&mut self.memory_bytes, current, desired, self.limits.memory_bytes, "memory_bytes")
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -80,25 +91,25 @@ impl ResourceLimiter for Usage {
     }
 }
 
-/// Creates the store for one call. The call must run under `meter`, which measures its processor time.
-pub(crate) fn new_store(
+/// Creates a store. Its calls must run under `meter`, which measures their processor time.
+pub(crate) fn new_store<W>(
     engine: &Engine,
-    view: Option<BundleView>,
-    limits: &ResolutionLimits,
+    world: W,
+    limits: InstanceLimits,
     meter: &Arc<CpuMeter>,
-) -> wasmtime::Result<Store<CallState>> {
-    let usage = Usage { limits: limits.clone(), memory_bytes: 0, table_elements: 0 };
-    let mut store = Store::new(engine, CallState { view, reads: ReadSet::default(), usage });
+) -> wasmtime::Result<Store<CallState<W>>> {
+    let usage = Usage { limits, memory_bytes: 0, table_elements: 0 };
+    let mut store = Store::new(engine, CallState { world, usage });
     store.limiter(|state| &mut state.usage);
-    store.set_fuel(limits.fuel.get())?;
+    store.set_fuel(limits.fuel)?;
     store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
-    let (deadline, wall) = (Duration::from_millis(limits.deadline_ms), Duration::from_millis(limits.wall_ms));
+    let (deadline, wall) = (Duration::from_millis(limits.deadline_ms), limits.wall_ms.map(Duration::from_millis));
     let (started, meter) = (Instant::now(), meter.clone());
     store.epoch_deadline_callback(move |_| {
         if meter.used() >= deadline {
             Err(LimitExceeded("deadline_ms").into())
-        } else if started.elapsed() >= wall {
+        } else if wall.is_some_and(|wall| started.elapsed() >= wall) {
             Err(LimitExceeded("wall_ms").into())
         } else {
             Ok(UpdateDeadline::Yield(1))
@@ -109,22 +120,37 @@ pub(crate) fn new_store(
     Ok(store)
 }
 
-/// Consumes the store of a finished call and returns its cost and its reads. The store is never reused,
-/// because the guest may have left it in any state.
-pub(crate) fn finish(store: Store<CallState>, limits: &ResolutionLimits, started: Instant) -> (Cost, Vec<BundleRead>) {
-    let left = store.get_fuel().unwrap_or_default();
-    let state = store.into_data();
-    let cost = Cost {
-        fuel: limits.fuel.get().saturating_sub(left),
-        memory_bytes: state.usage.memory_bytes,
+/// Returns the cost of a call that began with the fuel of the store's limits.
+pub(crate) fn cost<W>(store: &Store<CallState<W>>, started: Instant) -> Cost {
+    let usage = &store.data().usage;
+    Cost {
+        fuel: usage.limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
+        memory_bytes: usage.memory_bytes,
         elapsed: started.elapsed(),
-    };
-    (cost, state.reads.into_reads())
+    }
 }
 
-/// Converts an error of the engine to a [`CallError`].
-pub(crate) fn classify(error: &wasmtime::Error, limits: &ResolutionLimits) -> CallError {
-    let exceeded = |limit| CallError::Limit { limit, allowed: limits.allowed(limit) };
+/// Checks the type of an exported function. No code of the guest runs.
+pub(crate) fn check_function<P, R>(
+    component: &InstancePre<impl Send>,
+    interface: &str,
+    function: &str,
+) -> wasmtime::Result<()>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let exports = component.component();
+    let instance = exports.get_export_index(None, interface);
+    match instance.and_then(|instance| exports.get_export(Some(&instance), function)) {
+        Some((ComponentItem::ComponentFunc(function), _)) => function.typecheck::<P, R>(&component.instance_type()),
+        _ => Err(wasmtime::Error::msg("a function is missing")),
+    }
+}
+
+/// Converts an error of the engine to a [`CallError`]. `allowed` returns the value of a limit by its name.
+pub(crate) fn classify(error: &wasmtime::Error, allowed: impl Fn(&str) -> u64) -> CallError {
+    let exceeded = |limit| CallError::Limit { limit, allowed: allowed(limit) };
     if let Some(LimitExceeded(limit)) = error.downcast_ref() {
         return exceeded(*limit);
     }
@@ -180,91 +206,4 @@ pub(crate) fn limit_in_message(text: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Returns the linker with the only import of a resolver: its bundle.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
-    let mut linker = Linker::new(engine);
-    // `types` holds only types, which need no definition.
-    linker.instance("yoi:resolver/types@1.0.0")?;
-    let mut bundle = linker.instance("yoi:resolver/bundle@1.0.0")?;
-    bundle.resource("handle", ResourceType::host::<Handle>(), |_, _| Ok(()))?;
-    // Defined by hand, because the generated bindings would copy every profile.
-    wrap(&mut bundle, "[method]handle.profiles", |mut store, (_, names): (Resource<Handle>, WasmList<WasmStr>)| {
-        let names = read_names(&mut store, &names)?;
-        let state = store.data_mut();
-        let mut found = Vec::with_capacity(names.len());
-        for name in &names {
-            let converted = state.view.as_ref().and_then(|view| view.profile(name));
-            state.reads.add("profile", name, converted.is_some());
-            state.reads.bytes += converted.as_ref().map_or(0, |converted| converted.bytes);
-            // Checked before the profiles are copied into the guest. Its memory limit does not bound the copying,
-            // because the guest's allocator may return the same address for every copy.
-            if state.reads.bytes > state.usage.limits.lookup_bytes {
-                return Err(LimitExceeded("lookup_bytes").into());
-            }
-            found.push(converted.map(|converted| converted.profile));
-        }
-        Ok((found,))
-    })?;
-    wrap(
-        &mut bundle,
-        "[method]handle.declares",
-        |mut store, (_, kind, names): (Resource<Handle>, Kind, WasmList<WasmStr>)| {
-            let names = read_names(&mut store, &names)?;
-            let state = store.data_mut();
-            let found: Vec<bool> =
-                names.iter().map(|name| state.view.as_ref().is_some_and(|view| view.declares(kind, name))).collect();
-            for (name, found) in names.iter().zip(&found) {
-                state.reads.add(kind_name(kind), name, *found);
-            }
-            Ok((found,))
-        },
-    )?;
-    Ok(linker)
-}
-
-fn wrap<P, R>(
-    interface: &mut wasmtime::component::LinkerInstance<'_, CallState>,
-    name: &str,
-    function: impl Fn(StoreContextMut<'_, CallState>, P) -> wasmtime::Result<R> + Send + Sync + 'static,
-) -> wasmtime::Result<()>
-where
-    P: ComponentNamedList + Lift + 'static,
-    R: ComponentNamedList + Lower + 'static,
-{
-    interface.func_wrap(name, function)
-}
-
-/// Reads the names of one look-up within the limits of the call.
-///
-/// The names are read one by one: a guest's list may claim to be longer than its memory, and its
-/// elements may share one string.
-fn read_names(store: &mut StoreContextMut<'_, CallState>, names: &WasmList<WasmStr>) -> wasmtime::Result<Vec<String>> {
-    let state = store.data_mut();
-    let lookups = u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_add(1);
-    state.reads.lookups = state.reads.lookups.saturating_add(lookups);
-    if state.reads.lookups > state.usage.limits.lookups {
-        return Err(LimitExceeded("lookups").into());
-    }
-    let (max_bytes, max_total_bytes) = (state.usage.limits.hostcall_bytes, state.usage.limits.lookup_bytes);
-    let mut bytes = 0u64;
-    let mut read = Vec::with_capacity(names.len());
-    for index in 0..names.len() {
-        let Some(name) = names.get(&mut *store, index) else { break };
-        let text = name?.to_str(&*store)?.into_owned();
-        let text_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        bytes = bytes.saturating_add(text_bytes);
-        if bytes > max_bytes {
-            return Err(LimitExceeded("hostcall_bytes").into());
-        }
-        // The read set keeps each name until the call ends, also names that the bundle does not have.
-        let reads = &mut store.data_mut().reads;
-        reads.bytes = reads.bytes.saturating_add(text_bytes);
-        if reads.bytes > max_total_bytes {
-            return Err(LimitExceeded("lookup_bytes").into());
-        }
-        read.push(text);
-    }
-    Ok(read)
 }

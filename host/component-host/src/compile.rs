@@ -88,8 +88,6 @@ impl CompiledKey {
         // `DefaultHasher::new` has fixed keys, so every process of one build computes the same number.
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        // A cached component is known to fit this contract, so another contract needs another key.
-        "yoi:runtime/resolver@1.0.0".hash(&mut hasher);
         Self { component, engine: hasher.finish() }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::limits::ResolutionLimits;
+use crate::limits::{Ceiling, ResolutionLimits};
 
 /// Strategy for allocating the memory of instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,18 +29,41 @@ pub enum Allocation {
 /// Bytes of each pool slot that stay resident: the initial memory of the built-in resolver.
 const RESIDENT_BYTES: usize = 2 << 20;
 
-/// Limit on the concurrent calls of a pool.
-pub(crate) const MAX_CONCURRENT_CALLS: u32 = 32;
+/// Size of an instance pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolSize {
+    /// Instances of components.
+    pub(crate) instances: u32,
+    /// Memories for each instance. An instance may have more if others have fewer.
+    pub(crate) memories_each: u32,
+    /// Tables for each instance, in the same sense.
+    pub(crate) tables_each: u32,
+    /// Capacity of one slot.
+    pub(crate) ceiling: Ceiling,
+}
 
 /// Interval at which a running guest is interrupted to check its deadline and to let other tasks run.
 pub(crate) const EPOCH_INTERVAL: Duration = Duration::from_millis(1);
 
-pub(crate) fn engine(allocation: Allocation) -> wasmtime::Result<Engine> {
-    Engine::new(&config(allocation))
+/// Creates an engine. If the pool does not fit into the address space, instances are allocated on demand.
+pub(crate) fn engine(allocation: Allocation, size: PoolSize) -> wasmtime::Result<Engine> {
+    let keeps_pages = match allocation {
+        Allocation::OnDemand => return on_demand(),
+        Allocation::Pooled => false,
+        Allocation::PooledResident => true,
+    };
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(size, keeps_pages)));
+    Engine::new(&config).or_else(|_| on_demand())
 }
 
-fn config(allocation: Allocation) -> Config {
-    let ceiling = ResolutionLimits::CEILING;
+/// Creates an engine that allocates instances on demand.
+pub(crate) fn on_demand() -> wasmtime::Result<Engine> {
+    Engine::new(config().allocation_strategy(InstanceAllocationStrategy::OnDemand))
+}
+
+/// Returns the settings that all engines share, so that compiled code fits each of them.
+fn config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -66,37 +89,34 @@ fn config(allocation: Allocation) -> Config {
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
         .memory_may_move(false);
-    match allocation {
-        Allocation::OnDemand => {
-            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-        }
-        Allocation::Pooled | Allocation::PooledResident => {
-            let mut pool = PoolingAllocationConfig::new();
-            pool.total_component_instances(MAX_CONCURRENT_CALLS)
-                .total_stacks(MAX_CONCURRENT_CALLS)
-                .total_core_instances(MAX_CONCURRENT_CALLS * ceiling.instances)
-                .max_core_instances_per_component(ceiling.instances)
-                .total_memories(MAX_CONCURRENT_CALLS * 2)
-                .max_memories_per_component(ceiling.memories)
-                .max_memories_per_module(ceiling.memories)
-                .max_memory_size(ceiling.memory_bytes)
-                .total_tables(MAX_CONCURRENT_CALLS * 4)
-                .max_tables_per_component(ceiling.tables)
-                .max_tables_per_module(ceiling.tables)
-                .table_elements(ceiling.table_elements)
-                .max_component_instance_size(1 << 20)
-                .max_core_instance_size(1 << 20)
-                .max_unused_warm_slots(MAX_CONCURRENT_CALLS);
-            if allocation == Allocation::PooledResident {
-                pool.linear_memory_keep_resident(RESIDENT_BYTES)
-                    .table_keep_resident(ceiling.table_elements * 8)
-                    .async_stack_keep_resident(64 << 10)
-                    .pagemap_scan(Enabled::Auto);
-            }
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        }
-    }
     config
+}
+
+fn pool(size: PoolSize, keeps_pages: bool) -> PoolingAllocationConfig {
+    let PoolSize { instances, memories_each, tables_each, ceiling } = size;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_stacks(instances)
+        .total_core_instances(instances * ceiling.instances)
+        .max_core_instances_per_component(ceiling.instances)
+        .total_memories(instances * memories_each)
+        .max_memories_per_component(ceiling.memories)
+        .max_memories_per_module(ceiling.memories)
+        .max_memory_size(ceiling.memory_bytes)
+        .total_tables(instances * tables_each)
+        .max_tables_per_component(ceiling.tables)
+        .max_tables_per_module(ceiling.tables)
+        .table_elements(ceiling.table_elements)
+        .max_component_instance_size(1 << 20)
+        .max_core_instance_size(1 << 20)
+        .max_unused_warm_slots(instances);
+    if keeps_pages {
+        pool.linear_memory_keep_resident(RESIDENT_BYTES)
+            .table_keep_resident(ceiling.table_elements * 8)
+            .async_stack_keep_resident(64 << 10)
+            .pagemap_scan(Enabled::Auto);
+    }
+    pool
 }
 
 /// A thread that increments the engine's epoch while calls run, and sleeps otherwise. It holds a weak

@@ -4,6 +4,7 @@
 //! import names, a path, or a message of the engine.
 
 use crate::structure::StructureRefusal;
+use crate::world::World;
 
 /// Error returned if the sandbox cannot be created on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -34,21 +35,28 @@ pub enum LoadError {
     /// The component failed the structure check before compilation.
     #[error("the component is refused: {0}")]
     Structure(#[from] StructureRefusal),
-    /// The component has imports that a resolver may not have.
-    #[error("the component has imports that are not allowed for a resolver: {}", list(.imports))]
+    /// The component has imports that its world does not allow.
+    #[error("the component has imports that are not allowed for {}: {}", .world.noun(), list(.imports))]
     ForeignImport {
+        /// World that the component was loaded for.
+        world: World,
         /// Full names of the imports.
         imports: Vec<String>,
     },
-    /// The component lacks the export of a resolver.
+    /// The component lacks an export that its world requires.
     #[error("the component does not export `{export}`")]
     MissingExport {
+        /// World that the component was loaded for.
+        world: World,
         /// Full name of the export.
         export: &'static str,
     },
     /// A function has other types than in the contract, or is not part of the contract.
-    #[error("the component does not fit the contract `yoi:runtime/resolver@1.0.0`")]
-    Link,
+    #[error("the component does not fit the contract `{}`", .world.name())]
+    Link {
+        /// World that the component was loaded for.
+        world: World,
+    },
     /// The compiler rejected the component.
     #[error("the component is not valid WebAssembly for this engine")]
     Invalid,
@@ -60,7 +68,7 @@ pub enum LoadError {
         /// Value of the limit.
         allowed: u64,
     },
-    /// Instantiating the component would exceed a limit of a resolution.
+    /// Instantiating the component would exceed a limit on its calls.
     #[error("the component {}", exceeds(.limit, *.allowed))]
     Exceeds {
         /// Name of the limit.
@@ -103,7 +111,7 @@ impl LoadError {
             Self::Structure(refusal) => refusal.code(),
             Self::ForeignImport { .. } => "foreign_import",
             Self::MissingExport { .. } => "missing_export",
-            Self::Link => "contract_mismatch",
+            Self::Link { .. } => "contract_mismatch",
             Self::Invalid => "invalid_component",
             Self::CompileLimit { .. } => "compile_limit_exceeded",
             Self::Exceeds { .. } => "limit_exceeded",
@@ -116,10 +124,17 @@ impl LoadError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Structure(_) => "build a component, and remove the parts that it does not need",
-            Self::ForeignImport { .. } => {
+            Self::ForeignImport { world: World::Resolver, .. } => {
                 "build the component without these imports, for example with stubbed WASI; a resolver may import only its bundle"
             }
-            Self::MissingExport { .. } | Self::Link => "build the component against the world `resolver` in `wit/`",
+            Self::ForeignImport { .. } => {
+                "build the component without these imports, for example with stubbed WASI; a plugin may import only `yoi:host`"
+            }
+            Self::MissingExport { world, .. } | Self::Link { world } => match world {
+                World::Resolver => "build the component against the world `resolver` in `wit/`",
+                World::Tool => "build the component against the world `tool` in `wit/`",
+                World::Service => "build the component against the world `service` in `wit/`",
+            },
             Self::Invalid => "build the component without the disabled features (memory64, threads, GC and others)",
             Self::CompileLimit { limit: "compile_wall_ms", .. } => {
                 "try again when the machine is less busy, or raise the named limit"
@@ -182,6 +197,98 @@ impl CallError {
             Self::Trap { .. } | Self::Malformed => "use another resolver, or run this one separately to find the cause",
             Self::OutOfMemory => OUT_OF_MEMORY_HELP,
             Self::Busy => "try again",
+        }
+    }
+}
+
+/// Error returned for a call or turn of a plugin that ended without an answer.
+///
+/// No text of the guest is in it, apart from the message of [`PluginError::Reported`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    /// The plugin exceeded a limit.
+    #[error("the plugin {}", exceeds(.limit, *.allowed))]
+    Limit {
+        /// Name of the limit.
+        limit: &'static str,
+        /// Value of the limit.
+        allowed: u64,
+    },
+    /// The guest trapped.
+    #[error("the plugin trapped: {reason}")]
+    Trap {
+        /// The engine's name for the trap.
+        reason: String,
+    },
+    /// The guest passed a value that does not fit the contract's types.
+    #[error("the plugin passed a value that does not fit the contract's types")]
+    Malformed,
+    /// The output of a tool is not JSON text.
+    #[error("the output of the plugin is not JSON text")]
+    InvalidOutput,
+    /// The code of a tool failure does not have the form that the contract defines.
+    #[error("the plugin reported a failure with an invalid code")]
+    InvalidFailureCode,
+    /// The service reported that it cannot start or continue.
+    #[error("the service reported an error")]
+    Reported {
+        /// Text of the plugin for the operator. It may contain control characters.
+        message: String,
+    },
+    /// The service has ended: it trapped, exceeded a limit, or a turn was dropped.
+    #[error("the service has ended")]
+    Ended,
+    /// The host's source of random bytes failed.
+    #[error("the host has no random bytes for the plugin")]
+    RandomUnavailable,
+    /// The system refused memory or address space that an instance needs.
+    #[error("not enough memory or address space in this process to run a plugin")]
+    OutOfMemory,
+    /// All slots of the instance pool are in use.
+    #[error("too many concurrent plugin calls")]
+    Busy,
+}
+
+impl PluginError {
+    /// Returns the stable error code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Limit { .. } => "limit_exceeded",
+            Self::Trap { .. } => "plugin_trapped",
+            Self::Malformed | Self::InvalidOutput | Self::InvalidFailureCode => "plugin_malformed",
+            Self::Reported { .. } => "service_failed",
+            Self::Ended => "service_ended",
+            Self::RandomUnavailable | Self::OutOfMemory => "sandbox_unavailable",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// Returns a help line for the user.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Limit { limit: "input_bytes", .. } => "pass a smaller input, or raise the named limit",
+            Self::Limit { limit: "services", .. } => "stop workers with services, or raise the named limit",
+            Self::Limit { .. } => "use another plugin, or raise the named limit",
+            Self::Trap { .. } | Self::Malformed | Self::InvalidOutput | Self::InvalidFailureCode => {
+                "use another plugin, or run this one separately to find the cause"
+            }
+            Self::Reported { .. } => "read the message and the log of the plugin",
+            Self::Ended => "start the service again",
+            Self::RandomUnavailable => "give the process access to the system's random bytes",
+            Self::OutOfMemory => OUT_OF_MEMORY_HELP,
+            Self::Busy => "try again",
+        }
+    }
+}
+
+impl From<CallError> for PluginError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Limit { limit, allowed } => Self::Limit { limit, allowed },
+            CallError::Trap { reason } => Self::Trap { reason },
+            CallError::Malformed => Self::Malformed,
+            CallError::OutOfMemory => Self::OutOfMemory,
+            CallError::Busy => Self::Busy,
         }
     }
 }

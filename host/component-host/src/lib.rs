@@ -1,34 +1,40 @@
-//! The sandbox for resolver components. This is the only package that names the WebAssembly engine.
+//! The sandbox for resolvers and plugins. This is the only package that names the WebAssembly engine.
 //!
-//! A component is checked before it is compiled, compiled in a child process that can be killed, linked
-//! against a single contract, and run in a fresh instance for each call, within named [`Limits`]. Its
-//! answer is an unverified proposal: `host_policy` verifies it and makes all decisions. Start with
-//! [`Sandbox`].
+//! A component is admitted for one [`World`]: checked before it is compiled, compiled in a child process that can be
+//! killed, and linked once. A resolver and a tool plugin run in a fresh instance for each call, a service in one instance
+//! that is given turns, all within named [`Limits`]. Their answers are not verified here. Start with [`Sandbox`].
 
 mod bindings;
 mod call;
 pub mod compile;
-mod convert;
 mod engine;
 mod error;
-mod handle;
+pub mod host_api;
 mod limits;
 #[doc(hidden)]
 pub mod measure;
 mod meter;
+mod plugin;
 mod resolver;
 mod sandbox;
+mod service;
 pub mod structure;
 mod swap;
+mod tool;
+mod world;
 
-/// Names of the worlds whose components this package runs.
-pub const WORLDS: [&str; 1] = ["yoi:runtime/resolver@1.0.0"];
+/// Names of the worlds whose components a Runtime runs, as they appear in facts. The worlds of plugins are missing until
+/// the Runtime runs plugins.
+pub const WORLDS: [&str; 1] = [World::Resolver.name()];
 
 pub use call::Cost;
 pub use engine::Allocation;
-pub use error::{CallError, LoadError, SandboxError};
-pub use handle::{BundleRead, BundleView};
-pub use limits::{CompileLimits, InvalidLimits, Limits, ResolutionLimits};
-pub use resolver::{Resolver, Run, check_contract};
+pub use error::{CallError, LoadError, PluginError, SandboxError};
+pub use limits::{CompileLimits, InvalidLimits, Limits, PluginLimits, PoolLimits, ResolutionLimits};
+pub use plugin::{Invocation, LogCounts, PluginRun, ToolAnswer, ToolFailure, ToolFailureCode, ToolFailureKind};
+pub use resolver::{BundleRead, BundleView, Resolver, Run};
 pub use sandbox::{Sandbox, SandboxConfig};
+pub use service::{Event, HandleFailure, NextTurn, Service, ServicePlugin, ServiceState, WakeReason};
 pub use swap::memory_is_never_swapped;
+pub use tool::ToolPlugin;
+pub use world::World;

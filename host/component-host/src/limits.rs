@@ -2,13 +2,19 @@
 //!
 //! In TOML every field is optional and defaults to the value below. Unknown fields are refused.
 
+mod plugin;
+
 use std::num::NonZeroU64;
 
 use bundles::BundleLimits;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
+use crate::call::InstanceLimits;
 use crate::structure::Budget;
+use crate::world::World;
+
+pub use plugin::PluginLimits;
 
 const MIB: u64 = 1 << 20;
 
@@ -20,8 +26,12 @@ pub struct Limits {
     pub structure: Budget,
     /// Limits on compiling a component.
     pub compile: CompileLimits,
+    /// Shares of the guests that run at the same time.
+    pub pools: PoolLimits,
     /// Limits on one resolution.
     pub resolution: ResolutionLimits,
+    /// Limits on one tool call, or on one turn of a service.
+    pub plugin: PluginLimits,
     /// Limits on a bundle.
     pub bundle: BundleLimits,
 }
@@ -50,6 +60,37 @@ impl Default for CompileLimits {
             compile_memory_bytes: 4096 * MIB,
             compiled_bytes: 256 * MIB,
         }
+    }
+}
+
+/// Shares of the guests that run at the same time. Each kind of guest has a pool of its own, so that no kind can use
+/// up the places of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolLimits {
+    /// Resolutions. They only compute and end within milliseconds, so a few for each processor are enough. A further
+    /// one is refused as busy.
+    pub resolutions: u64,
+    /// Tool calls. A call keeps its instance while it waits for the network. A further call waits for its turn. All
+    /// calls together can take this many times `memory_bytes` of `[plugin]`.
+    pub tool_calls: u64,
+    /// Running services: one for each worker and plugin. A further one is not started.
+    pub services: u64,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { resolutions: 32, tool_calls: 64, services: 64 }
+    }
+}
+
+impl PoolLimits {
+    /// Largest size of a pool. The address space of a process has room for some ten thousand memories.
+    const MAX: u64 = 512;
+
+    /// Returns a size as the engine takes it.
+    pub(crate) fn size(limit: u64) -> u32 {
+        u32::try_from(limit.min(Self::MAX)).unwrap_or(u32::MAX)
     }
 }
 
@@ -116,6 +157,21 @@ impl ResolutionLimits {
 }
 
 impl ResolutionLimits {
+    pub(crate) fn instance(&self) -> InstanceLimits {
+        InstanceLimits {
+            fuel: self.fuel.get(),
+            deadline_ms: self.deadline_ms,
+            wall_ms: Some(self.wall_ms),
+            memory_bytes: self.memory_bytes.min(Self::CEILING.memory_bytes as u64),
+            table_elements: self.table_elements,
+            instances: self.instances,
+            memories: self.memories,
+            tables: self.tables,
+            hostcall_bytes: self.hostcall_bytes,
+            handles: self.handles,
+        }
+    }
+
     /// Returns the value of the limit called `limit`, for messages.
     pub(crate) fn allowed(&self, limit: &str) -> u64 {
         match limit {
@@ -137,7 +193,8 @@ impl ResolutionLimits {
     }
 }
 
-/// Capacity of one slot of the instance pool.
+/// Capacity of one slot of an instance pool.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Ceiling {
     pub(crate) memory_bytes: usize,
     pub(crate) table_elements: usize,
@@ -159,6 +216,14 @@ pub struct InvalidLimits {
 }
 
 impl Limits {
+    /// Returns the value of a limit on calls in a world, for messages.
+    pub(crate) fn allowed(&self, world: World, limit: &str) -> u64 {
+        match world {
+            World::Resolver => self.resolution.allowed(limit),
+            World::Tool | World::Service => self.plugin.allowed(limit),
+        }
+    }
+
     /// Parses limits from TOML.
     pub fn from_toml(text: &str) -> Result<Self, InvalidLimits> {
         let invalid = |start: usize, problem: String| {
@@ -181,7 +246,7 @@ impl Limits {
 
 /// Limits of which a zero would refuse every resolver or every bundle. A zero of another limit means none of what it
 /// bounds.
-const NEEDED: [(&str, &[&str]); 4] = [
+const NEEDED: [(&str, &[&str]); 6] = [
     (
         "structure",
         &[
@@ -207,6 +272,20 @@ const NEEDED: [(&str, &[&str]); 4] = [
         ],
     ),
     ("compile", &["compile_ms", "compile_wall_ms", "compile_memory_bytes", "compiled_bytes"]),
+    ("pools", &["resolutions", "tool_calls", "services"]),
+    (
+        "plugin",
+        &[
+            "fuel",
+            "deadline_ms",
+            "memory_bytes",
+            "instances",
+            "memories",
+            "hostcall_bytes",
+            "input_bytes",
+            "output_bytes",
+        ],
+    ),
     (
         "resolution",
         &[
@@ -229,12 +308,20 @@ const NEEDED: [(&str, &[&str]); 4] = [
 ];
 
 /// The largest number of each limit for which an engine makes room: a larger one would not be kept.
-const ENGINE: [(&str, u64); 5] = [
-    ("memory_bytes", ResolutionLimits::CEILING.memory_bytes as u64),
-    ("table_elements", ResolutionLimits::CEILING.table_elements as u64),
-    ("instances", ResolutionLimits::CEILING.instances as u64),
-    ("memories", ResolutionLimits::CEILING.memories as u64),
-    ("tables", ResolutionLimits::CEILING.tables as u64),
+const ENGINE: [(&str, &str, u64); 13] = [
+    ("pools", "resolutions", PoolLimits::MAX),
+    ("pools", "tool_calls", PoolLimits::MAX),
+    ("pools", "services", PoolLimits::MAX),
+    ("resolution", "memory_bytes", ResolutionLimits::CEILING.memory_bytes as u64),
+    ("resolution", "table_elements", ResolutionLimits::CEILING.table_elements as u64),
+    ("resolution", "instances", ResolutionLimits::CEILING.instances as u64),
+    ("resolution", "memories", ResolutionLimits::CEILING.memories as u64),
+    ("resolution", "tables", ResolutionLimits::CEILING.tables as u64),
+    ("plugin", "memory_bytes", PluginLimits::CEILING.memory_bytes as u64),
+    ("plugin", "table_elements", PluginLimits::CEILING.table_elements as u64),
+    ("plugin", "instances", PluginLimits::CEILING.instances as u64),
+    ("plugin", "memories", PluginLimits::CEILING.memories as u64),
+    ("plugin", "tables", PluginLimits::CEILING.tables as u64),
 ];
 
 /// Returns the place of the first limit whose value is out of its range, and the problem. Names that are no limits are
@@ -248,8 +335,7 @@ fn out_of_range(written: &DeTable<'_>) -> Option<(usize, String)> {
         for (name, value) in limits {
             let name = name.get_ref().as_ref();
             let needed = NEEDED.iter().find(|(of, _)| *of == section).is_some_and(|(_, names)| names.contains(&name));
-            let engine =
-                ENGINE.iter().find(|(limit, _)| section == "resolution" && *limit == name).map(|(_, most)| *most);
+            let engine = ENGINE.iter().find(|(of, limit, _)| *of == section && *limit == name).map(|(.., most)| *most);
             let (least, most) = (u64::from(needed), engine.unwrap_or(i64::MAX as u64));
             let is_right = number(value.get_ref()).is_some_and(|number| (least..=most).contains(&number));
             let start = value.span().start;

@@ -8,9 +8,8 @@ use wasmtime::component::{Component, InstancePre};
 
 use crate::call::{self, CallState};
 use crate::error::{CallError, LoadError, SandboxError};
-use crate::handle::BundleView;
 use crate::meter::CpuMeter;
-use crate::resolver::Resolver;
+use crate::resolver::{BundleView, Lookups, Resolver};
 use crate::sandbox::Sandbox;
 
 /// An empty component, which consists of the preamble only.
@@ -19,7 +18,7 @@ const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 /// An instantiation without a call: the first and the last step of every resolution.
 pub struct Instantiation {
     sandbox: Sandbox,
-    component: InstancePre<CallState>,
+    component: InstancePre<CallState<Lookups>>,
 }
 
 impl Instantiation {
@@ -30,21 +29,23 @@ impl Instantiation {
 
     /// Prepares the instantiation of an empty component.
     pub fn of_empty(sandbox: &Sandbox) -> Result<Self, SandboxError> {
-        let component = Component::new(&sandbox.0.engine, EMPTY_COMPONENT)
-            .and_then(|component| sandbox.0.linker.instantiate_pre(&component))
+        let pool = &sandbox.0.resolvers;
+        let component = Component::new(&pool.engine, EMPTY_COMPONENT)
+            .and_then(|component| pool.linker.instantiate_pre(&component))
             .map_err(SandboxError::Engine)?;
         Ok(Self { sandbox: sandbox.clone(), component })
     }
 
     /// Creates a store as for a resolution, instantiates in it, and drops both.
     pub async fn run_once(&self, view: &BundleView) -> Result<(), CallError> {
-        let shared = &self.sandbox.0;
-        let _call = shared.ticker.call();
-        let (limits, meter) = (&shared.limits.resolution, Arc::new(CpuMeter::default()));
-        let mut store = call::new_store(&shared.engine, Some(view.clone()), limits, &meter)
-            .map_err(|error| call::classify(&error, limits))?;
+        let pool = &self.sandbox.0.resolvers;
+        let _call = pool.ticker.call();
+        let (limits, meter) = (&self.sandbox.limits().resolution, Arc::new(CpuMeter::default()));
+        let lookups = Lookups::new(view.clone(), limits.clone());
+        let mut store = call::new_store(&pool.engine, lookups, limits.instance(), &meter)
+            .map_err(|error| call::classify(&error, |limit| limits.allowed(limit)))?;
         let instance = meter.count(self.component.instantiate_async(&mut store)).await;
-        instance.map(drop).map_err(|error| call::classify(&error, limits))
+        instance.map(drop).map_err(|error| call::classify(&error, |limit| limits.allowed(limit)))
     }
 }
 
@@ -62,5 +63,5 @@ pub async fn compile(sandbox: &Sandbox, component: &[u8]) -> Result<(), LoadErro
 /// Loads the machine code of a resolver from the sandbox's cache: reads, verifies and maps it. Returns
 /// `false` on a cache miss.
 pub fn load_compiled(sandbox: &Sandbox, resolver: &Resolver) -> bool {
-    sandbox.cached(resolver.digest()).is_some()
+    sandbox.cached(resolver.digest(), &sandbox.0.resolvers.engine).is_some()
 }

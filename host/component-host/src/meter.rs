@@ -29,6 +29,11 @@ impl CpuMeter {
         .await
     }
 
+    /// Starts again from zero. Must not be called inside the measured future.
+    pub(crate) fn reset(&self) {
+        self.finished_polls.store(0, Ordering::Relaxed);
+    }
+
     /// Returns the processor time so far. Must be called inside the measured future.
     pub(crate) fn used(&self) -> Duration {
         Duration::from_nanos(self.finished_polls.load(Ordering::Relaxed).saturating_add(self.current_poll()))

@@ -1,7 +1,10 @@
 //! A loaded resolver: a component that is checked, compiled and linked once, and runs each resolution in
-//! a fresh instance.
+//! a fresh instance. See the siblings [`tool`](crate::tool) and [`service`](crate::service).
 
-use std::num::NonZeroU64;
+mod bundle_view;
+mod convert;
+mod imports;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,20 +12,20 @@ use bundles::Digest;
 use host_policy::{Facts, Proposal, ProposedFailure, Request};
 use wasmtime::component::{Component, InstancePre, Resource};
 
-use crate::bindings::ResolverPre;
+use crate::bindings::resolver::ResolverPre;
+use crate::bindings::resolver::exports::yoi::resolver::resolve::{Failure, Request as WitRequest, Resolution};
+use crate::bindings::resolver::yoi::resolver::types::Facts as WitFacts;
 use crate::call::{self, CallState, Cost};
-use crate::convert;
 use crate::error::{CallError, LoadError};
-use crate::handle::{BundleRead, BundleView, Handle};
 use crate::limits::{Limits, ResolutionLimits};
 use crate::meter::CpuMeter;
 use crate::sandbox::Sandbox;
-use crate::structure::Structure;
+use crate::world::{RESOLVE, World};
 
-/// The only imports that a resolver may have.
-const ALLOWED_IMPORTS: [&str; 2] = ["yoi:resolver/bundle@1.0.0", "yoi:resolver/types@1.0.0"];
-/// The export that a resolver must have.
-const REQUIRED_EXPORT: &str = "yoi:resolver/resolve@1.0.0";
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use bundle_view::Handle;
+pub use bundle_view::{BundleRead, BundleView};
+pub(crate) use imports::{Lookups, linker};
 
 /// A resolver that is ready to run. Cheap to clone.
 #[derive(Clone)]
@@ -31,7 +34,7 @@ pub struct Resolver(Arc<Loaded>);
 struct Loaded {
     digest: Digest,
     sandbox: Sandbox,
-    pre: ResolverPre<CallState>,
+    pre: ResolverPre<CallState<Lookups>>,
 }
 
 /// The outcome of one resolution, successful or not.
@@ -45,49 +48,15 @@ pub struct Run {
     pub reads: Vec<BundleRead>,
 }
 
-/// Checks the names of a component's imports and exports. Linking checks their types.
-///
-/// # Errors
-///
-/// [`LoadError::ForeignImport`] or [`LoadError::MissingExport`].
-pub fn check_contract(structure: &Structure) -> Result<(), LoadError> {
-    let foreign = |name: &&str| !ALLOWED_IMPORTS.contains(name);
-    let imports: Vec<String> =
-        structure.imports().iter().map(|item| item.name()).filter(foreign).map(str::to_owned).collect();
-    if !imports.is_empty() {
-        return Err(LoadError::ForeignImport { imports });
-    }
-    if !structure.exports().iter().any(|item| item.name() == REQUIRED_EXPORT) {
-        return Err(LoadError::MissingExport { export: REQUIRED_EXPORT });
-    }
-    Ok(())
-}
-
 impl Resolver {
     pub(crate) fn link(sandbox: &Sandbox, digest: Digest, component: &Component) -> Result<Self, LoadError> {
-        let pre =
-            sandbox.0.linker.instantiate_pre(component).and_then(ResolverPre::new).map_err(|_| LoadError::Link)?;
+        let pre = sandbox.0.resolvers.linker.instantiate_pre(component).and_then(|pre| {
+            type Parameters<'a> = (&'a WitRequest, Resource<Handle>, &'a WitFacts);
+            call::check_function::<Parameters<'_>, (Result<Resolution, Failure>,)>(&pre, RESOLVE, "resolve")?;
+            ResolverPre::new(pre)
+        });
+        let pre = pre.map_err(|_| LoadError::Link { world: World::Resolver })?;
         Ok(Self(Arc::new(Loaded { digest, sandbox: sandbox.clone(), pre })))
-    }
-
-    /// Checks the types of the export, which needs an instance.
-    ///
-    /// Start functions of the guest run under a small fuel limit. Their other errors are ignored here and
-    /// reported by the first resolution.
-    pub(crate) async fn check_types(&self) -> Result<(), LoadError> {
-        let shared = &self.0.sandbox.0;
-        let max_fuel = NonZeroU64::new(10_000_000).unwrap_or(NonZeroU64::MIN);
-        let limits = &shared.limits.resolution;
-        let limits = ResolutionLimits { fuel: limits.fuel.min(max_fuel), ..limits.clone() };
-        let _call = shared.ticker.call();
-        let meter = Arc::new(CpuMeter::default());
-        let Ok(mut store) = call::new_store(&shared.engine, None, &limits, &meter) else { return Ok(()) };
-        let instance = meter.count(self.0.pre.instantiate_async(&mut store)).await;
-        match instance.map_err(|error| call::classify(&error, &limits)) {
-            Err(CallError::Malformed) => Err(LoadError::Link),
-            Err(CallError::OutOfMemory) => Err(LoadError::OutOfMemory),
-            _ => Ok(()),
-        }
     }
 
     /// Returns the digest of the component.
@@ -104,7 +73,7 @@ impl Resolver {
         &self.0.sandbox
     }
 
-    pub(crate) fn instance_pre(&self) -> &InstancePre<CallState> {
+    pub(crate) fn instance_pre(&self) -> &InstancePre<CallState<Lookups>> {
         self.0.pre.instance_pre()
     }
 
@@ -123,14 +92,14 @@ impl Resolver {
         limits: &ResolutionLimits,
     ) -> Run {
         let started = Instant::now();
-        let shared = &self.0.sandbox.0;
-        let _call = shared.ticker.call();
+        let pool = &self.0.sandbox.0.resolvers;
+        let _call = pool.ticker.call();
         let meter = Arc::new(CpuMeter::default());
-        let mut store = match call::new_store(&shared.engine, Some(view.clone()), limits, &meter) {
+        let classify = |error| call::classify(&error, |limit| limits.allowed(limit));
+        let lookups = Lookups::new(view.clone(), limits.clone());
+        let mut store = match call::new_store(&pool.engine, lookups, limits.instance(), &meter) {
             Ok(store) => store,
-            Err(error) => {
-                return Run { answer: Err(call::classify(&error, limits)), cost: Cost::default(), reads: Vec::new() };
-            }
+            Err(error) => return Run { answer: Err(classify(error)), cost: Cost::default(), reads: Vec::new() },
         };
         let call = async {
             let instance = self.0.pre.instantiate_async(&mut store).await?;
@@ -139,9 +108,10 @@ impl Resolver {
             instance.yoi_resolver_resolve().call_resolve(&mut store, &request, handle, &facts).await
         };
         let answer = meter.count(call).await;
-        let answer = answer.map(convert::answer).map_err(|error| call::classify(&error, limits));
-        let (cost, reads) = call::finish(store, limits, started);
-        Run { answer, cost, reads }
+        let answer = answer.map(convert::answer).map_err(classify);
+        let cost = call::cost(&store, started);
+        // The store is never reused, because the guest may have left it in any state.
+        Run { answer, cost, reads: store.into_data().world.reads.into_reads() }
     }
 }
 

@@ -230,7 +230,7 @@ impl From<CallError> for Problem {
 impl From<ResolverError> for Problem {
     fn from(error: ResolverError) -> Self {
         let details = match &error {
-            ResolverError::Load(LoadError::ForeignImport { imports }) => json!({ "imports": imports }),
+            ResolverError::Load(LoadError::ForeignImport { imports, .. }) => json!({ "imports": imports }),
             ResolverError::Load(LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed }) => {
                 json!({ "limit": limit, "allowed": allowed })
             }

@@ -127,7 +127,7 @@ fn listed(code: &str) -> Option<u8> {
         | "body_too_large" | "file_too_large" | "insecure_url" | "invalid_glob" | "invalid_request" | "invalid_token"
         | "invalid_url" | "method_not_allowed" | "precondition_failed" | "unsupported_media_type" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
         "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
-        | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted"
+        | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted" | "egress_unavailable"
         | "git_not_granted" | "git_read_only" | "header_not_allowed" | "header_name_too_long" | "header_value_too_long" | "headers_too_large" | "invalid_header_name"
         | "invalid_header_value" | "localhost_not_loopback" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
         | "mount_not_granted" | "mount_read_only" | "no_address" | "no_model" | "no_signature_posture"
@@ -140,8 +140,8 @@ fn listed(code: &str) -> Option<u8> {
         | "host_denied" | "origin_denied" | "scope_missing" | "file_access_not_kept" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
         "blob_not_found" | "bundle_missing" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
         | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
-        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "resolver_malformed"
-        | "resolver_misbehaved" | "resolver_trapped" => 6,
+        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "plugin_malformed" | "plugin_trapped" | "resolver_malformed"
+        | "resolver_misbehaved" | "resolver_trapped" | "service_ended" | "service_failed" => 6,
         _ => return None,
     })
 }
@@ -164,7 +164,7 @@ impl From<ResolveError> for CliError {
 impl From<LoadError> for CliError {
     fn from(error: LoadError) -> Self {
         let details = match &error {
-            LoadError::ForeignImport { imports } => json!({ "imports": imports }),
+            LoadError::ForeignImport { imports, .. } => json!({ "imports": imports }),
             LoadError::CompileLimit { limit, allowed } | LoadError::Exceeds { limit, allowed } => {
                 json!({ "limit": limit, "allowed": allowed })
             }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use crate::engine::{Allocation, engine};
+use crate::engine::on_demand;
 use crate::error::LoadError;
 use crate::limits::CompileLimits;
 
@@ -60,7 +60,7 @@ fn serve() -> std::io::Result<()> {
     let mut component = Vec::new();
     input.read_to_end(&mut component)?;
     // Compiled code does not depend on the allocation, and on-demand allocation needs no address space for a pool.
-    let engine = engine(Allocation::OnDemand).map_err(std::io::Error::other)?;
+    let engine = on_demand().map_err(std::io::Error::other)?;
     let (status, compiled) = match engine.precompile_component(&component) {
         Ok(compiled) => (OK, compiled),
         Err(_) => (INVALID, Vec::new()),

@@ -46,9 +46,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let bytes = args.component.read_or_shipped(&limits)?;
     let structure = Structure::read(&bytes)
         .map_err(|refusal| CliError::new(refusal.code(), refusal.to_string(), "pass a component in binary format"))?;
-    let contract = component_host::check_contract(&structure);
+    let contract = component_host::World::Resolver.check_contract(&structure);
     let foreign_imports = match &contract {
-        Err(LoadError::ForeignImport { imports }) => imports.clone(),
+        Err(LoadError::ForeignImport { imports, .. }) => imports.clone(),
         _ => Vec::new(),
     };
     let refusal = match structure.check(&budget) {

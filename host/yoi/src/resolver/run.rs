@@ -91,7 +91,7 @@ fn load_failure(component: &[u8], error: &LoadError) -> Document {
         schema: "yoi.resolver-run/1",
         component: bundles::Digest::of(component),
         outcome: match error {
-            LoadError::Link => Outcome::RefusedLink,
+            LoadError::Link { .. } => Outcome::RefusedLink,
             LoadError::Exceeds { .. } => Outcome::Limit,
             LoadError::OutOfMemory => Outcome::Unavailable,
             _ => Outcome::RefusedLoad,

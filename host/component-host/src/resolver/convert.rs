@@ -1,12 +1,12 @@
-//! Conversions between the types of the contract and the types of the domain.
+//! Conversions between the types of the world `resolver` and the types of the domain.
 
 use bundles::manifest;
 use bundles::{Authority, Need as DomainNeed};
 use host_policy::{Facts, Proposal, ProposedFailure, ProposedOrigin, Request};
 
-use crate::bindings::exports::yoi::resolver::resolve as out;
-use crate::bindings::yoi::resolver::bundle::{Amend, Condition, Layer, Profile};
-use crate::bindings::yoi::resolver::types::{self, Access, Need};
+use crate::bindings::resolver::exports::yoi::resolver::resolve as out;
+use crate::bindings::resolver::yoi::resolver::bundle::{Amend, Condition, Layer, Profile};
+use crate::bindings::resolver::yoi::resolver::types::{self, Access, Need};
 
 fn texts<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> Vec<String> {
     names.into_iter().map(|name| name.as_ref().to_owned()).collect()

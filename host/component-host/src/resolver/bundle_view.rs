@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use bundles::Bundle;
 
-use crate::bindings::yoi::resolver::bundle::{Kind, Profile};
-use crate::convert;
+use super::convert;
+use crate::bindings::resolver::yoi::resolver::bundle::{Kind, Profile};
 
 /// A bundle that resolvers can read. Cheap to clone.
 #[derive(Clone)]
