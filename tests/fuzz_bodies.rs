@@ -53,6 +53,11 @@ fn any_bytes_are_a_component_within_its_budget_or_refused() {
 }
 
 #[test]
+fn any_bytes_are_a_plugin_package_or_a_typed_error() {
+    run("plugin", 2000);
+}
+
+#[test]
 fn seeds_are_valid_and_reach_what_they_are_meant_to_reach() {
     for (name, body, seeds) in targets() {
         assert!(seeds.len() >= 2, "{name}");
@@ -65,6 +70,8 @@ fn seeds_are_valid_and_reach_what_they_are_meant_to_reach() {
         |bytes: &[u8]| bundles::archive::unpack(bytes, &Default::default(), bundles::Acceptances::Honour).is_ok();
     let seeds = seeds::manifests();
     assert!(opened(&seeds[0]) && opened(&seeds[1]) && seeds[2..5].iter().all(|seed| unpacked(seed)));
+    let packages = seeds::plugins();
+    assert!(packages[..2].iter().all(|seed| bundles::plugin::Package::open(seed.clone(), &Default::default()).is_ok()));
     let component = &seeds::components()[0];
     assert!(component_host::structure::check(component, &Default::default()).is_ok());
 }

@@ -5,10 +5,9 @@
 //! must give the same bytes.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::sync::Arc;
 
 use crate::bundle::{Acceptances, Bundle, BundleError};
+use crate::canonical_tar::{self, TarProblem};
 use crate::contents::Contents;
 use crate::digest::Digest;
 use crate::limits::BundleLimits;
@@ -83,33 +82,8 @@ fn pack_parts<'a>(
     envelope: Option<&[u8]>,
     blobs: impl Iterator<Item = (Digest, &'a [u8])>,
 ) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.mode(tar::HeaderMode::Deterministic);
-    let mut add = |name: &str, bytes: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        header.set_mtime(0);
-        header.set_uid(0);
-        header.set_gid(0);
-        tar.append_data(&mut header, name, bytes)
-    };
-    // Writing to memory does not fail, and every name is short.
-    let mut done = add(MANIFEST, manifest);
-    if let Some(envelope) = envelope {
-        done = done.and_then(|()| add(ENVELOPE, envelope));
-    }
-    for (digest, bytes) in blobs {
-        done = done.and_then(|()| add(&format!("{BLOBS}/{}", digest.hex()), bytes));
-    }
-    done.and_then(|()| tar.into_inner()).unwrap_or_default()
-}
-
-/// Returns the size of a tar of files of these sizes: a header and whole blocks for each file, and two blocks at the
-/// end.
-pub(crate) fn packed_bytes(files: impl Iterator<Item = usize>) -> usize {
-    const BLOCK: usize = 512;
-    files.map(|bytes| BLOCK + bytes.next_multiple_of(BLOCK)).sum::<usize>() + 2 * BLOCK
+    let files = [(MANIFEST.to_owned(), manifest)].into_iter().chain(envelope.map(|json| (ENVELOPE.to_owned(), json)));
+    canonical_tar::pack(files.chain(blobs.map(|(digest, bytes)| (format!("{BLOBS}/{}", digest.hex()), bytes))))
 }
 
 /// Reads and verifies a bundle in its single-file form. Signatures are ignored.
@@ -128,14 +102,14 @@ pub fn unpack_contents(
     if bytes.len() > limits.archive_bytes() {
         return Err(ArchiveError::TooLarge { actual: bytes.len(), allowed: limits.bundle_bytes });
     }
-    let parts = read_parts(bytes).ok_or(ArchiveError::NotABundle)?;
+    let parts = read_parts(bytes).map_err(|_| ArchiveError::NotABundle)?;
     // Each blob once and in order, so that a bundle has only one single-file form.
-    let blobs: BTreeMap<Digest, &[u8]> = parts.blobs.iter().map(|blob| (Digest::of(blob), blob.as_ref())).collect();
-    if pack_parts(&parts.manifest, parts.envelope.as_deref(), blobs.into_iter()) != bytes {
+    let blobs: BTreeMap<Digest, &[u8]> = parts.blobs.iter().map(|blob| (Digest::of(blob), *blob)).collect();
+    if pack_parts(parts.manifest, parts.envelope, blobs.into_iter()) != bytes {
         return Err(ArchiveError::NotABundle);
     }
-    let envelope = parts.envelope.map(|json| read_envelope(&json, limits)).transpose()?;
-    let bundle = Bundle::open(parts.manifest, parts.blobs, limits, acceptances)?;
+    let envelope = parts.envelope.map(|json| read_envelope(json, limits)).transpose()?;
+    let bundle = Bundle::open(parts.manifest.into(), parts.blobs, limits, acceptances)?;
     Ok(Contents::new(bundle, envelope)?)
 }
 
@@ -144,30 +118,24 @@ fn read_envelope(json: &[u8], limits: &BundleLimits) -> Result<Envelope, Archive
     if envelope.to_json() == json { Ok(envelope) } else { Err(ArchiveError::NotABundle) }
 }
 
-struct Parts {
-    manifest: Arc<[u8]>,
-    envelope: Option<Vec<u8>>,
-    blobs: Vec<Arc<[u8]>>,
+struct Parts<'a> {
+    manifest: &'a [u8],
+    envelope: Option<&'a [u8]>,
+    blobs: Vec<&'a [u8]>,
 }
 
 /// Reads the files by position. Packing them again checks their names.
-fn read_parts(bytes: &[u8]) -> Option<Parts> {
-    let mut tar = tar::Archive::new(bytes);
-    let mut parts = Parts { manifest: Arc::default(), envelope: None, blobs: Vec::new() };
-    // Raw entries, because the reader would buffer the names and sizes of format extensions.
-    for (index, entry) in tar.entries().ok()?.raw(true).enumerate() {
-        let entry = entry.ok()?;
-        if entry.header().entry_type() != tar::EntryType::Regular {
-            return None;
-        }
-        let is_envelope = index == 1 && entry.path_bytes().as_ref() == ENVELOPE.as_bytes();
-        let mut content = Vec::new();
-        entry.take(bytes.len() as u64).read_to_end(&mut content).ok()?;
+fn read_parts(bytes: &[u8]) -> Result<Parts<'_>, TarProblem> {
+    let mut parts = Parts { manifest: &[], envelope: None, blobs: Vec::new() };
+    let mut index = 0;
+    canonical_tar::entries(bytes, |entry| {
         match index {
-            0 => parts.manifest = content.into(),
-            _ if is_envelope => parts.envelope = Some(content),
-            _ => parts.blobs.push(content.into()),
+            0 => parts.manifest = entry.content,
+            1 if entry.name == ENVELOPE.as_bytes() => parts.envelope = Some(entry.content),
+            _ => parts.blobs.push(entry.content),
         }
-    }
-    Some(parts)
+        index += 1;
+        Ok::<_, TarProblem>(())
+    })?;
+    Ok(parts)
 }

@@ -288,7 +288,7 @@ impl VerifiedManifest {
         // Packages travel beside the bundle, and the manifest declares their sizes.
         let carried = self.manifest().carried();
         let counted = blobs.iter().filter(|(digest, _)| carried.contains(digest)).map(|(_, blob)| blob.bytes().len());
-        let actual = crate::archive::packed_bytes([self.0.blob.bytes().len()].into_iter().chain(counted));
+        let actual = crate::canonical_tar::packed_bytes([self.0.blob.bytes().len()].into_iter().chain(counted));
         if actual > limits.bundle_bytes {
             return Err(BundleError::TooLarge { actual, allowed: limits.bundle_bytes });
         }

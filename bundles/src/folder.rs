@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
@@ -179,6 +180,22 @@ impl Folder {
             Some((name, inside, bytes))
         })
     }
+}
+
+/// Reads one file of at most `allowed` bytes. Links are not followed.
+pub(crate) fn read_file(dir: &Dir, file: &str, allowed: usize, limit: &'static str) -> Result<Arc<[u8]>, FolderError> {
+    let io = |source| FolderError::Io { file: file.to_owned(), source };
+    let metadata = dir.symlink_metadata(file).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(FolderError::NotAFile { file: file.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    let most = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
+    dir.open(file).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() > allowed {
+        return Err(FolderError::TooLarge { file: file.to_owned(), limit, allowed });
+    }
+    Ok(bytes.into())
 }
 
 struct Reader<'a> {

@@ -1,15 +1,12 @@
 //! Folder form of a built bundle: `manifest.json`, `blobs/sha256/<hex>`, and `signature.dsse.json` if it is signed. The
 //! envelope is stored in the spelling of its signer.
 
-use std::io::Read;
-use std::sync::Arc;
-
 use cap_std::fs::Dir;
 
 use crate::archive::{BLOBS, MANIFEST};
 use crate::bundle::{Acceptances, Bundle, BundleError};
 use crate::contents::Contents;
-use crate::folder::FolderError;
+use crate::folder::{FolderError, read_file};
 use crate::limits::BundleLimits;
 use crate::signature::{ENVELOPE, Envelope, EnvelopeError};
 
@@ -86,21 +83,6 @@ pub fn read_contents(dir: &Dir, limits: &BundleLimits, acceptances: Acceptances)
         Err(error) => return Err(error.into()),
     };
     Ok(Contents::new(bundle, envelope)?)
-}
-
-fn read_file(dir: &Dir, file: &str, allowed: usize, limit: &'static str) -> Result<Arc<[u8]>, FolderError> {
-    let io = |source| FolderError::Io { file: file.to_owned(), source };
-    let metadata = dir.symlink_metadata(file).map_err(io)?;
-    if !metadata.is_file() {
-        return Err(FolderError::NotAFile { file: file.to_owned() });
-    }
-    let mut bytes = Vec::new();
-    let most = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
-    dir.open(file).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() > allowed {
-        return Err(FolderError::TooLarge { file: file.to_owned(), limit, allowed });
-    }
-    Ok(bytes.into())
 }
 
 /// Writes a bundle into an empty folder, without an envelope.

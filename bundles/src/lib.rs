@@ -34,6 +34,7 @@ mod builder;
 mod builtin;
 mod bundle;
 pub mod canonical;
+mod canonical_tar;
 mod capability;
 mod check;
 mod condition;

@@ -13,6 +13,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use bundles::canonical::{JsonBounds, parse, parse_canonical, to_canonical};
+use bundles::plugin::{self, Package, PluginManifest};
 use bundles::signature::{Envelope, KeyId, Posture, PublicKey, Signers, SigningKey, judge};
 use bundles::{
     Acceptances, Authority, BuildOptions, Bundle, BundleLimits, Capability, CommitId, Condition, Diagnostics, Digest,
@@ -152,6 +153,29 @@ pub fn toml_front(data: &[u8]) {
     {
         error(refused.code(), &refused, &refused.help());
         is_told(&Folder::from_files([("config".to_owned(), data.to_vec())]), &refused.diagnostics("config"));
+    }
+}
+
+/// A plugin package, and a `plugin.toml`.
+pub fn plugin(data: &[u8]) {
+    match Package::open(data.to_vec(), &limits()) {
+        Ok(package) => {
+            assert_eq!(package.digest(), Digest::of(data));
+            assert_eq!(package.reference().size as usize, data.len());
+            assert!(data.windows(package.component().len()).any(|part| part == package.component()));
+        }
+        Err(refused) => error(refused.code(), &refused, &refused.help()),
+    }
+    match PluginManifest::parse(data, &limits()) {
+        Ok(manifest) => {
+            let packed = plugin::pack(data, seeds::EMPTY_COMPONENT);
+            let package = Package::open(packed, &limits()).expect("a manifest and a component are a package");
+            assert_eq!(package.manifest(), &manifest, "a manifest means the same in a package");
+        }
+        Err(refused) => {
+            assert!(!refused.is_ok(), "refused without an error");
+            is_told(&Folder::from_files([(plugin::MANIFEST.to_owned(), data.to_vec())]), &refused);
+        }
     }
 }
 
@@ -357,7 +381,7 @@ pub fn component(data: &[u8]) {
 pub type Body = fn(&[u8]);
 
 /// Every target: its name, its body, valid inputs to begin from.
-pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 6] {
+pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 7] {
     [
         ("manifest", manifest, seeds::manifests()),
         ("signature", signature, seeds::signatures()),
@@ -365,5 +389,6 @@ pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 6] {
         ("selector", selector, seeds::selectors()),
         ("refs", refs, seeds::refs()),
         ("component", component, seeds::components()),
+        ("plugin", plugin, seeds::plugins()),
     ]
 }

@@ -370,6 +370,18 @@ const COMPONENT: &str = r#"
         (export "yoi:resolver/resolve@1.0.0" (instance $out)))
 "#;
 
+/// The smallest component.
+pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// Packages, and the text of their manifests.
+pub fn plugins() -> Vec<Vec<u8>> {
+    let full = include_str!("../../../bundles/src/plugin/sample.toml");
+    let small = "schema = \"yoi.plugin/1\"\nname = \"a\"\nversion = \"1.0.0\"\n\
+                 world = \"yoi:runtime/tool@1.0.0\"\ndescription = \"Does nothing.\"\n";
+    let packed = |text: &str| bundles::plugin::pack(text.as_bytes(), EMPTY_COMPONENT);
+    vec![packed(full), packed(small), full.as_bytes().to_vec(), small.as_bytes().to_vec()]
+}
+
 /// Components and core modules.
 pub fn components() -> Vec<Vec<u8>> {
     let text = |text: &str| wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
