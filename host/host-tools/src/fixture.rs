@@ -81,6 +81,7 @@ impl ToolFixture {
             secrets: self.secrets.clone(),
             policy: self.policy.clone(),
             answer_bytes: self.answer_bytes,
+            deadline: None,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bundles::manifest::ToolPolicy;
@@ -52,6 +53,8 @@ pub struct CallScope {
     pub policy: ToolPolicy,
     /// Maximum size of the output as JSON, in bytes.
     pub answer_bytes: u64,
+    /// Time at which the host ends the call. `None` if no time is set, as in a [`ToolFixture`].
+    pub deadline: Option<Instant>,
 }
 
 /// Access of one tool call to its worker's mounts and secrets. Cheap to clone, and `'static`, so that a tool can use it on
@@ -89,6 +92,11 @@ impl ToolContext {
     /// so a tool that can truncate its output should.
     pub fn answer_bytes(&self) -> u64 {
         self.0.answer_bytes
+    }
+
+    /// Returns the time until the host ends the call (`call_ms`), or `None` if no time is set.
+    pub fn remaining(&self) -> Option<Duration> {
+        Some(self.0.deadline?.saturating_duration_since(Instant::now()))
     }
 
     /// Checks that the worker has an authority: that it was granted when the worker was created, and still is.

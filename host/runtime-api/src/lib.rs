@@ -17,6 +17,7 @@ pub mod call;
 pub mod event;
 pub mod history;
 pub mod limit;
+pub mod log;
 pub mod referrer;
 pub mod resolver;
 pub mod runtime;

@@ -34,6 +34,7 @@ use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
+use crate::plugins::{Packages, PluginLogs};
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::{KnownFacts, Resolutions};
 use crate::stripes::Stripes;
@@ -63,13 +64,15 @@ pub(crate) struct Shared {
     /// The config for which events were last recorded. Locked while events of a new config are recorded.
     pub(crate) reported_config: tokio::sync::Mutex<Arc<RuntimeConfig>>,
     pub(crate) limits: RuntimeLimits,
-    pub(crate) tenants: Tenants,
+    pub(crate) tenants: Arc<Tenants>,
     pub(crate) scan_queue: ScanQueue,
     pub(crate) stripes: Stripes,
-    pub(crate) compute_pool: ComputePool,
+    pub(crate) compute_pool: Arc<ComputePool>,
     pub(crate) secrets: Arc<dyn SecretSource>,
     pub(crate) known_tokens: KnownTokens,
     pub(crate) tools: ToolRegistry,
+    pub(crate) packages: Packages,
+    pub(crate) plugin_logs: Arc<PluginLogs>,
     /// Operating system and architecture in the facts for resolvers.
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,

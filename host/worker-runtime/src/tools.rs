@@ -5,14 +5,17 @@
 
 mod host;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bundles::Need;
+use bundles::{Need, PluginName, WorkspaceId};
 use host_policy::{Refusal, ResolvedWorkerSpec, Rule, SpecTool};
 use host_tools::tool::{ToolContext, ToolError};
 use serde_json::Value;
+
+use crate::plugins::{LoadedPackage, PluginTools};
 
 pub(crate) use host::HostTools;
 
@@ -32,13 +35,17 @@ pub(crate) trait Tool: fmt::Debug + Send + Sync {
     async fn call(&self, context: ToolContext, input: Value) -> Result<Value, ToolError>;
 }
 
-/// A tool that a worker selects, with the spec on which a provider decides.
+/// A tool that a worker selects, with everything on which a provider decides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SelectedTool<'a> {
     /// The tool.
     pub(crate) tool: &'a SpecTool,
     /// Spec of the worker.
     pub(crate) spec: &'a ResolvedWorkerSpec,
+    /// Workspace of the worker.
+    pub(crate) workspace: &'a WorkspaceId,
+    /// Packages of the worker's plugins.
+    pub(crate) packages: &'a BTreeMap<PluginName, Arc<LoadedPackage>>,
 }
 
 impl SelectedTool<'_> {
@@ -57,10 +64,10 @@ pub(crate) struct ToolRegistry {
 }
 
 impl ToolRegistry {
-    /// Creates a registry with the tools of the host.
-    pub(crate) fn new(host: HostTools) -> Self {
+    /// Creates a registry with the tools of the host and of plugins.
+    pub(crate) fn new(host: HostTools, plugins: PluginTools) -> Self {
         let host = Arc::new(host);
-        Self { providers: vec![host.clone()], host }
+        Self { providers: vec![host.clone(), Arc::new(plugins)], host }
     }
 
     /// Returns the tools of the host.

@@ -33,6 +33,11 @@ pub enum PackageFault {
 }
 
 impl PackageFault {
+    /// `true` if the fault can end without another package or config, because the package can be put again.
+    pub fn can_be_mended(&self) -> bool {
+        matches!(self, Self::Missing | Self::Damaged)
+    }
+
     /// Returns the rule that refuses the plugin.
     pub(crate) fn rule(&self) -> Rule {
         match self {

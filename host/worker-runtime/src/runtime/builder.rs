@@ -19,6 +19,7 @@ use crate::content::scan_queue::ScanQueue;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
+use crate::plugins::{Packages, PluginLogs, PluginTools};
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::shipped;
@@ -258,6 +259,15 @@ impl RuntimeBuilder {
         let epoch = getrandom::u64().map(Epoch::from).map_err(|_| OpenError::NoEntropy)?;
         let compute_pool =
             ComputePool::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
+        let (compute_pool, tenants) = (Arc::new(compute_pool), Arc::new(Tenants::new(self.limits.clone())));
+        let plugin_logs = Arc::new(PluginLogs::new(clock.clone()));
+        let plugin_tools = PluginTools {
+            compute_pool: compute_pool.clone(),
+            tenants: tenants.clone(),
+            clock: clock.clone(),
+            logs: plugin_logs.clone(),
+            limits: sandbox.limits().plugin.clone(),
+        };
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
         // All that can be named, and the active one, so that requests of one workspace do not displace the resolvers of another.
         let resolvers = usize::try_from(self.limits.resolvers)
@@ -271,14 +281,16 @@ impl RuntimeBuilder {
             reported_config: tokio::sync::Mutex::new(config.clone()),
             config: ArcSwap::new(config),
             scan_queue: ScanQueue::new(self.limits.computing_threads),
-            tenants: Tenants::new(self.limits.clone()),
+            tenants,
             recent: RecentBlobs::new(self.limits.recent_blob_bytes),
             limits: self.limits,
             stripes: Default::default(),
             compute_pool,
             secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
             known_tokens: Default::default(),
-            tools: ToolRegistry::new(tools),
+            tools: ToolRegistry::new(tools, plugin_tools),
+            packages: Packages::default(),
+            plugin_logs,
             platform,
             resolutions: Resolutions::default(),
             facts: Memo::new(1024),

@@ -265,8 +265,10 @@ impl Catalogue {
         let record = self.workspace.store(vec![(record, Referrer::Worker(id.clone()))]).await?;
         let created = self.commit_worker(id, row, &record, older).await?;
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
-        shared.conditions.insert(key.clone(), None);
-        shared.live.insert(key, Arc::new(live));
+        if live.is_complete {
+            shared.conditions.insert(key.clone(), None);
+            shared.live.insert(key, Arc::new(live));
+        }
         Ok(created)
     }
 
@@ -303,7 +305,7 @@ impl Catalogue {
                     let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
                     Unresolved { error: failed.error.into(), failure }
                 })?;
-                let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await;
+                let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await?;
                 let live = live.map_err(WorkerError::Denied)?;
                 let derived = derive(&inputs, &resolved, &live);
                 Ok::<_, Unresolved>((live, derived))
@@ -538,10 +540,11 @@ impl Catalogue {
         }
         let live = self.restore(row, config).await?.map(Arc::new).map_err(Arc::new);
         match &live {
-            Ok(live) => {
+            Ok(live) if live.is_complete => {
                 shared.conditions.insert(key.clone(), None);
                 shared.live.insert(key, live.clone());
             }
+            Ok(_) => {}
             Err(suspension) if suspension.reason == SuspensionReason::PolicyDenied => {
                 shared.conditions.insert(key, Some(suspension.clone()));
             }
@@ -589,14 +592,14 @@ impl Catalogue {
             let (shared, workspace, config) = (shared.clone(), workspace.clone(), config.clone());
             async move {
                 let limits = &shared.sandbox.limits().bundle;
-                let record = Record::from_json(&record).map_err(|_| damaged_record())?;
-                let resolution = record.restore(view.bundle().manifest(), limits);
-                let resolution = resolution.map_err(|_| damaged_record())?;
-                let live = shared.enforce(&config, &workspace, &view, &resolution).await;
-                live.map_err(|refusals| Suspension::denied(&refusals))
+                let record = Record::from_json(&record).ok();
+                let resolution = record.and_then(|record| record.restore(view.bundle().manifest(), limits).ok());
+                let Some(resolution) = resolution else { return Ok(Err(damaged_record())) };
+                let live = shared.enforce(&config, &workspace, &view, &resolution).await?;
+                Ok::<_, ContentError>(live.map_err(|refusals| Suspension::denied(&refusals)))
             }
         };
-        Ok(shared.compute_pool.run(slot, restore).await.ok_or(ContentError::Contended)?)
+        Ok(shared.compute_pool.run(slot, restore).await.ok_or(ContentError::Contended)??)
     }
 
     /// Returns the missing or damaged blob that an error reports, and `true` if it is damaged. Returns `None` for other

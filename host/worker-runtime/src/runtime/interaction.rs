@@ -369,6 +369,7 @@ impl Interaction {
             secrets: shared.secrets.clone(),
             policy: live_tool.spec.policy.clone(),
             answer_bytes: shared.limits.call_bytes,
+            deadline: Some(deadline.into_std()),
         });
         let answer = async {
             let result = CatchPanic::new(|| live_tool.implementation.call(context, input_value)).await;

@@ -9,12 +9,17 @@ use std::sync::Arc;
 use bundles::canonical::parse;
 use bundles::{Bundle, Digest, ToolName, WorkspaceId};
 use component_host::BundleView;
-use host_policy::{HostPolicy, Refusal, Resolution, ResolvedWorkerSpec, RuntimeConfig, SpecTool, enforce};
+use host_policy::{
+    HostPolicy, PackageFault, Refusal, Resolution, ResolvedWorkerSpec, RuntimeConfig, SpecTool, enforce,
+};
 use tool_schema::{Fault, Problem, Schema};
 
 use super::Shared;
+use crate::content::ContentError;
+use crate::plugins::WorkerPackages;
 use crate::resolutions::KnownFacts;
 use crate::tools::{SelectedTool, Tool};
+use crate::workspace::Workspace;
 
 /// Cache key of a live worker: everything that determines its spec.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +34,9 @@ pub(crate) struct LiveKey {
 pub(crate) struct LiveWorker {
     pub(crate) spec: Arc<ResolvedWorkerSpec>,
     pub(crate) tools: BTreeMap<ToolName, LiveTool>,
+    /// `false` if the package of a plugin is missing or damaged. Such a worker is not cached, because the package can be
+    /// put again.
+    pub(crate) is_complete: bool,
 }
 
 /// A tool of a worker, with the schemas from the bundle.
@@ -46,28 +54,41 @@ pub(crate) type ParsedSchema = Result<Arc<Schema>, Arc<Fault>>;
 
 impl Shared {
     /// Enforces the host's policy on a resolution. Returns the worker's spec and tools, or all refusals.
+    ///
+    /// # Errors
+    ///
+    /// A store that cannot be read now.
     pub(crate) async fn enforce(
-        &self,
+        self: &Arc<Self>,
         config: &RuntimeConfig,
         workspace: &WorkspaceId,
         view: &BundleView,
         resolution: &Resolution,
-    ) -> Result<LiveWorker, Vec<Refusal>> {
+    ) -> Result<Result<LiveWorker, Vec<Refusal>>, ContentError> {
         let bundle = view.bundle();
         let builtin = bundle.digest() == self.builtin.bundle().digest();
-        let spec =
-            enforce(bundle.manifest(), resolution, HostPolicy { config, workspace, builtin, package_faults: None })?;
+        let owner = Workspace { shared: self.clone(), id: workspace.clone() };
+        let WorkerPackages { loaded, faults } = owner.load_packages(config, bundle, resolution).await?;
+        let is_complete = !faults.values().any(PackageFault::can_be_mended);
+        let policy = HostPolicy { config, workspace, builtin, package_faults: Some(&faults) };
+        let spec = match enforce(bundle.manifest(), resolution, policy) {
+            Ok(spec) => spec,
+            Err(refusals) => return Ok(Err(refusals)),
+        };
         let mut tools = BTreeMap::new();
         let mut refusals = Vec::new();
         for tool in spec.tools() {
-            match self.tools.find(SelectedTool { tool, spec: &spec }).await {
+            match self.tools.find(SelectedTool { tool, spec: &spec, workspace, packages: &loaded }).await {
                 Ok(found) => {
                     tools.insert(tool.name.clone(), self.live_tool(bundle, tool, found));
                 }
                 Err(refusal) => refusals.push(refusal),
             }
         }
-        if refusals.is_empty() { Ok(LiveWorker { spec: Arc::new(spec), tools }) } else { Err(refusals) }
+        if !refusals.is_empty() {
+            return Ok(Err(refusals));
+        }
+        Ok(Ok(LiveWorker { spec: Arc::new(spec), tools, is_complete }))
     }
 
     /// Adds the schemas of the bundle to a tool.

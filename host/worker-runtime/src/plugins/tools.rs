@@ -1,0 +1,93 @@
+//! Tools of plugins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bundles::{PluginName, ToolName, ToolSource};
+use component_host::{Invocation, PluginLimits, ToolFailure};
+use host_policy::{Refusal, Rule};
+use host_tools::tool::{ToolContext, ToolError};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::host_api::host_api;
+use super::logs::PluginLogs;
+use super::packages::{LoadedComponent, LoadedPackage};
+use crate::clock::Clock;
+use crate::compute_pool::ComputePool;
+use crate::tenants::Tenants;
+use crate::tools::{SelectedTool, Tool, ToolProvider};
+
+/// Provider of the tools of plugins.
+#[derive(Debug)]
+pub(crate) struct PluginTools {
+    pub(crate) compute_pool: Arc<ComputePool>,
+    pub(crate) tenants: Arc<Tenants>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) logs: Arc<PluginLogs>,
+    pub(crate) limits: PluginLimits,
+}
+
+/// A tool of a plugin of the world `tool`. A fresh instance answers each call.
+#[derive(Debug)]
+struct PluginTool {
+    name: ToolName,
+    plugin: PluginName,
+    package: Arc<LoadedPackage>,
+    compute_pool: Arc<ComputePool>,
+    slots: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    logs: Arc<PluginLogs>,
+    limits: PluginLimits,
+}
+
+#[async_trait]
+impl ToolProvider for PluginTools {
+    async fn find(&self, selected: SelectedTool<'_>) -> Option<Result<Arc<dyn Tool>, Refusal>> {
+        let ToolSource::Plugin(plugin) = &selected.tool.source else { return None };
+        // Not reached: the policy refuses the tools of a plugin without a package.
+        let Some(package) = selected.packages.get(plugin) else {
+            let reason = format!("the package of plugin `{plugin}` is not loaded");
+            return Some(Err(selected.refusal(Rule::PackageMissing, reason, "put the package beside the bundle")));
+        };
+        Some(Ok(Arc::new(PluginTool {
+            name: selected.tool.name.clone(),
+            plugin: plugin.clone(),
+            package: package.clone(),
+            compute_pool: self.compute_pool.clone(),
+            slots: self.tenants.compute_slot(selected.workspace),
+            clock: self.clock.clone(),
+            logs: self.logs.clone(),
+            limits: self.limits.clone(),
+        })))
+    }
+}
+
+#[async_trait]
+impl Tool for PluginTool {
+    async fn call(&self, context: ToolContext, input: Value) -> Result<Value, ToolError> {
+        let LoadedComponent::Tool(component) = &self.package.component else {
+            return Err(ToolError::Unavailable { reason: "the service of the plugin does not run".to_owned() });
+        };
+        let invocation = Invocation {
+            id: context.call_id().to_string(),
+            tool: self.name.clone(),
+            input,
+            remaining: context.remaining().unwrap_or(Duration::MAX),
+        };
+        let host = host_api(&self.clock, &self.logs, &context, &self.plugin);
+        let (component, limits) = (component.clone(), self.limits.clone());
+        let call = async move { component.call(&invocation, host, &limits).await };
+        let Some(run) = self.compute_pool.run(self.slots.clone(), call).await else {
+            return Err(ToolError::Unavailable { reason: "the call of the plugin was aborted".to_owned() });
+        };
+        match run.result {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(ToolFailure { code, message, .. })) => {
+                Err(ToolError::Failed { code: code.as_str().to_owned(), message })
+            }
+            Err(error) => Err(ToolError::Guest { code: error.code(), message: error.to_string(), help: error.help() }),
+        }
+    }
+}
