@@ -19,9 +19,9 @@ fn limits() -> Limits {
 async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, String) {
     let resolver = match sandbox.load(component).await {
         Ok(resolver) => resolver,
-        Err(error @ LoadError::Link) => return (Outcome::RefusedLink, error.code().to_owned()),
+        Err(error @ LoadError::Link) => return (Outcome::RefusedLink, error.code().to_string()),
         Err(LoadError::Exceeds { limit, .. }) => return (Outcome::Limit, limit.to_owned()),
-        Err(error) => return (Outcome::RefusedLoad, error.code().to_owned()),
+        Err(error) => return (Outcome::RefusedLoad, error.code().to_string()),
     };
     match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
         Ok(resolved) => {
@@ -34,7 +34,7 @@ async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, S
             let word = match &error {
                 ResolveError::Misbehaved(misbehaved) => misbehaved.field.clone(),
                 ResolveError::Call(CallError::Limit { limit, .. }) => (*limit).to_owned(),
-                error => error.code().to_owned(),
+                error => error.code().to_string(),
             };
             assert_nothing_leaks(&error.to_string());
             (error.outcome(), word)

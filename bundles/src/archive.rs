@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use error_code::Code;
+
 use crate::bundle::{Acceptances, Bundle, BundleError};
 use crate::contents::Contents;
 use crate::digest::Digest;
@@ -44,10 +46,10 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::NotABundle => "not_a_bundle",
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::NotABundle => Code::NotABundle,
             Self::Bundle(error) => error.code(),
             Self::Envelope(error) => error.code(),
         }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use error_code::Code;
 use tool_schema::Schema;
 
 use crate::author::{self, Places};
@@ -54,7 +55,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for violation in check::check(&manifest, limits) {
         // The declaration exists but could not be read. This was reported already.
         let unread = violation.wanted.as_ref().is_some_and(|wanted| authored.unread.contains(wanted));
-        let lost = unreadable && violation.code == "dangling_name" && violation.wanted.is_none();
+        let lost = unreadable && violation.code == Code::DanglingName && violation.wanted.is_none();
         if !unread && !lost {
             reporter.violation(&authored.places, Severity::Error, violation);
         }
@@ -97,7 +98,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for file in &authored.unused_schemas {
         let message = "no tool uses this schema".to_owned();
         let help = "name the schema in a tool, or remove the file".to_owned();
-        reporter.report(file, None, Severity::Warning, "unused_declaration", message, help);
+        reporter.report(file, None, Severity::Warning, Code::UnusedDeclaration, message, help);
     }
     let bytes = match to_canonical(&manifest) {
         Ok(bytes) => bytes,
@@ -143,13 +144,7 @@ pub fn errors(error: &BundleError) -> Diagnostics {
     Diagnostics { list, sources: Vec::new() }
 }
 
-fn in_manifest(
-    severity: Severity,
-    code: &'static str,
-    pointer: Option<&Pointer>,
-    message: String,
-    help: String,
-) -> Diagnostic {
+fn in_manifest(severity: Severity, code: Code, pointer: Option<&Pointer>, message: String, help: String) -> Diagnostic {
     let (file, pointer) = (crate::archive::MANIFEST.to_owned(), pointer.cloned());
     Diagnostic { code, severity, file, line: 0, column: 0, pointer, message, help, span: None }
 }
@@ -203,7 +198,7 @@ impl Reporter<'_> {
         file: &str,
         span: Option<Range<usize>>,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         message: String,
         help: String,
     ) {
@@ -221,7 +216,7 @@ impl Reporter<'_> {
         self.diagnostics.push(Diagnostic { code, severity, file, line, column, pointer, message, help, span });
     }
 
-    fn whole(&mut self, file: &str, code: &'static str, message: String, help: &str) {
+    fn whole(&mut self, file: &str, code: Code, message: String, help: &str) {
         self.report(file, None, Severity::Error, code, message, help.to_owned());
     }
 
@@ -230,7 +225,7 @@ impl Reporter<'_> {
         places: &Places,
         pointer: &Pointer,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         message: String,
         help: String,
     ) {
@@ -287,7 +282,7 @@ impl Reporter<'_> {
         for fault in faults {
             let span = json_place::value_start(&text, &fault.pointer).map(|byte| byte..byte);
             let message = format!("invalid schema {fault}");
-            self.report(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
+            self.report(&file, span, Severity::Error, Code::InvalidSchema, message, fault.problem.help().to_owned());
         }
     }
 
@@ -304,7 +299,7 @@ impl Reporter<'_> {
                     places,
                     &pointer,
                     Severity::Warning,
-                    "unused_acceptance",
+                    Code::UnusedAcceptance,
                     message,
                     "remove it, so that it cannot hide a later leak".to_owned(),
                 );

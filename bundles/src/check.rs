@@ -9,6 +9,8 @@ mod references;
 
 use std::collections::{BTreeSet, HashMap};
 
+use error_code::Code;
+
 pub(crate) use self::extent::keys;
 use self::extent::settings_bytes;
 use crate::author::nearest;
@@ -21,7 +23,7 @@ use crate::pointer::Pointer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Stable error code.
-    pub code: &'static str,
+    pub code: Code,
     /// Place in the manifest.
     pub pointer: Pointer,
     /// The problem, as a message.
@@ -64,7 +66,7 @@ struct Checker<'a> {
 const MAX_COMPARISONS: usize = 1 << 14;
 
 impl Checker<'_> {
-    fn report(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
+    fn report(&mut self, code: Code, pointer: Pointer, message: String, help: impl Into<String>) {
         self.found.push(Violation { code, pointer, message, help: help.into(), wanted: None, newer: false });
     }
 
@@ -73,10 +75,10 @@ impl Checker<'_> {
         let mut seen = BTreeSet::new();
         for (index, surface) in surfaces.iter().enumerate() {
             let problem = match unknown_surface(surface.as_str()) {
-                Some((message, help)) => Some(("unknown_surface", message, help)),
+                Some((message, help)) => Some((Code::UnknownSurface, message, help)),
                 None if !seen.insert(surface) => {
                     let message = format!("duplicate surface `{surface}`");
-                    Some(("duplicate_name", message, "remove one of the two".to_owned()))
+                    Some((Code::DuplicateName, message, "remove one of the two".to_owned()))
                 }
                 None => None,
             };
@@ -101,7 +103,7 @@ impl Checker<'_> {
         let help = suggestion(name, known.take(left).inspect(|_| compared += 1));
         self.compared += compared;
         self.found.push(Violation {
-            code: "dangling_name",
+            code: Code::DanglingName,
             pointer,
             message,
             help,

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use error_code::Code;
 
 use crate::archive::{BLOBS, MANIFEST};
 use crate::bundle::{Acceptances, Bundle, BundleError};
@@ -29,7 +30,7 @@ pub enum LayoutError {
 
 impl LayoutError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Folder(error) => error.code(),
             Self::Bundle(error) => error.code(),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use error_code::Code;
+
 use super::section::Section;
 use super::{Author, FileReader, nearest};
 use crate::manifest::{
@@ -23,7 +25,7 @@ impl Author<'_> {
         if self.folder.get("bundle.toml").is_none() {
             self.report_file(
                 "bundle.toml",
-                "missing_file",
+                Code::MissingFile,
                 "`bundle.toml` not found".to_owned(),
                 "create a `bundle.toml` in the folder",
             );
@@ -91,7 +93,7 @@ impl FileReader<'_, '_> {
         if let Some(spot) = self.spot(section, "schema")
             && spot.value != SCHEMA
         {
-            self.report(spot.span, "unsupported_schema", "unsupported schema version".to_owned(), help);
+            self.report(spot.span, Code::UnsupportedSchema, "unsupported schema version".to_owned(), help);
         }
     }
 
@@ -114,7 +116,7 @@ impl FileReader<'_, '_> {
                 }
                 (Some(_), _) => self.report(
                     span,
-                    "invalid_type",
+                    Code::InvalidType,
                     "invalid label: expected a string".to_owned(),
                     "put the value in quotes",
                 ),
@@ -190,7 +192,7 @@ impl FileReader<'_, '_> {
             Some(near) => format!("did you mean `{}`?", shown(near)),
             None => error.remedy(),
         };
-        self.report(spot.span, "invalid_name", error.problem(), help);
+        self.report(spot.span, Code::InvalidName, error.problem(), help);
         None
     }
 
@@ -219,7 +221,7 @@ impl FileReader<'_, '_> {
             let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
             self.report(
                 spot.span,
-                "invalid_value",
+                Code::InvalidValue,
                 format!("invalid value of `{key}`"),
                 format!("write one of {words}"),
             );
@@ -245,7 +247,7 @@ impl FileReader<'_, '_> {
                 let message = "schema file not found".to_owned();
                 self.report(
                     spot.span,
-                    "dangling_name",
+                    Code::DanglingName,
                     message,
                     "name a file in the folder `schemas`, such as `schemas/input.json`",
                 );

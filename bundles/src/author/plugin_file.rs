@@ -1,5 +1,7 @@
 //! `plugins/NAME.toml`: the descriptor of a plugin and its requested permissions.
 
+use error_code::Code;
+
 use super::section::Section;
 use super::{Author, FileReader};
 use crate::check::unknown_surface;
@@ -40,7 +42,7 @@ impl FileReader<'_, '_> {
                 if version.is_none() {
                     self.report(
                         spot.span,
-                        "invalid_version",
+                        Code::InvalidVersion,
                         "invalid version".to_owned(),
                         "write a semantic version such as `1.4.0`",
                     );
@@ -84,7 +86,7 @@ impl FileReader<'_, '_> {
         if items.is_empty() {
             let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
             let help = format!("name one of {known}, or leave `surfaces` out");
-            self.report(value.span(), "invalid_field", "`surfaces` is empty".to_owned(), help);
+            self.report(value.span(), Code::InvalidField, "`surfaces` is empty".to_owned(), help);
         }
         let mut surfaces = Vec::new();
         for item in items.iter() {
@@ -94,7 +96,7 @@ impl FileReader<'_, '_> {
             };
             let lower = text.to_ascii_lowercase();
             match unknown_surface(text).filter(|_| text != lower && lower.parse::<Surface>().is_ok()) {
-                Some((message, help)) => self.report(item.span(), "unknown_surface", message, help),
+                Some((message, help)) => self.report(item.span(), Code::UnknownSurface, message, help),
                 // Other names are checked with the manifest.
                 None => {
                     if let Some(surface) = self.grammar(text, item.span()) {
@@ -129,7 +131,7 @@ impl FileReader<'_, '_> {
             Err(error) => {
                 self.report(
                     digest.span,
-                    "invalid_digest",
+                    Code::InvalidDigest,
                     error.to_string(),
                     "copy the digest that `sha256sum` prints, behind `sha256:`",
                 );
@@ -169,7 +171,7 @@ impl FileReader<'_, '_> {
                 ),
                 Err(_) => self.report(
                     span,
-                    "invalid_permission",
+                    Code::InvalidPermission,
                     "invalid URL permission".to_owned(),
                     "write scheme, host, methods and path_prefixes",
                 ),

@@ -3,6 +3,8 @@
 //! Messages contain names of interfaces and limits. They never contain text of a guest other than escaped
 //! import names, a path, or a message of the engine.
 
+use error_code::Code;
+
 use crate::structure::StructureRefusal;
 
 /// Error returned if the sandbox cannot be created on this machine.
@@ -18,8 +20,8 @@ pub enum SandboxError {
 
 impl SandboxError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
-        "sandbox_unavailable"
+    pub fn code(&self) -> Code {
+        Code::SandboxUnavailable
     }
 
     /// Returns a help line for the user.
@@ -98,17 +100,17 @@ fn list(names: &[String]) -> String {
 
 impl LoadError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Structure(refusal) => refusal.code(),
-            Self::ForeignImport { .. } => "foreign_import",
-            Self::MissingExport { .. } => "missing_export",
-            Self::Link => "contract_mismatch",
-            Self::Invalid => "invalid_component",
-            Self::CompileLimit { .. } => "compile_limit_exceeded",
-            Self::Exceeds { .. } => "limit_exceeded",
-            Self::OutOfMemory => "sandbox_unavailable",
-            Self::Compiler { .. } => "compiler_failed",
+            Self::ForeignImport { .. } => Code::ForeignImport,
+            Self::MissingExport { .. } => Code::MissingExport,
+            Self::Link => Code::ContractMismatch,
+            Self::Invalid => Code::InvalidComponent,
+            Self::CompileLimit { .. } => Code::CompileLimitExceeded,
+            Self::Exceeds { .. } => Code::LimitExceeded,
+            Self::OutOfMemory => Code::SandboxUnavailable,
+            Self::Compiler { .. } => Code::CompilerFailed,
         }
     }
 
@@ -164,13 +166,13 @@ pub enum CallError {
 
 impl CallError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Limit { .. } => "limit_exceeded",
-            Self::Trap { .. } => "resolver_trapped",
-            Self::Malformed => "resolver_malformed",
-            Self::OutOfMemory => "sandbox_unavailable",
-            Self::Busy => "busy",
+            Self::Limit { .. } => Code::LimitExceeded,
+            Self::Trap { .. } => Code::ResolverTrapped,
+            Self::Malformed => Code::ResolverMalformed,
+            Self::OutOfMemory => Code::SandboxUnavailable,
+            Self::Busy => Code::Busy,
         }
     }
 

@@ -9,6 +9,7 @@ mod spec;
 
 use bundles::manifest::{Ceiling, Manifest};
 use bundles::{Authority, Need, ToolSource, Wish, WorkspaceId};
+use error_code::Code;
 use serde::Serialize;
 
 use crate::config::{RuntimeConfig, WorkspaceGrants};
@@ -52,22 +53,22 @@ pub enum Rule {
 
 impl Rule {
     /// Returns the stable code.
-    pub fn code(self) -> &'static str {
+    pub fn code(self) -> Code {
         match self {
-            Self::BundlePolicyDenied => "bundle_policy_denied",
-            Self::BundleRequired => "bundle_required",
-            Self::SecretNotGranted => "secret_not_granted",
-            Self::MountNotGranted => "mount_not_granted",
-            Self::MountReadOnly => "mount_read_only",
-            Self::EgressNotGranted => "egress_not_granted",
-            Self::ShellNotGranted => "shell_not_granted",
-            Self::GitNotGranted => "git_not_granted",
-            Self::GitReadOnly => "git_read_only",
-            Self::ModelNotGranted => "model_not_granted",
-            Self::PluginNotGranted => "plugin_not_granted",
-            Self::ToolWithoutPlugin => "tool_without_plugin",
-            Self::ToolWithoutAuthority => "tool_without_authority",
-            Self::UnsupportedDeclaration => "unsupported_declaration",
+            Self::BundlePolicyDenied => Code::BundlePolicyDenied,
+            Self::BundleRequired => Code::BundleRequired,
+            Self::SecretNotGranted => Code::SecretNotGranted,
+            Self::MountNotGranted => Code::MountNotGranted,
+            Self::MountReadOnly => Code::MountReadOnly,
+            Self::EgressNotGranted => Code::EgressNotGranted,
+            Self::ShellNotGranted => Code::ShellNotGranted,
+            Self::GitNotGranted => Code::GitNotGranted,
+            Self::GitReadOnly => Code::GitReadOnly,
+            Self::ModelNotGranted => Code::ModelNotGranted,
+            Self::PluginNotGranted => Code::PluginNotGranted,
+            Self::ToolWithoutPlugin => Code::ToolWithoutPlugin,
+            Self::ToolWithoutAuthority => Code::ToolWithoutAuthority,
+            Self::UnsupportedDeclaration => Code::UnsupportedDeclaration,
         }
     }
 }

@@ -22,3 +22,5 @@ pub mod resolver;
 pub mod runtime;
 pub mod token;
 pub mod worker;
+
+pub use error_code::{Class, Code, UnknownCode};

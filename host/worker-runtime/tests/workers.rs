@@ -7,7 +7,7 @@ use worker_runtime::{RuntimeLimits, WorkerError};
 use crate::support::{CONFIG, World, acme, bundle, id, name, plain, put, trusted, variant};
 
 fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
-    result.expect_err("refused").code()
+    result.expect_err("refused").code().as_str()
 }
 
 #[tokio::test]

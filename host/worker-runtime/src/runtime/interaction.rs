@@ -12,6 +12,7 @@ use bundles::manifest::Confirm;
 use bundles::{Blob, Digest, ToolName};
 use content_store::metadata::MetadataError;
 use host_tools::tool::{CallScope, ToolContext, ToolError};
+use runtime_api::Code;
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::event::EventKind;
 use runtime_api::history::{Entry, EntryKind, Payload};
@@ -179,24 +180,32 @@ impl From<Busy> for CallError {
 
 impl CallError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Worker(error) => error.code(),
-            Self::NotRunning { .. } => "worker_stopped",
-            Self::ToolNotFound(_) => "tool_not_found",
-            Self::ConfirmationRequired(_) => "confirmation_required",
-            Self::CallsUsedUp { .. } => "calls_used_up",
-            Self::HistoryFull { .. } => "history_full",
-            Self::InvalidInput { .. } => "invalid_input",
-            Self::InvalidSchema { .. } => "invalid_schema",
-            Self::ValidationLimit { .. } => "limit_exceeded",
-            Self::DuplicateKey { .. } => "duplicate_key",
-            Self::TooLarge { .. } | Self::TooManyValues { .. } => "too_large",
-            Self::InvalidCall { .. } => "invalid_request",
-            Self::InvalidOutput(_) => "invalid_output",
+            Self::NotRunning { .. } => Code::WorkerStopped,
+            Self::ToolNotFound(_) => Code::ToolNotFound,
+            Self::ConfirmationRequired(_) => Code::ConfirmationRequired,
+            Self::CallsUsedUp { .. } => Code::CallsUsedUp,
+            Self::HistoryFull { .. } => Code::HistoryFull,
+            Self::InvalidInput { .. } => Code::InvalidInput,
+            Self::InvalidSchema { .. } => Code::InvalidSchema,
+            Self::ValidationLimit { .. } => Code::LimitExceeded,
+            Self::DuplicateKey { .. } => Code::DuplicateKey,
+            Self::TooLarge { .. } | Self::TooManyValues { .. } => Code::TooLarge,
+            Self::InvalidCall { .. } => Code::InvalidRequest,
+            Self::InvalidOutput(_) => Code::InvalidOutput,
             Self::Tool(error) => error.code(),
-            Self::ToolPanicked(_) => "tool_panicked",
-            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::ToolPanicked(_) => Code::ToolPanicked,
+            Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+        }
+    }
+
+    /// Returns the code in the worker's history: that of the tool if the tool refused the call.
+    pub fn recorded_code(&self) -> &'static str {
+        match self {
+            Self::Tool(ToolError::Refused { code, .. }) => code,
+            _ => self.code().as_str(),
         }
     }
 
@@ -468,7 +477,7 @@ impl Interaction {
         let (kind, outcome) = match &answer {
             Ok(_) => (EntryKind::CallEnded { began: began.number, output: stored.payload() }, "ok"),
             Err(error) => {
-                let code = error.code();
+                let code = error.recorded_code();
                 let message = error.to_string();
                 (EntryKind::CallFailed { began: began.number, code: code.to_owned(), message }, code)
             }
