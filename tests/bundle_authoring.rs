@@ -384,7 +384,8 @@ fn inheritance_without_one_order_is_refused() {
             .put("profiles/both.toml", &profile("‸[\"one\", \"two\"]"))
     };
     let told = order("[\"y\", \"x\"]").build().expect_err("no order");
-    let errors: Vec<_> = told.list.iter().map(|one| (one.code, one.file.as_str(), one.line, one.column)).collect();
+    let errors: Vec<_> =
+        told.list.iter().map(|one| (one.code.as_str(), one.file.as_str(), one.line, one.column)).collect();
     assert_eq!(
         errors,
         [("inheritance_conflict", "profiles/both.toml", 1, 11), ("inheritance_conflict", "profiles/child.toml", 1, 11)]
@@ -420,7 +421,7 @@ fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
     model(28).passes();
     // What would take a parser or a tree walk off its stack is refused long before.
     let told = limit(100_000).build().expect_err("too deep").list;
-    assert_eq!((told[0].code, told[0].help.as_str()), ("too_deep", "flatten the value"));
+    assert_eq!((told[0].code.as_str(), told[0].help.as_str()), ("too_deep", "flatten the value"));
     let unset = |levels: usize| format!("unset = [‸\"{}\", ", "/a".repeat(levels));
     let unset = |levels: usize| Files::full().edit(CODER, "unset = [", &unset(levels));
     unset(100_000).refused("invalid_pointer", "/key/inner");
@@ -764,7 +765,7 @@ fn a_faulty_schema_is_refused_at_its_line_and_its_neighbour_passes() {
         schema(neighbour).passes();
     }
     let told = schema("{\n \"type\": \"objekt\",\n \"required\": \"path\" }").build().expect_err("two faults");
-    let lines: Vec<_> = told.list.iter().map(|one| (one.code, one.file.as_str(), one.line)).collect();
+    let lines: Vec<_> = told.list.iter().map(|one| (one.code.as_str(), one.file.as_str(), one.line)).collect();
     let file = "schemas/fs.read.input.json";
     assert_eq!(lines, [("invalid_schema", file, 2), ("invalid_schema", file, 3)]);
     assert!(told.list[0].message.contains("`/type`: unknown type"), "{}", told.list[0].message);
@@ -919,7 +920,12 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     let settings = settings_of_coder();
     let together = full().build_within(&limits(|limits| limits.settings_bytes = settings - 1)).expect_err("too much");
     let told = &together.list[0];
-    assert_eq!((together.list.len(), told.code, told.file.as_str()), (1, "too_large", CODER), "{:#?}", together.list);
+    assert_eq!(
+        (together.list.len(), told.code.as_str(), told.file.as_str()),
+        (1, "too_large", CODER),
+        "{:#?}",
+        together.list
+    );
     assert!(told.message.contains("`settings_bytes`"), "{}", told.message);
 
     let exact = BundleLimits {
@@ -975,7 +981,7 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
     let line = 1 + quiet().text(BUNDLE).lines().position(|line| line == "[[accept]]").expect("a line");
     let one = &unused.list[0];
     assert_eq!(
-        (one.code, one.severity, one.file.as_str(), one.line),
+        (one.code.as_str(), one.severity, one.file.as_str(), one.line),
         ("unused_acceptance", Severity::Warning, BUNDLE, line)
     );
     assert!(one.help.contains("remove it"));
@@ -1228,7 +1234,7 @@ fn no_more_is_told_than_a_person_can_read() {
 fn warned(files: &Files, code: &str, help: &str) -> Diagnostic {
     let told = files.passes().diagnostics.list;
     assert_eq!(told.len(), 1, "{told:#?}");
-    assert_eq!((told[0].code, told[0].severity), (code, Severity::Warning), "{told:#?}");
+    assert_eq!((told[0].code.as_str(), told[0].severity), (code, Severity::Warning), "{told:#?}");
     assert!(told[0].help.contains(help), "{told:#?}");
     told[0].clone()
 }
@@ -1439,14 +1445,14 @@ mod folders {
             Ok(folder) if !folder.is_complete() => {
                 let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
                 assert!(told.list.iter().all(|one| one.code == told.list[0].code), "{:#?}", told.list);
-                told.list[0].code
+                told.list[0].code.as_str()
             }
             Ok(_) => "ok",
             Err(error) => {
                 assert!(!error.help().is_empty(), "{error}");
                 let place = std::env::temp_dir();
                 assert!(!error.to_string().contains(&*place.to_string_lossy()), "{error}");
-                error.code()
+                error.code().as_str()
             }
         }
     }
@@ -1513,7 +1519,7 @@ mod folders {
         dir.write("prompts/notes.txt", "x").expect("a file");
         let folder = Folder::read(&dir, &BundleLimits::default()).expect("a folder");
         let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
-        let told: Vec<_> = told.list.iter().map(|one| (one.file.as_str(), one.code)).collect();
+        let told: Vec<_> = told.list.iter().map(|one| (one.file.as_str(), one.code.as_str())).collect();
         let expected = [
             ("profiles/base.toml", "unknown_field"),
             ("prompts/base/conduct.md", "not_a_file"),

@@ -554,7 +554,7 @@ pub(crate) mod single_file {
             let mut flipped = packed.clone();
             flipped[at] ^= 1 << (at % 8);
             match unpack(&flipped) {
-                Err(error) => assert!(!error.code().is_empty() && !error.help().is_empty()),
+                Err(error) => assert!(!error.help().is_empty()),
                 // What the manifest says of itself may change: it is another bundle then, and says so.
                 Ok(other) => assert_ne!(other.digest(), small().digest(), "byte {at}"),
             }
@@ -566,7 +566,7 @@ pub(crate) mod single_file {
             let blobs = seeds_blobs();
             let opened = Bundle::open(flipped.into(), blobs, &BundleLimits::default(), Acceptances::Honour);
             match opened {
-                Err(error) => assert!(!error.code().is_empty() && !error.help().is_empty()),
+                Err(error) => assert!(!error.help().is_empty()),
                 Ok(other) => assert_ne!(other.digest(), Digest::of(&bytes), "byte {at}"),
             }
         }
@@ -608,7 +608,10 @@ pub(crate) mod single_file {
         let packed = archive::pack(&small());
         for length in 0..packed.len() {
             let error = unpack(&packed[..length]).expect_err("cut short");
-            assert!(matches!(error.code(), "not_a_bundle" | "missing_blobs" | "invalid_json"), "{length}: {error}");
+            assert!(
+                matches!(error.code().as_str(), "not_a_bundle" | "missing_blobs" | "invalid_json"),
+                "{length}: {error}"
+            );
         }
         for more in [vec![0], vec![0; BLOCK], vec![b'x'], packed.clone()] {
             assert_eq!(unpack(&[packed.clone(), more].concat()).expect_err("it goes on").code(), "not_a_bundle");
@@ -734,7 +737,7 @@ pub(crate) mod single_file {
                 changed[index][124..136].copy_from_slice(size);
                 changed[index] = summed(changed[index].clone());
                 let error = unpack(&packed_from(&changed)).expect_err("a claim");
-                assert!(matches!(error.code(), "not_a_bundle" | "missing_blobs"), "{error}");
+                assert!(matches!(error.code().as_str(), "not_a_bundle" | "missing_blobs"), "{error}");
             }
         }
     }

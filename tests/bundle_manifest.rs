@@ -241,7 +241,7 @@ fn a_value_of_another_shape_is_refused_at_every_place() {
             match read_canonical::<Manifest>(&bytes, BundleLimits::default().manifest()) {
                 Ok(manifest) => assert_eq!(to_canonical(&manifest).expect("json"), bytes, "{pointer}"),
                 Err(error) => {
-                    assert!(!error.code().is_empty() && !error.help().is_empty(), "{pointer}: {error}");
+                    assert!(!error.help().is_empty(), "{pointer}: {error}");
                     refusals += 1;
                 }
             }
@@ -491,12 +491,12 @@ fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_
     refused(odd.open(), "unknown_surface");
     let bundle = odd.open_stored(Acceptances::Honour).expect("opens");
     let place = |error: &BundleError| error.pointer().expect("a place").as_str().to_owned();
-    let findings: Vec<_> = bundle.findings().map(|error| (error.code(), place(error))).collect();
+    let findings: Vec<_> = bundle.findings().map(|error| (error.code().as_str(), place(error))).collect();
     assert_eq!(findings, [("unknown_surface", "/plugins/issues/surfaces/1".to_owned())]);
     let twice = with(json!(["tools", "ingress", "tools"]));
     refused(twice.open(), "duplicate_name");
     let bundle = twice.open_stored(Acceptances::Honour).expect("opens");
-    let findings: Vec<_> = bundle.findings().map(|error| (error.code(), place(error))).collect();
+    let findings: Vec<_> = bundle.findings().map(|error| (error.code().as_str(), place(error))).collect();
     assert_eq!(findings, [("duplicate_name", "/plugins/issues/surfaces/2".to_owned())]);
     assert!(with(json!(["tools", "service", "ingress"])).open().is_ok());
 }
@@ -524,7 +524,7 @@ fn an_acceptance_has_no_room_for_a_path_of_its_own() {
         let more = json!({ "rule": "host_path.home", "field": field, "reason": "None." });
         value["accepted"].as_array_mut().expect("a list").push(more);
         let error = open(&to_canonical(&value).expect("json")).expect_err(field);
-        assert!(matches!(error.code(), "dangling_name" | "host_path_in_bundle"), "{error}");
+        assert!(matches!(error.code().as_str(), "dangling_name" | "host_path_in_bundle"), "{error}");
         says_nothing_of(field, &all_of(&error));
     }
 }

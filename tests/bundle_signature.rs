@@ -36,7 +36,7 @@ fn unpack(packed: &[u8]) -> Result<Contents, ArchiveError> {
 fn judged(contents: &Contents) -> Result<usize, &'static str> {
     let manifest = contents.bundle().manifest_bytes();
     let judged = judge(&required(key(1).public_key()), manifest, contents.envelope());
-    judged.map(|by| by.len()).map_err(|refusal| refusal.code())
+    judged.map(|by| by.len()).map_err(|refusal| refusal.code().as_str())
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_flipped_bit_of_a_signed_bundle_is_refused() {
         let mut flipped = packed.clone();
         flipped[at] ^= 1 << (at % 8);
         match unpack(&flipped) {
-            Err(error) => assert!(!error.code().is_empty() && !error.help().is_empty()),
+            Err(error) => assert!(!error.help().is_empty()),
             Ok(other) => assert!(judged(&other).is_err(), "byte {at}"),
         }
     }

@@ -43,8 +43,8 @@ fn every_text_of_the_suite_is_a_value_or_a_typed_error() {
                 assert!(parse(&canonical, BOUNDS).is_ok(), "{name}");
             }
             Err(error) => {
-                assert!(!error.code().is_empty() && !error.help().is_empty(), "{name}");
-                assert!(!name.starts_with("y_") || STRICT.contains(&error.code()), "{name}: {error}");
+                assert!(!error.help().is_empty(), "{name}");
+                assert!(!name.starts_with("y_") || STRICT.contains(&error.code().as_str()), "{name}: {error}");
             }
         }
     }
@@ -54,7 +54,7 @@ fn every_text_of_the_suite_is_a_value_or_a_typed_error() {
 fn as_a_manifest_every_text_of_the_suite_is_refused_with_a_word() {
     for (name, bytes) in files("json-parsing") {
         let error = open_manifest(&bytes, &BundleLimits::default(), Acceptances::Honour).expect_err(&name);
-        assert!(!error.code().is_empty() && !error.help().is_empty(), "{name}");
+        assert!(!error.help().is_empty(), "{name}");
         assert!(error.to_string().len() < 400, "{name}: {error}");
     }
 }
@@ -68,7 +68,7 @@ fn inside_a_manifest_every_text_of_the_suite_is_that_value_or_refused() {
         let text = [before.as_bytes(), b"\"value\":", &bytes, after.as_bytes()].concat();
         match open_manifest(&text, &BundleLimits::default(), Acceptances::Honour) {
             Ok(opened) => assert_eq!(to_canonical(&opened).expect("json"), text, "{name}"),
-            Err(error) => assert!(!error.code().is_empty(), "{name}"),
+            Err(error) => assert!(!error.help().is_empty(), "{name}"),
         }
     }
 }
@@ -95,7 +95,7 @@ fn as_a_tool_schema_every_text_of_the_suite_is_accepted_or_refused_with_a_word()
                     accepted += 1;
                 }
                 Err(error) => {
-                    let code = error.code();
+                    let code = error.code().as_str();
                     assert!(matches!(code, "invalid_schema" | "not_utf8"), "{name}: {code}: {error}");
                 }
             }

@@ -61,7 +61,7 @@ fn wishes(required: &[&str], optional: &[&str]) -> Value {
 fn rule_of(authority: &str, policy: &Value, config: &str) -> Option<&'static str> {
     let required = enforced(&wishes(&[authority], &[]), policy, config);
     let optional = enforced(&wishes(&[], &[authority]), policy, config).expect("an optional wish refuses no worker");
-    let narrowed = optional.narrowed().iter().map(|refusal| refusal.rule.code()).next();
+    let narrowed = optional.narrowed().iter().map(|refusal| refusal.rule.code().as_str()).next();
     match required {
         Ok(spec) => {
             assert_eq!((spec.narrowed().len(), narrowed), (0, None), "{authority}");
@@ -69,9 +69,9 @@ fn rule_of(authority: &str, policy: &Value, config: &str) -> Option<&'static str
         }
         Err(refusals) => {
             let [refusal] = refusals.as_slice() else { panic!("one refusal: {refusals:?}") };
-            assert_eq!((refusal.subject.as_str(), Some(refusal.rule.code())), (authority, narrowed));
+            assert_eq!((refusal.subject.as_str(), Some(refusal.rule.code().as_str())), (authority, narrowed));
             assert!(!refusal.reason.is_empty() && !refusal.remedy.is_empty());
-            Some(refusal.rule.code())
+            Some(refusal.rule.code().as_str())
         }
     }
 }
@@ -121,7 +121,7 @@ fn workspace_that_the_config_does_not_name_is_granted_nothing() {
     let tool = json!({ "tools_allow": { "append": ["fs.read"] } });
     let config = |workspace: &str| format!("[host]\ncapabilities = [\"tool:fs.read\"]\n[workspaces.{workspace}]\n");
     let refusals = enforced(&tool, &json!({}), &config("other")).expect_err("refused");
-    assert_eq!(refusals[0].rule.code(), "unsupported_declaration");
+    assert_eq!(refusals[0].rule.code().as_str(), "unsupported_declaration");
     assert!(enforced(&tool, &json!({}), &config("acme")).is_ok());
 }
 
@@ -250,7 +250,7 @@ fn secret_of_the_chosen_model_is_a_required_wish() {
 fn selected_host_tool_that_the_runtime_lacks_is_refused() {
     let layer = json!({ "tools_allow": { "append": ["fs.read"] } });
     let refusals = enforced(&layer, &json!({}), "[workspaces.acme]").expect_err("refused");
-    assert_eq!(refusals[0].rule.code(), "unsupported_declaration");
+    assert_eq!(refusals[0].rule.code().as_str(), "unsupported_declaration");
     let remedy = |config: &str| enforced(&layer, &json!({}), config).expect_err("refused")[0].remedy.clone();
     assert!(refusals[0].remedy.starts_with("write `capabilities = [\"tool:fs.read\"]` under [host]"), "{refusals:?}");
     // A list that exists is added to: written anew it would take the others away.
@@ -270,7 +270,7 @@ fn denied_or_ungranted_tools_and_plugins_narrow_the_worker() {
     let has = "[host]\ncapabilities = [\"tool:fs.read\"]\n[workspaces.acme]";
     let spec = enforced(&layer, &json!({}), has).expect("a spec");
     let narrowed: Vec<_> =
-        spec.narrowed().iter().map(|refusal| (refusal.subject.as_str(), refusal.rule.code())).collect();
+        spec.narrowed().iter().map(|refusal| (refusal.subject.as_str(), refusal.rule.code().as_str())).collect();
     assert_eq!(narrowed, [("plugin:issues", "plugin_not_granted"), ("tool:issue.list", "tool_without_plugin")]);
     assert!(spec.plugins().is_empty());
     let policy = json!({ "tools": { "deny": ["fs.read"] }, "plugins": { "allow": [] } });
@@ -279,12 +279,12 @@ fn denied_or_ungranted_tools_and_plugins_narrow_the_worker() {
     assert!(
         spec.narrowed()
             .iter()
-            .any(|refusal| refusal.subject == "tool:fs.read" && refusal.rule.code() == "bundle_policy_denied")
+            .any(|refusal| refusal.subject == "tool:fs.read" && refusal.rule.code().as_str() == "bundle_policy_denied")
     );
     assert!(
         spec.narrowed()
             .iter()
-            .any(|refusal| refusal.subject == "plugin:issues" && refusal.rule.code() == "bundle_policy_denied")
+            .any(|refusal| refusal.subject == "plugin:issues" && refusal.rule.code().as_str() == "bundle_policy_denied")
     );
 }
 
@@ -351,5 +351,5 @@ fn built_in_profile_is_refused_if_the_workspace_requires_a_bundle() {
     };
     assert!(enforce(bundle.manifest(), &resolution, policy(false)).is_ok());
     let refusals = enforce(bundle.manifest(), &resolution, policy(true)).expect_err("refused");
-    assert_eq!(refusals[0].rule.code(), "bundle_required");
+    assert_eq!(refusals[0].rule.code().as_str(), "bundle_required");
 }

@@ -23,7 +23,7 @@ async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, S
         Ok(resolver) => resolver,
         Err(error @ LoadError::Link { .. }) => return (Outcome::RefusedLink, error.code().to_owned()),
         Err(LoadError::Exceeds { limit, .. }) => return (Outcome::Limit, limit.to_owned()),
-        Err(error) => return (Outcome::RefusedLoad, error.code().to_owned()),
+        Err(error) => return (Outcome::RefusedLoad, error.code().to_string()),
     };
     match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
         Ok(resolved) => {
@@ -36,7 +36,7 @@ async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, S
             let word = match &error {
                 ResolveError::Misbehaved(misbehaved) => misbehaved.field.clone(),
                 ResolveError::Call(CallError::Limit { limit, .. }) => (*limit).to_owned(),
-                error => error.code().to_owned(),
+                error => error.code().to_string(),
             };
             assert_nothing_leaks(&error.to_string());
             (error.outcome(), word)

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use error_code::Code;
+
 use crate::bundle::{Acceptances, Bundle, BundleError};
 use crate::canonical_tar::{self, TarProblem};
 use crate::contents::Contents;
@@ -43,10 +45,10 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::NotABundle => "not_a_bundle",
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::NotABundle => Code::NotABundle,
             Self::Bundle(error) => error.code(),
             Self::Envelope(error) => error.code(),
         }

@@ -15,6 +15,7 @@ mod unset;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use error_code::Code;
 use toml::de::DeTable;
 
 use crate::blob::Blob;
@@ -185,7 +186,7 @@ impl<'a> Author<'a> {
     /// Returns the text of a file, or reports its encoding as a problem.
     fn utf8<'t>(&mut self, file: &str, bytes: &'t [u8]) -> Option<&'t str> {
         if let Some(problem) = encoding::problem(bytes) {
-            self.report_file(file, "not_utf8", problem, "save the file as UTF-8");
+            self.report_file(file, Code::NotUtf8, problem, "save the file as UTF-8");
             return None;
         }
         std::str::from_utf8(bytes).ok()
@@ -225,7 +226,7 @@ impl<'a> Author<'a> {
         self.places.texts.insert(pointer, file.to_owned());
     }
 
-    fn report_file(&mut self, file: &str, code: &'static str, message: String, help: &str) {
+    fn report_file(&mut self, file: &str, code: Code, message: String, help: &str) {
         let severity = Severity::Error;
         self.diagnostics.push(Diagnostic {
             code,
@@ -242,7 +243,7 @@ impl<'a> Author<'a> {
 
     fn unexpected(&mut self, file: &str, expected: &str) {
         let message = format!("unexpected file `{}`: {expected}", shown(file));
-        self.report_file(file, "unexpected_file", message, "rename it, or move it out of the folder");
+        self.report_file(file, Code::UnexpectedFile, message, "rename it, or move it out of the folder");
     }
 
     fn blob(&mut self, bytes: &[u8]) -> BlobRef {
@@ -287,7 +288,7 @@ impl<'a> Author<'a> {
             self.at_file(at, file);
             if manifest.workflows.insert(name, definition).is_some() {
                 let message = format!("workflow `{}` already exists", shown(stem));
-                self.report_file(file, "duplicate_name", message, "rename one of the two");
+                self.report_file(file, Code::DuplicateName, message, "rename one of the two");
             }
         }
     }
@@ -299,7 +300,7 @@ impl<'a> Author<'a> {
     ) -> Option<T> {
         name.parse()
             .map_err(|error: crate::names::InvalidName| {
-                self.report_file(file, "invalid_name", error.to_string(), "rename the file")
+                self.report_file(file, Code::InvalidName, error.to_string(), "rename the file")
             })
             .ok()
     }
@@ -320,7 +321,7 @@ struct FileReader<'r, 'a> {
 }
 
 impl FileReader<'_, '_> {
-    fn report(&mut self, span: Range<usize>, code: &'static str, message: String, help: impl Into<String>) {
+    fn report(&mut self, span: Range<usize>, code: Code, message: String, help: impl Into<String>) {
         if self.author.diagnostics.len() >= MAX_DIAGNOSTICS {
             return;
         }
@@ -344,11 +345,11 @@ impl FileReader<'_, '_> {
         // Messages of the parser for values and for keys.
         if message == "recursion limit" || message.starts_with("cannot recurse further") {
             let message = "arrays and tables are nested too deeply".to_owned();
-            self.report(span, "too_deep", message, "flatten the value");
+            self.report(span, Code::TooDeep, message, "flatten the value");
         } else if is_duplicate(error) {
-            self.report(span, "duplicate_key", "duplicate key in a table".to_owned(), "remove one of the two");
+            self.report(span, Code::DuplicateKey, "duplicate key in a table".to_owned(), "remove one of the two");
         } else {
-            self.report(span, "invalid_toml", format!("invalid TOML: {message}"), "see the TOML 1.0 specification");
+            self.report(span, Code::InvalidToml, format!("invalid TOML: {message}"), "see the TOML 1.0 specification");
         }
     }
 

@@ -51,7 +51,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for violation in check::check(&manifest, limits) {
         // The declaration exists but could not be read. This was reported already.
         let unread = violation.wanted.as_ref().is_some_and(|wanted| authored.unread.contains(wanted));
-        let lost = unreadable && violation.code == "dangling_name" && violation.wanted.is_none();
+        let lost = unreadable && violation.code == Code::DanglingName && violation.wanted.is_none();
         if !unread && !lost {
             reporter.violation(&authored.places, Severity::Error, violation);
         }
@@ -94,7 +94,7 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for file in &authored.unused_schemas {
         let message = "no tool uses this schema".to_owned();
         let help = "name the schema in a tool, or remove the file".to_owned();
-        reporter.report(file, None, Severity::Warning, "unused_declaration", message, help);
+        reporter.report(file, None, Severity::Warning, Code::UnusedDeclaration, message, help);
     }
     let bytes = match to_canonical(&manifest) {
         Ok(bytes) => bytes,
@@ -140,13 +140,7 @@ pub fn errors(error: &BundleError) -> Diagnostics {
     Diagnostics { list, sources: Vec::new() }
 }
 
-fn in_manifest(
-    severity: Severity,
-    code: &'static str,
-    pointer: Option<&Pointer>,
-    message: String,
-    help: String,
-) -> Diagnostic {
+fn in_manifest(severity: Severity, code: Code, pointer: Option<&Pointer>, message: String, help: String) -> Diagnostic {
     let (file, pointer) = (crate::archive::MANIFEST.to_owned(), pointer.cloned());
     Diagnostic { code, severity, file, line: 0, column: 0, pointer, message, help, span: None }
 }

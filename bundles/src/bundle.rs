@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use error_code::Code;
 use tool_schema::{Fault, Schema};
 
 use crate::blob::Blob;
@@ -158,17 +159,17 @@ fn first_fault(faults: &[Fault]) -> String {
 
 impl BundleError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Manifest(error) => error.code(),
-            Self::Unsound(violations) => violations.first().map_or("invalid_bundle", |violation| violation.code),
+            Self::Unsound(violations) => violations.first().map_or(Code::InvalidBundle, |violation| violation.code),
             Self::Leak(finding) => leak_report::error_code(finding.leak.rule.kind()),
-            Self::MissingBlobs(_) => "missing_blobs",
-            Self::UnlistedBlob(_) => "unlisted_blob",
-            Self::WrongSize { .. } => "wrong_size",
-            Self::TooLarge { .. } => "too_large",
-            Self::NotText(_) => "not_utf8",
-            Self::InvalidSchema { .. } | Self::FaultySchema { .. } => "invalid_schema",
+            Self::MissingBlobs(_) => Code::MissingBlobs,
+            Self::UnlistedBlob(_) => Code::UnlistedBlob,
+            Self::WrongSize { .. } => Code::WrongSize,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::NotText(_) => Code::NotUtf8,
+            Self::InvalidSchema { .. } | Self::FaultySchema { .. } => Code::InvalidSchema,
         }
     }
 

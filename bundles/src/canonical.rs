@@ -7,6 +7,7 @@ mod plain;
 
 use std::fmt;
 
+use error_code::Code;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
@@ -88,16 +89,16 @@ pub enum JsonError {
 
 impl JsonError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::TooDeep { .. } => "too_deep",
-            Self::Syntax { .. } | Self::ByteOrderMark | Self::WideText => "invalid_json",
-            Self::DuplicateKey { .. } => "duplicate_key",
-            Self::UnsafeNumber { .. } => "unsafe_number",
-            Self::NotCanonical { .. } => "not_canonical",
-            Self::Shape { unknown_field: true, .. } => "unknown_field",
-            Self::Shape { .. } => "invalid_field",
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::TooDeep { .. } => Code::TooDeep,
+            Self::Syntax { .. } | Self::ByteOrderMark | Self::WideText => Code::InvalidJson,
+            Self::DuplicateKey { .. } => Code::DuplicateKey,
+            Self::UnsafeNumber { .. } => Code::UnsafeNumber,
+            Self::NotCanonical { .. } => Code::NotCanonical,
+            Self::Shape { unknown_field: true, .. } => Code::UnknownField,
+            Self::Shape { .. } => Code::InvalidField,
         }
     }
 
@@ -411,7 +412,7 @@ mod tests {
     const BOUNDS: JsonBounds = JsonBounds { bytes: ("bytes", 1000), depth: ("depth", 4) };
 
     fn code(text: &str) -> &'static str {
-        parse_canonical(text.as_bytes(), BOUNDS).map_or_else(|error| error.code(), |_| "ok")
+        parse_canonical(text.as_bytes(), BOUNDS).map_or_else(|error| error.code().as_str(), |_| "ok")
     }
 
     #[test]

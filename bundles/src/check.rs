@@ -10,6 +10,8 @@ mod references;
 
 use std::collections::{BTreeSet, HashMap};
 
+use error_code::Code;
+
 pub(crate) use self::extent::keys;
 use self::extent::settings_bytes;
 use crate::author::nearest;
@@ -22,7 +24,7 @@ use crate::pointer::Pointer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// Stable error code.
-    pub code: &'static str,
+    pub code: Code,
     /// Place in the manifest.
     pub pointer: Pointer,
     /// The problem, as a message.
@@ -88,7 +90,7 @@ impl Checker<'_> {
         let help = suggestion(name, known.take(left).inspect(|_| compared += 1));
         self.compared += compared;
         self.found.push(Violation {
-            code: "dangling_name",
+            code: Code::DanglingName,
             pointer,
             message,
             help,

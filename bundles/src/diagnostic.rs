@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use error_code::Code;
 use leak_scan::Place;
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Stable error code.
-    pub code: &'static str,
+    pub code: Code,
     /// Severity.
     pub severity: Severity,
     /// File, relative to the folder. Empty if the problem concerns the folder as a whole.

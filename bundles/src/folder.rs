@@ -9,6 +9,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use error_code::Code;
 
 use crate::encoding::{MARK, without_mark};
 use crate::limits::BundleLimits;
@@ -27,7 +28,7 @@ pub struct Folder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefusedEntry {
     pub(crate) file: String,
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) help: &'static str,
 }
@@ -76,13 +77,13 @@ pub enum FolderError {
 
 impl FolderError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::NoBundle => "no_bundle",
-            Self::Io { .. } => "unreadable",
-            Self::NotAFile { .. } => "not_a_file",
-            Self::BadName { .. } => "invalid_name",
-            Self::TooLarge { .. } => "too_large",
+            Self::NoBundle => Code::NoBundle,
+            Self::Io { .. } => Code::Unreadable,
+            Self::NotAFile { .. } => Code::NotAFile,
+            Self::BadName { .. } => Code::InvalidName,
+            Self::TooLarge { .. } => Code::TooLarge,
         }
     }
 

@@ -2,6 +2,7 @@
 //! envelope is stored in the spelling of its signer.
 
 use cap_std::fs::Dir;
+use error_code::Code;
 
 use crate::archive::{BLOBS, MANIFEST};
 use crate::bundle::{Acceptances, Bundle, BundleError};
@@ -26,7 +27,7 @@ pub enum LayoutError {
 
 impl LayoutError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Folder(error) => error.code(),
             Self::Bundle(error) => error.code(),

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
+use error_code::Code;
 use leak_scan::{KeyContext, Kind, Leak, Place};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -116,10 +117,10 @@ pub(crate) fn scan_plugin(manifest: &PluginManifest) -> Vec<Finding> {
 }
 
 /// Returns the stable error code of a bundle that is refused for a finding of this kind.
-pub fn error_code(kind: Kind) -> &'static str {
+pub fn error_code(kind: Kind) -> Code {
     match kind {
-        Kind::Secret => "secret_in_bundle",
-        Kind::HostPath => "host_path_in_bundle",
+        Kind::Secret => Code::SecretInBundle,
+        Kind::HostPath => Code::HostPathInBundle,
     }
 }
 

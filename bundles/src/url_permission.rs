@@ -263,7 +263,7 @@ mod tests {
     }
 
     fn code(value: Value) -> &'static str {
-        read(value.clone()).map_or_else(|error| error.code(), |_| panic!("{value} is a permission"))
+        read(value.clone()).map_or_else(|error| error.code().as_str(), |_| panic!("{value} is a permission"))
     }
 
     #[test]

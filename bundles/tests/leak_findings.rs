@@ -102,7 +102,7 @@ fn refusal(files: &Files) -> Option<(Vec<&'static str>, String)> {
     let diagnostics = files.build().err()?;
     let sources: Vec<&str> = diagnostics.sources.iter().map(|source| source.masked.as_str()).collect();
     let output = format!("{:?}\n{}", diagnostics.list, sources.join("\n"));
-    Some((diagnostics.list.iter().map(|one| one.code).collect(), output))
+    Some((diagnostics.list.iter().map(|one| one.code.as_str()).collect(), output))
 }
 
 #[track_caller]
@@ -510,7 +510,7 @@ fn values_of_a_workflow_are_judged_by_their_keys() {
         let diagnostics = write(&value).build().expect_err("refused");
         let text = template.replace('¤', &value);
         let line = text.lines().position(|line| line.contains(&value)).expect("a line") + 1;
-        let diagnostics: Vec<_> = diagnostics.list.iter().map(|one| (one.code, one.line)).collect();
+        let diagnostics: Vec<_> = diagnostics.list.iter().map(|one| (one.code.as_str(), one.line)).collect();
         assert_eq!(diagnostics, [("secret_in_bundle", line)], "{template}");
     }
 }

@@ -23,7 +23,7 @@ impl Author<'_> {
         if self.folder.get("bundle.toml").is_none() {
             self.report_file(
                 "bundle.toml",
-                "missing_file",
+                Code::MissingFile,
                 "`bundle.toml` not found".to_owned(),
                 "create a `bundle.toml` in the folder",
             );
@@ -92,7 +92,7 @@ impl FileReader<'_, '_> {
         if let Some(spot) = self.spot(section, "schema")
             && spot.value != supported
         {
-            self.report(spot.span, "unsupported_schema", "unsupported schema version".to_owned(), help);
+            self.report(spot.span, Code::UnsupportedSchema, "unsupported schema version".to_owned(), help);
         }
     }
 
@@ -115,7 +115,7 @@ impl FileReader<'_, '_> {
                 }
                 (Some(_), _) => self.report(
                     span,
-                    "invalid_type",
+                    Code::InvalidType,
                     "invalid label: expected a string".to_owned(),
                     "put the value in quotes",
                 ),
@@ -191,7 +191,7 @@ impl FileReader<'_, '_> {
             Some(near) => format!("did you mean `{}`?", shown(near)),
             None => error.remedy(),
         };
-        self.report(spot.span, "invalid_name", error.problem(), help);
+        self.report(spot.span, Code::InvalidName, error.problem(), help);
         None
     }
 
@@ -252,7 +252,7 @@ impl FileReader<'_, '_> {
                 let message = "schema file not found".to_owned();
                 self.report(
                     spot.span,
-                    "dangling_name",
+                    Code::DanglingName,
                     message,
                     "name a file in the folder `schemas`, such as `schemas/input.json`",
                 );

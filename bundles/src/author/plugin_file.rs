@@ -120,7 +120,7 @@ impl FileReader<'_, '_> {
         if items.is_empty() {
             let known = PLUGIN_SURFACES.map(|known| format!("`{known}`")).join(", ");
             let help = format!("name one of {known}, or leave `surfaces` out");
-            self.report(value.span(), "invalid_field", "`surfaces` is empty".to_owned(), help);
+            self.report(value.span(), Code::InvalidField, "`surfaces` is empty".to_owned(), help);
         }
         let mut surfaces = Vec::new();
         for item in items.iter() {
@@ -130,7 +130,7 @@ impl FileReader<'_, '_> {
             };
             let lower = text.to_ascii_lowercase();
             match unknown_surface(text).filter(|_| text != lower && lower.parse::<Surface>().is_ok()) {
-                Some((message, help)) => self.report(item.span(), "unknown_surface", message, help),
+                Some((message, help)) => self.report(item.span(), Code::UnknownSurface, message, help),
                 // Other names are checked with the manifest.
                 None => {
                     if let Some(surface) = self.grammar(text, item.span()) {
@@ -165,7 +165,7 @@ impl FileReader<'_, '_> {
             Err(error) => {
                 self.report(
                     digest.span,
-                    "invalid_digest",
+                    Code::InvalidDigest,
                     error.to_string(),
                     "copy the digest that `sha256sum` prints, behind `sha256:`",
                 );
@@ -210,7 +210,7 @@ impl FileReader<'_, '_> {
                 ),
                 Err(_) => self.report(
                     span,
-                    "invalid_permission",
+                    Code::InvalidPermission,
                     "invalid URL permission".to_owned(),
                     "write scheme, host, methods and path_prefixes",
                 ),

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use error_code::Code;
+
 use super::section::Section;
 use super::{Author, FileReader};
 use crate::authority::{Authority, Need, Wish};
@@ -119,7 +121,7 @@ impl FileReader<'_, '_> {
             (None, Some(names)) => Some(Amend::Replace(names)),
             _ => {
                 let message = format!("`{key}` requires exactly one of `append` and `replace`");
-                self.report(value.span(), "invalid_field", message, "keep one of `append` and `replace`");
+                self.report(value.span(), Code::InvalidField, message, "keep one of `append` and `replace`");
                 None
             }
         }

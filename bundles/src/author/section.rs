@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use error_code::Code;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -64,7 +65,7 @@ impl FileReader<'_, '_> {
                 };
                 self.report(
                     key.span(),
-                    "unknown_field",
+                    Code::UnknownField,
                     format!("unknown field `{}` in {}", shown(name), section.what),
                     help,
                 );
@@ -74,13 +75,13 @@ impl FileReader<'_, '_> {
 
     pub(super) fn expected(&mut self, value: &Spanned<DeValue<'_>>, what: &str) {
         let message = format!("expected {what}, found {}", value.get_ref().type_str());
-        self.report(value.span(), "invalid_type", message, format!("write {what}"));
+        self.report(value.span(), Code::InvalidType, message, format!("write {what}"));
     }
 
     pub(super) fn missing(&mut self, section: &Section<'_>, key: &str, help: &str) {
         self.report(
             section.span(),
-            "missing_field",
+            Code::MissingField,
             format!("missing field `{key}` in {}", section.what),
             help.to_owned(),
         );
@@ -138,7 +139,7 @@ impl FileReader<'_, '_> {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.report(span, "invalid_name", error.problem(), error.remedy());
+                self.report(span, Code::InvalidName, error.problem(), error.remedy());
                 None
             }
         }
@@ -166,7 +167,7 @@ impl FileReader<'_, '_> {
             && let Some(value) = section.get(key)
         {
             let message = "number is too large".to_owned();
-            self.report(value.span(), "invalid_value", message, "write a number below 2^32");
+            self.report(value.span(), Code::InvalidValue, message, "write a number below 2^32");
         }
         fits
     }

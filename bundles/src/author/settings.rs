@@ -1,5 +1,6 @@
 //! Free values: TOML read as JSON, and keys to unset, because TOML has no null.
 
+use error_code::Code;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -30,7 +31,12 @@ impl FileReader<'_, '_> {
             // smaller.
             const MAX_KEY_BYTES: usize = 4096;
             if key.get_ref().len() > MAX_KEY_BYTES {
-                self.report(key.span(), "too_large", format!("key exceeds {MAX_KEY_BYTES} bytes"), "shorten the key");
+                self.report(
+                    key.span(),
+                    Code::TooLarge,
+                    format!("key exceeds {MAX_KEY_BYTES} bytes"),
+                    "shorten the key",
+                );
                 continue;
             }
             let at = at.key(key.get_ref());
@@ -83,7 +89,12 @@ impl FileReader<'_, '_> {
 
     fn unsafe_number(&mut self, value: &Spanned<DeValue<'_>>) {
         let message = "number exceeds the range that every JSON reader preserves".to_owned();
-        self.report(value.span(), "unsafe_number", message, "write a finite number of at most 2^53 - 1, or a string");
+        self.report(
+            value.span(),
+            Code::UnsafeNumber,
+            message,
+            "write a finite number of at most 2^53 - 1, or a string",
+        );
     }
 
     /// Reads `unset = ["/a/b"]`: keys that a merge patch removes.
@@ -93,7 +104,7 @@ impl FileReader<'_, '_> {
         let Some(list) = value.get_ref().as_array() else {
             self.report(
                 value.span(),
-                "invalid_type",
+                Code::InvalidType,
                 "expected a list of JSON pointers".to_owned(),
                 "write `unset = [\"/key\"]`",
             );
@@ -119,7 +130,7 @@ impl FileReader<'_, '_> {
                     "invalid pointer: expected a JSON pointer to a key that this layer does not set".to_owned();
                 self.report(
                     item.span(),
-                    "invalid_pointer",
+                    Code::InvalidPointer,
                     message,
                     "write `/key` or `/key/inner`, and set and unset different keys",
                 );

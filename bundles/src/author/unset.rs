@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use error_code::Code;
 use serde_json::{Map, Value};
 
 use super::Place;
@@ -30,7 +31,7 @@ pub(crate) struct UnsetCheck<'u> {
     pub(crate) place: &'u Place,
     /// `true` if no lineage has an object at this place.
     pub(crate) is_certain: bool,
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) help: String,
 }
@@ -166,14 +167,14 @@ fn judge<'u>(unset: &'u Unset, found: &[Kinds]) -> Option<UnsetCheck<'u>> {
             let (parent, verb) = (pointer_to(depth), if is_certain { "holds" } else { "may hold" });
             let message = format!("`{parent}` {verb} {}, which this `unset` would replace by an object", kinds.noun());
             let help = format!("unset `{parent}` as a whole, or set it to the value that is meant");
-            return report(is_certain, "unset_into_value", message, help);
+            return report(is_certain, Code::UnsetIntoValue, message, help);
         }
     }
     // A layer that no lineage applies has a diagnostic of its own.
     let is_reached = *found.last()? != Kinds::default();
     if is_reached && found.iter().skip(unset.own).any(|kinds| *kinds == Kinds::ABSENT) {
         let message = format!("no earlier layer sets `{}`, so there is nothing to unset", pointer_to(last));
-        return report(false, "unset_nothing", message, "check the pointer, or remove it".to_owned());
+        return report(false, Code::UnsetNothing, message, "check the pointer, or remove it".to_owned());
     }
     None
 }

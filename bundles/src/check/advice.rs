@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use error_code::Code;
+
 use super::Violation;
 use crate::author::nearest;
 use crate::capability::{KnownCapabilities, UnknownCapability};
@@ -85,7 +87,7 @@ pub(crate) fn conditions(manifest: &Manifest) -> Vec<Violation> {
                 Condition::Arch(name) => platform(name, "processor architecture", &ARCHITECTURES),
             };
             let Some((message, help)) = problem else { continue };
-            found.push(warning("unknown_condition", at.key("when").index(index), message, help));
+            found.push(warning(Code::UnknownCondition, at.key("when").index(index), message, help));
         }
     }
     found
@@ -126,7 +128,7 @@ pub(crate) fn declarations(manifest: &Manifest) -> Vec<Violation> {
         for name in names.into_iter().filter(|name| !used.contains(name)) {
             let message = format!("no profile uses {what} `{}`", shown(name));
             let help = "name it in a profile, or remove it".to_owned();
-            found.push(warning("unused_declaration", Pointer::root().key(section).key(name), message, help));
+            found.push(warning(Code::UnusedDeclaration, Pointer::root().key(section).key(name), message, help));
         }
     };
     fn names<'m, T: AsRef<str> + 'm>(lists: impl Iterator<Item = &'m Option<Amend<T>>>) -> BTreeSet<&'m str> {
@@ -144,7 +146,7 @@ pub(crate) fn declarations(manifest: &Manifest) -> Vec<Violation> {
         if tool.input.is_none() {
             let message = format!("tool `{}` has no input schema, so its input is not checked", shown(name.as_str()));
             let help = "write `input = \"schemas/NAME.json\"` with a JSON Schema of its input".to_owned();
-            found.push(warning("missing_schema", Pointer::root().key("tools").key(name), message, help));
+            found.push(warning(Code::MissingSchema, Pointer::root().key("tools").key(name), message, help));
         }
     }
     found
@@ -157,6 +159,6 @@ fn layers(manifest: &Manifest) -> impl Iterator<Item = (Pointer, &Layer)> {
     })
 }
 
-fn warning(code: &'static str, pointer: Pointer, message: String, help: String) -> Violation {
+fn warning(code: Code, pointer: Pointer, message: String, help: String) -> Violation {
     Violation { code, pointer, message, help, wanted: None, newer: false }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use error_code::Code;
 use serde_json::{Map, Value};
 
 use super::{Checker, Violation};
@@ -21,11 +22,11 @@ pub(crate) fn keys(manifest: &Manifest, limits: &BundleLimits) -> Vec<Violation>
         if longest > allowed {
             let message = format!("key exceeds limit `key_bytes` ({longest} > {allowed} bytes)");
             let help = "shorten the key, and move long text to a value".to_owned();
-            found.push(Violation { code: "too_large", pointer, message, help, wanted: None, newer: false });
+            found.push(Violation { code: Code::TooLarge, pointer, message, help, wanted: None, newer: false });
         } else if any_key(object, &|key| !is_plain(key)) {
             let message = "key contains control or bidirectional formatting characters".to_owned();
             found.push(Violation {
-                code: "control_character",
+                code: Code::ControlCharacter,
                 pointer,
                 message,
                 help: PLAIN.to_owned(),
@@ -95,7 +96,7 @@ impl Checker<'_> {
             let pointer = Pointer::root().key("models").key(name).key("model");
             if model.model.is_empty() {
                 self.report(
-                    "invalid_field",
+                    Code::InvalidField,
                     pointer.clone(),
                     format!("missing name of model `{}` at its provider", shown(name.as_str())),
                     "write the provider's name for it",
@@ -111,7 +112,7 @@ impl Checker<'_> {
             let field = accepted.field.strip_suffix("/(withheld)").unwrap_or(&accepted.field);
             if whole.as_ref().is_some_and(|whole| whole.pointer(field).is_none()) {
                 self.report(
-                    "dangling_name",
+                    Code::DanglingName,
                     pointer.key("field"),
                     "field of an accepted finding not found in this bundle".to_owned(),
                     "write the field as in the finding, or remove the entry",
@@ -119,7 +120,7 @@ impl Checker<'_> {
             }
             if leak_scan::rule(&accepted.rule).is_none() {
                 self.report(
-                    "unknown_rule",
+                    Code::UnknownRule,
                     pointer.key("rule"),
                     format!("rule `{}` not found", shown(&accepted.rule)),
                     "a check of the bundle lists the rules",
@@ -127,7 +128,7 @@ impl Checker<'_> {
             }
             if accepted.reason.trim().is_empty() {
                 self.report(
-                    "invalid_field",
+                    Code::InvalidField,
                     pointer.key("reason"),
                     "missing reason of an accepted finding".to_owned(),
                     "state why it is not a leak",
@@ -163,7 +164,7 @@ impl Checker<'_> {
         if actual > allowed {
             let largest = self.manifest.packages().max_by_key(|(_, package)| package.size);
             self.found.push(Violation {
-                code: "too_large",
+                code: Code::TooLarge,
                 pointer: largest.map(|(pointer, _)| pointer).unwrap_or_else(Pointer::root),
                 message: format!("plugin packages exceed limit `packages_bytes` ({actual} > {allowed} bytes)"),
                 help: "use fewer or smaller packages, or raise `packages_bytes`".to_owned(),
@@ -214,7 +215,7 @@ impl Checker<'_> {
         if !object.is_empty() && above + inside > allowed {
             let message = format!("nesting exceeds limit `json_depth` ({allowed} levels)");
             let deepest = object.iter().find(|(_, value)| levels(value) == inside).map(|(key, _)| at.key(key));
-            self.report("too_deep", deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
+            self.report(Code::TooDeep, deepest.unwrap_or_else(|| at.clone()), message, "flatten the value");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use error_code::Code;
+
 use super::Checker;
 use crate::lineage::{LineageError, lineage};
 use crate::manifest::{Amend, Layer, Profile, Tool};
@@ -23,7 +25,7 @@ impl Checker<'_> {
             if !seen.insert(parent) {
                 plain = false;
                 self.report(
-                    "duplicate_name",
+                    Code::DuplicateName,
                     at.clone(),
                     format!("`{}` extends `{}` twice", shown(name.as_str()), shown(parent.as_str())),
                     "keep one of the two",
@@ -59,17 +61,17 @@ impl Checker<'_> {
         let message = error.to_string();
         match error {
             LineageError::Cycle(ring) if ring.first() == Some(name) => {
-                self.report("inheritance_cycle", at, message, "remove one `extends` from the cycle");
+                self.report(Code::InheritanceCycle, at, message, "remove one `extends` from the cycle");
             }
             LineageError::Conflict(profile) if profile == *name => {
                 self.report(
-                    "inheritance_conflict",
+                    Code::InheritanceConflict,
                     at,
                     message,
                     "name the parents in the order in which their own parents and siblings name them",
                 );
             }
-            LineageError::TooLong { .. } => self.report("too_deep", at, message, "flatten the chain"),
+            LineageError::TooLong { .. } => self.report(Code::TooDeep, at, message, "flatten the chain"),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use error_code::Code;
 use serde::{Deserialize, Serialize};
 
 use super::base64;
@@ -106,12 +107,12 @@ pub enum EnvelopeError {
 
 impl EnvelopeError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Json(error) => error.code(),
-            Self::TooManySignatures(_) => "too_large",
-            Self::OtherManifest => "signature_invalid",
-            _ => "invalid_envelope",
+            Self::TooManySignatures(_) => Code::TooLarge,
+            Self::OtherManifest => Code::SignatureInvalid,
+            _ => Code::InvalidEnvelope,
         }
     }
 

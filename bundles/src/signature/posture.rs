@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use error_code::Code;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::envelope::{Envelope, MAX_SIGNATURES};
@@ -120,11 +121,11 @@ fn unknown(keys: &[KeyId], signed: usize, needed: usize) -> String {
 
 impl SignatureRefusal {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unsigned { .. } => "bundle_unsigned",
-            Self::Invalid(_) => "signature_invalid",
-            Self::UnknownKey { .. } => "signing_key_unknown",
+            Self::Unsigned { .. } => Code::BundleUnsigned,
+            Self::Invalid(_) => Code::SignatureInvalid,
+            Self::UnknownKey { .. } => Code::SigningKeyUnknown,
         }
     }
 

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use ed25519_dalek::{Signature, VerifyingKey};
+use error_code::Code;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::base64;
@@ -41,8 +42,8 @@ pub enum InvalidPublicKey {
 
 impl InvalidPublicKey {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
-        "invalid_public_key"
+    pub fn code(&self) -> Code {
+        Code::InvalidPublicKey
     }
 
     /// Returns the recommended action.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use ed25519_dalek::Signer;
+use error_code::Code;
 use zeroize::Zeroizing;
 
 use super::base64;
@@ -40,8 +41,8 @@ pub enum InvalidSigningKey {
 
 impl InvalidSigningKey {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
-        "invalid_signing_key"
+    pub fn code(&self) -> Code {
+        Code::InvalidSigningKey
     }
 
     /// Returns the recommended action.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use error_code::Code;
+
 use crate::names::shown;
 use crate::url_prefix::encoding_hint;
 
@@ -112,22 +114,22 @@ impl fmt::Debug for InvalidUrlPermission {
 
 impl InvalidUrlPermission {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Scheme { .. } => "invalid_scheme",
-            Self::Method { .. } => "invalid_method",
-            Self::Host { .. } => "invalid_host",
-            Self::HostSpelling { .. } => "host_not_normal",
-            Self::WildcardTooWide { .. } => "wildcard_too_wide",
-            Self::Unmarked { .. } => "mark_missing",
-            Self::EmptyMark { .. } => "mark_without_meaning",
-            Self::PortZero => "port_zero",
-            Self::DefaultPort { .. } => "default_port_written",
-            Self::NoMethod { .. } => "method_missing",
-            Self::WebsocketMethod { .. } => "method_on_websocket",
-            Self::NoPath => "path_missing",
-            Self::Path { .. } => "invalid_path",
-            Self::Order { .. } => "list_not_normal",
+            Self::Scheme { .. } => Code::InvalidScheme,
+            Self::Method { .. } => Code::InvalidMethod,
+            Self::Host { .. } => Code::InvalidHost,
+            Self::HostSpelling { .. } => Code::HostNotNormal,
+            Self::WildcardTooWide { .. } => Code::WildcardTooWide,
+            Self::Unmarked { .. } => Code::MarkMissing,
+            Self::EmptyMark { .. } => Code::MarkWithoutMeaning,
+            Self::PortZero => Code::PortZero,
+            Self::DefaultPort { .. } => Code::DefaultPortWritten,
+            Self::NoMethod { .. } => Code::MethodMissing,
+            Self::WebsocketMethod { .. } => Code::MethodOnWebsocket,
+            Self::NoPath => Code::PathMissing,
+            Self::Path { .. } => Code::InvalidPath,
+            Self::Order { .. } => Code::ListNotNormal,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Messages contain names of interfaces and limits. They never contain text of a guest other than escaped
 //! import names, a path, or a message of the engine.
 
+use error_code::Code;
+
 use crate::structure::StructureRefusal;
 use crate::world::World;
 
@@ -19,8 +21,8 @@ pub enum SandboxError {
 
 impl SandboxError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
-        "sandbox_unavailable"
+    pub fn code(&self) -> Code {
+        Code::SandboxUnavailable
     }
 
     /// Returns a help line for the user.
@@ -106,7 +108,7 @@ fn list(names: &[String]) -> String {
 
 impl LoadError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Structure(refusal) => refusal.code(),
             Self::ForeignImport { .. } => "foreign_import",
@@ -179,13 +181,13 @@ pub enum CallError {
 
 impl CallError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Limit { .. } => "limit_exceeded",
-            Self::Trap { .. } => "resolver_trapped",
-            Self::Malformed => "resolver_malformed",
-            Self::OutOfMemory => "sandbox_unavailable",
-            Self::Busy => "busy",
+            Self::Limit { .. } => Code::LimitExceeded,
+            Self::Trap { .. } => Code::ResolverTrapped,
+            Self::Malformed => Code::ResolverMalformed,
+            Self::OutOfMemory => Code::SandboxUnavailable,
+            Self::Busy => Code::Busy,
         }
     }
 

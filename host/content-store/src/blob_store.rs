@@ -16,6 +16,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bundles::{Blob, BlobReader, Digest};
 use bytes::Bytes;
+use error_code::Code;
 use futures_util::stream::BoxStream;
 
 pub use memory::MemoryBlobs;
@@ -170,16 +171,16 @@ pub enum BlobError {
 
 impl BlobError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::TooLarge { .. } => "too_large",
-            Self::Source(_) => "body_incomplete",
-            Self::NotFound(_) => "blob_not_found",
-            Self::Damaged(_) => "blob_damaged",
-            Self::Full => "store_full",
-            Self::Moved => "data_folder_moved",
-            Self::Unavailable { .. } => "store_unavailable",
+            Self::DigestMismatch { .. } => Code::DigestMismatch,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::Source(_) => Code::BodyIncomplete,
+            Self::NotFound(_) => Code::BlobNotFound,
+            Self::Damaged(_) => Code::BlobDamaged,
+            Self::Full => Code::StoreFull,
+            Self::Moved => Code::DataFolderMoved,
+            Self::Unavailable { .. } => Code::StoreUnavailable,
         }
     }
 

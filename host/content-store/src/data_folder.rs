@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use error_code::Code;
+
 use crate::blob_store::{BlobError, ObjectBlobs};
 use crate::durable_folder;
 
@@ -82,12 +84,12 @@ pub enum DataFolderError {
 
 impl DataFolderError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::InUse => "store_in_use",
-            Self::NotAFolder => "data_folder_not_a_folder",
-            Self::NotPrivate => "data_folder_not_private",
-            Self::Unavailable { .. } => "store_unavailable",
+            Self::InUse => Code::StoreInUse,
+            Self::NotAFolder => Code::DataFolderNotAFolder,
+            Self::NotPrivate => Code::DataFolderNotPrivate,
+            Self::Unavailable { .. } => Code::StoreUnavailable,
             Self::Blobs(error) => error.code(),
         }
     }

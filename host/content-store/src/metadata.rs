@@ -13,6 +13,7 @@ mod sqlite;
 use std::fmt;
 
 use async_trait::async_trait;
+use error_code::Code;
 
 pub use memory::MemoryMetadata;
 #[cfg(feature = "sqlite")]
@@ -186,15 +187,15 @@ pub enum MetadataError {
 
 impl MetadataError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Full => "store_full",
-            Self::Damaged | Self::LogDamaged(_) => "metadata_damaged",
-            Self::InUse => "store_in_use",
-            Self::Foreign => "metadata_foreign",
-            Self::NewerVersion { .. } => "store_newer",
-            Self::Moved => "data_folder_moved",
-            Self::Unavailable { .. } => "store_unavailable",
+            Self::Full => Code::StoreFull,
+            Self::Damaged | Self::LogDamaged(_) => Code::MetadataDamaged,
+            Self::InUse => Code::StoreInUse,
+            Self::Foreign => Code::MetadataForeign,
+            Self::NewerVersion { .. } => Code::StoreNewer,
+            Self::Moved => Code::DataFolderMoved,
+            Self::Unavailable { .. } => Code::StoreUnavailable,
         }
     }
 

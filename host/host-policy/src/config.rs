@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(config(&format!("[workspaces.a]\n{none}")).require_postures(), Ok(()));
         let error = config(&format!("[workspaces.a]\n{none}[workspaces.b]\nshell = true\n")).require_postures();
         let error = error.expect_err("`b` says nothing");
-        assert_eq!((error.code(), error.place()), ("no_signature_posture", None));
+        assert_eq!((error.code().as_str(), error.place()), ("no_signature_posture", None));
         assert_eq!(error.to_string(), "no signature posture for workspace `b`");
         assert!(error.help().starts_with("under [workspaces.b] write `signatures = {"), "{}", error.help());
         let many: String = (0..20).map(|number| format!("[workspaces.w{number}]\n")).collect();

@@ -207,7 +207,7 @@ mod tests {
         let resolved: Vec<IpAddr> = resolved.iter().map(|address| address.parse().expect("an address")).collect();
         permit_request(targets, grants, request(url))
             .and_then(|permitted| check_addresses(&AddressPolicy::default(), &permitted, &resolved))
-            .map_or_else(|refusal| refusal.code(), |_| "ok")
+            .map_or_else(|refusal| refusal.code().as_str(), |_| "ok")
     }
 
     const URL: &str = "https://api.example.com/v1/x";

@@ -10,6 +10,7 @@ mod spec;
 
 use bundles::manifest::{Ceiling, Manifest};
 use bundles::{Authority, Need, ToolSource, Wish, WorkspaceId};
+use error_code::Code;
 use serde::Serialize;
 
 use crate::config::{RuntimeConfig, WorkspaceGrants};
@@ -82,7 +83,7 @@ pub enum Rule {
 
 impl Rule {
     /// Returns the stable code.
-    pub fn code(self) -> &'static str {
+    pub fn code(self) -> Code {
         match self {
             Self::BundlePolicyDenied => "bundle_policy_denied",
             Self::BundleRequired => "bundle_required",

@@ -8,6 +8,7 @@ use bundles::canonical::to_canonical;
 use bundles::{
     Digest, LanguageTag, ModelName, Need, PluginName, ProfileName, PromptName, ToolName, Wish, WorkflowName,
 };
+use error_code::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -209,12 +210,12 @@ fn list<T: AsRef<str>>(names: &[T]) -> String {
 
 impl Failure {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::UnknownProfile { .. } => "unknown_profile",
-            Self::UnmetCapability { .. } => "unmet_capability",
-            Self::NoModel { .. } => "no_model",
-            Self::UnsupportedDeclaration { .. } => "unsupported_declaration",
+            Self::UnknownProfile { .. } => Code::UnknownProfile,
+            Self::UnmetCapability { .. } => Code::UnmetCapability,
+            Self::NoModel { .. } => Code::NoModel,
+            Self::UnsupportedDeclaration { .. } => Code::UnsupportedDeclaration,
         }
     }
 

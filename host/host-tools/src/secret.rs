@@ -8,6 +8,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bundles::SecretRef;
+use runtime_api::Code;
 use secrecy::SecretString;
 
 #[cfg(feature = "files")]
@@ -53,12 +54,12 @@ pub enum SecretError {
 
 impl SecretError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::NotFound(_) => "secret_not_found",
-            Self::NotPrivate(_) => "secret_not_private",
-            Self::Unusable(_) => "secret_unusable",
-            Self::Unavailable(_) => "secret_unavailable",
+            Self::NotFound(_) => Code::SecretNotFound,
+            Self::NotPrivate(_) => Code::SecretNotPrivate,
+            Self::Unusable(_) => Code::SecretUnusable,
+            Self::Unavailable(_) => Code::SecretUnavailable,
         }
     }
 

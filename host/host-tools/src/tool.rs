@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bundles::manifest::ToolPolicy;
 use bundles::{Authority, MountLabel, SecretRef, ToolName, WorkspaceId};
 use host_policy::{ResolvedWorkerSpec, RuntimeConfig};
+use runtime_api::Code;
 use runtime_api::worker::WorkerId;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -137,7 +138,7 @@ pub enum ToolError {
     /// The tool refuses the operation.
     #[error("{message}")]
     Refused {
-        /// Error code.
+        /// Code of the tool, which no other package knows.
         code: &'static str,
         /// Description of the error for the model that called.
         message: String,
@@ -147,13 +148,13 @@ pub enum ToolError {
 }
 
 impl ToolError {
-    /// Returns the error code.
-    pub fn code(&self) -> &'static str {
+    /// Returns the error code. A refusal has the code of the tool in addition.
+    pub fn code(&self) -> Code {
         match self {
-            Self::NotGranted(_) => "not_granted",
-            Self::MountUnavailable(_) => "mount_unavailable",
+            Self::NotGranted(_) => Code::NotGranted,
+            Self::MountUnavailable(_) => Code::MountUnavailable,
             Self::Secret(error) => error.code(),
-            Self::Refused { code, .. } => code,
+            Self::Refused { .. } => Code::ToolRefused,
         }
     }
 

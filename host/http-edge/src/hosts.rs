@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use runtime_api::Code;
 
 use crate::{HttpEdge, Problem};
 
@@ -38,8 +39,7 @@ impl Hosts {
         };
         if !matches!(hosts.as_slice(), [Some(host)] if self.hosts.contains(&host.to_ascii_lowercase())) {
             return Err(Problem::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "host_denied",
+                Code::HostDenied,
                 "the host name of the request is not allowed",
                 "use a name from `hosts` in the service's config, or add the name there",
             ));
@@ -47,8 +47,7 @@ impl Hosts {
         let is_allowed = |origin: &Option<&str>| origin.is_some_and(|origin| self.origins.contains(origin));
         if !values(header::ORIGIN).iter().all(is_allowed) {
             return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "origin_denied",
+                Code::OriginDenied,
                 "the origin of the request is not allowed",
                 "add the origin to `origins` in the service's config if you trust it",
             ));

@@ -13,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use runtime_api::Code;
 use tokio::time::Instant;
 
 use crate::HttpEdge;
@@ -103,7 +104,7 @@ impl RequestLabels {
 
 /// Error code of a response, for the request log.
 #[derive(Debug, Clone)]
-pub(crate) struct ResponseCode(pub(crate) String);
+pub(crate) struct ResponseCode(pub(crate) Code);
 
 pub(crate) async fn observe(State(edge): State<Arc<HttpEdge>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();

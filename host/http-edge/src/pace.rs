@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
+use runtime_api::Code;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{HttpEdge, Problem, ServerLimits};
@@ -84,16 +85,14 @@ pub(crate) async fn limit(State(edge): State<Arc<HttpEdge>>, request: Request, n
     let response = tokio::time::timeout(timeout, next.run(request)).await;
     if too_slow.load(Ordering::Acquire) {
         return closing(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "body_too_slow",
+            Code::BodyTooSlow,
             "the body arrived too slowly",
             "send it faster, or in several smaller requests",
         ));
     }
     response.unwrap_or_else(|_| {
         closing(Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "deadline_exceeded",
+            Code::DeadlineExceeded,
             "the request was not answered in time (`request_ms`)",
             "send the request again: acknowledged changes are kept, and no change is half done",
         ))

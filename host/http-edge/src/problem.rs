@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use runtime_api::Code;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -28,7 +29,8 @@ pub struct ProblemBody {
     /// HTTP status.
     status: u16,
     /// Stable error code.
-    code: String,
+    #[schema(value_type = String)]
+    code: Code,
     /// Description of the error.
     detail: String,
     /// Remedy.
@@ -44,18 +46,14 @@ pub struct ProblemBody {
 }
 
 impl Problem {
-    /// Creates a problem.
-    pub fn new(
-        status: StatusCode,
-        code: impl Into<String>,
-        detail: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Self {
+    /// Creates a problem with the status of its code.
+    pub fn new(code: Code, detail: impl Into<String>, help: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self(Box::new(ProblemBody {
             kind: "about:blank",
             title: title(status),
             status: status.as_u16(),
-            code: code.into(),
+            code,
             detail: detail.into(),
             help: help.into(),
             details: Value::Null,
@@ -86,8 +84,8 @@ impl Problem {
     }
 
     /// Returns the stable error code.
-    pub fn code(&self) -> &str {
-        &self.0.code
+    pub fn code(&self) -> Code {
+        self.0.code
     }
 }
 
@@ -99,7 +97,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = self.0.retry_after;
-        let code = ResponseCode(self.0.code.clone());
+        let code = ResponseCode(self.0.code);
         let mut response = (status, Json(*self.0)).into_response();
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();

@@ -44,6 +44,6 @@ pub struct BundleFinding {
 impl From<&BundleError> for BundleFinding {
     fn from(error: &BundleError) -> Self {
         let pointer = error.pointer().map(|pointer| pointer.as_str().to_owned());
-        Self { code: error.code().to_owned(), pointer, message: error.to_string() }
+        Self { code: error.code().to_string(), pointer, message: error.to_string() }
     }
 }

@@ -23,3 +23,5 @@ pub mod resolver;
 pub mod runtime;
 pub mod token;
 pub mod worker;
+
+pub use error_code::{Class, Code, UnknownCode};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bundles::{Digest, one_line};
+use runtime_api::Code;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -127,21 +128,27 @@ impl fmt::Display for UnexpectedResponse {
 impl ClientError {
     /// Returns the stable error code of this client or of the Runtime.
     pub fn code(&self) -> &str {
-        match self {
-            Self::InvalidUrl => "invalid_url",
-            Self::InsecureUrl => "insecure_url",
-            Self::InvalidToken => "invalid_token",
-            Self::NoTls => "no_tls",
-            Self::Unreachable(_) => "unreachable",
-            Self::Interrupted => "interrupted",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Problem(problem) => problem.code(),
-            Self::Unexpected(_) => "unexpected_answer",
-            Self::BlobsVanished { .. } => "blobs_vanished",
-            Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::TooLarge { .. } => "too_large",
-            Self::Source => "body_incomplete",
-        }
+        let code = match self {
+            Self::InvalidUrl => Code::InvalidUrl,
+            Self::InsecureUrl => Code::InsecureUrl,
+            Self::InvalidToken => Code::InvalidToken,
+            Self::NoTls => Code::NoTls,
+            Self::Unreachable(_) => Code::Unreachable,
+            Self::Interrupted => Code::Interrupted,
+            Self::TimedOut { .. } => Code::TimedOut,
+            Self::Problem(problem) => return problem.code(),
+            Self::Unexpected(_) => Code::UnexpectedAnswer,
+            Self::BlobsVanished { .. } => Code::BlobsVanished,
+            Self::DigestMismatch { .. } => Code::DigestMismatch,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::Source => Code::BodyIncomplete,
+        };
+        code.as_str()
+    }
+
+    /// Returns the error code, or `None` if this version does not know the code of the Runtime.
+    pub fn known_code(&self) -> Option<Code> {
+        self.code().parse().ok()
     }
 
     /// Returns the remedy.
@@ -229,6 +236,11 @@ impl ProblemDocument {
     /// Returns the error code: lower-case letters, digits and `_`. This version may not know the code.
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// Returns the error code, or `None` if this version does not know it.
+    pub fn known_code(&self) -> Option<Code> {
+        self.code.parse().ok()
     }
 
     /// Returns the description of the error.

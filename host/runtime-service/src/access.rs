@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bundles::WorkspaceId;
 use http_edge::{RequestConnection, RequestLabels, ShareReached};
+use runtime_api::Code;
 use runtime_api::token::{Scope, TokenSummary};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -23,11 +24,11 @@ use super::extract::QueryParams;
 use super::{Problem, Service};
 
 pub(super) async fn not_found() -> Problem {
-    Problem::new("not_found", "path not found", "see /openapi.json")
+    Problem::new(Code::NotFound, "path not found", "see /openapi.json")
 }
 
 pub(super) async fn method_not_allowed() -> Problem {
-    Problem::new("method_not_allowed", "method not allowed for this path", "see /openapi.json")
+    Problem::new(Code::MethodNotAllowed, "method not allowed for this path", "see /openapi.json")
 }
 
 /// The authenticated token of a request.
@@ -49,7 +50,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
         let management = service.runtime.management();
         if !management.is_known_token(&token) {
             service.rates.count_unknown().map_err(|_| {
-                Problem::new("rate_limited", "too many requests with unknown tokens", "retry after a second")
+                Problem::new(Code::RateLimited, "too many requests with unknown tokens", "retry after a second")
                     .with_retry_after(RETRY_AFTER)
             })?;
         }
@@ -58,7 +59,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
             labels.set_token(summary.id.as_str());
         }
         service.rates.count(summary.id.as_str()).map_err(|_| {
-            Problem::new("rate_limited", "too many requests with this token", "send fewer requests per second")
+            Problem::new(Code::RateLimited, "too many requests with this token", "send fewer requests per second")
                 .with_retry_after(RETRY_AFTER)
         })?;
         let connection = parts.extensions.get::<RequestConnection>().cloned();
@@ -75,7 +76,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 fn share_reached(owner: &str, ShareReached { share }: ShareReached) -> Problem {
     Problem::new(
-        "rate_limited",
+        Code::RateLimited,
         format!("the share of {owner} is reached ({share} connections)"),
         "wait until its other requests have ended, or use a token with a larger share",
     )
@@ -96,7 +97,7 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::new(
-            "scope_missing",
+            Code::ScopeMissing,
             format!("the token does not have the scope `{scope}`"),
             "use a token that has the scope",
         ))
@@ -152,7 +153,7 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                     (Some(only), None) => only.clone(),
                     _ => {
                         return Err(Problem::new(
-                            "workspace_unnamed",
+                            Code::WorkspaceUnnamed,
                             "the request names no workspace, and the token does not serve exactly one",
                             "name the workspace: `?workspace=ID`",
                         ));
@@ -225,7 +226,7 @@ impl<S: RequiredScope> FromRequestParts<Arc<Service>> for Authorized<S> {
             return Ok(Self { tenant, scope: PhantomData });
         }
         Err(Problem::new(
-            "workspace_denied",
+            Code::WorkspaceDenied,
             "the token does not serve the workspace",
             "use a token that serves the workspace",
         ))

@@ -15,6 +15,7 @@ use bundles::WorkspaceId;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_edge::{GaugeGuard, Owner, ServerLimits};
 use prometheus_client::metrics::gauge::Gauge;
+use runtime_api::Code;
 use runtime_api::event::{Cursor, Event};
 use runtime_api::token::{TokenId, TokenSummary};
 use serde::Deserialize;
@@ -132,7 +133,7 @@ pub(super) async fn subscribe(
 fn invalid_last_event_id() -> Problem {
     let detail = "invalid header `Last-Event-ID`: expected the `id` of a frame, which is 16 hexadecimal digits, `-` \
         and a number, as `00f1e2d3c4b5a697-42`";
-    Problem::new("invalid_request", detail, "send the `id` of the last frame that you received, or omit the header")
+    Problem::new(Code::InvalidRequest, detail, "send the `id` of the last frame that you received, or omit the header")
 }
 
 /// Time after which an idle stream sends a comment, so that proxies and clients do not close it.

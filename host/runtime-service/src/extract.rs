@@ -14,6 +14,7 @@ use bundles::{Digest, ToolName};
 use bytes::Bytes;
 use content_store::blob_store::SourceError;
 use futures_util::{Stream, StreamExt};
+use runtime_api::Code;
 use runtime_api::token::TokenId;
 use runtime_api::worker::WorkerId;
 use serde::Deserialize;
@@ -189,7 +190,7 @@ impl Preconditions {
 
 fn precondition_failed() -> Problem {
     Problem::new(
-        "precondition_failed",
+        Code::PreconditionFailed,
         "the resource does not match the precondition of the request (`If-Match`, `If-None-Match`)",
         "read the resource again and repeat the request for its current version",
     )
@@ -233,12 +234,12 @@ impl RequestBody {
             let too_large = error.source().is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
             if too_large {
                 Problem::new(
-                    "body_too_large",
+                    Code::BodyTooLarge,
                     format!("the body has more than {max_bytes} bytes"),
                     "send a smaller body",
                 )
             } else {
-                Problem::new("body_incomplete", "the body ended before it was complete", "send the request again")
+                Problem::new(Code::BodyIncomplete, "the body ended before it was complete", "send the request again")
             }
         })
     }
@@ -250,7 +251,7 @@ impl RequestBody {
             let (line, column) = (error.line(), error.column());
             let reason = bundles::canonical::reason(&bytes, &error);
             let detail = format!("invalid body: line {line}, column {column}: {reason}");
-            Problem::new("invalid_request", detail, "see /openapi.json")
+            Problem::new(Code::InvalidRequest, detail, "see /openapi.json")
         })
     }
 

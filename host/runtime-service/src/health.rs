@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use runtime_api::Code;
 use runtime_api::body::{Readiness, ReadinessCheck, RuntimeInfo};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -50,7 +51,7 @@ pub(super) async fn ready(
 ) -> Result<Response, Problem> {
     let (mut checks, failed) = readiness(&service).await;
     let refused = *service.config_refused.lock().unwrap_or_else(PoisonError::into_inner);
-    checks.push(ReadinessCheck { name: "config".to_owned(), outcome: refused.unwrap_or("ok").to_owned() });
+    checks.push(ReadinessCheck { name: "config".to_owned(), outcome: word(refused) });
     match (verbose, failed) {
         (None, None) => Ok("ok\n".into_response()),
         (None, Some(problem)) => Err(problem.with_status(StatusCode::SERVICE_UNAVAILABLE)),
@@ -80,19 +81,24 @@ async fn readiness(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) 
     (checks, failed)
 }
 
+/// Returns the outcome of a check.
+fn word(code: Option<Code>) -> String {
+    code.map_or("ok", Code::as_str).to_owned()
+}
+
 /// Checks each part of the service. Returns all results and the first problem.
 async fn checks(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
     let mut failed = None;
     let mut checks = Vec::new();
     let mut check = |name: &str, outcome: Result<(), Problem>| {
-        let code = outcome.as_ref().err().map_or("ok", Problem::code).to_owned();
-        checks.push(ReadinessCheck { name: name.to_owned(), outcome: code });
+        let code = outcome.as_ref().err().map(Problem::code);
+        checks.push(ReadinessCheck { name: name.to_owned(), outcome: word(code) });
         failed = failed.take().or(outcome.err());
     };
     let management = service.runtime.management();
     check("metadata", management.check_metadata().await.map_err(Into::into));
     check("blobs", management.check_blobs().await.map_err(Into::into));
-    let stopping = Problem::new("stopping", "the service is stopping", "use another instance, or retry later");
+    let stopping = Problem::new(Code::Stopping, "the service is stopping", "use another instance, or retry later");
     check("service", if service.edge.closing().is_cancelled() { Err(stopping) } else { Ok(()) });
     (checks, failed)
 }

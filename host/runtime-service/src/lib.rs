@@ -26,12 +26,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::serve::Listener;
 use http_edge::{HttpEdge, TokenRates};
+use runtime_api::Code;
 use worker_runtime::Runtime;
 use worker_runtime::token::{Entropy, SystemEntropy};
 
 pub use http_edge::{Hosts, ServerLimits, Stopped};
 pub use openapi::openapi_json;
-pub use problem::{Problem, REGISTRY};
+pub use problem::Problem;
 
 /// Options of a service.
 #[derive(Debug, Clone)]
@@ -67,7 +68,7 @@ pub(crate) struct Service {
     /// Result of the last readiness check.
     pub(crate) readiness: tokio::sync::Mutex<Option<health::CachedReadiness>>,
     /// Error code of the newest config, if it is not in force.
-    pub(crate) config_refused: Mutex<Option<&'static str>>,
+    pub(crate) config_refused: Mutex<Option<Code>>,
 }
 
 impl RuntimeService {
@@ -107,10 +108,10 @@ impl RuntimeService {
 
     /// Records the result of reading the newest config, which `/readyz` and the metrics show: `None` if it is in force,
     /// otherwise the error code, or `restart_needed` if only a part of it is in force.
-    pub fn config_read(&self, refused: Option<&'static str>) {
+    pub fn config_read(&self, refused: Option<Code>) {
         let outcome = match refused {
             None => "in_force",
-            Some("restart_needed") => "restart_needed",
+            Some(Code::RestartNeeded) => "restart_needed",
             Some(_) => "refused",
         };
         self.0.metrics.count_reload(outcome);

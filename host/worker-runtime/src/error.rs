@@ -2,6 +2,7 @@
 
 use component_host::CallError;
 use host_policy::{Failure, InvalidAnswer};
+use runtime_api::Code;
 use serde::Serialize;
 
 /// Class of the outcome of a resolution, for tests of resolver components.
@@ -42,10 +43,10 @@ pub enum ResolveError {
 
 impl ResolveError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Failed(failure) => failure.code(),
-            Self::Misbehaved(_) => "resolver_misbehaved",
+            Self::Misbehaved(_) => Code::ResolverMisbehaved,
             Self::Call(error) => error.code(),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bundles::WorkspaceId;
+use runtime_api::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::content::pending::PendingPuts;
@@ -31,8 +32,8 @@ impl Busy {
     }
 
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
-        "busy"
+    pub fn code(&self) -> Code {
+        Code::Busy
     }
 
     /// Returns the remedy.

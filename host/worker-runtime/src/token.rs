@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use content_store::metadata::MetadataError;
+use runtime_api::Code;
 use runtime_api::token::InvalidTokenId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -90,15 +91,15 @@ pub enum TokenError {
 
 impl TokenError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unknown => "unauthenticated",
-            Self::NotFound(_) => "token_not_found",
-            Self::Expired => "token_expired",
-            Self::InvalidLimit(_) => "invalid_request",
-            Self::NoEntropy => "no_entropy",
+            Self::Unknown => Code::Unauthenticated,
+            Self::NotFound(_) => Code::TokenNotFound,
+            Self::Expired => Code::TokenExpired,
+            Self::InvalidLimit(_) => Code::InvalidRequest,
+            Self::NoEntropy => Code::NoEntropy,
             Self::Metadata(error) => error.code(),
-            Self::Contended => "contended",
+            Self::Contended => Code::Contended,
         }
     }
 

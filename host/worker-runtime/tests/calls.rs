@@ -31,7 +31,7 @@ async fn confirmed(runtime: &Runtime, tool: &str, input: Value, confirmed: bool)
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> &'static str {
-    result.expect_err("refused").code()
+    result.expect_err("refused").recorded_code()
 }
 
 async fn history(runtime: &Runtime) -> Vec<EntryKind> {

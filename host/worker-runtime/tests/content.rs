@@ -14,7 +14,7 @@ use crate::support::scene::Scene;
 use crate::support::{World, acme, bundle, bundle_of, id, name, plain, put};
 
 fn code<T: std::fmt::Debug>(result: Result<T, ContentError>) -> &'static str {
-    result.expect_err("refused").code()
+    result.expect_err("refused").code().as_str()
 }
 
 async fn put_blob(runtime: &Runtime, text: &str) -> Result<Digest, ContentError> {

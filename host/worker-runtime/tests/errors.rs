@@ -1,12 +1,12 @@
-//! Provokes each variant of each public error through the public API, and each code in the sources. Variants that
-//! cannot be provoked are listed with a reason.
+//! Provokes each error code of the Runtime through the public API. Codes that cannot be provoked here are listed with a
+//! reason.
 
 #[cfg(target_os = "linux")]
 mod apart;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,29 +16,68 @@ use component_host::compile::Compiler;
 use component_host::{Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
 use host_tools::fs;
-use runtime_api::call::ToolCall;
+use runtime_api::Code;
+use runtime_api::call::{CallResult, ToolCall};
 use serde_json::{Value, json};
 use worker_runtime::blob_store::source_from;
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::secret::SecretDirectory;
 use worker_runtime::token::{Scope, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
-use worker_runtime::{DataFolder, Record, Runtime, RuntimeLimits};
+use worker_runtime::{CallError, DataFolder, Record, Runtime, RuntimeLimits};
 
 use crate::problems::workers::resolver;
-use crate::problems::{Later, run, told_by_the_library};
+use crate::problems::{self, Later, run, told_by_the_library};
 use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Expect};
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::{MovedFolder, Scene};
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, compile_cache, id, name, store_faulty_schema, variant};
 
-/// Variants and codes that no test provokes, with reasons.
-const NOT_PROVOKED: [(&str, &str); 4] = [
-    ("file_access_not_kept", "root keeps the access of every file; a unit test of `fs.write` becomes another user"),
-    ("OpenError::NoEntropy", "no test takes the system's random source away"),
-    ("OpenError::Builtin", "the built-in bundle is part of this build, and its own test verifies it"),
-    ("invalid_bundle", "the word for that bundle"),
+/// Codes that no case provokes, with the area to which they belong or another reason.
+#[rustfmt::skip]
+const NOT_PROVOKED: &[(&str, &[Code])] = &[
+    ("commands, whose tests are in `yoi`", &[
+        Code::AddressUnavailable, Code::AlreadyThere, Code::EarlierTime, Code::Failed, Code::InvalidKey,
+        Code::NoCommit, Code::NoToken, Code::NotCommitted, Code::RestartNeeded, Code::SecretExposed, Code::TlsMissing,
+        Code::UnknownFieldAsked, Code::Unreadable, Code::Unwritable, Code::Usage,
+    ]),
+    ("the client, in `client.rs`, `client_tls.rs` and its own tests", &[
+        Code::BlobsVanished, Code::InsecureUrl, Code::Interrupted, Code::InvalidToken, Code::InvalidUrl, Code::NoTls,
+        Code::TimedOut, Code::UnexpectedAnswer, Code::Unreachable,
+    ]),
+    ("the content of a bundle, in the tests of `bundles` and of the workspace", &[
+        Code::ControlCharacter, Code::DanglingName, Code::DuplicateName, Code::HostPathInBundle,
+        Code::InheritanceConflict, Code::InheritanceCycle, Code::InvalidDigest, Code::InvalidJson, Code::InvalidName,
+        Code::InvalidPermission, Code::InvalidPointer, Code::InvalidToml, Code::InvalidType, Code::InvalidValue,
+        Code::InvalidVersion, Code::MissingBlobs, Code::MissingField, Code::MissingFile, Code::MissingSchema,
+        Code::NoBundle, Code::NotABundle, Code::NotAFile, Code::NotCanonical, Code::NotUtf8, Code::SecretInBundle,
+        Code::TooDeep, Code::UnexpectedFile, Code::UnknownCondition, Code::UnknownField, Code::UnknownRule,
+        Code::UnknownSurface, Code::UnlistedBlob, Code::UnsafeNumber, Code::UnsetIntoValue, Code::UnsetNothing,
+        Code::UnsupportedSchema, Code::UnusedAcceptance, Code::UnusedDeclaration, Code::WrongSize,
+    ]),
+    ("URL permissions, in the tests of `bundles`", &[
+        Code::DefaultPortWritten, Code::HostNotNormal, Code::InvalidHost, Code::InvalidMethod, Code::InvalidPath,
+        Code::InvalidScheme, Code::ListNotNormal, Code::MarkMissing, Code::MarkWithoutMeaning, Code::MethodMissing,
+        Code::MethodOnWebsocket, Code::PathMissing, Code::PortZero, Code::WildcardTooWide,
+    ]),
+    ("signatures, in the tests of `bundles`", &[Code::InvalidEnvelope, Code::InvalidPublicKey, Code::InvalidSigningKey]),
+    ("the config of a host, in the tests of `host-policy`", &[Code::InvalidConfig, Code::InvalidLimits]),
+    ("the compile cache, in the tests of `component-host`", &[Code::CacheDamaged, Code::CacheNotPrivate, Code::CacheUnavailable]),
+    ("the rules in `details.refusals` of `denied`, in the tests of `host-policy`", &[
+        Code::BundlePolicyDenied, Code::BundleRequired, Code::EgressNotGranted, Code::GitNotGranted,
+        Code::GitReadOnly, Code::ModelNotGranted, Code::MountNotGranted, Code::MountReadOnly, Code::PluginNotGranted,
+        Code::SecretNotGranted, Code::ShellNotGranted, Code::ToolWithoutAuthority, Code::ToolWithoutPlugin,
+    ]),
+    ("egress, which no tool of the Runtime has, in the tests of `host-policy`", &[
+        Code::AddressNeverDialled, Code::AmbiguousUrl, Code::HeaderNameTooLong, Code::HeaderNotAllowed,
+        Code::HeaderValueTooLong, Code::HeadersTooLarge, Code::InvalidHeaderName, Code::InvalidHeaderValue,
+        Code::InvalidSubprotocols, Code::LocalhostNotLoopback, Code::MalformedUrl, Code::NoAddress, Code::NotDeclared,
+        Code::NotDeclaredNorGranted, Code::SchemeNotAllowed, Code::SpecialAddressNotDeclared,
+        Code::SpecialAddressNotDeclaredNorGranted, Code::SpecialAddressNotGranted, Code::TooManyHeaders,
+        Code::UrlTooLong, Code::UserInfo,
+    ]),
+    ("the built-in bundle is part of this build, and its own test verifies it", &[Code::InvalidBundle]),
 ];
 
 /// An enum, a variant, its code, and the operation that causes it.
@@ -479,7 +518,13 @@ async fn touches(prepare: fn(&Path), tool: &'static str, mut input: Value) -> Pr
         locked.lock().expect("locked");
     }
     input.as_object_mut().expect("an object").entry("mount").or_insert(json!("repo"));
-    provoked(scene.call(tool, input).await)
+    refused_by_tool(scene.call(tool, input).await)
+}
+
+/// Returns the error of a call with the code of the tool.
+fn refused_by_tool(result: Result<CallResult, CallError>) -> Provoked {
+    let code = result.as_ref().map_or_else(CallError::recorded_code, |_| "ok").to_owned();
+    Provoked { code, ..provoked(result) }
 }
 
 fn files() -> Vec<Case> {
@@ -529,7 +574,7 @@ fn files() -> Vec<Case> {
         case!("ToolError", "Refused", "call_ended", async {
             let tools = file_tools().into_iter().map(|tool| Arc::new(Threadless(tool)) as Arc<dyn HostTool>);
             let (_place, scene) = with_files(|_| {}, tools.collect()).await;
-            provoked(scene.call("fs.read", json!({ "mount": "repo", "path": "x" })).await)
+            refused_by_tool(scene.call("fs.read", json!({ "mount": "repo", "path": "x" })).await)
         }),
     ]
 }
@@ -538,21 +583,24 @@ fn cases() -> Vec<Case> {
     [stores(), secrets(), opening(), content(), resolvers(), files()].into_iter().flatten().collect()
 }
 
-/// Runs all cases here and in `problems`, and returns the provoked variants and codes.
-fn all_provoked() -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut variants, mut codes) = (BTreeSet::new(), BTreeSet::new());
+/// Runs all cases here and in `problems`, and returns the provoked codes.
+fn all_provoked() -> BTreeSet<String> {
+    let mut codes: BTreeSet<String> = problems::cases().iter().map(|case| case.code.to_owned()).collect();
     let mut note = |told: Provoked| {
-        variants.extend(told.variants.iter().map(|(of, variant)| format!("{of}::{variant}")));
         // No message contains a path of this machine.
         assert!(!told.says.contains(&*std::env::temp_dir().to_string_lossy()), "{}", told.says);
         codes.insert(told.code);
     };
     let mut wrong = Vec::new();
     for case in cases() {
-        let told = run((case.provoke)());
+        let mut told = run((case.provoke)());
         let of = (case.of.0.to_owned(), case.of.1.to_owned());
         if !told.variants.contains(&of) || told.code != case.code {
             wrong.push(format!("{of:?} with `{}`, and it is `{}`: {}", case.code, told.code, told.says));
+        }
+        if case.of == ("ToolError", "Refused") {
+            // The code is the tool's own, and not a code of the Runtime that has the same spelling.
+            told.code = Code::ToolRefused.to_string();
         }
         note(told);
     }
@@ -561,7 +609,7 @@ fn all_provoked() -> (BTreeSet<String>, BTreeSet<String>) {
     refused_components().into_iter().for_each(&mut note);
     #[cfg(target_os = "linux")]
     apart::told().into_iter().for_each(note);
-    (variants, codes)
+    codes
 }
 
 /// Hostile components that are refused when they are loaded.
@@ -583,105 +631,11 @@ fn refused_components() -> Vec<Provoked> {
     }))
 }
 
-fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-    for entry in std::fs::read_dir(folder).expect("read") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else {
-            let text = std::fs::read_to_string(&path).expect("text");
-            found.push((path, text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()));
-        }
-    }
-}
-
-/// Returns the variants of every `pub enum …Error` and `…Refusal` with their files.
-fn public_variants(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    for (path, text) in files {
-        for after in text.split("\npub enum ").skip(1) {
-            let of = after.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-            if !of.ends_with("Error") && !of.ends_with("Refusal") {
-                continue;
-            }
-            let body = after.split("\n}\n").next().unwrap_or_default();
-            for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
-                if line.starts_with(|c: char| c.is_ascii_uppercase()) {
-                    let variant = line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-                    found.insert(format!("{of}::{variant}"), path.clone());
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Returns every code of a `fn code()` with its file.
-fn code_words(files: &[(PathBuf, String)]) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
-    for (path, text) in files {
-        for body in text.split("fn code(").skip(1) {
-            let body = body.split("\n    }\n").next().unwrap_or_default();
-            // Attributes contain names of features, which are not codes.
-            let body: String = body.lines().filter(|line| !line.trim_start().starts_with("#[")).collect();
-            found.extend(body.split('"').skip(1).step_by(2).map(|word| (word.to_owned(), path.clone())));
-        }
-    }
-    found
-}
-
 #[test]
-fn every_variant_and_code_of_public_errors_is_provoked_or_excused() {
-    let mut files = Vec::new();
-    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let packages =
-        ["content-store", "host-tools", "runtime-api", "runtime-client", "runtime-service", "worker-runtime"];
-    for package in packages {
-        sources(&host.join(package).join("src"), &mut files);
-    }
-    let mut expected_variants = public_variants(&files);
-    // Responses of a server are covered by the client's own tests.
-    let within =
-        include_str!("../../runtime-client/src/lib.rs").split_once("#[cfg(test)]").map_or("", |(_, tests)| tests);
-    let of_client = [include_str!("client.rs"), include_str!("client_tls.rs"), within].concat();
-    let tested = |variant: &str| {
-        ["ClientError::", "ConnectError::"].iter().any(|error| variant.starts_with(error))
-            && of_client.contains(variant)
-    };
-    expected_variants.retain(|variant, _| !tested(variant));
-    files.retain(|(path, _)| !path.ends_with("runtime-client/src/error.rs"));
-    // The packages below have their own tests for refused resolvers.
-    for below in ["component-host/src/error.rs", "component-host/src/structure/refusal.rs"] {
-        let text = std::fs::read_to_string(host.join(below)).expect("text");
-        let text = text.split("pub enum CallError").next().unwrap_or_default().to_owned();
-        files.push((below.into(), text));
-    }
-    let expected_codes = code_words(&files);
-    assert!(expected_variants.len() > 80 && expected_codes.len() > 80, "{expected_variants:?} {expected_codes:?}");
-    let (variants, codes) = all_provoked();
-    let excused: BTreeSet<&str> = NOT_PROVOKED.iter().map(|(what, _)| *what).collect();
-    #[cfg(target_os = "linux")]
-    let excused = &excused | &apart::not_told();
-    let missing = |expected: &BTreeMap<String, PathBuf>, seen: &BTreeSet<String>| -> Vec<String> {
-        let missing = expected.iter().filter(|(what, _)| !seen.contains(*what) && !excused.contains(what.as_str()));
-        missing.map(|(what, path)| format!("{what} ({})", path.display())).collect()
-    };
-    let (no_variant, no_code) = (missing(&expected_variants, &variants), missing(&expected_codes, &codes));
-    assert!(no_variant.is_empty() && no_code.is_empty(), "nothing provokes {no_variant:#?}, {no_code:#?}");
-    for what in NOT_PROVOKED.map(|(what, _)| what) {
-        let known = expected_variants.contains_key(what) || expected_codes.contains_key(what);
-        assert!(known, "`{what}` is there no more");
-        assert!(!variants.contains(what) && !codes.contains(what), "`{what}` is provoked after all");
-    }
-}
-
-/// Source text in which the scan must find everything.
-#[test]
-fn source_scan_finds_variants_and_codes() {
-    let source = "\npub enum AnError {\n    /// It.\n    #[error(\"x\")]\n    Is(u8),\n    /// So.\n    So {\n        /// Why.\n        \
-                  why: u8,\n    },\n}\nimpl AnError {\n    pub fn code(&self) -> &'static str {\n        match self \
-                  {\n            Self::Is(_) => \"is\",\n            _ => \"so\",\n        }\n    }\n}\n";
-    let files = [(PathBuf::from("x"), source.to_owned())];
-    assert_eq!(public_variants(&files).into_keys().collect::<Vec<_>>(), ["AnError::Is", "AnError::So"]);
-    assert_eq!(code_words(&files).into_keys().collect::<Vec<_>>(), ["is", "so"]);
+fn every_code_is_provoked_or_excused_and_not_both() {
+    let provoked = all_provoked();
+    let excused: BTreeSet<Code> = NOT_PROVOKED.iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
+    let wrong: Vec<_> =
+        Code::ALL.iter().filter(|code| provoked.contains(code.as_str()) == excused.contains(code)).collect();
+    assert!(wrong.is_empty(), "neither provoked nor excused, or both: {wrong:?}");
 }

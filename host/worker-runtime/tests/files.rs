@@ -102,7 +102,7 @@ impl Worker {
         let error = self.call(tool, input.clone()).await.err().unwrap_or_else(|| panic!("{tool} {input} is refused"));
         let told = format!("{error} {error:?} {}", error.help());
         assert!(!told.contains(CANARY) && !told.contains("/tmp"), "{told}");
-        error.code().to_owned()
+        error.recorded_code().to_owned()
     }
 
     async fn read(&self, path: &str) -> Value {
@@ -837,7 +837,7 @@ async fn one_of_several_concurrent_writers_succeeds_and_the_others_get_an_error(
         for (writer, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
             match call.await.expect("ended") {
                 Ok(_) => won.push(writer),
-                Err(error) => assert!(["file_exists", "file_changed"].contains(&error.code()), "{error}"),
+                Err(error) => assert!(["file_exists", "file_changed"].contains(&error.recorded_code()), "{error}"),
             }
         }
         assert_eq!(won.len(), 1, "round {round}");

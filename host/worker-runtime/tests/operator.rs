@@ -4,6 +4,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bundles::Digest;
+use runtime_api::Code;
 use runtime_service::ServerLimits;
 use serde_json::{Value, json};
 use worker_runtime::shipped;
@@ -225,7 +226,7 @@ async fn metrics_and_readiness_are_served() {
     let (_, reader) = api.token(&[Scope::Read], &["acme"]).await;
     assert_eq!(api.get("/metrics", &reader).await.code(), (403, "scope_missing".to_owned()));
     assert_eq!(api.get("/readyz", "").await.body, b"ok\n");
-    api.service.config_read(Some("invalid_config"));
+    api.service.config_read(Some(Code::InvalidConfig));
     let verbose = api.get("/readyz?verbose", "").await.json();
     let check = |name: &str| {
         let checks = verbose["checks"].as_array().expect("checks");

@@ -19,7 +19,7 @@ use worker_runtime::{CallError, Runtime, RuntimeLimits, SubscriptionItem, Worker
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted};
 
 fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
-    result.expect_err("refused").code()
+    result.expect_err("refused").code().as_str()
 }
 
 async fn call(runtime: &Runtime, worker: &str, tool: &str, input: Value) -> Result<CallResult, CallError> {
@@ -55,7 +55,7 @@ async fn a_stopped_worker_is_removed_with_its_history_and_only_its_own_blobs_are
         call(&runtime, "w", "echo", input).await.expect("an answer");
     }
     assert_eq!(
-        call(&runtime, "w", "echo", json!({ "do": "refuse" })).await.expect_err("refused").code(),
+        call(&runtime, "w", "echo", json!({ "do": "refuse" })).await.expect_err("refused").recorded_code(),
         "echo_refused"
     );
     assert!(naming(&*world.metadata, "w").await.len() > 10);
@@ -118,7 +118,7 @@ async fn suspended_worker_cannot_be_removed() {
     let narrower = RuntimeConfig::from_toml(&CONFIG.replace("secrets = [\"token\"]", "")).expect("a config");
     runtime.management().reload(narrower).await.expect("reloaded");
     let error = catalogue.remove(&id("w")).await.expect_err("refused");
-    assert_eq!((error.code(), error.help().as_str()), ("worker_not_stopped", "stop the worker first"));
+    assert_eq!((error.code().as_str(), error.help().as_str()), ("worker_not_stopped", "stop the worker first"));
     catalogue.stop(&id("w")).await.expect("stopped");
     catalogue.remove(&id("w")).await.expect("removed");
 }

@@ -124,7 +124,7 @@ async fn concurrent_admissions_stay_within_the_limit() {
         management.admit_resolver(digest, component.into()).await
     };
     let done = [tokio::join!(put(1), put(2))].into_iter().flat_map(|(one, two)| [one, two]);
-    let codes: Vec<_> = done.map(|done| done.map_err(|error| error.code())).collect();
+    let codes: Vec<_> = done.map(|done| done.map_err(|error| error.code().as_str())).collect();
     assert_eq!(codes.iter().filter(|done| **done == Ok(true)).count(), 1, "{codes:?}");
     assert!(codes.contains(&Err("store_full")), "{codes:?}");
 }
@@ -241,7 +241,7 @@ async fn resolvers_above_a_lowered_limit_stay_usable_and_retired_ones_do_not_cou
     admit(&management, 4).await;
     let (digest, component) = variant(5);
     let full = management.admit_resolver(digest, component.into()).await.expect_err("one is admitted already");
-    assert_eq!((full.code(), full.to_string().as_str()), ("store_full", "limit `resolvers` reached (1)"));
+    assert_eq!((full.code().as_str(), full.to_string().as_str()), ("store_full", "limit `resolvers` reached (1)"));
 }
 
 #[tokio::test]

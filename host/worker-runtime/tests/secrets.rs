@@ -62,7 +62,7 @@ async fn get(directory: &SecretDirectory, of: &str) -> Result<String, SecretErro
 async fn code(directory: &SecretDirectory, of: &str) -> &'static str {
     let error = get(directory, of).await.expect_err("refused");
     assert!(!format!("{error} {error:?} {}", error.help()).contains("canary"), "{error}");
-    error.code()
+    error.code().as_str()
 }
 
 #[tokio::test]

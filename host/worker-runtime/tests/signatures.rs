@@ -40,7 +40,7 @@ async fn signed(content: &Content, bundle: &Bundle, key: &SigningKey) -> Result<
 }
 
 fn code<T: std::fmt::Debug>(result: Result<T, ContentError>) -> &'static str {
-    result.expect_err("refused").code()
+    result.expect_err("refused").code().as_str()
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn suspension(runtime: &Runtime, worker: &str) -> Option<Suspension> {
     match (shown, called, catalogue.spec(&id(worker)).await) {
         (WorkerState::Running, Ok(_), Ok(_)) => None,
         (WorkerState::Suspended(suspension), Err(called), Err(spec)) => {
-            assert_eq!((called.code(), spec.code()), ("worker_suspended", "worker_suspended"));
+            assert_eq!((called.code().as_str(), spec.code().as_str()), ("worker_suspended", "worker_suspended"));
             assert!(called.to_string().ends_with(&suspension.detail), "{called}");
             assert_eq!(called.help(), suspension.remedy);
             Some(suspension)
@@ -162,7 +162,7 @@ async fn model_or_host_tool_that_is_no_longer_offered_is_named() {
 /// reason. A damaged record of the suspended worker does not prevent other workers.
 async fn refused_like(runtime: &Runtime, bundle: Digest, suspended: &Suspension, is_record: bool) -> Option<String> {
     let resolved = runtime.catalogue(&acme()).resolve(&plain(bundle)).await;
-    let code = resolved.err().map(|error| error.code().to_owned());
+    let code = resolved.err().map(|error| error.code().to_string());
     let expected = (!is_record).then(|| json!(suspended.reason).as_str().expect("a word").to_owned());
     if code == expected { None } else { Some(format!("{code:?}")) }
 }

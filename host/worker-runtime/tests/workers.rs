@@ -9,7 +9,7 @@ use worker_runtime::{Record, RuntimeLimits, WorkerError};
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, id, name, plain, put, trusted, variant};
 
 fn code<T: std::fmt::Debug>(result: Result<T, WorkerError>) -> &'static str {
-    result.expect_err("refused").code()
+    result.expect_err("refused").code().as_str()
 }
 
 #[tokio::test]

@@ -111,16 +111,42 @@ pub(crate) fn with_command(help: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::error::tests::{PACKAGES, sources};
+
+    /// Folders of the packages whose errors reach the command line.
+    const PACKAGES: [&str; 12] = [
+        "bundles",
+        "bundles/leak-scan",
+        "bundles/tool-schema",
+        "host/component-host",
+        "host/content-store",
+        "host/host-policy",
+        "host/host-tools",
+        "host/http-edge",
+        "host/runtime-api",
+        "host/runtime-client",
+        "host/runtime-service",
+        "host/worker-runtime",
+    ];
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
 
     #[test]
     fn help_texts_of_libraries_name_no_commands_and_every_key_is_one_of_them() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut files = Vec::new();
-        for package in PACKAGES.into_iter().filter(|package| *package != "host/yoi") {
+        for package in PACKAGES {
             sources(&root.join(package).join("src"), &mut files);
         }
         let mut texts = String::new();

@@ -12,6 +12,7 @@ use bundles::{
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use host_policy::RuntimeConfig;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::advice;
@@ -173,7 +174,7 @@ pub(crate) fn diagnostics(found: &Diagnostics) -> CliError {
         found.list.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
     let (code, message, help) = match errors.first() {
         Some(first) => (first.code, first.message.clone(), first.help.clone()),
-        None => ("invalid_bundle", "invalid bundle".to_owned(), String::new()),
+        None => (Code::InvalidBundle, "invalid bundle".to_owned(), String::new()),
     };
     let more = if errors.len() > 1 { format!(" (and {} more)", errors.len() - 1) } else { String::new() };
     let warnings: Vec<&Diagnostic> =

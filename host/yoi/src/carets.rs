@@ -14,7 +14,7 @@ pub(crate) fn render(diagnostics: &Diagnostics) -> String {
         };
         let (message, file) = (one_line(&diagnostic.message), one_line(&diagnostic.file));
         let help = one_line(&diagnostic.help);
-        let title = level.primary_title(message.as_str()).id(diagnostic.code);
+        let title = level.primary_title(message.as_str()).id(diagnostic.code.as_str());
         let source = diagnostics.source_of(diagnostic);
         let group = match (source, &diagnostic.span) {
             (Some(source), Some(span)) => title.element(

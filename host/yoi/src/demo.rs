@@ -13,6 +13,7 @@ use component_host::{BundleView, Limits, ResolutionLimits};
 use host_policy::explain::{Explainer, Question};
 use host_policy::{HostPolicy, Request, RuntimeConfig, enforce};
 use leak_scan::Kind;
+use runtime_api::Code;
 use serde_json::json;
 use worker_runtime::{Inputs, Resolutions, shipped};
 
@@ -33,7 +34,7 @@ pub(crate) struct Args {
 const PROFILE: &str = "backend-dev";
 
 fn broken() -> CliError {
-    CliError::new("failed", "the example of this program is invalid", "report this as a bug")
+    CliError::new(Code::Failed, "the example of this program is invalid", "report this as a bug")
 }
 
 fn write_example(folder: &Path) -> Result<(), CliError> {
@@ -64,7 +65,7 @@ impl Story {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let temporary = tempfile::tempdir().map_err(|error| {
-        CliError::new("unwritable", format!("cannot create a temporary folder: {}", error.kind()), "set TMPDIR")
+        CliError::new(Code::Unwritable, format!("cannot create a temporary folder: {}", error.kind()), "set TMPDIR")
     })?;
     let (first, second) = (temporary.path().join("first"), temporary.path().join("second"));
     let mut story = Story { lines: Vec::new() };

@@ -1,6 +1,7 @@
 //! Digests that are named by their first digits.
 
 use bundles::Digest;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -32,12 +33,12 @@ impl Named {
         match found.as_slice() {
             [one] => Ok(*one),
             [] => Err(CliError::new(
-                if *kind == "bundle" { "bundle_not_found" } else { "resolver_not_found" },
+                if *kind == "bundle" { Code::BundleNotFound } else { Code::ResolverNotFound },
                 format!("no {kind} found with a digest that begins with `{}`", bundles::shown(digits)),
                 format!("list them with `{list}`"),
             )),
             several => Err(CliError::new(
-                "usage",
+                Code::Usage,
                 format!("the digests of {} {kind}s begin with `{digits}`", several.len()),
                 format!("write more digits; `{list}` lists them"),
             )

@@ -1,10 +1,9 @@
-//! The error type of the commands, and the exit code of each error code.
-
-use std::borrow::Cow;
+//! The error type of the commands.
 
 use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::ConfigError;
+use runtime_api::Code;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::BlobError;
 use worker_runtime::content::ContentError;
@@ -18,7 +17,9 @@ use crate::advice;
 #[derive(Debug)]
 pub(crate) struct CliError {
     /// Stable error code.
-    pub(crate) code: Cow<'static, str>,
+    pub(crate) code: Code,
+    /// Code of another machine that this version does not know. It is shown instead of `code`, which is `failed`.
+    pub(crate) unknown_code: Option<Box<str>>,
     /// Description of the error, one sentence.
     pub(crate) message: String,
     /// Remedy, one imperative sentence.
@@ -39,12 +40,21 @@ pub(crate) enum Text {
 }
 
 impl CliError {
-    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), help: help.into(), details: json!({}), text: None }
+    pub(crate) fn new(code: Code, message: impl Into<String>, help: impl Into<String>) -> Self {
+        let (message, help) = (message.into(), help.into());
+        Self { code, unknown_code: None, message, help, details: json!({}), text: None }
+    }
+
+    /// Creates an error with the code of another machine, which may run another version.
+    pub(crate) fn of_response(word: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        match word.parse() {
+            Ok(code) => Self::new(code, message, help),
+            Err(_) => Self { unknown_code: Some(word.into()), ..Self::new(Code::Failed, message, help) },
+        }
     }
 
     /// Converts the error of a library. Help texts of libraries name no commands; see [`advice`].
-    pub(crate) fn of_library(code: &'static str, message: String, help: impl AsRef<str>) -> Self {
+    pub(crate) fn of_library(code: Code, message: String, help: impl AsRef<str>) -> Self {
         Self::new(code, message, advice::with_command(help.as_ref()))
     }
 
@@ -75,12 +85,9 @@ impl CliError {
         self
     }
 
-    /// Returns the code if it is one of this program. A code that another machine sent can be any word and becomes `failed`.
-    pub(crate) fn own_code(&self) -> &'static str {
-        match self.code {
-            Cow::Borrowed(code) => code,
-            Cow::Owned(_) => "failed",
-        }
+    /// Returns the error code as it is shown.
+    pub(crate) fn shown_code(&self) -> &str {
+        self.unknown_code.as_deref().unwrap_or(self.code.as_str())
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
@@ -220,7 +227,7 @@ impl From<SignatureRefusal> for CliError {
 impl From<InvalidLimits> for CliError {
     fn from(error: InvalidLimits) -> Self {
         Self::new(
-            "invalid_limits",
+            Code::InvalidLimits,
             error.to_string(),
             "see `docs/limits.toml` for the names of the limits; each limit is optional",
         )
@@ -228,104 +235,15 @@ impl From<InvalidLimits> for CliError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::collections::BTreeMap;
-    use std::path::{Path, PathBuf};
-
+mod tests {
     use super::*;
 
-    /// Returns the literals that are codes: those in `fn code()`, and the first argument of calls that create an error or a
-    /// diagnostic.
-    fn codes(source: &str) -> Vec<String> {
-        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-        let literal = |text: &str| {
-            let word = text.split('"').nth(1)?;
-            let plain = word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-            (plain && !word.is_empty()).then(|| word.to_owned())
-        };
-        let mut found = Vec::new();
-        for body in source.split("fn code(").skip(1) {
-            let indent = if body.contains("\n    }\n") { "\n    }\n" } else { "\n}\n" };
-            let body = body.split(indent).next().unwrap_or_default();
-            // The literals of an attribute are feature names.
-            let body: String = body.lines().filter(|line| !line.trim_start().starts_with("#[")).collect();
-            found.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
-        }
-        for before in ["CliError::new(", "code: "] {
-            let made = source.split(before).skip(1).map(str::trim_start);
-            found.extend(made.filter(|after| after.starts_with('"')).filter_map(literal));
-        }
-        for call in [".say(", ".tell(", ".tell_file(", ".at("] {
-            for arguments in source.split(call).skip(1) {
-                // Only up to the end of the call.
-                found.extend(literal(arguments.split(';').next().unwrap_or_default()));
-            }
-        }
-        found
-    }
-
-    /// Folders of the packages whose errors reach the command line.
-    pub(crate) const PACKAGES: [&str; 13] = [
-        "bundles",
-        "bundles/leak-scan",
-        "bundles/tool-schema",
-        "host/component-host",
-        "host/content-store",
-        "host/host-policy",
-        "host/host-tools",
-        "host/http-edge",
-        "host/runtime-api",
-        "host/runtime-client",
-        "host/runtime-service",
-        "host/worker-runtime",
-        "host/yoi",
-    ];
-
-    pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).expect("read") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                sources(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-
     #[test]
-    fn every_code_of_the_project_has_an_exit_code() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut files = Vec::new();
-        for package in PACKAGES {
-            sources(&root.join(package).join("src"), &mut files);
-        }
-        let mut unlisted = BTreeMap::new();
-        let mut seen = 0;
-        for file in files {
-            for code in codes(&std::fs::read_to_string(&file).expect("read")) {
-                seen += 1;
-                if listed(&code).is_none() {
-                    unlisted.insert(code, file.clone());
-                }
-            }
-        }
-        assert!(seen > 150, "{seen}");
-        assert!(unlisted.is_empty(), "no exit code for {unlisted:?}");
-    }
-
-    #[test]
-    fn every_code_of_the_http_api_has_an_exit_code() {
-        let registry = runtime_service::REGISTRY;
-        let unlisted: Vec<_> = registry.iter().filter(|(code, _)| listed(code).is_none()).collect();
-        assert!(unlisted.is_empty() && registry.len() > 50, "{unlisted:?}");
-        assert_eq!(exit_code("a_code_of_another_version"), 1);
-    }
-
-    #[test]
-    fn an_error_of_the_operating_system_is_a_failure_and_not_invalid_input() {
-        for code in ["unreadable", "unwritable", "already_there", "no_commit", "not_committed"] {
-            assert_eq!(exit_code(code), 1, "{code}");
-        }
-        assert_eq!(["usage", "dangling_name", "denied", "not_found", "limit_exceeded"].map(exit_code), [2, 3, 4, 5, 6]);
+    fn unknown_code_of_another_machine_is_shown_and_exits_as_a_failure() {
+        let unknown = CliError::of_response("a_code_of_another_version", "message", "help");
+        assert_eq!((unknown.shown_code(), unknown.code), ("a_code_of_another_version", Code::Failed));
+        assert_eq!(unknown.code.exit_code(), 1);
+        let known = CliError::of_response("worker_not_found", "message", "help");
+        assert_eq!((known.shown_code(), known.code), ("worker_not_found", Code::WorkerNotFound));
     }
 }

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use bundles::{encoding, one_line};
+use runtime_api::Code;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -19,7 +20,7 @@ pub(crate) fn read(path: &Path, max_bytes: usize, what: &str) -> Result<Vec<u8>,
     file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, what, &error))?;
     if bytes.len() > max_bytes {
         let message = format!("{what} `{}` has more than {max_bytes} bytes", shown(path));
-        return Err(CliError::new("too_large", message, "name another file"));
+        return Err(CliError::new(Code::TooLarge, message, "name another file"));
     }
     Ok(bytes)
 }
@@ -27,11 +28,11 @@ pub(crate) fn read(path: &Path, max_bytes: usize, what: &str) -> Result<Vec<u8>,
 /// Reads a file whose size is limited by a named limit.
 pub(crate) fn read_within(path: &Path, (limit, max_bytes): (&str, usize), what: &str) -> Result<Vec<u8>, CliError> {
     read(path, max_bytes, what).map_err(|error| {
-        if error.code != "too_large" {
+        if error.code != Code::TooLarge {
             return error;
         }
         let message = format!("{what} `{}` exceeds limit `{limit}` ({max_bytes} bytes allowed)", shown(path));
-        CliError::new("too_large", message, "name another file, or raise the limit in the file of `--limits`")
+        CliError::new(Code::TooLarge, message, "name another file, or raise the limit in the file of `--limits`")
             .with_details(json!({ "limit": limit, "allowed": max_bytes }))
     })
 }
@@ -44,7 +45,7 @@ pub(crate) fn read_secret(path: &Path, max_bytes: usize, what: &str) -> Result<Z
     if is_exposed(&file.metadata().map_err(|error| failed(&error))?) {
         let message = format!("{what} `{}` is accessible to other users", shown(path));
         let help = format!("run `chmod 600 {}`; replace the secret if other users may have read it", shown(path));
-        return Err(CliError::new("secret_exposed", message, help));
+        return Err(CliError::new(Code::SecretExposed, message, help));
     }
     read_zeroizing(&file, max_bytes).map_err(|error| failed(&error))
 }
@@ -95,16 +96,16 @@ pub(crate) fn authored(path: &Path, bytes: Vec<u8>, what: &str) -> Result<Vec<u8
 
 fn not_utf8(path: &Path, what: &str, problem: &str) -> CliError {
     let message = format!("{what} `{}` is not UTF-8 text: {problem}", shown(path));
-    CliError::new("not_utf8", message, "save the file as UTF-8")
+    CliError::new(Code::NotUtf8, message, "save the file as UTF-8")
 }
 
 pub(crate) fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> CliError {
     match error.kind() {
         ErrorKind::NotFound => {
-            CliError::new("not_found", format!("{what} `{}` not found", shown(path)), "check the path")
+            CliError::new(Code::NotFound, format!("{what} `{}` not found", shown(path)), "check the path")
         }
         kind => CliError::new(
-            "unreadable",
+            Code::Unreadable,
             format!("cannot read {what} `{}`: {kind}", shown(path)),
             "check the permissions of the file and its folders",
         ),
@@ -149,7 +150,7 @@ impl<'a> NewSecretFile<'a> {
 
 fn already_there(path: &Path) -> CliError {
     CliError::new(
-        "already_there",
+        Code::AlreadyThere,
         format!("`{}` already exists", shown(path)),
         "name a file that does not exist; its content would be lost",
     )
@@ -175,7 +176,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliErro
             .and_then(|mut stream| stream.write_all(bytes).and_then(|()| stream.flush()))
             .map_err(|error| failed(&error)),
         Place::Other(kind) => Err(CliError::new(
-            "unwritable",
+            Code::Unwritable,
             format!("cannot write {what} `{}`: it is {kind}", shown(path)),
             "name a regular file or a path that does not exist",
         )),
@@ -184,7 +185,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliErro
 
 pub(crate) fn unwritable(path: &Path, what: &str, kind: ErrorKind) -> CliError {
     CliError::new(
-        "unwritable",
+        Code::Unwritable,
         format!("cannot write {what} `{}`: {kind}", shown(path)),
         "check that its folder exists and is writable",
     )

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use bundles::encoding;
 use bundles::signature::{InvalidPublicKey, MAX_SIGNING_KEY_BYTES, PublicKey, SigningKey};
+use runtime_api::Code;
 
 use crate::error::CliError;
 use crate::files;
@@ -51,7 +52,7 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
     let text = std::str::from_utf8(&content).unwrap_or_default();
     if encoding::is_wide(&content) {
         return Err(CliError::new(
-            "invalid_key",
+            Code::InvalidKey,
             format!("invalid key file `{}`: it is UTF-16", files::shown(path)),
             "save the file as UTF-8",
         ));
@@ -60,7 +61,7 @@ pub(crate) fn read_public(key: &str) -> Result<(PublicKey, Kind), CliError> {
         Ok(public) => Ok((public, Kind::Public)),
         Err(error @ InvalidPublicKey::Weak) => Err(refused(error, format!("`{}`: {error}", files::shown(path)))),
         Err(InvalidPublicKey::Spelling | InvalidPublicKey::SigningKey) => Err(CliError::new(
-            "invalid_key",
+            Code::InvalidKey,
             format!("`{}` holds neither a signing key nor a public key", files::shown(path)),
             "name a file that `yoi key new` wrote, or a file with a public key: `ed25519:` and base64",
         )),

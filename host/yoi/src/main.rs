@@ -26,6 +26,7 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use runtime_api::Code;
 
 use crate::error::CliError;
 use crate::output::{Format, Output};
@@ -111,7 +112,7 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, CliError> {
     Ok(runtime
         .map_err(|_| {
             CliError::new(
-                "failed",
+                Code::Failed,
                 "cannot start the asynchronous runtime",
                 "raise the limits of the system for threads and open files",
             )

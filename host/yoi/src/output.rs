@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use bundles::one_line;
+use runtime_api::Code;
 use serde::Serialize;
 use serde_json::json;
 
@@ -55,7 +56,7 @@ impl Output {
     pub(crate) fn end(&self, code: ExitCode) -> ExitCode {
         let Some(kind) = self.write_error.take() else { return code };
         let error = CliError::new(
-            "unwritable",
+            Code::Unwritable,
             format!("cannot write the result: {kind}"),
             "free disk space, or redirect the output to another place",
         );
@@ -74,7 +75,7 @@ impl Output {
         match self.format {
             Format::Json => {
                 let document = json!({
-                    "schema": "yoi.error/1", "code": error.code, "message": error.message, "help": error.help, "details": error.details,
+                    "schema": "yoi.error/1", "code": error.shown_code(), "message": error.message, "help": error.help, "details": error.details,
                 });
                 self.print(&json_line(&document));
             }
@@ -83,11 +84,13 @@ impl Output {
                 let mut stderr = anstream::stderr().lock();
                 let done = match error.text.as_deref() {
                     Some(Text::Diagnostics(text)) => writeln!(stderr, "{text}"),
-                    Some(Text::Error(text)) => writeln!(stderr, "{style}error{style:#}[{}]: {text}", error.code),
+                    Some(Text::Error(text)) => {
+                        writeln!(stderr, "{style}error{style:#}[{}]: {text}", error.shown_code())
+                    }
                     None => writeln!(
                         stderr,
                         "{style}error{style:#}[{}]: {}\n  help: {}",
-                        error.code,
+                        error.shown_code(),
                         one_line(&error.message),
                         one_line(&error.help)
                     ),
@@ -95,7 +98,7 @@ impl Output {
                 let _ = done;
             }
         }
-        self.end(ExitCode::from(error.exit_code()))
+        self.end(ExitCode::from(error.code.exit_code()))
     }
 }
 
@@ -135,7 +138,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         let lines = message.lines().take_while(|line| !line.is_empty()).map(str::trim);
         let text: String = lines.collect::<Vec<_>>().join(" ").chars().take(300).collect();
         let first = text.trim_start_matches("error: ").to_owned();
-        return Output::new(Format::Json).error(&CliError::new("usage", first, "see `yoi --help`"));
+        return Output::new(Format::Json).error(&CliError::new(Code::Usage, first, "see `yoi --help`"));
     }
     let output = Output::new(Format::Text);
     let printed = error.print().and_then(|()| std::io::stdout().flush());

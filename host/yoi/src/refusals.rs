@@ -2,6 +2,7 @@
 
 use bundles::one_line;
 use host_policy::Refusal;
+use runtime_api::Code;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ struct RefusalText {
 /// Returns the error of a worker that this host denies.
 pub(crate) fn refused(refusals: &[Refusal]) -> CliError {
     let message = host_policy::refusal_summary(refusals);
-    denied(&message, &json!(refusals)).unwrap_or_else(|| CliError::new("denied", message, ""))
+    denied(&message, &json!(refusals)).unwrap_or_else(|| CliError::new(Code::Denied, message, ""))
 }
 
 /// Returns the error of a denied worker with its refusals in JSON, or `None` if the JSON is not a list of refusals.
@@ -31,6 +32,6 @@ pub(crate) fn denied(message: &str, refusals: &Value) -> Option<CliError> {
         let line = format!("{subject} ({need}): {reason} [{rule}]");
         text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(remedy)));
     }
-    let error = CliError::new("denied", message, "grant what each refusal names");
+    let error = CliError::new(Code::Denied, message, "grant what each refusal names");
     Some(error.with_details(json!({ "refusals": refusals })).with_text(text))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bundles::{WorkspaceId, encoding, one_line};
 use clap::builder::BoolishValueParser;
+use runtime_api::Code;
 use runtime_client::{Client, ClientError, ClientOptions, ConnectError, ProblemDocument};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -82,7 +83,7 @@ impl ServerArgs {
         let token = self.token()?.ok_or_else(|| {
             let help =
                 "name a token file with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` issues a token";
-            CliError::new("no_token", "no token is given", help)
+            CliError::new(Code::NoToken, "no token is given", help)
         })?;
         self.send_with(Some(token), workspace, requests)
     }
@@ -125,7 +126,7 @@ impl ServerArgs {
                     let reason = if encoding::is_wide(&bytes) { ": it is UTF-16" } else { "" };
                     let message = format!("token file `{}` holds no token{reason}", files::shown(path));
                     CliError::new(
-                        "invalid_token",
+                        Code::InvalidToken,
                         message,
                         "write the token into the file, as `yoi runtime token new` printed it",
                     )
@@ -144,7 +145,7 @@ impl ServerArgs {
 
     /// Converts an error of the client. Names command-line arguments instead of options of the library.
     fn cli_error(&self, error: &ClientError) -> CliError {
-        let plain = |message: String, help: &str| CliError::new(error.code().to_owned(), message, help);
+        let plain = |message: String, help: &str| CliError::of_response(error.code(), message, help);
         // The URL of a client holds no user and no password, so errors can contain it.
         let url = one_line(&self.url);
         match error {
@@ -175,21 +176,21 @@ impl ServerArgs {
 
 fn problem_error(problem: &ProblemDocument) -> CliError {
     let details = problem.details();
-    if problem.code() == "denied"
+    if problem.known_code() == Some(Code::Denied)
         && let Some(error) = refusals::denied(problem.detail(), details.get("refusals").unwrap_or(&Value::Null))
     {
         return error;
     }
-    let help = match problem.code() {
-        "unauthenticated" | "token_expired" => {
+    let help = match problem.known_code() {
+        Some(Code::Unauthenticated | Code::TokenExpired) => {
             "name the file of a valid token with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` issues a token"
         }
-        "workspace_unnamed" => "name the workspace with `--workspace ID`",
-        "revision_older" => "name the newest bundle (`yoi runtime bundles`), or pass `--allow-older`",
-        "bundle_unnamed" => {
+        Some(Code::WorkspaceUnnamed) => "name the workspace with `--workspace ID`",
+        Some(Code::RevisionOlder) => "name the newest bundle (`yoi runtime bundles`), or pass `--allow-older`",
+        Some(Code::BundleUnnamed) => {
             "name a bundle with `--bundle DIGEST` (`yoi runtime bundles` lists them), or write `--profile builtin:NAME`"
         }
-        "confirmation_required" => "if a person has agreed to the call, pass `--confirmed`",
+        Some(Code::ConfirmationRequired) => "if a person has agreed to the call, pass `--confirmed`",
         _ => advice::with_command(problem.help()),
     };
     let mut message = problem.detail().to_owned();
@@ -199,7 +200,7 @@ fn problem_error(problem: &ProblemDocument) -> CliError {
     if let Some(seconds) = problem.retry_after().map(|after| after.as_secs()) {
         message.push_str(&format!(" (retry after {seconds} s)"));
     }
-    let error = CliError::new(problem.code().to_owned(), message.clone(), help);
+    let error = CliError::of_response(problem.code(), message.clone(), help);
     let error = match details {
         Value::Object(_) => error.with_details(details.clone()),
         _ => error.with_details(json!({})),

@@ -12,6 +12,7 @@ use bundles::{Capability, ToolName, ToolSource, WorkspaceId};
 use component_host::{BundleView, Limits};
 use host_policy::explain::{Explainer, Explanation, InvalidQuestion, Question};
 use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig, enforce};
+use runtime_api::Code;
 use serde::Serialize;
 use worker_runtime::report::{ResolutionReport, with_policy};
 use worker_runtime::{Inputs, Record, Resolutions, Resolved};
@@ -183,7 +184,7 @@ fn tools_without_provider(spec: Option<&ResolvedWorkerSpec>) -> Result<BTreeSet<
 pub(crate) fn open(profile: &ProfileSelector, bundle: &Path, limits: &Limits) -> Result<Source, CliError> {
     if matches!(profile, ProfileSelector::Builtin(_)) && !bundle_source::is_builtin(bundle) {
         let message = format!("`{profile}` is a profile of the built-in bundle, but BUNDLE is another one");
-        return Err(CliError::new("usage", message, "write `builtin` for BUNDLE, or omit `builtin:`"));
+        return Err(CliError::new(Code::Usage, message, "write `builtin` for BUNDLE, or omit `builtin:`"));
     }
     bundle_source::open(bundle, &limits.bundle)
 }
@@ -196,7 +197,7 @@ fn workspace(
     config: Option<&RuntimeConfig>,
 ) -> Result<WorkspaceId, CliError> {
     let own = &source.bundle.manifest().workspace.id;
-    let usage = |message: String, help: String| Err(CliError::new("usage", message, help));
+    let usage = |message: String, help: String| Err(CliError::new(Code::Usage, message, help));
     if !source.builtin {
         return match named {
             Some(other) if other != own => usage(
@@ -234,7 +235,11 @@ pub(crate) fn read_facts(path: &Path) -> Result<Facts, CliError> {
 pub(crate) fn bare_facts() -> Result<Facts, CliError> {
     let name = |text: &str| {
         text.parse().map_err(|_| {
-            CliError::new("failed", "the platform of this program has no valid name", "pass the facts with `--facts`")
+            CliError::new(
+                Code::Failed,
+                "the platform of this program has no valid name",
+                "pass the facts with `--facts`",
+            )
         })
     };
     Ok(Facts::bare(name(std::env::consts::OS)?, name(std::env::consts::ARCH)?))
@@ -260,7 +265,7 @@ fn explain(args: &Args, explainer: &Explainer<'_>) -> Result<Option<Vec<Explanat
             None => {
                 let message = "the resolution has no such field";
                 Err(CliError::new(
-                    "unknown_field_asked",
+                    Code::UnknownFieldAsked,
                     message,
                     "name a field such as `tool:fs.write`, or list the fields with `--format json`",
                 ))

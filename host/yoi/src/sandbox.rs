@@ -9,6 +9,7 @@ use component_host::compile::cache::CompileCache;
 use component_host::compile::child::ARGUMENT;
 use component_host::{Allocation, Limits, Resolver, Sandbox, SandboxConfig};
 use etcetera::BaseStrategy;
+use runtime_api::Code;
 
 use crate::error::CliError;
 use crate::files;
@@ -106,7 +107,7 @@ impl ComponentRef {
                 let actual = bundles::Digest::of(&bytes);
                 let message = format!("the component has the digest {actual}, not {expected}");
                 Err(CliError::new(
-                    "digest_mismatch",
+                    Code::DigestMismatch,
                     message,
                     "download the component again, or pass its correct digest",
                 ))

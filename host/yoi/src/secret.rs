@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use bundles::{InvalidName, SecretRef};
 use etcetera::BaseStrategy;
+use runtime_api::Code;
 use worker_runtime::secret::{SecretDirectory, SecretDirectoryError};
 
 use crate::error::CliError;
@@ -46,13 +47,13 @@ impl FolderArgs {
 
 /// Parses the name of a secret. The argument parser would print an invalid name, which may be the secret itself.
 fn reference(name: &str) -> Result<SecretRef, CliError> {
-    name.parse().map_err(|error: InvalidName| CliError::new("usage", error.problem(), error.remedy()))
+    name.parse().map_err(|error: InvalidName| CliError::new(Code::Usage, error.problem(), error.remedy()))
 }
 
 /// Returns the default folder of the secrets of a user.
 pub(crate) fn default_folder() -> Result<PathBuf, CliError> {
     let folders = etcetera::choose_base_strategy().map_err(|_| {
-        CliError::new("usage", "the user has no data folder", "name the folder with `--secrets FOLDER`")
+        CliError::new(Code::Usage, "the user has no data folder", "name the folder with `--secrets FOLDER`")
     })?;
     Ok(folders.data_dir().join("yoi").join("secrets"))
 }

@@ -8,6 +8,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use runtime_api::Code;
+
 use crate::runtime::Serving;
 use crate::support::{Place, examples};
 
@@ -276,6 +278,17 @@ fn config_reference_has_every_limit_with_its_default() {
         let row = rows.iter().find(|(row, _)| row == name).unwrap_or_else(|| panic!("`{name}` is missing"));
         assert_eq!(row.1[0], default.to_string(), "default of `{name}`");
     }
+}
+
+#[test]
+fn config_reference_has_the_exit_code_of_each_error_code() {
+    let rows = rows("config.md");
+    // A key of the config has more cells.
+    let codes: Vec<_> = rows.iter().filter(|(_, cells)| cells.len() == 2 && cells[1].len() == "3 |".len()).collect();
+    for (code, cells) in &codes {
+        assert_eq!(code.parse().map(|code: Code| format!("{} |", code.exit_code())), Ok(cells[1].clone()), "{code}");
+    }
+    assert!(codes.len() >= 4, "{codes:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn an_envelope_of_another_shape_is_refused_by_name() {
     let with = |change: Change<'_>| {
         let mut json = good.clone();
         change(&mut json);
-        parse(&json).map_err(|error| (error.code(), !error.help().is_empty()))
+        parse(&json).map_err(|error| (error.code().as_str(), !error.help().is_empty()))
     };
     assert!(with(&|_| ()).is_ok());
     let cases: &[(&str, Change<'_>)] = &[
@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn any_bytes_are_an_envelope_or_a_typed_error(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         if let Err(error) = Envelope::parse(&bytes, &BundleLimits::default()) {
-            prop_assert!(!error.code().is_empty() && !error.help().is_empty() && !error.to_string().is_empty());
+            prop_assert!(!error.help().is_empty() && !error.to_string().is_empty());
         }
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use blake3::{Hash, Hasher};
+use error_code::Code;
 
 use super::CompiledKey;
 
@@ -52,12 +53,12 @@ pub enum CacheError {
 
 impl CacheError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::NotPrivate => "cache_not_private",
-            Self::NotAFolder => "cache_not_a_folder",
-            Self::DamagedKey => "cache_damaged",
-            Self::Io(_) => "cache_unavailable",
+            Self::NotPrivate => Code::CacheNotPrivate,
+            Self::NotAFolder => Code::CacheNotAFolder,
+            Self::DamagedKey => Code::CacheDamaged,
+            Self::Io(_) => Code::CacheUnavailable,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The error of the structure check.
 
+use error_code::Code;
+
 use super::names;
 
 /// Error returned for bytes that are not a component within the budget.
@@ -38,13 +40,13 @@ pub enum StructureRefusal {
 impl StructureRefusal {
     /// Returns the stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> Code {
         match self {
-            Self::NotWasm => "not_wasm",
-            Self::Text => "wasm_text",
-            Self::CoreModule => "core_module",
-            Self::Malformed { .. } => "malformed_component",
-            Self::OverBudget { .. } => "over_budget",
+            Self::NotWasm => Code::NotWasm,
+            Self::Text => Code::WasmText,
+            Self::CoreModule => Code::CoreModule,
+            Self::Malformed { .. } => Code::MalformedComponent,
+            Self::OverBudget { .. } => Code::OverBudget,
         }
     }
 

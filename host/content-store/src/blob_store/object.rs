@@ -93,7 +93,7 @@ impl ObjectBlobs {
                 Verdict::Sound(bytes) => Ok(BlobCondition::Sound(bytes)),
                 Verdict::Damaged => {
                     if let Err(error) = storage.quarantine(digest).await {
-                        tracing::warn!(blob = %digest, code = error.code(), "cannot quarantine a damaged blob");
+                        tracing::warn!(blob = %digest, code = error.code().as_str(), "cannot quarantine a damaged blob");
                     }
                     Ok(BlobCondition::Damaged)
                 }

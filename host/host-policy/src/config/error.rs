@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bundles::{Diagnostic, Diagnostics, InvalidName, Severity, Source, WorkspaceId, shown};
+use error_code::Code;
 
 use super::{MAX_CONFIG_BYTES, RELATIVE_MOUNT_PATH, source};
 
@@ -124,11 +125,11 @@ impl ConfigError {
     }
 
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Limit { .. } => "invalid_limits",
-            Self::NoPosture(_) => "no_signature_posture",
-            _ => "invalid_config",
+            Self::Limit { .. } => Code::InvalidLimits,
+            Self::NoPosture(_) => Code::NoSignaturePosture,
+            _ => Code::InvalidConfig,
         }
     }
 

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn code(name: &str, value: &str) -> &'static str {
-        check_headers(&[(name.to_owned(), value.to_owned())]).map_or_else(|refusal| refusal.code(), |()| "ok")
+        check_headers(&[(name.to_owned(), value.to_owned())]).map_or_else(|refusal| refusal.code().as_str(), |()| "ok")
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use bundles::MAX_URL_BYTES;
 use bundles::shown;
 use bundles::{UrlPermission, WrittenUrlPermission};
+use error_code::Code;
 use url::ParseError;
 
 use super::address::AddressKind;
@@ -199,32 +200,32 @@ pub enum EgressRefusal {
 
 impl EgressRefusal {
     /// Returns the stable code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::UrlTooLong => "url_too_long",
-            Self::MalformedUrl(_) => "malformed_url",
-            Self::AmbiguousUrl { .. } => "ambiguous_url",
-            Self::UserInfo => "user_info",
-            Self::Scheme { .. } => "scheme_not_allowed",
-            Self::HostName => "invalid_host",
-            Self::PortZero => "port_zero",
-            Self::TooManyHeaders => "too_many_headers",
-            Self::HeadersTooLarge => "headers_too_large",
-            Self::HeaderNameTooLong => "header_name_too_long",
-            Self::HeaderValueTooLong { .. } => "header_value_too_long",
-            Self::HeaderName { .. } => "invalid_header_name",
-            Self::HeaderValue { .. } => "invalid_header_value",
-            Self::HeaderClass { .. } => "header_not_allowed",
-            Self::Subprotocols => "invalid_subprotocols",
-            Self::NotCovered { missing: MissingPermission::Target, .. } => "not_declared",
-            Self::NotCovered { missing: MissingPermission::Grant, .. } => "not_granted",
-            Self::NotCovered { missing: MissingPermission::Both, .. } => "not_declared_nor_granted",
-            Self::NoAddress { .. } => "no_address",
-            Self::SpecialAddress { missing: MissingPermission::Target, .. } => "special_address_not_declared",
-            Self::SpecialAddress { missing: MissingPermission::Grant, .. } => "special_address_not_granted",
-            Self::SpecialAddress { missing: MissingPermission::Both, .. } => "special_address_not_declared_nor_granted",
-            Self::NotLoopback { .. } => "localhost_not_loopback",
-            Self::NeverDialled { .. } => "address_never_dialled",
+            Self::UrlTooLong => Code::UrlTooLong,
+            Self::MalformedUrl(_) => Code::MalformedUrl,
+            Self::AmbiguousUrl { .. } => Code::AmbiguousUrl,
+            Self::UserInfo => Code::UserInfo,
+            Self::Scheme { .. } => Code::SchemeNotAllowed,
+            Self::HostName => Code::InvalidHost,
+            Self::PortZero => Code::PortZero,
+            Self::TooManyHeaders => Code::TooManyHeaders,
+            Self::HeadersTooLarge => Code::HeadersTooLarge,
+            Self::HeaderNameTooLong => Code::HeaderNameTooLong,
+            Self::HeaderValueTooLong { .. } => Code::HeaderValueTooLong,
+            Self::HeaderName { .. } => Code::InvalidHeaderName,
+            Self::HeaderValue { .. } => Code::InvalidHeaderValue,
+            Self::HeaderClass { .. } => Code::HeaderNotAllowed,
+            Self::Subprotocols => Code::InvalidSubprotocols,
+            Self::NotCovered { missing: MissingPermission::Target, .. } => Code::NotDeclared,
+            Self::NotCovered { missing: MissingPermission::Grant, .. } => Code::NotGranted,
+            Self::NotCovered { missing: MissingPermission::Both, .. } => Code::NotDeclaredNorGranted,
+            Self::NoAddress { .. } => Code::NoAddress,
+            Self::SpecialAddress { missing: MissingPermission::Target, .. } => Code::SpecialAddressNotDeclared,
+            Self::SpecialAddress { missing: MissingPermission::Grant, .. } => Code::SpecialAddressNotGranted,
+            Self::SpecialAddress { missing: MissingPermission::Both, .. } => Code::SpecialAddressNotDeclaredNorGranted,
+            Self::NotLoopback { .. } => Code::LocalhostNotLoopback,
+            Self::NeverDialled { .. } => Code::AddressNeverDialled,
         }
     }
 

@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn code(url: &str) -> &'static str {
-        read(url).map_or_else(|refusal| refusal.code(), |_| "ok")
+        read(url).map_or_else(|refusal| refusal.code().as_str(), |_| "ok")
     }
 
     #[test]
@@ -255,7 +255,8 @@ mod tests {
             ("data:,a", "scheme_not_allowed", "scheme_not_allowed"),
         ] {
             assert_eq!(code(url), request, "{url}");
-            let opened = EgressRequest::websocket(url, Vec::new()).map_or_else(|refusal| refusal.code(), |_| "ok");
+            let opened =
+                EgressRequest::websocket(url, Vec::new()).map_or_else(|refusal| refusal.code().as_str(), |_| "ok");
             assert_eq!(opened, websocket, "{url}");
         }
     }

@@ -20,6 +20,7 @@ use bundles::SecretRef;
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::fs::{Dir, File, MetadataExt, OpenOptions, Permissions, PermissionsExt};
 use content_store::durable_folder;
+use runtime_api::Code;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
@@ -73,14 +74,14 @@ pub enum SecretDirectoryError {
 
 impl SecretDirectoryError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::NotAFolder => "secrets_not_a_folder",
-            Self::NotPrivate => "secrets_not_private",
-            Self::Credentials => "secrets_read_only",
+            Self::NotAFolder => Code::SecretsNotAFolder,
+            Self::NotPrivate => Code::SecretsNotPrivate,
+            Self::Credentials => Code::SecretsReadOnly,
             Self::Secret(error) => error.code(),
-            Self::Full => "store_full",
-            Self::Unavailable(_) => "secrets_unavailable",
+            Self::Full => Code::StoreFull,
+            Self::Unavailable(_) => Code::SecretsUnavailable,
         }
     }
 

@@ -4,6 +4,7 @@ use bundles::signature::{EnvelopeError, SignatureRefusal};
 use bundles::{BundleError, Digest, Revision, WorkspaceId};
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
+use runtime_api::Code;
 use runtime_api::referrer::Referrer;
 
 use crate::ledger::ChangeError;
@@ -107,7 +108,7 @@ impl ContentError {
     }
 
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Blob(error) => error.code(),
             Self::Metadata(error) => error.code(),
@@ -115,16 +116,16 @@ impl ContentError {
             Self::Bundle(error) => error.code(),
             Self::Signature(error) => error.code(),
             Self::Envelope(error) => error.code(),
-            Self::NoPosture(_) => "no_signature_posture",
-            Self::OtherWorkspace => "workspace_denied",
-            Self::BundleNotFound(_) => "bundle_not_found",
-            Self::BlobNotFound(_) => "blob_not_found",
-            Self::BundleRevoked(_) => "bundle_revoked",
-            Self::RevisionConflict { .. } => "revision_conflict",
-            Self::InUse { .. } => "in_use",
-            Self::Full { .. } => "store_full",
-            Self::TooLarge { .. } => "too_large",
-            Self::Contended => "contended",
+            Self::NoPosture(_) => Code::NoSignaturePosture,
+            Self::OtherWorkspace => Code::WorkspaceDenied,
+            Self::BundleNotFound(_) => Code::BundleNotFound,
+            Self::BlobNotFound(_) => Code::BlobNotFound,
+            Self::BundleRevoked(_) => Code::BundleRevoked,
+            Self::RevisionConflict { .. } => Code::RevisionConflict,
+            Self::InUse { .. } => Code::InUse,
+            Self::Full { .. } => Code::StoreFull,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::Contended => Code::Contended,
         }
     }
 

@@ -10,6 +10,7 @@ use content_store::metadata::{MemoryMetadata, MetadataError, MetadataStore};
 use host_policy::{ConfigError, RuntimeConfig};
 use host_tools::secret::{NoSecrets, SecretSource};
 use host_tools::tool::HostTool;
+use runtime_api::Code;
 use runtime_api::event::Epoch;
 
 use super::{Runtime, Shared, resolver_registry};
@@ -88,23 +89,23 @@ pub enum OpenError {
 
 impl OpenError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::NoClock => "no_clock",
+            Self::NoClock => Code::NoClock,
             Self::Config(error) => error.code(),
-            Self::DuplicateTool(_) => "duplicate_tool",
+            Self::DuplicateTool(_) => Code::DuplicateTool,
             Self::Sandbox(error) => error.code(),
             Self::Shipped(error) => error.code(),
-            Self::Builtin => "invalid_bundle",
+            Self::Builtin => Code::InvalidBundle,
             Self::Metadata(error) => error.code(),
-            Self::NoEntropy => "no_entropy",
+            Self::NoEntropy => Code::NoEntropy,
             #[cfg(all(feature = "files", feature = "sqlite"))]
             Self::DataFolder(error) => error.code(),
             #[cfg(all(feature = "files", feature = "sqlite"))]
             Self::Cache(error) => error.code(),
             #[cfg(all(feature = "files", feature = "sqlite"))]
             Self::Secrets(error) => error.code(),
-            Self::Threads(_) => "no_threads",
+            Self::Threads(_) => Code::NoThreads,
         }
     }
 

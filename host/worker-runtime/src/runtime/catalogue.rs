@@ -8,6 +8,7 @@ use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
 use futures_util::StreamExt;
 use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
+use runtime_api::Code;
 use runtime_api::event::EventKind;
 use runtime_api::referrer::Referrer;
 use runtime_api::worker::{
@@ -82,7 +83,7 @@ pub enum WorkerError {
         /// Digest of the resolver.
         resolver: Digest,
         /// Code of the error.
-        code: &'static str,
+        code: Code,
     },
     /// The resolution failed.
     #[error(transparent)]
@@ -131,25 +132,25 @@ impl From<ChangeError> for WorkerError {
 
 impl WorkerError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Content(error) => error.code(),
-            Self::BundleMissing(_) => "bundle_missing",
-            Self::BundleDamaged(_) => "bundle_damaged",
-            Self::NotFound(_) => "worker_not_found",
-            Self::Exists(_) => "worker_exists",
-            Self::BundleUnnamed(_) => "bundle_unnamed",
-            Self::BundleUnwanted(_) => "bundle_unwanted",
-            Self::TooManyCapabilities(_) => "too_many_capabilities",
-            Self::RevisionOlder { .. } => "revision_older",
-            Self::ResolverNotFound(_) => "resolver_not_found",
-            Self::ResolverRevoked(_) => "resolver_revoked",
-            Self::ResolverUnavailable { .. } => "resolver_unavailable",
+            Self::BundleMissing(_) => Code::BundleMissing,
+            Self::BundleDamaged(_) => Code::BundleDamaged,
+            Self::NotFound(_) => Code::WorkerNotFound,
+            Self::Exists(_) => Code::WorkerExists,
+            Self::BundleUnnamed(_) => Code::BundleUnnamed,
+            Self::BundleUnwanted(_) => Code::BundleUnwanted,
+            Self::TooManyCapabilities(_) => Code::TooManyCapabilities,
+            Self::RevisionOlder { .. } => Code::RevisionOlder,
+            Self::ResolverNotFound(_) => Code::ResolverNotFound,
+            Self::ResolverRevoked(_) => Code::ResolverRevoked,
+            Self::ResolverUnavailable { .. } => Code::ResolverUnavailable,
             Self::Resolve(error) => error.code(),
-            Self::NotRunning { .. } => "worker_stopped",
-            Self::Suspended { .. } => "worker_suspended",
-            Self::NotStopped(_) => "worker_not_stopped",
-            Self::Denied(_) => "denied",
+            Self::NotRunning { .. } => Code::WorkerStopped,
+            Self::Suspended { .. } => Code::WorkerSuspended,
+            Self::NotStopped(_) => Code::WorkerNotStopped,
+            Self::Denied(_) => Code::Denied,
         }
     }
 

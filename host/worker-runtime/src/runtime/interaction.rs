@@ -13,6 +13,7 @@ use bundles::{Blob, Digest, ToolName};
 use content_store::metadata::MetadataError;
 use host_policy::{Refusal, ResolvedWorkerSpec};
 use host_tools::tool::{CallScope, ToolContext, ToolError};
+use runtime_api::Code;
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::event::EventKind;
 use runtime_api::history::{Entry, EntryKind, Payload};
@@ -200,7 +201,7 @@ impl From<Busy> for CallError {
 
 impl CallError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Worker(error) => error.code(),
             Self::NotRunning { .. } => "worker_stopped",
@@ -217,8 +218,16 @@ impl CallError {
             Self::InvalidCall { .. } => "invalid_request",
             Self::InvalidOutput(_) => "invalid_output",
             Self::Tool(error) => error.code(),
-            Self::ToolPanicked(_) => "tool_panicked",
-            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::ToolPanicked(_) => Code::ToolPanicked,
+            Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+        }
+    }
+
+    /// Returns the code in the worker's history: that of the tool if the tool refused the call.
+    pub fn recorded_code(&self) -> &'static str {
+        match self {
+            Self::Tool(ToolError::Refused { code, .. }) => code,
+            _ => self.code().as_str(),
         }
     }
 
@@ -486,7 +495,7 @@ impl Interaction {
         let (kind, outcome) = match &answer {
             Ok(_) => (EntryKind::CallEnded { began: began.number, output: stored.payload() }, "ok"),
             Err(error) => {
-                let code = error.code();
+                let code = error.recorded_code();
                 let message = error.to_string();
                 (EntryKind::CallFailed { began: began.number, code: code.to_owned(), message }, code)
             }

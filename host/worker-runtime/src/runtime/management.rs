@@ -7,6 +7,7 @@ use bundles::{BundleLimits, Capability, WorkspaceId};
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
 use host_policy::{ConfigError, Facts, RuntimeConfig};
+use runtime_api::Code;
 use runtime_api::event::EventKind;
 use runtime_api::resolver::ResolverState;
 use runtime_api::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
@@ -61,7 +62,7 @@ pub enum ReloadError {
 
 impl ReloadError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Config(error) => error.code(),
             Self::Worker(error) => error.code(),

@@ -118,7 +118,7 @@ impl Management {
             let (Ok(workspace), Ok(worker)) = (workspace.parse(), worker.parse::<WorkerId>()) else { continue };
             let catalogue = Workspace { shared: self.shared.clone(), id: workspace }.catalogue();
             if let Err(error) = catalogue.complete_removal(&worker).await {
-                tracing::warn!(workspace = %catalogue.workspace.id, %worker, code = error.code(), "cannot delete the history of a removed worker");
+                tracing::warn!(workspace = %catalogue.workspace.id, %worker, code = error.code().as_str(), "cannot delete the history of a removed worker");
             }
         }
         Ok(())

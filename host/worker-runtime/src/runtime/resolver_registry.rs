@@ -14,6 +14,7 @@ use component_host::{LoadError, Resolver};
 use content_store::blob_store::{self, BlobError};
 use content_store::metadata::MetadataError;
 use host_policy::RuntimeConfig;
+use runtime_api::Code;
 use runtime_api::event::{Event, EventKind};
 use runtime_api::resolver::{ResolverState, ResolverSummary};
 use serde::{Deserialize, Serialize};
@@ -86,18 +87,18 @@ impl From<ChangeError> for ResolverError {
 
 impl ResolverError {
     /// Returns the error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Load(error) => error.code(),
             Self::Blob(error) => error.code(),
             Self::Metadata(error) => error.code(),
-            Self::Revoked(_) => "resolver_revoked",
-            Self::NotFound(_) | Self::NoEarlier => "resolver_not_found",
-            Self::Active(_) => "resolver_active",
-            Self::Pinned(_) => "resolver_pinned",
-            Self::InUse(_) => "in_use",
-            Self::Full { .. } => "store_full",
-            Self::Contended => "contended",
+            Self::Revoked(_) => Code::ResolverRevoked,
+            Self::NotFound(_) | Self::NoEarlier => Code::ResolverNotFound,
+            Self::Active(_) => Code::ResolverActive,
+            Self::Pinned(_) => Code::ResolverPinned,
+            Self::InUse(_) => Code::InUse,
+            Self::Full { .. } => Code::StoreFull,
+            Self::Contended => Code::Contended,
         }
     }
 
@@ -472,7 +473,9 @@ impl Management {
                 Err(ResolverError::Blob(BlobError::Unavailable { .. } | BlobError::Full | BlobError::Moved)) => {
                     return Err(MetadataError::Unavailable { operation: "load a resolver" });
                 }
-                Err(error) => tracing::warn!(resolver = %digest, code = error.code(), "a resolver cannot be loaded"),
+                Err(error) => {
+                    tracing::warn!(resolver = %digest, code = error.code().as_str(), "a resolver cannot be loaded")
+                }
             }
         }
         Ok(())

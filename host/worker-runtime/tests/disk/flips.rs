@@ -42,7 +42,7 @@ fn place_of(root: &Path, digest: Digest) -> PathBuf {
 /// Checks that reading the blob fails with one of these codes.
 async fn is_not_served(content: &Content, digest: Digest, codes: &[&str], context: &str) {
     let served = content.blob(digest).await;
-    let code = served.map_or_else(|error| error.code(), |_| "served");
+    let code = served.map_or_else(|error| error.code().as_str(), |_| "served");
     assert!(codes.contains(&code), "{context}: {code}");
 }
 
@@ -117,7 +117,7 @@ async fn no_flipped_byte_of_a_record_makes_a_worker() {
         flip(&place_of(&root, record), index);
         // A Runtime that has nothing cached.
         let opened = open().await;
-        let refused = call(&opened).await.map_err(|error| error.code());
+        let refused = call(&opened).await.map_err(|error| error.code().as_str());
         assert_eq!(refused, Err("worker_suspended"), "{context}");
         let content = opened.runtime.content(&writer.workspace);
         is_not_served(&content, record, &["blob_not_found"], &context).await;
@@ -222,7 +222,7 @@ fn flipped_machine_code_is_never_run_and_compiled_again() {
         let index = chance.below(cached.length as u64) as usize;
         cached.with(index, || {
             let loaded = runtime.block_on(cannot_compile.load(RESOLVER));
-            assert_eq!(loaded.map(drop).map_err(|error| error.code()), Err("compiler_failed"), "byte {index}");
+            assert_eq!(loaded.map(drop).map_err(|error| error.code().as_str()), Err("compiler_failed"), "byte {index}");
         });
     }
     runtime.block_on(workload::sandbox(&folder).load(RESOLVER)).expect("compiled again");

@@ -56,7 +56,7 @@ pub(super) struct Failure {
 macro_rules! failure {
     ($error:expr) => {{
         let error = $error;
-        Failure { code: error.code(), text: format!("{error} {error:?} {}", error.help()) }
+        Failure { code: error.code().as_str(), text: format!("{error} {error:?} {}", error.help()) }
     }};
 }
 
@@ -313,7 +313,7 @@ impl Expected {
         }
         let coming = begun.and_then(|step| self.writer.blob(step)).map(|(digest, _)| digest);
         for digest in self.gone.iter().filter(|digest| coming.as_ref() != Some(digest)) {
-            let found = content.blob_size(*digest).await.map_err(|error| error.code());
+            let found = content.blob_size(*digest).await.map_err(|error| error.code().as_str());
             assert_eq!(found, Err("blob_not_found"), "{context}: blob {digest} was collected");
         }
         let (comes, goes) = match begun {

@@ -1,7 +1,6 @@
 //! Errors of a system without resources: a full disk, or no more threads. Each is provoked in a child process of this
 //! test binary, which reports to its parent.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,12 +23,6 @@ const THREADLESS: &str = "YOI_THREADLESS";
 /// Returns the reports of all these processes.
 pub(super) fn told() -> Vec<Provoked> {
     [without_room().unwrap_or_default(), without_threads()].iter().flat_map(|printed| Provoked::read(printed)).collect()
-}
-
-/// Variants that are not provoked here, because only some machines can mount a disk of limited size.
-pub(super) fn not_told() -> BTreeSet<&'static str> {
-    let of_a_disk = ["mount_full", "SecretDirectoryError::Full"];
-    if watched::can_be() { BTreeSet::new() } else { of_a_disk.into() }
 }
 
 /// Fills the disk for the next write.

@@ -137,7 +137,7 @@ pub(super) fn cases() -> Vec<Case> {
             let scene = Scene::with_worker().await;
             let answer = scene.post("echo", &json!({ "do": "refuse" })).await;
             let told = scene.call("echo", json!({ "do": "refuse" })).await.expect_err("refused");
-            assert_eq!(answer.json()["details"]["tool_code"], told.code());
+            assert_eq!(answer.json()["details"]["tool_code"], told.recorded_code());
             answer
         }),
     ];

@@ -29,7 +29,7 @@ async fn second_holder_is_refused_until_the_first_is_gone() {
     let first = DataFolder::open(&path).await.unwrap();
     assert!(!format!("{first:?}").contains(CANARY));
     let error = refused(&path).await;
-    assert_eq!((&error, error.code()), (&DataFolderError::InUse, "store_in_use"));
+    assert_eq!((&error, error.code().as_str()), (&DataFolderError::InUse, "store_in_use"));
     drop(first);
     DataFolder::open(&path).await.unwrap();
 }
@@ -72,7 +72,7 @@ async fn folder_that_others_can_access_is_refused_unless_it_is_empty() {
     set_mode(&empty, 0o755);
     set_mode(&private, 0o700);
     let error = refused(&full).await;
-    assert_eq!((&error, error.code()), (&DataFolderError::NotPrivate, "data_folder_not_private"));
+    assert_eq!((&error, error.code().as_str()), (&DataFolderError::NotPrivate, "data_folder_not_private"));
     assert_eq!(mode(&full), 0o755);
     DataFolder::open(&empty).await.unwrap();
     assert_eq!(mode(&empty), 0o700);
@@ -86,7 +86,7 @@ async fn path_that_is_not_a_folder_is_refused() {
     fs::write(&path, "a file").unwrap();
     for path in [path.clone(), path.join("below it")] {
         let error = refused(&path).await;
-        assert_eq!((&error, error.code()), (&DataFolderError::NotAFolder, "data_folder_not_a_folder"));
+        assert_eq!((&error, error.code().as_str()), (&DataFolderError::NotAFolder, "data_folder_not_a_folder"));
     }
     fs::remove_file(&path).unwrap();
     DataFolder::open(&path).await.unwrap();

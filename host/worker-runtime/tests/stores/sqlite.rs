@@ -106,7 +106,7 @@ async fn second_opener_is_refused_until_the_first_is_gone() {
     let first = fresh.open().await;
     assert!(!format!("{first:?}").contains(CANARY));
     let error = fresh.refused().await;
-    assert_eq!((&error, error.code()), (&MetadataError::InUse, "store_in_use"));
+    assert_eq!((&error, error.code().as_str()), (&MetadataError::InUse, "store_in_use"));
     put(&first, &Key::new("k"), "x").await;
     assert_eq!(fresh.refused().await, MetadataError::InUse);
     drop(first);
@@ -150,7 +150,7 @@ async fn file_of_another_application_is_refused_and_not_changed() {
         fresh.change(change);
         let changed = fs::read(&fresh.path).unwrap();
         let error = fresh.refused().await;
-        assert_eq!((&error, error.code()), (&expected, code), "{number}");
+        assert_eq!((&error, error.code().as_str()), (&expected, code), "{number}");
         assert!(fs::read(&fresh.path).unwrap() == changed, "{number}");
         fs::write(&fresh.path, &right).unwrap();
     }

@@ -82,7 +82,7 @@ macro_rules! told {
     ($($name:literal: $error:ty { $($inside:ident),* })*) => {$(
         impl ProvokedError for $error {
             fn told(&self) -> (String, String) {
-                (self.code().to_owned(), self.help().to_owned())
+                (self.code().to_string(), self.help().to_owned())
             }
 
             fn variants(&self, found: &mut BTreeSet<Variant>) {
@@ -141,7 +141,7 @@ macro_rules! inside {
 }
 
 inside! {
-    "StructureRefusal": component_host::structure::StructureRefusal => |refusal| refusal.code(),
+    "StructureRefusal": component_host::structure::StructureRefusal => |refusal| refusal.code().as_str(),
     "CommitError": CommitError => |_| "-",
     "RestoreError": RestoreError => |_| "-",
 }

@@ -8,6 +8,7 @@ use bundles::{BuildOptions, CommitId, Revision, Timestamp, archive, layout};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use clap::builder::BoolishValueParser;
+use runtime_api::Code;
 use serde_json::json;
 
 use super::commit;
@@ -118,7 +119,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 fn write_layout(path: &Path, bundle: &bundles::Bundle) -> Result<(), CliError> {
     let failed = |error: &std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
-            "already_there",
+            Code::AlreadyThere,
             format!("`{}` already exists", files::shown(path)),
             "name a folder that does not exist",
         ),

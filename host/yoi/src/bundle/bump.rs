@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::{Revision, Timestamp};
+use runtime_api::Code;
 use serde_json::json;
 use toml_edit::Document;
 
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let text = files::read_text(&path, 4 << 20, "file")?;
     let invalid = |what: &str| {
         CliError::new(
-            "invalid_toml",
+            Code::InvalidToml,
             format!("`{}` {what}", files::shown(&path)),
             "find the place with `yoi bundle check`",
         )
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     };
     if instant(&created_at)? < instant(&earlier)? {
         return Err(CliError::new(
-            "earlier_time",
+            Code::EarlierTime,
             format!("{created_at} is before {earlier}, the time of the last revision"),
             "pass a later time with `--created-at`, or correct the clock",
         ));
@@ -78,7 +79,7 @@ fn now() -> Result<Timestamp, CliError> {
         .and_then(|time| time.to_string().parse().ok());
     now.ok_or_else(|| {
         CliError::new(
-            "failed",
+            Code::Failed,
             "the clock of the system is outside the valid range",
             "pass the time with `--created-at`",
         )
@@ -86,6 +87,6 @@ fn now() -> Result<Timestamp, CliError> {
 }
 
 fn instant(time: &Timestamp) -> Result<jiff::Timestamp, CliError> {
-    let unreadable = |_| CliError::new("failed", "cannot compare two times", "report this as a bug");
+    let unreadable = |_| CliError::new(Code::Failed, "cannot compare two times", "report this as a bug");
     time.as_str().parse().map_err(unreadable)
 }

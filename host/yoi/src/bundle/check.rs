@@ -7,6 +7,7 @@ use bundles::signature::{KeyId, Posture, Signers, judge};
 use bundles::{BundleLimits, Diagnostic};
 use clap::builder::BoolishValueParser;
 use leak_scan::Kind;
+use runtime_api::Code;
 use serde::Serialize;
 
 use crate::bundle_source::{self, Source};
@@ -167,7 +168,7 @@ fn signatures(args: &Args, source: &Source, limits: &BundleLimits) -> Result<Vec
     } else {
         let keys: Result<Vec<_>, CliError> = args.signed_by.iter().map(|key| Ok(key::read_public(key)?.0)).collect();
         let signers = Signers::new(keys?, None)
-            .map_err(|error| CliError::new("usage", format!("`--signed-by`: {error}"), "name each key once"))?;
+            .map_err(|error| CliError::new(Code::Usage, format!("`--signed-by`: {error}"), "name each key once"))?;
         judge(&Posture::Required(signers), source.bundle.manifest_bytes(), envelope)?
     };
     let claimed = envelope.into_iter().flat_map(|envelope| envelope.claimed_key_ids());

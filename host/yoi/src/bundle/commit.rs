@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bundles::{CommitId, Folder, Timestamp, one_line, shown_file};
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -55,7 +56,7 @@ pub(super) fn of(path: &Path, folder: &Folder) -> Result<Commit, CliError> {
 
 fn no_commit(message: &str) -> CliError {
     CliError::new(
-        "no_commit",
+        Code::NoCommit,
         message,
         "commit the folder, or use `--commit` and `--created-at` instead of `--from-git`",
     )
@@ -68,7 +69,8 @@ fn differs(file: &str, how: &str) -> CliError {
 
 fn differs_with_help(file: &str, how: &str, help: &str) -> CliError {
     let file = shown_file(file);
-    CliError::new("not_committed", format!("`{}` {how}", one_line(&file)), help).with_details(json!({ "file": file }))
+    CliError::new(Code::NotCommitted, format!("`{}` {how}", one_line(&file)), help)
+        .with_details(json!({ "file": file }))
 }
 
 /// Entry of a tree of a commit.
@@ -98,7 +100,7 @@ impl From<GitError> for CliError {
             GitError::Other(error) => error,
             GitError::ForeignOwner => {
                 let help = "if you trust the repository, run `git config --global --add safe.directory FOLDER`";
-                Self::new("no_commit", "the folder's git repository belongs to another user", help)
+                Self::new(Code::NoCommit, "the folder's git repository belongs to another user", help)
             }
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::WorkspaceId;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -23,7 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::new(
-            "already_there",
+            Code::AlreadyThere,
             format!("`{}` already exists", files::shown(&args.folder)),
             "name a folder that does not exist",
         ),
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn with_workspace(bytes: &[u8], workspace: &WorkspaceId) -> Result<Vec<u8>, CliError> {
-    let broken = || CliError::new("failed", "the example of this program is invalid", "report this as a bug");
+    let broken = || CliError::new(Code::Failed, "the example of this program is invalid", "report this as a bug");
     let text = std::str::from_utf8(bytes).map_err(|_| broken())?;
     let mut document: toml_edit::DocumentMut = text.parse().map_err(|_| broken())?;
     let section = document.get_mut("workspace").and_then(|section| section.as_table_like_mut()).ok_or_else(broken)?;

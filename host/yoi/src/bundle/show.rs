@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use bundles::ProfileName;
 use bundles::manifest::{Layer, Workflow};
 use clap::builder::BoolishValueParser;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::bundle_source;
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
                 || "list the profiles with `yoi bundle show`".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
-            CliError::new("unknown_profile", format!("profile `{name}` not found in this bundle"), help)
+            CliError::new(Code::UnknownProfile, format!("profile `{name}` not found in this bundle"), help)
         })?;
         let document = json!({ "schema": "yoi.bundle-profile/1", "name": name, "profile": profile });
         output.result(&document, || {

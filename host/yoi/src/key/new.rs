@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::signature::SigningKey;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -24,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let key = SigningKey::generate(getrandom::fill).map_err(|_| {
-        CliError::new("failed", "the system has no random numbers", "retry when the system has started")
+        CliError::new(Code::Failed, "the system has no random numbers", "retry when the system has started")
     })?;
     files::write_secret(&args.out, key.to_file().as_bytes(), "signing key")?;
     let public = key.public_key();

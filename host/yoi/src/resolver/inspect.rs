@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use component_host::structure::{Budget, ExternItem, Structure};
 use component_host::{Limits, LoadError};
+use runtime_api::Code;
 use serde::Serialize;
 
-use crate::error::{CliError, exit_code};
+use crate::error::CliError;
 use crate::output::Output;
 use crate::sandbox::{ComponentRef, LimitsArgs};
 use crate::text::{Rows, bytes, grouped};
@@ -33,7 +34,7 @@ struct Document {
     /// `true` if the component would be compiled.
     admitted: bool,
     /// Code of the refusal.
-    code: Option<&'static str>,
+    code: Option<Code>,
     refusal: Option<String>,
     #[serde(flatten)]
     structure: Structure,
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         structure,
     };
     output.result(&document, || text(&document));
-    Ok(code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(exit_code(code))))
+    Ok(code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
 }
 
 fn text(document: &Document) -> String {

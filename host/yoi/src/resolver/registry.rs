@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bundles::Digest;
+use runtime_api::Code;
 use runtime_api::resolver::{ResolverState, ResolverSummary};
 use runtime_client::{Client, ClientError};
 use serde_json::json;
@@ -31,7 +32,7 @@ impl Target {
         }
         if !Named::is_prefix(name) {
             return Err(CliError::new(
-                "usage",
+                Code::Usage,
                 format!(
                     "invalid resolver `{}`: expected a digest, or 4 or more of its first digits",
                     bundles::shown(name)

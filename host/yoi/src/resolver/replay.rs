@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bundles::{Acceptances, Admission, Blob, Bundle, Digest, VerifiedManifest};
 use component_host::{BundleView, Limits, Resolver, Sandbox};
+use runtime_api::Code;
 use serde::Serialize;
 use serde_json::Value;
 use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlobs};
@@ -15,7 +16,7 @@ use worker_runtime::{DataFolder, RECORD_BOUNDS, Record, shipped};
 
 use crate::bundle_source;
 use crate::differences::{Difference, differences};
-use crate::error::{CliError, exit_code};
+use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
@@ -118,7 +119,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let same = records.iter().all(is_same);
     let document = Document { schema: "yoi.resolver-replay/1", same, records };
     output.result(&document, || text(&document));
-    Ok(ExitCode::from(if same { 0 } else { exit_code("digest_mismatch") }))
+    Ok(ExitCode::from(if same { 0 } else { Code::DigestMismatch.exit_code() }))
 }
 
 /// Bundles and components that records can name.
@@ -158,7 +159,7 @@ impl<'a> Sources<'a> {
     async fn blob(&self, digest: Digest, max_bytes: usize, what: &str) -> Result<Arc<[u8]>, CliError> {
         let missing = || {
             let message = format!("{what} `{digest}` not found");
-            CliError::new("blob_not_found", message, "name its location with `--bundle`, `--component` or `--data`")
+            CliError::new(Code::BlobNotFound, message, "name its location with `--bundle`, `--component` or `--data`")
         };
         let stored = self.stored.as_ref().ok_or_else(missing)?;
         match stored.get(digest, max_bytes as u64).await {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use component_host::{BundleView, Cost, LoadError};
 use host_policy::{ProfileSelector, Request, verify_answer};
+use runtime_api::Code;
 use serde::Serialize;
 use worker_runtime::{Outcome, ResolveError};
 
 use crate::advice;
-use crate::error::{CliError, exit_code};
+use crate::error::CliError;
 use crate::output::Output;
 use crate::resolve::{bare_facts, open, read_facts};
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
@@ -47,7 +48,7 @@ struct Document {
     schema: &'static str,
     component: bundles::Digest,
     outcome: Outcome,
-    code: Option<&'static str>,
+    code: Option<Code>,
     message: Option<String>,
     help: Option<String>,
     limit: Option<&'static str>,
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             .and_then(|answer| Ok(verify_answer(view.bundle().manifest(), &facts, &request, &bundle_limits, answer)??));
         outcome(resolver.digest(), run.cost, verified)
     })?;
-    let exit = document.code.map_or(0, exit_code);
+    let exit = document.code.map_or(0, Code::exit_code);
     output.result(&document, || text(&document));
     Ok(ExitCode::from(exit))
 }

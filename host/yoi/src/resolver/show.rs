@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use runtime_api::Code;
+
 use super::registry::{self, Target};
 use crate::error::CliError;
 use crate::output::Output;
@@ -18,7 +20,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let listed = args.target.server.send(|client| async move { client.resolvers().await })?;
     let found = listed.into_iter().find(|resolver| resolver.digest == digest).ok_or_else(|| {
         CliError::new(
-            "resolver_not_found",
+            Code::ResolverNotFound,
             format!("resolver {digest} not found"),
             "list them with `yoi resolver list`",
         )

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bundles::{Digest, WorkspaceId};
 use futures_util::TryStreamExt;
+use runtime_api::Code;
 use runtime_api::bundle::BundleFinding;
 use serde::Serialize;
 use worker_runtime::Runtime;
@@ -14,7 +15,7 @@ use worker_runtime::metadata::MetadataStore;
 
 use super::gaps::{self, Gaps, UnavailableMount, UnavailableSecret, UnusableCapability};
 use super::open::{self, DataStores};
-use crate::error::{CliError, exit_code};
+use crate::error::CliError;
 use crate::output::Output;
 use crate::text::{Rows, bytes};
 
@@ -74,14 +75,14 @@ struct ConfigReport {
 /// An error in the output.
 #[derive(Serialize)]
 struct Reason {
-    code: &'static str,
+    code: Code,
     message: String,
     help: String,
 }
 
 impl From<CliError> for Reason {
     fn from(error: CliError) -> Self {
-        Self { code: error.own_code(), message: error.message, help: error.help }
+        Self { code: error.code, message: error.message, help: error.help }
     }
 }
 
@@ -108,16 +109,16 @@ struct Sound {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let document = crate::block_on(check(args))??;
     output.result(&document, || text(&document));
-    Ok(ExitCode::from(document.failure().map_or(0, exit_code)))
+    Ok(ExitCode::from(document.failure().map_or(0, Code::exit_code)))
 }
 
 impl Document {
     /// Returns the error code that determines the exit code.
-    fn failure(&self) -> Option<&'static str> {
+    fn failure(&self) -> Option<Code> {
         let refused = self.config.as_ref().and_then(|report| report.refused.first());
         let reason = refused.or(self.not_checked.as_ref()).map(|reason| reason.code);
         let is_sound = self.damaged.is_empty() && self.missing.is_empty() && self.metadata == "sound";
-        reason.or((!is_sound).then_some("blob_damaged"))
+        reason.or((!is_sound).then_some(Code::BlobDamaged))
     }
 }
 
@@ -131,7 +132,7 @@ async fn check(args: &Args) -> Result<Document, CliError> {
             let document = match DataStores::of_config(config).await {
                 Ok(stores) => check_data(stores).await?,
                 Err(mut error) => {
-                    if error.code == "not_found" {
+                    if error.code == Code::NotFound {
                         error.help = "start the service to create the data folder".to_owned();
                     }
                     let not_checked = Some(error.into());
@@ -140,7 +141,9 @@ async fn check(args: &Args) -> Result<Document, CliError> {
             };
             Ok(Document { config: Some(report), ..document })
         }
-        (None, None) => Err(CliError::new("usage", "no data folder is given", "pass a data folder or `--config FILE`")),
+        (None, None) => {
+            Err(CliError::new(Code::Usage, "no data folder is given", "pass a data folder or `--config FILE`"))
+        }
     }
 }
 
@@ -162,7 +165,7 @@ async fn check_data(stores: DataStores) -> Result<Document, CliError> {
         // Without metadata the expected blobs are unknown, but the existing blobs can be verified.
         Err(error) => {
             metadata_damage = Some(Damage { message: error.to_string(), help: error.help() });
-            (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code())
+            (blob_store::check_each(&*blobs, blob_store::digests(&*blobs).await?).await?, error.code().as_str())
         }
     };
     // Blobs that an earlier check set aside and that were not uploaded again are damaged, not missing.

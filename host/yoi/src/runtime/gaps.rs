@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bundles::{Capability, KnownCapabilities, MountLabel, SecretRef, ToolName, UnknownCapability, WorkspaceId};
 use host_tools::fs;
 use host_tools::tool::HostTool;
+use runtime_api::Code;
 use serde::Serialize;
 use worker_runtime::secret::{SecretError, SecretSource};
 
@@ -18,7 +19,7 @@ use crate::error::CliError;
 /// Returns the host tools of the service.
 pub(crate) fn host_tools() -> Result<Vec<Arc<dyn HostTool>>, CliError> {
     let tools =
-        fs::tools().map_err(|_| CliError::new("failed", "the host tools are invalid", "report this as a bug"))?;
+        fs::tools().map_err(|_| CliError::new(Code::Failed, "the host tools are invalid", "report this as a bug"))?;
     Ok(tools.into())
 }
 
@@ -62,7 +63,7 @@ pub(super) struct UnavailableSecret {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) workspace: Option<WorkspaceId>,
     pub(super) secret: SecretRef,
-    pub(super) code: &'static str,
+    pub(super) code: Code,
     pub(super) problem: String,
     pub(super) help: String,
 }
@@ -117,11 +118,11 @@ impl Gaps {
             for UnavailableMount { workspace, mount } in &gaps.unavailable_mounts {
                 let help = format!("create the folder, or change `mounts.{mount}` under [workspaces.{workspace}]");
                 let (workspace, mount) = (workspace.as_str(), mount.as_str());
-                tracing::warn!(target: "yoi::config", code = "mount_unavailable", workspace, mount, help, "unusable mount in the config: {UNAVAILABLE}");
+                tracing::warn!(target: "yoi::config", code = Code::MountUnavailable.as_str(), workspace, mount, help, "unusable mount in the config: {UNAVAILABLE}");
             }
             for UnavailableSecret { workspace, secret, code, problem, help } in &gaps.unavailable_secrets {
                 let (workspace, secret) = (workspace.as_ref().map(WorkspaceId::as_str), secret.as_str());
-                tracing::warn!(target: "yoi::config", code, workspace, secret, help, "unusable secret in the config: {problem}");
+                tracing::warn!(target: "yoi::config", code = code.as_str(), workspace, secret, help, "unusable secret in the config: {problem}");
             }
         });
     }
@@ -142,12 +143,12 @@ async fn unavailable_secrets(config: &Config) -> Vec<UnavailableSecret> {
         let error = match &folder {
             Ok(Some(folder)) => folder.get(secret).await.err().map(convert),
             Ok(None) => Some(convert(SecretError::NotFound(secret.clone()))),
-            Err(error) => Some(CliError::new(error.code.clone(), error.message.clone(), error.help.clone())),
+            Err(error) => Some(CliError::new(error.code, error.message.clone(), error.help.clone())),
         };
         found.extend(error.map(|error| UnavailableSecret {
             workspace: workspace.cloned(),
             secret: secret.clone(),
-            code: error.own_code(),
+            code: error.code,
             problem: error.message,
             help: error.help,
         }));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::WorkspaceId;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -26,7 +27,7 @@ const TEMPLATE: &str = include_str!("runtime.toml");
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if std::fs::symlink_metadata(&args.path).is_ok() {
         let message = format!("`{}` already exists", files::shown(&args.path));
-        return Err(CliError::new("already_there", message, "name another file, or remove this one"));
+        return Err(CliError::new(Code::AlreadyThere, message, "name another file, or remove this one"));
     }
     let text = TEMPLATE.replace("my-team", args.workspace.as_str());
     files::write(&args.path, text.as_bytes(), "config")?;

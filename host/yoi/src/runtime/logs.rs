@@ -4,6 +4,7 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
+use runtime_api::Code;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -68,7 +69,7 @@ impl LogArgs {
                 tracing_subscriber::registry().with(lines.json().flatten_event(true)).with(own_targets).try_init()
             }
         };
-        started.map_err(|_| CliError::new("failed", "cannot start the log", "report this as a bug"))?;
+        started.map_err(|_| CliError::new(Code::Failed, "cannot start the log", "report this as a bug"))?;
         Ok(guard)
     }
 }

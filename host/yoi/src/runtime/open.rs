@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use component_host::Limits;
 use host_policy::RuntimeConfig;
+use runtime_api::Code;
 use secrecy::SecretString;
 use worker_runtime::blob_store::{BlobStore, ObjectBlobs, S3Config};
 use worker_runtime::metadata::{MetadataError, SqliteMetadata};
@@ -109,7 +110,7 @@ impl Config {
 async fn open_stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, MetadataError>), CliError> {
     let folder = DataFolder::open(data).await?;
     match SqliteMetadata::open(folder.metadata_file()).await {
-        Err(error) if error.code() != "metadata_damaged" => Err(error.into()),
+        Err(error) if error.code() != Code::MetadataDamaged => Err(error.into()),
         metadata => Ok((folder, metadata)),
     }
 }
@@ -122,7 +123,7 @@ pub(crate) fn require_data_folder(data: &Path) -> Result<(), CliError> {
         return Ok(());
     }
     let message = format!("data folder `{}` not found", files::shown(data));
-    Err(CliError::new("not_found", message, "pass the folder that `data` in the config names"))
+    Err(CliError::new(Code::NotFound, message, "pass the folder that `data` in the config names"))
 }
 
 /// The stores of a service that is not running.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use ::bundles::Contents;
 use ::bundles::signature::EnvelopeError;
+use runtime_api::Code;
 use serde_json::json;
 
 use crate::bundle_source;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let source = bundle_source::open(&args.bundle, &limits)?;
     if source.builtin {
         let message = "every Runtime has the built-in bundle";
-        return Err(CliError::new("usage", message, "create workers from it with `--profile builtin:NAME`"));
+        return Err(CliError::new(Code::Usage, message, "create workers from it with `--profile builtin:NAME`"));
     }
     let envelope = match &args.signature {
         Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, &limits)?),

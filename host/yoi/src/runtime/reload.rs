@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundles::Digest;
+use runtime_api::Code;
 use runtime_service::RuntimeService;
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
@@ -24,7 +25,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// Length and modification time do not tell whether a file changed: a restored copy has the times of its original,
 /// and all files of a reproducible image have the same time.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LastRead(Result<Digest, &'static str>);
+pub(super) struct LastRead(Result<Digest, Code>);
 
 impl LastRead {
     /// Returns the result of the read at the start of the service.
@@ -32,7 +33,7 @@ impl LastRead {
         // A pipe can be read only once, so the service does not follow it.
         match require_file(path) {
             Ok(()) => Self(Ok(Digest::of(text))),
-            Err(error) => Self(Err(error.own_code())),
+            Err(error) => Self(Err(error.code)),
         }
     }
 }
@@ -83,18 +84,18 @@ pub(super) async fn watch(
                         }
                         Err(error) => {
                             service.config_read(Some(error.code()));
-                            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the new config is invalid; the previous config stays in force");
+                            tracing::error!(target: "yoi::config", code = error.code().as_str(), reason = %error, help = error.help(), "the new config is invalid; the previous config stays in force");
                         }
                     }
                 }
                 if let Some(code) = pending {
                     let help = "restart the service, or revert the change of these tables";
-                    tracing::warn!(target: "yoi::config", code, help, "`[service]` or `[limits]` changed; these tables take effect at the next start, the policy takes effect now");
+                    tracing::warn!(target: "yoi::config", code = code.as_str(), help, "`[service]` or `[limits]` changed; these tables take effect at the next start, the policy takes effect now");
                 }
             }
             Err(error) => {
-                service.config_read(Some(error.own_code()));
-                let (code, reason) = (error.own_code(), error.message.as_str());
+                service.config_read(Some(error.code));
+                let (code, reason) = (error.code.as_str(), error.message.as_str());
                 tracing::error!(target: "yoi::config", code, reason, help = error.help, "the new config is invalid; the previous config stays in force");
             }
         }
@@ -103,7 +104,7 @@ pub(super) async fn watch(
 
 fn read_file(path: &Path) -> (LastRead, Result<String, CliError>) {
     let text = require_file(path).and_then(|()| config_file::text(path));
-    let read = LastRead(text.as_ref().map(Digest::of).map_err(CliError::own_code));
+    let read = LastRead(text.as_ref().map(Digest::of).map_err(|error| error.code));
     (read, text)
 }
 
@@ -113,15 +114,15 @@ fn require_file(path: &Path) -> Result<(), CliError> {
         Ok(metadata) if metadata.is_file() => Ok(()),
         Ok(_) => {
             let message = format!("config `{}` is not a regular file", files::shown(path));
-            Err(CliError::new("unreadable", message, "write the config to a file"))
+            Err(CliError::new(Code::Unreadable, message, "write the config to a file"))
         }
         Err(error) => Err(files::unreadable(path, "config", &error)),
     }
 }
 
 /// Returns `restart_needed` if the settings of the service differ from those at its start.
-fn pending_restart(config: &Config, before: &Settings) -> Option<&'static str> {
-    (config.settings != *before).then_some("restart_needed")
+fn pending_restart(config: &Config, before: &Settings) -> Option<Code> {
+    (config.settings != *before).then_some(Code::RestartNeeded)
 }
 
 /// Writes the events of a new config and logs them. The config is already in force, so revoked authorities do not wait for
@@ -140,7 +141,7 @@ async fn write_change_events(runtime: Runtime) {
             }
         }
         Err(error) => {
-            tracing::error!(target: "yoi::config", code = error.code(), reason = %error, help = error.help(), "the new config is in force; cannot determine the changes of running workers");
+            tracing::error!(target: "yoi::config", code = error.code().as_str(), reason = %error, help = error.help(), "the new config is in force; cannot determine the changes of running workers");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use runtime_api::Code;
 use runtime_service::{RuntimeService, ServiceOptions};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -45,7 +46,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 fn cannot_start(what: &str) -> CliError {
-    CliError::new("failed", format!("cannot start {what}"), "raise the limits of the system for threads and open files")
+    CliError::new(
+        Code::Failed,
+        format!("cannot start {what}"),
+        "raise the limits of the system for threads and open files",
+    )
 }
 
 async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output) -> Result<ExitCode, CliError> {
@@ -53,7 +58,7 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     let unavailable = |error: std::io::Error| {
         let message = format!("cannot listen on {listen}: {}", error.kind());
         CliError::new(
-            "address_unavailable",
+            Code::AddressUnavailable,
             message,
             "stop the program that uses the address, or change `listen` in the config",
         )
@@ -120,7 +125,7 @@ async fn collect(runtime: Runtime, minutes: u64) {
                 let blobs: u64 = garbage.workspaces.values().map(|one| one.blobs).sum();
                 tracing::info!(target: "yoi::upkeep", blobs, strays = garbage.strays, "garbage collected");
             }
-            Err(error) => tracing::warn!(target: "yoi::upkeep", code = error.code(), "garbage not collected"),
+            Err(error) => tracing::warn!(target: "yoi::upkeep", code = error.code().as_str(), "garbage not collected"),
         }
     }
 }

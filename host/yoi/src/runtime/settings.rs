@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bundles::SecretRef;
+use runtime_api::Code;
 use runtime_service::{Hosts, ServerLimits};
 use serde::{Deserialize, Deserializer};
 use worker_runtime::{InvalidLimit, RuntimeLimits};
@@ -149,7 +150,7 @@ impl Service {
             return Ok(());
         }
         Err(CliError::new(
-            "tls_missing",
+            Code::TlsMissing,
             "other machines could reach the service, and tokens would be sent unencrypted",
             "listen on 127.0.0.1, or use a proxy with TLS and write `behind_tls = true` under [service]",
         ))

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use runtime_api::Code;
 use runtime_api::body::{Readiness, RuntimeInfo};
 use runtime_api::runtime::WorkspaceUsage;
 use runtime_client::{Client, ClientError};
@@ -78,7 +79,7 @@ async fn status(client: Client, has_token: bool) -> Result<Status, ClientError> 
     }
     let info = match client.runtime().await {
         Ok(info) => Ok(info),
-        Err(ClientError::Problem(problem)) if problem.code() == "scope_missing" => {
+        Err(ClientError::Problem(problem)) if problem.known_code() == Some(Code::ScopeMissing) => {
             Err("requires a token with the scope `operator`")
         }
         Err(ClientError::Problem(_)) if !readiness.ready => Err("not available"),

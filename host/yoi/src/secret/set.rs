@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use runtime_api::Code;
 use secrecy::SecretString;
 use serde_json::json;
 use worker_runtime::secret::MAX_SECRET_BYTES;
@@ -71,7 +72,7 @@ fn value(args: &Args) -> Result<SecretString, CliError> {
     match std::str::from_utf8(value) {
         Ok(text) if usable => Ok(SecretString::from(text.to_owned())),
         _ => Err(CliError::new(
-            "invalid_value",
+            Code::InvalidValue,
             format!("invalid secret: expected UTF-8 text of 1 to {MAX_SECRET_BYTES} bytes"),
             format!("pass the value on standard input: `yoi secret set {} < FILE`", args.name),
         )),
@@ -79,5 +80,5 @@ fn value(args: &Args) -> Result<SecretString, CliError> {
 }
 
 fn unreadable() -> CliError {
-    CliError::new("unreadable", "cannot read standard input", "pass the value with `--from-file FILE`")
+    CliError::new(Code::Unreadable, "cannot read standard input", "pass the value with `--from-file FILE`")
 }

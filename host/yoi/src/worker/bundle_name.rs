@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bundles::Digest;
+use runtime_api::Code;
 use runtime_api::bundle::BundleSummary;
 use serde_json::json;
 
@@ -62,7 +63,7 @@ fn newest(listed: &[BundleSummary]) -> Result<Digest, CliError> {
     let newest = usable.max_by_key(|bundle| bundle.revision).map(|bundle| bundle.digest);
     newest.ok_or_else(|| {
         CliError::new(
-            "bundle_not_found",
+            Code::BundleNotFound,
             "the workspace has no usable bundle",
             "upload one with `yoi runtime put BUNDLE`",
         )
@@ -75,7 +76,7 @@ fn find_prefix(text: &str, remote: &RemoteArgs) -> Result<Digest, CliError> {
     if !is_hex || !(MIN_PREFIX_DIGITS..=64).contains(&digits.len()) {
         let text = bundles::shown(text);
         return Err(CliError::new(
-            "bundle_not_found",
+            Code::BundleNotFound,
             format!("file `{text}` not found, and the text is not a digest prefix"),
             "name a folder, a built file, a digest, 4 or more of its first hex digits, or `newest`",
         ));
@@ -86,12 +87,12 @@ fn find_prefix(text: &str, remote: &RemoteArgs) -> Result<Digest, CliError> {
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(CliError::new(
-            "bundle_not_found",
+            Code::BundleNotFound,
             format!("the workspace has no bundle whose digest begins with `{digits}`"),
             "list the bundles with `yoi runtime bundles`",
         )),
         several => Err(CliError::new(
-            "usage",
+            Code::Usage,
             format!("the digests of {} bundles begin with `{digits}`", several.len()),
             "write more digits; `yoi runtime bundles` lists the digests",
         )

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use bundles::canonical::{parse_unique, reason};
 use bundles::{ToolName, encoding};
 use clap::builder::BoolishValueParser;
+use runtime_api::Code;
 use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
 use worker_runtime::worker::WorkerId;
@@ -55,7 +56,7 @@ fn input(given: &str) -> Result<Value, CliError> {
         None if given == "-" => {
             let mut bytes = Vec::new();
             std::io::stdin().lock().take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|_| {
-                CliError::new("unreadable", "cannot read standard input", "pass the file of the input as `@FILE`")
+                CliError::new(Code::Unreadable, "cannot read standard input", "pass the file of the input as `@FILE`")
             })?;
             bytes
         }
@@ -63,22 +64,22 @@ fn input(given: &str) -> Result<Value, CliError> {
     };
     if bytes.len() > MAX_INPUT_BYTES {
         return Err(CliError::new(
-            "too_large",
+            Code::TooLarge,
             format!("the input has more than {MAX_INPUT_BYTES} bytes"),
             "pass a smaller input",
         ));
     }
     if let Some(problem) = encoding::problem(&bytes) {
-        return Err(CliError::new("not_utf8", format!("the input is not UTF-8 text: {problem}"), "pass UTF-8"));
+        return Err(CliError::new(Code::NotUtf8, format!("the input is not UTF-8 text: {problem}"), "pass UTF-8"));
     }
     let text = encoding::without_mark(&bytes);
     parse_unique(text).map_err(|error| {
-        if error.code() == "duplicate_key" {
+        if error.code() == Code::DuplicateKey {
             return CliError::of_library(error.code(), format!("invalid input: {error}"), error.help());
         }
         let (line, column) = error.place().unwrap_or_default();
         let reason = serde_json::from_slice::<Value>(text).err().map(|error| format!(": {}", reason(text, &error)));
         let message = format!("invalid input: not JSON at line {line}, column {column}{}", reason.unwrap_or_default());
-        CliError::new("invalid_json", message, "pass JSON such as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
+        CliError::new(Code::InvalidJson, message, "pass JSON such as `'{\"path\":\"notes.md\"}'`, `@FILE` or `-`")
     })
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use bundles::{Capability, Digest, one_line};
 use clap::builder::BoolishValueParser;
 use host_policy::ProfileSelector;
+use runtime_api::Code;
 use serde_json::json;
 use worker_runtime::worker::{CreateWorkerRequest, DisplayName, Intent, WorkerId, WorkerState};
 
@@ -65,7 +66,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     if let WorkerState::Stopped { .. } = created.worker.state {
         let message = format!("worker `{}` already exists and is {}", args.id, super::state(&created.worker));
         let help = "choose another id; a stopped worker accepts no calls";
-        return Err(CliError::new("worker_stopped", message, help).with_details(json!({ "worker": created.worker })));
+        return Err(CliError::new(Code::WorkerStopped, message, help).with_details(json!({ "worker": created.worker })));
     }
     for finding in &created.findings {
         let (code, message) = (one_line(&finding.code), one_line(&finding.message));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bundles::one_line;
+use runtime_api::Code;
 use runtime_client::ClientError;
 use serde_json::{Value, json};
 use worker_runtime::worker::WorkerId;
@@ -26,7 +27,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let worker = client.worker(&args.id).await?;
         // A stopped or suspended worker has no specification. Its state shows the cause.
         let spec = match client.worker_spec(&args.id).await {
-            Err(ClientError::Problem(problem)) if matches!(problem.code(), "worker_stopped" | "worker_suspended") => {
+            Err(ClientError::Problem(problem))
+                if matches!(problem.known_code(), Some(Code::WorkerStopped | Code::WorkerSuspended)) =>
+            {
                 None
             }
             spec => Some(spec?),

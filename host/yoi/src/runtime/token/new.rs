@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::WorkspaceId;
+use runtime_api::Code;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use worker_runtime::token::{Scope, SystemEntropy, TokenError, TokenGrant, TokenId};
@@ -64,13 +65,17 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     };
     if grant.workspaces.is_empty() && grant.scopes.iter().any(|scope| *scope != Scope::Operator) {
         return Err(CliError::new(
-            "usage",
+            Code::Usage,
             "the token would serve no workspace",
             "pass `--workspace ID`; only the scope `operator` needs no workspace",
         ));
     }
     if grant.expires_at.is_some_and(|until| until <= jiff::Timestamp::now()) {
-        return Err(CliError::new("usage", "the token would be expired", "pass a future time with `--expires TIME`"));
+        return Err(CliError::new(
+            Code::Usage,
+            "the token would be expired",
+            "pass a future time with `--expires TIME`",
+        ));
     }
     // Create the file first: if this fails, no token is issued that is then lost.
     let file = args.out.as_deref().map(|path| NewSecretFile::create(path, "token file")).transpose()?;
