@@ -21,7 +21,7 @@ fn limits() -> Limits {
 async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, String) {
     let resolver = match sandbox.load(component).await {
         Ok(resolver) => resolver,
-        Err(error @ LoadError::Link { .. }) => return (Outcome::RefusedLink, error.code().to_owned()),
+        Err(error @ LoadError::Link { .. }) => return (Outcome::RefusedLink, error.code().to_string()),
         Err(LoadError::Exceeds { limit, .. }) => return (Outcome::Limit, limit.to_owned()),
         Err(error) => return (Outcome::RefusedLoad, error.code().to_string()),
     };

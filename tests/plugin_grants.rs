@@ -68,7 +68,7 @@ fn refused(spec: &ResolvedWorkerSpec) -> Vec<&'static str> {
     }
     let granted = spec.plugins().len();
     assert!(spec.tools().is_empty() || granted > 0, "{:?}", spec.tools());
-    refusals.iter().map(|refusal| refusal.rule.code()).collect()
+    refusals.iter().map(|refusal| refusal.rule.code().as_str()).collect()
 }
 
 fn code(config: &str) -> Vec<&'static str> {

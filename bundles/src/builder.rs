@@ -2,6 +2,7 @@
 //! environment and the location of the folder have no influence, so the same folder has the same digest on every
 //! machine.
 
+use error_code::Code;
 use std::collections::BTreeSet;
 
 use crate::author;

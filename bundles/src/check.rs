@@ -38,7 +38,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    fn new(code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) -> Self {
+    fn new(code: Code, pointer: Pointer, message: String, help: impl Into<String>) -> Self {
         Self { code, pointer, message, help: help.into(), wanted: None, newer: false }
     }
 }
@@ -73,7 +73,7 @@ struct Checker<'a> {
 const MAX_COMPARISONS: usize = 1 << 14;
 
 impl Checker<'_> {
-    fn report(&mut self, code: &'static str, pointer: Pointer, message: String, help: impl Into<String>) {
+    fn report(&mut self, code: Code, pointer: Pointer, message: String, help: impl Into<String>) {
         self.found.push(Violation::new(code, pointer, message, help));
     }
 
@@ -106,10 +106,10 @@ fn surfaces(at: &Pointer, surfaces: &[Surface]) -> Vec<Violation> {
     let violation = |(index, surface): (usize, &'_ Surface)| {
         let at = at.index(index);
         match unknown_surface(surface.as_str()) {
-            Some((message, help)) => Some(Violation::new("unknown_surface", at, message, help)),
+            Some((message, help)) => Some(Violation::new(Code::UnknownSurface, at, message, help)),
             None if !seen.insert(surface.clone()) => {
                 let message = format!("duplicate surface `{surface}`");
-                Some(Violation::new("duplicate_name", at, message, "remove one of the two"))
+                Some(Violation::new(Code::DuplicateName, at, message, "remove one of the two"))
             }
             None => None,
         }

@@ -3,6 +3,7 @@
 //! Violations, leak findings and faults of schemas are found in values. The reporter adds file, line and column, and
 //! masks what must not be shown.
 
+use error_code::Code;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -47,7 +48,7 @@ impl<'a> Reporter<'a> {
         file: &str,
         span: Option<Range<usize>>,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         message: String,
         help: String,
     ) {
@@ -65,7 +66,7 @@ impl<'a> Reporter<'a> {
         self.diagnostics.push(Diagnostic { code, severity, file, line, column, pointer, message, help, span });
     }
 
-    pub(crate) fn whole(&mut self, file: &str, code: &'static str, message: String, help: &str) {
+    pub(crate) fn whole(&mut self, file: &str, code: Code, message: String, help: &str) {
         self.report(file, None, Severity::Error, code, message, help.to_owned());
     }
 
@@ -74,7 +75,7 @@ impl<'a> Reporter<'a> {
         places: &Places,
         pointer: &Pointer,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         message: String,
         help: String,
     ) {
@@ -141,7 +142,7 @@ impl<'a> Reporter<'a> {
         for fault in faults {
             let span = json_place::value_start(&text, &fault.pointer).map(|byte| byte..byte);
             let message = format!("invalid schema {fault}");
-            self.report(&file, span, Severity::Error, "invalid_schema", message, fault.problem.help().to_owned());
+            self.report(&file, span, Severity::Error, Code::InvalidSchema, message, fault.problem.help().to_owned());
         }
     }
 
@@ -158,7 +159,7 @@ impl<'a> Reporter<'a> {
                     places,
                     &pointer,
                     Severity::Warning,
-                    "unused_acceptance",
+                    Code::UnusedAcceptance,
                     message,
                     "remove it, so that it cannot hide a later leak".to_owned(),
                 );

@@ -222,6 +222,31 @@ codes! {
     ResolverTrapped = "resolver_trapped": Guest;
     ResolverUnavailable = "resolver_unavailable": Failed;
 
+    // Plugins of a worker.
+    ComponentRefused = "component_refused": Invalid;
+    DescriptorMismatch = "descriptor_mismatch": Invalid;
+    EffectNotGranted = "effect_not_granted": Denied;
+    ExternalEffectNotGranted = "external_effect_not_granted": Denied;
+    ImportNotAllowed = "import_not_allowed": Invalid;
+    PackageDamaged = "package_damaged": Invalid;
+    PackageInvalid = "package_invalid": Invalid;
+    PackageMissing = "package_missing": NotFound;
+    PluginConfigInvalid = "plugin_config_invalid": Invalid;
+    PluginGrantOutdated = "plugin_grant_outdated": Denied;
+    SurfaceNotGranted = "surface_not_granted": Denied;
+    ToolNotGranted = "tool_not_granted": Denied;
+    UnsupportedWorld = "unsupported_world": Invalid;
+
+    // Calls of plugins.
+    EgressUnavailable = "egress_unavailable": Denied;
+    PluginMalformed = "plugin_malformed": Guest;
+    PluginTrapped = "plugin_trapped": Guest;
+    ServiceEnded = "service_ended": Guest;
+    ServiceFailed = "service_failed": Guest;
+
+    // Plugin packages.
+    NotAPackage = "not_a_package": Invalid;
+
     // Resolutions and enforcement.
     BundlePolicyDenied = "bundle_policy_denied": Denied;
     BundleRequired = "bundle_required": Denied;

@@ -1,5 +1,6 @@
 //! `bundle.toml`: the general part of a bundle, its models, tools and ceiling.
 
+use error_code::Code;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -226,7 +227,7 @@ impl FileReader<'_, '_> {
             let words = choices.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
             self.report(
                 spot.span,
-                "invalid_value",
+                Code::InvalidValue,
                 format!("invalid value of `{what}`"),
                 format!("write one of {words}"),
             );

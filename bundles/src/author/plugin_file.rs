@@ -1,5 +1,6 @@
 //! `plugins/NAME.toml`: the descriptor of a plugin and its requested permissions.
 
+use error_code::Code;
 use std::collections::BTreeMap;
 
 use super::section::Section;
@@ -74,7 +75,7 @@ impl FileReader<'_, '_> {
         self.place(at.key("version"), spot.span.clone());
         let version = semver::Version::parse(&spot.value).ok();
         if version.is_none() {
-            self.report(spot.span, "invalid_version", "invalid version".to_owned(), help);
+            self.report(spot.span, Code::InvalidVersion, "invalid version".to_owned(), help);
         }
         version
     }
@@ -199,7 +200,7 @@ impl FileReader<'_, '_> {
                 Ok(Ok(what)) if what.scheme().is_websocket() != (key == "websockets") => {
                     let right = if what.scheme().is_websocket() { "websockets" } else { "requests" };
                     let message = format!("`{}` is not a scheme of `{key}`", what.scheme());
-                    self.report(span, "invalid_scheme", message, format!("move the target to `[[{right}]]`"));
+                    self.report(span, Code::InvalidScheme, message, format!("move the target to `[[{right}]]`"));
                 }
                 Ok(Ok(what)) => targets.extend(reason.map(|reason| PermissionRequest { what, reason })),
                 Ok(Err(error)) => self.report(

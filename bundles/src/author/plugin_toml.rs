@@ -1,5 +1,6 @@
 //! `plugin.toml`: the manifest of a plugin package.
 
+use error_code::Code;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -92,7 +93,7 @@ impl FileReader<'_, '_> {
                 None => format!("write one of {}", worlds.map(|world| format!("`{world}`")).join(", ")),
             };
             let message = format!("unsupported world `{}`", shown(&spot.value));
-            self.report(spot.span, "unsupported_world", message, help);
+            self.report(spot.span, Code::UnsupportedWorld, message, help);
         }
         world
     }
@@ -134,7 +135,7 @@ impl FileReader<'_, '_> {
             if let (Some(name), Some(description)) = (name, description)
                 && ingress.insert(name.clone(), description).is_some()
             {
-                self.report(span, "duplicate_name", format!("duplicate ingress `{name}`"), "remove one of the two");
+                self.report(span, Code::DuplicateName, format!("duplicate ingress `{name}`"), "remove one of the two");
             }
         }
         ingress

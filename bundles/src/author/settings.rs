@@ -73,7 +73,7 @@ impl FileReader<'_, '_> {
             DeValue::Datetime(_) => {
                 self.report(
                     value.span(),
-                    "invalid_type",
+                    Code::InvalidType,
                     "a time has no form in JSON".to_owned(),
                     "write the time as a string",
                 );

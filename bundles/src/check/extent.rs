@@ -229,7 +229,7 @@ pub(super) fn excess(
 ) -> Option<Violation> {
     (actual > allowed).then(|| {
         let message = format!("{what} exceed limit `{limit}` ({actual} > {allowed})");
-        Violation::new("too_large", pointer, message, "split it, or remove some items")
+        Violation::new(Code::TooLarge, pointer, message, "split it, or remove some items")
     })
 }
 
@@ -238,10 +238,10 @@ pub(super) fn unfit_text(pointer: Pointer, text: &str, limits: &BundleLimits) ->
     let allowed = limits.text_bytes;
     if text.len() > allowed {
         let message = format!("text exceeds limit `text_bytes` ({} > {allowed} bytes)", text.len());
-        Some(Violation::new("too_large", pointer, message, "move long text to a prompt"))
+        Some(Violation::new(Code::TooLarge, pointer, message, "move long text to a prompt"))
     } else if !is_plain(text) {
         let message = "text contains control or bidirectional formatting characters".to_owned();
-        Some(Violation::new("control_character", pointer, message, PLAIN))
+        Some(Violation::new(Code::ControlCharacter, pointer, message, PLAIN))
     } else {
         None
     }
@@ -263,7 +263,7 @@ pub(super) fn permissions(at: &Pointer, asked: &Permissions, limits: &BundleLimi
             if reason.trim().is_empty() {
                 let message = "missing reason of a permission".to_owned();
                 let help = "state its purpose for the person who decides";
-                found.push(Violation::new("invalid_field", at.clone(), message, help));
+                found.push(Violation::new(Code::InvalidField, at.clone(), message, help));
             }
             found.extend(unfit_text(at, reason, limits));
         }

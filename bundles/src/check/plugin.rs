@@ -1,6 +1,7 @@
 //! Checks of a package's manifest: texts and counts within the limits, no duplicates, and agreement between surfaces,
 //! world, tools, ingress and config.
 
+use error_code::Code;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -52,13 +53,13 @@ pub(crate) fn agreement(manifest: &PluginManifest) -> Vec<Violation> {
             }
             _ => continue,
         };
-        found.push(Violation::new("invalid_field", root.key("surfaces"), message, help));
+        found.push(Violation::new(Code::InvalidField, root.key("surfaces"), message, help));
     }
     for (field, is_present) in [("ingress", !manifest.ingress().is_empty()), ("config", manifest.config().is_some())] {
         if is_present && !is_service {
             let message = format!("`{field}` requires the world of a service");
             let help = format!("write `world = \"{}\"`, or remove `{field}`", PluginWorld::Service);
-            found.push(Violation::new("invalid_field", root.key(field), message, help));
+            found.push(Violation::new(Code::InvalidField, root.key(field), message, help));
         }
     }
     found
@@ -68,7 +69,7 @@ fn description(at: &Pointer, text: &str, limits: &BundleLimits) -> Option<Violat
     let at = at.key("description");
     if text.trim().is_empty() {
         let message = "missing description".to_owned();
-        return Some(Violation::new("invalid_field", at, message, "describe it in a sentence"));
+        return Some(Violation::new(Code::InvalidField, at, message, "describe it in a sentence"));
     }
     unfit_text(at, text, limits)
 }
@@ -84,7 +85,7 @@ fn duplicates(manifest: &PluginManifest) -> Vec<Violation> {
             if !targets.insert(&target.what) {
                 let message = format!("duplicate target `{}`", target.what);
                 let help = "remove one of the two";
-                found.push(Violation::new("duplicate_name", at.key(kind).index(index), message, help));
+                found.push(Violation::new(Code::DuplicateName, at.key(kind).index(index), message, help));
             }
         }
     }
@@ -93,7 +94,7 @@ fn duplicates(manifest: &PluginManifest) -> Vec<Violation> {
         if !secrets.insert(&secret.what) {
             let message = format!("duplicate secret `{}`", secret.what);
             let help = "remove one of the two: a secret has one placement";
-            found.push(Violation::new("duplicate_name", at.key("secrets").index(index), message, help));
+            found.push(Violation::new(Code::DuplicateName, at.key("secrets").index(index), message, help));
         }
     }
     found

@@ -194,7 +194,7 @@ impl Checker<'_> {
         };
         match plugin.tools.get(name) {
             Some(effect) if *effect != tool.effect => self.report(
-                "invalid_field",
+                Code::InvalidField,
                 at.key("effect"),
                 format!("effect of tool `{shown_name}` differs from that in plugin `{shown_source}`"),
                 format!("write `effect = \"{}\"`, as the plugin does", effect.as_str()),

@@ -3,6 +3,7 @@
 //! A reviewer reads the bundle, so everything in the descriptor must be what the package states. The comparison covers
 //! the serialized descriptor, so a field that is added later cannot be forgotten.
 
+use error_code::Code;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -31,8 +32,8 @@ pub struct Difference {
 
 impl Difference {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
-        "descriptor_mismatch"
+    pub fn code(&self) -> Code {
+        Code::DescriptorMismatch
     }
 
     /// Returns the recommended action.

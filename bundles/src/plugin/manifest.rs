@@ -3,6 +3,7 @@
 //! A [`PluginManifest`] can only be created by [`PluginManifest::parse`], so its texts and lists are within the limits,
 //! its schemas have no faults, it agrees with itself, and no text contains a credential or a host path.
 
+use error_code::Code;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -119,7 +120,12 @@ impl PluginManifest {
             let folder = Folder::default();
             let mut reporter = Reporter::new(&folder, Vec::new());
             let message = format!("file exceeds limit `plugin_toml_bytes` ({} > {allowed} bytes)", text.len());
-            reporter.whole(MANIFEST, "too_large", message, "shorten the schemas and descriptions, or raise the limit");
+            reporter.whole(
+                MANIFEST,
+                Code::TooLarge,
+                message,
+                "shorten the schemas and descriptions, or raise the limit",
+            );
             return Err(reporter.finish());
         }
         let folder = Folder::from_files([(MANIFEST.to_owned(), text.to_vec())]);
@@ -141,7 +147,7 @@ impl PluginManifest {
                 for fault in faults {
                     let (message, help) = (format!("invalid schema {fault}"), fault.problem.help().to_owned());
                     let at = at.join(&fault.pointer);
-                    reporter.at(&places, &at, Severity::Error, "invalid_schema", message, help);
+                    reporter.at(&places, &at, Severity::Error, Code::InvalidSchema, message, help);
                 }
             }
         }

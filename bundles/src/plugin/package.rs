@@ -3,6 +3,7 @@
 //! A folder with these two files and its archive are the same package with the same digest. A [`Package`] can only be
 //! created by verifying its bytes. The component is not compiled and not examined beyond its first eight bytes.
 
+use error_code::Code;
 use std::fmt;
 
 use cap_std::fs::Dir;
@@ -95,19 +96,19 @@ fn first(diagnostics: &Diagnostics) -> String {
 
 impl PackageError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::NotAPackage => "not_a_package",
-            Self::NotAFile { .. } => "not_a_file",
-            Self::UnexpectedFile { .. } => "unexpected_file",
-            Self::DuplicateFile { .. } => "duplicate_name",
-            Self::MissingFile { .. } => "missing_file",
-            Self::NotCanonical => "not_canonical",
-            Self::CoreModule => "core_module",
-            Self::NotAComponent => "not_wasm",
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::NotAPackage => Code::NotAPackage,
+            Self::NotAFile { .. } => Code::NotAFile,
+            Self::UnexpectedFile { .. } => Code::UnexpectedFile,
+            Self::DuplicateFile { .. } => Code::DuplicateName,
+            Self::MissingFile { .. } => Code::MissingFile,
+            Self::NotCanonical => Code::NotCanonical,
+            Self::CoreModule => Code::CoreModule,
+            Self::NotAComponent => Code::NotWasm,
             Self::Folder(error) => error.code(),
-            Self::Manifest(diagnostics) => diagnostics.list.first().map_or("not_a_package", |one| one.code),
+            Self::Manifest(diagnostics) => diagnostics.list.first().map_or(Code::NotAPackage, |one| one.code),
         }
     }
 
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn code(bytes: Vec<u8>) -> &'static str {
+    fn code(bytes: Vec<u8>) -> Code {
         let error = open(bytes).expect_err("not a package");
         assert!(!error.help().is_empty() && !error.to_string().is_empty());
         error.code()
@@ -407,7 +408,7 @@ mod tests {
         padded[last] = 1;
         assert_eq!(code(padded), "not_canonical");
         for bytes in [&b""[..], b"\0asm", &[0; 512], &[b'x'; 2048]] {
-            assert!(matches!(code(bytes.to_vec()), "not_a_package" | "missing_file"), "{bytes:?}");
+            assert!(matches!(code(bytes.to_vec()), Code::NotAPackage | Code::MissingFile), "{bytes:?}");
         }
     }
 
@@ -449,7 +450,7 @@ mod tests {
         let error =
             open(pack(SAMPLE.replace("\"read\"", "\"write\"").as_bytes(), &component())).expect_err("an effect");
         let PackageError::Manifest(diagnostics) = &error else { panic!("{error:?}") };
-        assert_eq!((error.code(), diagnostics.list[0].line), ("invalid_value", 11));
+        assert_eq!((error.code(), diagnostics.list[0].line), (Code::InvalidValue, 11));
     }
 
     /// Asserts that bytes are refused, or are a package that is packed to the same bytes.
@@ -463,7 +464,7 @@ mod tests {
                 true
             }
             Err(error) => {
-                assert!(!error.code().is_empty() && !error.help().is_empty());
+                assert!(!error.help().is_empty());
                 false
             }
         }

@@ -22,7 +22,7 @@ fn refused(marked: &str, code: &str, help: &str) -> Diagnostic {
     let error = parse(&marked.replace('‸', "")).expect_err(marked);
     let [one] = error.list.as_slice() else { panic!("{code}: {:#?}", error.list) };
     let (line, column) = crate::diagnostic::line_and_column(marked, at);
-    assert_eq!((one.code, one.line, one.column), (code, line, column), "{one:#?}");
+    assert_eq!((one.code.as_str(), one.line, one.column), (code, line, column), "{one:#?}");
     assert!(one.help.contains(help), "{help}: {one:#?}");
     assert_eq!(one.file, MANIFEST);
     one.clone()

@@ -111,14 +111,14 @@ impl LoadError {
     pub fn code(&self) -> Code {
         match self {
             Self::Structure(refusal) => refusal.code(),
-            Self::ForeignImport { .. } => "foreign_import",
-            Self::MissingExport { .. } => "missing_export",
-            Self::Link { .. } => "contract_mismatch",
-            Self::Invalid => "invalid_component",
-            Self::CompileLimit { .. } => "compile_limit_exceeded",
-            Self::Exceeds { .. } => "limit_exceeded",
-            Self::OutOfMemory => "sandbox_unavailable",
-            Self::Compiler { .. } => "compiler_failed",
+            Self::ForeignImport { .. } => Code::ForeignImport,
+            Self::MissingExport { .. } => Code::MissingExport,
+            Self::Link { .. } => Code::ContractMismatch,
+            Self::Invalid => Code::InvalidComponent,
+            Self::CompileLimit { .. } => Code::CompileLimitExceeded,
+            Self::Exceeds { .. } => Code::LimitExceeded,
+            Self::OutOfMemory => Code::SandboxUnavailable,
+            Self::Compiler { .. } => Code::CompilerFailed,
         }
     }
 
@@ -253,15 +253,15 @@ pub enum PluginError {
 
 impl PluginError {
     /// Returns the stable error code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Limit { .. } => "limit_exceeded",
-            Self::Trap { .. } => "plugin_trapped",
-            Self::Malformed | Self::InvalidOutput | Self::InvalidFailureCode => "plugin_malformed",
-            Self::Reported { .. } => "service_failed",
-            Self::Ended => "service_ended",
-            Self::RandomUnavailable | Self::OutOfMemory => "sandbox_unavailable",
-            Self::Busy => "busy",
+            Self::Limit { .. } => Code::LimitExceeded,
+            Self::Trap { .. } => Code::PluginTrapped,
+            Self::Malformed | Self::InvalidOutput | Self::InvalidFailureCode => Code::PluginMalformed,
+            Self::Reported { .. } => Code::ServiceFailed,
+            Self::Ended => Code::ServiceEnded,
+            Self::RandomUnavailable | Self::OutOfMemory => Code::SandboxUnavailable,
+            Self::Busy => Code::Busy,
         }
     }
 

@@ -3,6 +3,7 @@
 //! A tool gets a [`ToolContext`] and nothing else. Each access to a mount or secret goes through the context, which checks
 //! the spec of the worker and the config in force. A grant that was narrowed therefore takes effect with the next access.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,8 +140,18 @@ pub enum ToolError {
     #[error("{message}")]
     Refused {
         /// Code of the tool, which no other package knows.
-        code: &'static str,
+        code: Cow<'static, str>,
         /// Description of the error for the model that called.
+        message: String,
+        /// Remedy.
+        help: &'static str,
+    },
+    /// The plugin that provides the tool did not answer.
+    #[error("{message}")]
+    Plugin {
+        /// Error code.
+        code: Code,
+        /// Description without text of the plugin.
         message: String,
         /// Remedy.
         help: &'static str,
@@ -155,6 +166,7 @@ impl ToolError {
             Self::MountUnavailable(_) => Code::MountUnavailable,
             Self::Secret(error) => error.code(),
             Self::Refused { .. } => Code::ToolRefused,
+            Self::Plugin { code, .. } => *code,
         }
     }
 
@@ -166,7 +178,7 @@ impl ToolError {
                 "make sure that the folder exists and that the user of the Runtime has access to it"
             }
             Self::Secret(error) => error.help(),
-            Self::Refused { help, .. } => help,
+            Self::Refused { help, .. } | Self::Plugin { help, .. } => help,
         }
     }
 }

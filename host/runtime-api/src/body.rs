@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::{BundleFinding, BundleSummary};
 use crate::event::Event;
 use crate::history::Entry;
+use crate::log::LogEntry;
 use crate::resolver::ResolverSummary;
 use crate::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
 use crate::token::{Scope, TokenGrant, TokenSummary};
@@ -97,6 +98,14 @@ bodies! {
     EventPage {
         /// Events of the page.
         events: Vec<Event>,
+        /// Value of `after` for the next page. Absent if this is the last page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    }
+    /// A page of the log lines of a worker's plugins, ordered by number.
+    LogPage {
+        /// Lines of the page.
+        lines: Vec<LogEntry>,
         /// Value of `after` for the next page. Absent if this is the last page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,

@@ -2,9 +2,10 @@
 
 use ::bundles::ToolName;
 use reqwest::{Method, StatusCode};
-use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::history::Entry;
+use runtime_api::log::LogEntry;
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, FailedResolutionSummary, WorkerId, WorkerSummary};
 
 use super::{Client, ClientError, UnexpectedResponse};
@@ -44,6 +45,18 @@ impl Client {
             let request = if let Some(after) = after { request.query("after", after) } else { request };
             let page = request.send_json::<WorkerPage>().await?;
             pages.push(page.workers, page.next)?;
+        }
+        Ok(pages.into_items())
+    }
+
+    /// Returns at most `limit` log lines of a worker's plugins after the line `after`. Sends one request per page.
+    pub async fn worker_logs(&self, id: &WorkerId, after: u64, limit: usize) -> Result<Vec<LogEntry>, ClientError> {
+        let mut pages = Pages::new(Some(after), limit, |line: &LogEntry| line.number);
+        while let Some((after, page_limit)) = pages.next() {
+            let request = self.request(Method::GET, ["v1", "workers", id.as_str(), "logs"]).query("limit", page_limit);
+            let request = request.query("after", after.copied().unwrap_or_default());
+            let page = request.send_json::<LogPage>().await?;
+            pages.push(page.lines, page.next)?;
         }
         Ok(pages.into_items())
     }

@@ -206,7 +206,9 @@ macro_rules! required_scopes {
     )*};
 }
 
-required_scopes! { ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call }
+required_scopes! {
+    ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call, OperatorScope = Operator
+}
 
 /// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it too, because an empty
 /// list for a workspace of others would be misleading.

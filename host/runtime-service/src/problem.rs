@@ -124,7 +124,7 @@ impl From<CallError> for Problem {
             CallError::CallsUsedUp { allowed, .. } => json!({ "allowed": allowed }),
             CallError::HistoryFull { entries } => json!({ "entries": entries }),
             // A tool defines its own codes, which are not codes of this API.
-            CallError::Tool(ToolError::Refused { code, .. }) => json!({ "tool_code": code }),
+            CallError::Tool(ToolError::Refused { ref code, .. }) => json!({ "tool_code": code }),
             _ => Value::Null,
         };
         Self::new(error.code(), error.to_string(), error.help()).with_details(details)

@@ -9,13 +9,13 @@ use axum::response::{IntoResponse, Response};
 use bundles::{Digest, ToolName};
 use host_policy::ResolvedWorkerSpec;
 use http_edge::body_holding;
-use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Catalogue, WorkerError};
 
-use super::access::{Authorized, CallScope, ReadScope, Tenant, WorkersScope, WorkspaceQuery};
+use super::access::{Authorized, CallScope, OperatorScope, ReadScope, Tenant, WorkersScope, WorkspaceQuery};
 use super::download::etag;
 use super::extract::{PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
 use super::{Problem, Service};
@@ -222,4 +222,24 @@ pub(super) async fn history(
     let text = serde_json::to_vec(&HistoryPage { entries: page.items, next }).unwrap_or_default();
     let guard = service.runtime.content(workspace).reserve_body(text.len())?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body_holding(text.into(), guard)).into_response())
+}
+
+/// Returns log lines of a worker's plugins.
+///
+/// The lines are kept in memory, at most 64 KiB for each worker, and are lost when the service stops.
+#[utoipa::path(get, path = "/v1/workers/{id}/logs", tag = "workers", operation_id = "worker_logs",
+    security(("token" = [])), params(("id" = WorkerId, Path), WorkspaceQuery, PageQuery::<u64>),
+    responses((status = 200, description = "A page of lines; `next` is absent on the last page", body = LogPage)))]
+pub(super) async fn logs(
+    State(service): State<Arc<Service>>,
+    authorized: Authorized<OperatorScope>,
+    PathParams(id): PathParams<WorkerId>,
+    QueryParams(page): QueryParams<PageQuery<u64>>,
+) -> Result<Json<LogPage>, Problem> {
+    let observation = service.runtime.observation(authorized.workspace());
+    let mut lines = observation.plugin_logs(&id, page.after.unwrap_or(0)).await?;
+    let has_more = lines.len() > page.limit();
+    lines.truncate(page.limit());
+    let next = lines.last().filter(|_| has_more).map(|line| line.number);
+    Ok(Json(LogPage { lines, next }))
 }

@@ -57,7 +57,7 @@ pub struct RecordedFailure {
 
 impl From<&ResolveError> for RecordedFailure {
     fn from(error: &ResolveError) -> Self {
-        Self { code: error.code().to_owned(), message: error.to_string() }
+        Self { code: error.code().to_string(), message: error.to_string() }
     }
 }
 

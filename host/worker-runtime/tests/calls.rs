@@ -30,8 +30,8 @@ async fn confirmed(runtime: &Runtime, tool: &str, input: Value, confirmed: bool)
     runtime.interaction(&acme()).call(&id("w"), &name(tool), ToolCall { input, confirmed }).await
 }
 
-fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> &'static str {
-    result.expect_err("refused").recorded_code()
+fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
+    result.expect_err("refused").recorded_code().to_owned()
 }
 
 async fn history(runtime: &Runtime) -> Vec<EntryKind> {

@@ -89,68 +89,6 @@ impl CliError {
     pub(crate) fn shown_code(&self) -> &str {
         self.unknown_code.as_deref().unwrap_or(self.code.as_str())
     }
-
-    pub(crate) fn exit_code(&self) -> u8 {
-        exit_code(&self.code)
-    }
-}
-
-/// Returns the exit code of an error code: 1 failed, 2 usage, 3 invalid, 4 denied, 5 not found, 6 the guest trapped, returned
-/// an invalid answer or exceeded a limit. Unknown codes, which other versions may send, get 1.
-pub(crate) fn exit_code(code: &str) -> u8 {
-    listed(code).unwrap_or(1)
-}
-
-/// Lists every error code of the project. A test fails for a code that is missing here.
-#[rustfmt::skip]
-fn listed(code: &str) -> Option<u8> {
-    Some(match code {
-        "address_unavailable" | "already_there" | "blobs_vanished" | "busy" | "cache_damaged" | "cache_not_a_folder" | "cache_not_private"
-        | "cache_unavailable" | "compiler_failed" | "contended" | "data_folder_moved" | "data_folder_not_a_folder" | "data_folder_not_private" | "duplicate_tool" | "failed" | "history_full"
-        | "in_use" | "mount_unavailable" | "no_clock" | "no_commit" | "no_entropy" | "no_threads" | "not_committed"
-        | "restart_needed" | "sandbox_unavailable" | "stopping" | "secret_not_private" | "secret_unavailable" | "secret_unusable" | "store_full"
-        | "resolver_active" | "resolver_unavailable" | "store_in_use" | "store_newer" | "store_unavailable" | "unreadable" | "unwritable" | "worker_exists"
-        | "worker_stopped" | "worker_not_stopped" | "worker_suspended" | "call_ended" | "file_changed" | "file_exists" | "file_in_use" | "file_unavailable"
-        | "body_too_slow" | "interrupted" | "mount_full" | "no_tls" | "rate_limited" | "timed_out" | "tool_panicked" | "tool_refused"
-        | "unexpected_answer" | "unreachable" | "secrets_not_a_folder" | "secrets_not_private" | "secrets_unavailable" => 1,
-        "no_token" | "usage" | "workspace_unnamed" => 2,
-        "ambiguous_url" | "blob_damaged" | "body_incomplete" | "bundle_damaged" | "bundle_unnamed" | "bundle_unwanted"
-        | "contract_mismatch" | "control_character" | "core_module" | "dangling_name" | "default_port_written" | "descriptor_mismatch"
-        | "digest_mismatch" | "duplicate_key" | "duplicate_name" | "earlier_time" | "foreign_import"
-        | "host_not_normal" | "host_path_in_bundle" | "inheritance_conflict" | "inheritance_cycle"
-        | "invalid_bundle" | "invalid_component" | "invalid_config" | "invalid_digest" | "invalid_envelope"
-        | "invalid_field" | "invalid_host" | "invalid_input" | "invalid_json" | "invalid_key" | "invalid_limits"
-        | "invalid_method" | "invalid_name" | "invalid_output" | "invalid_path" | "invalid_permission"
-        | "invalid_pointer" | "invalid_public_key" | "invalid_schema" | "invalid_scheme" | "invalid_signing_key"
-        | "invalid_toml" | "invalid_type" | "invalid_value" | "invalid_version" | "list_not_normal"
-        | "malformed_component" | "mark_missing" | "metadata_foreign" | "mark_without_meaning" | "metadata_damaged" | "method_missing"
-        | "method_on_websocket" | "missing_blobs" | "missing_export" | "missing_field" | "missing_file"
-        | "no_bundle" | "not_a_bundle" | "not_a_file" | "not_a_package" | "not_canonical" | "not_utf8" | "not_wasm" | "over_budget"
-        | "path_missing" | "port_zero" | "revision_conflict" | "revision_older" | "secret_exposed"
-        | "secret_in_bundle" | "signature_invalid" | "too_deep" | "too_large" | "too_many_capabilities"
-        | "unexpected_file" | "unknown_field" | "unknown_rule" | "unknown_surface" | "unlisted_blob" | "unsafe_number"
-        | "missing_schema" | "unknown_condition" | "unset_into_value" | "unset_nothing" | "unused_declaration"
-        | "unsupported_schema" | "unsupported_world" | "unused_acceptance" | "wasm_text" | "wildcard_too_wide" | "wrong_size"
-        | "body_too_large" | "file_too_large" | "insecure_url" | "invalid_glob" | "invalid_request" | "invalid_token"
-        | "invalid_url" | "method_not_allowed" | "precondition_failed" | "unsupported_media_type" | "link_loop" | "not_a_folder" | "text_too_large" => 3,
-        "address_never_dialled" | "bundle_policy_denied" | "bundle_required" | "bundle_revoked"
-        | "bundle_unsigned" | "calls_used_up" | "confirmation_required" | "denied" | "egress_not_granted" | "egress_unavailable"
-        | "git_not_granted" | "git_read_only" | "header_not_allowed" | "header_name_too_long" | "header_value_too_long" | "headers_too_large" | "invalid_header_name"
-        | "invalid_header_value" | "localhost_not_loopback" | "invalid_subprotocols" | "malformed_url" | "model_not_granted"
-        | "mount_not_granted" | "mount_read_only" | "no_address" | "no_model" | "no_signature_posture"
-        | "not_declared" | "not_declared_nor_granted" | "not_granted" | "plugin_not_granted" | "resolver_pinned" | "resolver_revoked"
-        | "scheme_not_allowed" | "secret_not_granted" | "shell_not_granted" | "signing_key_unknown"
-        | "special_address_not_declared" | "special_address_not_declared_nor_granted"
-        | "special_address_not_granted" | "token_expired" | "too_many_headers" | "tool_without_authority"
-        | "tls_missing" | "tool_without_plugin" | "unauthenticated" | "unmet_capability" | "unsupported_declaration"
-        | "url_too_long" | "user_info" | "workspace_denied"
-        | "host_denied" | "origin_denied" | "scope_missing" | "file_access_not_kept" | "file_forbidden" | "file_read_only" | "outside_mount" | "path_not_allowed" | "secrets_read_only" => 4,
-        "blob_not_found" | "bundle_missing" | "bundle_not_found" | "file_not_found" | "not_found" | "resolver_not_found" | "secret_not_found"
-        | "token_not_found" | "tool_not_found" | "unknown_field_asked" | "unknown_profile" | "worker_not_found" => 5,
-        "compile_limit_exceeded" | "deadline_exceeded" | "limit_exceeded" | "plugin_malformed" | "plugin_trapped" | "resolver_malformed"
-        | "resolver_misbehaved" | "resolver_trapped" | "service_ended" | "service_failed" => 6,
-        _ => return None,
-    })
 }
 
 impl From<ResolveError> for CliError {

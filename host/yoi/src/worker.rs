@@ -5,6 +5,7 @@ mod call;
 mod create;
 mod history;
 mod list;
+mod logs;
 mod remove;
 mod show;
 mod stop;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Show(show::Args),
     Call(call::Args),
     History(history::Args),
+    Logs(logs::Args),
     Stop(stop::Args),
     Remove(remove::Args),
 }
@@ -38,6 +40,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Show(args) => show::run(args, output),
         Command::Call(args) => call::run(args, output),
         Command::History(args) => history::run(args, output),
+        Command::Logs(args) => logs::run(args, output),
         Command::Stop(args) => stop::run(args, output),
         Command::Remove(args) => remove::run(args, output),
     }

@@ -52,9 +52,11 @@ impl HostTool for Echo {
 
     async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         match input["text"].as_str() {
-            Some("refuse") => {
-                Err(ToolError::Refused { code: "echo_refused", message: "no echo today".to_owned(), help: "shout" })
-            }
+            Some("refuse") => Err(ToolError::Refused {
+                code: "echo_refused".into(),
+                message: "no echo today".to_owned(),
+                help: "shout",
+            }),
             _ => Ok(json!({ "said": input["text"] })),
         }
     }

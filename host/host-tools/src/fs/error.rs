@@ -165,7 +165,7 @@ impl FsError {
 
 impl From<FsError> for ToolError {
     fn from(refusal: FsError) -> Self {
-        Self::Refused { code: refusal.code(), message: refusal.to_string(), help: refusal.help() }
+        Self::Refused { code: refusal.code().into(), message: refusal.to_string(), help: refusal.help() }
     }
 }
 

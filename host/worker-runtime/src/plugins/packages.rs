@@ -32,6 +32,7 @@ pub(crate) struct LoadedPackage {
 #[derive(Debug)]
 pub(crate) enum LoadedComponent {
     Tool(ToolPlugin),
+    #[allow(dead_code, reason = "services are not started yet")]
     Service(ServicePlugin),
 }
 

@@ -1,13 +1,15 @@
 //! Tools of plugins.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bundles::{PluginName, ToolName, ToolSource};
+use bundles::{PluginName, ToolName, ToolSource, one_line};
 use component_host::{Invocation, PluginLimits, ToolFailure};
 use host_policy::{Refusal, Rule};
 use host_tools::tool::{ToolContext, ToolError};
+use runtime_api::Code;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -68,7 +70,11 @@ impl ToolProvider for PluginTools {
 impl Tool for PluginTool {
     async fn call(&self, context: ToolContext, input: Value) -> Result<Value, ToolError> {
         let LoadedComponent::Tool(component) = &self.package.component else {
-            return Err(ToolError::Unavailable { reason: "the service of the plugin does not run".to_owned() });
+            return Err(ToolError::Plugin {
+                code: Code::ServiceEnded,
+                message: format!("the service of plugin `{}` does not run", self.plugin),
+                help: "read the state of the service",
+            });
         };
         let invocation = Invocation {
             id: context.call_id().to_string(),
@@ -80,14 +86,19 @@ impl Tool for PluginTool {
         let (component, limits) = (component.clone(), self.limits.clone());
         let call = async move { component.call(&invocation, host, &limits).await };
         let Some(run) = self.compute_pool.run(self.slots.clone(), call).await else {
-            return Err(ToolError::Unavailable { reason: "the call of the plugin was aborted".to_owned() });
+            return Err(ToolError::Plugin {
+                code: Code::ToolPanicked,
+                message: format!("the call of plugin `{}` was aborted", self.plugin),
+                help: "report the panic: it is a bug of this Runtime",
+            });
         };
         match run.result {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(ToolFailure { code, message, .. })) => {
-                Err(ToolError::Failed { code: code.as_str().to_owned(), message })
+                let code = Cow::Owned(code.as_str().to_owned());
+                Err(ToolError::Refused { code, message: one_line(&message), help: "read the message of the plugin" })
             }
-            Err(error) => Err(ToolError::Guest { code: error.code(), message: error.to_string(), help: error.help() }),
+            Err(error) => Err(ToolError::Plugin { code: error.code(), message: error.to_string(), help: error.help() }),
         }
     }
 }

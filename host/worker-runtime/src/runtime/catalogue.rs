@@ -243,7 +243,7 @@ impl Catalogue {
                 if let Some(failure) = failure
                     && let Err(error) = self.record_failure(failure).await
                 {
-                    tracing::warn!(workspace = %self.workspace.id, code = error.code(), "cannot record a failed resolution");
+                    tracing::warn!(workspace = %self.workspace.id, code = error.code().as_str(), "cannot record a failed resolution");
                 }
                 return Err(error);
             }

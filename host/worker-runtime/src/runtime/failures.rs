@@ -30,7 +30,7 @@ impl NewFailure {
             profile: inputs.request().profile().clone(),
             bundle: failed.digests.bundle,
             resolver: failed.digests.resolver,
-            code: failed.error.code().to_owned(),
+            code: failed.error.code().to_string(),
         };
         failed.error.is_deterministic().then_some(Self { summary, record })
     }

@@ -204,19 +204,19 @@ impl CallError {
     pub fn code(&self) -> Code {
         match self {
             Self::Worker(error) => error.code(),
-            Self::NotRunning { .. } => "worker_stopped",
-            Self::ToolNotFound(_) => "tool_not_found",
-            Self::ToolNotGranted { .. } => "not_granted",
-            Self::ConfirmationRequired(_) => "confirmation_required",
-            Self::CallsUsedUp { .. } => "calls_used_up",
-            Self::HistoryFull { .. } => "history_full",
-            Self::InvalidInput { .. } => "invalid_input",
-            Self::InvalidSchema { .. } => "invalid_schema",
-            Self::ValidationLimit { .. } => "limit_exceeded",
-            Self::DuplicateKey { .. } => "duplicate_key",
-            Self::TooLarge { .. } | Self::TooManyValues { .. } => "too_large",
-            Self::InvalidCall { .. } => "invalid_request",
-            Self::InvalidOutput(_) => "invalid_output",
+            Self::NotRunning { .. } => Code::WorkerStopped,
+            Self::ToolNotFound(_) => Code::ToolNotFound,
+            Self::ToolNotGranted { .. } => Code::NotGranted,
+            Self::ConfirmationRequired(_) => Code::ConfirmationRequired,
+            Self::CallsUsedUp { .. } => Code::CallsUsedUp,
+            Self::HistoryFull { .. } => Code::HistoryFull,
+            Self::InvalidInput { .. } => Code::InvalidInput,
+            Self::InvalidSchema { .. } => Code::InvalidSchema,
+            Self::ValidationLimit { .. } => Code::LimitExceeded,
+            Self::DuplicateKey { .. } => Code::DuplicateKey,
+            Self::TooLarge { .. } | Self::TooManyValues { .. } => Code::TooLarge,
+            Self::InvalidCall { .. } => Code::InvalidRequest,
+            Self::InvalidOutput(_) => Code::InvalidOutput,
             Self::Tool(error) => error.code(),
             Self::ToolPanicked(_) => Code::ToolPanicked,
             Self::DeadlineExceeded { .. } => Code::DeadlineExceeded,
@@ -224,7 +224,7 @@ impl CallError {
     }
 
     /// Returns the code in the worker's history: that of the tool if the tool refused the call.
-    pub fn recorded_code(&self) -> &'static str {
+    pub fn recorded_code(&self) -> &str {
         match self {
             Self::Tool(ToolError::Refused { code, .. }) => code,
             _ => self.code().as_str(),

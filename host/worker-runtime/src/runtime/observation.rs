@@ -6,11 +6,13 @@ use content_store::metadata::MetadataError;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use runtime_api::event::{Cursor, Event};
 use runtime_api::history::Entry;
+use runtime_api::log::LogEntry;
 use runtime_api::worker::WorkerId;
 use tokio::sync::watch;
 
 use super::catalogue::WorkerError;
 use crate::ledger::{EventRow, Page, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
+use crate::plugins::LogOwner;
 use crate::workspace::Workspace;
 
 /// API to read the histories and events of one workspace. Cheap to clone.
@@ -75,6 +77,15 @@ impl Observation {
         let after = entry_key(workspace, worker, after);
         let page = ledger.page::<Entry>(&entries_key(workspace, worker), Some(&after), limit).await?;
         Ok(Page { items: page.items.into_iter().map(|(_, entry)| entry).collect(), more: page.more })
+    }
+
+    /// Returns the log lines of a worker's plugins that are kept, starting after the line with the number `after`.
+    pub async fn plugin_logs(&self, worker: &WorkerId, after: u64) -> Result<Vec<LogEntry>, WorkerError> {
+        let Workspace { shared, id: workspace } = &self.workspace;
+        if !shared.ledger.is_there(&worker_key(workspace, worker)).await? {
+            return Err(WorkerError::NotFound(worker.clone()));
+        }
+        Ok(shared.plugin_logs.lines(&LogOwner { workspace: workspace.clone(), worker: worker.clone() }, after))
     }
 
     /// Returns the number of the newest event, or 0 if there is none.

@@ -17,6 +17,7 @@ use crate::content::ContentError;
 use crate::ledger::{
     Change, Decision, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key, uses_key, worker_key,
 };
+use crate::plugins::LogOwner;
 use crate::workspace::Workspace;
 
 /// Entries of a history that are deleted in one batch.
@@ -67,6 +68,8 @@ impl Catalogue {
     /// Deletes the remaining history of a removed worker. Does nothing if no removal is in progress.
     pub(super) async fn complete_removal(&self, id: &WorkerId) -> Result<(), WorkerError> {
         while self.remove_entries(id).await? {}
+        let Workspace { shared, id: workspace } = &self.workspace;
+        shared.plugin_logs.forget(&LogOwner { workspace: workspace.clone(), worker: id.clone() });
         Ok(())
     }
 

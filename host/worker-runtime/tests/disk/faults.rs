@@ -50,7 +50,7 @@ pub(super) async fn at_every_call(kind: usize, mut work: impl AsyncFnMut(Fault, 
 /// Checks that an error has the right code and contains no path. If the disk cannot read, SQLite reports damage.
 fn is_typed(failure: &Failure, root: &Path, context: &str) {
     let damaged = context.starts_with("EIO at read") && failure.code == "metadata_damaged";
-    assert!(damaged || ["store_full", "store_unavailable"].contains(&failure.code), "{context}: {failure:?}");
+    assert!(damaged || ["store_full", "store_unavailable"].contains(&failure.code.as_str()), "{context}: {failure:?}");
     assert!(!failure.text.contains(&*root.to_string_lossy()), "{context}: {failure:?}");
 }
 

@@ -49,14 +49,14 @@ pub(super) fn sandbox(cache: &Path) -> Sandbox {
 /// An error: its code, and its other texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    pub(super) code: &'static str,
+    pub(super) code: String,
     pub(super) text: String,
 }
 
 macro_rules! failure {
     ($error:expr) => {{
         let error = $error;
-        Failure { code: error.code().as_str(), text: format!("{error} {error:?} {}", error.help()) }
+        Failure { code: error.code().to_string(), text: format!("{error} {error:?} {}", error.help()) }
     }};
 }
 

@@ -197,7 +197,9 @@ impl Places {
         input["mount"] = json!("repo");
         let call = ToolCall { input, confirmed: true };
         let called = self.runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await;
-        called.map(|called| called.output).map_err(|error| Failure { code: error.recorded_code(), ..failure!(error) })
+        called
+            .map(|called| called.output)
+            .map_err(|error| Failure { code: error.recorded_code().to_owned(), ..failure!(error) })
     }
 
     /// Opens the folder of secrets or creates it, as a process does at its start.

@@ -54,7 +54,7 @@ fn is_typed(is_of_files: bool, error: i32, failure: &Failure, root: &str, contex
         (false, true) => &["store_full"],
         (false, false) => &["secrets_unavailable"],
     };
-    assert!(codes.contains(&failure.code), "{context}: {failure:?}");
+    assert!(codes.contains(&failure.code.as_str()), "{context}: {failure:?}");
     assert!(!failure.text.contains(root), "{context}: {failure:?}");
 }
 

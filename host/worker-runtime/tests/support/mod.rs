@@ -124,9 +124,11 @@ impl HostTool for Echo {
     async fn call(&self, _: ToolContext, input: Value) -> Result<Value, ToolError> {
         match input["do"].as_str() {
             Some("hang") => std::future::pending().await,
-            Some("refuse") => {
-                Err(ToolError::Refused { code: "echo_refused", message: "no echo today".to_owned(), help: "shout" })
-            }
+            Some("refuse") => Err(ToolError::Refused {
+                code: "echo_refused".into(),
+                message: "no echo today".to_owned(),
+                help: "shout",
+            }),
             Some("lie") => Ok(json!(7)),
             Some("panic") => panic!("the tool is broken"),
             Some("panic when dropped") => {
