@@ -33,6 +33,7 @@ mod resolver_cases;
 mod system_calls;
 mod verification;
 mod verification_orders;
+mod worlds;
 
 /// The compiling child of the other tests, which start this binary again. It is not a test itself. The harness prints
 /// to stdout before this function runs, which the protocol allows, and nothing afterwards.

@@ -15,6 +15,7 @@ mod limits;
 pub mod measure;
 mod meter;
 mod plugin;
+mod pool;
 mod resolver;
 mod sandbox;
 mod service;

@@ -19,7 +19,7 @@ use crate::error::PluginError;
 use crate::host_api::HostApi;
 use crate::limits::PluginLimits;
 use crate::meter::CpuMeter;
-use crate::sandbox::Pool;
+use crate::pool::Pool;
 
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use imports::ConnectionHandle;

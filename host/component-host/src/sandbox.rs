@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bundles::Digest;
 use tokio::sync::{OnceCell, Semaphore};
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
-use crate::call::{self, CallState};
+use crate::call;
 use crate::compile::cache::{CacheEntry, CompileCache};
 use crate::compile::child::WALL_LIMIT;
 use crate::compile::{CompiledKey, Compiler};
-use crate::engine::{Allocation, PoolSize, Ticker, engine, on_demand};
+use crate::engine::{Allocation, PoolSize, engine, on_demand};
 use crate::error::{LoadError, SandboxError};
 use crate::limits::{Limits, PluginLimits, PoolLimits, ResolutionLimits};
-use crate::meter::CpuMeter;
 use crate::plugin::{self, PluginState};
+use crate::pool::Pool;
 use crate::resolver::{self, Lookups, Resolver};
 use crate::service::ServicePlugin;
 use crate::tool::ToolPlugin;
@@ -46,13 +46,13 @@ pub struct Sandbox(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) resolvers: Pool<Lookups>,
     /// Started with the first tool plugin, because many processes run none.
-    tools: OnceCell<Arc<Pool<PluginState>>>,
+    tool_pool: OnceCell<Arc<Pool<PluginState>>>,
     /// Places for tool calls: as many as the pool has instances.
-    pub(crate) tool_calls: Semaphore,
+    pub(crate) tool_places: Semaphore,
     /// Started with the first service plugin.
-    service_engine: OnceCell<Arc<Pool<PluginState>>>,
+    service_pool: OnceCell<Arc<Pool<PluginState>>>,
     /// Places for running services.
-    pub(crate) services: Arc<Semaphore>,
+    pub(crate) service_places: Arc<Semaphore>,
     allocation: Allocation,
     pub(crate) limits: Limits,
     compiler: Compiler,
@@ -61,36 +61,6 @@ pub(crate) struct Shared {
     compiling: tokio::sync::Mutex<()>,
     /// Errors of components that a world refused, so that a repeated load does not check them again.
     refused: Mutex<HashMap<(Digest, World), LoadError>>,
-}
-
-/// Engine, ticker and imports of one kind of guest.
-pub(crate) struct Pool<W: 'static> {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<CallState<W>>,
-    pub(crate) ticker: Ticker,
-}
-
-impl<W> Pool<W> {
-    fn start(
-        engine: wasmtime::Result<Engine>,
-        linker: fn(&Engine) -> wasmtime::Result<Linker<CallState<W>>>,
-    ) -> Result<Self, SandboxError> {
-        let engine = engine.map_err(SandboxError::Engine)?;
-        let ticker = Ticker::start(&engine).map_err(SandboxError::Thread)?;
-        let linker = linker(&engine).map_err(SandboxError::Engine)?;
-        Ok(Self { engine, linker, ticker })
-    }
-
-    /// Runs a future of a guest that may wait for the host. The epoch advances only while the future is polled, so that a
-    /// waiting guest does not keep the ticker awake.
-    pub(crate) async fn run<F: Future>(&self, meter: &CpuMeter, future: F) -> F::Output {
-        let mut future = std::pin::pin!(meter.count(future));
-        std::future::poll_fn(|context| {
-            let _advancing = self.ticker.call();
-            future.as_mut().poll(context)
-        })
-        .await
-    }
 }
 
 /// Number of refused components to remember. Further ones are checked at every load.
@@ -108,10 +78,10 @@ impl Sandbox {
         };
         Ok(Self(Arc::new(Shared {
             resolvers: Pool::start(engine(config.allocation, size), resolver::linker)?,
-            tools: OnceCell::new(),
-            tool_calls: Semaphore::new(places(config.limits.pools.tool_calls)),
-            service_engine: OnceCell::new(),
-            services: Arc::new(Semaphore::new(places(config.limits.pools.services))),
+            tool_pool: OnceCell::new(),
+            tool_places: Semaphore::new(places(config.limits.pools.tool_calls)),
+            service_pool: OnceCell::new(),
+            service_places: Arc::new(Semaphore::new(places(config.limits.pools.services))),
             allocation: config.allocation,
             limits: config.limits,
             compiler: config.compiler,
@@ -147,7 +117,7 @@ impl Sandbox {
             };
             Pool::start(engine(self.0.allocation, size), plugin::linker).map(Arc::new)
         };
-        let pool = self.0.tools.get_or_try_init(|| start).await.map_err(|_| LoadError::OutOfMemory)?;
+        let pool = self.0.tool_pool.get_or_try_init(|| start).await.map_err(|_| LoadError::OutOfMemory)?;
         let link = |digest, component: &_| ToolPlugin::link(self, pool, digest, component);
         self.admit(World::Tool, &pool.engine, component, link).await
     }
@@ -156,7 +126,7 @@ impl Sandbox {
     pub async fn load_service(&self, component: &[u8]) -> Result<ServicePlugin, LoadError> {
         // Instances of services are few and live long, so a pool would reserve memory and save nothing.
         let start = async { Pool::start(on_demand(), plugin::linker).map(Arc::new) };
-        let pool = self.0.service_engine.get_or_try_init(|| start).await.map_err(|_| LoadError::OutOfMemory)?;
+        let pool = self.0.service_pool.get_or_try_init(|| start).await.map_err(|_| LoadError::OutOfMemory)?;
         let link = |digest, component: &_| ServicePlugin::link(self, pool, digest, component);
         self.admit(World::Service, &pool.engine, component, link).await
     }

@@ -21,7 +21,8 @@ use crate::error::{LoadError, PluginError};
 use crate::host_api::HostApi;
 use crate::limits::PluginLimits;
 use crate::plugin::{GuestStore, Invocation, PluginRun, PluginState, ToolAnswer, convert};
-use crate::sandbox::{Pool, Sandbox};
+use crate::pool::Pool;
+use crate::sandbox::Sandbox;
 use crate::tool::check_tools;
 use crate::world::{LIFECYCLE, World};
 
@@ -140,7 +141,7 @@ impl ServicePlugin {
             Ok(config) => config,
             Err(error) => return PluginRun::not_started(error),
         };
-        let Ok(place) = sandbox.0.services.clone().try_acquire_owned() else {
+        let Ok(place) = sandbox.0.service_places.clone().try_acquire_owned() else {
             let allowed = sandbox.limits().pools.services;
             return PluginRun::not_started(PluginError::Limit { limit: "services", allowed });
         };

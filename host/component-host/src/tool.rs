@@ -13,7 +13,8 @@ use crate::error::{LoadError, PluginError};
 use crate::host_api::HostApi;
 use crate::limits::PluginLimits;
 use crate::plugin::{GuestStore, Invocation, PluginRun, PluginState, ToolAnswer, convert};
-use crate::sandbox::{Pool, Sandbox};
+use crate::pool::Pool;
+use crate::sandbox::Sandbox;
 use crate::world::{TOOLS, World};
 
 /// A tool plugin that is ready to run. Cheap to clone.
@@ -64,7 +65,7 @@ impl ToolPlugin {
             Err(error) => return PluginRun::not_started(error),
         };
         // The semaphore is never closed.
-        let Ok(_place) = sandbox.0.tool_calls.acquire().await else {
+        let Ok(_place) = sandbox.0.tool_places.acquire().await else {
             return PluginRun::not_started(PluginError::Busy);
         };
         let mut guest = match GuestStore::new(pool, host, limits) {
