@@ -112,3 +112,34 @@ fn every_refusal_of_a_package_has_its_code_and_exit_code() {
     std::fs::create_dir(place.path().join("empty")).expect("made");
     is(code(&["plugin", "check", "empty"]), "missing_file", 3);
 }
+
+#[test]
+fn bundle_takes_the_descriptor_of_a_plugin_from_the_package_beside_it() {
+    let place = place();
+    place.example("minimal");
+    let text = std::fs::read_to_string(place.path().join("minimal/bundle.toml")).expect("read");
+    place.write(
+        "minimal/bundle.toml",
+        format!("{text}\n[tools.\"issues.search\"]\nsource = \"plugin:issue-tracker\"\n"),
+    );
+    place.write("minimal/plugins/issue-tracker.toml", "package = \"issue-tracker.tar\"\n");
+    place.write("minimal/profiles/reporter.toml", "plugins = [\"issue-tracker\"]\ntools_allow = [\"issues.search\"]\n");
+    let (packed, _) = place.json(&["plugin", "pack", "tracker", "-o", "minimal/plugins/issue-tracker.tar"]);
+    let said = place.yoi(&["bundle", "build", "minimal", "--strict", "-o", "one.yoi"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    snapshot!("plugin_bundle_build", said.stdout);
+    let (built, _) = place.json(&["bundle", "build", "minimal", "-o", "two.yoi"]);
+    assert_eq!(built["packages"][0]["digest"], packed["digest"]);
+    let (shown, _) = place.json(&["bundle", "show", "one.yoi"]);
+    let plugin = &shown["manifest"]["plugins"]["issue-tracker"];
+    assert_eq!((&plugin["package"]["digest"], &plugin["version"]), (&packed["digest"], &json!("1.4.0")));
+
+    place.write(
+        "minimal/plugins/issue-tracker.toml",
+        "package = \"issue-tracker.tar\"\nversion = \"1.3.0\"\n\n[[secrets]]\nname = \"issue-tracker-token\"\n\
+         header = \"x-token\"\nreason = \"Identifies the workspace to the tracker.\"\n",
+    );
+    let said = place.yoi(&["bundle", "check", "minimal"]);
+    assert_eq!((said.code, said.stdout.as_str()), (3, ""));
+    snapshot!("plugin_bundle_mismatch", said.stderr);
+}
