@@ -16,6 +16,7 @@ mod bundle_digest;
 mod bundle_fixture;
 mod bundle_lineage;
 mod bundle_manifest;
+mod bundle_packages;
 mod bundle_signature;
 mod compiling;
 mod corpora_json;

@@ -22,9 +22,11 @@ use crate::blob::Blob;
 use crate::diagnostic::{Diagnostic, Severity, line_and_column};
 use crate::digest::Digest;
 use crate::encoding;
-use crate::folder::Folder;
+use crate::folder::{Folder, package_of};
+use crate::limits::BundleLimits;
 use crate::manifest::{BlobRef, Manifest, Prompt, Workflow};
-use crate::names::{PromptName, WorkflowName, shown};
+use crate::names::{PluginName, PromptName, WorkflowName, shown};
+use crate::plugin::Package;
 use crate::pointer::Pointer;
 pub(crate) use plugin_toml::{read_plugin, without_values};
 use section::Section;
@@ -42,8 +44,10 @@ pub(crate) struct Authored {
     pub(crate) unread: Unread,
     /// All entries of all `unset` lists.
     pub(crate) unsets: Vec<Unset>,
-    /// Schema files that no tool names.
-    pub(crate) unused_schemas: Vec<String>,
+    /// Schema files that no tool names, and packages that no plugin names.
+    pub(crate) unused_files: Vec<(String, &'static str)>,
+    /// Packages of plugins in the folder.
+    pub(crate) packages: BTreeMap<PluginName, Package>,
 }
 
 /// Declarations that were written but could not be read.
@@ -106,24 +110,31 @@ impl Places {
 }
 
 /// Reads a folder and adds problems to `diagnostics`. Returns `None` only if `bundle.toml` cannot be read at all.
-pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>) -> Option<Authored> {
+pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>, limits: &BundleLimits) -> Option<Authored> {
     let mut author = Author::new(folder, diagnostics);
     author.refused();
     author.schemas();
+    // Plugins come first, because tools take what they do not state from the packages.
+    let plugins = author.plugins(limits);
     let mut manifest = author.bundle_file()?;
+    manifest.plugins = plugins;
     author.profiles(&mut manifest);
     author.prompts(&mut manifest);
     author.workflows(&mut manifest);
-    author.plugins(&mut manifest);
-    let unused = folder.subfolder("schemas").map(|(file, ..)| file).filter(|file| !author.schemas.contains(*file));
-    let unused_schemas = unused.filter(|file| file.ends_with(".json")).map(str::to_owned).collect();
+    let is_unused = |file: &&str| file.ends_with(".json") && !author.schemas.contains(*file);
+    let schemas = folder.subfolder("schemas").map(|(file, ..)| file).filter(is_unused);
+    let mut unused_files: Vec<_> = schemas.map(|file| (file.to_owned(), "schema")).collect();
+    let is_unused = |file: &&str| package_of(file).is_some_and(|name| !author.package_names.contains(name));
+    let packages = folder.subfolder("plugins").map(|(file, ..)| file).filter(is_unused);
+    unused_files.extend(packages.map(|file| (file.to_owned(), "package")));
     Some(Authored {
         manifest,
         blobs: author.blobs,
         places: author.places,
         unread: author.unread,
         unsets: author.unsets,
-        unused_schemas,
+        unused_files,
+        packages: author.packages,
     })
 }
 
@@ -136,6 +147,9 @@ struct Author<'a> {
     unsets: Vec<Unset>,
     /// Schema files that a tool names.
     schemas: BTreeSet<String>,
+    /// Files and folders of packages that a plugin names.
+    package_names: BTreeSet<String>,
+    packages: BTreeMap<PluginName, Package>,
 }
 
 /// File extensions of workflow definitions.
@@ -156,6 +170,8 @@ impl<'a> Author<'a> {
             unread: Unread::default(),
             unsets: Vec::new(),
             schemas: BTreeSet::new(),
+            package_names: BTreeSet::new(),
+            packages: BTreeMap::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::leak_report::{self, Finding};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, Provenance};
 use crate::names::{Revision, Timestamp};
+use crate::plugin::{Package, differences};
 use crate::pointer::Pointer;
 use crate::reporter::Reporter;
 
@@ -38,12 +39,14 @@ pub struct BuildOutput {
     pub diagnostics: Diagnostics,
     /// Findings of the leak scan that the author accepted.
     pub accepted: Vec<Finding>,
+    /// Packages of plugins in the folder. They travel beside the bundle.
+    pub packages: Vec<Package>,
 }
 
 /// Builds a bundle, or returns all problems of the folder.
 pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> Result<BuildOutput, Diagnostics> {
     let mut diagnostics = Vec::new();
-    let authored = author::read(folder, &mut diagnostics);
+    let authored = author::read(folder, &mut diagnostics, limits);
     let mut reporter = Reporter::new(folder, diagnostics);
     let Some(authored) = authored else { return Err(reporter.finish()) };
     let mut manifest = authored.manifest;
@@ -92,9 +95,10 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     for advice in check::advice::conditions(&manifest).into_iter().chain(check::advice::declarations(&manifest)) {
         reporter.violation(&authored.places, Severity::Warning, advice);
     }
-    for file in &authored.unused_schemas {
-        let message = "no tool uses this schema".to_owned();
-        let help = "name the schema in a tool, or remove the file".to_owned();
+    for (file, what) in &authored.unused_files {
+        let user = if *what == "schema" { "tool" } else { "plugin" };
+        let message = format!("no {user} uses this {what}");
+        let help = format!("name the {what} in a {user}, or remove the file");
         reporter.report(file, None, Severity::Warning, Code::UnusedDeclaration, message, help);
     }
     let bytes = match to_canonical(&manifest) {
@@ -107,8 +111,19 @@ pub fn build(folder: &Folder, options: &BuildOptions, limits: &BundleLimits) -> 
     // Opened with the code of every Runtime, so every Runtime accepts the result.
     match Bundle::open(bytes.into(), authored.blobs.into_values(), limits, Acceptances::Honour) {
         Ok(bundle) => {
+            for (name, package) in &authored.packages {
+                for difference in differences(&bundle, name, package.manifest(), package.reference()) {
+                    let (at, help) = (&difference.pointer, difference.help().to_owned());
+                    let (code, message) = (difference.code(), difference.to_string());
+                    reporter.at(&authored.places, at, Severity::Error, code, message, help);
+                }
+            }
+            if reporter.has_errors() {
+                return Err(reporter.finish());
+            }
             let accepted = findings.into_iter().filter(|finding| finding.accepted).collect();
-            Ok(BuildOutput { bundle, diagnostics: reporter.finish(), accepted })
+            let packages = authored.packages.into_values().collect();
+            Ok(BuildOutput { bundle, diagnostics: reporter.finish(), accepted, packages })
         }
         Err(error) => {
             reporter.bundle_error(&authored.places, &error);

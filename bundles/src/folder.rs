@@ -14,6 +14,7 @@ use error_code::Code;
 use crate::encoding::{MARK, without_mark};
 use crate::limits::BundleLimits;
 use crate::names::shown_file;
+use crate::plugin::{COMPONENT, MANIFEST};
 
 /// Files by name, with `/` between folders. The bytes do not include a UTF-8 byte order mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +33,24 @@ pub(crate) struct RefusedEntry {
     pub(crate) message: String,
     pub(crate) help: &'static str,
 }
+
+/// Subfolder of plugins. It may contain packages: packed files, and folders of which only the two files of a package are
+/// read.
+const PLUGINS: &str = "plugins";
+
+/// Returns the name of the package that a file of the folder belongs to: `plugins/NAME.tar`, `plugins/NAME/plugin.toml`
+/// or `plugins/NAME/component.wasm`.
+pub(crate) fn package_of(file: &str) -> Option<&str> {
+    let inside = file.strip_prefix(PLUGINS)?.strip_prefix('/')?;
+    match inside.split_once('/') {
+        None => inside.ends_with(PACKED).then_some(inside),
+        Some((name, MANIFEST | COMPONENT)) => Some(name),
+        Some(_) => None,
+    }
+}
+
+/// Extension of a packed package.
+const PACKED: &str = ".tar";
 
 /// Subfolders that are read, besides `bundle.toml`.
 pub(crate) const SUBFOLDERS: [&str; 5] = ["plugins", "profiles", "prompts", "schemas", "workflows"];
@@ -106,7 +125,7 @@ impl Folder {
     /// Reads `bundle.toml` and the subfolders beside it. Names that start with `.` are skipped. An entry that is not a
     /// readable file, such as a link, is recorded as a problem, which [`build`](crate::build) reports with the others.
     pub fn read(dir: &Dir, limits: &BundleLimits) -> Result<Self, FolderError> {
-        let mut reader = Reader { folder: Self::default(), bytes: 0, entries: 0, limits };
+        let mut reader = Reader { folder: Self::default(), bytes: 0, package_bytes: 0, entries: 0, limits };
         match dir.symlink_metadata("bundle.toml") {
             Ok(_) => reader.entry(dir, "bundle.toml", "bundle.toml")?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(FolderError::NoBundle),
@@ -126,7 +145,10 @@ impl Folder {
     /// `true` if [`Folder::read`] reads a file with this name.
     pub fn is_read(name: &str) -> bool {
         let is_in_subfolder = |(subfolder, inside): (&str, &str)| {
-            SUBFOLDERS.contains(&subfolder) && !inside.split('/').any(|segment| segment.starts_with('.'))
+            let is_of_plugin = subfolder == PLUGINS && inside.contains('/');
+            SUBFOLDERS.contains(&subfolder)
+                && !inside.split('/').any(|segment| segment.starts_with('.'))
+                && (!is_of_plugin || package_of(name).is_some())
         };
         name == "bundle.toml" || name.split_once('/').is_some_and(is_in_subfolder)
     }
@@ -202,6 +224,8 @@ pub(crate) fn read_file(dir: &Dir, file: &str, allowed: usize, limit: &'static s
 struct Reader<'a> {
     folder: Folder,
     bytes: usize,
+    /// Bytes of packages. They travel beside the bundle.
+    package_bytes: usize,
     /// Number of entries visited, in all folders.
     entries: usize,
     limits: &'a BundleLimits,
@@ -226,7 +250,7 @@ impl Reader<'_> {
     /// exceeded.
     fn entry(&mut self, dir: &Dir, entry: &str, name: &str) -> Result<(), FolderError> {
         match self.file(dir, entry, name) {
-            Err(error @ FolderError::TooLarge { limit: "files" | "bundle_bytes", .. }) => Err(error),
+            Err(error @ FolderError::TooLarge { limit: "files" | "bundle_bytes" | "packages_bytes", .. }) => Err(error),
             Err(error) => {
                 self.refuse(&error);
                 Ok(())
@@ -245,17 +269,27 @@ impl Reader<'_> {
         if !dir.symlink_metadata(entry).map_err(io)?.is_file() {
             return Err(FolderError::NotAFile { file: name.to_owned() });
         }
+        let limits = self.limits;
+        let (limit, allowed) = match package_of(name) {
+            Some(_) if name.ends_with(COMPONENT) => ("component_bytes", limits.component_bytes),
+            Some(_) if name.ends_with(MANIFEST) => ("plugin_toml_bytes", limits.plugin_toml_bytes),
+            Some(_) => ("package_bytes", limits.package_bytes),
+            None => ("blob_bytes", limits.blob_bytes.max(limits.manifest_bytes)),
+        };
         // The limit applies to the bytes that are read, because the size in the metadata may be outdated.
-        let allowed = self.limits.blob_bytes.max(self.limits.manifest_bytes);
         let mut bytes = Vec::new();
         let most = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
         dir.open(entry).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
-        self.bytes += bytes.len();
-        if self.bytes > self.limits.bundle_bytes {
-            return Err(too_large("bundle_bytes", self.limits.bundle_bytes));
+        let (total, total_limit, total_allowed) = match package_of(name) {
+            Some(_) => (&mut self.package_bytes, "packages_bytes", limits.packages_bytes),
+            None => (&mut self.bytes, "bundle_bytes", limits.bundle_bytes),
+        };
+        *total += bytes.len();
+        if *total > total_allowed {
+            return Err(too_large(total_limit, total_allowed));
         }
         if bytes.len() > allowed {
-            return Err(too_large("blob_bytes", allowed));
+            return Err(too_large(limit, allowed));
         }
         self.folder.insert(name.to_owned(), bytes);
         Ok(())
@@ -296,12 +330,31 @@ impl Reader<'_> {
             }
             let path = format!("{name}/{entry}");
             let kind = found.file_type().map_err(io)?;
-            if kind.is_dir() {
+            if kind.is_dir() && name == PLUGINS {
+                self.package_folder(&inside, &entry, &path)?;
+            } else if kind.is_dir() {
                 self.folder(&inside, &entry, &path, nesting - 1)?;
             } else {
                 self.entry(&inside, &entry, &path)?;
             }
         }
         Ok(())
+    }
+
+    /// Reads the two files of a package. Its folder may also contain the sources of the plugin.
+    fn package_folder(&mut self, dir: &Dir, entry: &str, name: &str) -> Result<(), FolderError> {
+        let inside = match dir.open_dir(entry) {
+            Ok(inside) => inside,
+            Err(source) => {
+                self.refuse(&FolderError::Io { file: name.to_owned(), source });
+                return Ok(());
+            }
+        };
+        self.entry(&inside, MANIFEST, &format!("{name}/{MANIFEST}"))?;
+        // A component that is missing is reported for the descriptor that names the package.
+        match inside.symlink_metadata(COMPONENT) {
+            Ok(_) => self.entry(&inside, COMPONENT, &format!("{name}/{COMPONENT}")),
+            Err(_) => Ok(()),
+        }
     }
 }

@@ -189,8 +189,13 @@ impl<'a> Reporter<'a> {
             (&one.file, one.line, one.column, one.severity).cmp(&(&two.file, two.line, two.column, two.severity))
         });
         self.diagnostics.dedup();
-        // Text that a message withholds is also masked in the shown line.
-        let withheld = self.diagnostics.iter().filter(|diagnostic| diagnostic.message.contains(WITHHELD));
+        // Text that a message withholds is also masked in the shown line, and so is a leak in the manifest of a package,
+        // which another reporter found.
+        let is_leak = |code: Code| {
+            [leak_scan::Kind::Secret, leak_scan::Kind::HostPath].map(leak_report::error_code).contains(&code)
+        };
+        let is_masked = |one: &&Diagnostic| one.message.contains(WITHHELD) || is_leak(one.code);
+        let withheld = self.diagnostics.iter().filter(is_masked);
         self.marks.extend(withheld.filter_map(|diagnostic| Some((diagnostic.file.clone(), diagnostic.span.clone()?))));
         let mut files: Vec<String> = self.diagnostics.iter().map(|diagnostic| diagnostic.file.clone()).collect();
         files.dedup();

@@ -4,13 +4,18 @@ use error_code::Code;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use super::section::{Section, Spot};
 use super::{Author, FileReader, nearest};
+use crate::canonical::to_canonical;
+use crate::folder::package_of;
 use crate::manifest::{
     Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool,
     ToolPolicy, Workflow, Workspace,
 };
 use crate::names::{InvalidName, LabelKey, ModelName, Revision, Timestamp, ToolName, WorkflowName, shown};
+use crate::plugin::PluginTool;
 use crate::pointer::Pointer;
 use crate::resource::ResourceUri;
 use crate::tool_source::ToolSource;
@@ -60,7 +65,7 @@ impl FileReader<'_, '_> {
         let mut tools = BTreeMap::new();
         for (name, inner) in self.named::<ToolName>(section, "tools", &at.key("tools")) {
             let at = at.key("tools").key(&name);
-            let tool = self.tool(inner, &at);
+            let tool = self.tool(inner, &at, &name);
             tools.extend(self.declared(&at, tool).map(|tool| (name, tool)));
         }
         let workflows = self.workflow_references(section, &at);
@@ -157,20 +162,48 @@ impl FileReader<'_, '_> {
         Some(Model { provider: provider?, model: model?, parameters, secret })
     }
 
-    fn tool(&mut self, mut section: Section<'_>, at: &Pointer) -> Option<Tool> {
+    /// Reads a tool. What it leaves out is taken from the package of its plugin, if the package is in the folder.
+    fn tool(&mut self, mut section: Section<'_>, at: &Pointer, name: &ToolName) -> Option<Tool> {
         let source = self.tool_source(&mut section, at);
+        let offered = match &source {
+            Some(ToolSource::Plugin(plugin)) => {
+                self.author.packages.get(plugin).and_then(|package| package.manifest().tools().get(name)).cloned()
+            }
+            _ => None,
+        };
+        let offered = offered.as_ref();
         let effects =
             [("none", Effect::None), ("read", Effect::Read), ("write", Effect::Write), ("external", Effect::External)];
-        let effect = self.choice(&mut section, "effect", at, &effects);
-        if effect.is_none() && !section.has_any(&["effect"]) {
+        let effect = match offered.filter(|_| !section.has_any(&["effect"])) {
+            Some(offered) => Some(offered.effect()),
+            None => self.choice(&mut section, "effect", at, &effects),
+        };
+        // The package of a plugin that could not be read may state the effect.
+        let is_unread = matches!(&source, Some(ToolSource::Plugin(plugin))
+            if self.author.unread.contains(&Pointer::root().key("plugins").key(plugin)));
+        if effect.is_none() && !section.has_any(&["effect"]) && !is_unread {
             self.missing(&section, "effect", "write its maximum effect: `none`, `read`, `write` or `external`");
         }
-        let description = self.text(&mut section, "description", at).unwrap_or_default();
-        let input = self.schema_file(&mut section, "input", at);
-        let output = self.schema_file(&mut section, "output", at);
+        let description = self.text(&mut section, "description", at);
+        let description = description.or_else(|| Some(offered?.description().to_owned())).unwrap_or_default();
+        let input = self.schema_of_tool(&mut section, "input", at, offered.map(PluginTool::input));
+        let output = self.schema_of_tool(&mut section, "output", at, offered.map(PluginTool::output));
         let policy = self.tool_policy(&mut section, at);
         self.finish(section);
         Some(Tool { source: source?, description, effect: effect?, input, output, policy })
+    }
+
+    /// Reads the name of a schema file. Without one, the blob is the schema that the plugin offers.
+    fn schema_of_tool(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        at: &Pointer,
+        offered: Option<&Value>,
+    ) -> Option<BlobRef> {
+        let file = self.schema_file(section, key, at);
+        let offered = offered.filter(|_| !section.has_any(&[key])).and_then(|schema| to_canonical(schema).ok());
+        file.or_else(|| Some(self.author.blob(&offered?)))
     }
 
     fn tool_source(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<ToolSource> {
@@ -184,7 +217,8 @@ impl FileReader<'_, '_> {
             Err(error) => error,
         };
         let plugins = self.author.files_of("plugins");
-        let plugins = plugins.iter().filter_map(|(_, inside)| inside.strip_suffix(".toml"));
+        let plugins = plugins.iter().filter(|(file, _)| package_of(file).is_none());
+        let plugins = plugins.filter_map(|(_, inside)| inside.strip_suffix(".toml"));
         let sources: Vec<String> = plugins.map(|name| format!("plugin:{name}")).chain(["host".to_owned()]).collect();
         let bare = format!("plugin:{}", spot.value);
         let near = sources.iter().find(|source| **source == bare).map(String::as_str);

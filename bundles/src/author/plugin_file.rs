@@ -3,40 +3,70 @@
 use error_code::Code;
 use std::collections::BTreeMap;
 
-use super::section::Section;
+use super::section::{Section, Spot};
 use super::{Author, FileReader};
 use crate::check::unknown_surface;
 use crate::digest::Digest;
-use crate::manifest::{
-    BlobRef, Effect, Manifest, PLUGIN_SURFACES, PermissionRequest, Permissions, Plugin, SecretRequest,
-};
-use crate::names::{PluginName, Surface, ToolName};
+use crate::folder::package_of;
+use crate::limits::BundleLimits;
+use crate::manifest::{BlobRef, Effect, PLUGIN_SURFACES, PermissionRequest, Permissions, Plugin, SecretRequest};
+use crate::names::{PluginName, Surface, ToolName, shown};
+use crate::plugin::{COMPONENT, MANIFEST, Package, PackageError};
 use crate::pointer::Pointer;
 use crate::secret_placement::SecretPlacement;
 use crate::url_permission::{UrlPermission, WrittenUrlPermission};
 
+/// Help line for a missing package.
+const PACKAGE_HELP: &str =
+    "write `package = { digest = \"sha256:…\", size = … }`, or name a package in the folder `plugins`";
+
 /// Help line for a missing world.
 pub(super) const WORLD_HELP: &str = "name the world that the component implements, such as `yoi:runtime/tool@1.0.0`";
 
+/// Replaces a value that the author left out.
+fn take<T>(is_taken: bool, written: &mut T, derived: T) {
+    if is_taken {
+        *written = derived;
+    }
+}
+
 impl Author<'_> {
-    pub(super) fn plugins(&mut self, manifest: &mut Manifest) {
+    pub(super) fn plugins(&mut self, limits: &BundleLimits) -> BTreeMap<PluginName, Plugin> {
+        let mut plugins = BTreeMap::new();
         for (file, inside) in self.files_of("plugins") {
+            if package_of(file).is_some() {
+                continue;
+            }
             let Some(stem) = inside.strip_suffix(".toml") else {
-                self.unexpected(file, "plugins are described by `.toml` files");
+                self.unexpected(
+                    file,
+                    "plugins are described by `.toml` files, and packages are `.tar` files or folders",
+                );
                 continue;
             };
             let Some(name) = self.file_name::<PluginName>(file, stem) else { continue };
             let at = Pointer::root().key("plugins").key(&name);
             self.at_file(at.clone(), file);
-            match self.toml(file, |reader, section| reader.plugin(section, &at)).flatten() {
+            match self.toml(file, |reader, section| reader.plugin(section, &at, &name, limits)).flatten() {
                 Some(plugin) => {
-                    manifest.plugins.insert(name, plugin);
+                    plugins.insert(name, plugin);
                 }
                 None => {
                     self.unread.insert(at);
                 }
             }
         }
+        plugins
+    }
+
+    /// Opens the package `plugins/NAME` of the folder: a packed file, or a folder with two files.
+    fn open_package(&self, name: &str, limits: &BundleLimits) -> Result<Package, PackageError> {
+        let file = |name: &str| self.folder.stored_bytes(&format!("plugins/{name}"));
+        if let Some(packed) = file(name) {
+            return Package::open(packed.into_owned(), limits);
+        }
+        let part = |part: &'static str| file(&format!("{name}/{part}")).ok_or(PackageError::MissingFile { name: part });
+        Package::of_files(&part(MANIFEST)?, || Ok(part(COMPONENT)?.into_owned().into()), limits)
     }
 }
 
@@ -45,25 +75,103 @@ pub(super) const PLUGIN_EFFECTS: [(&str, Effect); 3] =
     [("none", Effect::None), ("read", Effect::Read), ("external", Effect::External)];
 
 impl FileReader<'_, '_> {
-    fn plugin(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<Plugin> {
-        let version = self.version(section, at);
-        let package = self.package(section, at);
-        let world = self.needed(section, "world", at, WORLD_HELP);
-        let description = self.text(section, "description", at).unwrap_or_default();
+    /// Reads a descriptor. What it leaves out is taken from its package, if the package is in the folder.
+    fn plugin(
+        &mut self,
+        section: &mut Section<'_>,
+        at: &Pointer,
+        name: &PluginName,
+        limits: &BundleLimits,
+    ) -> Option<Plugin> {
+        let named = self.package_name(section);
+        let is_named = named.is_some();
+        let derived = named.and_then(|spot| {
+            self.place(at.key("package"), spot.span.clone());
+            let package = self.package_in_folder(spot, limits)?;
+            let derived = package.manifest().descriptor(package.reference());
+            self.author.packages.insert(name.clone(), package);
+            Some(derived)
+        });
+        let is_taken = |section: &Section<'_>, key: &str| is_named && !section.has_any(&[key]);
+        let package = if is_named { derived.as_ref().map(|plugin| plugin.package) } else { self.package(section, at) };
+        let version = if is_taken(section, "version") {
+            derived.as_ref().map(|plugin| plugin.version.clone())
+        } else {
+            self.version(section, at)
+        };
+        let world = if is_taken(section, "world") {
+            derived.as_ref().map(|plugin| plugin.world.clone())
+        } else {
+            self.needed(section, "world", at, WORLD_HELP)
+        };
+        let description = self.text(section, "description", at);
         let surfaces = self.surfaces(section, &at.key("surfaces"));
         let tools = self.effects(section, &at.key("tools"));
-        let ingress = self.list(section, "ingress", &at.key("ingress")).unwrap_or_default().into_iter().collect();
+        let ingress = self.list(section, "ingress", &at.key("ingress")).unwrap_or_default();
         let permissions = self.permissions(section, &at.key("permissions"));
-        Some(Plugin {
+        let mut plugin = Plugin {
             version: version?,
             package: package?,
             world: world?,
-            description,
+            description: description.unwrap_or_default(),
             surfaces,
             tools,
-            ingress,
+            ingress: ingress.into_iter().collect(),
             permissions,
-        })
+        };
+        if let Some(derived) = derived {
+            let (written, asked) = (&mut plugin.permissions, derived.permissions);
+            take(is_taken(section, "description"), &mut plugin.description, derived.description);
+            take(is_taken(section, "surfaces"), &mut plugin.surfaces, derived.surfaces);
+            take(is_taken(section, "tools"), &mut plugin.tools, derived.tools);
+            take(is_taken(section, "ingress"), &mut plugin.ingress, derived.ingress);
+            take(is_taken(section, "requests"), &mut written.requests, asked.requests);
+            take(is_taken(section, "websockets"), &mut written.websockets, asked.websockets);
+            take(is_taken(section, "secrets"), &mut written.secrets, asked.secrets);
+        }
+        Some(plugin)
+    }
+
+    /// Returns the name of a package in the folder, if the descriptor names one instead of digest and size.
+    fn package_name(&mut self, section: &mut Section<'_>) -> Option<Spot<String>> {
+        let value = self.value(section, "package")?;
+        value.get_ref().as_str().map(|name| Spot { value: name.to_owned(), span: value.span() })
+    }
+
+    fn package_in_folder(&mut self, name: Spot<String>, limits: &BundleLimits) -> Option<Package> {
+        let Spot { value: name, span } = name;
+        self.author.package_names.insert(name.clone());
+        let is_told = |refused: &crate::folder::RefusedEntry| {
+            refused.file.strip_prefix("plugins/").is_some_and(|file| file.split('/').next() == Some(name.as_str()))
+        };
+        if self.author.folder.refused().iter().any(is_told) {
+            return None;
+        }
+        if !self.author.folder.iter().any(|(file, _)| package_of(file) == Some(name.as_str())) {
+            let message = format!("package `{}` not found beside the descriptor", shown(&name));
+            let help = "name a packed file such as `NAME.tar`, or a folder with `plugin.toml` and `component.wasm`";
+            self.report(span, Code::DanglingName, message, help);
+            return None;
+        }
+        match self.author.open_package(&name, limits) {
+            Ok(package) => return Some(package),
+            Err(PackageError::Manifest(diagnostics)) => {
+                let file = format!("plugins/{name}/{MANIFEST}");
+                let is_folder = self.author.folder.get(&file).is_some();
+                for mut one in diagnostics.list {
+                    if is_folder {
+                        one.file.clone_from(&file);
+                        self.author.diagnostics.push(one);
+                    } else {
+                        // A packed file has no lines to show.
+                        let message = format!("{} at line {} of `{MANIFEST}`", one.message, one.line);
+                        self.report(span.clone(), one.code, message, one.help);
+                    }
+                }
+            }
+            Err(error) => self.report(span, error.code(), error.to_string(), error.help()),
+        }
+        None
     }
 
     pub(super) fn version(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<semver::Version> {
@@ -146,14 +254,14 @@ impl FileReader<'_, '_> {
 
     fn package(&mut self, section: &mut Section<'_>, at: &Pointer) -> Option<BlobRef> {
         if !section.has_any(&["package"]) {
-            self.missing(section, "package", "write `package = { digest = \"sha256:…\", size = … }`");
+            self.missing(section, "package", PACKAGE_HELP);
         }
         let mut package = self.section(section, "package")?;
         let at = at.key("package");
         self.place(at.clone(), package.span());
         for key in ["digest", "size"] {
             if !package.has_any(&[key]) {
-                self.missing(&package, key, "write `package = { digest = \"sha256:…\", size = … }`");
+                self.missing(&package, key, PACKAGE_HELP);
             }
         }
         let digest = self.spot(&mut package, "digest");

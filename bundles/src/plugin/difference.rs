@@ -38,7 +38,7 @@ impl Difference {
 
     /// Returns the recommended action.
     pub fn help(&self) -> &'static str {
-        "build the bundle with this package, so that its descriptor is derived, or name another package"
+        "write the value of the package, or name the package by its file and leave the field out"
     }
 }
 

@@ -5,6 +5,8 @@
 
 use error_code::Code;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
@@ -150,9 +152,9 @@ fn shown_name(name: &[u8]) -> String {
 #[derive(Clone)]
 pub struct Package {
     blob: Blob,
-    manifest: std::sync::Arc<PluginManifest>,
+    manifest: Arc<PluginManifest>,
     /// Bytes of the component in the package.
-    component: std::ops::Range<usize>,
+    component: Range<usize>,
 }
 
 /// Packs the two files of a package. The bytes are the same on every machine. [`Package::open`] verifies them.
@@ -204,10 +206,17 @@ impl Package {
                 error => error.into(),
             })
         };
-        // An error in the text is reported before a component that is not built yet.
-        let manifest = file(MANIFEST)?;
-        PluginManifest::parse(&manifest, limits).map_err(PackageError::Manifest)?;
-        Self::open(pack(&manifest, &file(COMPONENT)?), limits)
+        Self::of_files(&file(MANIFEST)?, || file(COMPONENT), limits)
+    }
+
+    /// Packs and verifies two files. An error in the manifest is reported before a component that is not built yet.
+    pub(crate) fn of_files(
+        manifest: &[u8],
+        component: impl FnOnce() -> Result<Arc<[u8]>, PackageError>,
+        limits: &BundleLimits,
+    ) -> Result<Self, PackageError> {
+        PluginManifest::parse(manifest, limits).map_err(PackageError::Manifest)?;
+        Self::open(pack(manifest, &component()?), limits)
     }
 
     /// Returns the digest of the bytes.

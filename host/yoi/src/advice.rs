@@ -2,7 +2,7 @@
 //! commands.
 
 /// Help texts of a library, each with its replacement that names a command.
-const COMMANDS: [(&str, &str); 39] = [
+const COMMANDS: [(&str, &str); 41] = [
     (
         "wait until its other requests have ended, or use a token with a larger share",
         "wait until its other requests have ended, or use a token with a larger share (`yoi runtime token new --connections N`)",
@@ -64,6 +64,14 @@ const COMMANDS: [(&str, &str); 39] = [
         "name a folder with a `bundle.toml`, or create one with `yoi bundle new`",
     ),
     ("create a `bundle.toml` in the folder", "create one with `yoi bundle new`"),
+    (
+        "pack the folder of the plugin again: a package has exactly two files",
+        "pack the folder of the plugin again with `yoi plugin pack`: a package has exactly two files",
+    ),
+    (
+        "name a folder with a `plugin.toml`, or pack one again",
+        "name a folder with a `plugin.toml`, or pack one again with `yoi plugin pack`",
+    ),
     (
         "begin with `revision = 1`, and raise it for each bundle",
         "begin with `revision = 1`; `yoi bundle bump` raises it",

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod key;
 mod output;
+mod plugin;
 mod refusals;
 mod remote;
 mod resolve;
@@ -51,6 +52,9 @@ enum Command {
     /// Creates, checks and compares bundles.
     #[command(subcommand)]
     Bundle(bundle::Command),
+    /// Checks, packs and shows plugin packages.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Creates and shows signing keys.
     #[command(subcommand)]
     Key(key::Command),
@@ -98,6 +102,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(&args, output),
         Command::Resolve(args) => resolve::run(&args, output),
         Command::Bundle(command) => bundle::run(&command, output),
+        Command::Plugin(command) => plugin::run(&command, output),
         Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
         Command::Runtime(command) => runtime::run(&command, output),

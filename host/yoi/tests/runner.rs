@@ -16,6 +16,7 @@ mod demo;
 mod files;
 mod foreign_text;
 mod key;
+mod plugin;
 #[cfg(unix)]
 mod readme;
 mod remote;

@@ -103,14 +103,24 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         document.insert("schema".to_owned(), "yoi.bundle-build/1".into());
         document.insert("path".to_owned(), json!(files::shown(&path)));
         document.insert("warnings".to_owned(), json!(built.diagnostics.list));
+        let packages = built.packages.iter().map(|package| {
+            let bytes = package.blob().bytes().len();
+            json!({ "name": package.manifest().name(), "digest": package.digest(), "bytes": bytes })
+        });
+        document.insert("packages".to_owned(), packages.collect());
     }
     output.result(&document, || {
+        let packages = built.packages.iter().map(|package| {
+            let manifest = package.manifest();
+            format!("needs package {} {}, {}\n", manifest.name(), manifest.version(), package.digest())
+        });
         format!(
-            "{}\nwrote {}: workspace {}, revision {}\n",
+            "{}\nwrote {}: workspace {}, revision {}\n{}",
             bundle.digest(),
             files::shown(&path),
             manifest.workspace.id,
-            manifest.revision
+            manifest.revision,
+            packages.collect::<String>()
         )
     });
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,48 @@
+//! `yoi plugin`: checks, packs and shows plugin packages.
+
+mod check;
+mod pack;
+mod show;
+mod source;
+
+use std::process::ExitCode;
+
+use bundles::plugin::Package;
+use serde_json::{Value, json};
+
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Checks, packs and shows plugin packages. No command here runs a plugin.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Checks the manifest of a plugin and the files of its package.
+    Check(check::Args),
+    /// Packs a folder into one file, with the same digest on every machine.
+    Pack(pack::Args),
+    /// Shows what a plugin offers and requests.
+    Show(show::Args),
+}
+
+pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Check(args) => check::run(args, output),
+        Command::Pack(args) => pack::run(args, output),
+        Command::Show(args) => show::run(args, output),
+    }
+}
+
+/// Returns the fields of a package that the JSON output of all commands has.
+fn summary(package: &Package, schema: &str) -> serde_json::Map<String, Value> {
+    let manifest = package.manifest();
+    let fields = [
+        ("schema", json!(schema)),
+        ("digest", json!(package.digest())),
+        ("bytes", json!(package.blob().bytes().len())),
+        ("component_bytes", json!(package.component().len())),
+        ("name", json!(manifest.name())),
+        ("version", json!(manifest.version())),
+        ("world", json!(manifest.world())),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
