@@ -112,8 +112,7 @@ impl<'a> Reporter<'a> {
         self.report(&file, span, Severity::Error, leak_report::error_code(rule.kind()), message, help);
     }
 
-    /// Reports the leaks in `comments`, the text of a file without its values. The shape of a finding is that of one in a
-    /// value.
+    /// Reports the leaks in `comments`, the text of a file without its values.
     pub(crate) fn comments(&mut self, file: &str, comments: &str) {
         for leak in leak_scan::scan(leak_scan::Place::Text, comments) {
             let kind = leak.rule.kind();
