@@ -128,7 +128,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Reports the faults of a tool's schema, each at its line. [`Bundle::open`] refuses a schema that is not a JSON
+    /// Reports the faults of a tool's schema, each at its line. [`Bundle::open`](crate::Bundle::open) refuses a schema that is not a JSON
     /// object.
     pub(crate) fn schema(&mut self, places: &Places, pointer: &Pointer, bytes: &[u8], limits: &BundleLimits) {
         let Ok(document) = parse(bytes, limits.schema()) else { return };
