@@ -1,7 +1,13 @@
-//! `yoi plugin`: checks, packs and shows plugin packages.
+//! `yoi plugin`: checks, packs and reviews plugin packages, and grants them in the config of a host.
 
+mod card;
 mod check;
+mod disable;
+mod enable;
+mod grants;
+mod list;
 mod pack;
+mod review;
 mod show;
 mod source;
 
@@ -13,22 +19,34 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Checks, packs and shows plugin packages. No command here runs a plugin.
+/// Checks, packs, reviews and grants plugin packages. No command here runs a plugin.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Checks the manifest of a plugin and the files of its package.
     Check(check::Args),
     /// Packs a folder into one file, with the same digest on every machine.
     Pack(pack::Args),
+    /// Lists the plugins that a config grants.
+    List(list::Args),
     /// Shows what a plugin offers and requests.
     Show(show::Args),
+    /// Reviews what a plugin may do, for the person who decides.
+    Review(review::Args),
+    /// Grants a package to a workspace, in the config of a host.
+    Enable(enable::Args),
+    /// Removes the grant of a plugin from the config of a host.
+    Disable(disable::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Check(args) => check::run(args, output),
         Command::Pack(args) => pack::run(args, output),
+        Command::List(args) => list::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Review(args) => review::run(args, output),
+        Command::Enable(args) => enable::run(args, output),
+        Command::Disable(args) => disable::run(args, output),
     }
 }
 

@@ -89,6 +89,12 @@ impl PermissionLists {
         }
     }
 
+    /// Returns the number of permissions.
+    pub fn count(&self) -> usize {
+        let sets = self.tools.len() + self.effects.len() + self.surfaces.len() + self.ingress.len();
+        sets + self.requests.len() + self.websockets.len() + self.secrets.len()
+    }
+
     /// `true` if all lists are empty.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

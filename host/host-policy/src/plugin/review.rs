@@ -105,6 +105,13 @@ impl PluginChange {
         Self { widened: added(old, new), narrowed: added(new, old) }
     }
 
+    /// Compares the grant of an earlier version with a manifest. The earlier package is not needed, because its grant names
+    /// everything that it could do.
+    pub fn since_grant(old: &PluginGrant, new: &PluginManifest) -> Self {
+        let review = PluginReview::new(new, Some(old));
+        Self { widened: review.missing, narrowed: review.grant_only }
+    }
+
     /// Returns what the new version requests in addition.
     pub fn widened(&self) -> &PermissionLists {
         &self.widened
