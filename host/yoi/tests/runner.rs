@@ -17,6 +17,7 @@ mod files;
 mod foreign_text;
 mod key;
 mod plugin;
+mod plugin_grants;
 #[cfg(unix)]
 mod readme;
 mod remote;

@@ -88,7 +88,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             card::or_none(&mut rows, "widens", card::items(&widened).into_iter().map(|item| (item, "")));
         }
         if needs_config {
-            rows.row("next", format!("write `config` under [workspaces.{workspace}.plugins.\"{digest}\"]"));
+            rows.row(
+                "next",
+                format!(
+                    "the plugin needs a config: write `config` under [workspaces.{workspace}.plugins.\"{digest}\"]"
+                ),
+            );
         }
         let config = files::shown(&args.change.config);
         rows.row("config", if is_changed { format!("wrote {config}") } else { format!("{config} is unchanged") });

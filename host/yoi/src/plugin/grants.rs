@@ -101,7 +101,7 @@ impl Host {
     pub(super) fn rows(&self, rows: &mut Rows) {
         let Some(grants) = &self.0 else { return };
         rows.row("workspace", &grants.workspace);
-        let note = "is granted under the same name; a review shows the difference with `--against`";
+        let note = "is granted under the same name; `yoi plugin review --against` shows the difference";
         rows.noted_list("other package", grants.others.iter().map(|digest| (digest, note)));
     }
 
@@ -189,7 +189,7 @@ impl Change<'_> {
         let item = taken.as_deref().and_then(|key| plugins.remove(key));
         let mut item = item.unwrap_or(empty);
         let fields = item.as_table_like_mut().ok_or_else(unexpected)?;
-        for (name, value) in new.as_object().into_iter().flatten() {
+        for (name, value) in in_order(new.as_object().into_iter().flatten()) {
             let is_empty = value.as_array().is_some_and(Vec::is_empty);
             match old.get(name) {
                 Some(same) if same == value => {}
@@ -247,6 +247,17 @@ fn new_item(parent: &Item) -> Item {
     }
 }
 
+/// Order in which a person reads the fields of a grant. JSON has them by the alphabet.
+const FIELD_ORDER: [&str; 11] =
+    ["name", "scheme", "host", "port", "methods", "header", "surfaces", "tools", "effects", "requests", "websockets"];
+
+fn in_order<'a>(fields: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<(&'a String, &'a Value)> {
+    let mut fields: Vec<_> = fields.into_iter().collect();
+    let place = |name: &str| FIELD_ORDER.iter().position(|known| *known == name).unwrap_or(FIELD_ORDER.len());
+    fields.sort_by_key(|(name, _)| place(name));
+    fields
+}
+
 /// Converts JSON to TOML. Lists of tables have a line for each table.
 fn to_toml(value: &Value) -> toml_edit::Value {
     match value {
@@ -269,7 +280,7 @@ fn to_toml(value: &Value) -> toml_edit::Value {
             array.into()
         }
         Value::Object(map) => {
-            map.iter().map(|(key, value)| (key.as_str(), to_toml(value))).collect::<InlineTable>().into()
+            in_order(map).into_iter().map(|(key, value)| (key.as_str(), to_toml(value))).collect::<InlineTable>().into()
         }
     }
 }
