@@ -116,15 +116,15 @@ impl UrlPermission {
     /// Returns the permission for each path and method of this one. A permission that covers such a part covers it by one
     /// path and one method, so lists of permissions can be compared by their parts.
     pub fn parts(&self) -> impl Iterator<Item = Self> {
-        let of_path = move |path: &Box<str>| {
-            let part = Self { path_prefixes: vec![path.clone()], methods: Vec::new(), ..self.clone() };
+        let of_path = move |path: &str| {
+            let part = Self { path_prefixes: vec![path.into()], methods: Vec::new(), ..self.clone() };
             let methods: Vec<Vec<Method>> = match self.methods.as_slice() {
                 [] => vec![Vec::new()],
                 methods => methods.iter().map(|method| vec![*method]).collect(),
             };
             methods.into_iter().map(move |methods| Self { methods, ..part.clone() })
         };
-        self.path_prefixes.iter().flat_map(of_path)
+        self.path_prefixes().flat_map(of_path)
     }
 
     /// Returns the parts of this permission that none of `others` covers, in as few permissions as there are different
