@@ -222,6 +222,16 @@ fn every_limit_is_named_in_its_error() {
 }
 
 #[test]
+fn paths_of_all_targets_of_a_list_are_counted_together() {
+    let limits = BundleLimits { list_items: 2, ..BundleLimits::default() };
+    PluginManifest::parse(SAMPLE.as_bytes(), &limits).expect("two targets with a path each");
+    let more = edit("[\"/api/v2/search\"]", "[\"/api/v2/find\", \"/api/v2/search\"]");
+    let error = PluginManifest::parse(more.as_bytes(), &limits).expect_err("three paths");
+    assert_eq!(error.list.len(), 1, "{:#?}", error.list);
+    assert_eq!(error.list[0].message, "paths of targets exceed limit `list_items` (3 > 2)");
+}
+
+#[test]
 fn text_that_is_not_toml_or_not_utf8_is_refused() {
     refused(&edit("effect = \"read\"", "effect = ‸read"), "invalid_toml", "TOML");
     for bytes in [&b"\xff"[..], b"a = \"\xff\"", b"\x00", &[b'['; 100_000]] {
