@@ -148,7 +148,7 @@ fn refused_change_leaves_the_config_as_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn config_keeps_its_mode_and_a_link_is_refused() {
+fn config_keeps_its_mode_and_a_link_or_the_file_of_another_user_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let place = place();
     let path = place.path().join("runtime.toml");
@@ -159,6 +159,11 @@ fn config_keeps_its_mode_and_a_link_is_refused() {
     let arguments = ["plugin", "disable", "issue-tracker", "--config", "link.toml", "--workspace", "acme"];
     let (error, code) = place.json(&arguments);
     assert_eq!((error["code"].as_str(), code), (Some("unwritable"), 1), "{error}");
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&path, Some(1), None).is_ok() {
+        let (error, code) = place.json(&with(&["plugin", "disable", "issue-tracker"]));
+        assert_eq!((error["code"].as_str(), code), (Some("unwritable"), 1), "{error}");
+    }
     assert!(text(&place).contains("issue-tracker"));
 }
 

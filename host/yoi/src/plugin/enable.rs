@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use bundles::ToolName;
 use bundles::plugin::PluginManifest;
+use clap::builder::BoolishValueParser;
 use host_policy::{PermissionLists, PluginGrant, PluginReview};
 use runtime_api::Code;
 use serde_json::json;
@@ -33,10 +34,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", env = "YOI_TOOL", value_delimiter = ',', conflicts_with = "all")]
     tool: Vec<ToolName>,
     /// Grants all tools.
-    #[arg(long)]
+    #[arg(long, env = "YOI_ALL_TOOLS", value_parser = BoolishValueParser::new())]
     all: bool,
     /// Accepts a grant that allows more than the earlier one.
-    #[arg(long)]
+    #[arg(long, env = "YOI_ACCEPT_WIDENING", value_parser = BoolishValueParser::new())]
     accept_widening: bool,
     #[command(flatten)]
     limits: LimitsArgs,
