@@ -69,6 +69,15 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::GitReadOnly, Code::ModelNotGranted, Code::MountNotGranted, Code::MountReadOnly, Code::PluginNotGranted,
         Code::SecretNotGranted, Code::ShellNotGranted, Code::ToolWithoutAuthority, Code::ToolWithoutPlugin,
     ]),
+    ("the rules that refuse a plugin, in `plugins.rs` and the tests of the workspace", &[
+        Code::ComponentRefused, Code::DescriptorMismatch, Code::EffectNotGranted, Code::ExternalEffectNotGranted,
+        Code::ImportNotAllowed, Code::PackageDamaged, Code::PackageInvalid, Code::PackageMissing,
+        Code::PluginConfigInvalid, Code::PluginGrantOutdated, Code::SurfaceNotGranted, Code::ToolNotGranted,
+        Code::UnsupportedWorld,
+    ]),
+    ("plugins and their packages, in the tests of `bundles` and of the workspace", &[
+        Code::EgressUnavailable, Code::NotAPackage, Code::ServiceFailed,
+    ]),
     ("egress, which no tool of the Runtime has, in the tests of `host-policy`", &[
         Code::AddressNeverDialled, Code::AmbiguousUrl, Code::HeaderNameTooLong, Code::HeaderNotAllowed,
         Code::HeaderValueTooLong, Code::HeadersTooLarge, Code::InvalidHeaderName, Code::InvalidHeaderValue,

@@ -23,6 +23,7 @@ mod events;
 mod files;
 mod operator;
 mod pages;
+mod plugins;
 mod problems;
 mod removal;
 mod resolver_registry;
@@ -35,3 +36,8 @@ mod stores;
 mod support;
 mod suspended;
 mod workers;
+
+/// Returns the root folder of the workspace.
+pub fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

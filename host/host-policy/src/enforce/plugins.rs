@@ -55,7 +55,7 @@ impl GrantChecker<'_> {
 
     fn plugin_grant(&self, name: &PluginName, plugin: &Plugin) -> Result<&PluginGrant, Refused> {
         let digest = &plugin.package.digest;
-        let enable = format!("review the package, then run `yoi plugin enable` for workspace `{}`", self.workspace);
+        let enable = format!("review the package, and grant it under {}", self.plugin_section(plugin));
         match self.grants.plugins.get(digest) {
             Some(grant) if grant.name == *name => Ok(grant),
             Some(grant) => Err((

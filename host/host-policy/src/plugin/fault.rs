@@ -56,17 +56,13 @@ impl PackageFault {
     /// Returns the reason and the remedy.
     pub(crate) fn reason_and_remedy(&self, name: &PluginName) -> (String, String) {
         let (reason, remedy) = match self {
-            Self::Missing => (
-                format!("the package of plugin `{name}` is not stored"),
-                "put the package beside the bundle: `yoi runtime put` sends both",
-            ),
-            Self::Damaged => (
-                format!("the stored package of plugin `{name}` is damaged"),
-                "put the package again: `yoi runtime put` replaces it",
-            ),
+            Self::Missing => {
+                (format!("the package of plugin `{name}` is not stored"), "put the package into the workspace")
+            }
+            Self::Damaged => (format!("the stored package of plugin `{name}` is damaged"), "put the package again"),
             Self::Invalid(problem) => (
                 format!("the package of plugin `{name}` is invalid: {problem}"),
-                "correct the package with `yoi plugin check`, and grant the new digest",
+                "correct the package, and grant the new digest",
             ),
             Self::Mismatch(difference) => (
                 format!("the bundle describes plugin `{name}` differently: {difference}"),
@@ -88,11 +84,11 @@ impl PackageFault {
             }
             Self::Unloadable(problem) => (
                 format!("the component of plugin `{name}` cannot be loaded: {problem}"),
-                "build the component again, and check it with `yoi plugin check`",
+                "build the component again, for the world that the manifest names",
             ),
             Self::InvalidConfig(problem) => (
                 format!("the granted config of plugin `{name}` is invalid: {problem}"),
-                "correct `config` in the grant; `yoi plugin show` prints its schema",
+                "correct `config` in the grant by the schema in the plugin's manifest",
             ),
             Self::HostTool(tool) => (
                 format!("plugin `{name}` offers tool `{tool}`, which is a tool of the host"),

@@ -58,7 +58,7 @@ impl ToolProvider for PluginTools {
         // Not reached: the policy refuses the tools of a plugin without a package.
         let Some(package) = selected.packages.get(plugin) else {
             let reason = format!("the package of plugin `{plugin}` is not loaded");
-            return Some(Err(selected.refusal(Rule::PackageMissing, reason, "put the package beside the bundle")));
+            return Some(Err(selected.refusal(Rule::PackageMissing, reason, "put the package into the workspace")));
         };
         Some(Ok(Arc::new(PluginTool {
             name: selected.tool.name.clone(),

@@ -9,6 +9,8 @@ use worker_runtime::secret::SecretDirectory;
 
 use super::{Case, both, http};
 use crate::support::api::Answer;
+use crate::support::plugin_scene::{self, MANIFEST, Packed};
+use crate::support::plugins::Plugin;
 use crate::support::provoked::{Provoked, provoked};
 use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, bundle, bundle_of};
@@ -52,6 +54,24 @@ async fn with_denied_tool() -> Scene {
         "#;
     let files = [("bundle.toml", bundle), ("schemas/echo.input.json", "{}"), ("schemas/echo.output.json", "{}")];
     Scene::with_worker_in(World::default(), &bundle_of("acme", 1, &files)).await
+}
+
+/// A worker with a plugin.
+async fn with_plugin(plugin: Plugin, manifest: &str) -> Scene {
+    let packed = Packed::with_manifest(&plugin.bytes(), manifest);
+    let scene = Scene::of(World { config: packed.config(), ..World::default() }).await;
+    packed.put_package(&scene.api.runtime).await;
+    packed.create(&scene.api.runtime).await;
+    scene
+}
+
+async fn with_tool(call: &str) -> Scene {
+    with_plugin(Plugin::tool().with("call", call), MANIFEST).await
+}
+
+/// A worker with a service that is not started.
+async fn with_service() -> Scene {
+    with_plugin(Plugin::service(), &plugin_scene::service("")).await
 }
 
 async fn within(limits: RuntimeLimits) -> Scene {
@@ -100,6 +120,9 @@ pub(super) fn cases() -> Vec<Case> {
         called!("tool_panicked", Scene::with_worker(), "echo", { "do": "panic" }),
         called!("not_granted", Scene::with_worker(), "secretive", { "secret": "other" }),
         called!("not_granted", with_denied_tool(), "echo", {}),
+        called!("plugin_trapped", with_tool("unreachable"), "p.run", {}),
+        called!("plugin_malformed", with_tool("(call $output (i32.const 0) (i32.const 0))"), "p.run", {}),
+        called!("service_ended", with_service(), "p.run", {}),
         called!("mount_unavailable", with_mount(), "secretive", { "mount": "repo" }),
         called!("too_large", within(RuntimeLimits { call_bytes: 1, ..RuntimeLimits::default() }), "echo", {},),
         called!("history_full", within(RuntimeLimits { history_entries: 1, ..RuntimeLimits::default() }), "echo", {},),

@@ -6,6 +6,11 @@ pub mod faulty;
 #[allow(dead_code, reason = "the cross-package tests use the expectations")]
 #[path = "../../../../tests/support/hostile.rs"]
 pub mod hostile;
+pub mod plugin_scene;
+/// Hostile plugins, shared with the cross-package tests.
+#[allow(dead_code, reason = "the cross-package tests use more of them")]
+#[path = "../../../../tests/support/plugins.rs"]
+pub mod plugins;
 pub mod provoked;
 pub mod scene;
 pub(crate) mod wire;
@@ -15,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bundles::{Access, Authority, BuildOptions, Bundle, BundleLimits, Digest, Folder, ToolName, WorkspaceId, build};
 use component_host::compile::cache::CompileCache;
-use component_host::{Allocation, Sandbox, SandboxConfig};
+use component_host::{Allocation, Limits, Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::{self, BlobStore, MemoryBlobs};
@@ -242,6 +247,14 @@ pub fn doubling_schema() -> String {
         defs[format!("a{level}")] = json!({ "allOf": [below, below] });
     }
     json!({ "$ref": "#/$defs/a40", "$defs": defs }).to_string()
+}
+
+/// Returns a sandbox with changed limits.
+pub fn sandbox_within(change: impl FnOnce(&mut Limits)) -> Sandbox {
+    let mut limits = World::default().sandbox.limits().clone();
+    change(&mut limits);
+    let sandbox = SandboxConfig { limits, cache: Some(compile_cache()), ..SandboxConfig::default() };
+    Sandbox::new(sandbox).expect("a sandbox")
 }
 
 /// Stores a bundle whose tool `echo` has patterns that exceed the memory limit, as a Runtime with another limit could.

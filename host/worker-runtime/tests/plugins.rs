@@ -1,0 +1,207 @@
+//! Plugins of workers: packages, grants, tool calls and hostile components, through the whole Runtime.
+
+use bundles::BundleLimits;
+use bundles::plugin::Package;
+use component_host::PluginLimits;
+use host_policy::RuntimeConfig;
+use runtime_api::Code;
+use serde_json::json;
+use worker_runtime::history::EntryKind;
+use worker_runtime::{CallError, RuntimeLimits};
+
+use crate::support::plugin_scene::{MANIFEST, Packed, history, run, service};
+use crate::support::plugins::{self, Expect, Plugin, acts};
+use crate::support::{World, acme, id, name, sandbox_within};
+
+fn echo() -> Packed {
+    Packed::new(&Plugin::tool().bytes())
+}
+
+/// Returns the codes of the refusals that narrow the worker `w`.
+async fn narrowed(runtime: &worker_runtime::Runtime) -> Vec<&'static str> {
+    let spec = runtime.catalogue(&acme()).spec(&id("w")).await.expect("a spec");
+    spec.narrowed().iter().map(|refusal| refusal.rule.code().as_str()).collect()
+}
+
+#[tokio::test]
+async fn tool_of_a_granted_plugin_answers_and_the_call_is_recorded() {
+    let runtime = echo().worker(&World::default()).await;
+    assert_eq!(narrowed(&runtime).await, [""; 0]);
+    for number in 0..3 {
+        let called = run(&runtime, json!({ "number": number })).await.expect("an answer");
+        assert_eq!(called.output, json!({ "number": number }));
+    }
+    let entries = history(&runtime).await;
+    assert_eq!(entries.len(), 6);
+    assert!(matches!(&entries[0], EntryKind::CallBegan { tool, .. } if tool.as_ref() == "p.run"), "{entries:?}");
+    assert!(matches!(&entries[1], EntryKind::CallEnded { .. }), "{entries:?}");
+    let refused = run(&runtime, json!(7)).await.expect_err("no object");
+    assert_eq!(refused.code(), Code::InvalidInput);
+}
+
+#[tokio::test]
+async fn package_may_arrive_after_the_worker_and_a_damaged_one_is_refused() {
+    let packed = echo();
+    let world = World { config: packed.config(), ..World::default() };
+    let runtime = world.open().await;
+    packed.create(&runtime).await;
+    assert_eq!(narrowed(&runtime).await, ["package_missing", "tool_without_plugin"]);
+    let refused = run(&runtime, json!({})).await.expect_err("no package");
+    assert_eq!(refused.code(), Code::NotGranted);
+    assert!(refused.help().contains("plugin `p`"), "{}", refused.help());
+
+    packed.put_package(&runtime).await;
+    assert_eq!(run(&runtime, json!({ "a": 1 })).await.expect("an answer").output, json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn narrowed_and_restored_grants_take_effect_on_the_next_call() {
+    let packed = echo();
+    let runtime = packed.worker(&World::default()).await;
+    let reload = async |config: &str| {
+        let config = RuntimeConfig::from_toml(config).expect("a config");
+        runtime.management().reload(config).await.expect("reloaded");
+    };
+    for (from, to, code) in [
+        ("tools = [\"p.run\"]", "tools = []", "tool_not_granted"),
+        ("surfaces = [\"tools\"]", "surfaces = []", "surface_not_granted"),
+        ("name = \"p\"", "name = \"q\"", "plugin_not_granted"),
+    ] {
+        reload(&packed.config().replace(from, to)).await;
+        assert_eq!(narrowed(&runtime).await, [code, "tool_without_plugin"]);
+        assert_eq!(run(&runtime, json!({})).await.expect_err("not granted").code(), Code::NotGranted);
+        reload(&packed.config()).await;
+        run(&runtime, json!({})).await.expect("granted again");
+    }
+}
+
+#[tokio::test]
+async fn component_that_does_not_fit_its_manifest_is_refused_with_its_own_code() {
+    let foreign = plugins::all().into_iter().find(|plugin| plugin.name == "import_environment").expect("a plugin");
+    for (packed, code) in [
+        (Packed::new(&foreign.bytes), "import_not_allowed"),
+        (Packed::with_manifest(&Plugin::tool().bytes(), &service("")), "component_refused"),
+        (
+            Packed::with_manifest(&Plugin::service().bytes(), &service("[config]\nrequired = [\"key\"]\n")),
+            "plugin_config_invalid",
+        ),
+        (Packed::with_manifest(&Plugin::tool().bytes(), &MANIFEST.replace("p.run", "echo")), "duplicate_tool"),
+    ] {
+        let runtime = packed.worker(&World::default()).await;
+        assert_eq!(narrowed(&runtime).await, [code, "tool_without_plugin"]);
+    }
+}
+
+#[tokio::test]
+async fn granted_config_must_be_valid_against_the_schema_of_the_manifest() {
+    let manifest = service("[config]\ntype = \"object\"\nproperties.depth.type = \"integer\"\n");
+    let packed = Packed::with_manifest(&Plugin::service().bytes(), &manifest);
+    let runtime = packed.worker(&World::default()).await;
+    for (config, codes) in [
+        ("config = { depth = 3 }\n", vec![]),
+        ("config = { depth = \"deep\" }\n", vec!["plugin_config_invalid", "tool_without_plugin"]),
+    ] {
+        let config = RuntimeConfig::from_toml(&(packed.config() + config)).expect("a config");
+        runtime.management().reload(config).await.expect("reloaded");
+        assert_eq!(narrowed(&runtime).await, codes);
+    }
+}
+
+#[tokio::test]
+async fn hostile_plugins_end_as_errors_and_the_next_call_works() {
+    let sandbox = sandbox_within(|limits| limits.plugin.fuel = 20_000_000.try_into().expect("not zero"));
+    for hostile in plugins::all() {
+        let packed = Packed::new(&hostile.bytes);
+        if Package::open(packed.package.clone(), &BundleLimits::default()).is_err() {
+            // It is no component, so it cannot be packed.
+            assert!(matches!(hostile.expect, Expect::RefusedLoad(_)), "{}", hostile.name);
+            continue;
+        }
+        let world = World { sandbox: sandbox.clone(), ..World::default() };
+        let runtime = packed.worker(&world).await;
+        let result = run(&runtime, json!({ "a": 1 })).await;
+        let context = format!("{}: {result:?}", hostile.name);
+        match hostile.expect {
+            Expect::Answers(text) => {
+                assert_eq!(result.expect(hostile.name).output.to_string(), text);
+                continue;
+            }
+            Expect::RefusedLoad(_) => assert_eq!(result.expect_err(hostile.name).code(), Code::NotGranted, "{context}"),
+            Expect::Limit(limit) => match result.expect_err(hostile.name) {
+                error if error.code() == Code::LimitExceeded => {
+                    assert!(error.to_string().contains(limit), "{context}");
+                }
+                // The limit was exceeded while the component was loaded.
+                error => assert_eq!(error.code(), Code::NotGranted, "{context}"),
+            },
+            Expect::Fails(code) => {
+                let error = result.expect_err(hostile.name);
+                assert_eq!(error.code(), Code::ToolRefused, "{context}");
+                assert!(error.recorded_code().starts_with(code), "{context}");
+            }
+            Expect::Trap => {
+                let code = result.expect_err(hostile.name).code();
+                assert!(matches!(code, Code::PluginTrapped | Code::PluginMalformed), "{context}");
+            }
+            Expect::Invalid(_) => {
+                assert_eq!(result.expect_err(hostile.name).code(), Code::PluginMalformed, "{context}")
+            }
+        }
+        for text in history(&runtime).await.iter().filter_map(|entry| match entry {
+            EntryKind::CallFailed { message, .. } => Some(message),
+            _ => None,
+        }) {
+            assert!(!text.contains('/') && !text.contains(char::is_control), "{}: {text}", hostile.name);
+        }
+        // Another worker of the same Runtime is not affected.
+        let mut honest = echo();
+        honest.revision = 2;
+        let config = RuntimeConfig::from_toml(&honest.config()).expect("a config");
+        runtime.management().reload(config).await.expect("reloaded");
+        honest.put_package(&runtime).await;
+        let bundle = crate::support::put(&runtime.content(&acme()), &honest.bundle()).await;
+        let request = worker_runtime::worker::CreateWorkerRequest::of_bundle(name("main"), bundle);
+        runtime.catalogue(&acme()).create(id("honest"), request).await.expect("a worker");
+        let call = runtime_api::call::ToolCall { input: json!({}), confirmed: true };
+        let interaction = runtime.interaction(&acme());
+        interaction.call(&id("honest"), &name("p.run"), call).await.expect(hostile.name);
+    }
+}
+
+#[tokio::test]
+async fn one_deadline_covers_a_call_and_the_guest_ends_with_it() {
+    let limits = RuntimeLimits { call_ms: 300, ..RuntimeLimits::default() };
+    let sandbox = sandbox_within(|limits| {
+        limits.plugin =
+            PluginLimits { fuel: std::num::NonZeroU64::MAX, deadline_ms: u64::MAX / 2, ..PluginLimits::default() };
+    });
+    let forever = plugins::all().into_iter().find(|plugin| plugin.name == "loop_in_call").expect("a plugin");
+    let packed = Packed::new(&forever.bytes);
+    let runtime = packed.worker(&World { limits, sandbox, ..World::default() }).await;
+    for _ in 0..3 {
+        // A guest that went on would hold the compute slot of the workspace.
+        let refused = run(&runtime, json!({})).await.expect_err("no end");
+        assert!(matches!(refused, CallError::DeadlineExceeded { allowed_ms: 300, .. }), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn log_lines_are_kept_apart_from_the_history() {
+    let runtime = Packed::new(&acts::logging(3, 21).bytes()).worker(&World::default()).await;
+    run(&runtime, json!({})).await.expect("an answer");
+    let lines = runtime.observation(&acme()).plugin_logs(&id("w"), 0).await.expect("lines");
+    assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(lines.iter().all(|line| line.plugin.as_ref() == "p" && line.text.starts_with('a')), "{lines:?}");
+    assert_eq!(runtime.observation(&acme()).plugin_logs(&id("w"), 2).await.expect("lines").len(), 1);
+    assert_eq!(history(&runtime).await.len(), 2);
+    let missing = runtime.observation(&acme()).plugin_logs(&id("other"), 0).await.expect_err("no worker");
+    assert_eq!(missing.code(), Code::WorkerNotFound);
+
+    runtime.catalogue(&acme()).stop(&id("w")).await.expect("stopped");
+    runtime.catalogue(&acme()).remove(&id("w")).await.expect("removed");
+    echo();
+    assert_eq!(
+        runtime.observation(&acme()).plugin_logs(&id("w"), 0).await.expect_err("removed").code(),
+        Code::WorkerNotFound
+    );
+}
