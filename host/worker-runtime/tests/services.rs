@@ -20,14 +20,12 @@ use worker_runtime::{IngressError, Runtime, RuntimeLimits, SubscriptionItem};
 
 use crate::dropped::{Rng, SEED, give_up};
 use crate::support::api::Api;
-use crate::support::plugin_scene::{Packed, history, run, service};
+use crate::support::plugin_scene::{Packed, history, run, service, with_hook};
 use crate::support::plugins::Plugin;
 use crate::support::{World, acme, id, name, sandbox_within};
 
 /// Time within which every condition must come true. Conditions come true much earlier on a machine without load.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-const HOOK: &str = "[[ingress]]\nname = \"hook\"\ndescription = \"Events of a test.\"\n";
 
 /// Clears the wishes of a turn: neither a timer nor a readable connection.
 const NO_WISH: &str = "(i32.store8 (i32.const 1104) (i32.const 0)) (i32.store8 (i32.const 1112) (i32.const 0))";
@@ -53,12 +51,6 @@ fn failing(case: u32, below: u32) -> Plugin {
 
 fn packed(plugin: &Plugin) -> Packed {
     Packed::with_manifest(&plugin.bytes(), &service(""))
-}
-
-/// Packs a service with the ingress `hook`.
-fn with_hook(plugin: &Plugin) -> Packed {
-    let manifest = service(HOOK).replace("[\"service\", ", "[\"ingress\", \"service\", ");
-    Packed::with_manifest(&plugin.bytes(), &manifest)
 }
 
 /// Limits with which a failure is followed by a restart at once.
