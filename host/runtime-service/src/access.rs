@@ -210,7 +210,8 @@ macro_rules! required_scopes {
 }
 
 required_scopes! {
-    ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call, OperatorScope = Operator
+    ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call, IngressScope = Ingress,
+    OperatorScope = Operator
 }
 
 /// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it too, because an empty

@@ -10,11 +10,12 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
-use bundles::{Digest, ToolName};
+use bundles::{Digest, IngressName, ToolName};
 use bytes::Bytes;
 use content_store::blob_store::SourceError;
 use futures_util::{Stream, StreamExt};
 use runtime_api::Code;
+use runtime_api::ingress::EventId;
 use runtime_api::token::TokenId;
 use runtime_api::worker::WorkerId;
 use serde::Deserialize;
@@ -43,6 +44,10 @@ impl PathSegment for WorkerId {
 
 impl PathSegment for ToolName {
     const EXPECTED: &'static str = "a tool name";
+}
+
+impl PathSegment for IngressName {
+    const EXPECTED: &'static str = "an ingress name";
 }
 
 impl PathSegment for TokenId {
@@ -194,6 +199,29 @@ fn precondition_failed() -> ApiProblem {
         "the resource does not match the precondition of the request (`If-Match`, `If-None-Match`)",
         "read the resource again and repeat the request for its current version",
     )
+}
+
+/// Extracts the header `Idempotency-Key`: the id of an event.
+#[derive(Debug)]
+pub(crate) struct IdempotencyKey(pub(crate) EventId);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let id = match (values.next(), values.next()) {
+            (Some(id), None) => id.to_str().ok().and_then(|id| id.parse().ok()),
+            _ => None,
+        };
+        id.map(Self).ok_or_else(|| {
+            ApiProblem::new(
+                Code::InvalidRequest,
+                "header `Idempotency-Key` must have one value of 1–128 visible ASCII characters",
+                "send a value that identifies the event, and repeat it when you send the event again",
+            )
+        })
+    }
 }
 
 /// Extracts the body of a request without reading it.

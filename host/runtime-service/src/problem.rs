@@ -12,7 +12,7 @@ use runtime_api::Code;
 use serde_json::{Value, json};
 use worker_runtime::content::ContentError;
 use worker_runtime::token::TokenError;
-use worker_runtime::{Busy, CallError, ReloadError, ResolveError, ResolverError, WorkerError};
+use worker_runtime::{Busy, CallError, IngressError, ReloadError, ResolveError, ResolverError, WorkerError};
 
 /// An error response of this API.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +130,31 @@ impl From<CallError> for ApiProblem {
         Self::new(error.code(), error.to_string(), error.help()).with_details(details)
     }
 }
+
+impl From<IngressError> for ApiProblem {
+    fn from(error: IngressError) -> Self {
+        let details = match error {
+            IngressError::Worker(error) => return error.into(),
+            IngressError::NotRunning { reason, .. } => json!({ "reason": reason }),
+            IngressError::NotGranted { ref refusal, .. } => json!({ "refusals": [refusal] }),
+            IngressError::Ambiguous { ref plugins, .. } => json!({ "plugins": [plugins.0, plugins.1] }),
+            IngressError::QueueFull { allowed } => json!({ "limit": "ingress_queue", "allowed": allowed }),
+            IngressError::HistoryFull { entries } => json!({ "entries": entries }),
+            IngressError::TooLarge { limit, actual, allowed } => {
+                json!({ "limit": limit, "actual": actual, "allowed": allowed })
+            }
+            _ => Value::Null,
+        };
+        let problem = Self::new(error.code(), error.to_string(), error.help()).with_details(details);
+        match error {
+            IngressError::QueueFull { .. } => problem.with_retry_after(QUEUE_RETRY_AFTER),
+            _ => problem,
+        }
+    }
+}
+
+/// Time after which an event can be sent again that found the queue full.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl From<ResolverError> for ApiProblem {
     fn from(error: ResolverError) -> Self {

@@ -6,18 +6,21 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bundles::{Digest, ToolName};
+use bundles::{Digest, IngressName, ToolName};
 use host_policy::ResolvedWorkerSpec;
 use http_edge::body_holding;
-use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, ServiceList, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
+use runtime_api::ingress::{AcceptedEvent, EventId};
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Catalogue, WorkerError};
 
-use super::access::{Authorized, CallScope, OperatorScope, ReadScope, Tenant, WorkersScope, WorkspaceQuery};
+use super::access::{
+    Authorized, CallScope, IngressScope, OperatorScope, ReadScope, Tenant, WorkersScope, WorkspaceQuery,
+};
 use super::download::etag;
-use super::extract::{PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
+use super::extract::{IdempotencyKey, PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
 use super::{ApiProblem, Service};
 
 /// Maximum size of a request for a worker.
@@ -222,6 +225,48 @@ pub(super) async fn history(
     let text = serde_json::to_vec(&HistoryPage { entries: page.items, next }).unwrap_or_default();
     let guard = service.runtime.content(workspace).reserve_body(text.len())?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body_holding(text.into(), guard)).into_response())
+}
+
+/// Returns the services of a worker with their states.
+///
+/// A worker that is stopped or suspended has none. A service is restarted after an error, with a limit on the number of
+/// restarts in a row.
+#[utoipa::path(get, path = "/v1/workers/{id}/services", tag = "workers", operation_id = "worker_services",
+    security(("token" = [])), params(("id" = WorkerId, Path), WorkspaceQuery),
+    responses((status = 200, description = "All services, ordered by plugin", body = ServiceList)))]
+pub(super) async fn services(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    PathParams(id): PathParams<WorkerId>,
+) -> Result<Json<ServiceList>, ApiProblem> {
+    let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
+    Ok(Json(ServiceList { services: service.runtime.observation(workspace).services(&id).await? }))
+}
+
+/// Delivers an event to a service of a worker.
+///
+/// The body is the event, a JSON value. The header `Idempotency-Key` is its id, which the sender chooses: 1 to 128 visible
+/// ASCII characters. The event is durable before the response, and is delivered to the service later. A repeated id has no
+/// effect, whatever the body; the response names the entry of the first event.
+#[utoipa::path(post, path = "/v1/workers/{id}/ingress/{name}", tag = "workers", operation_id = "send_event",
+    security(("token" = [])),
+    params(("id" = WorkerId, Path), ("name" = IngressName, Path), WorkspaceQuery,
+        ("Idempotency-Key" = EventId, Header, description = "Id of the event")),
+    request_body(content = Object, description = "The event: any JSON value"),
+    responses((status = 202, description = "The event is durable", body = AcceptedEvent)))]
+pub(super) async fn ingress(
+    State(service): State<Arc<Service>>,
+    authorized: Authorized<IngressScope>,
+    PathParams((id, name)): PathParams<(WorkerId, IngressName)>,
+    IdempotencyKey(event): IdempotencyKey,
+    body: RequestBody,
+) -> Result<(StatusCode, Json<AcceptedEvent>), ApiProblem> {
+    let workspace = authorized.workspace();
+    let max_bytes = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
+    let _incoming = service.runtime.content(workspace).reserve_body(max_bytes)?;
+    let payload = body.bytes(max_bytes).await?;
+    let accepted = service.runtime.interaction(workspace).accept_event(&id, &name, &event, &payload).await?;
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
 /// Returns log lines of a worker's plugins.

@@ -46,7 +46,7 @@ const INFLIGHT: u64 = 40 << 20;
 /// Twenty times the 50 ms within which all work should have ended.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-const SEED: &str = "YOI_DROPPED_SEED";
+pub(crate) const SEED: &str = "YOI_DROPPED_SEED";
 
 #[test]
 fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {

@@ -75,6 +75,7 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::PluginConfigInvalid, Code::PluginGrantOutdated, Code::SurfaceNotGranted, Code::ToolNotGranted,
         Code::UnsupportedWorld,
     ]),
+    ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),
     ("plugins and their packages, in the tests of `bundles` and of the workspace", &[
         Code::EgressUnavailable, Code::NotAPackage, Code::ServiceFailed,
     ]),

@@ -30,6 +30,7 @@ mod resolver_registry;
 mod secrets;
 mod server;
 mod service;
+mod services;
 mod shares;
 mod signatures;
 mod stores;

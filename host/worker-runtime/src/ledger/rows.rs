@@ -114,6 +114,22 @@ pub(crate) enum StoredState {
     Stopped { reason: StopReason, at: jiff::Timestamp },
 }
 
+/// An event that a worker received under an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReceivedRow {
+    /// Number of the entry in the worker's history.
+    pub(crate) number: u64,
+}
+
+/// An event that waits for its delivery. Its content is in the worker's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueuedRow {
+    /// Deliveries that failed.
+    pub(crate) attempts: u32,
+}
+
 /// A resolver that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -266,9 +266,13 @@ impl Catalogue {
         let record = self.workspace.store(vec![(record, Referrer::Worker(id.clone()))]).await?;
         let created = self.commit_worker(id, row, &record, older).await?;
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
+        let live = Arc::new(live);
         if live.is_complete {
             shared.conditions.insert(key.clone(), None);
-            shared.live.insert(key, Arc::new(live));
+            shared.live.insert(key, live.clone());
+        }
+        if shared.config.load().digest(workspace) == policy {
+            self.sync_services(&created.worker.id, record_digest, Some(&live));
         }
         Ok(created)
     }
@@ -421,7 +425,7 @@ impl Catalogue {
 
     async fn summarize(&self, id: WorkerId, row: WorkerRow) -> Result<WorkerSummary, WorkerError> {
         let suspension = match row.state {
-            StoredState::Running => self.suspension(&row).await?,
+            StoredState::Running => self.suspension(&id, &row).await?,
             StoredState::Stopped { .. } => None,
         };
         Ok(summary(id, row, suspension.as_deref()))
@@ -501,22 +505,30 @@ impl Catalogue {
             Ok(Decision::Commit(change, row))
         };
         let row = shared.ledger.update::<_, WorkerError, _>(workspace, decide).await?;
+        shared.services.end(&self.workspace.plugin_owner(id));
         Ok(summary(id.clone(), row, None))
     }
 
     /// Returns the cause for which a running worker accepts no calls, or `None` if it accepts them.
-    async fn suspension(&self, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
+    async fn suspension(&self, id: &WorkerId, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
         let config = self.workspace.shared.config.load_full();
-        match self.workspace.shared.conditions.get(&self.live_key(row, &config)) {
-            Some(known) => Ok(known),
-            None => Ok(self.live_under(row, &config).await?.err()),
+        if let Some(known) = self.workspace.shared.conditions.get(&self.live_key(row, &config)) {
+            return Ok(known);
+        }
+        match self.live(id, row).await {
+            Ok(_) => Ok(None),
+            Err(WorkerError::Suspended { suspension, .. }) => Ok(Some(suspension)),
+            Err(error) => Err(error),
         }
     }
 
-    /// Returns a worker's spec and tools under the config that is in force.
+    /// Returns a worker's spec and tools under the config that is in force, and gives the worker its services.
     pub(super) async fn live(&self, id: &WorkerId, row: &WorkerRow) -> Result<Arc<LiveWorker>, WorkerError> {
         let config = self.workspace.shared.config.load_full();
         let live = self.live_under(row, &config).await?;
+        if Arc::ptr_eq(&config, &self.workspace.shared.config.load()) {
+            self.sync_services(id, row.record, live.as_deref().ok());
+        }
         live.map_err(|suspension| WorkerError::Suspended { worker: id.clone(), suspension })
     }
 

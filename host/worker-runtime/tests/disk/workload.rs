@@ -378,7 +378,10 @@ impl Expected {
                 let what = match entry.kind {
                     EntryKind::CallBegan { input, .. } => (input, false),
                     EntryKind::CallEnded { output, .. } => (output, true),
-                    EntryKind::CallFailed { .. } => continue,
+                    EntryKind::CallFailed { .. }
+                    | EntryKind::EventReceived { .. }
+                    | EntryKind::EventHandled { .. }
+                    | EntryKind::EventFailed { .. } => continue,
                 };
                 let value = match what.0 {
                     Payload::Json(value) => value,

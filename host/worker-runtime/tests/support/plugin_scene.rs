@@ -10,6 +10,7 @@ use worker_runtime::history::{Entry, EntryKind};
 use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{CallError, Runtime};
 
+use super::plugins::Plugin;
 use super::{CONFIG, World, acme, id, name, put};
 
 /// Manifest of the plugin `p` with the tool `p.run`, which takes and returns an object. The tool has no effect.
@@ -30,6 +31,13 @@ output.type = ["object", "integer"]
 /// Returns the manifest of a service with more lines.
 pub fn service(more: &str) -> String {
     MANIFEST.replace("/tool@", "/service@").replace("[\"tools\"]", "[\"service\", \"tools\"]") + more
+}
+
+/// Packs a service with the ingress `hook`.
+pub fn with_hook(plugin: &Plugin) -> Packed {
+    let hook = "[[ingress]]\nname = \"hook\"\ndescription = \"Events of a test.\"\n";
+    let manifest = service(hook).replace("[\"service\", ", "[\"ingress\", \"service\", ");
+    Packed::with_manifest(&plugin.bytes(), &manifest)
 }
 
 /// A package with a bundle that names it.

@@ -11,7 +11,8 @@ use worker_runtime::secret::{SecretDirectoryError, SecretError};
 use worker_runtime::token::TokenError;
 use worker_runtime::tool::ToolError;
 use worker_runtime::{
-    Busy, CallError, DataFolderError, OpenError, ReloadError, ResolveError, ResolverError, RestoreError, WorkerError,
+    Busy, CallError, DataFolderError, IngressError, OpenError, ReloadError, ResolveError, ResolverError, RestoreError,
+    WorkerError,
 };
 
 /// A provoked variant of an enum.
@@ -103,6 +104,7 @@ told! {
     "CallError": CallError { Worker, Tool }
     "ContentError": ContentError { Blob, Metadata, Busy, Bundle, Signature, Envelope }
     "DataFolderError": DataFolderError { Blobs }
+    "IngressError": IngressError { Worker }
     "MetadataError": MetadataError {}
     "OpenError": OpenError { Config, Shipped, Metadata, DataFolder, Cache, Secrets }
     "ReloadError": ReloadError { Config, Worker }
