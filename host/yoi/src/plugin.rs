@@ -1,7 +1,8 @@
-//! `yoi plugin`: checks, packs and shows plugin packages.
+//! `yoi plugin`: checks, packs, shows and runs plugin packages.
 
 mod check;
 mod pack;
+mod run;
 mod show;
 mod source;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Checks, packs and shows plugin packages. No command here runs a plugin.
+/// Checks, packs, shows and runs plugin packages. Only `run` runs code of a plugin.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Checks the manifest of a plugin and the files of its package.
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Pack(pack::Args),
     /// Shows what a plugin offers and requests.
     Show(show::Args),
+    /// Runs one tool of a plugin in the sandbox, without network.
+    Run(run::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -29,6 +32,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Check(args) => check::run(args, output),
         Command::Pack(args) => pack::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Run(args) => run::run(args, output),
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use runtime_api::Code;
 
+use crate::root;
 use crate::runtime::Serving;
 use crate::support::{Place, examples};
 
@@ -229,10 +230,6 @@ fn run_page(path: &Path) -> usize {
     let page = path.file_name().expect("a name").display();
     assert!(wrong.is_empty(), "{page} differs from the program; YOI_UPDATE=1 writes this into it:\n\n{wrong}");
     run
-}
-
-fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 #[test]
