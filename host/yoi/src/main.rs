@@ -53,7 +53,7 @@ enum Command {
     /// Creates, checks and compares bundles.
     #[command(subcommand)]
     Bundle(bundle::Command),
-    /// Checks, packs, shows and runs plugin packages.
+    /// Creates, checks, packs, shows and runs plugin packages.
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Creates and shows signing keys.

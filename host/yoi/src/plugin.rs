@@ -1,6 +1,7 @@
-//! `yoi plugin`: checks, packs, shows and runs plugin packages.
+//! `yoi plugin`: creates, checks, packs, shows and runs plugin packages.
 
 mod check;
+mod new;
 mod pack;
 mod run;
 mod show;
@@ -14,9 +15,11 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Checks, packs, shows and runs plugin packages. Only `run` runs code of a plugin.
+/// Creates, checks, packs, shows and runs plugin packages. Only `run` runs code of a plugin.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Creates the source of a plugin in Rust, JavaScript or Python.
+    New(new::Args),
     /// Checks the manifest of a plugin and the files of its package.
     Check(check::Args),
     /// Packs a folder into one file, with the same digest on every machine.
@@ -29,6 +32,7 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
+        Command::New(args) => new::run(args, output),
         Command::Check(args) => check::run(args, output),
         Command::Pack(args) => pack::run(args, output),
         Command::Show(args) => show::run(args, output),
