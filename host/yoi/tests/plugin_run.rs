@@ -1,8 +1,11 @@
 //! `yoi plugin run`: one tool of a plugin in the sandbox, with honest and hostile plugins.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::plugins::{self, Plugin};
+use crate::root;
 use crate::support::{Place, snapshot};
 
 /// Writes the folder `NAME` of a plugin with the tool `act`.
@@ -122,4 +125,25 @@ fn what_is_wrong_before_a_call_is_reported_without_running_the_plugin() {
         ));
     }
     snapshot!("plugin_run_refused", said);
+}
+
+/// The templates are built by `tests/guests/plugins/build`, with the commands of their READMEs.
+#[test]
+fn template_of_each_language_passes_check_and_runs_once_it_is_built() {
+    let place = Place::new();
+    for language in ["rust", "js", "python"] {
+        let folder = root().join(format!("target/plugins/template-{language}"));
+        if !Path::new(&folder).join("component.wasm").is_file() {
+            assert!(std::env::var_os("CI").is_none(), "the template in {language} is not built");
+            eprintln!("skipped: the template in {language} is not built; run `tests/guests/plugins/build`");
+            continue;
+        }
+        let folder = folder.to_str().expect("UTF-8");
+        let (checked, code) = place.json(&["plugin", "check", folder]);
+        assert_eq!(code, 0, "{checked}");
+        let tool = format!("template-{language}.count");
+        let input = "{\"text\":\"to be or not to be\"}";
+        let (document, code) = place.json(&["plugin", "run", folder, &tool, "--input", input]);
+        assert_eq!((code, &document["output"]), (0, &json!({ "be": 2, "not": 1, "or": 1, "to": 2 })), "{document}");
+    }
 }
