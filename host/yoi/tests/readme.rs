@@ -12,7 +12,7 @@ use runtime_api::Code;
 
 use crate::root;
 use crate::runtime::Serving;
-use crate::support::{Place, examples};
+use crate::support::Place;
 
 /// A command with its expected output.
 struct Step {
@@ -81,10 +81,11 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let place = Place::new();
-        let to = place.path().join("bundles");
-        std::fs::create_dir(&to).expect("made");
-        std::os::unix::fs::symlink(examples().canonicalize().expect("the examples"), to.join("examples"))
-            .expect("a link");
+        for folder in ["bundles/examples", "tests/guests/plugins/examples"] {
+            let to = place.path().join(folder);
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+            std::os::unix::fs::symlink(root().join(folder).canonicalize().expect("the examples"), to).expect("a link");
+        }
         place.write("files/plan.md", "Ship on Friday.\n");
         // The first run prints a note about compiling, which is in no page.
         assert_eq!(place.yoi(&["resolve", "builtin", "--profile", "coder"]).code, 0);
