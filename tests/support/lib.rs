@@ -10,6 +10,7 @@
 )]
 
 pub mod cases;
+pub mod examples;
 pub mod fixtures;
 pub mod fuzz;
 pub mod hostile;

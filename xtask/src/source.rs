@@ -25,19 +25,70 @@ pub(crate) struct Source {
     pub(crate) dependencies: String,
 }
 
-/// The package that the component is built from.
-const PACKAGE: &str = "resolver-guest";
+/// A package whose component is committed next to its source. All names are relative to the repository's root.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// Name of the package.
+    pub(crate) package: &'static str,
+    /// Folder of the package.
+    pub(crate) folder: &'static str,
+    /// Name of the component and, with the extension `.lock.toml`, of its lock file.
+    pub(crate) stem: &'static str,
+    /// Profile of the build.
+    pub(crate) profile: &'static str,
+    /// The parts of the contract that the component uses: the beginnings of their folders' names, with every version.
+    contracts: &'static [&'static str],
+}
+
+const PLUGIN_CONTRACTS: &[&str] = &["yoi-host@", "yoi-plugin@"];
+
+/// The default resolver.
+pub(crate) const RESOLVER: Guest = Guest {
+    package: "resolver-guest",
+    folder: "resolver-guest",
+    stem: "resolver",
+    profile: "guest",
+    contracts: &["yoi-resolver@"],
+};
+
+/// All packages whose components are committed.
+pub(crate) const GUESTS: [Guest; 3] = [
+    RESOLVER,
+    Guest {
+        package: "example-markdown-table",
+        folder: "tests/guests/plugins/examples/markdown-table",
+        stem: "component",
+        profile: "guest-small",
+        contracts: PLUGIN_CONTRACTS,
+    },
+    Guest {
+        package: "example-counter",
+        folder: "tests/guests/plugins/examples/counter",
+        stem: "component",
+        profile: "guest-small",
+        contracts: PLUGIN_CONTRACTS,
+    },
+];
+
+impl Guest {
+    /// Path of the component.
+    pub(crate) fn component(&self) -> String {
+        format!("{}/{}.wasm", self.folder, self.stem)
+    }
+
+    /// Path of the lock file.
+    pub(crate) fn lock(&self) -> String {
+        format!("{}/{}.lock.toml", self.folder, self.stem)
+    }
+}
+
 /// Runs at compile time: its version counts, but not what it is made of.
 const GENERATOR: &str = "wit-bindgen-rust-macro";
 /// Wraps the compiled module; a dependency of this task, not of the package.
 const ENCODER: (&str, &str) = ("xtask", "wit-component");
 
-/// The package's manifest, relative to the repository's root.
-const MANIFEST: &str = "resolver-guest/Cargo.toml";
-const FILES: [&str; 2] = [MANIFEST, "wit/world.wit"];
-const FOLDERS: [&str; 1] = ["resolver-guest/src"];
-/// Every version of the resolver's contract: `wit/deps/yoi-resolver@<version>`.
-const CONTRACTS: (&str, &str) = ("wit/deps", "yoi-resolver@");
+/// The folder with every version of every part of the contract: `wit/deps/yoi-resolver@<version>`.
+const CONTRACTS: &str = "wit/deps";
 /// Keys of the workspace's manifest, beside one for each of the package's dependencies.
 const SETTINGS: [&str; 3] = ["profile.guest", "profile.release", "workspace.package.edition"];
 
@@ -54,7 +105,7 @@ pub(crate) enum Error {
     Name { path: PathBuf },
     #[error("cannot parse `{path}`")]
     Parse {
-        path: &'static str,
+        path: String,
         #[source]
         source: toml::de::Error,
     },
@@ -63,16 +114,29 @@ pub(crate) enum Error {
 }
 
 impl Source {
-    /// Reads the source below `root`, the repository's root.
-    pub(crate) fn read(root: &Path) -> Result<Self, Error> {
-        let manifest: Manifest = parse(root, MANIFEST)?;
+    /// Reads the source of a component below `root`, the repository's root.
+    pub(crate) fn read(root: &Path, guest: &Guest) -> Result<Self, Error> {
+        let manifest: Manifest = parse(root, &format!("{}/Cargo.toml", guest.folder))?;
         let direct: BTreeSet<String> = manifest.dependencies.into_iter().map(|(name, _)| name).collect();
         Ok(Self {
-            files: files(root)?,
-            settings: settings(&parse(root, "Cargo.toml")?, &direct),
-            dependencies: dependencies(&parse(root, "Cargo.lock")?, direct)?,
+            files: files(root, guest)?,
+            settings: settings(&parse(root, "Cargo.toml")?, guest.profile, &direct),
+            dependencies: dependencies(&parse(root, "Cargo.lock")?, guest.package, direct)?,
         })
     }
+}
+
+/// Returns the name of the package in a folder.
+pub(crate) fn package_name(folder: &Path) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Named {
+        package: Name,
+    }
+    #[derive(Deserialize)]
+    struct Name {
+        name: String,
+    }
+    Ok(parse::<Named>(folder, "Cargo.toml")?.package.name)
 }
 
 /// The package's manifest, as far as it matters here: tests may depend on more.
@@ -81,10 +145,10 @@ struct Manifest {
     dependencies: Table,
 }
 
-fn parse<T: serde::de::DeserializeOwned>(root: &Path, path: &'static str) -> Result<T, Error> {
+fn parse<T: serde::de::DeserializeOwned>(root: &Path, path: &str) -> Result<T, Error> {
     let full = root.join(path);
     let text = fs::read_to_string(&full).map_err(|source| Error::Read { path: full, source })?;
-    toml::from_str(&text).map_err(|source| Error::Parse { path, source })
+    toml::from_str(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })
 }
 
 /// The digest of some bytes, as it is spelled everywhere in the project.
@@ -92,18 +156,15 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
-fn files(root: &Path) -> Result<String, Error> {
+fn files(root: &Path, guest: &Guest) -> Result<String, Error> {
     let mut found = BTreeMap::new();
-    for file in FILES {
-        add_file(root, file.to_owned(), &mut found)?;
+    for file in [format!("{}/Cargo.toml", guest.folder), "wit/world.wit".to_owned()] {
+        add_file(root, file, &mut found)?;
     }
-    for folder in FOLDERS {
-        add_folder(root, folder, &mut found)?;
-    }
-    let (parent, prefix) = CONTRACTS;
-    for name in entries(&root.join(parent))? {
-        if name.starts_with(prefix) {
-            add_folder(root, &format!("{parent}/{name}"), &mut found)?;
+    add_folder(root, &format!("{}/src", guest.folder), &mut found)?;
+    for name in entries(&root.join(CONTRACTS))? {
+        if guest.contracts.iter().any(|prefix| name.starts_with(prefix)) {
+            add_folder(root, &format!("{CONTRACTS}/{name}"), &mut found)?;
         }
     }
     let lines: String = found.iter().map(|(path, digest)| format!("{digest}  {path}\n")).collect();
@@ -143,9 +204,10 @@ fn entries(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn settings(workspace: &Table, direct: &BTreeSet<String>) -> String {
+fn settings(workspace: &Table, profile: &str, direct: &BTreeSet<String>) -> String {
     let inherited = direct.iter().map(|name| format!("workspace.dependencies.{name}"));
-    let keys: BTreeSet<String> = SETTINGS.map(str::to_owned).into_iter().chain(inherited).collect();
+    let settings = SETTINGS.map(str::to_owned).into_iter().chain([format!("profile.{profile}")]);
+    let keys: BTreeSet<String> = settings.chain(inherited).collect();
     let value = |key: &str| {
         let (first, rest) = key.split_once('.')?;
         rest.split('.').try_fold(workspace.get(first)?, Value::get)
@@ -183,7 +245,7 @@ impl CargoLock {
     }
 }
 
-fn dependencies(lock: &CargoLock, direct: BTreeSet<String>) -> Result<String, Error> {
+fn dependencies(lock: &CargoLock, package: &str, direct: BTreeSet<String>) -> Result<String, Error> {
     let entry = |package: &str, dependency: &str| {
         let mut entries = lock.find(package)?.dependencies.iter();
         let found = entries.find(|entry| entry.split(' ').next() == Some(dependency));
@@ -192,7 +254,7 @@ fn dependencies(lock: &CargoLock, direct: BTreeSet<String>) -> Result<String, Er
     let mut lines = BTreeSet::from([line(lock.find(entry(ENCODER.0, ENCODER.1)?)?)]);
     let mut waiting = Vec::new();
     for name in direct {
-        waiting.push(entry(PACKAGE, &name)?);
+        waiting.push(entry(package, &name)?);
     }
     while let Some(entry) = waiting.pop() {
         let package = lock.find(entry)?;
@@ -213,7 +275,7 @@ pub(crate) mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Error, Source};
+    use super::{Error, RESOLVER, Source};
 
     const MANIFEST: &str = r#"
         [dependencies]
@@ -275,7 +337,7 @@ pub(crate) mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();
-        Source::read(root.path())
+        Source::read(root.path(), &RESOLVER)
     }
 
     fn unchanged() -> Source {
@@ -293,7 +355,7 @@ pub(crate) mod tests {
         project(renamed.path());
         let file = renamed.path().join("resolver-guest/src/deep/more.rs");
         fs::rename(&file, file.with_file_name("less.rs")).unwrap();
-        assert_ne!(Source::read(renamed.path()).unwrap().files, pinned.files);
+        assert_ne!(Source::read(renamed.path(), &RESOLVER).unwrap().files, pinned.files);
     }
 
     #[test]
@@ -303,7 +365,7 @@ pub(crate) mod tests {
         let edited = tempfile::tempdir().unwrap();
         project(edited.path());
         fs::write(edited.path().join("resolver-guest/src/.lib.rs.swp"), "an editor's").unwrap();
-        assert_eq!(Source::read(edited.path()).unwrap(), pinned);
+        assert_eq!(Source::read(edited.path(), &RESOLVER).unwrap(), pinned);
     }
 
     #[test]
@@ -337,7 +399,7 @@ pub(crate) mod tests {
         let root = tempfile::tempdir().unwrap();
         project(root.path());
         fs::remove_file(root.path().join("wit/world.wit")).unwrap();
-        let refused = Source::read(root.path());
+        let refused = Source::read(root.path(), &RESOLVER);
         assert!(matches!(refused, Err(Error::Read { path, .. }) if path.ends_with("wit/world.wit")));
     }
 }

@@ -13,10 +13,6 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const PACKAGE: &str = "resolver-guest";
-const PROFILE: &str = "guest";
-/// What cargo names the module that it builds of the package.
-const MODULE: &str = "resolver_guest.wasm";
 
 /// Everything that the component needs to begin with, so that it never grows its memory in ordinary cases; and of it,
 /// what the stack may take.
@@ -114,12 +110,12 @@ impl Toolchain {
     }
 
     /// What is written into the lock file.
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self, profile: &str) -> Identity {
         let library = match self.library {
             Library::Compiled => "compiled",
             Library::Source(_) => "source",
         };
-        let flags = self.cargo_flags().into_iter().chain(RUSTC_FLAGS);
+        let flags = self.cargo_flags(profile).into_iter().chain(RUSTC_FLAGS);
         Identity {
             rustc: self.installation.version.clone(),
             linker: self.linker.version.clone(),
@@ -128,8 +124,8 @@ impl Toolchain {
         }
     }
 
-    /// Builds the core module of the project at `root`, and leaves what cargo leaves in `target`.
-    pub(crate) fn build(&self, root: &Path, target: &Path) -> Result<Vec<u8>, Error> {
+    /// Builds the core module of a package of the project at `root`, and leaves what cargo leaves in `target`.
+    pub(crate) fn build(&self, root: &Path, package: &str, profile: &str, target: &Path) -> Result<Vec<u8>, Error> {
         let program = &self.installation.cargo;
         let mut build = Command::new(program);
         for (variable, _) in env::vars_os() {
@@ -139,8 +135,9 @@ impl Toolchain {
         }
         build
             .current_dir(root)
-            .args(["build", "--locked", "--package", PACKAGE])
-            .args(self.cargo_flags())
+            .args(["build", "--package", package])
+            .args(root.join("Cargo.lock").exists().then_some("--locked"))
+            .args(self.cargo_flags(profile))
             .arg("--target-dir")
             .arg(target)
             .env("RUSTC", &self.installation.rustc)
@@ -155,12 +152,12 @@ impl Toolchain {
         if !status.success() {
             return Err(Error::Build { program: program.clone() });
         }
-        let path = target.join(TARGET).join(PROFILE).join(MODULE);
+        let path = target.join(TARGET).join(profile).join(format!("{}.wasm", package.replace('-', "_")));
         fs::read(&path).map_err(|source| Error::NoModule { path, source })
     }
 
-    fn cargo_flags(&self) -> Vec<&'static str> {
-        let mut flags = vec!["--profile", PROFILE, "--target", TARGET];
+    fn cargo_flags<'p>(&self, profile: &'p str) -> Vec<&'p str> {
+        let mut flags = vec!["--profile", profile, "--target", TARGET];
         if let Library::Source(_) = self.library {
             flags.extend(BUILD_STD);
         }

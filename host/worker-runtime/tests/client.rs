@@ -339,6 +339,31 @@ async fn blob_is_streamed_and_never_stored_partially() {
 }
 
 #[tokio::test]
+async fn file_is_uploaded_in_pieces_and_a_blob_of_another_workspace_is_not_told() {
+    let (runtime, client) = client(&World::default()).await;
+    let content = vec![7; 1_000_000];
+    let digest = Digest::of(&content);
+    let file = || {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&content).and_then(|()| std::io::Seek::rewind(&mut file)).expect("written");
+        file
+    };
+    runtime
+        .content(&name("other"))
+        .put_blob(digest, blob_store::source_from(content.clone()), None)
+        .await
+        .expect("put");
+    assert_eq!(client.has_blob(digest).await, Ok(Some(false)));
+    // Only the announced bytes are sent, and the Runtime compares them with the digest.
+    assert_eq!(code(client.put_blob_file(digest, file(), 999_999).await), "digest_mismatch");
+    assert!(client.put_blob_file(digest, file(), 1_000_001).await.is_err());
+    assert_eq!(client.has_blob(digest).await, Ok(Some(false)));
+    assert_eq!(client.put_blob_file(digest, file(), 1_000_000).await, Ok(false));
+    assert_eq!(client.has_blob(digest).await, Ok(Some(true)));
+    assert_eq!(client.put_blob_file(digest, file(), 1_000_000).await, Ok(true));
+}
+
+#[tokio::test]
 async fn refusal_is_received_before_the_body_was_read() {
     let limits = RuntimeLimits { inflight_bytes: 1 << 20, ..RuntimeLimits::default() };
     let (_, options) = served(&World { limits, ..World::default() }).await;

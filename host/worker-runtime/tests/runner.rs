@@ -23,6 +23,7 @@ mod events;
 mod files;
 mod operator;
 mod pages;
+mod plugin_examples;
 mod plugins;
 mod problems;
 mod removal;

@@ -1,7 +1,9 @@
-//! `yoi plugin`: checks, packs and shows plugin packages.
+//! `yoi plugin`: creates, checks, packs, shows and runs plugin packages.
 
 mod check;
+mod new;
 mod pack;
+mod run;
 mod show;
 mod source;
 
@@ -13,22 +15,28 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Checks, packs and shows plugin packages. No command here runs a plugin.
+/// Creates, checks, packs, shows and runs plugin packages. Only `run` runs code of a plugin.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Creates the source of a plugin in Rust, JavaScript or Python.
+    New(new::Args),
     /// Checks the manifest of a plugin and the files of its package.
     Check(check::Args),
     /// Packs a folder into one file, with the same digest on every machine.
     Pack(pack::Args),
     /// Shows what a plugin offers and requests.
     Show(show::Args),
+    /// Runs one tool of a plugin in the sandbox, without network.
+    Run(run::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
+        Command::New(args) => new::run(args, output),
         Command::Check(args) => check::run(args, output),
         Command::Pack(args) => pack::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Run(args) => run::run(args, output),
     }
 }
 

@@ -10,8 +10,9 @@ use std::process::Command;
 
 use runtime_api::Code;
 
+use crate::root;
 use crate::runtime::Serving;
-use crate::support::{Place, examples};
+use crate::support::Place;
 
 /// A command with its expected output.
 struct Step {
@@ -80,10 +81,11 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let place = Place::new();
-        let to = place.path().join("bundles");
-        std::fs::create_dir(&to).expect("made");
-        std::os::unix::fs::symlink(examples().canonicalize().expect("the examples"), to.join("examples"))
-            .expect("a link");
+        for folder in ["bundles/examples", "tests/guests/plugins/examples"] {
+            let to = place.path().join(folder);
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+            std::os::unix::fs::symlink(root().join(folder).canonicalize().expect("the examples"), to).expect("a link");
+        }
         place.write("files/plan.md", "Ship on Friday.\n");
         // The first run prints a note about compiling, which is in no page.
         assert_eq!(place.yoi(&["resolve", "builtin", "--profile", "coder"]).code, 0);
@@ -229,10 +231,6 @@ fn run_page(path: &Path) -> usize {
     let page = path.file_name().expect("a name").display();
     assert!(wrong.is_empty(), "{page} differs from the program; YOI_UPDATE=1 writes this into it:\n\n{wrong}");
     run
-}
-
-fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 #[test]

@@ -62,6 +62,91 @@ fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
     assert!(said.code == 4 && said.stderr.starts_with("error[workspace_denied]"), "{}", said.stderr);
 }
 
+/// Writes the folders `reader`, a plugin, and `team`, a bundle that uses it and the plugin `writer`.
+fn plugged(place: &Place) {
+    let text = "schema = \"yoi.plugin/1\"\nname = \"reader\"\nversion = \"1.0.0\"\nworld = \"yoi:runtime/tool@1.0.0\"\n\
+                description = \"Reads.\"\nsurfaces = [\"tools\"]\n[tools.read]\ndescription = \"Read.\"\n\
+                effect = \"none\"\ninput = {}\noutput = {}\n";
+    place.write("reader/plugin.toml", text);
+    place.write("reader/component.wasm", b"\0asm\x0d\0\x01\0");
+    place.write("writer/plugin.toml", text.replace("\"reader\"", "\"writer\""));
+    place.write("writer/component.wasm", b"\0asm\x0d\0\x01\0");
+    team(place, 7);
+    for (plugin, package) in [("reader", "reader"), ("writer", "writer.tar")] {
+        place.write(&format!("team/plugins/{plugin}.toml"), format!("package = \"{package}\"\n"));
+    }
+    place.write("team/profiles/reading.toml", "plugins = [\"reader\", \"writer\"]\n");
+    for file in ["plugin.toml", "component.wasm"] {
+        let bytes = std::fs::read(place.path().join("reader").join(file)).expect("read");
+        place.write(&format!("team/plugins/reader/{file}"), bytes);
+    }
+    assert_eq!(place.yoi(&["plugin", "pack", "writer", "-o", "team/plugins/writer.tar"]).code, 0);
+}
+
+#[test]
+fn packages_of_a_folder_are_sent_once_before_the_bundle() {
+    let served = Served::new();
+    plugged(&served.place);
+    let said = served.transcript(&["runtime", "put", "team"]) + &served.transcript(&["runtime", "put", "team"]);
+    snapshot!("remote_packages", said);
+    let (put, _) = served.json(&["runtime", "put", "team"]);
+    let states: Vec<_> = put["packages"].as_array().expect("packages").iter().map(|one| &one["state"]).collect();
+    assert_eq!(states, [&json!("known"), &json!("known")]);
+    // The blobs of the bundle and the packages are counted separately.
+    assert_eq!(put["sent"], json!([]));
+}
+
+#[test]
+fn packages_beside_a_built_bundle_are_sent_and_missing_ones_are_named() {
+    let served = Served::new();
+    let place = &served.place;
+    plugged(place);
+    let moved = |from: &str, to: &str| {
+        std::fs::create_dir_all(place.path().join("built/plugins")).expect("made");
+        std::fs::rename(place.path().join(from), place.path().join(to)).expect("moved");
+    };
+    place.write("built/plugins/notes.txt", "Not a package.");
+    assert_eq!(place.yoi(&["bundle", "build", "team", "-o", "built/team.yoi"]).code, 0);
+    assert_eq!(place.yoi(&["bundle", "build", "team", "--layout", "-o", "built/layout"]).code, 0);
+    let states = |put: &serde_json::Value| -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let packages = put["packages"].as_array().expect("packages");
+        let mut states: Vec<_> = packages.iter().map(|one| (text(&one["plugin"]), text(&one["state"]))).collect();
+        states.sort();
+        states
+    };
+    let expected = |reader: &str, writer: &str| {
+        [("reader", reader), ("writer", writer)].map(|(name, state)| (name.to_owned(), state.to_owned()))
+    };
+
+    // A packed file of the right size with another content is not the package.
+    let size = std::fs::metadata(place.path().join("team/plugins/writer.tar")).expect("there").len();
+    place.write("built/plugins/other.tar", vec![7; usize::try_from(size).expect("small")]);
+    moved("team/plugins/reader", "built/plugins/any-name");
+    let said = served.yoi(&["runtime", "put", "built/team.yoi"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    snapshot!("remote_packages_missing", said.stdout + &said.stderr);
+
+    // A token without the scope `read` cannot find out, so the packages that are here are sent.
+    let blind = served.token(&[Scope::Bundles], &["team"]);
+    let arguments = ["runtime", "put", "built/team.yoi", "--format", "json"];
+    let said = served.with_env(&arguments, &[("YOI_TOKEN", &blind)]);
+    let put = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(states(&put), expected("known", "unknown"), "{}", said.stderr);
+    assert!(said.stderr.contains("does not tell"), "{}", said.stderr);
+
+    moved("team/plugins/writer.tar", "built/plugins/writer-1.0.0.tar");
+    let (put, code) = served.json(&["runtime", "put", "built/layout"]);
+    assert_eq!((code, states(&put)), (0, expected("known", "sent").to_vec()));
+    // A package above the limit is not read.
+    let other = Served::new();
+    let place = other.place.path().join("built");
+    std::fs::rename(served.place.path().join("built"), &place).expect("moved");
+    other.place.write("limits.toml", "[bundle]\npackage_bytes = 100\n");
+    let (refused, code) = other.json(&["runtime", "put", "built/team.yoi", "--limits", "limits.toml"]);
+    assert_eq!((code, &refused["code"]), (3, &json!("too_large")), "{refused}");
+}
+
 #[test]
 fn documents_name_their_schema() {
     let served = Served::new();

@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stderr,
     reason = "tests"
 )]
 
@@ -17,6 +18,10 @@ mod files;
 mod foreign_text;
 mod key;
 mod plugin;
+mod plugin_run;
+#[allow(dead_code, reason = "the cross-package tests use all of them")]
+#[path = "../../../tests/support/plugins.rs"]
+mod plugins;
 #[cfg(unix)]
 mod readme;
 mod remote;
@@ -30,3 +35,8 @@ mod stored_before;
 mod support;
 mod swap;
 mod worker;
+
+/// Returns the folder of the project.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
