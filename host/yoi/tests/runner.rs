@@ -19,7 +19,7 @@ mod foreign_text;
 mod key;
 mod plugin;
 mod plugin_run;
-#[allow(dead_code, reason = "the cross-package tests use all of them")]
+#[allow(dead_code, unreachable_pub, reason = "the cross-package tests use all of them")]
 #[path = "../../../tests/support/plugins.rs"]
 mod plugins;
 #[cfg(unix)]
