@@ -154,9 +154,14 @@ fn error_in_a_package_is_reported_once_and_at_its_place() {
 fn package_that_no_plugin_names_is_a_warning() {
     let mut files = in_folder(PLUGIN);
     files.push(("plugins/old.tar".to_owned(), b"anything".to_vec()));
+    files.push(("plugins/older/plugin.toml".to_owned(), PLUGIN.into()));
+    files.push(("plugins/older/component.wasm".to_owned(), EMPTY_COMPONENT.to_vec()));
     let warnings = passes(files).diagnostics.list;
-    let [one] = warnings.as_slice() else { panic!("{warnings:#?}") };
-    assert_eq!((one.code.as_str(), one.file.as_str()), ("unused_declaration", "plugins/old.tar"));
+    let warned: Vec<_> = warnings.iter().map(|one| (one.code.as_str(), one.file.as_str())).collect();
+    assert_eq!(
+        warned,
+        [("unused_declaration", "plugins/old.tar"), ("unused_declaration", "plugins/older/plugin.toml")]
+    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::folder::{Folder, package_of};
 use crate::limits::BundleLimits;
 use crate::manifest::{BlobRef, Manifest, Prompt, Workflow};
 use crate::names::{PluginName, PromptName, WorkflowName, shown};
-use crate::plugin::Package;
+use crate::plugin::{COMPONENT, Package};
 use crate::pointer::Pointer;
 pub(crate) use plugin_toml::{read_plugin, without_values};
 use section::Section;
@@ -124,7 +124,10 @@ pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>, limits: &
     let is_unused = |file: &&str| file.ends_with(".json") && !author.schemas.contains(*file);
     let schemas = folder.subfolder("schemas").map(|(file, ..)| file).filter(is_unused);
     let mut unused_files: Vec<_> = schemas.map(|file| (file.to_owned(), "schema")).collect();
-    let is_unused = |file: &&str| package_of(file).is_some_and(|name| !author.package_names.contains(name));
+    // A folder is reported once, by its manifest.
+    let is_unused = |file: &&str| {
+        !file.ends_with(COMPONENT) && package_of(file).is_some_and(|name| !author.package_names.contains(name))
+    };
     let packages = folder.subfolder("plugins").map(|(file, ..)| file).filter(is_unused);
     unused_files.extend(packages.map(|file| (file.to_owned(), "package")));
     Some(Authored {

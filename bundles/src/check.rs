@@ -14,7 +14,7 @@ use error_code::Code;
 
 pub(crate) use self::extent::keys;
 use self::extent::settings_bytes;
-use crate::author::nearest;
+use crate::author::{MAX_DIAGNOSTICS, nearest};
 use crate::limits::BundleLimits;
 use crate::manifest::{Manifest, PLUGIN_SURFACES};
 use crate::names::{ProfileName, Surface, shown};
@@ -114,7 +114,7 @@ fn surfaces(at: &Pointer, surfaces: &[Surface]) -> Vec<Violation> {
             None => None,
         }
     };
-    surfaces.iter().enumerate().filter_map(violation).collect()
+    surfaces.iter().enumerate().filter_map(violation).take(MAX_DIAGNOSTICS).collect()
 }
 
 /// Returns the problem and the recommended action for an unknown plugin surface.

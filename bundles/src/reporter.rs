@@ -113,8 +113,7 @@ impl<'a> Reporter<'a> {
         self.report(&file, span, Severity::Error, leak_report::error_code(rule.kind()), message, help);
     }
 
-    /// Reports the leaks in `comments`, the text of a file without its values. The shape of a finding is that of one in a
-    /// value.
+    /// Reports the leaks in `comments`, the text of a file without its values.
     pub(crate) fn comments(&mut self, file: &str, comments: &str) {
         for leak in leak_scan::scan(leak_scan::Place::Text, comments) {
             let kind = leak.rule.kind();
@@ -130,7 +129,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Reports the faults of a tool's schema, each at its line. [`Bundle::open`] refuses a schema that is not a JSON
+    /// Reports the faults of a tool's schema, each at its line. [`Bundle::open`](crate::Bundle::open) refuses a schema that is not a JSON
     /// object.
     pub(crate) fn schema(&mut self, places: &Places, pointer: &Pointer, bytes: &[u8], limits: &BundleLimits) {
         let Ok(document) = parse(bytes, limits.schema()) else { return };

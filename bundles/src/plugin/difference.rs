@@ -283,6 +283,46 @@ mod tests {
         assert!(reported > 15, "{reported}");
     }
 
+    /// Removes the value at a place, or returns `None` if it is the root.
+    fn without(manifest: &Value, place: &Pointer) -> Option<Value> {
+        let mut changed = manifest.clone();
+        let parent = place.parent()?;
+        let key = place.as_str().rsplit('/').next()?.replace("~1", "/").replace("~0", "~");
+        match changed.pointer_mut(parent.as_str())? {
+            Value::Object(members) => drop(members.remove(&key)),
+            Value::Array(items) => drop(items.remove(key.parse().ok()?)),
+            _ => return None,
+        }
+        Some(changed)
+    }
+
+    #[test]
+    fn every_removed_part_is_reported() {
+        let plugin = parse(SAMPLE).expect("the sample");
+        let (manifest, blobs) = bundle_of(&plugin);
+        let at = Pointer::root().key("plugins").key(plugin.name());
+        let mut places = Vec::new();
+        leaves(&at, manifest.pointer(at.as_str()).expect("a descriptor"), &mut places);
+        let mut reported = 0;
+        for mut place in places {
+            while place != at {
+                let changed = without(&manifest, &place).expect("a place");
+                if let Some(bundle) = open(&changed, blobs.clone()) {
+                    let found = differences(&bundle, plugin.name(), &plugin, package());
+                    // The removed part, what it was in, or the parts that were in it.
+                    let is_at = |one: &Difference| {
+                        let (one, place) = (one.pointer.as_str(), place.as_str());
+                        place.starts_with(one) || one.starts_with(place)
+                    };
+                    assert!(found.iter().any(is_at), "{place}: {found:?}");
+                    reported += 1;
+                }
+                place = place.parent().expect("a place below the descriptor");
+            }
+        }
+        assert!(reported > 15, "{reported}");
+    }
+
     #[test]
     fn difference_names_the_place_and_both_values() {
         let plugin = parse(SAMPLE).expect("the sample");

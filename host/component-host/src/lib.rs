@@ -29,7 +29,7 @@ pub const WORLDS: [&str; 3] = [World::Resolver.name(), World::Tool.name(), World
 
 pub use call::Cost;
 pub use engine::Allocation;
-pub use error::{CallError, LoadError, PluginError, SandboxError};
+pub use error::{LoadError, PluginError, RunError, SandboxError};
 pub use limits::{CompileLimits, InvalidLimits, Limits, PluginLimits, PoolLimits, ResolutionLimits};
 pub use plugin::{Invocation, LogCounts, PluginRun, ToolAnswer, ToolFailure, ToolFailureCode, ToolFailureKind};
 pub use resolver::{BundleRead, BundleView, Resolver, Run};

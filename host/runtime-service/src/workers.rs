@@ -21,7 +21,7 @@ use super::access::{
 };
 use super::download::etag;
 use super::extract::{IdempotencyKey, PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Maximum size of a request for a worker.
 const MAX_WORKER_REQUEST_BYTES: usize = 64 << 10;
@@ -49,7 +49,7 @@ pub(super) async fn resolve(
     State(service): State<Arc<Service>>,
     authorized: Authorized<WorkersScope>,
     body: RequestBody,
-) -> Result<Json<ResolutionReport>, Problem> {
+) -> Result<Json<ResolutionReport>, ApiProblem> {
     let request = body.json(MAX_WORKER_REQUEST_BYTES).await?;
     Ok(Json(service.runtime.catalogue(authorized.workspace()).resolve(&request).await?))
 }
@@ -68,7 +68,7 @@ pub(super) async fn create(
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
     body: RequestBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request: CreateWorkerRequest = body.json(MAX_WORKER_REQUEST_BYTES).await?;
     let created = service.runtime.catalogue(authorized.workspace()).create(id, request).await?;
     let CreatedWorker { worker, new, findings } = created;
@@ -89,7 +89,7 @@ pub(super) async fn get(
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     let worker = service.runtime.catalogue(workspace).get(&id).await?;
     let etag = worker_etag(&worker);
@@ -107,7 +107,7 @@ pub(super) async fn spec(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
-) -> Result<Json<ResolvedWorkerSpec>, Problem> {
+) -> Result<Json<ResolvedWorkerSpec>, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     Ok(Json(service.runtime.catalogue(workspace).spec(&id).await?))
 }
@@ -121,7 +121,7 @@ pub(super) async fn spec(
 pub(super) async fn failed_resolutions(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,
-) -> Result<Json<FailedResolutionList>, Problem> {
+) -> Result<Json<FailedResolutionList>, ApiProblem> {
     let failures = service.runtime.catalogue(authorized.workspace()).failed_resolutions().await?;
     Ok(Json(FailedResolutionList { failures }))
 }
@@ -135,7 +135,7 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,
     QueryParams(page): QueryParams<PageQuery<WorkerId>>,
-) -> Result<Json<WorkerPage>, Problem> {
+) -> Result<Json<WorkerPage>, ApiProblem> {
     let catalogue = service.runtime.catalogue(authorized.workspace());
     let page = catalogue.list_page(page.after.as_ref(), page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|worker| worker.id.clone());
@@ -153,14 +153,14 @@ pub(super) async fn stop(
     authorized: Authorized<WorkersScope>,
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let catalogue = service.runtime.catalogue(authorized.workspace());
     check_current(&preconditions, &catalogue, &id).await?;
     Ok(worker_response(catalogue.stop(&id).await?))
 }
 
 /// Checks the header `If-Match` against the current state of a worker.
-async fn check_current(preconditions: &Preconditions, catalogue: &Catalogue, id: &WorkerId) -> Result<(), Problem> {
+async fn check_current(preconditions: &Preconditions, catalogue: &Catalogue, id: &WorkerId) -> Result<(), ApiProblem> {
     match preconditions.has_if_match() {
         true => preconditions.check_current(&worker_etag(&catalogue.get(id).await?)),
         false => Ok(()),
@@ -178,7 +178,7 @@ pub(super) async fn remove(
     authorized: Authorized<WorkersScope>,
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiProblem> {
     let catalogue = service.runtime.catalogue(authorized.workspace());
     check_current(&preconditions, &catalogue, &id).await?;
     catalogue.remove(&id).await?;
@@ -197,7 +197,7 @@ pub(super) async fn call(
     authorized: Authorized<CallScope>,
     PathParams((id, tool)): PathParams<(WorkerId, ToolName)>,
     body: RequestBody,
-) -> Result<Json<CallResult>, Problem> {
+) -> Result<Json<CallResult>, ApiProblem> {
     let workspace = authorized.workspace();
     let max_input = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
     let max_bytes = max_input.saturating_add(MAX_CALL_OVERHEAD_BYTES);
@@ -216,7 +216,7 @@ pub(super) async fn history(
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
     QueryParams(page): QueryParams<PageQuery<u64>>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     let after = page.after.unwrap_or(0);
     let page = service.runtime.observation(workspace).history_page(&id, after, page.limit()).await?;
@@ -238,7 +238,7 @@ pub(super) async fn services(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
-) -> Result<Json<ServiceList>, Problem> {
+) -> Result<Json<ServiceList>, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     Ok(Json(ServiceList { services: service.runtime.observation(workspace).services(&id).await? }))
 }
@@ -260,7 +260,7 @@ pub(super) async fn ingress(
     PathParams((id, name)): PathParams<(WorkerId, IngressName)>,
     IdempotencyKey(event): IdempotencyKey,
     body: RequestBody,
-) -> Result<(StatusCode, Json<AcceptedEvent>), Problem> {
+) -> Result<(StatusCode, Json<AcceptedEvent>), ApiProblem> {
     let workspace = authorized.workspace();
     let max_bytes = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
     let _incoming = service.runtime.content(workspace).reserve_body(max_bytes)?;
@@ -280,7 +280,7 @@ pub(super) async fn logs(
     authorized: Authorized<OperatorScope>,
     PathParams(id): PathParams<WorkerId>,
     QueryParams(page): QueryParams<PageQuery<u64>>,
-) -> Result<Json<LogPage>, Problem> {
+) -> Result<Json<LogPage>, ApiProblem> {
     let observation = service.runtime.observation(authorized.workspace());
     let mut lines = observation.plugin_logs(&id, page.after.unwrap_or(0)).await?;
     let has_more = lines.len() > page.limit();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use bundles::canonical::Canonical;
-use component_host::{BundleView, CallError, Cost, Resolver, Run};
+use component_host::{BundleView, Cost, Resolver, Run, RunError};
 use host_policy::{Facts, Proposal, ProposedFailure, Request, Resolution, verify_answer};
 
 use crate::digests::Digests;
@@ -223,7 +223,7 @@ impl Resolutions {
 
 /// Verifies an answer, and returns the resolution with the answer in canonical form.
 fn verified(
-    answer: Result<Result<Proposal, ProposedFailure>, CallError>,
+    answer: Result<Result<Proposal, ProposedFailure>, RunError>,
     resolver: &Resolver,
     view: &BundleView,
     inputs: &Inputs,

@@ -79,7 +79,7 @@ fn all_are_dropped() {
 pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, most: u64) -> u64 {
+    pub(crate) fn below(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

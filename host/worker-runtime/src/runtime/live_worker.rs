@@ -12,7 +12,7 @@ use component_host::BundleView;
 use host_policy::{
     HostPolicy, PackageFault, Refusal, Resolution, ResolvedWorkerSpec, RuntimeConfig, SpecTool, enforce,
 };
-use tool_schema::{Fault, Problem, Schema};
+use tool_schema::{Fault, Schema, SchemaProblem};
 
 use super::Shared;
 use crate::content::ContentError;
@@ -167,8 +167,9 @@ impl Shared {
             // Not reached: a bundle with a missing or malformed schema cannot be opened.
             None => Err(None),
         };
-        let schema = schema
-            .map_err(|fault| Arc::new(fault.unwrap_or(Fault { pointer: String::new(), problem: Problem::NotASchema })));
+        let schema = schema.map_err(|fault| {
+            Arc::new(fault.unwrap_or(Fault { pointer: String::new(), problem: SchemaProblem::NotASchema }))
+        });
         self.schemas.insert(*digest, schema.clone());
         schema
     }

@@ -46,6 +46,7 @@ pub struct Packed {
     pub package: Vec<u8>,
     pub manifest: String,
     pub revision: u64,
+    pub workspace: String,
 }
 
 impl Packed {
@@ -55,7 +56,12 @@ impl Packed {
     }
 
     pub fn with_manifest(component: &[u8], manifest: &str) -> Self {
-        Self { package: pack(manifest.as_bytes(), component), manifest: manifest.to_owned(), revision: 1 }
+        Self {
+            package: pack(manifest.as_bytes(), component),
+            manifest: manifest.to_owned(),
+            revision: 1,
+            workspace: "acme".to_owned(),
+        }
     }
 
     pub fn digest(&self) -> Digest {
@@ -77,8 +83,8 @@ impl Packed {
             tools.iter().map(|tool| format!("[tools.\"{tool}\"]\nsource = \"plugin:p\"\n")).collect();
         let bundle = format!(
             "schema = \"yoi.config-bundle/1\"\nrevision = {}\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n\
-             workspace.id = \"acme\"\n{declared}",
-            self.revision
+             workspace.id = \"{}\"\n{declared}",
+            self.revision, self.workspace
         );
         let files = [
             ("bundle.toml", bundle.into_bytes()),
@@ -93,21 +99,26 @@ impl Packed {
 
     /// Returns the config that grants the plugin with all of its tools.
     pub fn config(&self) -> String {
+        format!("{CONFIG}\n{}", self.grant())
+    }
+
+    /// Returns the lines of the config that grant the plugin.
+    pub fn grant(&self) -> String {
         let manifest = self.parsed();
         let surfaces: Vec<&str> = manifest.surfaces().iter().map(|surface| surface.as_str()).collect();
-        let grant = format!(
-            "[workspaces.acme.plugins.\"{}\"]\nname = \"p\"\nsurfaces = {surfaces:?}\ntools = {:?}\n",
+        format!(
+            "[workspaces.{}.plugins.\"{}\"]\nname = \"p\"\nsurfaces = {surfaces:?}\ntools = {:?}\n",
+            self.workspace,
             self.digest(),
             self.tools()
-        );
-        format!("{CONFIG}\n{grant}")
+        )
     }
 
     /// Stores the package.
     pub async fn put_package(&self, runtime: &Runtime) {
         let bytes = self.package.len() as u64;
         let source = blob_store::source_from(Bytes::from(self.package.clone()));
-        runtime.content(&acme()).put_blob(self.digest(), source, Some(bytes)).await.expect("stored");
+        runtime.content(&name(&self.workspace)).put_blob(self.digest(), source, Some(bytes)).await.expect("stored");
     }
 
     /// Opens a Runtime with the grant, stores the package and the bundle, and creates the worker `w`.
@@ -120,9 +131,9 @@ impl Packed {
 
     /// Stores the bundle and creates the worker `w`.
     pub async fn create(&self, runtime: &Runtime) {
-        let bundle = put(&runtime.content(&acme()), &self.bundle()).await;
+        let bundle = put(&runtime.content(&name(&self.workspace)), &self.bundle()).await;
         let request = CreateWorkerRequest::of_bundle(name("main"), bundle);
-        runtime.catalogue(&acme()).create(id("w"), request).await.expect("a worker");
+        runtime.catalogue(&name(&self.workspace)).create(id("w"), request).await.expect("a worker");
     }
 }
 

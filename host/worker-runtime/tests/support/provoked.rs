@@ -122,7 +122,7 @@ told! {
     "EnvelopeError": bundles::signature::EnvelopeError {}
     "Failure": host_policy::Failure {}
     "LoadError": component_host::LoadError { Structure }
-    "ResolverCallError": component_host::CallError {}
+    "ResolverCallError": component_host::RunError {}
     "SignatureRefusal": bundles::signature::SignatureRefusal {}
 }
 
