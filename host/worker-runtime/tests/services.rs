@@ -27,14 +27,14 @@ use crate::support::{World, acme, id, name, sandbox_within};
 /// Time within which every condition must come true. Conditions come true much earlier on a machine without load.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Clears the wishes of a turn: neither a timer nor a readable connection.
-const NO_WISH: &str = "(i32.store8 (i32.const 1104) (i32.const 0)) (i32.store8 (i32.const 1112) (i32.const 0))";
+/// Clears the next turn in the answer to `start`: neither a timer nor a readable connection.
+const NO_NEXT_TURN: &str = "(i32.store8 (i32.const 1104) (i32.const 0)) (i32.store8 (i32.const 1112) (i32.const 0))";
 
 /// Returns a service that counts its calls and its start, and traps on an input other than `{}`.
 fn counter() -> Plugin {
     let call = "(if (i32.gt_u (local.get $input_length) (i32.const 2)) (then unreachable))
         (global.set $count (i32.add (global.get $count) (i32.const 1))) (call $digit)";
-    Plugin::service().with("start", format!("(call $turn) {NO_WISH}")).with("call", call)
+    Plugin::service().with("start", format!("(call $turn) {NO_NEXT_TURN}")).with("call", call)
 }
 
 /// Returns a service whose `handle` fails with the text at 4096: with the case 0 temporarily, with 1 permanently. Below
@@ -234,7 +234,7 @@ async fn service_gets_turns_when_its_timer_ends() {
 #[tokio::test]
 async fn service_ends_with_its_grant_and_starts_again_with_a_changed_config() {
     // Counts the bytes of its config.
-    let start = format!("(call $turn) {NO_WISH} (global.set $count (local.get $length))");
+    let start = format!("(call $turn) {NO_NEXT_TURN} (global.set $count (local.get $length))");
     let plugin = counter().with("start", start).with("call", "(call $digit)");
     let manifest = service("[config]\ntype = \"object\"\n");
     let packed = Packed::with_manifest(&plugin.bytes(), &manifest);

@@ -12,7 +12,7 @@ use host_policy::{PackageFault, PackageFaults, PluginGrant, Resolution, RuntimeC
 use serde_json::Value;
 use tool_schema::{Schema, ValidationError, Work};
 
-use super::services::{Component, ServicePlan};
+use super::services::ServicePlan;
 use crate::content::ContentError;
 use crate::memo::Memo;
 use crate::workspace::Workspace;
@@ -41,7 +41,7 @@ impl LoadedPackage {
     pub(crate) fn service_plan(&self, package: Digest, grant: &PluginGrant) -> Option<ServicePlan> {
         let LoadedComponent::Service(component) = &self.component else { return None };
         let config = granted_config(self.manifest.config(), grant);
-        Some(ServicePlan { package, component: Component(component.clone()), grant: grant.clone(), config })
+        Some(ServicePlan { package, component: component.clone(), grant: grant.clone(), config })
     }
 }
 

@@ -27,23 +27,20 @@ use crate::runtime::Shared;
 use crate::tenants::Tenants;
 
 /// A service that a worker should have.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServicePlan {
     /// Digest of the package, by which the config grants it.
     pub(crate) package: Digest,
-    pub(crate) component: Component,
+    pub(crate) component: ServicePlugin,
     pub(crate) grant: PluginGrant,
     /// Config for `start`.
     pub(crate) config: Value,
 }
 
-/// A loaded component. Two are equal if their digests are.
-#[derive(Debug, Clone)]
-pub(crate) struct Component(pub(crate) ServicePlugin);
-
-impl PartialEq for Component {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.digest() == other.0.digest()
+impl ServicePlan {
+    /// `true` if an instance of this plan can go on under another one. Package and grant determine all the rest.
+    fn is_same(&self, other: &Self) -> bool {
+        self.package == other.package && self.grant == other.grant
     }
 }
 
@@ -168,7 +165,7 @@ impl Services {
         let mut wanted = BTreeMap::new();
         for (plugin, plan) in plans {
             let place = match running.remove(plugin) {
-                Some(service) if service.plan == *plan && !service.has_ended() => {
+                Some(service) if service.plan.is_same(plan) && !service.has_ended() => {
                     wanted.insert(plugin.clone(), service);
                     continue;
                 }

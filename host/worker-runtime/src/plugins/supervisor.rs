@@ -244,8 +244,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns the next turn. Calls, events and wishes of the instance get their turns in a random order, so that none of
-    /// them keeps the others waiting.
+    /// Returns the next turn. If several are due, a random one of them is next, so that calls, events and `wake` do not keep
+    /// each other waiting for long.
     async fn next_turn(&mut self, service: &mut Service, schedule: &Schedule, is_status_old: bool) -> Turn {
         let Self { stop, calls, events, delivery, .. } = self;
         let event = async {
@@ -280,7 +280,7 @@ impl Supervisor {
         let api = host_api(&host.clock, &host.logs, self.owner.clone(), &self.plugin);
         let limits = host.plugin_limits.clone();
         let began = Instant::now();
-        let start = async move { plan.component.0.start(&plan.config, api, &limits).await.result };
+        let start = async move { plan.component.start(&plan.config, api, &limits).await.result };
         let (service, next) = self.in_pool(self.turn_deadline(), start).await?.map_err(|error| self.failed(error))?;
         Ok((service, Schedule::after(next, began.elapsed())))
     }
