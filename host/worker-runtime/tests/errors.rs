@@ -422,13 +422,15 @@ fn resolvers() -> Vec<Case> {
             provoked(Scene::new().await.management().admit_resolver(Digest::of(&component), component.into()).await)
         }),
         case!("LoadError", "CompileLimit", "compile_limit_exceeded", async {
-            let arguments = ["--exact", "errors::compiling_process", "--ignored", "--nocapture"];
-            let program = std::env::current_exe().expect("this binary");
-            let compiler = Compiler::Child { program, arguments: arguments.map(Into::into).to_vec() };
             let mut limits = component_host::Limits::default();
             limits.compile.compile_memory_bytes = 20 << 20;
             // The built-in resolver is in the compile cache; a component with an additional section is not.
-            let config = SandboxConfig { limits, compiler, cache: Some(compile_cache()), ..SandboxConfig::default() };
+            let config = SandboxConfig {
+                limits,
+                compiler: compiling_child(),
+                cache: Some(compile_cache()),
+                ..SandboxConfig::default()
+            };
             let sandbox = Sandbox::new(config).expect("a sandbox");
             let scene = Scene::of(World { sandbox, ..World::default() }).await;
             let mut other = worker_runtime::shipped::RESOLVER.to_vec();
@@ -436,6 +438,13 @@ fn resolvers() -> Vec<Case> {
             provoked(scene.management().admit_resolver(Digest::of(&other), other.into()).await)
         }),
     ]
+}
+
+/// Returns a compiler that runs this binary as its child.
+pub(crate) fn compiling_child() -> Compiler {
+    let arguments = ["--exact", "errors::compiling_process", "--ignored", "--nocapture"];
+    let program = std::env::current_exe().expect("this binary");
+    Compiler::Child { program, arguments: arguments.map(Into::into).to_vec() }
 }
 
 /// Run as a child process by another test: compiles a component.

@@ -1,71 +1,58 @@
-//! The example plugins as tools of workers: packages, bundle, grant, call and history.
+//! The example plugins as plugins of workers: package, bundle, grant, call and history.
 
-use bundles::{BuildOptions, BuildOutput, BundleLimits, Folder, build};
+use std::sync::OnceLock;
+
+use component_host::{Allocation, Sandbox, SandboxConfig};
 use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
+use worker_runtime::Runtime;
 use worker_runtime::history::{EntryKind, Payload};
-use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{Runtime, blob_store};
 
-use crate::support::{CONFIG, World, acme, id, name, put};
+use crate::errors::compiling_child;
+use crate::services::{end_of, until_running};
+use crate::support::plugin_scene::{Packed, history};
+use crate::support::{World, acme, compile_cache, id, name};
 
 /// Shared with the tests in the sandbox.
 #[path = "../../../tests/support/examples.rs"]
 mod examples;
 
-/// Builds a bundle whose profile `main` selects the plugin and its tool.
-fn bundle(plugin: &str, tool: &str) -> Option<BuildOutput> {
+/// Returns the package of an example, or `None` if its component is not built.
+fn packed(plugin: &str) -> Option<Packed> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = examples::example(&root, plugin)?;
-    let manifest = format!(
-        "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n\
-         [workspace]\nid = \"acme\"\n[tools.\"{tool}\"]\nsource = \"plugin:{plugin}\"\n"
-    );
-    let files = [
-        ("bundle.toml".to_owned(), manifest.into_bytes()),
-        ("profiles/main.toml".to_owned(), format!("plugins = [\"{plugin}\"]\ntools_allow = [\"{tool}\"]\n").into()),
-        (format!("plugins/{plugin}.toml"), format!("package = \"{plugin}\"\n").into()),
-        (format!("plugins/{plugin}/plugin.toml"), example.manifest),
-        (format!("plugins/{plugin}/component.wasm"), example.component),
-    ];
-    let built = build(&Folder::from_files(files), &BuildOptions::default(), &BundleLimits::default());
-    Some(built.unwrap_or_else(|diagnostics| panic!("{:#?}", diagnostics.list)))
+    Some(Packed::with_manifest(&example.component, std::str::from_utf8(&example.manifest).expect("UTF-8")))
 }
 
-/// Creates a worker `w` with the plugin, which the config grants by its digest.
-async fn worker(plugin: &str, tool: &str) -> Option<Runtime> {
-    let built = bundle(plugin, tool)?;
-    let [package] = &built.packages[..] else { panic!("one package") };
-    let grant = format!(
-        "[workspaces.acme.plugins.\"{}\"]\nname = \"{plugin}\"\nsurfaces = [\"tools\"]\ntools = [\"{tool}\"]\n",
-        package.digest()
-    );
-    let runtime = World { config: format!("{CONFIG}{grant}"), ..World::default() }.open().await;
-    let content = runtime.content(&acme());
-    let bytes = package.blob().bytes().to_vec();
-    content.put_blob(package.digest(), blob_store::source_from(bytes), None).await.expect("stored");
-    let bundle = put(&content, &built.bundle).await;
-    let request = CreateWorkerRequest::of_bundle(name("main"), bundle);
-    runtime.catalogue(&acme()).create(id("w"), request).await.expect("a worker");
-    Some(runtime)
+/// Returns a world whose sandbox compiles in a child process. Without one, the limits refuse the component in Python.
+fn world() -> World {
+    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
+    let new = || {
+        let (compiler, cache) = (compiling_child(), Some(compile_cache()));
+        let config = SandboxConfig { compiler, cache, allocation: Allocation::Pooled, ..SandboxConfig::default() };
+        Sandbox::new(config).expect("a sandbox")
+    };
+    World { sandbox: SANDBOX.get_or_init(new).clone(), ..World::default() }
 }
 
-/// Calls a tool twice, compares the output, and checks that both calls are in the history.
+async fn call(runtime: &Runtime, tool: &str, input: &Value) -> Result<Value, String> {
+    let call = ToolCall { input: input.clone(), confirmed: false };
+    let called = runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await;
+    called.map(|called| called.output).map_err(|error| error.recorded_code().to_owned())
+}
+
+/// Calls a tool of a plugin twice, compares the output, and checks that the calls are in the history.
 async fn check(plugin: &str, tool: &str, input: Value, output: Value) {
-    let Some(runtime) = worker(plugin, tool).await else { return };
+    let Some(packed) = packed(plugin) else { return };
+    let runtime = packed.worker(&world()).await;
     for _ in 0..2 {
-        let call = ToolCall { input: input.clone(), confirmed: false };
-        let called = runtime.interaction(&acme()).call(&id("w"), &name(tool), call).await.expect("an answer");
-        assert_eq!(called.output, output);
+        assert_eq!(call(&runtime, tool, &input).await, Ok(output.clone()));
     }
-    let invalid = ToolCall { input: json!({ "other": 1 }), confirmed: false };
-    let refused = runtime.interaction(&acme()).call(&id("w"), &name(tool), invalid).await.expect_err("refused");
-    assert_eq!(refused.code(), "invalid_input");
-    let entries = runtime.observation(&acme()).history(&id("w"), 0, 10).await.expect("a history");
-    let kinds: Vec<_> = entries.into_iter().map(|entry| entry.kind).collect();
-    let [EntryKind::CallBegan { input: began, .. }, EntryKind::CallEnded { output: ended, .. }, _, _] = &kinds[..]
+    assert_eq!(call(&runtime, tool, &json!({ "other": 1 })).await, Err("invalid_input".to_owned()));
+    let [EntryKind::CallBegan { input: began, .. }, EntryKind::CallEnded { output: ended, .. }, _, _] =
+        &history(&runtime).await[..]
     else {
-        panic!("{kinds:?}")
+        panic!("two calls")
     };
     assert_eq!((began, ended), (&Payload::Json(input), &Payload::Json(output)));
 }
@@ -86,4 +73,20 @@ async fn worker_calls_a_plugin_in_python() {
 async fn worker_calls_a_plugin_in_rust() {
     let output = json!({ "text": "| a   |\n| --- |\n", "tables": 1 });
     check("markdown-table", "markdown.format-tables", json!({ "text": "|a|\n|-|\n" }), output).await;
+}
+
+#[tokio::test]
+async fn worker_calls_a_service_in_rust_that_also_receives_events() {
+    let packed = packed("counter").expect("committed");
+    let config = packed.config() + "config = { start = 40 }\n";
+    let runtime = World { config, ..world() }.open().await;
+    packed.put_package(&runtime).await;
+    packed.create(&runtime).await;
+    until_running(&runtime).await;
+    assert_eq!(call(&runtime, "counter.add", &json!({})).await, Ok(json!({ "count": 41 })));
+    let (ingress, event) = (name("increment"), name("e1"));
+    let accepted = runtime.interaction(&acme()).accept_event(&id("w"), &ingress, &event, b"{}").await;
+    let end = end_of(&runtime, accepted.expect("accepted")).await;
+    assert!(matches!(end, EntryKind::EventHandled { .. }), "{end:?}");
+    assert_eq!(call(&runtime, "counter.add", &json!({ "by": -2 })).await, Ok(json!({ "count": 40 })));
 }

@@ -91,7 +91,7 @@ fn is_running(service: &ServiceSummary) -> bool {
     matches!(service.state, ServiceState::Running { .. })
 }
 
-async fn until_running(runtime: &Runtime) -> ServiceSummary {
+pub(crate) async fn until_running(runtime: &Runtime) -> ServiceSummary {
     until_state(runtime, "w", is_running).await
 }
 
@@ -119,7 +119,7 @@ async fn send(runtime: &Runtime, event: &str, payload: &Value) -> Result<Accepte
 }
 
 /// Waits until the history has an end for an event, and returns it.
-async fn end_of(runtime: &Runtime, event: AcceptedEvent) -> EntryKind {
+pub(crate) async fn end_of(runtime: &Runtime, event: AcceptedEvent) -> EntryKind {
     let condition = async || {
         let entries = history(runtime).await;
         let end = entries.iter().find(|entry| match entry {

@@ -72,28 +72,31 @@ impl Packed {
         PluginManifest::parse(self.manifest.as_bytes(), &BundleLimits::default()).expect("a manifest")
     }
 
+    fn name(&self) -> String {
+        self.parsed().name().to_string()
+    }
+
     fn tools(&self) -> Vec<String> {
         self.parsed().tools().keys().map(ToString::to_string).collect()
     }
 
     /// Builds a bundle whose profile `main` selects the plugin and all of its tools.
     pub fn bundle(&self) -> bundles::Bundle {
-        let tools = self.tools();
+        let (tools, name) = (self.tools(), self.name());
         let declared: String =
-            tools.iter().map(|tool| format!("[tools.\"{tool}\"]\nsource = \"plugin:p\"\n")).collect();
+            tools.iter().map(|tool| format!("[tools.\"{tool}\"]\nsource = \"plugin:{name}\"\n")).collect();
         let bundle = format!(
             "schema = \"yoi.config-bundle/1\"\nrevision = {}\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n\
              workspace.id = \"{}\"\n{declared}",
             self.revision, self.workspace
         );
         let files = [
-            ("bundle.toml", bundle.into_bytes()),
-            ("profiles/main.toml", format!("plugins = [\"p\"]\ntools_allow = {tools:?}\n").into_bytes()),
-            ("plugins/p.toml", b"package = \"p.tar\"\n".to_vec()),
-            ("plugins/p.tar", self.package.clone()),
+            ("bundle.toml".to_owned(), bundle.into_bytes()),
+            ("profiles/main.toml".to_owned(), format!("plugins = [\"{name}\"]\ntools_allow = {tools:?}\n").into()),
+            (format!("plugins/{name}.toml"), b"package = \"p.tar\"\n".to_vec()),
+            ("plugins/p.tar".to_owned(), self.package.clone()),
         ];
-        let folder = Folder::from_files(files.map(|(path, content)| (path.to_owned(), content)));
-        let built = build(&folder, &BuildOptions::default(), &BundleLimits::default());
+        let built = build(&Folder::from_files(files), &BuildOptions::default(), &BundleLimits::default());
         built.unwrap_or_else(|diagnostics| panic!("{:#?}", diagnostics.list)).bundle
     }
 
@@ -107,9 +110,10 @@ impl Packed {
         let manifest = self.parsed();
         let surfaces: Vec<&str> = manifest.surfaces().iter().map(|surface| surface.as_str()).collect();
         format!(
-            "[workspaces.{}.plugins.\"{}\"]\nname = \"p\"\nsurfaces = {surfaces:?}\ntools = {:?}\n",
+            "[workspaces.{}.plugins.\"{}\"]\nname = \"{}\"\nsurfaces = {surfaces:?}\ntools = {:?}\n",
             self.workspace,
             self.digest(),
+            self.name(),
             self.tools()
         )
     }
