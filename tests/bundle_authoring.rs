@@ -35,13 +35,13 @@ fn quiet() -> Files {
 }
 
 #[test]
-fn folders_that_are_sound_build_without_a_word() {
+fn valid_folders_build_without_diagnostics() {
     assert_eq!(quiet().passes().diagnostics.list, []);
     assert_eq!(Files::small().passes().diagnostics.list, []);
 }
 
 #[test]
-fn a_field_that_is_not_known_is_refused_in_every_table_with_the_one_that_was_meant() {
+fn unknown_field_is_refused_in_every_table_with_a_suggestion() {
     let meant = |word: &str| format!("did you mean `{word}`?");
     for (file, from, wrong, word) in [
         (BUNDLE, "language = \"en\"", "‸langauge = \"de\"\nlanguage = \"en\"", "language"),
@@ -71,7 +71,7 @@ fn a_field_that_is_not_known_is_refused_in_every_table_with_the_one_that_was_mea
 }
 
 #[test]
-fn a_key_that_stands_twice_is_refused() {
+fn duplicate_key_is_refused() {
     each_is(
         "duplicate_key",
         &[
@@ -84,7 +84,7 @@ fn a_key_that_stands_twice_is_refused() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_refused_and_nothing_more_is_said_of_the_file() {
+fn invalid_toml_is_the_only_error_of_its_file() {
     Files::full().edit(BUNDLE, "language = \"en\"", "language = ‸en").refused("invalid_toml", "TOML");
     // A profile that cannot be read is still there for those who extend it.
     Files::full().edit(BASE, "models = [\"local\"]", "models =‸= 1").refused("invalid_toml", "TOML");
@@ -96,7 +96,7 @@ fn text_that_is_no_toml_is_refused_and_nothing_more_is_said_of_the_file() {
 }
 
 #[test]
-fn a_field_that_must_be_there_is_missed() {
+fn missing_required_field_is_reported() {
     for (file, line, help) in [
         (BUNDLE, "schema = \"yoi.config-bundle/1\"\n", "schema = \"yoi.config-bundle/1\""),
         (BUNDLE, "revision = 7\n", "revision = 1"),
@@ -165,7 +165,7 @@ fn a_field_that_must_be_there_is_missed() {
 }
 
 #[test]
-fn a_value_of_another_type_is_refused_where_it_stands() {
+fn value_of_a_wrong_type_is_refused_at_its_place() {
     each_is(
         "invalid_type",
         &[
@@ -211,7 +211,7 @@ fn a_value_of_another_type_is_refused_where_it_stands() {
 }
 
 #[test]
-fn a_declaration_that_cannot_be_read_is_no_second_mistake_where_it_is_named() {
+fn invalid_declaration_is_not_reported_again_where_it_is_referenced() {
     for (file, from, wrong, code) in [
         (BUNDLE, "provider = \"ollama\"", "provider = ‸\"Ollama\"", "invalid_name"),
         (BUNDLE, "effect = \"external\"", "effect = ‸\"all\"", "invalid_value"),
@@ -237,7 +237,7 @@ fn target_with_a_scheme_of_the_other_list_is_refused() {
 }
 
 #[test]
-fn a_word_that_is_none_of_its_words_is_refused() {
+fn unknown_enum_value_is_refused_with_the_known_ones() {
     each_is(
         "invalid_value",
         &[
@@ -265,7 +265,7 @@ fn a_word_that_is_none_of_its_words_is_refused() {
 }
 
 #[test]
-fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_meant() {
+fn dangling_name_is_refused_in_every_list_with_a_suggestion() {
     each_is(
         "dangling_name",
         &[
@@ -361,7 +361,7 @@ fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_mean
 }
 
 #[test]
-fn inheritance_without_one_order_is_refused() {
+fn inheritance_without_a_consistent_order_is_refused() {
     let profile = |parents: &str| format!("extends = {parents}\n");
     // A ring is told once, at its bytewise first profile, and what leads into it is not told again.
     let ring = Files::small()
@@ -410,7 +410,7 @@ fn a_chain_of_thirty_three_profiles_is_too_deep() {
 }
 
 #[test]
-fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
+fn settings_nested_too_deep_are_refused_at_their_place() {
     let nested = |levels: usize| format!("‸limit = {}1{}", "[".repeat(levels), "]".repeat(levels));
     let limit = |levels| Files::full().edit(CODER, "limit = 10", &nested(levels).replace("‸limit = ", "limit = ‸"));
     limit(27).refused("too_deep", "flatten");
@@ -431,7 +431,7 @@ fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
 }
 
 #[test]
-fn a_list_is_changed_in_one_way() {
+fn ambiguous_amendments_and_empty_texts_are_refused() {
     each_is(
         "invalid_field",
         &[
@@ -485,7 +485,7 @@ fn keys_that_a_layer_both_sets_and_unsets_are_refused() {
 }
 
 #[test]
-fn numbers_that_json_readers_do_not_keep_are_refused() {
+fn numbers_that_json_readers_round_are_refused() {
     for (wrong, right) in [
         ("9007199254740992", "9007199254740991"),
         ("-9007199254740992", "-9007199254740991"),
@@ -520,7 +520,7 @@ fn digests_and_versions_have_one_spelling() {
 }
 
 #[test]
-fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
+fn value_outside_its_grammar_is_refused_in_every_field() {
     each_is(
         "invalid_name",
         &[
@@ -677,7 +677,7 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
 }
 
 #[test]
-fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
+fn file_with_an_invalid_name_or_in_a_wrong_place_is_refused() {
     for (file, code, help) in [
         ("prompts/Upper.md", "invalid_name", "rename the file"),
         ("prompts/a b.md", "invalid_name", "rename the file"),
@@ -733,7 +733,7 @@ fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
 }
 
 #[test]
-fn a_schema_that_is_no_json_object_is_refused_in_its_own_file() {
+fn schema_that_is_not_a_json_object_is_refused_in_its_own_file() {
     let schema = |text: &str| Files::full().put("schemas/fs.read.input.json", text);
     schema("{\n  \"type\": ‸object }").refused("invalid_schema", "correct the file");
     schema("{ \"a\": 1, \"a‸\": 2 }").refused("invalid_schema", "correct the file");
@@ -821,7 +821,7 @@ fn a_text_with_control_characters_is_refused() {
 }
 
 #[test]
-fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
+fn invalid_permission_is_refused_with_its_reason() {
     let port = "port = 8443\n";
     for (code, from, wrong, right) in [
         ("invalid_scheme", "scheme = \"wss\"", "scheme = \"gopher\"", "scheme = \"ws\""),
@@ -872,7 +872,7 @@ fn limits(change: impl FnOnce(&mut BundleLimits)) -> BundleLimits {
 }
 
 #[test]
-fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
+fn content_above_a_limit_is_refused_with_the_name_of_the_limit() {
     let refused = |files: Files, limits: BundleLimits, name: &str| {
         let told = files.refused_within(&limits, "too_large", "");
         assert!(told.message.contains(&format!("`{name}`")), "{told:#?}");
@@ -962,7 +962,7 @@ fn settings_of_coder() -> usize {
 }
 
 #[test]
-fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
+fn finding_is_accepted_by_rule_and_field_and_an_unused_acceptance_is_reported() {
     let built = Files::full().passes();
     assert_eq!(built.accepted.len(), 1);
     assert_eq!(built.accepted[0].pointer.as_str(), "/profiles/coder/description");
@@ -1067,7 +1067,7 @@ fn secrets_and_host_paths_are_refused_in_every_field_and_never_repeated() {
 }
 
 #[test]
-fn a_permission_or_wish_has_no_room_for_a_secret_but_for_a_path_of_its_host() {
+fn permission_or_wish_may_contain_a_remote_path_and_no_secret() {
     let secret = credential();
     for (file, from, wrong) in [
         (ISSUES, "path_prefixes = [\"/live\"]", format!("path_prefixes = [\"/live/{secret}\"]")),
@@ -1093,7 +1093,7 @@ fn a_permission_or_wish_has_no_room_for_a_secret_but_for_a_path_of_its_host() {
 }
 
 #[test]
-fn a_secret_at_the_place_of_a_name_is_not_repeated() {
+fn secret_in_place_of_a_name_is_not_repeated() {
     let secret = credential();
     let lower = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
     for value in [secret.as_str(), lower] {
@@ -1155,7 +1155,7 @@ fn a_secret_at_the_place_of_a_name_is_not_repeated() {
 }
 
 #[test]
-fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
+fn secret_in_invalid_toml_is_not_repeated() {
     let secret = credential();
     for wrong in [
         format!("password = {secret}"),
@@ -1175,7 +1175,7 @@ fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
 }
 
 #[test]
-fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant() {
+fn unknown_plugin_surface_is_refused_with_a_suggestion() {
     let written = "surfaces = [\"tools\", \"ingress\"]";
     let right = "surfaces = [\"service\"]";
     each_is(
@@ -1198,7 +1198,7 @@ fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant()
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
+fn all_mistakes_are_reported_together_in_order_of_file_and_place() {
     let files = Files::full().edit(BUNDLE, "language = \"en\"", "language = \"english language\"\nlangauge = 1").edit(
         BUNDLE,
         "effect = \"external\"",
@@ -1220,7 +1220,7 @@ fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
 }
 
 #[test]
-fn no_more_is_told_than_a_person_can_read() {
+fn number_of_diagnostics_is_bounded() {
     let wrong: String = (0..5000).map(|index| format!("key-{index} = 1\n")).collect();
     let told = Files::full().put(BASE, &wrong).build().expect_err("unknown fields");
     assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
@@ -1240,7 +1240,7 @@ fn warned(files: &Files, code: &str, help: &str) -> Diagnostic {
 }
 
 #[test]
-fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant() {
+fn condition_that_no_host_fulfils_is_a_warning_with_a_suggestion() {
     let when = |condition: &str| {
         quiet().append(BASE, &format!("\n[[layer]]\nwhen = [{condition:?}]\ntools_deny = [\"shell.run\"]\n"))
     };
@@ -1295,7 +1295,7 @@ fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant(
 }
 
 #[test]
-fn what_is_declared_and_not_used_is_warned_about() {
+fn unused_declaration_is_a_warning() {
     let with = |more: &str| quiet().append(BUNDLE, more);
     let model = "\n[models.spare]\nprovider = \"ollama\"\nmodel = \"q\"\n";
     let told = warned(&with(model), "unused_declaration", "remove");
@@ -1319,7 +1319,7 @@ fn what_is_declared_and_not_used_is_warned_about() {
 }
 
 #[test]
-fn a_built_bundle_is_warned_about_as_its_folder_is() {
+fn built_bundle_has_the_warnings_of_its_folder() {
     let files = quiet().append(BASE, "\n[[layer]]\nwhen = [\"has:modles\"]\nlanguage = \"de\"\n");
     let built = files.passes();
     let told = bundles::warnings(built.bundle.manifest());
@@ -1330,7 +1330,7 @@ fn a_built_bundle_is_warned_about_as_its_folder_is() {
 }
 
 #[test]
-fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
+fn unset_inside_a_value_is_an_error_or_a_warning() {
     let small = |base: &str, child: &str| {
         let child = format!("extends = [\"base\"]\n{child}");
         Files::small().put("profiles/base.toml", base).put("profiles/child.toml", &child)
@@ -1388,7 +1388,7 @@ fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
 }
 
 #[test]
-fn a_placeholder_in_a_prefix_is_told_with_its_encoding() {
+fn placeholder_in_a_prefix_is_refused_with_its_encoding() {
     let requires = |prefix: &str| Files::small().put("profiles/one.toml", &format!("requires = [‸\"{prefix}\"]\n"));
     requires("egress:https://api.example.com/repos/{owner}").refused("invalid_name", "`{` as `%7B`, `}` as `%7D`");
     requires("egress:https://api.example.com/repos/%7Bowner%7D").passes();
@@ -1401,7 +1401,7 @@ fn a_placeholder_in_a_prefix_is_told_with_its_encoding() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_an_authored_file() {
+fn byte_order_mark_of_an_authored_file_is_ignored() {
     let digest = |files: &Files| files.passes().bundle.digest();
     let plain = Files::full();
     let marked = plain.names().into_iter().fold(Files::full(), |files, name| {
@@ -1458,7 +1458,7 @@ mod folders {
     }
 
     #[test]
-    fn a_folder_is_read_as_it_was_written_without_hidden_files_and_what_lies_beside() {
+    fn folder_is_read_without_hidden_and_unrelated_files() {
         let (_place, dir) = written(&Files::full());
         for beside in [".git", "notes", "prompts/.hidden"] {
             dir.create_dir_all(beside).expect("a folder");
@@ -1470,7 +1470,7 @@ mod folders {
     }
 
     #[test]
-    fn a_folder_without_a_bundle_is_none() {
+    fn folder_without_a_bundle_file_is_not_a_bundle() {
         let (_place, dir) = written(&Files::full());
         assert_eq!(code(&dir, &BundleLimits::default()), "ok");
         dir.remove_file("bundle.toml").expect("gone");
@@ -1506,7 +1506,7 @@ mod folders {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_is_listed_with_everything_else_that_is_wrong() {
+    fn link_is_reported_with_the_other_mistakes() {
         let (place, dir) = written(&Files::full().edit(BASE, "models = [\"local\"]", "model = [\"local\"]"));
         let link = |from: &str| {
             let path = place.path().join(from);
@@ -1532,7 +1532,7 @@ mod folders {
 
     #[cfg(unix)]
     #[test]
-    fn a_name_that_cannot_be_shown_is_refused() {
+    fn file_name_that_cannot_be_shown_is_refused() {
         use std::os::unix::ffi::OsStrExt;
         for name in [&b"a\x1b[2J.md"[..], b"a\n.md", b"a\xff.md"] {
             let (place, dir) = written(&Files::full());
@@ -1544,7 +1544,7 @@ mod folders {
     }
 
     #[test]
-    fn what_is_too_much_is_not_read() {
+    fn folder_above_a_limit_is_refused() {
         let (_place, dir) = written(&Files::full());
         let files = |most| limits(|limits| limits.files = most);
         assert_eq!(code(&dir, &files(10)), "ok");

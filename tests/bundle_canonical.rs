@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read_back(value in values()) {
+    fn written_value_is_read_back(value in values()) {
         let bytes = to_canonical(&value).expect("json");
         prop_assert_eq!(parse_canonical(&bytes, BOUNDS), Ok(plain(&value)));
         prop_assert_eq!(to_canonical(&plain(&value)), Ok(bytes.clone()));
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn another_spelling_is_read_as_the_same_and_is_not_canonical(value in values()) {
+    fn other_spelling_is_the_same_value_and_not_canonical(value in values()) {
         let canonical = to_canonical(&value).expect("json");
         let pretty = serde_json::to_vec_pretty(&plain(&value)).expect("json");
         prop_assert_eq!(parse(&pretty, BOUNDS), Ok(plain(&value)));
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bound_is_exact(value in values()) {
+    fn limits_of_bytes_and_depth_are_exact(value in values()) {
         let bytes = to_canonical(&value).expect("json");
         let bounds = |bytes: usize, depth: usize| JsonBounds { bytes: ("b", bytes), depth: ("d", depth) };
         prop_assert!(parse(&bytes, bounds(bytes.len(), levels(&value))).is_ok());

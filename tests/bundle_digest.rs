@@ -276,7 +276,7 @@ fn two_bundles_differ_in_digest_whenever_any_field_differs() {
 }
 
 #[test]
-fn words_of_one_meaning_are_all_told_apart() {
+fn every_enum_value_gives_another_digest() {
     assert_eq!(fields_of::<Effect>().len(), 4);
     assert_eq!(fields_of::<Confirm>().len(), 3);
     assert_eq!(fields_of::<Need>().len(), 2);
@@ -315,7 +315,7 @@ fn the_digest_is_the_sha_256_of_exactly_the_stored_bytes() {
 }
 
 #[test]
-fn every_byte_of_every_file_that_counts_counts() {
+fn any_changed_byte_of_a_bundle_file_changes_the_digest() {
     let digest = Files::full().passes().bundle.digest();
     for file in Files::full().names() {
         if file.ends_with(".toml") {
@@ -342,7 +342,7 @@ fn every_byte_of_every_file_that_counts_counts() {
 }
 
 #[test]
-fn every_line_of_a_profile_counts() {
+fn every_line_of_a_profile_changes_the_digest() {
     let digest = Files::full().passes().bundle.digest();
     let mut counted = 0;
     for file in Files::full().names().iter().filter(|name| name.ends_with(".toml")) {
@@ -363,7 +363,7 @@ fn every_line_of_a_profile_counts() {
 }
 
 #[test]
-fn comments_and_spelling_of_the_folder_do_not_count() {
+fn comments_and_spelling_of_the_folder_do_not_change_the_digest() {
     let digest = Files::full().passes().bundle.digest();
     for (file, from, to) in [
         ("bundle.toml", "language = \"en\"", "language    = 'en' # a comment"),
@@ -410,7 +410,7 @@ mod on_disk {
     }
 
     #[test]
-    fn the_same_folder_has_the_same_digest_wherever_and_whenever_it_was_written() {
+    fn digest_does_not_depend_on_place_and_time_of_the_folder() {
         let digest_in_memory = Files::full().passes().bundle.digest();
         let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let deeper = two.path().join("a folder/ünusual");
@@ -433,7 +433,7 @@ mod on_disk {
     }
 
     #[test]
-    fn a_bundle_in_its_folder_form_is_read_as_it_was_written() {
+    fn bundle_in_folder_form_round_trips() {
         let bundle = seeds::bundle();
         let place = tempfile::tempdir().expect("a folder");
         let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("a folder");
@@ -519,7 +519,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_bundle_that_was_packed_is_the_same_when_unpacked() {
+    fn packed_bundle_round_trips() {
         for bundle in [small(), seeds::bundle(), Files::small().passes().bundle] {
             let packed = archive::pack(&bundle);
             let again = unpack(&packed).expect("a bundle");
@@ -604,7 +604,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_bundle_that_is_cut_short_or_goes_on_is_refused() {
+    fn truncated_or_extended_bundle_is_refused() {
         let packed = archive::pack(&small());
         for length in 0..packed.len() {
             let error = unpack(&packed[..length]).expect_err("cut short");
@@ -626,14 +626,14 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_header_that_is_summed_anew_is_the_same() {
+    fn recomputed_checksum_equals_that_of_the_packed_header() {
         for entry in entries(&archive::pack(&small())) {
             assert_eq!(summed(entry.clone()), entry, "or the tests below would refuse for the sum alone");
         }
     }
 
     #[test]
-    fn files_in_another_order_twice_or_beside_are_refused() {
+    fn reordered_repeated_or_additional_files_are_refused() {
         let entries = entries(&archive::pack(&small()));
         let [manifest, one, two] = entries.as_slice() else { panic!("three files") };
         let other = summed({
@@ -669,7 +669,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn headers_of_any_machine_are_refused() {
+    fn headers_with_any_other_metadata_are_refused() {
         let entries = entries(&archive::pack(&small()));
         // Fields of the header that say who packed it, when and how.
         let fields: [(&str, usize, &[u8]); 9] = [
@@ -722,7 +722,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_size_that_is_only_claimed_costs_nothing() {
+    fn claimed_size_allocates_no_memory() {
         let entries = entries(&archive::pack(&small()));
         let sizes: [&[u8; 12]; 5] = [
             b"77777777777\0",
@@ -743,7 +743,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn other_formats_are_no_bundle() {
+    fn other_formats_are_refused() {
         for other in
             [&b""[..], b"PK\x03\x04", b"\x1f\x8b\x08\0", b"{}", b"\0asm\x0d\0\x01\0", &[0; 1024], &[0xff; 4096]]
         {

@@ -98,7 +98,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_order_is_found_exactly_where_a_lawful_one_exists_and_is_one_of_them(graph in graphs(7)) {
+    fn order_is_found_exactly_if_a_valid_one_exists(graph in graphs(7)) {
         for of in 0..graph.len() {
             let lawful = oracle(&graph, of);
             match order(&graph, of) {
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_profile_comes_first_its_parents_in_its_order_and_nobody_twice(graph in graphs(20)) {
+    fn order_starts_with_the_profile_keeps_parent_order_and_has_no_duplicates(graph in graphs(20)) {
         for of in 0..graph.len() {
             let Ok(found) = order(&graph, of) else { continue };
             prop_assert_eq!(found[0], of);
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_reached_does_not_change_an_order(graph in graphs(12), more in graphs(5)) {
+    fn unreachable_profile_does_not_change_an_order(graph in graphs(12), more in graphs(5)) {
         let count = graph.len();
         let mut wider = graph.clone();
         wider.extend(more.iter().map(|parents| parents.iter().map(|parent| parent + count).collect::<Vec<_>>()));
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn a_ring_is_found_wherever_one_is_and_is_one(graph in graphs(10), from in 0usize..10, to in 0usize..10) {
+    fn cycle_is_reported_exactly_if_one_is_reachable(graph in graphs(10), from in 0usize..10, to in 0usize..10) {
         let mut graph = graph;
         let (from, to) = (from % graph.len(), to % graph.len());
         if !graph[from].contains(&to) {
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn more_than_the_limit_is_refused_before_anything_is_ordered(graph in graphs(12), limit in 1usize..12) {
+    fn lineage_above_the_limit_is_refused_before_ordering(graph in graphs(12), limit in 1usize..12) {
         let profiles = profiles(&graph);
         for of in 0..graph.len() {
             let count = ancestors(&graph, of).len();
@@ -203,7 +203,7 @@ fn the_published_example_of_c3_is_ordered_as_published() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_named() {
+fn missing_profile_is_named() {
     let mut profiles = profiles(&vec![vec![], vec![0]]);
     assert_eq!(lineage(&profiles, &name(7), 9), Err(LineageError::Unknown(name(7))));
     profiles.remove("p0");

@@ -80,13 +80,13 @@ impl Parts {
 }
 
 #[test]
-fn a_manifest_that_is_canonical_and_sound_is_opened() {
+fn valid_canonical_manifest_is_opened() {
     assert!(open(full().as_bytes()).is_ok());
     assert!(Parts::full().open().is_ok());
 }
 
 #[test]
-fn every_other_spelling_is_refused_under_its_own_word() {
+fn every_other_spelling_is_refused_with_its_code() {
     let full = full();
     let language = "\"language\":\"en\"";
     assert!(full.contains(language));
@@ -124,7 +124,7 @@ fn every_other_spelling_is_refused_under_its_own_word() {
 }
 
 #[test]
-fn what_says_nothing_is_left_out() {
+fn explicit_empty_field_is_not_canonical() {
     for (pointer, empty) in [
         ("/accepted", json!([])),
         ("/prompts", json!({})),
@@ -184,7 +184,7 @@ fn is_free(pointer: &str) -> bool {
 }
 
 #[test]
-fn a_field_that_is_not_known_is_refused_in_every_object() {
+fn unknown_field_is_refused_in_every_object() {
     let named = ["/profiles", "/prompts", "/workflows", "/tools", "/plugins", "/models", "/workspace/labels"];
     let (objects, _) = places();
     let mut refusals = 0;
@@ -203,7 +203,7 @@ fn a_field_that_is_not_known_is_refused_in_every_object() {
 }
 
 #[test]
-fn a_field_that_must_be_there_is_missed() {
+fn missing_required_field_is_reported() {
     for (object, fields) in [
         ("", &["schema", "workspace", "revision", "created_at", "language"][..]),
         ("/workspace", &["id"]),
@@ -229,7 +229,7 @@ fn a_field_that_must_be_there_is_missed() {
 }
 
 #[test]
-fn a_value_of_another_shape_is_refused_at_every_place() {
+fn value_of_a_wrong_type_is_refused_at_every_place() {
     let (objects, leaves) = places();
     let others =
         [json!(null), json!(true), json!(-1), json!(1.5), json!(""), json!("A\u{0}"), json!([[]]), json!({"?": 1})];
@@ -251,7 +251,7 @@ fn a_value_of_another_shape_is_refused_at_every_place() {
 }
 
 #[test]
-fn no_error_repeats_anything_of_the_manifest() {
+fn no_error_repeats_text_of_the_manifest() {
     let secret = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
     let small = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
     let (objects, leaves) = places();
@@ -285,7 +285,7 @@ fn all_of(error: &BundleError) -> String {
 }
 
 #[test]
-fn what_does_not_lead_anywhere_is_refused_with_its_place() {
+fn dangling_reference_is_refused_with_its_place() {
     for (pointer, other, code) in [
         ("/profiles/coder/extends/0", json!("nobody"), "dangling_name"),
         ("/profiles/coder/layers/0/models/replace/0", json!("nothing"), "dangling_name"),
@@ -388,7 +388,7 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 }
 
 #[test]
-fn every_limit_of_the_host_is_named_where_it_refuses() {
+fn error_names_the_exceeded_limit() {
     type Change = fn(&mut BundleLimits);
     let parts = Parts::full().blob("/tools/fs.read/input", br#"{"pattern":"^[a-z]+$"}"#);
     let changes: [(&str, Change, &str); 17] = [
@@ -422,7 +422,7 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
 }
 
 #[test]
-fn a_manifest_that_is_deep_is_refused_before_it_is_read() {
+fn deeply_nested_manifest_is_refused_before_parsing() {
     for text in
         ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 18), format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20))]
     {
@@ -434,7 +434,7 @@ fn a_manifest_that_is_deep_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn accepted_findings_are_honoured_only_where_the_host_says_so() {
+fn accepted_findings_are_honoured_only_if_the_host_allows_it() {
     let parts = Parts::full();
     assert!(parts.open_as(&BundleLimits::default(), Acceptances::Honour).is_ok());
     let error = refused(parts.open_as(&BundleLimits::default(), Acceptances::Refuse), "host_path_in_bundle");
@@ -502,7 +502,7 @@ fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_
 }
 
 #[test]
-fn the_message_about_a_key_that_stands_twice_is_one_sentence() {
+fn message_about_a_duplicate_key_is_one_sentence() {
     let twice = br#"{"a":1,"a":2}"#;
     let message = open(twice).expect_err("twice").to_string();
     assert_eq!(message, "invalid manifest: duplicate key in an object at line 1, column 10");
@@ -511,7 +511,7 @@ fn the_message_about_a_key_that_stands_twice_is_one_sentence() {
 }
 
 #[test]
-fn an_acceptance_has_no_room_for_a_path_of_its_own() {
+fn acceptance_cannot_contain_a_host_path() {
     for field in [
         "/home/alice/projects/notes",
         "/etc/passwd",
@@ -530,7 +530,7 @@ fn an_acceptance_has_no_room_for_a_path_of_its_own() {
 }
 
 #[test]
-fn a_manifest_that_is_made_to_be_costly_is_answered() {
+fn crafted_manifest_is_checked_in_bounded_time() {
     // No clock: what grows with the square of these could not end here.
     let many = |count: usize, name: &str| (0..count).map(|index| format!("{name}-{index:06}")).collect::<Vec<_>>();
     let mut value = full_value();
@@ -576,7 +576,7 @@ fn a_faulty_schema_is_refused_when_it_comes_in_and_a_finding_when_it_is_stored()
 }
 
 #[test]
-fn a_leak_beside_a_fault_of_a_schema_is_told_as_a_leak() {
+fn leak_beside_a_schema_fault_is_reported_as_a_leak() {
     let schema = b"{\"ghp_0123456789abcdefghijABCDEFGHIJ012345\":1,\"type\":\"objekt\"}";
     let error = Parts::full().blob("/tools/fs.read/input", schema).open().expect_err("refused");
     assert!(!error.to_string().contains("ghp_0123"), "{error}");

@@ -81,7 +81,7 @@ fn every_flipped_bit_of_a_signed_bundle_is_refused() {
 }
 
 #[test]
-fn the_envelope_has_one_place_and_one_spelling_in_the_single_file() {
+fn envelope_has_one_position_and_one_spelling_in_an_archive() {
     let packed = archive::pack_contents(&signed(&small()));
     let entries = entries(&packed);
     let [manifest, envelope, one, two] = entries.as_slice() else { panic!("four files") };
@@ -120,7 +120,7 @@ fn the_envelope_has_one_place_and_one_spelling_in_the_single_file() {
 }
 
 #[test]
-fn an_envelope_makes_no_bundle_too_large() {
+fn envelope_does_not_count_against_the_bundle_size() {
     let bundle = small();
     let limits = BundleLimits { bundle_bytes: archive::pack(&bundle).len(), ..BundleLimits::default() };
     let packed = archive::pack_contents(&signed(&bundle));

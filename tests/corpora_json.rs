@@ -51,7 +51,7 @@ fn every_text_of_the_suite_is_a_value_or_a_typed_error() {
 }
 
 #[test]
-fn as_a_manifest_every_text_of_the_suite_is_refused_with_a_word() {
+fn every_text_of_the_suite_is_refused_as_a_manifest_with_help() {
     for (name, bytes) in files("json-parsing") {
         let error = open_manifest(&bytes, &BundleLimits::default(), Acceptances::Honour).expect_err(&name);
         assert!(!error.help().is_empty(), "{name}");
@@ -60,7 +60,7 @@ fn as_a_manifest_every_text_of_the_suite_is_refused_with_a_word() {
 }
 
 #[test]
-fn inside_a_manifest_every_text_of_the_suite_is_that_value_or_refused() {
+fn every_text_of_the_suite_inside_a_manifest_is_kept_or_refused() {
     let manifest = Files::small().put("profiles/a.toml", "settings.value = 1\n").passes().bundle;
     let manifest = String::from_utf8(manifest.manifest_bytes().to_vec()).expect("text");
     let (before, after) = manifest.split_once("\"value\":1").expect("a setting");
@@ -74,7 +74,7 @@ fn inside_a_manifest_every_text_of_the_suite_is_that_value_or_refused() {
 }
 
 #[test]
-fn as_a_tool_schema_every_text_of_the_suite_is_accepted_or_refused_with_a_word() {
+fn every_text_of_the_suite_is_accepted_as_a_tool_schema_or_refused_with_a_code() {
     let bundle = seeds::bundle();
     let mut manifest: Value = serde_json::from_slice(bundle.manifest_bytes()).expect("json");
     let before = bundle.manifest().tools["fs.read"].output.expect("a schema").digest;

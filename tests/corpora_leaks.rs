@@ -273,7 +273,7 @@ fn fields_of(place: &str) -> Vec<&'static Field> {
 }
 
 #[test]
-fn every_field_of_the_bundle_is_there_and_takes_plain_words() {
+fn every_field_of_the_bundle_exists_and_accepts_plain_words() {
     let built = files().passes();
     let parts = Parts::of(&built.bundle);
     assert!(parts.open().is_ok());
@@ -338,12 +338,12 @@ fn has_room(value: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn secrets_are_refused_in_every_field_that_they_are_meant_for() {
+fn secrets_of_the_corpus_are_refused_in_their_fields() {
     each_is_refused(["secrets.json", "secrets", "any", "secret_in_bundle"], [(1, 0.98), (2, 0.85)]);
 }
 
 #[test]
-fn host_paths_are_refused_in_every_field_that_they_are_meant_for() {
+fn host_paths_of_the_corpus_are_refused_in_their_fields() {
     each_is_refused(["host_paths.json", "host_local", "structural", "host_path_in_bundle"], [(1, 1.0), (2, 0.9)]);
 }
 
@@ -402,7 +402,7 @@ fn is_accepted(place: &str, value: &str) -> bool {
 }
 
 #[test]
-fn what_only_looks_like_a_secret_or_a_host_path_is_accepted() {
+fn look_alikes_of_secrets_and_host_paths_are_accepted() {
     for (file, share) in [("secrets.json", 0.98), ("host_paths.json", 1.0)] {
         let cases = cases(file, "legitimate");
         let refused: Vec<String> =
@@ -412,7 +412,7 @@ fn what_only_looks_like_a_secret_or_a_host_path_is_accepted() {
 }
 
 #[test]
-fn an_address_within_a_host_is_a_target_of_a_plugin_and_nothing_else() {
+fn host_local_address_is_accepted_only_as_target_of_a_plugin() {
     for case in cases("host_paths.json", "host_local").iter().filter(|case| case.place == "not-url-permission") {
         let Some(rest) = case.value.strip_prefix("http://") else { continue };
         let authority = rest.split('/').next().unwrap_or_default();
@@ -429,7 +429,7 @@ fn an_address_within_a_host_is_a_target_of_a_plugin_and_nothing_else() {
 }
 
 #[test]
-fn the_verdict_on_a_long_text_counts_each_leak_once_and_finds_the_last() {
+fn leak_at_the_end_of_a_long_text_is_found_once() {
     // No clock: a scan whose findings would grow with the square of the text could not end here.
     let leak = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
     let filler = "an ordinary sentence, with /v1/routes, a = b, sha256 and \"quotes\" in it.\n".repeat(14_000);

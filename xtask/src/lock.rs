@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_just_pinned_is_consistent() {
+    fn newly_pinned_component_is_consistent() {
         let root = tempfile::tempdir().unwrap();
         pinned(root.path());
         assert_eq!(check(root.path()).unwrap(), BYTES);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn one_flipped_byte_of_the_component_is_noticed() {
+    fn component_with_one_flipped_byte_is_refused() {
         let root = tempfile::tempdir().unwrap();
         pinned(root.path());
         fs::write(root.path().join(RESOLVER.component()), b"a c0mponent").unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_not_the_components_is_noticed() {
+    fn lock_file_with_a_wrong_size_is_refused() {
         let root = tempfile::tempdir().unwrap();
         pinned(root.path());
         let path = root.path().join(RESOLVER.lock());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_component_says_what_changed() {
+    fn stale_component_is_reported_with_the_changed_input() {
         for (file, what) in
             [("wit/world.wit", "its source"), ("Cargo.toml", "a setting of its build"), ("Cargo.lock", "a dependency")]
         {

@@ -345,7 +345,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_digest_follows_names_and_contents_and_not_the_folder() {
+    fn digest_depends_on_names_and_contents_and_not_on_the_folder() {
         let pinned = unchanged();
         assert_eq!(unchanged(), pinned, "in another folder");
         for file in ["resolver-guest/src/deep/more.rs", "wit/world.wit", "wit/deps/yoi-resolver@1.0.0/resolver.wit"] {
@@ -359,7 +359,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_the_resolvers_does_not_count() {
+    fn files_outside_the_resolver_do_not_change_the_digest() {
         let pinned = unchanged();
         assert_eq!(changed("wit/deps/yoi-host@1.0.0/host.wit", "other", "changed").unwrap(), pinned);
         let edited = tempfile::tempdir().unwrap();
@@ -369,7 +369,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_setting_of_the_build_counts_and_another_does_not() {
+    fn only_build_settings_change_the_digest() {
         let pinned = unchanged();
         let settings = |from: &str, to: &str| changed("Cargo.toml", from, to).unwrap().settings;
         assert_ne!(settings("opt-level = 3", "opt-level = 2"), pinned.settings);
@@ -380,7 +380,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_package_that_is_in_the_component_counts_and_another_does_not() {
+    fn only_packages_of_the_component_change_the_digest() {
         let pinned = unchanged();
         let dependencies = |from: &str, to: &str| changed("Cargo.lock", from, to).unwrap().dependencies;
         assert_ne!(dependencies("bb", "b0"), pinned.dependencies, "below a dependency");
@@ -393,7 +393,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_input_is_named() {
         let refused = changed("Cargo.lock", "{ name = \"itoa\"", "{ name = \"atoi\"");
         assert!(matches!(refused, Err(Error::NoPackage(name)) if name == "itoa"));
         let root = tempfile::tempdir().unwrap();

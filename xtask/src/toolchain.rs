@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_for_another_target_or_a_target_without_std_does_not_do() {
+    fn library_for_another_target_or_without_std_is_not_found() {
         assert!(library(&["x86_64-unknown-linux-gnu/lib/libstd-0.rlib"]).is_none());
         assert!(library(&["wasm32-unknown-unknown/lib/libcore-0.rlib"]).is_none());
     }
@@ -315,13 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn a_linkers_version_leaves_out_where_it_was_built() {
+    fn linker_version_omits_the_build_path() {
         assert_eq!(linker("LLD 1.2.3 (/build/llvm 0123abc)", 0).unwrap(), "LLD 1.2.3");
         assert_eq!(linker("Debian LLD 1.2.3", 0).unwrap(), "Debian LLD 1.2.3");
     }
 
     #[test]
-    fn a_linker_that_does_not_run_is_none() {
+    fn linker_that_does_not_run_is_not_found() {
         assert_eq!(linker("LLD 1.2.3", 1), None);
         assert!(Linker::find("/nowhere/rust-lld".into()).is_none());
     }

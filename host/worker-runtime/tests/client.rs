@@ -37,7 +37,7 @@ const NO_CERTIFICATES: &str = "YOI_NO_CERTIFICATES";
 /// Run as a child process by another test.
 #[test]
 #[ignore = "is run by another test, on a system without certificates"]
-fn where_there_are_no_certificates() {
+fn child_process_without_certificates() {
     if std::env::var_os(NO_CERTIFICATES).is_none() {
         return;
     }
@@ -50,7 +50,7 @@ fn where_there_are_no_certificates() {
 #[test]
 fn missing_certificates_and_failed_connection_have_different_errors() {
     let nowhere = tempfile::tempdir().expect("a folder").path().join("nowhere");
-    let mut child = crate::disk::watched::child("client::where_there_are_no_certificates");
+    let mut child = crate::disk::watched::child("client::child_process_without_certificates");
     child.env(NO_CERTIFICATES, "1").env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
     let ended = child.output().expect("started");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));

@@ -442,7 +442,7 @@ fn resolvers() -> Vec<Case> {
 
 /// Returns a compiler that runs this binary as its child.
 pub(crate) fn compiling_child() -> Compiler {
-    let arguments = ["--exact", "errors::compiling_process", "--ignored", "--nocapture"];
+    let arguments = ["--exact", "errors::compiling_child_process", "--ignored", "--nocapture"];
     let program = std::env::current_exe().expect("this binary");
     Compiler::Child { program, arguments: arguments.map(Into::into).to_vec() }
 }
@@ -450,7 +450,7 @@ pub(crate) fn compiling_child() -> Compiler {
 /// Run as a child process by another test: compiles a component.
 #[test]
 #[ignore = "is run by another test, to compile"]
-fn compiling_process() {
+fn compiling_child_process() {
     std::process::exit(component_host::compile::child::main().into());
 }
 
@@ -651,7 +651,7 @@ fn refused_components() -> Vec<Provoked> {
 }
 
 #[test]
-fn every_code_is_provoked_or_excused_and_not_both() {
+fn every_error_code_is_either_provoked_or_excused() {
     let provoked = all_provoked();
     let excused: BTreeSet<Code> = NOT_PROVOKED.iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
     let wrong: Vec<_> =

@@ -39,7 +39,7 @@ fn refused(place: &Place, code: &str, file: Option<&str>) {
 }
 
 #[test]
-fn the_commit_that_a_bundle_is_built_from_is_in_its_provenance() {
+fn provenance_contains_the_commit_of_the_built_folder() {
     let place = committed();
     let (built, code) = build(&place);
     assert_eq!(code, 0, "{built}");
@@ -53,7 +53,7 @@ fn the_commit_that_a_bundle_is_built_from_is_in_its_provenance() {
 }
 
 #[test]
-fn a_folder_without_a_commit_has_none_to_name() {
+fn folder_without_a_commit_is_refused() {
     let place = Place::new();
     place.example("minimal");
     refused(&place, "no_commit", None);
@@ -62,7 +62,7 @@ fn a_folder_without_a_commit_has_none_to_name() {
 }
 
 #[test]
-fn a_file_that_is_not_as_the_commit_has_it_is_named() {
+fn file_that_differs_from_the_commit_is_named() {
     let place = committed();
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read(&prompt).expect("read");
@@ -75,7 +75,7 @@ fn a_file_that_is_not_as_the_commit_has_it_is_named() {
 }
 
 #[test]
-fn what_git_is_told_not_to_look_at_is_seen_all_the_same() {
+fn changed_file_that_git_is_configured_to_skip_is_detected() {
     let place = committed();
     place.write(".gitignore", "*.secret.md\n");
     place.write("minimal/prompts/a.secret.md", "Ignored.");
@@ -117,7 +117,7 @@ fn planted(place: &Place, name: &str, rest: &str) -> (PathBuf, PathBuf) {
 
 #[cfg(unix)]
 #[test]
-fn no_program_that_a_repository_names_is_run() {
+fn programs_configured_in_a_repository_are_not_run() {
     let place = committed();
     let plant = |name: &str, settings: &[&str]| {
         let (program, ran) = planted(&place, name, if name == "filter" { "cat" } else { "exit 1" });
@@ -164,7 +164,7 @@ fn no_program_that_a_repository_names_is_run() {
 }
 
 #[test]
-fn the_environment_names_no_other_repository() {
+fn git_variables_of_the_environment_are_ignored() {
     let (place, other) = (committed(), committed());
     place.write("minimal/prompts/editor.md", "Another.");
     git(&place, &["commit", "-q", "-a", "-m", "second"]);
@@ -185,7 +185,7 @@ fn the_environment_names_no_other_repository() {
 }
 
 #[test]
-fn a_checkout_with_other_line_ends_is_told_as_that() {
+fn checkout_with_other_line_ends_is_reported_as_such() {
     let place = committed();
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read_to_string(&prompt).expect("read");
@@ -205,7 +205,7 @@ fn a_checkout_with_other_line_ends_is_told_as_that() {
 }
 
 #[test]
-fn a_committed_byte_order_mark_is_no_difference() {
+fn committed_byte_order_mark_is_not_a_difference() {
     let place = committed();
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read_to_string(&prompt).expect("read");
@@ -217,7 +217,7 @@ fn a_committed_byte_order_mark_is_no_difference() {
 
 #[cfg(unix)]
 #[test]
-fn a_repository_of_another_user_is_read_where_the_users_own_settings_call_it_safe() {
+fn repository_of_another_user_is_read_if_the_git_config_of_the_user_marks_it_safe() {
     use std::os::unix::fs::PermissionsExt;
     let place = committed();
     // `git` itself, which is told that every folder belongs to somebody else.

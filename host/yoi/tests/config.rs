@@ -15,7 +15,7 @@ fn told(place: &Place, config: &str) -> String {
 }
 
 #[test]
-fn a_mistake_in_a_config_is_told_with_line_caret_and_remedy() {
+fn mistake_in_a_config_is_reported_with_line_caret_and_remedy() {
     let place = Place::new();
     let mut said = String::new();
     for config in [
@@ -55,7 +55,7 @@ fn no_value_of_a_config_is_repeated() {
 }
 
 #[test]
-fn to_resolve_a_posture_may_be_stated_and_need_not_be() {
+fn resolve_accepts_a_config_with_or_without_a_signature_posture() {
     let place = Place::new();
     let (new, _) = place.json(&["key", "new"]);
     let required = format!("signatures = {{ posture = \"required\", keys = [{}] }}\n", new["public_key"]);

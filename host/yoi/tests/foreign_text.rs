@@ -15,7 +15,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[test]
-fn a_setting_cannot_move_the_cursor_of_who_looks_at_it() {
+fn control_characters_of_a_setting_are_shown_escaped() {
     let place = Place::new();
     for moving in MOVING {
         place.example("minimal");
@@ -68,7 +68,7 @@ fn a_key_or_a_text_that_is_not_one_plain_line_is_refused() {
 }
 
 #[test]
-fn a_line_that_is_pointed_at_is_shown_without_what_moves_the_cursor() {
+fn control_characters_of_a_quoted_line_are_not_shown() {
     for moving in MOVING {
         let place = Place::new();
         place.example("minimal");
@@ -80,7 +80,7 @@ fn a_line_that_is_pointed_at_is_shown_without_what_moves_the_cursor() {
 }
 
 #[test]
-fn the_examples_have_nothing_to_escape() {
+fn output_for_the_examples_contains_no_escapes() {
     let place = Place::new();
     for bundle in [example("acme"), example("minimal"), "builtin".to_owned()] {
         let said = place.yoi(&["bundle", "show", &bundle]);

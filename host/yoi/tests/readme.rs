@@ -234,13 +234,13 @@ fn run_page(path: &Path) -> usize {
 }
 
 #[test]
-fn commands_of_the_readme_print_what_it_says() {
+fn commands_of_the_readme_print_the_documented_output() {
     let run = run_page(&root().join("README.md"));
     assert!(run >= 15, "{run} commands");
 }
 
 #[test]
-fn commands_of_the_docs_print_what_they_say() {
+fn commands_of_the_docs_print_the_documented_output() {
     let mut pages: Vec<_> = std::fs::read_dir(root().join("docs"))
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())

@@ -33,7 +33,7 @@ fn a_bundle_is_sent_listed_and_removed() {
 }
 
 #[test]
-fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
+fn bundle_of_any_form_is_sent_to_its_workspace() {
     let served = Served::new();
     let place = &served.place;
     for arguments in [
@@ -173,7 +173,7 @@ fn documents_name_their_schema() {
 }
 
 #[test]
-fn status_says_what_who_asks_may_know() {
+fn status_shows_only_what_the_token_may_read() {
     let served = Served::new();
     let mut said = served.transcript(&["runtime", "status"]);
     let reader = served.token(&[Scope::Read], &["team"]);
@@ -191,7 +191,7 @@ fn status_says_what_who_asks_may_know() {
 }
 
 #[test]
-fn a_runtime_that_cannot_do_its_work_says_which_part_of_it() {
+fn status_of_a_runtime_that_is_not_ready_names_the_failed_check() {
     let checks = json!([{ "name": "metadata", "outcome": "ok" }, { "name": "blobs", "outcome": "store_unavailable" }]);
     let url = answering(503, "application/json", &json!({ "ready": false, "checks": checks }));
     let status =
@@ -204,7 +204,7 @@ fn a_runtime_that_cannot_do_its_work_says_which_part_of_it() {
 }
 
 #[test]
-fn what_keeps_a_command_from_its_runtime_is_told_with_a_remedy() {
+fn failure_to_use_a_runtime_is_reported_with_a_remedy() {
     let served = Served::new();
     let place = &served.place;
     let token = served.token.as_str();
@@ -278,7 +278,7 @@ fn answering(status: u16, kind: &str, body: &serde_json::Value) -> String {
 }
 
 #[test]
-fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
+fn control_characters_of_a_response_are_shown_escaped() {
     let place = Place::new();
     for moving in MOVING {
         let text = format!("a{moving}\nerror[forged]: b");
@@ -347,7 +347,7 @@ fn a_token_file_and_a_call_input_may_begin_with_a_byte_order_mark() {
 }
 
 #[test]
-fn https_to_a_service_without_tls_is_told_as_that() {
+fn https_to_a_service_without_tls_is_reported_as_such() {
     let served = Served::new();
     let https = served.url.replace("http://", "https://");
     let said = served.with_env(&["worker", "list"], &[("YOI_URL", &https)]);

@@ -27,7 +27,7 @@ fn inspect_shows_a_component_without_running_it() {
 }
 
 #[test]
-fn inspect_says_what_is_no_component() {
+fn inspect_refuses_a_file_that_is_not_a_component() {
     let place = Place::new();
     for (name, content, word) in [
         ("text.wat", b"(component)".as_slice(), "wasm_text"),
@@ -58,7 +58,7 @@ fn inspect_of_a_component_that_would_be_refused_shows_it_and_fails() {
 }
 
 #[test]
-fn a_component_that_is_too_large_is_refused_by_the_name_and_number_of_the_limit() {
+fn component_above_a_limit_is_refused_with_the_name_and_value_of_the_limit() {
     let place = Place::new();
     place.write("limits.toml", "[structure]\nbytes = 10\n");
     for bytes in [11, 12, 5000] {
@@ -75,7 +75,7 @@ fn a_component_that_is_too_large_is_refused_by_the_name_and_number_of_the_limit(
 /// An address space in which the program starts and an instance does not.
 #[cfg(target_os = "linux")]
 #[test]
-fn too_little_address_space_is_no_fault_of_the_component() {
+fn lack_of_address_space_is_not_an_error_of_the_component() {
     let place = Place::new();
     for (cached, code) in [(&[][..], 0), (&["--no-cache"][..], 0), (&[][..], 1), (&["--no-cache"][..], 1)] {
         let limit = if code == 0 { "unlimited" } else { "3145728" };
@@ -96,7 +96,7 @@ fn too_little_address_space_is_no_fault_of_the_component() {
 }
 
 #[test]
-fn run_says_how_a_component_ended() {
+fn run_reports_how_a_component_ended() {
     let place = Place::new();
     let (run, code) = place.json(&["resolver", "run", "builtin", "--bundle", "builtin", "--profile", "coder"]);
     assert_eq!((code, run["outcome"].as_str()), (0, Some("resolved")));
@@ -152,7 +152,7 @@ fn a_limit_is_set_by_name_and_named_by_the_error() {
 }
 
 #[test]
-fn inspect_judges_by_the_limits_that_are_given() {
+fn inspect_applies_the_given_limits() {
     let place = Place::new();
     let path = place.write("limits.toml", "[structure]\nfunctions = 1\n");
     let inspect = ["resolver", "inspect", "builtin", "--limits", path.to_str().expect("UTF-8")];
@@ -228,7 +228,7 @@ fn the_file_of_limits_names_every_limit_with_its_default() {
 }
 
 #[test]
-fn inspect_names_what_a_limit_bounds_as_the_limit_is_named() {
+fn inspect_names_each_count_like_its_limit() {
     let place = Place::new();
     let shown = place.yoi(&["resolver", "inspect", "builtin"]).stdout;
     let counts = shown.split("counts").nth(1).expect("counts");
@@ -241,7 +241,7 @@ fn inspect_names_what_a_limit_bounds_as_the_limit_is_named() {
 }
 
 #[test]
-fn a_limit_above_what_an_engine_has_is_refused_and_others_may_be_raised_everywhere() {
+fn limit_above_the_capacity_of_the_engine_is_refused_and_every_command_accepts_limits() {
     let place = Place::new();
     place.write("limits.toml", "[resolution]\n\ntables = 33\n");
     let run = ["resolver", "run", "builtin", "-b", "builtin", "-p", "coder", "--limits", "limits.toml"];
@@ -269,7 +269,7 @@ fn a_limit_above_what_an_engine_has_is_refused_and_others_may_be_raised_everywhe
 }
 
 #[test]
-fn a_cache_that_is_no_folder_is_told_as_such() {
+fn cache_path_that_is_not_a_folder_is_reported() {
     let place = Place::new();
     place.write("file", "no folder");
     let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--cache-dir", "file"]);
@@ -302,7 +302,7 @@ fn a_recorded_failure_is_repeated_and_compared() {
 }
 
 #[test]
-fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
+fn replayed_resolution_is_identical_byte_for_byte() {
     let place = Place::new();
     let (acme, builtin) = (example("acme"), "builtin".to_owned());
     let record = |bundle: &str, profile: &str, name: &str| {

@@ -115,7 +115,7 @@ pub(crate) fn change(place: &Place, from: &str, to: &str) {
 }
 
 #[test]
-fn the_first_config_works_as_it_is() {
+fn config_of_init_works_unchanged() {
     let place = Place::new();
     let said = place.yoi(&["runtime", "init"]);
     snapshot!("runtime_init", format!("{}{}", said.stdout, said.stderr));
@@ -160,7 +160,7 @@ fn the_first_config_works_as_it_is() {
 }
 
 #[test]
-fn a_config_is_read_again_as_a_whole_or_not_at_all() {
+fn config_is_reloaded_as_a_whole_or_not_at_all() {
     let place = Place::new();
     let token = set_up(&place);
     std::fs::create_dir(place.path().join("repo")).expect("made");
@@ -222,7 +222,7 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
+fn config_is_compared_by_content_and_stays_in_force_while_its_file_is_missing() {
     let place = Place::new();
     let token = set_up(&place);
     std::fs::create_dir(place.path().join("repo")).expect("a folder");
@@ -279,7 +279,7 @@ fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
 }
 
 #[test]
-fn a_config_that_changes_while_the_service_starts_is_seen() {
+fn config_change_during_startup_is_applied() {
     let place = Place::new();
     set_up(&place);
     change(&place, "# component_limits = \"limits.toml\"", "component_limits = \"limits\"");
@@ -297,7 +297,7 @@ fn a_config_that_changes_while_the_service_starts_is_seen() {
 }
 
 #[test]
-fn a_service_whose_log_nobody_reads_answers() {
+fn service_with_an_unread_log_answers() {
     const REQUESTS: usize = 3000;
     let place = Place::new();
     set_up(&place);
@@ -343,7 +343,7 @@ fn doubling_schema() -> String {
 }
 
 #[test]
-fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
+fn service_stops_in_time_during_an_expensive_validation() {
     let place = Place::new();
     let token = set_up(&place);
     for (default, long) in [
@@ -393,7 +393,7 @@ fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
 }
 
 #[test]
-fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
+fn public_address_without_tls_and_unusable_address_are_refused() {
     let place = Place::new();
     set_up(&place);
     change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
@@ -444,7 +444,7 @@ fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn what_is_damaged_or_gone_is_named() {
+fn check_names_damaged_and_missing_blobs() {
     let place = Place::new();
     let digests = kept(&place);
     let sound = place.yoi(&["runtime", "check", "data"]);
@@ -592,7 +592,7 @@ fn nothing_is_collected_while_metadata_is_damaged() {
 }
 
 #[test]
-fn what_a_config_names_and_the_service_does_not_have_is_named() {
+fn check_names_config_entries_that_the_service_lacks() {
     let place = Place::new();
     set_up(&place);
     let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
@@ -638,7 +638,7 @@ fn what_a_config_names_and_the_service_does_not_have_is_named() {
 }
 
 #[test]
-fn a_mistyped_capability_of_a_config_is_named_with_the_one_that_was_meant() {
+fn mistyped_capability_in_a_config_gets_a_suggestion() {
     let place = Place::new();
     set_up(&place);
     let check = ["runtime", "check", "--config", "runtime.toml"];
@@ -679,7 +679,7 @@ fn a_mistyped_capability_of_a_config_is_named_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn a_config_is_judged_before_there_is_data_and_while_a_service_runs() {
+fn config_is_checked_without_data_and_while_a_service_runs() {
     let place = Place::new();
     assert_eq!(place.yoi(&["runtime", "init"]).code, 0);
     change(&place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"");
@@ -729,7 +729,7 @@ fn a_config_is_judged_before_there_is_data_and_while_a_service_runs() {
 }
 
 #[test]
-fn a_limit_without_a_meaning_is_refused_with_its_line() {
+fn limit_with_an_unusable_value_is_refused_with_its_line() {
     let place = Place::new();
     set_up(&place);
     let check = ["runtime", "check", "--config", "runtime.toml"];
@@ -759,7 +759,7 @@ fn a_limit_without_a_meaning_is_refused_with_its_line() {
 }
 
 #[test]
-fn garbage_that_came_in_just_now_is_kept() {
+fn young_garbage_is_kept() {
     let place = Place::new();
     kept(&place);
     let said = place.yoi(&["runtime", "gc", "--data", "data"]);
@@ -769,7 +769,7 @@ fn garbage_that_came_in_just_now_is_kept() {
 }
 
 #[test]
-fn upkeep_goes_by_the_config() {
+fn check_and_gc_use_the_config() {
     let place = Place::new();
     let digests = kept(&place);
     place.write("runtime.toml", "[service]\ndata = \"data\"\n[limits]\nunused_blob_seconds = 0\n");
@@ -796,7 +796,7 @@ fn upkeep_goes_by_the_config() {
 }
 
 #[test]
-fn a_token_has_connections_and_streams_of_its_own_where_they_are_named() {
+fn token_can_have_its_own_limits_of_connections_and_streams() {
     let place = Place::new();
     set_up(&place);
     let new = ["runtime", "token", "new", "--config", "runtime.toml", "--scope", "operator", "--name"];
@@ -821,7 +821,7 @@ fn a_token_has_connections_and_streams_of_its_own_where_they_are_named() {
 }
 
 #[test]
-fn a_token_that_would_be_good_for_nothing_is_refused() {
+fn token_without_any_access_is_refused() {
     let place = Place::new();
     set_up(&place);
     let new = ["runtime", "token", "new", "--config", "runtime.toml", "--name", "x"];

@@ -19,7 +19,7 @@ fn key_id(place: &Place, key: &str) -> Value {
 }
 
 #[test]
-fn a_signed_bundle_is_the_same_bundle_and_says_who_signed() {
+fn signed_bundle_keeps_its_digest_and_names_its_signers() {
     let (place, [one, two]) = place();
     let (before, _) = place.json(&["bundle", "show", "b.yoi"]);
     assert_eq!(before["signatures"], json!([]));
@@ -80,7 +80,7 @@ fn folders_and_built_bundles_can_be_signed_alike() {
 }
 
 #[test]
-fn an_envelope_may_travel_apart() {
+fn detached_envelope_is_verified() {
     let (place, _) = place();
     let (document, code) = place.json(&["bundle", "sign", "b.yoi", "--key", "one.key", "--detached"]);
     assert_eq!((code, document["path"].as_str()), (0, Some("minimal-1.dsse.json")), "{document}");
@@ -97,7 +97,7 @@ fn an_envelope_may_travel_apart() {
 }
 
 #[test]
-fn each_refusal_has_its_code_and_says_what_to_do() {
+fn each_refusal_has_its_code_and_a_remedy() {
     let (place, [one, two]) = place();
     let mut said = String::new();
     let mut refuse = |arguments: &[&str], word: &str, exit: i32| {

@@ -6,7 +6,7 @@ use crate::served::{CONFIG, Served, team};
 use crate::support::{Place, snapshot};
 
 #[test]
-fn a_worker_is_made_called_watched_and_stopped() {
+fn worker_is_created_called_watched_and_stopped() {
     let served = Served::new();
     let digest = served.put();
     served.place.write("hello.json", "{ \"text\": \"from a file\" }\n");
@@ -62,7 +62,7 @@ fn a_worker_is_made_called_watched_and_stopped() {
 }
 
 #[test]
-fn input_comes_from_standard_input_too() {
+fn call_input_is_read_from_standard_input() {
     let served = Served::new();
     let digest = served.put();
     served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
@@ -75,7 +75,7 @@ fn input_comes_from_standard_input_too() {
 }
 
 #[test]
-fn a_worker_that_is_stopped_is_not_made_by_asking_for_it_again() {
+fn stopped_worker_is_not_created_again_by_the_same_request() {
     let served = Served::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "-p", "plain", "-b", &digest];
@@ -94,7 +94,7 @@ fn a_worker_that_is_stopped_is_not_made_by_asking_for_it_again() {
 }
 
 #[test]
-fn a_bundle_is_named_by_its_folder_its_file_a_prefix_or_as_the_newest() {
+fn bundle_can_be_named_by_folder_file_digest_prefix_or_newest() {
     let served = Served::new();
     let first = served.put();
     assert_eq!(served.place.yoi(&["bundle", "build", "team", "-o", "first.yoi"]).code, 0);
@@ -130,7 +130,7 @@ fn a_bundle_is_named_by_its_folder_its_file_a_prefix_or_as_the_newest() {
 }
 
 #[test]
-fn a_workspace_that_the_token_does_not_serve_has_no_empty_list() {
+fn list_of_a_workspace_outside_the_token_is_refused() {
     let served = Served::new();
     for workspace in ["other", "nobody"] {
         for command in ["worker list", "runtime bundles"] {
@@ -221,7 +221,7 @@ fn documents_name_their_schema() {
 }
 
 #[test]
-fn a_worker_that_is_denied_is_told_every_refusal() {
+fn denied_worker_is_reported_with_every_refusal() {
     let served = Served::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "--profile", "trusted", "--bundle", &digest];
@@ -236,7 +236,7 @@ fn a_worker_that_is_denied_is_told_every_refusal() {
 }
 
 #[test]
-fn an_older_bundle_is_taken_where_somebody_says_so() {
+fn older_bundle_requires_allow_older() {
     let served = Served::new();
     let older = served.put();
     team(&served.place, 2);

@@ -208,7 +208,7 @@ impl Place<'_> {
 /// Run as a process that the other test traces.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn one_fault_after_the_other() {
+fn child_process_with_injected_faults() {
     let (Some(above), Some(part)) = (watched::root(), std::env::var_os(PART)) else { return };
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -241,14 +241,19 @@ fn one_fault_after_the_other() {
 }
 
 #[test]
-fn every_call_may_fail_and_the_store_stays_usable() {
+fn store_stays_usable_after_a_fault_in_any_system_call() {
     let folder = watched::folder();
     let cache = folder.path().join("cache");
     let run = |kind: usize| {
         let root = folder.path().join(KINDS[kind]);
         std::fs::create_dir(&root).expect("made");
         let variables = [(PART, kind.to_string()), (CACHE, cache.display().to_string())];
-        watched::watched("disk::faults::one_fault_after_the_other", &root, &root.with_extension("log"), &variables)
+        watched::watched(
+            "disk::faults::child_process_with_injected_faults",
+            &root,
+            &root.with_extension("log"),
+            &variables,
+        )
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     runtime.block_on(workload::open(&folder.path().join("other"), &workload::sandbox(&cache))).expect("opened");

@@ -95,7 +95,7 @@ async fn no_flipped_byte_of_a_stored_bundle_is_served_or_run() {
 
 /// A worker whose record is damaged takes no calls until the record is repaired.
 #[tokio::test]
-async fn no_flipped_byte_of_a_record_makes_a_worker() {
+async fn worker_with_a_flipped_byte_in_its_record_accepts_no_calls() {
     let place = folder();
     let root = place.path().join("data");
     let sandbox = workload::sandbox(&place.path().join("cache"));

@@ -52,7 +52,7 @@ impl At {
 /// Run as a process that the other test kills.
 #[test]
 #[ignore = "is run by another test, and killed"]
-fn eight_writers() {
+fn child_process_with_eight_writers() {
     let (Some(root), Some(cache)) = (std::env::var_os(ROOT), std::env::var_os(CACHE)) else { return };
     let beginnings = std::env::var(BEGINNINGS).expect("beginnings");
     let beginnings = beginnings.split(' ').map(|at| {
@@ -114,7 +114,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let (mut acknowledged, mut slowest) = (0, Duration::ZERO);
     for cycle in 0..cycles {
         let beginnings: Vec<String> = at.iter().map(|at| format!("{}:{}", at.round, at.step)).collect();
-        let mut child = child("disk::kills::eight_writers")
+        let mut child = child("disk::kills::child_process_with_eight_writers")
             .env(ROOT, &root)
             .env(CACHE, &cache)
             .env(BEGINNINGS, beginnings.join(" "))
@@ -160,7 +160,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
 
 /// Opening should take less than 1 s. The clocks of test machines are unreliable, so the test fails only after 20 s.
 #[test]
-fn store_with_10_000_bundles_is_open_within_a_second() {
+fn store_with_10_000_bundles_opens_within_a_second() {
     const BUNDLES: u64 = 10_000;
     let place = folder();
     let sandbox = workload::sandbox(&place.path().join("cache"));

@@ -53,7 +53,7 @@ fn model(batches: u64, is_large: bool) -> Model {
 /// Run as a process that the other test records.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn batches_are_committed() {
+fn child_process_that_commits_batches() {
     let Some(above) = watched::root() else { return };
     let number = |variable: &str| std::env::var(variable).expect("given").parse::<u64>().expect("a number");
     let is_large = number(IS_LARGE) == 1;
@@ -88,7 +88,7 @@ impl Recorded {
         let log = root.with_extension("log");
         let variables =
             [(BEGIN, begin.to_string()), (END, end.to_string()), (IS_LARGE, u64::from(is_large).to_string())];
-        watched::watched("disk::log_cuts::batches_are_committed", root, &log, &variables)?;
+        watched::watched("disk::log_cuts::child_process_that_commits_batches", root, &log, &variables)?;
         Some(Self { operations: operations(&log), begin })
     }
 

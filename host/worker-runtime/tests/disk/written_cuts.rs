@@ -34,7 +34,7 @@ const STEPS: [Step; 17] = [
 /// Run as a process that the other test records.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn recorded() {
+fn child_process_that_is_recorded() {
     let Some(root) = watched::root() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     let mut marks = std::fs::File::create(root.join("marks")).expect("made");
@@ -60,7 +60,7 @@ fn power_cut_while_files_and_secrets_are_written_leaves_the_old_content_or_the_n
     let place = folder();
     let (watched, root, log) = (place.path().join("watched"), place.path().join("root"), place.path().join("log"));
     std::fs::create_dir(&watched).expect("made");
-    if watched::watched("disk::written_cuts::recorded", &watched, &log, &[]).is_none() {
+    if watched::watched("disk::written_cuts::child_process_that_is_recorded", &watched, &log, &[]).is_none() {
         return;
     }
     let began = std::time::Instant::now();

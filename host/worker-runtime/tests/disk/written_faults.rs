@@ -171,7 +171,7 @@ async fn all_calls_fail(places: &Places, control: &Control, root: &str) -> (usiz
 /// Run as a process that the other test traces.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn one_fault_after_the_other() {
+fn child_process_with_injected_faults() {
     let (Some(root), Ok(part)) = (watched::root(), std::env::var(PART)) else { return };
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -202,14 +202,14 @@ fn one_fault_after_the_other() {
 }
 
 #[test]
-fn every_call_of_the_file_tools_and_of_secrets_may_fail_and_nothing_is_left_by_half() {
+fn fault_in_any_system_call_leaves_no_partial_file_or_secret() {
     let place = folder();
     let began = std::time::Instant::now();
     let watch = |part: &str| {
         let root = place.path().join(part);
         std::fs::create_dir(&root).expect("made");
         let (log, part) = (root.with_extension("log"), (PART, part.to_owned()));
-        watched::watched("disk::written_faults::one_fault_after_the_other", &root, &log, &[part])
+        watched::watched("disk::written_faults::child_process_with_injected_faults", &root, &log, &[part])
     };
     let (one, all) = std::thread::scope(|scope| {
         let one = scope.spawn(|| watch("one"));

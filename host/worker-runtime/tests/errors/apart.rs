@@ -34,7 +34,7 @@ fn fill(_: &Path) {
 /// Run as a child process by other tests, with its temporary folders on a small disk.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn on_a_full_disk() {
+fn child_process_on_a_full_disk() {
     let Some(root) = watched::root() else { return };
     let tell = |told: Provoked| {
         assert!(!told.says.contains(&*root.to_string_lossy()), "{}", told.says);
@@ -54,7 +54,7 @@ fn without_room() -> Option<String> {
     let (root, log) = (place.path().join("root"), place.path().join("log"));
     std::fs::create_dir(&root).expect("made");
     let temporary = [("TMPDIR", root.display().to_string())];
-    watched::watched("errors::apart::on_a_full_disk", &root, &log, &temporary)
+    watched::watched("errors::apart::child_process_on_a_full_disk", &root, &log, &temporary)
 }
 
 /// Limit on new threads.
@@ -94,7 +94,7 @@ impl Threads {
 /// Run as a child process by another test.
 #[test]
 #[ignore = "is run by another test, and gets no threads"]
-fn where_no_thread_begins() {
+fn child_process_without_threads() {
     if std::env::var_os(THREADLESS).is_none() {
         return;
     }
@@ -124,7 +124,7 @@ fn where_no_thread_begins() {
 }
 
 fn without_threads() -> String {
-    let mut child = watched::child("errors::apart::where_no_thread_begins");
+    let mut child = watched::child("errors::apart::child_process_without_threads");
     let ended = child.env(THREADLESS, "1").output().expect("started");
     let (told, said) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "{}: {told}\n{said}", ended.status);

@@ -77,7 +77,7 @@ async fn without_compiler() -> Scene {
 
 /// Creates a worker in a process without free address space.
 fn with_little_address_space() -> (Answer, Provoked) {
-    let test = ["--exact", "problems::workers::little_address_space", "--ignored", "--nocapture"];
+    let test = ["--exact", "problems::workers::child_process_with_little_address_space", "--ignored", "--nocapture"];
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -v 3145728 && exec \"$0\" \"$@\""]);
     let output = limited.arg(std::env::current_exe().expect("this binary")).args(test).output().expect("runs");
@@ -94,7 +94,7 @@ fn with_little_address_space() -> (Answer, Provoked) {
 /// Run as a child process by another test: creates the worker.
 #[test]
 #[ignore = "is run by another test, with little address space"]
-fn little_address_space() {
+fn child_process_with_little_address_space() {
     super::run(Box::pin(async {
         let (scene, digest) = Scene::with_bundle().await;
         let answer = scene.json("PUT", "/v1/workers/w", &json!(plain(digest))).await;

@@ -262,7 +262,7 @@ async fn foreign_entries_in_the_staging_folder_do_no_harm() {
 }
 
 #[tokio::test]
-async fn no_failure_tells_a_path() {
+async fn no_error_contains_a_path() {
     let files = Files::fresh().await;
     let digest = Digest::of("anything");
     fs::remove_dir_all(files.root()).unwrap();

@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_answers_as_memory_does(steps in proptest::collection::vec(step(), 1..40)) {
+    fn sqlite_and_memory_stores_return_the_same_results(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(run(steps));
     }
