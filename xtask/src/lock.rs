@@ -1,4 +1,4 @@
-//! The lock file beside a pinned component: which component is pinned, and what it was built from.
+//! The lock file beside a pinned component: the digest of the component, its source and its toolchain.
 
 use std::fs;
 use std::io;
@@ -11,19 +11,19 @@ use crate::toolchain::Identity;
 
 const HEADER: &str = "# Written by `cargo xtask guest build`, checked by `cargo xtask guest verify`.\n\n";
 
-/// What the lock file says.
+/// Content of the lock file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lock {
-    /// Of the component.
+    /// Digest of the component.
     pub(crate) digest: String,
-    /// Of the component, in bytes.
+    /// Size of the component in bytes.
     pub(crate) size: u64,
     pub(crate) source: Source,
     pub(crate) toolchain: Identity,
 }
 
-/// Why the pinned component cannot be trusted as it stands.
+/// Error of reading, checking or writing the pinned component.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read `{path}`")]
@@ -67,7 +67,7 @@ impl Lock {
         toml::from_str(&text).map_err(|source| Error::Parse { path, source })
     }
 
-    /// Pins `component`, built from what is below `root` now.
+    /// Pins `component`, which was built from the current source below `root`.
     pub(crate) fn pin(root: &Path, guest: &Guest, component: &[u8], toolchain: Identity) -> Result<Self, Error> {
         let lock = Self {
             digest: source::digest(component),
@@ -81,8 +81,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// The pinned component's bytes, after checking that they are the pinned ones and that the source is still the one
-    /// they were built from.
+    /// Returns the pinned component, after checking its digest and that the source has not changed since it was built.
     pub(crate) fn check(&self, root: &Path, guest: &Guest) -> Result<Vec<u8>, Error> {
         let path = guest.component();
         let component = match fs::read(root.join(&path)) {
@@ -111,7 +110,7 @@ impl Lock {
     }
 }
 
-/// Replaces a file as a whole, so that an interrupted run leaves the old one.
+/// Replaces a file atomically, so that an interrupted run leaves the old file.
 fn write(root: &Path, path: String, bytes: &[u8]) -> Result<(), Error> {
     let target = root.join(&path);
     let unfinished = target.with_added_extension("unfinished");
