@@ -360,12 +360,12 @@ impl Drop for AnswerGuard {
 
 /// Answers the requests of one connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Answering {
+pub(crate) struct ConnectionService {
     pub(crate) router: TowerToHyperService<Router>,
     pub(crate) connection: Arc<Connection>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Answering {
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Response = Response<Answer>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;

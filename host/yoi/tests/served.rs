@@ -27,9 +27,9 @@ signatures = { posture = "none" }
 
 /// Tokens that can be foretold, each another.
 #[derive(Debug, Default)]
-struct Counting(std::sync::atomic::AtomicU8);
+struct CountingEntropy(std::sync::atomic::AtomicU8);
 
-impl Entropy for Counting {
+impl Entropy for CountingEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
         bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         Ok(())
@@ -67,7 +67,7 @@ pub(crate) struct Served {
     pub(crate) url: String,
     pub(crate) token: String,
     runtime: Runtime,
-    entropy: Counting,
+    entropy: CountingEntropy,
 }
 
 /// Serves for as long as tests run.
@@ -109,7 +109,7 @@ impl Served {
             url: format!("http://{address}"),
             token: String::new(),
             runtime,
-            entropy: Counting::default(),
+            entropy: CountingEntropy::default(),
         };
         served.token = served.token(&Scope::ALL, &["team"]);
         served

@@ -14,7 +14,7 @@ use component_host::compile::cache::{CacheError, CompileCache};
 use worker_runtime::metadata::MetadataStore;
 
 use super::watched::{self, Control, Fault, KINDS, clear};
-use super::workload::{self, Expected, Failure, Opened, Step, Writer};
+use super::workload::{self, Expected, Failure, OpenRuntime, Step, Writer};
 
 /// Errno values of Linux. The last one is no error but a partial write.
 pub(super) const ERRORS: [(&str, i32); 5] =
@@ -61,7 +61,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    async fn open(&self, context: &str) -> Opened {
+    async fn open(&self, context: &str) -> OpenRuntime {
         workload::open(self.root, &self.sandbox).await.unwrap_or_else(|failure| panic!("{context}: {failure:?}"))
     }
 
@@ -110,7 +110,7 @@ impl Place<'_> {
     }
 
     /// Creates a store with a round that remains.
-    async fn begun(&self, writer: &Writer) -> (Opened, Expected) {
+    async fn begun(&self, writer: &Writer) -> (OpenRuntime, Expected) {
         let opened = self.open("before").await;
         let mut expected = Expected::nothing(writer.clone());
         for step in writer.steps(1) {

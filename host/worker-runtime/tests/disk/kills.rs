@@ -59,7 +59,7 @@ fn child_process_with_eight_writers() {
         let (round, step) = at.split_once(':').expect("a beginning");
         At { round: round.parse().expect("a round"), step: step.parse().expect("a step") }
     });
-    let work = async |opened: &workload::Opened, number: usize, mut at: At| {
+    let work = async |opened: &workload::OpenRuntime, number: usize, mut at: At| {
         let writer = Writer::new(number);
         loop {
             writer.perform(&opened.runtime, at.step(&writer)).await.expect("done");
@@ -169,7 +169,7 @@ fn store_with_10_000_bundles_opens_within_a_second() {
     let opened = Arc::new(runtime.block_on(workload::open(&root, &sandbox)).expect("opened"));
     let began = Instant::now();
     runtime.block_on(async {
-        let put = async |opened: Arc<workload::Opened>, number: usize| {
+        let put = async |opened: Arc<workload::OpenRuntime>, number: usize| {
             let writer = Writer::new(number);
             for step in writer.bundle_alone(0) {
                 writer.perform(&opened.runtime, step).await.expect("done");
