@@ -352,7 +352,7 @@ fn corpus() -> Vec<(String, Theme)> {
 }
 
 #[test]
-fn every_case_of_the_corpus_gives_what_it_expects() {
+fn every_case_of_the_corpus_gives_its_expected_result() {
     let mut wrong = Vec::new();
     for (theme, Theme { cases, .. }) in corpus() {
         for case in cases {
