@@ -1,13 +1,11 @@
-//! What an author is told: every refusal of the builder with its code, place and remedy, and beside
-//! each the nearest thing that passes.
+//! Diagnostics of the builder: each refusal with its code, place and remedy, and for each a similar input that passes.
 
 use bundles::{BuildOptions, BundleLimits, Diagnostic, Diagnostics, Folder, Severity, build};
 use yoi_tests::fuzz::seeds;
 
 use crate::bundle_fixture::{Files, says_nothing_of};
 
-/// One mistake: the file, what stands there, the mistake with its caret, the neighbour that passes,
-/// a part of the help.
+/// A mistake: the file, the original text, the mistake with its caret, a similar text that passes, and a part of the help.
 type Mistake<'a> = [&'a str; 5];
 
 #[track_caller]
@@ -23,7 +21,7 @@ const CODER: &str = "profiles/coder.toml";
 const BASE: &str = "profiles/base.toml";
 const ISSUES: &str = "plugins/issues.toml";
 
-/// [`Files::full`] without anything that a warning is about.
+/// Returns [`Files::full`] without the parts that cause warnings.
 fn quiet() -> Files {
     let input = "\ninput = \"schemas/fs.read.input.json\"\n";
     Files::full()
@@ -65,7 +63,7 @@ fn unknown_field_is_refused_in_every_table_with_a_suggestion() {
     ] {
         Files::full().edit(file, from, wrong).refused("unknown_field", &meant(word));
     }
-    // Where nothing is near, what is known is listed; the fields of a layer are known in a file that has none.
+    // If no name is similar, the known names are listed. In a file without layers, the fields of a layer are known too.
     Files::full().edit(BASE, "models = [\"local\"]", "‸frobnicate = 1").refused("unknown_field", "`instructions`");
     Files::small().put("profiles/empty.toml", "‸instruction = []").refused("unknown_field", "`instructions`?");
 }
@@ -86,10 +84,10 @@ fn duplicate_key_is_refused() {
 #[test]
 fn invalid_toml_is_the_only_error_of_its_file() {
     Files::full().edit(BUNDLE, "language = \"en\"", "language = ‸en").refused("invalid_toml", "TOML");
-    // A profile that cannot be read is still there for those who extend it.
+    // A profile that cannot be read still exists for the profiles that extend it.
     Files::full().edit(BASE, "models = [\"local\"]", "models =‸= 1").refused("invalid_toml", "TOML");
     Files::full().edit(BASE, "models = [\"local\"]", "models = ‸1").refused("invalid_type", "list");
-    // The rest of an open bracket is a guess, and only the first of its errors is told.
+    // Errors after an open bracket are guesses, so only the first one is reported.
     let open = Files::full().edit(BASE, "models = [\"local\"]", "models = [\"local\"").build().expect_err("no TOML");
     assert_eq!(open.list.len(), 1, "{:#?}", open.list);
     Files::full().edit(BASE, "models = [\"local\"]", "models = [\n\"local\"\n]").passes();
@@ -363,7 +361,7 @@ fn dangling_name_is_refused_in_every_list_with_a_suggestion() {
 #[test]
 fn inheritance_without_a_consistent_order_is_refused() {
     let profile = |parents: &str| format!("extends = {parents}\n");
-    // A ring is told once, at its bytewise first profile, and what leads into it is not told again.
+    // A cycle is reported once, at its bytewise first profile. Profiles that lead to the cycle are not reported.
     let ring = Files::small()
         .put("profiles/c.toml", &profile("[\"a\"]"))
         .put("profiles/into.toml", &profile("[\"a\"]"))
@@ -419,7 +417,7 @@ fn settings_nested_too_deep_are_refused_at_their_place() {
     let model = |levels| Files::full().edit(BUNDLE, "stop = [\"END\"]", &parameters(levels));
     model(29).refused("too_deep", "flatten");
     model(28).passes();
-    // What would take a parser or a tree walk off its stack is refused long before.
+    // Nesting that could overflow the stack of a parser is refused at a much lower limit.
     let told = limit(100_000).build().expect_err("too deep").list;
     assert_eq!((told[0].code.as_str(), told[0].help.as_str()), ("too_deep", "flatten the value"));
     let unset = |levels: usize| format!("unset = [‸\"{}\", ", "/a".repeat(levels));
@@ -849,7 +847,7 @@ fn invalid_permission_is_refused_with_its_reason() {
         ("invalid_permission", "scheme = \"wss\"\n", "", "scheme = \"wss\"\nlocal = true\n"),
     ] {
         let files = Files::full().edit(ISSUES, from, wrong);
-        // The caret is at the permission, which may begin above what was changed.
+        // The caret is at the permission, which may start above the changed line.
         let change = files.text(ISSUES).find(wrong).expect("the change");
         let change = if wrong.is_empty() { Files::full().text(ISSUES).find(from).expect("the change") } else { change };
         let before = &files.text(ISSUES)[..change];
@@ -864,7 +862,7 @@ fn invalid_permission_is_refused_with_its_reason() {
     }
 }
 
-/// Limits with one of them changed.
+/// Returns the default limits with a change.
 fn limits(change: impl FnOnce(&mut BundleLimits)) -> BundleLimits {
     let mut limits = BundleLimits::default();
     change(&mut limits);
@@ -916,7 +914,7 @@ fn content_above_a_limit_is_refused_with_the_name_of_the_limit() {
     let lineage = full().build_within(&limits(|limits| limits.lineage = 1)).expect_err("too long");
     assert!(lineage.list.iter().all(|one| one.code == "too_deep" && one.message.contains("`lineage`")), "{lineage:#?}");
 
-    // What the layers of a lineage write is counted together: `base` alone has less than `coder`.
+    // The settings of all layers of a lineage are counted together, so `base` alone has fewer than `coder`.
     let settings = settings_of_coder();
     let together = full().build_within(&limits(|limits| limits.settings_bytes = settings - 1)).expect_err("too much");
     let told = &together.list[0];
@@ -953,7 +951,7 @@ fn content_above_a_limit_is_refused_with_the_name_of_the_limit() {
     full().build_within(&exact).unwrap_or_else(|told| panic!("{:#?}", told.list));
 }
 
-/// Bytes of the settings that the layers of `coder` and its ancestors write.
+/// Returns the bytes of the settings in the layers of `coder` and its ancestors.
 fn settings_of_coder() -> usize {
     let bundle = Files::full().passes().bundle;
     let layers = bundle.manifest().profiles.values().flat_map(|profile| &profile.layers);
@@ -986,28 +984,27 @@ fn finding_is_accepted_by_rule_and_field_and_an_unused_acceptance_is_reported() 
     );
     assert!(one.help.contains("remove it"));
 
-    // A key that is itself the finding is accepted under the name by which it is told.
+    // A finding in a key is accepted under the name by which the key is reported.
     let key = "\"~/notes\" = 1";
     let told = Files::full().edit(CODER, "limit = 10", &format!("‸{key}")).refused("host_path_in_bundle", "mount");
     assert!(told.message.contains("/settings/(withheld)"), "{}", told.message);
     let accept = "\n[[accept]]\nrule = \"host_path.home\"\nfield = \"/profiles/coder/layers/0/settings/(withheld)\"\nreason = \"A folder of every system.\"\n";
     Files::full().edit(CODER, "limit = 10", key).append(BUNDLE, accept).passes();
-    // An acceptance has no room for a path of its own.
+    // An acceptance cannot contain another path.
     let field_of_none = Files::full()
         .append(BUNDLE, &accept.replace("\"/profiles/coder/layers/0/settings/(withheld)\"", "‸\"/home/alice/notes\""));
     let told = field_of_none.refused("dangling_name", "as in the finding");
     assert!(!told.message.contains("alice"), "{}", told.message);
 }
 
-/// A value that looks like a credential, put together here so that it stands in no file.
+/// Returns a value that looks like a credential. It is concatenated, so that no file contains it.
 fn credential() -> String {
     ["AKIA", "IOSFODNN7", "ABCDEFG"].concat()
 }
 
 const HOST_PATH: &str = "/home/alice/projects/notes";
 
-/// The fields in which a person can write what they like: file, what stands there, and the same with
-/// the value and its caret.
+/// Fields with free text: the file, the original text, and the text with the value and its caret.
 fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
     let quoted = |text: &str| text.replace("VALUE", value);
     let mut fields = vec![
@@ -1043,7 +1040,7 @@ fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
     fields
 }
 
-/// All that is told, in every form that it has.
+/// Returns the text of all diagnostics in every form.
 fn all_of(told: &Diagnostics) -> String {
     let lines = told.list.iter().map(|one| format!("{one:?} {} {}\n", one.message, one.help));
     lines.chain(told.sources.iter().map(|source| source.masked.clone())).collect()
@@ -1146,7 +1143,7 @@ fn secret_in_place_of_a_name_is_not_repeated() {
             let broken = Files::full().edit(file, from, &wrong);
             match broken.build() {
                 Err(told) => says_nothing_of(value, &all_of(&told)),
-                // A host has no capitals, and in small letters this is none.
+                // A host name is lower case, and in lower case this is not a credential.
                 Ok(_) if from == "\"stream.example.com\"" && value == secret => {}
                 Ok(_) => panic!("{file}: `{from}` has room for a secret"),
             }
@@ -1229,7 +1226,7 @@ fn number_of_diagnostics_is_bounded() {
     assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
 }
 
-/// The one warning that is told of a folder that builds.
+/// Asserts that a folder builds with one warning, and returns the warning.
 #[track_caller]
 fn warned(files: &Files, code: &str, help: &str) -> Diagnostic {
     let told = files.passes().diagnostics.list;
@@ -1308,7 +1305,7 @@ fn unused_declaration_is_a_warning() {
     warned(&quiet().put("workflows/spare.md", "Spare."), "unused_declaration", "remove");
     let told = warned(&quiet().put("schemas/spare.json", "{}"), "unused_declaration", "remove");
     assert_eq!(told.file, "schemas/spare.json");
-    // A tool that is used, and whose input nothing checks.
+    // A selected tool without an input schema.
     let used = with(tool).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
     warned(&used, "missing_schema", "input = ");
     let checked = with(&format!("{tool}{input}")).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
@@ -1344,19 +1341,19 @@ fn unset_inside_a_value_is_an_error_or_a_warning() {
     );
     refused("[settings]\na = { b = 1 }\n", "unset = [‸\"/a/b/c\"]");
     refused("[settings]\na = true\n", "unset = [‸\"/a/b/c\"]");
-    // In the layers of one profile, and where every way leads to a value.
+    // In the layers of one profile, and if every order gives a value.
     Files::small()
         .put("profiles/one.toml", &format!("{list}[[layer]]\nunset = [‸\"/steps/1\"]\n"))
         .refused("unset_into_value", "as a whole");
     refused("[settings]\na = 1\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = [] }\n", "unset = [‸\"/a/b\"]");
-    // Where it may be an object, or may not be there.
+    // The value may be an object, or absent.
     warned_of(
         "[settings]\na = { b = 1 }\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = [] }\n",
         "unset = [\"/a/b\"]",
         "unset_into_value",
     );
     warned_of("[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = 1 }\n", "unset = [\"/a/b\"]", "unset_into_value");
-    // What nothing sets is most likely mistyped.
+    // A key that no layer sets is most likely mistyped.
     warned_of("[settings]\ntone = \"plain\"\n", "unset = [\"/tome\"]", "unset_nothing");
     warned_of("[settings]\ntone = { a = 1 }\n", "unset = [\"/tone/b\"]", "unset_nothing");
     warned_of("[settings]\ntone = { a = 1 }\n", "unset = [\"/tune/a\"]", "unset_nothing");
@@ -1364,11 +1361,11 @@ fn unset_inside_a_value_is_an_error_or_a_warning() {
         ("[settings]\ntone = { accent = 1 }\n", "unset = [\"/tone/accent\"]"),
         (list, "unset = [\"/steps\"]"),
         ("[settings]\na = { b = { c = 1 } }\n", "unset = [\"/a/b/c\"]"),
-        // The layer makes an object of it itself.
+        // The same layer sets an object.
         ("[settings]\ntone = { accent = 1 }\n", "unset = [\"/tone/accent\"]\n[settings]\ntone = { colour = 2 }\n"),
-        // An object again, before it is reached into.
+        // A later layer sets an object again.
         ("[settings]\na = 1\n[[layer]]\nsettings = { a = { b = 1 } }\n", "unset = [\"/a/b\"]"),
-        // The two never hold together.
+        // The conditions of the two layers exclude each other.
         (
             "[settings]\na = { b = 1 }\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = 1 }\n",
             "[[layer]]\nwhen = [\"lacks:shell\"]\nunset = [\"/a/b\"]",
@@ -1376,7 +1373,7 @@ fn unset_inside_a_value_is_an_error_or_a_warning() {
     ] {
         assert_eq!(small(base, child).passes().diagnostics.list, [], "{base} {child}");
     }
-    // A mixin reaches into what its sibling sets, in the profile that has both.
+    // A mixin changes a value of its sibling, in the profile that extends both.
     let mixin = |sibling: &str| {
         Files::small()
             .put("profiles/sibling.toml", sibling)
@@ -1421,7 +1418,7 @@ fn byte_order_mark_of_an_authored_file_is_ignored() {
 }
 
 mod folders {
-    //! Folders on a disk.
+    //! Folders on disk.
 
     use super::*;
     use cap_std::ambient_authority;
@@ -1441,7 +1438,7 @@ mod folders {
 
     fn code(dir: &Dir, limits: &BundleLimits) -> &'static str {
         match Folder::read(dir, limits) {
-            // An entry that is no file is told with the other mistakes.
+            // An entry that is not a file is reported with the other mistakes.
             Ok(folder) if !folder.is_complete() => {
                 let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
                 assert!(told.list.iter().all(|one| one.code == told.list[0].code), "{:#?}", told.list);

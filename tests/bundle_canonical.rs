@@ -1,4 +1,4 @@
-//! The canonical form of any value at all: what is written is read back, and nothing else is.
+//! The canonical form of arbitrary values: a written value is read back, and any other text is refused.
 
 use bundles::canonical::{JsonBounds, JsonError, MAX_SAFE_INTEGER, depth, parse, parse_canonical, to_canonical};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn numbers() -> impl Strategy<Value = Value> {
         (-most..=most).prop_map(Value::from),
         any::<i32>().prop_map(Value::from),
         any::<f64>().prop_filter_map("JSON keeps it", |number| {
-            // A whole number below 1e21 is written as an integer, and past 2^53 that is not kept.
+            // A whole number below 1e21 is written as an integer. Above 2^53, an integer is refused.
             let kept = number.fract() != 0.0 || number.abs() <= MAX_SAFE_INTEGER as f64 || number.abs() >= 1e21;
             Number::from_f64(number).filter(|_| kept).map(Value::Number)
         }),
@@ -31,7 +31,7 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The value as its canonical spelling has it: a whole fraction is an integer.
+/// Returns the value in its canonical form, in which a whole float is an integer.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {

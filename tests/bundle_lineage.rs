@@ -1,4 +1,4 @@
-//! The order of inheritance, held against the laws of C3 and against an oracle that knows nothing of how it is made.
+//! The order of inheritance, compared with the rules of C3 and with an exhaustive search.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use bundles::manifest::Profile;
 use bundles::{LineageError, ProfileName, lineage, reachable};
 use proptest::prelude::*;
 
-/// Profiles by number; each extends lower numbers, in some order.
+/// Profiles by number. Each one extends lower numbers, in some order.
 type Graph = Vec<Vec<usize>>;
 
 fn name(index: usize) -> ProfileName {
@@ -35,7 +35,7 @@ fn ancestors(graph: &Graph, of: usize) -> BTreeSet<usize> {
     found
 }
 
-/// Every permutation of the numbers in which `of` comes first.
+/// Returns all permutations of the numbers that start with `of`.
 fn permutations(mut rest: Vec<usize>) -> Vec<Vec<usize>> {
     if rest.is_empty() {
         return vec![Vec::new()];
@@ -54,13 +54,13 @@ fn before(order: &[usize], one: usize, two: usize) -> bool {
     place(one) < place(two)
 }
 
-/// Whether an order keeps what the parents and their orders say.
+/// `true` if an order is consistent with the order of the parents and with their orders.
 fn is_lawful(graph: &Graph, of: usize, order: &[usize], parents: &[Vec<usize>]) -> bool {
     let keeps = |list: &[usize]| list.windows(2).all(|pair| before(order, pair[0], pair[1]));
     order.first() == Some(&of) && keeps(&graph[of]) && parents.iter().all(|parent| keeps(parent))
 }
 
-/// All lawful orders, found by trying every one that there is. None where a parent has none.
+/// Returns all valid orders, by trying every permutation. Returns none if a parent has none.
 fn oracle(graph: &Graph, of: usize) -> Vec<Vec<usize>> {
     let parents: Vec<Vec<usize>> = match graph[of].iter().map(|parent| order(graph, *parent)).collect() {
         Ok(orders) => orders,
@@ -71,7 +71,7 @@ fn oracle(graph: &Graph, of: usize) -> Vec<Vec<usize>> {
     all.filter(|order| is_lawful(graph, of, order, &parents)).collect()
 }
 
-/// Where more than one order is lawful, C3 takes next whatever stands first in the first parent that has it free.
+/// Returns the order that C3 chooses among several valid ones: next is always the first candidate of the first parent.
 fn chosen(graph: &Graph, of: usize, mut lawful: Vec<Vec<usize>>) -> Vec<usize> {
     let mut lists: Vec<Vec<usize>> = graph[of].iter().map(|parent| order(graph, *parent).expect("an order")).collect();
     lists.push(graph[of].clone());
@@ -85,7 +85,7 @@ fn chosen(graph: &Graph, of: usize, mut lawful: Vec<Vec<usize>>) -> Vec<usize> {
     lawful.remove(0)
 }
 
-/// Graphs without rings: each profile extends some of those before it, in any order.
+/// Generates graphs without cycles: each profile extends some of the previous ones, in any order.
 fn graphs(most: usize) -> impl Strategy<Value = Graph> {
     let parents = |index: usize| {
         let numbers: Vec<usize> = (0..index).collect();

@@ -1,4 +1,4 @@
-//! Plugin packages in the folder of a bundle: what a descriptor and a tool leave out is taken from the package.
+//! Plugin packages in the folder of a bundle: omitted fields of descriptors and tools are taken from the package.
 
 use bundles::manifest::Effect;
 use bundles::plugin::{COMPONENT, MANIFEST, pack};

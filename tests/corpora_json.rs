@@ -1,4 +1,4 @@
-//! JSON as other people break it, and as the author of RFC 8785 spells it: the corpora beside the project.
+//! External corpora: a suite of invalid and unusual JSON texts, and the test data of RFC 8785.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::bundle_fixture::Files;
 
 const BOUNDS: JsonBounds = JsonBounds { bytes: ("bytes", 1 << 20), depth: ("depth", 32) };
 
-/// Why a text that the suite calls good may be refused all the same: JSON readers do not agree on it.
+/// Reasons to refuse a text that the suite calls valid: JSON parsers do not agree on its meaning.
 const STRICT: [&str; 3] = ["duplicate_key", "unsafe_number", "too_deep"];
 
-/// Name and content of every file of a corpus, in order.
+/// Returns name and content of all files of a corpus, in order.
 fn files(name: &str) -> Vec<(String, Vec<u8>)> {
     let Some(folder) = corpus(name) else { return Vec::new() };
     let mut paths: Vec<PathBuf> =
@@ -99,7 +99,7 @@ fn every_text_of_the_suite_is_accepted_as_a_tool_schema_or_refused_with_a_code()
                     assert!(matches!(code, "invalid_schema" | "not_utf8"), "{name}: {code}: {error}");
                 }
             }
-            // The builder says the same, and where.
+            // The builder reports the same error, with its place.
             if let Ok(text) = std::str::from_utf8(schema)
                 && bad
             {

@@ -1,9 +1,9 @@
-//! The bodies of the fuzz targets, on inputs that follow from numbers: the same in every run, some thousands of them.
+//! Runs the bodies of the fuzz targets on thousands of generated inputs, which are the same in every run.
 
 use yoi_tests::fuzz::mutate::{Numbers, mutated};
 use yoi_tests::fuzz::{Body, folder_as_input, folder_of, seeds, targets};
 
-/// Runs a body on its seeds and on this many mutants of them.
+/// Runs a body on its seeds and on this number of mutated seeds.
 fn run(name: &str, cases: u64) {
     let (_, body, seeds): (_, Body, Vec<Vec<u8>>) =
         targets().into_iter().find(|(target, ..)| *target == name).expect("a target");

@@ -339,7 +339,7 @@ async fn blob_is_streamed_and_never_stored_partially() {
 }
 
 #[tokio::test]
-async fn file_is_uploaded_in_pieces_and_a_blob_of_another_workspace_is_not_told() {
+async fn file_is_uploaded_in_pieces_and_a_blob_of_another_workspace_is_not_found() {
     let (runtime, client) = client(&World::default()).await;
     let content = vec![7; 1_000_000];
     let digest = Digest::of(&content);

@@ -310,7 +310,7 @@ async fn swap_under_load(runtime: &Runtime, bundle: Digest, resolvers: [Digest; 
                     let worker = format!("r{round}-c{client}-{number}");
                     let resolver = created(&runtime, &worker, plain(bundle)).await.expect("created");
                     assert!(resolvers.contains(&resolver), "{resolver}");
-                    // The record says the same, and the worker can be called without the resolver.
+                    // The record names the same resolver, and the worker can be called without it.
                     runtime.catalogue(&acme()).spec(&id(&worker)).await.expect("a spec");
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -345,7 +345,7 @@ fn resident() -> u64 {
     pages * 4096
 }
 
-/// Not a test of its own: run by the one below, in a process of its own, so that its memory can be measured.
+/// Run as a child process by the test below, so that its memory can be measured. It is not a test itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run by another test"]
 async fn child_process_that_swaps_resolvers() {

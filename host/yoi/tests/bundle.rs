@@ -166,7 +166,7 @@ fn diff_compares_the_definitions_behind_names() {
     assert_eq!(profiles["docs-writer"], json!({ "differs": ["instructions"] }), "{profiles}");
     let profiles = changed("workflows/change.md", "\n", "\n\n", &facts);
     assert_eq!(profiles["backend-dev"], json!({ "differs": ["workflows"] }), "{profiles}");
-    // The ceiling: a resolver never sees it, a host's policy is held against it.
+    // A resolver does not see the ceiling. Only the enforcement of a host's policy uses it.
     let deny = line("deny = ");
     assert_eq!(changed("bundle.toml", &deny, "deny = []", &facts), json!({}));
     let profiles = changed("bundle.toml", &deny, "deny = []", &config);
@@ -224,12 +224,12 @@ fn warnings_are_reported_and_fail_with_strict() {
     assert!(said.stderr.starts_with("error[unknown_condition]") && said.stderr.contains("did you mean `git`?"));
     let (error, code) = place.json(&["bundle", "check", "minimal", "--strict"]);
     assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
-    // Building with `--strict` writes nothing, and does without warnings.
+    // With `--strict`, a build with warnings writes nothing, and one without warnings succeeds.
     let (error, code) = place.json(&["bundle", "build", "minimal", "-o", "strict.yoi", "--strict"]);
     assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
     assert!(!place.path().join("strict.yoi").exists());
     assert_eq!(place.yoi(&["bundle", "build", &example("minimal"), "-o", "strict.yoi", "--strict"]).code, 0);
-    // A bundle that was built before is warned about too, by the place in its manifest; building and sending only warn.
+    // A built bundle has the same warning, with its place in the manifest. Without `--strict`, it can be built and uploaded.
     let (built, code) = place.json(&["bundle", "build", "minimal", "-o", "out.yoi"]);
     assert_eq!((code, built["warnings"].as_array().map(Vec::len)), (0, Some(1)));
     let said = place.yoi(&["bundle", "check", "out.yoi"]);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::Place;
 
-/// A place whose folder `minimal` is committed.
+/// Creates a place whose folder `minimal` is committed.
 fn committed() -> Place {
     let place = Place::new();
     place.example("minimal");
@@ -46,7 +46,7 @@ fn provenance_contains_the_commit_of_the_built_folder() {
     let (shown, _) = place.json(&["bundle", "show", "out.yoi"]);
     assert_eq!(shown["manifest"]["provenance"]["commit"].as_str(), Some(git(&place, &["rev-parse", "HEAD"]).as_str()));
     assert_eq!(shown["manifest"]["created_at"], "2026-01-02T01:04:05Z");
-    // What is not read is nobody's business.
+    // Files that a builder does not read may differ.
     place.write("minimal/README.md", "new");
     place.write("minimal/prompts/.draft.md", "new");
     assert_eq!(build(&place).1, 0);
@@ -96,7 +96,7 @@ fn changed_file_that_git_is_configured_to_skip_is_detected() {
         refused(&place, "not_committed", Some("prompts/editor.md"));
     }
 
-    // A replaced object: git itself shows what the commit never held.
+    // A replacement of an object: git then shows content that the commit never had.
     let place = committed();
     let blob = git(&place, &["rev-parse", "HEAD:minimal/prompts/editor.md"]);
     place.write("minimal/prompts/editor.md", "Another.");
@@ -135,7 +135,7 @@ fn programs_configured_in_a_repository_are_not_run() {
     place.write(".git/info/attributes", "* filter=planted diff=planted\n");
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read(&prompt).expect("read");
-    // The control: the plants bite whoever asks for the status.
+    // Control: `git status` does run the planted programs.
     std::fs::write(&prompt, &text).expect("written");
     git(&place, &["status", "--porcelain", "."]);
     for ran in [&monitor, &filter] {
@@ -145,7 +145,7 @@ fn programs_configured_in_a_repository_are_not_run() {
     let (built, code) = build(&place);
     assert_eq!(code, 0, "{built}");
 
-    // A commit that is not whole, of a repository that would fetch the rest.
+    // A commit with a missing object, in a repository that would fetch it.
     git(&place, &["config", "remote.origin.url", place.path().to_str().expect("UTF-8")]);
     git(&place, &["config", "remote.origin.promisor", "true"]);
     git(&place, &["config", "extensions.partialClone", "origin"]);
@@ -196,7 +196,7 @@ fn checkout_with_other_line_ends_is_reported_as_such() {
     assert!(error["help"].as_str().is_some_and(|text| text.contains("core.autocrlf")), "{error}");
     std::fs::write(&prompt, text.replace('\n', "\r\n").to_uppercase()).expect("written");
     assert!(build(&place).0["message"].as_str().is_some_and(|text| !text.contains("line ends")));
-    // The other way: what is committed with `\r\n` and checked out without.
+    // The opposite case: committed with `\r\n` and checked out without.
     std::fs::write(&prompt, text.replace('\n', "\r\n")).expect("written");
     git(&place, &["-c", "core.autocrlf=false", "commit", "-q", "-a", "-m", "line ends"]);
     assert_eq!(build(&place).1, 0);
@@ -220,7 +220,7 @@ fn committed_byte_order_mark_is_not_a_difference() {
 fn repository_of_another_user_is_read_if_the_git_config_of_the_user_marks_it_safe() {
     use std::os::unix::fs::PermissionsExt;
     let place = committed();
-    // `git` itself, which is told that every folder belongs to somebody else.
+    // A `git` for which every folder belongs to another user.
     let search = std::env::var_os("PATH").expect("PATH");
     let real =
         std::env::split_paths(&search).map(|folder| folder.join("git")).find(|path| path.is_file()).expect("git");
@@ -245,8 +245,8 @@ fn repository_of_another_user_is_read_if_the_git_config_of_the_user_marks_it_saf
     assert_eq!(build(&format!("[safe]\n\tdirectory = {}\n", top.display()), true).0, 0);
     assert_eq!(build("[safe]\n\tdirectory = *\n", true).0, 0);
     assert_eq!(build("[safe]\n\tdirectory = /elsewhere\n", true).0, 1);
-    // A later empty value takes the earlier ones back, as `git` has it.
+    // As in git, an empty value removes the earlier ones.
     assert_eq!(build("[safe]\n\tdirectory = *\n\tdirectory =\n", true).0, 1);
-    // The repository does not decide about itself.
+    // The config of the repository itself has no effect.
     assert_eq!(build("[safe]\n\tdirectory = *\n", false).0, 1);
 }

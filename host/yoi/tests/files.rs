@@ -18,7 +18,7 @@ mod unix {
         let fifo = place.path().join("out");
         assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
         fs::create_dir(place.path().join("links")).expect("made");
-        // As `/dev/stdout` is one: a link to what can be written into.
+        // A symbolic link to a FIFO, like `/dev/stdout`.
         std::os::unix::fs::symlink(&fifo, place.path().join("links/out")).expect("linked");
         let commands: [&[&str]; 3] = [
             &["bundle", "build", "minimal", "-o", "out"],

@@ -1,6 +1,6 @@
 use crate::support::{Place, example};
 
-/// What a terminal would obey, or would show in another order than it is written.
+/// Characters that a terminal interprets, or that change the order of the text.
 pub(crate) const MOVING: [&str; 6] = ["\u{1b}[2J", "\u{9b}2J", "\u{85}", "\u{202e}", "\u{2066}", "\u{2028}"];
 
 pub(crate) fn is_harmless(text: &str) -> bool {
@@ -9,7 +9,7 @@ pub(crate) fn is_harmless(text: &str) -> bool {
     text.chars().all(|c| allowed(c) && !reorders(c))
 }
 
-/// As TOML writes it in a string.
+/// Returns the text as a TOML string with escapes.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect::<String>())
 }
@@ -61,7 +61,7 @@ fn a_key_or_a_text_that_is_not_one_plain_line_is_refused() {
     }
     let place = Place::new();
     place.example("minimal");
-    // Letters of any script pass, also where they need marks and joiners.
+    // Letters of any script pass, including their marks and joiners.
     let profile = "description = \"\u{5e9}\u{5dc}\u{5d5}\u{5dd}\u{200f}, \u{645}\u{6cc}\u{200c}\u{62e}, e\u{301}\"\n[settings]\n\"\u{4e2d}\" = 1\n";
     place.write("minimal/profiles/plain.toml", profile);
     assert_eq!(place.json(&["bundle", "check", "minimal"]).1, 0);

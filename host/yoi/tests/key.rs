@@ -32,7 +32,7 @@ fn existing_key_file_is_not_overwritten() {
     assert_eq!(std::fs::read(place.path().join("signing.key")).expect("there"), before);
     #[cfg(unix)]
     {
-        // Nor what a link leads to, nor what a link that leads nowhere would make.
+        // A symbolic link without a target is not followed either.
         std::os::unix::fs::symlink("elsewhere", place.path().join("link")).expect("a link");
         let (error, _) = place.json(&["key", "new", "--out", "link"]);
         assert_eq!(error["code"].as_str(), Some("already_there"));

@@ -71,7 +71,7 @@ fn steps(lines: &[&str], mut at: usize, end: usize) -> Vec<Step> {
     steps
 }
 
-/// Runs commands as a reader of a page would.
+/// Runs the commands of a page.
 struct Reader {
     place: Place,
     exported: Vec<(String, String)>,
@@ -257,7 +257,7 @@ fn readme_is_short() {
     assert!(text.lines().count() <= 250);
 }
 
-/// Rows of the Markdown tables of a page that begin with a name in backticks, by this name.
+/// Returns the rows of the Markdown tables of a page that begin with a name in backticks, by this name.
 fn rows(page: &str) -> Vec<(String, Vec<String>)> {
     let text = std::fs::read_to_string(root().join("docs").join(page)).expect("the page");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
@@ -281,7 +281,7 @@ fn config_reference_has_every_limit_with_its_default() {
 #[test]
 fn config_reference_has_the_exit_code_of_each_error_code() {
     let rows = rows("config.md");
-    // A key of the config has more cells.
+    // Rows of config keys have more cells.
     let codes: Vec<_> = rows.iter().filter(|(_, cells)| cells.len() == 2 && cells[1].len() == "3 |".len()).collect();
     for (code, cells) in &codes {
         assert_eq!(code.parse().map(|code: Code| format!("{} |", code.exit_code())), Ok(cells[1].clone()), "{code}");

@@ -54,7 +54,7 @@ fn bundle_of_any_form_is_sent_to_its_workspace() {
         assert_eq!((code, &put["known"], &put["sent"]), (0, &json!(true), &json!([])), "{put}");
         assert_eq!((put["bundle"]["digest"].as_str(), &put["workspace"]), (Some(digest.as_str()), &json!("team")));
     }
-    // The token serves two workspaces, and the bundle says which is meant.
+    // The token serves two workspaces. The workspace of the bundle is used.
     let both = served.token(&Scope::ALL, &["team", "other"]);
     let said = served.with_env(&["runtime", "put", "team"], &[("YOI_TOKEN", &both)]);
     assert_eq!(said.code, 0, "{}", said.stderr);
@@ -240,12 +240,12 @@ fn failure_to_use_a_runtime_is_reported_with_a_remedy() {
     refuse("an empty token file", &[("YOI_TOKEN_FILE", "empty")], "invalid_token", 3);
     snapshot!("remote_refused", said);
 
-    // The neighbours of these.
+    // Similar requests that succeed.
     private(place, "token", &format!("{token}\r\n"));
     let alone = [("YOI_TOKEN", "yoi_other"), ("YOI_TOKEN_FILE", "token")];
     assert_eq!(served.with_env(&["worker", "list"], &alone).code, 0);
     assert_eq!(served.with_env(&["worker", "list", "--workspace", "team"], &[("YOI_TOKEN", &both)]).code, 0);
-    // A token is no argument.
+    // There is no argument for a token.
     assert_eq!(served.yoi(&["worker", "list", "--token", token]).code, 2);
 }
 
@@ -256,7 +256,7 @@ fn private(place: &Place, name: &str, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
 }
 
-/// A server that answers everything with this.
+/// Starts a server that sends this response to every request, and returns its URL.
 fn answering(status: u16, kind: &str, body: &serde_json::Value) -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -315,7 +315,7 @@ fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
     let empty = ["YOI_PROFILE", "YOI_REQUIRE", "YOI_INTENT", "YOI_NAME", "YOI_ALLOW_OLDER", "YOI_RESOLVER_DIGEST"];
     let said = served.with_env(&create, &empty.map(|name| (name, "")));
     assert_eq!(said.code, 0, "{}", said.stderr);
-    // What is not empty still counts.
+    // A variable that is not empty is used.
     let said = served.with_env(&["worker", "list"], &[("YOI_WORKSPACE", "Not an id")]);
     assert_eq!(said.code, 2, "{}", said.stderr);
     for blank in ["", " ", "\r\n"] {

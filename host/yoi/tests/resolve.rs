@@ -177,7 +177,7 @@ fn builtin_bundle_uses_the_named_workspace_or_the_only_one() {
     let (report, code) = resolve(&one, &[]);
     assert_eq!((code, report["mounts"][0]["label"].as_str()), (0, Some("repo")), "{report}");
     assert_eq!(resolve(&one, &["--workspace", "acme"]).0["digests"], report["digests"]);
-    // Of another workspace nothing is granted, and the remedy names it.
+    // Another workspace has no grants, and the remedy names the workspace.
     let (error, code) = resolve(&one, &["--workspace", "other"]);
     assert_eq!((code, error["code"].as_str()), (4, Some("denied")));
     assert!(error["details"].to_string().contains("under [workspaces.other]"), "{error}");
@@ -202,7 +202,7 @@ fn built_in_profile_is_refused_if_the_workspace_requires_a_bundle() {
         let required = |refusal: &Value| refusal["rule"] == "bundle_required";
         (code, error["details"]["refusals"].as_array().is_some_and(|list| list.iter().any(required)))
     };
-    // As the example's file says of itself.
+    // The config of the example requires a bundle.
     assert_eq!(refused(&example("acme.runtime.toml"), &[]), (4, true));
     let text = "[workspaces.acme]\nrequire_bundle = true\n[workspaces.beta]\n";
     let config = place.write("runtime.toml", text).to_str().expect("UTF-8").to_owned();

@@ -43,7 +43,7 @@ fn inspect_refuses_a_file_that_is_not_a_component() {
 #[test]
 fn inspect_of_a_component_that_would_be_refused_shows_it_and_fails() {
     let place = Place::new();
-    // A component that holds nothing.
+    // An empty component.
     place.write("nothing.wasm", b"\0asm\x0d\0\x01\0");
     let (shown, code) = place.json(&["resolver", "inspect", "nothing.wasm"]);
     assert_eq!((code, &shown["admitted"], shown["code"].as_str()), (3, &json!(false), Some("missing_export")));
@@ -72,7 +72,7 @@ fn component_above_a_limit_is_refused_with_the_name_and_value_of_the_limit() {
     }
 }
 
-/// An address space in which the program starts and an instance does not.
+/// Limits the address space so that the program starts and an instance does not.
 #[cfg(target_os = "linux")]
 #[test]
 fn lack_of_address_space_is_not_an_error_of_the_component() {
@@ -194,7 +194,7 @@ fn a_damaged_cache_entry_is_compiled_again_and_never_run() {
     }
 }
 
-/// The names of all limits, by section.
+/// Returns the names of all limits, with their section.
 fn names(limits: &Value) -> Vec<String> {
     let sections = limits.as_object().expect("sections").iter();
     let names = sections.flat_map(|(section, limits)| {
@@ -220,7 +220,7 @@ fn the_file_of_limits_names_every_limit_with_its_default() {
     written.sort();
     known.sort();
     assert_eq!(written, known);
-    // Each has its reason above it.
+    // A comment above each limit states its reason.
     let lines: Vec<&str> = text.lines().collect();
     for (line, above) in lines.iter().skip(1).zip(&lines) {
         assert!(!line.contains(" = ") || line.starts_with('#') || above.starts_with("# "), "{line} has no reason");
@@ -248,7 +248,7 @@ fn limit_above_the_capacity_of_the_engine_is_refused_and_every_command_accepts_l
     let (error, code) = place.json(&run);
     assert_eq!((code, error["code"].as_str()), (3, Some("invalid_limits")));
     assert!(error["message"].as_str().is_some_and(|message| message.contains("line 3") && message.contains("32")));
-    // Wherever an error speaks of a limit, it can be set.
+    // Each command that can report a limit can set it.
     place.write("limits.toml", "[bundle]\nprofiles = 1\n[resolution]\nfuel = 100\n");
     place.example("minimal");
     let commands: [&[&str]; 6] = [
@@ -293,7 +293,7 @@ fn a_recorded_failure_is_repeated_and_compared() {
     let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
     assert_eq!(replay(&["--resolver", foreign]), ("same_failure".to_owned(), 0));
 
-    // A resolution that fails unlike the recorded one, and a recorded failure that does not happen any more.
+    // A resolution that fails with another error, and one that does not fail any more.
     let text = std::fs::read_to_string(place.path().join("failed.json")).expect("a record");
     place.write("failed.json", text.replace("\"unknown_profile\"", "\"no_model\""));
     assert_eq!(replay(&[]), ("fails".to_owned(), 3));
@@ -319,13 +319,13 @@ fn replayed_resolution_is_identical_byte_for_byte() {
     let (error, code) = place.json(&["resolver", "replay", "one.json"]);
     assert_eq!((error["code"].as_str(), code), (Some("blob_not_found"), 5));
 
-    // Another resolver with the same answers.
+    // Another resolver that gives the same answers.
     let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
     let (told, code) = place.json(&["resolver", "replay", "two.json", "--resolver", foreign]);
     assert_eq!((code, &told["records"][0]["outcome"]), (0, &json!("same_resolution")), "{told}");
     assert_eq!(told["records"][0]["differs"], json!(["/digests/resolver", "/fuel", "/memory_bytes"]));
 
-    // A record that was changed is another one, and what is no record is none.
+    // Changed records and a file that is not a record.
     let text = std::fs::read_to_string(place.path().join("one.json")).expect("a record");
     let fuel = text.split("\"fuel\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("fuel");
     place.write("fuel.json", text.replace(&format!("\"fuel\":\"{fuel}\""), "\"fuel\":\"1\""));
@@ -339,7 +339,7 @@ fn replayed_resolution_is_identical_byte_for_byte() {
     let (told, code) = place.json(&["resolver", "replay", "facts.json", "--bundle", &acme]);
     assert_eq!((&told["same"], code), (&json!(false), 3), "{told}");
     place.write("none.json", "{}");
-    // A record of version 1 has neither read set nor peak memory, and is repeated in its own version.
+    // A record of version 1 has neither read set nor peak memory. Its replay writes version 1 too.
     let mut first: Value =
         serde_json::from_slice(&std::fs::read(place.path().join("two.json")).expect("read")).expect("JSON");
     let fields = first.as_object_mut().expect("an object");

@@ -1,4 +1,4 @@
-//! `yoi runtime`: a service from its first config to its end, and looking after what it keeps.
+//! `yoi runtime`: a service from its first config to its end, and the maintenance of its data.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,17 +12,17 @@ use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
 
 use crate::support::{Place, snapshot};
 
-/// Twenty times what is expected, and more.
+/// More than twenty times the expected time.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A service that runs.
+/// A running service.
 pub(crate) struct Serving {
     child: Child,
     pub(crate) address: String,
 }
 
 impl Serving {
-    /// Starts a service, and waits until it listens.
+    /// Starts a service and waits until it listens.
     pub(crate) fn start(place: &Place, config: &str) -> Self {
         let mut command = place.command();
         command.args(["runtime", "serve", "--config", config, "--log-format", "json"]);
@@ -47,13 +47,13 @@ impl Serving {
         rustix::process::kill_process(process, signal).expect("sent");
     }
 
-    /// Tells it to stop; its exit code.
+    /// Stops the service with SIGTERM and returns its exit code.
     fn stop(mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().expect("ended").code()
     }
 
-    /// One request by itself.
+    /// Sends a request on a new connection and returns the status and the body.
     fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).expect("connected");
         let request = format!(
@@ -92,7 +92,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A config as `init` writes it, on any port, and a token that may do everything.
+/// Writes the config of `init` with port 0, and returns a token with all scopes.
 pub(crate) fn set_up(place: &Place) -> String {
     let said = place.yoi(&["runtime", "init", "--workspace", "acme"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
@@ -129,10 +129,10 @@ fn config_of_init_works_unchanged() {
     let (status, about) = serving.ask("GET", "/v1/runtime", &token, "");
     assert_eq!((status, &about["runtime"]["workspaces"]), (200, &json!(["acme"])));
     assert_eq!(about["capabilities"]["tools"], json!(["fs.list", "fs.read", "fs.write"]));
-    // Nobody else may have the folder meanwhile.
+    // No other process can use the folder while the service runs.
     let (error, code) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("store_in_use"), 1));
-    // A running one is asked, by who may.
+    // A running service issues tokens if the caller has the scope `operator`.
     let url = format!("http://{}", serving.address);
     let asking =
         |arguments: &[&str], token: &str| place.with_env(arguments, &[("YOI_URL", &url), ("YOI_TOKEN", token)]);
@@ -180,37 +180,37 @@ fn config_is_reloaded_as_a_whole_or_not_at_all() {
     assert_eq!(write(), 200);
     assert_eq!(std::fs::read(place.path().join("repo/1.txt")).expect("written"), b"hello");
 
-    // A mistake changes nothing, and is told.
+    // A config with a mistake is reported and does not take effect.
     change(&place, "models = []", "modles = []");
     until("the mistake is seen", || serving.config_outcome() == "invalid_config");
     assert_eq!(write(), 200);
     change(&place, "modles = []", "models = []\n");
     until("the config is sound again", || serving.config_outcome() == "ok");
-    // What a service was started with stays.
+    // Settings of the service do not change until a restart.
     change(&place, "# running_calls = 1", "running_calls = 2");
     until("it is another service", || serving.config_outcome() == "restart_needed");
     assert_eq!(write(), 200);
-    // The host's part does not wait for that.
+    // The policy of the host changes without a restart.
     change(&place, "access = \"write\"", "access = \"read\"");
     until("the grant is narrow beside it", || write() == 409);
     assert_eq!(serving.config_outcome(), "restart_needed");
     change(&place, "access = \"read\"", "access = \"write\"");
     change(&place, "running_calls = 2", "# running_calls = 1");
     until("the config is sound again", || serving.config_outcome() == "ok" && write() == 200);
-    // Less is granted from the next use on.
+    // A narrower grant applies from the next call on.
     change(&place, "access = \"write\"", "access = \"read\"");
     serving.signal(rustix::process::Signal::HUP);
     until("the grant is narrow", || write() == 409);
     let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
     until("what it means for workers is told", || log().contains("\"worker\":\"w\""));
     assert_eq!(serving.stop(), Some(0));
-    // What the worker was made from is there to be done again.
+    // The resolution of the worker can be replayed.
     let record = made["record"].as_str().expect("a digest");
     let (told, code) = place.json(&["resolver", "replay", record, "--data", "yoi-data"]);
     assert_eq!((&told["records"][0]["outcome"], code), (&json!("identical"), 0), "{told}");
     let log = log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    // A name twice in one document would leave it to the reader which of them counts.
+    // No document has a duplicate key, of which a parser would choose one.
     for line in log.lines() {
         assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
     }
@@ -229,7 +229,7 @@ fn config_is_compared_by_content_and_stays_in_force_while_its_file_is_missing() 
     place.write("repo/a.txt", "hello");
     let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
     change(&place, "secrets = []", &format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []"));
-    // As in a store where all files have the same time: a link is turned from one to the other.
+    // All files have the same modification time, as in a reproducible image. A link switches between them.
     let config = place.path().join("runtime.toml");
     let text = std::fs::read_to_string(&config).expect("a config");
     let grant = "mounts.repo =";
@@ -259,12 +259,12 @@ fn config_is_compared_by_content_and_stays_in_force_while_its_file_is_missing() 
     until("the grant is gone", || read() != 200);
     turn(&granted);
     until("the grant is back", || read() == 200);
-    // The same file, of the same length and time.
+    // The content changes, and the file, its length and its time do not.
     write("granted.toml", &without);
     until("the grant is gone", || read() != 200);
     write("granted.toml", &text);
     until("the grant is back", || read() == 200);
-    // Without a config that can be read, the one before is in force.
+    // While the config cannot be read, the previous one stays in force.
     std::fs::rename(&granted, place.path().join("elsewhere")).expect("moved");
     until("it is told", || serving.config_outcome() == "not_found");
     assert_eq!(read(), 200);
@@ -283,7 +283,7 @@ fn config_change_during_startup_is_applied() {
     let place = Place::new();
     set_up(&place);
     change(&place, "# component_limits = \"limits.toml\"", "component_limits = \"limits\"");
-    // What is read after the config comes when the test says so.
+    // The limits file is read after the config. As a FIFO, it blocks the start until the test writes to it.
     let fifo = place.path().join("limits");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
     let serving = std::thread::scope(|scope| {
@@ -304,7 +304,7 @@ fn service_with_an_unread_log_answers() {
     let mut command = place.command();
     command.args(["runtime", "serve", "--config", "runtime.toml", "--log-format", "json"]);
     let mut serving = Serving::of(command.stderr(Stdio::piped()), String::new);
-    // Held and never read: more comes than fits into a pipe.
+    // The pipe is open and never read. The log is longer than a pipe can buffer.
     let log = serving.child.stderr.take().expect("piped");
     let mut stream = TcpStream::connect(&serving.address).expect("connected");
     stream.set_read_timeout(Some(DEADLINE)).expect("set");
@@ -331,7 +331,7 @@ fn service_with_an_unread_log_answers() {
     drop(log);
 }
 
-/// A schema with 2^40 applications of subschemas.
+/// Returns a schema with 2^40 applications of subschemas.
 fn doubling_schema() -> String {
     let mut all = serde_json::Map::new();
     all.insert("a0".to_owned(), json!({ "not": { "type": "string" } }));
@@ -381,7 +381,7 @@ fn service_stops_in_time_during_an_expensive_validation() {
         metrics.as_str().is_some_and(|text| text.contains("workspace_running_calls{workspace=\"acme\"} 1"))
     });
     serving.signal(rustix::process::Signal::TERM);
-    // Twenty times what is expected, which is half a second and what ending a process takes.
+    // Twenty times the expected time, which is half a second and the time to end a process.
     let began = Instant::now();
     let mut ended = None;
     until("the service ends", || {
@@ -415,7 +415,7 @@ fn public_address_without_tls_and_unusable_address_are_refused() {
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
 }
 
-/// A data folder with three blobs of one workspace.
+/// Creates a data folder with three blobs of one workspace and returns their digests.
 fn kept(place: &Place) -> Vec<bundles::Digest> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -464,14 +464,14 @@ fn check_names_damaged_and_missing_blobs() {
     let (error, code) = place.json(&["runtime", "check", "nowhere"]);
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
     assert!(!place.path().join("nowhere").exists());
-    // A folder is not made one by looking at it.
+    // A check does not turn an empty folder into a data folder.
     std::fs::create_dir(place.path().join("empty")).expect("made");
     for arguments in [&["runtime", "check", "empty"][..], &["runtime", "gc", "--data", "empty"]] {
         let (error, code) = place.json(arguments);
         assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5), "{error}");
     }
     assert_eq!(std::fs::read_dir(place.path().join("empty")).expect("read").count(), 0);
-    // The rows of what is kept can be damaged too.
+    // The metadata can be damaged too.
     let metadata = place.path().join("data/metadata.sqlite");
     let mut bytes = std::fs::read(&metadata).expect("rows");
     let end = bytes.len();
@@ -482,7 +482,7 @@ fn check_names_damaged_and_missing_blobs() {
     assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
 }
 
-/// The files of a data folder's metadata.
+/// Returns the metadata files of a data folder with their content.
 fn metadata_files(place: &Place) -> Vec<(String, Vec<u8>)> {
     let names = ["metadata.sqlite", "metadata.sqlite-wal", "metadata.sqlite-mark"];
     let read =
@@ -540,7 +540,7 @@ fn damaged_log_is_named_and_nothing_is_changed() {
         assert!(metadata_files(&place) == damaged, "{number}: the metadata is changed");
         assert_eq!(files(&place.path().join("yoi-data/blobs")).len(), blobs.len(), "{number}: blobs are gone");
     }
-    // What the help says, done where the log ends too early.
+    // Applies the remedy for a log that is damaged in the middle.
     std::fs::write(&log, with_flip(bytes.len() / 2)).expect("written");
     let (told, _) = place.json(&check);
     let message = told["metadata_damage"]["message"].as_str().expect("a message").to_owned();
@@ -549,7 +549,7 @@ fn damaged_log_is_named_and_nothing_is_changed() {
     std::fs::remove_file(place.path().join("yoi-data/metadata.sqlite-mark")).expect("removed");
     let (told, _) = place.json(&check);
     assert_eq!(told["metadata"], json!("sound"), "{told}");
-    // As it was, everything is there.
+    // With the original files, all data is present.
     for (name, bytes) in right {
         std::fs::write(place.path().join("yoi-data").join(name), bytes).expect("written");
     }
@@ -620,13 +620,13 @@ fn check_names_config_entries_that_the_service_lacks() {
     told("\"mount\":\"repo\"");
     told("\"mount\":\"file\"");
     told("\"capability\":\"browser\"");
-    // Another config is looked at as well.
+    // A reloaded config is checked too.
     change(&place, "tool:git.log", "tool:git.diff");
     told("\"capability\":\"tool:git.diff\"");
     let log = log();
     assert!(!log.contains(&repo) && !log.contains("tool:fs.read") && !log.contains("\"mount\":\"here\""), "{log}");
     assert_eq!(serving.stop(), Some(0));
-    // Nothing is named where nothing is amiss.
+    // A config without gaps has no warnings.
     std::fs::create_dir(place.path().join("repo")).expect("a folder");
     change(&place, "\"tool:git.diff\", \"browser\", ", "");
     change(&place, &mount("file", &format!("{repo}-file")), "");
@@ -671,7 +671,7 @@ fn mistyped_capability_in_a_config_gets_a_suggestion() {
         written = with;
         assert_eq!(place.json(&check).0["config"]["unknown_capabilities"], json!([]), "{capability}");
     }
-    // The tools of a config are the host's, and a mistyped one is both.
+    // A mistyped tool is reported with a suggestion.
     change(&place, &written, "capabilities = [\"tool:fs.reed\", ");
     let (told, _) = place.json(&check);
     assert_eq!(told["config"]["unanswered_tools"], json!(["fs.reed"]));
@@ -705,11 +705,11 @@ fn config_is_checked_without_data_and_while_a_service_runs() {
     let found = &told["config"]["unavailable_secrets"][0];
     assert_eq!((&found["workspace"], &found["secret"]), (&json!("my-team"), &json!("api")), "{told}");
     assert_eq!(found["code"], json!("secret_not_found"));
-    // A secret that is there is no finding.
+    // A secret with a value is not reported.
     let set = place.yoi_given("value", &["secret", "set", "api", "--secrets", "secrets"]);
     assert_eq!(set.code, 0, "{}", set.stderr);
     assert_eq!(place.json(&check).0["config"]["unavailable_secrets"], json!([]));
-    // While a service has the data.
+    // A service uses the data.
     let serving = Serving::start(&place, "runtime.toml");
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["not_checked"]["code"]), (1, &json!("store_in_use")), "{told}");
@@ -717,12 +717,12 @@ fn config_is_checked_without_data_and_while_a_service_runs() {
     assert_eq!(serving.stop(), Some(0));
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["metadata"], told.get("not_checked")), (0, &json!("sound"), None), "{told}");
-    // What keeps the service from starting decides the exit code.
+    // An error that keeps the service from starting determines the exit code.
     change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["config"]["refused"][0]["code"]), (4, &json!("tls_missing")), "{told}");
     assert_eq!(told["metadata"], json!("sound"), "the data is checked all the same");
-    // What is not understood names no data folder.
+    // A config that cannot be parsed names no data folder.
     change(&place, "[service]", "[servcie]");
     let (error, code) = place.json(&check);
     assert_eq!((code, &error["code"]), (3, &json!("invalid_config")), "{error}");
@@ -779,10 +779,10 @@ fn check_and_gc_use_the_config() {
     let (told, code) = place.json(&["runtime", "gc", "--config", "runtime.toml"]);
     assert_eq!((&told["workspaces"]["acme"]["blobs"], code), (&json!(3), 0), "{told}");
     assert_eq!(place.yoi(&["runtime", "check"]).code, 2);
-    // A folder that is named counts before the config of the environment.
+    // FOLDER takes precedence over the config of the environment.
     let nothing = place.with_env(&["runtime", "check", "nowhere"], &[("YOI_CONFIG", "runtime.toml")]);
     assert_eq!(nothing.code, 5);
-    // Where the blobs are in a bucket, those are meant: here one that cannot be had.
+    // If the config names a bucket, its blobs are checked. This bucket is not available.
     place.write("secrets/key", "x");
     let bucket = "[service]\ndata = \"data\"\nsecrets = \"secrets\"\n[service.bucket]\nendpoint = \"http://127.0.0.1:1\"\n\
         name = \"b\"\naccess_key_id = \"k\"\nsecret_access_key = \"nothing\"\n";
@@ -835,7 +835,7 @@ fn token_without_any_access_is_refused() {
     let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
     let (error, code) = place.json(&unknown);
     assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));
-    // In a file it is for its owner alone, and one that is there stays.
+    // A token file is private, and an existing file is not overwritten.
     let out = [&new[..], &["--scope", "operator", "--out", "token"]].concat();
     assert_eq!(place.yoi(&out).code, 0);
     use std::os::unix::fs::PermissionsExt;
@@ -844,7 +844,7 @@ fn token_without_any_access_is_refused() {
     assert!(std::fs::read_to_string(&path).expect("a token").starts_with("yoi_"));
     let (error, code) = place.json(&out);
     assert_eq!((error["code"].as_str(), code), (Some("already_there"), 1));
-    // Where it cannot be written there is none.
+    // If the file cannot be written, no token is issued.
     for nowhere in ["nowhere/token", "token/token"] {
         let (error, code) = place.json(&[&new[..], &["--scope", "operator", "--out", nowhere]].concat());
         assert_eq!((error["code"].as_str(), code), (Some("unwritable"), 1), "{error}");

@@ -49,7 +49,7 @@ fn invalid_value_and_shared_folder_are_refused() {
         assert!(!place.path().join("s/token").exists());
     }
     assert_eq!(place.yoi_given(fits, &["secret", "set", "token", "--secrets", "s"]).code, 0);
-    // A value is never an argument, and a name is a name.
+    // A value cannot be an argument, and an invalid name is refused.
     for arguments in [&["secret", "set", "token", VALUE, "--secrets", "s"][..], &["secret", "set", "../token"]] {
         assert_eq!(place.yoi_given("x", arguments).code, 2);
     }

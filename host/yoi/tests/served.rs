@@ -1,4 +1,4 @@
-//! A Runtime that is served on a port of this machine, in the test's own process, and `yoi` as who asks it.
+//! A Runtime that is served on a local port by the test process, and `yoi` as its client.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ signatures = { posture = "none" }
 signatures = { posture = "none" }
 "#;
 
-/// Tokens that can be foretold, each another.
+/// Entropy that is predictable and different for each token.
 #[derive(Debug, Default)]
 struct CountingEntropy(std::sync::atomic::AtomicU8);
 
@@ -36,7 +36,7 @@ impl Entropy for CountingEntropy {
     }
 }
 
-/// Answers what it is given, or refuses.
+/// A tool that returns its input, or fails on request.
 #[derive(Debug)]
 struct Echo(ToolName);
 
@@ -70,14 +70,14 @@ pub(crate) struct Served {
     entropy: CountingEntropy,
 }
 
-/// Serves for as long as tests run.
+/// Returns the async runtime of all services, which lives as long as the tests.
 fn serving() -> &'static tokio::runtime::Runtime {
     static SERVING: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let new = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     SERVING.get_or_init(|| new().expect("a runtime"))
 }
 
-/// One for all tests: starting an engine takes longer than most of them.
+/// Returns the sandbox of all tests. Starting an engine takes longer than most tests.
 fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
@@ -88,7 +88,7 @@ fn sandbox() -> Sandbox {
 }
 
 impl Served {
-    /// A Runtime, and beside it the folder `team`, from which a bundle can be built.
+    /// Starts a Runtime, and creates the folder `team`, from which a bundle can be built.
     pub(crate) fn new() -> Self {
         let runtime = Runtime::builder()
             .clock(Arc::new(ManualClock::at(1_782_000_000_000)))
@@ -115,13 +115,13 @@ impl Served {
         served
     }
 
-    /// Puts another config in force.
+    /// Replaces the config.
     pub(crate) fn reload(&self, config: &str) {
         let config = RuntimeConfig::from_toml(config).expect("a config");
         serving().block_on(self.runtime.management().reload(config)).expect("reloaded");
     }
 
-    /// Another token.
+    /// Issues a token.
     pub(crate) fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> String {
         let grant = TokenGrant {
             name: "test".parse().expect("a name"),
@@ -139,13 +139,13 @@ impl Served {
         self.with_env(arguments, &[])
     }
 
-    /// Like [`Served::yoi`], with more in the environment, or in the place of what is there.
+    /// Like [`Served::yoi`], with environment variables that are added or replaced.
     pub(crate) fn with_env(&self, arguments: &[&str], more: &[(&str, &str)]) -> Said {
         let environment = [("YOI_URL", self.url.as_str()), ("YOI_TOKEN", self.token.as_str())];
         self.place.with_env(arguments, &[&environment, more].concat())
     }
 
-    /// What is said for a command, and the command.
+    /// Returns a command with its output and exit code.
     pub(crate) fn transcript(&self, arguments: &[&str]) -> String {
         let said = self.yoi(arguments);
         let shown: Vec<_> = arguments
@@ -155,7 +155,7 @@ impl Served {
         format!("$ yoi {}\n{}{}[{}]\n\n", shown.join(" "), said.stdout, said.stderr, said.code)
     }
 
-    /// The document that a command answers, and its exit code.
+    /// Returns the JSON output of a command and its exit code.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
         let said = self.yoi(&[arguments, &["--format", "json"]].concat());
         let value: Value = serde_json::from_str(&said.stdout)
@@ -164,7 +164,7 @@ impl Served {
         (value, said.code)
     }
 
-    /// Sends the folder `team`, and answers the bundle's digest.
+    /// Uploads the folder `team` and returns the digest of the bundle.
     pub(crate) fn put(&self) -> String {
         let (put, code) = self.json(&["runtime", "put", "team"]);
         assert_eq!(code, 0, "{put}");

@@ -15,7 +15,7 @@ use crate::support::Place;
 const DATA_FOLDER: &[u8] = include_bytes!("fixtures/data-folder-0.1.0.tar");
 const BUNDLE: &str = "sha256:f74170f8bd5d0c9314563fb0e575a5b37eef46d5528f1f5e794aad20e2054ff3";
 
-/// Unpacks the data folder beside a config that grants what the one of its time granted.
+/// Unpacks the data folder, beside a config with the same grants as at the time of its creation.
 fn stored() -> Place {
     let place = Place::new();
     assert_eq!(place.yoi(&["runtime", "init"]).code, 0);
@@ -93,7 +93,7 @@ fn stored_bundle_that_newer_rules_refuse_opens_and_is_reported() {
     let (created, code) = ask(&create);
     assert_eq!((code, &created["created"]), (0, &json!(true)), "{created}");
     assert_eq!(findings(&created["bundle_findings"]), found);
-    // For people the same as warnings, also where the worker was there before.
+    // In text output, the findings are warnings, even if the worker existed before.
     let said = place.with_env(&create, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.stdout.trim())]);
     let warned = said
         .stderr

@@ -119,10 +119,10 @@ fn bundle_can_be_named_by_folder_file_digest_prefix_or_newest() {
     for bundle in [none, "abc", "nothing.yoi", "sha256:", "no/such/folder"] {
         assert_eq!(refused(bundle), (5, "bundle_not_found".to_owned()), "{bundle}");
     }
-    // A folder that was changed since is another bundle, which the Runtime does not have.
+    // A folder that has changed since the upload is another bundle, which the Runtime lacks.
     team(&served.place, 3);
     assert_eq!(refused("team"), (5, "bundle_not_found".to_owned()));
-    // A token that serves several workspaces: the folder says which is meant.
+    // The token serves several workspaces. The workspace of the folder is used.
     team(&served.place, 2);
     let both = served.token(&Scope::ALL, &["team", "other"]);
     let said = served.with_env(&["worker", "create", "f", "-p", "plain", "-b", "team"], &[("YOI_TOKEN", &both)]);
@@ -152,7 +152,7 @@ fn a_suspended_worker_names_the_grant_and_the_line_of_the_config() {
     let create = ["worker", "create", "desk", "-p", "trusted", "-b", &digest];
     assert_eq!(served.yoi(&create).code, 0);
     let show = ["worker", "show", "desk"];
-    // An optional wish that is not granted is shown with what would grant it.
+    // An optional wish that is not granted is shown with its remedy.
     let shown = served.yoi(&show).stdout;
     assert!(shown.contains("shell") && shown.contains("write `shell = true` under [workspaces.team]"), "{shown}");
     served

@@ -46,7 +46,12 @@ impl Content {
         }
     }
 
-    async fn collect(&self, digest: Digest, row: BlobRow, collected: &mut CollectionResult) -> Result<(), ContentError> {
+    async fn collect(
+        &self,
+        digest: Digest,
+        row: BlobRow,
+        collected: &mut CollectionResult,
+    ) -> Result<(), ContentError> {
         if self.is_used(&digest).await? {
             return Ok(());
         }

@@ -15,7 +15,7 @@ pub(crate) struct BlobRow {
     pub(crate) at: jiff::Timestamp,
 }
 
-/// A row whose key says it all.
+/// A row without content. Its key is the whole record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mark {}
