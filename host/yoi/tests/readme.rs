@@ -11,7 +11,7 @@ use std::process::Command;
 use runtime_api::Code;
 
 use crate::root;
-use crate::runtime::Serving;
+use crate::runtime::ServiceProcess;
 use crate::support::Place;
 
 /// A command with its expected output.
@@ -75,7 +75,7 @@ fn steps(lines: &[&str], mut at: usize, end: usize) -> Vec<Step> {
 struct Reader {
     place: Place,
     exported: Vec<(String, String)>,
-    serving: Vec<Serving>,
+    serving: Vec<ServiceProcess>,
 }
 
 impl Reader {
@@ -136,7 +136,7 @@ impl Reader {
             self.choose_port();
             let mut command = self.command(&format!("exec {service}"));
             let log = std::fs::File::create(self.place.path().join("log")).expect("a log");
-            let serving = Serving::of(command.stderr(log), || "no address".to_owned());
+            let serving = ServiceProcess::of(command.stderr(log), || "no address".to_owned());
             let url = format!("http://{}", serving.address);
             self.exported.push(("YOI_URL".to_owned(), url.clone()));
             self.serving.push(serving);

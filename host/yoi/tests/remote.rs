@@ -2,12 +2,12 @@ use serde_json::json;
 use worker_runtime::token::Scope;
 
 use crate::foreign_text::{MOVING, is_harmless};
-use crate::served::{Served, team};
+use crate::served::{TestService, team};
 use crate::support::{Place, snapshot};
 
 #[test]
 fn a_bundle_is_sent_listed_and_removed() {
-    let served = Served::new();
+    let served = TestService::new();
     let mut said = String::new();
     let mut yoi = |arguments: &[&str]| said.push_str(&served.transcript(arguments));
     yoi(&["runtime", "bundles"]);
@@ -34,7 +34,7 @@ fn a_bundle_is_sent_listed_and_removed() {
 
 #[test]
 fn bundle_of_any_form_is_sent_to_its_workspace() {
-    let served = Served::new();
+    let served = TestService::new();
     let place = &served.place;
     for arguments in [
         &["bundle", "build", "team", "-o", "team.yoi"][..],
@@ -85,7 +85,7 @@ fn plugged(place: &Place) {
 
 #[test]
 fn packages_of_a_folder_are_sent_once_before_the_bundle() {
-    let served = Served::new();
+    let served = TestService::new();
     plugged(&served.place);
     let said = served.transcript(&["runtime", "put", "team"]) + &served.transcript(&["runtime", "put", "team"]);
     snapshot!("remote_packages", said);
@@ -98,7 +98,7 @@ fn packages_of_a_folder_are_sent_once_before_the_bundle() {
 
 #[test]
 fn packages_beside_a_built_bundle_are_sent_and_missing_ones_are_named() {
-    let served = Served::new();
+    let served = TestService::new();
     let place = &served.place;
     plugged(place);
     let moved = |from: &str, to: &str| {
@@ -139,7 +139,7 @@ fn packages_beside_a_built_bundle_are_sent_and_missing_ones_are_named() {
     let (put, code) = served.json(&["runtime", "put", "built/layout"]);
     assert_eq!((code, states(&put)), (0, expected("known", "sent").to_vec()));
     // A package above the limit is not read.
-    let other = Served::new();
+    let other = TestService::new();
     let place = other.place.path().join("built");
     std::fs::rename(served.place.path().join("built"), &place).expect("moved");
     other.place.write("limits.toml", "[bundle]\npackage_bytes = 100\n");
@@ -149,7 +149,7 @@ fn packages_beside_a_built_bundle_are_sent_and_missing_ones_are_named() {
 
 #[test]
 fn documents_name_their_schema() {
-    let served = Served::new();
+    let served = TestService::new();
     let (put, _) = served.json(&["runtime", "put", "team"]);
     assert_eq!((&put["schema"], &put["known"]), (&json!("yoi.runtime-put/1"), &json!(false)));
     assert_eq!(put["sent"].as_array().map(Vec::len), Some(2), "{put}");
@@ -174,7 +174,7 @@ fn documents_name_their_schema() {
 
 #[test]
 fn status_shows_only_what_the_token_may_read() {
-    let served = Served::new();
+    let served = TestService::new();
     let mut said = served.transcript(&["runtime", "status"]);
     let reader = served.token(&[Scope::Read], &["team"]);
     for token in ["", reader.as_str()] {
@@ -205,7 +205,7 @@ fn status_of_a_runtime_that_is_not_ready_names_the_failed_check() {
 
 #[test]
 fn failure_to_use_a_runtime_is_reported_with_a_remedy() {
-    let served = Served::new();
+    let served = TestService::new();
     let place = &served.place;
     let token = served.token.as_str();
     let mut said = String::new();
@@ -305,7 +305,7 @@ fn control_characters_of_a_response_are_shown_escaped() {
 
 #[test]
 fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
-    let served = Served::new();
+    let served = TestService::new();
     served.put();
     let token = format!("  {}\r\n", served.token);
     let empty = ["YOI_WORKSPACE", "YOI_FORMAT", "YOI_TOKEN_FILE", "YOI_ALLOW_HTTP"].map(|name| (name, ""));
@@ -326,7 +326,7 @@ fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
 
 #[test]
 fn a_token_file_and_a_call_input_may_begin_with_a_byte_order_mark() {
-    let served = Served::new();
+    let served = TestService::new();
     served.put();
     served.yoi(&["worker", "create", "desk", "-p", "plain", "-b", "newest"]);
     let file = served.place.write("token", format!("\u{feff}{}\r\n", served.token));
@@ -348,7 +348,7 @@ fn a_token_file_and_a_call_input_may_begin_with_a_byte_order_mark() {
 
 #[test]
 fn https_to_a_service_without_tls_is_reported_as_such() {
-    let served = Served::new();
+    let served = TestService::new();
     let https = served.url.replace("http://", "https://");
     let said = served.with_env(&["worker", "list"], &[("YOI_URL", &https)]);
     assert!(said.code == 1 && said.stderr.starts_with("error[unreachable]"), "{}", said.stderr);

@@ -16,12 +16,12 @@ use crate::support::{Place, snapshot};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running service.
-pub(crate) struct Serving {
+pub(crate) struct ServiceProcess {
     child: Child,
     pub(crate) address: String,
 }
 
-impl Serving {
+impl ServiceProcess {
     /// Starts a service and waits until it listens.
     pub(crate) fn start(place: &Place, config: &str) -> Self {
         let mut command = place.command();
@@ -77,7 +77,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for ServiceProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -124,7 +124,7 @@ fn config_of_init_works_unchanged() {
     assert_eq!((again["code"].as_str(), code), (Some("already_there"), 1));
     std::fs::remove_file(place.path().join("runtime.toml")).expect("removed");
     let token = set_up(&place);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     assert_eq!(serving.ask("GET", "/livez", "", ""), (200, json!("ok\n")));
     let (status, about) = serving.ask("GET", "/v1/runtime", &token, "");
     assert_eq!((status, &about["runtime"]["workspaces"]), (200, &json!(["acme"])));
@@ -155,7 +155,7 @@ fn config_of_init_works_unchanged() {
     let id = first["id"].as_str().expect("an id").to_owned();
     let revoked = place.yoi(&["runtime", "token", "revoke", "--config", "runtime.toml", &id]);
     assert_eq!((revoked.code, revoked.stdout), (0, format!("revoked {id}\n")));
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     assert_eq!(serving.ask("GET", "/v1/runtime", &token, "").0, 401);
 }
 
@@ -167,7 +167,7 @@ fn config_is_reloaded_as_a_whole_or_not_at_all() {
     let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
     let grant = format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []");
     change(&place, "secrets = []", &grant);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let (status, made) = serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#);
     assert_eq!(status, 201, "{made}");
     let mut files = 0;
@@ -248,7 +248,7 @@ fn config_is_compared_by_content_and_stays_in_force_while_its_file_is_missing() 
         std::fs::rename(&new, &config).expect("turned");
     };
     turn(&granted);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     assert_eq!(serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#).0, 201);
     let read = || {
         let call = json!({ "input": { "mount": "repo", "path": "a.txt" } }).to_string();
@@ -287,7 +287,7 @@ fn config_change_during_startup_is_applied() {
     let fifo = place.path().join("limits");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
     let serving = std::thread::scope(|scope| {
-        let starting = scope.spawn(|| Serving::start(&place, "runtime.toml"));
+        let starting = scope.spawn(|| ServiceProcess::start(&place, "runtime.toml"));
         let limits = std::fs::OpenOptions::new().write(true).open(&fifo).expect("the service reads");
         change(&place, "models = []", "modles = []");
         drop(limits);
@@ -303,7 +303,7 @@ fn service_with_an_unread_log_answers() {
     set_up(&place);
     let mut command = place.command();
     command.args(["runtime", "serve", "--config", "runtime.toml", "--log-format", "json"]);
-    let mut serving = Serving::of(command.stderr(Stdio::piped()), String::new);
+    let mut serving = ServiceProcess::of(command.stderr(Stdio::piped()), String::new);
     // The pipe is open and never read. The log is longer than a pipe can buffer.
     let log = serving.child.stderr.take().expect("piped");
     let mut stream = TcpStream::connect(&serving.address).expect("connected");
@@ -360,7 +360,7 @@ fn service_stops_in_time_during_an_expensive_validation() {
     place.write("team/bundle.toml", bundle);
     place.write("team/profiles/plain.toml", "tools_allow = [\"fs.read\"]\n");
     place.write("team/schemas/fs.read.input.json", doubling_schema());
-    let mut serving = Serving::start(&place, "runtime.toml");
+    let mut serving = ServiceProcess::start(&place, "runtime.toml");
     let url = serving.url();
     let asked = [("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())];
     for arguments in [&["runtime", "put", "team"][..], &["worker", "create", "w", "-p", "plain", "-b", "newest"]] {
@@ -494,7 +494,7 @@ fn metadata_files(place: &Place) -> Vec<(String, Vec<u8>)> {
 fn damaged_log_is_named_and_nothing_is_changed() {
     let place = Place::new();
     let token = set_up(&place);
-    let mut serving = Serving::start(&place, "runtime.toml");
+    let mut serving = ServiceProcess::start(&place, "runtime.toml");
     let url = format!("http://{}", serving.address);
     for revision in 1..=5 {
         crate::served::team(&place, revision);
@@ -555,7 +555,7 @@ fn damaged_log_is_named_and_nothing_is_changed() {
     }
     let (told, code) = place.json(&check);
     assert_eq!((&told["metadata"], code), (&json!("sound"), 0), "{told}");
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let url = format!("http://{}", serving.address);
     let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())];
     let listed = place.with_env(&["runtime", "bundles", "--format", "json"], &environment).stdout;
@@ -614,7 +614,7 @@ fn check_names_config_entries_that_the_service_lacks() {
     let unknown: Vec<_> = unknown.iter().map(|one| one["capability"].as_str().expect("a name")).collect();
     assert_eq!(unknown, ["browser"]);
     let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let told = |what: &str| until(what, || log().contains(what));
     told("\"capability\":\"tool:git.log\"");
     told("\"mount\":\"repo\"");
@@ -710,7 +710,7 @@ fn config_is_checked_without_data_and_while_a_service_runs() {
     assert_eq!(set.code, 0, "{}", set.stderr);
     assert_eq!(place.json(&check).0["config"]["unavailable_secrets"], json!([]));
     // A service uses the data.
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["not_checked"]["code"]), (1, &json!("store_in_use")), "{told}");
     assert_eq!(told["config"]["unanswered_tools"], json!(["git.log"]));

@@ -14,7 +14,7 @@ use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::{ManualClock, Runtime};
 
-use crate::support::{Place, Said};
+use crate::support::{CommandOutput, Place};
 
 pub(crate) const CONFIG: &str = r#"
 [host]
@@ -62,7 +62,7 @@ impl HostTool for Echo {
     }
 }
 
-pub(crate) struct Served {
+pub(crate) struct TestService {
     pub(crate) place: Place,
     pub(crate) url: String,
     pub(crate) token: String,
@@ -87,7 +87,7 @@ fn sandbox() -> Sandbox {
     SANDBOX.get_or_init(new).clone()
 }
 
-impl Served {
+impl TestService {
     /// Starts a Runtime, and creates the folder `team`, from which a bundle can be built.
     pub(crate) fn new() -> Self {
         let runtime = Runtime::builder()
@@ -135,12 +135,12 @@ impl Served {
         issued.expect("a token").1.expose_secret().to_owned()
     }
 
-    pub(crate) fn yoi(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn yoi(&self, arguments: &[&str]) -> CommandOutput {
         self.with_env(arguments, &[])
     }
 
-    /// Like [`Served::yoi`], with environment variables that are added or replaced.
-    pub(crate) fn with_env(&self, arguments: &[&str], more: &[(&str, &str)]) -> Said {
+    /// Like [`TestService::yoi`], with environment variables that are added or replaced.
+    pub(crate) fn with_env(&self, arguments: &[&str], more: &[(&str, &str)]) -> CommandOutput {
         let environment = [("YOI_URL", self.url.as_str()), ("YOI_TOKEN", self.token.as_str())];
         self.place.with_env(arguments, &[&environment, more].concat())
     }

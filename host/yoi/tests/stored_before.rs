@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::runtime::{Serving, change};
+use crate::runtime::{ServiceProcess, change};
 use crate::support::Place;
 
 const DATA_FOLDER: &[u8] = include_bytes!("fixtures/data-folder-0.1.0.tar");
@@ -73,7 +73,7 @@ fn stored_bundle_that_newer_rules_refuse_opens_and_is_reported() {
         "--scope",
         "read,bundles,workers,call",
     ]);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let url = serving.url();
     let ask = |arguments: &[&str]| {
         place.json_with(arguments, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.stdout.trim())])

@@ -12,7 +12,7 @@ pub(crate) struct Place {
 }
 
 /// Output and exit code of a command.
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) code: i32,
@@ -41,18 +41,18 @@ impl Place {
         to
     }
 
-    pub(crate) fn yoi(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn yoi(&self, arguments: &[&str]) -> CommandOutput {
         self.with_env(arguments, &[])
     }
 
     /// Like [`Place::yoi`], with more environment variables.
-    pub(crate) fn with_env(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    pub(crate) fn with_env(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
         let mut command = self.command();
         Self::said(command.args(arguments).envs(environment.iter().copied()))
     }
 
     /// Like [`Place::yoi`], with standard input.
-    pub(crate) fn yoi_given(&self, input: impl AsRef<[u8]>, arguments: &[&str]) -> Said {
+    pub(crate) fn yoi_given(&self, input: impl AsRef<[u8]>, arguments: &[&str]) -> CommandOutput {
         // A file, because a pipe would have to be written while the command runs.
         let mut given = tempfile::tempfile().expect("a file");
         given.write_all(input.as_ref()).and_then(|()| given.rewind()).expect("written");
@@ -72,10 +72,10 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub(crate) fn said(command: &mut Command) -> Said {
+    pub(crate) fn said(command: &mut Command) -> CommandOutput {
         let output = command.output().expect("yoi runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Said {
+        CommandOutput {
             stdout: text(output.stdout),
             stderr: text(output.stderr),
             code: output.status.code().expect("an exit code"),

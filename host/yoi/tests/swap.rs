@@ -3,11 +3,11 @@
 use serde_json::json;
 use worker_runtime::token::Scope;
 
-use crate::served::Served;
+use crate::served::TestService;
 
 #[test]
 fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
-    let served = Served::new();
+    let served = TestService::new();
     let operator = served.token(&[Scope::Operator], &[]);
     let json = |arguments: &[&str]| {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--format", "json"]).collect();

@@ -2,12 +2,12 @@ use serde_json::json;
 
 use worker_runtime::token::Scope;
 
-use crate::served::{CONFIG, Served, team};
+use crate::served::{CONFIG, TestService, team};
 use crate::support::{Place, snapshot};
 
 #[test]
 fn worker_is_created_called_watched_and_stopped() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     served.place.write("hello.json", "{ \"text\": \"from a file\" }\n");
     let mut said = String::new();
@@ -63,7 +63,7 @@ fn worker_is_created_called_watched_and_stopped() {
 
 #[test]
 fn call_input_is_read_from_standard_input() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
     served.place.write("given", "{\"text\":\"piped\"}");
@@ -76,7 +76,7 @@ fn call_input_is_read_from_standard_input() {
 
 #[test]
 fn stopped_worker_is_not_created_again_by_the_same_request() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "-p", "plain", "-b", &digest];
     served.yoi(&create);
@@ -95,7 +95,7 @@ fn stopped_worker_is_not_created_again_by_the_same_request() {
 
 #[test]
 fn bundle_can_be_named_by_folder_file_digest_prefix_or_newest() {
-    let served = Served::new();
+    let served = TestService::new();
     let first = served.put();
     assert_eq!(served.place.yoi(&["bundle", "build", "team", "-o", "first.yoi"]).code, 0);
     team(&served.place, 2);
@@ -131,7 +131,7 @@ fn bundle_can_be_named_by_folder_file_digest_prefix_or_newest() {
 
 #[test]
 fn list_of_a_workspace_outside_the_token_is_refused() {
-    let served = Served::new();
+    let served = TestService::new();
     for workspace in ["other", "nobody"] {
         for command in ["worker list", "runtime bundles"] {
             let arguments: Vec<&str> = command.split(' ').chain(["--workspace", workspace]).collect();
@@ -145,7 +145,7 @@ fn list_of_a_workspace_outside_the_token_is_refused() {
 
 #[test]
 fn a_suspended_worker_names_the_grant_and_the_line_of_the_config() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     let grants = "secrets = [\"github-token\"]\nmounts.repo = { path = \"/nowhere\", access = \"write\" }";
     served.reload(&CONFIG.replace("[workspaces.team]", &format!("[workspaces.team]\n{grants}")));
@@ -176,7 +176,7 @@ fn a_suspended_worker_names_the_grant_and_the_line_of_the_config() {
 
 #[test]
 fn documents_name_their_schema() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     let (created, _) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
     assert_eq!((&created["schema"], &created["created"]), (&json!("yoi.worker-create/1"), &json!(true)));
@@ -222,7 +222,7 @@ fn documents_name_their_schema() {
 
 #[test]
 fn denied_worker_is_reported_with_every_refusal() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "--profile", "trusted", "--bundle", &digest];
     let said = served.yoi(&create);
@@ -237,7 +237,7 @@ fn denied_worker_is_reported_with_every_refusal() {
 
 #[test]
 fn older_bundle_requires_allow_older() {
-    let served = Served::new();
+    let served = TestService::new();
     let older = served.put();
     team(&served.place, 2);
     served.put();
