@@ -6,10 +6,10 @@ use component_host::{Allocation, BundleView, Sandbox, SandboxConfig};
 use host_policy::{Facts, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use worker_runtime::{Inputs, Resolutions, Resolved, shipped};
+use worker_runtime::{ComputedResolution, Inputs, Resolutions, shipped};
 use yoi_tests::{cases, fixtures, sandboxes};
 
-fn digest(resolved: &Resolved) -> (String, u64) {
+fn digest(resolved: &ComputedResolution) -> (String, u64) {
     (resolved.resolution().digest().to_string(), resolved.cost().fuel)
 }
 

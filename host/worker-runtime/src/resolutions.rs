@@ -87,7 +87,7 @@ impl Inputs {
 
 /// A verified resolution with its inputs, its cost and its read set.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ComputedResolution {
     resolution: Resolution,
     /// The resolver's answer in canonical form, for the resolution record.
     proposal: Canonical,
@@ -96,7 +96,7 @@ pub struct Resolved {
     reads: ReadSet,
 }
 
-impl Resolved {
+impl ComputedResolution {
     /// Returns the verified resolution.
     pub fn resolution(&self) -> &Resolution {
         &self.resolution
@@ -163,7 +163,7 @@ pub struct FailedResolution {
 /// Resolves profiles and caches the results.
 #[derive(Debug)]
 pub struct Resolutions {
-    memo: Memo<Key, Arc<Resolved>>,
+    memo: Memo<Key, Arc<ComputedResolution>>,
 }
 
 impl Default for Resolutions {
@@ -184,7 +184,7 @@ impl Resolutions {
         resolver: &Resolver,
         view: &BundleView,
         inputs: &Inputs,
-    ) -> Result<Arc<Resolved>, ResolveError> {
+    ) -> Result<Arc<ComputedResolution>, ResolveError> {
         self.run(resolver, view, inputs).await.map_err(|failed| failed.error)
     }
 
@@ -194,7 +194,7 @@ impl Resolutions {
         resolver: &Resolver,
         view: &BundleView,
         inputs: &Inputs,
-    ) -> Result<Arc<Resolved>, Box<FailedResolution>> {
+    ) -> Result<Arc<ComputedResolution>, Box<FailedResolution>> {
         let key = Key {
             resolver: resolver.digest(),
             bundle: view.bundle().digest(),
@@ -211,7 +211,7 @@ impl Resolutions {
         match verified(answer, resolver, view, inputs) {
             Ok((resolution, proposal)) => {
                 let digests = Digests { resolution: Some(resolution.digest()), ..digests };
-                let resolved = Arc::new(Resolved { resolution, proposal, digests, cost, reads });
+                let resolved = Arc::new(ComputedResolution { resolution, proposal, digests, cost, reads });
                 self.memo.insert(key, resolved.clone());
                 Ok(resolved)
             }

@@ -136,13 +136,13 @@ pub(crate) struct QueuedRow {
 pub(crate) struct ResolverRow {
     pub(crate) bytes: u64,
     pub(crate) at: jiff::Timestamp,
-    pub(crate) revoked: Option<Revoked>,
+    pub(crate) revoked: Option<Revocation>,
 }
 
 /// Revocation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Revoked {
+pub(crate) struct Revocation {
     pub(crate) at: jiff::Timestamp,
 }
 
