@@ -285,7 +285,7 @@ impl Record {
     /// The error of a failure that does not depend on the inputs alone, such as an exceeded deadline.
     pub async fn replay(&self, resolver: &Resolver, view: &BundleView) -> Result<Self, ResolveError> {
         let inputs = Inputs::new(self.facts.clone(), self.request.clone());
-        match Resolutions::remembering(0).run(resolver, view, &inputs).await {
+        match Resolutions::with_capacity(0).run(resolver, view, &inputs).await {
             Ok(resolved) => {
                 let record = Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy));
                 Ok(match self.schema {

@@ -13,7 +13,7 @@ use crate::memo::Memo;
 use crate::record::ReadSet;
 
 /// Maximum number of cached resolutions.
-const MOST_REMEMBERED: usize = 1024;
+const MAX_CACHED_RESOLUTIONS: usize = 1024;
 
 /// Cache key: the inputs of a resolution. A resolution is a pure function of them, so a cached one never becomes stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,14 +168,14 @@ pub struct Resolutions {
 
 impl Default for Resolutions {
     fn default() -> Self {
-        Self::remembering(MOST_REMEMBERED)
+        Self::with_capacity(MAX_CACHED_RESOLUTIONS)
     }
 }
 
 impl Resolutions {
-    /// Creates a cache of at most `most` resolutions. 0 disables the cache.
-    pub fn remembering(most: usize) -> Self {
-        Self { memo: Memo::new(most) }
+    /// Creates a cache of at most `capacity` resolutions. 0 disables the cache.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { memo: Memo::new(capacity) }
     }
 
     /// Resolves a profile, or returns the cached result. The same inputs always give the same result.
