@@ -86,7 +86,7 @@ impl Content {
     /// unknown.
     async fn record_package_uses(&self) -> Result<bool, ContentError> {
         let (ledger, recorded) = (&self.workspace.shared.ledger, packages_recorded_key(&self.workspace.id));
-        if ledger.is_there(&recorded).await? {
+        if ledger.exists(&recorded).await? {
             return Ok(true);
         }
         let (below, mut after) = (bundles_key(&self.workspace.id), None);

@@ -390,7 +390,7 @@ impl Catalogue {
                 .expect::<Mark>(&removal_key(workspace, &id), None)
                 .put(&key, &row)
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
-                .takes(Usage { workers: 1, ..Usage::default() })
+                .add_usage(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
             // The resolver may have been revoked since it resolved. The commit fails if its row changes meanwhile.
             let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;
