@@ -270,7 +270,7 @@ impl Connection {
         if let Err(reached) = table.has_room(self.id, &owner, share) {
             return Some(Err(reached));
         }
-        // Also those of an earlier request, whose answer is not sent yet.
+        // Releases the counts of an earlier request too, whose answer may not be sent yet.
         table.release(self.id);
         if let Some(entry) = table.entries.get_mut(&self.id) {
             entry.state = State::InUse;

@@ -92,7 +92,8 @@ impl GrantChecker<'_> {
             let remedy = self.add_to(plugin, "tools", grant.tools.is_empty(), tool);
             return Err((Rule::ToolNotGranted, format!("tool `{tool}` is not granted"), remedy));
         }
-        // The bundle's own word counts if the descriptor does not list the tool, which the comparison with the package refuses.
+        // If the descriptor does not list the tool, the effect in the bundle is used. The comparison with the package refuses
+        // such a descriptor.
         let declared = self.manifest.tools.get(tool).map_or(Effect::External, |tool| tool.effect);
         let effect = plugin.tools.get(tool).map_or(declared, |effect| declared.max(*effect));
         if grant.allows_effect(effect) {
