@@ -210,13 +210,13 @@ fn text_of_kind(kind: Kind) -> &'static str {
 }
 
 /// The bundle of a case. It records all requests.
-struct Asked<'a> {
+struct RecordingBundle<'a> {
     bundle: &'a BundleCase,
     profiles: RefCell<Vec<String>>,
     declared: RefCell<Vec<(Kind, Vec<String>)>>,
 }
 
-impl Bundle for Asked<'_> {
+impl Bundle for RecordingBundle<'_> {
     fn profiles(&self, names: &[String]) -> Vec<Option<Profile>> {
         assert!(!names.is_empty(), "a look-up of nothing");
         self.profiles.borrow_mut().extend(names.iter().cloned());
@@ -237,7 +237,7 @@ impl Bundle for Asked<'_> {
     }
 }
 
-impl Asked<'_> {
+impl RecordingBundle<'_> {
     /// Asserts that each profile of the lineage and each name of the result was requested exactly once, and nothing else.
     fn check_reads(&self, resolution: &Resolution) {
         let mut lineage = resolution.lineage.clone();
@@ -325,7 +325,7 @@ fn run(case: &Case) -> Value {
         profile: case.request.profile.clone(),
         required_capabilities: case.request.required_capabilities.clone(),
     };
-    let bundle = Asked { bundle: &case.bundle, profiles: RefCell::default(), declared: RefCell::default() };
+    let bundle = RecordingBundle { bundle: &case.bundle, profiles: RefCell::default(), declared: RefCell::default() };
     match resolve(&request, &bundle, &facts) {
         Ok(resolution) => {
             bundle.check_reads(&resolution);

@@ -14,7 +14,7 @@ use component_host::compile::cache::{CacheError, CompileCache};
 use worker_runtime::metadata::MetadataStore;
 
 use super::watched::{self, Control, Fault, KINDS, clear};
-use super::workload::{self, Expected, Failure, OpenRuntime, Step, Writer};
+use super::workload::{self, ExpectedState, Failure, OpenRuntime, Step, Writer};
 
 /// Errno values of Linux. The last one is no error but a partial write.
 pub(super) const ERRORS: [(&str, i32); 5] =
@@ -68,7 +68,7 @@ impl Place<'_> {
     /// Opens a new or existing store with a fault, and then without.
     async fn opening(&self, kind: usize, new: bool, tally: &mut Tally) {
         let writer = Writer::new(0);
-        let mut expected = Expected::nothing(writer.clone());
+        let mut expected = ExpectedState::nothing(writer.clone());
         if !new {
             let opened = self.open("before").await;
             for step in writer.steps(1).into_iter().chain(writer.steps(2)) {
@@ -110,9 +110,9 @@ impl Place<'_> {
     }
 
     /// Creates a store with a round that remains.
-    async fn begun(&self, writer: &Writer) -> (OpenRuntime, Expected) {
+    async fn begun(&self, writer: &Writer) -> (OpenRuntime, ExpectedState) {
         let opened = self.open("before").await;
-        let mut expected = Expected::nothing(writer.clone());
+        let mut expected = ExpectedState::nothing(writer.clone());
         for step in writer.steps(1) {
             writer.perform(&opened.runtime, step).await.expect("done");
             expected.acknowledged(step);

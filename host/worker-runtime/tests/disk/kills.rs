@@ -19,7 +19,7 @@ use worker_runtime::content::PutBundle;
 
 use super::recording::Chance;
 use super::watched::{child, folder};
-use super::workload::{self, Expected, Step, WRITERS, Writer};
+use super::workload::{self, ExpectedState, Step, WRITERS, Writer};
 
 /// Environment variables of the process: its folder, the folder of compiled code, and the position of each writer as
 /// `round:step`, separated by spaces.
@@ -76,7 +76,7 @@ fn child_process_with_eight_writers() {
 }
 
 /// Records an acknowledgement, if the line is one.
-fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
+fn note(line: &str, at: &mut [At], expected: &mut [ExpectedState]) -> bool {
     let Some(number) = line.strip_prefix(ACKNOWLEDGED) else { return false };
     let number: usize = number.parse().expect("a writer");
     let writer = expected[number].writer.clone();
@@ -86,7 +86,7 @@ fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
 }
 
 /// Reads this number of acknowledgements, or all that remain.
-fn read(lines: &mut impl Iterator<Item = String>, most: u64, at: &mut [At], expected: &mut [Expected]) -> u64 {
+fn read(lines: &mut impl Iterator<Item = String>, most: u64, at: &mut [At], expected: &mut [ExpectedState]) -> u64 {
     let mut read = 0;
     while read < most {
         let Some(line) = lines.next() else { break };
@@ -109,7 +109,8 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("started");
     // Compiles the resolver once for all processes.
     runtime.block_on(workload::open(&place.path().join("other"), &sandbox)).expect("opened");
-    let mut expected: Vec<Expected> = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
+    let mut expected: Vec<ExpectedState> =
+        (0..WRITERS).map(|number| ExpectedState::nothing(Writer::new(number))).collect();
     let mut at = vec![At { round: 0, step: 0 }; WRITERS];
     let (mut acknowledged, mut slowest) = (0, Duration::ZERO);
     for cycle in 0..cycles {
@@ -149,7 +150,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
         if (cycle + 1) % 25 == 0 {
             drop(opened);
             std::fs::remove_dir_all(&root).expect("removed");
-            expected = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
+            expected = (0..WRITERS).map(|number| ExpectedState::nothing(Writer::new(number))).collect();
             at.fill(At { round: 0, step: 0 });
         }
     }

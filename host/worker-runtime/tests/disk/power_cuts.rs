@@ -17,7 +17,7 @@ use component_host::Sandbox;
 
 use super::recording::{Chance, Disk, Fate, Operation, Remains, operations};
 use super::watched::{self, Control, clear, folder};
-use super::workload::{self, Expected, Step, Writer};
+use super::workload::{self, ExpectedState, Step, Writer};
 
 const CACHE: &str = "YOI_RECORDED_CACHE";
 const ROUNDS: &str = "YOI_RECORDED_ROUNDS";
@@ -125,7 +125,7 @@ struct Replay {
     operations: Vec<Operation>,
     steps: Vec<Step>,
     disk: Disk,
-    expected: Expected,
+    expected: ExpectedState,
     acknowledged: usize,
     next: usize,
 }
@@ -137,7 +137,7 @@ impl Replay {
             operations: operations(log),
             steps: parts(rounds).into_iter().flatten().flat_map(|round| writer.steps(round)).collect(),
             disk: Disk::empty(),
-            expected: Expected::nothing(writer),
+            expected: ExpectedState::nothing(writer),
             acknowledged: 0,
             next: 0,
         }

@@ -232,7 +232,7 @@ impl Writer {
 
 /// Acknowledged state of a writer.
 #[derive(Debug, Clone)]
-pub(super) struct Expected {
+pub(super) struct ExpectedState {
     pub(super) writer: Writer,
     blobs: BTreeMap<Digest, Bytes>,
     /// Collected blobs.
@@ -248,7 +248,7 @@ struct ExpectedWorker {
     said: Vec<Value>,
 }
 
-impl Expected {
+impl ExpectedState {
     pub(super) fn nothing(writer: Writer) -> Self {
         Self {
             writer,

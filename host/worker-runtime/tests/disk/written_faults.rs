@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::faults::{ERRORS, Tally, at_every_call};
 use super::watched::{self, Control, KINDS, folder};
 use super::workload::Failure;
-use super::written::{Acknowledged, Places, ReadStep, Step, Strays};
+use super::written::{AcknowledgedState, Places, ReadStep, Step, Strays};
 
 /// Environment variable of the process: make one call fail, or all calls from one on.
 const PART: &str = "YOI_WRITTEN_FAULTS";
@@ -59,7 +59,7 @@ fn is_typed(is_of_files: bool, error: i32, failure: &Failure, root: &str, contex
 }
 
 /// Restores the state before a step.
-fn prepared(places: &Places, there: &[Step]) -> Acknowledged {
+fn prepared(places: &Places, there: &[Step]) -> AcknowledgedState {
     let held = places.prepare(there);
     // Only root may change the owner. Other users replace a file of their own.
     let _ = chown(places.mount.join("others"), Some(4711), Some(4711));
@@ -69,7 +69,7 @@ fn prepared(places: &Places, there: &[Step]) -> Acknowledged {
 /// Checks the state after an interrupted step, and that the step succeeds now.
 async fn check_and_repeat(
     places: &Places,
-    mut held: Acknowledged,
+    mut held: AcknowledgedState,
     step: Step,
     done: bool,
     strays: Strays,

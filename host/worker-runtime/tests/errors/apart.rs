@@ -14,15 +14,18 @@ use worker_runtime::{Runtime, RuntimeBuilder, RuntimeLimits, SystemClock};
 use super::{folder, touches};
 use crate::disk::watched::{self, Control, Fault, KINDS};
 use crate::problems::run;
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::{name, sandbox};
 
 /// Environment variable that selects the process without threads.
 const THREADLESS: &str = "YOI_THREADLESS";
 
 /// Returns the reports of all these processes.
-pub(super) fn told() -> Vec<Provoked> {
-    [without_room().unwrap_or_default(), without_threads()].iter().flat_map(|printed| Provoked::read(printed)).collect()
+pub(super) fn told() -> Vec<ErrorReport> {
+    [without_room().unwrap_or_default(), without_threads()]
+        .iter()
+        .flat_map(|printed| ErrorReport::read(printed))
+        .collect()
 }
 
 /// Fills the disk for the next write.
@@ -36,9 +39,9 @@ fn fill(_: &Path) {
 #[ignore = "is run by another test, under the shim"]
 fn child_process_on_a_full_disk() {
     let Some(root) = watched::root() else { return };
-    let tell = |told: Provoked| {
+    let tell = |told: ErrorReport| {
         assert!(!told.says.contains(&*root.to_string_lossy()), "{}", told.says);
-        told.tell();
+        told.report();
     };
     tell(run(Box::pin(touches(fill, "fs.write", json!({ "path": "x", "text": "y" })))));
     let place = folder();
@@ -112,12 +115,12 @@ fn child_process_without_threads() {
     for threads in (0..few).map(Threads::Most).chain([Threads::Any]) {
         threads.set(alone);
         if threads == Threads::Most(0) {
-            provoked(run(Box::pin(builder().open()))).tell();
+            provoked(run(Box::pin(builder().open()))).report();
         }
         let opened = run(Box::pin(builder().sandbox(sandbox.clone()).open()));
         match threads {
             // One thread too few is as bad as none.
-            Threads::Most(_) => provoked(opened).tell(),
+            Threads::Most(_) => provoked(opened).report(),
             Threads::Any => drop(opened.expect("the same process opens one as soon as there are threads")),
         }
     }

@@ -12,7 +12,7 @@ use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlob
 
 use super::CANARY;
 use super::blobs::{LARGE, MOST, content, listed, place_of, put, put_and_drop};
-use super::damage::{Tampered, assert_refused_and_repaired, set_aside};
+use super::damage::{TamperableStore, assert_refused_and_repaired, set_aside};
 
 /// A data folder below a temporary folder.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Files {
     }
 }
 
-impl Tampered for Files {
+impl TamperableStore for Files {
     fn store(&self) -> &dyn BlobStore {
         &self.blobs
     }
