@@ -25,7 +25,7 @@ async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, S
         Err(LoadError::Exceeds { limit, .. }) => return (Outcome::Limit, limit.to_owned()),
         Err(error) => return (Outcome::RefusedLoad, error.code().to_string()),
     };
-    match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
+    match Resolutions::with_capacity(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
         Ok(resolved) => {
             let report = ResolutionReport::new(fixtures::simple().manifest(), &resolved, None);
             let report = serde_json::to_string(&report).expect("JSON");
@@ -71,7 +71,7 @@ fn each_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works()
     sandboxes::wait(async {
         let honest = sandbox.load(worker_runtime::shipped::RESOLVER).await.expect("the shipped resolver");
         let (view, inputs) = (fixtures::simple_view(), fixtures::simple_inputs());
-        let resolutions = Resolutions::remembering(0);
+        let resolutions = Resolutions::with_capacity(0);
         let first = resolutions.resolve(&honest, &view, &inputs).await.expect("a resolution").digests().resolution;
         for Hostile { name, bytes, expect } in &all {
             let (outcome, word) = run(&sandbox, bytes).await;

@@ -3,9 +3,9 @@
 //!
 //! Running and testing the project therefore needs no WebAssembly toolchain. `verify` builds the component again. The
 //! toolchain that the lock file names must produce the same bytes. Another toolchain can produce other bytes, so its
-//! component must pass the tests: a resolver gives the same answers on the case corpus. Such components are stored in
-//! `<target>/guest/rebuilt`, and variables of the environment pass their paths to the tests. The report names the check
-//! that was made.
+//! component must pass the tests: a resolver must give the same answers on the case corpus. Such components are stored in
+//! `<target>/guest/rebuilt`, and environment variables pass their paths to the tests. The report names the check that was
+//! made.
 
 use std::env;
 use std::fmt;
@@ -19,11 +19,11 @@ use wit_component::ComponentEncoder;
 
 use crate::lock::{self, Lock};
 use crate::source::{self, GUESTS, Guest};
-use crate::toolchain::{self, Missing, Toolchain, cargo_home};
+use crate::toolchain::{self, MissingTool, Toolchain, cargo_home};
 
-/// Names the component that the case corpus is to be run against, in place of the pinned one.
+/// Variable with the path of the component that the case corpus runs against, instead of the pinned one.
 const RESOLVER_UNDER_TEST: &str = "YOI_RESOLVER_UNDER_TEST";
-/// Names the folder with the components of examples to be tested, in place of the pinned ones.
+/// Variable with the folder of the example components to test, instead of the pinned ones.
 const EXAMPLES_UNDER_TEST: &str = "YOI_EXAMPLE_PLUGINS";
 /// The package whose tests run components.
 const TESTS: &str = "yoi-tests";
@@ -49,7 +49,7 @@ pub(crate) struct Plugin {
 
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// Where no toolchain can build them, be content with what `status` checks.
+    /// If no toolchain can build the components, run only the checks of `status`.
     #[arg(long)]
     allow_missing_toolchain: bool,
 }
@@ -65,32 +65,32 @@ pub(crate) struct Report {
 enum Outcome {
     /// The component is pinned.
     Pinned(Lock),
-    /// Component, lock file and source belong together.
+    /// Component, lock file and source match.
     Consistent(Lock),
-    /// So they do, and a build gave the same bytes.
+    /// They match, and a build gave the same bytes.
     Reproduced(Lock),
-    /// So they do, and a build by another toolchain gave the same answers.
+    /// They match, and a component built by another toolchain gave the same answers.
     SameAnswers { lock: Lock, rebuilt: String },
-    /// So they do, and nothing was built for want of something.
-    Unbuilt { lock: Lock, missing: Missing },
+    /// They match, and nothing was built because a tool is missing.
+    Unbuilt { lock: Lock, missing: MissingTool },
 }
 
-/// Why a task failed.
+/// Error of a task.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("run this as `cargo xtask`: the project's folder is not known otherwise")]
+    #[error("run this as `cargo xtask`: only cargo passes the folder of the project")]
     NoProject,
     #[error(transparent)]
-    Missing(#[from] Missing),
+    MissingTool(#[from] MissingTool),
     #[error(transparent)]
     Lock(#[from] lock::Error),
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error(transparent)]
     Toolchain(#[from] toolchain::Error),
-    #[error("cannot make a component of the module")]
+    #[error("cannot encode the module as a component")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the component of `{package}` holds `{}`, a folder of this machine", folder.display())]
+    #[error("the component of `{package}` contains `{}`, a folder of this machine", folder.display())]
     HostPath { package: &'static str, folder: PathBuf },
     #[error("the same toolchain built {built}, the lock file says {pinned}; the rebuilt component is `{}`", path.display())]
     NotReproduced { pinned: String, built: String, path: PathBuf },
@@ -107,7 +107,7 @@ pub(crate) enum Error {
 }
 
 impl Command {
-    /// Does what was asked, for each component.
+    /// Runs the task for each component.
     pub(crate) fn run(self) -> Result<Vec<Report>, Error> {
         let project = Project::find()?;
         if let Self::Plugin(Plugin { folder }) = &self {
@@ -133,13 +133,13 @@ impl Command {
 /// The folders that a task works in.
 struct Project {
     root: PathBuf,
-    /// What cargo and this task leave behind when they build the component.
+    /// Output of cargo and of this task.
     target: PathBuf,
 }
 
 impl Project {
     fn find() -> Result<Self, Error> {
-        // Asked when it runs, not when it is compiled: several checkouts may share one target folder.
+        // Read at run time and not at compile time, because several checkouts may share one target folder.
         let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or(Error::NoProject)?;
         let root = package.parent().ok_or(Error::NoProject)?.to_owned();
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
@@ -148,7 +148,7 @@ impl Project {
 
     fn pin(&self, guest: &'static Guest) -> Result<Outcome, Error> {
         let toolchains = Toolchain::find_all()?;
-        let toolchain = toolchains.first().ok_or(Missing::Library)?;
+        let toolchain = toolchains.first().ok_or(MissingTool::Library)?;
         let component = self.build(guest, toolchain)?;
         Ok(Outcome::Pinned(Lock::pin(&self.root, guest, &component, toolchain.identity(guest.profile))?))
     }
@@ -160,9 +160,9 @@ impl Project {
             Err(missing) if allow_missing_toolchain => return Ok(Outcome::Unbuilt { lock, missing }),
             found => found?,
         };
-        // The one that can be held to the same bytes, if there are several.
+        // Prefers the toolchain of the lock file, which must produce the same bytes.
         toolchains.sort_by_key(|toolchain| toolchain.identity(guest.profile) != lock.toolchain);
-        let toolchain = toolchains.first().ok_or(Missing::Library)?;
+        let toolchain = toolchains.first().ok_or(MissingTool::Library)?;
         let component = self.build(guest, toolchain)?;
         let built = source::digest(&component);
         if built == lock.digest {
@@ -183,7 +183,7 @@ impl Project {
         Ok(Outcome::SameAnswers { lock, rebuilt: built })
     }
 
-    /// Nothing that an earlier build left counts as evidence.
+    /// Removes the output of earlier builds, so that `verify` builds everything again.
     fn forget_builds(&self) -> Result<(), Error> {
         match fs::remove_dir_all(&self.target) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -208,14 +208,14 @@ impl Project {
     /// Builds a plugin that is a project of its own.
     fn build_plugin(&self, folder: &Path) -> Result<(), Error> {
         let toolchains = Toolchain::find_all()?;
-        let toolchain = toolchains.first().ok_or(Missing::Library)?;
+        let toolchain = toolchains.first().ok_or(MissingTool::Library)?;
         let package = source::package_name(folder)?;
         let module = toolchain.build(folder, &package, "release", &self.target.join("plugins"))?;
         let path = folder.join("component.wasm");
         fs::write(&path, encode(&module).map_err(Error::Encode)?).map_err(|source| Error::Write { path, source })
     }
 
-    #[allow(clippy::print_stderr)] // says what takes the time, and how to run it again
+    #[allow(clippy::print_stderr)] // reports the step that takes long, and the command that repeats it
     fn compare_answers(&self, variable: &'static str, path: PathBuf) -> Result<(), Error> {
         eprintln!("another toolchain than the pinned one: comparing answers in the tests");
         eprintln!("  {variable}={} cargo test -p {TESTS}", path.display());
@@ -229,14 +229,14 @@ impl Project {
     }
 }
 
-/// Wraps a core module, which says in a custom section what it is to become, as that component.
+/// Encodes a core module as a component. A custom section of the module describes the component's world.
 fn encode(module: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     Ok(ComponentEncoder::default().validate(true).module(module)?.encode()?)
 }
 
 fn holds(bytes: &[u8], folder: &Path) -> bool {
     let folder = folder.as_os_str().as_encoded_bytes();
-    // The root folder names no machine, and every absolute path has it.
+    // Skips the root folder `/`: every absolute path contains it.
     folder.len() > 1 && bytes.windows(folder.len()).any(|window| window == folder)
 }
 

@@ -1,4 +1,4 @@
-//! The lock file beside a pinned component: which component is pinned, and what it was built from.
+//! The lock file beside a pinned component: the digest of the component, its source and its toolchain.
 
 use std::fs;
 use std::io;
@@ -11,19 +11,19 @@ use crate::toolchain::Identity;
 
 const HEADER: &str = "# Written by `cargo xtask guest build`, checked by `cargo xtask guest verify`.\n\n";
 
-/// What the lock file says.
+/// Content of the lock file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lock {
-    /// Of the component.
+    /// Digest of the component.
     pub(crate) digest: String,
-    /// Of the component, in bytes.
+    /// Size of the component in bytes.
     pub(crate) size: u64,
     pub(crate) source: Source,
     pub(crate) toolchain: Identity,
 }
 
-/// Why the pinned component cannot be trusted as it stands.
+/// Error of reading, checking or writing the pinned component.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read `{path}`")]
@@ -67,7 +67,7 @@ impl Lock {
         toml::from_str(&text).map_err(|source| Error::Parse { path, source })
     }
 
-    /// Pins `component`, built from what is below `root` now.
+    /// Pins `component`, which was built from the current source below `root`.
     pub(crate) fn pin(root: &Path, guest: &Guest, component: &[u8], toolchain: Identity) -> Result<Self, Error> {
         let lock = Self {
             digest: source::digest(component),
@@ -81,8 +81,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// The pinned component's bytes, after checking that they are the pinned ones and that the source is still the one
-    /// they were built from.
+    /// Returns the pinned component, after checking its digest and that the source has not changed since it was built.
     pub(crate) fn check(&self, root: &Path, guest: &Guest) -> Result<Vec<u8>, Error> {
         let path = guest.component();
         let component = match fs::read(root.join(&path)) {
@@ -111,7 +110,7 @@ impl Lock {
     }
 }
 
-/// Replaces a file as a whole, so that an interrupted run leaves the old one.
+/// Replaces a file atomically, so that an interrupted run leaves the old file.
 fn write(root: &Path, path: String, bytes: &[u8]) -> Result<(), Error> {
     let target = root.join(&path);
     let unfinished = target.with_added_extension("unfinished");
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_just_pinned_is_consistent() {
+    fn newly_pinned_component_is_consistent() {
         let root = tempfile::tempdir().unwrap();
         pinned(root.path());
         assert_eq!(check(root.path()).unwrap(), BYTES);
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_flipped_byte_of_the_component_is_noticed() {
+    fn component_with_one_flipped_byte_is_refused() {
         let root = tempfile::tempdir().unwrap();
         pinned(root.path());
         fs::write(root.path().join(RESOLVER.component()), b"a c0mponent").unwrap();
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_not_the_components_is_noticed() {
+    fn lock_file_with_a_wrong_size_is_refused() {
         let root = tempfile::tempdir().unwrap();
         pinned(root.path());
         let path = root.path().join(RESOLVER.lock());
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_component_says_what_changed() {
+    fn stale_component_is_reported_with_the_changed_input() {
         for (file, what) in
             [("wit/world.wit", "its source"), ("Cargo.toml", "a setting of its build"), ("Cargo.lock", "a dependency")]
         {

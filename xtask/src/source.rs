@@ -1,8 +1,7 @@
 //! Digests of the source from which the component is built.
 //!
-//! Each is SHA-256 over lines that are easy to make by other means: for files `<digest>  <path>`, as `sha256sum` prints
-//! them, sorted by path; for settings `<key> = <value>` in TOML, sorted; for packages `<name> <version> <checksum>`,
-//! sorted.
+//! Each digest is SHA-256 over sorted lines, which other tools can produce too: `<digest>  <path>` for a file, as
+//! `sha256sum` prints it, `<key> = <value>` in TOML for a setting, and `<name> <version> <checksum>` for a package.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
-/// The digests of everything that the component is built from, the toolchain aside.
+/// The digests of all inputs of the component's build, except the toolchain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Source {
-    /// The package's manifest and code, and its part of the contract.
+    /// Digest of the manifest and the code of the package, and of its part of the contract.
     pub(crate) files: String,
-    /// What the workspace's manifest says about the build of the package.
+    /// Digest of the settings in the workspace's manifest that affect the build of the package.
     pub(crate) settings: String,
-    /// The packages whose code is in the component, and those that generate code of it.
+    /// Digest of the packages whose code is in the component, and of those that generate its code.
     pub(crate) dependencies: String,
 }
 
@@ -82,17 +81,17 @@ impl Guest {
     }
 }
 
-/// Runs at compile time: its version counts, but not what it is made of.
+/// A generator that runs at compile time. Its version is part of the digest, but its dependencies are not.
 const GENERATOR: &str = "wit-bindgen-rust-macro";
-/// Wraps the compiled module; a dependency of this task, not of the package.
+/// The encoder of the compiled module. It is a dependency of this task, not of the package.
 const ENCODER: (&str, &str) = ("xtask", "wit-component");
 
 /// The folder with every version of every part of the contract: `wit/deps/yoi-resolver@<version>`.
 const CONTRACTS: &str = "wit/deps";
-/// Keys of the workspace's manifest, beside one for each of the package's dependencies.
+/// Keys of the workspace's manifest. The keys of the package's dependencies are added to them.
 const SETTINGS: [&str; 3] = ["profile.guest", "profile.release", "workspace.package.edition"];
 
-/// Why the source has no digest.
+/// Error of computing the digests.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read `{}`", path.display())]
@@ -101,7 +100,7 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` has no name in UTF-8", path.display())]
+    #[error("the name of `{}` is not UTF-8", path.display())]
     Name { path: PathBuf },
     #[error("cannot parse `{path}`")]
     Parse {
@@ -139,7 +138,7 @@ pub(crate) fn package_name(folder: &Path) -> Result<String, Error> {
     Ok(parse::<Named>(folder, "Cargo.toml")?.package.name)
 }
 
-/// The package's manifest, as far as it matters here: tests may depend on more.
+/// The package's manifest, without its development dependencies.
 #[derive(Deserialize)]
 struct Manifest {
     dependencies: Table,
@@ -151,7 +150,7 @@ fn parse<T: serde::de::DeserializeOwned>(root: &Path, path: &str) -> Result<T, E
     toml::from_str(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })
 }
 
-/// The digest of some bytes, as it is spelled everywhere in the project.
+/// Returns the digest of bytes in the text form of the project.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
@@ -190,7 +189,7 @@ fn add_file(root: &Path, path: String, found: &mut BTreeMap<String, String>) -> 
     Ok(())
 }
 
-/// The names in a folder. Hidden ones are an editor's, not the source's.
+/// Returns the names in a folder, without hidden files, which editors create.
 fn entries(folder: &Path) -> Result<Vec<String>, Error> {
     let failed = |source| Error::Read { path: folder.to_owned(), source };
     let mut names = Vec::new();
@@ -216,7 +215,7 @@ fn settings(workspace: &Table, profile: &str, direct: &BTreeSet<String>) -> Stri
     digest(lines.as_bytes())
 }
 
-/// `Cargo.lock`, as far as it matters here.
+/// The parts of `Cargo.lock` that affect the digest.
 #[derive(Deserialize)]
 struct CargoLock {
     package: Vec<Package>,
@@ -232,7 +231,7 @@ struct Package {
 }
 
 impl CargoLock {
-    /// Finds what a `dependencies` entry means: `name`, or `name version` where the name alone is ambiguous.
+    /// Returns the package of a `dependencies` entry, which is `name`, or `name version` if the name is ambiguous.
     fn find(&self, entry: &str) -> Result<&Package, Error> {
         let mut words = entry.split(' ');
         let (name, version) = (words.next(), words.next());
@@ -311,7 +310,7 @@ pub(crate) mod tests {
         ]
     "#;
 
-    /// Writes a small project that has everything a component is built from.
+    /// Writes a small project with all inputs of a build.
     pub(crate) fn project(root: &Path) {
         for (path, content) in [
             ("Cargo.lock", LOCK),
@@ -329,7 +328,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The source of a project in which `path` says `to` wherever it said `from`.
+    /// Returns the source of a project in which `from` is replaced by `to` in the file `path`.
     fn changed(path: &str, from: &str, to: &str) -> Result<Source, Error> {
         let root = tempfile::tempdir().unwrap();
         project(root.path());
@@ -345,7 +344,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_digest_follows_names_and_contents_and_not_the_folder() {
+    fn digest_depends_on_names_and_contents_and_not_on_the_folder() {
         let pinned = unchanged();
         assert_eq!(unchanged(), pinned, "in another folder");
         for file in ["resolver-guest/src/deep/more.rs", "wit/world.wit", "wit/deps/yoi-resolver@1.0.0/resolver.wit"] {
@@ -359,7 +358,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_the_resolvers_does_not_count() {
+    fn files_outside_the_resolver_do_not_change_the_digest() {
         let pinned = unchanged();
         assert_eq!(changed("wit/deps/yoi-host@1.0.0/host.wit", "other", "changed").unwrap(), pinned);
         let edited = tempfile::tempdir().unwrap();
@@ -369,7 +368,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_setting_of_the_build_counts_and_another_does_not() {
+    fn only_build_settings_change_the_digest() {
         let pinned = unchanged();
         let settings = |from: &str, to: &str| changed("Cargo.toml", from, to).unwrap().settings;
         assert_ne!(settings("opt-level = 3", "opt-level = 2"), pinned.settings);
@@ -380,7 +379,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_package_that_is_in_the_component_counts_and_another_does_not() {
+    fn only_packages_of_the_component_change_the_digest() {
         let pinned = unchanged();
         let dependencies = |from: &str, to: &str| changed("Cargo.lock", from, to).unwrap().dependencies;
         assert_ne!(dependencies("bb", "b0"), pinned.dependencies, "below a dependency");
@@ -393,7 +392,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_input_is_named() {
         let refused = changed("Cargo.lock", "{ name = \"itoa\"", "{ name = \"atoi\"");
         assert!(matches!(refused, Err(Error::NoPackage(name)) if name == "itoa"));
         let root = tempfile::tempdir().unwrap();

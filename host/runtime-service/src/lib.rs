@@ -30,7 +30,7 @@ use runtime_api::Code;
 use worker_runtime::Runtime;
 use worker_runtime::token::{Entropy, SystemEntropy};
 
-pub use http_edge::{Hosts, ServerLimits, Stopped};
+pub use http_edge::{Hosts, ServerLimits, ShutdownSummary};
 pub use openapi::openapi_json;
 pub use problem::ApiProblem;
 
@@ -102,7 +102,7 @@ impl RuntimeService {
 
     /// Serves the routes until `stop` completes. Then waits until the requests in flight have ended, for at most
     /// `shutdown_ms`.
-    pub async fn serve<L: Listener>(&self, listener: L, stop: impl Future<Output = ()>) -> Stopped {
+    pub async fn serve<L: Listener>(&self, listener: L, stop: impl Future<Output = ()>) -> ShutdownSummary {
         self.0.edge.serve(self.router(), listener, stop).await
     }
 

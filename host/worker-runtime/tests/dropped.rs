@@ -55,7 +55,7 @@ fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {
     eprintln!("{SEED}={seed}");
     // Runs in a child process, because the counters cover all threads of a process.
     let done = Command::new(std::env::current_exe().expect("the test binary"))
-        .args(["--exact", "dropped::all_are_dropped", "--ignored", "--test-threads=1", "--nocapture"])
+        .args(["--exact", "dropped::child_process_that_drops_calls", "--ignored", "--test-threads=1", "--nocapture"])
         .env(SEED, seed.to_string())
         .output()
         .expect("the test binary runs");
@@ -67,7 +67,7 @@ fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {
 /// Run as a child process by another test.
 #[test]
 #[ignore = "is started by another test, in a process of its own"]
-fn all_are_dropped() {
+fn child_process_that_drops_calls() {
     let seed = std::env::var(SEED).expect("a seed").parse().expect("a number");
     let mut threads = Builder::new_multi_thread();
     // Idle blocking threads end soon, so that they can be counted.

@@ -101,7 +101,7 @@ fn each_fault_of_a_plugin_has_its_code_and_the_exit_code_of_guests() {
 }
 
 #[test]
-fn what_is_wrong_before_a_call_is_reported_without_running_the_plugin() {
+fn invalid_call_is_reported_without_running_the_plugin() {
     let place = Place::new();
     plugin(&place, "echo", "tool", &Plugin::tool().bytes(), "{}");
     plugin(&place, "other", "tool", b"\0asm\x0d\0\x01\0", "{}");

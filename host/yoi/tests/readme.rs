@@ -11,7 +11,7 @@ use std::process::Command;
 use runtime_api::Code;
 
 use crate::root;
-use crate::runtime::Serving;
+use crate::runtime::ServiceProcess;
 use crate::support::Place;
 
 /// A command with its expected output.
@@ -71,11 +71,11 @@ fn steps(lines: &[&str], mut at: usize, end: usize) -> Vec<Step> {
     steps
 }
 
-/// Runs commands as a reader of a page would.
+/// Runs the commands of a page.
 struct Reader {
     place: Place,
     exported: Vec<(String, String)>,
-    serving: Vec<Serving>,
+    serving: Vec<ServiceProcess>,
 }
 
 impl Reader {
@@ -136,7 +136,7 @@ impl Reader {
             self.choose_port();
             let mut command = self.command(&format!("exec {service}"));
             let log = std::fs::File::create(self.place.path().join("log")).expect("a log");
-            let serving = Serving::of(command.stderr(log), || "no address".to_owned());
+            let serving = ServiceProcess::of(command.stderr(log), || "no address".to_owned());
             let url = format!("http://{}", serving.address);
             self.exported.push(("YOI_URL".to_owned(), url.clone()));
             self.serving.push(serving);
@@ -234,13 +234,13 @@ fn run_page(path: &Path) -> usize {
 }
 
 #[test]
-fn commands_of_the_readme_print_what_it_says() {
+fn commands_of_the_readme_print_the_documented_output() {
     let run = run_page(&root().join("README.md"));
     assert!(run >= 15, "{run} commands");
 }
 
 #[test]
-fn commands_of_the_docs_print_what_they_say() {
+fn commands_of_the_docs_print_the_documented_output() {
     let mut pages: Vec<_> = std::fs::read_dir(root().join("docs"))
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())
@@ -257,7 +257,7 @@ fn readme_is_short() {
     assert!(text.lines().count() <= 250);
 }
 
-/// Rows of the Markdown tables of a page that begin with a name in backticks, by this name.
+/// Returns the rows of the Markdown tables of a page that begin with a name in backticks, by this name.
 fn rows(page: &str) -> Vec<(String, Vec<String>)> {
     let text = std::fs::read_to_string(root().join("docs").join(page)).expect("the page");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
@@ -281,7 +281,7 @@ fn config_reference_has_every_limit_with_its_default() {
 #[test]
 fn config_reference_has_the_exit_code_of_each_error_code() {
     let rows = rows("config.md");
-    // A key of the config has more cells.
+    // Rows of config keys have more cells.
     let codes: Vec<_> = rows.iter().filter(|(_, cells)| cells.len() == 2 && cells[1].len() == "3 |".len()).collect();
     for (code, cells) in &codes {
         assert_eq!(code.parse().map(|code: Code| format!("{} |", code.exit_code())), Ok(cells[1].clone()), "{code}");

@@ -1,4 +1,4 @@
-//! The command line as people and programs meet it: one runner, one file per command.
+//! Behaviour of the command line: one runner, one file per command.
 #![allow(
     missing_docs,
     clippy::expect_used,

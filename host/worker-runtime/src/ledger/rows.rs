@@ -15,7 +15,7 @@ pub(crate) struct BlobRow {
     pub(crate) at: jiff::Timestamp,
 }
 
-/// A row whose key says it all.
+/// A row without content. Its key is the whole record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mark {}
@@ -136,13 +136,13 @@ pub(crate) struct QueuedRow {
 pub(crate) struct ResolverRow {
     pub(crate) bytes: u64,
     pub(crate) at: jiff::Timestamp,
-    pub(crate) revoked: Option<Revoked>,
+    pub(crate) revoked: Option<Revocation>,
 }
 
 /// Revocation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Revoked {
+pub(crate) struct Revocation {
     pub(crate) at: jiff::Timestamp,
 }
 

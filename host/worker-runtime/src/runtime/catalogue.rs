@@ -26,7 +26,7 @@ use crate::ledger::{
 };
 use crate::record::Record;
 use crate::report::{ResolutionReport, with_policy};
-use crate::resolutions::{Inputs, Resolved};
+use crate::resolutions::{ComputedResolution, Inputs};
 use crate::tenants::Busy;
 use crate::workspace::Workspace;
 
@@ -181,20 +181,20 @@ impl WorkerError {
 }
 
 /// Error of a resolution or of its enforcement.
-struct Unresolved {
+struct ResolutionFailure {
     error: WorkerError,
     /// Record of the resolution, if the error depends on its inputs alone.
     failure: Option<NewFailure>,
 }
 
-impl<E: Into<WorkerError>> From<E> for Unresolved {
+impl<E: Into<WorkerError>> From<E> for ResolutionFailure {
     fn from(error: E) -> Self {
         Self { error: error.into(), failure: None }
     }
 }
 
 /// An enforced resolution, with a value that was derived from it.
-struct Enforced<T> {
+struct EnforcedResolution<T> {
     view: BundleView,
     /// `true` if the bundle is older than the newest one.
     older: bool,
@@ -205,7 +205,7 @@ struct Enforced<T> {
 }
 
 /// Returns the resolution record of a worker.
-fn record(inputs: &Inputs, resolved: &Resolved, live: &LiveWorker) -> Blob {
+fn record(inputs: &Inputs, resolved: &ComputedResolution, live: &LiveWorker) -> Blob {
     let digests = with_policy(*resolved.digests(), Some(live.spec.policy()));
     Blob::new(Record::write(inputs, resolved, &digests))
 }
@@ -239,7 +239,7 @@ impl Catalogue {
         let enforced = self.enforce_request(&request, |inputs, resolved, live| record(inputs, resolved, live)).await;
         let enforced = match enforced {
             Ok(enforced) => enforced,
-            Err(Unresolved { error, failure }) => {
+            Err(ResolutionFailure { error, failure }) => {
                 if let Some(failure) = failure
                     && let Err(error) = self.record_failure(failure).await
                 {
@@ -248,7 +248,7 @@ impl Catalogue {
                 return Err(error);
             }
         };
-        let Enforced { view, older, resolver, live, derived: record } = enforced;
+        let EnforcedResolution { view, older, resolver, live, derived: record } = enforced;
         let record_digest = record.digest();
         let workspace = &self.workspace.id;
         let policy = live.spec.policy();
@@ -291,8 +291,8 @@ impl Catalogue {
     async fn enforce_request<T: Send + 'static>(
         &self,
         request: &CreateWorkerRequest,
-        derive: impl FnOnce(&Inputs, &Arc<Resolved>, &LiveWorker) -> T + Send + 'static,
-    ) -> Result<Enforced<T>, Unresolved> {
+        derive: impl FnOnce(&Inputs, &Arc<ComputedResolution>, &LiveWorker) -> T + Send + 'static,
+    ) -> Result<EnforcedResolution<T>, ResolutionFailure> {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
         let (view, older) = self.requested_bundle(request).await?;
@@ -308,17 +308,17 @@ impl Catalogue {
             async move {
                 let resolved = shared.resolutions.run(&resolver, &view, &inputs).await.map_err(|failed| {
                     let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
-                    Unresolved { error: failed.error.into(), failure }
+                    ResolutionFailure { error: failed.error.into(), failure }
                 })?;
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await?;
                 let live = live.map_err(WorkerError::Denied)?;
                 let derived = derive(&inputs, &resolved, &live);
-                Ok::<_, Unresolved>((live, derived))
+                Ok::<_, ResolutionFailure>((live, derived))
             }
         };
         let computed = shared.compute_pool.run(slot, computed).await;
         let (live, derived) = computed.ok_or(ContentError::Contended)??;
-        Ok(Enforced { view, older, resolver: digest, live, derived })
+        Ok(EnforcedResolution { view, older, resolver: digest, live, derived })
     }
 
     /// Returns the worker with this id if the same request created it. Otherwise completes the removal of an earlier
@@ -390,7 +390,7 @@ impl Catalogue {
                 .expect::<Mark>(&removal_key(workspace, &id), None)
                 .put(&key, &row)
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
-                .takes(Usage { workers: 1, ..Usage::default() })
+                .add_usage(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
             // The resolver may have been revoked since it resolved. The commit fails if its row changes meanwhile.
             let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;

@@ -535,7 +535,7 @@ impl Interaction {
         let mut change = change.put(&entry_key(&self.workspace.id, worker, entry.number), entry);
         match stored {
             StoredPayload::Nothing => {}
-            StoredPayload::Inline { bytes, .. } => change = change.takes(Usage::bytes(*bytes)),
+            StoredPayload::Inline { bytes, .. } => change = change.add_usage(Usage::bytes(*bytes)),
             StoredPayload::Blob { stored, .. } => change = stored.add_rows(change).await?,
         }
         Ok(change)

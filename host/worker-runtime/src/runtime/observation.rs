@@ -84,7 +84,7 @@ impl Observation {
     /// Returns the log lines of a worker's plugins that are kept, starting after the line with the number `after`.
     pub async fn plugin_logs(&self, worker: &WorkerId, after: u64) -> Result<Vec<LogEntry>, WorkerError> {
         let Workspace { shared, id: workspace } = &self.workspace;
-        if !shared.ledger.is_there(&worker_key(workspace, worker)).await? {
+        if !shared.ledger.exists(&worker_key(workspace, worker)).await? {
             return Err(WorkerError::NotFound(worker.clone()));
         }
         Ok(shared.plugin_logs.lines(&self.workspace.plugin_owner(worker), after))

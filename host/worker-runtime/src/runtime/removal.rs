@@ -46,7 +46,7 @@ impl Catalogue {
         let (key, removal) = (worker_key(workspace, id), removal_key(workspace, id));
         let decide = || async {
             let Some(found) = shared.ledger.row::<WorkerRow>(&key).await? else {
-                let is_in_progress = shared.ledger.is_there(&removal).await?;
+                let is_in_progress = shared.ledger.exists(&removal).await?;
                 return if is_in_progress { Ok(Decision::Keep(())) } else { Err(WorkerError::NotFound(id.clone())) };
             };
             if found.value.state == StoredState::Running {
@@ -58,7 +58,7 @@ impl Catalogue {
                 .delete(&key)
                 .put(&removal, &Mark {})
                 .delete(&uses_key(workspace, &found.value.record).part(Referrer::Worker(id.clone())))
-                .gives_back(Usage { workers: 1, ..Usage::default() })
+                .subtract_usage(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerRemoved { worker: id.clone() });
             Ok(Decision::Commit(change, ()))
         };
@@ -106,7 +106,7 @@ impl Catalogue {
                 change = match content {
                     Some(Payload::Json(value)) => {
                         let bytes = serde_json::to_vec(&value).unwrap_or_default().len();
-                        change.gives_back(Usage::bytes(bytes as u64))
+                        change.subtract_usage(Usage::bytes(bytes as u64))
                     }
                     Some(Payload::Blob { digest, .. }) => {
                         change.delete(&uses_key(workspace, &digest).part(Referrer::Worker(id.clone())))

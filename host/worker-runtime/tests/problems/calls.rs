@@ -11,7 +11,7 @@ use super::{Case, both, http};
 use crate::support::api::Answer;
 use crate::support::plugin_scene::{self, MANIFEST, Packed};
 use crate::support::plugins::Plugin;
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, bundle, bundle_of};
 
@@ -168,7 +168,7 @@ async fn asks(prepare: fn(&std::path::Path)) -> Answer {
     scene.post("secretive", &secret()).await
 }
 
-async fn fetches(prepare: fn(&std::path::Path)) -> Provoked {
+async fn fetches(prepare: fn(&std::path::Path)) -> ErrorReport {
     let (_place, scene) = fetching(prepare).await;
     provoked(scene.call("secretive", secret()).await)
 }

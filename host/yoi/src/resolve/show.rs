@@ -14,7 +14,7 @@ use crate::text::{Rows, bytes, grouped};
 /// Formats a resolution.
 pub(super) fn resolution(
     manifest: &Manifest,
-    resolved: &Resolved,
+    resolved: &ComputedResolution,
     spec: Option<&ResolvedWorkerSpec>,
     unanswered: &BTreeSet<ToolName>,
 ) -> String {
