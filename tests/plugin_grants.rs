@@ -65,6 +65,10 @@ fn refused(spec: &ResolvedWorkerSpec) -> Vec<&'static str> {
     }
     for tool in spec.narrowed().iter().filter(of("tool:")) {
         assert_eq!(tool.rule.code(), "tool_without_plugin");
+        // The tool names the rule and the remedy of its plugin.
+        let names =
+            |plugin: &&Refusal| tool.reason.contains(plugin.rule.code().as_str()) && tool.remedy == plugin.remedy;
+        assert!(refusals.iter().any(names), "{tool:?}");
     }
     let granted = spec.plugins().len();
     assert!(spec.tools().is_empty() || granted > 0, "{:?}", spec.tools());

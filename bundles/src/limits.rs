@@ -42,7 +42,7 @@ pub struct BundleLimits {
     pub parents: usize,
     /// Number of layers of one profile.
     pub layers: usize,
-    /// Number of names in one list, and of wishes of one layer.
+    /// Number of names in one list, of wishes of one layer, and of paths of all request or websocket targets of one plugin.
     pub list_items: usize,
     /// Size of one description, reason or other text in a manifest in bytes.
     pub text_bytes: usize,

@@ -4,6 +4,7 @@
 //! another spelling is refused with the correct one, and [`WrittenUrlPermission::normal`] corrects it for authors.
 //! Names are not resolved, and addresses are not classified here as public or private.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,73 @@ impl UrlPermission {
     /// `true` if a URL path is one of the prefixes or below one.
     pub fn covers_path(&self, path: &str) -> bool {
         self.path_prefixes.iter().any(|prefix| path_covers(prefix, path))
+    }
+
+    /// `true` if this permission allows every request that `other` allows.
+    ///
+    /// An IP address counts as a special address, so a permission for all hosts covers it only with `local`.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.scheme == other.scheme
+            && self.port() == other.port()
+            && self.reach() >= other.reach()
+            && self.host.covers_pattern(&other.host)
+            && other.methods.iter().all(|method| self.methods.contains(method))
+            && other.path_prefixes().all(|path| self.covers_path(path))
+    }
+
+    /// Returns the permission for exactly the requests that both permissions allow, or `None` if there are none. An IP
+    /// address counts as a special address.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        if self.scheme != other.scheme || self.port() != other.port() {
+            return None;
+        }
+        let host = if self.host.covers_pattern(&other.host) { &other.host } else { &self.host };
+        let host = (other.host.covers_pattern(host)).then(|| host.clone())?;
+        let methods: Vec<Method> = self.methods.iter().filter(|one| other.methods.contains(one)).copied().collect();
+        let inside = |one: &Self, all: &Self| {
+            one.path_prefixes.iter().filter(|path| all.covers_path(path)).cloned().collect::<Vec<_>>()
+        };
+        let mut path_prefixes = inside(self, other);
+        path_prefixes.extend(inside(other, self));
+        path_prefixes.sort();
+        path_prefixes.dedup();
+        let local = self.local && other.local;
+        let both = Self { scheme: self.scheme, host, port: self.port, methods, path_prefixes, local };
+        // A host that is special by itself needs a permission that reaches special addresses on both sides.
+        let is_reached = both.reach() <= self.reach().min(other.reach());
+        let is_empty = both.path_prefixes.is_empty() || both.methods.is_empty() && !both.scheme.is_websocket();
+        (is_reached && !is_empty).then_some(both)
+    }
+
+    /// Returns the permission for each path and method of this one. A permission that covers such a part covers it by one
+    /// path and one method, so lists of permissions can be compared by their parts.
+    pub fn parts(&self) -> impl Iterator<Item = Self> {
+        let of_path = move |path: &str| {
+            let part = Self { path_prefixes: vec![path.into()], methods: Vec::new(), ..self.clone() };
+            let methods: Vec<Vec<Method>> = match self.methods.as_slice() {
+                [] => vec![Vec::new()],
+                methods => methods.iter().map(|method| vec![*method]).collect(),
+            };
+            methods.into_iter().map(move |methods| Self { methods, ..part.clone() })
+        };
+        self.path_prefixes().flat_map(of_path)
+    }
+
+    /// Returns the parts of this permission that none of `others` covers, in as few permissions as there are different
+    /// methods.
+    pub fn without(&self, others: &[&Self]) -> Vec<Self> {
+        let mut left: BTreeMap<Box<str>, Vec<Method>> = BTreeMap::new();
+        for part in self.parts().filter(|part| !others.iter().any(|other| other.covers(part))) {
+            for path in part.path_prefixes {
+                left.entry(path).or_default().extend(&part.methods);
+            }
+        }
+        let mut by_methods: BTreeMap<Vec<Method>, Vec<Box<str>>> = BTreeMap::new();
+        for (path, methods) in left {
+            by_methods.entry(methods).or_default().push(path);
+        }
+        let rest = by_methods.into_iter();
+        rest.map(|(methods, path_prefixes)| Self { methods, path_prefixes, ..self.clone() }).collect()
     }
 
     /// `true` if every URL below `prefix` is covered, with at least one method.

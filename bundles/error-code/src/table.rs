@@ -41,6 +41,7 @@ codes! {
     AlreadyThere = "already_there": Failed;
     EarlierTime = "earlier_time": Invalid;
     Failed = "failed": Failed;
+    GrantWidens = "grant_widens": Denied;
     InvalidKey = "invalid_key": Invalid;
     NoCommit = "no_commit": Failed;
     NoToken = "no_token": Usage;

@@ -28,6 +28,7 @@ pub(crate) fn fields(manifest: &PluginManifest, limits: &BundleLimits) -> Vec<Vi
         found.extend(description(&ingress.key(name), text, limits));
     }
     found.extend(permissions(&root.key("permissions"), manifest.permissions(), limits));
+    found.extend(excessive_paths(manifest, limits));
     found.extend(duplicates(manifest));
     found.extend(manifest.schemas().filter_map(|(at, schema)| unfit_schema(at, schema, limits)));
     found
@@ -72,6 +73,19 @@ fn description(at: &Pointer, text: &str, limits: &BundleLimits) -> Option<Violat
         return Some(Violation::new(Code::InvalidField, at, message, "describe it in a sentence"));
     }
     unfit_text(at, text, limits)
+}
+
+/// A person reads every path, and comparing two lists takes the product of their paths.
+fn excessive_paths(manifest: &PluginManifest, limits: &BundleLimits) -> impl Iterator<Item = Violation> {
+    let asked = manifest.permissions();
+    let lists = [("requests", &asked.requests), ("websockets", &asked.websockets)];
+    lists.into_iter().filter_map(|(kind, list)| {
+        let paths = list.iter().map(|target| target.what.path_prefixes().count()).sum();
+        let at = Pointer::root().key("permissions").key(kind);
+        // A list with too many targets is reported for that.
+        let is_short = list.len() <= limits.list_items;
+        excess(("list_items", limits.list_items), paths, at, "paths of targets").filter(|_| is_short)
+    })
 }
 
 /// A target or secret that is requested twice would have two reasons or two placements.

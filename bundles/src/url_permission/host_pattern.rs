@@ -39,6 +39,16 @@ impl HostPattern {
         }
     }
 
+    /// `true` if the pattern covers every host that `other` covers.
+    pub fn covers_pattern(&self, other: &Self) -> bool {
+        match other {
+            Self::Name(name) => self.covers(&Host::Domain(name)),
+            Self::Address(IpAddr::V4(address)) => self.covers(&Host::Ipv4(*address)),
+            Self::Address(IpAddr::V6(address)) => self.covers(&Host::Ipv6(*address)),
+            Self::Subdomains(_) | Self::Any => self == other || *self == Self::Any,
+        }
+    }
+
     /// `true` if the pattern determines its addresses: it is an address, or a loopback name by RFC 6761.
     pub(super) fn names_itself(&self) -> bool {
         matches!(self, Self::Address(_)) || self.names_loopback()

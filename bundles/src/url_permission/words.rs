@@ -88,6 +88,11 @@ impl Scheme {
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::Ws | Self::Wss)
     }
+
+    /// `true` if connections are encrypted.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
+    }
 }
 
 /// Meaning of the star in a host.

@@ -183,7 +183,7 @@ pub fn enforce(
     }
     let mut tools = Vec::new();
     for name in resolution.tools() {
-        match checker.tool(name, &plugins) {
+        match checker.tool(name, &plugins, &refused) {
             Ok(()) => tools.push(name.clone()),
             Err(refusal) => refused.push(refusal),
         }
@@ -330,19 +330,33 @@ impl GrantChecker<'_> {
             .then(|| format!("write the section [workspaces.{}]", self.workspace))
     }
 
-    fn tool(&self, name: &bundles::ToolName, plugins: &[bundles::PluginName]) -> Result<(), Refusal> {
+    /// Checks a tool. The refusal of a tool whose plugin is refused repeats the reason and the remedy of the plugin, so that
+    /// one explanation is enough.
+    fn tool(
+        &self,
+        name: &bundles::ToolName,
+        plugins: &[bundles::PluginName],
+        refused: &[Refusal],
+    ) -> Result<(), Refusal> {
         let subject = format!("tool:{name}");
         let refuse = |need, rule, reason, remedy| Err(Refusal { subject: subject.clone(), need, rule, reason, remedy });
         if let Some((reason, remedy)) = denied_name(&self.manifest.policy.tools, name, "tools") {
             return refuse(Need::Optional, Rule::BundlePolicyDenied, reason, remedy);
         }
         match self.manifest.tools.get(name).map(|tool| &tool.source) {
-            Some(ToolSource::Plugin(plugin)) if !plugins.contains(plugin) => refuse(
-                Need::Optional,
-                Rule::ToolWithoutPlugin,
-                format!("its plugin `{plugin}` is not part of the worker"),
-                format!("select plugin `{plugin}` in the profile, and grant it on this host"),
-            ),
+            Some(ToolSource::Plugin(plugin)) if !plugins.contains(plugin) => {
+                let subject = format!("plugin:{plugin}");
+                let (reason, remedy) = match refused.iter().find(|refusal| refusal.subject == subject) {
+                    Some(Refusal { rule, reason, remedy, .. }) => {
+                        (format!("its plugin `{plugin}` is refused: {reason} [{}]", rule.code()), remedy.clone())
+                    }
+                    None => (
+                        format!("its plugin `{plugin}` is not part of the worker"),
+                        format!("select plugin `{plugin}` in the profile, and grant it on this host"),
+                    ),
+                };
+                refuse(Need::Optional, Rule::ToolWithoutPlugin, reason, remedy)
+            }
             Some(ToolSource::Host) if !self.policy.config.has_capability(self.workspace, &format!("tool:{name}")) => {
                 let config = self.policy.config;
                 let (reason, remedy) = match self.missing_workspace() {

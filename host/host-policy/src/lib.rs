@@ -22,7 +22,10 @@ pub use enforce::{
     HostPolicy, Refusal, ResolvedWorkerSpec, Rule, SpecGit, SpecModel, SpecMount, SpecTool, enforce, refusal_summary,
 };
 pub use facts::{FACTS_BOUNDS, Facts};
-pub use plugin::{PackageFault, PackageFaults, PluginGrant, SecretGrant};
+pub use plugin::{
+    Danger, PackageFault, PackageFaults, PermissionLists, PluginChange, PluginGrant, PluginReview, SecretGrant,
+    Standing, Statement,
+};
 pub use reach::{ActiveLayer, Reach};
 pub use request::{InvalidSelector, ProfileSelector, Request};
 pub use resolution::{Failure, Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};

@@ -38,7 +38,7 @@ use crate::support::{CONFIG, World, acme, bundle, bundle_of, compile_cache, id, 
 #[rustfmt::skip]
 const NOT_PROVOKED: &[(&str, &[Code])] = &[
     ("commands, whose tests are in `yoi`", &[
-        Code::AddressUnavailable, Code::AlreadyThere, Code::EarlierTime, Code::Failed, Code::InvalidKey,
+        Code::AddressUnavailable, Code::AlreadyThere, Code::EarlierTime, Code::Failed, Code::GrantWidens, Code::InvalidKey,
         Code::NoCommit, Code::NoToken, Code::NotCommitted, Code::RestartNeeded, Code::SecretExposed, Code::TlsMissing,
         Code::UnknownFieldAsked, Code::Unreadable, Code::Unwritable, Code::Usage,
     ]),

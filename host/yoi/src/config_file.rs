@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use bundles::WorkspaceId;
 use host_policy::{ConfigError, MAX_CONFIG_BYTES, RuntimeConfig};
+use runtime_api::Code;
 use serde_json::json;
 use worker_runtime::InvalidLimit;
 
@@ -30,6 +32,31 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<(RuntimeConfig, Settings)
             Err(config_error(ConfigError::invalid_limit(text, table, name, &expected), path))
         }
         None => Ok((policy, settings)),
+    }
+}
+
+/// Returns the named workspace, or else the only one of the config.
+pub(crate) fn workspace(config: &RuntimeConfig, named: Option<&WorkspaceId>) -> Result<WorkspaceId, CliError> {
+    let all: Vec<&WorkspaceId> = config.workspaces().collect();
+    let names = || all.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match (named, all.as_slice()) {
+        (Some(named), all) if all.contains(&named) => Ok(named.clone()),
+        (None, [only]) => Ok((*only).clone()),
+        (_, []) => Err(CliError::new(
+            Code::NotFound,
+            "the config has no workspace",
+            "write a table `[workspaces.ID]` with the `signatures` of the workspace",
+        )),
+        (Some(named), _) => Err(CliError::new(
+            Code::NotFound,
+            format!("workspace `{named}` not found in the config"),
+            format!("name a workspace of the config: {}", names()),
+        )),
+        (None, several) => Err(CliError::new(
+            Code::Usage,
+            format!("the config has {} workspaces", several.len()),
+            format!("name one with `--workspace`: {}", names()),
+        )),
     }
 }
 

@@ -33,7 +33,11 @@ impl DigestLookup {
         match found.as_slice() {
             [one] => Ok(*one),
             [] => Err(CliError::new(
-                if *kind == "bundle" { Code::BundleNotFound } else { Code::ResolverNotFound },
+                match *kind {
+                    "bundle" => Code::BundleNotFound,
+                    "resolver" => Code::ResolverNotFound,
+                    _ => Code::NotFound,
+                },
                 format!("no {kind} found with a digest that begins with `{}`", bundles::shown(digits)),
                 format!("list them with `{list}`"),
             )),

@@ -183,6 +183,44 @@ pub(crate) fn write(path: &Path, bytes: &[u8], what: &str) -> Result<(), CliErro
     }
 }
 
+/// Atomically replaces the text `before` of a file by `after`. Fails for a symbolic link, for a file of another user, whose
+/// owner would change, and for a file that no longer has the text `before`.
+pub(crate) fn edit(path: &Path, before: &str, after: &str, what: &str) -> Result<(), CliError> {
+    let failed = |error: &std::io::Error| unwritable(path, what, error.kind());
+    let refused = |reason: &str, help: &str| {
+        Err(CliError::new(Code::Unwritable, format!("cannot change {what} `{}`: {reason}", shown(path)), help))
+    };
+    let Place::File(permissions) = place(path).map_err(|error| failed(&error))? else {
+        return refused("it is not a regular file", "name the file itself, not a link to it");
+    };
+    let mut file =
+        tempfile::Builder::new().prefix(".yoi-").tempfile_in(folder(path)).map_err(|error| failed(&error))?;
+    let is_own = std::fs::metadata(path).and_then(|old| Ok(is_of_same_user(&old, &file.as_file().metadata()?)));
+    if !is_own.map_err(|error| failed(&error))? {
+        return refused("it belongs to another user", "run the command as the owner of the file");
+    }
+    let written = file.write_all(after.as_bytes()).and_then(|()| {
+        file.as_file().set_permissions(without_special(permissions))?;
+        file.as_file().sync_all()
+    });
+    written.map_err(|error| failed(&error))?;
+    if read_text(path, before.len() + encoding::MARK.len(), what).is_ok_and(|now| now == before) {
+        return file.persist(path).map(drop).map_err(|error| failed(&error.error));
+    }
+    refused("it was changed by another program in the meantime", "run the command again")
+}
+
+#[cfg(unix)]
+fn is_of_same_user(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    one.uid() == other.uid()
+}
+
+#[cfg(not(unix))]
+fn is_of_same_user(_: &std::fs::Metadata, _: &std::fs::Metadata) -> bool {
+    true
+}
+
 pub(crate) fn unwritable(path: &Path, what: &str, kind: ErrorKind) -> CliError {
     CliError::new(
         Code::Unwritable,

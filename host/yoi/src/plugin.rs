@@ -1,8 +1,14 @@
-//! `yoi plugin`: creates, checks, packs, shows and runs plugin packages.
+//! `yoi plugin`: creates, checks, packs, reviews and runs plugin packages, and grants them in the config of a host.
 
+mod card;
 mod check;
+mod disable;
+mod enable;
+mod grants;
+mod list;
 mod new;
 mod pack;
+mod review;
 mod run;
 mod show;
 mod source;
@@ -15,7 +21,7 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Creates, checks, packs, shows and runs plugin packages. Only `run` runs code of a plugin.
+/// Creates, checks, packs, reviews, runs and grants plugin packages. Only `run` runs code of a plugin.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Creates the source of a plugin in Rust, JavaScript or Python.
@@ -24,10 +30,18 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Packs a folder into one file, with the same digest on every machine.
     Pack(pack::Args),
+    /// Lists the plugins that a config grants.
+    List(list::Args),
     /// Shows what a plugin offers and requests.
     Show(show::Args),
     /// Runs one tool of a plugin in the sandbox, without network.
     Run(run::Args),
+    /// Reviews what a plugin may do, for the person who decides.
+    Review(review::Args),
+    /// Grants a package to a workspace, in the config of a host.
+    Enable(enable::Args),
+    /// Removes the grant of a plugin from the config of a host.
+    Disable(disable::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -35,8 +49,12 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::New(args) => new::run(args, output),
         Command::Check(args) => check::run(args, output),
         Command::Pack(args) => pack::run(args, output),
+        Command::List(args) => list::run(args, output),
         Command::Show(args) => show::run(args, output),
         Command::Run(args) => run::run(args, output),
+        Command::Review(args) => review::run(args, output),
+        Command::Enable(args) => enable::run(args, output),
+        Command::Disable(args) => disable::run(args, output),
     }
 }
 

@@ -279,6 +279,21 @@ fn config_reference_has_every_limit_with_its_default() {
 }
 
 #[test]
+fn config_reference_has_every_key_of_a_plugin_grant() {
+    let digest = bundles::Digest::of("package");
+    let config = format!("[workspaces.acme.plugins.\"{digest}\"]\nname = \"a\"\nconfig = {{}}\n");
+    let config = host_policy::RuntimeConfig::from_toml(&config).expect("a config");
+    let grants = config.grants(&"acme".parse().expect("an id")).plugins;
+    let grant = serde_json::to_value(&grants[&digest]).expect("JSON");
+    let text = std::fs::read_to_string(root().join("docs/config.md")).expect("the page");
+    let (_, section) = text.split_once("### `plugins.\"DIGEST\"`").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    for key in grant.as_object().expect("a table").keys() {
+        assert!(section.contains(&format!("\n| `{key}` |")), "`{key}` is missing");
+    }
+}
+
+#[test]
 fn config_reference_has_the_exit_code_of_each_error_code() {
     let rows = rows("config.md");
     // Rows of config keys have more cells.

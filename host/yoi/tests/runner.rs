@@ -18,6 +18,7 @@ mod files;
 mod foreign_text;
 mod key;
 mod plugin;
+mod plugin_grants;
 mod plugin_run;
 #[allow(dead_code, unreachable_pub, reason = "the cross-package tests use all of them")]
 #[path = "../../../tests/support/plugins.rs"]

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use bundles::manifest::Effect;
+use bundles::plugin::PluginManifest;
 use bundles::{PluginName, SecretPlacement, SecretRef, Surface, ToolName, UrlPermission};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::lists::PermissionLists;
 
 /// Grant of a package, which the config names by digest: `[workspaces.W.plugins."sha256:…"]`. Everything that is not
 /// written is not granted.
@@ -58,6 +61,24 @@ impl SecretGrant {
 }
 
 impl PluginGrant {
+    /// Returns a grant of everything that a package requests, but only of these tools and of their effects. A tool that the
+    /// package does not offer is left out. Without a config.
+    pub fn of_requests(manifest: &PluginManifest, tools: &BTreeSet<ToolName>) -> Self {
+        let all = PermissionLists::requested_by(manifest);
+        let tools: BTreeSet<ToolName> = &all.tools & tools;
+        let effects = tools.iter().filter_map(|tool| manifest.tools().get(tool)).map(|tool| tool.effect());
+        Self {
+            name: manifest.name().clone(),
+            surfaces: all.surfaces,
+            effects: effects.filter(|effect| *effect != Effect::None).collect(),
+            tools,
+            requests: all.requests,
+            websockets: all.websockets,
+            secrets: all.secrets,
+            config: None,
+        }
+    }
+
     /// `true` if tools may have the effect.
     pub fn allows_effect(&self, effect: Effect) -> bool {
         effect == Effect::None || self.effects.contains(&effect)
