@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::digests::Digests;
 use crate::record::FoundName;
-use crate::resolutions::Resolved;
+use crate::resolutions::ComputedResolution;
 
 /// Value of the report's field `schema`.
 pub const RESOLUTION_SCHEMA: &str = "yoi.resolution/1";
