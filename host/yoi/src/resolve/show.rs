@@ -7,7 +7,7 @@ use bundles::{Need, ToolName, one_line};
 use host_policy::explain::Explanation;
 use host_policy::{Refusal, ResolvedWorkerSpec};
 use serde_json::{Map, Value};
-use worker_runtime::Resolved;
+use worker_runtime::ComputedResolution;
 
 use crate::text::{Rows, bytes, grouped};
 
