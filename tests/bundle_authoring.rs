@@ -1,13 +1,11 @@
-//! What an author is told: every refusal of the builder with its code, place and remedy, and beside
-//! each the nearest thing that passes.
+//! Diagnostics of the builder: each refusal with its code, place and remedy, and for each a similar input that passes.
 
 use bundles::{BuildOptions, BundleLimits, Diagnostic, Diagnostics, Folder, Severity, build};
 use yoi_tests::fuzz::seeds;
 
 use crate::bundle_fixture::{Files, says_nothing_of};
 
-/// One mistake: the file, what stands there, the mistake with its caret, the neighbour that passes,
-/// a part of the help.
+/// A mistake: the file, the original text, the mistake with its caret, a similar text that passes, and a part of the help.
 type Mistake<'a> = [&'a str; 5];
 
 #[track_caller]
@@ -23,7 +21,7 @@ const CODER: &str = "profiles/coder.toml";
 const BASE: &str = "profiles/base.toml";
 const ISSUES: &str = "plugins/issues.toml";
 
-/// [`Files::full`] without anything that a warning is about.
+/// Returns [`Files::full`] without the parts that cause warnings.
 fn quiet() -> Files {
     let input = "\ninput = \"schemas/fs.read.input.json\"\n";
     Files::full()
@@ -35,13 +33,13 @@ fn quiet() -> Files {
 }
 
 #[test]
-fn folders_that_are_sound_build_without_a_word() {
+fn valid_folders_build_without_diagnostics() {
     assert_eq!(quiet().passes().diagnostics.list, []);
     assert_eq!(Files::small().passes().diagnostics.list, []);
 }
 
 #[test]
-fn a_field_that_is_not_known_is_refused_in_every_table_with_the_one_that_was_meant() {
+fn unknown_field_is_refused_in_every_table_with_a_suggestion() {
     let meant = |word: &str| format!("did you mean `{word}`?");
     for (file, from, wrong, word) in [
         (BUNDLE, "language = \"en\"", "‸langauge = \"de\"\nlanguage = \"en\"", "language"),
@@ -65,13 +63,13 @@ fn a_field_that_is_not_known_is_refused_in_every_table_with_the_one_that_was_mea
     ] {
         Files::full().edit(file, from, wrong).refused("unknown_field", &meant(word));
     }
-    // Where nothing is near, what is known is listed; the fields of a layer are known in a file that has none.
+    // If no name is similar, the known names are listed. In a file without layers, the fields of a layer are known too.
     Files::full().edit(BASE, "models = [\"local\"]", "‸frobnicate = 1").refused("unknown_field", "`instructions`");
     Files::small().put("profiles/empty.toml", "‸instruction = []").refused("unknown_field", "`instructions`?");
 }
 
 #[test]
-fn a_key_that_stands_twice_is_refused() {
+fn duplicate_key_is_refused() {
     each_is(
         "duplicate_key",
         &[
@@ -84,19 +82,19 @@ fn a_key_that_stands_twice_is_refused() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_refused_and_nothing_more_is_said_of_the_file() {
+fn invalid_toml_is_the_only_error_of_its_file() {
     Files::full().edit(BUNDLE, "language = \"en\"", "language = ‸en").refused("invalid_toml", "TOML");
-    // A profile that cannot be read is still there for those who extend it.
+    // A profile that cannot be read still exists for the profiles that extend it.
     Files::full().edit(BASE, "models = [\"local\"]", "models =‸= 1").refused("invalid_toml", "TOML");
     Files::full().edit(BASE, "models = [\"local\"]", "models = ‸1").refused("invalid_type", "list");
-    // The rest of an open bracket is a guess, and only the first of its errors is told.
+    // Errors after an open bracket are guesses, so only the first one is reported.
     let open = Files::full().edit(BASE, "models = [\"local\"]", "models = [\"local\"").build().expect_err("no TOML");
     assert_eq!(open.list.len(), 1, "{:#?}", open.list);
     Files::full().edit(BASE, "models = [\"local\"]", "models = [\n\"local\"\n]").passes();
 }
 
 #[test]
-fn a_field_that_must_be_there_is_missed() {
+fn missing_required_field_is_reported() {
     for (file, line, help) in [
         (BUNDLE, "schema = \"yoi.config-bundle/1\"\n", "schema = \"yoi.config-bundle/1\""),
         (BUNDLE, "revision = 7\n", "revision = 1"),
@@ -165,7 +163,7 @@ fn a_field_that_must_be_there_is_missed() {
 }
 
 #[test]
-fn a_value_of_another_type_is_refused_where_it_stands() {
+fn value_of_a_wrong_type_is_refused_at_its_place() {
     each_is(
         "invalid_type",
         &[
@@ -211,7 +209,7 @@ fn a_value_of_another_type_is_refused_where_it_stands() {
 }
 
 #[test]
-fn a_declaration_that_cannot_be_read_is_no_second_mistake_where_it_is_named() {
+fn invalid_declaration_is_not_reported_again_where_it_is_referenced() {
     for (file, from, wrong, code) in [
         (BUNDLE, "provider = \"ollama\"", "provider = ‸\"Ollama\"", "invalid_name"),
         (BUNDLE, "effect = \"external\"", "effect = ‸\"all\"", "invalid_value"),
@@ -237,7 +235,7 @@ fn target_with_a_scheme_of_the_other_list_is_refused() {
 }
 
 #[test]
-fn a_word_that_is_none_of_its_words_is_refused() {
+fn unknown_enum_value_is_refused_with_the_known_ones() {
     each_is(
         "invalid_value",
         &[
@@ -265,7 +263,7 @@ fn a_word_that_is_none_of_its_words_is_refused() {
 }
 
 #[test]
-fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_meant() {
+fn dangling_name_is_refused_in_every_list_with_a_suggestion() {
     each_is(
         "dangling_name",
         &[
@@ -361,9 +359,9 @@ fn a_name_that_leads_nowhere_is_refused_in_every_list_with_the_one_that_was_mean
 }
 
 #[test]
-fn inheritance_without_one_order_is_refused() {
+fn inheritance_without_a_consistent_order_is_refused() {
     let profile = |parents: &str| format!("extends = {parents}\n");
-    // A ring is told once, at its bytewise first profile, and what leads into it is not told again.
+    // A cycle is reported once, at its bytewise first profile. Profiles that lead to the cycle are not reported.
     let ring = Files::small()
         .put("profiles/c.toml", &profile("[\"a\"]"))
         .put("profiles/into.toml", &profile("[\"a\"]"))
@@ -410,7 +408,7 @@ fn a_chain_of_thirty_three_profiles_is_too_deep() {
 }
 
 #[test]
-fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
+fn settings_nested_too_deep_are_refused_at_their_place() {
     let nested = |levels: usize| format!("‸limit = {}1{}", "[".repeat(levels), "]".repeat(levels));
     let limit = |levels| Files::full().edit(CODER, "limit = 10", &nested(levels).replace("‸limit = ", "limit = ‸"));
     limit(27).refused("too_deep", "flatten");
@@ -419,7 +417,7 @@ fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
     let model = |levels| Files::full().edit(BUNDLE, "stop = [\"END\"]", &parameters(levels));
     model(29).refused("too_deep", "flatten");
     model(28).passes();
-    // What would take a parser or a tree walk off its stack is refused long before.
+    // Nesting that could overflow the stack of a parser is refused at a much lower limit.
     let told = limit(100_000).build().expect_err("too deep").list;
     assert_eq!((told[0].code.as_str(), told[0].help.as_str()), ("too_deep", "flatten the value"));
     let unset = |levels: usize| format!("unset = [‸\"{}\", ", "/a".repeat(levels));
@@ -431,7 +429,7 @@ fn settings_that_are_nested_too_deep_are_refused_where_they_stand() {
 }
 
 #[test]
-fn a_list_is_changed_in_one_way() {
+fn ambiguous_amendments_and_empty_texts_are_refused() {
     each_is(
         "invalid_field",
         &[
@@ -485,7 +483,7 @@ fn keys_that_a_layer_both_sets_and_unsets_are_refused() {
 }
 
 #[test]
-fn numbers_that_json_readers_do_not_keep_are_refused() {
+fn numbers_that_json_readers_round_are_refused() {
     for (wrong, right) in [
         ("9007199254740992", "9007199254740991"),
         ("-9007199254740992", "-9007199254740991"),
@@ -520,7 +518,7 @@ fn digests_and_versions_have_one_spelling() {
 }
 
 #[test]
-fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
+fn value_outside_its_grammar_is_refused_in_every_field() {
     each_is(
         "invalid_name",
         &[
@@ -677,7 +675,7 @@ fn a_value_out_of_its_grammar_is_refused_in_every_field_that_has_one() {
 }
 
 #[test]
-fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
+fn file_with_an_invalid_name_or_in_a_wrong_place_is_refused() {
     for (file, code, help) in [
         ("prompts/Upper.md", "invalid_name", "rename the file"),
         ("prompts/a b.md", "invalid_name", "rename the file"),
@@ -733,7 +731,7 @@ fn a_file_whose_name_is_out_of_the_grammar_or_the_place_is_refused() {
 }
 
 #[test]
-fn a_schema_that_is_no_json_object_is_refused_in_its_own_file() {
+fn schema_that_is_not_a_json_object_is_refused_in_its_own_file() {
     let schema = |text: &str| Files::full().put("schemas/fs.read.input.json", text);
     schema("{\n  \"type\": ‸object }").refused("invalid_schema", "correct the file");
     schema("{ \"a\": 1, \"a‸\": 2 }").refused("invalid_schema", "correct the file");
@@ -821,7 +819,7 @@ fn a_text_with_control_characters_is_refused() {
 }
 
 #[test]
-fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
+fn invalid_permission_is_refused_with_its_reason() {
     let port = "port = 8443\n";
     for (code, from, wrong, right) in [
         ("invalid_scheme", "scheme = \"wss\"", "scheme = \"gopher\"", "scheme = \"ws\""),
@@ -849,7 +847,7 @@ fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
         ("invalid_permission", "scheme = \"wss\"\n", "", "scheme = \"wss\"\nlocal = true\n"),
     ] {
         let files = Files::full().edit(ISSUES, from, wrong);
-        // The caret is at the permission, which may begin above what was changed.
+        // The caret is at the permission, which may start above the changed line.
         let change = files.text(ISSUES).find(wrong).expect("the change");
         let change = if wrong.is_empty() { Files::full().text(ISSUES).find(from).expect("the change") } else { change };
         let before = &files.text(ISSUES)[..change];
@@ -864,7 +862,7 @@ fn a_permission_that_is_none_is_refused_with_what_is_wrong_with_it() {
     }
 }
 
-/// Limits with one of them changed.
+/// Returns the default limits with a change.
 fn limits(change: impl FnOnce(&mut BundleLimits)) -> BundleLimits {
     let mut limits = BundleLimits::default();
     change(&mut limits);
@@ -872,7 +870,7 @@ fn limits(change: impl FnOnce(&mut BundleLimits)) -> BundleLimits {
 }
 
 #[test]
-fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
+fn content_above_a_limit_is_refused_with_the_name_of_the_limit() {
     let refused = |files: Files, limits: BundleLimits, name: &str| {
         let told = files.refused_within(&limits, "too_large", "");
         assert!(told.message.contains(&format!("`{name}`")), "{told:#?}");
@@ -916,7 +914,7 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     let lineage = full().build_within(&limits(|limits| limits.lineage = 1)).expect_err("too long");
     assert!(lineage.list.iter().all(|one| one.code == "too_deep" && one.message.contains("`lineage`")), "{lineage:#?}");
 
-    // What the layers of a lineage write is counted together: `base` alone has less than `coder`.
+    // The settings of all layers of a lineage are counted together, so `base` alone has fewer than `coder`.
     let settings = settings_of_coder();
     let together = full().build_within(&limits(|limits| limits.settings_bytes = settings - 1)).expect_err("too much");
     let told = &together.list[0];
@@ -953,7 +951,7 @@ fn what_is_larger_than_its_limit_is_refused_by_the_name_of_the_limit() {
     full().build_within(&exact).unwrap_or_else(|told| panic!("{:#?}", told.list));
 }
 
-/// Bytes of the settings that the layers of `coder` and its ancestors write.
+/// Returns the bytes of the settings in the layers of `coder` and its ancestors.
 fn settings_of_coder() -> usize {
     let bundle = Files::full().passes().bundle;
     let layers = bundle.manifest().profiles.values().flat_map(|profile| &profile.layers);
@@ -962,7 +960,7 @@ fn settings_of_coder() -> usize {
 }
 
 #[test]
-fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
+fn finding_is_accepted_by_rule_and_field_and_an_unused_acceptance_is_reported() {
     let built = Files::full().passes();
     assert_eq!(built.accepted.len(), 1);
     assert_eq!(built.accepted[0].pointer.as_str(), "/profiles/coder/description");
@@ -986,28 +984,27 @@ fn a_finding_is_accepted_by_name_and_an_acceptance_of_nothing_is_told() {
     );
     assert!(one.help.contains("remove it"));
 
-    // A key that is itself the finding is accepted under the name by which it is told.
+    // A finding in a key is accepted under the name by which the key is reported.
     let key = "\"~/notes\" = 1";
     let told = Files::full().edit(CODER, "limit = 10", &format!("‸{key}")).refused("host_path_in_bundle", "mount");
     assert!(told.message.contains("/settings/(withheld)"), "{}", told.message);
     let accept = "\n[[accept]]\nrule = \"host_path.home\"\nfield = \"/profiles/coder/layers/0/settings/(withheld)\"\nreason = \"A folder of every system.\"\n";
     Files::full().edit(CODER, "limit = 10", key).append(BUNDLE, accept).passes();
-    // An acceptance has no room for a path of its own.
+    // An acceptance cannot contain another path.
     let field_of_none = Files::full()
         .append(BUNDLE, &accept.replace("\"/profiles/coder/layers/0/settings/(withheld)\"", "‸\"/home/alice/notes\""));
     let told = field_of_none.refused("dangling_name", "as in the finding");
     assert!(!told.message.contains("alice"), "{}", told.message);
 }
 
-/// A value that looks like a credential, put together here so that it stands in no file.
+/// Returns a value that looks like a credential. It is concatenated, so that no file contains it.
 fn credential() -> String {
     ["AKIA", "IOSFODNN7", "ABCDEFG"].concat()
 }
 
 const HOST_PATH: &str = "/home/alice/projects/notes";
 
-/// The fields in which a person can write what they like: file, what stands there, and the same with
-/// the value and its caret.
+/// Fields with free text: the file, the original text, and the text with the value and its caret.
 fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
     let quoted = |text: &str| text.replace("VALUE", value);
     let mut fields = vec![
@@ -1043,7 +1040,7 @@ fn free_fields(value: &str) -> Vec<(&'static str, &'static str, String)> {
     fields
 }
 
-/// All that is told, in every form that it has.
+/// Returns the text of all diagnostics in every form.
 fn all_of(told: &Diagnostics) -> String {
     let lines = told.list.iter().map(|one| format!("{one:?} {} {}\n", one.message, one.help));
     lines.chain(told.sources.iter().map(|source| source.masked.clone())).collect()
@@ -1067,7 +1064,7 @@ fn secrets_and_host_paths_are_refused_in_every_field_and_never_repeated() {
 }
 
 #[test]
-fn a_permission_or_wish_has_no_room_for_a_secret_but_for_a_path_of_its_host() {
+fn permission_or_wish_may_contain_a_remote_path_and_no_secret() {
     let secret = credential();
     for (file, from, wrong) in [
         (ISSUES, "path_prefixes = [\"/live\"]", format!("path_prefixes = [\"/live/{secret}\"]")),
@@ -1093,7 +1090,7 @@ fn a_permission_or_wish_has_no_room_for_a_secret_but_for_a_path_of_its_host() {
 }
 
 #[test]
-fn a_secret_at_the_place_of_a_name_is_not_repeated() {
+fn secret_in_place_of_a_name_is_not_repeated() {
     let secret = credential();
     let lower = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
     for value in [secret.as_str(), lower] {
@@ -1146,7 +1143,7 @@ fn a_secret_at_the_place_of_a_name_is_not_repeated() {
             let broken = Files::full().edit(file, from, &wrong);
             match broken.build() {
                 Err(told) => says_nothing_of(value, &all_of(&told)),
-                // A host has no capitals, and in small letters this is none.
+                // A host name is lower case, and in lower case this is not a credential.
                 Ok(_) if from == "\"stream.example.com\"" && value == secret => {}
                 Ok(_) => panic!("{file}: `{from}` has room for a secret"),
             }
@@ -1155,7 +1152,7 @@ fn a_secret_at_the_place_of_a_name_is_not_repeated() {
 }
 
 #[test]
-fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
+fn secret_in_invalid_toml_is_not_repeated() {
     let secret = credential();
     for wrong in [
         format!("password = {secret}"),
@@ -1175,7 +1172,7 @@ fn what_is_no_toml_is_shown_without_what_looks_like_a_secret() {
 }
 
 #[test]
-fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant() {
+fn unknown_plugin_surface_is_refused_with_a_suggestion() {
     let written = "surfaces = [\"tools\", \"ingress\"]";
     let right = "surfaces = [\"service\"]";
     each_is(
@@ -1198,7 +1195,7 @@ fn a_plugin_surface_that_does_not_exist_is_refused_with_the_one_that_was_meant()
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
+fn all_mistakes_are_reported_together_in_order_of_file_and_place() {
     let files = Files::full().edit(BUNDLE, "language = \"en\"", "language = \"english language\"\nlangauge = 1").edit(
         BUNDLE,
         "effect = \"external\"",
@@ -1220,7 +1217,7 @@ fn everything_that_is_wrong_is_told_at_once_in_the_order_of_files_and_places() {
 }
 
 #[test]
-fn no_more_is_told_than_a_person_can_read() {
+fn number_of_diagnostics_is_bounded() {
     let wrong: String = (0..5000).map(|index| format!("key-{index} = 1\n")).collect();
     let told = Files::full().put(BASE, &wrong).build().expect_err("unknown fields");
     assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
@@ -1229,7 +1226,7 @@ fn no_more_is_told_than_a_person_can_read() {
     assert!(told.list.len() >= 1000 && told.list.len() <= 1001, "{}", told.list.len());
 }
 
-/// The one warning that is told of a folder that builds.
+/// Asserts that a folder builds with one warning, and returns the warning.
 #[track_caller]
 fn warned(files: &Files, code: &str, help: &str) -> Diagnostic {
     let told = files.passes().diagnostics.list;
@@ -1240,7 +1237,7 @@ fn warned(files: &Files, code: &str, help: &str) -> Diagnostic {
 }
 
 #[test]
-fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant() {
+fn condition_that_no_host_fulfils_is_a_warning_with_a_suggestion() {
     let when = |condition: &str| {
         quiet().append(BASE, &format!("\n[[layer]]\nwhen = [{condition:?}]\ntools_deny = [\"shell.run\"]\n"))
     };
@@ -1295,7 +1292,7 @@ fn a_condition_that_no_host_fulfils_is_warned_about_with_the_one_that_was_meant(
 }
 
 #[test]
-fn what_is_declared_and_not_used_is_warned_about() {
+fn unused_declaration_is_a_warning() {
     let with = |more: &str| quiet().append(BUNDLE, more);
     let model = "\n[models.spare]\nprovider = \"ollama\"\nmodel = \"q\"\n";
     let told = warned(&with(model), "unused_declaration", "remove");
@@ -1308,7 +1305,7 @@ fn what_is_declared_and_not_used_is_warned_about() {
     warned(&quiet().put("workflows/spare.md", "Spare."), "unused_declaration", "remove");
     let told = warned(&quiet().put("schemas/spare.json", "{}"), "unused_declaration", "remove");
     assert_eq!(told.file, "schemas/spare.json");
-    // A tool that is used, and whose input nothing checks.
+    // A selected tool without an input schema.
     let used = with(tool).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
     warned(&used, "missing_schema", "input = ");
     let checked = with(&format!("{tool}{input}")).append(BASE, "\n[[layer]]\ntools_allow = [\"spare\"]\n");
@@ -1319,7 +1316,7 @@ fn what_is_declared_and_not_used_is_warned_about() {
 }
 
 #[test]
-fn a_built_bundle_is_warned_about_as_its_folder_is() {
+fn built_bundle_has_the_warnings_of_its_folder() {
     let files = quiet().append(BASE, "\n[[layer]]\nwhen = [\"has:modles\"]\nlanguage = \"de\"\n");
     let built = files.passes();
     let told = bundles::warnings(built.bundle.manifest());
@@ -1330,7 +1327,7 @@ fn a_built_bundle_is_warned_about_as_its_folder_is() {
 }
 
 #[test]
-fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
+fn unset_inside_a_value_is_an_error_or_a_warning() {
     let small = |base: &str, child: &str| {
         let child = format!("extends = [\"base\"]\n{child}");
         Files::small().put("profiles/base.toml", base).put("profiles/child.toml", &child)
@@ -1344,19 +1341,19 @@ fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
     );
     refused("[settings]\na = { b = 1 }\n", "unset = [‸\"/a/b/c\"]");
     refused("[settings]\na = true\n", "unset = [‸\"/a/b/c\"]");
-    // In the layers of one profile, and where every way leads to a value.
+    // In the layers of one profile, and if every order gives a value.
     Files::small()
         .put("profiles/one.toml", &format!("{list}[[layer]]\nunset = [‸\"/steps/1\"]\n"))
         .refused("unset_into_value", "as a whole");
     refused("[settings]\na = 1\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = [] }\n", "unset = [‸\"/a/b\"]");
-    // Where it may be an object, or may not be there.
+    // The value may be an object, or absent.
     warned_of(
         "[settings]\na = { b = 1 }\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = [] }\n",
         "unset = [\"/a/b\"]",
         "unset_into_value",
     );
     warned_of("[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = 1 }\n", "unset = [\"/a/b\"]", "unset_into_value");
-    // What nothing sets is most likely mistyped.
+    // A key that no layer sets is most likely mistyped.
     warned_of("[settings]\ntone = \"plain\"\n", "unset = [\"/tome\"]", "unset_nothing");
     warned_of("[settings]\ntone = { a = 1 }\n", "unset = [\"/tone/b\"]", "unset_nothing");
     warned_of("[settings]\ntone = { a = 1 }\n", "unset = [\"/tune/a\"]", "unset_nothing");
@@ -1364,11 +1361,11 @@ fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
         ("[settings]\ntone = { accent = 1 }\n", "unset = [\"/tone/accent\"]"),
         (list, "unset = [\"/steps\"]"),
         ("[settings]\na = { b = { c = 1 } }\n", "unset = [\"/a/b/c\"]"),
-        // The layer makes an object of it itself.
+        // The same layer sets an object.
         ("[settings]\ntone = { accent = 1 }\n", "unset = [\"/tone/accent\"]\n[settings]\ntone = { colour = 2 }\n"),
-        // An object again, before it is reached into.
+        // A later layer sets an object again.
         ("[settings]\na = 1\n[[layer]]\nsettings = { a = { b = 1 } }\n", "unset = [\"/a/b\"]"),
-        // The two never hold together.
+        // The conditions of the two layers exclude each other.
         (
             "[settings]\na = { b = 1 }\n[[layer]]\nwhen = [\"has:shell\"]\nsettings = { a = 1 }\n",
             "[[layer]]\nwhen = [\"lacks:shell\"]\nunset = [\"/a/b\"]",
@@ -1376,7 +1373,7 @@ fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
     ] {
         assert_eq!(small(base, child).passes().diagnostics.list, [], "{base} {child}");
     }
-    // A mixin reaches into what its sibling sets, in the profile that has both.
+    // A mixin changes a value of its sibling, in the profile that extends both.
     let mixin = |sibling: &str| {
         Files::small()
             .put("profiles/sibling.toml", sibling)
@@ -1388,7 +1385,7 @@ fn an_unset_that_reaches_into_a_value_is_refused_or_warned_about() {
 }
 
 #[test]
-fn a_placeholder_in_a_prefix_is_told_with_its_encoding() {
+fn placeholder_in_a_prefix_is_refused_with_its_encoding() {
     let requires = |prefix: &str| Files::small().put("profiles/one.toml", &format!("requires = [‸\"{prefix}\"]\n"));
     requires("egress:https://api.example.com/repos/{owner}").refused("invalid_name", "`{` as `%7B`, `}` as `%7D`");
     requires("egress:https://api.example.com/repos/%7Bowner%7D").passes();
@@ -1401,7 +1398,7 @@ fn a_placeholder_in_a_prefix_is_told_with_its_encoding() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_an_authored_file() {
+fn byte_order_mark_of_an_authored_file_is_ignored() {
     let digest = |files: &Files| files.passes().bundle.digest();
     let plain = Files::full();
     let marked = plain.names().into_iter().fold(Files::full(), |files, name| {
@@ -1421,7 +1418,7 @@ fn a_byte_order_mark_is_no_part_of_an_authored_file() {
 }
 
 mod folders {
-    //! Folders on a disk.
+    //! Folders on disk.
 
     use super::*;
     use cap_std::ambient_authority;
@@ -1441,7 +1438,7 @@ mod folders {
 
     fn code(dir: &Dir, limits: &BundleLimits) -> &'static str {
         match Folder::read(dir, limits) {
-            // An entry that is no file is told with the other mistakes.
+            // An entry that is not a file is reported with the other mistakes.
             Ok(folder) if !folder.is_complete() => {
                 let told = build(&folder, &BuildOptions::default(), &BundleLimits::default()).expect_err("no bundle");
                 assert!(told.list.iter().all(|one| one.code == told.list[0].code), "{:#?}", told.list);
@@ -1458,7 +1455,7 @@ mod folders {
     }
 
     #[test]
-    fn a_folder_is_read_as_it_was_written_without_hidden_files_and_what_lies_beside() {
+    fn folder_is_read_without_hidden_and_unrelated_files() {
         let (_place, dir) = written(&Files::full());
         for beside in [".git", "notes", "prompts/.hidden"] {
             dir.create_dir_all(beside).expect("a folder");
@@ -1470,7 +1467,7 @@ mod folders {
     }
 
     #[test]
-    fn a_folder_without_a_bundle_is_none() {
+    fn folder_without_a_bundle_file_is_not_a_bundle() {
         let (_place, dir) = written(&Files::full());
         assert_eq!(code(&dir, &BundleLimits::default()), "ok");
         dir.remove_file("bundle.toml").expect("gone");
@@ -1506,7 +1503,7 @@ mod folders {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_is_listed_with_everything_else_that_is_wrong() {
+    fn link_is_reported_with_the_other_mistakes() {
         let (place, dir) = written(&Files::full().edit(BASE, "models = [\"local\"]", "model = [\"local\"]"));
         let link = |from: &str| {
             let path = place.path().join(from);
@@ -1532,7 +1529,7 @@ mod folders {
 
     #[cfg(unix)]
     #[test]
-    fn a_name_that_cannot_be_shown_is_refused() {
+    fn file_name_that_cannot_be_shown_is_refused() {
         use std::os::unix::ffi::OsStrExt;
         for name in [&b"a\x1b[2J.md"[..], b"a\n.md", b"a\xff.md"] {
             let (place, dir) = written(&Files::full());
@@ -1544,7 +1541,7 @@ mod folders {
     }
 
     #[test]
-    fn what_is_too_much_is_not_read() {
+    fn folder_above_a_limit_is_refused() {
         let (_place, dir) = written(&Files::full());
         let files = |most| limits(|limits| limits.files = most);
         assert_eq!(code(&dir, &files(10)), "ok");

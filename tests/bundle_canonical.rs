@@ -1,4 +1,4 @@
-//! The canonical form of any value at all: what is written is read back, and nothing else is.
+//! The canonical form of arbitrary values: a written value is read back, and any other text is refused.
 
 use bundles::canonical::{JsonBounds, JsonError, MAX_SAFE_INTEGER, depth, parse, parse_canonical, to_canonical};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn numbers() -> impl Strategy<Value = Value> {
         (-most..=most).prop_map(Value::from),
         any::<i32>().prop_map(Value::from),
         any::<f64>().prop_filter_map("JSON keeps it", |number| {
-            // A whole number below 1e21 is written as an integer, and past 2^53 that is not kept.
+            // A whole number below 1e21 is written as an integer. Above 2^53, an integer is refused.
             let kept = number.fract() != 0.0 || number.abs() <= MAX_SAFE_INTEGER as f64 || number.abs() >= 1e21;
             Number::from_f64(number).filter(|_| kept).map(Value::Number)
         }),
@@ -31,7 +31,7 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The value as its canonical spelling has it: a whole fraction is an integer.
+/// Returns the value in its canonical form, in which a whole float is an integer.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {
@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read_back(value in values()) {
+    fn written_value_is_read_back(value in values()) {
         let bytes = to_canonical(&value).expect("json");
         prop_assert_eq!(parse_canonical(&bytes, BOUNDS), Ok(plain(&value)));
         prop_assert_eq!(to_canonical(&plain(&value)), Ok(bytes.clone()));
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn another_spelling_is_read_as_the_same_and_is_not_canonical(value in values()) {
+    fn other_spelling_is_the_same_value_and_not_canonical(value in values()) {
         let canonical = to_canonical(&value).expect("json");
         let pretty = serde_json::to_vec_pretty(&plain(&value)).expect("json");
         prop_assert_eq!(parse(&pretty, BOUNDS), Ok(plain(&value)));
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bound_is_exact(value in values()) {
+    fn limits_of_bytes_and_depth_are_exact(value in values()) {
         let bytes = to_canonical(&value).expect("json");
         let bounds = |bytes: usize, depth: usize| JsonBounds { bytes: ("b", bytes), depth: ("d", depth) };
         prop_assert!(parse(&bytes, bounds(bytes.len(), levels(&value))).is_ok());

@@ -1,4 +1,4 @@
-//! A bundle's digest covers exactly its bytes, and its bytes say everything that the bundle says.
+//! The digest of a bundle covers exactly its bytes, and every value of the bundle affects its bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn unpack(bytes: &[u8]) -> Result<Bundle, archive::ArchiveError> {
     archive::unpack(bytes, &BundleLimits::default(), Acceptances::Honour)
 }
 
-/// The fields or cases that a type has, as its reader lists them for one that it does not know.
+/// Returns the fields or variants of a type, from the error for an unknown one.
 fn fields_of<T: DeserializeOwned>() -> BTreeSet<String> {
     let said = match serde_json::from_value::<T>(json!({"?": 0})).err() {
         Some(error) if error.to_string().starts_with("unknown") => error.to_string(),
@@ -38,14 +38,14 @@ fn fields_of<T: DeserializeOwned>() -> BTreeSet<String> {
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// What stands at a place of a manifest: a struct with these fields, a map by names, a free value.
+/// Kind of an object in a manifest: a struct with these fields, a map by name, or a free value.
 enum Kind {
     Fields(BTreeSet<String>),
     Named,
     Free,
 }
 
-/// The places of a manifest in which an object stands, `*` for any name or index.
+/// Places of the objects in a manifest. `*` stands for any name or index.
 fn kinds() -> Vec<(&'static str, Kind)> {
     let amend = || Kind::Fields(fields_of::<Amend<ToolName>>());
     let blob = || Kind::Fields(fields_of::<BlobRef>());
@@ -105,7 +105,7 @@ fn matches(pattern: &str, pointer: &str) -> bool {
     pattern.len() == pointer.len() && pattern.iter().zip(pointer).all(|(one, two)| *one == "*" || *one == two)
 }
 
-/// Every value inside `value`, itself first, by pointer.
+/// Collects all values inside `value` with their pointers, `value` itself first.
 fn walk(pointer: String, value: &Value, found: &mut Vec<(String, Value)>) {
     found.push((pointer.clone(), value.clone()));
     match value {
@@ -159,7 +159,7 @@ fn the_full_bundle_has_every_field_that_a_bundle_can_have() {
     for (pattern, kind) in &kinds {
         let seen = seen.get(pattern).cloned().unwrap_or_default();
         match kind {
-            // Two ways to change a list and two kinds of target: each is somewhere.
+            // Each of the two amendments and of the two kinds of target occurs.
             Kind::Fields(fields) if *fields == fields_of::<Amend<ToolName>>() => amends.extend(seen),
             Kind::Fields(fields) if *fields == fields_of::<WrittenUrlPermission>() => permissions.extend(seen),
             Kind::Fields(fields) => assert_eq!(&seen, fields, "fields of {pattern:?} that are not in the full bundle"),
@@ -170,7 +170,7 @@ fn the_full_bundle_has_every_field_that_a_bundle_can_have() {
     assert_eq!(permissions, fields_of::<WrittenUrlPermission>());
 }
 
-/// Other values of the same shape: at least one of them is in the field's grammar.
+/// Returns other values of the same type. At least one of them is valid for the field.
 fn other_values(pointer: &str, value: &Value) -> Vec<Value> {
     match value {
         Value::Bool(flag) => vec![json!(!flag)],
@@ -218,7 +218,7 @@ fn other_values(pointer: &str, value: &Value) -> Vec<Value> {
             };
             let mut more: Vec<Value> = map.keys().flat_map(|key| [renamed(key), without(key)]).collect();
             more.push(json!({}));
-            // The other case of an enum.
+            // The other variant of an enum.
             for (one, two) in [("append", "replace"), ("replace", "append")] {
                 more.extend(map.get(one).map(|value| json!({ two: value })));
             }
@@ -246,12 +246,12 @@ fn two_bundles_differ_in_digest_whenever_any_field_differs() {
             }
             let mut changed = full.clone();
             *changed.pointer_mut(&pointer).expect("a place") = other;
-            // A number is what its canonical spelling says.
+            // A number is compared in its canonical form.
             let changed: Value = serde_json::from_slice(&to_canonical(&changed).expect("json")).expect("json");
             let Ok(read) = from_value::<Manifest>(changed.clone()) else { continue };
             let bytes = to_canonical(&read).expect("json");
             if read == *manifest {
-                // Another spelling of the same: no bundle, so that it can have no digest of its own.
+                // Another spelling of the same value is refused, so it cannot have another digest.
                 let spelled = to_canonical(&changed).expect("json");
                 assert!(open(&spelled).is_err(), "{pointer}: two spellings of one meaning");
                 continue;
@@ -267,7 +267,7 @@ fn two_bundles_differ_in_digest_whenever_any_field_differs() {
             unchanged.push(pointer);
         }
     }
-    // There is one schema, and a host that begins with `*` has one mark.
+    // There is only one schema, and only one mark for a host that begins with `*`.
     let requests = "/plugins/issues/permissions/requests";
     let marks =
         [format!("{requests}/1/what/wildcard"), format!("{requests}/2/what/broad"), format!("{requests}/2/what/host")];
@@ -276,7 +276,7 @@ fn two_bundles_differ_in_digest_whenever_any_field_differs() {
 }
 
 #[test]
-fn words_of_one_meaning_are_all_told_apart() {
+fn every_enum_value_gives_another_digest() {
     assert_eq!(fields_of::<Effect>().len(), 4);
     assert_eq!(fields_of::<Confirm>().len(), 3);
     assert_eq!(fields_of::<Need>().len(), 2);
@@ -307,7 +307,7 @@ fn the_digest_is_the_sha_256_of_exactly_the_stored_bytes() {
     for (digest, bytes) in bundle.blobs() {
         assert_eq!(*digest, Digest::of(bytes));
     }
-    // Stored means stored: author's bytes are never written anew.
+    // The bytes of an author are stored unchanged.
     let schema = &Files::full().text("schemas/fs.read.input.json");
     let named = bundle.manifest().tools["fs.read"].input.expect("a schema");
     assert_eq!(bundle.blob(&named.digest).map(|bytes| bytes.to_vec()), Some(schema.clone().into_bytes()));
@@ -315,7 +315,7 @@ fn the_digest_is_the_sha_256_of_exactly_the_stored_bytes() {
 }
 
 #[test]
-fn every_byte_of_every_file_that_counts_counts() {
+fn any_changed_byte_of_a_bundle_file_changes_the_digest() {
     let digest = Files::full().passes().bundle.digest();
     for file in Files::full().names() {
         if file.ends_with(".toml") {
@@ -342,7 +342,7 @@ fn every_byte_of_every_file_that_counts_counts() {
 }
 
 #[test]
-fn every_line_of_a_profile_counts() {
+fn every_line_of_a_profile_changes_the_digest() {
     let digest = Files::full().passes().bundle.digest();
     let mut counted = 0;
     for file in Files::full().names().iter().filter(|name| name.ends_with(".toml")) {
@@ -363,7 +363,7 @@ fn every_line_of_a_profile_counts() {
 }
 
 #[test]
-fn comments_and_spelling_of_the_folder_do_not_count() {
+fn comments_and_spelling_of_the_folder_do_not_change_the_digest() {
     let digest = Files::full().passes().bundle.digest();
     for (file, from, to) in [
         ("bundle.toml", "language = \"en\"", "language    = 'en' # a comment"),
@@ -387,7 +387,7 @@ fn comments_and_spelling_of_the_folder_do_not_count() {
 }
 
 mod on_disk {
-    //! Where a folder lies, when it was written and in which order do not count.
+    //! Place, time and order of the files of a folder do not affect the digest.
 
     use super::*;
     use bundles::{BuildOptions, Folder, build};
@@ -410,7 +410,7 @@ mod on_disk {
     }
 
     #[test]
-    fn the_same_folder_has_the_same_digest_wherever_and_whenever_it_was_written() {
+    fn digest_does_not_depend_on_place_and_time_of_the_folder() {
         let digest_in_memory = Files::full().passes().bundle.digest();
         let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let deeper = two.path().join("a folder/ünusual");
@@ -433,7 +433,7 @@ mod on_disk {
     }
 
     #[test]
-    fn a_bundle_in_its_folder_form_is_read_as_it_was_written() {
+    fn bundle_in_folder_form_round_trips() {
         let bundle = seeds::bundle();
         let place = tempfile::tempdir().expect("a folder");
         let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("a folder");
@@ -442,7 +442,7 @@ mod on_disk {
         let again = read(&dir).expect("a bundle");
         assert_eq!(again.digest(), bundle.digest());
         assert!(again.blobs().eq(bundle.blobs()));
-        // Only what the manifest names is opened.
+        // Only files that the manifest names are opened.
         dir.write("blobs/sha256/beside", "x").expect("a file");
         assert!(read(&dir).is_ok());
 
@@ -478,18 +478,18 @@ mod on_disk {
 }
 
 pub(crate) mod single_file {
-    //! The single-file form has one spelling; whatever is not exactly that is refused.
+    //! The single-file form has one spelling. Any other archive is refused.
 
     use super::*;
 
     pub(crate) const BLOCK: usize = 512;
 
-    /// A bundle of few bytes.
+    /// Returns a small bundle.
     pub(crate) fn small() -> Bundle {
         Files::small().put("prompts/a.md", "Be brief.\n").put("prompts/b.md", "Be kind.\n").passes().bundle
     }
 
-    /// The files of a single-file form, each with its header and padding.
+    /// Splits an archive into its files, each with header and padding.
     pub(crate) fn entries(packed: &[u8]) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         let mut rest = packed;
@@ -510,7 +510,7 @@ pub(crate) mod single_file {
         packed
     }
 
-    /// The header with its checksum set anew.
+    /// Returns the header with a recomputed checksum.
     pub(crate) fn summed(mut entry: Vec<u8>) -> Vec<u8> {
         entry[148..156].fill(b' ');
         let sum: u32 = entry[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
@@ -519,7 +519,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_bundle_that_was_packed_is_the_same_when_unpacked() {
+    fn packed_bundle_round_trips() {
         for bundle in [small(), seeds::bundle(), Files::small().passes().bundle] {
             let packed = archive::pack(&bundle);
             let again = unpack(&packed).expect("a bundle");
@@ -535,7 +535,7 @@ pub(crate) mod single_file {
             let error = Bundle::open(Arc::clone(bundle.manifest_bytes()), blobs, &limits, Acceptances::Honour);
             assert_eq!(error.expect_err("too large").code(), "too_large", "what is opened can be carried");
         }
-        // A plugin's package may travel along.
+        // The package of a plugin may be included.
         let files = Files::full();
         let package = "\"sha256:11e7e3095c2fa7deec9addd821a2366e8e5612b28afe8c088edbd81631326248\", size = 2";
         let files = files.edit("plugins/alerts.toml", package, &format!("\"{}\", size = 5", Digest::of(b"\0asm\xff")));
@@ -555,7 +555,7 @@ pub(crate) mod single_file {
             flipped[at] ^= 1 << (at % 8);
             match unpack(&flipped) {
                 Err(error) => assert!(!error.help().is_empty()),
-                // What the manifest says of itself may change: it is another bundle then, and says so.
+                // A changed manifest can be another valid bundle. Its digest then differs.
                 Ok(other) => assert_ne!(other.digest(), small().digest(), "byte {at}"),
             }
         }
@@ -604,7 +604,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_bundle_that_is_cut_short_or_goes_on_is_refused() {
+    fn truncated_or_extended_bundle_is_refused() {
         let packed = archive::pack(&small());
         for length in 0..packed.len() {
             let error = unpack(&packed[..length]).expect_err("cut short");
@@ -626,14 +626,14 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_header_that_is_summed_anew_is_the_same() {
+    fn recomputed_checksum_equals_that_of_the_packed_header() {
         for entry in entries(&archive::pack(&small())) {
             assert_eq!(summed(entry.clone()), entry, "or the tests below would refuse for the sum alone");
         }
     }
 
     #[test]
-    fn files_in_another_order_twice_or_beside_are_refused() {
+    fn reordered_repeated_or_additional_files_are_refused() {
         let entries = entries(&archive::pack(&small()));
         let [manifest, one, two] = entries.as_slice() else { panic!("three files") };
         let other = summed({
@@ -656,7 +656,7 @@ pub(crate) mod single_file {
         assert_eq!(unpack(&without(&[manifest, one])).expect_err("one is missing").code(), "missing_blobs");
         assert_eq!(unpack(&without(&[])).expect_err("nothing").code(), "not_a_bundle");
         assert!(unpack(&without(&[manifest, one, two])).is_ok());
-        // What the manifest does not name cannot travel along, however well it is spelled.
+        // A valid file that the manifest does not name is refused.
         let more = Files::small()
             .put("prompts/a.md", "Be brief.\n")
             .put("prompts/b.md", "Be kind.\n")
@@ -669,9 +669,9 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn headers_of_any_machine_are_refused() {
+    fn headers_with_any_other_metadata_are_refused() {
         let entries = entries(&archive::pack(&small()));
-        // Fields of the header that say who packed it, when and how.
+        // Header fields with the user, the time and the program of the packing.
         let fields: [(&str, usize, &[u8]); 9] = [
             ("mode", 100, b"0000755"),
             ("uid", 108, b"0001750"),
@@ -691,8 +691,8 @@ pub(crate) mod single_file {
                 assert_eq!(unpack(&packed_from(&changed)).expect_err(what).code(), "not_a_bundle", "{what}");
             }
         }
-        // Other kinds of entries: links, devices, folders, and extensions with names and sizes of their own; and the
-        // other spelling of a regular file.
+        // Other kinds of entries: links, devices, folders, extensions with their own names and sizes, and the other type byte
+        // of a regular file.
         for kind in *b"0123456789xgLKSVD" {
             for index in 0..entries.len() {
                 let mut changed = entries.clone();
@@ -722,7 +722,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn a_size_that_is_only_claimed_costs_nothing() {
+    fn claimed_size_allocates_no_memory() {
         let entries = entries(&archive::pack(&small()));
         let sizes: [&[u8; 12]; 5] = [
             b"77777777777\0",
@@ -743,7 +743,7 @@ pub(crate) mod single_file {
     }
 
     #[test]
-    fn other_formats_are_no_bundle() {
+    fn other_formats_are_refused() {
         for other in
             [&b""[..], b"PK\x03\x04", b"\x1f\x8b\x08\0", b"{}", b"\0asm\x0d\0\x01\0", &[0; 1024], &[0xff; 4096]]
         {

@@ -1,4 +1,4 @@
-//! The order of inheritance, held against the laws of C3 and against an oracle that knows nothing of how it is made.
+//! The order of inheritance, compared with the rules of C3 and with an exhaustive search.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use bundles::manifest::Profile;
 use bundles::{LineageError, ProfileName, lineage, reachable};
 use proptest::prelude::*;
 
-/// Profiles by number; each extends lower numbers, in some order.
+/// Profiles by number. Each one extends lower numbers, in some order.
 type Graph = Vec<Vec<usize>>;
 
 fn name(index: usize) -> ProfileName {
@@ -35,7 +35,7 @@ fn ancestors(graph: &Graph, of: usize) -> BTreeSet<usize> {
     found
 }
 
-/// Every permutation of the numbers in which `of` comes first.
+/// Returns all permutations of the numbers that start with `of`.
 fn permutations(mut rest: Vec<usize>) -> Vec<Vec<usize>> {
     if rest.is_empty() {
         return vec![Vec::new()];
@@ -54,13 +54,13 @@ fn before(order: &[usize], one: usize, two: usize) -> bool {
     place(one) < place(two)
 }
 
-/// Whether an order keeps what the parents and their orders say.
+/// `true` if an order is consistent with the order of the parents and with their orders.
 fn is_lawful(graph: &Graph, of: usize, order: &[usize], parents: &[Vec<usize>]) -> bool {
     let keeps = |list: &[usize]| list.windows(2).all(|pair| before(order, pair[0], pair[1]));
     order.first() == Some(&of) && keeps(&graph[of]) && parents.iter().all(|parent| keeps(parent))
 }
 
-/// All lawful orders, found by trying every one that there is. None where a parent has none.
+/// Returns all valid orders, by trying every permutation. Returns none if a parent has none.
 fn oracle(graph: &Graph, of: usize) -> Vec<Vec<usize>> {
     let parents: Vec<Vec<usize>> = match graph[of].iter().map(|parent| order(graph, *parent)).collect() {
         Ok(orders) => orders,
@@ -71,7 +71,7 @@ fn oracle(graph: &Graph, of: usize) -> Vec<Vec<usize>> {
     all.filter(|order| is_lawful(graph, of, order, &parents)).collect()
 }
 
-/// Where more than one order is lawful, C3 takes next whatever stands first in the first parent that has it free.
+/// Returns the order that C3 chooses among several valid ones: next is always the first candidate of the first parent.
 fn chosen(graph: &Graph, of: usize, mut lawful: Vec<Vec<usize>>) -> Vec<usize> {
     let mut lists: Vec<Vec<usize>> = graph[of].iter().map(|parent| order(graph, *parent).expect("an order")).collect();
     lists.push(graph[of].clone());
@@ -85,7 +85,7 @@ fn chosen(graph: &Graph, of: usize, mut lawful: Vec<Vec<usize>>) -> Vec<usize> {
     lawful.remove(0)
 }
 
-/// Graphs without rings: each profile extends some of those before it, in any order.
+/// Generates graphs without cycles: each profile extends some of the previous ones, in any order.
 fn graphs(most: usize) -> impl Strategy<Value = Graph> {
     let parents = |index: usize| {
         let numbers: Vec<usize> = (0..index).collect();
@@ -98,7 +98,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_order_is_found_exactly_where_a_lawful_one_exists_and_is_one_of_them(graph in graphs(7)) {
+    fn order_is_found_exactly_if_a_valid_one_exists(graph in graphs(7)) {
         for of in 0..graph.len() {
             let lawful = oracle(&graph, of);
             match order(&graph, of) {
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_profile_comes_first_its_parents_in_its_order_and_nobody_twice(graph in graphs(20)) {
+    fn order_starts_with_the_profile_keeps_parent_order_and_has_no_duplicates(graph in graphs(20)) {
         for of in 0..graph.len() {
             let Ok(found) = order(&graph, of) else { continue };
             prop_assert_eq!(found[0], of);
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_reached_does_not_change_an_order(graph in graphs(12), more in graphs(5)) {
+    fn unreachable_profile_does_not_change_an_order(graph in graphs(12), more in graphs(5)) {
         let count = graph.len();
         let mut wider = graph.clone();
         wider.extend(more.iter().map(|parents| parents.iter().map(|parent| parent + count).collect::<Vec<_>>()));
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn a_ring_is_found_wherever_one_is_and_is_one(graph in graphs(10), from in 0usize..10, to in 0usize..10) {
+    fn cycle_is_reported_exactly_if_one_is_reachable(graph in graphs(10), from in 0usize..10, to in 0usize..10) {
         let mut graph = graph;
         let (from, to) = (from % graph.len(), to % graph.len());
         if !graph[from].contains(&to) {
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn more_than_the_limit_is_refused_before_anything_is_ordered(graph in graphs(12), limit in 1usize..12) {
+    fn lineage_above_the_limit_is_refused_before_ordering(graph in graphs(12), limit in 1usize..12) {
         let profiles = profiles(&graph);
         for of in 0..graph.len() {
             let count = ancestors(&graph, of).len();
@@ -203,7 +203,7 @@ fn the_published_example_of_c3_is_ordered_as_published() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_named() {
+fn missing_profile_is_named() {
     let mut profiles = profiles(&vec![vec![], vec![0]]);
     assert_eq!(lineage(&profiles, &name(7), 9), Err(LineageError::Unknown(name(7))));
     profiles.remove("p0");

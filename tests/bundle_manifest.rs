@@ -1,5 +1,4 @@
-//! A manifest that comes from outside: what is refused, and under which word. Nothing of it is believed, and no error
-//! repeats anything that it holds.
+//! Verification of an untrusted manifest: each refusal with its code. No error repeats text of the manifest.
 
 use std::sync::Arc;
 
@@ -24,14 +23,14 @@ fn full_value() -> Value {
     serde_json::from_str(&full()).expect("json")
 }
 
-/// The canonical bytes of the full manifest with another value at one place.
+/// Returns the canonical bytes of the full manifest with another value at one place.
 fn with(pointer: &str, other: Value) -> Vec<u8> {
     let mut value = full_value();
     *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = other;
     to_canonical(&value).expect("json")
 }
 
-/// Asserts that an error has a word, a sentence and a remedy.
+/// Asserts that an error has a code, a message and a remedy.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(opened: Result<T, BundleError>, code: &str) -> BundleError {
     let error = opened.expect_err(code);
@@ -40,7 +39,7 @@ fn refused<T: std::fmt::Debug>(opened: Result<T, BundleError>, code: &str) -> Bu
     error
 }
 
-/// A manifest and the blobs that come with it, to be taken apart.
+/// A manifest and its blobs, which tests change.
 struct Parts {
     manifest: Value,
     blobs: Vec<Arc<[u8]>>,
@@ -52,7 +51,7 @@ impl Parts {
         Self { manifest: full_value(), blobs }
     }
 
-    /// The same with other bytes for the blob that is named at this place.
+    /// Replaces the bytes of the blob that is named at this place.
     fn blob(mut self, pointer: &str, bytes: &[u8]) -> Self {
         let named = self.manifest.pointer_mut(pointer).expect("a blob");
         let before: Digest = named["digest"].as_str().expect("text").parse().expect("a digest");
@@ -70,7 +69,7 @@ impl Parts {
         Bundle::open(to_canonical(&self.manifest).expect("json").into(), self.blobs.clone(), limits, acceptances)
     }
 
-    /// Opens the bundle as a Runtime does that stored it before some rules existed.
+    /// Opens the bundle like a Runtime that stored it before some rules existed.
     fn open_stored(&self, acceptances: Acceptances) -> Result<Bundle, BundleError> {
         let limits = BundleLimits::default();
         let manifest = Blob::new(to_canonical(&self.manifest).expect("json"));
@@ -80,13 +79,13 @@ impl Parts {
 }
 
 #[test]
-fn a_manifest_that_is_canonical_and_sound_is_opened() {
+fn valid_canonical_manifest_is_opened() {
     assert!(open(full().as_bytes()).is_ok());
     assert!(Parts::full().open().is_ok());
 }
 
 #[test]
-fn every_other_spelling_is_refused_under_its_own_word() {
+fn every_other_spelling_is_refused_with_its_code() {
     let full = full();
     let language = "\"language\":\"en\"";
     assert!(full.contains(language));
@@ -118,13 +117,13 @@ fn every_other_spelling_is_refused_under_its_own_word() {
     ] {
         refused(open(&bytes), code);
     }
-    // UTF-16 and what else has an encoding of its own.
+    // UTF-16 and other encodings.
     let wide: Vec<u8> = full.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(open(&wide).is_err());
 }
 
 #[test]
-fn what_says_nothing_is_left_out() {
+fn explicit_empty_field_is_not_canonical() {
     for (pointer, empty) in [
         ("/accepted", json!([])),
         ("/prompts", json!({})),
@@ -149,13 +148,13 @@ fn what_says_nothing_is_left_out() {
     ] {
         refused(open(&with(pointer, empty)), "not_canonical");
     }
-    // An empty list of what is allowed says something: nothing is.
+    // An empty allow list has a meaning: nothing is allowed.
     assert!(open(&with("/policy/tools/allow", json!([]))).is_ok());
     assert!(open(&with("/profiles/coder/layers/0/models/replace", json!([]))).is_ok());
     assert!(open(&with("/profiles/coder/layers/1", json!({}))).is_ok());
 }
 
-/// Pointers to every object and every other value of the full manifest.
+/// Returns the pointers of all objects and of all other values of the full manifest.
 fn places() -> (Vec<String>, Vec<String>) {
     fn walk(pointer: String, value: &Value, objects: &mut Vec<String>, leaves: &mut Vec<String>) {
         match value {
@@ -184,7 +183,7 @@ fn is_free(pointer: &str) -> bool {
 }
 
 #[test]
-fn a_field_that_is_not_known_is_refused_in_every_object() {
+fn unknown_field_is_refused_in_every_object() {
     let named = ["/profiles", "/prompts", "/workflows", "/tools", "/plugins", "/models", "/workspace/labels"];
     let (objects, _) = places();
     let mut refusals = 0;
@@ -193,7 +192,7 @@ fn a_field_that_is_not_known_is_refused_in_every_object() {
         object["zzz"] = json!({});
         let bytes = if pointer.is_empty() { to_canonical(&object).expect("json") } else { with(pointer, object) };
         let error = open(&bytes).expect_err(pointer);
-        // What has cases instead of fields has one of them.
+        // An enum has one of its variants instead of fields.
         let cases = error.to_string().contains("single key");
         assert_eq!(error.code(), if cases { "invalid_field" } else { "unknown_field" }, "{pointer}: {error}");
         refusals += 1;
@@ -203,7 +202,7 @@ fn a_field_that_is_not_known_is_refused_in_every_object() {
 }
 
 #[test]
-fn a_field_that_must_be_there_is_missed() {
+fn missing_required_field_is_reported() {
     for (object, fields) in [
         ("", &["schema", "workspace", "revision", "created_at", "language"][..]),
         ("/workspace", &["id"]),
@@ -229,14 +228,14 @@ fn a_field_that_must_be_there_is_missed() {
 }
 
 #[test]
-fn a_value_of_another_shape_is_refused_at_every_place() {
+fn value_of_a_wrong_type_is_refused_at_every_place() {
     let (objects, leaves) = places();
     let others =
         [json!(null), json!(true), json!(-1), json!(1.5), json!(""), json!("A\u{0}"), json!([[]]), json!({"?": 1})];
     let mut refusals = 0;
     for pointer in objects.iter().chain(&leaves).filter(|pointer| !pointer.is_empty() && !is_free(pointer)) {
         for other in &others {
-            // What is opened all the same is a manifest that says this, to the byte.
+            // If the manifest is still accepted, it contains exactly this value.
             let bytes = with(pointer, other.clone());
             match read_canonical::<Manifest>(&bytes, BundleLimits::default().manifest()) {
                 Ok(manifest) => assert_eq!(to_canonical(&manifest).expect("json"), bytes, "{pointer}"),
@@ -251,12 +250,12 @@ fn a_value_of_another_shape_is_refused_at_every_place() {
 }
 
 #[test]
-fn no_error_repeats_anything_of_the_manifest() {
+fn no_error_repeats_text_of_the_manifest() {
     let secret = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
     let small = "sk-ant-api03-ab3def8hij4lmno9qrst2vwx";
     let (objects, leaves) = places();
     for value in [secret.as_str(), small, ", expected Canary-Of-Mine", "Canary-Of-Mine`: expected Canary-Of-Mine"] {
-        // The words of a message are no content.
+        // Words of the message are not content of the manifest.
         let content = value.trim_start_matches(", expected ").split("`: expected ").next().unwrap_or_default();
         for pointer in &leaves {
             if let Err(error) = open(&with(pointer, json!(value))) {
@@ -279,13 +278,13 @@ fn no_error_repeats_anything_of_the_manifest() {
     }
 }
 
-/// All that an error says, in every form that it has.
+/// Returns the text of an error in every form.
 fn all_of(error: &BundleError) -> String {
     format!("{error} {error:?} {} {:?}", error.help(), error.pointer())
 }
 
 #[test]
-fn what_does_not_lead_anywhere_is_refused_with_its_place() {
+fn dangling_reference_is_refused_with_its_place() {
     for (pointer, other, code) in [
         ("/profiles/coder/extends/0", json!("nobody"), "dangling_name"),
         ("/profiles/coder/layers/0/models/replace/0", json!("nothing"), "dangling_name"),
@@ -304,7 +303,7 @@ fn what_does_not_lead_anywhere_is_refused_with_its_place() {
         ("/plugins/issues/permissions/secrets/0/reason", json!(""), "invalid_field"),
         ("/workspace/name", json!("\u{1b}[2J"), "control_character"),
     ] {
-        // Without acceptance the finding that is no longer accepted would come first.
+        // Without this, the finding that is not accepted any more would be reported first.
         let mut value = full_value();
         value["profiles"]["coder"]["description"] = json!("Writes code, as in ~/book.");
         *value.pointer_mut(pointer).expect("a place") = other;
@@ -342,7 +341,7 @@ fn blobs_are_exactly_those_that_the_manifest_names() {
         let error = refused(parts.open(), code);
         assert_eq!(error.pointer().map(|at| at.as_str()), Some("/prompts/base~1conduct/text"));
     }
-    // The same blob twice is one blob; one blob under two names has one size.
+    // A blob that is named twice is stored once and must have the same size in both places.
     let mut parts = Parts::full();
     parts.blobs.extend(parts.blobs.clone());
     assert!(parts.open().is_ok());
@@ -388,7 +387,7 @@ fn prompts_workflows_and_schemas_are_text_and_schemas_are_json_objects() {
 }
 
 #[test]
-fn every_limit_of_the_host_is_named_where_it_refuses() {
+fn error_names_the_exceeded_limit() {
     type Change = fn(&mut BundleLimits);
     let parts = Parts::full().blob("/tools/fs.read/input", br#"{"pattern":"^[a-z]+$"}"#);
     let changes: [(&str, Change, &str); 17] = [
@@ -416,13 +415,13 @@ fn every_limit_of_the_host_is_named_where_it_refuses() {
         let error = refused(parts.open_as(&limits, Acceptances::Honour), code);
         assert!(error.to_string().contains(&format!("`{name}`")), "{name}: {error}");
     }
-    // The numbers of the limits are all there are. `files` bounds folders, and two bound packages.
+    // All limits are tested. `files` limits folders, and two limits apply to packages.
     let fields = serde_json::to_value(BundleLimits::default()).expect("json");
     assert_eq!(fields.as_object().map(serde_json::Map::len), Some(changes.len() + 3));
 }
 
 #[test]
-fn a_manifest_that_is_deep_is_refused_before_it_is_read() {
+fn deeply_nested_manifest_is_refused_before_parsing() {
     for text in
         ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 18), format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20))]
     {
@@ -434,24 +433,24 @@ fn a_manifest_that_is_deep_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn accepted_findings_are_honoured_only_where_the_host_says_so() {
+fn accepted_findings_are_honoured_only_if_the_host_allows_it() {
     let parts = Parts::full();
     assert!(parts.open_as(&BundleLimits::default(), Acceptances::Honour).is_ok());
     let error = refused(parts.open_as(&BundleLimits::default(), Acceptances::Refuse), "host_path_in_bundle");
     assert_eq!(error.pointer().map(|at| at.as_str()), Some("/profiles/coder/description"));
     assert!(error.to_string().contains("`host_path.home`"), "{error}");
-    // Where there is nothing to accept, both say the same.
+    // Without findings, both settings give the same result.
     let built = Files::small().passes().bundle;
     for acceptances in [Acceptances::Honour, Acceptances::Refuse] {
         assert!(open_manifest(built.manifest_bytes(), &BundleLimits::default(), acceptances).is_ok());
     }
-    // Nobody accepts for another rule or another field.
+    // An acceptance of another rule or field has no effect.
     for (pointer, other) in
         [("/accepted/0/rule", "host_path.posix_absolute"), ("/accepted/0/field", "/profiles/base/description")]
     {
         refused(open(&with(pointer, json!(other))), "host_path_in_bundle");
     }
-    // Not in the text of a blob either.
+    // A finding in a blob is refused too.
     let noted = Parts::full().blob("/prompts/base~1conduct/text", b"Read ~/book first.");
     refused(noted.open(), "host_path_in_bundle");
     let mut accepted = Parts::full().blob("/prompts/base~1conduct/text", b"Read ~/book first.");
@@ -470,9 +469,9 @@ fn a_stored_bundle_opens_although_a_newer_rule_refuses_it() {
     let places: Vec<_> = bundle.findings().map(|error| error.pointer().expect("a place").as_str().to_owned()).collect();
     assert_eq!(places, ["/profiles/base/description", "/prompts/base~1conduct/text"]);
     assert!(bundle.findings().all(|error| error.code() == "host_path_in_bundle" && error.is_newer_rule()));
-    // What its author accepted was known when it was stored: the host's decision about it stays, also behind a finding.
+    // Accepted findings were known when the bundle was stored, so the host's decision about them stays in force.
     refused(parts.open_stored(Acceptances::Refuse), "host_path_in_bundle");
-    // What every version refused is refused.
+    // A manifest that every version refuses is still refused.
     let mut parts = Parts::full();
     parts.manifest["profiles"]["coder"]["extends"] = json!(["nobody"]);
     refused(parts.open_stored(Acceptances::Honour), "dangling_name");
@@ -502,7 +501,7 @@ fn an_unknown_plugin_surface_is_refused_and_a_stored_bundle_with_one_opens_with_
 }
 
 #[test]
-fn the_message_about_a_key_that_stands_twice_is_one_sentence() {
+fn message_about_a_duplicate_key_is_one_sentence() {
     let twice = br#"{"a":1,"a":2}"#;
     let message = open(twice).expect_err("twice").to_string();
     assert_eq!(message, "invalid manifest: duplicate key in an object at line 1, column 10");
@@ -511,7 +510,7 @@ fn the_message_about_a_key_that_stands_twice_is_one_sentence() {
 }
 
 #[test]
-fn an_acceptance_has_no_room_for_a_path_of_its_own() {
+fn acceptance_cannot_contain_a_host_path() {
     for field in [
         "/home/alice/projects/notes",
         "/etc/passwd",
@@ -530,8 +529,8 @@ fn an_acceptance_has_no_room_for_a_path_of_its_own() {
 }
 
 #[test]
-fn a_manifest_that_is_made_to_be_costly_is_answered() {
-    // No clock: what grows with the square of these could not end here.
+fn crafted_manifest_is_checked_in_bounded_time() {
+    // Without a clock: a check of quadratic cost would not finish.
     let many = |count: usize, name: &str| (0..count).map(|index| format!("{name}-{index:06}")).collect::<Vec<_>>();
     let mut value = full_value();
     let near = "a-tool-with-a-name-that-is-as-long-as-a-name-may-be-and";
@@ -576,7 +575,7 @@ fn a_faulty_schema_is_refused_when_it_comes_in_and_a_finding_when_it_is_stored()
 }
 
 #[test]
-fn a_leak_beside_a_fault_of_a_schema_is_told_as_a_leak() {
+fn leak_beside_a_schema_fault_is_reported_as_a_leak() {
     let schema = b"{\"ghp_0123456789abcdefghijABCDEFGHIJ012345\":1,\"type\":\"objekt\"}";
     let error = Parts::full().blob("/tools/fs.read/input", schema).open().expect_err("refused");
     assert!(!error.to_string().contains("ghp_0123"), "{error}");

@@ -1,4 +1,4 @@
-//! Plugin packages in the folder of a bundle: what a descriptor and a tool leave out is taken from the package.
+//! Plugin packages in the folder of a bundle: omitted fields of descriptors and tools are taken from the package.
 
 use bundles::manifest::Effect;
 use bundles::plugin::{COMPONENT, MANIFEST, pack};
@@ -100,7 +100,7 @@ fn descriptor_and_tools_are_derived_from_a_folder_or_a_packed_file() {
 }
 
 #[test]
-fn what_is_written_must_be_what_the_package_states() {
+fn declared_fields_must_equal_those_of_the_package() {
     let same = "surfaces = [\"ingress\", \"service\", \"tools\"]\nversion = \"1.4.0\"\n";
     passes(edit(in_folder(PLUGIN), DESCRIPTOR, "package", &format!("{same}package")));
     let schema = "{ \"properties\": { \"title\": { \"type\": \"string\" } }, \"type\": \"object\" }";

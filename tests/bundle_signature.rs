@@ -1,5 +1,4 @@
-//! A signed bundle is the same bundle: its envelope travels beside the manifest, in both forms, and
-//! nothing else does.
+//! A signature does not change a bundle: the envelope is stored beside the manifest, in both forms.
 
 use std::sync::Arc;
 
@@ -48,7 +47,7 @@ fn signing_changes_neither_the_digest_nor_the_blobs() {
     assert!(again.bundle().blobs().eq(bundle.blobs()));
     assert_eq!(judged(&again), Ok(1));
     assert_eq!(archive::pack_contents(&again), packed, "one bundle with one envelope is one file");
-    // Who does not ask who signed is given the bundle.
+    // A caller that does not check signatures gets the bundle.
     let plain = archive::unpack(&packed, &BundleLimits::default(), Acceptances::Honour).expect("a bundle");
     assert_eq!(archive::pack(&plain), archive::pack(&bundle));
     let unsigned = unpack(&archive::pack(&bundle)).expect("a bundle");
@@ -81,7 +80,7 @@ fn every_flipped_bit_of_a_signed_bundle_is_refused() {
 }
 
 #[test]
-fn the_envelope_has_one_place_and_one_spelling_in_the_single_file() {
+fn envelope_has_one_position_and_one_spelling_in_an_archive() {
     let packed = archive::pack_contents(&signed(&small()));
     let entries = entries(&packed);
     let [manifest, envelope, one, two] = entries.as_slice() else { panic!("four files") };
@@ -120,7 +119,7 @@ fn the_envelope_has_one_place_and_one_spelling_in_the_single_file() {
 }
 
 #[test]
-fn an_envelope_makes_no_bundle_too_large() {
+fn envelope_does_not_count_against_the_bundle_size() {
     let bundle = small();
     let limits = BundleLimits { bundle_bytes: archive::pack(&bundle).len(), ..BundleLimits::default() };
     let packed = archive::pack_contents(&signed(&bundle));
@@ -146,7 +145,7 @@ fn the_folder_form_holds_the_envelope_beside_the_manifest() {
     layout::write_contents(&dir, &signed(&bundle)).expect("written");
     let again = read().expect("a signed bundle");
     assert_eq!((again.bundle().digest(), judged(&again)), (bundle.digest(), Ok(1)));
-    // Another signer's spelling is one too.
+    // The spelling of another implementation is accepted too.
     let json = dir.read_to_string(ENVELOPE).expect("an envelope");
     dir.write(ENVELOPE, format!(" {}\n", json.replace("\",", "\" ,\n"))).expect("written");
     assert_eq!(judged(&read().expect("a signed bundle")), Ok(1));

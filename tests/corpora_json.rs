@@ -1,4 +1,4 @@
-//! JSON as other people break it, and as the author of RFC 8785 spells it: the corpora beside the project.
+//! External corpora: a suite of invalid and unusual JSON texts, and the test data of RFC 8785.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::bundle_fixture::Files;
 
 const BOUNDS: JsonBounds = JsonBounds { bytes: ("bytes", 1 << 20), depth: ("depth", 32) };
 
-/// Why a text that the suite calls good may be refused all the same: JSON readers do not agree on it.
+/// Reasons to refuse a text that the suite calls valid: JSON parsers do not agree on its meaning.
 const STRICT: [&str; 3] = ["duplicate_key", "unsafe_number", "too_deep"];
 
-/// Name and content of every file of a corpus, in order.
+/// Returns name and content of all files of a corpus, in order.
 fn files(name: &str) -> Vec<(String, Vec<u8>)> {
     let Some(folder) = corpus(name) else { return Vec::new() };
     let mut paths: Vec<PathBuf> =
@@ -51,7 +51,7 @@ fn every_text_of_the_suite_is_a_value_or_a_typed_error() {
 }
 
 #[test]
-fn as_a_manifest_every_text_of_the_suite_is_refused_with_a_word() {
+fn every_text_of_the_suite_is_refused_as_a_manifest_with_help() {
     for (name, bytes) in files("json-parsing") {
         let error = open_manifest(&bytes, &BundleLimits::default(), Acceptances::Honour).expect_err(&name);
         assert!(!error.help().is_empty(), "{name}");
@@ -60,7 +60,7 @@ fn as_a_manifest_every_text_of_the_suite_is_refused_with_a_word() {
 }
 
 #[test]
-fn inside_a_manifest_every_text_of_the_suite_is_that_value_or_refused() {
+fn every_text_of_the_suite_inside_a_manifest_is_kept_or_refused() {
     let manifest = Files::small().put("profiles/a.toml", "settings.value = 1\n").passes().bundle;
     let manifest = String::from_utf8(manifest.manifest_bytes().to_vec()).expect("text");
     let (before, after) = manifest.split_once("\"value\":1").expect("a setting");
@@ -74,7 +74,7 @@ fn inside_a_manifest_every_text_of_the_suite_is_that_value_or_refused() {
 }
 
 #[test]
-fn as_a_tool_schema_every_text_of_the_suite_is_accepted_or_refused_with_a_word() {
+fn every_text_of_the_suite_is_accepted_as_a_tool_schema_or_refused_with_a_code() {
     let bundle = seeds::bundle();
     let mut manifest: Value = serde_json::from_slice(bundle.manifest_bytes()).expect("json");
     let before = bundle.manifest().tools["fs.read"].output.expect("a schema").digest;
@@ -99,7 +99,7 @@ fn as_a_tool_schema_every_text_of_the_suite_is_accepted_or_refused_with_a_word()
                     assert!(matches!(code, "invalid_schema" | "not_utf8"), "{name}: {code}: {error}");
                 }
             }
-            // The builder says the same, and where.
+            // The builder reports the same error, with its place.
             if let Ok(text) = std::str::from_utf8(schema)
                 && bad
             {

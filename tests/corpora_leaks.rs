@@ -1,5 +1,5 @@
-//! Credentials and host paths, and what only looks like them, in every field of a folder and of a manifest that a case
-//! means. Nothing of the corpora is printed but ids.
+//! Credentials, host paths and look-alikes of the corpora, in every field of a folder and of a manifest that a case names.
+//! Only ids of the corpora are printed.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use yoi_tests::corpus;
 
 use crate::bundle_fixture::{Files, says_nothing_of};
 
-/// A text of a bundle: where its author writes it, and where the manifest has it or names it.
+/// A text of a bundle, with its place in the folder and in the manifest.
 struct Field {
     name: &'static str,
     file: &'static str,
-    /// The value that stands there before.
+    /// The original value.
     plain: &'static str,
     pointer: &'static str,
     kind: Text,
@@ -31,9 +31,9 @@ enum Text {
     Value,
     /// The key of a free object.
     Key,
-    /// A file of its own, which is nothing else.
+    /// A whole file.
     File,
-    /// A string in a file that is JSON.
+    /// A string in a JSON file.
     Json,
 }
 
@@ -51,7 +51,7 @@ const BUNDLE: &str = "bundle.toml";
 const PROFILE: &str = "profiles/worker.toml";
 const PLUGIN: &str = "plugins/issues.toml";
 
-/// Every kind of field in which a person can write what they like.
+/// Every kind of field with free text.
 const FIELDS: [Field; 21] = [
     field("workspace name", BUNDLE, "plain-a", "/workspace/name", Text::Value),
     field("label", BUNDLE, "plain-b", "/workspace/labels/team", Text::Value),
@@ -76,7 +76,7 @@ const FIELDS: [Field; 21] = [
     field("acceptance reason", BUNDLE, "plain-u", "/accepted/0/reason", Text::Value),
 ];
 
-/// A bundle in which every one of [`FIELDS`] stands once.
+/// Returns a bundle in which each of [`FIELDS`] occurs once.
 fn files() -> Files {
     let digest = "sha256:174efe13f006c1a7203bffaeac82171ecaf76d485302b133f79ba73c3e2ad71d";
     let bundle = r#"schema = "yoi.config-bundle/1"
@@ -127,12 +127,12 @@ reason = "plain-u"
 }
 
 fn quoted(value: &str) -> String {
-    // Every JSON string is a TOML string but for one character.
+    // Except for one character, every JSON string is a TOML string.
     serde_json::to_string(value).expect("json").replace('\u{7f}', "\\u007f")
 }
 
 impl Field {
-    /// The folder with a value in this field.
+    /// Returns the folder with a value in this field.
     fn written(&self, files: &Files, value: &str) -> Files {
         match self.kind {
             Text::File => files.clone().put_bytes(self.file, value.as_bytes()),
@@ -140,7 +140,7 @@ impl Field {
         }
     }
 
-    /// The manifest and its blobs with a value in this field, as somebody sends them who has no builder.
+    /// Returns the manifest and its blobs with a value in this field, without the checks of the builder.
     fn sent(&self, parts: &Parts, value: &str) -> Parts {
         let mut parts = parts.clone();
         let (above, last) = self.pointer.rsplit_once('/').expect("a pointer");
@@ -186,8 +186,8 @@ impl Parts {
     }
 }
 
-/// Whether the builder refuses a value in a field, and every Runtime too. Asserts that neither repeats the value, and
-/// that both name field and rule.
+/// `true` if both the builder and a Runtime refuse a value in a field. Asserts that neither repeats the value and that both
+/// name the field and the rule.
 fn is_refused(id: &str, field: &Field, files: &Files, parts: &Parts, value: &str, code: &str) -> bool {
     let built = match field.written(files, value).build() {
         Ok(_) => false,
@@ -199,7 +199,7 @@ fn is_refused(id: &str, field: &Field, files: &Files, parts: &Parts, value: &str
             for source in &told.sources {
                 writeln!(said, "{}", source.masked).expect("memory");
             }
-            // The field is named, and a case may happen to begin like a name that stands in every folder.
+            // The field is named, and a value may begin like a name that every folder has.
             said = said.replace(field.pointer, "").replace("workspace", "");
             says_nothing_of(value, &said);
             let found = told.list.iter().find(|one| one.code == code);
@@ -218,7 +218,7 @@ fn is_refused(id: &str, field: &Field, files: &Files, parts: &Parts, value: &str
             let above = field.pointer.rsplit_once('/').map_or("", |(above, _)| above);
             let at = error.pointer().map(|at| at.as_str().to_owned()).unwrap_or_default();
             assert!(at.starts_with(above), "{id} in {}: told at {at}", field.name);
-            // One finding is told here, and a value may break two rules.
+            // Only one finding is reported here, and a value may break two rules.
             matches!(error.code().as_str(), "secret_in_bundle" | "host_path_in_bundle")
         }
     };
@@ -250,22 +250,22 @@ fn cases(file: &str, list: &str) -> Vec<Case> {
     corpus[list].as_array().expect("a list").iter().map(case).collect()
 }
 
-/// Asserts that at least this share is as it should be, and names the cases that are not.
+/// Asserts that at least this share of the cases passes, and names the other cases.
 fn assert_share(what: &str, total: usize, wrong: &[String], share: f64) {
     #[expect(clippy::cast_precision_loss, reason = "some dozens")]
     let enough = (total - wrong.len()) as f64 >= share * total as f64;
     assert!(enough, "{what}: {} of {total} are not: {}", wrong.len(), wrong.join(", "));
 }
 
-/// The fields that a `where` means, of those in which anything can be written.
+/// Returns the fields with free text that a `where` means.
 fn fields_of(place: &str) -> Vec<&'static Field> {
     let is_meant = |field: &&Field| match place {
         "prompt" => field.kind == Text::File,
         "object-key" => field.kind == Text::Key,
         "provenance-source" => field.pointer == "/provenance/source",
-        // Keys have a `where` of their own.
+        // Keys have their own `where`.
         "any" => field.kind != Text::Key,
-        // Prose may speak of `.git/config` and `../x`.
+        // Prose may contain `.git/config` and `../x`.
         "structural" | "not-url-permission" => matches!(field.kind, Text::Value | Text::Json),
         other => panic!("no field is meant by `{other}`"),
     };
@@ -273,7 +273,7 @@ fn fields_of(place: &str) -> Vec<&'static Field> {
 }
 
 #[test]
-fn every_field_of_the_bundle_is_there_and_takes_plain_words() {
+fn every_field_of_the_bundle_exists_and_accepts_plain_words() {
     let built = files().passes();
     let parts = Parts::of(&built.bundle);
     assert!(parts.open().is_ok());
@@ -306,7 +306,7 @@ fn each_is_refused([file, list, any, code]: [&str; 4], shares: [(u64, f64); 2]) 
     }
 }
 
-/// The first grammar of a reference that has room for this value, in the manifest's types or in the folder.
+/// Returns the first kind of reference that accepts this value, in the types of the manifest or in the folder.
 fn has_room(value: &str) -> Option<&'static str> {
     let bare = value.rsplit_once(':').map_or(value, |(_, bare)| bare);
     let types = [
@@ -338,16 +338,16 @@ fn has_room(value: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn secrets_are_refused_in_every_field_that_they_are_meant_for() {
+fn secrets_of_the_corpus_are_refused_in_their_fields() {
     each_is_refused(["secrets.json", "secrets", "any", "secret_in_bundle"], [(1, 0.98), (2, 0.85)]);
 }
 
 #[test]
-fn host_paths_are_refused_in_every_field_that_they_are_meant_for() {
+fn host_paths_of_the_corpus_are_refused_in_their_fields() {
     each_is_refused(["host_paths.json", "host_local", "structural", "host_path_in_bundle"], [(1, 1.0), (2, 0.9)]);
 }
 
-/// Whether an honest value is accepted in what is meant by its `where`.
+/// `true` if a harmless value is accepted in the fields that its `where` means.
 fn is_accepted(place: &str, value: &str) -> bool {
     let permission = |written: WrittenUrlPermission| UrlPermission::try_from(written.normal()).is_ok();
     let url = |path: &str| quoted(path);
@@ -355,7 +355,7 @@ fn is_accepted(place: &str, value: &str) -> bool {
         "any" | "prompt" => {
             let mut files = files();
             let fields = fields_of(place).into_iter();
-            // A text that has no name to be known by is no model; the rest of the fields take it.
+            // A text without a valid name is not a model. The other fields accept it.
             for field in fields.filter(|field| !value.is_empty() || field.pointer != "/models/large/model") {
                 files = field.written(&files, value);
             }
@@ -369,7 +369,7 @@ fn is_accepted(place: &str, value: &str) -> bool {
         "url-permission" => {
             let (scheme, rest) = value.split_once("://").expect("a URL");
             let (host, path) = rest.split_once('/').expect("a path");
-            // A permission is for what stands before the query.
+            // A permission ends before the query.
             let path = format!("/{}", path.split('?').next().unwrap_or_default());
             let written = WrittenUrlPermission {
                 scheme: scheme.to_owned(),
@@ -402,7 +402,7 @@ fn is_accepted(place: &str, value: &str) -> bool {
 }
 
 #[test]
-fn what_only_looks_like_a_secret_or_a_host_path_is_accepted() {
+fn look_alikes_of_secrets_and_host_paths_are_accepted() {
     for (file, share) in [("secrets.json", 0.98), ("host_paths.json", 1.0)] {
         let cases = cases(file, "legitimate");
         let refused: Vec<String> =
@@ -412,7 +412,7 @@ fn what_only_looks_like_a_secret_or_a_host_path_is_accepted() {
 }
 
 #[test]
-fn an_address_within_a_host_is_a_target_of_a_plugin_and_nothing_else() {
+fn host_local_address_is_accepted_only_as_target_of_a_plugin() {
     for case in cases("host_paths.json", "host_local").iter().filter(|case| case.place == "not-url-permission") {
         let Some(rest) = case.value.strip_prefix("http://") else { continue };
         let authority = rest.split('/').next().unwrap_or_default();
@@ -429,8 +429,8 @@ fn an_address_within_a_host_is_a_target_of_a_plugin_and_nothing_else() {
 }
 
 #[test]
-fn the_verdict_on_a_long_text_counts_each_leak_once_and_finds_the_last() {
-    // No clock: a scan whose findings would grow with the square of the text could not end here.
+fn leak_at_the_end_of_a_long_text_is_found_once() {
+    // Without a clock: a scan of quadratic cost would not finish.
     let leak = ["AKIA", "IOSFODNN7", "ABCDEFG"].concat();
     let filler = "an ordinary sentence, with /v1/routes, a = b, sha256 and \"quotes\" in it.\n".repeat(14_000);
     let text = format!("{filler}{leak}\n");

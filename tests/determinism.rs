@@ -6,10 +6,10 @@ use component_host::{Allocation, BundleView, Sandbox, SandboxConfig};
 use host_policy::{Facts, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use worker_runtime::{Inputs, Resolutions, Resolved, shipped};
+use worker_runtime::{ComputedResolution, Inputs, Resolutions, shipped};
 use yoi_tests::{cases, fixtures, sandboxes};
 
-fn digest(resolved: &Resolved) -> (String, u64) {
+fn digest(resolved: &ComputedResolution) -> (String, u64) {
     (resolved.resolution().digest().to_string(), resolved.cost().fuel)
 }
 
@@ -27,7 +27,7 @@ fn resolution_and_fuel_are_the_same_for_every_allocation_and_compiler() {
             let sandbox = Sandbox::new(config).expect("a sandbox");
             let resolver = sandboxes::wait(sandbox.load(shipped::RESOLVER)).expect("the shipped resolver");
             for _ in 0..3 {
-                let resolved = sandboxes::wait(Resolutions::remembering(0).resolve(&resolver, &bundle, &inputs))
+                let resolved = sandboxes::wait(Resolutions::with_capacity(0).resolve(&resolver, &bundle, &inputs))
                     .expect("a resolution");
                 seen.push(digest(&resolved));
             }
@@ -151,7 +151,7 @@ proptest! {
         let layers: Vec<Value> = patches.iter().map(|patch| json!({ "settings": patch })).collect();
         let bundle = fixtures::bundle(&json!({ "main": { "layers": layers } }), &json!({}));
         let view = BundleView::new(bundle);
-        let resolved = sandboxes::wait(Resolutions::remembering(0).resolve(&sandboxes::shipped(), &view, &fixtures::simple_inputs()));
+        let resolved = sandboxes::wait(Resolutions::with_capacity(0).resolve(&sandboxes::shipped(), &view, &fixtures::simple_inputs()));
         let resolved = resolved.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let expected = patches.iter().fold(json!({}), merge);
         prop_assert_eq!(Value::Object(resolved.resolution().settings().clone()), expected);
@@ -171,7 +171,7 @@ proptest! {
             let bundle = fixtures::bundle(&json!({ "main": { "layers": [{ "wishes": wishes }] } }), &json!({}));
             let facts = fixtures::facts(&json!({ "os": "linux", "arch": "x86_64", "capabilities": capabilities }));
             let inputs = Inputs::new(facts, fixtures::request("main"));
-            sandboxes::wait(Resolutions::remembering(0).resolve(&sandboxes::shipped(), &BundleView::new(bundle), &inputs)).map(|resolved| resolved.digests().resolution)
+            sandboxes::wait(Resolutions::with_capacity(0).resolve(&sandboxes::shipped(), &BundleView::new(bundle), &inputs)).map(|resolved| resolved.digests().resolution)
         };
         prop_assert_eq!(resolve(&wishes, vec!["a", "b", "c"]).ok(), resolve(&shuffled, vec!["c", "a", "b"]).ok());
     }

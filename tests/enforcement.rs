@@ -253,7 +253,7 @@ fn selected_host_tool_that_the_runtime_lacks_is_refused() {
     assert_eq!(refusals[0].rule.code().as_str(), "unsupported_declaration");
     let remedy = |config: &str| enforced(&layer, &json!({}), config).expect_err("refused")[0].remedy.clone();
     assert!(refusals[0].remedy.starts_with("write `capabilities = [\"tool:fs.read\"]` under [host]"), "{refusals:?}");
-    // A list that exists is added to: written anew it would take the others away.
+    // An existing list is extended, because a new one would remove its other entries.
     let others = remedy("[host]\ncapabilities = [\"gpu\"]\n[workspaces.acme]");
     assert!(others.starts_with("add `\"tool:fs.read\"` to `capabilities` under [host]"), "{others}");
     let unnamed = remedy("[host]\ncapabilities = [\"tool:fs.read\"]");

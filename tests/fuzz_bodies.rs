@@ -1,9 +1,9 @@
-//! The bodies of the fuzz targets, on inputs that follow from numbers: the same in every run, some thousands of them.
+//! Runs the bodies of the fuzz targets on thousands of generated inputs, which are the same in every run.
 
 use yoi_tests::fuzz::mutate::{Numbers, mutated};
 use yoi_tests::fuzz::{Body, folder_as_input, folder_of, seeds, targets};
 
-/// Runs a body on its seeds and on this many mutants of them.
+/// Runs a body on its seeds and on this number of mutated seeds.
 fn run(name: &str, cases: u64) {
     let (_, body, seeds): (_, Body, Vec<Vec<u8>>) =
         targets().into_iter().find(|(target, ..)| *target == name).expect("a target");
@@ -33,17 +33,17 @@ fn any_bytes_are_an_envelope_or_a_key_or_a_typed_error() {
 }
 
 #[test]
-fn any_folder_is_a_bundle_or_is_told_what_is_wrong() {
+fn any_folder_is_a_bundle_or_a_reported_error() {
     run("toml_front", 5000);
 }
 
 #[test]
-fn any_text_selects_a_profile_or_is_told_how_to() {
+fn any_text_is_a_selector_or_an_error_with_help() {
     run("selector", 10_000);
 }
 
 #[test]
-fn any_text_is_a_reference_in_its_one_spelling_or_an_error() {
+fn any_text_is_a_canonical_reference_or_an_error() {
     run("refs", 2000);
 }
 
@@ -58,7 +58,7 @@ fn any_bytes_are_a_plugin_package_or_a_typed_error() {
 }
 
 #[test]
-fn seeds_are_valid_and_reach_what_they_are_meant_to_reach() {
+fn seeds_are_valid_and_reach_their_targets() {
     for (name, body, seeds) in targets() {
         assert!(seeds.len() >= 2, "{name}");
         seeds.iter().for_each(|seed| body(seed));

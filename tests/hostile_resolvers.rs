@@ -1,7 +1,7 @@
 //! Hostile resolvers, one for each kind of attack or fault. Each ends in the expected typed error, and the next
 //! resolution works.
 
-use component_host::{CallError, Limits, LoadError};
+use component_host::{Limits, LoadError, RunError};
 use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Outcome, Resolutions, ResolveError};
 use yoi_tests::hostile::{self, Expect, Hostile};
@@ -25,7 +25,7 @@ async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, S
         Err(LoadError::Exceeds { limit, .. }) => return (Outcome::Limit, limit.to_owned()),
         Err(error) => return (Outcome::RefusedLoad, error.code().to_string()),
     };
-    match Resolutions::remembering(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
+    match Resolutions::with_capacity(0).resolve(&resolver, &fixtures::simple_view(), &fixtures::simple_inputs()).await {
         Ok(resolved) => {
             let report = ResolutionReport::new(fixtures::simple().manifest(), &resolved, None);
             let report = serde_json::to_string(&report).expect("JSON");
@@ -35,7 +35,7 @@ async fn run(sandbox: &component_host::Sandbox, component: &[u8]) -> (Outcome, S
         Err(error) => {
             let word = match &error {
                 ResolveError::Misbehaved(misbehaved) => misbehaved.field.clone(),
-                ResolveError::Call(CallError::Limit { limit, .. }) => (*limit).to_owned(),
+                ResolveError::Call(RunError::Limit { limit, .. }) => (*limit).to_owned(),
                 error => error.code().to_string(),
             };
             assert_nothing_leaks(&error.to_string());
@@ -71,7 +71,7 @@ fn each_hostile_resolver_ends_in_its_typed_error_and_the_next_resolution_works()
     sandboxes::wait(async {
         let honest = sandbox.load(worker_runtime::shipped::RESOLVER).await.expect("the shipped resolver");
         let (view, inputs) = (fixtures::simple_view(), fixtures::simple_inputs());
-        let resolutions = Resolutions::remembering(0);
+        let resolutions = Resolutions::with_capacity(0);
         let first = resolutions.resolve(&honest, &view, &inputs).await.expect("a resolution").digests().resolution;
         for Hostile { name, bytes, expect } in &all {
             let (outcome, word) = run(&sandbox, bytes).await;
@@ -117,7 +117,7 @@ fn loop_that_gets_too_little_processor_time_is_ended_by_the_wall_clock_limit() {
             let resolver = sandbox.load(&bytes).await.expect("a component");
             let (view, facts, request) = (fixtures::simple_view(), fixtures::simple_facts(), fixtures::request("main"));
             let error = resolver.resolve(&view, &facts, &request).await.answer.expect_err(name);
-            assert_eq!(error, CallError::Limit { limit: "wall_ms", allowed: 50 }, "{name}");
+            assert_eq!(error, RunError::Limit { limit: "wall_ms", allowed: 50 }, "{name}");
             assert_eq!(error.to_string(), "the resolver did not end within 50 ms of wall-clock time (`wall_ms`)");
             ended_by_the_clock += 1;
         }
@@ -152,7 +152,7 @@ fn deadline_counts_only_the_processor_time_of_the_resolver() {
         .await
     });
     assert!(run.cost.elapsed > deadline, "{:?}", run.cost);
-    assert_eq!(run.answer, Err(CallError::Limit { limit: "fuel", allowed: 50_000_000 }));
+    assert_eq!(run.answer, Err(RunError::Limit { limit: "fuel", allowed: 50_000_000 }));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Packages depend on each other as `ARCHITECTURE.md` says, and on nothing more.
+//! Packages have only the dependencies on each other that `ARCHITECTURE.md` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,7 +8,7 @@ use yoi_tests::root;
 
 type Dependencies = BTreeMap<String, BTreeSet<String>>;
 
-/// Reads the table below the heading `Dependencies`: a package and the packages that it may depend on, each row.
+/// Reads the table below the heading `Dependencies`. Each row has a package and the packages that it may depend on.
 fn documented() -> Dependencies {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the document");
     let (_, section) = text.split_once("\n## Dependencies\n").expect("the section");

@@ -27,6 +27,7 @@ mod foreign_resolver;
 mod fuzz_bodies;
 mod hostile_resolvers;
 mod package_dependencies;
+mod plugin_examples;
 mod plugin_grants;
 mod plugin_services;
 mod plugin_tools;

@@ -1,4 +1,4 @@
-//! The worlds that the sandbox admits are those of the contract in `wit/`.
+//! The worlds of the sandbox equal those of the contract in `wit/`.
 
 use std::collections::BTreeSet;
 

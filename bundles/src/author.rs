@@ -33,7 +33,7 @@ use section::Section;
 pub(crate) use unset::{Unset, UnsetCheck, check as check_unsets};
 
 /// Result of reading a folder.
-pub(crate) struct Authored {
+pub(crate) struct AuthoredBundle {
     /// The manifest, as far as it could be read.
     pub(crate) manifest: Manifest,
     /// Blobs that the manifest names, by digest.
@@ -110,7 +110,11 @@ impl Places {
 }
 
 /// Reads a folder and adds problems to `diagnostics`. Returns `None` only if `bundle.toml` cannot be read at all.
-pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>, limits: &BundleLimits) -> Option<Authored> {
+pub(crate) fn read(
+    folder: &Folder,
+    diagnostics: &mut Vec<Diagnostic>,
+    limits: &BundleLimits,
+) -> Option<AuthoredBundle> {
     let mut author = Author::new(folder, diagnostics);
     author.refused();
     author.schemas();
@@ -130,7 +134,7 @@ pub(crate) fn read(folder: &Folder, diagnostics: &mut Vec<Diagnostic>, limits: &
     };
     let packages = folder.subfolder("plugins").map(|(file, ..)| file).filter(is_unused);
     unused_files.extend(packages.map(|file| (file.to_owned(), "package")));
-    Some(Authored {
+    Some(AuthoredBundle {
         manifest,
         blobs: author.blobs,
         places: author.places,

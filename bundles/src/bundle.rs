@@ -239,9 +239,9 @@ struct Inner {
 
 /// A verified manifest, without its blobs: canonical, sound and free of leaks. Cheap to clone.
 #[derive(Clone)]
-pub struct VerifiedManifest(Arc<Verified>);
+pub struct VerifiedManifest(Arc<VerifiedManifestInner>);
 
-struct Verified {
+struct VerifiedManifestInner {
     manifest: Manifest,
     blob: Blob,
     acceptances: Acceptances,
@@ -264,7 +264,7 @@ impl VerifiedManifest {
     ) -> Result<Self, BundleError> {
         let mut verdict = Verdict::new(acceptances, admission);
         let manifest = read_manifest(blob.bytes(), limits, &mut verdict)?;
-        Ok(Self(Arc::new(Verified { manifest, blob, acceptances, admission, findings: verdict.findings })))
+        Ok(Self(Arc::new(VerifiedManifestInner { manifest, blob, acceptances, admission, findings: verdict.findings })))
     }
 
     /// Returns the manifest.

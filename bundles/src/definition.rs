@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_is_not_data() {
+    fn prose_is_not_read_as_data() {
         for text in [
             "",
             "# Title\n\nRead the diff: then answer.\nAnd more.\n",
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_and_broken_text_ends() {
+    fn reading_deep_or_broken_text_terminates() {
         for piece in ["- ", "a: ", "[", "{", "{a: ", "\"", "a:\n ", "'", "- a:\n", "? ", "&a "] {
             read(&piece.repeat(20_000));
         }

@@ -1,11 +1,13 @@
-//! The selected profile with all its ancestors, and the order in which they count.
+//! The selected profile with all its ancestors, and their order of precedence.
 //!
-//! Profiles are asked for level by level: the selected one, then all its parents, then theirs, each name once. The
-//! order of a level is that of the level before, and within one profile that of `extends`; the first name in this order
-//! that the bundle lacks is the unknown one, and no further level is asked for. Cycles and conflicts are looked for when
-//! everything is loaded, by walking depth first from the selected profile through parents in their written order: the
-//! first way back onto the walked path is the cycle, and the first profile left whose parents have no common order is
-//! the conflict. Nothing here recurses, so no inheritance can exhaust the stack.
+//! Profiles are requested level by level: the selected one, then all its parents, then their parents, each name once. A
+//! level has the order of the previous level, and within one profile the order of `extends`. The first name in this
+//! order that the bundle lacks is reported as unknown, and no further level is requested.
+//!
+//! When all profiles are loaded, a depth-first walk visits parents in their written order, starting at the selected
+//! profile. The first parent that is already on the path closes the reported cycle. The first profile that the walk
+//! leaves and whose parents have no common order is the reported conflict. No function recurses, so inheritance of any
+//! depth cannot exhaust the stack.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -15,7 +17,7 @@ use alloc::vec::Vec;
 
 use crate::{Bundle, Failure, Profile, c3};
 
-/// Profiles by index, the selected one at index 0. Every index in `parents` is one of `members`.
+/// Profiles by index. The selected one has index 0. Every index in `parents` is valid for `members`.
 pub(crate) struct Ancestry {
     members: Vec<Member>,
 }
@@ -55,7 +57,7 @@ impl Ancestry {
                     let index = match indices.get(parent) {
                         Some(&index) => index,
                         None => {
-                            // Profiles are loaded in the order in which they are first named.
+                            // A profile has the index of its first mention, because profiles are loaded in that order.
                             let index = indices.len();
                             indices.insert(parent.clone(), index);
                             next_level.push(parent.clone());
@@ -71,7 +73,7 @@ impl Ancestry {
         Ok(Self { members })
     }
 
-    /// The C3 linearisation of the selected profile, itself first.
+    /// Returns the C3 linearisation of the selected profile, with the profile itself first.
     ///
     /// # Errors
     ///
@@ -100,7 +102,7 @@ impl Ancestry {
             .collect())
     }
 
-    /// Every profile after all its ancestors: the order in which a depth-first walk leaves them.
+    /// Returns all profiles, each after its ancestors: the order in which a depth-first walk leaves them.
     fn parents_first(&self) -> Result<Vec<usize>, Failure> {
         let mut left = Vec::with_capacity(self.members.len());
         let mut visits = vec![Visit::NotYet; self.members.len()];
@@ -134,7 +136,7 @@ impl Ancestry {
         }
     }
 
-    /// The names of a cycle, child before parent, beginning with the bytewise smallest.
+    /// Returns the names of a cycle, each child before its parent, starting with the bytewise smallest name.
     fn cycle(&self, indices: Vec<usize>) -> Vec<String> {
         let mut names: Vec<String> =
             indices.into_iter().filter_map(|index| self.members.get(index)).map(|member| member.name.clone()).collect();
@@ -163,7 +165,7 @@ mod tests {
     use super::Ancestry;
     use crate::{Bundle, Failure, Kind, Profile};
 
-    /// Profiles without layers, and the look-ups that were made.
+    /// A bundle whose profiles have no layers. It records the requested names.
     struct Family {
         extends: Vec<(&'static str, Vec<&'static str>)>,
         asked: RefCell<Vec<Vec<String>>>,
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_is_asked_at_once_and_each_name_once() {
+    fn each_level_is_requested_at_once_and_each_name_once() {
         let family = Family::new(&[
             ("root", &[]),
             ("left", &["root"]),
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_missing_name_of_the_nearest_level_is_the_unknown_one() {
+    fn first_missing_name_of_the_nearest_level_is_reported() {
         let family = Family::new(&[("top", &["far", "gone", "lost"]), ("far", &["deep"])]);
         assert_eq!(family.lineage("top"), Err(Failure::UnknownProfile("gone".into())));
         assert_eq!(family.asked.borrow().len(), 2, "no level after one with a missing name");

@@ -1,9 +1,9 @@
 //! The component's memory: an allocator that only moves forward.
 //!
-//! An instance answers one call and is thrown away, so giving memory back would be work for nothing. Memory is handed out
-//! from the end of the static data to the end of what the instance began with; only then is the memory grown, which
-//! takes a lock on the host's address space and therefore should not happen in ordinary cases. Growing in place is
-//! cheap for the last allocation, which is what a buffer that is being filled usually is.
+//! An instance answers one call and is then discarded, so memory is never freed. Allocations start behind the static data
+//! and first use the initial memory of the instance. Growing the memory takes a lock on the host's address space, so it
+//! should not happen in ordinary cases. The last allocation can grow in place, and a buffer that is being filled is
+//! usually the last allocation.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::wasm32::{memory_grow, memory_size};
@@ -14,21 +14,22 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 static ARENA: Arena = Arena { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
 
 const PAGE: usize = 64 * 1024;
-/// One page less than 32 bits can address, so that the end of the last one is an address too.
+/// Maximum number of pages: one less than 32 bits can address, so that the end of the last page is a valid address.
 const MOST_PAGES: usize = 65_535;
-/// Pages to grow by at least: growing seldom is cheaper than growing exactly.
+/// Minimum number of pages to grow by. Growing rarely is cheaper than growing exactly.
 const GROWTH: usize = 16;
 
-/// The addresses of the next free byte and of the first that is not ours; both 0 before the first allocation.
+/// The address of the next free byte, and the end of the usable memory. Both are 0 before the first allocation.
 ///
-/// Atomics because a `static` needs them; a component has one thread, where they are plain loads and stores.
+/// The fields are atomics because a `static` requires it. A component has one thread, so they compile to plain loads and
+/// stores.
 struct Arena {
     next: AtomicUsize,
     end: AtomicUsize,
 }
 
 impl Arena {
-    /// Makes memory up to `end` ours, if there is that much.
+    /// Extends the usable memory at least to `end`. Returns `None` if the host refuses to grow the memory.
     #[cold]
     fn reach(&self, end: usize) -> Option<()> {
         let have = Self::existing();
@@ -42,15 +43,15 @@ impl Arena {
         Some(())
     }
 
-    /// The end of the memory that there is.
+    /// Returns the end of the existing memory.
     fn existing() -> usize {
         memory_size(0).min(MOST_PAGES) * PAGE
     }
 
-    /// The address at which the free memory begins.
+    /// Returns the address of the next free byte.
     fn next(&self) -> usize {
         unsafe extern "C" {
-            // Placed by the linker behind the static data and the stack.
+            // The linker places this symbol behind the static data and the stack.
             static __heap_base: u8;
         }
         match self.next.load(Relaxed) {
@@ -59,7 +60,7 @@ impl Arena {
         }
     }
 
-    /// Takes what lies between the next free byte and `end`.
+    /// Allocates the bytes from the next free byte to `end`.
     fn take(&self, end: usize) -> Option<()> {
         if end > self.end.load(Relaxed) {
             self.reach(end)?;
@@ -69,13 +70,13 @@ impl Arena {
     }
 }
 
-// SAFETY: every block lies behind all earlier ones, inside memory that exists, at an address rounded up to its
-// alignment; a block that grows in place is the last one. Nothing is ever handed out twice.
+// SAFETY: every block lies behind all earlier blocks, inside existing memory, at an address rounded up to its alignment.
+// Only the last block grows in place. No byte is allocated twice.
 unsafe impl GlobalAlloc for Arena {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let block = || {
-            // An alignment is a power of two.
+            // Rounds up to the alignment, which is a power of two.
             let start = self.next().checked_add(layout.align() - 1)? & !(layout.align() - 1);
             self.take(start.checked_add(layout.size())?)?;
             Some(start as *mut u8)
@@ -97,8 +98,8 @@ unsafe impl GlobalAlloc for Arena {
                 None => null_mut(),
             };
         }
-        // SAFETY: the caller promises that `new_size` with this alignment is a layout, and that `block` has
-        // `layout.size()` bytes; a new block never overlaps an old one.
+        // SAFETY: the caller guarantees that `new_size` with this alignment is a valid layout and that `block` has
+        // `layout.size()` bytes. A new block never overlaps an old one.
         unsafe {
             let moved = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
             if !moved.is_null() {

@@ -1,18 +1,18 @@
-//! What the resolver asks about a bundle.
+//! Requests of the resolver to a bundle.
 //!
-//! The trait stands between the logic and the generated handle, so that the same logic runs in a component, in unit
-//! tests and natively.
+//! The trait separates the logic from the generated handle, so that the same logic runs in a component, in unit tests and
+//! natively.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::{Kind, Profile};
 
-/// A read-only view of one bundle. A call may be costly whatever it asks, so every question takes many names.
+/// A read-only view of one bundle. Every method takes many names, because a call has a cost that does not depend on them.
 pub trait Bundle {
-    /// The profiles of these names, each at its name's place; `None` where the bundle has no such profile.
+    /// Returns the profiles with these names, in the order of the names; `None` for a profile that the bundle lacks.
     fn profiles(&self, names: &[String]) -> Vec<Option<Profile>>;
 
-    /// Whether the bundle declares these names as `kind`, each answer at its name's place.
+    /// Returns for each name, in order, `true` if the bundle declares it as `kind`.
     fn declares(&self, kind: Kind, names: &[String]) -> Vec<bool>;
 }

@@ -1,15 +1,16 @@
-//! The merge step of C3 linearisation: one order out of many that contradicts none of them.
+//! The merge step of C3 linearisation: combines several orders into one that contradicts none of them.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Merges `orders` into one in which every element stands once and before all that follow it in any of them.
+/// Merges `orders` into one order, in which every element occurs once and before all elements that follow it in any of
+/// them.
 ///
-/// Among the candidates the one whose order was given first is taken. `None` when the orders contradict each other,
-/// which an order that holds an element twice does by itself.
+/// If several elements can be next, the one of the earliest order is chosen. Returns `None` if the orders contradict each
+/// other. An order with a duplicate element contradicts itself.
 pub(crate) fn merge(mut orders: Vec<&[usize]>) -> Option<Vec<usize>> {
     let elements = orders.iter().flat_map(|order| order.iter()).max().map_or(0, |greatest| greatest + 1);
-    // How often each element stands behind another: a candidate is one that nowhere does.
+    // Number of orders in which each element follows another. A candidate follows none.
     let mut behind = vec![0_usize; elements];
     for &later in orders.iter().flat_map(|order| order.iter().skip(1)) {
         *behind.get_mut(later)? += 1;
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_that_others_wait_for_is_passed_over_until_they_are_out() {
+    fn element_with_pending_predecessors_is_skipped() {
         // The published example: K1 = [1 a b c], K2 = [2 d b e], K3 = [3 d a], merged for Z(K1, K2, K3).
         let (a, b, c, d, e, o) = (10, 11, 12, 13, 14, 15);
         let merged = merge(vec![&[1, a, b, c, o], &[2, d, b, e, o], &[3, d, a, o], &[1, 2, 3]]);
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_merges_to_nothing() {
+    fn empty_orders_merge_to_an_empty_order() {
         assert_eq!(merge(vec![&[], &[]]), Some(vec![]));
     }
 }

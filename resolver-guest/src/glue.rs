@@ -1,7 +1,7 @@
-//! Where the contract's generated code meets the logic.
+//! Adapters between the code generated from the contract and the logic.
 //!
-//! The types are the generated ones: the contract is stated once, in `wit/`. The functions exist only in a component;
-//! in a native build the imports are stubs that nothing here calls and nothing is exported.
+//! All types are generated, because the contract is stated once, in `wit/`. The functions exist only in a component. In a
+//! native build, the imports are stubs that are never called, and nothing is exported.
 
 pub use bindings::exports::yoi::resolver::resolve::{Failure, Origin, Request, Resolution};
 pub use bindings::yoi::resolver::bundle::{Amend, Condition, Kind, Layer, Profile};

@@ -1,28 +1,28 @@
-//! JSON text (RFC 8259), read only as far as a merge patch needs it.
+//! Parser of JSON text (RFC 8259) for merge patches.
 //!
-//! An object's members are known by name. Every other value stays the text that it is: it is checked, never computed
-//! with, so a number cannot lose a digit on its way through. Nesting is bounded, for the parser and for whoever walks
-//! what it returns. A name that stands twice means its last value, as in most readers; hosts pass no such text on.
+//! An object is parsed into its members. Every other value is validated and kept as text, so a number cannot lose digits.
+//! Nesting is bounded, which protects the parser and every recursive function over its result. Of duplicate keys, the
+//! last value is used, as in most parsers. Hosts refuse text with duplicate keys before it gets here.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
-/// Levels of objects and arrays.
+/// Maximum number of nested objects and arrays.
 const DEPTH: u32 = 128;
 
-/// The members of an object, by name, escapes undone.
+/// The members of an object by unescaped key.
 pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, Value<'a>>;
 
-/// A value.
+/// A JSON value.
 pub(crate) enum Value<'a> {
     Null,
     Object(Object<'a>),
-    /// The text of anything else.
+    /// The text of any other value.
     Other(&'a str),
 }
 
-/// Reads the text of an object; `None` when it is something else, or no JSON.
+/// Parses the text of an object. Returns `None` if the text is not JSON or another value.
 pub(crate) fn object(text: &str) -> Option<Object<'_>> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(DEPTH)?;
@@ -32,7 +32,7 @@ pub(crate) fn object(text: &str) -> Option<Object<'_>> {
     }
 }
 
-/// Appends a string in its quotes.
+/// Appends a string as JSON, with quotes and escapes.
 pub(crate) fn push_string(json: &mut String, string: &str) {
     json.push('"');
     for character in string.chars() {
@@ -51,7 +51,7 @@ pub(crate) fn push_string(json: &mut String, string: &str) {
     json.push('"');
 }
 
-/// Reads from the byte at `at`, which every step moves behind what it read and behind the white space that follows.
+/// A parser. `at` is the index of the next byte.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
             b't' => '\t',
             b'u' => {
                 let unit = self.code_unit()?;
-                // A character beyond 16 bits is written as two; half a one is no character.
+                // A character above U+FFFF is written as a surrogate pair. A lone surrogate is an error.
                 let low = if matches!(unit, 0xD800..0xDC00) {
                     self.word("\\u")?;
                     Some(self.code_unit()?)
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// One digit or more.
+    /// Skips one or more digits.
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -232,7 +232,7 @@ mod tests {
 
     use super::{Value, object, push_string};
 
-    /// What `text` says, written again by other means; `None` where it is refused.
+    /// Parses `text` and converts the result to a value of `serde_json`. Returns `None` if the text is refused.
     fn read(text: &str) -> Option<serde_json::Value> {
         fn plain(value: Value<'_>) -> serde_json::Value {
             match value {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_another_reader_reads() {
+    fn parsed_value_equals_that_of_serde_json() {
         for text in [
             "{}",
             " {\t}\r\n",
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_no_json_is_refused() {
+    fn text_that_is_not_a_json_object_is_refused() {
         for text in [
             "",
             " ",

@@ -1,4 +1,4 @@
-//! Which layers count, and what they add up to.
+//! Selection of the active layers, and their combination.
 
 use alloc::borrow::ToOwned;
 
@@ -9,8 +9,8 @@ use crate::settings::{NotAnObject, Settings};
 use crate::wishes::Wishes;
 use crate::{Condition, Facts, Failure, Layer};
 
-/// The layers whose conditions all hold: from the farthest ancestor to the selected profile, within a profile as
-/// written.
+/// Returns the layers whose conditions all hold, from the farthest ancestor to the selected profile, and within a
+/// profile in their written order.
 pub(crate) fn active<'a>(lineage: &[Ancestor<'a>], facts: &Facts) -> impl Iterator<Item = (Place<'a>, &'a Layer)> {
     lineage
         .iter()
@@ -31,7 +31,7 @@ fn holds(condition: &Condition, facts: &Facts) -> bool {
     }
 }
 
-/// What the layers so far add up to.
+/// Combination of the layers that were applied so far.
 #[derive(Default)]
 pub(crate) struct Merged<'a> {
     pub(crate) models: Names<'a>,
@@ -50,7 +50,7 @@ impl<'a> Merged<'a> {
     ///
     /// # Errors
     ///
-    /// [`Failure::UnsupportedDeclaration`] when the layer's settings are not an object.
+    /// [`Failure::UnsupportedDeclaration`] if the settings of the layer are not an object.
     pub(crate) fn apply(&mut self, layer: &'a Layer, place: Place<'a>) -> Result<(), Failure> {
         let lists = [
             (&mut self.models, &layer.models),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_drops_before_it_asks() {
+    fn drops_of_a_layer_apply_before_its_wishes() {
         let wish = |need| Wish { authority: Authority::Shell, need };
         let earlier = Layer { wishes: vec![wish(Need::Required)], ..layer() };
         let later = Layer { drops: vec![Authority::Shell], wishes: vec![wish(Need::Optional)], ..layer() };
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_language_counts() {
+    fn last_language_is_used() {
         let english = Layer { language: Some("en".into()), ..layer() };
         let german = Layer { language: Some("de".into()), ..layer() };
         let silent = layer();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_are_no_object_are_not_understood() {
+    fn settings_that_are_not_an_object_are_unsupported() {
         let broken = Layer { settings: "[]".into(), ..layer() };
         let applied = Merged::default().apply(&broken, Place { profile: "p", layer: 0 });
         assert_eq!(applied, Err(Failure::UnsupportedDeclaration("settings".into())));

@@ -1,12 +1,12 @@
-//! The default profile resolver: what a profile means, given a bundle and the facts of a host.
+//! The default profile resolver: resolves a profile of a bundle for the facts of a host.
 //!
-//! It is a pure function. It ships as a sandboxed component (`resolver.wasm`, pinned by `resolver.lock.toml` and built by
-//! `cargo xtask guest build`) and is the same code natively, over any [`Bundle`]:
+//! [`resolve`] is a pure function. It ships as a sandboxed component: `resolver.wasm`, pinned by `resolver.lock.toml` and
+//! built by `cargo xtask guest build`. The same code also runs natively, over any [`Bundle`]:
 //!
 //! ```
 //! use resolver_guest::{Bundle, Facts, Kind, Profile, Request, resolve};
 //!
-//! /// A bundle that holds one profile, which says nothing.
+//! /// A bundle with one empty profile.
 //! struct Plain;
 //!
 //! impl Bundle for Plain {
@@ -35,9 +35,9 @@
 //! # Ok::<(), resolver_guest::Failure>(())
 //! ```
 //!
-//! What a resolution is, exactly, is pinned by the case corpus in `tests/cases`, which any resolver must meet.
+//! The case corpus in `tests/cases` specifies the exact result. Any resolver must pass it.
 
-// A component has no operating system, and needs none; elsewhere the package is an ordinary library.
+// A component has no operating system, so it uses no `std`. On other targets the package is an ordinary library.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;

@@ -6,17 +6,17 @@ use alloc::vec::Vec;
 use crate::Amend;
 use crate::origins::Place;
 
-/// What the layers so far made of one list.
+/// One list after the layers that were applied so far.
 ///
-/// Kept with its repetitions until it is read: one look at the end is cheaper than one a layer, and says the same,
-/// because a repetition never moves the first occurrence.
+/// Duplicates are removed when the list is read, because one pass is cheaper than one per layer. The result is the same:
+/// a duplicate never moves the first occurrence.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
     written: Vec<(&'a str, Place<'a>)>,
 }
 
 impl<'a> Names<'a> {
-    /// Adds at the end, or begins anew.
+    /// Appends names, or replaces the list.
     pub(crate) fn amend(&mut self, amend: &'a Amend, place: Place<'a>) {
         let names = match amend {
             Amend::Append(names) => names,
@@ -28,14 +28,14 @@ impl<'a> Names<'a> {
         self.written.extend(names.iter().map(|name| (name.as_str(), place)));
     }
 
-    /// Each name once, where it stood first, with the layer that put it there.
+    /// Returns each name once, at its first position, with the layer that added it.
     pub(crate) fn into_list(mut self) -> Vec<(&'a str, Place<'a>)> {
         let mut seen = NameSet::default();
         self.written.retain(|(name, _)| seen.insert(name));
         self.written
     }
 
-    /// The names without their order.
+    /// Returns the names as a set.
     pub(crate) fn into_set(self) -> NameSet<'a> {
         let mut set = NameSet::default();
         for (name, _) in self.written {
@@ -45,15 +45,15 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A set of names that are much alike, as names of one list are.
+/// A set of similar names, as in one list.
 ///
-/// Ordered by a fingerprint, so that comparing two names rarely means reading both; where fingerprints are equal, the
-/// names decide. So names that were chosen to collide cost no more than an ordinary ordered set.
+/// The set is ordered by fingerprint and then by name, so most comparisons do not read the names. Names that were chosen
+/// to collide cost no more than in an ordinary ordered set.
 #[derive(Default)]
 pub(crate) struct NameSet<'a>(BTreeSet<(u64, &'a str)>);
 
 impl<'a> NameSet<'a> {
-    /// Whether the name is new.
+    /// Adds a name. Returns `true` if it is new.
     fn insert(&mut self, name: &'a str) -> bool {
         self.0.insert((fingerprint(name), name))
     }
@@ -63,7 +63,7 @@ impl<'a> NameSet<'a> {
     }
 }
 
-/// FNV-1a.
+/// Returns the FNV-1a hash of a name.
 fn fingerprint(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_appended_name_that_is_there_keeps_its_place_and_origin() {
+    fn appended_duplicate_keeps_its_place_and_origin() {
         assert_eq!(amended(&[append(&["a", "b"]), append(&["b", "c", "a"])]), [("a", 0), ("b", 0), ("c", 1)]);
     }
 

@@ -1,11 +1,11 @@
-//! Which layer gave which value.
+//! Origins: the layer that set each value.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 
 use crate::Origin;
 
-/// One layer of one profile, by its index among all that the profile has, those included that do not count.
+/// One layer of one profile. The index counts all layers of the profile, including inactive ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) profile: &'a str,
@@ -13,13 +13,13 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Says that this layer gave the value at `field`, an RFC 6901 pointer into the resolution.
+    /// Returns this layer as the origin of the value at `field`, an RFC 6901 pointer into the resolution.
     pub(crate) fn origin_of(self, field: String) -> Origin {
         Origin { field, profile: self.profile.to_owned(), layer: self.layer }
     }
 }
 
-/// The pointer of an element of one of the resolution's lists.
+/// Returns the pointer of an element of a list in the resolution.
 pub(crate) fn element(list: &str, index: usize) -> String {
     let index = index.to_string();
     let mut pointer = String::with_capacity(list.len() + index.len() + 2);
@@ -30,7 +30,7 @@ pub(crate) fn element(list: &str, index: usize) -> String {
     pointer
 }
 
-/// Appends an object's key to a pointer, `~` and `/` escaped.
+/// Appends the key of an object to a pointer and escapes `~` and `/`.
 pub(crate) fn push_key(pointer: &mut String, key: &str) {
     pointer.push('/');
     for character in key.chars() {

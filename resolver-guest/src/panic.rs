@@ -1,6 +1,7 @@
-//! What a panic is in the component: a trap, without a word about why.
+//! Panic handler of the component: traps without a message.
 //!
-//! No input should cause one, and nobody would read the words; leaving out what composes them keeps the component small.
+//! No input should cause a panic, and the host does not read messages. Without the code that formats them, the component
+//! is smaller.
 
 use core::panic::PanicInfo;
 

@@ -1,9 +1,8 @@
-//! What a resolution is.
+//! Resolution of a profile.
 //!
-//! The steps stand in the order in which their failures are looked for: unknown profile, cycle, conflict, a declaration
-//! that is not understood (in layers that count; others are not read), unmet capabilities, no model, dangling names.
-//! A host adds what a resolver cannot know: the chosen model's secret, the bundle's language where no layer names one,
-//! digests, and the canonical order of wishes and origins.
+//! Failures are detected in this order: unknown profile, cycle, conflict, unsupported declaration (in active layers only),
+//! unmet capabilities, no model, dangling names. The host adds the values that a resolver cannot know: the secret of the
+//! chosen model, the language of the bundle if no layer sets one, digests, and the canonical order of wishes and origins.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -15,7 +14,7 @@ use crate::names::Names;
 use crate::origins::{Place, element};
 use crate::{Bundle, Facts, Failure, Kind, Origin, Request, Resolution};
 
-/// Resolves a profile: the same request, bundle and facts always give the same answer.
+/// Resolves a profile. The same request, bundle and facts always give the same result.
 ///
 /// # Errors
 ///
@@ -41,7 +40,7 @@ pub fn resolve(request: &Request, bundle: &(impl Bundle + ?Sized), facts: &Facts
     tools.retain(|(name, _)| !denied.contains(name));
     let (instructions, plugins, workflows) = (instructions.into_list(), plugins.into_list(), workflows.into_list());
 
-    // One for the model, one for the language; settings are the only ones not counted.
+    // Two more, for the model and the language. Origins of settings are not counted in advance.
     let listed = instructions.len() + tools.len() + plugins.len() + workflows.len() + wishes.len();
     let mut origins = Vec::with_capacity(listed + 2);
     let model = choose(models, facts)?.map(|(name, place)| {
@@ -73,7 +72,7 @@ pub fn resolve(request: &Request, bundle: &(impl Bundle + ?Sized), facts: &Facts
     Ok(Resolution { lineage, model, instructions, tools, plugins, workflows, language, wishes, settings, origins })
 }
 
-/// The first model that the host offers; none when no layer wants one.
+/// Returns the first model that the host offers, or `None` if no layer names a model.
 fn choose<'a>(models: Names<'a>, facts: &Facts) -> Result<Option<(&'a str, Place<'a>)>, Failure> {
     let models = models.into_list();
     let offered = |(name, _): &&(&str, Place<'_>)| facts.models.iter().any(|model| model == name);
@@ -84,7 +83,7 @@ fn choose<'a>(models: Names<'a>, facts: &Facts) -> Result<Option<(&'a str, Place
     }
 }
 
-/// The names of a list, after their origins are noted.
+/// Adds the origins of a list to `origins` and returns its names.
 fn list(field: &str, names: Vec<(&str, Place<'_>)>, origins: &mut Vec<Origin>) -> Vec<String> {
     let names = names.into_iter().enumerate().map(|(index, (name, place))| {
         origins.push(place.origin_of(element(field, index)));
@@ -93,7 +92,8 @@ fn list(field: &str, names: Vec<(&str, Place<'_>)>, origins: &mut Vec<Origin>) -
     names.collect()
 }
 
-/// Only names in the result are asked for, one question a kind, so that what was read is exactly what counted.
+/// Checks that the bundle declares all names. Only names of the result are looked up, with one call for each kind, so
+/// that the read set contains exactly the names that affect the result.
 fn demand(bundle: &(impl Bundle + ?Sized), kind: Kind, names: &[String]) -> Result<(), Failure> {
     if names.is_empty() {
         return Ok(());
@@ -116,7 +116,7 @@ mod tests {
     use super::resolve;
     use crate::{Amend, Bundle, Facts, Failure, Kind, Layer, Profile, Request};
 
-    /// One profile, and how many of the names that are asked for are declared.
+    /// A bundle with at most one profile. It declares the first `declared` names of each request.
     struct Short {
         profile: Option<Profile>,
         declared: usize,
@@ -168,20 +168,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_missing_is_a_no() {
+    fn missing_answer_counts_as_not_found() {
         assert_eq!(answer(None, 0, &[]).0, Err(Failure::UnknownProfile("coder".into())));
         let dangling = Failure::DanglingReference((Kind::Prompt, "style".into()));
         assert_eq!(answer(Some(naming(&["base", "style"])), 1, &[]).0, Err(dangling));
     }
 
     #[test]
-    fn nothing_is_asked_after_a_kind_in_which_a_name_dangles() {
+    fn no_kind_is_requested_after_one_with_a_dangling_name() {
         assert_eq!(answer(Some(naming(&["base"])), 0, &[]).1, [Kind::Prompt]);
         assert_eq!(answer(Some(naming(&["base"])), 1, &[]), (Ok(()), vec![Kind::Prompt, Kind::Plugin]));
     }
 
     #[test]
-    fn unmet_capabilities_are_reported_as_the_request_has_them_before_any_name_is_asked_for() {
+    fn unmet_capabilities_are_reported_in_request_order_before_any_name_is_requested() {
         let (failed, asked) = answer(Some(naming(&["base"])), 0, &["b", "shell", "a", "b"]);
         assert_eq!(failed, Err(Failure::UnmetCapability(vec!["b".into(), "a".into(), "b".into()])));
         assert_eq!(asked, []);

@@ -1,10 +1,10 @@
-//! The settings: JSON Merge Patches (RFC 7396), one a layer, and for each leaf the layer that wrote it.
+//! Merging of settings: one JSON Merge Patch (RFC 7396) per layer, and the origin of each leaf.
 //!
-//! A leaf is any value that is not an object with members; the settings themselves are never one. A patch writes a leaf
-//! when it names it, even with the value it already has. An object in a patch writes nothing of its own, except where
-//! it leaves an empty object: that is then a leaf, and this patch wrote it. So `{}` onto an object with members changes
-//! nothing, onto anything else gives an empty object, and the patch that removes an object's last member owns what is
-//! left. The text that is written is compact except inside arrays, which stay as they were; the host canonicalises it.
+//! A leaf is any value that is not an object with members. The settings as a whole are never a leaf. A patch that names a
+//! leaf becomes its origin, even if the value does not change. An object in a patch sets only its members, except if the
+//! result is an empty object: this is a leaf, and the patch is its origin. Therefore `{}` does not change an object with
+//! members, replaces any other value by an empty object, and the patch that removes the last member of an object is the
+//! origin of the empty object. The output is compact except inside arrays, whose text is kept. The host canonicalises it.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::Origin;
 use crate::json::{self, Object, Value, push_string};
 use crate::origins::{Place, push_key};
 
-/// What the patches so far made.
+/// The settings after the patches that were applied so far.
 #[derive(Default)]
 pub(crate) struct Settings<'a> {
     members: Members<'a>,
@@ -24,9 +24,9 @@ pub(crate) struct Settings<'a> {
 type Members<'a> = BTreeMap<Cow<'a, str>, Setting<'a>>;
 
 enum Setting<'a> {
-    /// JSON text.
+    /// The JSON text of a leaf, and its origin.
     Leaf(&'a str, Place<'a>),
-    /// Never empty.
+    /// An object with at least one member.
     Object(Members<'a>),
 }
 
@@ -39,16 +39,16 @@ impl<'a> Settings<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotAnObject`] when `patch` is not the JSON text of an object.
+    /// [`NotAnObject`] if `patch` is not the JSON text of an object.
     pub(crate) fn patch(&mut self, patch: &'a str, place: Place<'a>) -> Result<(), NotAnObject> {
-        // Most layers have no settings, and need no reader to say so.
+        // Most layers have no settings, so this comparison saves the parser.
         if patch != "{}" {
             merge(&mut self.members, json::object(patch).ok_or(NotAnObject)?, place);
         }
         Ok(())
     }
 
-    /// The settings as JSON text; the origins of their leaves are added to `origins`.
+    /// Returns the settings as JSON text and adds the origins of their leaves to `origins`.
     pub(crate) fn into_json(self, origins: &mut Vec<Origin>) -> String {
         let mut json = String::new();
         write(&self.members, &mut json, &mut String::from("/settings"), origins);
@@ -56,7 +56,7 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// As deep as the patch, whose depth its reader bounds.
+/// Applies a patch recursively. The parser bounds the depth of a patch.
 fn merge<'a>(target: &mut Members<'a>, patch: Object<'a>, place: Place<'a>) {
     for (name, value) in patch {
         let setting = match value {
@@ -78,7 +78,7 @@ fn merge<'a>(target: &mut Members<'a>, patch: Object<'a>, place: Place<'a>) {
     }
 }
 
-/// As deep as the deepest patch.
+/// Writes an object recursively. Its depth is that of the deepest patch.
 fn write(members: &Members<'_>, json: &mut String, pointer: &mut String, origins: &mut Vec<Origin>) {
     let parent = pointer.len();
     let mut separator = '{';
@@ -115,7 +115,7 @@ mod tests {
     use super::{NotAnObject, Settings};
     use crate::origins::Place;
 
-    /// The settings after these patches, and each leaf's pointer with the index of the patch that wrote it.
+    /// Returns the settings after these patches, and the pointer of each leaf with the index of its patch.
     fn patched(patches: &[Value]) -> (Value, Vec<(String, u32)>) {
         let patches: Vec<String> = patches.iter().map(Value::to_string).collect();
         let mut settings = Settings::default();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_the_same_value_again_is_writing_it() {
+    fn equal_value_of_a_later_layer_takes_over_the_origin() {
         let (_, from) = patched(&[json!({"a": 1}), json!({"a": 1})]);
         assert_eq!(from, origins(&[("/settings/a", 1)]));
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_patch_object_onto_anything_else_is_an_empty_object() {
+    fn empty_patch_object_replaces_a_scalar_or_an_empty_object() {
         let (settings, from) = patched(&[json!({"a": 1, "b": {}}), json!({"a": {}, "b": {}, "c": {}})]);
         assert_eq!(settings, json!({"a": {}, "b": {}, "c": {}}));
         assert_eq!(from, origins(&[("/settings/a", 1), ("/settings/b", 1), ("/settings/c", 1)]));
@@ -181,21 +181,21 @@ mod tests {
     }
 
     #[test]
-    fn an_object_onto_a_scalar_or_an_array_makes_new_leaves() {
+    fn object_that_replaces_a_scalar_or_an_array_makes_new_leaves() {
         let (settings, from) = patched(&[json!({"a": 1, "b": [2]}), json!({"a": {"x": 1}, "b": {"y": {"z": 2}}})]);
         assert_eq!(settings, json!({"a": {"x": 1}, "b": {"y": {"z": 2}}}));
         assert_eq!(from, origins(&[("/settings/a/x", 1), ("/settings/b/y/z", 1)]));
     }
 
     #[test]
-    fn a_leaf_onto_an_object_takes_the_origins_below_away() {
+    fn leaf_that_replaces_an_object_removes_the_origins_below_it() {
         let (settings, from) = patched(&[json!({"a": {"b": {"c": 1}}}), json!({"a": {"b": false}})]);
         assert_eq!(settings, json!({"a": {"b": false}}));
         assert_eq!(from, origins(&[("/settings/a/b", 1)]));
     }
 
     #[test]
-    fn settings_that_are_emptied_have_no_origin() {
+    fn emptied_settings_have_no_origin() {
         assert_eq!(patched(&[json!({"a": 1}), json!({"a": null})]), (json!({}), vec![]));
         assert_eq!(patched(&[]), (json!({}), vec![]));
     }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_in_two_spellings_is_one_name() {
+    fn two_spellings_of_a_key_are_the_same_key() {
         let mut settings = Settings::default();
         settings.patch(r#"{"a\u0062":1}"#, Place { profile: "p", layer: 0 }).unwrap();
         settings.patch(r#"{"ab":2}"#, Place { profile: "p", layer: 1 }).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_text_of_an_object_is_refused() {
+    fn text_that_is_not_an_object_is_refused() {
         for text in ["", "[]", "null", "{"] {
             assert_eq!(Settings::default().patch(text, Place { profile: "p", layer: 0 }), Err(NotAnObject), "{text}");
         }

@@ -1,20 +1,21 @@
-//! The wishes that layers ask for and take back.
+//! The wishes that layers add and drop.
 
 use alloc::collections::BTreeMap;
 
 use crate::origins::Place;
 use crate::{Access, Authority, Need, Wish};
 
-/// What is wished for so far, by authority, access included: a read and a write of one mount are two wishes.
+/// The wishes of the layers that were applied so far. A read and a write wish for the same mount are two wishes.
 ///
-/// In the order of the contract's kinds, then of their names, read before write; no layer's order shows through.
+/// The order is that of the kinds in the contract, then of the names, read before write. It does not depend on the order
+/// of the layers.
 #[derive(Default)]
 pub(crate) struct Wishes<'a> {
     asked: BTreeMap<&'a Authority, (Need, Place<'a>)>,
 }
 
 impl<'a> Wishes<'a> {
-    /// Takes back what earlier layers asked for. For a mount and for git this means every access, whichever is named.
+    /// Removes a wish of earlier layers. For a mount and for git this removes both accesses, whichever is named.
     pub(crate) fn drop(&mut self, authority: &Authority) {
         match authority {
             Authority::Mount((label, _)) => {
@@ -33,7 +34,7 @@ impl<'a> Wishes<'a> {
         }
     }
 
-    /// Asks for `wish`. What was asked before can become required, never optional; only a change changes the origin.
+    /// Adds a wish. An optional wish can become required, but not vice versa. The origin changes only with the need.
     pub(crate) fn ask(&mut self, wish: &'a Wish, place: Place<'a>) {
         let (need, origin) = self.asked.entry(&wish.authority).or_insert((wish.need, place));
         if *need == Need::Optional && wish.need == Need::Required {
@@ -42,12 +43,12 @@ impl<'a> Wishes<'a> {
         }
     }
 
-    /// How many are wished for.
+    /// Returns the number of wishes.
     pub(crate) fn len(&self) -> usize {
         self.asked.len()
     }
 
-    /// Each wish once, with the layer that last changed it.
+    /// Returns each wish with the layer that changed it last.
     pub(crate) fn into_list(self) -> impl Iterator<Item = (Wish, Place<'a>)> {
         self.asked.into_iter().map(|(authority, (need, place))| (Wish { authority: authority.clone(), need }, place))
     }
@@ -69,7 +70,7 @@ mod tests {
         Authority::Mount((label.into(), access))
     }
 
-    /// Asks in as many layers as there are wishes, after dropping in the one before last what is to be dropped.
+    /// Returns the wishes after layers that each drop an authority, if any, and then add wishes.
     fn joined(layers: &[(Option<Authority>, Vec<Wish>)]) -> Vec<(Authority, Need, u32)> {
         let mut wishes = Wishes::default();
         for (layer, (drop, asked)) in (0..).zip(layers) {
@@ -88,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn required_wins_whichever_came_first() {
+    fn required_takes_precedence_in_either_order() {
         let shell = || Authority::Shell;
         assert_eq!(joined(&[ask(shell(), OPTIONAL), ask(shell(), REQUIRED)]), [(shell(), REQUIRED, 1)]);
         assert_eq!(joined(&[ask(shell(), REQUIRED), ask(shell(), OPTIONAL)]), [(shell(), REQUIRED, 0)]);
     }
 
     #[test]
-    fn asking_again_without_a_change_keeps_the_origin() {
+    fn repeated_wish_keeps_its_origin() {
         for need in [OPTIONAL, REQUIRED] {
             let wishes = [ask(Authority::Shell, need), ask(Authority::Shell, need)];
             assert_eq!(joined(&wishes), [(Authority::Shell, need, 0)]);
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn read_and_write_stand_side_by_side() {
+    fn read_and_write_wishes_are_kept_separately() {
         let wishes = [ask(mount("repo", Access::Write), OPTIONAL), ask(mount("repo", Access::Read), REQUIRED)];
         assert_eq!(
             joined(&wishes),
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_takes_back_both_accesses_of_this_label_and_no_other() {
+    fn drop_removes_both_accesses_of_its_label_and_no_other() {
         let wishes = [
             ask(mount("repo", Access::Read), REQUIRED),
             ask(mount("repo", Access::Write), REQUIRED),
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_dropped_and_asked_again_begins_anew() {
+    fn wish_after_a_drop_has_a_new_need_and_origin() {
         let again = vec![Wish { authority: Authority::Shell, need: OPTIONAL }];
         let wishes = [ask(Authority::Shell, REQUIRED), (Some(Authority::Shell), again)];
         assert_eq!(joined(&wishes), [(Authority::Shell, OPTIONAL, 1)]);

@@ -1,4 +1,4 @@
-//! The case corpus in `tests/cases`, run natively: what a resolution is, exactly.
+//! Runs the case corpus in `tests/cases`, which specifies the exact result of a resolution, on the native resolver.
 
 #![allow(clippy::panic, clippy::unwrap_used)] // a case that cannot be read is a failed test
 
@@ -14,7 +14,7 @@ use resolver_guest::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// One file of the corpus.
+/// A file of the corpus.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Theme {
@@ -27,7 +27,7 @@ struct Theme {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
-    /// For hosts, which refuse such a bundle before any resolver sees it.
+    /// Expectation for hosts, which refuse such a bundle before a resolver runs.
     #[allow(dead_code)]
     #[serde(default)]
     unverifiable: bool,
@@ -209,14 +209,14 @@ fn text_of_kind(kind: Kind) -> &'static str {
     }
 }
 
-/// A case's bundle, and everything that was asked about it.
-struct Asked<'a> {
+/// The bundle of a case. It records all requests.
+struct RecordingBundle<'a> {
     bundle: &'a BundleCase,
     profiles: RefCell<Vec<String>>,
     declared: RefCell<Vec<(Kind, Vec<String>)>>,
 }
 
-impl Bundle for Asked<'_> {
+impl Bundle for RecordingBundle<'_> {
     fn profiles(&self, names: &[String]) -> Vec<Option<Profile>> {
         assert!(!names.is_empty(), "a look-up of nothing");
         self.profiles.borrow_mut().extend(names.iter().cloned());
@@ -237,8 +237,8 @@ impl Bundle for Asked<'_> {
     }
 }
 
-impl Asked<'_> {
-    /// What was asked for is what counted: each profile of the lineage once, each name of the result once.
+impl RecordingBundle<'_> {
+    /// Asserts that each profile of the lineage and each name of the result was requested exactly once, and nothing else.
     fn check_reads(&self, resolution: &Resolution) {
         let mut lineage = resolution.lineage.clone();
         let mut profiles = self.profiles.borrow().clone();
@@ -259,10 +259,10 @@ impl Asked<'_> {
     }
 }
 
-/// The resolution as the corpus spells it, wishes and origins in their canonical order.
+/// Converts a resolution to the form of the corpus, with wishes and origins in canonical order.
 fn resolved(resolution: Resolution) -> Value {
     let mut wishes: Vec<(usize, Wish)> = resolution.wishes.into_iter().enumerate().collect();
-    // The contract's types are ordered as the canonical order is.
+    // The order of the contract's types is the canonical order.
     wishes.sort_by(|(_, one), (_, other)| one.authority.cmp(&other.authority));
     let moved = |field: String| match field.strip_prefix("/wishes/") {
         Some(index) => {
@@ -325,7 +325,7 @@ fn run(case: &Case) -> Value {
         profile: case.request.profile.clone(),
         required_capabilities: case.request.required_capabilities.clone(),
     };
-    let bundle = Asked { bundle: &case.bundle, profiles: RefCell::default(), declared: RefCell::default() };
+    let bundle = RecordingBundle { bundle: &case.bundle, profiles: RefCell::default(), declared: RefCell::default() };
     match resolve(&request, &bundle, &facts) {
         Ok(resolution) => {
             bundle.check_reads(&resolution);
@@ -352,7 +352,7 @@ fn corpus() -> Vec<(String, Theme)> {
 }
 
 #[test]
-fn every_case_of_the_corpus_gives_what_it_expects() {
+fn every_case_of_the_corpus_gives_its_expected_result() {
     let mut wrong = Vec::new();
     for (theme, Theme { cases, .. }) in corpus() {
         for case in cases {

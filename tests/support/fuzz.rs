@@ -1,8 +1,8 @@
-//! Bodies of the fuzz targets: each takes any bytes, and panics where something is not as it must be.
+//! Bodies of the fuzz targets. Each takes any bytes and panics if an invariant is violated.
 //!
-//! `tests/fuzz` hands them to libFuzzer; `tests/fuzz_bodies.rs` runs them on mutated [`seeds`] in every test run. What
-//! must hold is said here once: nothing panics, what is accepted is written as it was read, and no error is longer than
-//! a screen or holds what a terminal would obey.
+//! `tests/fuzz` passes them to libFuzzer; `tests/fuzz_bodies.rs` runs them on mutated [`seeds`] in every test run. The
+//! invariants: no code panics, accepted input round-trips, and no error is longer than a screen or contains characters that
+//! a terminal interprets.
 
 #[path = "fuzz/mutate.rs"]
 pub mod mutate;
@@ -26,10 +26,10 @@ use component_host::structure::{Budget, ItemKind, Structure, check};
 use host_policy::explain::Question;
 use host_policy::{Facts, ProfileSelector, RuntimeConfig};
 
-/// Most bytes of what an error says. A place alone may have a dozen keys of 128 bytes, each escaped.
+/// Maximum size of an error message in bytes. A place alone may have a dozen escaped keys of 128 bytes.
 const MOST_SAID: usize = 8192;
 
-/// Asserts that an error can be shown to anybody.
+/// Asserts that an error message is short and contains no control characters.
 fn can_be_shown(said: &str) {
     assert!(said.len() <= MOST_SAID, "an error of {} bytes", said.len());
     assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "an error with control characters: {said:?}");
@@ -46,7 +46,7 @@ fn error(code: impl Display, said: &dyn Display, help: &str) {
     );
 }
 
-/// Limits under which one input is a matter of microseconds.
+/// Returns limits under which one input takes microseconds.
 fn limits() -> BundleLimits {
     BundleLimits { manifest_bytes: 1 << 16, blob_bytes: 1 << 16, bundle_bytes: 1 << 18, ..BundleLimits::default() }
 }
@@ -86,7 +86,7 @@ fn is_written_as_read(manifest: &Manifest, bytes: &[u8]) {
     assert_eq!(written, bytes, "a digest covers exactly what is said");
 }
 
-/// An envelope, a key of either kind, and what judges them.
+/// An envelope, a key of either kind, and a signature posture.
 pub fn signature(data: &[u8]) {
     match Envelope::parse(data, &limits()) {
         Ok(envelope) => {
@@ -112,10 +112,11 @@ pub fn signature(data: &[u8]) {
     }
 }
 
-/// What stands between two files of a folder in one input.
+/// Separator of two files of a folder in one input.
 pub const FILE_MARK: &str = "\u{0}";
 
-/// A folder in one input: name, line end, text; then [`FILE_MARK`] and the next. A text without a name is `bundle.toml`.
+/// Splits an input into the files of a folder: name, line end, text, then [`FILE_MARK`] and the next file. A text without a
+/// name is `bundle.toml`.
 pub fn folder_of(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mark = FILE_MARK.as_bytes();
     let parts = data.split(|byte| mark.contains(byte));
@@ -127,7 +128,7 @@ pub fn folder_of(data: &[u8]) -> Vec<(String, Vec<u8>)> {
     parts.map(named).collect()
 }
 
-/// The input that [`folder_of`] reads as these files.
+/// Returns the input that [`folder_of`] splits into these files.
 pub fn folder_as_input(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let parts: Vec<Vec<u8>> = files.iter().map(|(name, text)| [name.as_bytes(), b"\n", text].concat()).collect();
     parts.join(FILE_MARK.as_bytes())
@@ -216,12 +217,12 @@ fn is_told(folder: &Folder, told: &Diagnostics) {
     }
 }
 
-/// `true` for the name of a file that is not told, because it may be a leak.
+/// `true` for a file name that is withheld, because it may be a leak.
 fn is_withheld(file: &str) -> bool {
     file.contains("(withheld)")
 }
 
-/// Asserts that what was built is opened, packed and unpacked as itself.
+/// Asserts that a built bundle is unchanged after it is opened, packed and unpacked.
 fn is_received_everywhere(bundle: &Bundle) {
     is_written_as_read(bundle.manifest(), bundle.manifest_bytes());
     let again =
@@ -229,7 +230,7 @@ fn is_received_everywhere(bundle: &Bundle) {
     assert_eq!(again.digest(), bundle.digest());
 }
 
-/// Reads a text by one grammar: what is read is written as it was, and what is not read is told in a line.
+/// Parses a text by one grammar. A valid text round-trips, and an invalid one gives an error of one line.
 fn goes_both_ways<T: FromStr + Display + PartialEq + Debug>(text: &str)
 where
     T::Err: Display,
@@ -247,7 +248,7 @@ where
     }
 }
 
-/// What names a profile or asks about a resolution.
+/// Selectors of profiles and subjects of explanations.
 pub fn selector(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     goes_both_ways::<ProfileSelector>(&text);
@@ -304,7 +305,7 @@ pub fn refs(data: &[u8]) {
     assert!(nearest(text, ["coder", "reviewer"].into_iter()).is_none_or(|near| ["coder", "reviewer"].contains(&near)));
 }
 
-/// No reference leads out of what it is relative to, whoever reads it.
+/// Asserts that a reference does not lead out of its base folder.
 fn has_no_room_for_a_path(text: &str) {
     let inside = |path: &str| {
         !path.starts_with(['/', '~', '\\'])
@@ -325,7 +326,7 @@ fn has_no_room_for_a_path(text: &str) {
     }
 }
 
-/// A URL permission as JSON: what is read is written as it was, and the mended spelling means what a reader takes it for.
+/// A URL permission as JSON. A valid one round-trips, and normalising the spelling is idempotent.
 fn permission(data: &[u8]) {
     let Ok(written) = serde_json::from_slice::<WrittenUrlPermission>(data) else { return };
     match UrlPermission::try_from(written.clone()) {
@@ -341,7 +342,7 @@ fn permission(data: &[u8]) {
     assert_eq!(normal.clone().normal(), normal, "mended once is mended");
 }
 
-/// A component, before any compiler sees it.
+/// A component, before it is compiled.
 pub fn component(data: &[u8]) {
     let read = Structure::read(data);
     for budget in [Budget::default(), Budget::without_child()] {
@@ -371,17 +372,17 @@ pub fn component(data: &[u8]) {
                 item.functions().iter().chain(item.resources()).for_each(|name| can_be_shown(name));
             }
             let told = serde_json::to_vec(&structure).expect("what is told is JSON");
-            // Names are part of the bytes; what is told of them is not much more.
+            // Names are part of the bytes, so the report is not much longer than the bytes.
             assert!(told.len() <= 65_536 + 64 * data.len(), "{} bytes told of {}", told.len(), data.len());
         }
         Err(refused) => error(refused.code(), &refused, "build it again"),
     }
 }
 
-/// A target by its name.
+/// The body of a fuzz target.
 pub type Body = fn(&[u8]);
 
-/// Every target: its name, its body, valid inputs to begin from.
+/// All targets: name, body and valid inputs to start from.
 pub fn targets() -> [(&'static str, Body, Vec<Vec<u8>>); 7] {
     [
         ("manifest", manifest, seeds::manifests()),

@@ -20,7 +20,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// The default resolver: a component that is committed next to its source.
+    /// Components that are committed next to their source: the default resolver and the example plugins in Rust.
     #[command(subcommand)]
     Guest(guest::Command),
 }
@@ -29,8 +29,10 @@ enum Task {
 fn main() -> ExitCode {
     let Args { task: Task::Guest(command) } = Args::parse();
     match command.run() {
-        Ok(report) => {
-            println!("{report}");
+        Ok(reports) => {
+            for report in reports {
+                println!("{report}");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,8 +1,7 @@
 //! Digests of the source from which the component is built.
 //!
-//! Each is SHA-256 over lines that are easy to make by other means: for files `<digest>  <path>`, as `sha256sum` prints
-//! them, sorted by path; for settings `<key> = <value>` in TOML, sorted; for packages `<name> <version> <checksum>`,
-//! sorted.
+//! Each digest is SHA-256 over sorted lines, which other tools can produce too: `<digest>  <path>` for a file, as
+//! `sha256sum` prints it, `<key> = <value>` in TOML for a setting, and `<name> <version> <checksum>` for a package.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,35 +12,86 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
-/// The digests of everything that the component is built from, the toolchain aside.
+/// The digests of all inputs of the component's build, except the toolchain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Source {
-    /// The package's manifest and code, and its part of the contract.
+    /// Digest of the manifest and the code of the package, and of its part of the contract.
     pub(crate) files: String,
-    /// What the workspace's manifest says about the build of the package.
+    /// Digest of the settings in the workspace's manifest that affect the build of the package.
     pub(crate) settings: String,
-    /// The packages whose code is in the component, and those that generate code of it.
+    /// Digest of the packages whose code is in the component, and of those that generate its code.
     pub(crate) dependencies: String,
 }
 
-/// The package that the component is built from.
-const PACKAGE: &str = "resolver-guest";
-/// Runs at compile time: its version counts, but not what it is made of.
+/// A package whose component is committed next to its source. All names are relative to the repository's root.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// Name of the package.
+    pub(crate) package: &'static str,
+    /// Folder of the package.
+    pub(crate) folder: &'static str,
+    /// Name of the component and, with the extension `.lock.toml`, of its lock file.
+    pub(crate) stem: &'static str,
+    /// Profile of the build.
+    pub(crate) profile: &'static str,
+    /// The parts of the contract that the component uses: the beginnings of their folders' names, with every version.
+    contracts: &'static [&'static str],
+}
+
+const PLUGIN_CONTRACTS: &[&str] = &["yoi-host@", "yoi-plugin@"];
+
+/// The default resolver.
+pub(crate) const RESOLVER: Guest = Guest {
+    package: "resolver-guest",
+    folder: "resolver-guest",
+    stem: "resolver",
+    profile: "guest",
+    contracts: &["yoi-resolver@"],
+};
+
+/// All packages whose components are committed.
+pub(crate) const GUESTS: [Guest; 3] = [
+    RESOLVER,
+    Guest {
+        package: "example-markdown-table",
+        folder: "tests/guests/plugins/examples/markdown-table",
+        stem: "component",
+        profile: "guest-small",
+        contracts: PLUGIN_CONTRACTS,
+    },
+    Guest {
+        package: "example-counter",
+        folder: "tests/guests/plugins/examples/counter",
+        stem: "component",
+        profile: "guest-small",
+        contracts: PLUGIN_CONTRACTS,
+    },
+];
+
+impl Guest {
+    /// Path of the component.
+    pub(crate) fn component(&self) -> String {
+        format!("{}/{}.wasm", self.folder, self.stem)
+    }
+
+    /// Path of the lock file.
+    pub(crate) fn lock(&self) -> String {
+        format!("{}/{}.lock.toml", self.folder, self.stem)
+    }
+}
+
+/// A generator that runs at compile time. Its version is part of the digest, but its dependencies are not.
 const GENERATOR: &str = "wit-bindgen-rust-macro";
-/// Wraps the compiled module; a dependency of this task, not of the package.
+/// The encoder of the compiled module. It is a dependency of this task, not of the package.
 const ENCODER: (&str, &str) = ("xtask", "wit-component");
 
-/// The package's manifest, relative to the repository's root.
-const MANIFEST: &str = "resolver-guest/Cargo.toml";
-const FILES: [&str; 2] = [MANIFEST, "wit/world.wit"];
-const FOLDERS: [&str; 1] = ["resolver-guest/src"];
-/// Every version of the resolver's contract: `wit/deps/yoi-resolver@<version>`.
-const CONTRACTS: (&str, &str) = ("wit/deps", "yoi-resolver@");
-/// Keys of the workspace's manifest, beside one for each of the package's dependencies.
+/// The folder with every version of every part of the contract: `wit/deps/yoi-resolver@<version>`.
+const CONTRACTS: &str = "wit/deps";
+/// Keys of the workspace's manifest. The keys of the package's dependencies are added to them.
 const SETTINGS: [&str; 3] = ["profile.guest", "profile.release", "workspace.package.edition"];
 
-/// Why the source has no digest.
+/// Error of computing the digests.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read `{}`", path.display())]
@@ -50,11 +100,11 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` has no name in UTF-8", path.display())]
+    #[error("the name of `{}` is not UTF-8", path.display())]
     Name { path: PathBuf },
     #[error("cannot parse `{path}`")]
     Parse {
-        path: &'static str,
+        path: String,
         #[source]
         source: toml::de::Error,
     },
@@ -63,47 +113,57 @@ pub(crate) enum Error {
 }
 
 impl Source {
-    /// Reads the source below `root`, the repository's root.
-    pub(crate) fn read(root: &Path) -> Result<Self, Error> {
-        let manifest: Manifest = parse(root, MANIFEST)?;
+    /// Reads the source of a component below `root`, the repository's root.
+    pub(crate) fn read(root: &Path, guest: &Guest) -> Result<Self, Error> {
+        let manifest: Manifest = parse(root, &format!("{}/Cargo.toml", guest.folder))?;
         let direct: BTreeSet<String> = manifest.dependencies.into_iter().map(|(name, _)| name).collect();
         Ok(Self {
-            files: files(root)?,
-            settings: settings(&parse(root, "Cargo.toml")?, &direct),
-            dependencies: dependencies(&parse(root, "Cargo.lock")?, direct)?,
+            files: files(root, guest)?,
+            settings: settings(&parse(root, "Cargo.toml")?, guest.profile, &direct),
+            dependencies: dependencies(&parse(root, "Cargo.lock")?, guest.package, direct)?,
         })
     }
 }
 
-/// The package's manifest, as far as it matters here: tests may depend on more.
+/// Returns the name of the package in a folder.
+pub(crate) fn package_name(folder: &Path) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Named {
+        package: Name,
+    }
+    #[derive(Deserialize)]
+    struct Name {
+        name: String,
+    }
+    Ok(parse::<Named>(folder, "Cargo.toml")?.package.name)
+}
+
+/// The package's manifest, without its development dependencies.
 #[derive(Deserialize)]
 struct Manifest {
     dependencies: Table,
 }
 
-fn parse<T: serde::de::DeserializeOwned>(root: &Path, path: &'static str) -> Result<T, Error> {
+fn parse<T: serde::de::DeserializeOwned>(root: &Path, path: &str) -> Result<T, Error> {
     let full = root.join(path);
     let text = fs::read_to_string(&full).map_err(|source| Error::Read { path: full, source })?;
-    toml::from_str(&text).map_err(|source| Error::Parse { path, source })
+    toml::from_str(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })
 }
 
-/// The digest of some bytes, as it is spelled everywhere in the project.
+/// Returns the digest of bytes in the text form of the project.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
-fn files(root: &Path) -> Result<String, Error> {
+fn files(root: &Path, guest: &Guest) -> Result<String, Error> {
     let mut found = BTreeMap::new();
-    for file in FILES {
-        add_file(root, file.to_owned(), &mut found)?;
+    for file in [format!("{}/Cargo.toml", guest.folder), "wit/world.wit".to_owned()] {
+        add_file(root, file, &mut found)?;
     }
-    for folder in FOLDERS {
-        add_folder(root, folder, &mut found)?;
-    }
-    let (parent, prefix) = CONTRACTS;
-    for name in entries(&root.join(parent))? {
-        if name.starts_with(prefix) {
-            add_folder(root, &format!("{parent}/{name}"), &mut found)?;
+    add_folder(root, &format!("{}/src", guest.folder), &mut found)?;
+    for name in entries(&root.join(CONTRACTS))? {
+        if guest.contracts.iter().any(|prefix| name.starts_with(prefix)) {
+            add_folder(root, &format!("{CONTRACTS}/{name}"), &mut found)?;
         }
     }
     let lines: String = found.iter().map(|(path, digest)| format!("{digest}  {path}\n")).collect();
@@ -129,7 +189,7 @@ fn add_file(root: &Path, path: String, found: &mut BTreeMap<String, String>) -> 
     Ok(())
 }
 
-/// The names in a folder. Hidden ones are an editor's, not the source's.
+/// Returns the names in a folder, without hidden files, which editors create.
 fn entries(folder: &Path) -> Result<Vec<String>, Error> {
     let failed = |source| Error::Read { path: folder.to_owned(), source };
     let mut names = Vec::new();
@@ -143,9 +203,10 @@ fn entries(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn settings(workspace: &Table, direct: &BTreeSet<String>) -> String {
+fn settings(workspace: &Table, profile: &str, direct: &BTreeSet<String>) -> String {
     let inherited = direct.iter().map(|name| format!("workspace.dependencies.{name}"));
-    let keys: BTreeSet<String> = SETTINGS.map(str::to_owned).into_iter().chain(inherited).collect();
+    let settings = SETTINGS.map(str::to_owned).into_iter().chain([format!("profile.{profile}")]);
+    let keys: BTreeSet<String> = settings.chain(inherited).collect();
     let value = |key: &str| {
         let (first, rest) = key.split_once('.')?;
         rest.split('.').try_fold(workspace.get(first)?, Value::get)
@@ -154,7 +215,7 @@ fn settings(workspace: &Table, direct: &BTreeSet<String>) -> String {
     digest(lines.as_bytes())
 }
 
-/// `Cargo.lock`, as far as it matters here.
+/// The parts of `Cargo.lock` that affect the digest.
 #[derive(Deserialize)]
 struct CargoLock {
     package: Vec<Package>,
@@ -170,7 +231,7 @@ struct Package {
 }
 
 impl CargoLock {
-    /// Finds what a `dependencies` entry means: `name`, or `name version` where the name alone is ambiguous.
+    /// Returns the package of a `dependencies` entry, which is `name`, or `name version` if the name is ambiguous.
     fn find(&self, entry: &str) -> Result<&Package, Error> {
         let mut words = entry.split(' ');
         let (name, version) = (words.next(), words.next());
@@ -183,7 +244,7 @@ impl CargoLock {
     }
 }
 
-fn dependencies(lock: &CargoLock, direct: BTreeSet<String>) -> Result<String, Error> {
+fn dependencies(lock: &CargoLock, package: &str, direct: BTreeSet<String>) -> Result<String, Error> {
     let entry = |package: &str, dependency: &str| {
         let mut entries = lock.find(package)?.dependencies.iter();
         let found = entries.find(|entry| entry.split(' ').next() == Some(dependency));
@@ -192,7 +253,7 @@ fn dependencies(lock: &CargoLock, direct: BTreeSet<String>) -> Result<String, Er
     let mut lines = BTreeSet::from([line(lock.find(entry(ENCODER.0, ENCODER.1)?)?)]);
     let mut waiting = Vec::new();
     for name in direct {
-        waiting.push(entry(PACKAGE, &name)?);
+        waiting.push(entry(package, &name)?);
     }
     while let Some(entry) = waiting.pop() {
         let package = lock.find(entry)?;
@@ -213,7 +274,7 @@ pub(crate) mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{Error, Source};
+    use super::{Error, RESOLVER, Source};
 
     const MANIFEST: &str = r#"
         [dependencies]
@@ -249,7 +310,7 @@ pub(crate) mod tests {
         ]
     "#;
 
-    /// Writes a small project that has everything a component is built from.
+    /// Writes a small project with all inputs of a build.
     pub(crate) fn project(root: &Path) {
         for (path, content) in [
             ("Cargo.lock", LOCK),
@@ -267,7 +328,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The source of a project in which `path` says `to` wherever it said `from`.
+    /// Returns the source of a project in which `from` is replaced by `to` in the file `path`.
     fn changed(path: &str, from: &str, to: &str) -> Result<Source, Error> {
         let root = tempfile::tempdir().unwrap();
         project(root.path());
@@ -275,7 +336,7 @@ pub(crate) mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from));
         fs::write(&path, text.replace(from, to)).unwrap();
-        Source::read(root.path())
+        Source::read(root.path(), &RESOLVER)
     }
 
     fn unchanged() -> Source {
@@ -283,7 +344,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_digest_follows_names_and_contents_and_not_the_folder() {
+    fn digest_depends_on_names_and_contents_and_not_on_the_folder() {
         let pinned = unchanged();
         assert_eq!(unchanged(), pinned, "in another folder");
         for file in ["resolver-guest/src/deep/more.rs", "wit/world.wit", "wit/deps/yoi-resolver@1.0.0/resolver.wit"] {
@@ -293,21 +354,21 @@ pub(crate) mod tests {
         project(renamed.path());
         let file = renamed.path().join("resolver-guest/src/deep/more.rs");
         fs::rename(&file, file.with_file_name("less.rs")).unwrap();
-        assert_ne!(Source::read(renamed.path()).unwrap().files, pinned.files);
+        assert_ne!(Source::read(renamed.path(), &RESOLVER).unwrap().files, pinned.files);
     }
 
     #[test]
-    fn what_is_not_the_resolvers_does_not_count() {
+    fn files_outside_the_resolver_do_not_change_the_digest() {
         let pinned = unchanged();
         assert_eq!(changed("wit/deps/yoi-host@1.0.0/host.wit", "other", "changed").unwrap(), pinned);
         let edited = tempfile::tempdir().unwrap();
         project(edited.path());
         fs::write(edited.path().join("resolver-guest/src/.lib.rs.swp"), "an editor's").unwrap();
-        assert_eq!(Source::read(edited.path()).unwrap(), pinned);
+        assert_eq!(Source::read(edited.path(), &RESOLVER).unwrap(), pinned);
     }
 
     #[test]
-    fn a_setting_of_the_build_counts_and_another_does_not() {
+    fn only_build_settings_change_the_digest() {
         let pinned = unchanged();
         let settings = |from: &str, to: &str| changed("Cargo.toml", from, to).unwrap().settings;
         assert_ne!(settings("opt-level = 3", "opt-level = 2"), pinned.settings);
@@ -318,7 +379,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_package_that_is_in_the_component_counts_and_another_does_not() {
+    fn only_packages_of_the_component_change_the_digest() {
         let pinned = unchanged();
         let dependencies = |from: &str, to: &str| changed("Cargo.lock", from, to).unwrap().dependencies;
         assert_ne!(dependencies("bb", "b0"), pinned.dependencies, "below a dependency");
@@ -331,13 +392,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_input_is_named() {
         let refused = changed("Cargo.lock", "{ name = \"itoa\"", "{ name = \"atoi\"");
         assert!(matches!(refused, Err(Error::NoPackage(name)) if name == "itoa"));
         let root = tempfile::tempdir().unwrap();
         project(root.path());
         fs::remove_file(root.path().join("wit/world.wit")).unwrap();
-        let refused = Source::read(root.path());
+        let refused = Source::read(root.path(), &RESOLVER);
         assert!(matches!(refused, Err(Error::Read { path, .. }) if path.ends_with("wit/world.wit")));
     }
 }

@@ -1,7 +1,8 @@
 //! Finds the Rust toolchains on this machine that can build for WebAssembly, and runs their builds.
 //!
-//! Two are looked for: the toolchain that runs this task, and Debian's packages `rustc-web`, `cargo-web`, `rust-web-src` and
-//! `rust-web-llvm`. Either may bring the wasm32 standard library compiled or as source. Nothing is downloaded to get one.
+//! There are two candidates: the toolchain that runs this task, and Debian's packages `rustc-web`, `cargo-web`,
+//! `rust-web-src` and `rust-web-llvm`. Each may have the wasm32 standard library compiled or as source. No toolchain is
+//! downloaded.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -13,18 +14,14 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const PACKAGE: &str = "resolver-guest";
-const PROFILE: &str = "guest";
-/// What cargo names the module that it builds of the package.
-const MODULE: &str = "resolver_guest.wasm";
 
-/// Everything that the component needs to begin with, so that it never grows its memory in ordinary cases; and of it,
-/// what the stack may take.
+/// Sizes of the initial memory and of the stack within it. The initial memory suffices in ordinary cases, so that the
+/// component does not grow it.
 const RUSTC_FLAGS: [&str; 2] = ["-Clink-arg=--initial-memory=2097152", "-Clink-arg=-zstack-size=131072"];
-/// How a standard library is built that is there as source only.
+/// Flag that builds a standard library from source.
 const BUILD_STD: [&str; 1] = ["-Zbuild-std=std,panic_abort"];
 
-/// What variables of the environment begin with that would make it another build.
+/// Prefixes of environment variables that would change the build.
 const FOREIGN_VARIABLES: [&str; 9] = [
     "CARGO_BUILD_",
     "CARGO_ENCODED_RUSTFLAGS",
@@ -45,23 +42,23 @@ pub(crate) struct Toolchain {
     linker: Linker,
 }
 
-/// What decides a build's bytes, beside the source: toolchains of the same identity build the same component.
+/// Identity of a toolchain. Toolchains of the same identity build the same component from the same source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Identity {
-    /// What `rustc --version` prints.
+    /// Output of `rustc --version`.
     pub(crate) rustc: String,
-    /// What the linker says that it is.
+    /// Name and version of the linker, as it prints them.
     pub(crate) linker: String,
-    /// How the toolchain brings the standard library: `compiled` or `source`.
+    /// Form of the standard library: `compiled` or `source`.
     pub(crate) library: String,
-    /// Of cargo and rustc, without those that name folders of one machine.
+    /// Flags of cargo and rustc, without those that name folders of this machine.
     pub(crate) flags: Vec<String>,
 }
 
-/// What this machine lacks for a build.
+/// A tool that this machine lacks for a build.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Missing {
+pub(crate) enum MissingTool {
     #[error(
         "no toolchain here builds for `wasm32-unknown-unknown`: install Debian's `rustc-web cargo-web rust-web-src \
          rust-web-llvm`, or this target for your Rust toolchain"
@@ -91,8 +88,9 @@ pub(crate) enum Error {
 }
 
 impl Toolchain {
-    /// Every toolchain of this machine that can build the component, the one that runs this task first; one at least.
-    pub(crate) fn find_all() -> Result<Vec<Self>, Missing> {
+    /// Returns all toolchains of this machine that can build the component, at least one. The one that runs this task is
+    /// first.
+    pub(crate) fn find_all() -> Result<Vec<Self>, MissingTool> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let own = Installation::find(cargo.into(), Path::new(&rustc));
@@ -100,26 +98,26 @@ impl Toolchain {
         let mut found: Vec<Installation> = own.into_iter().chain(debian).collect();
         found.dedup_by(|later, earlier| later.sysroot == earlier.sysroot);
 
-        // Debian's packages bring none, so another installation's will do for all.
+        // Debian's packages have no linker, so all toolchains share the first linker that is found.
         let linkers = found.iter().map(Installation::linker).chain(["/usr/bin/rust-lld".into()]);
         let linker = linkers.filter_map(Linker::find).next();
         let able = found.into_iter().filter_map(|installation| Some((installation.library()?, installation)));
         let able: Vec<(Library, Installation)> = able.collect();
         if able.is_empty() {
-            return Err(Missing::Library);
+            return Err(MissingTool::Library);
         }
-        let linker = linker.ok_or(Missing::Linker)?;
+        let linker = linker.ok_or(MissingTool::Linker)?;
         let toolchain = |(library, installation)| Self { installation, library, linker: linker.clone() };
         Ok(able.into_iter().map(toolchain).collect())
     }
 
-    /// What is written into the lock file.
-    pub(crate) fn identity(&self) -> Identity {
+    /// Returns the identity for the lock file.
+    pub(crate) fn identity(&self, profile: &str) -> Identity {
         let library = match self.library {
             Library::Compiled => "compiled",
             Library::Source(_) => "source",
         };
-        let flags = self.cargo_flags().into_iter().chain(RUSTC_FLAGS);
+        let flags = self.cargo_flags(profile).into_iter().chain(RUSTC_FLAGS);
         Identity {
             rustc: self.installation.version.clone(),
             linker: self.linker.version.clone(),
@@ -128,8 +126,8 @@ impl Toolchain {
         }
     }
 
-    /// Builds the core module of the project at `root`, and leaves what cargo leaves in `target`.
-    pub(crate) fn build(&self, root: &Path, target: &Path) -> Result<Vec<u8>, Error> {
+    /// Builds the core module of a package of the project at `root` in the target folder `target`.
+    pub(crate) fn build(&self, root: &Path, package: &str, profile: &str, target: &Path) -> Result<Vec<u8>, Error> {
         let program = &self.installation.cargo;
         let mut build = Command::new(program);
         for (variable, _) in env::vars_os() {
@@ -139,8 +137,9 @@ impl Toolchain {
         }
         build
             .current_dir(root)
-            .args(["build", "--locked", "--package", PACKAGE])
-            .args(self.cargo_flags())
+            .args(["build", "--package", package])
+            .args(root.join("Cargo.lock").exists().then_some("--locked"))
+            .args(self.cargo_flags(profile))
             .arg("--target-dir")
             .arg(target)
             .env("RUSTC", &self.installation.rustc)
@@ -148,26 +147,26 @@ impl Toolchain {
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker.program)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustc_flags(root));
         if let Library::Source(_) = self.library {
-            // Building it is unstable; the compiler is a stable one that has to be told so.
+            // Building the standard library is unstable. This variable allows it on a stable compiler.
             build.env("RUSTC_BOOTSTRAP", "1");
         }
         let status = build.status().map_err(|source| Error::Start { program: program.clone(), source })?;
         if !status.success() {
             return Err(Error::Build { program: program.clone() });
         }
-        let path = target.join(TARGET).join(PROFILE).join(MODULE);
+        let path = target.join(TARGET).join(profile).join(format!("{}.wasm", package.replace('-', "_")));
         fs::read(&path).map_err(|source| Error::NoModule { path, source })
     }
 
-    fn cargo_flags(&self) -> Vec<&'static str> {
-        let mut flags = vec!["--profile", PROFILE, "--target", TARGET];
+    fn cargo_flags<'p>(&self, profile: &'p str) -> Vec<&'p str> {
+        let mut flags = vec!["--profile", profile, "--target", TARGET];
         if let Library::Source(_) = self.library {
             flags.extend(BUILD_STD);
         }
         flags
     }
 
-    /// The compiler's flags in the form in which no path needs quoting.
+    /// Returns the flags of the compiler, separated so that no path needs quoting.
     fn rustc_flags(&self, root: &Path) -> OsString {
         let mut flags: Vec<OsString> = RUSTC_FLAGS.map(OsString::from).into();
         for (folder, name) in self.folders(root) {
@@ -180,10 +179,10 @@ impl Toolchain {
         flags.join(OsStr::new("\x1f"))
     }
 
-    /// The folders of this machine that a compiler writes into what it compiles, and what is to stand there instead.
+    /// Returns the folders of this machine whose paths the compiler embeds, each with its replacement.
     fn folders(&self, root: &Path) -> Vec<(PathBuf, &'static str)> {
         let mut folders = vec![(root.to_owned(), "/yoi")];
-        // Below a registry's folder is one for each index, named after its address.
+        // The registry has one folder for each index, named after its address.
         let registry = cargo_home().map(|home| home.join("registry/src"));
         let indices = registry.and_then(|registry| fs::read_dir(registry).ok());
         folders.extend(indices.into_iter().flatten().flatten().map(|index| (index.path(), "/registry")));
@@ -195,12 +194,12 @@ impl Toolchain {
     }
 }
 
-/// Where cargo keeps its registry.
+/// Returns the folder of cargo, which contains its registry.
 pub(crate) fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
 }
 
-/// A compiler, and the folder to which it belongs.
+/// A compiler and its sysroot.
 #[derive(Debug)]
 struct Installation {
     cargo: PathBuf,
@@ -210,11 +209,11 @@ struct Installation {
     sysroot: PathBuf,
 }
 
-/// How an installation brings the standard library for wasm32.
+/// Form of an installation's standard library for wasm32.
 #[derive(Debug)]
 enum Library {
     Compiled,
-    /// The folder that holds all of Rust's sources.
+    /// The folder with the sources of Rust.
     Source(PathBuf),
 }
 
@@ -224,7 +223,7 @@ impl Installation {
         let version = about.lines().next()?.to_owned();
         let host = about.lines().find_map(|line| line.strip_prefix("host: "))?.to_owned();
         let sysroot = PathBuf::from(output(rustc, &["--print", "sysroot"])?.trim_end());
-        // The compiler itself, where `rustc` is a front that chooses among several.
+        // The compiler itself, because `rustc` may be a proxy that chooses among several.
         let rustc = sysroot.join("bin/rustc");
         Some(Self { cargo, rustc, version, host, sysroot })
     }
@@ -253,16 +252,16 @@ struct Linker {
 impl Linker {
     fn find(program: PathBuf) -> Option<Self> {
         let about = output(&program, &["-flavor", "wasm", "--version"])?;
-        // What follows in parentheses is where it was built.
+        // The text in parentheses names the place of its build.
         let version = about.split('(').next()?.trim().to_owned();
         Some(Self { program, version })
     }
 }
 
-/// What a program prints, if it is there and succeeds.
+/// Returns the output of a program, or `None` if it does not exist or fails.
 fn output(program: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
-    // Set by cargo for its own compiler's libraries, and wrong for another one.
+    // Cargo sets this variable for its own compiler, and it is wrong for another one.
     let output = command.args(arguments).env_remove("LD_LIBRARY_PATH").output().ok()?;
     output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
 }
@@ -275,7 +274,7 @@ mod tests {
 
     use super::{Installation, Library, Linker};
 
-    /// An installation in `sysroot` that has these files, and nothing else.
+    /// Returns an installation in `sysroot` that has only these files.
     fn installation(sysroot: &Path, files: &[&str]) -> Installation {
         for file in files {
             let path = sysroot.join("lib/rustlib").join(file);
@@ -303,12 +302,12 @@ mod tests {
     }
 
     #[test]
-    fn a_library_for_another_target_or_a_target_without_std_does_not_do() {
+    fn library_for_another_target_or_without_std_is_not_found() {
         assert!(library(&["x86_64-unknown-linux-gnu/lib/libstd-0.rlib"]).is_none());
         assert!(library(&["wasm32-unknown-unknown/lib/libcore-0.rlib"]).is_none());
     }
 
-    /// A program that prints this and succeeds as told.
+    /// Creates a linker that prints `prints` and exits with `code`, and returns the version that is found.
     fn linker(prints: &str, code: u8) -> Option<String> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("rust-lld");
@@ -318,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn a_linkers_version_leaves_out_where_it_was_built() {
+    fn linker_version_omits_the_build_path() {
         assert_eq!(linker("LLD 1.2.3 (/build/llvm 0123abc)", 0).unwrap(), "LLD 1.2.3");
         assert_eq!(linker("Debian LLD 1.2.3", 0).unwrap(), "Debian LLD 1.2.3");
     }
 
     #[test]
-    fn a_linker_that_does_not_run_is_none() {
+    fn linker_that_does_not_run_is_not_found() {
         assert_eq!(linker("LLD 1.2.3", 1), None);
         assert!(Linker::find("/nowhere/rust-lld".into()).is_none());
     }

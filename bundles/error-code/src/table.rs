@@ -245,6 +245,13 @@ codes! {
     ServiceEnded = "service_ended": Guest;
     ServiceFailed = "service_failed": Guest;
 
+    // Events for services of plugins. The first two are outcomes of deliveries, in a worker's history.
+    EventDeferred = "event_deferred": Guest;
+    EventRefused = "event_refused": Guest;
+    IngressAmbiguous = "ingress_ambiguous": Failed, 409;
+    IngressNotFound = "ingress_not_found": NotFound;
+    IngressQueueFull = "ingress_queue_full": Failed, 429;
+
     // Plugin packages.
     NotAPackage = "not_a_package": Invalid;
 

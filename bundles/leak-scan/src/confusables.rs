@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pairs_are_pairs() {
+    fn sampled_look_alikes_fold_to_ascii() {
         for character in "АѕΑαⅠℎ₀ʰᴀᴢᵛ".chars() {
             assert!(matches!(fold(character), Fold::Char(plain) if plain.is_ascii()), "{character}");
         }

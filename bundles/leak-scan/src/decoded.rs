@@ -18,11 +18,11 @@ const FULL_LINE_BYTES: usize = 60;
 
 /// State of one pass over a text.
 #[derive(Default)]
-pub(crate) struct Encoded {
+pub(crate) struct EncodedRuns {
     read_until: usize,
 }
 
-impl Encoded {
+impl EncodedRuns {
     /// Returns the start of the run of base64 that ends at `end`, if the run is long enough to decode.
     pub(crate) fn ended(&mut self, bytes: &[u8], end: usize) -> Option<usize> {
         let room = end.checked_sub(self.read_until)?;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::ascii::{at, is_space, part};
 use crate::assignments::Assignments;
 use crate::boundaries::{BLOCK, Bits, Blocks};
-use crate::decoded::{Encoded, MIN_RUN_BYTES};
+use crate::decoded::{EncodedRuns, MIN_RUN_BYTES};
 use crate::findings::Findings;
 use crate::host_paths::HostPaths;
 use crate::tables::{self, Tables};
@@ -126,7 +126,7 @@ pub(crate) fn run_with_pauses(
         paths: HostPaths::default(),
         assignments: Assignments::default(),
         tables: Tables::default(),
-        encoded: Encoded::default(),
+        encoded: EncodedRuns::default(),
         joints: Joints::default(),
     };
     // Blocks that contain long runs, with adjacent blocks merged.
@@ -258,7 +258,7 @@ struct Pass<'a> {
     paths: HostPaths,
     assignments: Assignments,
     tables: Tables,
-    encoded: Encoded,
+    encoded: EncodedRuns,
     joints: Joints,
 }
 

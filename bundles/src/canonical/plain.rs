@@ -35,7 +35,7 @@ impl ser::Error for NotPlain {
     }
 }
 
-type Written = Result<(), NotPlain>;
+type WriteResult = Result<(), NotPlain>;
 
 /// Writes a string with quotes and the necessary escapes.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -80,12 +80,12 @@ fn between(out: &[u8], start: usize, end: usize) -> &[u8] {
 }
 
 impl Writer {
-    fn string(&mut self, text: &str) -> Written {
+    fn string(&mut self, text: &str) -> WriteResult {
         string(&mut self.out, text);
         Ok(())
     }
 
-    fn whole(&mut self, negative: bool, number: u64) -> Written {
+    fn whole(&mut self, negative: bool, number: u64) -> WriteResult {
         if number > MAX_SAFE_INTEGER {
             return Err(NotPlain);
         }
@@ -95,7 +95,7 @@ impl Writer {
         serde_json::to_writer(&mut self.out, &number).map_err(|_| NotPlain)
     }
 
-    fn word(&mut self, word: &str) -> Written {
+    fn word(&mut self, word: &str) -> WriteResult {
         self.out.extend_from_slice(word.as_bytes());
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Writer {
     }
 
     /// Opens the object around a variant with content. [`Inside::tagged`] closes it.
-    fn variant(&mut self, name: &str) -> Written {
+    fn variant(&mut self, name: &str) -> WriteResult {
         self.out.push(b'{');
         let start = self.out.len();
         self.string(name)?;
@@ -157,12 +157,12 @@ impl<'w> Inside<'w> {
         }
     }
 
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
         self.comma();
         value.serialize(&mut *self.writer)
     }
 
-    fn member_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+    fn member_key<T: Serialize + ?Sized>(&mut self, key: &T) -> WriteResult {
         self.end_member();
         self.comma();
         let start = self.writer.out.len();
@@ -177,7 +177,7 @@ impl<'w> Inside<'w> {
         Ok(())
     }
 
-    fn member_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+    fn member_value<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
         self.writer.out.push(b':');
         value.serialize(&mut *self.writer)
     }
@@ -190,7 +190,7 @@ impl<'w> Inside<'w> {
         }
     }
 
-    fn sort(&mut self) -> Written {
+    fn sort(&mut self) -> WriteResult {
         let Writer { out, members, sorted, .. } = &mut *self.writer;
         let own = members.get_mut(self.outer..).unwrap_or_default();
         own.sort_unstable_by(|one, two| one.key(out).cmp(two.key(out)));
@@ -210,7 +210,7 @@ impl<'w> Inside<'w> {
         Ok(())
     }
 
-    fn close(mut self) -> Written {
+    fn close(mut self) -> WriteResult {
         if !self.sorted {
             self.end_member();
             self.sort()?;
@@ -240,59 +240,59 @@ impl<'w> Serializer for &'w mut Writer {
     type SerializeStruct = Inside<'w>;
     type SerializeStructVariant = Inside<'w>;
 
-    fn serialize_bool(self, value: bool) -> Written {
+    fn serialize_bool(self, value: bool) -> WriteResult {
         self.word(if value { "true" } else { "false" })
     }
 
-    fn serialize_i8(self, value: i8) -> Written {
+    fn serialize_i8(self, value: i8) -> WriteResult {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_i16(self, value: i16) -> Written {
+    fn serialize_i16(self, value: i16) -> WriteResult {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_i32(self, value: i32) -> Written {
+    fn serialize_i32(self, value: i32) -> WriteResult {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_i64(self, value: i64) -> Written {
+    fn serialize_i64(self, value: i64) -> WriteResult {
         self.whole(value < 0, value.unsigned_abs())
     }
 
-    fn serialize_u8(self, value: u8) -> Written {
+    fn serialize_u8(self, value: u8) -> WriteResult {
         self.serialize_u64(value.into())
     }
 
-    fn serialize_u16(self, value: u16) -> Written {
+    fn serialize_u16(self, value: u16) -> WriteResult {
         self.serialize_u64(value.into())
     }
 
-    fn serialize_u32(self, value: u32) -> Written {
+    fn serialize_u32(self, value: u32) -> WriteResult {
         self.serialize_u64(value.into())
     }
 
-    fn serialize_u64(self, value: u64) -> Written {
+    fn serialize_u64(self, value: u64) -> WriteResult {
         self.whole(false, value)
     }
 
-    fn serialize_f32(self, _: f32) -> Written {
+    fn serialize_f32(self, _: f32) -> WriteResult {
         Err(NotPlain)
     }
 
-    fn serialize_f64(self, _: f64) -> Written {
+    fn serialize_f64(self, _: f64) -> WriteResult {
         Err(NotPlain)
     }
 
-    fn serialize_char(self, value: char) -> Written {
+    fn serialize_char(self, value: char) -> WriteResult {
         self.string(value.encode_utf8(&mut [0; 4]))
     }
 
-    fn serialize_str(self, value: &str) -> Written {
+    fn serialize_str(self, value: &str) -> WriteResult {
         self.string(value)
     }
 
-    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Written {
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> WriteResult {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         write!(text, "{value}").map_err(|_| NotPlain)?;
@@ -301,31 +301,31 @@ impl<'w> Serializer for &'w mut Writer {
         Ok(())
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Written {
+    fn serialize_bytes(self, _: &[u8]) -> WriteResult {
         Err(NotPlain)
     }
 
-    fn serialize_none(self) -> Written {
+    fn serialize_none(self) -> WriteResult {
         self.word("null")
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> WriteResult {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Written {
+    fn serialize_unit(self) -> WriteResult {
         self.word("null")
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Written {
+    fn serialize_unit_struct(self, _: &'static str) -> WriteResult {
         self.word("null")
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Written {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> WriteResult {
         self.string(variant)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Written {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> WriteResult {
         if is_disguise(name) { Err(NotPlain) } else { value.serialize(self) }
     }
 
@@ -335,7 +335,7 @@ impl<'w> Serializer for &'w mut Writer {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Written {
+    ) -> WriteResult {
         self.variant(variant)?;
         value.serialize(&mut *self)?;
         self.out.push(b'}');
@@ -392,11 +392,11 @@ macro_rules! arrays {
             type Ok = ();
             type Error = NotPlain;
 
-            fn $each<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+            fn $each<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
                 self.element(value)
             }
 
-            fn end(self) -> Written {
+            fn end(self) -> WriteResult {
                 self.close()
             }
         })*
@@ -416,12 +416,12 @@ macro_rules! structs {
             type Ok = ();
             type Error = NotPlain;
 
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Written {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> WriteResult {
                 self.member_key(key)?;
                 self.member_value(value)
             }
 
-            fn end(self) -> Written {
+            fn end(self) -> WriteResult {
                 self.close()
             }
         })*
@@ -433,15 +433,15 @@ impl ser::SerializeMap for Inside<'_> {
     type Ok = ();
     type Error = NotPlain;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> WriteResult {
         self.member_key(key)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> WriteResult {
         self.member_value(value)
     }
 
-    fn end(self) -> Written {
+    fn end(self) -> WriteResult {
         self.close()
     }
 }

@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_component_is_a_component() {
+    fn file_that_is_not_a_component_is_refused() {
         let with = |component: &[u8]| pack(SAMPLE.as_bytes(), component);
         assert_eq!(code(with(MODULE_HEADER)), "core_module");
         for other in

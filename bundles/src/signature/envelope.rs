@@ -53,7 +53,7 @@ impl Signature {
 /// DSSE JSON, field for field. Fields that are optional in DSSE are optional here, so that errors can name them.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct EnvelopeFields {
     payload: String,
     #[serde(rename = "payloadType")]
     payload_type: String,
@@ -162,7 +162,7 @@ impl Envelope {
 
     /// Parses an envelope in any spelling of its JSON.
     pub fn parse(bytes: &[u8], limits: &BundleLimits) -> Result<Self, EnvelopeError> {
-        let written: Written = from_value(parse(bytes, bounds(limits))?)?;
+        let written: EnvelopeFields = from_value(parse(bytes, bounds(limits))?)?;
         if written.payload_type != MEDIA_TYPE {
             return Err(EnvelopeError::PayloadType);
         }
@@ -179,7 +179,7 @@ impl Envelope {
 
     /// Returns the JSON of the envelope in canonical form.
     pub fn to_json(&self) -> Vec<u8> {
-        let written = Written {
+        let written = EnvelopeFields {
             payload: base64::encode(&self.payload),
             payload_type: MEDIA_TYPE.to_owned(),
             signatures: self.signatures.iter().map(write_signature).collect(),

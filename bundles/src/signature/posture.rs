@@ -168,7 +168,7 @@ pub fn judge(posture: &Posture, manifest: &[u8], envelope: Option<&Envelope>) ->
 /// The written form. It is flat, so that an error in a key is reported at that key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table such as `{ posture = \"none\" }`")]
-struct Written {
+struct PostureFields {
     posture: Word,
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<PublicKey>>,
@@ -186,8 +186,8 @@ enum Word {
 impl Serialize for Posture {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let written = match self {
-            Self::None => Written { posture: Word::None, keys: None, threshold: None },
-            Self::Required(signers) => Written {
+            Self::None => PostureFields { posture: Word::None, keys: None, threshold: None },
+            Self::Required(signers) => PostureFields {
                 posture: Word::Required,
                 keys: Some(signers.keys.iter().copied().collect()),
                 threshold: Some(signers.threshold),
@@ -200,7 +200,7 @@ impl Serialize for Posture {
 impl<'de> Deserialize<'de> for Posture {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let written = Written::deserialize(deserializer)?;
+        let written = PostureFields::deserialize(deserializer)?;
         match (written.posture, written.keys, written.threshold) {
             (Word::None, None, None) => Ok(Self::None),
             (Word::None, ..) => Err(D::Error::custom("posture `none` requires nothing: remove `keys` and `threshold`")),

@@ -8,7 +8,7 @@ pub struct Fault {
     /// JSON pointer to the faulty value in the schema.
     pub pointer: String,
     /// The kind of the fault.
-    pub problem: Problem,
+    pub problem: SchemaProblem,
 }
 
 /// Limit on the bytes of a pointer in a message.
@@ -30,7 +30,7 @@ impl std::error::Error for Fault {}
 
 /// The kind of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum SchemaProblem {
     /// The value is neither an object nor a boolean.
     #[error("expected a schema: an object or a boolean")]
     NotASchema,
@@ -83,7 +83,7 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl SchemaProblem {
     /// Returns a help line for the author of the schema.
     pub fn help(&self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ mod validate;
 mod value;
 mod work;
 
-pub use fault::{Fault, Problem};
+pub use fault::{Fault, SchemaProblem};
 pub use keyword::Schema;
 pub use pattern::DEFAULT_PATTERN_BYTES;
 pub use validate::{Mismatch, ValidationError};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Number, Value};
 
-use crate::fault::{Fault, Problem};
+use crate::fault::{Fault, SchemaProblem};
 use crate::keyword::{Bound, Dependency, Keyword, Node, NodeId, PatternId, Properties, ResourceId, Schema, Types};
 use crate::number::Numeric;
 use crate::pattern::Pattern;
@@ -122,7 +122,7 @@ struct Parser<'d> {
     dynamic_anchors: HashMap<(ResourceId, Box<str>), NodeId>,
     pattern_bytes: usize,
     pattern_bytes_left: usize,
-    faults: Vec<(&'d Value, Problem)>,
+    faults: Vec<(&'d Value, SchemaProblem)>,
     depth: usize,
 }
 
@@ -136,14 +136,14 @@ struct Member<'d> {
 }
 
 impl<'d> Parser<'d> {
-    fn fault(&mut self, value: &'d Value, problem: Problem) {
+    fn fault(&mut self, value: &'d Value, problem: SchemaProblem) {
         if self.faults.len() < MAX_FAULTS {
             self.faults.push((value, problem));
         }
     }
 
     fn shape<T>(&mut self, at: Member<'d>, expected: &'static str) -> Option<T> {
-        self.fault(at.value, Problem::Shape { keyword: at.keyword, expected });
+        self.fault(at.value, SchemaProblem::Shape { keyword: at.keyword, expected });
         None
     }
 
@@ -156,7 +156,7 @@ impl<'d> Parser<'d> {
             Some(uri) => match uri.as_str().map(Dialect::of) {
                 Some(Some(dialect)) => dialect,
                 _ => {
-                    self.fault(uri, Problem::Dialect);
+                    self.fault(uri, SchemaProblem::Dialect);
                     inherited
                 }
             },
@@ -178,7 +178,7 @@ impl<'d> Parser<'d> {
             return *known;
         }
         if self.depth >= MAX_DEPTH {
-            self.fault(value, Problem::TooDeep { allowed: MAX_DEPTH });
+            self.fault(value, SchemaProblem::TooDeep { allowed: MAX_DEPTH });
             return 0;
         }
         self.depth += 1;
@@ -201,7 +201,7 @@ impl<'d> Parser<'d> {
             Value::Bool(true) => {}
             Value::Bool(false) => keywords.push(Keyword::Never),
             Value::Object(members) => self.keywords(id, members, resource, dialect, &mut keywords),
-            _ => self.fault(value, Problem::NotASchema),
+            _ => self.fault(value, SchemaProblem::NotASchema),
         }
         if let Some(node) = self.nodes.get_mut(id as usize) {
             let is_unevaluated =
@@ -310,11 +310,14 @@ impl<'d> Parser<'d> {
                         None => {}
                         Some(name) if dialect == Dialect::Draft7 => self.anchor(value, name, resource, id),
                         Some(_) => {
-                            self.fault(value, Problem::Shape { keyword: "$id", expected: "a URI without a fragment" });
+                            self.fault(
+                                value,
+                                SchemaProblem::Shape { keyword: "$id", expected: "a URI without a fragment" },
+                            );
                         }
                     }
                 }
-                None => self.fault(value, Problem::Shape { keyword: "$id", expected: "a string" }),
+                None => self.fault(value, SchemaProblem::Shape { keyword: "$id", expected: "a string" }),
             }
         }
         if dialect == Dialect::Draft7 {
@@ -328,7 +331,7 @@ impl<'d> Parser<'d> {
                     self.dynamic_anchors.insert((resource, "".into()), id);
                 }
                 Value::Bool(false) => {}
-                _ => self.fault(value, Problem::Shape { keyword: "$recursiveAnchor", expected: "a boolean" }),
+                _ => self.fault(value, SchemaProblem::Shape { keyword: "$recursiveAnchor", expected: "a boolean" }),
             }
         }
         for (keyword, dynamic) in [("$anchor", false), ("$dynamicAnchor", true)] {
@@ -337,7 +340,10 @@ impl<'d> Parser<'d> {
             }
             let Some(value) = members.get(keyword) else { continue };
             let Some(name) = value.as_str().filter(|name| is_anchor(name)) else {
-                self.fault(value, Problem::Shape { keyword, expected: "a name of letters, digits, `-`, `_` and `.`" });
+                self.fault(
+                    value,
+                    SchemaProblem::Shape { keyword, expected: "a name of letters, digits, `-`, `_` and `.`" },
+                );
                 continue;
             };
             self.anchor(value, name, resource, id);
@@ -395,7 +401,7 @@ impl<'d> Parser<'d> {
             let Some(name) = value.as_str() else { return self.shape(at, "types as strings") };
             match types.with(name) {
                 None => {
-                    self.fault(value, Problem::UnknownType);
+                    self.fault(value, SchemaProblem::UnknownType);
                     return None;
                 }
                 Some(more) if more == types => return self.shape(at, "different types"),
@@ -476,8 +482,8 @@ impl<'d> Parser<'d> {
             }
             Err(problem) => {
                 // The exceeded limit is reported once, not for every further pattern.
-                let is_reported = matches!(problem, Problem::PatternBytes { .. })
-                    && self.faults.iter().any(|(_, reported)| matches!(reported, Problem::PatternBytes { .. }));
+                let is_reported = matches!(problem, SchemaProblem::PatternBytes { .. })
+                    && self.faults.iter().any(|(_, reported)| matches!(reported, SchemaProblem::PatternBytes { .. }));
                 if !is_reported {
                     self.fault(value, problem);
                 }
@@ -625,10 +631,12 @@ impl<'d> Parser<'d> {
         }
     }
 
-    fn target(&mut self, reference: &Reference<'d>) -> Result<NodeId, Problem> {
+    fn target(&mut self, reference: &Reference<'d>) -> Result<NodeId, SchemaProblem> {
         match self.resources.resolve(reference.resource, reference.text)? {
             Target::Anchor(node) => Ok(node),
-            Target::Value(value, _) if !value.is_object() && !value.is_boolean() => Err(Problem::ReferenceToNoSchema),
+            Target::Value(value, _) if !value.is_object() && !value.is_boolean() => {
+                Err(SchemaProblem::ReferenceToNoSchema)
+            }
             Target::Value(value, resource) => {
                 let dialect = self.resources.get(resource).map_or(Dialect::Draft2020, |resource| resource.dialect);
                 Ok(self.schema(value, resource, dialect))
@@ -677,7 +685,7 @@ impl<'d> Parser<'d> {
                     });
                 }
                 if is_endless && let Some(value) = self.values.get(id as usize) {
-                    self.fault(value, Problem::EndlessRecursion);
+                    self.fault(value, SchemaProblem::EndlessRecursion);
                 }
             }
         }

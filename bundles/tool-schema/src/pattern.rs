@@ -17,7 +17,7 @@ use regex_syntax::ast::{
 use regex_syntax::hir::Hir;
 use regex_syntax::hir::translate::TranslatorBuilder;
 
-use crate::fault::Problem;
+use crate::fault::SchemaProblem;
 use crate::work::{IncompleteValidation, Work};
 
 /// Default of the limit `pattern_bytes`: the estimated bytes of all compiled patterns of one schema. Compiling that
@@ -58,12 +58,12 @@ pub(crate) struct Matcher {
 
 impl Pattern {
     /// Parses a pattern and subtracts its estimated size from `left`.
-    pub(crate) fn parse(pattern: &str, left: &mut usize, allowed: usize) -> Result<Self, Problem> {
-        let too_large = Problem::PatternBytes { allowed };
+    pub(crate) fn parse(pattern: &str, left: &mut usize, allowed: usize) -> Result<Self, SchemaProblem> {
+        let too_large = SchemaProblem::PatternBytes { allowed };
         // The syntax tree takes about a hundred bytes for each byte of the pattern.
         *left = left.checked_sub(pattern.len().saturating_mul(STATE_BYTES)).ok_or(too_large.clone())?;
         let pattern = escape_class_syntax(pattern);
-        let invalid = |reason: String| Problem::Pattern { reason };
+        let invalid = |reason: String| SchemaProblem::Pattern { reason };
         let mut ast = ParserBuilder::new()
             .nest_limit(MAX_NESTING)
             .build()
@@ -257,7 +257,7 @@ fn ascii(class: &ClassPerl) -> Option<ClassAscii> {
 mod tests {
     use super::*;
 
-    fn parse(pattern: &str) -> Result<Pattern, Problem> {
+    fn parse(pattern: &str) -> Result<Pattern, SchemaProblem> {
         let mut left = DEFAULT_PATTERN_BYTES;
         Pattern::parse(pattern, &mut left, DEFAULT_PATTERN_BYTES)
     }
@@ -272,7 +272,7 @@ mod tests {
         for pattern in
             ["(?=a)", "(?!a)", "(?<=a)", "(?<!a)", r"(a)\1", r"\k<n>", "[", "(", "a{", "*", r"\p{Nothing}", r"\"]
         {
-            assert!(matches!(parse(pattern), Err(Problem::Pattern { .. })), "{pattern}");
+            assert!(matches!(parse(pattern), Err(SchemaProblem::Pattern { .. })), "{pattern}");
         }
         for pattern in
             [r"^(a|b)+\/$", "(?:a)", "(?<n>a)", r"^\p{Script=Greek}{2}$", "[[a]", "[a&&b]", r"[\d\-]", r"[^\0-\x1f]"]
@@ -340,7 +340,7 @@ mod tests {
         let mut parse = |pattern: &str| Pattern::parse(pattern, &mut left, DEFAULT_PATTERN_BYTES);
         assert!(parse(r"^[\p{L}\p{N} _-]{1,64}$").is_ok());
         let refused = (0..100).find_map(|_| parse(r"[\pL]{60}x0").err());
-        assert_eq!(refused, Some(Problem::PatternBytes { allowed: DEFAULT_PATTERN_BYTES }));
-        assert!(matches!(super::tests::parse(r"((\pL{1000}){1000}){1000}"), Err(Problem::PatternBytes { .. })));
+        assert_eq!(refused, Some(SchemaProblem::PatternBytes { allowed: DEFAULT_PATTERN_BYTES }));
+        assert!(matches!(super::tests::parse(r"((\pL{1000}){1000}){1000}"), Err(SchemaProblem::PatternBytes { .. })));
     }
 }

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
-use crate::fault::Problem;
+use crate::fault::SchemaProblem;
 use crate::keyword::{NodeId, ResourceId};
 use crate::parse::Dialect;
 
@@ -52,12 +52,12 @@ impl<'d> Resources<'d> {
         id: Option<&str>,
         root: &'d Value,
         dialect: Dialect,
-    ) -> Result<ResourceId, Problem> {
+    ) -> Result<ResourceId, SchemaProblem> {
         let outer = match within.and_then(|within| self.get(within)) {
             Some(outer) => outer.base.clone(),
             None => Url::parse(DEFAULT_BASE).ok(),
         };
-        let invalid = |expected| Problem::Shape { keyword: "$id", expected };
+        let invalid = |expected| SchemaProblem::Shape { keyword: "$id", expected };
         let base = match id {
             Some(id) => Some(join(outer.as_ref(), id).ok_or(invalid("a URI reference"))?),
             None => outer,
@@ -71,34 +71,39 @@ impl<'d> Resources<'d> {
         let resource = self.all.len() as ResourceId;
         let before = base.clone().and_then(|base| self.by_base.insert(base, resource));
         self.all.push(Resource { root, dialect, base, anchors: HashMap::new() });
-        if before.is_some() { Err(Problem::DuplicateName) } else { Ok(resource) }
+        if before.is_some() { Err(SchemaProblem::DuplicateName) } else { Ok(resource) }
     }
 
-    pub(crate) fn add_anchor(&mut self, resource: ResourceId, name: &'d str, node: NodeId) -> Result<(), Problem> {
+    pub(crate) fn add_anchor(
+        &mut self,
+        resource: ResourceId,
+        name: &'d str,
+        node: NodeId,
+    ) -> Result<(), SchemaProblem> {
         let Some(resource) = self.all.get_mut(resource as usize) else { return Ok(()) };
         match resource.anchors.insert(name, node) {
-            Some(before) if before != node => Err(Problem::DuplicateName),
+            Some(before) if before != node => Err(SchemaProblem::DuplicateName),
             _ => Ok(()),
         }
     }
 
     /// Resolves a reference of the resource `from`.
-    pub(crate) fn resolve(&self, from: ResourceId, reference: &str) -> Result<Target<'d>, Problem> {
+    pub(crate) fn resolve(&self, from: ResourceId, reference: &str) -> Result<Target<'d>, SchemaProblem> {
         let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let id = if uri.is_empty() { from } else { self.find(from, uri)? };
-        let resource = self.get(id).ok_or(Problem::DanglingReference)?;
-        let fragment = percent_decode_str(fragment).decode_utf8().map_err(|_| Problem::DanglingReference)?;
+        let resource = self.get(id).ok_or(SchemaProblem::DanglingReference)?;
+        let fragment = percent_decode_str(fragment).decode_utf8().map_err(|_| SchemaProblem::DanglingReference)?;
         if fragment.is_empty() || fragment.starts_with('/') {
-            let target = resource.root.pointer(&fragment).ok_or(Problem::DanglingReference)?;
+            let target = resource.root.pointer(&fragment).ok_or(SchemaProblem::DanglingReference)?;
             return Ok(Target::Value(target, id));
         }
-        resource.anchors.get(fragment.as_ref()).copied().map(Target::Anchor).ok_or(Problem::DanglingReference)
+        resource.anchors.get(fragment.as_ref()).copied().map(Target::Anchor).ok_or(SchemaProblem::DanglingReference)
     }
 
-    fn find(&self, from: ResourceId, uri: &str) -> Result<ResourceId, Problem> {
+    fn find(&self, from: ResourceId, uri: &str) -> Result<ResourceId, SchemaProblem> {
         let base = self.get(from).and_then(|resource| resource.base.as_ref());
-        let wanted = join(base, uri).ok_or(Problem::RemoteReference)?;
-        self.by_base.get(&wanted).copied().ok_or(Problem::RemoteReference)
+        let wanted = join(base, uri).ok_or(SchemaProblem::RemoteReference)?;
+        self.by_base.get(&wanted).copied().ok_or(SchemaProblem::RemoteReference)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value, json};
-use tool_schema::{DEFAULT_PATTERN_BYTES, IncompleteValidation, Problem, Schema, ValidationError, Work};
+use tool_schema::{DEFAULT_PATTERN_BYTES, IncompleteValidation, Schema, SchemaProblem, ValidationError, Work};
 
 use crate::parse;
 
@@ -194,7 +194,7 @@ fn patterns_of_a_schema_share_one_limit() {
     };
     let refused = Schema::parse(&schema(480), DEFAULT_PATTERN_BYTES).unwrap_err();
     assert_eq!(refused.len(), 1);
-    assert_eq!(refused[0].problem, Problem::PatternBytes { allowed: DEFAULT_PATTERN_BYTES });
+    assert_eq!(refused[0].problem, SchemaProblem::PatternBytes { allowed: DEFAULT_PATTERN_BYTES });
     assert!(Schema::parse(&schema(2), DEFAULT_PATTERN_BYTES).is_ok());
     let names: Map<String, Value> = (0..480).map(|number| (format!(r"[\pL]{{60}}x{number}"), json!({}))).collect();
     assert!(Schema::parse(&json!({"patternProperties": names}), DEFAULT_PATTERN_BYTES).is_err());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower, types::ComponentItem};
 use wasmtime::{Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
 
-use crate::error::CallError;
+use crate::error::RunError;
 use crate::meter::CpuMeter;
 
 /// Resources that one call used.
@@ -148,9 +148,9 @@ where
     }
 }
 
-/// Converts an error of the engine to a [`CallError`]. `allowed` returns the value of a limit by its name.
-pub(crate) fn classify(error: &wasmtime::Error, allowed: impl Fn(&str) -> u64) -> CallError {
-    let exceeded = |limit| CallError::Limit { limit, allowed: allowed(limit) };
+/// Converts an error of the engine to a [`RunError`]. `allowed` returns the value of a limit by its name.
+pub(crate) fn classify(error: &wasmtime::Error, allowed: impl Fn(&str) -> u64) -> RunError {
+    let exceeded = |limit| RunError::Limit { limit, allowed: allowed(limit) };
     if let Some(LimitExceeded(limit)) = error.downcast_ref() {
         return exceeded(*limit);
     }
@@ -158,20 +158,20 @@ pub(crate) fn classify(error: &wasmtime::Error, allowed: impl Fn(&str) -> u64) -
         Some(Trap::OutOfFuel) => return exceeded("fuel"),
         Some(Trap::Interrupt) => return exceeded("deadline_ms"),
         Some(Trap::StackOverflow) => return exceeded("stack_bytes"),
-        Some(trap) => return CallError::Trap { reason: trap.to_string() },
+        Some(trap) => return RunError::Trap { reason: trap.to_string() },
         None => {}
     }
     if is_out_of_memory(error) {
-        return CallError::OutOfMemory;
+        return RunError::OutOfMemory;
     }
     // The engine has no types for these errors. Tests provoke each one and so pin the engine's texts.
     let text = format!("{error:#}");
     match limit_in_message(&text) {
         Some(limit) => exceeded(limit),
-        None if text.contains("maximum concurrent") => CallError::Busy,
+        None if text.contains("maximum concurrent") => RunError::Busy,
         // The remaining errors are data that does not fit the contract's types. The text may quote the guest, so
         // it is dropped.
-        None => CallError::Malformed,
+        None => RunError::Malformed,
     }
 }
 

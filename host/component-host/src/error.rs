@@ -153,7 +153,7 @@ impl LoadError {
 
 /// Error returned for a call that ended without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
+pub enum RunError {
     /// The resolver exceeded a limit.
     #[error("the resolver {}", exceeds(.limit, *.allowed))]
     Limit {
@@ -179,7 +179,7 @@ pub enum CallError {
     Busy,
 }
 
-impl CallError {
+impl RunError {
     /// Returns the stable error code.
     pub fn code(&self) -> Code {
         match self {
@@ -283,14 +283,14 @@ impl PluginError {
     }
 }
 
-impl From<CallError> for PluginError {
-    fn from(error: CallError) -> Self {
+impl From<RunError> for PluginError {
+    fn from(error: RunError) -> Self {
         match error {
-            CallError::Limit { limit, allowed } => Self::Limit { limit, allowed },
-            CallError::Trap { reason } => Self::Trap { reason },
-            CallError::Malformed => Self::Malformed,
-            CallError::OutOfMemory => Self::OutOfMemory,
-            CallError::Busy => Self::Busy,
+            RunError::Limit { limit, allowed } => Self::Limit { limit, allowed },
+            RunError::Trap { reason } => Self::Trap { reason },
+            RunError::Malformed => Self::Malformed,
+            RunError::OutOfMemory => Self::OutOfMemory,
+            RunError::Busy => Self::Busy,
         }
     }
 }

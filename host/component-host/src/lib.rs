@@ -24,13 +24,12 @@ mod swap;
 mod tool;
 mod world;
 
-/// Names of the worlds whose components a Runtime runs, as they appear in facts. The worlds of plugins are missing until
-/// the Runtime runs plugins.
-pub const WORLDS: [&str; 1] = [World::Resolver.name()];
+/// Names of the worlds whose components a Runtime runs, as they appear in facts.
+pub const WORLDS: [&str; 3] = [World::Resolver.name(), World::Tool.name(), World::Service.name()];
 
 pub use call::Cost;
 pub use engine::Allocation;
-pub use error::{CallError, LoadError, PluginError, SandboxError};
+pub use error::{LoadError, PluginError, RunError, SandboxError};
 pub use limits::{CompileLimits, InvalidLimits, Limits, PluginLimits, PoolLimits, ResolutionLimits};
 pub use plugin::{Invocation, LogCounts, PluginRun, ToolAnswer, ToolFailure, ToolFailureCode, ToolFailureKind};
 pub use resolver::{BundleRead, BundleView, Resolver, Run};

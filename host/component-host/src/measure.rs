@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre};
 
 use crate::call::{self, CallState};
-use crate::error::{CallError, LoadError, SandboxError};
+use crate::error::{LoadError, RunError, SandboxError};
 use crate::meter::CpuMeter;
 use crate::resolver::{BundleView, Lookups, Resolver};
 use crate::sandbox::Sandbox;
@@ -37,7 +37,7 @@ impl Instantiation {
     }
 
     /// Creates a store as for a resolution, instantiates in it, and drops both.
-    pub async fn run_once(&self, view: &BundleView) -> Result<(), CallError> {
+    pub async fn run_once(&self, view: &BundleView) -> Result<(), RunError> {
         let pool = &self.sandbox.0.resolvers;
         let _call = pool.ticker.call();
         let (limits, meter) = (&self.sandbox.limits().resolution, Arc::new(CpuMeter::default()));

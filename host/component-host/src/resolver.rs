@@ -16,7 +16,7 @@ use crate::bindings::resolver::ResolverPre;
 use crate::bindings::resolver::exports::yoi::resolver::resolve::{Failure, Request as WitRequest, Resolution};
 use crate::bindings::resolver::yoi::resolver::types::Facts as WitFacts;
 use crate::call::{self, CallState, Cost};
-use crate::error::{CallError, LoadError};
+use crate::error::{LoadError, RunError};
 use crate::limits::{Limits, ResolutionLimits};
 use crate::meter::CpuMeter;
 use crate::sandbox::Sandbox;
@@ -41,7 +41,7 @@ struct Loaded {
 #[derive(Debug)]
 pub struct Run {
     /// The unverified answer of the resolver, or the error that ended the call.
-    pub answer: Result<Result<Proposal, ProposedFailure>, CallError>,
+    pub answer: Result<Result<Proposal, ProposedFailure>, RunError>,
     /// Resources that the call used.
     pub cost: Cost,
     /// Look-ups in the bundle, sorted.

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_leads_elsewhere_is_noticed() {
+    fn path_that_leads_to_another_folder_is_detected() {
         let above = tempfile::tempdir().expect("a folder");
         let (path, other) = (above.path().join("data"), above.path().join("other"));
         std::fs::create_dir(&path).expect("made");

@@ -43,7 +43,7 @@ pub struct RuntimeConfig {
 struct Host {
     capabilities: BTreeSet<Capability>,
     models: BTreeSet<ModelName>,
-    /// Not part of the policy digest: it decides who computes, and not what is granted.
+    /// Pinned resolver. It is not part of the policy digest, because it grants nothing.
     #[serde(skip_serializing)]
     resolver: Option<Digest>,
 }
@@ -74,8 +74,7 @@ pub struct WorkspaceGrants {
     pub plugins: BTreeMap<Digest, PluginGrant>,
     /// Signatures that a new bundle needs. A Runtime requires a value: see [`RuntimeConfig::require_postures`].
     pub signatures: Option<Posture>,
-    /// Resolver that requests of this workspace use which name none. Not part of the policy digest: it decides who computes,
-    /// and not what is granted.
+    /// Resolver of requests of this workspace that name none. It is not part of the policy digest, because it grants nothing.
     #[serde(skip_serializing)]
     pub resolver: Option<Digest>,
 }
@@ -317,7 +316,7 @@ mod tests {
         let facts = facts("acme");
         let has = |name: &str| facts.capabilities.contains(name);
         assert!(has("git") && has("models") && has("tool:fs.read") && !has("shell"));
-        // The host's own worlds follow from its program; other worlds are the operator's word.
+        // The worlds `yoi:…` follow from the program. Other worlds are those that the operator lists.
         assert!(has("world:yoi:runtime/tool@1.0.0") && !has("world:yoi:runtime/service@1.0.0"));
         assert!(has("world:acme:batch/job@1.0.0"));
         assert!(facts.mounts.contains("repo") && facts.secrets.contains("github-token"));

@@ -270,7 +270,7 @@ impl Connection {
         if let Err(reached) = table.has_room(self.id, &owner, share) {
             return Some(Err(reached));
         }
-        // Also those of an earlier request, whose answer is not sent yet.
+        // Releases the counts of an earlier request too, whose answer may not be sent yet.
         table.release(self.id);
         if let Some(entry) = table.entries.get_mut(&self.id) {
             entry.state = State::InUse;
@@ -360,12 +360,12 @@ impl Drop for AnswerGuard {
 
 /// Answers the requests of one connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Answering {
+pub(crate) struct ConnectionService {
     pub(crate) router: TowerToHyperService<Router>,
     pub(crate) connection: Arc<Connection>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Answering {
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     type Response = Response<Answer>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;

@@ -35,4 +35,4 @@ pub use limits::ServerLimits;
 pub use metrics::{GaugeGuard, HttpMetrics, RequestLabels};
 pub use problem::{Problem, ProblemBody};
 pub use rates::{RateExceeded, TokenRates};
-pub use server::{HttpEdge, Stopped};
+pub use server::{HttpEdge, ShutdownSummary};

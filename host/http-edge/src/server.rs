@@ -16,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::{Answering, Connections, TrackedIo};
+use crate::connections::{ConnectionService, Connections, TrackedIo};
 use crate::{GaugeGuard, Hosts, HttpMetrics, ServerLimits, hosts, metrics, pace};
 
 /// Edge of one HTTP server.
@@ -30,7 +30,7 @@ pub struct HttpEdge {
 
 /// Result of [`HttpEdge::serve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
+pub struct ShutdownSummary {
     /// Number of connections that did not end within `shutdown_ms` and were cut.
     pub cut: usize,
 }
@@ -67,7 +67,12 @@ impl HttpEdge {
 
     /// Accepts connections and answers their requests with `router` until `stop` completes. Then waits until the requests
     /// in flight have ended, for at most `shutdown_ms`.
-    pub async fn serve<L: Listener>(&self, router: Router, mut listener: L, stop: impl Future<Output = ()>) -> Stopped {
+    pub async fn serve<L: Listener>(
+        &self,
+        router: Router,
+        mut listener: L,
+        stop: impl Future<Output = ()>,
+    ) -> ShutdownSummary {
         let limits = &self.limits;
         let places = Connections::new(limits, self.metrics.connections_evicted.clone());
         let graceful = GracefulShutdown::new();
@@ -91,7 +96,7 @@ impl HttpEdge {
             io.set_write_timeout(Some(limits.write_timeout()));
             let io = TrackedIo { io: Box::pin(io), connection: place.clone() };
             let router = TowerToHyperService::new(router.clone());
-            let service = Answering { router, connection: place.clone() };
+            let service = ConnectionService { router, connection: place.clone() };
             let connection = graceful.watch(http.serve_connection(TokioIo::new(io), service));
             let gauge = GaugeGuard::new(&self.metrics.connections);
             connections.spawn(async move {
@@ -110,7 +115,7 @@ impl HttpEdge {
         while connections.try_join_next().is_some() {}
         let cut = if ended.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
-        Stopped { cut }
+        ShutdownSummary { cut }
     }
 }
 

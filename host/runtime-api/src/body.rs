@@ -13,6 +13,7 @@ use crate::history::Entry;
 use crate::log::LogEntry;
 use crate::resolver::ResolverSummary;
 use crate::runtime::{Capabilities, RuntimeSummary, WorkspaceUsage};
+use crate::service::ServiceSummary;
 use crate::token::{Scope, TokenGrant, TokenSummary};
 use crate::worker::{DisplayName, FailedResolutionSummary, WorkerId, WorkerSummary};
 
@@ -109,6 +110,11 @@ bodies! {
         /// Value of `after` for the next page. Absent if this is the last page.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
+    }
+    /// Services of a worker.
+    ServiceList {
+        /// All services, ordered by plugin.
+        services: Vec<ServiceSummary>,
     }
     /// Resolutions that failed.
     FailedResolutionList {

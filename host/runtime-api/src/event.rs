@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bundles::{Digest, Revision, ToolName};
+use bundles::{Digest, PluginName, Revision, ToolName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::worker::{StopReason, SuspensionReason, WorkerId};
@@ -92,6 +92,24 @@ pub enum EventKind {
         tool: ToolName,
         /// `ok`, or the error code.
         outcome: String,
+    },
+    /// The instance of a service ended with an error, and another one is started.
+    ServiceRestarting {
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Plugin of the service.
+        plugin: PluginName,
+        /// Error code.
+        code: String,
+    },
+    /// The instance of a service ended with an error, and no other one is started.
+    ServiceStopped {
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Plugin of the service.
+        plugin: PluginName,
+        /// Error code.
+        code: String,
     },
     /// A resolver was admitted. Events of resolvers belong to the Runtime and to no workspace.
     ResolverAdmitted {

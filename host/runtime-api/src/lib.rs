@@ -16,11 +16,13 @@ pub mod bundle;
 pub mod call;
 pub mod event;
 pub mod history;
+pub mod ingress;
 pub mod limit;
 pub mod log;
 pub mod referrer;
 pub mod resolver;
 pub mod runtime;
+pub mod service;
 pub mod token;
 pub mod worker;
 

@@ -51,7 +51,7 @@ pub struct WorkspaceUsage {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Garbage {
     /// Result for each workspace.
-    pub workspaces: BTreeMap<WorkspaceId, Collected>,
+    pub workspaces: BTreeMap<WorkspaceId, CollectionResult>,
     /// Number of removed blobs that belonged to no workspace. Such blobs remain if a process ends after it has received a
     /// blob and before it has acknowledged it.
     pub strays: u64,
@@ -60,7 +60,7 @@ pub struct Garbage {
 /// Result of a garbage collection in one workspace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Collected {
+pub struct CollectionResult {
     /// Number of blobs that were removed from the workspace.
     pub blobs: u64,
     /// Size of the removed blobs in bytes.

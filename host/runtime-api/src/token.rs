@@ -23,13 +23,15 @@ pub enum Scope {
     Workers,
     /// Call tools.
     Call,
+    /// Deliver events to the services of workers.
+    Ingress,
     /// Operate the Runtime: resolvers, tokens, metrics and garbage collection. Not bound to a workspace.
     Operator,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Operator];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Ingress, Self::Operator];
 
     /// Returns the scope as it is written in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Scope {
             Self::Bundles => "bundles",
             Self::Workers => "workers",
             Self::Call => "call",
+            Self::Ingress => "ingress",
             Self::Operator => "operator",
         }
     }
@@ -51,7 +54,7 @@ impl fmt::Display for Scope {
 
 /// Error returned for a text that is not a [`Scope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid scope: expected `read`, `bundles`, `workers`, `call` or `operator`")]
+#[error("invalid scope: expected `read`, `bundles`, `workers`, `call`, `ingress` or `operator`")]
 pub struct InvalidScope;
 
 impl FromStr for Scope {

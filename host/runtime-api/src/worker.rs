@@ -368,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_no_room_for_a_path_or_a_key() {
+    fn worker_id_cannot_contain_a_path() {
         for good in ["a", "7", "0197a1f0-7c3e-7cc1-9d3e-2b1f0c9a7e55", "Build_1.2", &"x".repeat(64)] {
             assert_eq!(good.parse::<WorkerId>().map(|id| id.to_string()).as_deref(), Ok(good));
         }

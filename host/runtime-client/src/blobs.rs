@@ -1,15 +1,33 @@
 //! Uploads and downloads of blobs. The digest of downloaded content is verified before the content is returned.
 
+use std::io::Read;
+
 use ::bundles::Digest;
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{Stream, StreamExt, TryStreamExt, try_unfold};
 use reqwest::{Method, StatusCode};
 use runtime_api::body::StoredBlob;
 
 use super::request::{OCTET_STREAM, Request};
 use super::{BodyStream, Client, ClientError, UnexpectedResponse};
 
+/// Size of the pieces in which a file is read.
+const PIECE_BYTES: u64 = 256 << 10;
+
 impl Client {
+    /// Returns `true` if the workspace has the blob, which protects the blob from garbage collection like an upload.
+    /// Returns `None` if the Runtime does not tell, for example because the token has no scope `read`.
+    pub async fn has_blob(&self, digest: Digest) -> Result<Option<bool>, ClientError> {
+        let request = self.request(Method::HEAD, ["v1", "blobs", &digest.to_string()]);
+        match request.send().await {
+            Ok(_) => Ok(Some(true)),
+            Err(ClientError::Unexpected(UnexpectedResponse::Status(404))) => Ok(Some(false)),
+            // A response to `HEAD` has no body that would give the reason. The next request of the caller gets it.
+            Err(ClientError::Unexpected(UnexpectedResponse::Status(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Uploads a blob. Returns `true` if the workspace had it already.
     pub async fn put_blob(&self, digest: Digest, content: Bytes) -> Result<bool, ClientError> {
         let bytes = content.len() as u64;
@@ -30,6 +48,20 @@ impl Client {
     {
         let content: BodyStream = content.map_err(Into::into).boxed();
         upload(self.put_request(&digest).stream(content, bytes), digest, bytes).await
+    }
+
+    /// Uploads the next `bytes` bytes of a file as a blob, in pieces. Returns `true` if the workspace had it already. Like
+    /// [`Client::put_blob_from`], it is sent once.
+    pub async fn put_blob_file(&self, digest: Digest, file: std::fs::File, bytes: u64) -> Result<bool, ClientError> {
+        let pieces = try_unfold(file.take(bytes), |mut file| async {
+            let read = move || {
+                let mut piece = Vec::new();
+                file.by_ref().take(PIECE_BYTES).read_to_end(&mut piece)?;
+                Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
+            };
+            tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
+        });
+        self.put_blob_from(digest, pieces, bytes).await
     }
 
     fn put_request(&self, digest: &Digest) -> Request<'_> {

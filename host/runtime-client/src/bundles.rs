@@ -33,7 +33,8 @@ pub struct UploadedBundle {
 
 impl Client {
     /// Uploads a bundle: first its manifest, then the blobs that the Runtime lacks, then the manifest again. A signed bundle is
-    /// sent in its envelope. Plugin packages must be uploaded separately, with [`Client::put_blob`].
+    /// sent in its envelope. Plugin packages must be uploaded separately and should be there first: see
+    /// [`Client::has_blob`] and [`Client::put_blob_file`].
     pub async fn put_bundle(&self, contents: &Contents) -> Result<UploadedBundle, ClientError> {
         let bundle = contents.bundle();
         let digest = bundle.digest();

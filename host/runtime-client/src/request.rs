@@ -24,6 +24,9 @@ const MAX_PROBLEM_BYTES: usize = 4 << 20;
 /// Media type of a blob.
 pub(super) const OCTET_STREAM: &str = "application/octet-stream";
 
+/// Header with which the Runtime recognises a repeated request.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// A request under construction.
 pub(super) struct Request<'a> {
     client: &'a Client,
@@ -133,8 +136,9 @@ impl Request<'_> {
     /// Sends the request, with retries. Returns an error for an error status and for an invalid response.
     pub(super) async fn send(mut self) -> Result<Response, ClientError> {
         let retries = self.client.shared.retries;
-        // All methods but POST are idempotent, and a stream cannot be sent again.
-        let is_repeatable = self.method != Method::POST && !matches!(self.body, Body::Stream(_));
+        // All methods but POST are idempotent, POST is with a key, and a stream cannot be sent again.
+        let is_idempotent = self.method != Method::POST || self.headers.contains_key(IDEMPOTENCY_KEY);
+        let is_repeatable = is_idempotent && !matches!(self.body, Body::Stream(_));
         let mut retries_left = if is_repeatable { retries.max_retries } else { 0 };
         loop {
             let problem = match self.send_once().await {

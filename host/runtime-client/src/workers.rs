@@ -1,13 +1,17 @@
 //! Requests about workers, and [`Pages`], which all paged lists use.
 
-use ::bundles::ToolName;
+use ::bundles::{IngressName, ToolName};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
-use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, ServiceList, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
 use runtime_api::history::Entry;
+use runtime_api::ingress::{AcceptedEvent, EventId};
 use runtime_api::log::LogEntry;
+use runtime_api::service::ServiceSummary;
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, FailedResolutionSummary, WorkerId, WorkerSummary};
 
+use super::request::IDEMPOTENCY_KEY;
 use super::{Client, ClientError, UnexpectedResponse};
 
 /// Maximum number of items of a page, on the side of the Runtime.
@@ -59,6 +63,28 @@ impl Client {
             pages.push(page.lines, page.next)?;
         }
         Ok(pages.into_items())
+    }
+
+    /// Returns the services of a worker with their states, ordered by plugin.
+    pub async fn worker_services(&self, id: &WorkerId) -> Result<Vec<ServiceSummary>, ClientError> {
+        let request = self.request(Method::GET, ["v1", "workers", id.as_str(), "services"]);
+        let ServiceList { services } = request.send_json().await?;
+        let is_ordered = services.is_sorted_by(|one, next| one.plugin < next.plugin);
+        if is_ordered { Ok(services) } else { Err(ClientError::Unexpected(UnexpectedResponse::Contradiction)) }
+    }
+
+    /// Sends an event to a service of a worker. The operation is idempotent: a repeated `event` id has no effect.
+    pub async fn send_event(
+        &self,
+        id: &WorkerId,
+        ingress: &IngressName,
+        event: &EventId,
+        payload: &serde_json::Value,
+    ) -> Result<AcceptedEvent, ClientError> {
+        // Succeeds, because an id consists of visible ASCII characters.
+        let key = HeaderValue::from_str(event.as_str()).map_err(|_| ClientError::Source)?;
+        let request = self.request(Method::POST, ["v1", "workers", id.as_str(), "ingress", ingress.as_ref()]);
+        request.header(IDEMPOTENCY_KEY, key).json(payload).send_json().await
     }
 
     /// Returns the recorded resolutions that failed, the oldest first. The record of each is a blob.

@@ -21,14 +21,14 @@ use utoipa::IntoParams;
 use worker_runtime::token::TokenError;
 
 use super::extract::QueryParams;
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
-pub(super) async fn not_found() -> Problem {
-    Problem::new(Code::NotFound, "path not found", "see /openapi.json")
+pub(super) async fn not_found() -> ApiProblem {
+    ApiProblem::new(Code::NotFound, "path not found", "see /openapi.json")
 }
 
-pub(super) async fn method_not_allowed() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "method not allowed for this path", "see /openapi.json")
+pub(super) async fn method_not_allowed() -> ApiProblem {
+    ApiProblem::new(Code::MethodNotAllowed, "method not allowed for this path", "see /openapi.json")
 }
 
 /// The authenticated token of a request.
@@ -43,14 +43,14 @@ pub(crate) struct WorkspaceQuery {
 }
 
 impl FromRequestParts<Arc<Service>> for Caller {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
         let token = bearer(&parts.headers).ok_or(TokenError::Unknown)?;
         let management = service.runtime.management();
         if !management.is_known_token(&token) {
             service.rates.count_unknown().map_err(|_| {
-                Problem::new(Code::RateLimited, "too many requests with unknown tokens", "retry after a second")
+                ApiProblem::new(Code::RateLimited, "too many requests with unknown tokens", "retry after a second")
                     .with_retry_after(RETRY_AFTER)
             })?;
         }
@@ -59,7 +59,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
             labels.set_token(summary.id.as_str());
         }
         service.rates.count(summary.id.as_str()).map_err(|_| {
-            Problem::new(Code::RateLimited, "too many requests with this token", "send fewer requests per second")
+            ApiProblem::new(Code::RateLimited, "too many requests with this token", "send fewer requests per second")
                 .with_retry_after(RETRY_AFTER)
         })?;
         let connection = parts.extensions.get::<RequestConnection>().cloned();
@@ -74,8 +74,8 @@ impl FromRequestParts<Arc<Service>> for Caller {
 /// Time after which a request above a rate limit or share can be sent again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-fn share_reached(owner: &str, ShareReached { share }: ShareReached) -> Problem {
-    Problem::new(
+fn share_reached(owner: &str, ShareReached { share }: ShareReached) -> ApiProblem {
+    ApiProblem::new(
         Code::RateLimited,
         format!("the share of {owner} is reached ({share} connections)"),
         "wait until its other requests have ended, or use a token with a larger share",
@@ -92,11 +92,11 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
 }
 
 impl Caller {
-    fn require(&self, scope: Scope) -> Result<(), Problem> {
+    fn require(&self, scope: Scope) -> Result<(), ApiProblem> {
         if self.0.grant.scopes.contains(&scope) {
             return Ok(());
         }
-        Err(Problem::new(
+        Err(ApiProblem::new(
             Code::ScopeMissing,
             format!("the token does not have the scope `{scope}`"),
             "use a token that has the scope",
@@ -109,9 +109,9 @@ impl Caller {
 pub(crate) struct Operator;
 
 impl FromRequestParts<Arc<Service>> for Operator {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
         Caller::from_request_parts(parts, service).await?.require(Scope::Operator)?;
         Ok(Self)
     }
@@ -122,9 +122,9 @@ impl FromRequestParts<Arc<Service>> for Operator {
 pub(crate) struct Reader;
 
 impl FromRequestParts<Arc<Service>> for Reader {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
         let caller = Caller::from_request_parts(parts, service).await?;
         caller.require(Scope::Read).or_else(|missing| caller.require(Scope::Operator).map_err(|_| missing))?;
         Ok(Self)
@@ -140,9 +140,9 @@ pub(crate) struct Tenant {
 }
 
 impl FromRequestParts<Arc<Service>> for Tenant {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
         let caller = Caller::from_request_parts(parts, service).await?;
         let QueryParams(WorkspaceQuery { workspace }) = QueryParams::from_request_parts(parts, service).await?;
         let workspace = match workspace {
@@ -152,7 +152,7 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                 match (served.next(), served.next()) {
                     (Some(only), None) => only.clone(),
                     _ => {
-                        return Err(Problem::new(
+                        return Err(ApiProblem::new(
                             Code::WorkspaceUnnamed,
                             "the request names no workspace, and the token does not serve exactly one",
                             "name the workspace: `?workspace=ID`",
@@ -180,7 +180,10 @@ impl FromRequestParts<Arc<Service>> for Tenant {
 impl Tenant {
     /// Returns the workspace. Fails with `scope_missing` if the token does not have the scope `read`, and with `not_found()`
     /// if it does not serve the workspace, so that a client cannot tell a workspace of others from an empty one.
-    pub(crate) fn readable_or<E: Into<Problem>>(&self, not_found: impl FnOnce() -> E) -> Result<&WorkspaceId, Problem> {
+    pub(crate) fn readable_or<E: Into<ApiProblem>>(
+        &self,
+        not_found: impl FnOnce() -> E,
+    ) -> Result<&WorkspaceId, ApiProblem> {
         self.caller.require(Scope::Read)?;
         if self.is_served() { Ok(&self.workspace) } else { Err(not_found().into()) }
     }
@@ -207,7 +210,8 @@ macro_rules! required_scopes {
 }
 
 required_scopes! {
-    ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call, OperatorScope = Operator
+    ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call, IngressScope = Ingress,
+    OperatorScope = Operator
 }
 
 /// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it too, because an empty
@@ -219,15 +223,15 @@ pub(crate) struct Authorized<S> {
 }
 
 impl<S: RequiredScope> FromRequestParts<Arc<Service>> for Authorized<S> {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
         let tenant = Tenant::from_request_parts(parts, service).await?;
         tenant.caller.require(S::SCOPE)?;
         if tenant.is_served() {
             return Ok(Self { tenant, scope: PhantomData });
         }
-        Err(Problem::new(
+        Err(ApiProblem::new(
             Code::WorkspaceDenied,
             "the token does not serve the workspace",
             "use a token that serves the workspace",

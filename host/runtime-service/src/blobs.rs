@@ -15,7 +15,7 @@ use super::access::{Authorized, BundlesScope, Tenant, WorkspaceQuery};
 use super::download::{Download, etag};
 use super::extract::{PathParams, RequestBody};
 use super::openapi::Binary;
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Stores a blob.
 ///
@@ -30,7 +30,7 @@ pub(super) async fn put(
     authorized: Authorized<BundlesScope>,
     PathParams(digest): PathParams<Digest>,
     body: RequestBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let announced = body.announced_bytes();
     let put =
         service.runtime.content(authorized.workspace()).put_blob(digest, body.stream().boxed(), announced).await?;
@@ -48,7 +48,7 @@ pub(super) async fn get(
     tenant: Tenant,
     PathParams(digest): PathParams<Digest>,
     download: Download,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let content = service.runtime.content(tenant.readable_or(|| ContentError::BlobNotFound(digest))?);
     // A client that wants only the head wants to know whether it must upload the blob.
     let bytes = match download.is_head() {

@@ -15,7 +15,7 @@ use worker_runtime::content::{ContentError, PutBundle};
 use super::access::{Authorized, BundlesScope, ReadScope, Tenant, WorkspaceQuery};
 use super::download::{Download, etag};
 use super::extract::{PageQuery, PathParams, PinName, Preconditions, QueryParams, RequestBody};
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Stores a bundle.
 ///
@@ -36,7 +36,7 @@ pub(super) async fn put(
     authorized: Authorized<BundlesScope>,
     PathParams(digest): PathParams<Digest>,
     body: RequestBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let content = service.runtime.content(authorized.workspace());
     let management = service.runtime.management();
     let limits = management.bundle_limits();
@@ -46,7 +46,7 @@ pub(super) async fn put(
         ENVELOPE => content.put_signed_bundle(digest, body.bytes(limits.envelope_bytes()).await?).await?,
         _ => {
             let help = format!("send a manifest as `{MANIFEST}` or a signed manifest as `{ENVELOPE}`");
-            return Err(Problem::media_type("the body is neither a manifest nor an envelope", help));
+            return Err(ApiProblem::media_type("the body is neither a manifest nor an envelope", help));
         }
     };
     Ok(match put {
@@ -70,7 +70,7 @@ pub(super) async fn get(
     tenant: Tenant,
     PathParams(digest): PathParams<Digest>,
     download: Download,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let content = service.runtime.content(tenant.readable_or(|| ContentError::BundleNotFound(digest))?);
     content.bundle(digest).await?;
     let bytes = content.blob_size(digest).await?;
@@ -90,7 +90,7 @@ pub(super) async fn remove(
     authorized: Authorized<BundlesScope>,
     PathParams(digest): PathParams<Digest>,
     preconditions: Preconditions,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiProblem> {
     preconditions.check_current(&etag(&digest))?;
     service.runtime.content(authorized.workspace()).remove_bundle(digest).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -105,7 +105,7 @@ pub(super) async fn users(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     PathParams(digest): PathParams<Digest>,
-) -> Result<Json<BundleReferrers>, Problem> {
+) -> Result<Json<BundleReferrers>, ApiProblem> {
     let workspace = tenant.readable_or(|| ContentError::BundleNotFound(digest))?;
     let users = service.runtime.content(workspace).referrers(digest).await?;
     Ok(Json(BundleReferrers { digest, users: users.iter().map(ToString::to_string).collect() }))
@@ -123,7 +123,7 @@ pub(super) async fn findings(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     PathParams(digest): PathParams<Digest>,
-) -> Result<Json<BundleFindings>, Problem> {
+) -> Result<Json<BundleFindings>, ApiProblem> {
     let workspace = tenant.readable_or(|| ContentError::BundleNotFound(digest))?;
     let findings = service.runtime.content(workspace).findings(digest).await?;
     Ok(Json(BundleFindings { digest, findings }))
@@ -140,7 +140,7 @@ pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     authorized: Authorized<BundlesScope>,
     PathParams(digest): PathParams<Digest>,
-) -> Result<Json<BundleSummary>, Problem> {
+) -> Result<Json<BundleSummary>, ApiProblem> {
     service.runtime.catalogue(authorized.workspace()).revoke_bundle(digest).await?;
     Ok(Json(service.runtime.content(authorized.workspace()).bundle(digest).await?))
 }
@@ -154,7 +154,7 @@ pub(super) async fn pin(
     State(service): State<Arc<Service>>,
     authorized: Authorized<BundlesScope>,
     PathParams((digest, PinName(pin))): PathParams<(Digest, PinName)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiProblem> {
     service.runtime.content(authorized.workspace()).pin(digest, pin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -168,7 +168,7 @@ pub(super) async fn unpin(
     State(service): State<Arc<Service>>,
     authorized: Authorized<BundlesScope>,
     PathParams((digest, PinName(pin))): PathParams<(Digest, PinName)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiProblem> {
     service.runtime.content(authorized.workspace()).unpin(digest, pin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -182,7 +182,7 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,
     QueryParams(page): QueryParams<PageQuery<Digest>>,
-) -> Result<Json<BundlePage>, Problem> {
+) -> Result<Json<BundlePage>, ApiProblem> {
     let page = service.runtime.content(authorized.workspace()).bundles_page(page.after, page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|bundle| bundle.digest);
     Ok(Json(BundlePage { bundles: page.items, next }))

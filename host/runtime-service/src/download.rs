@@ -10,7 +10,7 @@ use bundles::Digest;
 use bytes::Bytes;
 use http_edge::body_holding;
 
-use super::Problem;
+use super::ApiProblem;
 use super::extract::Preconditions;
 
 /// Returns the entity tag of content. Content with the same digest never changes.
@@ -45,13 +45,13 @@ impl Download {
     /// `reserve` or `read`, if the client has the content (304) or sent `HEAD`.
     ///
     /// The guard that `reserve` returns is held until the body was sent or dropped.
-    pub(super) async fn respond<E: Into<Problem>, G: Send + 'static>(
+    pub(super) async fn respond<E: Into<ApiProblem>, G: Send + 'static>(
         self,
         digest: &Digest,
         (media_type, bytes): (&str, u64),
-        reserve: impl FnOnce() -> Result<G, Problem>,
+        reserve: impl FnOnce() -> Result<G, ApiProblem>,
         read: impl Future<Output = Result<Bytes, E>>,
-    ) -> Result<Response, Problem> {
+    ) -> Result<Response, ApiProblem> {
         let etag = etag(digest);
         let head = [
             (header::ETAG, etag.clone()),

@@ -25,7 +25,7 @@ use worker_runtime::{Busy, Subscription, SubscriptionItem};
 
 use super::access::{Authorized, ReadScope, WorkspaceQuery};
 use super::extract::QueryParams;
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -112,7 +112,7 @@ pub(super) async fn subscribe(
     authorized: Authorized<ReadScope>,
     QueryParams(EventQuery { after }): QueryParams<EventQuery>,
     headers: HeaderMap,
-) -> Result<Sse<KeepAliveStream<Frames>>, Problem> {
+) -> Result<Sse<KeepAliveStream<Frames>>, ApiProblem> {
     // A browser repeats the URL when it reconnects, and adds the header. So the header is newer than the parameter.
     let after = match headers.get("last-event-id") {
         Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(invalid_last_event_id)?,
@@ -130,10 +130,14 @@ pub(super) async fn subscribe(
     Ok(Sse::new(frames.boxed()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)))
 }
 
-fn invalid_last_event_id() -> Problem {
+fn invalid_last_event_id() -> ApiProblem {
     let detail = "invalid header `Last-Event-ID`: expected the `id` of a frame, which is 16 hexadecimal digits, `-` \
         and a number, as `00f1e2d3c4b5a697-42`";
-    Problem::new(Code::InvalidRequest, detail, "send the `id` of the last frame that you received, or omit the header")
+    ApiProblem::new(
+        Code::InvalidRequest,
+        detail,
+        "send the `id` of the last frame that you received, or omit the header",
+    )
 }
 
 /// Time after which an idle stream sends a comment, so that proxies and clients do not close it.

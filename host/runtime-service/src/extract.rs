@@ -1,6 +1,6 @@
 //! Extractors that all routes share: path parameters, query parameters, preconditions and bodies.
 //!
-//! Each extractor returns typed values or a [`Problem`]. A [`RequestBody`] is not read before a handler asks for its content,
+//! Each extractor returns typed values or a [`ApiProblem`]. A [`RequestBody`] is not read before a handler asks for its content,
 //! so an unauthorized request never makes the service buffer a body. See `access` for tokens and workspaces.
 
 use std::convert::Infallible;
@@ -10,18 +10,19 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
-use bundles::{Digest, ToolName};
+use bundles::{Digest, IngressName, ToolName};
 use bytes::Bytes;
 use content_store::blob_store::SourceError;
 use futures_util::{Stream, StreamExt};
 use runtime_api::Code;
+use runtime_api::ingress::EventId;
 use runtime_api::token::TokenId;
 use runtime_api::worker::WorkerId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::{IntoParams, PartialSchema};
 
-use super::Problem;
+use super::ApiProblem;
 
 /// Extracts the parameters of the path, in the order in which the route names them.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ impl PathSegment for WorkerId {
 
 impl PathSegment for ToolName {
     const EXPECTED: &'static str = "a tool name";
+}
+
+impl PathSegment for IngressName {
+    const EXPECTED: &'static str = "an ingress name";
 }
 
 impl PathSegment for TokenId {
@@ -68,33 +73,33 @@ impl PathSegment for PinName {
 /// The parameters of one route.
 pub(crate) trait FromSegments: Sized {
     /// Parses the segments of a path that are parameters.
-    fn from_segments(segments: &[String]) -> Result<Self, Problem>;
+    fn from_segments(segments: &[String]) -> Result<Self, ApiProblem>;
 }
 
 impl<T: PathSegment> FromSegments for T {
-    fn from_segments(segments: &[String]) -> Result<Self, Problem> {
+    fn from_segments(segments: &[String]) -> Result<Self, ApiProblem> {
         segment(segments, 0)
     }
 }
 
 impl<A: PathSegment, B: PathSegment> FromSegments for (A, B) {
-    fn from_segments(segments: &[String]) -> Result<Self, Problem> {
+    fn from_segments(segments: &[String]) -> Result<Self, ApiProblem> {
         Ok((segment(segments, 0)?, segment(segments, 1)?))
     }
 }
 
-fn segment<T: PathSegment>(segments: &[String], index: usize) -> Result<T, Problem> {
+fn segment<T: PathSegment>(segments: &[String], index: usize) -> Result<T, ApiProblem> {
     let parsed = segments.get(index).and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| Problem::path(T::EXPECTED))
+    parsed.ok_or_else(|| ApiProblem::path(T::EXPECTED))
 }
 
 impl<T: FromSegments, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
         // Fails for a segment that is not UTF-8 after percent-decoding.
         let segments = Path::<Vec<String>>::from_request_parts(parts, state).await;
-        let Path(segments) = segments.map_err(|_| Problem::path("UTF-8 text"))?;
+        let Path(segments) = segments.map_err(|_| ApiProblem::path("UTF-8 text"))?;
         T::from_segments(&segments).map(Self)
     }
 }
@@ -104,10 +109,10 @@ impl<T: FromSegments, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
 pub(crate) struct QueryParams<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(params) = Query::from_request_parts(parts, state).await.map_err(|_| Problem::query())?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
+        let Query(params) = Query::from_request_parts(parts, state).await.map_err(|_| ApiProblem::query())?;
         Ok(Self(params))
     }
 }
@@ -167,13 +172,13 @@ impl Preconditions {
     }
 
     /// Returns `precondition_failed` if the request has `If-Match` and none of its tags is `etag`.
-    pub(crate) fn check_current(&self, etag: &str) -> Result<(), Problem> {
+    pub(crate) fn check_current(&self, etag: &str) -> Result<(), ApiProblem> {
         if self.matches(header::IF_MATCH, etag).unwrap_or(true) { Ok(()) } else { Err(precondition_failed()) }
     }
 
     /// Returns `precondition_failed` if the request has `If-None-Match: *` and the resource existed before (`created` is
     /// `false`).
-    pub(crate) fn check_created(&self, created: bool) -> Result<(), Problem> {
+    pub(crate) fn check_created(&self, created: bool) -> Result<(), ApiProblem> {
         let demanded = self.0.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*");
         if demanded && !created { Err(precondition_failed()) } else { Ok(()) }
     }
@@ -188,12 +193,35 @@ impl Preconditions {
     }
 }
 
-fn precondition_failed() -> Problem {
-    Problem::new(
+fn precondition_failed() -> ApiProblem {
+    ApiProblem::new(
         Code::PreconditionFailed,
         "the resource does not match the precondition of the request (`If-Match`, `If-None-Match`)",
         "read the resource again and repeat the request for its current version",
     )
+}
+
+/// Extracts the header `Idempotency-Key`: the id of an event.
+#[derive(Debug)]
+pub(crate) struct IdempotencyKey(pub(crate) EventId);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let id = match (values.next(), values.next()) {
+            (Some(id), None) => id.to_str().ok().and_then(|id| id.parse().ok()),
+            _ => None,
+        };
+        id.map(Self).ok_or_else(|| {
+            ApiProblem::new(
+                Code::InvalidRequest,
+                "header `Idempotency-Key` must have one value of 1–128 visible ASCII characters",
+                "send a value that identifies the event, and repeat it when you send the event again",
+            )
+        })
+    }
 }
 
 /// Extracts the body of a request without reading it.
@@ -228,30 +256,30 @@ impl RequestBody {
     }
 
     /// Reads the body. Errors: `body_too_large`, `body_incomplete`.
-    pub(crate) async fn bytes(self, max_bytes: usize) -> Result<Bytes, Problem> {
+    pub(crate) async fn bytes(self, max_bytes: usize) -> Result<Bytes, ApiProblem> {
         to_bytes(self.body, max_bytes).await.map_err(|error| {
             use std::error::Error;
             let too_large = error.source().is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
             if too_large {
-                Problem::new(
+                ApiProblem::new(
                     Code::BodyTooLarge,
                     format!("the body has more than {max_bytes} bytes"),
                     "send a smaller body",
                 )
             } else {
-                Problem::new(Code::BodyIncomplete, "the body ended before it was complete", "send the request again")
+                ApiProblem::new(Code::BodyIncomplete, "the body ended before it was complete", "send the request again")
             }
         })
     }
 
     /// Reads the body and parses it as JSON. Errors: those of [`bytes`](Self::bytes), `invalid_request`.
-    pub(crate) async fn json<T: DeserializeOwned>(self, max_bytes: usize) -> Result<T, Problem> {
+    pub(crate) async fn json<T: DeserializeOwned>(self, max_bytes: usize) -> Result<T, ApiProblem> {
         let bytes = self.bytes(max_bytes).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let reason = bundles::canonical::reason(&bytes, &error);
             let detail = format!("invalid body: line {line}, column {column}: {reason}");
-            Problem::new(Code::InvalidRequest, detail, "see /openapi.json")
+            ApiProblem::new(Code::InvalidRequest, detail, "see /openapi.json")
         })
     }
 
@@ -280,10 +308,10 @@ mod tests {
         assert_eq!((worker.as_str(), tool.to_string().as_str()), ("w-1", "fs.read"));
         for (texts, expected) in [(["/", "fs.read"], "a worker id"), (["w-1", "/"], "a tool name")] {
             let refused = <(WorkerId, ToolName)>::from_segments(&segments(&texts)).expect_err("an error");
-            assert_eq!(refused, Problem::path(expected));
+            assert_eq!(refused, ApiProblem::path(expected));
         }
-        assert_eq!(Digest::from_segments(&segments(&["sha256:0"])), Err(Problem::path("a digest")));
-        assert_eq!(PinName::from_segments(&[]).map(|_| ()), Err(Problem::path("a pin name")));
+        assert_eq!(Digest::from_segments(&segments(&["sha256:0"])), Err(ApiProblem::path("a digest")));
+        assert_eq!(PinName::from_segments(&[]).map(|_| ()), Err(ApiProblem::path("a pin name")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::extract::State;
 use runtime_api::runtime::Garbage;
 
 use super::access::Operator;
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Removes unused blobs.
 ///
@@ -15,6 +15,6 @@ use super::{Problem, Service};
 #[utoipa::path(delete, path = "/v1/garbage", tag = "operation", operation_id = "collect_garbage",
     security(("token" = [])),
     responses((status = 200, description = "Number and size of the removed blobs", body = Garbage)))]
-pub(super) async fn collect(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<Garbage>, Problem> {
+pub(super) async fn collect(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<Garbage>, ApiProblem> {
     Ok(Json(service.runtime.management().collect_garbage().await?))
 }

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::access::Operator;
 use super::extract::QueryParams;
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Returns `ok` while the process responds.
 ///
@@ -48,7 +48,7 @@ pub(super) struct ReadinessQuery {
 pub(super) async fn ready(
     State(service): State<Arc<Service>>,
     QueryParams(ReadinessQuery { verbose }): QueryParams<ReadinessQuery>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let (mut checks, failed) = readiness(&service).await;
     let refused = *service.config_refused.lock().unwrap_or_else(PoisonError::into_inner);
     checks.push(ReadinessCheck { name: "config".to_owned(), outcome: word(refused) });
@@ -63,12 +63,12 @@ pub(super) async fn ready(
 }
 
 /// Time of the last checks, their results, and the first problem.
-pub(crate) type CachedReadiness = (Instant, Vec<ReadinessCheck>, Option<Problem>);
+pub(crate) type CachedReadiness = (Instant, Vec<ReadinessCheck>, Option<ApiProblem>);
 
 /// Time for which the result of the checks is reused. `/readyz` needs no token, so anyone could otherwise load the stores.
 const READINESS_CACHE_TIME: Duration = Duration::from_millis(500);
 
-async fn readiness(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
+async fn readiness(service: &Service) -> (Vec<ReadinessCheck>, Option<ApiProblem>) {
     let mut last = service.readiness.lock().await;
     if let Some((at, checks, failed)) = &*last
         && at.elapsed() < READINESS_CACHE_TIME
@@ -87,18 +87,18 @@ fn word(code: Option<Code>) -> String {
 }
 
 /// Checks each part of the service. Returns all results and the first problem.
-async fn checks(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
+async fn checks(service: &Service) -> (Vec<ReadinessCheck>, Option<ApiProblem>) {
     let mut failed = None;
     let mut checks = Vec::new();
-    let mut check = |name: &str, outcome: Result<(), Problem>| {
-        let code = outcome.as_ref().err().map(Problem::code);
+    let mut check = |name: &str, outcome: Result<(), ApiProblem>| {
+        let code = outcome.as_ref().err().map(ApiProblem::code);
         checks.push(ReadinessCheck { name: name.to_owned(), outcome: word(code) });
         failed = failed.take().or(outcome.err());
     };
     let management = service.runtime.management();
     check("metadata", management.check_metadata().await.map_err(Into::into));
     check("blobs", management.check_blobs().await.map_err(Into::into));
-    let stopping = Problem::new(Code::Stopping, "the service is stopping", "use another instance, or retry later");
+    let stopping = ApiProblem::new(Code::Stopping, "the service is stopping", "use another instance, or retry later");
     check("service", if service.edge.closing().is_cancelled() { Err(stopping) } else { Ok(()) });
     (checks, failed)
 }
@@ -106,7 +106,7 @@ async fn checks(service: &Service) -> (Vec<ReadinessCheck>, Option<Problem>) {
 /// Returns the version, the capabilities and the usage of this Runtime.
 #[utoipa::path(get, path = "/v1/runtime", tag = "operation", operation_id = "runtime", security(("token" = [])),
     responses((status = 200, description = "Summary of the Runtime", body = RuntimeInfo)))]
-pub(super) async fn runtime(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<RuntimeInfo>, Problem> {
+pub(super) async fn runtime(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<RuntimeInfo>, ApiProblem> {
     let management = service.runtime.management();
     let mut usage = BTreeMap::new();
     for workspace in management.tenants().await? {
@@ -120,7 +120,7 @@ pub(super) async fn runtime(State(service): State<Arc<Service>>, _: Operator) ->
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics", security(("token" = [])),
     responses((status = 200, description = "The metrics", body = String,
         content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(service): State<Arc<Service>>, _: Operator) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(service): State<Arc<Service>>, _: Operator) -> Result<Response, ApiProblem> {
     let text = service.metrics.encode(&service.runtime).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

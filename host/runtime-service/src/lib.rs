@@ -1,6 +1,6 @@
 //! The Runtime's HTTP API.
 //!
-//! A handler extracts, calls the library and maps the result. Errors are [`Problem`]s. Before a handler runs, `http-edge`
+//! A handler extracts, calls the library and maps the result. Errors are [`ApiProblem`]s. Before a handler runs, `http-edge`
 //! checks host, origin and limits, and the extractors of `access` check token, rate, scope and workspace.
 //! [`RuntimeService::serve`] serves the routes. [`RuntimeService::router`] returns them, for programs that serve them together
 //! with other routes.
@@ -30,9 +30,9 @@ use runtime_api::Code;
 use worker_runtime::Runtime;
 use worker_runtime::token::{Entropy, SystemEntropy};
 
-pub use http_edge::{Hosts, ServerLimits, Stopped};
+pub use http_edge::{Hosts, ServerLimits, ShutdownSummary};
 pub use openapi::openapi_json;
-pub use problem::Problem;
+pub use problem::ApiProblem;
 
 /// Options of a service.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ impl RuntimeService {
 
     /// Serves the routes until `stop` completes. Then waits until the requests in flight have ended, for at most
     /// `shutdown_ms`.
-    pub async fn serve<L: Listener>(&self, listener: L, stop: impl Future<Output = ()>) -> Stopped {
+    pub async fn serve<L: Listener>(&self, listener: L, stop: impl Future<Output = ()>) -> ShutdownSummary {
         self.0.edge.serve(self.router(), listener, stop).await
     }
 

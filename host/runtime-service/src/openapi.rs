@@ -97,6 +97,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(workers::spec))
         .routes(routes!(workers::call))
         .routes(routes!(workers::history))
+        .routes(routes!(workers::services))
+        .routes(routes!(workers::ingress))
         .routes(routes!(workers::logs))
         .routes(routes!(events::subscribe))
         .routes(routes!(resolvers::list))

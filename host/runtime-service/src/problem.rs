@@ -1,4 +1,4 @@
-//! Error responses of this API. Each error of the library maps to one [`Problem`].
+//! Error responses of this API. Each error of the library maps to one [`ApiProblem`].
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use runtime_api::Code;
 use serde_json::{Value, json};
 use worker_runtime::content::ContentError;
 use worker_runtime::token::TokenError;
-use worker_runtime::{Busy, CallError, ReloadError, ResolveError, ResolverError, WorkerError};
+use worker_runtime::{Busy, CallError, IngressError, ReloadError, ResolveError, ResolverError, WorkerError};
 
 /// An error response of this API.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem(http_edge::Problem);
+pub struct ApiProblem(http_edge::Problem);
 
-impl Problem {
+impl ApiProblem {
     pub(crate) fn new(code: Code, detail: impl Into<String>, help: impl Into<String>) -> Self {
         Self(http_edge::Problem::new(code, detail, help))
     }
@@ -41,13 +41,13 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         self.0.into_response()
     }
 }
 
-impl From<Busy> for Problem {
+impl From<Busy> for ApiProblem {
     fn from(error: Busy) -> Self {
         let details = json!({ "limit": error.limit });
         Self::new(error.code(), error.to_string(), error.help())
@@ -56,19 +56,19 @@ impl From<Busy> for Problem {
     }
 }
 
-impl From<MetadataError> for Problem {
+impl From<MetadataError> for ApiProblem {
     fn from(error: MetadataError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
     }
 }
 
-impl From<TokenError> for Problem {
+impl From<TokenError> for ApiProblem {
     fn from(error: TokenError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
     }
 }
 
-impl From<ContentError> for Problem {
+impl From<ContentError> for ApiProblem {
     fn from(error: ContentError) -> Self {
         let details = match &error {
             ContentError::Busy(busy) => return (*busy).into(),
@@ -85,7 +85,7 @@ impl From<ContentError> for Problem {
     }
 }
 
-impl From<WorkerError> for Problem {
+impl From<WorkerError> for ApiProblem {
     fn from(error: WorkerError) -> Self {
         let details = match error {
             WorkerError::Content(error) => return error.into(),
@@ -104,14 +104,14 @@ fn resolve_details(error: &ResolveError) -> Value {
     match error {
         ResolveError::Failed(failure) => serde_json::to_value(failure).unwrap_or_default(),
         ResolveError::Misbehaved(misbehaved) => json!({ "field": misbehaved.field }),
-        ResolveError::Call(component_host::CallError::Limit { limit, allowed }) => {
+        ResolveError::Call(component_host::RunError::Limit { limit, allowed }) => {
             json!({ "limit": limit, "allowed": allowed })
         }
         ResolveError::Call(_) => Value::Null,
     }
 }
 
-impl From<CallError> for Problem {
+impl From<CallError> for ApiProblem {
     fn from(error: CallError) -> Self {
         let details = match error {
             CallError::Worker(error) => return error.into(),
@@ -131,7 +131,32 @@ impl From<CallError> for Problem {
     }
 }
 
-impl From<ResolverError> for Problem {
+impl From<IngressError> for ApiProblem {
+    fn from(error: IngressError) -> Self {
+        let details = match error {
+            IngressError::Worker(error) => return error.into(),
+            IngressError::NotRunning { reason, .. } => json!({ "reason": reason }),
+            IngressError::NotGranted { ref refusal, .. } => json!({ "refusals": [refusal] }),
+            IngressError::Ambiguous { ref plugins, .. } => json!({ "plugins": [plugins.0, plugins.1] }),
+            IngressError::QueueFull { allowed } => json!({ "limit": "ingress_queue", "allowed": allowed }),
+            IngressError::HistoryFull { entries } => json!({ "entries": entries }),
+            IngressError::TooLarge { limit, actual, allowed } => {
+                json!({ "limit": limit, "actual": actual, "allowed": allowed })
+            }
+            _ => Value::Null,
+        };
+        let problem = Self::new(error.code(), error.to_string(), error.help()).with_details(details);
+        match error {
+            IngressError::QueueFull { .. } => problem.with_retry_after(QUEUE_RETRY_AFTER),
+            _ => problem,
+        }
+    }
+}
+
+/// Time after which an event can be sent again that found the queue full.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl From<ResolverError> for ApiProblem {
     fn from(error: ResolverError) -> Self {
         let details = match &error {
             ResolverError::Load(LoadError::ForeignImport { imports, .. }) => json!({ "imports": imports }),
@@ -145,19 +170,19 @@ impl From<ResolverError> for Problem {
     }
 }
 
-impl From<BlobError> for Problem {
+impl From<BlobError> for ApiProblem {
     fn from(error: BlobError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
     }
 }
 
-impl From<ReloadError> for Problem {
+impl From<ReloadError> for ApiProblem {
     fn from(error: ReloadError) -> Self {
         Self::new(error.code(), error.to_string(), error.help())
     }
 }
 
-impl Problem {
+impl ApiProblem {
     /// Returns the problem of an invalid query string.
     pub(crate) fn query() -> Self {
         Self::new(Code::InvalidRequest, "invalid query string", "see /openapi.json")

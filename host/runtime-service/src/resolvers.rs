@@ -15,7 +15,7 @@ use super::access::{Operator, Reader};
 use super::download::{Download, etag};
 use super::extract::{PageQuery, PathParams, QueryParams, RequestBody};
 use super::openapi::Binary;
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Maximum number of concurrent downloads of components.
 pub(super) const MAX_COMPONENT_DOWNLOADS: usize = 4;
@@ -34,9 +34,9 @@ pub(super) async fn put(
     _: Operator,
     PathParams(digest): PathParams<Digest>,
     body: RequestBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     if body.media_type() != COMPONENT {
-        return Err(Problem::media_type("the body is not a component", format!("send it as `{COMPONENT}`")));
+        return Err(ApiProblem::media_type("the body is not a component", format!("send it as `{COMPONENT}`")));
     }
     let management = service.runtime.management();
     let component = body.bytes(management.component_bytes()).await?;
@@ -55,7 +55,7 @@ pub(super) async fn get(
     _: Reader,
     PathParams(digest): PathParams<Digest>,
     download: Download,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let management = service.runtime.management();
     let bytes = management.resolver(digest).await?.bytes;
     let reserve =
@@ -67,7 +67,7 @@ pub(super) async fn get(
 #[utoipa::path(get, path = "/v1/resolvers", tag = "resolvers", operation_id = "list_resolvers",
     security(("token" = [])),
     responses((status = 200, description = "All resolvers, including revoked ones", body = ResolverList)))]
-pub(super) async fn list(State(service): State<Arc<Service>>, _: Reader) -> Result<Json<ResolverList>, Problem> {
+pub(super) async fn list(State(service): State<Arc<Service>>, _: Reader) -> Result<Json<ResolverList>, ApiProblem> {
     Ok(Json(ResolverList { resolvers: service.runtime.management().resolvers().await? }))
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     _: Operator,
     PathParams(digest): PathParams<Digest>,
-) -> Result<Json<ResolverSummary>, Problem> {
+) -> Result<Json<ResolverSummary>, ApiProblem> {
     let management = service.runtime.management();
     management.revoke_resolver(digest).await?;
     Ok(Json(management.resolver(digest).await?))
@@ -98,7 +98,7 @@ pub(super) async fn activate(
     State(service): State<Arc<Service>>,
     _: Operator,
     PathParams(digest): PathParams<Digest>,
-) -> Result<Json<ResolverSummary>, Problem> {
+) -> Result<Json<ResolverSummary>, ApiProblem> {
     Ok(Json(service.runtime.management().activate_resolver(digest).await?))
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn activate(
 pub(super) async fn rollback(
     State(service): State<Arc<Service>>,
     _: Operator,
-) -> Result<Json<ResolverSummary>, Problem> {
+) -> Result<Json<ResolverSummary>, ApiProblem> {
     Ok(Json(service.runtime.management().rollback_resolver().await?))
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn remove(
     State(service): State<Arc<Service>>,
     _: Operator,
     PathParams(digest): PathParams<Digest>,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiProblem> {
     service.runtime.management().remove_resolver(digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -139,7 +139,7 @@ pub(super) async fn events(
     State(service): State<Arc<Service>>,
     _: Operator,
     QueryParams(page): QueryParams<PageQuery<u64>>,
-) -> Result<Json<EventPage>, Problem> {
+) -> Result<Json<EventPage>, ApiProblem> {
     let page = service.runtime.management().events_page(page.after.unwrap_or(0), page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|event| event.number);
     Ok(Json(EventPage { events: page.items, next }))

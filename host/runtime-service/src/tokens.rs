@@ -14,7 +14,7 @@ use worker_runtime::token::TokenError;
 
 use super::access::Operator;
 use super::extract::{PathParams, RequestBody};
-use super::{Problem, Service};
+use super::{ApiProblem, Service};
 
 /// Maximum size of a request for a token.
 const MAX_TOKEN_REQUEST_BYTES: usize = 64 << 10;
@@ -29,7 +29,7 @@ pub(super) async fn issue(
     State(service): State<Arc<Service>>,
     _: Operator,
     body: RequestBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let IssueTokenRequest { name, scopes, workspaces, expires_at, connections, event_streams } =
         body.json(MAX_TOKEN_REQUEST_BYTES).await?;
     let not_zero = |connections| NonZeroU32::new(connections).ok_or(TokenError::InvalidLimit("connections"));
@@ -44,7 +44,7 @@ pub(super) async fn issue(
 /// Lists the tokens.
 #[utoipa::path(get, path = "/v1/tokens", tag = "operation", operation_id = "list_tokens", security(("token" = [])),
     responses((status = 200, description = "All tokens, without their secret part", body = TokenList)))]
-pub(super) async fn list(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<TokenList>, Problem> {
+pub(super) async fn list(State(service): State<Arc<Service>>, _: Operator) -> Result<Json<TokenList>, ApiProblem> {
     Ok(Json(TokenList { tokens: service.runtime.management().tokens().await? }))
 }
 
@@ -56,6 +56,6 @@ pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     _: Operator,
     PathParams(id): PathParams<TokenId>,
-) -> Result<Json<TokenSummary>, Problem> {
+) -> Result<Json<TokenSummary>, ApiProblem> {
     Ok(Json(service.runtime.management().revoke_token(&id).await?))
 }

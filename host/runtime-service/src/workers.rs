@@ -6,19 +6,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bundles::{Digest, ToolName};
+use bundles::{Digest, IngressName, ToolName};
 use host_policy::ResolvedWorkerSpec;
 use http_edge::body_holding;
-use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, WorkerPage};
+use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, ServiceList, WorkerPage};
 use runtime_api::call::{CallResult, ToolCall};
+use runtime_api::ingress::{AcceptedEvent, EventId};
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Catalogue, WorkerError};
 
-use super::access::{Authorized, CallScope, OperatorScope, ReadScope, Tenant, WorkersScope, WorkspaceQuery};
+use super::access::{
+    Authorized, CallScope, IngressScope, OperatorScope, ReadScope, Tenant, WorkersScope, WorkspaceQuery,
+};
 use super::download::etag;
-use super::extract::{PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
-use super::{Problem, Service};
+use super::extract::{IdempotencyKey, PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
+use super::{ApiProblem, Service};
 
 /// Maximum size of a request for a worker.
 const MAX_WORKER_REQUEST_BYTES: usize = 64 << 10;
@@ -46,7 +49,7 @@ pub(super) async fn resolve(
     State(service): State<Arc<Service>>,
     authorized: Authorized<WorkersScope>,
     body: RequestBody,
-) -> Result<Json<ResolutionReport>, Problem> {
+) -> Result<Json<ResolutionReport>, ApiProblem> {
     let request = body.json(MAX_WORKER_REQUEST_BYTES).await?;
     Ok(Json(service.runtime.catalogue(authorized.workspace()).resolve(&request).await?))
 }
@@ -65,7 +68,7 @@ pub(super) async fn create(
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
     body: RequestBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request: CreateWorkerRequest = body.json(MAX_WORKER_REQUEST_BYTES).await?;
     let created = service.runtime.catalogue(authorized.workspace()).create(id, request).await?;
     let CreatedWorker { worker, new, findings } = created;
@@ -86,7 +89,7 @@ pub(super) async fn get(
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     let worker = service.runtime.catalogue(workspace).get(&id).await?;
     let etag = worker_etag(&worker);
@@ -104,7 +107,7 @@ pub(super) async fn spec(
     State(service): State<Arc<Service>>,
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
-) -> Result<Json<ResolvedWorkerSpec>, Problem> {
+) -> Result<Json<ResolvedWorkerSpec>, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     Ok(Json(service.runtime.catalogue(workspace).spec(&id).await?))
 }
@@ -118,7 +121,7 @@ pub(super) async fn spec(
 pub(super) async fn failed_resolutions(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,
-) -> Result<Json<FailedResolutionList>, Problem> {
+) -> Result<Json<FailedResolutionList>, ApiProblem> {
     let failures = service.runtime.catalogue(authorized.workspace()).failed_resolutions().await?;
     Ok(Json(FailedResolutionList { failures }))
 }
@@ -132,7 +135,7 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,
     QueryParams(page): QueryParams<PageQuery<WorkerId>>,
-) -> Result<Json<WorkerPage>, Problem> {
+) -> Result<Json<WorkerPage>, ApiProblem> {
     let catalogue = service.runtime.catalogue(authorized.workspace());
     let page = catalogue.list_page(page.after.as_ref(), page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|worker| worker.id.clone());
@@ -150,14 +153,14 @@ pub(super) async fn stop(
     authorized: Authorized<WorkersScope>,
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let catalogue = service.runtime.catalogue(authorized.workspace());
     check_current(&preconditions, &catalogue, &id).await?;
     Ok(worker_response(catalogue.stop(&id).await?))
 }
 
 /// Checks the header `If-Match` against the current state of a worker.
-async fn check_current(preconditions: &Preconditions, catalogue: &Catalogue, id: &WorkerId) -> Result<(), Problem> {
+async fn check_current(preconditions: &Preconditions, catalogue: &Catalogue, id: &WorkerId) -> Result<(), ApiProblem> {
     match preconditions.has_if_match() {
         true => preconditions.check_current(&worker_etag(&catalogue.get(id).await?)),
         false => Ok(()),
@@ -175,7 +178,7 @@ pub(super) async fn remove(
     authorized: Authorized<WorkersScope>,
     PathParams(id): PathParams<WorkerId>,
     preconditions: Preconditions,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiProblem> {
     let catalogue = service.runtime.catalogue(authorized.workspace());
     check_current(&preconditions, &catalogue, &id).await?;
     catalogue.remove(&id).await?;
@@ -194,7 +197,7 @@ pub(super) async fn call(
     authorized: Authorized<CallScope>,
     PathParams((id, tool)): PathParams<(WorkerId, ToolName)>,
     body: RequestBody,
-) -> Result<Json<CallResult>, Problem> {
+) -> Result<Json<CallResult>, ApiProblem> {
     let workspace = authorized.workspace();
     let max_input = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
     let max_bytes = max_input.saturating_add(MAX_CALL_OVERHEAD_BYTES);
@@ -213,7 +216,7 @@ pub(super) async fn history(
     tenant: Tenant,
     PathParams(id): PathParams<WorkerId>,
     QueryParams(page): QueryParams<PageQuery<u64>>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
     let after = page.after.unwrap_or(0);
     let page = service.runtime.observation(workspace).history_page(&id, after, page.limit()).await?;
@@ -222,6 +225,48 @@ pub(super) async fn history(
     let text = serde_json::to_vec(&HistoryPage { entries: page.items, next }).unwrap_or_default();
     let guard = service.runtime.content(workspace).reserve_body(text.len())?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body_holding(text.into(), guard)).into_response())
+}
+
+/// Returns the services of a worker with their states.
+///
+/// A worker that is stopped or suspended has none. A service is restarted after an error, with a limit on the number of
+/// restarts in a row.
+#[utoipa::path(get, path = "/v1/workers/{id}/services", tag = "workers", operation_id = "worker_services",
+    security(("token" = [])), params(("id" = WorkerId, Path), WorkspaceQuery),
+    responses((status = 200, description = "All services, ordered by plugin", body = ServiceList)))]
+pub(super) async fn services(
+    State(service): State<Arc<Service>>,
+    tenant: Tenant,
+    PathParams(id): PathParams<WorkerId>,
+) -> Result<Json<ServiceList>, ApiProblem> {
+    let workspace = tenant.readable_or(|| WorkerError::NotFound(id.clone()))?;
+    Ok(Json(ServiceList { services: service.runtime.observation(workspace).services(&id).await? }))
+}
+
+/// Delivers an event to a service of a worker.
+///
+/// The body is the event, a JSON value. The header `Idempotency-Key` is its id, which the sender chooses: 1 to 128 visible
+/// ASCII characters. The event is durable before the response, and is delivered to the service later. A repeated id has no
+/// effect, whatever the body; the response names the entry of the first event.
+#[utoipa::path(post, path = "/v1/workers/{id}/ingress/{name}", tag = "workers", operation_id = "send_event",
+    security(("token" = [])),
+    params(("id" = WorkerId, Path), ("name" = IngressName, Path), WorkspaceQuery,
+        ("Idempotency-Key" = EventId, Header, description = "Id of the event")),
+    request_body(content = Object, description = "The event: any JSON value"),
+    responses((status = 202, description = "The event is durable", body = AcceptedEvent)))]
+pub(super) async fn ingress(
+    State(service): State<Arc<Service>>,
+    authorized: Authorized<IngressScope>,
+    PathParams((id, name)): PathParams<(WorkerId, IngressName)>,
+    IdempotencyKey(event): IdempotencyKey,
+    body: RequestBody,
+) -> Result<(StatusCode, Json<AcceptedEvent>), ApiProblem> {
+    let workspace = authorized.workspace();
+    let max_bytes = usize::try_from(service.runtime.management().limits().call_bytes).unwrap_or(usize::MAX);
+    let _incoming = service.runtime.content(workspace).reserve_body(max_bytes)?;
+    let payload = body.bytes(max_bytes).await?;
+    let accepted = service.runtime.interaction(workspace).accept_event(&id, &name, &event, &payload).await?;
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
 }
 
 /// Returns log lines of a worker's plugins.
@@ -235,7 +280,7 @@ pub(super) async fn logs(
     authorized: Authorized<OperatorScope>,
     PathParams(id): PathParams<WorkerId>,
     QueryParams(page): QueryParams<PageQuery<u64>>,
-) -> Result<Json<LogPage>, Problem> {
+) -> Result<Json<LogPage>, ApiProblem> {
     let observation = service.runtime.observation(authorized.workspace());
     let mut lines = observation.plugin_logs(&id, page.after.unwrap_or(0)).await?;
     let has_more = lines.len() > page.limit();

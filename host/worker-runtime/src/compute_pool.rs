@@ -128,7 +128,8 @@ fn start_threads(threads: usize, niceness: i32) -> io::Result<Runtime> {
     let nice = rustix::process::getpriority_process(None).unwrap_or_default().saturating_add(niceness).min(19);
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).max_blocking_threads(threads).thread_keep_alive(THREAD_KEEP_ALIVE);
-    builder.thread_name("yoi-computing").enable_time();
+    // Components of plugins are loaded here. A child process compiles them, and its pipes need the I/O driver.
+    builder.thread_name("yoi-computing").enable_all();
     builder.on_thread_start(move || {
         // If the system refuses, the thread runs with the normal priority.
         #[cfg(target_os = "linux")]

@@ -78,7 +78,7 @@ impl Content {
         let expected = expected.unwrap_or(max_bytes);
         let _inflight = self.workspace.shared.tenants.reserve_inflight(&self.workspace.id, expected)?;
         let key = blob_key(&self.workspace.id, &digest);
-        if !self.workspace.shared.ledger.is_there(&key).await? {
+        if !self.workspace.shared.ledger.exists(&key).await? {
             self.workspace.shared.check_free_space(&self.workspace.id, expected).await?;
         }
         // A blob that is small enough to be scanned is buffered first.
@@ -405,7 +405,7 @@ impl Content {
             change = match &known {
                 None => change
                     .put(&key, &row)
-                    .takes(Usage { bundles: 1, ..Usage::default() })
+                    .add_usage(Usage { bundles: 1, ..Usage::default() })
                     .event(EventKind::BundleStored { bundle: digest, revision: row.revision }),
                 Some(known) => {
                     let replaced = known.value.envelope.filter(|envelope| Some(*envelope) != row.envelope);

@@ -1,6 +1,6 @@
 //! Errors of resolutions, and the classes of their outcomes.
 
-use component_host::CallError;
+use component_host::RunError;
 use host_policy::{Failure, InvalidAnswer};
 use runtime_api::Code;
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub enum ResolveError {
     Misbehaved(#[from] InvalidAnswer),
     /// The call of the resolver failed.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(#[from] RunError),
 }
 
 impl ResolveError {
@@ -64,9 +64,9 @@ impl ResolveError {
     pub fn is_deterministic(&self) -> bool {
         match self {
             Self::Failed(_) | Self::Misbehaved(_) => true,
-            Self::Call(CallError::Limit { limit, .. }) => !matches!(*limit, "deadline_ms" | "wall_ms"),
-            Self::Call(CallError::Trap { .. } | CallError::Malformed) => true,
-            Self::Call(CallError::Busy | CallError::OutOfMemory) => false,
+            Self::Call(RunError::Limit { limit, .. }) => !matches!(*limit, "deadline_ms" | "wall_ms"),
+            Self::Call(RunError::Trap { .. } | RunError::Malformed) => true,
+            Self::Call(RunError::Busy | RunError::OutOfMemory) => false,
         }
     }
 
@@ -75,9 +75,9 @@ impl ResolveError {
         match self {
             Self::Failed(_) => Outcome::Failed,
             Self::Misbehaved(_) => Outcome::Misbehaved,
-            Self::Call(CallError::Limit { .. } | CallError::Busy) => Outcome::Limit,
-            Self::Call(CallError::OutOfMemory) => Outcome::Unavailable,
-            Self::Call(CallError::Trap { .. } | CallError::Malformed) => Outcome::Trap,
+            Self::Call(RunError::Limit { .. } | RunError::Busy) => Outcome::Limit,
+            Self::Call(RunError::OutOfMemory) => Outcome::Unavailable,
+            Self::Call(RunError::Trap { .. } | RunError::Malformed) => Outcome::Trap,
         }
     }
 }

@@ -128,12 +128,12 @@ impl Change {
         self
     }
 
-    pub(crate) fn takes(mut self, usage: Usage) -> Self {
+    pub(crate) fn add_usage(mut self, usage: Usage) -> Self {
         self.usage = self.usage.plus(usage);
         self
     }
 
-    pub(crate) fn gives_back(mut self, usage: Usage) -> Self {
+    pub(crate) fn subtract_usage(mut self, usage: Usage) -> Self {
         self.given_back = self.given_back.plus(usage);
         self
     }
@@ -179,7 +179,7 @@ impl Ledger {
         found.try_into().map_err(|_| MetadataError::Unavailable { operation: "read a record" })
     }
 
-    pub(crate) async fn is_there(&self, key: &Key) -> Result<bool, MetadataError> {
+    pub(crate) async fn exists(&self, key: &Key) -> Result<bool, MetadataError> {
         Ok(self.store.get(key).await?.is_some())
     }
 
@@ -317,7 +317,7 @@ impl Ledger {
         }
         self.store.commit(batch).await?;
         if let Some(number) = newest {
-            self.tell(workspace, number);
+            self.notify_subscribers(workspace, number);
         }
         Ok(())
     }
@@ -357,7 +357,7 @@ impl Ledger {
             newest.entry(workspace.clone()).or_default().subscribe()
         };
         if let Some(row) = self.row::<u64>(&sequence_key(workspace)).await? {
-            self.tell(workspace, row.value);
+            self.notify_subscribers(workspace, row.value);
         }
         Ok(receiver)
     }
@@ -367,7 +367,7 @@ impl Ledger {
         self.limits.kept_events
     }
 
-    fn tell(&self, workspace: &WorkspaceId, number: u64) {
+    fn notify_subscribers(&self, workspace: &WorkspaceId, number: u64) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = newest.get(workspace) {
             sender.send_if_modified(|known| {

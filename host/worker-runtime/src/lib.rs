@@ -71,6 +71,6 @@ pub use limits::RuntimeLimits;
 pub use plugins::{MAX_LOG_BYTES, MAX_LOGGED_WORKERS};
 pub use record::{FoundName, RECORD_SCHEMA, ReadSet, Record};
 pub use record::{RECORD_BOUNDS, RestoreError};
-pub use resolutions::{Inputs, Resolutions, Resolved};
+pub use resolutions::{ComputedResolution, Inputs, Resolutions};
 pub use runtime::*;
 pub use tenants::{Busy, InflightReservation};

@@ -13,11 +13,11 @@ pub struct RuntimeLimits {
     pub bundles: u64,
     /// Workers of one workspace. Stopped workers count until they are removed with their histories.
     pub workers: u64,
-    /// Entries in one worker's history. At the limit, calls are refused; old entries are not deleted.
+    /// Entries in one worker's history. At the limit, calls and events are refused; old entries are not deleted.
     pub history_entries: u64,
-    /// Bytes of the input of one call, and of its output.
+    /// Bytes of the input of one call, of its output, and of one event.
     pub call_bytes: u64,
-    /// Duration of one call, in milliseconds.
+    /// Duration of one call, and of one turn of a service, in milliseconds.
     pub call_ms: u64,
     /// Work of validating one input or output against its schema. The unit is one application of a subschema to a
     /// value, or one byte that is compared or matched. A schema of 2 KB can cause 2^40 applications. The default takes
@@ -46,13 +46,26 @@ pub struct RuntimeLimits {
     pub resolvers: u64,
     /// Recorded failed resolutions of one workspace. A new one replaces the oldest one.
     pub failed_resolutions: u64,
-    /// JSON values in one call. A parsed value takes many times the memory of its text.
+    /// JSON values in one call or event. A parsed value takes many times the memory of its text.
     pub call_values: u64,
     /// Open bundles in memory, of all workspaces.
     pub open_bundles: u64,
     /// Bytes of recently received blobs in memory, of all workspaces. A bundle that names such blobs is verified
     /// without reading and scanning them again.
     pub recent_blob_bytes: u64,
+    /// Restarts of one service in a row. At the limit, the service is stopped.
+    pub service_restarts: u32,
+    /// Milliseconds before the first restart of a service, and before the second delivery of an event. Each further one
+    /// waits twice as long, at most 64 times as long.
+    pub service_backoff_ms: u64,
+    /// Milliseconds after which a service that still runs begins again at no restarts.
+    pub service_healthy_ms: u64,
+    /// Milliseconds for the last turns of a service that is ended: the turn in progress, and `stop`.
+    pub service_stop_ms: u64,
+    /// Events of one worker that wait for their delivery.
+    pub ingress_queue: u32,
+    /// Deliveries of one event.
+    pub ingress_attempts: u32,
 }
 
 impl Default for RuntimeLimits {
@@ -77,13 +90,19 @@ impl Default for RuntimeLimits {
             call_values: 65_536,
             open_bundles: 64,
             recent_blob_bytes: 32 << 20,
+            service_restarts: 5,
+            service_backoff_ms: 1000,
+            service_healthy_ms: 600_000,
+            service_stop_ms: 5000,
+            ingress_queue: 64,
+            ingress_attempts: 8,
         }
     }
 }
 
 impl RuntimeLimits {
     /// Returns the first limit that must not be zero but is, if there is one. Zero is valid where it means "none", as
-    /// for bundles, workers, resolvers and queued requests, or "immediately", as for unused blobs.
+    /// for bundles, workers, resolvers, restarts and queued requests, or "immediately", as for unused blobs.
     pub fn invalid(&self) -> Option<InvalidLimit> {
         let limits = [
             ("stored_bytes", self.stored_bytes),
@@ -98,6 +117,8 @@ impl RuntimeLimits {
             ("inflight_bytes", self.inflight_bytes),
             ("kept_events", self.kept_events),
             ("open_bundles", self.open_bundles),
+            ("service_healthy_ms", self.service_healthy_ms),
+            ("ingress_attempts", self.ingress_attempts.into()),
         ];
         InvalidLimit::below(limits.map(|(name, value)| (name, value, 1)))
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::digests::Digests;
 use crate::error::ResolveError;
 use crate::report::with_policy;
-use crate::resolutions::{FailedResolution, Inputs, Resolutions, Resolved};
+use crate::resolutions::{ComputedResolution, FailedResolution, Inputs, Resolutions};
 
 /// Value of `schema` in new records.
 pub const RECORD_SCHEMA: &str = "yoi.resolution-record/2";
@@ -178,7 +178,7 @@ pub enum RestoreError {
 
 impl Record {
     /// Creates the record of a resolution. `digests` may name the policy that was enforced.
-    pub fn new(inputs: &Inputs, resolved: &Resolved, digests: Digests) -> Self {
+    pub fn new(inputs: &Inputs, resolved: &ComputedResolution, digests: Digests) -> Self {
         Self {
             schema: Schema::Two,
             digests,
@@ -206,7 +206,7 @@ impl Record {
     }
 
     /// Returns the bytes of the record that [`Record::new`] creates, composed of parts that are canonical already.
-    pub fn write(inputs: &Inputs, resolved: &Resolved, digests: &Digests) -> Vec<u8> {
+    pub fn write(inputs: &Inputs, resolved: &ComputedResolution, digests: &Digests) -> Vec<u8> {
         let trace = Trace::of(resolved.cost(), resolved.reads());
         let text = |text: &str| Canonical::of(&text).unwrap_or_default();
         let record = Canonical::object(&[
@@ -285,7 +285,7 @@ impl Record {
     /// The error of a failure that does not depend on the inputs alone, such as an exceeded deadline.
     pub async fn replay(&self, resolver: &Resolver, view: &BundleView) -> Result<Self, ResolveError> {
         let inputs = Inputs::new(self.facts.clone(), self.request.clone());
-        match Resolutions::remembering(0).run(resolver, view, &inputs).await {
+        match Resolutions::with_capacity(0).run(resolver, view, &inputs).await {
             Ok(resolved) => {
                 let record = Self::new(&inputs, &resolved, with_policy(*resolved.digests(), self.digests.policy));
                 Ok(match self.schema {
@@ -339,7 +339,7 @@ mod tests {
             request: digest,
             resolution: Some(digest),
         };
-        let resolved = Resolved::made_up(&proposal, digests);
+        let resolved = ComputedResolution::made_up(&proposal, digests);
         let record = Record::new(&inputs, &resolved, digests);
         assert_eq!(record.outcome, RecordedOutcome::Proposal(proposal));
         let written = Record::write(&inputs, &resolved, &digests);

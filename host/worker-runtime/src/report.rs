@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::digests::Digests;
 use crate::record::FoundName;
-use crate::resolutions::Resolved;
+use crate::resolutions::ComputedResolution;
 
 /// Value of the report's field `schema`.
 pub const RESOLUTION_SCHEMA: &str = "yoi.resolution/1";
@@ -64,7 +64,7 @@ impl From<Cost> for CostReport {
 
 impl ResolutionReport {
     /// Creates a report. `spec` is the enforced spec, if a policy was enforced.
-    pub fn new(manifest: &Manifest, resolved: &Resolved, spec: Option<&ResolvedWorkerSpec>) -> Self {
+    pub fn new(manifest: &Manifest, resolved: &ComputedResolution, spec: Option<&ResolvedWorkerSpec>) -> Self {
         let resolution = resolved.resolution();
         let tools: Vec<&ToolName> = match spec {
             Some(spec) => spec.tools().iter().map(|tool| &tool.name).collect(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bundles::Digest;
 use bundles::canonical::Canonical;
-use component_host::{BundleView, CallError, Cost, Resolver, Run};
+use component_host::{BundleView, Cost, Resolver, Run, RunError};
 use host_policy::{Facts, Proposal, ProposedFailure, Request, Resolution, verify_answer};
 
 use crate::digests::Digests;
@@ -12,10 +12,10 @@ use crate::error::ResolveError;
 use crate::memo::Memo;
 use crate::record::ReadSet;
 
-/// Resolutions that are remembered.
-const MOST_REMEMBERED: usize = 1024;
+/// Maximum number of cached resolutions.
+const MAX_CACHED_RESOLUTIONS: usize = 1024;
 
-/// The inputs of a resolution: it is a pure function of them, so what is remembered never goes stale.
+/// Cache key: the inputs of a resolution. A resolution is a pure function of them, so a cached one never becomes stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     resolver: Digest,
@@ -24,7 +24,7 @@ struct Key {
     request: Digest,
 }
 
-/// Facts and request of a resolution, with their digests, which are computed once.
+/// Facts and request of a resolution, with their digests. Each digest is computed once.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     facts: Arc<KnownFacts>,
@@ -33,8 +33,7 @@ pub struct Inputs {
     request_digest: Digest,
 }
 
-/// Facts with their canonical form and its digest: those of a workspace are the same for as long as its
-/// config is.
+/// Facts with their canonical form and digest. The facts of a workspace change only with its config.
 #[derive(Debug)]
 pub(crate) struct KnownFacts {
     facts: Facts,
@@ -56,18 +55,18 @@ impl KnownFacts {
 }
 
 impl Inputs {
-    /// Facts and a request.
+    /// Creates inputs from facts and a request.
     pub fn new(facts: Facts, request: Request) -> Self {
         Self::of(Arc::new(facts.into()), request)
     }
 
-    /// The same, of facts whose digest is known.
+    /// Creates inputs from facts whose digest is already computed.
     pub(crate) fn of(facts: Arc<KnownFacts>, request: Request) -> Self {
         let canonical_request = request.canonical();
         Self { facts, request, request_digest: canonical_request.digest(), canonical_request }
     }
 
-    /// The facts.
+    /// Returns the facts.
     pub fn facts(&self) -> &Facts {
         &self.facts.facts
     }
@@ -76,7 +75,7 @@ impl Inputs {
         &self.facts.canonical
     }
 
-    /// The request.
+    /// Returns the request.
     pub fn request(&self) -> &Request {
         &self.request
     }
@@ -86,9 +85,9 @@ impl Inputs {
     }
 }
 
-/// A resolution with all that is known about how it came about.
+/// A verified resolution with its inputs, its cost and its read set.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ComputedResolution {
     resolution: Resolution,
     /// The resolver's answer in canonical form, for the resolution record.
     proposal: Canonical,
@@ -97,7 +96,7 @@ pub struct Resolved {
     reads: ReadSet,
 }
 
-impl Resolved {
+impl ComputedResolution {
     /// Returns the verified resolution.
     pub fn resolution(&self) -> &Resolution {
         &self.resolution
@@ -113,7 +112,7 @@ impl Resolved {
         &self.proposal
     }
 
-    /// A resolution of nothing, with this proposal.
+    /// Creates the resolution of an empty profile, with an unrelated proposal.
     #[cfg(test)]
     pub(crate) fn made_up(proposal: &Proposal, digests: Digests) -> Self {
         let manifest: bundles::Manifest = serde_json::from_value(serde_json::json!({
@@ -132,12 +131,12 @@ impl Resolved {
         Self { resolution, proposal, digests, cost: Cost::default(), reads }
     }
 
-    /// The digests of all inputs and of the resolution.
+    /// Returns the digests of all inputs and of the resolution.
     pub fn digests(&self) -> &Digests {
         &self.digests
     }
 
-    /// What it cost when it was computed.
+    /// Returns the resources that the computation used. A cached resolution keeps the cost of its computation.
     pub fn cost(&self) -> Cost {
         self.cost
     }
@@ -161,22 +160,22 @@ pub struct FailedResolution {
     pub reads: ReadSet,
 }
 
-/// Resolves, and remembers what it resolved.
+/// Resolves profiles and caches the results.
 #[derive(Debug)]
 pub struct Resolutions {
-    memo: Memo<Key, Arc<Resolved>>,
+    memo: Memo<Key, Arc<ComputedResolution>>,
 }
 
 impl Default for Resolutions {
     fn default() -> Self {
-        Self::remembering(MOST_REMEMBERED)
+        Self::with_capacity(MAX_CACHED_RESOLUTIONS)
     }
 }
 
 impl Resolutions {
-    /// Remembers at most that many resolutions; 0 computes each anew.
-    pub fn remembering(most: usize) -> Self {
-        Self { memo: Memo::new(most) }
+    /// Creates a cache of at most `capacity` resolutions. 0 disables the cache.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { memo: Memo::new(capacity) }
     }
 
     /// Resolves a profile, or returns the cached result. The same inputs always give the same result.
@@ -185,7 +184,7 @@ impl Resolutions {
         resolver: &Resolver,
         view: &BundleView,
         inputs: &Inputs,
-    ) -> Result<Arc<Resolved>, ResolveError> {
+    ) -> Result<Arc<ComputedResolution>, ResolveError> {
         self.run(resolver, view, inputs).await.map_err(|failed| failed.error)
     }
 
@@ -195,7 +194,7 @@ impl Resolutions {
         resolver: &Resolver,
         view: &BundleView,
         inputs: &Inputs,
-    ) -> Result<Arc<Resolved>, Box<FailedResolution>> {
+    ) -> Result<Arc<ComputedResolution>, Box<FailedResolution>> {
         let key = Key {
             resolver: resolver.digest(),
             bundle: view.bundle().digest(),
@@ -212,7 +211,7 @@ impl Resolutions {
         match verified(answer, resolver, view, inputs) {
             Ok((resolution, proposal)) => {
                 let digests = Digests { resolution: Some(resolution.digest()), ..digests };
-                let resolved = Arc::new(Resolved { resolution, proposal, digests, cost, reads });
+                let resolved = Arc::new(ComputedResolution { resolution, proposal, digests, cost, reads });
                 self.memo.insert(key, resolved.clone());
                 Ok(resolved)
             }
@@ -223,7 +222,7 @@ impl Resolutions {
 
 /// Verifies an answer, and returns the resolution with the answer in canonical form.
 fn verified(
-    answer: Result<Result<Proposal, ProposedFailure>, CallError>,
+    answer: Result<Result<Proposal, ProposedFailure>, RunError>,
     resolver: &Resolver,
     view: &BundleView,
     inputs: &Inputs,
@@ -232,6 +231,6 @@ fn verified(
     // Serialised before the verification, which consumes the answer.
     let proposal = answer.as_ref().ok().map(Canonical::of).transpose();
     let resolution = verify_answer(view.bundle().manifest(), inputs.facts(), &inputs.request, limits, answer)??;
-    // Texts and small numbers: there is nothing in it that JSON could not hold.
+    // Serialising cannot fail: a proposal holds only texts and small numbers, which JSON can represent.
     Ok((resolution, proposal.ok().flatten().unwrap_or_default()))
 }

@@ -8,6 +8,7 @@
 mod builder;
 mod catalogue;
 mod failures;
+mod ingress;
 mod interaction;
 mod live_worker;
 mod maintenance;
@@ -16,6 +17,7 @@ mod observation;
 mod removal;
 mod resolver_registry;
 mod revocation;
+mod services;
 
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
-use crate::plugins::{Packages, PluginLogs};
+use crate::plugins::{Packages, PluginLogs, Services};
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::{KnownFacts, Resolutions};
 use crate::stripes::Stripes;
@@ -45,6 +47,7 @@ use crate::workspace::Workspace;
 
 pub use builder::{OpenError, RuntimeBuilder};
 pub use catalogue::{Catalogue, WorkerError};
+pub use ingress::IngressError;
 pub use interaction::{CallError, Interaction};
 pub(crate) use live_worker::LiveWorker;
 pub use management::{ChangedWorker, Management, ReloadError, ReloadReport};
@@ -73,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) tools: ToolRegistry,
     pub(crate) packages: Packages,
     pub(crate) plugin_logs: Arc<PluginLogs>,
+    pub(crate) services: Arc<Services>,
     /// Operating system and architecture in the facts for resolvers.
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bundles::WorkspaceId;
+use runtime_api::worker::WorkerId;
 
 use crate::content::Content;
+use crate::plugins::PluginOwner;
 use crate::runtime::{Catalogue, Shared};
 use crate::tenants::Tenant;
 
@@ -24,6 +26,11 @@ impl Workspace {
     /// Returns the workers of the workspace.
     pub(crate) fn catalogue(&self) -> Catalogue {
         Catalogue { workspace: self.clone() }
+    }
+
+    /// Returns the key of a worker's services and log lines.
+    pub(crate) fn plugin_owner(&self, worker: &WorkerId) -> PluginOwner {
+        PluginOwner { workspace: self.id.clone(), worker: worker.clone() }
     }
 
     /// Returns the load and the locks of the workspace.

@@ -388,7 +388,7 @@ async fn dropped_call_releases_its_permit_and_keeps_its_beginning() {
 }
 
 #[tokio::test]
-async fn workspace_at_its_concurrency_limit_is_told_to_retry() {
+async fn call_above_the_queue_limit_of_its_workspace_is_refused_as_busy() {
     let limits = RuntimeLimits { queued_calls: 1, ..RuntimeLimits::default() };
     let (runtime, bundle) = worker(&World { limits, ..World::default() }).await;
     let hang = || call(&runtime, "echo", json!({ "do": "hang" }));

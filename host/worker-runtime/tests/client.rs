@@ -18,7 +18,7 @@ use runtime_api::referrer::Referrer;
 use runtime_client::{
     Client, ClientError, ClientOptions, ConnectError, RetryPolicy, StreamItem, Timeouts, UnexpectedResponse,
 };
-use runtime_service::{Hosts, RuntimeService, ServerLimits, ServiceOptions, Stopped};
+use runtime_service::{Hosts, RuntimeService, ServerLimits, ServiceOptions, ShutdownSummary};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, oneshot};
@@ -37,7 +37,7 @@ const NO_CERTIFICATES: &str = "YOI_NO_CERTIFICATES";
 /// Run as a child process by another test.
 #[test]
 #[ignore = "is run by another test, on a system without certificates"]
-fn where_there_are_no_certificates() {
+fn child_process_without_certificates() {
     if std::env::var_os(NO_CERTIFICATES).is_none() {
         return;
     }
@@ -50,7 +50,7 @@ fn where_there_are_no_certificates() {
 #[test]
 fn missing_certificates_and_failed_connection_have_different_errors() {
     let nowhere = tempfile::tempdir().expect("a folder").path().join("nowhere");
-    let mut child = crate::disk::watched::child("client::where_there_are_no_certificates");
+    let mut child = crate::disk::watched::child("client::child_process_without_certificates");
     child.env(NO_CERTIFICATES, "1").env("SSL_CERT_FILE", &nowhere).env("SSL_CERT_DIR", &nowhere);
     let ended = child.output().expect("started");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
@@ -85,7 +85,7 @@ pub(crate) async fn token(runtime: &Runtime) -> SecretString {
 }
 
 /// Serves on a local port (0 selects a free one) until a message is sent or the sender is dropped.
-async fn serve(runtime: &Runtime, port: u16) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Stopped>) {
+async fn serve(runtime: &Runtime, port: u16) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<ShutdownSummary>) {
     serve_as(runtime, port, &[]).await
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn serve_as(
     runtime: &Runtime,
     port: u16,
     names: &[String],
-) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<Stopped>) {
+) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<ShutdownSummary>) {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let hosts = names.iter().cloned().chain([address.to_string()]).collect();
@@ -339,6 +339,31 @@ async fn blob_is_streamed_and_never_stored_partially() {
 }
 
 #[tokio::test]
+async fn file_is_uploaded_in_pieces_and_a_blob_of_another_workspace_is_not_found() {
+    let (runtime, client) = client(&World::default()).await;
+    let content = vec![7; 1_000_000];
+    let digest = Digest::of(&content);
+    let file = || {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&content).and_then(|()| std::io::Seek::rewind(&mut file)).expect("written");
+        file
+    };
+    runtime
+        .content(&name("other"))
+        .put_blob(digest, blob_store::source_from(content.clone()), None)
+        .await
+        .expect("put");
+    assert_eq!(client.has_blob(digest).await, Ok(Some(false)));
+    // Only the announced bytes are sent, and the Runtime compares them with the digest.
+    assert_eq!(code(client.put_blob_file(digest, file(), 999_999).await), "digest_mismatch");
+    assert!(client.put_blob_file(digest, file(), 1_000_001).await.is_err());
+    assert_eq!(client.has_blob(digest).await, Ok(Some(false)));
+    assert_eq!(client.put_blob_file(digest, file(), 1_000_000).await, Ok(false));
+    assert_eq!(client.has_blob(digest).await, Ok(Some(true)));
+    assert_eq!(client.put_blob_file(digest, file(), 1_000_000).await, Ok(true));
+}
+
+#[tokio::test]
 async fn refusal_is_received_before_the_body_was_read() {
     let limits = RuntimeLimits { inflight_bytes: 1 << 20, ..RuntimeLimits::default() };
     let (_, options) = served(&World { limits, ..World::default() }).await;
@@ -442,7 +467,7 @@ async fn stream_continues_after_service_restart() {
     put(&runtime.content(&acme()), &bundle(1)).await;
     assert!(matches!(events.next().await, Ok(StreamItem::Event(event)) if event.number == 1));
     stop.send(()).expect("served");
-    assert_eq!(stopped.await.expect("ended"), Stopped { cut: 0 });
+    assert_eq!(stopped.await.expect("ended"), ShutdownSummary { cut: 0 });
     put(&runtime.content(&acme()), &bundle(2)).await;
     let (_, _stop, _) = serve(&runtime, address.port()).await;
     assert!(matches!(events.next().await, Ok(StreamItem::Event(event)) if event.number == 2));

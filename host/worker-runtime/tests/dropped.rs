@@ -46,7 +46,7 @@ const INFLIGHT: u64 = 40 << 20;
 /// Twenty times the 50 ms within which all work should have ended.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-const SEED: &str = "YOI_DROPPED_SEED";
+pub(crate) const SEED: &str = "YOI_DROPPED_SEED";
 
 #[test]
 fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {
@@ -55,7 +55,7 @@ fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {
     eprintln!("{SEED}={seed}");
     // Runs in a child process, because the counters cover all threads of a process.
     let done = Command::new(std::env::current_exe().expect("the test binary"))
-        .args(["--exact", "dropped::all_are_dropped", "--ignored", "--test-threads=1", "--nocapture"])
+        .args(["--exact", "dropped::child_process_that_drops_calls", "--ignored", "--test-threads=1", "--nocapture"])
         .env(SEED, seed.to_string())
         .output()
         .expect("the test binary runs");
@@ -67,7 +67,7 @@ fn ten_thousand_dropped_calls_and_uploads_leak_nothing() {
 /// Run as a child process by another test.
 #[test]
 #[ignore = "is started by another test, in a process of its own"]
-fn all_are_dropped() {
+fn child_process_that_drops_calls() {
     let seed = std::env::var(SEED).expect("a seed").parse().expect("a number");
     let mut threads = Builder::new_multi_thread();
     // Idle blocking threads end soon, so that they can be counted.
@@ -76,10 +76,10 @@ fn all_are_dropped() {
 }
 
 /// Deterministic numbers from a seed.
-struct Rng(u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, most: u64) -> u64 {
+    pub(crate) fn below(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -87,7 +87,7 @@ impl Rng {
     }
 
     /// Returns a moment that is usually early and sometimes late.
-    fn moment(&mut self) -> Moment {
+    pub(crate) fn moment(&mut self) -> Moment {
         let most = 1 << self.below(12);
         let count = 1 + self.below(most);
         if self.below(2) == 0 { Moment::Polls(count) } else { Moment::After(Duration::from_micros(100 * count)) }
@@ -95,7 +95,7 @@ impl Rng {
 }
 
 /// Moment at which a future is dropped.
-enum Moment {
+pub(crate) enum Moment {
     /// After a number of polls.
     Polls(u64),
     /// After a duration.
@@ -103,7 +103,7 @@ enum Moment {
 }
 
 /// Polls a future until a moment, and drops it. Returns `true` if the future had ended.
-async fn give_up<F: Future>(future: F, moment: Moment) -> bool {
+pub(crate) async fn give_up<F: Future>(future: F, moment: Moment) -> bool {
     let mut left = match moment {
         Moment::After(time) => return tokio::time::timeout(time, future).await.is_ok(),
         Moment::Polls(count) => count,

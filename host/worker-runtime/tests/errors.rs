@@ -30,7 +30,7 @@ use crate::problems::workers::resolver;
 use crate::problems::{self, Later, run, told_by_the_library};
 use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Expect};
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::scene::{MovedFolder, Scene};
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, compile_cache, id, name, store_faulty_schema, variant};
 
@@ -75,6 +75,7 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::PluginConfigInvalid, Code::PluginGrantOutdated, Code::SurfaceNotGranted, Code::ToolNotGranted,
         Code::UnsupportedWorld,
     ]),
+    ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),
     ("plugins and their packages, in the tests of `bundles` and of the workspace", &[
         Code::EgressUnavailable, Code::NotAPackage, Code::ServiceFailed,
     ]),
@@ -93,7 +94,7 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
 struct Case {
     of: (&'static str, &'static str),
     code: &'static str,
-    provoke: fn() -> Later<Provoked>,
+    provoke: fn() -> Later<ErrorReport>,
 }
 
 macro_rules! case {
@@ -196,7 +197,7 @@ fn stores() -> Vec<Case> {
 }
 
 /// Opens a metadata store whose file has one changed byte.
-async fn changed(at: usize, byte: u8) -> Provoked {
+async fn changed(at: usize, byte: u8) -> ErrorReport {
     let place = folder();
     let path = place.path().join("m");
     drop(SqliteMetadata::open(&path).await.expect("opened"));
@@ -364,7 +365,7 @@ fn content() -> Vec<Case> {
 }
 
 /// Restores the record of a worker for another bundle, or with the digest of another resolution.
-async fn restored(right_bundle: bool) -> Provoked {
+async fn restored(right_bundle: bool) -> ErrorReport {
     let scene = Scene::with_worker().await;
     let record = scene.catalogue().get(&id("w")).await.expect("a worker").record;
     let json = scene.content().blob(record).await.expect("a record");
@@ -421,13 +422,15 @@ fn resolvers() -> Vec<Case> {
             provoked(Scene::new().await.management().admit_resolver(Digest::of(&component), component.into()).await)
         }),
         case!("LoadError", "CompileLimit", "compile_limit_exceeded", async {
-            let arguments = ["--exact", "errors::compiling_process", "--ignored", "--nocapture"];
-            let program = std::env::current_exe().expect("this binary");
-            let compiler = Compiler::Child { program, arguments: arguments.map(Into::into).to_vec() };
             let mut limits = component_host::Limits::default();
             limits.compile.compile_memory_bytes = 20 << 20;
             // The built-in resolver is in the compile cache; a component with an additional section is not.
-            let config = SandboxConfig { limits, compiler, cache: Some(compile_cache()), ..SandboxConfig::default() };
+            let config = SandboxConfig {
+                limits,
+                compiler: compiling_child(),
+                cache: Some(compile_cache()),
+                ..SandboxConfig::default()
+            };
             let sandbox = Sandbox::new(config).expect("a sandbox");
             let scene = Scene::of(World { sandbox, ..World::default() }).await;
             let mut other = worker_runtime::shipped::RESOLVER.to_vec();
@@ -437,14 +440,21 @@ fn resolvers() -> Vec<Case> {
     ]
 }
 
+/// Returns a compiler that runs this binary as its child.
+pub(crate) fn compiling_child() -> Compiler {
+    let arguments = ["--exact", "errors::compiling_child_process", "--ignored", "--nocapture"];
+    let program = std::env::current_exe().expect("this binary");
+    Compiler::Child { program, arguments: arguments.map(Into::into).to_vec() }
+}
+
 /// Run as a child process by another test: compiles a component.
 #[test]
 #[ignore = "is run by another test, to compile"]
-fn compiling_process() {
+fn compiling_child_process() {
     std::process::exit(component_host::compile::child::main().into());
 }
 
-async fn admits(hostile: &'static str) -> Provoked {
+async fn admits(hostile: &'static str) -> ErrorReport {
     let component = resolver(hostile);
     provoked(Scene::new().await.management().admit_resolver(Digest::of(&component), component.into()).await)
 }
@@ -518,7 +528,7 @@ impl HostTool for Threadless {
 }
 
 /// Returns the code of a file tool in a prepared mount.
-async fn touches(prepare: fn(&Path), tool: &'static str, mut input: Value) -> Provoked {
+async fn touches(prepare: fn(&Path), tool: &'static str, mut input: Value) -> ErrorReport {
     let (place, scene) = with_files(prepare, file_tools()).await;
     // Another process holds the lock during the attempts of the call.
     let locked = std::fs::File::open(place.path()).expect("opened");
@@ -531,9 +541,9 @@ async fn touches(prepare: fn(&Path), tool: &'static str, mut input: Value) -> Pr
 }
 
 /// Returns the error of a call with the code of the tool.
-fn refused_by_tool(result: Result<CallResult, CallError>) -> Provoked {
+fn refused_by_tool(result: Result<CallResult, CallError>) -> ErrorReport {
     let code = result.as_ref().map_or_else(CallError::recorded_code, |_| "ok").to_owned();
-    Provoked { code, ..provoked(result) }
+    ErrorReport { code, ..provoked(result) }
 }
 
 fn files() -> Vec<Case> {
@@ -595,7 +605,7 @@ fn cases() -> Vec<Case> {
 /// Runs all cases here and in `problems`, and returns the provoked codes.
 fn all_provoked() -> BTreeSet<String> {
     let mut codes: BTreeSet<String> = problems::cases().iter().map(|case| case.code.to_owned()).collect();
-    let mut note = |told: Provoked| {
+    let mut note = |told: ErrorReport| {
         // No message contains a path of this machine.
         assert!(!told.says.contains(&*std::env::temp_dir().to_string_lossy()), "{}", told.says);
         codes.insert(told.code);
@@ -622,7 +632,7 @@ fn all_provoked() -> BTreeSet<String> {
 }
 
 /// Hostile components that are refused when they are loaded.
-fn refused_components() -> Vec<Provoked> {
+fn refused_components() -> Vec<ErrorReport> {
     let refused =
         hostile::all().into_iter().filter(|one| matches!(one.expect, Expect::RefusedLoad(_) | Expect::RefusedLink));
     run(Box::pin(async {
@@ -641,7 +651,7 @@ fn refused_components() -> Vec<Provoked> {
 }
 
 #[test]
-fn every_code_is_provoked_or_excused_and_not_both() {
+fn every_error_code_is_either_provoked_or_excused() {
     let provoked = all_provoked();
     let excused: BTreeSet<Code> = NOT_PROVOKED.iter().flat_map(|(_, codes)| codes.iter().copied()).collect();
     let wrong: Vec<_> =

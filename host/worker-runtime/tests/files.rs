@@ -487,7 +487,7 @@ async fn only_regular_files_are_opened_and_nothing_hangs() {
 }
 
 #[tokio::test]
-async fn a_file_is_made_with_its_folders_and_replaced_only_unchanged() {
+async fn file_is_created_with_its_folders_and_replaced_only_if_unchanged() {
     let place = Place::new();
     let worker = place.coder().await;
     let write = |path: &str, text: &str, replaces: Option<String>| {

@@ -1,14 +1,19 @@
 //! Plugins of workers: packages, grants, tool calls and hostile components, through the whole Runtime.
 
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
+
 use bundles::BundleLimits;
 use bundles::plugin::Package;
 use component_host::PluginLimits;
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
+use runtime_api::call::ToolCall;
 use serde_json::json;
 use worker_runtime::history::EntryKind;
 use worker_runtime::{CallError, RuntimeLimits};
 
+use crate::dropped::{Rng, give_up};
 use crate::support::plugin_scene::{MANIFEST, Packed, history, run, service};
 use crate::support::plugins::{self, Expect, Plugin, acts};
 use crate::support::{World, acme, id, name, sandbox_within};
@@ -172,8 +177,7 @@ async fn hostile_plugins_end_as_errors_and_the_next_call_works() {
 async fn one_deadline_covers_a_call_and_the_guest_ends_with_it() {
     let limits = RuntimeLimits { call_ms: 300, ..RuntimeLimits::default() };
     let sandbox = sandbox_within(|limits| {
-        limits.plugin =
-            PluginLimits { fuel: std::num::NonZeroU64::MAX, deadline_ms: u64::MAX / 2, ..PluginLimits::default() };
+        limits.plugin = PluginLimits { fuel: NonZeroU64::MAX, deadline_ms: u64::MAX / 2, ..PluginLimits::default() };
     });
     let forever = plugins::all().into_iter().find(|plugin| plugin.name == "loop_in_call").expect("a plugin");
     let packed = Packed::new(&forever.bytes);
@@ -183,6 +187,86 @@ async fn one_deadline_covers_a_call_and_the_guest_ends_with_it() {
         let refused = run(&runtime, json!({})).await.expect_err("no end");
         assert!(matches!(refused, CallError::DeadlineExceeded { allowed_ms: 300, .. }), "{refused:?}");
     }
+}
+
+/// Returns a tool that computes for some milliseconds before it returns its input.
+fn busy() -> Plugin {
+    Plugin::tool().with("locals", "(local $n i32)").with(
+        "call",
+        "(loop $more
+           (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $more (i32.lt_u (local.get $n) (i32.const 4000000))))
+         (call $output (local.get $input) (local.get $input_length))",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_dropped_calls_leave_no_instance_and_no_turn() {
+    let seed = RandomState::new().hash_one(0) | 1;
+    let context = format!("seed {seed}");
+    // With two places for instances, a single one that is left behind shows soon.
+    let sandbox = sandbox_within(|limits| limits.pools.tool_calls = 2);
+    let limits = RuntimeLimits { queued_calls: 64, history_entries: 100_000, ..RuntimeLimits::default() };
+    let runtime = Packed::new(&busy().bytes()).worker(&World { sandbox, limits, ..World::default() }).await;
+    let clients = (0..4).map(|client| {
+        let runtime = runtime.clone();
+        tokio::spawn(async move {
+            let (mut dice, mut ended) = (Rng(seed.wrapping_add(client * 2)), 0);
+            for _ in 0..250 {
+                let moment = dice.moment();
+                ended += u32::from(give_up(run(&runtime, json!({})), moment).await);
+            }
+            ended
+        })
+    });
+    let mut ended = 0;
+    for client in clients.collect::<Vec<_>>() {
+        ended += client.await.expect("a client");
+    }
+    assert!((1..1000).contains(&ended), "{ended} ended: {context}");
+    for _ in 0..4 {
+        run(&runtime, json!({ "after": true })).await.expect(&context);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_calls_of_one_workspace_do_not_fail_those_of_another() {
+    let sandbox = sandbox_within(|limits| limits.plugin.fuel = NonZeroU64::MAX);
+    let limits = RuntimeLimits { call_ms: 10_000, queued_calls: 64, ..RuntimeLimits::default() };
+    let forever = plugins::all().into_iter().find(|plugin| plugin.name == "loop_in_call").expect("a plugin");
+    let hostile = Packed { workspace: "other".to_owned(), ..Packed::new(&forever.bytes) };
+    let honest = echo();
+    let config = format!("{}\n{}", honest.config(), hostile.grant());
+    let runtime = World { config, sandbox, limits, ..World::default() }.open().await;
+    for packed in [&honest, &hostile] {
+        packed.put_package(&runtime).await;
+        packed.create(&runtime).await;
+    }
+    let attackers: Vec<_> = (0..64)
+        .map(|_| {
+            let interaction = runtime.interaction(&name("other"));
+            tokio::spawn(async move {
+                loop {
+                    let call = ToolCall { input: json!({}), confirmed: true };
+                    let _ = interaction.call(&id("w"), &name("p.run"), call).await;
+                }
+            })
+        })
+        .collect();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let runtime = runtime.clone();
+            tokio::spawn(async move {
+                for number in 0..10 {
+                    run(&runtime, json!({ "number": number })).await.expect("an answer");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("a client");
+    }
+    attackers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

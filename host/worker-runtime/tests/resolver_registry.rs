@@ -173,7 +173,7 @@ async fn the_active_resolver_is_neither_revoked_nor_removed_and_revocation_is_fi
 }
 
 #[tokio::test]
-async fn a_request_counts_before_the_pin_of_the_workspace_the_pin_of_the_host_and_the_active_resolver() {
+async fn resolver_of_the_request_precedes_workspace_pin_host_pin_and_active_resolver() {
     let world = World::default();
     let runtime = world.open().await;
     let management = runtime.management();
@@ -245,7 +245,7 @@ async fn resolvers_above_a_lowered_limit_stay_usable_and_retired_ones_do_not_cou
 }
 
 #[tokio::test]
-async fn a_component_that_is_lost_is_named_at_the_request_and_comes_back_when_it_is_added_again() {
+async fn missing_component_is_named_in_the_error_and_restored_by_adding_it_again() {
     let world = World::default();
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -310,7 +310,7 @@ async fn swap_under_load(runtime: &Runtime, bundle: Digest, resolvers: [Digest; 
                     let worker = format!("r{round}-c{client}-{number}");
                     let resolver = created(&runtime, &worker, plain(bundle)).await.expect("created");
                     assert!(resolvers.contains(&resolver), "{resolver}");
-                    // The record says the same, and the worker can be called without the resolver.
+                    // The record names the same resolver, and the worker can be called without it.
                     runtime.catalogue(&acme()).spec(&id(&worker)).await.expect("a spec");
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -345,10 +345,10 @@ fn resident() -> u64 {
     pages * 4096
 }
 
-/// Not a test of its own: run by the one below, in a process of its own, so that its memory can be measured.
+/// Run as a child process by the test below, so that its memory can be measured. It is not a test itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "is run by another test"]
-async fn swapping() {
+async fn child_process_that_swaps_resolvers() {
     let limits = RuntimeLimits { queued_calls: 64, ..RuntimeLimits::default() };
     let runtime = World { limits, ..World::default() }.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
@@ -370,9 +370,15 @@ async fn swapping() {
 }
 
 #[test]
-fn a_hundred_swaps_under_load_fail_no_request_and_take_no_memory() {
+fn hundred_swaps_under_load_fail_no_request_and_leak_no_memory() {
     let me = std::env::current_exe().expect("this program");
-    let arguments = ["--exact", "resolver_registry::swapping", "--ignored", "--nocapture", "--test-threads=1"];
+    let arguments = [
+        "--exact",
+        "resolver_registry::child_process_that_swaps_resolvers",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ];
     let output = std::process::Command::new(me).args(arguments).output().expect("run");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));

@@ -66,7 +66,7 @@ async fn code(directory: &SecretDirectory, of: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_secret_is_set_for_its_owner_alone_and_read_as_it_was_given() {
+async fn secret_file_is_private_and_its_value_is_read_unchanged() {
     let place = Place::new();
     let secrets = place.private();
     assert_eq!(mode(&place.path()), 0o700);

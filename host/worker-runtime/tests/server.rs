@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::serve::Listener;
-use runtime_service::{ServerLimits, Stopped};
+use runtime_service::{ServerLimits, ShutdownSummary};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -36,7 +36,7 @@ struct TestServer {
     api: Api,
     connect: mpsc::UnboundedSender<DuplexStream>,
     stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<Stopped>,
+    served: JoinHandle<ShutdownSummary>,
 }
 
 impl TestServer {
@@ -303,7 +303,7 @@ async fn shutdown_completes_running_requests_and_accepts_no_new_ones() {
     assert_eq!(not_ready.code(), (503, "stopping".to_owned()));
     upload.write_all(&blob.as_bytes()[25_000..]).await.expect("written");
     assert!(rest(&mut upload).await.starts_with("HTTP/1.1 201"));
-    assert_eq!(served.served.await.expect("stopped"), Stopped { cut: 0 });
+    assert_eq!(served.served.await.expect("stopped"), ShutdownSummary { cut: 0 });
     assert!(served.connect.send(tokio::io::duplex(1).1).is_err());
 }
 
@@ -318,7 +318,7 @@ async fn requests_beyond_shutdown_timeout_are_cut_and_leave_nothing() {
     upload.write_all(&[b'x'; 40_000]).await.expect("written");
     tokio::task::yield_now().await;
     served.stop.take().expect("once").send(()).expect("served");
-    assert_eq!((&mut served.served).await.expect("stopped"), Stopped { cut: 1 });
+    assert_eq!((&mut served.served).await.expect("stopped"), ShutdownSummary { cut: 1 });
     assert!(rest(&mut upload).await.is_empty());
     assert_eq!(served.api.get(&format!("/v1/blobs/{digest}"), &token).await.code(), (404, "blob_not_found".to_owned()));
 }
@@ -340,5 +340,5 @@ async fn timeouts_beyond_clock_range_are_accepted() {
     connection.write_all(asked.as_bytes()).await.expect("written");
     assert!(rest(&mut connection).await.ends_with("ok\n"));
     served.stop.take().expect("once").send(()).expect("served");
-    assert_eq!(served.served.await.expect("stopped"), Stopped { cut: 0 });
+    assert_eq!(served.served.await.expect("stopped"), ShutdownSummary { cut: 0 });
 }

@@ -178,7 +178,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let stopped = crate::block_on(resolver.resolve_within(&view, inputs.facts(), inputs.request(), &small_limits))?;
     let message = stopped.answer.err().map(|error| error.to_string()).unwrap_or_default();
     story.say(format!("with 10,000 fuel: {message}"));
-    let fresh = crate::block_on(Resolutions::remembering(0).resolve(&resolver, &view, &inputs))??;
+    let fresh = crate::block_on(Resolutions::with_capacity(0).resolve(&resolver, &view, &inputs))??;
     let same = fresh.digests().resolution == resolved.digests().resolution;
     story.say(format!(
         "next resolution, in a new instance: {}",

@@ -10,14 +10,14 @@ use crate::error::CliError;
 pub(crate) const MIN_DIGITS: usize = 4;
 
 /// Objects that can be named by a prefix of their digest.
-pub(crate) struct Named {
+pub(crate) struct DigestLookup {
     /// Kind of the objects in the singular, as in errors and error codes.
     pub(crate) kind: &'static str,
     /// Command that lists the objects.
     pub(crate) list: &'static str,
 }
 
-impl Named {
+impl DigestLookup {
     /// Returns `true` if the text can be a prefix of a digest, with or without `sha256:`.
     pub(crate) fn is_prefix(text: &str) -> bool {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);

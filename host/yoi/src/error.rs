@@ -96,10 +96,10 @@ impl From<ResolveError> for CliError {
         let details = match &error {
             ResolveError::Failed(failure) => serde_json::to_value(failure).unwrap_or_default(),
             ResolveError::Misbehaved(misbehaved) => json!({ "field": misbehaved.field, "problem": misbehaved.problem }),
-            ResolveError::Call(component_host::CallError::Limit { limit, allowed }) => {
+            ResolveError::Call(component_host::RunError::Limit { limit, allowed }) => {
                 json!({ "limit": limit, "allowed": allowed })
             }
-            ResolveError::Call(component_host::CallError::Trap { reason }) => json!({ "reason": reason }),
+            ResolveError::Call(component_host::RunError::Trap { reason }) => json!({ "reason": reason }),
             ResolveError::Call(_) => json!({}),
         };
         Self::of_library(error.code(), error.to_string(), error.help()).with_details(details)

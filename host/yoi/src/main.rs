@@ -11,6 +11,7 @@ mod differences;
 mod digest_prefix;
 mod error;
 mod files;
+mod json_input;
 mod key;
 mod output;
 mod plugin;
@@ -52,7 +53,7 @@ enum Command {
     /// Creates, checks and compares bundles.
     #[command(subcommand)]
     Bundle(bundle::Command),
-    /// Checks, packs and shows plugin packages.
+    /// Creates, checks, packs, shows and runs plugin packages.
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Creates and shows signing keys.

@@ -1,4 +1,4 @@
-//! `yoi plugin`: checks, packs and reviews plugin packages, and grants them in the config of a host.
+//! `yoi plugin`: creates, checks, packs, reviews and runs plugin packages, and grants them in the config of a host.
 
 mod card;
 mod check;
@@ -6,8 +6,10 @@ mod disable;
 mod enable;
 mod grants;
 mod list;
+mod new;
 mod pack;
 mod review;
+mod run;
 mod show;
 mod source;
 
@@ -19,9 +21,11 @@ use serde_json::{Value, json};
 use crate::error::CliError;
 use crate::output::Output;
 
-/// Checks, packs, reviews and grants plugin packages. No command here runs a plugin.
+/// Creates, checks, packs, reviews, runs and grants plugin packages. Only `run` runs code of a plugin.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Creates the source of a plugin in Rust, JavaScript or Python.
+    New(new::Args),
     /// Checks the manifest of a plugin and the files of its package.
     Check(check::Args),
     /// Packs a folder into one file, with the same digest on every machine.
@@ -30,6 +34,8 @@ pub(crate) enum Command {
     List(list::Args),
     /// Shows what a plugin offers and requests.
     Show(show::Args),
+    /// Runs one tool of a plugin in the sandbox, without network.
+    Run(run::Args),
     /// Reviews what a plugin may do, for the person who decides.
     Review(review::Args),
     /// Grants a package to a workspace, in the config of a host.
@@ -40,10 +46,12 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
+        Command::New(args) => new::run(args, output),
         Command::Check(args) => check::run(args, output),
         Command::Pack(args) => pack::run(args, output),
         Command::List(args) => list::run(args, output),
         Command::Show(args) => show::run(args, output),
+        Command::Run(args) => run::run(args, output),
         Command::Review(args) => review::run(args, output),
         Command::Enable(args) => enable::run(args, output),
         Command::Disable(args) => disable::run(args, output),

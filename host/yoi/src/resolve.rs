@@ -15,7 +15,7 @@ use host_policy::{Facts, HostPolicy, ProfileSelector, Refusal, Request, Resolved
 use runtime_api::Code;
 use serde::Serialize;
 use worker_runtime::report::{ResolutionReport, with_policy};
-use worker_runtime::{Inputs, Record, Resolutions, Resolved};
+use worker_runtime::{ComputedResolution, Inputs, Record, Resolutions};
 
 use crate::bundle_source::{self, Source};
 use crate::config_file;
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let resolver = sandbox::resolver(&sandbox, args.resolver.as_ref()).await?;
         Ok::<_, CliError>(Resolutions::default().run(&resolver, &view, &inputs).await)
     })??;
-    let resolved: Arc<Resolved> = match resolved {
+    let resolved: Arc<ComputedResolution> = match resolved {
         Ok(resolved) => resolved,
         Err(failed) => {
             if failed.error.is_deterministic() {

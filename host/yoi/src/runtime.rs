@@ -7,6 +7,7 @@ mod gc;
 mod init;
 mod logs;
 mod open;
+mod packages;
 mod put;
 mod reload;
 mod remove;

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::{Place, example, snapshot};
 
 #[test]
-fn new_check_bump_build_show_go_together() {
+fn new_bundle_can_be_checked_bumped_built_and_shown() {
     let place = Place::new();
     let (new, code) = place.json(&["bundle", "new", "mine", "--workspace", "my-shop"]);
     assert_eq!((code, new["workspace"].as_str()), (0, Some("my-shop")));
@@ -26,7 +26,7 @@ fn new_check_bump_build_show_go_together() {
 }
 
 #[test]
-fn building_twice_gives_the_same_file_wherever_it_is_done() {
+fn builds_in_different_folders_give_identical_files() {
     let (one, two) = (Place::new(), Place::new());
     let mut files = Vec::new();
     for place in [&one, &two] {
@@ -38,7 +38,7 @@ fn building_twice_gives_the_same_file_wherever_it_is_done() {
 }
 
 #[test]
-fn a_mistake_is_told_with_file_line_caret_reason_and_remedy() {
+fn mistake_is_reported_with_file_line_caret_reason_and_remedy() {
     let place = Place::new();
     place.example("minimal");
     place.write(
@@ -54,7 +54,7 @@ fn a_mistake_is_told_with_file_line_caret_reason_and_remedy() {
 }
 
 #[test]
-fn a_leaked_token_is_pointed_at_and_never_printed() {
+fn leaked_token_is_located_and_never_printed() {
     let place = Place::new();
     place.example("minimal");
     let token = format!("{}{}", "ghp_", "9x8W7v6U5t4S3r2Q1p0O9n8M7l6K5j4I3h2G");
@@ -76,7 +76,7 @@ fn a_leaked_token_is_pointed_at_and_never_printed() {
 }
 
 #[test]
-fn an_accepted_finding_counts_only_where_the_host_says_so() {
+fn accepted_finding_is_honoured_only_if_the_host_allows_it() {
     let place = Place::new();
     place.example("minimal");
     place.write("minimal/prompts/paths.md", "Logs of this product are kept in /var/log/product on every machine.\n");
@@ -105,7 +105,7 @@ fn an_accepted_finding_counts_only_where_the_host_says_so() {
 }
 
 #[test]
-fn diff_says_which_profiles_resolve_differently() {
+fn diff_lists_the_profiles_that_resolve_differently() {
     let place = Place::new();
     place.example("acme");
     let before = example("acme");
@@ -136,7 +136,7 @@ fn a_built_bundle_with_a_flipped_byte_is_refused() {
 }
 
 #[test]
-fn diff_compares_what_names_stand_for() {
+fn diff_compares_the_definitions_behind_names() {
     let before = example("acme");
     let changed = |file: &str, from: &str, to: &str, more: &[&str]| {
         let place = Place::new();
@@ -166,7 +166,7 @@ fn diff_compares_what_names_stand_for() {
     assert_eq!(profiles["docs-writer"], json!({ "differs": ["instructions"] }), "{profiles}");
     let profiles = changed("workflows/change.md", "\n", "\n\n", &facts);
     assert_eq!(profiles["backend-dev"], json!({ "differs": ["workflows"] }), "{profiles}");
-    // The ceiling: a resolver never sees it, a host's policy is held against it.
+    // A resolver does not see the ceiling. Only the enforcement of a host's policy uses it.
     let deny = line("deny = ");
     assert_eq!(changed("bundle.toml", &deny, "deny = []", &facts), json!({}));
     let profiles = changed("bundle.toml", &deny, "deny = []", &config);
@@ -177,7 +177,7 @@ fn diff_compares_what_names_stand_for() {
 }
 
 #[test]
-fn diff_takes_accepted_findings_as_the_host_does() {
+fn diff_honours_accepted_findings_like_the_host() {
     let place = Place::new();
     place.example("minimal");
     place.write("minimal/prompts/paths.md", "Logs of this product are kept in /var/log/product on every machine.\n");
@@ -202,7 +202,7 @@ fn diff_takes_accepted_findings_as_the_host_does() {
 }
 
 #[test]
-fn warnings_are_told_and_refuse_with_strict() {
+fn warnings_are_reported_and_fail_with_strict() {
     let place = Place::new();
     place.example("minimal");
     for bundle in ["minimal", "builtin", &example("minimal"), &example("acme")] {
@@ -224,12 +224,12 @@ fn warnings_are_told_and_refuse_with_strict() {
     assert!(said.stderr.starts_with("error[unknown_condition]") && said.stderr.contains("did you mean `git`?"));
     let (error, code) = place.json(&["bundle", "check", "minimal", "--strict"]);
     assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
-    // Building with `--strict` writes nothing, and does without warnings.
+    // With `--strict`, a build with warnings writes nothing, and one without warnings succeeds.
     let (error, code) = place.json(&["bundle", "build", "minimal", "-o", "strict.yoi", "--strict"]);
     assert_eq!((code, &error["code"]), (3, &json!("unknown_condition")));
     assert!(!place.path().join("strict.yoi").exists());
     assert_eq!(place.yoi(&["bundle", "build", &example("minimal"), "-o", "strict.yoi", "--strict"]).code, 0);
-    // A bundle that was built before is warned about too, by the place in its manifest; building and sending only warn.
+    // A built bundle has the same warning, with its place in the manifest. Without `--strict`, it can be built and uploaded.
     let (built, code) = place.json(&["bundle", "build", "minimal", "-o", "out.yoi"]);
     assert_eq!((code, built["warnings"].as_array().map(Vec::len)), (0, Some(1)));
     let said = place.yoi(&["bundle", "check", "out.yoi"]);
@@ -242,7 +242,7 @@ fn warnings_are_told_and_refuse_with_strict() {
 }
 
 #[test]
-fn a_built_bundle_that_is_refused_names_every_place_in_its_manifest() {
+fn refused_built_bundle_is_reported_with_every_place_in_its_manifest() {
     let place = Place::new();
     assert_eq!(place.yoi(&["bundle", "build", &example("acme"), "--layout", "-o", "built"]).code, 0);
     assert_eq!(place.yoi(&["bundle", "check", "built"]).code, 0);
@@ -290,7 +290,7 @@ fn diff_shows_the_values_that_differ() {
 }
 
 #[test]
-fn the_place_of_a_result_has_one_flag() {
+fn every_spelling_of_the_output_flag_works_and_help_shows_one() {
     let place = Place::new();
     place.example("minimal");
     for flag in ["--out", "-o", "--output"] {
@@ -302,7 +302,7 @@ fn the_place_of_a_result_has_one_flag() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_in_a_folder_is_told_with_the_other_mistakes() {
+fn link_in_a_folder_is_reported_with_the_other_mistakes() {
     let place = Place::new();
     place.example("minimal");
     std::os::unix::fs::symlink("nowhere", place.path().join("minimal/prompts/link.md")).expect("a link");

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::Place;
 
-/// A place whose folder `minimal` is committed.
+/// Creates a place whose folder `minimal` is committed.
 fn committed() -> Place {
     let place = Place::new();
     place.example("minimal");
@@ -39,21 +39,21 @@ fn refused(place: &Place, code: &str, file: Option<&str>) {
 }
 
 #[test]
-fn the_commit_that_a_bundle_is_built_from_is_in_its_provenance() {
+fn provenance_contains_the_commit_of_the_built_folder() {
     let place = committed();
     let (built, code) = build(&place);
     assert_eq!(code, 0, "{built}");
     let (shown, _) = place.json(&["bundle", "show", "out.yoi"]);
     assert_eq!(shown["manifest"]["provenance"]["commit"].as_str(), Some(git(&place, &["rev-parse", "HEAD"]).as_str()));
     assert_eq!(shown["manifest"]["created_at"], "2026-01-02T01:04:05Z");
-    // What is not read is nobody's business.
+    // Files that a builder does not read may differ.
     place.write("minimal/README.md", "new");
     place.write("minimal/prompts/.draft.md", "new");
     assert_eq!(build(&place).1, 0);
 }
 
 #[test]
-fn a_folder_without_a_commit_has_none_to_name() {
+fn folder_without_a_commit_is_refused() {
     let place = Place::new();
     place.example("minimal");
     refused(&place, "no_commit", None);
@@ -62,7 +62,7 @@ fn a_folder_without_a_commit_has_none_to_name() {
 }
 
 #[test]
-fn a_file_that_is_not_as_the_commit_has_it_is_named() {
+fn file_that_differs_from_the_commit_is_named() {
     let place = committed();
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read(&prompt).expect("read");
@@ -75,7 +75,7 @@ fn a_file_that_is_not_as_the_commit_has_it_is_named() {
 }
 
 #[test]
-fn what_git_is_told_not_to_look_at_is_seen_all_the_same() {
+fn changed_file_that_git_is_configured_to_skip_is_detected() {
     let place = committed();
     place.write(".gitignore", "*.secret.md\n");
     place.write("minimal/prompts/a.secret.md", "Ignored.");
@@ -96,7 +96,7 @@ fn what_git_is_told_not_to_look_at_is_seen_all_the_same() {
         refused(&place, "not_committed", Some("prompts/editor.md"));
     }
 
-    // A replaced object: git itself shows what the commit never held.
+    // A replacement of an object: git then shows content that the commit never had.
     let place = committed();
     let blob = git(&place, &["rev-parse", "HEAD:minimal/prompts/editor.md"]);
     place.write("minimal/prompts/editor.md", "Another.");
@@ -117,7 +117,7 @@ fn planted(place: &Place, name: &str, rest: &str) -> (PathBuf, PathBuf) {
 
 #[cfg(unix)]
 #[test]
-fn no_program_that_a_repository_names_is_run() {
+fn programs_configured_in_a_repository_are_not_run() {
     let place = committed();
     let plant = |name: &str, settings: &[&str]| {
         let (program, ran) = planted(&place, name, if name == "filter" { "cat" } else { "exit 1" });
@@ -135,7 +135,7 @@ fn no_program_that_a_repository_names_is_run() {
     place.write(".git/info/attributes", "* filter=planted diff=planted\n");
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read(&prompt).expect("read");
-    // The control: the plants bite whoever asks for the status.
+    // Control: `git status` does run the planted programs.
     std::fs::write(&prompt, &text).expect("written");
     git(&place, &["status", "--porcelain", "."]);
     for ran in [&monitor, &filter] {
@@ -145,7 +145,7 @@ fn no_program_that_a_repository_names_is_run() {
     let (built, code) = build(&place);
     assert_eq!(code, 0, "{built}");
 
-    // A commit that is not whole, of a repository that would fetch the rest.
+    // A commit with a missing object, in a repository that would fetch it.
     git(&place, &["config", "remote.origin.url", place.path().to_str().expect("UTF-8")]);
     git(&place, &["config", "remote.origin.promisor", "true"]);
     git(&place, &["config", "extensions.partialClone", "origin"]);
@@ -164,7 +164,7 @@ fn no_program_that_a_repository_names_is_run() {
 }
 
 #[test]
-fn the_environment_names_no_other_repository() {
+fn git_variables_of_the_environment_are_ignored() {
     let (place, other) = (committed(), committed());
     place.write("minimal/prompts/editor.md", "Another.");
     git(&place, &["commit", "-q", "-a", "-m", "second"]);
@@ -185,7 +185,7 @@ fn the_environment_names_no_other_repository() {
 }
 
 #[test]
-fn a_checkout_with_other_line_ends_is_told_as_that() {
+fn checkout_with_other_line_ends_is_reported_as_such() {
     let place = committed();
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read_to_string(&prompt).expect("read");
@@ -196,7 +196,7 @@ fn a_checkout_with_other_line_ends_is_told_as_that() {
     assert!(error["help"].as_str().is_some_and(|text| text.contains("core.autocrlf")), "{error}");
     std::fs::write(&prompt, text.replace('\n', "\r\n").to_uppercase()).expect("written");
     assert!(build(&place).0["message"].as_str().is_some_and(|text| !text.contains("line ends")));
-    // The other way: what is committed with `\r\n` and checked out without.
+    // The opposite case: committed with `\r\n` and checked out without.
     std::fs::write(&prompt, text.replace('\n', "\r\n")).expect("written");
     git(&place, &["-c", "core.autocrlf=false", "commit", "-q", "-a", "-m", "line ends"]);
     assert_eq!(build(&place).1, 0);
@@ -205,7 +205,7 @@ fn a_checkout_with_other_line_ends_is_told_as_that() {
 }
 
 #[test]
-fn a_committed_byte_order_mark_is_no_difference() {
+fn committed_byte_order_mark_is_not_a_difference() {
     let place = committed();
     let prompt = place.path().join("minimal/prompts/editor.md");
     let text = std::fs::read_to_string(&prompt).expect("read");
@@ -217,10 +217,10 @@ fn a_committed_byte_order_mark_is_no_difference() {
 
 #[cfg(unix)]
 #[test]
-fn a_repository_of_another_user_is_read_where_the_users_own_settings_call_it_safe() {
+fn repository_of_another_user_is_read_if_the_git_config_of_the_user_marks_it_safe() {
     use std::os::unix::fs::PermissionsExt;
     let place = committed();
-    // `git` itself, which is told that every folder belongs to somebody else.
+    // A `git` for which every folder belongs to another user.
     let search = std::env::var_os("PATH").expect("PATH");
     let real =
         std::env::split_paths(&search).map(|folder| folder.join("git")).find(|path| path.is_file()).expect("git");
@@ -245,8 +245,8 @@ fn a_repository_of_another_user_is_read_where_the_users_own_settings_call_it_saf
     assert_eq!(build(&format!("[safe]\n\tdirectory = {}\n", top.display()), true).0, 0);
     assert_eq!(build("[safe]\n\tdirectory = *\n", true).0, 0);
     assert_eq!(build("[safe]\n\tdirectory = /elsewhere\n", true).0, 1);
-    // A later empty value takes the earlier ones back, as `git` has it.
+    // As in git, an empty value removes the earlier ones.
     assert_eq!(build("[safe]\n\tdirectory = *\n\tdirectory =\n", true).0, 1);
-    // The repository does not decide about itself.
+    // The config of the repository itself has no effect.
     assert_eq!(build("[safe]\n\tdirectory = *\n", false).0, 1);
 }

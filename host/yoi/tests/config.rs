@@ -1,6 +1,6 @@
 use crate::support::{Place, snapshot};
 
-/// What `yoi resolve` says about a config.
+/// Returns the error message of `yoi resolve` for a config.
 fn told(place: &Place, config: &str) -> String {
     place.write("runtime.toml", config);
     let arguments = ["resolve", "builtin", "-p", "coder", "--config", "runtime.toml"];
@@ -15,7 +15,7 @@ fn told(place: &Place, config: &str) -> String {
 }
 
 #[test]
-fn a_mistake_in_a_config_is_told_with_line_caret_and_remedy() {
+fn mistake_in_a_config_is_reported_with_line_caret_and_remedy() {
     let place = Place::new();
     let mut said = String::new();
     for config in [
@@ -55,7 +55,7 @@ fn no_value_of_a_config_is_repeated() {
 }
 
 #[test]
-fn to_resolve_a_posture_may_be_stated_and_need_not_be() {
+fn resolve_accepts_a_config_with_or_without_a_signature_posture() {
     let place = Place::new();
     let (new, _) = place.json(&["key", "new"]);
     let required = format!("signatures = {{ posture = \"required\", keys = [{}] }}\n", new["public_key"]);
@@ -85,7 +85,7 @@ fn the_name_of_an_unknown_table_is_withheld_in_message_and_snippet_if_it_may_be_
         let (error, _) = place.json(&["resolve", "builtin", "-p", "coder", "--config", "runtime.toml"]);
         assert!(!error.to_string().contains("FODNN7"), "{error}");
     }
-    // A name that is no secret is shown in both.
+    // An ordinary name is shown in the message and in the snippet.
     let said = told(&place, "[workspces.acme]\nshell = true\n");
     assert!(said.contains("unknown field `workspces`") && said.contains("[workspces.acme]"), "{said}");
     assert!(said.contains("did you mean `workspaces`?"), "{said}");

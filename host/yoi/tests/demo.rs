@@ -1,7 +1,7 @@
 use crate::support::{Place, snapshot};
 
 #[test]
-fn demo_tells_the_whole_path() {
+fn demo_shows_every_step() {
     let said = Place::new().yoi(&["demo"]);
     assert_eq!((said.code, said.stderr.as_str()), (0, ""));
     assert!(said.stdout.lines().count() <= 35, "a person reads this");

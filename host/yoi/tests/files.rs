@@ -12,13 +12,13 @@ mod unix {
     use super::*;
 
     #[test]
-    fn a_fifo_is_written_into_and_stays_one() {
+    fn fifo_is_written_to_and_not_replaced() {
         let place = Place::new();
         place.example("minimal");
         let fifo = place.path().join("out");
         assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
         fs::create_dir(place.path().join("links")).expect("made");
-        // As `/dev/stdout` is one: a link to what can be written into.
+        // A symbolic link to a FIFO, like `/dev/stdout`.
         std::os::unix::fs::symlink(&fifo, place.path().join("links/out")).expect("linked");
         let commands: [&[&str]; 3] = [
             &["bundle", "build", "minimal", "-o", "out"],
@@ -39,7 +39,7 @@ mod unix {
     }
 
     #[test]
-    fn a_link_and_a_folder_are_left_as_they_are() {
+    fn link_and_folder_are_not_replaced() {
         let place = Place::new();
         place.example("minimal");
         place.write("target", "kept");
@@ -57,7 +57,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_replaced_keeps_its_mode() {
+    fn replaced_file_keeps_its_mode() {
         let place = Place::new();
         place.example("minimal");
         let mode = |name: &str| fs::metadata(place.path().join(name)).expect("there").permissions().mode() & 0o7777;
@@ -93,7 +93,7 @@ mod unix {
     }
 
     #[test]
-    fn a_reader_that_has_gone_away_is_no_failure() {
+    fn closed_output_pipe_is_not_a_failure() {
         let place = Place::new();
         let shell = format!("{} bundle check builtin --rules; echo $? >code", env!("CARGO_BIN_EXE_yoi"));
         let script = format!("({shell}) | true");
@@ -105,7 +105,7 @@ mod unix {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_name_that_is_not_unicode_is_opened_and_shown() {
+fn file_with_a_name_that_is_not_unicode_is_opened_and_shown() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -157,7 +157,7 @@ fn bump_changes_two_values_and_no_other_byte() {
 }
 
 #[test]
-fn time_does_not_go_back() {
+fn bump_to_an_earlier_time_is_refused() {
     let place = Place::new();
     place.example("minimal");
     let path = place.path().join("minimal/bundle.toml");

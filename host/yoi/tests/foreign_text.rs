@@ -1,6 +1,6 @@
 use crate::support::{Place, example};
 
-/// What a terminal would obey, or would show in another order than it is written.
+/// Characters that a terminal interprets, or that change the order of the text.
 pub(crate) const MOVING: [&str; 6] = ["\u{1b}[2J", "\u{9b}2J", "\u{85}", "\u{202e}", "\u{2066}", "\u{2028}"];
 
 pub(crate) fn is_harmless(text: &str) -> bool {
@@ -9,13 +9,13 @@ pub(crate) fn is_harmless(text: &str) -> bool {
     text.chars().all(|c| allowed(c) && !reorders(c))
 }
 
-/// As TOML writes it in a string.
+/// Returns the text as a TOML string with escapes.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect::<String>())
 }
 
 #[test]
-fn a_setting_cannot_move_the_cursor_of_who_looks_at_it() {
+fn control_characters_of_a_setting_are_shown_escaped() {
     let place = Place::new();
     for moving in MOVING {
         place.example("minimal");
@@ -61,14 +61,14 @@ fn a_key_or_a_text_that_is_not_one_plain_line_is_refused() {
     }
     let place = Place::new();
     place.example("minimal");
-    // Letters of any script pass, also where they need marks and joiners.
+    // Letters of any script pass, including their marks and joiners.
     let profile = "description = \"\u{5e9}\u{5dc}\u{5d5}\u{5dd}\u{200f}, \u{645}\u{6cc}\u{200c}\u{62e}, e\u{301}\"\n[settings]\n\"\u{4e2d}\" = 1\n";
     place.write("minimal/profiles/plain.toml", profile);
     assert_eq!(place.json(&["bundle", "check", "minimal"]).1, 0);
 }
 
 #[test]
-fn a_line_that_is_pointed_at_is_shown_without_what_moves_the_cursor() {
+fn control_characters_of_a_quoted_line_are_not_shown() {
     for moving in MOVING {
         let place = Place::new();
         place.example("minimal");
@@ -80,7 +80,7 @@ fn a_line_that_is_pointed_at_is_shown_without_what_moves_the_cursor() {
 }
 
 #[test]
-fn the_examples_have_nothing_to_escape() {
+fn output_for_the_examples_contains_no_escapes() {
     let place = Place::new();
     for bundle in [example("acme"), example("minimal"), "builtin".to_owned()] {
         let said = place.yoi(&["bundle", "show", &bundle]);

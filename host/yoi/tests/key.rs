@@ -1,7 +1,7 @@
 use crate::support::{Place, snapshot};
 
 #[test]
-fn a_new_key_is_for_its_owner_alone_and_never_printed() {
+fn new_key_file_is_private_and_its_key_is_never_printed() {
     let place = Place::new();
     let said = place.yoi(&["key", "new", "--out", "mine.key"]);
     assert_eq!((said.code, said.stderr.as_str()), (0, ""));
@@ -23,7 +23,7 @@ fn a_new_key_is_for_its_owner_alone_and_never_printed() {
 }
 
 #[test]
-fn a_key_that_is_there_is_not_written_over() {
+fn existing_key_file_is_not_overwritten() {
     let place = Place::new();
     assert_eq!(place.yoi(&["key", "new"]).code, 0);
     let before = std::fs::read(place.path().join("signing.key")).expect("written");
@@ -32,7 +32,7 @@ fn a_key_that_is_there_is_not_written_over() {
     assert_eq!(std::fs::read(place.path().join("signing.key")).expect("there"), before);
     #[cfg(unix)]
     {
-        // Nor what a link leads to, nor what a link that leads nowhere would make.
+        // A symbolic link without a target is not followed either.
         std::os::unix::fs::symlink("elsewhere", place.path().join("link")).expect("a link");
         let (error, _) = place.json(&["key", "new", "--out", "link"]);
         assert_eq!(error["code"].as_str(), Some("already_there"));
@@ -65,7 +65,7 @@ fn a_key_is_shown_from_either_of_its_files() {
 }
 
 #[test]
-fn what_is_no_key_is_told_without_repeating_it() {
+fn invalid_key_is_refused_and_not_repeated() {
     let place = Place::new();
     assert_eq!(place.yoi(&["key", "new", "--out", "mine.key"]).code, 0);
     let file = std::fs::read_to_string(place.path().join("mine.key")).expect("written");
@@ -92,7 +92,7 @@ fn what_is_no_key_is_told_without_repeating_it() {
 }
 
 #[test]
-fn a_key_is_read_whatever_an_editor_puts_around_its_line() {
+fn byte_order_mark_and_line_ends_around_a_key_are_ignored() {
     let place = Place::new();
     let (new, _) = place.json(&["key", "new", "--out", "mine.key"]);
     let public = new["public_key"].as_str().expect("a key").to_owned();

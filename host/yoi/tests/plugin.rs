@@ -143,3 +143,45 @@ fn bundle_takes_the_descriptor_of_a_plugin_from_the_package_beside_it() {
     assert_eq!((said.code, said.stdout.as_str()), (3, ""));
     snapshot!("plugin_bundle_mismatch", said.stderr);
 }
+
+#[test]
+fn new_writes_a_template_that_passes_check_once_its_component_is_there() {
+    let place = Place::new();
+    for language in ["rust", "js", "python"] {
+        let folder = format!("word-{language}");
+        let said = place.yoi(&["plugin", "new", language, &folder]);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+        let (refused, code) = place.json(&["plugin", "check", &folder]);
+        assert_eq!((code, &refused["code"]), (3, &json!("missing_file")), "{refused}");
+        place.write(&format!("{folder}/component.wasm"), COMPONENT);
+        let (checked, code) = place.json(&["plugin", "check", &folder]);
+        assert_eq!((code, &checked["name"]), (0, &json!(folder)), "{checked}");
+        for file in std::fs::read_dir(place.path().join(&folder)).expect("read").flatten() {
+            if file.path().is_file() && file.file_name() != "component.wasm" {
+                let text = std::fs::read_to_string(file.path()).expect("text");
+                let has_blank = ["{name}", "{crate}", "{crate-name}"].iter().any(|blank| text.contains(blank));
+                assert!(!has_blank && text.ends_with('\n'), "{text}");
+            }
+        }
+        let contract = std::fs::read(place.path().join(folder).join("wit/deps/yoi-host@1.0.0/host.wit")).expect("read");
+        let published = examples().join("../../wit/deps/yoi-host@1.0.0/host.wit");
+        assert!(contract == std::fs::read(published).expect("read"));
+    }
+    snapshot!("plugin_new", place.yoi(&["plugin", "new", "rust", "prices"]).stdout);
+}
+
+#[test]
+fn new_refuses_an_existing_folder_and_a_bad_name_and_writes_nothing() {
+    let place = Place::new();
+    place.write("there/file", "kept");
+    let (refused, code) = place.json(&["plugin", "new", "rust", "there"]);
+    assert_eq!((code, &refused["code"]), (1, &json!("already_there")));
+    assert_eq!(std::fs::read_dir(place.path().join("there")).expect("read").count(), 1);
+    for arguments in [&["Bad_Name"][..], &["good", "--name", "no/name"], &[".."], &["a{name}"]] {
+        let said = place.yoi(&[&["plugin", "new", "js"], arguments].concat());
+        assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
+    }
+    assert_eq!(std::fs::read_dir(place.path()).expect("read").count(), 1);
+    let (made, code) = place.json(&["plugin", "new", "js", "Any_Folder", "--name", "test"]);
+    assert_eq!((code, &made["name"]), (0, &json!("test")));
+}

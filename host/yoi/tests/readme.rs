@@ -10,8 +10,9 @@ use std::process::Command;
 
 use runtime_api::Code;
 
-use crate::runtime::Serving;
-use crate::support::{Place, examples};
+use crate::root;
+use crate::runtime::ServiceProcess;
+use crate::support::Place;
 
 /// A command with its expected output.
 struct Step {
@@ -70,20 +71,21 @@ fn steps(lines: &[&str], mut at: usize, end: usize) -> Vec<Step> {
     steps
 }
 
-/// Runs commands as a reader of a page would.
+/// Runs the commands of a page.
 struct Reader {
     place: Place,
     exported: Vec<(String, String)>,
-    serving: Vec<Serving>,
+    serving: Vec<ServiceProcess>,
 }
 
 impl Reader {
     fn new() -> Self {
         let place = Place::new();
-        let to = place.path().join("bundles");
-        std::fs::create_dir(&to).expect("made");
-        std::os::unix::fs::symlink(examples().canonicalize().expect("the examples"), to.join("examples"))
-            .expect("a link");
+        for folder in ["bundles/examples", "tests/guests/plugins/examples"] {
+            let to = place.path().join(folder);
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+            std::os::unix::fs::symlink(root().join(folder).canonicalize().expect("the examples"), to).expect("a link");
+        }
         place.write("files/plan.md", "Ship on Friday.\n");
         // The first run prints a note about compiling, which is in no page.
         assert_eq!(place.yoi(&["resolve", "builtin", "--profile", "coder"]).code, 0);
@@ -134,7 +136,7 @@ impl Reader {
             self.choose_port();
             let mut command = self.command(&format!("exec {service}"));
             let log = std::fs::File::create(self.place.path().join("log")).expect("a log");
-            let serving = Serving::of(command.stderr(log), || "no address".to_owned());
+            let serving = ServiceProcess::of(command.stderr(log), || "no address".to_owned());
             let url = format!("http://{}", serving.address);
             self.exported.push(("YOI_URL".to_owned(), url.clone()));
             self.serving.push(serving);
@@ -231,18 +233,14 @@ fn run_page(path: &Path) -> usize {
     run
 }
 
-fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 #[test]
-fn commands_of_the_readme_print_what_it_says() {
+fn commands_of_the_readme_print_the_documented_output() {
     let run = run_page(&root().join("README.md"));
     assert!(run >= 15, "{run} commands");
 }
 
 #[test]
-fn commands_of_the_docs_print_what_they_say() {
+fn commands_of_the_docs_print_the_documented_output() {
     let mut pages: Vec<_> = std::fs::read_dir(root().join("docs"))
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())
@@ -259,7 +257,7 @@ fn readme_is_short() {
     assert!(text.lines().count() <= 250);
 }
 
-/// Rows of the Markdown tables of a page that begin with a name in backticks, by this name.
+/// Returns the rows of the Markdown tables of a page that begin with a name in backticks, by this name.
 fn rows(page: &str) -> Vec<(String, Vec<String>)> {
     let text = std::fs::read_to_string(root().join("docs").join(page)).expect("the page");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
@@ -298,7 +296,7 @@ fn config_reference_has_every_key_of_a_plugin_grant() {
 #[test]
 fn config_reference_has_the_exit_code_of_each_error_code() {
     let rows = rows("config.md");
-    // A key of the config has more cells.
+    // Rows of config keys have more cells.
     let codes: Vec<_> = rows.iter().filter(|(_, cells)| cells.len() == 2 && cells[1].len() == "3 |".len()).collect();
     for (code, cells) in &codes {
         assert_eq!(code.parse().map(|code: Code| format!("{} |", code.exit_code())), Ok(cells[1].clone()), "{code}");

@@ -2,12 +2,12 @@ use serde_json::json;
 use worker_runtime::token::Scope;
 
 use crate::foreign_text::{MOVING, is_harmless};
-use crate::served::{Served, team};
+use crate::served::{TestService, team};
 use crate::support::{Place, snapshot};
 
 #[test]
 fn a_bundle_is_sent_listed_and_removed() {
-    let served = Served::new();
+    let served = TestService::new();
     let mut said = String::new();
     let mut yoi = |arguments: &[&str]| said.push_str(&served.transcript(arguments));
     yoi(&["runtime", "bundles"]);
@@ -33,8 +33,8 @@ fn a_bundle_is_sent_listed_and_removed() {
 }
 
 #[test]
-fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
-    let served = Served::new();
+fn bundle_of_any_form_is_sent_to_its_workspace() {
+    let served = TestService::new();
     let place = &served.place;
     for arguments in [
         &["bundle", "build", "team", "-o", "team.yoi"][..],
@@ -54,7 +54,7 @@ fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
         assert_eq!((code, &put["known"], &put["sent"]), (0, &json!(true), &json!([])), "{put}");
         assert_eq!((put["bundle"]["digest"].as_str(), &put["workspace"]), (Some(digest.as_str()), &json!("team")));
     }
-    // The token serves two workspaces, and the bundle says which is meant.
+    // The token serves two workspaces. The workspace of the bundle is used.
     let both = served.token(&Scope::ALL, &["team", "other"]);
     let said = served.with_env(&["runtime", "put", "team"], &[("YOI_TOKEN", &both)]);
     assert_eq!(said.code, 0, "{}", said.stderr);
@@ -62,9 +62,94 @@ fn a_bundle_of_any_form_is_sent_and_goes_where_it_belongs() {
     assert!(said.code == 4 && said.stderr.starts_with("error[workspace_denied]"), "{}", said.stderr);
 }
 
+/// Writes the folders `reader`, a plugin, and `team`, a bundle that uses it and the plugin `writer`.
+fn plugged(place: &Place) {
+    let text = "schema = \"yoi.plugin/1\"\nname = \"reader\"\nversion = \"1.0.0\"\nworld = \"yoi:runtime/tool@1.0.0\"\n\
+                description = \"Reads.\"\nsurfaces = [\"tools\"]\n[tools.read]\ndescription = \"Read.\"\n\
+                effect = \"none\"\ninput = {}\noutput = {}\n";
+    place.write("reader/plugin.toml", text);
+    place.write("reader/component.wasm", b"\0asm\x0d\0\x01\0");
+    place.write("writer/plugin.toml", text.replace("\"reader\"", "\"writer\""));
+    place.write("writer/component.wasm", b"\0asm\x0d\0\x01\0");
+    team(place, 7);
+    for (plugin, package) in [("reader", "reader"), ("writer", "writer.tar")] {
+        place.write(&format!("team/plugins/{plugin}.toml"), format!("package = \"{package}\"\n"));
+    }
+    place.write("team/profiles/reading.toml", "plugins = [\"reader\", \"writer\"]\n");
+    for file in ["plugin.toml", "component.wasm"] {
+        let bytes = std::fs::read(place.path().join("reader").join(file)).expect("read");
+        place.write(&format!("team/plugins/reader/{file}"), bytes);
+    }
+    assert_eq!(place.yoi(&["plugin", "pack", "writer", "-o", "team/plugins/writer.tar"]).code, 0);
+}
+
+#[test]
+fn packages_of_a_folder_are_sent_once_before_the_bundle() {
+    let served = TestService::new();
+    plugged(&served.place);
+    let said = served.transcript(&["runtime", "put", "team"]) + &served.transcript(&["runtime", "put", "team"]);
+    snapshot!("remote_packages", said);
+    let (put, _) = served.json(&["runtime", "put", "team"]);
+    let states: Vec<_> = put["packages"].as_array().expect("packages").iter().map(|one| &one["state"]).collect();
+    assert_eq!(states, [&json!("known"), &json!("known")]);
+    // The blobs of the bundle and the packages are counted separately.
+    assert_eq!(put["sent"], json!([]));
+}
+
+#[test]
+fn packages_beside_a_built_bundle_are_sent_and_missing_ones_are_named() {
+    let served = TestService::new();
+    let place = &served.place;
+    plugged(place);
+    let moved = |from: &str, to: &str| {
+        std::fs::create_dir_all(place.path().join("built/plugins")).expect("made");
+        std::fs::rename(place.path().join(from), place.path().join(to)).expect("moved");
+    };
+    place.write("built/plugins/notes.txt", "Not a package.");
+    assert_eq!(place.yoi(&["bundle", "build", "team", "-o", "built/team.yoi"]).code, 0);
+    assert_eq!(place.yoi(&["bundle", "build", "team", "--layout", "-o", "built/layout"]).code, 0);
+    let states = |put: &serde_json::Value| -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let packages = put["packages"].as_array().expect("packages");
+        let mut states: Vec<_> = packages.iter().map(|one| (text(&one["plugin"]), text(&one["state"]))).collect();
+        states.sort();
+        states
+    };
+    let expected = |reader: &str, writer: &str| {
+        [("reader", reader), ("writer", writer)].map(|(name, state)| (name.to_owned(), state.to_owned()))
+    };
+
+    // A packed file of the right size with another content is not the package.
+    let size = std::fs::metadata(place.path().join("team/plugins/writer.tar")).expect("there").len();
+    place.write("built/plugins/other.tar", vec![7; usize::try_from(size).expect("small")]);
+    moved("team/plugins/reader", "built/plugins/any-name");
+    let said = served.yoi(&["runtime", "put", "built/team.yoi"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    snapshot!("remote_packages_missing", said.stdout + &said.stderr);
+
+    // A token without the scope `read` cannot find out, so the packages that are here are sent.
+    let blind = served.token(&[Scope::Bundles], &["team"]);
+    let arguments = ["runtime", "put", "built/team.yoi", "--format", "json"];
+    let said = served.with_env(&arguments, &[("YOI_TOKEN", &blind)]);
+    let put = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(states(&put), expected("known", "unknown"), "{}", said.stderr);
+    assert!(said.stderr.contains("does not tell"), "{}", said.stderr);
+
+    moved("team/plugins/writer.tar", "built/plugins/writer-1.0.0.tar");
+    let (put, code) = served.json(&["runtime", "put", "built/layout"]);
+    assert_eq!((code, states(&put)), (0, expected("known", "sent").to_vec()));
+    // A package above the limit is not read.
+    let other = TestService::new();
+    let place = other.place.path().join("built");
+    std::fs::rename(served.place.path().join("built"), &place).expect("moved");
+    other.place.write("limits.toml", "[bundle]\npackage_bytes = 100\n");
+    let (refused, code) = other.json(&["runtime", "put", "built/team.yoi", "--limits", "limits.toml"]);
+    assert_eq!((code, &refused["code"]), (3, &json!("too_large")), "{refused}");
+}
+
 #[test]
 fn documents_name_their_schema() {
-    let served = Served::new();
+    let served = TestService::new();
     let (put, _) = served.json(&["runtime", "put", "team"]);
     assert_eq!((&put["schema"], &put["known"]), (&json!("yoi.runtime-put/1"), &json!(false)));
     assert_eq!(put["sent"].as_array().map(Vec::len), Some(2), "{put}");
@@ -88,8 +173,8 @@ fn documents_name_their_schema() {
 }
 
 #[test]
-fn status_says_what_who_asks_may_know() {
-    let served = Served::new();
+fn status_shows_only_what_the_token_may_read() {
+    let served = TestService::new();
     let mut said = served.transcript(&["runtime", "status"]);
     let reader = served.token(&[Scope::Read], &["team"]);
     for token in ["", reader.as_str()] {
@@ -106,7 +191,7 @@ fn status_says_what_who_asks_may_know() {
 }
 
 #[test]
-fn a_runtime_that_cannot_do_its_work_says_which_part_of_it() {
+fn status_of_a_runtime_that_is_not_ready_names_the_failed_check() {
     let checks = json!([{ "name": "metadata", "outcome": "ok" }, { "name": "blobs", "outcome": "store_unavailable" }]);
     let url = answering(503, "application/json", &json!({ "ready": false, "checks": checks }));
     let status =
@@ -119,8 +204,8 @@ fn a_runtime_that_cannot_do_its_work_says_which_part_of_it() {
 }
 
 #[test]
-fn what_keeps_a_command_from_its_runtime_is_told_with_a_remedy() {
-    let served = Served::new();
+fn failure_to_use_a_runtime_is_reported_with_a_remedy() {
+    let served = TestService::new();
     let place = &served.place;
     let token = served.token.as_str();
     let mut said = String::new();
@@ -155,12 +240,12 @@ fn what_keeps_a_command_from_its_runtime_is_told_with_a_remedy() {
     refuse("an empty token file", &[("YOI_TOKEN_FILE", "empty")], "invalid_token", 3);
     snapshot!("remote_refused", said);
 
-    // The neighbours of these.
+    // Similar requests that succeed.
     private(place, "token", &format!("{token}\r\n"));
     let alone = [("YOI_TOKEN", "yoi_other"), ("YOI_TOKEN_FILE", "token")];
     assert_eq!(served.with_env(&["worker", "list"], &alone).code, 0);
     assert_eq!(served.with_env(&["worker", "list", "--workspace", "team"], &[("YOI_TOKEN", &both)]).code, 0);
-    // A token is no argument.
+    // There is no argument for a token.
     assert_eq!(served.yoi(&["worker", "list", "--token", token]).code, 2);
 }
 
@@ -171,7 +256,7 @@ fn private(place: &Place, name: &str, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
 }
 
-/// A server that answers everything with this.
+/// Starts a server that sends this response to every request, and returns its URL.
 fn answering(status: u16, kind: &str, body: &serde_json::Value) -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -193,7 +278,7 @@ fn answering(status: u16, kind: &str, body: &serde_json::Value) -> String {
 }
 
 #[test]
-fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
+fn control_characters_of_a_response_are_shown_escaped() {
     let place = Place::new();
     for moving in MOVING {
         let text = format!("a{moving}\nerror[forged]: b");
@@ -220,7 +305,7 @@ fn what_a_server_says_cannot_move_the_cursor_of_who_reads_it() {
 
 #[test]
 fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
-    let served = Served::new();
+    let served = TestService::new();
     served.put();
     let token = format!("  {}\r\n", served.token);
     let empty = ["YOI_WORKSPACE", "YOI_FORMAT", "YOI_TOKEN_FILE", "YOI_ALLOW_HTTP"].map(|name| (name, ""));
@@ -230,7 +315,7 @@ fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
     let empty = ["YOI_PROFILE", "YOI_REQUIRE", "YOI_INTENT", "YOI_NAME", "YOI_ALLOW_OLDER", "YOI_RESOLVER_DIGEST"];
     let said = served.with_env(&create, &empty.map(|name| (name, "")));
     assert_eq!(said.code, 0, "{}", said.stderr);
-    // What is not empty still counts.
+    // A variable that is not empty is used.
     let said = served.with_env(&["worker", "list"], &[("YOI_WORKSPACE", "Not an id")]);
     assert_eq!(said.code, 2, "{}", said.stderr);
     for blank in ["", " ", "\r\n"] {
@@ -241,7 +326,7 @@ fn empty_variables_count_as_unset_and_a_token_is_trimmed() {
 
 #[test]
 fn a_token_file_and_a_call_input_may_begin_with_a_byte_order_mark() {
-    let served = Served::new();
+    let served = TestService::new();
     served.put();
     served.yoi(&["worker", "create", "desk", "-p", "plain", "-b", "newest"]);
     let file = served.place.write("token", format!("\u{feff}{}\r\n", served.token));
@@ -262,8 +347,8 @@ fn a_token_file_and_a_call_input_may_begin_with_a_byte_order_mark() {
 }
 
 #[test]
-fn https_to_a_service_without_tls_is_told_as_that() {
-    let served = Served::new();
+fn https_to_a_service_without_tls_is_reported_as_such() {
+    let served = TestService::new();
     let https = served.url.replace("http://", "https://");
     let said = served.with_env(&["worker", "list"], &[("YOI_URL", &https)]);
     assert!(said.code == 1 && said.stderr.starts_with("error[unreachable]"), "{}", said.stderr);

@@ -8,7 +8,7 @@ fn acme(place: &Place, arguments: &[&str]) -> (Value, i32) {
 }
 
 #[test]
-fn a_profile_that_ships_inside_resolves_without_anything() {
+fn built_in_profile_resolves_without_config_or_facts() {
     let place = Place::new();
     for profile in ["companion", "coder", "reviewer", "builtin:coder"] {
         let (report, code) = place.json(&["resolve", "builtin", "--profile", profile]);
@@ -40,7 +40,7 @@ fn without_a_config_nothing_is_granted() {
 }
 
 #[test]
-fn with_a_config_the_hosts_policy_is_enforced() {
+fn policy_of_a_config_is_enforced() {
     let (report, code) = acme(&Place::new(), &["--profile", "backend-dev"]);
     assert_eq!((code, &report["enforced"]), (0, &json!(true)));
     assert_eq!(report["git"], "read");
@@ -58,7 +58,7 @@ fn with_a_config_the_hosts_policy_is_enforced() {
 }
 
 #[test]
-fn a_worker_that_requires_what_is_not_granted_is_refused_with_every_remedy() {
+fn worker_without_its_required_grants_is_refused_with_every_remedy() {
     let place = Place::new();
     let (error, code) = acme(&place, &["--profile", "oncall"]);
     assert_eq!((code, error["code"].as_str()), (4, Some("denied")));
@@ -72,7 +72,7 @@ fn a_worker_that_requires_what_is_not_granted_is_refused_with_every_remedy() {
 }
 
 #[test]
-fn everything_is_explained() {
+fn explain_all_explains_every_field() {
     let place = Place::new();
     let said = place.yoi(&[
         "resolve",
@@ -88,7 +88,7 @@ fn everything_is_explained() {
 }
 
 #[test]
-fn what_is_not_there_is_explained_too() {
+fn absent_subjects_are_explained() {
     let place = Place::new();
     let ask = |field: &str| {
         let (report, code) = acme(&place, &["--profile", "backend-dev", "--explain", field]);
@@ -116,7 +116,7 @@ fn what_is_not_there_is_explained_too() {
 }
 
 #[test]
-fn exit_codes_tell_no_from_failed() {
+fn each_kind_of_error_has_its_exit_code() {
     let place = Place::new();
     let acme = example("acme");
     let cases: &[(&[&str], i32, &str)] = &[
@@ -137,7 +137,7 @@ fn exit_codes_tell_no_from_failed() {
 }
 
 #[test]
-fn a_list_of_models_of_which_the_host_offers_none_is_no_model() {
+fn profile_whose_models_the_host_does_not_offer_is_refused() {
     let place = Place::new();
     let facts =
         place.write("facts.json", r#"{"os":"linux","arch":"x86_64","capabilities":["models"],"models":["other"]}"#);
@@ -146,7 +146,7 @@ fn a_list_of_models_of_which_the_host_offers_none_is_no_model() {
 }
 
 #[test]
-fn host_tools_that_no_provider_answers_are_marked() {
+fn host_tools_without_a_provider_are_marked() {
     let place = Place::new();
     let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\nlanguage = \"en\"\ncreated_at = \"2026-06-25T15:49:30Z\"\n[workspace]\nid = \"acme\"\n";
     let tools = "[tools.\"fs.read\"]\nsource = \"host\"\neffect = \"read\"\n[tools.\"git.log\"]\nsource = \"host\"\neffect = \"read\"\n";
@@ -165,7 +165,7 @@ fn host_tools_that_no_provider_answers_are_marked() {
 }
 
 #[test]
-fn builtin_is_for_the_workspace_that_is_named_or_the_only_one() {
+fn builtin_bundle_uses_the_named_workspace_or_the_only_one() {
     let place = Place::new();
     let config = |text: &str| place.write("runtime.toml", text).to_str().expect("UTF-8").to_owned();
     let resolve = |config: &str, more: &[&str]| {
@@ -177,7 +177,7 @@ fn builtin_is_for_the_workspace_that_is_named_or_the_only_one() {
     let (report, code) = resolve(&one, &[]);
     assert_eq!((code, report["mounts"][0]["label"].as_str()), (0, Some("repo")), "{report}");
     assert_eq!(resolve(&one, &["--workspace", "acme"]).0["digests"], report["digests"]);
-    // Of another workspace nothing is granted, and the remedy names it.
+    // Another workspace has no grants, and the remedy names the workspace.
     let (error, code) = resolve(&one, &["--workspace", "other"]);
     assert_eq!((code, error["code"].as_str()), (4, Some("denied")));
     assert!(error["details"].to_string().contains("under [workspaces.other]"), "{error}");
@@ -194,7 +194,7 @@ fn builtin_is_for_the_workspace_that_is_named_or_the_only_one() {
 }
 
 #[test]
-fn a_workspace_that_requires_a_bundle_has_no_profile_that_ships_inside() {
+fn built_in_profile_is_refused_if_the_workspace_requires_a_bundle() {
     let place = Place::new();
     let refused = |config: &str, workspace: &[&str]| {
         let (error, code) =
@@ -202,7 +202,7 @@ fn a_workspace_that_requires_a_bundle_has_no_profile_that_ships_inside() {
         let required = |refusal: &Value| refusal["rule"] == "bundle_required";
         (code, error["details"]["refusals"].as_array().is_some_and(|list| list.iter().any(required)))
     };
-    // As the example's file says of itself.
+    // The config of the example requires a bundle.
     assert_eq!(refused(&example("acme.runtime.toml"), &[]), (4, true));
     let text = "[workspaces.acme]\nrequire_bundle = true\n[workspaces.beta]\n";
     let config = place.write("runtime.toml", text).to_str().expect("UTF-8").to_owned();
@@ -212,7 +212,7 @@ fn a_workspace_that_requires_a_bundle_has_no_profile_that_ships_inside() {
 }
 
 #[test]
-fn a_config_with_a_mistake_is_not_in_force_at_all() {
+fn config_with_a_mistake_is_refused_as_a_whole() {
     let place = Place::new();
     let config = place.write("runtime.toml", "[workspaces.builtin]\nshell = true\nshel = true\n");
     let (error, code) =
@@ -222,7 +222,7 @@ fn a_config_with_a_mistake_is_not_in_force_at_all() {
 }
 
 #[test]
-fn a_resolver_of_another_digest_is_not_run() {
+fn resolver_with_another_digest_is_not_run() {
     let place = Place::new();
     let resolver = place.write("resolver.wasm", worker_runtime::shipped::RESOLVER);
     let path = resolver.to_str().expect("UTF-8");
@@ -235,7 +235,7 @@ fn a_resolver_of_another_digest_is_not_run() {
 }
 
 #[test]
-fn a_record_names_every_input_and_is_the_same_again() {
+fn record_has_the_digest_of_every_input_and_is_reproducible() {
     let place = Place::new();
     for name in ["one.json", "two.json"] {
         let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--record", name]);
@@ -251,7 +251,7 @@ fn a_record_names_every_input_and_is_the_same_again() {
 }
 
 #[test]
-fn a_folder_and_what_is_built_from_it_resolve_to_the_same() {
+fn folder_and_its_built_bundle_resolve_to_the_same() {
     let place = Place::new();
     let folder = example("acme");
     assert_eq!(place.yoi(&["bundle", "build", &folder, "-o", "acme.yoi"]).code, 0);
@@ -268,7 +268,7 @@ fn a_folder_and_what_is_built_from_it_resolve_to_the_same() {
 }
 
 #[test]
-fn a_refused_worker_has_a_record_too() {
+fn refused_worker_has_a_record() {
     let place = Place::new();
     let (_, code) = acme(&place, &["--profile", "oncall", "--record", "denied.json"]);
     assert_eq!(code, 4);
@@ -280,7 +280,7 @@ fn a_refused_worker_has_a_record_too() {
 }
 
 #[test]
-fn a_wish_that_is_part_of_another_is_told_so() {
+fn explanation_of_a_wish_names_the_wish_that_includes_it() {
     let place = Place::new();
     let (report, code) = acme(&place, &["--profile", "backend-dev", "--explain", "mount:repo:read"]);
     assert_eq!(code, 0, "{report}");
@@ -292,7 +292,7 @@ fn a_wish_that_is_part_of_another_is_told_so() {
 }
 
 #[test]
-fn explain_that_took_the_bundle_says_so() {
+fn explain_that_consumed_the_bundle_argument_is_reported_as_such() {
     let place = Place::new();
     let (error, code) = place.json(&["resolve", "-p", "coder", "--explain", "builtin"]);
     assert_eq!((code, error["code"].as_str()), (2, Some("usage")));
@@ -311,7 +311,7 @@ fn explain_that_took_the_bundle_says_so() {
 }
 
 #[test]
-fn variables_stand_for_flags() {
+fn environment_variables_replace_flags() {
     let place = Place::new();
     let with = |arguments: &[&str], environment: &[(&str, &str)]| {
         let said = place.with_env(arguments, environment);

@@ -27,7 +27,7 @@ fn inspect_shows_a_component_without_running_it() {
 }
 
 #[test]
-fn inspect_says_what_is_no_component() {
+fn inspect_refuses_a_file_that_is_not_a_component() {
     let place = Place::new();
     for (name, content, word) in [
         ("text.wat", b"(component)".as_slice(), "wasm_text"),
@@ -43,7 +43,7 @@ fn inspect_says_what_is_no_component() {
 #[test]
 fn inspect_of_a_component_that_would_be_refused_shows_it_and_fails() {
     let place = Place::new();
-    // A component that holds nothing.
+    // An empty component.
     place.write("nothing.wasm", b"\0asm\x0d\0\x01\0");
     let (shown, code) = place.json(&["resolver", "inspect", "nothing.wasm"]);
     assert_eq!((code, &shown["admitted"], shown["code"].as_str()), (3, &json!(false), Some("missing_export")));
@@ -58,7 +58,7 @@ fn inspect_of_a_component_that_would_be_refused_shows_it_and_fails() {
 }
 
 #[test]
-fn a_component_that_is_too_large_is_refused_by_the_name_and_number_of_the_limit() {
+fn component_above_a_limit_is_refused_with_the_name_and_value_of_the_limit() {
     let place = Place::new();
     place.write("limits.toml", "[structure]\nbytes = 10\n");
     for bytes in [11, 12, 5000] {
@@ -72,10 +72,10 @@ fn a_component_that_is_too_large_is_refused_by_the_name_and_number_of_the_limit(
     }
 }
 
-/// An address space in which the program starts and an instance does not.
+/// Limits the address space so that the program starts and an instance does not.
 #[cfg(target_os = "linux")]
 #[test]
-fn too_little_address_space_is_no_fault_of_the_component() {
+fn lack_of_address_space_is_not_an_error_of_the_component() {
     let place = Place::new();
     for (cached, code) in [(&[][..], 0), (&["--no-cache"][..], 0), (&[][..], 1), (&["--no-cache"][..], 1)] {
         let limit = if code == 0 { "unlimited" } else { "3145728" };
@@ -96,7 +96,7 @@ fn too_little_address_space_is_no_fault_of_the_component() {
 }
 
 #[test]
-fn run_says_how_a_component_ended() {
+fn run_reports_how_a_component_ended() {
     let place = Place::new();
     let (run, code) = place.json(&["resolver", "run", "builtin", "--bundle", "builtin", "--profile", "coder"]);
     assert_eq!((code, run["outcome"].as_str()), (0, Some("resolved")));
@@ -152,7 +152,7 @@ fn a_limit_is_set_by_name_and_named_by_the_error() {
 }
 
 #[test]
-fn inspect_judges_by_the_limits_that_are_given() {
+fn inspect_applies_the_given_limits() {
     let place = Place::new();
     let path = place.write("limits.toml", "[structure]\nfunctions = 1\n");
     let inspect = ["resolver", "inspect", "builtin", "--limits", path.to_str().expect("UTF-8")];
@@ -194,7 +194,7 @@ fn a_damaged_cache_entry_is_compiled_again_and_never_run() {
     }
 }
 
-/// The names of all limits, by section.
+/// Returns the names of all limits, with their section.
 fn names(limits: &Value) -> Vec<String> {
     let sections = limits.as_object().expect("sections").iter();
     let names = sections.flat_map(|(section, limits)| {
@@ -220,7 +220,7 @@ fn the_file_of_limits_names_every_limit_with_its_default() {
     written.sort();
     known.sort();
     assert_eq!(written, known);
-    // Each has its reason above it.
+    // A comment above each limit states its reason.
     let lines: Vec<&str> = text.lines().collect();
     for (line, above) in lines.iter().skip(1).zip(&lines) {
         assert!(!line.contains(" = ") || line.starts_with('#') || above.starts_with("# "), "{line} has no reason");
@@ -228,7 +228,7 @@ fn the_file_of_limits_names_every_limit_with_its_default() {
 }
 
 #[test]
-fn inspect_names_what_a_limit_bounds_as_the_limit_is_named() {
+fn inspect_names_each_count_like_its_limit() {
     let place = Place::new();
     let shown = place.yoi(&["resolver", "inspect", "builtin"]).stdout;
     let counts = shown.split("counts").nth(1).expect("counts");
@@ -241,14 +241,14 @@ fn inspect_names_what_a_limit_bounds_as_the_limit_is_named() {
 }
 
 #[test]
-fn a_limit_above_what_an_engine_has_is_refused_and_others_may_be_raised_everywhere() {
+fn limit_above_the_capacity_of_the_engine_is_refused_and_every_command_accepts_limits() {
     let place = Place::new();
     place.write("limits.toml", "[resolution]\n\ntables = 33\n");
     let run = ["resolver", "run", "builtin", "-b", "builtin", "-p", "coder", "--limits", "limits.toml"];
     let (error, code) = place.json(&run);
     assert_eq!((code, error["code"].as_str()), (3, Some("invalid_limits")));
     assert!(error["message"].as_str().is_some_and(|message| message.contains("line 3") && message.contains("32")));
-    // Wherever an error speaks of a limit, it can be set.
+    // Each command that can report a limit can set it.
     place.write("limits.toml", "[bundle]\nprofiles = 1\n[resolution]\nfuel = 100\n");
     place.example("minimal");
     let commands: [&[&str]; 6] = [
@@ -269,7 +269,7 @@ fn a_limit_above_what_an_engine_has_is_refused_and_others_may_be_raised_everywhe
 }
 
 #[test]
-fn a_cache_that_is_no_folder_is_told_as_such() {
+fn cache_path_that_is_not_a_folder_is_reported() {
     let place = Place::new();
     place.write("file", "no folder");
     let said = place.yoi(&["resolve", "builtin", "-p", "coder", "--cache-dir", "file"]);
@@ -293,7 +293,7 @@ fn a_recorded_failure_is_repeated_and_compared() {
     let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
     assert_eq!(replay(&["--resolver", foreign]), ("same_failure".to_owned(), 0));
 
-    // A resolution that fails unlike the recorded one, and a recorded failure that does not happen any more.
+    // A resolution that fails with another error, and one that does not fail any more.
     let text = std::fs::read_to_string(place.path().join("failed.json")).expect("a record");
     place.write("failed.json", text.replace("\"unknown_profile\"", "\"no_model\""));
     assert_eq!(replay(&[]), ("fails".to_owned(), 3));
@@ -302,7 +302,7 @@ fn a_recorded_failure_is_repeated_and_compared() {
 }
 
 #[test]
-fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
+fn replayed_resolution_is_identical_byte_for_byte() {
     let place = Place::new();
     let (acme, builtin) = (example("acme"), "builtin".to_owned());
     let record = |bundle: &str, profile: &str, name: &str| {
@@ -319,13 +319,13 @@ fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
     let (error, code) = place.json(&["resolver", "replay", "one.json"]);
     assert_eq!((error["code"].as_str(), code), (Some("blob_not_found"), 5));
 
-    // Another resolver with the same answers.
+    // Another resolver that gives the same answers.
     let foreign = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/quickjs/resolver.wasm");
     let (told, code) = place.json(&["resolver", "replay", "two.json", "--resolver", foreign]);
     assert_eq!((code, &told["records"][0]["outcome"]), (0, &json!("same_resolution")), "{told}");
     assert_eq!(told["records"][0]["differs"], json!(["/digests/resolver", "/fuel", "/memory_bytes"]));
 
-    // A record that was changed is another one, and what is no record is none.
+    // Changed records and a file that is not a record.
     let text = std::fs::read_to_string(place.path().join("one.json")).expect("a record");
     let fuel = text.split("\"fuel\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("fuel");
     place.write("fuel.json", text.replace(&format!("\"fuel\":\"{fuel}\""), "\"fuel\":\"1\""));
@@ -339,7 +339,7 @@ fn a_recorded_resolution_comes_out_the_same_byte_for_byte() {
     let (told, code) = place.json(&["resolver", "replay", "facts.json", "--bundle", &acme]);
     assert_eq!((&told["same"], code), (&json!(false), 3), "{told}");
     place.write("none.json", "{}");
-    // A record of version 1 has neither read set nor peak memory, and is repeated in its own version.
+    // A record of version 1 has neither read set nor peak memory. Its replay writes version 1 too.
     let mut first: Value =
         serde_json::from_slice(&std::fs::read(place.path().join("two.json")).expect("read")).expect("JSON");
     let fields = first.as_object_mut().expect("an object");

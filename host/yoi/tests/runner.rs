@@ -1,4 +1,4 @@
-//! The command line as people and programs meet it: one runner, one file per command.
+//! Behaviour of the command line: one runner, one file per command.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stderr,
     reason = "tests"
 )]
 
@@ -18,6 +19,10 @@ mod foreign_text;
 mod key;
 mod plugin;
 mod plugin_grants;
+mod plugin_run;
+#[allow(dead_code, unreachable_pub, reason = "the cross-package tests use all of them")]
+#[path = "../../../tests/support/plugins.rs"]
+mod plugins;
 #[cfg(unix)]
 mod readme;
 mod remote;
@@ -31,3 +36,8 @@ mod stored_before;
 mod support;
 mod swap;
 mod worker;
+
+/// Returns the folder of the project.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

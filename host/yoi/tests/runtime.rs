@@ -1,4 +1,4 @@
-//! `yoi runtime`: a service from its first config to its end, and looking after what it keeps.
+//! `yoi runtime`: a service from its first config to its end, and the maintenance of its data.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,17 +12,17 @@ use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
 
 use crate::support::{Place, snapshot};
 
-/// Twenty times what is expected, and more.
+/// More than twenty times the expected time.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A service that runs.
-pub(crate) struct Serving {
+/// A running service.
+pub(crate) struct ServiceProcess {
     child: Child,
     pub(crate) address: String,
 }
 
-impl Serving {
-    /// Starts a service, and waits until it listens.
+impl ServiceProcess {
+    /// Starts a service and waits until it listens.
     pub(crate) fn start(place: &Place, config: &str) -> Self {
         let mut command = place.command();
         command.args(["runtime", "serve", "--config", config, "--log-format", "json"]);
@@ -47,13 +47,13 @@ impl Serving {
         rustix::process::kill_process(process, signal).expect("sent");
     }
 
-    /// Tells it to stop; its exit code.
+    /// Stops the service with SIGTERM and returns its exit code.
     fn stop(mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().expect("ended").code()
     }
 
-    /// One request by itself.
+    /// Sends a request on a new connection and returns the status and the body.
     fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).expect("connected");
         let request = format!(
@@ -77,7 +77,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for ServiceProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -92,7 +92,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A config as `init` writes it, on any port, and a token that may do everything.
+/// Writes the config of `init` with port 0, and returns a token with all scopes.
 pub(crate) fn set_up(place: &Place) -> String {
     let said = place.yoi(&["runtime", "init", "--workspace", "acme"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
@@ -115,7 +115,7 @@ pub(crate) fn change(place: &Place, from: &str, to: &str) {
 }
 
 #[test]
-fn the_first_config_works_as_it_is() {
+fn config_of_init_works_unchanged() {
     let place = Place::new();
     let said = place.yoi(&["runtime", "init"]);
     snapshot!("runtime_init", format!("{}{}", said.stdout, said.stderr));
@@ -124,15 +124,15 @@ fn the_first_config_works_as_it_is() {
     assert_eq!((again["code"].as_str(), code), (Some("already_there"), 1));
     std::fs::remove_file(place.path().join("runtime.toml")).expect("removed");
     let token = set_up(&place);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     assert_eq!(serving.ask("GET", "/livez", "", ""), (200, json!("ok\n")));
     let (status, about) = serving.ask("GET", "/v1/runtime", &token, "");
     assert_eq!((status, &about["runtime"]["workspaces"]), (200, &json!(["acme"])));
     assert_eq!(about["capabilities"]["tools"], json!(["fs.list", "fs.read", "fs.write"]));
-    // Nobody else may have the folder meanwhile.
+    // No other process can use the folder while the service runs.
     let (error, code) = place.json(&["runtime", "token", "list", "--config", "runtime.toml"]);
     assert_eq!((error["code"].as_str(), code), (Some("store_in_use"), 1));
-    // A running one is asked, by who may.
+    // A running service issues tokens if the caller has the scope `operator`.
     let url = format!("http://{}", serving.address);
     let asking =
         |arguments: &[&str], token: &str| place.with_env(arguments, &[("YOI_URL", &url), ("YOI_TOKEN", token)]);
@@ -155,19 +155,19 @@ fn the_first_config_works_as_it_is() {
     let id = first["id"].as_str().expect("an id").to_owned();
     let revoked = place.yoi(&["runtime", "token", "revoke", "--config", "runtime.toml", &id]);
     assert_eq!((revoked.code, revoked.stdout), (0, format!("revoked {id}\n")));
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     assert_eq!(serving.ask("GET", "/v1/runtime", &token, "").0, 401);
 }
 
 #[test]
-fn a_config_is_read_again_as_a_whole_or_not_at_all() {
+fn config_is_reloaded_as_a_whole_or_not_at_all() {
     let place = Place::new();
     let token = set_up(&place);
     std::fs::create_dir(place.path().join("repo")).expect("made");
     let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
     let grant = format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []");
     change(&place, "secrets = []", &grant);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let (status, made) = serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#);
     assert_eq!(status, 201, "{made}");
     let mut files = 0;
@@ -180,37 +180,37 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
     assert_eq!(write(), 200);
     assert_eq!(std::fs::read(place.path().join("repo/1.txt")).expect("written"), b"hello");
 
-    // A mistake changes nothing, and is told.
+    // A config with a mistake is reported and does not take effect.
     change(&place, "models = []", "modles = []");
     until("the mistake is seen", || serving.config_outcome() == "invalid_config");
     assert_eq!(write(), 200);
     change(&place, "modles = []", "models = []\n");
     until("the config is sound again", || serving.config_outcome() == "ok");
-    // What a service was started with stays.
+    // Settings of the service do not change until a restart.
     change(&place, "# running_calls = 1", "running_calls = 2");
     until("it is another service", || serving.config_outcome() == "restart_needed");
     assert_eq!(write(), 200);
-    // The host's part does not wait for that.
+    // The policy of the host changes without a restart.
     change(&place, "access = \"write\"", "access = \"read\"");
     until("the grant is narrow beside it", || write() == 409);
     assert_eq!(serving.config_outcome(), "restart_needed");
     change(&place, "access = \"read\"", "access = \"write\"");
     change(&place, "running_calls = 2", "# running_calls = 1");
     until("the config is sound again", || serving.config_outcome() == "ok" && write() == 200);
-    // Less is granted from the next use on.
+    // A narrower grant applies from the next call on.
     change(&place, "access = \"write\"", "access = \"read\"");
     serving.signal(rustix::process::Signal::HUP);
     until("the grant is narrow", || write() == 409);
     let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
     until("what it means for workers is told", || log().contains("\"worker\":\"w\""));
     assert_eq!(serving.stop(), Some(0));
-    // What the worker was made from is there to be done again.
+    // The resolution of the worker can be replayed.
     let record = made["record"].as_str().expect("a digest");
     let (told, code) = place.json(&["resolver", "replay", record, "--data", "yoi-data"]);
     assert_eq!((&told["records"][0]["outcome"], code), (&json!("identical"), 0), "{told}");
     let log = log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    // A name twice in one document would leave it to the reader which of them counts.
+    // No document has a duplicate key, of which a parser would choose one.
     for line in log.lines() {
         assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
     }
@@ -222,14 +222,14 @@ fn a_config_is_read_again_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
+fn config_is_compared_by_content_and_stays_in_force_while_its_file_is_missing() {
     let place = Place::new();
     let token = set_up(&place);
     std::fs::create_dir(place.path().join("repo")).expect("a folder");
     place.write("repo/a.txt", "hello");
     let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
     change(&place, "secrets = []", &format!("mounts.repo = {{ path = \"{repo}\", access = \"write\" }}\nsecrets = []"));
-    // As in a store where all files have the same time: a link is turned from one to the other.
+    // All files have the same modification time, as in a reproducible image. A link switches between them.
     let config = place.path().join("runtime.toml");
     let text = std::fs::read_to_string(&config).expect("a config");
     let grant = "mounts.repo =";
@@ -248,7 +248,7 @@ fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
         std::fs::rename(&new, &config).expect("turned");
     };
     turn(&granted);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     assert_eq!(serving.ask("PUT", "/v1/workers/w", &token, r#"{"profile":"builtin:coder"}"#).0, 201);
     let read = || {
         let call = json!({ "input": { "mount": "repo", "path": "a.txt" } }).to_string();
@@ -259,12 +259,12 @@ fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
     until("the grant is gone", || read() != 200);
     turn(&granted);
     until("the grant is back", || read() == 200);
-    // The same file, of the same length and time.
+    // The content changes, and the file, its length and its time do not.
     write("granted.toml", &without);
     until("the grant is gone", || read() != 200);
     write("granted.toml", &text);
     until("the grant is back", || read() == 200);
-    // Without a config that can be read, the one before is in force.
+    // While the config cannot be read, the previous one stays in force.
     std::fs::rename(&granted, place.path().join("elsewhere")).expect("moved");
     until("it is told", || serving.config_outcome() == "not_found");
     assert_eq!(read(), 200);
@@ -279,15 +279,15 @@ fn a_config_is_compared_by_its_content_and_kept_while_there_is_none() {
 }
 
 #[test]
-fn a_config_that_changes_while_the_service_starts_is_seen() {
+fn config_change_during_startup_is_applied() {
     let place = Place::new();
     set_up(&place);
     change(&place, "# component_limits = \"limits.toml\"", "component_limits = \"limits\"");
-    // What is read after the config comes when the test says so.
+    // The limits file is read after the config. As a FIFO, it blocks the start until the test writes to it.
     let fifo = place.path().join("limits");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
     let serving = std::thread::scope(|scope| {
-        let starting = scope.spawn(|| Serving::start(&place, "runtime.toml"));
+        let starting = scope.spawn(|| ServiceProcess::start(&place, "runtime.toml"));
         let limits = std::fs::OpenOptions::new().write(true).open(&fifo).expect("the service reads");
         change(&place, "models = []", "modles = []");
         drop(limits);
@@ -297,14 +297,14 @@ fn a_config_that_changes_while_the_service_starts_is_seen() {
 }
 
 #[test]
-fn a_service_whose_log_nobody_reads_answers() {
+fn service_with_an_unread_log_answers() {
     const REQUESTS: usize = 3000;
     let place = Place::new();
     set_up(&place);
     let mut command = place.command();
     command.args(["runtime", "serve", "--config", "runtime.toml", "--log-format", "json"]);
-    let mut serving = Serving::of(command.stderr(Stdio::piped()), String::new);
-    // Held and never read: more comes than fits into a pipe.
+    let mut serving = ServiceProcess::of(command.stderr(Stdio::piped()), String::new);
+    // The pipe is open and never read. The log is longer than a pipe can buffer.
     let log = serving.child.stderr.take().expect("piped");
     let mut stream = TcpStream::connect(&serving.address).expect("connected");
     stream.set_read_timeout(Some(DEADLINE)).expect("set");
@@ -331,7 +331,7 @@ fn a_service_whose_log_nobody_reads_answers() {
     drop(log);
 }
 
-/// A schema with 2^40 applications of subschemas.
+/// Returns a schema with 2^40 applications of subschemas.
 fn doubling_schema() -> String {
     let mut all = serde_json::Map::new();
     all.insert("a0".to_owned(), json!({ "not": { "type": "string" } }));
@@ -343,7 +343,7 @@ fn doubling_schema() -> String {
 }
 
 #[test]
-fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
+fn service_stops_in_time_during_an_expensive_validation() {
     let place = Place::new();
     let token = set_up(&place);
     for (default, long) in [
@@ -360,7 +360,7 @@ fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
     place.write("team/bundle.toml", bundle);
     place.write("team/profiles/plain.toml", "tools_allow = [\"fs.read\"]\n");
     place.write("team/schemas/fs.read.input.json", doubling_schema());
-    let mut serving = Serving::start(&place, "runtime.toml");
+    let mut serving = ServiceProcess::start(&place, "runtime.toml");
     let url = serving.url();
     let asked = [("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())];
     for arguments in [&["runtime", "put", "team"][..], &["worker", "create", "w", "-p", "plain", "-b", "newest"]] {
@@ -381,7 +381,7 @@ fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
         metrics.as_str().is_some_and(|text| text.contains("workspace_running_calls{workspace=\"acme\"} 1"))
     });
     serving.signal(rustix::process::Signal::TERM);
-    // Twenty times what is expected, which is half a second and what ending a process takes.
+    // Twenty times the expected time, which is half a second and the time to end a process.
     let began = Instant::now();
     let mut ended = None;
     until("the service ends", || {
@@ -393,7 +393,7 @@ fn a_service_is_stopped_in_time_although_a_validation_with_much_work_runs() {
 }
 
 #[test]
-fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
+fn public_address_without_tls_and_unusable_address_are_refused() {
     let place = Place::new();
     set_up(&place);
     change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
@@ -415,7 +415,7 @@ fn a_service_that_others_could_reach_or_that_cannot_listen_is_refused() {
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
 }
 
-/// A data folder with three blobs of one workspace.
+/// Creates a data folder with three blobs of one workspace and returns their digests.
 fn kept(place: &Place) -> Vec<bundles::Digest> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -444,7 +444,7 @@ fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn what_is_damaged_or_gone_is_named() {
+fn check_names_damaged_and_missing_blobs() {
     let place = Place::new();
     let digests = kept(&place);
     let sound = place.yoi(&["runtime", "check", "data"]);
@@ -464,14 +464,14 @@ fn what_is_damaged_or_gone_is_named() {
     let (error, code) = place.json(&["runtime", "check", "nowhere"]);
     assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5));
     assert!(!place.path().join("nowhere").exists());
-    // A folder is not made one by looking at it.
+    // A check does not turn an empty folder into a data folder.
     std::fs::create_dir(place.path().join("empty")).expect("made");
     for arguments in [&["runtime", "check", "empty"][..], &["runtime", "gc", "--data", "empty"]] {
         let (error, code) = place.json(arguments);
         assert_eq!((error["code"].as_str(), code), (Some("not_found"), 5), "{error}");
     }
     assert_eq!(std::fs::read_dir(place.path().join("empty")).expect("read").count(), 0);
-    // The rows of what is kept can be damaged too.
+    // The metadata can be damaged too.
     let metadata = place.path().join("data/metadata.sqlite");
     let mut bytes = std::fs::read(&metadata).expect("rows");
     let end = bytes.len();
@@ -482,7 +482,7 @@ fn what_is_damaged_or_gone_is_named() {
     assert_eq!(told["sound"], json!([{ "digest": digests[2], "bytes": 5 }]));
 }
 
-/// The files of a data folder's metadata.
+/// Returns the metadata files of a data folder with their content.
 fn metadata_files(place: &Place) -> Vec<(String, Vec<u8>)> {
     let names = ["metadata.sqlite", "metadata.sqlite-wal", "metadata.sqlite-mark"];
     let read =
@@ -494,7 +494,7 @@ fn metadata_files(place: &Place) -> Vec<(String, Vec<u8>)> {
 fn damaged_log_is_named_and_nothing_is_changed() {
     let place = Place::new();
     let token = set_up(&place);
-    let mut serving = Serving::start(&place, "runtime.toml");
+    let mut serving = ServiceProcess::start(&place, "runtime.toml");
     let url = format!("http://{}", serving.address);
     for revision in 1..=5 {
         crate::served::team(&place, revision);
@@ -540,7 +540,7 @@ fn damaged_log_is_named_and_nothing_is_changed() {
         assert!(metadata_files(&place) == damaged, "{number}: the metadata is changed");
         assert_eq!(files(&place.path().join("yoi-data/blobs")).len(), blobs.len(), "{number}: blobs are gone");
     }
-    // What the help says, done where the log ends too early.
+    // Applies the remedy for a log that is damaged in the middle.
     std::fs::write(&log, with_flip(bytes.len() / 2)).expect("written");
     let (told, _) = place.json(&check);
     let message = told["metadata_damage"]["message"].as_str().expect("a message").to_owned();
@@ -549,13 +549,13 @@ fn damaged_log_is_named_and_nothing_is_changed() {
     std::fs::remove_file(place.path().join("yoi-data/metadata.sqlite-mark")).expect("removed");
     let (told, _) = place.json(&check);
     assert_eq!(told["metadata"], json!("sound"), "{told}");
-    // As it was, everything is there.
+    // With the original files, all data is present.
     for (name, bytes) in right {
         std::fs::write(place.path().join("yoi-data").join(name), bytes).expect("written");
     }
     let (told, code) = place.json(&check);
     assert_eq!((&told["metadata"], code), (&json!("sound"), 0), "{told}");
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let url = format!("http://{}", serving.address);
     let environment = [("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())];
     let listed = place.with_env(&["runtime", "bundles", "--format", "json"], &environment).stdout;
@@ -592,7 +592,7 @@ fn nothing_is_collected_while_metadata_is_damaged() {
 }
 
 #[test]
-fn what_a_config_names_and_the_service_does_not_have_is_named() {
+fn check_names_config_entries_that_the_service_lacks() {
     let place = Place::new();
     set_up(&place);
     let repo = place.path().join("repo").to_str().expect("UTF-8").to_owned();
@@ -614,19 +614,19 @@ fn what_a_config_names_and_the_service_does_not_have_is_named() {
     let unknown: Vec<_> = unknown.iter().map(|one| one["capability"].as_str().expect("a name")).collect();
     assert_eq!(unknown, ["browser"]);
     let log = || std::fs::read_to_string(place.path().join("log")).expect("a log");
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let told = |what: &str| until(what, || log().contains(what));
     told("\"capability\":\"tool:git.log\"");
     told("\"mount\":\"repo\"");
     told("\"mount\":\"file\"");
     told("\"capability\":\"browser\"");
-    // Another config is looked at as well.
+    // A reloaded config is checked too.
     change(&place, "tool:git.log", "tool:git.diff");
     told("\"capability\":\"tool:git.diff\"");
     let log = log();
     assert!(!log.contains(&repo) && !log.contains("tool:fs.read") && !log.contains("\"mount\":\"here\""), "{log}");
     assert_eq!(serving.stop(), Some(0));
-    // Nothing is named where nothing is amiss.
+    // A config without gaps has no warnings.
     std::fs::create_dir(place.path().join("repo")).expect("a folder");
     change(&place, "\"tool:git.diff\", \"browser\", ", "");
     change(&place, &mount("file", &format!("{repo}-file")), "");
@@ -638,7 +638,7 @@ fn what_a_config_names_and_the_service_does_not_have_is_named() {
 }
 
 #[test]
-fn a_mistyped_capability_of_a_config_is_named_with_the_one_that_was_meant() {
+fn mistyped_capability_in_a_config_gets_a_suggestion() {
     let place = Place::new();
     set_up(&place);
     let check = ["runtime", "check", "--config", "runtime.toml"];
@@ -671,7 +671,7 @@ fn a_mistyped_capability_of_a_config_is_named_with_the_one_that_was_meant() {
         written = with;
         assert_eq!(place.json(&check).0["config"]["unknown_capabilities"], json!([]), "{capability}");
     }
-    // The tools of a config are the host's, and a mistyped one is both.
+    // A mistyped tool is reported with a suggestion.
     change(&place, &written, "capabilities = [\"tool:fs.reed\", ");
     let (told, _) = place.json(&check);
     assert_eq!(told["config"]["unanswered_tools"], json!(["fs.reed"]));
@@ -679,7 +679,7 @@ fn a_mistyped_capability_of_a_config_is_named_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn a_config_is_judged_before_there_is_data_and_while_a_service_runs() {
+fn config_is_checked_without_data_and_while_a_service_runs() {
     let place = Place::new();
     assert_eq!(place.yoi(&["runtime", "init"]).code, 0);
     change(&place, "listen = \"127.0.0.1:7070\"", "listen = \"127.0.0.1:0\"");
@@ -705,31 +705,31 @@ fn a_config_is_judged_before_there_is_data_and_while_a_service_runs() {
     let found = &told["config"]["unavailable_secrets"][0];
     assert_eq!((&found["workspace"], &found["secret"]), (&json!("my-team"), &json!("api")), "{told}");
     assert_eq!(found["code"], json!("secret_not_found"));
-    // A secret that is there is no finding.
+    // A secret with a value is not reported.
     let set = place.yoi_given("value", &["secret", "set", "api", "--secrets", "secrets"]);
     assert_eq!(set.code, 0, "{}", set.stderr);
     assert_eq!(place.json(&check).0["config"]["unavailable_secrets"], json!([]));
-    // While a service has the data.
-    let serving = Serving::start(&place, "runtime.toml");
+    // A service uses the data.
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["not_checked"]["code"]), (1, &json!("store_in_use")), "{told}");
     assert_eq!(told["config"]["unanswered_tools"], json!(["git.log"]));
     assert_eq!(serving.stop(), Some(0));
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["metadata"], told.get("not_checked")), (0, &json!("sound"), None), "{told}");
-    // What keeps the service from starting decides the exit code.
+    // An error that keeps the service from starting determines the exit code.
     change(&place, "listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\"");
     let (told, code) = place.json(&check);
     assert_eq!((code, &told["config"]["refused"][0]["code"]), (4, &json!("tls_missing")), "{told}");
     assert_eq!(told["metadata"], json!("sound"), "the data is checked all the same");
-    // What is not understood names no data folder.
+    // A config that cannot be parsed names no data folder.
     change(&place, "[service]", "[servcie]");
     let (error, code) = place.json(&check);
     assert_eq!((code, &error["code"]), (3, &json!("invalid_config")), "{error}");
 }
 
 #[test]
-fn a_limit_without_a_meaning_is_refused_with_its_line() {
+fn limit_with_an_unusable_value_is_refused_with_its_line() {
     let place = Place::new();
     set_up(&place);
     let check = ["runtime", "check", "--config", "runtime.toml"];
@@ -759,7 +759,7 @@ fn a_limit_without_a_meaning_is_refused_with_its_line() {
 }
 
 #[test]
-fn garbage_that_came_in_just_now_is_kept() {
+fn young_garbage_is_kept() {
     let place = Place::new();
     kept(&place);
     let said = place.yoi(&["runtime", "gc", "--data", "data"]);
@@ -769,7 +769,7 @@ fn garbage_that_came_in_just_now_is_kept() {
 }
 
 #[test]
-fn upkeep_goes_by_the_config() {
+fn check_and_gc_use_the_config() {
     let place = Place::new();
     let digests = kept(&place);
     place.write("runtime.toml", "[service]\ndata = \"data\"\n[limits]\nunused_blob_seconds = 0\n");
@@ -779,10 +779,10 @@ fn upkeep_goes_by_the_config() {
     let (told, code) = place.json(&["runtime", "gc", "--config", "runtime.toml"]);
     assert_eq!((&told["workspaces"]["acme"]["blobs"], code), (&json!(3), 0), "{told}");
     assert_eq!(place.yoi(&["runtime", "check"]).code, 2);
-    // A folder that is named counts before the config of the environment.
+    // FOLDER takes precedence over the config of the environment.
     let nothing = place.with_env(&["runtime", "check", "nowhere"], &[("YOI_CONFIG", "runtime.toml")]);
     assert_eq!(nothing.code, 5);
-    // Where the blobs are in a bucket, those are meant: here one that cannot be had.
+    // If the config names a bucket, its blobs are checked. This bucket is not available.
     place.write("secrets/key", "x");
     let bucket = "[service]\ndata = \"data\"\nsecrets = \"secrets\"\n[service.bucket]\nendpoint = \"http://127.0.0.1:1\"\n\
         name = \"b\"\naccess_key_id = \"k\"\nsecret_access_key = \"nothing\"\n";
@@ -796,7 +796,7 @@ fn upkeep_goes_by_the_config() {
 }
 
 #[test]
-fn a_token_has_connections_and_streams_of_its_own_where_they_are_named() {
+fn token_can_have_its_own_limits_of_connections_and_streams() {
     let place = Place::new();
     set_up(&place);
     let new = ["runtime", "token", "new", "--config", "runtime.toml", "--scope", "operator", "--name"];
@@ -821,7 +821,7 @@ fn a_token_has_connections_and_streams_of_its_own_where_they_are_named() {
 }
 
 #[test]
-fn a_token_that_would_be_good_for_nothing_is_refused() {
+fn token_without_any_access_is_refused() {
     let place = Place::new();
     set_up(&place);
     let new = ["runtime", "token", "new", "--config", "runtime.toml", "--name", "x"];
@@ -835,7 +835,7 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     let unknown = ["runtime", "token", "revoke", "--config", "runtime.toml", "00000000000000ff"];
     let (error, code) = place.json(&unknown);
     assert_eq!((error["code"].as_str(), code), (Some("token_not_found"), 5));
-    // In a file it is for its owner alone, and one that is there stays.
+    // A token file is private, and an existing file is not overwritten.
     let out = [&new[..], &["--scope", "operator", "--out", "token"]].concat();
     assert_eq!(place.yoi(&out).code, 0);
     use std::os::unix::fs::PermissionsExt;
@@ -844,7 +844,7 @@ fn a_token_that_would_be_good_for_nothing_is_refused() {
     assert!(std::fs::read_to_string(&path).expect("a token").starts_with("yoi_"));
     let (error, code) = place.json(&out);
     assert_eq!((error["code"].as_str(), code), (Some("already_there"), 1));
-    // Where it cannot be written there is none.
+    // If the file cannot be written, no token is issued.
     for nowhere in ["nowhere/token", "token/token"] {
         let (error, code) = place.json(&[&new[..], &["--scope", "operator", "--out", nowhere]].concat());
         assert_eq!((error["code"].as_str(), code), (Some("unwritable"), 1), "{error}");

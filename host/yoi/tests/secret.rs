@@ -37,7 +37,7 @@ fn a_secret_is_set_listed_and_removed_and_never_shown() {
 }
 
 #[test]
-fn a_value_that_is_none_and_a_folder_for_others_are_refused() {
+fn invalid_value_and_shared_folder_are_refused() {
     let place = Place::new();
     let large = "x".repeat((64 << 10) + 1);
     let fits = large.strip_suffix('x').expect("one less");
@@ -49,7 +49,7 @@ fn a_value_that_is_none_and_a_folder_for_others_are_refused() {
         assert!(!place.path().join("s/token").exists());
     }
     assert_eq!(place.yoi_given(fits, &["secret", "set", "token", "--secrets", "s"]).code, 0);
-    // A value is never an argument, and a name is a name.
+    // A value cannot be an argument, and an invalid name is refused.
     for arguments in [&["secret", "set", "token", VALUE, "--secrets", "s"][..], &["secret", "set", "../token"]] {
         assert_eq!(place.yoi_given("x", arguments).code, 2);
     }

@@ -1,4 +1,4 @@
-//! A Runtime that is served on a port of this machine, in the test's own process, and `yoi` as who asks it.
+//! A Runtime that is served on a local port by the test process, and `yoi` as its client.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use worker_runtime::token::{Entropy, Scope, TokenError, TokenGrant};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
 use worker_runtime::{ManualClock, Runtime};
 
-use crate::support::{Place, Said};
+use crate::support::{CommandOutput, Place};
 
 pub(crate) const CONFIG: &str = r#"
 [host]
@@ -25,18 +25,18 @@ signatures = { posture = "none" }
 signatures = { posture = "none" }
 "#;
 
-/// Tokens that can be foretold, each another.
+/// Entropy that is predictable and different for each token.
 #[derive(Debug, Default)]
-struct Counting(std::sync::atomic::AtomicU8);
+struct CountingEntropy(std::sync::atomic::AtomicU8);
 
-impl Entropy for Counting {
+impl Entropy for CountingEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), TokenError> {
         bytes.fill(self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         Ok(())
     }
 }
 
-/// Answers what it is given, or refuses.
+/// A tool that returns its input, or fails on request.
 #[derive(Debug)]
 struct Echo(ToolName);
 
@@ -62,22 +62,22 @@ impl HostTool for Echo {
     }
 }
 
-pub(crate) struct Served {
+pub(crate) struct TestService {
     pub(crate) place: Place,
     pub(crate) url: String,
     pub(crate) token: String,
     runtime: Runtime,
-    entropy: Counting,
+    entropy: CountingEntropy,
 }
 
-/// Serves for as long as tests run.
+/// Returns the async runtime of all services, which lives as long as the tests.
 fn serving() -> &'static tokio::runtime::Runtime {
     static SERVING: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let new = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     SERVING.get_or_init(|| new().expect("a runtime"))
 }
 
-/// One for all tests: starting an engine takes longer than most of them.
+/// Returns the sandbox of all tests. Starting an engine takes longer than most tests.
 fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
@@ -87,8 +87,8 @@ fn sandbox() -> Sandbox {
     SANDBOX.get_or_init(new).clone()
 }
 
-impl Served {
-    /// A Runtime, and beside it the folder `team`, from which a bundle can be built.
+impl TestService {
+    /// Starts a Runtime, and creates the folder `team`, from which a bundle can be built.
     pub(crate) fn new() -> Self {
         let runtime = Runtime::builder()
             .clock(Arc::new(ManualClock::at(1_782_000_000_000)))
@@ -109,19 +109,19 @@ impl Served {
             url: format!("http://{address}"),
             token: String::new(),
             runtime,
-            entropy: Counting::default(),
+            entropy: CountingEntropy::default(),
         };
         served.token = served.token(&Scope::ALL, &["team"]);
         served
     }
 
-    /// Puts another config in force.
+    /// Replaces the config.
     pub(crate) fn reload(&self, config: &str) {
         let config = RuntimeConfig::from_toml(config).expect("a config");
         serving().block_on(self.runtime.management().reload(config)).expect("reloaded");
     }
 
-    /// Another token.
+    /// Issues a token.
     pub(crate) fn token(&self, scopes: &[Scope], workspaces: &[&str]) -> String {
         let grant = TokenGrant {
             name: "test".parse().expect("a name"),
@@ -135,17 +135,17 @@ impl Served {
         issued.expect("a token").1.expose_secret().to_owned()
     }
 
-    pub(crate) fn yoi(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn yoi(&self, arguments: &[&str]) -> CommandOutput {
         self.with_env(arguments, &[])
     }
 
-    /// Like [`Served::yoi`], with more in the environment, or in the place of what is there.
-    pub(crate) fn with_env(&self, arguments: &[&str], more: &[(&str, &str)]) -> Said {
+    /// Like [`TestService::yoi`], with environment variables that are added or replaced.
+    pub(crate) fn with_env(&self, arguments: &[&str], more: &[(&str, &str)]) -> CommandOutput {
         let environment = [("YOI_URL", self.url.as_str()), ("YOI_TOKEN", self.token.as_str())];
         self.place.with_env(arguments, &[&environment, more].concat())
     }
 
-    /// What is said for a command, and the command.
+    /// Returns a command with its output and exit code.
     pub(crate) fn transcript(&self, arguments: &[&str]) -> String {
         let said = self.yoi(arguments);
         let shown: Vec<_> = arguments
@@ -155,7 +155,7 @@ impl Served {
         format!("$ yoi {}\n{}{}[{}]\n\n", shown.join(" "), said.stdout, said.stderr, said.code)
     }
 
-    /// The document that a command answers, and its exit code.
+    /// Returns the JSON output of a command and its exit code.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
         let said = self.yoi(&[arguments, &["--format", "json"]].concat());
         let value: Value = serde_json::from_str(&said.stdout)
@@ -164,7 +164,7 @@ impl Served {
         (value, said.code)
     }
 
-    /// Sends the folder `team`, and answers the bundle's digest.
+    /// Uploads the folder `team` and returns the digest of the bundle.
     pub(crate) fn put(&self) -> String {
         let (put, code) = self.json(&["runtime", "put", "team"]);
         assert_eq!(code, 0, "{put}");

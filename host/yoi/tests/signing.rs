@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, snapshot};
 
-/// A place with a built bundle `b.yoi` and keys `one.key` and `two.key`.
+/// Creates a place with a built bundle `b.yoi` and keys `one.key` and `two.key`.
 fn place() -> (Place, [String; 2]) {
     let place = Place::new();
     place.example("minimal");
@@ -19,7 +19,7 @@ fn key_id(place: &Place, key: &str) -> Value {
 }
 
 #[test]
-fn a_signed_bundle_is_the_same_bundle_and_says_who_signed() {
+fn signed_bundle_keeps_its_digest_and_names_its_signers() {
     let (place, [one, two]) = place();
     let (before, _) = place.json(&["bundle", "show", "b.yoi"]);
     assert_eq!(before["signatures"], json!([]));
@@ -28,7 +28,7 @@ fn a_signed_bundle_is_the_same_bundle_and_says_who_signed() {
     let (shown, _) = place.json(&["bundle", "show", "b.yoi"]);
     assert_eq!(shown["signatures"], json!([{ "key_id": key_id(&place, "one.key") }]));
     assert_eq!((&shown["digest"], &shown["manifest"]), (&before["digest"], &before["manifest"]));
-    // Another signs beside, and signing again changes nothing.
+    // A second key adds a signature. Signing again with the same key changes nothing.
     let text = place.yoi(&["bundle", "sign", "b.yoi", "--key", "two.key"]).stdout;
     snapshot!("bundle_sign", text);
     let bytes = std::fs::read(place.path().join("b.yoi")).expect("signed");
@@ -54,7 +54,7 @@ fn a_signed_bundle_is_the_same_bundle_and_says_who_signed() {
     let check = lines(place.yoi(&["bundle", "check", "b.yoi", "--signed-by", &one]).stdout);
     snapshot!("bundle_check_signed", check);
     snapshot!("bundle_show_signed", place.yoi(&["bundle", "show", "b.yoi"]).stdout);
-    // And everything else takes it as what it is.
+    // Other commands accept the signed bundle.
     let (report, code) = place.json(&["resolve", "b.yoi", "-p", "assistant"]);
     assert_eq!((code, &report["digests"]["bundle"]), (0, &before["digest"]), "{report}");
 }
@@ -72,7 +72,7 @@ fn folders_and_built_bundles_can_be_signed_alike() {
     assert!(signed.iter().all(|bytes| *bytes == signed[0]), "one bundle and one signer are one file");
     let (document, _) = place.json(&["bundle", "sign", "minimal", "--key", "one.key"]);
     assert_eq!(document["path"].as_str(), Some("minimal-1.yoi"));
-    // Beside the manifest of a built folder it is found there.
+    // In a built folder, the envelope is found beside the manifest.
     let out = "folder/signature.dsse.json";
     assert_eq!(place.yoi(&["bundle", "sign", "folder", "--key", "one.key", "--detached", "--out", out]).code, 0);
     let (check, code) = place.json(&["bundle", "check", "folder", "--signed-by", "one.key"]);
@@ -80,7 +80,7 @@ fn folders_and_built_bundles_can_be_signed_alike() {
 }
 
 #[test]
-fn an_envelope_may_travel_apart() {
+fn detached_envelope_is_verified() {
     let (place, _) = place();
     let (document, code) = place.json(&["bundle", "sign", "b.yoi", "--key", "one.key", "--detached"]);
     assert_eq!((code, document["path"].as_str()), (0, Some("minimal-1.dsse.json")), "{document}");
@@ -97,7 +97,7 @@ fn an_envelope_may_travel_apart() {
 }
 
 #[test]
-fn each_refusal_has_its_code_and_says_what_to_do() {
+fn each_refusal_has_its_code_and_a_remedy() {
     let (place, [one, two]) = place();
     let mut said = String::new();
     let mut refuse = |arguments: &[&str], word: &str, exit: i32| {
@@ -111,7 +111,7 @@ fn each_refusal_has_its_code_and_says_what_to_do() {
     refuse(&["bundle", "check", "signed.yoi", "--signed-by", &two], "signing_key_unknown", 4);
     refuse(&["bundle", "check", "signed.yoi", "--signed-by", &one, "--signed-by", &two], "bundle_unsigned", 4);
     refuse(&["bundle", "check", "signed.yoi", "--signed-by", &one, "--signed-by", &one], "usage", 2);
-    // A signature by another key in the name of this one.
+    // A signature by another key with the id of this key.
     let id = |key| key_id(&place, key).as_str().expect("an id").to_owned();
     assert_eq!(place.yoi(&["bundle", "sign", "b.yoi", "--key", "two.key", "--detached", "-o", "e.json"]).code, 0);
     let json = std::fs::read_to_string(place.path().join("e.json")).expect("written");

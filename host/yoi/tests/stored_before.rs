@@ -9,13 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::runtime::{Serving, change};
+use crate::runtime::{ServiceProcess, change};
 use crate::support::Place;
 
 const DATA_FOLDER: &[u8] = include_bytes!("fixtures/data-folder-0.1.0.tar");
 const BUNDLE: &str = "sha256:f74170f8bd5d0c9314563fb0e575a5b37eef46d5528f1f5e794aad20e2054ff3";
 
-/// Unpacks the data folder beside a config that grants what the one of its time granted.
+/// Unpacks the data folder, beside a config with the same grants as at the time of its creation.
 fn stored() -> Place {
     let place = Place::new();
     assert_eq!(place.yoi(&["runtime", "init"]).code, 0);
@@ -73,7 +73,7 @@ fn stored_bundle_that_newer_rules_refuse_opens_and_is_reported() {
         "--scope",
         "read,bundles,workers,call",
     ]);
-    let serving = Serving::start(&place, "runtime.toml");
+    let serving = ServiceProcess::start(&place, "runtime.toml");
     let url = serving.url();
     let ask = |arguments: &[&str]| {
         place.json_with(arguments, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.stdout.trim())])
@@ -93,7 +93,7 @@ fn stored_bundle_that_newer_rules_refuse_opens_and_is_reported() {
     let (created, code) = ask(&create);
     assert_eq!((code, &created["created"]), (0, &json!(true)), "{created}");
     assert_eq!(findings(&created["bundle_findings"]), found);
-    // For people the same as warnings, also where the worker was there before.
+    // In text output, the findings are warnings, even if the worker existed before.
     let said = place.with_env(&create, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.stdout.trim())]);
     let warned = said
         .stderr

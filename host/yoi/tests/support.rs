@@ -1,4 +1,4 @@
-//! Running `yoi` in a folder of its own, with an environment of its own.
+//! Runs `yoi` in its own folder with its own environment.
 
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A folder in which commands run, and a cache that all tests share.
+/// A folder in which commands run. All tests share the cache.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
-/// What a command said and how it ended.
-pub(crate) struct Said {
+/// Output and exit code of a command.
+pub(crate) struct CommandOutput {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) code: i32,
@@ -34,32 +34,32 @@ impl Place {
         path
     }
 
-    /// A copy of an example folder, to be broken on purpose.
+    /// Copies an example folder, so that a test can break it.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
         let to = self.path().join(name);
         copy(&examples().join(name), &to);
         to
     }
 
-    pub(crate) fn yoi(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn yoi(&self, arguments: &[&str]) -> CommandOutput {
         self.with_env(arguments, &[])
     }
 
-    /// Like [`Place::yoi`], with more in the environment.
-    pub(crate) fn with_env(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    /// Like [`Place::yoi`], with more environment variables.
+    pub(crate) fn with_env(&self, arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
         let mut command = self.command();
         Self::said(command.args(arguments).envs(environment.iter().copied()))
     }
 
-    /// Like [`Place::yoi`], with something on standard input.
-    pub(crate) fn yoi_given(&self, input: impl AsRef<[u8]>, arguments: &[&str]) -> Said {
-        // A file: a pipe would have to be written to while the command runs, or before it has read.
+    /// Like [`Place::yoi`], with standard input.
+    pub(crate) fn yoi_given(&self, input: impl AsRef<[u8]>, arguments: &[&str]) -> CommandOutput {
+        // A file, because a pipe would have to be written while the command runs.
         let mut given = tempfile::tempfile().expect("a file");
         given.write_all(input.as_ref()).and_then(|()| given.rewind()).expect("written");
         Self::said(self.command().args(arguments).stdin(given))
     }
 
-    /// The command, to be given arguments.
+    /// Returns a command without arguments.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_yoi"));
         command
@@ -72,17 +72,17 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub(crate) fn said(command: &mut Command) -> Said {
+    pub(crate) fn said(command: &mut Command) -> CommandOutput {
         let output = command.output().expect("yoi runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Said {
+        CommandOutput {
             stdout: text(output.stdout),
             stderr: text(output.stderr),
             code: output.status.code().expect("an exit code"),
         }
     }
 
-    /// Runs a command that answers in JSON: exactly one document on stdout, result or error.
+    /// Runs a command with JSON output, which is exactly one document on stdout: the result or the error.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Value, i32) {
         self.json_with(arguments, &[])
     }
@@ -97,12 +97,12 @@ impl Place {
     }
 }
 
-/// The examples of the project.
+/// Returns the folder of the examples.
 pub(crate) fn examples() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/examples"))
 }
 
-/// The path of something in the examples, as an argument.
+/// Returns the path of an example as an argument.
 pub(crate) fn example(name: &str) -> String {
     examples().join(name).to_str().expect("UTF-8").to_owned()
 }
@@ -124,7 +124,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Compares with a snapshot, in which digests and measured numbers are words.
+/// Compares text with a snapshot, in which digests and measured numbers are replaced by words.
 macro_rules! snapshot {
     ($name:literal, $text:expr) => {{
         let mut settings = insta::Settings::clone_current();

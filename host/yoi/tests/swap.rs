@@ -1,13 +1,13 @@
-//! Swapping the resolvers of a service.
+//! `yoi resolver`: swaps the resolvers of a service.
 
 use serde_json::json;
 use worker_runtime::token::Scope;
 
-use crate::served::Served;
+use crate::served::TestService;
 
 #[test]
 fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
-    let served = Served::new();
+    let served = TestService::new();
     let operator = served.token(&[Scope::Operator], &[]);
     let json = |arguments: &[&str]| {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--format", "json"]).collect();
@@ -48,10 +48,10 @@ fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
     let (error, code) = json(&["resolver", "activate", "next.wasm"]);
     assert_eq!((code, &error["code"]), (2, &json!("usage")));
 
-    // As text.
+    // Text output.
     let said = served.with_env(&["resolver", "list"], &[("YOI_TOKEN", &operator)]);
     assert!(said.stdout.contains("active since"), "{}", said.stdout);
-    // The token of a workspace may read and not change.
+    // The token of a workspace can read resolvers and not change them.
     let reader = served.token(&[Scope::Read], &["team"]);
     let said = served.with_env(&["resolver", "rollback"], &[("YOI_TOKEN", &reader)]);
     assert!(said.code == 4 && said.stderr.starts_with("error[scope_missing]"), "{}", said.stderr);

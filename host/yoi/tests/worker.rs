@@ -2,12 +2,12 @@ use serde_json::json;
 
 use worker_runtime::token::Scope;
 
-use crate::served::{CONFIG, Served, team};
+use crate::served::{CONFIG, TestService, team};
 use crate::support::{Place, snapshot};
 
 #[test]
-fn a_worker_is_made_called_watched_and_stopped() {
-    let served = Served::new();
+fn worker_is_created_called_watched_and_stopped() {
+    let served = TestService::new();
     let digest = served.put();
     served.place.write("hello.json", "{ \"text\": \"from a file\" }\n");
     let mut said = String::new();
@@ -62,8 +62,8 @@ fn a_worker_is_made_called_watched_and_stopped() {
 }
 
 #[test]
-fn input_comes_from_standard_input_too() {
-    let served = Served::new();
+fn call_input_is_read_from_standard_input() {
+    let served = TestService::new();
     let digest = served.put();
     served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
     served.place.write("given", "{\"text\":\"piped\"}");
@@ -75,8 +75,8 @@ fn input_comes_from_standard_input_too() {
 }
 
 #[test]
-fn a_worker_that_is_stopped_is_not_made_by_asking_for_it_again() {
-    let served = Served::new();
+fn stopped_worker_is_not_created_again_by_the_same_request() {
+    let served = TestService::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "-p", "plain", "-b", &digest];
     served.yoi(&create);
@@ -94,8 +94,8 @@ fn a_worker_that_is_stopped_is_not_made_by_asking_for_it_again() {
 }
 
 #[test]
-fn a_bundle_is_named_by_its_folder_its_file_a_prefix_or_as_the_newest() {
-    let served = Served::new();
+fn bundle_can_be_named_by_folder_file_digest_prefix_or_newest() {
+    let served = TestService::new();
     let first = served.put();
     assert_eq!(served.place.yoi(&["bundle", "build", "team", "-o", "first.yoi"]).code, 0);
     team(&served.place, 2);
@@ -119,10 +119,10 @@ fn a_bundle_is_named_by_its_folder_its_file_a_prefix_or_as_the_newest() {
     for bundle in [none, "abc", "nothing.yoi", "sha256:", "no/such/folder"] {
         assert_eq!(refused(bundle), (5, "bundle_not_found".to_owned()), "{bundle}");
     }
-    // A folder that was changed since is another bundle, which the Runtime does not have.
+    // A folder that has changed since the upload is another bundle, which the Runtime lacks.
     team(&served.place, 3);
     assert_eq!(refused("team"), (5, "bundle_not_found".to_owned()));
-    // A token that serves several workspaces: the folder says which is meant.
+    // The token serves several workspaces. The workspace of the folder is used.
     team(&served.place, 2);
     let both = served.token(&Scope::ALL, &["team", "other"]);
     let said = served.with_env(&["worker", "create", "f", "-p", "plain", "-b", "team"], &[("YOI_TOKEN", &both)]);
@@ -130,8 +130,8 @@ fn a_bundle_is_named_by_its_folder_its_file_a_prefix_or_as_the_newest() {
 }
 
 #[test]
-fn a_workspace_that_the_token_does_not_serve_has_no_empty_list() {
-    let served = Served::new();
+fn list_of_a_workspace_outside_the_token_is_refused() {
+    let served = TestService::new();
     for workspace in ["other", "nobody"] {
         for command in ["worker list", "runtime bundles"] {
             let arguments: Vec<&str> = command.split(' ').chain(["--workspace", workspace]).collect();
@@ -145,14 +145,14 @@ fn a_workspace_that_the_token_does_not_serve_has_no_empty_list() {
 
 #[test]
 fn a_suspended_worker_names_the_grant_and_the_line_of_the_config() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     let grants = "secrets = [\"github-token\"]\nmounts.repo = { path = \"/nowhere\", access = \"write\" }";
     served.reload(&CONFIG.replace("[workspaces.team]", &format!("[workspaces.team]\n{grants}")));
     let create = ["worker", "create", "desk", "-p", "trusted", "-b", &digest];
     assert_eq!(served.yoi(&create).code, 0);
     let show = ["worker", "show", "desk"];
-    // An optional wish that is not granted is shown with what would grant it.
+    // An optional wish that is not granted is shown with its remedy.
     let shown = served.yoi(&show).stdout;
     assert!(shown.contains("shell") && shown.contains("write `shell = true` under [workspaces.team]"), "{shown}");
     served
@@ -176,7 +176,7 @@ fn a_suspended_worker_names_the_grant_and_the_line_of_the_config() {
 
 #[test]
 fn documents_name_their_schema() {
-    let served = Served::new();
+    let served = TestService::new();
     let digest = served.put();
     let (created, _) = served.json(&["worker", "create", "desk", "-p", "plain", "-b", &digest]);
     assert_eq!((&created["schema"], &created["created"]), (&json!("yoi.worker-create/1"), &json!(true)));
@@ -221,8 +221,8 @@ fn documents_name_their_schema() {
 }
 
 #[test]
-fn a_worker_that_is_denied_is_told_every_refusal() {
-    let served = Served::new();
+fn denied_worker_is_reported_with_every_refusal() {
+    let served = TestService::new();
     let digest = served.put();
     let create = ["worker", "create", "desk", "--profile", "trusted", "--bundle", &digest];
     let said = served.yoi(&create);
@@ -236,8 +236,8 @@ fn a_worker_that_is_denied_is_told_every_refusal() {
 }
 
 #[test]
-fn an_older_bundle_is_taken_where_somebody_says_so() {
-    let served = Served::new();
+fn older_bundle_requires_allow_older() {
+    let served = TestService::new();
     let older = served.put();
     team(&served.place, 2);
     served.put();

@@ -1,4 +1,4 @@
-//! Writes the valid inputs of every target to `corpus/TARGET`, where `cargo fuzz` begins from them.
+//! Writes the valid inputs of every target to `corpus/TARGET`, from which `cargo fuzz` starts.
 
 use std::path::Path;
 

@@ -1,3 +1,3 @@
-//! A component, before any compiler sees it.
+//! A component, before it is compiled.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| yoi_fuzz::component(data));

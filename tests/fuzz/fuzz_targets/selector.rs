@@ -1,3 +1,3 @@
-//! What names a profile or asks about a resolution.
+//! Selectors of profiles and subjects of explanations.
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| yoi_fuzz::selector(data));

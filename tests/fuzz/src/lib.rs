@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets. They stand in `tests/support/fuzz.rs`, where ordinary tests run them too.
+//! The bodies of the fuzz targets. They are in `tests/support/fuzz.rs`, because ordinary tests run them too.
 
 #[path = "../../support/fuzz.rs"]
 mod fuzz;

@@ -1,18 +1,18 @@
-//! Small damage to valid inputs, drawn from numbers that are the same on every run.
+//! Small mutations of valid inputs, generated from a seed, so that they are the same in every run.
 //!
-//! Structure-aware in the cheapest way: besides bytes, whole words, lines and JSON or TOML values are taken out, doubled,
-//! swapped with others of the same input, or replaced by ones that readers stumble over.
+//! Besides bytes, the mutations remove, duplicate, swap or replace whole words, lines, and JSON or TOML values. The
+//! replacements are values that parsers often handle wrongly.
 
-/// Numbers that look random and follow from a seed.
+/// A generator of pseudo-random numbers.
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// The numbers of a seed.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// The next one.
+    /// Returns the next number.
     pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -20,13 +20,13 @@ impl Numbers {
         self.0
     }
 
-    /// One below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.draw() >> 11).unwrap_or_default() % end
     }
 }
 
-/// What readers stumble over.
+/// Values that parsers often handle wrongly.
 const WORDS: [&str; 40] = [
     "",
     "\"",
@@ -70,12 +70,12 @@ const WORDS: [&str; 40] = [
     "a.a.a.a.a.a.a.a.a.a.a.a",
 ];
 
-/// Where one word, value or line of a text ends and the next begins.
+/// `true` at the boundary of two words, values or lines.
 fn is_edge(byte: u8) -> bool {
     matches!(byte, b'\n' | b' ' | b'"' | b',' | b':' | b'{' | b'}' | b'[' | b']' | b'=' | b'.' | b'/' | 0)
 }
 
-/// A piece of the input: from one edge to another, or a few bytes of something that has none.
+/// Returns a piece of the input: from one boundary to another, or a few bytes if there are no boundaries.
 fn piece(input: &[u8], numbers: &mut Numbers) -> std::ops::Range<usize> {
     if input.is_empty() {
         return 0..0;
@@ -88,7 +88,7 @@ fn piece(input: &[u8], numbers: &mut Numbers) -> std::ops::Range<usize> {
     if start >= end || end - start > 400 { at..(at + 1 + numbers.below(8)).min(input.len()) } else { start..end }
 }
 
-/// The input with one to four small damages; `others` are inputs to take pieces from.
+/// Returns the input with one to four mutations. Pieces can come from `others`.
 pub fn mutated(input: &[u8], others: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     let mut input = input.to_vec();
     for _ in 0..=numbers.below(4) {

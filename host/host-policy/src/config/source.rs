@@ -11,7 +11,7 @@ const CONFIG_WORDS: [&str; 6] = ["true", "false", "read", "write", "none", "requ
 
 /// Returns the text with each hidden byte replaced by `*`. The length does not change.
 pub(super) fn masked(text: &str) -> String {
-    let mut masking = Masking { position: Position::Keys, open: Vec::new() };
+    let mut masking = TokenMasker { position: Position::Keys, open: Vec::new() };
     let mut shown = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((token, after)) = rest.split_at_checked(token_len(rest)).filter(|(token, _)| !token.is_empty()) {
@@ -78,13 +78,13 @@ enum Bracket {
     Table,
 }
 
-struct Masking {
+struct TokenMasker {
     position: Position,
     /// Open brackets, the innermost last.
     open: Vec<Bracket>,
 }
 
-impl Masking {
+impl TokenMasker {
     /// Advances over a token. Returns `true` if the token may be shown.
     fn is_shown(&mut self, token: &str, after: &str) -> bool {
         match token.as_bytes().first() {

@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(code(&"X".repeat(MAX_HEADER_NAME_BYTES), "v"), "ok");
         assert_eq!(code(&"X".repeat(MAX_HEADER_NAME_BYTES + 1), "v"), "header_name_too_long");
         assert_eq!(code(&"X".repeat(302), "v"), "header_name_too_long");
-        // Each header counts, not the first one only.
+        // All headers are checked, not only the first one.
         let second = [("X-A".to_owned(), "v".to_owned()), ("X-B".to_owned(), "v".repeat(9000))];
         assert_eq!(check_headers(&second), Err(EgressRefusal::HeaderValueTooLong { name: "X-B".to_owned() }));
     }

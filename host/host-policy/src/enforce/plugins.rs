@@ -10,7 +10,7 @@ use crate::plugin::PluginGrant;
 use crate::resolution::Resolution;
 
 /// A refusal without its subject: the rule, the reason and the remedy.
-type Refused = (Rule, String, String);
+type PluginRefusal = (Rule, String, String);
 
 impl GrantChecker<'_> {
     /// Checks a plugin. A refusal is optional, because a profile has no way to require a plugin.
@@ -24,7 +24,7 @@ impl GrantChecker<'_> {
         })
     }
 
-    fn check_plugin(&self, name: &PluginName, resolution: &Resolution) -> Result<(), Refused> {
+    fn check_plugin(&self, name: &PluginName, resolution: &Resolution) -> Result<(), PluginRefusal> {
         if let Some((reason, remedy)) = denied_name(&self.manifest.policy.plugins, name, "plugins") {
             return Err((Rule::BundlePolicyDenied, reason, remedy));
         }
@@ -53,7 +53,7 @@ impl GrantChecker<'_> {
         }
     }
 
-    fn plugin_grant(&self, name: &PluginName, plugin: &Plugin) -> Result<&PluginGrant, Refused> {
+    fn plugin_grant(&self, name: &PluginName, plugin: &Plugin) -> Result<&PluginGrant, PluginRefusal> {
         let digest = &plugin.package.digest;
         let enable = format!("review the package, and grant it under {}", self.plugin_section(plugin));
         match self.grants.plugins.get(digest) {
@@ -72,7 +72,7 @@ impl GrantChecker<'_> {
         }
     }
 
-    fn plugin_surfaces(&self, plugin: &Plugin, grant: &PluginGrant) -> Result<(), Refused> {
+    fn plugin_surfaces(&self, plugin: &Plugin, grant: &PluginGrant) -> Result<(), PluginRefusal> {
         match plugin.surfaces.iter().find(|surface| !grant.surfaces.contains(*surface)) {
             Some(surface) => {
                 let reason = format!("surface `{surface}` is not granted");
@@ -87,12 +87,13 @@ impl GrantChecker<'_> {
     }
 
     /// Checks a tool that the worker selects.
-    fn plugin_tool(&self, plugin: &Plugin, grant: &PluginGrant, tool: &ToolName) -> Result<(), Refused> {
+    fn plugin_tool(&self, plugin: &Plugin, grant: &PluginGrant, tool: &ToolName) -> Result<(), PluginRefusal> {
         if !grant.tools.contains(tool) {
             let remedy = self.add_to(plugin, "tools", grant.tools.is_empty(), tool);
             return Err((Rule::ToolNotGranted, format!("tool `{tool}` is not granted"), remedy));
         }
-        // The bundle's own word counts if the descriptor does not list the tool, which the comparison with the package refuses.
+        // If the descriptor does not list the tool, the effect in the bundle is used. The comparison with the package refuses
+        // such a descriptor.
         let declared = self.manifest.tools.get(tool).map_or(Effect::External, |tool| tool.effect);
         let effect = plugin.tools.get(tool).map_or(declared, |effect| declared.max(*effect));
         if grant.allows_effect(effect) {
@@ -106,7 +107,12 @@ impl GrantChecker<'_> {
 
     /// Checks that no other plugin and no host tool has the name of a tool. Two plugins with the same name are both
     /// refused, because a reviewer of one has not seen the other.
-    fn plugin_tool_name(&self, name: &PluginName, tool: &ToolName, resolution: &Resolution) -> Result<(), Refused> {
+    fn plugin_tool_name(
+        &self,
+        name: &PluginName,
+        tool: &ToolName,
+        resolution: &Resolution,
+    ) -> Result<(), PluginRefusal> {
         let other = |other: &&PluginName| {
             *other != name && self.manifest.plugins.get(*other).is_some_and(|plugin| plugin.tools.contains_key(tool))
         };

@@ -143,7 +143,7 @@ impl ResolvedWorkerSpec {
         &self.instructions
     }
 
-    /// Returns the tools of the worker. It has no others.
+    /// Returns all tools of the worker.
     pub fn tools(&self) -> &[SpecTool] {
         &self.tools
     }

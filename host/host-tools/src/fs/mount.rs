@@ -32,7 +32,7 @@ pub(super) struct OpenMount {
 
 /// Result of resolving a path.
 #[derive(Debug)]
-struct Found {
+struct PathLookup {
     /// Last folder of the path that exists.
     folder: Dir,
     /// Path of this folder without links. `None` is the root of the mount.
@@ -94,9 +94,9 @@ impl OpenMount {
             return Err(FsError::NotAllowed(location));
         }
         match found {
-            Found { last: Some(_), .. } => Err(FsError::NotAFolder(location)),
-            Found { folder, path, missing, .. } if missing.is_empty() => Ok((folder, path)),
-            Found { .. } => Err(FsError::NotFound(location)),
+            PathLookup { last: Some(_), .. } => Err(FsError::NotAFolder(location)),
+            PathLookup { folder, path, missing, .. } if missing.is_empty() => Ok((folder, path)),
+            PathLookup { .. } => Err(FsError::NotFound(location)),
         }
     }
 
@@ -166,7 +166,7 @@ impl OpenMount {
     }
 
     /// `true` if the bundle allows the file with these names below the resolved folder.
-    fn allows<'a>(&self, found: &Found, names: impl IntoIterator<Item = &'a str>) -> bool {
+    fn allows<'a>(&self, found: &PathLookup, names: impl IntoIterator<Item = &'a str>) -> bool {
         let mut path = found.path.clone();
         for name in names {
             match MountPath::join(path.as_ref(), name) {
@@ -178,7 +178,7 @@ impl OpenMount {
     }
 
     /// Resolves a path to its end, or up to the first name that does not exist.
-    fn find(&self, path: Option<&MountPath>, location: &FsLocation) -> Result<Found, FsError> {
+    fn find(&self, path: Option<&MountPath>, location: &FsLocation) -> Result<PathLookup, FsError> {
         let not_found = || FsError::NotFound(location.clone());
         let (mut folder, mut real) = (self.walk(None, location)?, None::<MountPath>);
         let mut ahead: Vec<String> =
@@ -213,7 +213,7 @@ impl OpenMount {
                     return if has_parent {
                         Err(not_found())
                     } else {
-                        Ok(Found { folder, path: real, last: None, missing })
+                        Ok(PathLookup { folder, path: real, last: None, missing })
                     };
                 }
                 Err(error) => return Err(FsError::io(location, &error)),
@@ -233,12 +233,12 @@ impl OpenMount {
                 folder = folder.open_dir_nofollow(&name).map_err(|error| FsError::io(location, &error))?;
                 real = Some(below);
             } else if ahead.is_empty() {
-                return Ok(Found { folder, path: real, last: Some((name, is)), missing: Vec::new() });
+                return Ok(PathLookup { folder, path: real, last: Some((name, is)), missing: Vec::new() });
             } else {
                 return Err(FsError::NoFolder(location.clone()));
             }
         }
-        Ok(Found { folder, path: real, last: None, missing: Vec::new() })
+        Ok(PathLookup { folder, path: real, last: None, missing: Vec::new() })
     }
 
     /// Opens a folder by a path without links.

@@ -60,7 +60,7 @@ struct Input {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Written {
+struct WriteOutput {
     digest: Digest,
     size: u64,
     created: bool,
@@ -95,7 +95,7 @@ fn write(
     text: &str,
     replaces: Option<Digest>,
     gate: &CancelGate,
-) -> Result<Written, FsError> {
+) -> Result<WriteOutput, FsError> {
     let location = mount.location(Some(path));
     let mut attempt = 1;
     loop {
@@ -117,7 +117,7 @@ fn put(
     replaces: Option<Digest>,
     location: &FsLocation,
     gate: &CancelGate,
-) -> Result<Written, FsError> {
+) -> Result<WriteOutput, FsError> {
     let io = |error: std::io::Error| FsError::io(location, &error);
     let folder = own_file(&target.folder).map_err(io)?;
     lock(&folder, LOCK_TIMEOUT, location, gate)?;
@@ -150,7 +150,7 @@ fn put(
     })??;
     drop(temporary);
     folder.sync_all().map_err(io)?;
-    Ok(Written { digest: Digest::of(text), size: text.len() as u64, created: replaced.is_none() })
+    Ok(WriteOutput { digest: Digest::of(text), size: text.len() as u64, created: replaced.is_none() })
 }
 
 /// Locks a folder, so that no other call writes to it. Closing the file releases the lock.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use component_host::{BundleView, CallError, ResolutionLimits, Sandbox};
+use component_host::{BundleView, ResolutionLimits, RunError, Sandbox};
 use tokio::runtime::Runtime;
 use worker_runtime::shipped;
 
@@ -40,7 +40,7 @@ pub(crate) fn stop_vs_limit(runtime: &Runtime, sandbox: &Sandbox, rounds: usize)
         let run = runtime.block_on(resolver.resolve_within(&view, &facts, &request, &limits));
         let taken = started.elapsed();
         match run.answer {
-            Err(CallError::Limit { limit: "deadline_ms", .. }) => {}
+            Err(RunError::Limit { limit: "deadline_ms", .. }) => {}
             other => return Err(format!("unexpected end of the runaway resolver: {other:?}").into()),
         }
         ratios.push(taken.as_secs_f64() / DEADLINE.as_secs_f64());

@@ -5,7 +5,7 @@
 
 use bundles::Digest;
 use runtime_api::referrer::Referrer;
-use runtime_api::runtime::Collected;
+use runtime_api::runtime::CollectionResult;
 
 use super::{Content, ContentError};
 use crate::ledger::{
@@ -19,15 +19,15 @@ const PAGE: usize = 512;
 impl Content {
     /// Removes every blob of this workspace that has been unused for `unused_blob_seconds`. The content stays in the
     /// store while another workspace has the blob. Removes nothing if the metadata is damaged.
-    pub async fn collect_garbage(&self) -> Result<Collected, ContentError> {
+    pub async fn collect_garbage(&self) -> Result<CollectionResult, ContentError> {
         // A damaged store can lack the row that records the use of a blob.
         self.workspace.shared.ledger.check().await?;
         self.collect_unused().await
     }
 
     /// Removes unused blobs. The caller must have checked the metadata.
-    pub(crate) async fn collect_unused(&self) -> Result<Collected, ContentError> {
-        let mut collected = Collected::default();
+    pub(crate) async fn collect_unused(&self) -> Result<CollectionResult, ContentError> {
+        let mut collected = CollectionResult::default();
         if !self.record_package_uses().await? {
             tracing::warn!(workspace = %self.workspace.id, "garbage collection skipped: a manifest is damaged, so the packages of its bundle are unknown");
             return Ok(collected);
@@ -46,7 +46,12 @@ impl Content {
         }
     }
 
-    async fn collect(&self, digest: Digest, row: BlobRow, collected: &mut Collected) -> Result<(), ContentError> {
+    async fn collect(
+        &self,
+        digest: Digest,
+        row: BlobRow,
+        collected: &mut CollectionResult,
+    ) -> Result<(), ContentError> {
         if self.is_used(&digest).await? {
             return Ok(());
         }
@@ -81,7 +86,7 @@ impl Content {
     /// unknown.
     async fn record_package_uses(&self) -> Result<bool, ContentError> {
         let (ledger, recorded) = (&self.workspace.shared.ledger, packages_recorded_key(&self.workspace.id));
-        if ledger.is_there(&recorded).await? {
+        if ledger.exists(&recorded).await? {
             return Ok(true);
         }
         let (below, mut after) = (bundles_key(&self.workspace.id), None);

@@ -60,7 +60,7 @@ impl Workspace {
             .expect::<BlobRow>(&key, None)
             .put(&key, &BlobRow { bytes, at })
             .put(&holder_key(&digest, &self.id), &Mark {})
-            .takes(Usage::bytes(bytes))
+            .add_usage(Usage::bytes(bytes))
     }
 }
 
@@ -69,7 +69,7 @@ impl StoredBlobs<'_> {
     pub(crate) async fn add_rows(&self, mut change: Change) -> Result<Change, MetadataError> {
         let Workspace { shared, id } = self.workspace;
         for StoredBlob { digest, bytes, referrer } in &self.blobs {
-            if !shared.ledger.is_there(&blob_key(id, digest)).await? {
+            if !shared.ledger.exists(&blob_key(id, digest)).await? {
                 change = self.workspace.add_blob(change, *digest, *bytes);
             }
             change = change.put(&uses_key(id, digest).part(referrer), &Mark {});

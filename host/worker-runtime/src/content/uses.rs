@@ -61,7 +61,7 @@ impl Content {
                 .expect(&key, Some(&row))
                 .delete(&key)
                 .delete(&uses_key(&self.workspace.id, &digest).part(Referrer::Manifest))
-                .gives_back(Usage { bundles: 1, ..Usage::default() })
+                .subtract_usage(Usage { bundles: 1, ..Usage::default() })
                 .event(EventKind::BundleRemoved { bundle: digest });
             for blob in self.named_blobs(digest).await? {
                 change = change.delete(&uses_key(&self.workspace.id, &blob).part(Referrer::Bundle(digest)));
@@ -126,7 +126,7 @@ impl Content {
         let change = Change::default()
             .delete(&key)
             .delete(&crate::ledger::holder_key(&digest, &self.workspace.id))
-            .gives_back(Usage::bytes(bytes));
+            .subtract_usage(Usage::bytes(bytes));
         Ok(self.workspace.shared.ledger.commit(&self.workspace.id, change).await?)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 
-use bundles::{Digest, Revision, WorkspaceId};
+use bundles::{Digest, IngressName, PluginName, Revision, WorkspaceId};
 use content_store::metadata::Key;
+use runtime_api::ingress::EventId;
 use runtime_api::worker::WorkerId;
 
 fn in_workspace(table: &'static str, workspace: impl Display) -> Key {
@@ -98,6 +99,25 @@ pub(crate) fn entries_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
 
 pub(crate) fn entry_key(workspace: &WorkspaceId, id: &WorkerId, number: u64) -> Key {
     entries_key(workspace, id).part(format_args!("{number:010}"))
+}
+
+/// Row of an event that a worker received. The id is text of its sender, so its digest is the key.
+pub(crate) fn received_key(workspace: &WorkspaceId, id: &WorkerId, ingress: &IngressName, event: &EventId) -> Key {
+    in_workspace("received", workspace).part(id).part(ingress).part(Digest::of(event.as_str()))
+}
+
+/// Prefix of the events of a worker that wait for their delivery.
+pub(crate) fn queued_events_key(workspace: &WorkspaceId, id: &WorkerId) -> Key {
+    in_workspace("queued-event", workspace).part(id)
+}
+
+/// Prefix of the events that wait for one service.
+pub(crate) fn queued_for_key(workspace: &WorkspaceId, id: &WorkerId, plugin: &PluginName) -> Key {
+    queued_events_key(workspace, id).part(plugin)
+}
+
+pub(crate) fn queued_event_key(workspace: &WorkspaceId, id: &WorkerId, plugin: &PluginName, number: u64) -> Key {
+    queued_for_key(workspace, id, plugin).part(format_args!("{number:010}"))
 }
 
 pub(crate) fn sequence_key(stream: impl Display) -> Key {

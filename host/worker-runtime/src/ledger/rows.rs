@@ -15,7 +15,7 @@ pub(crate) struct BlobRow {
     pub(crate) at: jiff::Timestamp,
 }
 
-/// A row whose key says it all.
+/// A row without content. Its key is the whole record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mark {}
@@ -114,19 +114,35 @@ pub(crate) enum StoredState {
     Stopped { reason: StopReason, at: jiff::Timestamp },
 }
 
+/// An event that a worker received under an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReceivedRow {
+    /// Number of the entry in the worker's history.
+    pub(crate) number: u64,
+}
+
+/// An event that waits for its delivery. Its content is in the worker's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueuedRow {
+    /// Deliveries that failed.
+    pub(crate) attempts: u32,
+}
+
 /// A resolver that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResolverRow {
     pub(crate) bytes: u64,
     pub(crate) at: jiff::Timestamp,
-    pub(crate) revoked: Option<Revoked>,
+    pub(crate) revoked: Option<Revocation>,
 }
 
 /// Revocation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Revoked {
+pub(crate) struct Revocation {
     pub(crate) at: jiff::Timestamp,
 }
 

@@ -5,19 +5,17 @@ use std::time::{Duration, Instant};
 
 use bundles::PluginName;
 use component_host::host_api::{Clocks, HostApi, LogLine, LogSink, NoEgress, Random};
-use host_tools::tool::ToolContext;
 
-use super::logs::{LogOwner, PluginLogs};
+use super::logs::{PluginLogs, PluginOwner};
 use crate::clock::Clock;
 
-/// Returns the interfaces for one call. Requests and connections are refused: this Runtime has no egress for plugins.
+/// Returns the interfaces for one instance. Requests and connections are refused: this Runtime has no egress for plugins.
 pub(crate) fn host_api(
     clock: &Arc<dyn Clock>,
     logs: &Arc<PluginLogs>,
-    context: &ToolContext,
+    owner: PluginOwner,
     plugin: &PluginName,
 ) -> HostApi {
-    let owner = LogOwner { workspace: context.workspace().clone(), worker: context.worker().clone() };
     HostApi {
         requests: Arc::new(NoEgress),
         websockets: Arc::new(NoEgress),
@@ -30,7 +28,7 @@ pub(crate) fn host_api(
 #[derive(Debug)]
 struct PluginLog {
     logs: Arc<PluginLogs>,
-    owner: LogOwner,
+    owner: PluginOwner,
     plugin: PluginName,
 }
 
@@ -40,7 +38,7 @@ impl LogSink for PluginLog {
     }
 }
 
-/// Clocks of one call. The wall clock is rounded down to a second.
+/// Clocks of one instance. The wall clock is rounded down to a second.
 #[derive(Debug)]
 struct PluginClocks {
     started: Instant,

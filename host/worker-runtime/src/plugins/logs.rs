@@ -20,9 +20,9 @@ pub const MAX_LOG_BYTES: usize = 64 << 10;
 /// Maximum number of workers with kept lines.
 pub const MAX_LOGGED_WORKERS: usize = 1024;
 
-/// Worker that log lines belong to.
+/// Worker that log lines and services belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct LogOwner {
+pub(crate) struct PluginOwner {
     pub(crate) workspace: WorkspaceId,
     pub(crate) worker: WorkerId,
 }
@@ -36,7 +36,7 @@ pub(crate) struct PluginLogs {
 
 #[derive(Debug, Default)]
 struct Logs {
-    each: HashMap<LogOwner, WorkerLog>,
+    each: HashMap<PluginOwner, WorkerLog>,
     /// Number of lines that were written, over all workers. It orders workers by their newest line.
     written: u64,
 }
@@ -57,7 +57,7 @@ impl PluginLogs {
     }
 
     /// Adds a line.
-    pub(crate) fn write(&self, owner: &LogOwner, plugin: &PluginName, line: LogLine) {
+    pub(crate) fn write(&self, owner: &PluginOwner, plugin: &PluginName, line: LogLine) {
         let at = self.clock.now();
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.written += 1;
@@ -86,14 +86,14 @@ impl PluginLogs {
     }
 
     /// Returns the kept lines of a worker after a number, the oldest first.
-    pub(crate) fn lines(&self, owner: &LogOwner, after: u64) -> Vec<LogEntry> {
+    pub(crate) fn lines(&self, owner: &PluginOwner, after: u64) -> Vec<LogEntry> {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = logs.each.get(owner).into_iter().flat_map(|log| &log.lines);
         lines.filter(|line| line.number > after).cloned().collect()
     }
 
     /// Forgets the lines of a worker that is removed. Another worker can get its id.
-    pub(crate) fn forget(&self, owner: &LogOwner) {
+    pub(crate) fn forget(&self, owner: &PluginOwner) {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).each.remove(owner);
     }
 }
@@ -103,9 +103,9 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
-    fn owner(worker: usize) -> LogOwner {
+    fn owner(worker: usize) -> PluginOwner {
         let worker = format!("w{worker}").parse().expect("an id");
-        LogOwner { workspace: "acme".parse().expect("an id"), worker }
+        PluginOwner { workspace: "acme".parse().expect("an id"), worker }
     }
 
     fn write(logs: &PluginLogs, worker: usize, text: &str) {

@@ -12,6 +12,7 @@ use host_policy::{PackageFault, PackageFaults, PluginGrant, Resolution, RuntimeC
 use serde_json::Value;
 use tool_schema::{Schema, ValidationError, Work};
 
+use super::services::ServicePlan;
 use crate::content::ContentError;
 use crate::memo::Memo;
 use crate::workspace::Workspace;
@@ -32,8 +33,16 @@ pub(crate) struct LoadedPackage {
 #[derive(Debug)]
 pub(crate) enum LoadedComponent {
     Tool(ToolPlugin),
-    #[allow(dead_code, reason = "services are not started yet")]
     Service(ServicePlugin),
+}
+
+impl LoadedPackage {
+    /// Returns the plan of the service, or `None` for a plugin that is not a service.
+    pub(crate) fn service_plan(&self, package: Digest, grant: &PluginGrant) -> Option<ServicePlan> {
+        let LoadedComponent::Service(component) = &self.component else { return None };
+        let config = granted_config(self.manifest.config(), grant);
+        Some(ServicePlan { package, component: component.clone(), grant: grant.clone(), config })
+    }
 }
 
 /// Loads packages and remembers them.
@@ -162,7 +171,7 @@ async fn load_component(sandbox: &Sandbox, package: &Package) -> Result<LoadedCo
 }
 
 /// Returns the config that a grant gives to a plugin, or `null` for a plugin without a config.
-pub(crate) fn granted_config(schema: Option<&Value>, grant: &PluginGrant) -> Value {
+fn granted_config(schema: Option<&Value>, grant: &PluginGrant) -> Value {
     match schema {
         Some(_) => Value::Object(grant.config.clone().unwrap_or_default()),
         None => Value::Null,

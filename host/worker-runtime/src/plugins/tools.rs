@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bundles::{PluginName, ToolName, ToolSource, one_line};
-use component_host::{Invocation, PluginLimits, ToolFailure};
+use component_host::{Invocation, PluginError, PluginLimits, ToolAnswer, ToolFailure};
 use host_policy::{Refusal, Rule};
 use host_tools::tool::{ToolContext, ToolError};
 use runtime_api::Code;
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::host_api::host_api;
-use super::logs::PluginLogs;
+use super::logs::{PluginLogs, PluginOwner};
 use super::packages::{LoadedComponent, LoadedPackage};
+use super::services::Services;
 use crate::clock::Clock;
 use crate::compute_pool::ComputePool;
 use crate::tenants::Tenants;
 use crate::tools::{SelectedTool, Tool, ToolProvider};
+
+/// Remaining time of a call without a deadline. A call of a Runtime has one.
+const NO_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Provider of the tools of plugins.
 #[derive(Debug)]
@@ -28,10 +33,11 @@ pub(crate) struct PluginTools {
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) logs: Arc<PluginLogs>,
+    pub(crate) services: Arc<Services>,
     pub(crate) limits: PluginLimits,
 }
 
-/// A tool of a plugin of the world `tool`. A fresh instance answers each call.
+/// A tool of a plugin. A fresh instance answers each call, or the running instance of a service.
 #[derive(Debug)]
 struct PluginTool {
     name: ToolName,
@@ -41,6 +47,7 @@ struct PluginTool {
     slots: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     logs: Arc<PluginLogs>,
+    services: Arc<Services>,
     limits: PluginLimits,
 }
 
@@ -61,6 +68,7 @@ impl ToolProvider for PluginTools {
             slots: self.tenants.compute_slot(selected.workspace),
             clock: self.clock.clone(),
             logs: self.logs.clone(),
+            services: self.services.clone(),
             limits: self.limits.clone(),
         })))
     }
@@ -69,20 +77,21 @@ impl ToolProvider for PluginTools {
 #[async_trait]
 impl Tool for PluginTool {
     async fn call(&self, context: ToolContext, input: Value) -> Result<Value, ToolError> {
+        let owner = PluginOwner { workspace: context.workspace().clone(), worker: context.worker().clone() };
+        let (id, remaining) = (context.call_id().to_string(), context.remaining().unwrap_or(NO_DEADLINE));
         let LoadedComponent::Tool(component) = &self.package.component else {
-            return Err(ToolError::Plugin {
-                code: Code::ServiceEnded,
-                message: format!("the service of plugin `{}` does not run", self.plugin),
-                help: "read the state of the service",
-            });
+            let deadline = Instant::now() + remaining;
+            let reply = self.services.call(&owner, &self.plugin, id, self.name.clone(), input, deadline).await;
+            return reply
+                .map_err(|error| ToolError::Plugin {
+                    code: Code::ServiceEnded,
+                    message: format!("plugin `{}`: {error}", self.plugin),
+                    help: "retry later, and check the state of the service",
+                })
+                .and_then(to_output);
         };
-        let invocation = Invocation {
-            id: context.call_id().to_string(),
-            tool: self.name.clone(),
-            input,
-            remaining: context.remaining().unwrap_or(Duration::MAX),
-        };
-        let host = host_api(&self.clock, &self.logs, &context, &self.plugin);
+        let invocation = Invocation { id, tool: self.name.clone(), input, remaining };
+        let host = host_api(&self.clock, &self.logs, owner, &self.plugin);
         let (component, limits) = (component.clone(), self.limits.clone());
         let call = async move { component.call(&invocation, host, &limits).await };
         let Some(run) = self.compute_pool.run(self.slots.clone(), call).await else {
@@ -92,13 +101,18 @@ impl Tool for PluginTool {
                 help: "report the panic: it is a bug of this Runtime",
             });
         };
-        match run.result {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(ToolFailure { code, message, .. })) => {
-                let code = Cow::Owned(code.as_str().to_owned());
-                Err(ToolError::Refused { code, message: one_line(&message), help: "read the message of the plugin" })
-            }
-            Err(error) => Err(ToolError::Plugin { code: error.code(), message: error.to_string(), help: error.help() }),
+        to_output(run.result)
+    }
+}
+
+/// Returns the output of a call. Texts of the plugin are reduced to one line.
+fn to_output(result: Result<ToolAnswer, PluginError>) -> Result<Value, ToolError> {
+    match result {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(ToolFailure { code, message, .. })) => {
+            let code = Cow::Owned(code.as_str().to_owned());
+            Err(ToolError::Refused { code, message: one_line(&message), help: "read the message of the plugin" })
         }
+        Err(error) => Err(ToolError::Plugin { code: error.code(), message: error.to_string(), help: error.help() }),
     }
 }

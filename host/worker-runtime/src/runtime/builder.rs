@@ -20,7 +20,7 @@ use crate::content::scan_queue::ScanQueue;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
-use crate::plugins::{Packages, PluginLogs, PluginTools};
+use crate::plugins::{Packages, PluginLogs, PluginTools, ServiceHost, Services};
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::shipped;
@@ -262,11 +262,20 @@ impl RuntimeBuilder {
             ComputePool::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let (compute_pool, tenants) = (Arc::new(compute_pool), Arc::new(Tenants::new(self.limits.clone())));
         let plugin_logs = Arc::new(PluginLogs::new(clock.clone()));
+        let services = Arc::new(Services::new(ServiceHost {
+            compute_pool: compute_pool.clone(),
+            tenants: tenants.clone(),
+            clock: clock.clone(),
+            logs: plugin_logs.clone(),
+            plugin_limits: sandbox.limits().plugin.clone(),
+            limits: self.limits.clone(),
+        }));
         let plugin_tools = PluginTools {
             compute_pool: compute_pool.clone(),
             tenants: tenants.clone(),
             clock: clock.clone(),
             logs: plugin_logs.clone(),
+            services: services.clone(),
             limits: sandbox.limits().plugin.clone(),
         };
         let open_bundles = usize::try_from(self.limits.open_bundles).unwrap_or(usize::MAX);
@@ -292,6 +301,7 @@ impl RuntimeBuilder {
             tools: ToolRegistry::new(tools, plugin_tools),
             packages: Packages::default(),
             plugin_logs,
+            services,
             platform,
             resolutions: Resolutions::default(),
             facts: Memo::new(1024),
@@ -308,6 +318,8 @@ impl RuntimeBuilder {
         };
         let runtime = Runtime(Arc::new(shared));
         runtime.management().restore_state().await?;
+        runtime.0.services.attach(Arc::downgrade(&runtime.0));
+        runtime.management().start_services();
         Ok(runtime)
     }
 }

@@ -26,7 +26,7 @@ use crate::ledger::{
 };
 use crate::record::Record;
 use crate::report::{ResolutionReport, with_policy};
-use crate::resolutions::{Inputs, Resolved};
+use crate::resolutions::{ComputedResolution, Inputs};
 use crate::tenants::Busy;
 use crate::workspace::Workspace;
 
@@ -181,20 +181,20 @@ impl WorkerError {
 }
 
 /// Error of a resolution or of its enforcement.
-struct Unresolved {
+struct ResolutionFailure {
     error: WorkerError,
     /// Record of the resolution, if the error depends on its inputs alone.
     failure: Option<NewFailure>,
 }
 
-impl<E: Into<WorkerError>> From<E> for Unresolved {
+impl<E: Into<WorkerError>> From<E> for ResolutionFailure {
     fn from(error: E) -> Self {
         Self { error: error.into(), failure: None }
     }
 }
 
 /// An enforced resolution, with a value that was derived from it.
-struct Enforced<T> {
+struct EnforcedResolution<T> {
     view: BundleView,
     /// `true` if the bundle is older than the newest one.
     older: bool,
@@ -205,7 +205,7 @@ struct Enforced<T> {
 }
 
 /// Returns the resolution record of a worker.
-fn record(inputs: &Inputs, resolved: &Resolved, live: &LiveWorker) -> Blob {
+fn record(inputs: &Inputs, resolved: &ComputedResolution, live: &LiveWorker) -> Blob {
     let digests = with_policy(*resolved.digests(), Some(live.spec.policy()));
     Blob::new(Record::write(inputs, resolved, &digests))
 }
@@ -239,7 +239,7 @@ impl Catalogue {
         let enforced = self.enforce_request(&request, |inputs, resolved, live| record(inputs, resolved, live)).await;
         let enforced = match enforced {
             Ok(enforced) => enforced,
-            Err(Unresolved { error, failure }) => {
+            Err(ResolutionFailure { error, failure }) => {
                 if let Some(failure) = failure
                     && let Err(error) = self.record_failure(failure).await
                 {
@@ -248,7 +248,7 @@ impl Catalogue {
                 return Err(error);
             }
         };
-        let Enforced { view, older, resolver, live, derived: record } = enforced;
+        let EnforcedResolution { view, older, resolver, live, derived: record } = enforced;
         let record_digest = record.digest();
         let workspace = &self.workspace.id;
         let policy = live.spec.policy();
@@ -266,9 +266,13 @@ impl Catalogue {
         let record = self.workspace.store(vec![(record, Referrer::Worker(id.clone()))]).await?;
         let created = self.commit_worker(id, row, &record, older).await?;
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
+        let live = Arc::new(live);
         if live.is_complete {
             shared.conditions.insert(key.clone(), None);
-            shared.live.insert(key, Arc::new(live));
+            shared.live.insert(key, live.clone());
+        }
+        if shared.config.load().digest(workspace) == policy {
+            self.sync_services(&created.worker.id, record_digest, Some(&live));
         }
         Ok(created)
     }
@@ -287,8 +291,8 @@ impl Catalogue {
     async fn enforce_request<T: Send + 'static>(
         &self,
         request: &CreateWorkerRequest,
-        derive: impl FnOnce(&Inputs, &Arc<Resolved>, &LiveWorker) -> T + Send + 'static,
-    ) -> Result<Enforced<T>, Unresolved> {
+        derive: impl FnOnce(&Inputs, &Arc<ComputedResolution>, &LiveWorker) -> T + Send + 'static,
+    ) -> Result<EnforcedResolution<T>, ResolutionFailure> {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
         let (view, older) = self.requested_bundle(request).await?;
@@ -304,17 +308,17 @@ impl Catalogue {
             async move {
                 let resolved = shared.resolutions.run(&resolver, &view, &inputs).await.map_err(|failed| {
                     let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
-                    Unresolved { error: failed.error.into(), failure }
+                    ResolutionFailure { error: failed.error.into(), failure }
                 })?;
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await?;
                 let live = live.map_err(WorkerError::Denied)?;
                 let derived = derive(&inputs, &resolved, &live);
-                Ok::<_, Unresolved>((live, derived))
+                Ok::<_, ResolutionFailure>((live, derived))
             }
         };
         let computed = shared.compute_pool.run(slot, computed).await;
         let (live, derived) = computed.ok_or(ContentError::Contended)??;
-        Ok(Enforced { view, older, resolver: digest, live, derived })
+        Ok(EnforcedResolution { view, older, resolver: digest, live, derived })
     }
 
     /// Returns the worker with this id if the same request created it. Otherwise completes the removal of an earlier
@@ -386,7 +390,7 @@ impl Catalogue {
                 .expect::<Mark>(&removal_key(workspace, &id), None)
                 .put(&key, &row)
                 .put(&resolved_by_key(&row.resolver).part(workspace).part(&id), &Mark {})
-                .takes(Usage { workers: 1, ..Usage::default() })
+                .add_usage(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerCreated { worker: id.clone(), bundle: row.bundle, older });
             // The resolver may have been revoked since it resolved. The commit fails if its row changes meanwhile.
             let resolver = resolver.map(Row::<ResolverRow>::of).transpose()?;
@@ -421,7 +425,7 @@ impl Catalogue {
 
     async fn summarize(&self, id: WorkerId, row: WorkerRow) -> Result<WorkerSummary, WorkerError> {
         let suspension = match row.state {
-            StoredState::Running => self.suspension(&row).await?,
+            StoredState::Running => self.suspension(&id, &row).await?,
             StoredState::Stopped { .. } => None,
         };
         Ok(summary(id, row, suspension.as_deref()))
@@ -501,22 +505,30 @@ impl Catalogue {
             Ok(Decision::Commit(change, row))
         };
         let row = shared.ledger.update::<_, WorkerError, _>(workspace, decide).await?;
+        shared.services.end(&self.workspace.plugin_owner(id));
         Ok(summary(id.clone(), row, None))
     }
 
     /// Returns the cause for which a running worker accepts no calls, or `None` if it accepts them.
-    async fn suspension(&self, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
+    async fn suspension(&self, id: &WorkerId, row: &WorkerRow) -> Result<Option<Arc<Suspension>>, WorkerError> {
         let config = self.workspace.shared.config.load_full();
-        match self.workspace.shared.conditions.get(&self.live_key(row, &config)) {
-            Some(known) => Ok(known),
-            None => Ok(self.live_under(row, &config).await?.err()),
+        if let Some(known) = self.workspace.shared.conditions.get(&self.live_key(row, &config)) {
+            return Ok(known);
+        }
+        match self.live(id, row).await {
+            Ok(_) => Ok(None),
+            Err(WorkerError::Suspended { suspension, .. }) => Ok(Some(suspension)),
+            Err(error) => Err(error),
         }
     }
 
-    /// Returns a worker's spec and tools under the config that is in force.
+    /// Returns a worker's spec and tools under the config that is in force, and gives the worker its services.
     pub(super) async fn live(&self, id: &WorkerId, row: &WorkerRow) -> Result<Arc<LiveWorker>, WorkerError> {
         let config = self.workspace.shared.config.load_full();
         let live = self.live_under(row, &config).await?;
+        if Arc::ptr_eq(&config, &self.workspace.shared.config.load()) {
+            self.sync_services(id, row.record, live.as_deref().ok());
+        }
         live.map_err(|suspension| WorkerError::Suspended { worker: id.clone(), suspension })
     }
 

@@ -1,4 +1,4 @@
-//! Calls of a worker's tools.
+//! Calls of a worker's tools. Events for its services are in `ingress`.
 //!
 //! Every call takes the same path: validate the input, check the policy, record the beginning, run the tool, validate
 //! the output, record the end. The Runtime adds nothing to input or output.
@@ -31,7 +31,7 @@ use crate::ledger::{Change, ChangeError, Decision, Row, StoredState, Usage, Work
 use crate::tenants::{Busy, RunPermit};
 use crate::workspace::Workspace;
 
-/// API to call tools of one workspace's workers. Cheap to clone.
+/// API to call tools of one workspace's workers, and to send events to their services. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interaction {
     pub(crate) workspace: Workspace,
@@ -297,7 +297,7 @@ fn parse_call(call: &[u8]) -> Result<ToolCall, CallError> {
 
 /// Returns an upper bound of the number of values in a JSON text. Each value but the first follows a `,`, `:`, `[` or
 /// `{`.
-fn max_values(json: &[u8]) -> u64 {
+pub(super) fn max_values(json: &[u8]) -> u64 {
     let (mut count, mut quoted, mut escaped) = (1, false, false);
     for byte in json {
         match byte {
@@ -525,24 +525,28 @@ impl Interaction {
     }
 
     /// Adds the rows of a history entry and of its payload to a change.
-    async fn entry(
+    pub(super) async fn entry(
         &self,
         change: Change,
         worker: &WorkerId,
         entry: &Entry,
         stored: &StoredPayload<'_>,
-    ) -> Result<Change, CallError> {
+    ) -> Result<Change, MetadataError> {
         let mut change = change.put(&entry_key(&self.workspace.id, worker, entry.number), entry);
         match stored {
             StoredPayload::Nothing => {}
-            StoredPayload::Inline { bytes, .. } => change = change.takes(Usage::bytes(*bytes)),
+            StoredPayload::Inline { bytes, .. } => change = change.add_usage(Usage::bytes(*bytes)),
             StoredPayload::Blob { stored, .. } => change = stored.add_rows(change).await?,
         }
         Ok(change)
     }
 
     /// Stores a payload as a blob if it is too large or too deep for the history entry.
-    async fn store_payload(&self, worker: &WorkerId, json: &[u8]) -> Result<StoredPayload<'_>, CallError> {
+    pub(super) async fn store_payload(
+        &self,
+        worker: &WorkerId,
+        json: &[u8],
+    ) -> Result<StoredPayload<'_>, ContentError> {
         let bytes = json.len() as u64;
         if json.len() <= MAX_INLINE_BYTES && depth(json) <= MAX_INLINE_DEPTH {
             return Ok(StoredPayload::Inline { value: serde_json::from_slice(json).unwrap_or_default(), bytes });
@@ -556,14 +560,14 @@ impl Interaction {
 }
 
 /// Payload of a history entry that is being written.
-enum StoredPayload<'a> {
+pub(super) enum StoredPayload<'a> {
     Nothing,
     Inline { value: Value, bytes: u64 },
     Blob { digest: Digest, bytes: u64, stored: StoredBlobs<'a> },
 }
 
 impl StoredPayload<'_> {
-    fn payload(&self) -> Payload {
+    pub(super) fn payload(&self) -> Payload {
         match self {
             Self::Nothing => Payload::Json(Value::Null),
             Self::Inline { value, .. } => Payload::Json(value.clone()),

@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bundles::canonical::parse;
-use bundles::{Bundle, Digest, ToolName, WorkspaceId};
+use bundles::{Bundle, Digest, IngressName, PluginName, ToolName, WorkspaceId};
 use component_host::BundleView;
 use host_policy::{
     HostPolicy, PackageFault, Refusal, Resolution, ResolvedWorkerSpec, RuntimeConfig, SpecTool, enforce,
 };
-use tool_schema::{Fault, Problem, Schema};
+use tool_schema::{Fault, Schema, SchemaProblem};
 
 use super::Shared;
 use crate::content::ContentError;
-use crate::plugins::WorkerPackages;
+use crate::plugins::{LoadedPackage, ServicePlans, WorkerPackages};
 use crate::resolutions::KnownFacts;
 use crate::tools::{SelectedTool, Tool};
 use crate::workspace::Workspace;
@@ -34,6 +34,10 @@ pub(crate) struct LiveKey {
 pub(crate) struct LiveWorker {
     pub(crate) spec: Arc<ResolvedWorkerSpec>,
     pub(crate) tools: BTreeMap<ToolName, LiveTool>,
+    /// Services that the worker should have.
+    pub(crate) services: ServicePlans,
+    /// Names under which the worker accepts events.
+    pub(crate) ingress: BTreeMap<IngressName, Ingress>,
     /// `false` if the package of a plugin is missing or damaged. Such a worker is not cached, because the package can be
     /// put again.
     pub(crate) is_complete: bool,
@@ -48,9 +52,58 @@ pub(crate) struct LiveTool {
     pub(crate) output: Option<ParsedSchema>,
 }
 
+/// Receiver of the events of an ingress.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Ingress {
+    /// The service of this plugin.
+    Of(PluginName),
+    /// Two plugins of the worker declare the ingress, so neither of them receives events.
+    Ambiguous(PluginName, PluginName),
+    /// The plugin that declares the ingress is not part of the worker.
+    Refused(Refusal),
+}
+
 /// Schema of a tool, or its first fault. A bundle that was stored before schemas were checked can have a fault. Only
 /// calls of the affected tool are then refused.
 pub(crate) type ParsedSchema = Result<Arc<Schema>, Arc<Fault>>;
+
+/// Returns the services that a worker should have. The policy has decided about the plugins in `loaded` before.
+fn services(
+    config: &RuntimeConfig,
+    workspace: &WorkspaceId,
+    granted: &[PluginName],
+    bundle: &Bundle,
+    loaded: &BTreeMap<PluginName, Arc<LoadedPackage>>,
+) -> ServicePlans {
+    let plan = |name: &PluginName| {
+        let package = bundle.manifest().plugins.get(name)?.package.digest;
+        let grant = config.plugin(workspace, &package)?;
+        Some((name.clone(), Arc::new(loaded.get(name)?.service_plan(package, grant)?)))
+    };
+    granted.iter().filter_map(plan).collect()
+}
+
+/// Returns the receiver of each ingress that a selected plugin declares.
+fn ingress(bundle: &Bundle, resolution: &Resolution, spec: &ResolvedWorkerSpec) -> BTreeMap<IngressName, Ingress> {
+    let mut all: BTreeMap<IngressName, Ingress> = BTreeMap::new();
+    for name in resolution.plugins() {
+        let Some(plugin) = bundle.manifest().plugins.get(name) else { continue };
+        let subject = format!("plugin:{name}");
+        let refusal = spec.narrowed().iter().find(|refusal| refusal.subject == subject);
+        for ingress in &plugin.ingress {
+            let receiver = match (refusal, all.get(ingress)) {
+                (Some(_), Some(known)) => known.clone(),
+                (Some(refusal), None) => Ingress::Refused(refusal.clone()),
+                (None, Some(Ingress::Of(other) | Ingress::Ambiguous(other, _))) => {
+                    Ingress::Ambiguous(other.clone(), name.clone())
+                }
+                (None, Some(Ingress::Refused(_)) | None) => Ingress::Of(name.clone()),
+            };
+            all.insert(ingress.clone(), receiver);
+        }
+    }
+    all
+}
 
 impl Shared {
     /// Enforces the host's policy on a resolution. Returns the worker's spec and tools, or all refusals.
@@ -88,7 +141,9 @@ impl Shared {
         if !refusals.is_empty() {
             return Ok(Err(refusals));
         }
-        Ok(Ok(LiveWorker { spec: Arc::new(spec), tools, is_complete }))
+        let services = services(config, workspace, spec.plugins(), bundle, &loaded);
+        let ingress = ingress(bundle, resolution, &spec);
+        Ok(Ok(LiveWorker { spec: Arc::new(spec), tools, services, ingress, is_complete }))
     }
 
     /// Adds the schemas of the bundle to a tool.
@@ -112,8 +167,9 @@ impl Shared {
             // Not reached: a bundle with a missing or malformed schema cannot be opened.
             None => Err(None),
         };
-        let schema = schema
-            .map_err(|fault| Arc::new(fault.unwrap_or(Fault { pointer: String::new(), problem: Problem::NotASchema })));
+        let schema = schema.map_err(|fault| {
+            Arc::new(fault.unwrap_or(Fault { pointer: String::new(), problem: SchemaProblem::NotASchema }))
+        });
         self.schemas.insert(*digest, schema.clone());
         schema
     }

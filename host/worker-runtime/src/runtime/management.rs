@@ -249,6 +249,7 @@ impl Management {
                 }
                 let old = catalogue.live_under(&row, before).await?;
                 let new = catalogue.live_under(&row, after).await?;
+                catalogue.sync_services(&worker, row.record, new.as_deref().ok());
                 events.extend(transition(&worker, old.as_ref().err(), new.as_ref().err()));
                 let refused = new.as_ref().err().map(|suspension| (**suspension).clone());
                 let old = old.map(|live| authorities(&live)).unwrap_or_default();

@@ -7,12 +7,14 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use runtime_api::event::{Cursor, Event};
 use runtime_api::history::Entry;
 use runtime_api::log::LogEntry;
+use runtime_api::service::ServiceSummary;
 use runtime_api::worker::WorkerId;
 use tokio::sync::watch;
 
 use super::catalogue::WorkerError;
-use crate::ledger::{EventRow, Page, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key};
-use crate::plugins::LogOwner;
+use crate::ledger::{
+    EventRow, Page, StoredState, WorkerRow, entries_key, entry_key, event_key, events_key, worker_key,
+};
 use crate::workspace::Workspace;
 
 /// API to read the histories and events of one workspace. Cheap to clone.
@@ -82,10 +84,25 @@ impl Observation {
     /// Returns the log lines of a worker's plugins that are kept, starting after the line with the number `after`.
     pub async fn plugin_logs(&self, worker: &WorkerId, after: u64) -> Result<Vec<LogEntry>, WorkerError> {
         let Workspace { shared, id: workspace } = &self.workspace;
-        if !shared.ledger.is_there(&worker_key(workspace, worker)).await? {
+        if !shared.ledger.exists(&worker_key(workspace, worker)).await? {
             return Err(WorkerError::NotFound(worker.clone()));
         }
-        Ok(shared.plugin_logs.lines(&LogOwner { workspace: workspace.clone(), worker: worker.clone() }, after))
+        Ok(shared.plugin_logs.lines(&self.workspace.plugin_owner(worker), after))
+    }
+
+    /// Returns the services of a worker with their states, ordered by plugin. A worker that is stopped or suspended has
+    /// none. The states are those after the last turns, so a service that computes does not delay the answer.
+    pub async fn services(&self, worker: &WorkerId) -> Result<Vec<ServiceSummary>, WorkerError> {
+        let catalogue = self.workspace.catalogue();
+        let row = catalogue.row(worker).await?;
+        if row.state != StoredState::Running {
+            return Ok(Vec::new());
+        }
+        match catalogue.live(worker, &row).await {
+            Ok(_) => Ok(self.workspace.shared.services.summaries(&self.workspace.plugin_owner(worker))),
+            Err(WorkerError::Suspended { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the number of the newest event, or 0 if there is none.

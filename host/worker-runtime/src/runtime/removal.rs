@@ -15,9 +15,9 @@ use super::Management;
 use super::catalogue::{Catalogue, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    Change, Decision, Mark, StoredState, Usage, WorkerRow, entries_key, removal_key, removals_key, uses_key, worker_key,
+    Change, Decision, Mark, StoredState, Usage, WorkerRow, entries_key, queued_event_key, received_key, removal_key,
+    removals_key, uses_key, worker_key,
 };
-use crate::plugins::LogOwner;
 use crate::workspace::Workspace;
 
 /// Entries of a history that are deleted in one batch.
@@ -46,7 +46,7 @@ impl Catalogue {
         let (key, removal) = (worker_key(workspace, id), removal_key(workspace, id));
         let decide = || async {
             let Some(found) = shared.ledger.row::<WorkerRow>(&key).await? else {
-                let is_in_progress = shared.ledger.is_there(&removal).await?;
+                let is_in_progress = shared.ledger.exists(&removal).await?;
                 return if is_in_progress { Ok(Decision::Keep(())) } else { Err(WorkerError::NotFound(id.clone())) };
             };
             if found.value.state == StoredState::Running {
@@ -58,7 +58,7 @@ impl Catalogue {
                 .delete(&key)
                 .put(&removal, &Mark {})
                 .delete(&uses_key(workspace, &found.value.record).part(Referrer::Worker(id.clone())))
-                .gives_back(Usage { workers: 1, ..Usage::default() })
+                .subtract_usage(Usage { workers: 1, ..Usage::default() })
                 .event(EventKind::WorkerRemoved { worker: id.clone() });
             Ok(Decision::Commit(change, ()))
         };
@@ -68,8 +68,7 @@ impl Catalogue {
     /// Deletes the remaining history of a removed worker. Does nothing if no removal is in progress.
     pub(super) async fn complete_removal(&self, id: &WorkerId) -> Result<(), WorkerError> {
         while self.remove_entries(id).await? {}
-        let Workspace { shared, id: workspace } = &self.workspace;
-        shared.plugin_logs.forget(&LogOwner { workspace: workspace.clone(), worker: id.clone() });
+        self.workspace.shared.plugin_logs.forget(&self.workspace.plugin_owner(id));
         Ok(())
     }
 
@@ -90,19 +89,29 @@ impl Catalogue {
             }
             for (key, entry) in entries {
                 change = change.delete(&key);
-                change = match entry.kind {
+                let content = match entry.kind {
                     EntryKind::CallBegan { input: content, .. } | EntryKind::CallEnded { output: content, .. } => {
-                        match content {
-                            Payload::Json(value) => {
-                                let bytes = serde_json::to_vec(&value).unwrap_or_default().len();
-                                change.gives_back(Usage::bytes(bytes as u64))
-                            }
-                            Payload::Blob { digest, .. } => {
-                                change.delete(&uses_key(workspace, &digest).part(Referrer::Worker(id.clone())))
-                            }
-                        }
+                        Some(content)
                     }
-                    EntryKind::CallFailed { .. } => change,
+                    EntryKind::EventReceived { ingress, plugin, id: event, payload } => {
+                        change = change
+                            .delete(&received_key(workspace, id, &ingress, &event))
+                            .delete(&queued_event_key(workspace, id, &plugin, entry.number));
+                        Some(payload)
+                    }
+                    EntryKind::CallFailed { .. } | EntryKind::EventHandled { .. } | EntryKind::EventFailed { .. } => {
+                        None
+                    }
+                };
+                change = match content {
+                    Some(Payload::Json(value)) => {
+                        let bytes = serde_json::to_vec(&value).unwrap_or_default().len();
+                        change.subtract_usage(Usage::bytes(bytes as u64))
+                    }
+                    Some(Payload::Blob { digest, .. }) => {
+                        change.delete(&uses_key(workspace, &digest).part(Referrer::Worker(id.clone())))
+                    }
+                    None => change,
                 };
             }
             Ok(Decision::Commit(change, !is_last))

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Management, Shared, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    self, Change, ChangeError, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revoked, Row, event_key,
+    self, Change, ChangeError, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row, event_key,
     events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
 };
 
@@ -404,7 +404,7 @@ impl Management {
             };
             let mut change = Change::default().expect(&key, found.as_ref());
             if before.revoked.is_none() {
-                let row = ResolverRow { revoked: Some(Revoked { at: self.shared.ledger.now() }), ..before };
+                let row = ResolverRow { revoked: Some(Revocation { at: self.shared.ledger.now() }), ..before };
                 registry.retired.remove(&digest);
                 registry.earlier.retain(|earlier| *earlier != digest);
                 change = change

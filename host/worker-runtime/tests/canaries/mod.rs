@@ -33,6 +33,8 @@ use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{DataFolder, shipped};
 
 use crate::support::api::MANIFEST;
+use crate::support::plugin_scene::{self, Packed};
+use crate::support::plugins::Plugin;
 use crate::support::provoked::says;
 use crate::support::scene::Scene;
 use crate::support::{World, acme, bundle_of, id, name, variant};
@@ -174,6 +176,25 @@ fn bundle() -> Bundle {
     bundle_of("acme", 1, &[("bundle.toml", &format!("{manifest}{tools}")), ("profiles/trusted.toml", trusted)])
 }
 
+/// A service plugin that receives events. Its bundle is newer than those of the other requests.
+fn plugin() -> Packed {
+    let service = Plugin::service().with("start", "(call $turn)");
+    Packed { revision: 3, ..plugin_scene::with_hook(&service) }
+}
+
+/// Creates a worker with a plugin, reads what its service says, and sends it an event.
+async fn plugins_are_well(asking: &mut RequestLog) {
+    plugin().put_package(&asking.scene.api.runtime).await;
+    let bundle = crate::support::put(&asking.scene.content(), &plugin().bundle()).await;
+    let request = json!(CreateWorkerRequest::of_bundle(name("main"), bundle)).to_string();
+    asking.well("PUT /v1/workers/{id}", &["s"], &[], request).await;
+    let event = json!({ "text": INPUT }).to_string();
+    let key = [("idempotency-key", "e1")];
+    asking.well("POST /v1/workers/{id}/ingress/{name}", &["s", "hook"], &key, event).await;
+    asking.well("GET /v1/workers/{id}/services", &["s"], &[], "").await;
+    asking.well("GET /v1/workers/{id}/logs", &["s"], &[], "").await;
+}
+
 async fn place(folder: &std::path::Path) -> (RequestLog, DataFolder, Arc<SecretDirectory>) {
     let (mount, outside) = (folder.join(MOUNT), folder.join(OUTSIDE));
     std::fs::create_dir(&mount).expect("made");
@@ -186,8 +207,9 @@ async fn place(folder: &std::path::Path) -> (RequestLog, DataFolder, Arc<SecretD
     let config = format!(
         "[host]\ncapabilities = ['tool:echo', 'tool:secretive', 'tool:fs.list', 'tool:fs.read', 'tool:fs.write']\n\
          [workspaces.acme]\nsignatures = {{ posture = \"none\" }}\nsecrets = ['token']\n\
-         mounts.repo = {{ path = '{}', access = 'write' }}\n",
-        mount.display()
+         mounts.repo = {{ path = '{}', access = 'write' }}\n{}",
+        mount.display(),
+        plugin().grant()
     );
     let world = World {
         blobs: Arc::new(data.blobs()),
@@ -451,6 +473,7 @@ async fn no_output_of_the_process_contains_a_canary() {
     asking.scene.world.clock.advance(Duration::from_secs(60));
     events(&mut asking).await;
     asking.well("GET /v1/workers/{id}/spec", &["w"], &[], "").await;
+    plugins_are_well(&mut asking).await;
     asking.well("DELETE /v1/workers/{id}", &["w"], &[], "").await;
     asking.well("POST /v1/workers/{id}/remove", &["w"], &[], "").await;
     let other = crate::support::bundle(2);

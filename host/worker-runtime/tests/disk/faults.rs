@@ -14,7 +14,7 @@ use component_host::compile::cache::{CacheError, CompileCache};
 use worker_runtime::metadata::MetadataStore;
 
 use super::watched::{self, Control, Fault, KINDS, clear};
-use super::workload::{self, Expected, Failure, Opened, Step, Writer};
+use super::workload::{self, ExpectedState, Failure, OpenRuntime, Step, Writer};
 
 /// Errno values of Linux. The last one is no error but a partial write.
 pub(super) const ERRORS: [(&str, i32); 5] =
@@ -61,14 +61,14 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    async fn open(&self, context: &str) -> Opened {
+    async fn open(&self, context: &str) -> OpenRuntime {
         workload::open(self.root, &self.sandbox).await.unwrap_or_else(|failure| panic!("{context}: {failure:?}"))
     }
 
     /// Opens a new or existing store with a fault, and then without.
     async fn opening(&self, kind: usize, new: bool, tally: &mut Tally) {
         let writer = Writer::new(0);
-        let mut expected = Expected::nothing(writer.clone());
+        let mut expected = ExpectedState::nothing(writer.clone());
         if !new {
             let opened = self.open("before").await;
             for step in writer.steps(1).into_iter().chain(writer.steps(2)) {
@@ -110,9 +110,9 @@ impl Place<'_> {
     }
 
     /// Creates a store with a round that remains.
-    async fn begun(&self, writer: &Writer) -> (Opened, Expected) {
+    async fn begun(&self, writer: &Writer) -> (OpenRuntime, ExpectedState) {
         let opened = self.open("before").await;
-        let mut expected = Expected::nothing(writer.clone());
+        let mut expected = ExpectedState::nothing(writer.clone());
         for step in writer.steps(1) {
             writer.perform(&opened.runtime, step).await.expect("done");
             expected.acknowledged(step);
@@ -208,7 +208,7 @@ impl Place<'_> {
 /// Run as a process that the other test traces.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn one_fault_after_the_other() {
+fn child_process_with_injected_faults() {
     let (Some(above), Some(part)) = (watched::root(), std::env::var_os(PART)) else { return };
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -241,14 +241,19 @@ fn one_fault_after_the_other() {
 }
 
 #[test]
-fn every_call_may_fail_and_the_store_stays_usable() {
+fn store_stays_usable_after_a_fault_in_any_system_call() {
     let folder = watched::folder();
     let cache = folder.path().join("cache");
     let run = |kind: usize| {
         let root = folder.path().join(KINDS[kind]);
         std::fs::create_dir(&root).expect("made");
         let variables = [(PART, kind.to_string()), (CACHE, cache.display().to_string())];
-        watched::watched("disk::faults::one_fault_after_the_other", &root, &root.with_extension("log"), &variables)
+        watched::watched(
+            "disk::faults::child_process_with_injected_faults",
+            &root,
+            &root.with_extension("log"),
+            &variables,
+        )
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     runtime.block_on(workload::open(&folder.path().join("other"), &workload::sandbox(&cache))).expect("opened");

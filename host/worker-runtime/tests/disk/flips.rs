@@ -25,7 +25,7 @@ use worker_runtime::shipped::RESOLVER;
 
 use super::recording::Chance;
 use super::watched::folder;
-use super::workload::{self, Opened, Step, Writer};
+use super::workload::{self, OpenRuntime, Step, Writer};
 use crate::support::{id, name, plain};
 
 fn flip(file: &Path, index: usize) {
@@ -95,13 +95,13 @@ async fn no_flipped_byte_of_a_stored_bundle_is_served_or_run() {
 
 /// A worker whose record is damaged takes no calls until the record is repaired.
 #[tokio::test]
-async fn no_flipped_byte_of_a_record_makes_a_worker() {
+async fn worker_with_a_flipped_byte_in_its_record_accepts_no_calls() {
     let place = folder();
     let root = place.path().join("data");
     let sandbox = workload::sandbox(&place.path().join("cache"));
     let writer = Writer::new(0);
     let open = async || workload::open(&root, &sandbox).await.expect("opened");
-    let call = async |opened: &Opened| {
+    let call = async |opened: &OpenRuntime| {
         let call = ToolCall { input: json!({ "text": "hello" }), confirmed: false };
         opened.runtime.interaction(&writer.workspace).call(&id("w-1"), &name("echo"), call).await
     };
@@ -128,7 +128,7 @@ async fn no_flipped_byte_of_a_record_makes_a_worker() {
 }
 
 /// A cache of one entry, and the file whose bytes are flipped.
-struct Cached {
+struct CacheFolder {
     cache: CompileCache,
     key: CompiledKey,
     entry: PathBuf,
@@ -136,7 +136,7 @@ struct Cached {
     length: usize,
 }
 
-impl Cached {
+impl CacheFolder {
     fn new(folder: &Path) -> Self {
         let sandbox = workload::sandbox(folder);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
@@ -182,7 +182,7 @@ fn no_flipped_byte_of_the_compile_cache_is_accepted() {
     let mut chance = Chance::new("flips in the compile cache");
     let place = folder();
     let folders = [place.path().join("one"), place.path().join("other")];
-    let caches = folders.map(|folder| Cached::new(&folder));
+    let caches = folders.map(|folder| CacheFolder::new(&folder));
     let length = caches[0].length;
     let sampled = (0..2000).chain(length - 2000..length);
     let bytes: Vec<usize> = match every {
@@ -211,7 +211,7 @@ fn flipped_machine_code_is_never_run_and_compiled_again() {
     let mut chance = Chance::new("machine code that is not run");
     let place = folder();
     let folder = place.path().join("cache");
-    let cached = Cached::new(&folder);
+    let cached = CacheFolder::new(&folder);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     let nobody = Compiler::Child { program: place.path().join("no-such-program"), arguments: Vec::new() };
     let cache = Some(CompileCache::open(&folder).expect("a cache"));

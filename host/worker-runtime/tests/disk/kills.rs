@@ -19,7 +19,7 @@ use worker_runtime::content::PutBundle;
 
 use super::recording::Chance;
 use super::watched::{child, folder};
-use super::workload::{self, Expected, Step, WRITERS, Writer};
+use super::workload::{self, ExpectedState, Step, WRITERS, Writer};
 
 /// Environment variables of the process: its folder, the folder of compiled code, and the position of each writer as
 /// `round:step`, separated by spaces.
@@ -52,14 +52,14 @@ impl At {
 /// Run as a process that the other test kills.
 #[test]
 #[ignore = "is run by another test, and killed"]
-fn eight_writers() {
+fn child_process_with_eight_writers() {
     let (Some(root), Some(cache)) = (std::env::var_os(ROOT), std::env::var_os(CACHE)) else { return };
     let beginnings = std::env::var(BEGINNINGS).expect("beginnings");
     let beginnings = beginnings.split(' ').map(|at| {
         let (round, step) = at.split_once(':').expect("a beginning");
         At { round: round.parse().expect("a round"), step: step.parse().expect("a step") }
     });
-    let work = async |opened: &workload::Opened, number: usize, mut at: At| {
+    let work = async |opened: &workload::OpenRuntime, number: usize, mut at: At| {
         let writer = Writer::new(number);
         loop {
             writer.perform(&opened.runtime, at.step(&writer)).await.expect("done");
@@ -76,7 +76,7 @@ fn eight_writers() {
 }
 
 /// Records an acknowledgement, if the line is one.
-fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
+fn note(line: &str, at: &mut [At], expected: &mut [ExpectedState]) -> bool {
     let Some(number) = line.strip_prefix(ACKNOWLEDGED) else { return false };
     let number: usize = number.parse().expect("a writer");
     let writer = expected[number].writer.clone();
@@ -86,7 +86,7 @@ fn note(line: &str, at: &mut [At], expected: &mut [Expected]) -> bool {
 }
 
 /// Reads this number of acknowledgements, or all that remain.
-fn read(lines: &mut impl Iterator<Item = String>, most: u64, at: &mut [At], expected: &mut [Expected]) -> u64 {
+fn read(lines: &mut impl Iterator<Item = String>, most: u64, at: &mut [At], expected: &mut [ExpectedState]) -> u64 {
     let mut read = 0;
     while read < most {
         let Some(line) = lines.next() else { break };
@@ -109,12 +109,13 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("started");
     // Compiles the resolver once for all processes.
     runtime.block_on(workload::open(&place.path().join("other"), &sandbox)).expect("opened");
-    let mut expected: Vec<Expected> = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
+    let mut expected: Vec<ExpectedState> =
+        (0..WRITERS).map(|number| ExpectedState::nothing(Writer::new(number))).collect();
     let mut at = vec![At { round: 0, step: 0 }; WRITERS];
     let (mut acknowledged, mut slowest) = (0, Duration::ZERO);
     for cycle in 0..cycles {
         let beginnings: Vec<String> = at.iter().map(|at| format!("{}:{}", at.round, at.step)).collect();
-        let mut child = child("disk::kills::eight_writers")
+        let mut child = child("disk::kills::child_process_with_eight_writers")
             .env(ROOT, &root)
             .env(CACHE, &cache)
             .env(BEGINNINGS, beginnings.join(" "))
@@ -149,7 +150,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
         if (cycle + 1) % 25 == 0 {
             drop(opened);
             std::fs::remove_dir_all(&root).expect("removed");
-            expected = (0..WRITERS).map(|number| Expected::nothing(Writer::new(number))).collect();
+            expected = (0..WRITERS).map(|number| ExpectedState::nothing(Writer::new(number))).collect();
             at.fill(At { round: 0, step: 0 });
         }
     }
@@ -160,7 +161,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
 
 /// Opening should take less than 1 s. The clocks of test machines are unreliable, so the test fails only after 20 s.
 #[test]
-fn store_with_10_000_bundles_is_open_within_a_second() {
+fn store_with_10_000_bundles_opens_within_a_second() {
     const BUNDLES: u64 = 10_000;
     let place = folder();
     let sandbox = workload::sandbox(&place.path().join("cache"));
@@ -169,7 +170,7 @@ fn store_with_10_000_bundles_is_open_within_a_second() {
     let opened = Arc::new(runtime.block_on(workload::open(&root, &sandbox)).expect("opened"));
     let began = Instant::now();
     runtime.block_on(async {
-        let put = async |opened: Arc<workload::Opened>, number: usize| {
+        let put = async |opened: Arc<workload::OpenRuntime>, number: usize| {
             let writer = Writer::new(number);
             for step in writer.bundle_alone(0) {
                 writer.perform(&opened.runtime, step).await.expect("done");

@@ -53,7 +53,7 @@ fn model(batches: u64, is_large: bool) -> Model {
 /// Run as a process that the other test records.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn batches_are_committed() {
+fn child_process_that_commits_batches() {
     let Some(above) = watched::root() else { return };
     let number = |variable: &str| std::env::var(variable).expect("given").parse::<u64>().expect("a number");
     let is_large = number(IS_LARGE) == 1;
@@ -77,18 +77,18 @@ fn batches_are_committed() {
 }
 
 /// A recorded process, and the number of batches that were acknowledged when it began.
-struct Recorded {
+struct Recording {
     operations: Vec<Operation>,
     begin: u64,
 }
 
-impl Recorded {
+impl Recording {
     /// `None` if tracing is not supported.
     fn new(root: &Path, begin: u64, end: u64, is_large: bool) -> Option<Self> {
         let log = root.with_extension("log");
         let variables =
             [(BEGIN, begin.to_string()), (END, end.to_string()), (IS_LARGE, u64::from(is_large).to_string())];
-        watched::watched("disk::log_cuts::batches_are_committed", root, &log, &variables)?;
+        watched::watched("disk::log_cuts::child_process_that_commits_batches", root, &log, &variables)?;
         Some(Self { operations: operations(&log), begin })
     }
 
@@ -140,7 +140,7 @@ fn second_power_cut_loses_nothing_that_was_acknowledged() {
     for is_large in [false, true] {
         let root = place.path().join(format!("first-{is_large}"));
         std::fs::create_dir(&root).expect("made");
-        let Some(first) = Recorded::new(&root, 0, if is_large { 12 } else { 20 }, is_large) else { return };
+        let Some(first) = Recording::new(&root, 0, if is_large { 12 } else { 20 }, is_large) else { return };
         clear(&root);
         for number in 0..if is_large { cuts.div_ceil(4) } else { cuts } {
             let moment = chance.below(first.operations.len() as u64) as usize;
@@ -170,7 +170,7 @@ fn second_power_cut_loses_nothing_that_was_acknowledged() {
                 disk = Disk::of(&remains);
             }
             let end = acknowledged + if is_large { 3 } else { 6 };
-            let second = Recorded::new(&root, acknowledged, end, is_large).expect("recorded, as before");
+            let second = Recording::new(&root, acknowledged, end, is_large).expect("recorded, as before");
             clear(&root);
             std::fs::remove_file(root.with_extension("log")).expect("removed");
             let all = second.operations.len() as u64;

@@ -17,7 +17,7 @@ use component_host::Sandbox;
 
 use super::recording::{Chance, Disk, Fate, Operation, Remains, operations};
 use super::watched::{self, Control, clear, folder};
-use super::workload::{self, Expected, Step, Writer};
+use super::workload::{self, ExpectedState, Step, Writer};
 
 const CACHE: &str = "YOI_RECORDED_CACHE";
 const ROUNDS: &str = "YOI_RECORDED_ROUNDS";
@@ -25,7 +25,7 @@ const ROUNDS: &str = "YOI_RECORDED_ROUNDS";
 /// Run as a process that the other tests record.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn recorded() {
+fn child_process_that_is_recorded() {
     let (Some(above), Some(cache)) = (watched::root(), std::env::var_os(CACHE)) else { return };
     let rounds: u64 = std::env::var(ROUNDS).expect("rounds").parse().expect("a number");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
@@ -125,7 +125,7 @@ struct Replay {
     operations: Vec<Operation>,
     steps: Vec<Step>,
     disk: Disk,
-    expected: Expected,
+    expected: ExpectedState,
     acknowledged: usize,
     next: usize,
 }
@@ -137,7 +137,7 @@ impl Replay {
             operations: operations(log),
             steps: parts(rounds).into_iter().flatten().flat_map(|round| writer.steps(round)).collect(),
             disk: Disk::empty(),
-            expected: Expected::nothing(writer),
+            expected: ExpectedState::nothing(writer),
             acknowledged: 0,
             next: 0,
         }
@@ -191,7 +191,7 @@ fn at_moments(rounds: u64, look: impl AsyncFn(usize, &mut Replay, &Path, &Sandbo
     let (root, log, cache) = (place.path().join("root"), place.path().join("log"), place.path().join("cache"));
     std::fs::create_dir(&root).expect("made");
     let variables = [(CACHE, cache.display().to_string()), (ROUNDS, rounds.to_string())];
-    if watched::watched("disk::power_cuts::recorded", &root, &log, &variables).is_none() {
+    if watched::watched("disk::power_cuts::child_process_that_is_recorded", &root, &log, &variables).is_none() {
         return false;
     }
     std::thread::scope(|scope| {

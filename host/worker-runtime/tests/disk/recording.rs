@@ -79,7 +79,7 @@ enum Node {
 }
 
 #[derive(Debug, Clone)]
-enum Written {
+enum FileChange {
     Bytes(usize, Rc<[u8]>),
     Cut(usize),
 }
@@ -90,7 +90,7 @@ type Renaming = Rc<[(String, Option<Node>)]>;
 #[derive(Debug, Clone, Default)]
 struct File {
     durable: Rc<Vec<u8>>,
-    pending: Vec<Written>,
+    pending: Vec<FileChange>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -172,12 +172,12 @@ impl Disk {
             }
             Operation::Wrote { path, at, bytes } => {
                 if let Some(Node::File(file)) = self.node(path) {
-                    self.files[file].pending.push(Written::Bytes(*at as usize, bytes.clone()));
+                    self.files[file].pending.push(FileChange::Bytes(*at as usize, bytes.clone()));
                 }
             }
             Operation::Cut { path, length } => {
                 if let Some(Node::File(file)) = self.node(path) {
-                    self.files[file].pending.push(Written::Cut(*length as usize));
+                    self.files[file].pending.push(FileChange::Cut(*length as usize));
                 }
             }
             Operation::Synced(path) => match self.node(path) {
@@ -260,13 +260,13 @@ fn apply(names: &mut BTreeMap<String, Node>, changes: &[(String, Option<Node>)])
     }
 }
 
-fn write(content: &mut Vec<u8>, written: &Written, fate: Fate) {
+fn write(content: &mut Vec<u8>, written: &FileChange, fate: Fate) {
     let (at, bytes) = match (written, fate) {
         (_, Fate::Lost) => return,
-        (Written::Cut(length), _) => return content.resize(*length, 0),
-        (Written::Bytes(at, bytes), Fate::Half) => (*at, bytes[..bytes.len() / 2].to_vec()),
-        (Written::Bytes(at, bytes), Fate::Zeros) => (*at, vec![0; bytes.len()]),
-        (Written::Bytes(at, bytes), Fate::Kept) => (*at, bytes.to_vec()),
+        (FileChange::Cut(length), _) => return content.resize(*length, 0),
+        (FileChange::Bytes(at, bytes), Fate::Half) => (*at, bytes[..bytes.len() / 2].to_vec()),
+        (FileChange::Bytes(at, bytes), Fate::Zeros) => (*at, vec![0; bytes.len()]),
+        (FileChange::Bytes(at, bytes), Fate::Kept) => (*at, bytes.to_vec()),
     };
     if content.len() < at + bytes.len() {
         content.resize(at + bytes.len(), 0);

@@ -11,7 +11,7 @@ use crate::support::{name, sandbox};
 /// Run as a process by the test below.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn counted() {
+fn child_process_whose_calls_are_counted() {
     let Some(root) = watched::root() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     let control = Control::of_this_process();
@@ -47,7 +47,12 @@ fn counted() {
 fn content_that_another_workspace_has_is_stored_by_the_same_operations_as_new_content() {
     let root = folder();
     let log = tempfile::tempdir().expect("a folder");
-    let output = watched::watched("disk::same_work::counted", root.path(), &log.path().join("log"), &[]);
+    let output = watched::watched(
+        "disk::same_work::child_process_whose_calls_are_counted",
+        root.path(),
+        &log.path().join("log"),
+        &[],
+    );
     let Some(output) = output else { return };
     println!("{output}");
     assert_eq!(output.matches(" bytes: ").count(), 2, "{output}");

@@ -26,13 +26,13 @@ use crate::support::{Echo, START_MS, bundle_of, id, name, plain};
 pub(super) const WRITERS: usize = 8;
 
 /// A Runtime on a folder, and its metadata store.
-pub(super) struct Opened {
+pub(super) struct OpenRuntime {
     pub(super) runtime: Runtime,
     blobs: ObjectBlobs,
     metadata: Arc<SqliteMetadata>,
 }
 
-impl Opened {
+impl OpenRuntime {
     /// Returns the digests of all quarantined blobs.
     pub(super) async fn quarantined(&self) -> Vec<Digest> {
         self.blobs.quarantined().try_collect().await.expect("listed")
@@ -69,7 +69,7 @@ pub(super) async fn stores(root: &Path) -> Result<(ObjectBlobs, Arc<SqliteMetada
     Ok((folder.blobs(), Arc::new(metadata)))
 }
 
-pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Failure> {
+pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<OpenRuntime, Failure> {
     let (blobs, metadata) = stores(root).await?;
     let mut config = "[host]\ncapabilities = ['tool:echo']\n".to_owned();
     for writer in 0..WRITERS {
@@ -95,7 +95,7 @@ pub(super) async fn open(root: &Path, sandbox: &Sandbox) -> Result<Opened, Failu
         .open()
         .await
         .map_err(|error| failure!(error))?;
-    Ok(Opened { runtime, blobs, metadata })
+    Ok(OpenRuntime { runtime, blobs, metadata })
 }
 
 /// One step of a round. Steps are idempotent, so a failed one can be repeated.
@@ -232,7 +232,7 @@ impl Writer {
 
 /// Acknowledged state of a writer.
 #[derive(Debug, Clone)]
-pub(super) struct Expected {
+pub(super) struct ExpectedState {
     pub(super) writer: Writer,
     blobs: BTreeMap<Digest, Bytes>,
     /// Collected blobs.
@@ -248,7 +248,7 @@ struct ExpectedWorker {
     said: Vec<Value>,
 }
 
-impl Expected {
+impl ExpectedState {
     pub(super) fn nothing(writer: Writer) -> Self {
         Self {
             writer,
@@ -297,7 +297,7 @@ impl Expected {
 
     /// Checks that everything acknowledged exists and is undamaged. `begun` is a step that was interrupted, and may
     /// have happened or not. `context` is part of the panic message.
-    pub(super) async fn check(&self, opened: &Opened, begun: Option<Step>, context: &str) {
+    pub(super) async fn check(&self, opened: &OpenRuntime, begun: Option<Step>, context: &str) {
         let runtime = &opened.runtime;
         let content = runtime.content(&self.writer.workspace);
         let mut blobs = self.blobs.clone();
@@ -378,7 +378,10 @@ impl Expected {
                 let what = match entry.kind {
                     EntryKind::CallBegan { input, .. } => (input, false),
                     EntryKind::CallEnded { output, .. } => (output, true),
-                    EntryKind::CallFailed { .. } => continue,
+                    EntryKind::CallFailed { .. }
+                    | EntryKind::EventReceived { .. }
+                    | EntryKind::EventHandled { .. }
+                    | EntryKind::EventFailed { .. } => continue,
                 };
                 let value = match what.0 {
                     Payload::Json(value) => value,
@@ -402,14 +405,14 @@ impl Expected {
 }
 
 /// Removes the unowned content that an interrupted process left. It is at most that of one step.
-pub(super) async fn collect_strays(opened: &Opened, context: &str) {
+pub(super) async fn collect_strays(opened: &OpenRuntime, context: &str) {
     let management = opened.runtime.management();
     management.collect_strays().await.expect(context);
     assert_eq!(management.collect_strays().await.expect(context), 0, "{context}");
 }
 
 /// Checks that the content of every blob matches its digest, and that all records are undamaged.
-pub(super) async fn check_all(opened: &Opened, context: &str) {
+pub(super) async fn check_all(opened: &OpenRuntime, context: &str) {
     let checked = opened.runtime.management().check().await.expect(context);
     for (digest, condition) in checked {
         assert!(matches!(condition, BlobCondition::Sound(_)), "{context}: {digest} is {condition:?}");

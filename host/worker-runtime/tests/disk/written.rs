@@ -61,7 +61,7 @@ pub(super) enum ReadStep {
 
 /// Acknowledged state: files of the mount by path, and secrets by name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Acknowledged {
+pub(super) struct AcknowledgedState {
     files: BTreeMap<&'static str, String>,
     secrets: BTreeMap<&'static str, String>,
 }
@@ -75,7 +75,7 @@ pub(super) enum Strays {
     Unfinished,
 }
 
-impl Acknowledged {
+impl AcknowledgedState {
     pub(super) fn acknowledged(&mut self, step: Step) {
         match step {
             Step::New(path, number) | Step::Replace(path, number) => {
@@ -208,7 +208,7 @@ impl Places {
     }
 
     /// Runs a step on the state `held`.
-    pub(super) async fn perform(&self, step: Step, held: &Acknowledged) -> Result<(), Failure> {
+    pub(super) async fn perform(&self, step: Step, held: &AcknowledgedState) -> Result<(), Failure> {
         match step {
             Step::New(path, number) => {
                 let input = json!({ "path": path, "text": Step::content(path, number) });
@@ -235,7 +235,7 @@ impl Places {
     }
 
     /// Repeats an interrupted step, and replaces what exists by then.
-    pub(super) async fn again(&self, step: Step, held: &Acknowledged) -> Result<(), Failure> {
+    pub(super) async fn again(&self, step: Step, held: &AcknowledgedState) -> Result<(), Failure> {
         match step {
             Step::New(path, number) if held.files.contains_key(path) => {
                 self.perform(Step::Replace(path, number), held).await
@@ -249,7 +249,7 @@ impl Places {
     }
 
     /// Checks that a read returns the complete state, or reports that something is omitted if its output can say so.
-    pub(super) async fn ask(&self, ask: ReadStep, held: &Acknowledged) -> Result<bool, Failure> {
+    pub(super) async fn ask(&self, ask: ReadStep, held: &AcknowledgedState) -> Result<bool, Failure> {
         match ask {
             ReadStep::Files => {
                 let listed = self.call("fs.list", json!({ "glob": "**" })).await?;
@@ -273,7 +273,7 @@ impl Places {
     }
 
     /// Checks that workers and operators see exactly this state.
-    pub(super) async fn tell(&self, held: &Acknowledged, context: &str) {
+    pub(super) async fn tell(&self, held: &AcknowledgedState, context: &str) {
         let files = [ReadStep::Files].into_iter().chain(held.files.keys().map(|path| ReadStep::File(path)));
         for ask in files {
             assert_eq!(self.ask(ask, held).await, Ok(true), "{context}: {ask:?}");
@@ -290,8 +290,8 @@ impl Places {
     }
 
     /// Removes everything and writes the content of these steps, as another program does.
-    pub(super) fn prepare(&self, there: &[Step]) -> Acknowledged {
-        let mut held = Acknowledged::default();
+    pub(super) fn prepare(&self, there: &[Step]) -> AcknowledgedState {
+        let mut held = AcknowledgedState::default();
         let _ = fs::remove_dir_all(&self.mount);
         let _ = fs::remove_dir_all(self.secrets.parent().expect("a folder"));
         fs::create_dir(&self.mount).expect("made");

@@ -8,7 +8,7 @@ use std::io::Write;
 use super::power_cuts::{Cut, describe};
 use super::recording::{Chance, Disk, Operation, operations};
 use super::watched::{self, Control, folder};
-use super::written::{Acknowledged, Places, Step, Strays};
+use super::written::{AcknowledgedState, Places, Step, Strays};
 
 /// The steps, in order. Folders that other programs create are not durable until someone syncs them.
 const STEPS: [Step; 17] = [
@@ -34,7 +34,7 @@ const STEPS: [Step; 17] = [
 /// Run as a process that the other test records.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn recorded() {
+fn child_process_that_is_recorded() {
     let Some(root) = watched::root() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     let mut marks = std::fs::File::create(root.join("marks")).expect("made");
@@ -44,7 +44,7 @@ fn recorded() {
         control.record();
         std::fs::create_dir(&places.mount).expect("made");
         std::fs::File::open(&root).and_then(|root| root.sync_all()).expect("synced");
-        let mut held = Acknowledged::default();
+        let mut held = AcknowledgedState::default();
         marks.write_all(b"begun").expect("written");
         for step in STEPS {
             places.perform(step, &held).await.expect("done");
@@ -60,7 +60,7 @@ fn power_cut_while_files_and_secrets_are_written_leaves_the_old_content_or_the_n
     let place = folder();
     let (watched, root, log) = (place.path().join("watched"), place.path().join("root"), place.path().join("log"));
     std::fs::create_dir(&watched).expect("made");
-    if watched::watched("disk::written_cuts::recorded", &watched, &log, &[]).is_none() {
+    if watched::watched("disk::written_cuts::child_process_that_is_recorded", &watched, &log, &[]).is_none() {
         return;
     }
     let began = std::time::Instant::now();
@@ -68,7 +68,7 @@ fn power_cut_while_files_and_secrets_are_written_leaves_the_old_content_or_the_n
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("started");
     let looked = runtime.block_on(async {
         let places = Places::below(&root).await;
-        let (mut disk, mut held, mut seen) = (Disk::empty(), Acknowledged::default(), HashSet::new());
+        let (mut disk, mut held, mut seen) = (Disk::empty(), AcknowledgedState::default(), HashSet::new());
         let (mut looked, mut acknowledged, mut begun) = (0, 0, false);
         for (number, operation) in operations(&log).iter().enumerate() {
             match operation {

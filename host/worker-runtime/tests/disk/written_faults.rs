@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::faults::{ERRORS, Tally, at_every_call};
 use super::watched::{self, Control, KINDS, folder};
 use super::workload::Failure;
-use super::written::{Acknowledged, Places, ReadStep, Step, Strays};
+use super::written::{AcknowledgedState, Places, ReadStep, Step, Strays};
 
 /// Environment variable of the process: make one call fail, or all calls from one on.
 const PART: &str = "YOI_WRITTEN_FAULTS";
@@ -59,7 +59,7 @@ fn is_typed(is_of_files: bool, error: i32, failure: &Failure, root: &str, contex
 }
 
 /// Restores the state before a step.
-fn prepared(places: &Places, there: &[Step]) -> Acknowledged {
+fn prepared(places: &Places, there: &[Step]) -> AcknowledgedState {
     let held = places.prepare(there);
     // Only root may change the owner. Other users replace a file of their own.
     let _ = chown(places.mount.join("others"), Some(4711), Some(4711));
@@ -69,7 +69,7 @@ fn prepared(places: &Places, there: &[Step]) -> Acknowledged {
 /// Checks the state after an interrupted step, and that the step succeeds now.
 async fn check_and_repeat(
     places: &Places,
-    mut held: Acknowledged,
+    mut held: AcknowledgedState,
     step: Step,
     done: bool,
     strays: Strays,
@@ -171,7 +171,7 @@ async fn all_calls_fail(places: &Places, control: &Control, root: &str) -> (usiz
 /// Run as a process that the other test traces.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn one_fault_after_the_other() {
+fn child_process_with_injected_faults() {
     let (Some(root), Ok(part)) = (watched::root(), std::env::var(PART)) else { return };
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -202,14 +202,14 @@ fn one_fault_after_the_other() {
 }
 
 #[test]
-fn every_call_of_the_file_tools_and_of_secrets_may_fail_and_nothing_is_left_by_half() {
+fn fault_in_any_system_call_leaves_no_partial_file_or_secret() {
     let place = folder();
     let began = std::time::Instant::now();
     let watch = |part: &str| {
         let root = place.path().join(part);
         std::fs::create_dir(&root).expect("made");
         let (log, part) = (root.with_extension("log"), (PART, part.to_owned()));
-        watched::watched("disk::written_faults::one_fault_after_the_other", &root, &log, &[part])
+        watched::watched("disk::written_faults::child_process_with_injected_faults", &root, &log, &[part])
     };
     let (one, all) = std::thread::scope(|scope| {
         let one = scope.spawn(|| watch("one"));

@@ -14,15 +14,18 @@ use worker_runtime::{Runtime, RuntimeBuilder, RuntimeLimits, SystemClock};
 use super::{folder, touches};
 use crate::disk::watched::{self, Control, Fault, KINDS};
 use crate::problems::run;
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::{name, sandbox};
 
 /// Environment variable that selects the process without threads.
 const THREADLESS: &str = "YOI_THREADLESS";
 
 /// Returns the reports of all these processes.
-pub(super) fn told() -> Vec<Provoked> {
-    [without_room().unwrap_or_default(), without_threads()].iter().flat_map(|printed| Provoked::read(printed)).collect()
+pub(super) fn told() -> Vec<ErrorReport> {
+    [without_room().unwrap_or_default(), without_threads()]
+        .iter()
+        .flat_map(|printed| ErrorReport::read(printed))
+        .collect()
 }
 
 /// Fills the disk for the next write.
@@ -34,11 +37,11 @@ fn fill(_: &Path) {
 /// Run as a child process by other tests, with its temporary folders on a small disk.
 #[test]
 #[ignore = "is run by another test, under the shim"]
-fn on_a_full_disk() {
+fn child_process_on_a_full_disk() {
     let Some(root) = watched::root() else { return };
-    let tell = |told: Provoked| {
+    let tell = |told: ErrorReport| {
         assert!(!told.says.contains(&*root.to_string_lossy()), "{}", told.says);
-        told.tell();
+        told.report();
     };
     tell(run(Box::pin(touches(fill, "fs.write", json!({ "path": "x", "text": "y" })))));
     let place = folder();
@@ -54,7 +57,7 @@ fn without_room() -> Option<String> {
     let (root, log) = (place.path().join("root"), place.path().join("log"));
     std::fs::create_dir(&root).expect("made");
     let temporary = [("TMPDIR", root.display().to_string())];
-    watched::watched("errors::apart::on_a_full_disk", &root, &log, &temporary)
+    watched::watched("errors::apart::child_process_on_a_full_disk", &root, &log, &temporary)
 }
 
 /// Limit on new threads.
@@ -94,7 +97,7 @@ impl Threads {
 /// Run as a child process by another test.
 #[test]
 #[ignore = "is run by another test, and gets no threads"]
-fn where_no_thread_begins() {
+fn child_process_without_threads() {
     if std::env::var_os(THREADLESS).is_none() {
         return;
     }
@@ -112,19 +115,19 @@ fn where_no_thread_begins() {
     for threads in (0..few).map(Threads::Most).chain([Threads::Any]) {
         threads.set(alone);
         if threads == Threads::Most(0) {
-            provoked(run(Box::pin(builder().open()))).tell();
+            provoked(run(Box::pin(builder().open()))).report();
         }
         let opened = run(Box::pin(builder().sandbox(sandbox.clone()).open()));
         match threads {
             // One thread too few is as bad as none.
-            Threads::Most(_) => provoked(opened).tell(),
+            Threads::Most(_) => provoked(opened).report(),
             Threads::Any => drop(opened.expect("the same process opens one as soon as there are threads")),
         }
     }
 }
 
 fn without_threads() -> String {
-    let mut child = watched::child("errors::apart::where_no_thread_begins");
+    let mut child = watched::child("errors::apart::child_process_without_threads");
     let ended = child.env(THREADLESS, "1").output().expect("started");
     let (told, said) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "{}: {told}\n{said}", ended.status);

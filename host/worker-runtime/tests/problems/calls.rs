@@ -11,7 +11,7 @@ use super::{Case, both, http};
 use crate::support::api::Answer;
 use crate::support::plugin_scene::{self, MANIFEST, Packed};
 use crate::support::plugins::Plugin;
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, bundle, bundle_of};
 
@@ -69,9 +69,70 @@ async fn with_tool(call: &str) -> Scene {
     with_plugin(Plugin::tool().with("call", call), MANIFEST).await
 }
 
-/// A worker with a service that is not started.
+/// A worker with a service that does not start.
 async fn with_service() -> Scene {
-    with_plugin(Plugin::service(), &plugin_scene::service("")).await
+    with_plugin(Plugin::service().with("start", "unreachable"), &plugin_scene::service("")).await
+}
+
+/// A worker whose service has the ingress `hook`, with a queue for no event.
+async fn with_full_queue() -> Scene {
+    let limits = RuntimeLimits { ingress_queue: 0, ..RuntimeLimits::default() };
+    let packed = plugin_scene::with_hook(&Plugin::service());
+    let scene = Scene::of(World { config: packed.config(), limits, ..World::default() }).await;
+    packed.put_package(&scene.api.runtime).await;
+    packed.create(&scene.api.runtime).await;
+    scene
+}
+
+/// A worker with two services that have the ingress `hook`.
+async fn with_two_hooks() -> Scene {
+    let one = plugin_scene::with_hook(&Plugin::service());
+    let manifest = one.manifest.replace("name = \"p\"", "name = \"q\"").replace("p.run", "q.run");
+    let other = Packed::with_manifest(&Plugin::service().bytes(), &manifest);
+    let grant = format!(
+        "[workspaces.acme.plugins.\"{}\"]\nname = \"q\"\nsurfaces = [\"ingress\", \"service\", \"tools\"]\n",
+        other.digest()
+    );
+    let scene = Scene::of(World { config: one.config() + &grant, ..World::default() }).await;
+    let descriptor = |packed: &Packed| {
+        let package = format!("{{ digest = \"{}\", size = {} }}", packed.digest(), packed.package.len());
+        let tool = if packed.manifest.contains("q.run") { "q.run" } else { "p.run" };
+        format!(
+            "version = \"1.0.0\"\npackage = {package}\nworld = \"yoi:runtime/service@1.0.0\"\n\
+             description = \"A plugin of a test.\"\nsurfaces = [\"ingress\", \"service\", \"tools\"]\n\
+             ingress = [\"hook\"]\ntools = {{ \"{tool}\" = \"none\" }}\n"
+        )
+    };
+    for packed in [&one, &other] {
+        packed.put_package(&scene.api.runtime).await;
+    }
+    let files = [
+        ("plugins/p.toml", &*descriptor(&one)),
+        ("plugins/q.toml", &descriptor(&other)),
+        ("profiles/main.toml", "plugins = [\"p\", \"q\"]\n"),
+    ];
+    let bundle = crate::support::put(&scene.content(), &bundle_of("acme", 1, &files)).await;
+    let request = worker_runtime::worker::CreateWorkerRequest::of_bundle(crate::support::name("main"), bundle);
+    scene.catalogue().create(crate::support::id("w"), request).await.expect("a worker");
+    scene
+}
+
+/// The same event over REST and through the library.
+macro_rules! sent {
+    ($code:literal, $scene:expr) => {
+        both!(
+            $code,
+            rest: async {
+                let fields = [("idempotency-key", "e")];
+                $scene.await.send("POST", "/v1/workers/w/ingress/hook", &fields, "{}".into()).await
+            },
+            library: async {
+                use crate::support::{id, name};
+                let event = name("e");
+                provoked($scene.await.interaction().accept_event(&id("w"), &name("hook"), &event, b"{}").await)
+            },
+        )
+    };
 }
 
 async fn within(limits: RuntimeLimits) -> Scene {
@@ -107,7 +168,7 @@ async fn asks(prepare: fn(&std::path::Path)) -> Answer {
     scene.post("secretive", &secret()).await
 }
 
-async fn fetches(prepare: fn(&std::path::Path)) -> Provoked {
+async fn fetches(prepare: fn(&std::path::Path)) -> ErrorReport {
     let (_place, scene) = fetching(prepare).await;
     provoked(scene.call("secretive", secret()).await)
 }
@@ -123,6 +184,9 @@ pub(super) fn cases() -> Vec<Case> {
         called!("plugin_trapped", with_tool("unreachable"), "p.run", {}),
         called!("plugin_malformed", with_tool("(call $output (i32.const 0) (i32.const 0))"), "p.run", {}),
         called!("service_ended", with_service(), "p.run", {}),
+        sent!("ingress_not_found", Scene::with_worker()),
+        sent!("ingress_queue_full", with_full_queue()),
+        sent!("ingress_ambiguous", with_two_hooks()),
         called!("mount_unavailable", with_mount(), "secretive", { "mount": "repo" }),
         called!("too_large", within(RuntimeLimits { call_bytes: 1, ..RuntimeLimits::default() }), "echo", {},),
         called!("history_full", within(RuntimeLimits { history_entries: 1, ..RuntimeLimits::default() }), "echo", {},),

@@ -11,7 +11,7 @@ use super::{Case, both};
 use crate::signatures::{config, key};
 use crate::support::api::{Answer, MANIFEST};
 use crate::support::faulty::Fault;
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::scene::{MovedFolder, Scene};
 use crate::support::{World, bundle, bundle_of, name, put};
 
@@ -30,11 +30,11 @@ fn blob(content: &str) -> String {
     format!("/v1/blobs/{}", Digest::of(content))
 }
 
-async fn put_blob(scene: &Scene, content: &'static str) -> Provoked {
+async fn put_blob(scene: &Scene, content: &'static str) -> ErrorReport {
     provoked(scene.content().put_blob(Digest::of(content), source_from(content), None).await)
 }
 
-async fn put_manifest(scene: &Scene, bundle: &Bundle) -> Provoked {
+async fn put_manifest(scene: &Scene, bundle: &Bundle) -> ErrorReport {
     provoked(scene.content().put_manifest(bundle.digest(), bundle.manifest_bytes().to_vec().into()).await)
 }
 

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use runtime_api::Code;
 
 use crate::support::api::Answer;
-use crate::support::provoked::Provoked;
+use crate::support::provoked::ErrorReport;
 
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -27,7 +27,7 @@ pub(crate) struct Case {
 
 enum Library {
     /// The same operation through the library.
-    Tells(fn() -> Later<Provoked>),
+    Tells(fn() -> Later<ErrorReport>),
     /// The code exists only over HTTP, for this reason.
     HasNone(&'static str),
 }
@@ -75,7 +75,7 @@ pub(crate) fn run<T>(later: Later<T>) -> T {
 }
 
 /// Returns the errors of the library for the cases of the registry.
-pub(crate) fn told_by_the_library() -> Vec<(&'static str, Provoked)> {
+pub(crate) fn told_by_the_library() -> Vec<(&'static str, ErrorReport)> {
     let tell = |case: Case| match case.library {
         Library::Tells(tell) => Some((case.code, run(tell()))),
         Library::HasNone(_) => None,

@@ -15,7 +15,7 @@ use super::{Case, both};
 use crate::support::api::Answer;
 use crate::support::faulty::Fault;
 use crate::support::hostile::{self, Hostile};
-use crate::support::provoked::{Provoked, provoked};
+use crate::support::provoked::{ErrorReport, provoked};
 use crate::support::scene::Scene;
 use crate::support::{CONFIG, World, acme, bundle, bundle_of, compile_cache, id, name, plain, put, trusted, variant};
 
@@ -61,7 +61,7 @@ async fn asks(resolver: &'static str) -> Answer {
     made
 }
 
-async fn creates(resolver: &'static str) -> Provoked {
+async fn creates(resolver: &'static str) -> ErrorReport {
     let (scene, request) = admitted(resolver).await;
     provoked(scene.catalogue().create(id("w"), request).await)
 }
@@ -76,8 +76,8 @@ async fn without_compiler() -> Scene {
 }
 
 /// Creates a worker in a process without free address space.
-fn with_little_address_space() -> (Answer, Provoked) {
-    let test = ["--exact", "problems::workers::little_address_space", "--ignored", "--nocapture"];
+fn with_little_address_space() -> (Answer, ErrorReport) {
+    let test = ["--exact", "problems::workers::child_process_with_little_address_space", "--ignored", "--nocapture"];
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -v 3145728 && exec \"$0\" \"$@\""]);
     let output = limited.arg(std::env::current_exe().expect("this binary")).args(test).output().expect("runs");
@@ -88,24 +88,24 @@ fn with_little_address_space() -> (Answer, Provoked) {
     headers.insert("content-type", axum::http::HeaderValue::from_static("application/problem+json"));
     let status = axum::http::StatusCode::from_u16(status).expect("a status");
     let answer = Answer { status, headers, body: problem.to_string().into_bytes() };
-    (answer, Provoked::read(&printed).remove(0))
+    (answer, ErrorReport::read(&printed).remove(0))
 }
 
 /// Run as a child process by another test: creates the worker.
 #[test]
 #[ignore = "is run by another test, with little address space"]
-fn little_address_space() {
+fn child_process_with_little_address_space() {
     super::run(Box::pin(async {
         let (scene, digest) = Scene::with_bundle().await;
         let answer = scene.json("PUT", "/v1/workers/w", &json!(plain(digest))).await;
         let line = format!("\nanswer {}\n", json!([answer.status.as_u16(), answer.json()]));
         std::io::stdout().write_all(line.as_bytes()).expect("somebody reads");
-        provoked(scene.catalogue().create(id("w"), plain(digest)).await).tell();
+        provoked(scene.catalogue().create(id("w"), plain(digest)).await).report();
     }));
 }
 
 /// A scene with these bundles, and a request.
-async fn refused(config: &str, bundles: &[Bundle], request: &CreateWorkerRequest) -> (Answer, Provoked) {
+async fn refused(config: &str, bundles: &[Bundle], request: &CreateWorkerRequest) -> (Answer, ErrorReport) {
     let scene = Scene::of(World { config: config.to_owned(), ..World::default() }).await;
     for bundle in bundles {
         put(&scene.content(), bundle).await;

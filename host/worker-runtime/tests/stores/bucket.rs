@@ -10,7 +10,7 @@ use worker_runtime::blob_store::{BlobError, BlobStore, ObjectBlobs, S3Config, so
 
 use super::CANARY;
 use super::blobs::{LARGE, MOST, content, listed, place_of, put, put_and_drop};
-use super::damage::Tampered;
+use super::damage::TamperableStore;
 use super::peer::{Peer, peer};
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Bucket {
     }
 }
 
-impl Tampered for Bucket {
+impl TamperableStore for Bucket {
     fn store(&self) -> &dyn BlobStore {
         &self.blobs
     }

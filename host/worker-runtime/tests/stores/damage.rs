@@ -10,7 +10,7 @@ use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, PutOutcome
 use super::blobs::{LARGE, MOST, content, listed, put};
 
 /// A store, with access to its content behind its back.
-pub(super) trait Tampered: fmt::Debug {
+pub(super) trait TamperableStore: fmt::Debug {
     fn store(&self) -> &dyn BlobStore;
     fn write_past_it(&self, digest: Digest, content: &[u8]);
 }
@@ -31,7 +31,7 @@ pub(super) async fn set_aside(store: &dyn BlobStore) -> Vec<Digest> {
     store.quarantined().try_collect().await.unwrap()
 }
 
-pub(super) async fn no_flipped_byte_is_ever_served(place: impl Tampered) {
+pub(super) async fn no_flipped_byte_is_ever_served(place: impl TamperableStore) {
     let right = content(48);
     let (digest, _) = put(place.store(), &right).await;
     let (neighbour, _) = put(place.store(), &content(47)).await;
@@ -45,7 +45,7 @@ pub(super) async fn no_flipped_byte_is_ever_served(place: impl Tampered) {
     assert_eq!(place.store().check(neighbour).await, Ok(BlobCondition::Sound(47)));
 }
 
-pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl Tampered) {
+pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl TamperableStore) {
     let right = content(4096);
     let (digest, _) = put(place.store(), &right).await;
     let longer = [&right[..], b"x"].concat();
@@ -57,7 +57,7 @@ pub(super) async fn blob_of_the_wrong_length_is_never_served(place: impl Tampere
     }
 }
 
-pub(super) async fn blob_of_another_size_than_recorded_is_quarantined(place: impl Tampered) {
+pub(super) async fn blob_of_another_size_than_recorded_is_quarantined(place: impl TamperableStore) {
     let store = place.store();
     for bytes in [100, LARGE] {
         let right = content(bytes);
@@ -76,7 +76,7 @@ pub(super) async fn blob_of_another_size_than_recorded_is_quarantined(place: imp
     }
 }
 
-pub(super) async fn put_repairs_a_blob_of_the_right_size_and_wrong_content(place: impl Tampered) {
+pub(super) async fn put_repairs_a_blob_of_the_right_size_and_wrong_content(place: impl TamperableStore) {
     for bytes in [100, LARGE] {
         let right = content(bytes);
         let (digest, _) = put(place.store(), &right).await;
@@ -88,7 +88,7 @@ pub(super) async fn put_repairs_a_blob_of_the_right_size_and_wrong_content(place
     }
 }
 
-pub(super) async fn large_blob_with_one_wrong_byte_is_never_served(place: impl Tampered) {
+pub(super) async fn large_blob_with_one_wrong_byte_is_never_served(place: impl TamperableStore) {
     let right = content(LARGE);
     let (digest, _) = put(place.store(), &right).await;
     let mut wrong = right.to_vec();
@@ -97,7 +97,7 @@ pub(super) async fn large_blob_with_one_wrong_byte_is_never_served(place: impl T
     assert_refused_and_repaired(place.store(), digest, &right, "last byte").await;
 }
 
-pub(super) async fn check_finds_damage_and_names_it_once(place: impl Tampered) {
+pub(super) async fn check_finds_damage_and_names_it_once(place: impl TamperableStore) {
     let (digest, _) = put(place.store(), &content(100)).await;
     let (neighbour, _) = put(place.store(), &content(99)).await;
     place.write_past_it(digest, b"wrong");
@@ -109,7 +109,7 @@ pub(super) async fn check_finds_damage_and_names_it_once(place: impl Tampered) {
     assert_eq!(set_aside(place.store()).await, [digest]);
 }
 
-pub(super) async fn put_repairs_a_damaged_blob_that_was_not_read(place: impl Tampered) {
+pub(super) async fn put_repairs_a_damaged_blob_that_was_not_read(place: impl TamperableStore) {
     for bytes in [100, LARGE] {
         let right = content(bytes);
         let (digest, _) = put(place.store(), &right).await;

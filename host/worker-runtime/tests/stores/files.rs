@@ -12,7 +12,7 @@ use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlob
 
 use super::CANARY;
 use super::blobs::{LARGE, MOST, content, listed, place_of, put, put_and_drop};
-use super::damage::{Tampered, assert_refused_and_repaired, set_aside};
+use super::damage::{TamperableStore, assert_refused_and_repaired, set_aside};
 
 /// A data folder below a temporary folder.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Files {
     }
 }
 
-impl Tampered for Files {
+impl TamperableStore for Files {
     fn store(&self) -> &dyn BlobStore {
         &self.blobs
     }
@@ -262,7 +262,7 @@ async fn foreign_entries_in_the_staging_folder_do_no_harm() {
 }
 
 #[tokio::test]
-async fn no_failure_tells_a_path() {
+async fn no_error_contains_a_path() {
     let files = Files::fresh().await;
     let digest = Digest::of("anything");
     fs::remove_dir_all(files.root()).unwrap();

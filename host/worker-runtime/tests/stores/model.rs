@@ -5,13 +5,13 @@ use worker_runtime::metadata::{Batch, Key, MemoryMetadata, MetadataStore, Sqlite
 
 #[derive(Debug, Clone)]
 enum Step {
-    Commit { changes: Vec<(u8, Option<Vec<u8>>)>, expected: Vec<(u8, Expected)> },
+    Commit { changes: Vec<(u8, Option<Vec<u8>>)>, expected: Vec<(u8, ExpectedVersion)> },
     Scan { prefix: u8, after: Option<u8>, most: usize },
     OpenAgain,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Expected {
+enum ExpectedVersion {
     AsItIs,
     Absent,
 }
@@ -28,7 +28,7 @@ fn key(number: u8) -> Key {
 fn step() -> impl Strategy<Value = Step> {
     let keys = || 0_u8..15;
     let value = proptest::option::weighted(0.7, proptest::collection::vec(any::<u8>(), 0..40));
-    let expected = prop_oneof![3 => Just(Expected::AsItIs), 1 => Just(Expected::Absent)];
+    let expected = prop_oneof![3 => Just(ExpectedVersion::AsItIs), 1 => Just(ExpectedVersion::Absent)];
     let commit =
         (proptest::collection::vec((keys(), value), 0..5), proptest::collection::vec((keys(), expected), 0..3));
     prop_oneof![
@@ -50,8 +50,8 @@ async fn run(steps: Vec<Step>) {
                 let mut batch = Batch::default();
                 for (number, expected) in expected {
                     let found = match expected {
-                        Expected::AsItIs => memory.get(&key(number)).await.unwrap(),
-                        Expected::Absent => None,
+                        ExpectedVersion::AsItIs => memory.get(&key(number)).await.unwrap(),
+                        ExpectedVersion::Absent => None,
                     };
                     batch = batch.expect(&key(number), found.as_ref());
                 }
@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_answers_as_memory_does(steps in proptest::collection::vec(step(), 1..40)) {
+    fn sqlite_and_memory_stores_return_the_same_results(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(run(steps));
     }

@@ -64,7 +64,7 @@ async fn is_refused(blobs: &ObjectBlobs, metadata: &SqliteMetadata) {
 }
 
 #[tokio::test]
-async fn a_data_folder_that_was_moved_is_not_written_and_not_made_again() {
+async fn moved_data_folder_is_neither_written_nor_created_again() {
     let above = tempfile::tempdir().expect("a folder");
     let (path, moved) = (above.path().join("data"), above.path().join("moved"));
     let (blobs, metadata) = opened(&path).await;
@@ -92,7 +92,7 @@ async fn a_data_folder_that_was_moved_is_not_written_and_not_made_again() {
 }
 
 #[tokio::test]
-async fn a_part_of_the_data_folder_that_was_moved_is_noticed_or_made_again_for_its_owner_alone() {
+async fn moved_part_of_the_data_folder_is_detected_or_created_again_with_a_private_mode() {
     let above = tempfile::tempdir().expect("a folder");
     let (path, aside) = (above.path().join("data"), above.path().join("aside"));
     let (blobs, metadata) = opened(&path).await;
@@ -117,7 +117,7 @@ async fn a_part_of_the_data_folder_that_was_moved_is_noticed_or_made_again_for_i
 }
 
 #[tokio::test]
-async fn metadata_that_were_replaced_while_in_use_are_not_written() {
+async fn replaced_metadata_file_is_not_written() {
     let above = tempfile::tempdir().expect("a folder");
     let path = above.path().join("data");
     let (_blobs, metadata) = opened(&path).await;
@@ -173,7 +173,7 @@ impl Drop for Disk {
 }
 
 #[tokio::test]
-async fn a_service_on_a_full_disk_is_not_ready_and_goes_on_reading() {
+async fn service_on_a_full_disk_is_not_ready_and_still_reads() {
     let Some(disk) = Disk::new() else {
         eprintln!("skipped: this process may not mount a disk of its own");
         return;

@@ -78,7 +78,7 @@ async fn versions_are_not_reused_after_reopening() {
 }
 
 #[tokio::test]
-async fn what_was_committed_is_in_the_log_of_a_process_that_was_killed() {
+async fn committed_record_is_in_the_log_of_a_killed_process() {
     let fresh = Fresh::new();
     let store = fresh.open().await;
     let record = put(&store, &Key::new("k"), "x").await;
@@ -188,7 +188,7 @@ async fn error_of_a_missing_folder_does_not_contain_its_path() {
 
 /// A changed byte never makes a wrong record readable. If it hides a record, `check` reports damage.
 #[tokio::test]
-async fn no_flipped_byte_makes_a_wrong_record() {
+async fn flipped_byte_never_yields_a_wrong_record() {
     const STEP: usize = 11;
     let fresh = Fresh::new();
     let table = Key::new("t");

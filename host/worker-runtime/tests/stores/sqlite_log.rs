@@ -26,12 +26,12 @@ async fn all(store: &SqliteMetadata) -> Vec<(Key, VersionedValue)> {
 
 /// Files of a store as a killed process leaves them.
 #[derive(Clone)]
-struct Killed {
+struct KilledStore {
     files: BTreeMap<&'static str, Vec<u8>>,
     records: Vec<(Key, VersionedValue)>,
 }
 
-impl Killed {
+impl KilledStore {
     async fn of(store: &SqliteMetadata, path: &Path) -> Self {
         // Waits for the thread that writes, which may be folding its log in.
         store.check().await.unwrap();
@@ -125,7 +125,7 @@ fn sample(bytes: usize, of: usize) -> impl Iterator<Item = usize> {
 
 #[tokio::test]
 async fn flipped_bit_of_the_log_is_refused_where_it_would_lose_a_commit() {
-    let killed = Killed::after(30).await;
+    let killed = KilledStore::after(30).await;
     killed.assert_complete("as it was").await;
     let bytes = killed.files["-wal"].len();
     let mut refused = 0;
@@ -148,7 +148,7 @@ async fn flipped_bit_of_the_log_is_refused_where_it_would_lose_a_commit() {
 /// Without a mark: it was lost, or the previous release, which wrote none, used the folder.
 #[tokio::test]
 async fn flipped_bit_without_a_mark_loses_the_last_transaction_at_most() {
-    let killed = Killed::after(30).await.without("-mark");
+    let killed = KilledStore::after(30).await.without("-mark");
     killed.assert_complete("as it was").await;
     let (bytes, mut refused) = (killed.files["-wal"].len(), 0);
     for bit in (0..HEADER * 8).step_by(5).chain(sample(bytes, 300)) {
@@ -168,7 +168,7 @@ async fn flipped_bit_without_a_mark_loses_the_last_transaction_at_most() {
 
 #[tokio::test]
 async fn log_that_is_missing_or_too_short_is_refused() {
-    let killed = Killed::after(12).await;
+    let killed = KilledStore::after(12).await;
     let bytes = killed.files["-wal"].len();
     let lost = LogDamage::Lost { missing: 12 };
     assert_eq!(killed.without("-wal").refusal("missing").await, lost);
@@ -191,7 +191,7 @@ async fn log_that_is_missing_or_too_short_is_refused() {
 
 #[tokio::test]
 async fn intact_store_is_opened() {
-    let killed = Killed::after(12).await;
+    let killed = KilledStore::after(12).await;
     let torn = |bytes: &[u8]| killed.change(|log| log.extend_from_slice(bytes));
     torn(&[0; 3 * FRAME]).assert_complete("zeros behind the last commit").await;
     torn(&[0x5a; FRAME / 2]).assert_complete("half a frame behind the last commit").await;
@@ -214,7 +214,7 @@ async fn intact_store_is_opened() {
     drop(SqliteMetadata::open(&path).await.unwrap());
     let files = found(&path);
     assert!(!files.contains_key("-wal") && files.contains_key("-mark"));
-    Killed { files, records: killed.records.clone() }.assert_complete("closed").await;
+    KilledStore { files, records: killed.records.clone() }.assert_complete("closed").await;
     drop(folder);
 }
 
@@ -224,11 +224,11 @@ async fn every_generation_of_the_log_has_its_mark() {
     let path = folder.path().join("metadata.sqlite");
     let store = SqliteMetadata::open(&path).await.unwrap();
     let mut generations = std::collections::BTreeSet::new();
-    let mut before: Option<Killed> = None;
+    let mut before: Option<KilledStore> = None;
     let mut folded = 0;
     for number in 0..60 {
         commit(&store, number, 400_000).await;
-        let killed = Killed::of(&store, &path).await;
+        let killed = KilledStore::of(&store, &path).await;
         generations.insert(killed.files["-wal"][16..24].to_vec());
         if number % 6 == 5 {
             killed.assert_complete(&format!("after {number}")).await;

@@ -10,6 +10,7 @@ use worker_runtime::history::{Entry, EntryKind};
 use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{CallError, Runtime};
 
+use super::plugins::Plugin;
 use super::{CONFIG, World, acme, id, name, put};
 
 /// Manifest of the plugin `p` with the tool `p.run`, which takes and returns an object. The tool has no effect.
@@ -32,12 +33,20 @@ pub fn service(more: &str) -> String {
     MANIFEST.replace("/tool@", "/service@").replace("[\"tools\"]", "[\"service\", \"tools\"]") + more
 }
 
+/// Packs a service with the ingress `hook`.
+pub fn with_hook(plugin: &Plugin) -> Packed {
+    let hook = "[[ingress]]\nname = \"hook\"\ndescription = \"Events of a test.\"\n";
+    let manifest = service(hook).replace("[\"service\", ", "[\"ingress\", \"service\", ");
+    Packed::with_manifest(&plugin.bytes(), &manifest)
+}
+
 /// A package with a bundle that names it.
 #[derive(Clone)]
 pub struct Packed {
     pub package: Vec<u8>,
     pub manifest: String,
     pub revision: u64,
+    pub workspace: String,
 }
 
 impl Packed {
@@ -47,7 +56,12 @@ impl Packed {
     }
 
     pub fn with_manifest(component: &[u8], manifest: &str) -> Self {
-        Self { package: pack(manifest.as_bytes(), component), manifest: manifest.to_owned(), revision: 1 }
+        Self {
+            package: pack(manifest.as_bytes(), component),
+            manifest: manifest.to_owned(),
+            revision: 1,
+            workspace: "acme".to_owned(),
+        }
     }
 
     pub fn digest(&self) -> Digest {
@@ -58,48 +72,57 @@ impl Packed {
         PluginManifest::parse(self.manifest.as_bytes(), &BundleLimits::default()).expect("a manifest")
     }
 
+    fn name(&self) -> String {
+        self.parsed().name().to_string()
+    }
+
     fn tools(&self) -> Vec<String> {
         self.parsed().tools().keys().map(ToString::to_string).collect()
     }
 
     /// Builds a bundle whose profile `main` selects the plugin and all of its tools.
     pub fn bundle(&self) -> bundles::Bundle {
-        let tools = self.tools();
+        let (tools, name) = (self.tools(), self.name());
         let declared: String =
-            tools.iter().map(|tool| format!("[tools.\"{tool}\"]\nsource = \"plugin:p\"\n")).collect();
+            tools.iter().map(|tool| format!("[tools.\"{tool}\"]\nsource = \"plugin:{name}\"\n")).collect();
         let bundle = format!(
             "schema = \"yoi.config-bundle/1\"\nrevision = {}\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n\
-             workspace.id = \"acme\"\n{declared}",
-            self.revision
+             workspace.id = \"{}\"\n{declared}",
+            self.revision, self.workspace
         );
         let files = [
-            ("bundle.toml", bundle.into_bytes()),
-            ("profiles/main.toml", format!("plugins = [\"p\"]\ntools_allow = {tools:?}\n").into_bytes()),
-            ("plugins/p.toml", b"package = \"p.tar\"\n".to_vec()),
-            ("plugins/p.tar", self.package.clone()),
+            ("bundle.toml".to_owned(), bundle.into_bytes()),
+            ("profiles/main.toml".to_owned(), format!("plugins = [\"{name}\"]\ntools_allow = {tools:?}\n").into()),
+            (format!("plugins/{name}.toml"), b"package = \"p.tar\"\n".to_vec()),
+            ("plugins/p.tar".to_owned(), self.package.clone()),
         ];
-        let folder = Folder::from_files(files.map(|(path, content)| (path.to_owned(), content)));
-        let built = build(&folder, &BuildOptions::default(), &BundleLimits::default());
+        let built = build(&Folder::from_files(files), &BuildOptions::default(), &BundleLimits::default());
         built.unwrap_or_else(|diagnostics| panic!("{:#?}", diagnostics.list)).bundle
     }
 
     /// Returns the config that grants the plugin with all of its tools.
     pub fn config(&self) -> String {
+        format!("{CONFIG}\n{}", self.grant())
+    }
+
+    /// Returns the lines of the config that grant the plugin.
+    pub fn grant(&self) -> String {
         let manifest = self.parsed();
         let surfaces: Vec<&str> = manifest.surfaces().iter().map(|surface| surface.as_str()).collect();
-        let grant = format!(
-            "[workspaces.acme.plugins.\"{}\"]\nname = \"p\"\nsurfaces = {surfaces:?}\ntools = {:?}\n",
+        format!(
+            "[workspaces.{}.plugins.\"{}\"]\nname = \"{}\"\nsurfaces = {surfaces:?}\ntools = {:?}\n",
+            self.workspace,
             self.digest(),
+            self.name(),
             self.tools()
-        );
-        format!("{CONFIG}\n{grant}")
+        )
     }
 
     /// Stores the package.
     pub async fn put_package(&self, runtime: &Runtime) {
         let bytes = self.package.len() as u64;
         let source = blob_store::source_from(Bytes::from(self.package.clone()));
-        runtime.content(&acme()).put_blob(self.digest(), source, Some(bytes)).await.expect("stored");
+        runtime.content(&name(&self.workspace)).put_blob(self.digest(), source, Some(bytes)).await.expect("stored");
     }
 
     /// Opens a Runtime with the grant, stores the package and the bundle, and creates the worker `w`.
@@ -112,9 +135,9 @@ impl Packed {
 
     /// Stores the bundle and creates the worker `w`.
     pub async fn create(&self, runtime: &Runtime) {
-        let bundle = put(&runtime.content(&acme()), &self.bundle()).await;
+        let bundle = put(&runtime.content(&name(&self.workspace)), &self.bundle()).await;
         let request = CreateWorkerRequest::of_bundle(name("main"), bundle);
-        runtime.catalogue(&acme()).create(id("w"), request).await.expect("a worker");
+        runtime.catalogue(&name(&self.workspace)).create(id("w"), request).await.expect("a worker");
     }
 }
 

@@ -11,7 +11,8 @@ use worker_runtime::secret::{SecretDirectoryError, SecretError};
 use worker_runtime::token::TokenError;
 use worker_runtime::tool::ToolError;
 use worker_runtime::{
-    Busy, CallError, DataFolderError, OpenError, ReloadError, ResolveError, ResolverError, RestoreError, WorkerError,
+    Busy, CallError, DataFolderError, IngressError, OpenError, ReloadError, ResolveError, ResolverError, RestoreError,
+    WorkerError,
 };
 
 /// A provoked variant of an enum.
@@ -19,7 +20,7 @@ pub type Variant = (String, String);
 
 /// A provoked error.
 #[derive(Debug)]
-pub struct Provoked {
+pub struct ErrorReport {
     /// Error code.
     pub code: String,
     /// Enum and variant of the error, and those of every source error.
@@ -28,12 +29,12 @@ pub struct Provoked {
     pub says: String,
 }
 
-impl Provoked {
+impl ErrorReport {
     /// Prefix of a line by which a child process reports an error.
     const LINE: &'static str = "provoked ";
 
     /// Reports the error to the parent process.
-    pub fn tell(&self) {
+    pub fn report(&self) {
         let line = format!("\n{}{}\n", Self::LINE, serde_json::json!([self.code, self.variants, self.says]));
         std::io::stdout().write_all(line.as_bytes()).expect("somebody reads");
     }
@@ -54,13 +55,13 @@ pub trait ProvokedError: Error {
 }
 
 /// Collects the variants and texts of an error.
-pub fn provoked<T>(result: Result<T, impl ProvokedError>) -> Provoked {
+pub fn provoked<T>(result: Result<T, impl ProvokedError>) -> ErrorReport {
     let Err(error) = result else { panic!("it is refused") };
     let (code, help) = error.told();
     assert!(!help.is_empty() && !error.to_string().is_empty(), "{error:?}");
     let mut variants = BTreeSet::new();
     error.variants(&mut variants);
-    Provoked { code, variants, says: format!("{}\n{help}", says(&error)) }
+    ErrorReport { code, variants, says: format!("{}\n{help}", says(&error)) }
 }
 
 /// Returns all texts of an error and its sources.
@@ -103,6 +104,7 @@ told! {
     "CallError": CallError { Worker, Tool }
     "ContentError": ContentError { Blob, Metadata, Busy, Bundle, Signature, Envelope }
     "DataFolderError": DataFolderError { Blobs }
+    "IngressError": IngressError { Worker }
     "MetadataError": MetadataError {}
     "OpenError": OpenError { Config, Shipped, Metadata, DataFolder, Cache, Secrets }
     "ReloadError": ReloadError { Config, Worker }
@@ -120,7 +122,7 @@ told! {
     "EnvelopeError": bundles::signature::EnvelopeError {}
     "Failure": host_policy::Failure {}
     "LoadError": component_host::LoadError { Structure }
-    "ResolverCallError": component_host::CallError {}
+    "ResolverCallError": component_host::RunError {}
     "SignatureRefusal": bundles::signature::SignatureRefusal {}
 }
 

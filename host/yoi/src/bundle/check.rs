@@ -56,13 +56,13 @@ struct Document<'a> {
     summary: serde_json::Value,
     warnings: &'a [Diagnostic],
     proved: &'a [&'static str],
-    scanned: Scanned,
-    accepted: Vec<Accepted>,
+    scanned: ScanSummary,
+    accepted: Vec<AcceptedFinding>,
     signatures: Vec<Signature>,
 }
 
 #[derive(Serialize)]
-struct Scanned {
+struct ScanSummary {
     secret_rules: usize,
     host_path_rules: usize,
     rules: Vec<&'static str>,
@@ -71,7 +71,7 @@ struct Scanned {
 }
 
 #[derive(Serialize)]
-struct Accepted {
+struct AcceptedFinding {
     rule: String,
     field: String,
     reason: String,
@@ -105,14 +105,14 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         summary: super::summary(&source.bundle),
         warnings: &warnings.list,
         proved: &PROVED,
-        scanned: Scanned {
+        scanned: ScanSummary {
             secret_rules: of_kind(Kind::Secret),
             host_path_rules: of_kind(Kind::HostPath),
             rules: leak_scan::rules().map(leak_scan::Rule::id).collect(),
             not_scanned: if manifest.plugins.is_empty() { &[] } else { &["plugin_packages"] },
         },
         accepted: accepted
-            .map(|one| Accepted { rule: one.rule.clone(), field: one.field.clone(), reason: one.reason.clone() })
+            .map(|one| AcceptedFinding { rule: one.rule.clone(), field: one.field.clone(), reason: one.reason.clone() })
             .collect(),
         signatures,
     };

@@ -211,7 +211,7 @@ async fn compare(
     sides: &[Side; 2],
     host: &Host,
 ) -> (BTreeMap<String, ProfileChange>, BTreeMap<String, Vec<Difference>>) {
-    let resolutions = Resolutions::remembering(0);
+    let resolutions = Resolutions::with_capacity(0);
     let [old, new] = sides
         .each_ref()
         .map(|side| side.view.bundle().manifest().profiles.keys().cloned().collect::<BTreeSet<ProfileName>>());

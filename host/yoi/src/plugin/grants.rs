@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike};
 
 use crate::config_file;
-use crate::digest_prefix::Named;
+use crate::digest_prefix::DigestLookup;
 use crate::error::CliError;
 use crate::files;
 use crate::text::Rows;
@@ -121,7 +121,7 @@ impl Host {
 }
 
 /// Plugins that are named by digest.
-const GRANTS: Named = Named { kind: "plugin", list: "yoi plugin list" };
+const GRANTS: DigestLookup = DigestLookup { kind: "plugin", list: "yoi plugin list" };
 
 /// A config that is about to be changed.
 pub(super) struct Change<'a> {
@@ -157,7 +157,7 @@ impl Change<'_> {
         let found: Vec<Digest> =
             self.plugins.iter().filter(|(_, grant)| has_name(grant)).map(|(digest, _)| *digest).collect();
         match found.is_empty() {
-            true if Named::is_prefix(text) => Ok(vec![GRANTS.find(text, self.plugins.keys().copied())?]),
+            true if DigestLookup::is_prefix(text) => Ok(vec![GRANTS.find(text, self.plugins.keys().copied())?]),
             true => Err(CliError::new(
                 Code::NotFound,
                 format!("no plugin `{}` is granted to workspace `{}`", bundles::shown(text), self.workspace),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::grants::HostArgs;
 use super::{card, source};
-use crate::digest_prefix::Named;
+use crate::digest_prefix::DigestLookup;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::sandbox::LimitsArgs;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let (review, is_compared) = host.review(manifest);
     let against = match &args.against {
         None => None,
-        Some(path) => Some(match path.to_str().filter(|text| Named::is_prefix(text) && !path.exists()) {
+        Some(path) => Some(match path.to_str().filter(|text| DigestLookup::is_prefix(text) && !path.exists()) {
             Some(digest) => {
                 let (digest, old) = host.find(digest)?;
                 (digest, format!("the grant of {}", old.name), PluginChange::since_grant(old, manifest))

@@ -7,14 +7,14 @@ use bundles::{Need, ToolName, one_line};
 use host_policy::explain::Explanation;
 use host_policy::{Refusal, ResolvedWorkerSpec};
 use serde_json::{Map, Value};
-use worker_runtime::Resolved;
+use worker_runtime::ComputedResolution;
 
 use crate::text::{Rows, bytes, grouped};
 
 /// Formats a resolution.
 pub(super) fn resolution(
     manifest: &Manifest,
-    resolved: &Resolved,
+    resolved: &ComputedResolution,
     spec: Option<&ResolvedWorkerSpec>,
     unanswered: &BTreeSet<ToolName>,
 ) -> String {

@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use component_host::Limits;
-
 use super::registry;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
-use crate::sandbox::ComponentRef;
+use crate::sandbox::{ComponentRef, LimitsArgs};
 
 /// Adds a resolver to a service.
 ///
@@ -19,11 +17,13 @@ pub(crate) struct Args {
     /// Component, as `PATH` or `PATH@sha256:…`.
     component: ComponentRef,
     #[command(flatten)]
+    limits: LimitsArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let component = args.component.read_or_shipped(&Limits::default())?;
+    let component = args.component.read_or_shipped(&args.limits.read()?)?;
     let (resolver, _) =
         args.server.send(|client| async move { client.put_resolver(component.to_vec().into()).await })?;
     registry::print(&resolver, output);

@@ -8,7 +8,7 @@ use runtime_api::resolver::{ResolverState, ResolverSummary};
 use runtime_client::{Client, ClientError};
 use serde_json::json;
 
-use crate::digest_prefix::Named;
+use crate::digest_prefix::DigestLookup;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
@@ -30,7 +30,7 @@ impl Target {
         if let Ok(digest) = name.parse() {
             return Ok(digest);
         }
-        if !Named::is_prefix(name) {
+        if !DigestLookup::is_prefix(name) {
             return Err(CliError::new(
                 Code::Usage,
                 format!(
@@ -41,7 +41,7 @@ impl Target {
             ));
         }
         let listed = self.server.send(|client| async move { client.resolvers().await })?;
-        let resolvers = Named { kind: "resolver", list: "yoi resolver list" };
+        let resolvers = DigestLookup { kind: "resolver", list: "yoi resolver list" };
         resolvers.find(name, listed.iter().map(|resolver| resolver.digest))
     }
 }

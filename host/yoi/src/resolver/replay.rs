@@ -69,12 +69,12 @@ impl FromStr for DigestOrPath {
 struct Document {
     schema: &'static str,
     same: bool,
-    records: Vec<Replayed>,
+    records: Vec<ReplayResult>,
 }
 
 /// Result of the replay of one record.
 #[derive(Serialize)]
-struct Replayed {
+struct ReplayResult {
     record: Digest,
     bundle: Digest,
     resolver: Digest,
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Ok::<_, CliError>(records)
     })??;
     let is_same =
-        |one: &Replayed| matches!(one.outcome, Outcome::Identical | Outcome::SameResolution | Outcome::SameFailure);
+        |one: &ReplayResult| matches!(one.outcome, Outcome::Identical | Outcome::SameResolution | Outcome::SameFailure);
     let same = records.iter().all(is_same);
     let document = Document { schema: "yoi.resolver-replay/1", same, records };
     output.result(&document, || text(&document));
@@ -218,7 +218,7 @@ async fn replay(
     other: Option<&DigestOrPath>,
     sources: &Sources<'_>,
     sandbox: &Sandbox,
-) -> Result<Replayed, CliError> {
+) -> Result<ReplayResult, CliError> {
     let bytes = sources.record(named).await?;
     let record = Record::from_json(&bytes).map_err(|error| {
         let message = format!("invalid resolution record {}: {error}", shown(named));
@@ -234,7 +234,7 @@ async fn replay(
     };
     let view = BundleView::new(sources.bundle(digests.bundle).await?);
     let resolver = sources.resolver(used, sandbox).await?;
-    let replayed = |outcome, differences: Vec<Difference>, error| Replayed {
+    let replayed = |outcome, differences: Vec<Difference>, error| ReplayResult {
         record: Digest::of(&bytes),
         bundle: digests.bundle,
         resolver: used,

@@ -129,7 +129,7 @@ fn outcome(
         message: error.as_ref().map(ToString::to_string),
         help: error.as_ref().map(|error| advice::with_command(&error.help()).to_owned()),
         limit: match &error {
-            Some(ResolveError::Call(component_host::CallError::Limit { limit, .. })) => Some(limit),
+            Some(ResolveError::Call(component_host::RunError::Limit { limit, .. })) => Some(limit),
             _ => None,
         },
         fuel: cost.fuel,

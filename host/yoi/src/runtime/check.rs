@@ -45,7 +45,7 @@ const SCHEMA: &str = "yoi.runtime-check/1";
 #[derive(Default, Serialize)]
 struct Document {
     schema: &'static str,
-    sound: Vec<Sound>,
+    sound: Vec<SoundBlob>,
     damaged: Vec<Digest>,
     missing: Vec<Digest>,
     metadata: &'static str,
@@ -101,7 +101,7 @@ struct Bundle {
 }
 
 #[derive(Serialize)]
-struct Sound {
+struct SoundBlob {
     digest: Digest,
     bytes: u64,
 }
@@ -174,7 +174,7 @@ async fn check_data(stores: DataStores) -> Result<Document, CliError> {
         Document { schema: SCHEMA, metadata: checked.1, metadata_damage, bundles, ..Document::default() };
     for (digest, condition) in checked.0 {
         match condition {
-            BlobCondition::Sound(bytes) => document.sound.push(Sound { digest, bytes }),
+            BlobCondition::Sound(bytes) => document.sound.push(SoundBlob { digest, bytes }),
             BlobCondition::Damaged => document.damaged.push(digest),
             BlobCondition::Missing if set_aside.contains(&digest) => document.damaged.push(digest),
             BlobCondition::Missing => document.missing.push(digest),

@@ -25,7 +25,7 @@ use crate::output::Output;
 /// after the file has changed, or at once on SIGHUP. If the new policy is invalid, the service logs the error and keeps the
 /// previous policy. Changes of `[service]` and `[limits]` take effect at the next start; until then, the log and
 /// `/readyz?verbose` show `restart_needed`. On SIGTERM or SIGINT the service accepts no new requests and waits for those in
-/// flight. After `shutdown_ms` it aborts them, which rolls them back.
+/// flight. After `shutdown_ms` it aborts them, which rolls them back. Then it stops the services of plugins.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Config (TOML). `yoi runtime init` writes one.
@@ -77,6 +77,7 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     let hang_up = signal(SignalKind::hangup()).map_err(|_| cannot_start("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
     let collector = tokio::spawn(collect(runtime.clone(), minutes));
+    let services = runtime.management();
     let watch = reload::watch(args.config.clone(), config, last_read, service.clone(), runtime, hang_up);
     let reloader = tokio::spawn(watch);
     let url = format!("http://{listening}");
@@ -86,6 +87,7 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     let stopped = service.serve(listener, wait_for_stop(stop)).await;
     reloader.abort();
     collector.abort();
+    services.stop_services().await;
     tracing::info!(target: "yoi::service", cut = stopped.cut, "stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -211,6 +211,10 @@ mod tests {
             "unused_blob_seconds",
             "shutdown_ms",
             "recent_blob_bytes",
+            "service_restarts",
+            "service_backoff_ms",
+            "service_stop_ms",
+            "ingress_queue",
         ];
         for (table, limits) in every {
             for (field, _) in limits.as_object().expect("a table") {

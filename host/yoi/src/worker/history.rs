@@ -13,7 +13,7 @@ use crate::output::Output;
 use crate::remote::{MAX_LIST_ITEMS, RemoteArgs};
 use crate::text::{Rows, bytes, time};
 
-/// Shows the history of a worker: the start and the end of every call.
+/// Shows the history of a worker: the start and the end of every call, and every event.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Id of the worker.
@@ -51,10 +51,24 @@ fn text(entries: &[Entry], after: u64) -> String {
             }
             EntryKind::CallEnded { began, output } => format!("{} returned {}", tool_of(began), shown(output)),
             EntryKind::CallFailed { began, code, message } => format!("{} failed [{code}]: {message}", tool_of(began)),
+            EntryKind::EventReceived { ingress, plugin, id, payload } => {
+                format!("{plugin} received event {id} of {ingress}: {}", shown(payload))
+            }
+            EntryKind::EventHandled { received, attempts } => {
+                format!("event {received} handled{}", deliveries(*attempts))
+            }
+            EntryKind::EventFailed { received, attempts, code, message } => {
+                format!("event {received} failed{} [{code}]: {message}", deliveries(*attempts))
+            }
         };
         rows.row(&entry.number.to_string(), format!("{} {text}", time(entry.at)));
     }
     rows.into_text()
+}
+
+/// Formats the number of deliveries of an event, if there were several.
+fn deliveries(attempts: u32) -> String {
+    if attempts == 1 { String::new() } else { format!(" after {attempts} deliveries") }
 }
 
 /// Maximum length of an input or output in text output. JSON output has the whole value.

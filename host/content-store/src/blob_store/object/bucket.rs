@@ -14,7 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::fault;
-use super::storage::{self, BLOBS, ObjectStorage, Opened, QUARANTINE, UploadTarget};
+use super::storage::{self, BLOBS, ObjectStorage, OpenOutcome, QUARANTINE, UploadTarget};
 use crate::blob_store::BlobError;
 
 /// Storage in a bucket, below a prefix.
@@ -86,10 +86,10 @@ impl ObjectStorage for Bucket {
         Ok(found == Some(bytes))
     }
 
-    async fn open(&self, digest: Digest) -> Result<Opened, BlobError> {
+    async fn open(&self, digest: Digest) -> Result<OpenOutcome, BlobError> {
         match self.engine.get(&self.object(digest)).await {
-            Ok(object) => Ok(Opened::Object(object)),
-            Err(error) if fault::is_absent(&error) => Ok(Opened::Missing),
+            Ok(object) => Ok(OpenOutcome::Object(object)),
+            Err(error) if fault::is_absent(&error) => Ok(OpenOutcome::Missing),
             Err(error) => Err(fault::engine("read a blob", &error)),
         }
     }

@@ -20,7 +20,7 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::fault;
-use super::storage::{self, BLOBS, ObjectStorage, Opened, QUARANTINE, UploadTarget};
+use super::storage::{self, BLOBS, ObjectStorage, OpenOutcome, QUARANTINE, UploadTarget};
 use crate::blob_store::BlobError;
 use crate::pinned::PinnedPath;
 
@@ -172,20 +172,20 @@ impl ObjectStorage for Folder {
             .await
     }
 
-    async fn open(&self, digest: Digest) -> Result<Opened, BlobError> {
+    async fn open(&self, digest: Digest) -> Result<OpenOutcome, BlobError> {
         let found = self.with_file("read a blob", digest, |_, file| metadata_of(file)).await?;
         match found {
-            None => return Ok(Opened::Missing),
-            Some(metadata) if !metadata.is_file() => return Ok(Opened::NotAFile),
+            None => return Ok(OpenOutcome::Missing),
+            Some(metadata) if !metadata.is_file() => return Ok(OpenOutcome::NotAFile),
             Some(_) => {}
         }
         let hex = digest.hex();
         let path = BLOBS.split('/').chain([storage::shard(&hex), &hex]).collect();
         match self.engine.get(&path).await {
-            Ok(object) => Ok(Opened::Object(object)),
+            Ok(object) => Ok(OpenOutcome::Object(object)),
             Err(object_store::Error::NotFound { .. }) => {
                 self.check_not_moved().await?;
-                Ok(Opened::Missing)
+                Ok(OpenOutcome::Missing)
             }
             Err(error) => Err(fault::engine("read a blob", &error)),
         }

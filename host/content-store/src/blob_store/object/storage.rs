@@ -58,7 +58,7 @@ pub(super) trait ObjectStorage: fmt::Debug + Send + Sync + 'static {
     async fn publish(&self, digest: Digest, target: UploadTarget) -> Result<(), BlobError>;
 
     /// Opens a blob for reading.
-    async fn open(&self, digest: Digest) -> Result<Opened, BlobError>;
+    async fn open(&self, digest: Digest) -> Result<OpenOutcome, BlobError>;
 
     /// Returns the size of a blob in bytes.
     async fn size(&self, digest: Digest) -> Result<Option<u64>, BlobError>;
@@ -77,7 +77,7 @@ pub(super) trait ObjectStorage: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Result of opening a blob.
-pub(super) enum Opened {
+pub(super) enum OpenOutcome {
     /// There is no such blob.
     Missing,
     /// A folder, link, pipe or other entry that is not a regular file.

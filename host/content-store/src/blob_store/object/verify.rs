@@ -14,7 +14,7 @@ use futures_util::stream::BoxStream;
 use object_store::GetResultPayload;
 
 use super::fault;
-use super::storage::{ObjectStorage, Opened};
+use super::storage::{ObjectStorage, OpenOutcome};
 use crate::blob_store::{BlobError, HASH_CHUNK_BYTES};
 
 /// Number of bytes of a file that one blocking task reads and hashes.
@@ -57,10 +57,10 @@ pub(super) async fn verify(
     expected: Option<u64>,
 ) -> Result<Verdict, BlobError> {
     let object = match storage.open(digest).await? {
-        Opened::Missing => return Ok(Verdict::Missing),
+        OpenOutcome::Missing => return Ok(Verdict::Missing),
         #[cfg(feature = "files")]
-        Opened::NotAFile => return Ok(Verdict::Damaged),
-        Opened::Object(object) => object,
+        OpenOutcome::NotAFile => return Ok(Verdict::Damaged),
+        OpenOutcome::Object(object) => object,
     };
     if expected.is_some_and(|bytes| bytes != object.meta.size) {
         return Ok(Verdict::Damaged);
@@ -72,10 +72,10 @@ pub(super) async fn verify(
 /// Returns the content of a blob, or `None` if it is damaged.
 pub(super) async fn read(storage: &dyn ObjectStorage, digest: Digest, size: Size) -> Result<Option<Bytes>, BlobError> {
     let object = match storage.open(digest).await? {
-        Opened::Missing => return Err(BlobError::NotFound(digest)),
+        OpenOutcome::Missing => return Err(BlobError::NotFound(digest)),
         #[cfg(feature = "files")]
-        Opened::NotAFile => return Ok(None),
-        Opened::Object(object) => object,
+        OpenOutcome::NotAFile => return Ok(None),
+        OpenOutcome::Object(object) => object,
     };
     match size {
         Size::AtMost(allowed) if object.meta.size > allowed => return Err(BlobError::TooLarge { allowed }),

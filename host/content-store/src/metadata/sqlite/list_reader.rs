@@ -1,8 +1,8 @@
 //! The thread that reads lists.
 //!
 //! Lists can be long. They have a connection and a thread of their own, and delay neither commits nor single reads,
-//! except for a checkpoint of a log that has grown far beyond its usual length. Lists are read one after the other. If lists of several workspaces wait, the next one is of another workspace than
-//! the last one.
+//! except for a checkpoint of a log that has grown far beyond its usual length. Lists are read one after the other. If
+//! lists of several workspaces wait, the next one is of another workspace than the last one.
 
 use std::collections::VecDeque;
 

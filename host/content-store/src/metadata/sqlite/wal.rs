@@ -264,13 +264,13 @@ mod tests {
     const FRAME_BYTES: usize = FRAME_HEADER_BYTES + 4096;
 
     /// A database that SQLite has open, and its log.
-    struct Written {
+    struct WrittenLog {
         folder: tempfile::TempDir,
         connection: Connection,
         rows: usize,
     }
 
-    impl Written {
+    impl WrittenLog {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let connection = Connection::open(folder.path().join("db")).expect("a database");
@@ -312,8 +312,8 @@ mod tests {
     }
 
     /// Commits a transaction of each of these sizes in frames. The first transaction of the log creates the table.
-    fn written(frames: &[usize]) -> Written {
-        let mut written = Written::new();
+    fn written(frames: &[usize]) -> WrittenLog {
+        let mut written = WrittenLog::new();
         frames.iter().for_each(|frames| written.commit(*frames));
         written
     }
@@ -406,7 +406,7 @@ mod tests {
     /// One transaction, torn in many ways, over the remains of an earlier transaction at the same offset.
     #[test]
     fn remains_of_two_torn_transactions_are_no_damage() {
-        let mut written = Written::new();
+        let mut written = WrittenLog::new();
         written.commit(2);
         let before = written.log();
         // Both follow the same commit, as after a power cut.
@@ -452,7 +452,7 @@ mod tests {
         let mut written = written(&[4, 3, 5]);
         let earlier = written.log();
         let fold =
-            |written: &Written| written.connection.execute_batch("PRAGMA wal_checkpoint(RESTART)").expect("folded");
+            |written: &WrittenLog| written.connection.execute_batch("PRAGMA wal_checkpoint(RESTART)").expect("folded");
         fold(&written);
         written.commit(1);
         let bytes = written.log();

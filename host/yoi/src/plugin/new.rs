@@ -1,0 +1,130 @@
+//! `yoi plugin new`: creates the source of a plugin.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bundles::PluginName;
+use runtime_api::Code;
+use serde_json::json;
+
+use crate::error::CliError;
+use crate::files;
+use crate::output::Output;
+use crate::text::count;
+
+/// Creates the source of a plugin with one tool.
+///
+/// The README in the folder has the commands that build the component, with the tools of the language.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Language of the source.
+    language: Language,
+    /// Folder to create. It must not exist.
+    folder: PathBuf,
+    /// Name of the plugin. Default: the name of the folder.
+    #[arg(long, env = "YOI_PLUGIN_NAME")]
+    name: Option<PluginName>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Language {
+    /// Rust, with cargo.
+    Rust,
+    /// JavaScript on QuickJS, with Node.
+    Js,
+    /// Python.
+    Python,
+}
+
+/// Path in the folder, and content.
+type File = (&'static str, &'static str);
+
+/// The contract, as this program implements it.
+const WIT: [File; 4] = [
+    ("wit/world.wit", include_str!("../../../../wit/world.wit")),
+    ("wit/deps/yoi-host@1.0.0/host.wit", include_str!("../../../../wit/deps/yoi-host@1.0.0/host.wit")),
+    ("wit/deps/yoi-plugin@1.0.0/plugin.wit", include_str!("../../../../wit/deps/yoi-plugin@1.0.0/plugin.wit")),
+    ("wit/deps/yoi-resolver@1.0.0/resolver.wit", include_str!("../../../../wit/deps/yoi-resolver@1.0.0/resolver.wit")),
+];
+
+const MANIFEST: File = ("plugin.toml", include_str!("new/templates/plugin.toml"));
+
+const RUST: [File; 4] = [
+    ("Cargo.toml", include_str!("new/templates/rust/Cargo.toml")),
+    ("README.md", include_str!("new/templates/rust/README.md")),
+    ("src/lib.rs", include_str!("new/templates/rust/src/lib.rs")),
+    (".gitignore", "/target\n/component.wasm\n"),
+];
+
+const JS: [File; 3] = [
+    ("README.md", include_str!("new/templates/js/README.md")),
+    ("plugin.js", include_str!("new/templates/js/plugin.js")),
+    (".gitignore", "/component.wasm\n"),
+];
+
+const PYTHON: [File; 3] = [
+    ("README.md", include_str!("new/templates/python/README.md")),
+    ("app.py", include_str!("new/templates/python/app.py")),
+    (".gitignore", "/bindings\n/component.wasm\n__pycache__\n"),
+];
+
+impl Language {
+    fn files(self) -> &'static [File] {
+        match self {
+            Self::Rust => &RUST,
+            Self::Js => &JS,
+            Self::Python => &PYTHON,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => name_of(&args.folder)?,
+    };
+    std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => CliError::new(
+            Code::AlreadyThere,
+            format!("`{}` already exists", files::shown(&args.folder)),
+            "name a folder that does not exist",
+        ),
+        kind => files::unwritable(&args.folder, "folder", kind),
+    })?;
+    let mut written = Vec::new();
+    for (path, text) in [MANIFEST].iter().chain(args.language.files()).chain(&WIT) {
+        let to = args.folder.join(path);
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| files::unwritable(folder, "folder", error.kind()))?;
+        }
+        // The contract has no name of the plugin in it.
+        let text = if path.starts_with("wit/") { (*text).to_owned() } else { named(text, &name) };
+        files::write(&to, text.as_bytes(), "file")?;
+        written.push(*path);
+    }
+    let folder = files::shown(&args.folder);
+    let document = json!({ "schema": "yoi.plugin-new/1", "folder": folder, "name": name, "files": written });
+    output.result(&document, || {
+        format!(
+            "wrote {} into {folder}\n\nnext:\n  build `component.wasm` as {folder}/README.md says\n  \
+             yoi plugin check {folder}\n",
+            count(written.len(), "file")
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn name_of(folder: &Path) -> Result<PluginName, CliError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let parsed = name.parse::<PluginName>();
+    parsed.map_err(|error| CliError::new(Code::Usage, error.to_string(), "name the plugin with `--name`"))
+}
+
+/// Fills in the name of the plugin. Cargo spells it with `_` in the name of the module.
+fn named(text: &str, name: &PluginName) -> String {
+    // Names of plugins may be names that cargo reserves, such as `test`. None begins like this.
+    let package = format!("plugin-{name}");
+    text.replace("{name}", name.as_ref())
+        .replace("{crate-name}", &package)
+        .replace("{crate}", &package.replace('-', "_"))
+}
