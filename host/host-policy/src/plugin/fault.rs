@@ -55,11 +55,16 @@ impl PackageFault {
 
     /// Returns the reason and the remedy.
     pub(crate) fn reason_and_remedy(&self, name: &PluginName) -> (String, String) {
+        // The remedy of a missing or damaged package stands alone in the error of a tool call, so it names the plugin.
         let (reason, remedy) = match self {
             Self::Missing => {
-                (format!("the package of plugin `{name}` is not stored"), "put the package into the workspace")
+                let remedy = format!("put the package of plugin `{name}` into the workspace");
+                return (format!("the package of plugin `{name}` is not stored"), remedy);
             }
-            Self::Damaged => (format!("the stored package of plugin `{name}` is damaged"), "put the package again"),
+            Self::Damaged => {
+                let remedy = format!("put the package of plugin `{name}` again");
+                return (format!("the stored package of plugin `{name}` is damaged"), remedy);
+            }
             Self::Invalid(problem) => (
                 format!("the package of plugin `{name}` is invalid: {problem}"),
                 "correct the package, and grant the new digest",
