@@ -155,7 +155,7 @@ pub(crate) fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static 
 }
 
 impl Announcement {
-    /// `true` if the word may follow a letter directly: `Set-Cookie:` and `MyCookie:` are read alike.
+    /// `true` if a letter may stand directly before the word, so that `MyCookie:` is treated like `Set-Cookie:`.
     pub(crate) fn is_glued(self) -> bool {
         matches!(self, Self::Cookie)
     }

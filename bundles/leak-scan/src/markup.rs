@@ -201,7 +201,7 @@ pub(crate) fn behind_markup(bytes: &[u8], mut start: usize) -> usize {
     start
 }
 
-/// `true` if only markup is between `end` and the end of the line.
+/// `true` if the line has only markup, punctuation and white space after `end`.
 pub(crate) fn ends_line(bytes: &[u8], mut end: usize) -> bool {
     for _ in 0..MAX_MARKUP {
         end = run_end(bytes, end, MAX_GAP_BYTES, |byte| byte != b'\n' && byte != b'<' && !is_word(byte) && byte < 0x80);

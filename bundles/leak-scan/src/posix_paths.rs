@@ -121,7 +121,8 @@ impl Paths<'_> {
             })
     }
 
-    /// `true` for `workspace:/src/lib.rs`, whose root is not the host's. `colon` is the expected position of the colon.
+    /// `true` for a path such as `workspace:/src/lib.rs`, which belongs to a virtual file system and not to the host.
+    /// `colon` is the expected position of the colon.
     fn is_behind_virtual_scheme(&self, colon: usize) -> bool {
         let start = run_start(self.bytes, colon, 16, |byte| byte.is_ascii_lowercase());
         self.at(colon) == b':' && self.is_one_of(start, colon, VIRTUAL_SCHEMES)

@@ -9,7 +9,7 @@ use crate::{assignments, credentials, endpoints, host_paths, providers, structur
 /// Kind of leak that a rule detects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A credential, which gives access to its holder.
+    /// A credential: a text that gives access to anyone who has it.
     Secret,
     /// A path, socket or address that is meaningful on one host only.
     HostPath,

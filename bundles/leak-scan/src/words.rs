@@ -233,7 +233,7 @@ fn keys(bytes: &[Vec<u8>]) -> Vec<u32> {
 struct Table {
     /// Slots that have entries. Small enough to stay in the L1 cache.
     used: Box<[bool; SLOTS]>,
-    /// Range of the entries of each slot.
+    /// For each slot, the range of its entries in `entries`.
     slots: Box<[(u16, u16); SLOTS]>,
     entries: Vec<Entry>,
 }

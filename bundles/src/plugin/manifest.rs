@@ -218,7 +218,7 @@ impl PluginManifest {
         }
     }
 
-    /// Returns all schemas with their places.
+    /// Returns the schemas of the tools and of the config, each with a pointer to its place in the manifest.
     pub(crate) fn schemas(&self) -> impl Iterator<Item = (Pointer, &Value)> {
         let root = Pointer::root();
         let config = self.config.iter().map(|schema| (Pointer::root().key("config"), schema));

@@ -43,8 +43,8 @@ pub struct CompileLimits {
     /// Processor time of the compiling process over all its threads, in milliseconds, rounded up to
     /// whole seconds. A Python component of 18 MB takes about 20 seconds.
     pub compile_ms: u64,
-    /// Wall-clock time after which the compiling process is killed, in milliseconds. It catches a process
-    /// that gets too little processor time, so exceeding it says nothing about the component.
+    /// Wall-clock time after which the compiling process is killed, in milliseconds. A process that gets too little
+    /// processor time can exceed this limit, so exceeding it does not mean that the component is at fault.
     pub compile_wall_ms: u64,
     /// Address space of the compiling process, in bytes.
     pub compile_memory_bytes: u64,

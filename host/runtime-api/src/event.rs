@@ -23,7 +23,7 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// Content of an event.
+/// Kind of an event, with its data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]

@@ -24,7 +24,7 @@ pub(super) struct InvalidStream;
 /// Decodes frames from pieces of a stream.
 #[derive(Debug, Default)]
 pub(super) struct FrameDecoder {
-    /// Rest of the last piece.
+    /// Unread rest of the piece that was pushed last.
     piece: Bytes,
     /// Start of a line whose end has not arrived.
     line: Vec<u8>,

@@ -28,7 +28,7 @@ pub struct RuntimeLimits {
     pub running_calls: u32,
     /// Requests of one workspace that wait for a running one to end.
     pub queued_calls: u32,
-    /// Concurrent resolutions and calls of all workspaces.
+    /// Concurrent resolutions and calls of all workspaces together.
     pub running_calls_of_all: u32,
     /// Threads for computations of all workspaces: resolvers, verification of bundles, validation against tool schemas.
     /// At most 256. Their priority is lower than that of the threads that serve requests. Half as many additional

@@ -98,7 +98,7 @@ pub(crate) struct Shared {
     /// Held for writing while the registry changes, and for reading while a worker is created, so that no worker is created
     /// with a resolver that is being removed.
     pub(crate) resolver_changes: Arc<tokio::sync::RwLock<()>>,
-    /// Held while a resolver is loaded.
+    /// Held while a resolver is loaded, so that concurrent requests for one resolver load it once.
     pub(crate) resolver_loading: tokio::sync::Mutex<()>,
     pub(crate) shipped: Resolver,
     pub(crate) builtin: BundleView,

@@ -50,7 +50,7 @@ pub(crate) struct Tenants {
     each: Mutex<HashMap<WorkspaceId, Arc<Tenant>>>,
 }
 
-/// Load and locks of one workspace.
+/// Concurrency limits and locks of one workspace.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     run_permits: Arc<Semaphore>,

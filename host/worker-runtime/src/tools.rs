@@ -1,7 +1,7 @@
 //! Tools of workers: the registry and the providers behind it.
 //!
-//! A tool of a worker comes from the first provider that knows the tool's source. A selected tool that no provider has
-//! is refused when the worker is created, and is never left out. Start with [`ToolProvider`].
+//! Each tool of a worker comes from the first provider that knows the tool's source. If no provider has a selected
+//! tool, the worker is refused; it never runs without the tool. Start with [`ToolProvider`].
 
 mod host;
 

@@ -75,7 +75,7 @@ struct Constraint {
 struct RequiredNames<'a> {
     /// Names that no placed layer writes yet.
     missing: BTreeSet<&'a str>,
-    /// Names that each layer appends.
+    /// For each layer that appends to the list, the required names that it appends.
     appends: BTreeMap<usize, BTreeSet<&'a str>>,
     /// Layers that replace the list, each with the number of missing names that it holds.
     replaces: BTreeMap<usize, usize>,

@@ -104,7 +104,7 @@ pub enum WorkerError {
         /// Cause and remedy.
         suspension: Arc<Suspension>,
     },
-    /// Only a stopped worker can be removed.
+    /// The worker cannot be removed because it is not stopped.
     #[error("worker `{0}` is not stopped")]
     NotStopped(WorkerId),
     /// Permissions that the profile requires are not granted.

@@ -26,7 +26,7 @@ impl Management {
     }
 
     /// Removes blobs that belong to no workspace, and returns their number. Such blobs remain if the process ended or
-    /// the disk failed after the content was stored and before its rows were written. Blobs that are being put are
+    /// the disk failed after the content was stored and before its rows were written. Blobs that are being uploaded are
     /// kept. Removes nothing if another Runtime may share the blob store, or if the metadata is damaged.
     pub async fn collect_strays(&self) -> Result<u64, ContentError> {
         self.shared.ledger.check().await?;

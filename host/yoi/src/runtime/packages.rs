@@ -106,7 +106,8 @@ impl Beside {
         }
     }
 
-    /// Uploads the packages that the Runtime lacks, and sets the state of each.
+    /// Uploads each package that the Runtime does not have or for which the token may not ask, and sets the state of
+    /// each.
     pub(super) async fn send(mut self, client: &Client, named: &mut [NamedPackage]) -> Result<(), ClientError> {
         for package in named {
             let has = client.has_blob(package.digest).await?;
