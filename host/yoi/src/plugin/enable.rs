@@ -37,7 +37,8 @@ pub(crate) struct Args {
     #[arg(long, env = "YOI_ALL_TOOLS", value_parser = BoolishValueParser::new())]
     all: bool,
     /// Accepts a grant that allows more than the earlier one.
-    #[arg(long, env = "YOI_ACCEPT_WIDENING", value_parser = BoolishValueParser::new())]
+    // No variable: one that stays set would accept every later grant as well.
+    #[arg(long)]
     accept_widening: bool,
     #[command(flatten)]
     limits: LimitsArgs,
