@@ -1,6 +1,6 @@
 //! The default profile resolver: resolves a profile of a bundle for the facts of a host.
 //!
-//! [`resolve`] is a pure function. It ships as a sandboxed component: `resolver.wasm`, pinned by `resolver.lock.toml` and
+//! [`resolve()`] is a pure function. It ships as a sandboxed component: `resolver.wasm`, pinned by `resolver.lock.toml` and
 //! built by `cargo xtask guest build`. The same code also runs natively, over any [`Bundle`]:
 //!
 //! ```
