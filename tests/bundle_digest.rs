@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bundles::canonical::{from_value, to_canonical};
 use bundles::manifest::{
-    Acceptance, Amend, BlobRef, Ceiling, Confirm, Effect, Layer, Model, PermissionRequest, Permissions, Plugin, Policy,
-    Profile, Prompt, Provenance, Schema, SecretRequest, Tool, ToolPolicy, Workflow, Workspace,
+    Acceptance, Amend, BlobRef, Ceiling, Confirm, Effect, Layer, ManifestSchema, Model, PermissionRequest, Permissions,
+    Plugin, Policy, Profile, Prompt, Provenance, SecretRequest, Tool, ToolPolicy, Workflow, Workspace,
 };
 use bundles::{
     Acceptances, Authority, Bundle, BundleLimits, Digest, Manifest, Need, SecretPlacement, SecretRef, ToolName, Wish,
@@ -280,7 +280,7 @@ fn every_enum_value_gives_another_digest() {
     assert_eq!(fields_of::<Effect>().len(), 4);
     assert_eq!(fields_of::<Confirm>().len(), 3);
     assert_eq!(fields_of::<Need>().len(), 2);
-    assert_eq!(fields_of::<Schema>().len(), 1);
+    assert_eq!(fields_of::<ManifestSchema>().len(), 1);
     for (pointer, words) in [
         ("/tools/shell.run/effect", fields_of::<Effect>()),
         ("/tools/fs.read/policy/confirm", fields_of::<Confirm>()),

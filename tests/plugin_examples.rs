@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bundles::ToolName;
-use component_host::{Event, Invocation, PluginLimits, ToolFailureKind, ToolPlugin};
+use component_host::{Invocation, PluginLimits, ServiceEvent, ToolFailureKind, ToolPlugin};
 use serde_json::{Value, json};
 use yoi_tests::examples::{Example, example};
 use yoi_tests::{plugin_host, root, sandboxes};
@@ -93,7 +93,8 @@ fn counter_in_rust_counts_calls_and_events_until_it_is_stopped() {
         let (mut service, _) = started.result.expect("started");
         let add = |by: Value| invocation("counter.add", by);
         assert_eq!(service.call(&add(json!({}))).await.result, Ok(Ok(json!({ "count": 41 }))));
-        let event = Event { id: "1".to_owned(), ingress: "increment".to_owned(), payload: json!(null), attempt: 1 };
+        let event =
+            ServiceEvent { id: "1".to_owned(), ingress: "increment".to_owned(), payload: json!(null), attempt: 1 };
         assert_eq!(service.handle(&event).await.result, Ok(Ok(())));
         assert_eq!(service.call(&add(json!({ "by": -2 }))).await.result, Ok(Ok(json!({ "count": 40 }))));
         let overflow = service.call(&add(json!({ "by": i64::MAX }))).await.result.expect("an answer");

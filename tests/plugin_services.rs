@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use component_host::host_api::HostApi;
 use component_host::{
-    Event, HandleFailure, Invocation, Limits, NextTurn, PluginError, PluginLimits, PluginRun, Sandbox, Service,
+    HandleFailure, Invocation, Limits, NextTurn, PluginError, PluginLimits, PluginRun, Sandbox, Service, ServiceEvent,
     ServicePlugin, WakeReason,
 };
 use serde_json::{Value, json};
@@ -39,8 +39,8 @@ async fn count(service: &mut Service) -> Result<Value, PluginError> {
     service.call(&invocation).await.result.map(|answer| answer.expect("an output"))
 }
 
-fn event() -> Event {
-    Event { id: "e1".to_owned(), ingress: "hook".to_owned(), payload: json!({}), attempt: 1 }
+fn event() -> ServiceEvent {
+    ServiceEvent { id: "e1".to_owned(), ingress: "hook".to_owned(), payload: json!({}), attempt: 1 }
 }
 
 /// Asserts that a service has ended.

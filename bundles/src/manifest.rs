@@ -41,7 +41,7 @@ fn is_empty_map<K, V>(map: &BTreeMap<K, V>) -> bool {
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// [`SCHEMA`].
-    pub schema: Schema,
+    pub schema: ManifestSchema,
     /// Workspace that the bundle configures.
     pub workspace: Workspace,
     /// Grows with every change in the workspace.
@@ -115,7 +115,7 @@ impl Manifest {
 
 /// Supported schema versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Schema {
+pub enum ManifestSchema {
     /// [`SCHEMA`].
     #[serde(rename = "yoi.config-bundle/1")]
     V1,

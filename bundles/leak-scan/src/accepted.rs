@@ -123,7 +123,7 @@ fn honest_strings_pass_side_by_side() {
 
 #[test]
 fn every_rule_is_found_by_its_id_and_ids_are_unique() {
-    let mut ids: Vec<&str> = crate::rules().map(crate::Rule::id).collect();
+    let mut ids: Vec<&str> = crate::rules().map(crate::LeakRule::id).collect();
     assert!(
         ids.iter().all(|id| crate::rule(id).is_some_and(|rule| rule.id() == *id && !rule.description().is_empty()))
     );

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::Rule;
+use crate::LeakRule;
 use crate::ascii::{at, before, is_blank, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
 use crate::decoded::base64;
 use crate::findings::Findings;
@@ -14,12 +14,12 @@ use crate::markup::{MAX_GAP_BYTES, before_markup, behind_markup, brackets_start,
 use crate::randomness::{is_placeholder, is_random, is_random_under_name, is_uuid};
 use crate::secret_names::{SecretKind, is_preposition, is_trailing, may_name_secret, secret_kind_of};
 
-pub(crate) static ASSIGNMENT: Rule = Rule::secret("secret.assignment", "secret value under a name for secrets");
-static SIGNED_URL: Rule = Rule::secret("secret.signed", "signature of a signed address");
-static SEED_WORDS: Rule = Rule::secret("secret.wallet", "recovery words of a wallet");
+pub(crate) static ASSIGNMENT: LeakRule = LeakRule::secret("secret.assignment", "secret value under a name for secrets");
+static SIGNED_URL: LeakRule = LeakRule::secret("secret.signed", "signature of a signed address");
+static SEED_WORDS: LeakRule = LeakRule::secret("secret.wallet", "recovery words of a wallet");
 
 /// Rules of this module.
-pub(crate) static RULES: &[&Rule] = &[&ASSIGNMENT, &SIGNED_URL, &SEED_WORDS];
+pub(crate) static RULES: &[&LeakRule] = &[&ASSIGNMENT, &SIGNED_URL, &SEED_WORDS];
 
 /// Longest value that is read, in bytes.
 const MAX_VALUE_BYTES: usize = 256;
@@ -57,7 +57,7 @@ impl Assignments {
 }
 
 /// Returns the secret in a table cell whose column has a name of kind `secret_kind`. The cell is read on its own.
-pub(crate) fn secret_in_cell(secret_kind: SecretKind, cell: &[u8]) -> Option<(&'static Rule, Range<usize>)> {
+pub(crate) fn secret_in_cell(secret_kind: SecretKind, cell: &[u8]) -> Option<(&'static LeakRule, Range<usize>)> {
     let span = value(cell, behind_markup(cell, 0));
     let rule = broken_rule(secret_kind, part(cell, span.start, span.end))?;
     Some((rule, span))
@@ -283,7 +283,7 @@ fn secret_kind_of_phrase(bytes: &[u8], end: usize) -> Option<SecretKind> {
 
 /// Returns the rule that `value` breaks under a name of kind `secret_kind`. Used for text and for keys of structured
 /// data.
-pub(crate) fn broken_rule(secret_kind: SecretKind, value: &[u8]) -> Option<&'static Rule> {
+pub(crate) fn broken_rule(secret_kind: SecretKind, value: &[u8]) -> Option<&'static LeakRule> {
     if secret_kind == SecretKind::Words {
         return is_word_list(value).then_some(&SEED_WORDS);
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::Rule;
+use crate::LeakRule;
 use crate::ascii::{at, before, is_blank, is_quote, is_space, is_url_safe, is_word, part, run_end, run_start};
 use crate::assignments::{broken_rule, is_template, secret_kind_at};
 use crate::decoded::base64;
@@ -14,14 +14,14 @@ use crate::markup::MAX_GAP_BYTES;
 use crate::randomness::{is_placeholder, is_random, is_random_under_name};
 use crate::words::{Hit, Meaning};
 
-static URL_USER: Rule = Rule::secret("secret.url_user", "login within an address");
-static HEADER: Rule = Rule::secret("secret.header", "login in a request header");
-static COOKIE: Rule = Rule::secret("secret.cookie", "cookie of a session");
-static PHRASE: Rule = Rule::secret("secret.spoken", "secret in a sentence or a command");
-static LOGIN_LINE: Rule = Rule::secret("secret.login_line", "line of a login file");
+static URL_USER: LeakRule = LeakRule::secret("secret.url_user", "login within an address");
+static HEADER: LeakRule = LeakRule::secret("secret.header", "login in a request header");
+static COOKIE: LeakRule = LeakRule::secret("secret.cookie", "cookie of a session");
+static PHRASE: LeakRule = LeakRule::secret("secret.spoken", "secret in a sentence or a command");
+static LOGIN_LINE: LeakRule = LeakRule::secret("secret.login_line", "line of a login file");
 
 /// Rules of this module.
-pub(crate) static RULES: &[&Rule] = &[&URL_USER, &HEADER, &COOKIE, &PHRASE, &LOGIN_LINE];
+pub(crate) static RULES: &[&LeakRule] = &[&URL_USER, &HEADER, &COOKIE, &PHRASE, &LOGIN_LINE];
 
 /// Longest user information that is read, in bytes.
 const MAX_USER_INFO_BYTES: usize = 512;
@@ -144,7 +144,7 @@ pub(crate) fn find_announced(bytes: &[u8], hits: &[Hit], found: &mut Findings) {
 }
 
 /// Returns the credential whose punctuation is at `index`.
-pub(crate) fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+pub(crate) fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static LeakRule, Range<usize>)> {
     if mark == b'@' {
         return bare_user_info(bytes, index).map(|span| (&URL_USER, span));
     }
@@ -160,7 +160,7 @@ impl Announcement {
         matches!(self, Self::Cookie)
     }
 
-    fn read(self, bytes: &[u8], start: usize, end: usize) -> Option<(&'static Rule, Range<usize>)> {
+    fn read(self, bytes: &[u8], start: usize, end: usize) -> Option<(&'static LeakRule, Range<usize>)> {
         if is_word(before(bytes, start)) && !self.is_glued() {
             return None;
         }

@@ -9,14 +9,14 @@ use std::ops::Range;
 use crate::ascii::{at, before, is_quote, is_space, is_word, part, run_end, run_start};
 use crate::findings::Findings;
 use crate::locality::Locality;
-use crate::{Place, Rule};
+use crate::{LeakRule, Place};
 
-static FILE_URL: Rule = Rule::host_path("host_path.file_url", "file URL");
-static SOCKET: Rule = Rule::host_path("host_path.socket", "socket or pipe of a host");
-static ENDPOINT: Rule = Rule::host_path("host_path.endpoint", "address within a host or a private network");
+static FILE_URL: LeakRule = LeakRule::host_path("host_path.file_url", "file URL");
+static SOCKET: LeakRule = LeakRule::host_path("host_path.socket", "socket or pipe of a host");
+static ENDPOINT: LeakRule = LeakRule::host_path("host_path.endpoint", "address within a host or a private network");
 
 /// Rules of this module.
-pub(crate) static RULES: &[&Rule] = &[&FILE_URL, &SOCKET, &ENDPOINT];
+pub(crate) static RULES: &[&LeakRule] = &[&FILE_URL, &SOCKET, &ENDPOINT];
 
 /// Schemes whose host is a machine. In other schemes (`workflow://release`) the host is a name defined by the bundle.
 #[rustfmt::skip]
@@ -58,7 +58,7 @@ pub(crate) fn find_whole(place: Place, text: &str, found: &mut Findings) {
 }
 
 /// Returns the host-specific address whose punctuation is at `index`.
-pub(crate) fn at_mark(place: Place, mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+pub(crate) fn at_mark(place: Place, mark: u8, bytes: &[u8], index: usize) -> Option<(&'static LeakRule, Range<usize>)> {
     match mark {
         b':' if at(bytes, index + 1).is_ascii_digit() => {
             bare_endpoint(place, bytes, index).map(|span| (&ENDPOINT, span)).or_else(|| address(place, bytes, index))
@@ -104,7 +104,7 @@ fn scheme(bytes: &[u8], colon: usize) -> &[u8] {
 }
 
 /// Reads `scheme:…` of a file, a socket or a machine.
-fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static Rule, Range<usize>)> {
+fn address(place: Place, bytes: &[u8], colon: usize) -> Option<(&'static LeakRule, Range<usize>)> {
     let scheme = scheme(bytes, colon);
     let next = at(bytes, colon + 1);
     if scheme.len() < 2 || is_space(next) {

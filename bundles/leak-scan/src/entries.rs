@@ -5,7 +5,7 @@
 use crate::assignments::broken_rule;
 use crate::secret_names::{SecretKind, is_descriptive, secret_kind_of};
 use crate::views::unescaped;
-use crate::{Leak, Rule};
+use crate::{Leak, LeakRule};
 
 /// Kind of secret that the keys above a value denote. The default denotes none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ fn is_key(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"key") || name.eq_ignore_ascii_case(b"keys")
 }
 
-fn judge(secret_kind: SecretKind, text: &str) -> Option<&'static Rule> {
+fn judge(secret_kind: SecretKind, text: &str) -> Option<&'static LeakRule> {
     let text = text.trim().trim_matches(['"', '\'', '`']);
     let is_scheme = |word: &str| SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
     let value = match text.split_once(char::is_whitespace) {

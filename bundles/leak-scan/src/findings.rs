@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::assignments;
-use crate::rule::{Kind, Rule};
+use crate::rule::{Kind, LeakRule};
 
 /// Maximum number of findings that one call of [`scan`](crate::scan()) reports. The limit bounds the memory that a
 /// hostile text can use.
@@ -16,7 +16,7 @@ pub const MAX_FINDINGS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leak {
     /// The broken rule.
-    pub rule: &'static Rule,
+    pub rule: &'static LeakRule,
     /// Byte range in the scanned text, on character boundaries. The text in this range is the value. Do not print it.
     pub span: Range<usize>,
 }
@@ -26,11 +26,11 @@ pub struct Leak {
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) leaks: Vec<Leak>,
-    counts: Vec<(&'static Rule, usize)>,
+    counts: Vec<(&'static LeakRule, usize)>,
 }
 
 impl Findings {
-    pub(crate) fn push(&mut self, rule: &'static Rule, span: Range<usize>) {
+    pub(crate) fn push(&mut self, rule: &'static LeakRule, span: Range<usize>) {
         if span.start >= span.end {
             return;
         }
@@ -68,7 +68,7 @@ pub(crate) fn in_order(text: &str, mut leaks: Vec<Leak>) -> Vec<Leak> {
         !is_cut && is_by_name(leak) && leaks.iter().any(knows_shape)
     };
     // End of the last finding of each rule.
-    let mut ends: Vec<(&Rule, usize)> = Vec::new();
+    let mut ends: Vec<(&LeakRule, usize)> = Vec::new();
     let mut kept: Vec<Leak> = Vec::new();
     let mut repeated: Vec<Leak> = Vec::new();
     for leak in leaks.iter().filter(|leak| leak.span.start < leak.span.end && !is_shadowed(leak)) {

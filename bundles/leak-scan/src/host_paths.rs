@@ -10,16 +10,16 @@ use crate::ascii::{at, before, is_quote, is_space, is_url_safe, part, run_end};
 use crate::endpoints::public_url_end;
 use crate::findings::Findings;
 use crate::posix_paths::ROOTS;
-use crate::{Place, Rule};
+use crate::{LeakRule, Place};
 
-static POSIX: Rule = Rule::host_path("host_path.posix_absolute", "absolute path");
-static HOME: Rule = Rule::host_path("host_path.home", "path below a home or temporary directory");
-static WINDOWS: Rule = Rule::host_path("host_path.windows", "Windows drive, share or device");
-static ESCAPE: Rule = Rule::host_path("host_path.escape", "relative path that leaves its directory");
-static TOOL_STATE: Rule = Rule::host_path("host_path.tool_state", "directory where tools keep their state");
+static POSIX: LeakRule = LeakRule::host_path("host_path.posix_absolute", "absolute path");
+static HOME: LeakRule = LeakRule::host_path("host_path.home", "path below a home or temporary directory");
+static WINDOWS: LeakRule = LeakRule::host_path("host_path.windows", "Windows drive, share or device");
+static ESCAPE: LeakRule = LeakRule::host_path("host_path.escape", "relative path that leaves its directory");
+static TOOL_STATE: LeakRule = LeakRule::host_path("host_path.tool_state", "directory where tools keep their state");
 
 /// Rules of this module.
-pub(crate) static RULES: &[&Rule] = &[&POSIX, &HOME, &WINDOWS, &ESCAPE, &TOOL_STATE];
+pub(crate) static RULES: &[&LeakRule] = &[&POSIX, &HOME, &WINDOWS, &ESCAPE, &TOOL_STATE];
 
 /// Longest path that a span covers, in bytes.
 pub(crate) const MAX_PATH_BYTES: usize = 256;
@@ -137,7 +137,7 @@ impl Paths<'_> {
     }
 
     /// Reads `..` as a segment, and directories such as `.ssh/`.
-    fn point(&self, index: usize) -> Option<(&'static Rule, Range<usize>)> {
+    fn point(&self, index: usize) -> Option<(&'static LeakRule, Range<usize>)> {
         let previous = before(self.bytes, index);
         let is_segment = matches!(previous, b'/' | b'\\') || self.edge(index) != Edge::None;
         if !is_segment {

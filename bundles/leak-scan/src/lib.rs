@@ -63,5 +63,5 @@ mod samples;
 pub use entries::KeyContext;
 pub use findings::{Leak, MAX_FINDINGS};
 pub use named_values::named_values;
-pub use rule::{Kind, Rule, rule, rules};
+pub use rule::{Kind, LeakRule, rule, rules};
 pub use scan::{Place, scan, scan_with_pauses};

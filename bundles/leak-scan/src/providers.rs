@@ -2,7 +2,7 @@
 //!
 //! Credentials that need more than a prefix and an alphabet are in `structured`. `tokens` interprets the table.
 
-use crate::Rule;
+use crate::LeakRule;
 
 /// Alphabet of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Shape {
 /// A rule and its shapes.
 #[derive(Debug)]
 pub(crate) struct Provider {
-    pub(crate) rule: Rule,
+    pub(crate) rule: LeakRule,
     pub(crate) shapes: &'static [Shape],
 }
 
@@ -89,7 +89,7 @@ const fn exactly(prefix: &'static str, alphabet: Alphabet, length: usize) -> Sha
 }
 
 const fn provider(id: &'static str, what: &'static str, shapes: &'static [Shape]) -> Provider {
-    Provider { rule: Rule::secret(id, what), shapes }
+    Provider { rule: LeakRule::secret(id, what), shapes }
 }
 
 use Alphabet::{Alnum, Base64, Dotted, Hex, Lower, Upper, Url, Wide};

@@ -27,13 +27,13 @@ impl Kind {
 
 /// A rule of the scanner. Its id is used to report and to accept findings.
 #[derive(PartialEq, Eq, Hash)]
-pub struct Rule {
+pub struct LeakRule {
     id: &'static str,
     kind: Kind,
     description: &'static str,
 }
 
-impl Rule {
+impl LeakRule {
     pub(crate) const fn secret(id: &'static str, description: &'static str) -> Self {
         Self { id, kind: Kind::Secret, description }
     }
@@ -59,19 +59,19 @@ impl Rule {
     }
 }
 
-impl fmt::Debug for Rule {
+impl fmt::Debug for LeakRule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.id)
     }
 }
 
 /// Returns all rules. The order is fixed, and ids are unique.
-pub fn rules() -> impl Iterator<Item = &'static Rule> {
+pub fn rules() -> impl Iterator<Item = &'static LeakRule> {
     let named = [structured::RULES, credentials::RULES, assignments::RULES, endpoints::RULES, host_paths::RULES];
     providers::PROVIDERS.iter().map(|provider| &provider.rule).chain(named.into_iter().flatten().copied())
 }
 
 /// Returns the rule with this id.
-pub fn rule(id: &str) -> Option<&'static Rule> {
+pub fn rule(id: &str) -> Option<&'static LeakRule> {
     rules().find(|rule| rule.id == id)
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::findings::{Findings, Leak, in_order};
 use crate::pass::{Scope, run_with_pauses};
-use crate::rule::Rule;
+use crate::rule::LeakRule;
 use crate::views;
 
 /// Maximum number of times that a text is unescaped. `%252e` needs two. A third level indicates deliberate hiding.
@@ -65,7 +65,7 @@ fn scan_unescaped(
     place: Place,
     text: &str,
     pause: &mut dyn FnMut(),
-    found: &mut dyn FnMut(&'static Rule, Range<usize>),
+    found: &mut dyn FnMut(&'static LeakRule, Range<usize>),
 ) {
     let mut views: Vec<views::View> = Vec::new();
     while views.len() < MAX_UNESCAPE_LEVELS {

@@ -5,25 +5,25 @@
 
 use std::ops::Range;
 
-use crate::Rule;
+use crate::LeakRule;
 use crate::ascii::{at, before, is_space, is_url_safe, is_word, part, run_end, run_start, stands_at};
 use crate::decoded::base64;
 use crate::randomness::{is_placeholder, is_random};
 
-static PRIVATE_KEY: Rule = Rule::secret("secret.key_block", "private key");
-static WEB_TOKEN: Rule = Rule::secret("secret.jwt", "JSON web token");
-static WEBHOOK: Rule = Rule::secret("secret.hook", "webhook URL that anyone can post to");
-static BOT_TOKEN: Rule = Rule::secret("secret.bot_token", "chat bot token");
-static SENDGRID: Rule = Rule::secret("secret.mail_key", "SendGrid key");
-static FIREBASE: Rule = Rule::secret("secret.fcm", "Firebase messaging key");
-static TERRAFORM: Rule = Rule::secret("secret.tfc", "Terraform Cloud token");
-static AZURE: Rule = Rule::secret("secret.azure", "Azure credential");
-static AIRTABLE: Rule = Rule::secret("secret.table", "Airtable token");
-static MARKED_KEY: Rule = Rule::secret("secret.marked_key", "key with an issuer marker");
-static NUMBERED: Rule = Rule::secret("secret.numbered", "token behind a numeric account id");
+static PRIVATE_KEY: LeakRule = LeakRule::secret("secret.key_block", "private key");
+static WEB_TOKEN: LeakRule = LeakRule::secret("secret.jwt", "JSON web token");
+static WEBHOOK: LeakRule = LeakRule::secret("secret.hook", "webhook URL that anyone can post to");
+static BOT_TOKEN: LeakRule = LeakRule::secret("secret.bot_token", "chat bot token");
+static SENDGRID: LeakRule = LeakRule::secret("secret.mail_key", "SendGrid key");
+static FIREBASE: LeakRule = LeakRule::secret("secret.fcm", "Firebase messaging key");
+static TERRAFORM: LeakRule = LeakRule::secret("secret.tfc", "Terraform Cloud token");
+static AZURE: LeakRule = LeakRule::secret("secret.azure", "Azure credential");
+static AIRTABLE: LeakRule = LeakRule::secret("secret.table", "Airtable token");
+static MARKED_KEY: LeakRule = LeakRule::secret("secret.marked_key", "key with an issuer marker");
+static NUMBERED: LeakRule = LeakRule::secret("secret.numbered", "token behind a numeric account id");
 
 /// Rules of this module.
-pub(crate) static RULES: &[&Rule] = &[
+pub(crate) static RULES: &[&LeakRule] = &[
     &PRIVATE_KEY,
     &WEB_TOKEN,
     &WEBHOOK,
@@ -44,7 +44,7 @@ const MAX_PART_BYTES: usize = 1 << 13;
 /// credential.
 pub(crate) struct Landmark {
     pub(crate) word: &'static str,
-    pub(crate) rule: &'static Rule,
+    pub(crate) rule: &'static LeakRule,
     /// `true` if the word may follow a letter directly.
     pub(crate) glued: bool,
     /// `true` if the word may be in a run of fewer than sixteen characters, because white space follows it or few
@@ -55,7 +55,7 @@ pub(crate) struct Landmark {
 
 const fn landmark(
     word: &'static str,
-    rule: &'static Rule,
+    rule: &'static LeakRule,
     read: fn(&[u8], usize, usize) -> Option<Range<usize>>,
 ) -> Landmark {
     Landmark { word, rule, glued: false, short: false, read }
@@ -102,7 +102,7 @@ pub(crate) static LANDMARKS: &[Landmark] = &[
 pub(crate) const MARKS: &[u8] = b":.-";
 
 /// Returns the credential whose punctuation is at `index`.
-pub(crate) fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static Rule, Range<usize>)> {
+pub(crate) fn at_mark(mark: u8, bytes: &[u8], index: usize) -> Option<(&'static LeakRule, Range<usize>)> {
     match mark {
         b':' => telegram(bytes, index)
             .map(|span| (&BOT_TOKEN, span))

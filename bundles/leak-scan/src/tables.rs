@@ -67,7 +67,7 @@ fn ruled(bytes: &[u8], index: usize, found: &mut Findings) -> Option<usize> {
     if at(bytes, end) != b'\n' {
         return None;
     }
-    let rule = Rule::of(part(bytes, start, end))?;
+    let rule = LeakRule::of(part(bytes, start, end))?;
     let names_end = start - 1;
     let names_start = run_start(bytes, names_end, MAX_ROW_BYTES, |byte| byte != b'\n');
     let columns = columns(bytes, &rule.cells(bytes, names_start..names_end))?;
@@ -75,9 +75,9 @@ fn ruled(bytes: &[u8], index: usize, found: &mut Findings) -> Option<usize> {
     while line < bytes.len() {
         let end = line_end(bytes, line);
         let text = part(bytes, line, end);
-        if Rule::of(text).is_none() {
+        if LeakRule::of(text).is_none() {
             let cells = rule.cells(bytes, line..end);
-            if text.trim_ascii().is_empty() || rule == Rule::Lines && !text.contains(&b'|') {
+            if text.trim_ascii().is_empty() || rule == LeakRule::Lines && !text.contains(&b'|') {
                 break;
             }
             judge(bytes, &columns, &cells, found);
@@ -89,7 +89,7 @@ fn ruled(bytes: &[u8], index: usize, found: &mut Findings) -> Option<usize> {
 
 /// Cell separator of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+enum LeakRule {
     /// `|`.
     Lines,
     /// Two or more spaces, or a tab.
@@ -98,7 +98,7 @@ enum Rule {
     Commas,
 }
 
-impl Rule {
+impl LeakRule {
     /// Returns the separator that is used in a rule between column names and values.
     fn of(line: &[u8]) -> Option<Self> {
         if !line.iter().all(|&byte| is_of_rule(byte) || byte == b'>') {
@@ -153,7 +153,7 @@ fn separated(bytes: &[u8], index: usize, found: &mut Findings) -> Option<usize> 
     if at(bytes, names_end) != b'\n' {
         return None;
     }
-    let rule = Rule::Commas;
+    let rule = LeakRule::Commas;
     let cells = rule.cells(bytes, start..names_end);
     let columns = columns(bytes, &cells)?;
     let mut line = names_end + 1;
@@ -274,17 +274,17 @@ fn judge(bytes: &[u8], columns: &[Column], cells: &[Range<usize>], found: &mut F
 mod tests {
     use super::*;
 
-    fn cells(rule: Rule, row: &str) -> Vec<&str> {
+    fn cells(rule: LeakRule, row: &str) -> Vec<&str> {
         rule.cells(row.as_bytes(), 0..row.len()).into_iter().map(|cell| row.get(cell).expect("a cell").trim()).collect()
     }
 
     #[test]
     fn row_is_split_into_its_cells() {
         for row in ["| a | b \\| c | |", "|a|b \\| c||", "> | a | b \\| c |  |"] {
-            assert_eq!(cells(Rule::Lines, row)[..3], ["a", "b \\| c", ""], "{row}");
+            assert_eq!(cells(LeakRule::Lines, row)[..3], ["a", "b \\| c", ""], "{row}");
         }
-        assert_eq!(cells(Rule::Lines, "a | b"), ["a", "b"]);
-        assert_eq!(cells(Rule::Spaces, "a b     c\td"), ["a b", "c", "d"]);
+        assert_eq!(cells(LeakRule::Lines, "a | b"), ["a", "b"]);
+        assert_eq!(cells(LeakRule::Spaces, "a b     c\td"), ["a b", "c", "d"]);
     }
 
     #[test]
@@ -292,13 +292,13 @@ mod tests {
         for rule in
             ["|---|---|", "--- | ---", "| :-: | -: |", "+----+----+", "----+----", "|-", "> |---|", "+====+====+"]
         {
-            assert_eq!(Rule::of(rule.as_bytes()), Some(Rule::Lines), "{rule}");
+            assert_eq!(LeakRule::of(rule.as_bytes()), Some(LeakRule::Lines), "{rule}");
         }
         for rule in ["---  ---", "==== ====", "--- --- ---"] {
-            assert_eq!(Rule::of(rule.as_bytes()), Some(Rule::Spaces), "{rule}");
+            assert_eq!(LeakRule::of(rule.as_bytes()), Some(LeakRule::Spaces), "{rule}");
         }
         for line in ["-----", "- - -", "====", "| |", "", "| a |", "-> ->", "- item"] {
-            assert_eq!(Rule::of(line.as_bytes()), None, "{line}");
+            assert_eq!(LeakRule::of(line.as_bytes()), None, "{line}");
         }
     }
 }

@@ -16,13 +16,13 @@ use crate::boundaries::{BLOCK, Bits};
 use crate::credentials::ANNOUNCEMENTS;
 use crate::providers::{Alphabet, PROVIDERS, Shape};
 use crate::structured::{LANDMARKS, Landmark};
-use crate::{Rule, credentials};
+use crate::{LeakRule, credentials};
 
 /// Meaning of a word.
 #[derive(Clone, Copy)]
 pub(crate) enum Meaning {
     /// The prefix of a token.
-    Shape(&'static Rule, &'static Shape),
+    Shape(&'static LeakRule, &'static Shape),
     /// A fixed part of a structured credential.
     Landmark(&'static Landmark),
     /// A word that announces a credential.

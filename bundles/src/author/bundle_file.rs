@@ -11,7 +11,7 @@ use super::{Author, FileReader, nearest};
 use crate::canonical::to_canonical;
 use crate::folder::package_of;
 use crate::manifest::{
-    Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, Model, Policy, Provenance, SCHEMA, Schema, Tool,
+    Acceptance, BlobRef, Ceiling, Confirm, Effect, Manifest, ManifestSchema, Model, Policy, Provenance, SCHEMA, Tool,
     ToolPolicy, Workflow, Workspace,
 };
 use crate::names::{InvalidName, LabelKey, ModelName, Revision, Timestamp, ToolName, WorkflowName, shown};
@@ -72,7 +72,7 @@ impl FileReader<'_, '_> {
         let policy = self.policy(section);
         let accepted = self.accepted(section);
         Some(Manifest {
-            schema: Schema::V1,
+            schema: ManifestSchema::V1,
             workspace: workspace?,
             revision: Revision::new(revision?),
             created_at: created_at?,

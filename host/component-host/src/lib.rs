@@ -34,7 +34,7 @@ pub use limits::{CompileLimits, InvalidLimits, Limits, PluginLimits, PoolLimits,
 pub use plugin::{Invocation, LogCounts, PluginRun, ToolAnswer, ToolFailure, ToolFailureCode, ToolFailureKind};
 pub use resolver::{BundleRead, BundleView, Resolver, Run};
 pub use sandbox::{Sandbox, SandboxConfig};
-pub use service::{Event, HandleFailure, NextTurn, Service, ServicePlugin, ServiceState, WakeReason};
+pub use service::{HandleFailure, NextTurn, ReportedState, Service, ServiceEvent, ServicePlugin, WakeReason};
 pub use swap::memory_is_never_swapped;
 pub use tool::ToolPlugin;
 pub use world::World;

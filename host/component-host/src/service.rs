@@ -54,7 +54,7 @@ struct Running {
 
 /// One event from outside.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub struct ServiceEvent {
     /// Id of the event, the same for each delivery.
     pub id: String,
     /// Name of the ingress.
@@ -94,7 +94,7 @@ pub struct NextTurn {
 
 /// State of a service, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceState {
+pub struct ReportedState {
     /// `true` if the service can do its work.
     pub is_ready: bool,
     /// Text of the plugin, at most 256 bytes. It may contain control characters.
@@ -190,7 +190,7 @@ impl Service {
     }
 
     /// Delivers an event.
-    pub async fn handle(&mut self, event: &Event) -> PluginRun<Result<(), HandleFailure>> {
+    pub async fn handle(&mut self, event: &ServiceEvent) -> PluginRun<Result<(), HandleFailure>> {
         let event = match convert::event(event, &self.limits) {
             Ok(event) => event,
             Err(error) => return PluginRun::not_started(error),
@@ -213,7 +213,7 @@ impl Service {
     }
 
     /// Asks the service for its state.
-    pub async fn status(&mut self) -> PluginRun<ServiceState> {
+    pub async fn status(&mut self) -> PluginRun<ReportedState> {
         let call = self.turn(|exports, store| Box::pin(exports.yoi_plugin_lifecycle().call_status(store)));
         call.await.and_then(|state| Ok(convert::state(state)))
     }

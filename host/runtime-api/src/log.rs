@@ -16,7 +16,7 @@ pub struct LogEntry {
     /// The plugin.
     pub plugin: PluginName,
     /// Severity, as the plugin states it.
-    pub severity: Severity,
+    pub severity: LogSeverity,
     /// Text of the plugin, without control characters.
     pub text: String,
     /// `true` if the end of a longer line was cut off.
@@ -27,7 +27,7 @@ pub struct LogEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub enum LogSeverity {
     /// Detail for the plugin's author.
     Debug,
     /// Normal operation.
@@ -38,7 +38,7 @@ pub enum Severity {
     Error,
 }
 
-impl Severity {
+impl LogSeverity {
     /// Returns the severity as text.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use crate::host_api::{
     SizeLimit, Unreachable, WebSocketFailure,
 };
 use crate::limits::PluginLimits;
-use crate::service::{Event, HandleFailure, NextTurn, ServiceState, WakeReason};
+use crate::service::{HandleFailure, NextTurn, ReportedState, ServiceEvent, WakeReason};
 
 /// Bytes of the description of a service's state, as the contract says.
 const STATE_DETAIL_BYTES: usize = 256;
@@ -93,7 +93,7 @@ pub(crate) fn answer(
 }
 
 /// Converts an event to the contract's type.
-pub(crate) fn event(event: &Event, limits: &PluginLimits) -> Result<wit::Event, PluginError> {
+pub(crate) fn event(event: &ServiceEvent, limits: &PluginLimits) -> Result<wit::Event, PluginError> {
     Ok(wit::Event {
         id: event.id.clone(),
         ingress: event.ingress.clone(),
@@ -124,9 +124,9 @@ pub(crate) fn next_turn(result: Result<wit::NextTurn, String>, limits: &PluginLi
     }
 }
 
-pub(crate) fn state(mut state: wit::State) -> ServiceState {
+pub(crate) fn state(mut state: wit::State) -> ReportedState {
     cut(&mut state.detail, STATE_DETAIL_BYTES);
-    ServiceState { is_ready: state.ready, detail: state.detail }
+    ReportedState { is_ready: state.ready, detail: state.detail }
 }
 
 pub(super) fn level(level: log::Level) -> LogLevel {

@@ -5,7 +5,7 @@
 //! delivery and its record delivers the event again. Events are accepted in `runtime::ingress`.
 
 use bundles::{Digest, PluginName};
-use component_host::Event;
+use component_host::ServiceEvent;
 use content_store::blob_store::BlobError;
 use runtime_api::Code;
 use runtime_api::history::{Entry, EntryKind, Payload};
@@ -22,7 +22,7 @@ pub(super) struct QueuedEvent {
     /// Entry of the event in the worker's history.
     entry: Entry,
     plugin: PluginName,
-    event: Event,
+    event: ServiceEvent,
     /// Content of a large event, which is not parsed yet.
     text: Option<bytes::Bytes>,
     /// Deliveries that failed.
@@ -31,7 +31,7 @@ pub(super) struct QueuedEvent {
 
 /// An event whose content may have to be parsed.
 pub(super) struct UnparsedEvent {
-    event: Event,
+    event: ServiceEvent,
     text: Option<bytes::Bytes>,
 }
 
@@ -65,13 +65,13 @@ impl QueuedEvent {
     /// Returns the event for the next delivery.
     pub(super) fn event(&self) -> UnparsedEvent {
         let attempt = self.attempts.saturating_add(1);
-        UnparsedEvent { event: Event { attempt, ..self.event.clone() }, text: self.text.clone() }
+        UnparsedEvent { event: ServiceEvent { attempt, ..self.event.clone() }, text: self.text.clone() }
     }
 }
 
 impl UnparsedEvent {
     /// Parses the content, which takes a while for a large event. Returns `None` if it is not JSON.
-    pub(super) fn parse(self) -> Option<Event> {
+    pub(super) fn parse(self) -> Option<ServiceEvent> {
         let Self { mut event, text } = self;
         if let Some(text) = text {
             event.payload = serde_json::from_slice(&text).ok()?;
@@ -103,7 +103,7 @@ impl Workspace {
                 Payload::Json(value) => (value.clone(), None),
                 Payload::Blob { digest, .. } => (Value::Null, Some(self.stored_payload(*digest).await?)),
             };
-            let event = Event { id: id.to_string(), ingress: ingress.to_string(), payload, attempt: 0 };
+            let event = ServiceEvent { id: id.to_string(), ingress: ingress.to_string(), payload, attempt: 0 };
             return Ok(Some(QueuedEvent { entry, plugin: plugin.clone(), event, text, attempts }));
         }
     }

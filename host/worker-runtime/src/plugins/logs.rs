@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bundles::{PluginName, WorkspaceId, one_line};
 use component_host::host_api::{LogLevel, LogLine};
-use runtime_api::log::{LogEntry, Severity};
+use runtime_api::log::{LogEntry, LogSeverity};
 use runtime_api::worker::WorkerId;
 
 use crate::clock::Clock;
@@ -70,10 +70,10 @@ impl PluginLogs {
         log.last_write = written;
         log.newest += 1;
         let severity = match line.level {
-            LogLevel::Debug => Severity::Debug,
-            LogLevel::Info => Severity::Info,
-            LogLevel::Warn => Severity::Warn,
-            LogLevel::Error => Severity::Error,
+            LogLevel::Debug => LogSeverity::Debug,
+            LogLevel::Info => LogSeverity::Info,
+            LogLevel::Warn => LogSeverity::Warn,
+            LogLevel::Error => LogSeverity::Error,
         };
         // Control characters of a guest could forge lines on a terminal.
         let text = one_line(&line.text);

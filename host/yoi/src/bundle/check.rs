@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         scanned: ScanSummary {
             secret_rules: of_kind(Kind::Secret),
             host_path_rules: of_kind(Kind::HostPath),
-            rules: leak_scan::rules().map(leak_scan::Rule::id).collect(),
+            rules: leak_scan::rules().map(leak_scan::LeakRule::id).collect(),
             not_scanned: if manifest.plugins.is_empty() { &[] } else { &["plugin_packages"] },
         },
         accepted: accepted
