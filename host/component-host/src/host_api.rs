@@ -1,4 +1,4 @@
-//! What a host offers to plugins: one trait for each interface of `yoi:host`, implemented by the embedder.
+//! Functions of the host for plugins: one trait for each interface of `yoi:host`, implemented by the embedder.
 //!
 //! An implementation belongs to one worker and plugin, and judges every operation by their grants. All functions run
 //! while the future of a call is polled. They must not block: a function that waits returns `Pending`, and dropping its

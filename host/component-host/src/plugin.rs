@@ -1,4 +1,4 @@
-//! What the worlds `tool` and `service` share: calls of tools, their outcome, and the store that a plugin runs in.
+//! The common part of the worlds `tool` and `service`: calls of tools, their outcome, and the store of a plugin.
 //!
 //! Futures of plugins run guest code while they are polled, for up to a millisecond at a time. Poll them on threads for
 //! computing. A call that waits for a function of the host is `Pending`. Read [`tool`](crate::tool) next.

@@ -47,7 +47,7 @@ impl ServicePlan {
 /// The services that a worker should have, by plugin.
 pub(crate) type ServicePlans = BTreeMap<PluginName, Arc<ServicePlan>>;
 
-/// What all services share.
+/// Parts of the Runtime that all services use.
 #[derive(Debug)]
 pub(crate) struct ServiceHost {
     pub(crate) compute_pool: Arc<ComputePool>,
