@@ -162,6 +162,7 @@ fn fault_of_the_package_refuses_a_granted_plugin() {
         (PackageFault::UnsupportedWorld(text()), "unsupported_world"),
         (PackageFault::ForeignImport(vec![text()]), "import_not_allowed"),
         (PackageFault::Unloadable(text()), "component_refused"),
+        (PackageFault::NotLoaded { reason: text(), remedy: text() }, "component_not_loaded"),
         (PackageFault::InvalidConfig(text()), "plugin_config_invalid"),
         (PackageFault::HostTool("issues.list".parse().expect("a name")), "duplicate_tool"),
     ] {

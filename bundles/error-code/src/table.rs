@@ -225,6 +225,7 @@ codes! {
 
     // Plugins of a worker.
     ComponentRefused = "component_refused": Invalid;
+    ComponentNotLoaded = "component_not_loaded": Failed;
     DescriptorMismatch = "descriptor_mismatch": Invalid;
     EffectNotGranted = "effect_not_granted": Denied;
     ExternalEffectNotGranted = "external_effect_not_granted": Denied;

@@ -5,6 +5,7 @@
 
 use error_code::Code;
 
+use crate::compile::child::WALL_LIMIT;
 use crate::structure::StructureRefusal;
 use crate::world::World;
 
@@ -122,6 +123,12 @@ impl LoadError {
         }
     }
 
+    /// `true` if the same component can be loaded later. A compiler that could not be started, got too little processor
+    /// time, or had too little memory says nothing about the component.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Compiler { .. } | Self::OutOfMemory | Self::CompileLimit { limit: WALL_LIMIT, .. })
+    }
+
     /// Returns a help line for the user.
     pub fn help(&self) -> &'static str {
         match self {
@@ -138,7 +145,7 @@ impl LoadError {
                 World::Service => "build the component against the world `service` in `wit/`",
             },
             Self::Invalid => "build the component without the disabled features (memory64, threads, GC and others)",
-            Self::CompileLimit { limit: "compile_wall_ms", .. } => {
+            Self::CompileLimit { limit: WALL_LIMIT, .. } => {
                 "try again when the machine is less busy, or raise the named limit"
             }
             Self::CompileLimit { .. } => "raise the named limit if you trust the component's author",

@@ -14,7 +14,6 @@ use wasmtime::component::Component;
 
 use crate::call;
 use crate::compile::cache::{CacheEntry, CompileCache};
-use crate::compile::child::WALL_LIMIT;
 use crate::compile::{CompiledKey, Compiler};
 use crate::engine::{Allocation, PoolSize, engine, on_demand};
 use crate::error::{LoadError, SandboxError};
@@ -145,7 +144,7 @@ impl Sandbox {
         }
         let admitted = self.admit_new(world, engine, digest, component, link).await;
         if let Err(error) = &admitted
-            && is_final(error)
+            && !error.is_temporary()
         {
             let mut refused = self.refused();
             if refused.len() < MAX_REMEMBERED_REFUSALS {
@@ -234,15 +233,6 @@ fn deserialize(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> 
     // SAFETY: `compiled` came from the compiler in this process, from its child over a pipe, or from the
     // cache, which returns only bytes with a valid MAC under this host's key.
     unsafe { Component::deserialize(engine, compiled) }
-}
-
-/// `true` if the same component would be refused again. A compiler that could not be started, got too little
-/// processor time, or had too little memory says nothing about the component.
-fn is_final(error: &LoadError) -> bool {
-    !matches!(
-        error,
-        LoadError::Compiler { .. } | LoadError::OutOfMemory | LoadError::CompileLimit { limit: WALL_LIMIT, .. }
-    )
 }
 
 impl std::fmt::Debug for Sandbox {

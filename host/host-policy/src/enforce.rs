@@ -71,6 +71,8 @@ pub enum Rule {
     ImportNotAllowed,
     /// The plugin's component cannot be loaded.
     ComponentRefused,
+    /// The plugin's component could not be loaded now, for example because the compiler had too little time.
+    ComponentNotLoaded,
     /// The granted config of the plugin is invalid.
     PluginConfigInvalid,
     /// The tool's plugin is not part of the worker.
@@ -109,6 +111,7 @@ impl Rule {
             Self::UnsupportedWorld => Code::UnsupportedWorld,
             Self::ImportNotAllowed => Code::ImportNotAllowed,
             Self::ComponentRefused => Code::ComponentRefused,
+            Self::ComponentNotLoaded => Code::ComponentNotLoaded,
             Self::PluginConfigInvalid => Code::PluginConfigInvalid,
             Self::ToolWithoutPlugin => Code::ToolWithoutPlugin,
             Self::ToolWithoutAuthority => Code::ToolWithoutAuthority,

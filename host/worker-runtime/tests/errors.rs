@@ -70,9 +70,9 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::SecretNotGranted, Code::ShellNotGranted, Code::ToolWithoutAuthority, Code::ToolWithoutPlugin,
     ]),
     ("the rules that refuse a plugin, in `plugins.rs` and the tests of the workspace", &[
-        Code::ComponentRefused, Code::DescriptorMismatch, Code::EffectNotGranted, Code::ExternalEffectNotGranted,
-        Code::ImportNotAllowed, Code::PackageDamaged, Code::PackageInvalid, Code::PackageMissing,
-        Code::PluginConfigInvalid, Code::PluginGrantOutdated, Code::SurfaceNotGranted, Code::ToolNotGranted,
+        Code::ComponentNotLoaded, Code::ComponentRefused, Code::DescriptorMismatch, Code::EffectNotGranted,
+        Code::ExternalEffectNotGranted, Code::ImportNotAllowed, Code::PackageDamaged, Code::PackageInvalid,
+        Code::PackageMissing, Code::PluginConfigInvalid, Code::PluginGrantOutdated, Code::SurfaceNotGranted, Code::ToolNotGranted,
         Code::UnsupportedWorld,
     ]),
     ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),

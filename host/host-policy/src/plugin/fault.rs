@@ -26,6 +26,13 @@ pub enum PackageFault {
     ForeignImport(Vec<String>),
     /// The component cannot be loaded. Holds the reason.
     Unloadable(String),
+    /// The component could not be loaded now, which says nothing about the component.
+    NotLoaded {
+        /// The reason.
+        reason: String,
+        /// The remedy.
+        remedy: String,
+    },
     /// The granted config is invalid. Holds the reason.
     InvalidConfig(String),
     /// A tool of the host has the same name.
@@ -33,9 +40,10 @@ pub enum PackageFault {
 }
 
 impl PackageFault {
-    /// `true` if the fault can end without another package or config, because the package can be put again.
-    pub fn can_be_mended(&self) -> bool {
-        matches!(self, Self::Missing | Self::Damaged)
+    /// `true` if the fault can end without another package or config: the package can be put again, or loading it can
+    /// succeed later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Missing | Self::Damaged | Self::NotLoaded { .. })
     }
 
     /// Returns the rule that refuses the plugin.
@@ -48,6 +56,7 @@ impl PackageFault {
             Self::UnsupportedWorld(_) => Rule::UnsupportedWorld,
             Self::ForeignImport(_) => Rule::ImportNotAllowed,
             Self::Unloadable(_) => Rule::ComponentRefused,
+            Self::NotLoaded { .. } => Rule::ComponentNotLoaded,
             Self::InvalidConfig(_) => Rule::PluginConfigInvalid,
             Self::HostTool(_) => Rule::DuplicateTool,
         }
@@ -91,6 +100,9 @@ impl PackageFault {
                 format!("the component of plugin `{name}` cannot be loaded: {problem}"),
                 "build the component again, for the world that the manifest names",
             ),
+            Self::NotLoaded { reason, remedy } => {
+                (format!("the component of plugin `{name}` could not be loaded now: {reason}"), remedy.as_str())
+            }
             Self::InvalidConfig(problem) => (
                 format!("the granted config of plugin `{name}` is invalid: {problem}"),
                 "correct `config` in the grant by the schema in the plugin's manifest",

@@ -166,6 +166,9 @@ async fn load_component(sandbox: &Sandbox, package: &Package) -> Result<LoadedCo
     };
     loaded.map_err(|error| match error {
         LoadError::ForeignImport { imports, .. } => PackageFault::ForeignImport(imports),
+        error if error.is_temporary() => {
+            PackageFault::NotLoaded { reason: error.to_string(), remedy: error.help().to_owned() }
+        }
         error => PackageFault::Unloadable(error.to_string()),
     })
 }

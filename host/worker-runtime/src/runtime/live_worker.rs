@@ -122,7 +122,7 @@ impl Shared {
         let builtin = bundle.digest() == self.builtin.bundle().digest();
         let owner = Workspace { shared: self.clone(), id: workspace.clone() };
         let WorkerPackages { loaded, faults } = owner.load_packages(config, bundle, resolution).await?;
-        let is_complete = !faults.values().any(PackageFault::can_be_mended);
+        let is_complete = !faults.values().any(PackageFault::is_temporary);
         let policy = HostPolicy { config, workspace, builtin, package_faults: Some(&faults) };
         let spec = match enforce(bundle.manifest(), resolution, policy) {
             Ok(spec) => spec,
