@@ -55,30 +55,49 @@ impl Content {
         if self.is_used(&digest).await? {
             return Ok(());
         }
-        let tenant = self.workspace.tenant();
-        let is_pending = || tenant.pending().protects(&digest, self.workspace.shared.ledger.now());
+        let now = self.workspace.shared.ledger.now();
         let retention = i64::try_from(self.workspace.shared.limits.unused_blob_seconds).unwrap_or(i64::MAX);
-        if self.workspace.shared.ledger.now().as_second().saturating_sub(row.at.as_second()) < retention || is_pending()
+        if now.as_second().saturating_sub(row.at.as_second()) < retention
+            || self.workspace.tenant().pending().protects(&digest, now)
         {
             collected.young += 1;
             return Ok(());
         }
+        let bytes = row.bytes;
+        if self.remove_unused(digest, row).await? {
+            collected.blobs += 1;
+            collected.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Removes a blob whose last use has just ended and that no client has put. Does nothing if it is in use.
+    pub(crate) async fn remove_released(&self, digest: Digest) -> Result<(), ContentError> {
+        if let Some(found) = self.workspace.shared.ledger.row(&blob_key(&self.workspace.id, &digest)).await? {
+            self.remove_unused(digest, found.value).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a blob of this workspace unless it is in use, is being put or referred to, or has another row than `row`.
+    /// Returns `true` if it was removed.
+    async fn remove_unused(&self, digest: Digest, row: BlobRow) -> Result<bool, ContentError> {
+        let tenant = self.workspace.tenant();
         // No put of this blob runs while this lock is held.
         let _lock = self.workspace.shared.stripes.removing(&digest).await;
         {
             let _changing = tenant.changing.lock().await;
             let found = self.workspace.shared.ledger.row::<BlobRow>(&blob_key(&self.workspace.id, &digest)).await?;
-            if found.is_none_or(|found| found.value != row) || is_pending() || self.is_used(&digest).await? {
-                return Ok(());
+            let is_pending = tenant.pending().protects(&digest, self.workspace.shared.ledger.now());
+            if found.is_none_or(|found| found.value != row) || is_pending || self.is_used(&digest).await? {
+                return Ok(false);
             }
             self.delete_blob_rows(digest, row.bytes).await?;
         }
-        collected.blobs += 1;
-        collected.bytes += row.bytes;
         if self.workspace.shared.ledger.keys(&holders_key(&digest), None, 1).await?.is_empty() {
             self.workspace.shared.blobs.remove(digest).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Records the use of packages by bundles of an earlier version, which did not record packages that were put after

@@ -2,7 +2,7 @@
 //!
 //! The same inputs are recorded once. A workspace has at most `failed_resolutions` records; the oldest one makes room.
 
-use bundles::Blob;
+use bundles::{Blob, Digest};
 use runtime_api::referrer::Referrer;
 use runtime_api::worker::FailedResolutionSummary;
 
@@ -51,23 +51,30 @@ impl Catalogue {
         }
         let record = workspace.store(vec![(record, Referrer::Failure)]).await?;
         let tenant = workspace.tenant();
-        let _changing = tenant.changing.lock().await;
+        let changing = tenant.changing.lock().await;
         let decide = || async {
             let found = shared.ledger.row::<FailureRow>(&key).await?;
             let mut row = found.as_ref().map(|found| found.value.clone()).unwrap_or_default();
             if is_known(&row) {
-                return Ok(Decision::Keep(()));
+                return Ok(Decision::Keep(Vec::new()));
             }
             row.failures.push(summary.clone());
             let allowed = usize::try_from(shared.limits.failed_resolutions).unwrap_or(usize::MAX);
             let excess = row.failures.len().saturating_sub(allowed);
             let mut change = record.add_rows(Change::default().expect(&key, found.as_ref())).await?;
-            for evicted in row.failures.drain(..excess) {
-                change = change.delete(&uses_key(&workspace.id, &evicted.record).part(Referrer::Failure));
+            let evicted: Vec<Digest> = row.failures.drain(..excess).map(|failure| failure.record).collect();
+            for record in &evicted {
+                change = change.delete(&uses_key(&workspace.id, record).part(Referrer::Failure));
             }
-            Ok(Decision::Commit(change.put(&key, &row), ()))
+            Ok(Decision::Commit(change.put(&key, &row), evicted))
         };
-        shared.ledger.update(&workspace.id, decide).await
+        let evicted: Result<_, ContentError> = shared.ledger.update(&workspace.id, decide).await;
+        drop((changing, record));
+        // A client that causes many failures must not fill its workspace until the next garbage collection.
+        for record in evicted? {
+            workspace.content().remove_released(record).await?;
+        }
+        Ok(())
     }
 
     /// Returns the recorded failed resolutions, the oldest first. The record of each is a blob of the workspace.
