@@ -214,8 +214,8 @@ required_scopes! {
     OperatorScope = Operator
 }
 
-/// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it too, because an empty
-/// list for a workspace of others would be misleading.
+/// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it
+/// too, because an empty list for a workspace of others would be misleading.
 #[derive(Debug)]
 pub(crate) struct Authorized<S> {
     tenant: Tenant,

@@ -118,7 +118,7 @@ async fn hostile_plugins_end_as_errors_and_the_next_call_works() {
     for hostile in plugins::all() {
         let packed = Packed::new(&hostile.bytes);
         if Package::open(packed.package.clone(), &BundleLimits::default()).is_err() {
-            // It is no component, so it cannot be packed.
+            // Its bytes are not a component, so they cannot be packed.
             assert!(matches!(hostile.expect, Expect::RefusedLoad(_)), "{}", hostile.name);
             continue;
         }

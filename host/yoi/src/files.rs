@@ -221,6 +221,18 @@ fn is_of_same_user(_: &std::fs::Metadata, _: &std::fs::Metadata) -> bool {
     true
 }
 
+/// Creates a folder that does not exist yet.
+pub(crate) fn create_folder(path: &Path) -> Result<(), CliError> {
+    std::fs::create_dir(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => CliError::new(
+            Code::AlreadyThere,
+            format!("`{}` already exists", shown(path)),
+            "name a folder that does not exist",
+        ),
+        kind => unwritable(path, "folder", kind),
+    })
+}
+
 pub(crate) fn unwritable(path: &Path, what: &str, kind: ErrorKind) -> CliError {
     CliError::new(
         Code::Unwritable,

@@ -22,14 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => CliError::new(
-            Code::AlreadyThere,
-            format!("`{}` already exists", files::shown(&args.folder)),
-            "name a folder that does not exist",
-        ),
-        kind => files::unwritable(&args.folder, "folder", kind),
-    })?;
+    files::create_folder(&args.folder)?;
     let mut written = Vec::new();
     for (name, bytes) in crate::demo::example::files("minimal") {
         let path = args.folder.join(&name);

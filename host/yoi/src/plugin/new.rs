@@ -83,14 +83,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(name) => name.clone(),
         None => name_of(&args.folder)?,
     };
-    std::fs::create_dir(&args.folder).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => CliError::new(
-            Code::AlreadyThere,
-            format!("`{}` already exists", files::shown(&args.folder)),
-            "name a folder that does not exist",
-        ),
-        kind => files::unwritable(&args.folder, "folder", kind),
-    })?;
+    files::create_folder(&args.folder)?;
     let mut written = Vec::new();
     for (path, text) in [MANIFEST].iter().chain(args.language.files()).chain(&WIT) {
         let to = args.folder.join(path);
