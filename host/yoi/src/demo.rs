@@ -1,6 +1,7 @@
 //! `yoi demo`: builds, resolves and enforces an example bundle, and prints each step. Each printed result is computed.
 
 pub(crate) mod example;
+mod plugin;
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -185,6 +186,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         if same { "the same resolution, byte for byte" } else { "ANOTHER resolution" }
     ));
     story.say(resolved.resolution().digest().to_string());
+
+    story.step("Review a plugin, grant it, and call its tool");
+    crate::block_on(plugin::tell(&mut story, &sandbox))??;
     let required = spec.narrowed().iter().filter(|refusal| refusal.need == Need::Required).count();
     let document = json!({
         "schema": "yoi.demo/1", "bundle": bundle.digest(), "resolver": resolver.digest(), "resolution": resolved.digests().resolution,
