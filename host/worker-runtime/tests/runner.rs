@@ -21,6 +21,7 @@ mod dropped;
 mod errors;
 mod events;
 mod files;
+mod history_writers;
 mod operator;
 mod pages;
 mod plugin_examples;
