@@ -174,7 +174,8 @@ const IMPORTS: &str = r#"
 (import "yoi:host/wall-clock@1.0.0" "now" (func $wall (result i64)))
 (import "yoi:host/random@1.0.0" "get-bytes" (func $random (param i32 i32)))
 "#;
-const USE_ALL: &str = "(call $log (i32.const 2) (i32.const 16) (i32.const 9)) (drop (call $monotonic)) (drop (call $wall))
+const USE_ALL: &str =
+    "(call $log (i32.const 2) (i32.const 16) (i32.const 9)) (drop (call $monotonic)) (drop (call $wall))
     (call $random (i32.const 8) (i32.const 2048))";
 
 #[tokio::test]

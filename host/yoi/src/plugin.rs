@@ -10,6 +10,7 @@ mod new;
 mod pack;
 mod review;
 mod run;
+mod schema_check;
 mod show;
 mod source;
 

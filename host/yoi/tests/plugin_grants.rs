@@ -98,6 +98,26 @@ fn enabling_a_new_version_keeps_place_comments_and_config_of_the_grant() {
 }
 
 #[test]
+fn config_of_the_earlier_grant_that_the_new_schema_refuses_is_reported() {
+    let place = place();
+    place.yoi(&with(&["plugin", "enable", "tracker", "--all"]));
+    place.write("runtime.toml", &text(&place).replace("\neffects", "\nconfig = { project = 7 }\neffects"));
+    let said = place.yoi(&with(&["plugin", "enable", "newer", "--accept-widening"]));
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let next = "next       the config of the earlier grant does not match the schema of this package at `/project`: ";
+    assert!(said.stdout.contains(next), "{}", said.stdout);
+
+    // A package without a config schema refuses every config, so none is carried over.
+    let lines: Vec<String> = sample().lines().map(str::to_owned).collect();
+    let start = lines.iter().position(|line| line == "[config]").expect("a config");
+    let end = lines[start + 1..].iter().position(|line| line.starts_with('[')).map_or(lines.len(), |at| start + 1 + at);
+    package(&place, "plain", &[&lines[..start], &lines[end..]].concat().join("\n"));
+    let (enabled, code) = place.json(&with(&["plugin", "enable", "plain", "--accept-widening"]));
+    assert_eq!(code, 0, "{enabled}");
+    assert_eq!((code, &enabled["needs_config"], &enabled["grant"]["config"]), (0, &json!(false), &Value::Null));
+}
+
+#[test]
 fn grants_are_written_into_every_form_of_a_config() {
     let place = place();
     for config in [

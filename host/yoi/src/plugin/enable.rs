@@ -12,6 +12,7 @@ use runtime_api::Code;
 use serde_json::json;
 
 use super::grants::ChangeArgs;
+use super::schema_check::SchemaCheck;
 use super::{card, source};
 use crate::error::CliError;
 use crate::files;
@@ -45,7 +46,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    let package = source::open(&args.package, &args.limits.read()?.bundle)?;
+    let limits = args.limits.read()?.bundle;
+    let package = source::open(&args.package, &limits)?;
     let (manifest, digest) = (package.manifest(), package.digest());
     let mut change = args.change.open()?;
     let replaced = change.others(manifest.name().as_str(), &digest);
@@ -53,7 +55,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let earlier: Vec<PluginGrant> =
         before.iter().chain(replaced.iter().filter_map(|other| change.plugins.get(other))).cloned().collect();
     let mut grant = PluginGrant::of_requests(manifest, &tools(args, manifest, &earlier)?);
-    grant.config = earlier.first().and_then(|grant| grant.config.clone());
+    // A package without a config schema refuses every config.
+    grant.config = earlier.first().filter(|_| manifest.config().is_some()).and_then(|grant| grant.config.clone());
     let widened = earlier
         .iter()
         .fold(PermissionLists::granted_by(&grant), |rest, old| rest.without(&PermissionLists::granted_by(old)));
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     }
     let review = PluginReview::new(manifest, Some(&grant));
     let is_changed = before.as_ref() != Some(&grant) || !replaced.is_empty();
-    let needs_config = manifest.config().is_some() && grant.config.is_none();
+    let config_fault = config_fault(manifest, &grant, &SchemaCheck::new(&limits));
     let mut document = super::summary(&package, "yoi.plugin-enable/1");
     for (name, value) in [
         ("workspace", json!(change.workspace)),
@@ -70,7 +73,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         ("replaced", json!(replaced)),
         ("grant", json!(grant)),
         ("widened", json!((!earlier.is_empty()).then_some(&widened))),
-        ("needs_config", json!(needs_config)),
+        ("needs_config", json!(config_fault.is_some())),
     ] {
         document.insert(name.to_owned(), value);
     }
@@ -89,19 +92,26 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         if !earlier.is_empty() {
             card::or_none(&mut rows, "widens", card::items(&widened).into_iter().map(|item| (item, "")));
         }
-        if needs_config {
-            rows.row(
-                "next",
-                format!(
-                    "the plugin needs a config: write `config` under [workspaces.{workspace}.plugins.\"{digest}\"]"
-                ),
-            );
+        if let Some(fault) = &config_fault {
+            let place = format!("[workspaces.{workspace}.plugins.\"{digest}\"]");
+            rows.row("next", format!("{fault}: write `config` under {place}"));
         }
         let config = files::shown(&args.change.config);
         rows.row("config", if is_changed { format!("wrote {config}") } else { format!("{config} is unchanged") });
         rows.into_text()
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the reason why the plugin would be refused because of its config.
+fn config_fault(manifest: &PluginManifest, grant: &PluginGrant, check: &SchemaCheck) -> Option<String> {
+    let schema = manifest.config()?;
+    // A Runtime uses an empty config if the grant has none.
+    let mismatch = check.check(schema, &json!(grant.config.clone().unwrap_or_default())).err()?;
+    Some(match grant.config {
+        Some(_) => format!("the config of the earlier grant does not match the schema of this package{mismatch}"),
+        None => "the plugin needs a config".to_owned(),
+    })
 }
 
 /// Returns the tools to grant.

@@ -189,6 +189,9 @@ impl Change<'_> {
         let item = taken.as_deref().and_then(|key| plugins.remove(key));
         let mut item = item.unwrap_or(empty);
         let fields = item.as_table_like_mut().ok_or_else(unexpected)?;
+        for name in old.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| new.get(name).is_none()) {
+            fields.remove(name);
+        }
         for (name, value) in in_order(new.as_object().into_iter().flatten()) {
             let is_empty = value.as_array().is_some_and(Vec::is_empty);
             match old.get(name) {

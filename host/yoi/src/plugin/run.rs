@@ -11,9 +11,9 @@ use component_host::host_api::{Clocks, HostApi, LogLine, LogSink, NoEgress, Rand
 use component_host::{Cost, Invocation, PluginError, PluginLimits, PluginRun, Sandbox, ToolAnswer};
 use runtime_api::Code;
 use serde_json::{Value, json};
-use tool_schema::{Schema, ValidationError, Work};
 use worker_runtime::RuntimeLimits;
 
+use super::schema_check::SchemaCheck;
 use super::source;
 use crate::error::CliError;
 use crate::json_input;
@@ -48,8 +48,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = args.limits.read()?;
     let package = source::open(&args.package, &limits.bundle)?;
     let tool = package.manifest().tools().get(&args.tool).ok_or_else(|| unknown_tool(&args.tool, &package))?;
-    let pattern_bytes = limits.bundle.pattern_bytes;
-    let schema_check = SchemaCheck { pattern_bytes, schema_work: RuntimeLimits::default().schema_work };
+    let schema_check = SchemaCheck::new(&limits.bundle);
     let input = json_input::read(&args.input, "input")?;
     schema_check.check(tool.input(), &input).map_err(|reason| {
         let message = format!("the input does not match the schema of tool `{}`{reason}", args.tool);
@@ -120,26 +119,6 @@ fn config(args: &Args, package: &Package, check: &SchemaCheck) -> Result<Value, 
             format!("the config does not match the schema of the plugin{reason}"),
             "pass a config that `[config]` in `plugin.toml` allows with `--config`",
         )),
-    }
-}
-
-/// Checks values against schemas of a manifest, within limits.
-struct SchemaCheck {
-    pattern_bytes: usize,
-    schema_work: u64,
-}
-
-impl SchemaCheck {
-    /// Returns the place and the reason of the first mismatch, as the end of a sentence.
-    fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
-        // The schemas of a verified manifest have no faults.
-        let schema = Schema::parse(schema, self.pattern_bytes).map_err(|_| ": the schema is invalid".to_owned())?;
-        match schema.validate(value, &mut Work::new(self.schema_work)) {
-            Ok(()) => Ok(()),
-            Err(ValidationError::Mismatch(mismatch)) if mismatch.pointer.is_empty() => Err(format!(": {mismatch}")),
-            Err(ValidationError::Mismatch(mismatch)) => Err(format!(" at `{}`: {mismatch}", mismatch.pointer)),
-            Err(ValidationError::Incomplete(cause)) => Err(format!(": {cause}")),
-        }
     }
 }
 
