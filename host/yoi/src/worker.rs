@@ -7,6 +7,7 @@ mod history;
 mod list;
 mod logs;
 mod remove;
+mod send;
 mod show;
 mod stop;
 
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     List(list::Args),
     Show(show::Args),
     Call(call::Args),
+    Send(send::Args),
     History(history::Args),
     Logs(logs::Args),
     Stop(stop::Args),
@@ -39,6 +41,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::List(args) => list::run(args, output),
         Command::Show(args) => show::run(args, output),
         Command::Call(args) => call::run(args, output),
+        Command::Send(args) => send::run(args, output),
         Command::History(args) => history::run(args, output),
         Command::Logs(args) => logs::run(args, output),
         Command::Stop(args) => stop::run(args, output),

@@ -3,7 +3,7 @@ use serde_json::json;
 use worker_runtime::token::Scope;
 
 use crate::served::{CONFIG, TestService, team};
-use crate::support::{Place, snapshot};
+use crate::support::{Place, examples, snapshot};
 
 #[test]
 fn worker_is_created_called_watched_and_stopped() {
@@ -59,6 +59,40 @@ fn worker_is_created_called_watched_and_stopped() {
     yoi(&["worker", "history", "desk"]);
     yoi(&["worker", "list"]);
     snapshot!("worker", said);
+}
+
+#[test]
+fn event_is_sent_to_a_service_and_a_repeated_one_has_no_effect() {
+    let served = TestService::new();
+    let place = &served.place;
+    place.write("team/plugins/counter.toml", "package = \"counter.tar\"\n");
+    let counter = examples().join("../../tests/guests/plugins/examples/counter");
+    let packed = place.yoi(&["plugin", "pack", counter.to_str().expect("UTF-8"), "-o", "team/plugins/counter.tar"]);
+    assert_eq!(packed.code, 0, "{}", packed.stderr);
+    let bundle = std::fs::read_to_string(place.path().join("team/bundle.toml")).expect("a bundle");
+    place.write("team/bundle.toml", &(bundle + "[tools.\"counter.add\"]\nsource = \"plugin:counter\"\n"));
+    place.write("team/profiles/counting.toml", "plugins = [\"counter\"]\ntools_allow = [\"counter.add\"]\n");
+    place.write("runtime.toml", CONFIG);
+    let enable = ["plugin", "enable", "team/plugins/counter.tar", "--config", "runtime.toml", "--workspace", "team"];
+    let enabled = place.yoi(&[&enable[..], &["--all"]].concat());
+    assert_eq!(enabled.code, 0, "{}", enabled.stderr);
+    served.reload(&std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config"));
+    let digest = served.put();
+    served.json(&["worker", "create", "tally", "-p", "counting", "-b", &digest]);
+
+    let send = ["worker", "send", "tally", "increment", "event-1", r#"{"from":"outside"}"#];
+    for _ in 0..2 {
+        let said = served.yoi(&send);
+        assert_eq!((said.code, said.stdout.as_str()), (0, "entry 1\n"), "{}", said.stderr);
+    }
+    let (sent, _) = served.json(&["worker", "send", "tally", "increment", "event-2"]);
+    assert_eq!((&sent["event"], &sent["entry"]), (&json!("event-2"), &json!(3)));
+    let (called, code) = served.json(&["worker", "call", "tally", "counter.add"]);
+    assert_eq!(code, 0, "{called}");
+    let (unknown, code) = served.json(&["worker", "send", "tally", "decrement", "event-1"]);
+    assert_eq!((code, &unknown["code"]), (5, &json!("ingress_not_found")), "{unknown}");
+    let (invalid, code) = served.json(&["worker", "send", "tally", "increment", "event-3", "{"]);
+    assert_eq!((code, &invalid["code"]), (3, &json!("invalid_json")), "{invalid}");
 }
 
 #[test]
