@@ -29,13 +29,37 @@ pub struct UrlPermission {
     port: Option<u16>,
     methods: Vec<Method>,
     path_prefixes: Vec<Box<str>>,
+    subprotocols: Vec<Box<str>>,
     local: bool,
+    metadata: bool,
+}
+
+/// Limit on the number of subprotocols in a permission, and in a request for a WebSocket.
+pub const MAX_SUBPROTOCOLS: usize = 16;
+
+/// Limit on the bytes of one subprotocol.
+const MAX_SUBPROTOCOL_BYTES: usize = 64;
+
+/// `true` if the text is a subprotocol name: a `token` of RFC 9110 of at most 64 bytes.
+pub fn is_subprotocol(text: &str) -> bool {
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.len() <= MAX_SUBPROTOCOL_BYTES && text.bytes().all(is_token_byte)
 }
 
 impl UrlPermission {
     /// Fields of the JSON form.
-    pub const FIELDS: &'static [&'static str] =
-        &["scheme", "host", "port", "methods", "path_prefixes", "local", "broad", "wildcard"];
+    pub const FIELDS: &'static [&'static str] = &[
+        "scheme",
+        "host",
+        "port",
+        "methods",
+        "path_prefixes",
+        "subprotocols",
+        "local",
+        "metadata",
+        "broad",
+        "wildcard",
+    ];
 
     /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
@@ -62,7 +86,22 @@ impl UrlPermission {
         self.path_prefixes.iter().map(|prefix| &**prefix)
     }
 
-    /// Returns the addresses that the host may resolve to.
+    /// Returns the subprotocols of WebSockets, sorted. Empty for requests. A WebSocket without a subprotocol needs none.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.subprotocols.iter().map(|name| &**name)
+    }
+
+    /// `true` if the permission covers a subprotocol.
+    pub fn covers_subprotocol(&self, name: &str) -> bool {
+        self.subprotocols.iter().any(|covered| **covered == *name)
+    }
+
+    /// `true` if the host may be a metadata service of a cloud. No [`AddressReach`] includes these addresses.
+    pub fn metadata(&self) -> bool {
+        self.metadata
+    }
+
+    /// Returns the addresses that the host may resolve to, apart from metadata services.
     pub fn reach(&self) -> AddressReach {
         match &self.host {
             HostPattern::Address(_) => AddressReach::Special,
@@ -84,9 +123,11 @@ impl UrlPermission {
         self.scheme == other.scheme
             && self.port() == other.port()
             && self.reach() >= other.reach()
+            && self.metadata >= other.metadata
             && self.host.covers_pattern(&other.host)
             && other.methods.iter().all(|method| self.methods.contains(method))
             && other.path_prefixes().all(|path| self.covers_path(path))
+            && other.subprotocols().all(|name| self.covers_subprotocol(name))
     }
 
     /// Returns the permission for exactly the requests that both permissions allow, or `None` if there are none. An IP
@@ -105,8 +146,10 @@ impl UrlPermission {
         path_prefixes.extend(inside(other, self));
         path_prefixes.sort();
         path_prefixes.dedup();
-        let local = self.local && other.local;
-        let both = Self { scheme: self.scheme, host, port: self.port, methods, path_prefixes, local };
+        let subprotocols = self.subprotocols.iter().filter(|name| other.covers_subprotocol(name)).cloned().collect();
+        let (local, metadata) = (self.local && other.local, self.metadata && other.metadata);
+        let (scheme, port) = (self.scheme, self.port);
+        let both = Self { scheme, host, port, methods, path_prefixes, subprotocols, local, metadata };
         // A host that is special by itself needs a permission that reaches special addresses on both sides.
         let is_reached = both.reach() <= self.reach().min(other.reach());
         let is_empty = both.path_prefixes.is_empty() || both.methods.is_empty() && !both.scheme.is_websocket();
@@ -188,8 +231,21 @@ impl TryFrom<WrittenUrlPermission> for UrlPermission {
         if !written.path_prefixes.is_sorted_by(|one, next| one < next) {
             return Err(InvalidUrlPermission::Order { list: "path_prefixes" });
         }
-        let path_prefixes = written.path_prefixes.into_iter().map(String::into_boxed_str).collect();
-        Ok(Self { scheme, host, port: written.port, methods, path_prefixes, local: written.local })
+        if !scheme.is_websocket() && !written.subprotocols.is_empty() {
+            return Err(InvalidUrlPermission::RequestSubprotocol { scheme });
+        }
+        if written.subprotocols.len() > MAX_SUBPROTOCOLS
+            || !written.subprotocols.iter().all(|name| is_subprotocol(name))
+        {
+            return Err(InvalidUrlPermission::Subprotocols);
+        }
+        if !written.subprotocols.is_sorted_by(|one, next| one < next) {
+            return Err(InvalidUrlPermission::Order { list: "subprotocols" });
+        }
+        let boxed = |list: Vec<String>| list.into_iter().map(String::into_boxed_str).collect();
+        let (path_prefixes, subprotocols) = (boxed(written.path_prefixes), boxed(written.subprotocols));
+        let (port, local, metadata) = (written.port, written.local, written.metadata);
+        Ok(Self { scheme, host, port, methods, path_prefixes, subprotocols, local, metadata })
     }
 }
 
@@ -201,7 +257,9 @@ impl From<UrlPermission> for WrittenUrlPermission {
             port: permission.port,
             methods: permission.methods.iter().map(|method| method.as_str().to_owned()).collect(),
             path_prefixes: permission.path_prefixes.into_iter().map(String::from).collect(),
+            subprotocols: permission.subprotocols.into_iter().map(String::from).collect(),
             local: permission.local,
+            metadata: permission.metadata,
             broad: permission.host == HostPattern::Any,
             wildcard: matches!(permission.host, HostPattern::Subdomains(_)).then_some(Wildcard::Subdomain),
         }
@@ -224,8 +282,14 @@ impl fmt::Display for UrlPermission {
         if self.host == HostPattern::Any {
             f.write_str(" (every host)")?;
         }
+        if !self.subprotocols.is_empty() {
+            write!(f, " (subprotocols {})", self.subprotocols.join(", "))?;
+        }
         if self.local {
             f.write_str(" (local addresses too)")?;
+        }
+        if self.metadata {
+            f.write_str(" (metadata services too)")?;
         }
         Ok(())
     }
@@ -248,9 +312,15 @@ pub struct WrittenUrlPermission {
     /// At least one path. Paths below it, by segment, are covered too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path_prefixes: Vec<String>,
-    /// Marks a name that may resolve to a special address.
+    /// Subprotocols of WebSockets; none for requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subprotocols: Vec<String>,
+    /// Marks a name that may resolve to a special address, other than that of a metadata service.
     #[serde(default, skip_serializing_if = "is_false")]
     pub local: bool,
+    /// Marks a host that may be a metadata service of a cloud.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub metadata: bool,
     /// Marks the host `*`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub broad: bool,
@@ -271,6 +341,8 @@ impl WrittenUrlPermission {
         self.methods.dedup();
         self.path_prefixes.sort();
         self.path_prefixes.dedup();
+        self.subprotocols.sort();
+        self.subprotocols.dedup();
         if self.scheme.parse().is_ok_and(|scheme: Scheme| self.port == Some(scheme.default_port())) {
             self.port = None;
         }
@@ -424,6 +496,7 @@ mod tests {
             (json!({"port": 443}), "default_port_written"),
             (json!({"path_prefixes": []}), "path_missing"),
             (json!({"path_prefixes": ["/b", "/a"]}), "list_not_normal"),
+            (json!({"subprotocols": ["chat"]}), "subprotocol_on_request"),
         ] {
             assert_eq!(code(get("a.example", other.clone())), expected, "{other}");
         }
@@ -431,6 +504,40 @@ mod tests {
             assert_eq!(code(get("a.example", json!({"path_prefixes": [bad]}))), "invalid_path", "{bad}");
         }
         assert!(read(get("a.example", json!({"port": 80, "path_prefixes": ["/a", "/b"]}))).is_ok());
+    }
+
+    #[test]
+    fn subprotocols_of_websockets_are_sorted_tokens() {
+        let websocket = |subprotocols: Value| json!({"scheme": "wss", "host": "a.example", "path_prefixes": ["/"], "subprotocols": subprotocols});
+        let chat = permission(websocket(json!(["chat.v1", "chat.v2"])));
+        assert_eq!(chat.to_string(), "wss://a.example/… (subprotocols chat.v1, chat.v2)");
+        let many: Vec<String> = (0..=MAX_SUBPROTOCOLS).map(|number| format!("p{number:02}")).collect();
+        assert!(read(websocket(json!(&many[1..]))).is_ok());
+        for (bad, expected) in [
+            (json!(many), "invalid_subprotocol"),
+            (json!([""]), "invalid_subprotocol"),
+            (json!(["a b"]), "invalid_subprotocol"),
+            (json!(["a".repeat(65)]), "invalid_subprotocol"),
+            (json!(["b", "a"]), "list_not_normal"),
+            (json!(["a", "a"]), "list_not_normal"),
+        ] {
+            assert_eq!(code(websocket(bad.clone())), expected, "{bad}");
+        }
+        let (plain, one) = (permission(websocket(json!([]))), permission(websocket(json!(["chat.v1"]))));
+        assert!(chat.covers(&one) && one.covers(&plain) && !one.covers(&chat));
+        assert_eq!(chat.intersection(&one), Some(one.clone()));
+        assert_eq!(chat.without(&[&one]), std::slice::from_ref(&chat));
+    }
+
+    #[test]
+    fn metadata_services_need_a_mark_of_their_own() {
+        let marked =
+            |local: bool, metadata: bool| permission(get("a.example", json!({"local": local, "metadata": metadata})));
+        assert_eq!(marked(false, true).to_string(), "GET https://a.example/… (metadata services too)");
+        assert_eq!(marked(false, true).reach(), AddressReach::Public);
+        assert!(marked(true, true).covers(&marked(true, false)) && marked(true, true).covers(&marked(false, true)));
+        assert!(!marked(true, false).covers(&marked(false, true)) && !marked(false, true).covers(&marked(true, false)));
+        assert_eq!(marked(true, false).intersection(&marked(false, true)), Some(marked(false, false)));
     }
 
     #[test]

@@ -148,6 +148,8 @@ codes! {
     MarkWithoutMeaning = "mark_without_meaning": Invalid;
     MethodMissing = "method_missing": Invalid;
     MethodOnWebsocket = "method_on_websocket": Invalid;
+    InvalidSubprotocol = "invalid_subprotocol": Invalid;
+    SubprotocolOnRequest = "subprotocol_on_request": Invalid;
     PathMissing = "path_missing": Invalid;
     PortZero = "port_zero": Invalid;
     WildcardTooWide = "wildcard_too_wide": Invalid;

@@ -7,6 +7,7 @@ use error_code::Code;
 use crate::names::shown;
 use crate::url_prefix::encoding_hint;
 
+use super::MAX_SUBPROTOCOLS;
 use super::words::Scheme;
 
 /// Error returned when a text is not a valid [`UrlPermission`](super::UrlPermission).
@@ -93,6 +94,15 @@ pub enum InvalidUrlPermission {
         /// Written text.
         text: String,
     },
+    /// A permission for requests has subprotocols.
+    #[error("permission for `{scheme}` must not have subprotocols")]
+    RequestSubprotocol {
+        /// Scheme.
+        scheme: Scheme,
+    },
+    /// The subprotocols are too many, too long or not tokens.
+    #[error("invalid subprotocols: expected at most {MAX_SUBPROTOCOLS} tokens of at most 64 bytes")]
+    Subprotocols,
     /// A list is not sorted or has duplicates.
     #[error("`{list}` must be sorted and without duplicates")]
     Order {
@@ -129,6 +139,8 @@ impl InvalidUrlPermission {
             Self::WebsocketMethod { .. } => Code::MethodOnWebsocket,
             Self::NoPath => Code::PathMissing,
             Self::Path { .. } => Code::InvalidPath,
+            Self::RequestSubprotocol { .. } => Code::SubprotocolOnRequest,
+            Self::Subprotocols => Code::InvalidSubprotocol,
             Self::Order { .. } => Code::ListNotNormal,
         }
     }

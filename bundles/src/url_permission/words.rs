@@ -103,7 +103,7 @@ pub enum Wildcard {
     Subdomain,
 }
 
-/// Addresses that a name may resolve to. Each variant includes the ones before it.
+/// Addresses that a name may resolve to, apart from metadata services. Each variant includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressReach {
     /// Public addresses only.

@@ -10,25 +10,29 @@ use std::net::{IpAddr, SocketAddr};
 use bundles::{AddressReach, UrlPermission, is_loopback_name};
 use url::Host;
 
+use permission_set::Coverage;
+
 mod address;
 #[cfg(test)]
 mod corpus;
 mod header;
 mod path;
+mod permission_set;
 mod refusal;
 mod request;
 
 pub use address::{AddressKind, AddressPolicy};
 pub use header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
+pub use permission_set::PermissionSet;
 pub use refusal::{EgressRefusal, MissingPermission, RequestPart};
-pub use request::{EgressRequest, MAX_SUBPROTOCOLS, RequestKind};
+pub use request::{EgressRequest, RequestKind};
 
 /// A request that a declared target and a grant cover. Created only by [`permit_request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PermittedRequest {
     request: EgressRequest,
-    target: UrlPermission,
-    grant: UrlPermission,
+    target: Coverage,
+    grant: Coverage,
 }
 
 impl PermittedRequest {
@@ -39,12 +43,12 @@ impl PermittedRequest {
 
     /// Returns the declared target that covers the request.
     pub fn target(&self) -> &UrlPermission {
-        &self.target
+        &self.target.permission
     }
 
     /// Returns the grant that covers the request.
     pub fn grant(&self) -> &UrlPermission {
-        &self.grant
+        &self.grant.permission
     }
 
     /// Returns the host name to resolve; `None` if the URL contains an IP address.
@@ -71,20 +75,17 @@ impl CheckedAddresses {
 
 /// Finds a target and a grant that cover the request.
 ///
-/// If several permissions cover it, the one with the widest address reach is chosen, so that an
-/// additional narrow permission does not restrict the request.
+/// If several permissions of a list cover it, an address is allowed if one of them allows it.
 pub fn permit_request(
-    targets: &[UrlPermission],
-    grants: &[UrlPermission],
+    targets: &PermissionSet,
+    grants: &PermissionSet,
     request: EgressRequest,
 ) -> Result<PermittedRequest, EgressRefusal> {
-    let (missing, nearest) = match (covering(targets, &request), covering(grants, &request)) {
-        (Ok(target), Ok(grant)) => {
-            return Ok(PermittedRequest { target: target.clone(), grant: grant.clone(), request });
-        }
-        (Err(nearest), Ok(_)) => (MissingPermission::Target, nearest),
-        (Ok(_), Err(nearest)) => (MissingPermission::Grant, nearest),
-        (Err(nearest), Err(_)) => (MissingPermission::Both, nearest),
+    let (missing, nearest) = match (targets.covering(&request), grants.covering(&request)) {
+        (Some(target), Some(grant)) => return Ok(PermittedRequest { target, grant, request }),
+        (None, Some(_)) => (MissingPermission::Target, targets.nearest(&request)),
+        (Some(_), None) => (MissingPermission::Grant, grants.nearest(&request)),
+        (None, None) => (MissingPermission::Both, targets.nearest(&request)),
     };
     Err(EgressRefusal::not_covered(missing, nearest, &request))
 }
@@ -130,15 +131,17 @@ fn check_address(policy: &AddressPolicy, permitted: &PermittedRequest, address: 
     let Some(kind) = policy.special_kind(address) else {
         return if is_false_localhost { Err(not_loopback()) } else { Ok(()) };
     };
-    let needed = match kind {
-        // None of these addresses a single peer, and Linux connects `0.0.0.0` to loopback.
-        AddressKind::Unspecified | AddressKind::Multicast | AddressKind::Broadcast => {
-            return Err(EgressRefusal::NeverDialled { host, address, kind });
-        }
-        AddressKind::Loopback => AddressReach::Loopback,
-        _ => AddressReach::Special,
+    let allows = |coverage: &Coverage| match kind {
+        // Metadata services return credentials of the machine, so `local` does not include them.
+        AddressKind::Metadata => coverage.metadata,
+        AddressKind::Loopback => coverage.reach >= AddressReach::Loopback,
+        _ => coverage.reach >= AddressReach::Special,
     };
-    let missing = match (permitted.target.reach() >= needed, permitted.grant.reach() >= needed) {
+    // None of these addresses a single peer, and Linux connects `0.0.0.0` to loopback.
+    if matches!(kind, AddressKind::Unspecified | AddressKind::Multicast | AddressKind::Broadcast) {
+        return Err(EgressRefusal::NeverDialled { host, address, kind });
+    }
+    let missing = match (allows(&permitted.target), allows(&permitted.grant)) {
         (true, true) if is_false_localhost => return Err(not_loopback()),
         (true, true) => return Ok(()),
         (false, true) => MissingPermission::Target,
@@ -146,35 +149,6 @@ fn check_address(policy: &AddressPolicy, permitted: &PermittedRequest, address: 
         (false, false) => MissingPermission::Both,
     };
     Err(EgressRefusal::SpecialAddress { missing, host, address, kind })
-}
-
-/// Returns the permission that covers the request with the widest address reach.
-///
-/// The error is the mismatch of the nearest permission, or `None` if there are no permissions.
-fn covering<'a>(
-    permissions: &'a [UrlPermission],
-    request: &EgressRequest,
-) -> Result<&'a UrlPermission, Option<RequestPart>> {
-    let covering = permissions.iter().rev().filter(|permission| mismatch(permission, request).is_none());
-    let nearest = || permissions.iter().filter_map(|permission| mismatch(permission, request)).max();
-    covering.max_by_key(|permission| permission.reach()).ok_or_else(nearest)
-}
-
-/// Returns the first part of the request that the permission does not cover.
-fn mismatch(permission: &UrlPermission, request: &EgressRequest) -> Option<RequestPart> {
-    if permission.scheme() != request.scheme() {
-        return Some(RequestPart::Scheme);
-    }
-    if !permission.host().covers(&request.host()) {
-        return Some(RequestPart::Host);
-    }
-    if permission.port() != request.port() {
-        return Some(RequestPart::Port);
-    }
-    if request.method().is_some_and(|method| !permission.methods().contains(&method)) {
-        return Some(RequestPart::Method);
-    }
-    (!permission.covers_path(request.url().path())).then_some(RequestPart::Path)
 }
 
 #[cfg(test)]
@@ -202,10 +176,14 @@ mod tests {
         EgressRequest::request(Method::Get, url, Vec::new()).expect("a request")
     }
 
+    fn set(list: &[UrlPermission]) -> PermissionSet {
+        PermissionSet::new(list.iter().cloned())
+    }
+
     /// Returns the code of the refusal, or `ok`.
     fn verdict(targets: &[UrlPermission], grants: &[UrlPermission], url: &str, resolved: &[&str]) -> &'static str {
         let resolved: Vec<IpAddr> = resolved.iter().map(|address| address.parse().expect("an address")).collect();
-        permit_request(targets, grants, request(url))
+        permit_request(&set(targets), &set(grants), request(url))
             .and_then(|permitted| check_addresses(&AddressPolicy::default(), &permitted, &resolved))
             .map_or_else(|refusal| refusal.code().as_str(), |_| "ok")
     }
@@ -232,19 +210,19 @@ mod tests {
             (Method::Get, "https://api.example.com/v10", "another path"),
         ] {
             let request = EgressRequest::request(method, url, Vec::new()).expect("a request");
-            let refusal = permit_request(&api, &api, request.clone()).expect_err("not covered");
+            let refusal = permit_request(&set(&api), &set(&api), request.clone()).expect_err("not covered");
             assert!(refusal.to_string().contains(part), "{refusal}");
             let help = refusal.help().expect("help");
             let line = help.split('`').nth(1).expect("a line of JSON");
             let added = [permission(serde_json::from_str(line).expect("JSON"))];
-            assert!(permit_request(&added, &added, request).is_ok(), "{help}");
+            assert!(permit_request(&set(&added), &set(&added), request).is_ok(), "{help}");
         }
     }
 
     #[test]
     fn refusal_repeats_no_query_and_no_fragment() {
-        let refusal =
-            permit_request(&[], &[], request("https://api.example.com/v1?key=s3cr3t#frag")).expect_err("not covered");
+        let refusal = permit_request(&set(&[]), &set(&[]), request("https://api.example.com/v1?key=s3cr3t#frag"))
+            .expect_err("not covered");
         let text = format!("{refusal} {:?}", refusal.help());
         assert!(!text.contains("s3cr3t") && !text.contains("frag"), "{text}");
         assert!(text.contains("GET https://api.example.com/v1"), "{text}");
@@ -254,16 +232,18 @@ mod tests {
     fn websocket_and_request_are_different_permissions() {
         let gateway = [permission(json!({"scheme": "wss", "host": "gw.example.com", "path_prefixes": ["/ws"]}))];
         let open = |url| EgressRequest::websocket(url, Vec::new()).expect("a request");
-        assert!(permit_request(&gateway, &gateway, open("wss://gw.example.com/ws/1")).is_ok());
-        assert!(permit_request(&gateway, &gateway, open("ws://gw.example.com/ws/1")).is_err());
-        assert!(permit_request(&[get("gw.example.com")], &gateway, open("wss://gw.example.com/ws")).is_err());
-        assert!(permit_request(&gateway, &gateway, request("https://gw.example.com/ws")).is_err());
+        assert!(permit_request(&set(&gateway), &set(&gateway), open("wss://gw.example.com/ws/1")).is_ok());
+        assert!(permit_request(&set(&gateway), &set(&gateway), open("ws://gw.example.com/ws/1")).is_err());
+        assert!(
+            permit_request(&set(&[get("gw.example.com")]), &set(&gateway), open("wss://gw.example.com/ws")).is_err()
+        );
+        assert!(permit_request(&set(&gateway), &set(&gateway), request("https://gw.example.com/ws")).is_err());
     }
 
     #[test]
     fn special_address_needs_local_in_target_and_grant() {
         let (plain, marked) = ([get("api.example.com")], [local("api.example.com")]);
-        for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:8.8.8.8", "203.0.113.10"] {
+        for address in ["127.0.0.1", "10.0.0.1", "169.254.1.1", "::1", "::ffff:8.8.8.8", "203.0.113.10"] {
             assert_eq!(
                 verdict(&plain, &plain, URL, &[address]),
                 "special_address_not_declared_nor_granted",
@@ -275,6 +255,59 @@ mod tests {
         }
         let either = [get("api.example.com"), local("api.example.com"), get("api.example.com")];
         assert_eq!(verdict(&either, &either, URL, &["10.0.0.1"]), "ok");
+    }
+
+    #[test]
+    fn metadata_service_needs_its_own_mark_in_target_and_grant() {
+        let marked = |local: bool, metadata: bool| {
+            [permission(json!({
+                "scheme": "https", "host": "a.example", "methods": ["GET"], "path_prefixes": ["/"], "local": local, "metadata": metadata
+            }))]
+        };
+        let (local, metadata) = (marked(true, false), marked(false, true));
+        for address in ["169.254.169.254", "169.254.170.2", "192.0.0.192", "fd00:ec2::254"] {
+            let refused = |targets, grants| verdict(targets, grants, "https://a.example/", &[address]);
+            assert_eq!(refused(&local, &local), "special_address_not_declared_nor_granted", "{address}");
+            assert_eq!(refused(&metadata, &local), "special_address_not_granted", "{address}");
+            assert_eq!(refused(&local, &metadata), "special_address_not_declared", "{address}");
+            assert_eq!(refused(&metadata, &metadata), "ok", "{address}");
+            // Two permissions can allow what neither of them allows alone.
+            let either = [local[0].clone(), metadata[0].clone()];
+            assert_eq!(verdict(&either, &either, "https://a.example/", &[address, "10.0.0.1"]), "ok", "{address}");
+        }
+        assert_eq!(
+            verdict(&metadata, &metadata, "https://a.example/", &["10.0.0.1"]),
+            "special_address_not_declared_nor_granted"
+        );
+        // An address in the permission is no exception.
+        let mut named =
+            json!({"scheme": "http", "host": "169.254.169.254", "methods": ["GET"], "path_prefixes": ["/"]});
+        let plain = [permission(named.clone())];
+        named["metadata"] = json!(true);
+        let marked = [permission(named)];
+        let url = "http://169.254.169.254/latest";
+        assert_eq!(verdict(&plain, &plain, url, &[]), "special_address_not_declared_nor_granted");
+        assert_eq!(verdict(&marked, &marked, url, &[]), "ok");
+    }
+
+    #[test]
+    fn every_requested_subprotocol_must_be_covered_by_one_permission() {
+        let of = |subprotocols: &[&str]| {
+            permission(
+                json!({"scheme": "wss", "host": "a.example", "path_prefixes": ["/"], "subprotocols": subprotocols}),
+            )
+        };
+        let code = |permissions: &[UrlPermission], subprotocols: &[&str]| {
+            let subprotocols = subprotocols.iter().map(|&name| name.to_owned()).collect();
+            let request = EgressRequest::websocket("wss://a.example/", subprotocols).expect("a request");
+            permit_request(&set(permissions), &set(permissions), request)
+                .map_or_else(|refusal| refusal.to_string(), |_| "ok".to_owned())
+        };
+        assert_eq!(code(&[of(&[])], &[]), "ok");
+        assert_eq!(code(&[of(&["a", "b"])], &["b", "a"]), "ok");
+        assert_eq!(code(&[of(&["a", "b"])], &[]), "ok");
+        assert!(code(&[of(&["a"])], &["b"]).contains("another subprotocol"));
+        assert!(code(&[of(&["a"]), of(&["b"])], &["a", "b"]).contains("another subprotocol"));
     }
 
     #[test]
@@ -342,7 +375,7 @@ mod tests {
     #[test]
     fn checked_addresses_carry_the_port_of_the_url() {
         let api = [get("api.example.com")];
-        let permitted = permit_request(&api, &api, request("https://api.example.com/v1")).expect("covered");
+        let permitted = permit_request(&set(&api), &set(&api), request("https://api.example.com/v1")).expect("covered");
         assert_eq!(permitted.name(), Some("api.example.com"));
         let checked = check_addresses(&AddressPolicy::default(), &permitted, &["8.8.8.8".parse().expect("an address")])
             .expect("public");
@@ -387,7 +420,7 @@ mod tests {
             let url = format!("{}{}", if whole { "https://api.example.com/v1" } else { "" }, parts.concat());
             let api = [get("api.example.com")];
             let request = EgressRequest::request(Method::Get, &url, Vec::new());
-            if let Ok(permitted) = request.and_then(|request| permit_request(&api, &api, request)) {
+            if let Ok(permitted) = request.and_then(|request| permit_request(&set(&api), &set(&api), request)) {
                 let rest = url.strip_prefix("https://api.example.com");
                 prop_assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?', '#'])), "{}", url);
                 let read = careless(permitted.request().url().path());
@@ -403,7 +436,7 @@ mod tests {
                 EgressRequest::request(Method::Get, &format!("https://api.example.com/{text}"), Vec::new()),
                 EgressRequest::websocket(&format!("wss://{text}/"), vec![name]),
             ];
-            for refusal in answers.into_iter().filter_map(|answer| answer.and_then(|request| permit_request(&[], &[], request)).err()) {
+            for refusal in answers.into_iter().filter_map(|answer| answer.and_then(|request| permit_request(&set(&[]), &set(&[]), request)).err()) {
                 prop_assert!(refusal.to_string().len() < 1000);
             }
         }

@@ -58,8 +58,9 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
     ]),
     ("URL permissions, in the tests of `bundles`", &[
         Code::DefaultPortWritten, Code::HostNotNormal, Code::InvalidHost, Code::InvalidMethod, Code::InvalidPath,
-        Code::InvalidScheme, Code::ListNotNormal, Code::MarkMissing, Code::MarkWithoutMeaning, Code::MethodMissing,
-        Code::MethodOnWebsocket, Code::PathMissing, Code::PortZero, Code::WildcardTooWide,
+        Code::InvalidScheme, Code::InvalidSubprotocol, Code::ListNotNormal, Code::MarkMissing, Code::MarkWithoutMeaning,
+        Code::MethodMissing, Code::MethodOnWebsocket, Code::PathMissing, Code::PortZero, Code::SubprotocolOnRequest,
+        Code::WildcardTooWide,
     ]),
     ("signatures, in the tests of `bundles`", &[Code::InvalidEnvelope, Code::InvalidPublicKey, Code::InvalidSigningKey]),
     ("the config of a host, in the tests of `host-policy`", &[Code::InvalidConfig, Code::InvalidLimits]),

@@ -7,7 +7,7 @@ use std::path::Path;
 use bundles::{Method, UrlPermission, WrittenUrlPermission};
 use serde_json::{Map, Value, json};
 
-use super::{AddressPolicy, EgressRefusal, EgressRequest, check_addresses, permit_request};
+use super::{AddressPolicy, EgressRefusal, EgressRequest, PermissionSet, check_addresses, permit_request};
 
 fn corpus(name: &str) -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/url").join(name);
@@ -34,9 +34,9 @@ impl Case<'_> {
     }
 
     /// Returns the permissions that parse. The others would match nothing.
-    fn permissions(&self, field: &str) -> Vec<UrlPermission> {
+    fn permissions(&self, field: &str) -> PermissionSet {
         let list = self.fields.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        list.iter().filter_map(|value| self.permission(value.as_object()?.clone())).collect()
+        PermissionSet::new(list.iter().filter_map(|value| self.permission(value.as_object()?.clone())))
     }
 
     fn permission(&self, mut fields: Map<String, Value>) -> Option<UrlPermission> {

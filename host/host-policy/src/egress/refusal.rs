@@ -6,15 +6,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use bundles::MAX_URL_BYTES;
-use bundles::shown;
-use bundles::{UrlPermission, WrittenUrlPermission};
+use bundles::{MAX_SUBPROTOCOLS, MAX_URL_BYTES, UrlPermission, WrittenUrlPermission, shown};
 use error_code::Code;
 use url::ParseError;
 
 use super::address::AddressKind;
 use super::header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
-use super::request::{EgressRequest, MAX_SUBPROTOCOLS};
+use super::request::{EgressRequest, RequestKind};
 
 /// The missing one of the two permissions that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,10 +55,12 @@ pub enum RequestPart {
     Host,
     /// The port.
     Port,
-    /// The method.
-    Method,
     /// The path.
     Path,
+    /// The method.
+    Method,
+    /// A subprotocol of a WebSocket.
+    Subprotocol,
 }
 
 impl fmt::Display for RequestPart {
@@ -69,8 +69,9 @@ impl fmt::Display for RequestPart {
             Self::Scheme => "scheme",
             Self::Host => "host",
             Self::Port => "port",
-            Self::Method => "method",
             Self::Path => "path",
+            Self::Method => "method",
+            Self::Subprotocol => "subprotocol",
         })
     }
 }
@@ -167,9 +168,9 @@ pub enum EgressRefusal {
         host: String,
     },
     /// The address is special, and a permission does not allow it.
-    #[error("`{}` resolves to `{address}`, {kind}, and {missing} has `local`", shown(.host))]
+    #[error("`{}` resolves to `{address}`, {kind}, and {missing} has `{}`", shown(.host), mark(*.kind))]
     SpecialAddress {
-        /// The permission without `local`.
+        /// The permission without the mark.
         missing: MissingPermission,
         /// The host of the URL.
         host: String,
@@ -246,6 +247,10 @@ impl EgressRefusal {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NotCovered { missing, line: Some(line), .. } => Some(format!("add `{line}` to {}", missing.place())),
+            Self::SpecialAddress { missing, kind: AddressKind::Metadata, .. } => Some(format!(
+                "if the plugin may read credentials of this machine, add `\"metadata\": true` to {}",
+                missing.place()
+            )),
             Self::SpecialAddress { missing, .. } => Some(format!(
                 "if the request is meant for this address, add `\"local\": true` or the address as host to {}",
                 missing.place()
@@ -270,6 +275,11 @@ impl EgressRefusal {
     }
 }
 
+/// Returns the mark with which a permission covers a special address.
+fn mark(kind: AddressKind) -> &'static str {
+    if kind == AddressKind::Metadata { "metadata" } else { "local" }
+}
+
 fn nearness(nearest: &Option<RequestPart>) -> String {
     nearest.map_or_else(String::new, |part| format!("; the nearest one is for another {part}"))
 }
@@ -286,6 +296,10 @@ fn permission_line(request: &EgressRequest) -> Option<String> {
         port: Some(request.port()),
         methods: request.method().map(|method| method.to_string()).into_iter().collect(),
         path_prefixes: vec![request.url().path().to_owned()],
+        subprotocols: match request.kind() {
+            RequestKind::Websocket { subprotocols } => subprotocols.clone(),
+            RequestKind::Request { .. } => Vec::new(),
+        },
         ..WrittenUrlPermission::default()
     };
     let permission = UrlPermission::try_from(written.normal()).ok()?;

@@ -4,17 +4,12 @@
 //! may write. It is not yet permitted: see [`permit_request`](super::permit_request). Bodies and
 //! credentials are not part of it.
 
-use bundles::MAX_URL_BYTES;
-use bundles::shown;
-use bundles::{Method, Scheme, is_host_name};
+use bundles::{MAX_SUBPROTOCOLS, MAX_URL_BYTES, Method, Scheme, is_host_name, is_subprotocol, shown};
 use url::{Host, ParseError, Url};
 
-use super::header::{check_headers, is_token};
+use super::header::check_headers;
 use super::path::ambiguity;
 use super::refusal::EgressRefusal;
-
-/// Limit on the number of subprotocols of a WebSocket.
-pub const MAX_SUBPROTOCOLS: usize = 16;
 
 /// An HTTP request or a WebSocket that a plugin wants to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +47,7 @@ impl EgressRequest {
     /// Creates a WebSocket request. The URL is at most [`MAX_URL_BYTES`] long; the subprotocols are at most
     /// [`MAX_SUBPROTOCOLS`] different tokens of at most 64 bytes.
     pub fn websocket(url: &str, subprotocols: Vec<String>) -> Result<Self, EgressRefusal> {
-        let tokens = subprotocols.iter().all(|name| name.len() <= 64 && is_token(name));
+        let tokens = subprotocols.iter().all(|name| is_subprotocol(name));
         let twice = subprotocols
             .iter()
             .enumerate()

@@ -44,6 +44,9 @@ pub enum Danger {
 impl Danger {
     /// Returns the greatest danger of a target.
     pub(super) fn of_target(target: &UrlPermission) -> Option<Self> {
+        if target.metadata() {
+            return Some(Self::MetadataService);
+        }
         match target.host() {
             HostPattern::Any => Some(Self::AnyHost),
             HostPattern::Address(address) => match AddressPolicy::default().special_kind(*address)? {
@@ -179,9 +182,18 @@ fn target_text(verb: &str, target: &UrlPermission) -> String {
         (Some(kind), ..) => format!(", {kind}"),
         (None, HostPattern::Address(_), _) | (None, _, AddressReach::Public) => String::new(),
         (None, _, AddressReach::Loopback) => ", this machine itself".to_owned(),
-        (None, _, AddressReach::Special) => ", also at local addresses and metadata services".to_owned(),
+        (None, _, AddressReach::Special) => ", also at local addresses".to_owned(),
     };
-    format!("may {verb} {plain}{what} to {host}{below}{place}")
+    let metadata = match (target.metadata(), kind) {
+        (true, None) => ", also if it is a metadata service, which can return credentials of the machine",
+        _ => "",
+    };
+    let subprotocols: Vec<&str> = target.subprotocols().collect();
+    let spoken = match subprotocols.is_empty() {
+        true => String::new(),
+        false => format!(" with subprotocol {}", and(&subprotocols, "or")),
+    };
+    format!("may {verb} {plain}{what} to {host}{below}{spoken}{place}{metadata}")
 }
 
 fn and(words: &[&str], joint: &str) -> String {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::egress::{AddressPolicy, EgressRequest, check_addresses, permit_request};
+use crate::egress::{AddressPolicy, EgressRequest, PermissionSet, check_addresses, permit_request};
 use crate::plugin::Standing;
 
 const SAMPLE: &str = include_str!("../../../../../bundles/src/plugin/sample.toml");
@@ -194,7 +194,8 @@ fn requests() -> Vec<(EgressRequest, &'static str)> {
 }
 
 fn is_allowed(targets: &[UrlPermission], grants: &[UrlPermission], (request, address): &(EgressRequest, &str)) -> bool {
-    permit_request(targets, grants, request.clone()).is_ok_and(|permitted| {
+    let set = |list: &[UrlPermission]| PermissionSet::new(list.iter().cloned());
+    permit_request(&set(targets), &set(grants), request.clone()).is_ok_and(|permitted| {
         check_addresses(&AddressPolicy::default(), &permitted, &[address.parse().expect("an address")]).is_ok()
     })
 }
