@@ -13,8 +13,11 @@ use super::request::{EgressRequest, RequestKind};
 pub struct PermissionSet {
     list: Vec<UrlPermission>,
     /// Places of the permissions in `list`, by origin and path prefix.
-    index: HashMap<(Scheme, HostPattern, u16), HashMap<Box<str>, Vec<usize>>>,
+    index: HashMap<Origin, HashMap<Box<str>, Vec<usize>>>,
 }
+
+/// Scheme, host and port of a permission.
+type Origin = (Scheme, HostPattern, u16);
 
 /// The permissions of a set that cover one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
