@@ -13,8 +13,10 @@ use url::Host;
 use permission_set::Coverage;
 
 mod address;
+mod case;
 #[cfg(test)]
 mod corpus;
+mod explanation;
 mod header;
 mod path;
 mod permission_set;
@@ -22,6 +24,8 @@ mod refusal;
 mod request;
 
 pub use address::{AddressKind, AddressPolicy};
+pub use case::{CaseError, EgressCase};
+pub use explanation::{AddressExplanation, EgressExplanation, KeyExplanation, explain_request};
 pub use header::{HeaderClass, MAX_HEADER_BYTES, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS};
 pub use permission_set::PermissionSet;
 pub use refusal::{EgressRefusal, MissingPermission, RequestPart};

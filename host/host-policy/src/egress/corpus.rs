@@ -1,13 +1,12 @@
 //! Tests of the egress checks against shared corpora, which lie beside the project and may be missing.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
 
-use bundles::{Method, UrlPermission, WrittenUrlPermission};
+use bundles::Method;
 use serde_json::{Map, Value, json};
 
-use super::{AddressPolicy, EgressRefusal, EgressRequest, PermissionSet, check_addresses, permit_request};
+use super::{AddressPolicy, CaseError, EgressCase, EgressRefusal, EgressRequest};
 
 fn corpus(name: &str) -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/url").join(name);
@@ -20,86 +19,28 @@ fn corpus(name: &str) -> Option<Value> {
     }
 }
 
-/// A case of the corpus. Its permissions are translated to this project's fields.
-///
-/// The corpus has no field for a permission of the host `*`; `broad` adds this project's field for it.
-struct Case<'a> {
-    fields: &'a Map<String, Value>,
-    broad: bool,
+/// `true` if a name of the case is never resolved.
+fn hangs(fields: &Map<String, Value>) -> bool {
+    let names = fields.get("dns").and_then(Value::as_object);
+    names.is_some_and(|names| names.values().any(|answer| answer == "hang"))
 }
 
-impl Case<'_> {
-    fn text(&self, field: &str) -> &str {
-        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
-    }
+/// `true` if the case also needs a connection, which this test does not open.
+fn needs_connection(fields: &Map<String, Value>) -> bool {
+    hangs(fields) || fields.contains_key("server") || fields.contains_key("dns_sequence")
+}
 
-    /// Returns the permissions that parse. The others would match nothing.
-    fn permissions(&self, field: &str) -> PermissionSet {
-        let list = self.fields.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        PermissionSet::new(list.iter().filter_map(|value| self.permission(value.as_object()?.clone())))
+/// Returns the refusal's code, message and help as the error.
+fn verdict(case: &EgressCase<'_>) -> Result<(), String> {
+    let checked = case.judge(&AddressPolicy::with_test_net_3()).map_err(|error| match &error {
+        CaseError::Refused(refusal) => describe(refusal),
+        CaseError::Method => error.code().to_owned(),
+    })?;
+    for address in checked.as_slice() {
+        let is_forbidden = case.list("never_connect").contains(&json!(address.ip().to_string()));
+        assert!(!is_forbidden, "{}: {address} would be dialled", case.text("id"));
     }
-
-    fn permission(&self, mut fields: Map<String, Value>) -> Option<UrlPermission> {
-        for (mark, ours) in [("local", json!(true)), ("broad", json!(true)), ("wildcard", json!("subdomain"))] {
-            if fields.remove(mark).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
-                fields.insert(mark.to_owned(), ours);
-            }
-        }
-        if self.broad && fields.get("host") == Some(&json!("*")) {
-            fields.insert("broad".to_owned(), json!(true));
-        }
-        let written: WrittenUrlPermission = serde_json::from_value(Value::Object(fields)).ok()?;
-        written.normal().try_into().ok()
-    }
-
-    fn request(&self) -> Result<EgressRequest, String> {
-        let refused = |refusal: EgressRefusal| describe(&refusal);
-        if self.text("api") == "websocket" {
-            return EgressRequest::websocket(self.text("url"), Vec::new()).map_err(refused);
-        }
-        let method: Method = self.text("method").parse().map_err(|_| "invalid_method".to_owned())?;
-        let pair = |header: &Value| Some((header.get(0)?.as_str()?.to_owned(), header.get(1)?.as_str()?.to_owned()));
-        let headers = self.fields.get("headers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        EgressRequest::request(method, self.text("url"), headers.iter().filter_map(pair).collect()).map_err(refused)
-    }
-
-    /// Returns the answer to the first look-up of a name.
-    fn look_up(&self, name: &str) -> Vec<IpAddr> {
-        let answer = |field: &str| self.fields.get(field).and_then(|names| names.get(name));
-        let first = answer("dns_sequence").and_then(|answers| answers.get(0)).or_else(|| answer("dns"));
-        let addresses = first.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        addresses.iter().filter_map(|address| address.as_str()?.parse().ok()).collect()
-    }
-
-    /// Returns the refusal's code, message and help as the error.
-    fn verdict(&self) -> Result<(), String> {
-        let permitted = permit_request(&self.permissions("targets"), &self.permissions("grants"), self.request()?)
-            .map_err(|refusal| describe(&refusal))?;
-        let resolved = permitted.name().map(|name| self.look_up(name)).unwrap_or_default();
-        let checked = check_addresses(&AddressPolicy::with_test_net_3(), &permitted, &resolved)
-            .map_err(|refusal| describe(&refusal))?;
-        let never = self.fields.get("never_connect").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        for address in checked.as_slice() {
-            assert!(
-                !never.contains(&json!(address.ip().to_string())),
-                "{}: {address} would be dialled",
-                self.text("id")
-            );
-        }
-        Ok(())
-    }
-
-    fn hangs(&self) -> bool {
-        self.fields
-            .get("dns")
-            .and_then(Value::as_object)
-            .is_some_and(|names| names.values().any(|answer| answer == "hang"))
-    }
-
-    /// `true` if the case also needs a connection, which this test does not open.
-    fn needs_connection(&self) -> bool {
-        self.hangs() || self.fields.contains_key("server") || self.fields.contains_key("dns_sequence")
-    }
+    Ok(())
 }
 
 fn describe(refusal: &EgressRefusal) -> String {
@@ -124,14 +65,14 @@ fn corpus_of_permissions_agrees() {
     let mut wrong = Vec::new();
     let mut codes: BTreeMap<String, usize> = BTreeMap::new();
     for fields in cases.iter().filter_map(Value::as_object) {
-        connections += usize::from(Case { fields, broad: false }.needs_connection());
-        if (Case { fields, broad: false }).hangs() {
+        connections += usize::from(needs_connection(fields));
+        if hangs(fields) {
             continue;
         }
         judged += 1;
         for broad in [false, true] {
-            let case = Case { fields, broad };
-            let verdict = case.verdict();
+            let case = EgressCase::new(fields, broad);
+            let verdict = verdict(&case);
             if let Err(words) = &verdict {
                 *codes.entry(words.split(':').next().unwrap_or_default().to_owned()).or_default() += 1;
                 for part in private_parts(case.text("url")) {

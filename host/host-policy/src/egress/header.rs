@@ -59,7 +59,7 @@ const CONNECTION_NAMES: &[&str] = &[
     "transfer-encoding",
     "upgrade",
 ];
-const CONNECTION_PREFIXES: &[&str] = &["proxy-", "sec-websocket-"];
+const CONNECTION_PREFIXES: &[&str] = &["proxy-", "sec-"];
 
 const ROUTING_NAMES: &[&str] = &[
     "base-url",

@@ -286,11 +286,17 @@ fn nearness(nearest: &Option<RequestPart>) -> String {
 
 /// Returns the permission that covers exactly this request, as JSON.
 fn permission_line(request: &EgressRequest) -> Option<String> {
+    let permission = UrlPermission::try_from(smallest_permission(request)?.normal()).ok()?;
+    serde_json::to_string(&permission).ok()
+}
+
+/// Returns the permission that covers exactly this request, or `None` if its path could contain a secret.
+pub(super) fn smallest_permission(request: &EgressRequest) -> Option<WrittenUrlPermission> {
     // Some services have tokens in their paths.
     if request.url().path().split('/').any(|segment| shown(segment) != segment) {
         return None;
     }
-    let written = WrittenUrlPermission {
+    Some(WrittenUrlPermission {
         scheme: request.scheme().to_string(),
         host: request.host().to_string().trim_matches(['[', ']']).to_owned(),
         port: Some(request.port()),
@@ -301,7 +307,5 @@ fn permission_line(request: &EgressRequest) -> Option<String> {
             RequestKind::Request { .. } => Vec::new(),
         },
         ..WrittenUrlPermission::default()
-    };
-    let permission = UrlPermission::try_from(written.normal()).ok()?;
-    serde_json::to_string(&permission).ok()
+    })
 }

@@ -122,6 +122,14 @@ impl EgressRequest {
         }
     }
 
+    /// Returns the method and the normalised URL with its query, for the person who wrote it.
+    pub fn line(&self) -> String {
+        match self.method() {
+            Some(method) => format!("{method} {}", self.url),
+            None => self.url.to_string(),
+        }
+    }
+
     /// Returns the method, origin and masked path, for messages.
     pub(super) fn summary(&self) -> String {
         let method = self.method().map_or_else(String::new, |method| format!("{method} "));
