@@ -186,8 +186,6 @@ pub struct OutgoingConnection {
     pub url: String,
     /// Subprotocols, in order of preference.
     pub subprotocols: Vec<String>,
-    /// Header names and values of the handshake.
-    pub headers: Vec<(String, String)>,
     /// Name of the secret that the host adds to the handshake.
     pub credential: Option<String>,
     /// Time until the connection must be open, as the plugin wants it.
@@ -276,7 +274,7 @@ pub enum WebSocketFailure {
     /// As many connections are open as the plugin may have. This package checks
     /// [`PluginLimits::connections`](crate::PluginLimits::connections); a grant can be narrower.
     TooManyConnections(u32),
-    /// A size limit was exceeded. The connection is closed.
+    /// A size limit was exceeded. If the remote system exceeded it, the connection is closed.
     TooLarge(SizeLimit),
     /// A rate limit was exceeded. A retry makes sense after this time.
     RateLimited(Duration),

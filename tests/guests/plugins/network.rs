@@ -5,9 +5,9 @@ use super::{Expect, HostilePlugin, add, component::Plugin};
 /// A GET request without headers, body, credential and timeout. The result is at 2048.
 const SEND: &str = "(call $send (i32.const 0) (i32.const 16) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 0)
     (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
-/// A connection without subprotocols, headers, credential and timeout. The result is at 2048, and the handle at 2056.
+/// A connection without subprotocols, credential and timeout. The result is at 2048, and the handle at 2056.
 pub(super) const OPEN: &str = "(call $open (i32.const 16) (i32.const 9) (i32.const 0) (i32.const 0) (i32.const 0)
-    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
+    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
 const HANDLE: &str = "(i32.load (i32.const 2056))";
 /// Reports the code and the message of a denial at 2064 as those of a tool failure.
 const DENIED: &str = "(call $failure (i32.const 1) (i32.load (i32.const 2064)) (i32.load (i32.const 2068))

@@ -164,7 +164,7 @@ pub(super) fn outgoing_connection(connection: websocket::Outgoing) -> OutgoingCo
     OutgoingConnection {
         url: connection.url,
         subprotocols: connection.subprotocols,
-        headers: connection.headers,
+
         credential: connection.credential,
         timeout: timeout(connection.timeout_ms),
     }
