@@ -281,6 +281,7 @@ codes! {
     // Egress of plugins.
     AddressNeverDialled = "address_never_dialled": Denied;
     AmbiguousUrl = "ambiguous_url": Invalid;
+    EventStreamRefused = "event_stream_refused": Denied;
     HeaderNameTooLong = "header_name_too_long": Denied;
     HeaderNotAllowed = "header_not_allowed": Denied;
     HeaderValueTooLong = "header_value_too_long": Denied;
@@ -294,6 +295,9 @@ codes! {
     NotDeclared = "not_declared": Denied;
     NotDeclaredNorGranted = "not_declared_nor_granted": Denied;
     SchemeNotAllowed = "scheme_not_allowed": Denied;
+    SecretEchoed = "secret_echoed": Denied;
+    SecretNeedsTls = "secret_needs_tls": Denied;
+    SecretNotDeclared = "secret_not_declared": Denied;
     SpecialAddressNotDeclared = "special_address_not_declared": Denied;
     SpecialAddressNotDeclaredNorGranted = "special_address_not_declared_nor_granted": Denied;
     SpecialAddressNotGranted = "special_address_not_granted": Denied;

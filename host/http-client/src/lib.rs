@@ -1,4 +1,4 @@
-//! Builder of HTTP clients: TLS by rustls with ring, HTTP/1.1, no proxy and no redirects.
+//! TLS settings and builder of HTTP clients: TLS by rustls with ring, HTTP/1.1, no proxy and no redirects.
 //!
 //! Nothing is read from the environment, except the certificates of the operating system where [`Trust::System`] asks for
 //! them.
@@ -21,6 +21,8 @@ pub enum Trust<'a> {
         /// Further root certificates, each in DER.
         extra_roots: &'a [Vec<u8>],
     },
+    /// Only these certificates, each in DER.
+    Only(&'a [Vec<u8>]),
 }
 
 /// Error returned if the operating system has no certificates, or one of the extra roots is invalid.
@@ -45,20 +47,32 @@ impl From<rustls::Error> for TlsUnavailable {
     }
 }
 
-/// Returns a builder, to which the caller adds its timeouts.
-pub fn builder(trust: Trust<'_>) -> Result<reqwest::ClientBuilder, TlsUnavailable> {
+/// Returns the TLS settings of a client: TLS 1.2 and 1.3, without a client certificate.
+pub fn tls_config(trust: Trust<'_>) -> Result<rustls::ClientConfig, TlsUnavailable> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let tls = match trust {
         Trust::None => tls.with_root_certificates(rustls::RootCertStore::empty()),
+        Trust::Only(roots) => {
+            let mut store = rustls::RootCertStore::empty();
+            for root in roots {
+                store.add(root.clone().into())?;
+            }
+            tls.with_root_certificates(store)
+        }
         Trust::System { extra_roots } => {
             let extra_roots = extra_roots.iter().map(|der| der.clone().into());
             let verifier = Verifier::new_with_extra_roots(extra_roots, provider)?;
             tls.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
+    Ok(tls.with_no_client_auth())
+}
+
+/// Returns a builder, to which the caller adds its timeouts.
+pub fn builder(trust: Trust<'_>) -> Result<reqwest::ClientBuilder, TlsUnavailable> {
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .tls_backend_preconfigured(tls_config(trust)?)
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

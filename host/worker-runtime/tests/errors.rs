@@ -80,13 +80,16 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
     ("plugins and their packages, in the tests of `bundles` and of the workspace", &[
         Code::EgressUnavailable, Code::NotAPackage, Code::ServiceFailed,
     ]),
-    ("egress, which no tool of the Runtime has, in the tests of `host-policy`", &[
+    ("requests that the policy refuses, in the tests of `host-policy`", &[
         Code::AddressNeverDialled, Code::AmbiguousUrl, Code::HeaderNameTooLong, Code::HeaderNotAllowed,
         Code::HeaderValueTooLong, Code::HeadersTooLarge, Code::InvalidHeaderName, Code::InvalidHeaderValue,
         Code::InvalidSubprotocols, Code::LocalhostNotLoopback, Code::MalformedUrl, Code::NoAddress, Code::NotDeclared,
         Code::NotDeclaredNorGranted, Code::SchemeNotAllowed, Code::SpecialAddressNotDeclared,
         Code::SpecialAddressNotDeclaredNorGranted, Code::SpecialAddressNotGranted, Code::TooManyHeaders,
         Code::UrlTooLong, Code::UserInfo,
+    ]),
+    ("exchanges of plugins, in the tests of `egress`", &[
+        Code::EventStreamRefused, Code::SecretEchoed, Code::SecretNeedsTls, Code::SecretNotDeclared,
     ]),
     ("the built-in bundle is part of this build, and its own test verifies it", &[Code::InvalidBundle]),
 ];

@@ -1,0 +1,105 @@
+//! Limits on the network access of plugins.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use runtime_api::limit::InvalidLimit;
+use serde::{Deserialize, Serialize};
+
+/// Limits on requests and WebSocket connections. Times are in milliseconds, sizes in bytes.
+///
+/// A limit of an instance is for one tool call, or for one service as long as it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EgressLimits {
+    /// Time to resolve a name, connect, and complete the TLS handshake.
+    pub connect_ms: u64,
+    /// Time from the sent request to the head of the response.
+    pub first_byte_ms: u64,
+    /// Time for a whole exchange. A plugin can ask for less.
+    pub exchange_ms: u64,
+    /// Body of a request.
+    pub request_bytes: u64,
+    /// Body of a response.
+    pub response_bytes: u64,
+    /// Headers of a response.
+    pub response_headers: usize,
+    /// Names and values of all headers of a response.
+    pub response_header_bytes: u32,
+    /// Concurrent requests of a workspace.
+    pub workspace_requests: u32,
+    /// Requests and handshakes that an instance may begin in a second.
+    pub instance_requests_per_second: NonZeroU32,
+    /// Requests and handshakes that a workspace may begin in a second.
+    pub workspace_requests_per_second: NonZeroU32,
+    /// Time to open a WebSocket connection. A plugin can ask for less.
+    pub open_ms: u64,
+    /// Time without any message, after which a connection is closed.
+    pub idle_ms: u64,
+    /// Time after which a connection is closed in any case.
+    pub lifetime_ms: u64,
+    /// Time for the remote system to accept a message, and to answer a close.
+    pub send_ms: u64,
+    /// Longest time that one `receive` waits.
+    pub receive_ms: u64,
+    /// Open connections of a workspace. An instance has the limit `connections` of the sandbox.
+    pub workspace_connections: u32,
+    /// One message, also if it arrives in fragments.
+    pub message_bytes: NonZeroUsize,
+    /// One frame.
+    pub frame_bytes: NonZeroUsize,
+    /// Messages that wait until the plugin receives them. Reading pauses while so many wait.
+    pub queued_messages: NonZeroUsize,
+    /// Messages in a second, in each direction. Pings and pongs count too.
+    pub messages_per_second: NonZeroU32,
+    /// Bytes of messages in a second, in each direction. A longer message counts as so many.
+    pub bytes_per_second: NonZeroU32,
+}
+
+impl EgressLimits {
+    /// Returns the first limit with which every exchange would fail.
+    pub fn invalid(&self) -> Option<InvalidLimit> {
+        let headers = u64::try_from(self.response_headers).unwrap_or(u64::MAX);
+        InvalidLimit::below([
+            ("connect_ms", self.connect_ms, 1),
+            ("first_byte_ms", self.first_byte_ms, 1),
+            ("exchange_ms", self.exchange_ms, 1),
+            ("response_headers", headers, 1),
+            ("response_header_bytes", self.response_header_bytes.into(), 8192),
+            ("open_ms", self.open_ms, 1),
+            ("idle_ms", self.idle_ms, 1),
+            ("lifetime_ms", self.lifetime_ms, 1),
+            ("send_ms", self.send_ms, 1),
+        ])
+    }
+}
+
+impl Default for EgressLimits {
+    fn default() -> Self {
+        const MIB: u32 = 1 << 20;
+        let number = |value: u32| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
+        let size = |value: usize| NonZeroUsize::new(value).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            connect_ms: 5_000,
+            first_byte_ms: 15_000,
+            exchange_ms: 30_000,
+            request_bytes: 1 << 20,
+            response_bytes: 4 << 20,
+            response_headers: 100,
+            response_header_bytes: 32 << 10,
+            workspace_requests: 64,
+            instance_requests_per_second: number(50),
+            workspace_requests_per_second: number(200),
+            open_ms: 10_000,
+            idle_ms: 300_000,
+            lifetime_ms: 24 * 60 * 60 * 1000,
+            send_ms: 10_000,
+            receive_ms: 30_000,
+            workspace_connections: 64,
+            message_bytes: size(1 << 20),
+            frame_bytes: size(1 << 20),
+            queued_messages: size(32),
+            messages_per_second: number(100),
+            bytes_per_second: number(2 * MIB),
+        }
+    }
+}

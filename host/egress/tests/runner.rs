@@ -1,0 +1,16 @@
+//! One runner, one file per behaviour.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod requests;
+mod support;
+mod websockets;
