@@ -32,6 +32,7 @@ pub(crate) struct ServiceMetrics {
     workers: Family<WorkspaceLabelSet, Gauge<u64, AtomicU64>>,
     running: Family<WorkspaceLabelSet, Gauge>,
     queued: Family<WorkspaceLabelSet, Gauge>,
+    websockets: Family<WorkspaceLabelSet, Gauge>,
 }
 
 impl ServiceMetrics {
@@ -45,6 +46,7 @@ impl ServiceMetrics {
             workers: Family::default(),
             running: Family::default(),
             queued: Family::default(),
+            websockets: Family::default(),
         };
         let registry = &mut metrics.registry;
         http.register(registry);
@@ -60,6 +62,8 @@ impl ServiceMetrics {
         );
         registry.register("workspace_running_calls", "Running calls and resolutions", metrics.running.clone());
         registry.register("workspace_queued_calls", "Queued calls and resolutions", metrics.queued.clone());
+        let websockets = metrics.websockets.clone();
+        registry.register("workspace_websockets", "Open WebSocket connections of plugins", websockets);
         metrics
     }
 
@@ -70,6 +74,7 @@ impl ServiceMetrics {
     /// Returns all metrics in the OpenMetrics text format.
     pub(super) async fn encode(&self, runtime: &Runtime) -> Result<String, MetadataError> {
         let management = runtime.management();
+        let websockets = management.open_connections();
         for workspace in management.tenants().await? {
             let usage = management.usage(&workspace).await?;
             let (running, queued) = management.load(&workspace);
@@ -79,6 +84,8 @@ impl ServiceMetrics {
             self.workers.get_or_create(&label).set(usage.workers);
             self.running.get_or_create(&label).set(running.into());
             self.queued.get_or_create(&label).set(queued.into());
+            let websockets = websockets.get(&workspace).copied().unwrap_or_default();
+            self.websockets.get_or_create(&label).set(websockets.into());
         }
         let mut text = String::new();
         // Writing to a string cannot fail.

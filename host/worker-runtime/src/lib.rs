@@ -36,6 +36,7 @@
 mod catch_panic;
 mod clock;
 mod compute_pool;
+mod config_in_force;
 pub mod content;
 mod digests;
 mod error;
@@ -59,6 +60,8 @@ mod workspace;
 #[cfg(feature = "files")]
 pub use content_store::{DataFolder, DataFolderError};
 pub use content_store::{blob_store, metadata};
+#[cfg(feature = "egress")]
+pub use egress;
 pub use host_tools::{secret, tool};
 pub use runtime_api::limit::InvalidLimit;
 pub use runtime_api::{call, event, history, log, worker};

@@ -6,14 +6,19 @@
 mod host_api;
 mod ingress;
 mod logs;
+#[cfg(feature = "egress")]
+mod network;
 mod packages;
 mod services;
 mod supervisor;
 mod tools;
 
+pub(crate) use host_api::PluginHost;
 pub(crate) use logs::PluginLogs;
 pub(crate) use logs::PluginOwner;
 pub use logs::{MAX_LOG_BYTES, MAX_LOGGED_WORKERS};
+#[cfg(feature = "egress")]
+pub(crate) use network::PluginNetwork;
 pub(crate) use packages::{LoadedPackage, Packages, WorkerPackages};
 pub(crate) use services::{ServiceHost, ServicePlans, Services};
 pub(crate) use tools::PluginTools;

@@ -31,6 +31,7 @@ use host_tools::secret::SecretSource;
 use runtime_api::worker::Suspension;
 
 use crate::compute_pool::ComputePool;
+use crate::config_in_force::ConfigInForce;
 use crate::content::scan_queue::ScanQueue;
 use crate::content::{Content, ContentError};
 use crate::ledger::{Ledger, Usage, usage_key};
@@ -63,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
-    pub(crate) config: ArcSwap<RuntimeConfig>,
+    pub(crate) config: Arc<ConfigInForce>,
     /// The config for which events were last recorded. Locked while events of a new config are recorded.
     pub(crate) reported_config: tokio::sync::Mutex<Arc<RuntimeConfig>>,
     pub(crate) limits: RuntimeLimits,
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) packages: Packages,
     pub(crate) plugin_logs: Arc<PluginLogs>,
     pub(crate) services: Arc<Services>,
+    #[cfg(feature = "egress")]
+    pub(crate) egress: Option<egress::Egress>,
     /// Operating system and architecture in the facts for resolvers.
     pub(crate) platform: (Platform, Platform),
     pub(crate) resolutions: Resolutions,

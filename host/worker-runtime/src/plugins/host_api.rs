@@ -3,25 +3,78 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bundles::PluginName;
-use component_host::host_api::{Clocks, HostApi, LogLine, LogSink, NoEgress, Random};
+use bundles::{PluginName, WorkspaceId};
+use component_host::host_api::{Clocks, HostApi, LogLine, LogSink, NoEgress, Random, Requests, WebSockets};
 
 use super::logs::{PluginLogs, PluginOwner};
+#[cfg(feature = "egress")]
+use super::network::{PackagePermissions, PluginNetwork};
+use super::packages::LoadedPackage;
 use crate::clock::Clock;
+use crate::config_in_force::ConfigInForce;
 
-/// Returns the interfaces for one instance. Requests and connections are refused: this Runtime has no egress for plugins.
-pub(crate) fn host_api(
-    clock: &Arc<dyn Clock>,
-    logs: &Arc<PluginLogs>,
-    owner: PluginOwner,
-    plugin: &PluginName,
-) -> HostApi {
-    HostApi {
-        requests: Arc::new(NoEgress),
-        websockets: Arc::new(NoEgress),
-        log: Arc::new(PluginLog { logs: logs.clone(), owner, plugin: plugin.clone() }),
-        clocks: Arc::new(PluginClocks { started: Instant::now(), clock: clock.clone() }),
-        random: Arc::new(SystemRandom),
+/// Parts of the Runtime behind the interfaces of all plugins. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginHost {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) logs: Arc<PluginLogs>,
+    #[cfg_attr(not(feature = "egress"), allow(dead_code, reason = "only the network follows the config"))]
+    pub(crate) config: Arc<ConfigInForce>,
+    /// `None` if plugins have no network access.
+    #[cfg(feature = "egress")]
+    pub(crate) network: Option<PluginNetwork>,
+}
+
+/// The interfaces of one plugin of one workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginInterfaces {
+    host: PluginHost,
+    plugin: PluginName,
+    #[cfg(feature = "egress")]
+    permissions: Arc<PackagePermissions>,
+}
+
+impl PluginHost {
+    /// Returns the interfaces of a plugin.
+    #[cfg_attr(
+        not(feature = "egress"),
+        allow(unused_variables, reason = "only the network needs workspace and package")
+    )]
+    pub(crate) fn interfaces(
+        &self,
+        workspace: &WorkspaceId,
+        plugin: PluginName,
+        package: &LoadedPackage,
+    ) -> PluginInterfaces {
+        PluginInterfaces {
+            #[cfg(feature = "egress")]
+            permissions: Arc::new(PackagePermissions::new(self.config.clone(), workspace.clone(), package)),
+            host: self.clone(),
+            plugin,
+        }
+    }
+}
+
+impl PluginInterfaces {
+    /// Returns the interfaces for a new instance, which belongs to a worker.
+    pub(crate) fn of_instance(&self, owner: PluginOwner) -> HostApi {
+        let (requests, websockets) = self.network();
+        let log = PluginLog { logs: self.host.logs.clone(), owner, plugin: self.plugin.clone() };
+        HostApi {
+            requests,
+            websockets,
+            log: Arc::new(log),
+            clocks: Arc::new(PluginClocks { started: Instant::now(), clock: self.host.clock.clone() }),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    fn network(&self) -> (Arc<dyn Requests>, Arc<dyn WebSockets>) {
+        #[cfg(feature = "egress")]
+        if let Some(network) = &self.host.network {
+            return network.access(&self.permissions);
+        }
+        (Arc::new(NoEgress), Arc::new(NoEgress))
     }
 }
 

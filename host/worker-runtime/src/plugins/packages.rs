@@ -37,11 +37,16 @@ pub(crate) enum LoadedComponent {
 }
 
 impl LoadedPackage {
+    /// Returns the digest by which the config grants the package.
+    pub(crate) fn digest(&self) -> Digest {
+        self.reference.digest
+    }
+
     /// Returns the plan of the service, or `None` for a plugin that is not a service.
-    pub(crate) fn service_plan(&self, package: Digest, grant: &PluginGrant) -> Option<ServicePlan> {
+    pub(crate) fn service_plan(self: &Arc<Self>, grant: &PluginGrant) -> Option<ServicePlan> {
         let LoadedComponent::Service(component) = &self.component else { return None };
         let config = granted_config(self.manifest.config(), grant);
-        Some(ServicePlan { package, component: component.clone(), grant: grant.clone(), config })
+        Some(ServicePlan { package: self.clone(), component: component.clone(), grant: grant.clone(), config })
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::logs::{PluginLogs, PluginOwner};
+use super::host_api::PluginHost;
+use super::logs::PluginOwner;
+use super::packages::LoadedPackage;
 use super::supervisor::Supervisor;
-use crate::clock::Clock;
 use crate::compute_pool::ComputePool;
 use crate::limits::RuntimeLimits;
 use crate::runtime::Shared;
@@ -29,8 +30,7 @@ use crate::tenants::Tenants;
 /// A service that a worker should have.
 #[derive(Debug, Clone)]
 pub(crate) struct ServicePlan {
-    /// Digest of the package, by which the config grants it.
-    pub(crate) package: Digest,
+    pub(crate) package: Arc<LoadedPackage>,
     pub(crate) component: ServicePlugin,
     pub(crate) grant: PluginGrant,
     /// Config for `start`.
@@ -40,7 +40,7 @@ pub(crate) struct ServicePlan {
 impl ServicePlan {
     /// `true` if an instance of this plan can go on under another one. Package and grant determine all the rest.
     fn is_same(&self, other: &Self) -> bool {
-        self.package == other.package && self.grant == other.grant
+        self.package.digest() == other.package.digest() && self.grant == other.grant
     }
 }
 
@@ -52,8 +52,7 @@ pub(crate) type ServicePlans = BTreeMap<PluginName, Arc<ServicePlan>>;
 pub(crate) struct ServiceHost {
     pub(crate) compute_pool: Arc<ComputePool>,
     pub(crate) tenants: Arc<Tenants>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) logs: Arc<PluginLogs>,
+    pub(crate) plugin_host: PluginHost,
     pub(crate) plugin_limits: PluginLimits,
     pub(crate) limits: RuntimeLimits,
 }

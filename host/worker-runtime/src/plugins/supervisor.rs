@@ -18,7 +18,6 @@ use runtime_api::service::ServiceState;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::host_api::host_api;
 use super::ingress::EventOutcome;
 use super::logs::PluginOwner;
 use super::services::{NotServing, ServiceCall, ServiceHost, ServicePlan, ServiceStatus};
@@ -161,7 +160,7 @@ impl Supervisor {
                 self.record(EventKind::ServiceRestarting { worker, plugin, code: code.clone() }).await;
             }
             let wait = jiff::SignedDuration::try_from(delay).unwrap_or_default();
-            let now = self.host.clock.now();
+            let now = self.host.plugin_host.clock.now();
             let at = now.checked_add(wait).unwrap_or(now);
             self.status.set(ServiceState::Restarting { code: code.clone(), reason, at }, restarts);
             if self.refuse_calls(&code, Some(Instant::now() + delay)).await {
@@ -277,7 +276,8 @@ impl Supervisor {
 
     async fn start(&mut self) -> Result<(Service, Schedule), End> {
         let (host, plan) = (&self.host, self.plan.clone());
-        let api = host_api(&host.clock, &host.logs, self.owner.clone(), &self.plugin);
+        let interfaces = host.plugin_host.interfaces(&self.owner.workspace, self.plugin.clone(), &plan.package);
+        let api = interfaces.of_instance(self.owner.clone());
         let limits = host.plugin_limits.clone();
         let began = Instant::now();
         let start = async move { plan.component.start(&plan.config, api, &limits).await.result };
@@ -430,8 +430,8 @@ impl Supervisor {
 
     /// Writes a text of the plugin to its log. Such texts are for the operator.
     fn log(&self, level: LogLevel, text: String) {
-        let api = host_api(&self.host.clock, &self.host.logs, self.owner.clone(), &self.plugin);
-        api.log.write(LogLine { level, text, is_truncated: false });
+        let line = LogLine { level, text, is_truncated: false };
+        self.host.plugin_host.logs.write(&self.owner, &self.plugin, line);
     }
 
     fn warn(&self, what: &'static str, code: Code) {
@@ -448,7 +448,7 @@ impl Supervisor {
     /// Checks that the config in force has the grant with which the service was started.
     fn check_grant(&self) -> Result<(), End> {
         let config = self.workspace()?.shared.config.load_full();
-        let is_granted = config.plugin(&self.owner.workspace, &self.plan.package) == Some(&self.plan.grant);
+        let is_granted = config.plugin(&self.owner.workspace, &self.plan.package.digest()) == Some(&self.plan.grant);
         if is_granted { Ok(()) } else { Err(End::Unwanted) }
     }
 

@@ -14,11 +14,10 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::host_api::host_api;
-use super::logs::{PluginLogs, PluginOwner};
+use super::host_api::{PluginHost, PluginInterfaces};
+use super::logs::PluginOwner;
 use super::packages::{LoadedComponent, LoadedPackage};
 use super::services::Services;
-use crate::clock::Clock;
 use crate::compute_pool::ComputePool;
 use crate::tenants::Tenants;
 use crate::tools::{SelectedTool, Tool, ToolProvider};
@@ -31,8 +30,7 @@ const NO_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct PluginTools {
     pub(crate) compute_pool: Arc<ComputePool>,
     pub(crate) tenants: Arc<Tenants>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) logs: Arc<PluginLogs>,
+    pub(crate) plugin_host: PluginHost,
     pub(crate) services: Arc<Services>,
     pub(crate) limits: PluginLimits,
 }
@@ -45,8 +43,7 @@ struct PluginTool {
     package: Arc<LoadedPackage>,
     compute_pool: Arc<ComputePool>,
     slots: Arc<Semaphore>,
-    clock: Arc<dyn Clock>,
-    logs: Arc<PluginLogs>,
+    interfaces: PluginInterfaces,
     services: Arc<Services>,
     limits: PluginLimits,
 }
@@ -66,8 +63,7 @@ impl ToolProvider for PluginTools {
             package: package.clone(),
             compute_pool: self.compute_pool.clone(),
             slots: self.tenants.compute_slot(selected.workspace),
-            clock: self.clock.clone(),
-            logs: self.logs.clone(),
+            interfaces: self.plugin_host.interfaces(selected.workspace, plugin.clone(), package),
             services: self.services.clone(),
             limits: self.limits.clone(),
         })))
@@ -91,7 +87,7 @@ impl Tool for PluginTool {
                 .and_then(to_output);
         };
         let invocation = Invocation { id, tool: self.name.clone(), input, remaining };
-        let host = host_api(&self.clock, &self.logs, owner, &self.plugin);
+        let host = self.interfaces.of_instance(owner);
         let (component, limits) = (component.clone(), self.limits.clone());
         let call = async move { component.call(&invocation, host, &limits).await };
         let Some(run) = self.compute_pool.run(self.slots.clone(), call).await else {

@@ -16,11 +16,14 @@ use runtime_api::event::Epoch;
 use super::{Runtime, Shared, resolver_registry};
 use crate::clock::Clock;
 use crate::compute_pool::ComputePool;
+use crate::config_in_force::ConfigInForce;
 use crate::content::scan_queue::ScanQueue;
 use crate::ledger::Ledger;
 use crate::limits::RuntimeLimits;
 use crate::memo::Memo;
-use crate::plugins::{Packages, PluginLogs, PluginTools, ServiceHost, Services};
+#[cfg(feature = "egress")]
+use crate::plugins::PluginNetwork;
+use crate::plugins::{Packages, PluginHost, PluginLogs, PluginTools, ServiceHost, Services};
 use crate::recent_blobs::RecentBlobs;
 use crate::resolutions::Resolutions;
 use crate::shipped;
@@ -39,6 +42,8 @@ pub struct RuntimeBuilder {
     limits: RuntimeLimits,
     tools: Vec<Arc<dyn HostTool>>,
     platform: Option<(Platform, Platform)>,
+    #[cfg(feature = "egress")]
+    egress: Option<egress::Egress>,
     #[cfg(all(feature = "files", feature = "sqlite"))]
     data_folder: Option<std::path::PathBuf>,
 }
@@ -181,6 +186,15 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Gives plugins network access, where manifest and grant both allow it. Default: none, so that every request and
+    /// connection is refused with `egress_unavailable`.
+    #[cfg(feature = "egress")]
+    #[must_use]
+    pub fn egress(mut self, egress: egress::Egress) -> Self {
+        self.egress = Some(egress);
+        self
+    }
+
     /// Adds a host tool. A worker has the tool if its bundle declares the tool, its profile selects it, and the host
     /// grants every authority that the tool needs.
     #[must_use]
@@ -262,19 +276,26 @@ impl RuntimeBuilder {
             ComputePool::start(self.limits.computing_threads).map_err(|error| OpenError::Threads(error.kind()))?;
         let (compute_pool, tenants) = (Arc::new(compute_pool), Arc::new(Tenants::new(self.limits.clone())));
         let plugin_logs = Arc::new(PluginLogs::new(clock.clone()));
+        let secrets = self.secrets.unwrap_or_else(|| Arc::new(NoSecrets));
+        let config = Arc::new(ConfigInForce::new(Arc::new(self.config)));
+        let plugin_host = PluginHost {
+            clock: clock.clone(),
+            logs: plugin_logs.clone(),
+            config: config.clone(),
+            #[cfg(feature = "egress")]
+            network: self.egress.clone().map(|egress| PluginNetwork { egress, secrets: secrets.clone() }),
+        };
         let services = Arc::new(Services::new(ServiceHost {
             compute_pool: compute_pool.clone(),
             tenants: tenants.clone(),
-            clock: clock.clone(),
-            logs: plugin_logs.clone(),
+            plugin_host: plugin_host.clone(),
             plugin_limits: sandbox.limits().plugin.clone(),
             limits: self.limits.clone(),
         }));
         let plugin_tools = PluginTools {
             compute_pool: compute_pool.clone(),
             tenants: tenants.clone(),
-            clock: clock.clone(),
-            logs: plugin_logs.clone(),
+            plugin_host,
             services: services.clone(),
             limits: sandbox.limits().plugin.clone(),
         };
@@ -283,25 +304,26 @@ impl RuntimeBuilder {
         let resolvers = usize::try_from(self.limits.resolvers)
             .unwrap_or(usize::MAX)
             .saturating_add(resolver_registry::MAX_EARLIER + 1);
-        let config = Arc::new(self.config);
         let shared = Shared {
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
             ledger: Ledger::new(metadata, clock, self.limits.clone(), epoch),
             sandbox,
-            reported_config: tokio::sync::Mutex::new(config.clone()),
-            config: ArcSwap::new(config),
+            reported_config: tokio::sync::Mutex::new(config.load_full()),
+            config,
             scan_queue: ScanQueue::new(self.limits.computing_threads),
             tenants,
             recent: RecentBlobs::new(self.limits.recent_blob_bytes),
             limits: self.limits,
             stripes: Default::default(),
             compute_pool,
-            secrets: self.secrets.unwrap_or_else(|| Arc::new(NoSecrets)),
+            secrets,
             known_tokens: Default::default(),
             tools: ToolRegistry::new(tools, plugin_tools),
             packages: Packages::default(),
             plugin_logs,
             services,
+            #[cfg(feature = "egress")]
+            egress: self.egress,
             platform,
             resolutions: Resolutions::default(),
             facts: Memo::new(1024),

@@ -78,7 +78,7 @@ fn services(
     let plan = |name: &PluginName| {
         let package = bundle.manifest().plugins.get(name)?.package.digest;
         let grant = config.plugin(workspace, &package)?;
-        Some((name.clone(), Arc::new(loaded.get(name)?.service_plan(package, grant)?)))
+        Some((name.clone(), Arc::new(loaded.get(name)?.service_plan(grant)?)))
     };
     granted.iter().filter_map(plan).collect()
 }

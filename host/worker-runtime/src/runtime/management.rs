@@ -1,6 +1,6 @@
 //! API for the operator: description, usage, config changes and health of the Runtime.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bundles::{BundleLimits, Capability, WorkspaceId};
@@ -174,6 +174,15 @@ impl Management {
     /// Returns the numbers of running and of waiting calls and resolutions of a workspace.
     pub fn load(&self, workspace: &WorkspaceId) -> (u32, u32) {
         self.shared.tenants.load(workspace)
+    }
+
+    /// Returns the number of open WebSocket connections of each workspace whose plugins have used the network.
+    pub fn open_connections(&self) -> BTreeMap<WorkspaceId, u32> {
+        #[cfg(feature = "egress")]
+        if let Some(egress) = &self.shared.egress {
+            return egress.open_connections();
+        }
+        BTreeMap::new()
     }
 
     /// Returns the storage usage of a workspace.

@@ -9,6 +9,7 @@ use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use secrecy::SecretString;
 use worker_runtime::blob_store::{BlobStore, ObjectBlobs, S3Config};
+use worker_runtime::egress::{Egress, EgressSettings, InvalidRoots, TlsRoots};
 use worker_runtime::metadata::{MetadataError, SqliteMetadata};
 use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::{DataFolder, Runtime, RuntimeLimits, SystemClock};
@@ -25,6 +26,9 @@ use crate::{config_file, files};
 /// former existed.
 const METADATA: &str = "metadata.sqlite";
 const METADATA_COMPANIONS: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
+
+/// Size of a file of root certificates. Those of a system have about 200 KiB.
+const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
 
 /// A parsed config: policy, settings of the service, and the folder of the file.
 #[derive(Clone)]
@@ -63,8 +67,24 @@ impl Config {
             .config(self.policy.clone())
             .limits(self.settings.limits.clone())
             .sandbox(sandbox::start(&cache, self.component_limits()?, output)?)
-            .secrets(secrets);
+            .secrets(secrets)
+            .egress(self.egress()?);
         Ok(gaps::host_tools()?.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await?)
+    }
+
+    /// Returns the network access of plugins. Runs on the runtime of the connections.
+    fn egress(&self) -> Result<Egress, CliError> {
+        let egress = &self.settings.egress;
+        let mut settings = EgressSettings::of_system(egress.limits.clone());
+        let invalid = |error: InvalidRoots| {
+            let help = "let `certificates` under [egress] name a file with root certificates in PEM";
+            CliError::new(Code::InvalidConfig, error.to_string(), help)
+        };
+        if let Some(path) = egress.certificates(&self.folder) {
+            let text = files::read_text(&path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
+            settings.roots = TlsRoots::from_pem(text.as_bytes()).map_err(invalid)?;
+        }
+        Egress::new(settings).map_err(invalid)
     }
 
     fn component_limits(&self) -> Result<Limits, CliError> {

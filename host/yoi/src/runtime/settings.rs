@@ -1,4 +1,4 @@
-//! The tables `[service]` and `[limits]` of a config: the settings of the service. The other tables are the policy of the host.
+//! The tables `[service]`, `[limits]` and `[egress]` of a config: the settings of the service. The other tables are the policy of the host.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use bundles::SecretRef;
 use runtime_api::Code;
 use runtime_service::{Hosts, ServerLimits};
 use serde::{Deserialize, Deserializer};
+use worker_runtime::egress::EgressLimits;
 use worker_runtime::{InvalidLimit, RuntimeLimits};
 
 use crate::error::CliError;
@@ -18,17 +19,41 @@ use crate::error::CliError;
 pub(crate) struct Settings {
     pub(super) service: Service,
     pub(super) limits: RuntimeLimits,
+    pub(super) egress: Egress,
+}
+
+/// The table `[egress]`: network access of plugins.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table of settings")]
+pub(super) struct Egress {
+    /// File with root certificates in PEM, in place of those of the system. Relative to the folder of the config.
+    certificates: Option<PathBuf>,
+    pub(super) limits: EgressLimits,
+}
+
+/// Omits paths.
+impl std::fmt::Debug for Egress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Egress").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Egress {
+    pub(super) fn certificates(&self, folder: &Folder) -> Option<PathBuf> {
+        self.certificates.as_deref().map(|path| folder.at(path))
+    }
 }
 
 impl Settings {
     /// Names of the tables.
-    pub(crate) const TABLES: [&str; 2] = ["service", "limits"];
+    pub(crate) const TABLES: [&str; 3] = ["service", "limits", "egress"];
 
     /// Returns the first limit with an invalid value, and its table.
     pub(crate) fn invalid_limit(&self) -> Option<(&'static [&'static str], InvalidLimit)> {
         let own = self.limits.invalid().map(|found| (&["limits"][..], found));
         let of_service = || self.service.limits.invalid(self.limits.call_ms);
-        own.or_else(|| of_service().map(|found| (&["service", "limits"][..], found)))
+        let of_egress = || self.egress.limits.invalid().map(|found| (&["egress", "limits"][..], found));
+        own.or_else(|| of_service().map(|found| (&["service", "limits"][..], found))).or_else(of_egress)
     }
 }
 
@@ -200,6 +225,7 @@ mod tests {
         let every = [
             ("limits", serde_json::to_value(RuntimeLimits::default()).expect("JSON")),
             ("service.limits", serde_json::to_value(ServerLimits::default()).expect("JSON")),
+            ("egress.limits", serde_json::to_value(EgressLimits::default()).expect("JSON")),
         ];
         // Zero means none or at once, which can be intended.
         let may_be_zero = [
