@@ -4,6 +4,7 @@ mod card;
 mod check;
 mod disable;
 mod enable;
+mod explain_url;
 mod grants;
 mod list;
 mod new;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Run(run::Args),
     /// Reviews what a plugin may do, for the person who decides.
     Review(review::Args),
+    /// Explains whether a plugin may send a request to a URL.
+    ExplainUrl(explain_url::Args),
     /// Grants a package to a workspace, in the config of a host.
     Enable(enable::Args),
     /// Removes the grant of a plugin from the config of a host.
@@ -54,6 +57,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Show(args) => show::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::Review(args) => review::run(args, output),
+        Command::ExplainUrl(args) => explain_url::run(args, output),
         Command::Enable(args) => enable::run(args, output),
         Command::Disable(args) => disable::run(args, output),
     }

@@ -77,6 +77,21 @@ impl Host {
         (PluginReview::new(manifest, own), self.0.is_some())
     }
 
+    /// Returns the grant of the package.
+    pub(super) fn grant(&self) -> Option<&PluginGrant> {
+        self.0.as_ref()?.own.as_ref()
+    }
+
+    /// Returns the reason why no grant covers a request, if the package has no grant.
+    pub(super) fn no_grant(&self) -> &'static str {
+        match &self.0 {
+            None => "no config is given, pass it with `--config`",
+            Some(grants) if grants.own.is_some() => "the package has no grant of this kind",
+            Some(grants) if grants.others.is_empty() => "the package is not granted",
+            Some(_) => "another package of this plugin is granted",
+        }
+    }
+
     /// Returns the error code if something that the package requests is not granted.
     pub(super) fn refusal(&self, review: &PluginReview) -> Option<Code> {
         let grants = self.0.as_ref().filter(|_| !review.missing().is_empty())?;
@@ -262,7 +277,7 @@ fn in_order<'a>(fields: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Ve
 }
 
 /// Converts JSON to TOML. Lists of tables have a line for each table.
-fn to_toml(value: &Value) -> toml_edit::Value {
+pub(super) fn to_toml(value: &Value) -> toml_edit::Value {
     match value {
         Value::Null => "".into(),
         Value::Bool(value) => (*value).into(),
