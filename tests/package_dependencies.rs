@@ -53,3 +53,48 @@ fn packages_depend_on_each_other_as_documented() {
         assert!(unused.is_empty(), "`{package}` does not depend on {unused:?}, which the table names");
     }
 }
+
+/// Types and functions that open a connection or look up a name, and the only files of libraries and programs that use them.
+const CONNECTING: [(&str, &[&str]); 7] = [
+    ("TcpStream::connect", &["host/egress/src/dial.rs"]),
+    ("reqwest::Client::builder", &["host/http-client/src/lib.rs"]),
+    ("TcpSocket", &[]),
+    ("UdpSocket", &[]),
+    ("UnixStream", &[]),
+    ("lookup_host", &[]),
+    ("to_socket_addrs", &[]),
+];
+
+fn rust_files(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        // Tests, benchmarks and examples are peers of the program.
+        match path.is_dir() {
+            true if !matches!(name.as_str(), "target" | "tests" | "benches" | "examples") => rust_files(&path, files),
+            false if name.ends_with(".rs") => files.push(path),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn connections_are_opened_in_one_place_for_plugins_and_in_one_for_clients() {
+    let mut files = Vec::new();
+    for folder in ["bundles", "host", "resolver-guest"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 300, "{}", files.len());
+    let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for path in &files {
+        let text = std::fs::read_to_string(path).expect("a file");
+        let name = path.strip_prefix(root()).expect("in the project").to_str().expect("UTF-8").replace('\\', "/");
+        for (word, _) in CONNECTING.iter().filter(|(word, _)| text.contains(word)) {
+            found.entry(word).or_default().insert(name.clone());
+        }
+    }
+    for (word, allowed) in CONNECTING {
+        let allowed: BTreeSet<String> = allowed.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(found.remove(word).unwrap_or_default(), allowed, "files that use `{word}`");
+    }
+}
