@@ -1,7 +1,5 @@
 //! Limits on the network access of plugins.
 
-use std::num::{NonZeroU32, NonZeroUsize};
-
 use runtime_api::limit::InvalidLimit;
 use serde::{Deserialize, Serialize};
 
@@ -22,15 +20,15 @@ pub struct EgressLimits {
     /// Body of a response.
     pub response_bytes: u64,
     /// Headers of a response.
-    pub response_headers: usize,
+    pub response_headers: u32,
     /// Names and values of all headers of a response.
     pub response_header_bytes: u32,
     /// Concurrent requests of a workspace.
     pub workspace_requests: u32,
     /// Requests and handshakes that an instance may begin in a second.
-    pub instance_requests_per_second: NonZeroU32,
+    pub instance_requests_per_second: u32,
     /// Requests and handshakes that a workspace may begin in a second.
-    pub workspace_requests_per_second: NonZeroU32,
+    pub workspace_requests_per_second: u32,
     /// Time to open a WebSocket connection. A plugin can ask for less.
     pub open_ms: u64,
     /// Time without any message, after which a connection is closed.
@@ -44,40 +42,43 @@ pub struct EgressLimits {
     /// Open connections of a workspace. An instance has the limit `connections` of the sandbox.
     pub workspace_connections: u32,
     /// One message, also if it arrives in fragments.
-    pub message_bytes: NonZeroUsize,
+    pub message_bytes: u32,
     /// One frame.
-    pub frame_bytes: NonZeroUsize,
+    pub frame_bytes: u32,
     /// Messages that wait until the plugin receives them. Reading pauses while so many wait.
-    pub queued_messages: NonZeroUsize,
+    pub queued_messages: u32,
     /// Messages in a second, in each direction. Pings and pongs count too.
-    pub messages_per_second: NonZeroU32,
+    pub messages_per_second: u32,
     /// Bytes of messages in a second, in each direction. A longer message counts as so many.
-    pub bytes_per_second: NonZeroU32,
+    pub bytes_per_second: u32,
 }
 
 impl EgressLimits {
     /// Returns the first limit with which every exchange would fail.
     pub fn invalid(&self) -> Option<InvalidLimit> {
-        let headers = u64::try_from(self.response_headers).unwrap_or(u64::MAX);
         InvalidLimit::below([
             ("connect_ms", self.connect_ms, 1),
             ("first_byte_ms", self.first_byte_ms, 1),
             ("exchange_ms", self.exchange_ms, 1),
-            ("response_headers", headers, 1),
+            ("response_headers", self.response_headers.into(), 1),
             ("response_header_bytes", self.response_header_bytes.into(), 8192),
+            ("instance_requests_per_second", self.instance_requests_per_second.into(), 1),
+            ("workspace_requests_per_second", self.workspace_requests_per_second.into(), 1),
             ("open_ms", self.open_ms, 1),
             ("idle_ms", self.idle_ms, 1),
             ("lifetime_ms", self.lifetime_ms, 1),
             ("send_ms", self.send_ms, 1),
+            ("message_bytes", self.message_bytes.into(), 1),
+            ("frame_bytes", self.frame_bytes.into(), 1),
+            ("queued_messages", self.queued_messages.into(), 1),
+            ("messages_per_second", self.messages_per_second.into(), 1),
+            ("bytes_per_second", self.bytes_per_second.into(), 1),
         ])
     }
 }
 
 impl Default for EgressLimits {
     fn default() -> Self {
-        const MIB: u32 = 1 << 20;
-        let number = |value: u32| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
-        let size = |value: usize| NonZeroUsize::new(value).unwrap_or(NonZeroUsize::MIN);
         Self {
             connect_ms: 5_000,
             first_byte_ms: 15_000,
@@ -87,19 +88,24 @@ impl Default for EgressLimits {
             response_headers: 100,
             response_header_bytes: 32 << 10,
             workspace_requests: 64,
-            instance_requests_per_second: number(50),
-            workspace_requests_per_second: number(200),
+            instance_requests_per_second: 50,
+            workspace_requests_per_second: 200,
             open_ms: 10_000,
             idle_ms: 300_000,
             lifetime_ms: 24 * 60 * 60 * 1000,
             send_ms: 10_000,
             receive_ms: 30_000,
             workspace_connections: 64,
-            message_bytes: size(1 << 20),
-            frame_bytes: size(1 << 20),
-            queued_messages: size(32),
-            messages_per_second: number(100),
-            bytes_per_second: number(2 * MIB),
+            message_bytes: 1 << 20,
+            frame_bytes: 1 << 20,
+            queued_messages: 32,
+            messages_per_second: 100,
+            bytes_per_second: 2 << 20,
         }
     }
+}
+
+/// Returns a limit on a size in memory.
+pub(crate) fn size(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

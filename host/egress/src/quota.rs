@@ -25,7 +25,9 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    pub(crate) fn new(per_second: NonZeroU32) -> Self {
+    /// A rate of zero counts as one.
+    pub(crate) fn new(per_second: u32) -> Self {
+        let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         Self { limiter: RateLimiter::direct(Quota::per_second(per_second)), per_second }
     }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::access::{Access, Dialled, NetworkAccess};
 use crate::credential::SecretEcho;
 use crate::failure::Failure;
-use crate::limits::EgressLimits;
+use crate::limits::{EgressLimits, size};
 use crate::tls::{Protocol, Stream, is_http2};
 
 /// Smallest buffer of the HTTP/1.1 implementation.
@@ -128,8 +128,8 @@ pub(crate) fn header_value(value: &str) -> Result<HeaderValue, Failure> {
 /// Returns the settings of HTTP/1.1 on the client's side, which the handshake of a WebSocket uses too.
 pub(crate) fn http1(limits: &EgressLimits) -> hyper::client::conn::http1::Builder {
     let mut builder = hyper::client::conn::http1::Builder::new();
-    let bytes = usize::try_from(limits.response_header_bytes).unwrap_or(usize::MAX).max(MIN_HEAD_BYTES);
-    builder.max_headers(limits.response_headers).max_buf_size(bytes);
+    let bytes = size(limits.response_header_bytes).max(MIN_HEAD_BYTES);
+    builder.max_headers(size(limits.response_headers)).max_buf_size(bytes);
     builder
 }
 
@@ -217,7 +217,7 @@ async fn read(
 /// Checks the number and the size of the headers of a response, and that none contains the secret.
 pub(crate) fn check_headers(headers: &HeaderMap, limits: &EgressLimits, echo: &SecretEcho) -> Result<(), Failure> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if headers.len() > limits.response_headers || bytes as u64 > u64::from(limits.response_header_bytes) {
+    if headers.len() > size(limits.response_headers) || bytes as u64 > u64::from(limits.response_header_bytes) {
         return Err(Failure::too_large(Side::Received, limits.response_header_bytes.into()));
     }
     // A name in HTTP is not case-sensitive, so a secret in a name would come in lower case.

@@ -17,7 +17,7 @@ use http_body_util::Empty;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use crate::access::{Access, Dialled, Judgement, NetworkAccess};
 use crate::credential::SecretEcho;
 use crate::failure::Failure;
-use crate::limits::EgressLimits;
+use crate::limits::{EgressLimits, size};
 use crate::quota::Rate;
 use crate::request::{AbortOnDrop, authority, check_headers, driven, first_byte, header_value, http1};
 use crate::tls::Protocol;
@@ -110,7 +110,7 @@ impl NetworkAccess {
     fn start(&self, opened: Opened) -> OpenConnection {
         let limits = &self.0.shared.limits;
         let (commands, received_commands) = mpsc::channel(1);
-        let (queue, messages) = mpsc::channel(limits.queued_messages.get());
+        let (queue, messages) = mpsc::channel(size(limits.queued_messages).clamp(1, Semaphore::MAX_PERMITS));
         let end = Arc::new(OnceLock::new());
         let Opened { socket, subprotocol, judgement, echo, place } = opened;
         let task = task::Task { access: self.0.clone(), judgement, echo, end: end.clone(), _place: place };
@@ -179,8 +179,8 @@ impl Access {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
-            .max_message_size(Some(limits.message_bytes.get()))
-            .max_frame_size(Some(limits.frame_bytes.get()));
+            .max_message_size(Some(size(limits.message_bytes)))
+            .max_frame_size(Some(size(limits.frame_bytes)));
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
         Ok(Opened { socket, subprotocol, judgement, echo, place })
     }
@@ -238,11 +238,10 @@ impl Connection for OpenConnection {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), WebSocketFailure> {
-        let allowed = self.limits().message_bytes.get();
+        let allowed = self.limits().message_bytes;
         let bytes = task::length(&message);
-        if bytes > allowed {
-            let bytes = u64::try_from(allowed).unwrap_or(u64::MAX);
-            return Err(WebSocketFailure::TooLarge(SizeLimit { side: Side::Sent, bytes }));
+        if bytes > size(allowed) {
+            return Err(WebSocketFailure::TooLarge(SizeLimit { side: Side::Sent, bytes: allowed.into() }));
         }
         if self.commands.is_closed() {
             return Err(self.ended());

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -35,21 +34,13 @@ const KOSME: &str = "\u{3ba}\u{1f79}\u{3c3}\u{3bc}\u{3b5}";
 
 // Limits, and the end of a connection.
 
-fn number(value: u32) -> NonZeroU32 {
-    NonZeroU32::new(value).expect("a number")
-}
-
-fn size(value: usize) -> NonZeroUsize {
-    NonZeroUsize::new(value).expect("a size")
-}
-
 /// Returns limits whose rates no test reaches.
 fn generous() -> EgressLimits {
     EgressLimits {
-        instance_requests_per_second: number(1_000_000),
-        workspace_requests_per_second: number(1_000_000),
-        messages_per_second: number(1_000_000),
-        bytes_per_second: number(500_000_000),
+        instance_requests_per_second: 1_000_000,
+        workspace_requests_per_second: 1_000_000,
+        messages_per_second: 1_000_000,
+        bytes_per_second: 500_000_000,
         receive_ms: 60_000,
         ..EgressLimits::default()
     }
@@ -805,7 +796,7 @@ async fn dropped_connection_is_closed_with_the_code_1000() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_within_raised_limits_are_echoed() {
-    let limits = EgressLimits { message_bytes: size(16 << 20), frame_bytes: size(16 << 20), ..generous() };
+    let limits = EgressLimits { message_bytes: 16 << 20, frame_bytes: 16 << 20, ..generous() };
     for (place, kibibytes) in [64, 256, 1024, 4096].into_iter().enumerate() {
         let messages = || text_and_binary(kibibytes << 10);
         let name = format!("9.1.{0} and 9.2.{0}: {kibibytes} KiB in one frame", place + 1);
@@ -817,7 +808,7 @@ async fn large_messages_within_raised_limits_are_echoed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_and_frames_above_the_limits_are_too_large() {
-    let limits = EgressLimits { frame_bytes: size(1000), message_bytes: size(1500), ..generous() };
+    let limits = EgressLimits { frame_bytes: 1000, message_bytes: 1500, ..generous() };
     let announced = |length: u64| [&[0x82, 127][..], &length.to_be_bytes()].concat();
     let received = |bytes: u64| Some(too_large(Side::Received, bytes));
     let cases: [(&str, Vec<u8>, usize, Option<WebSocketFailure>); 6] = [
@@ -845,7 +836,7 @@ async fn messages_and_frames_above_the_limits_are_too_large() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_message_above_the_limit_is_too_large() {
-    let limits = EgressLimits { message_bytes: size(1500), ..generous() };
+    let limits = EgressLimits { message_bytes: 1500, ..generous() };
     for longest in text_and_binary(1500) {
         let peer = WsPeer::echo().await;
         let network = Network::to(peer.address, limits.clone());
@@ -866,7 +857,7 @@ async fn own_message_above_the_limit_is_too_large() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_above_the_rate_are_refused_and_the_connection_stays_open() {
     let peer = WsPeer::echo().await;
-    let network = Network::to(peer.address, EgressLimits { messages_per_second: number(5), ..generous() });
+    let network = Network::to(peer.address, EgressLimits { messages_per_second: 5, ..generous() });
     let mut socket = network.open(&peer.url()).await.expect("open");
     let (mut sent, mut limited) = (0, None);
     // On a slow machine, more than five fit into the time that the loop takes.
@@ -922,7 +913,7 @@ async fn flood_of_pings_is_answered_within_the_rate() {
     })
     .await;
     let limits = EgressLimits::default();
-    let rate = limits.messages_per_second.get() as usize;
+    let rate = limits.messages_per_second as usize;
     let network = Network::to(peer.address, limits);
     let started = Instant::now();
     let mut socket = network.open(&peer.url()).await.expect("open");

@@ -271,6 +271,7 @@ fn config_reference_has_every_limit_with_its_default() {
     let limits = [
         serde_json::to_value(worker_runtime::RuntimeLimits::default()).expect("JSON"),
         serde_json::to_value(runtime_service::ServerLimits::default()).expect("JSON"),
+        serde_json::to_value(worker_runtime::egress::EgressLimits::default()).expect("JSON"),
     ];
     for (name, default) in limits.iter().flat_map(|limits| limits.as_object().expect("a table")) {
         let row = rows.iter().find(|(row, _)| row == name).unwrap_or_else(|| panic!("`{name}` is missing"));

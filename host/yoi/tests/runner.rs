@@ -14,6 +14,7 @@ mod bundle;
 mod commit;
 mod config;
 mod demo;
+mod explain_url;
 mod files;
 mod foreign_text;
 mod key;

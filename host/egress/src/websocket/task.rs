@@ -19,6 +19,7 @@ use super::{Command, QueuedMessage, Socket};
 use crate::access::{Access, Judgement};
 use crate::credential::SecretEcho;
 use crate::failure::Failure;
+use crate::limits::size;
 use crate::quota::Rate;
 
 type Sink = SplitSink<Socket, tungstenite::Message>;
@@ -113,7 +114,7 @@ impl Task {
     async fn read(&self, source: &mut Source, queue: &mpsc::Sender<QueuedMessage>, active: &Activity) -> End {
         let limits = &self.access.shared.limits;
         let (messages, bytes) = (Rate::new(limits.messages_per_second), Rate::new(limits.bytes_per_second));
-        let max_queued = limits.message_bytes.get().min(Semaphore::MAX_PERMITS);
+        let max_queued = size(limits.message_bytes).clamp(1, Semaphore::MAX_PERMITS);
         let free_bytes = Arc::new(Semaphore::new(max_queued));
         loop {
             let received = match source.next().await {

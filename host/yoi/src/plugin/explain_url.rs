@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use bundles::plugin::Package;
 use bundles::{Method, UrlPermission};
+use clap::builder::BoolishValueParser;
 use host_policy::{
     AddressPolicy, CaseError, EgressCase, EgressExplanation, EgressRefusal, EgressRequest, KeyExplanation,
-    PermissionSet, explain_request,
+    MissingPermission, PermissionSet, explain_request,
 };
 use runtime_api::Code;
 use serde_json::{Map, Value, json};
@@ -34,22 +35,22 @@ pub(crate) struct Args {
     #[arg(value_names = ["METHOD", "URL"], num_args = 1..=2, required_unless_present = "batch")]
     request: Vec<String>,
     /// Explains a WebSocket connection in place of a request.
-    #[arg(long)]
+    #[arg(long, env = "YOI_WEBSOCKET", value_parser = BoolishValueParser::new())]
     websocket: bool,
     /// Subprotocol of the WebSocket. Can be repeated.
-    #[arg(long, value_name = "NAME", requires = "websocket")]
+    #[arg(long, value_name = "NAME", env = "YOI_SUBPROTOCOL", value_delimiter = ',', requires = "websocket")]
     subprotocol: Vec<String>,
     /// Header of the request. Can be repeated.
-    #[arg(long, value_name = "NAME: VALUE", conflicts_with = "websocket")]
+    #[arg(long, value_name = "NAME: VALUE", env = "YOI_HEADER", conflicts_with = "websocket")]
     header: Vec<String>,
-    /// Addresses of a name, as a look-up would return them.
-    #[arg(long, value_name = "NAME=ADDRESS,…")]
+    /// Addresses of a name, as a look-up would return them. Can be repeated.
+    #[arg(long, value_name = "NAME=ADDRESS,…", env = "YOI_RESOLVE")]
     resolve: Vec<String>,
     #[command(flatten)]
     host: HostArgs,
     /// File with cases, each with its permissions: a JSON document with the list `cases`, or one JSON object on each line.
     /// Prints one JSON object on a line for each case.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["package", "request", "resolve", "websocket", "header", "config"])]
+    #[arg(long, value_name = "FILE", env = "YOI_BATCH", conflicts_with_all = ["package", "request"])]
     batch: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitsArgs,
@@ -105,9 +106,26 @@ fn explain(args: &Args, path: &Path, output: &Output) -> Result<ExitCode, CliErr
     });
     let Some(refusal) = refusal else { return Ok(ExitCode::SUCCESS) };
     if output.is_text() {
-        return Ok(output.error(&refused(refusal)));
+        let mut error = refused(refusal);
+        if explanation.permission.is_some() {
+            let list = if args.websocket { "websockets" } else { "requests" };
+            error.help = format!("add the permission of `would allow` to {}", places(refusal, list));
+        }
+        return Ok(output.error(&error));
     }
     Ok(ExitCode::from(refusal.code().exit_code()))
+}
+
+/// Returns the lists that lack a permission.
+fn places(refusal: &EgressRefusal, list: &str) -> String {
+    let (target, grant) = (format!("`[[{list}]]` in the manifest"), format!("`{list}` in the grant"));
+    match refusal {
+        EgressRefusal::NotCovered { missing: MissingPermission::Target, .. }
+        | EgressRefusal::SpecialAddress { missing: MissingPermission::Target, .. } => target,
+        EgressRefusal::NotCovered { missing: MissingPermission::Grant, .. }
+        | EgressRefusal::SpecialAddress { missing: MissingPermission::Grant, .. } => grant,
+        _ => format!("{target} and to {grant}"),
+    }
 }
 
 fn document(package: &Package, explanation: &EgressExplanation) -> Map<String, Value> {

@@ -266,8 +266,21 @@ fn new_item(parent: &Item) -> Item {
 }
 
 /// Order in which a person reads the fields of a grant. JSON has them by the alphabet.
-const FIELD_ORDER: [&str; 11] =
-    ["name", "scheme", "host", "port", "methods", "header", "surfaces", "tools", "effects", "requests", "websockets"];
+const FIELD_ORDER: [&str; 13] = [
+    "name",
+    "scheme",
+    "host",
+    "port",
+    "methods",
+    "path_prefixes",
+    "subprotocols",
+    "header",
+    "surfaces",
+    "tools",
+    "effects",
+    "requests",
+    "websockets",
+];
 
 fn in_order<'a>(fields: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<(&'a String, &'a Value)> {
     let mut fields: Vec<_> = fields.into_iter().collect();

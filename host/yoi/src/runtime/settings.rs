@@ -241,6 +241,11 @@ mod tests {
             "service_backoff_ms",
             "service_stop_ms",
             "ingress_queue",
+            "request_bytes",
+            "response_bytes",
+            "workspace_requests",
+            "receive_ms",
+            "workspace_connections",
         ];
         for (table, limits) in every {
             for (field, _) in limits.as_object().expect("a table") {
@@ -269,6 +274,7 @@ mod tests {
             .expect("every setting is valid");
         assert_eq!(settings.limits, RuntimeLimits::default());
         assert_eq!(settings.service.limits, ServerLimits::default());
+        assert_eq!(settings.egress.limits, EgressLimits::default());
         let text = every_setting();
         let named = |limits: serde_json::Value| {
             for (name, _) in limits.as_object().expect("a table") {
@@ -277,5 +283,6 @@ mod tests {
         };
         named(serde_json::to_value(RuntimeLimits::default()).expect("JSON"));
         named(serde_json::to_value(ServerLimits::default()).expect("JSON"));
+        named(serde_json::to_value(EgressLimits::default()).expect("JSON"));
     }
 }
