@@ -51,7 +51,7 @@ pub(crate) const RESOLVER: Guest = Guest {
 };
 
 /// All packages whose components are committed.
-pub(crate) const GUESTS: [Guest; 3] = [
+pub(crate) const GUESTS: [Guest; 5] = [
     RESOLVER,
     Guest {
         package: "example-markdown-table",
@@ -63,6 +63,20 @@ pub(crate) const GUESTS: [Guest; 3] = [
     Guest {
         package: "example-counter",
         folder: "tests/guests/plugins/examples/counter",
+        stem: "component",
+        profile: "guest-small",
+        contracts: PLUGIN_CONTRACTS,
+    },
+    Guest {
+        package: "example-web-fetch",
+        folder: "tests/guests/plugins/examples/web-fetch",
+        stem: "component",
+        profile: "guest-small",
+        contracts: PLUGIN_CONTRACTS,
+    },
+    Guest {
+        package: "example-chat-gateway",
+        folder: "tests/guests/plugins/examples/chat-gateway",
         stem: "component",
         profile: "guest-small",
         contracts: PLUGIN_CONTRACTS,

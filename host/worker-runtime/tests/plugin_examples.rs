@@ -18,14 +18,14 @@ use crate::support::{World, acme, compile_cache, id, name};
 mod examples;
 
 /// Returns the package of an example, or `None` if its component is not built.
-fn packed(plugin: &str) -> Option<Packed> {
+pub(crate) fn packed(plugin: &str) -> Option<Packed> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = examples::example(&root, plugin)?;
     Some(Packed::with_manifest(&example.component, std::str::from_utf8(&example.manifest).expect("UTF-8")))
 }
 
 /// Returns a world whose sandbox compiles in a child process. Without one, the limits refuse the component in Python.
-fn world() -> World {
+pub(crate) fn world() -> World {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let new = || {
         let (compiler, cache) = (compiling_child(), Some(compile_cache()));

@@ -22,6 +22,7 @@ mod errors;
 mod events;
 mod files;
 mod history_writers;
+mod network;
 mod operator;
 mod pages;
 mod plugin_examples;

@@ -67,7 +67,7 @@ async fn services(runtime: &Runtime, worker: &str) -> Vec<ServiceSummary> {
 }
 
 /// Waits until a condition comes true.
-async fn until<T>(what: &str, condition: impl AsyncFn() -> Result<T, String>) -> T {
+pub(crate) async fn until<T>(what: &str, condition: impl AsyncFn() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
         match condition().await {

@@ -6,6 +6,7 @@ pub mod faulty;
 #[allow(dead_code, reason = "the cross-package tests use the expectations")]
 #[path = "../../../../tests/support/hostile.rs"]
 pub mod hostile;
+pub mod peers;
 pub mod plugin_scene;
 /// Hostile plugins, shared with the cross-package tests.
 #[allow(dead_code, reason = "the cross-package tests use more of them")]
@@ -25,6 +26,7 @@ use host_policy::RuntimeConfig;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::{self, BlobStore, MemoryBlobs};
 use worker_runtime::content::{Content, PutBundle};
+use worker_runtime::egress::Egress;
 use worker_runtime::metadata::{MemoryMetadata, MetadataStore};
 use worker_runtime::secret::{NoSecrets, SecretSource};
 use worker_runtime::tool::{HostTool, ToolContext, ToolError};
@@ -55,6 +57,7 @@ pub struct World {
     pub secrets: Arc<dyn SecretSource>,
     pub tools: Vec<Arc<dyn HostTool>>,
     pub sandbox: Sandbox,
+    pub egress: Option<Egress>,
 }
 
 impl Default for World {
@@ -68,6 +71,7 @@ impl Default for World {
             secrets: Arc::new(NoSecrets),
             tools: Vec::new(),
             sandbox: sandbox(),
+            egress: None,
         }
     }
 }
@@ -107,6 +111,7 @@ impl World {
             .sandbox(self.sandbox.clone())
             .tool(Arc::new(Echo(name("echo"))))
             .tool(Arc::new(Secretive(name("secretive"), [authority("secret:token")])));
+        let builder = self.egress.iter().cloned().fold(builder, |builder, egress| builder.egress(egress));
         let tools = self.tools.iter().cloned().chain(tools);
         tools.fold(builder, |builder, tool| builder.tool(tool)).open().await.expect("a runtime")
     }
