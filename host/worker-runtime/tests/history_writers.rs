@@ -52,7 +52,7 @@ fn other_resolver() -> Vec<u8> {
 fn operations(packed: &Packed, token: &str) -> Vec<Operation> {
     let bundle = packed.bundle();
     let (blob, content) = variant(7);
-    let resolver = Digest::of(&other_resolver());
+    let resolver = Digest::of(other_resolver());
     let worker = json!({ "profile": "main", "bundle": bundle.digest() });
     let issued = json!({ "name": "other", "scopes": ["read"], "workspaces": ["acme"] });
     let call = json!({ "input": {}, "confirmed": true });

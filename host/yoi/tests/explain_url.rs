@@ -67,7 +67,7 @@ fn cases_of_a_file_are_judged_without_a_network() {
         })
     };
     let cases = [case("public", "8.8.8.8"), case("private", "10.0.0.1"), case("test", "203.0.113.1")];
-    place.write("lines.jsonl", &cases.map(|case| case.to_string() + "\n").concat());
+    place.write("lines.jsonl", cases.map(|case| case.to_string() + "\n").concat());
     let said = place.yoi(&["plugin", "explain-url", "--batch", "lines.jsonl"]);
     let verdicts = |text: &str| {
         let answers = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -76,7 +76,7 @@ fn cases_of_a_file_are_judged_without_a_network() {
     assert_eq!((said.code, verdicts(&said.stdout)), (0, ["allow", "deny", "deny"].map(str::to_owned).to_vec()));
 
     let cases = [case("public", "8.8.8.8"), case("private", "10.0.0.1"), case("test", "203.0.113.1")];
-    place.write("cases.json", &json!({ "cases": cases, "public_stand_ins": ["203.0.113.0/24"] }).to_string());
+    place.write("cases.json", json!({ "cases": cases, "public_stand_ins": ["203.0.113.0/24"] }).to_string());
     let said = place.yoi(&["plugin", "explain-url", "--batch", "cases.json"]);
     assert_eq!(verdicts(&said.stdout), ["allow", "deny", "allow"]);
     let (document, code) = place.json(&["plugin", "explain-url", "--batch", "cases.json"]);

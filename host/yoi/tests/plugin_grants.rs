@@ -101,7 +101,7 @@ fn enabling_a_new_version_keeps_place_comments_and_config_of_the_grant() {
 fn config_of_the_earlier_grant_that_the_new_schema_refuses_is_reported() {
     let place = place();
     place.yoi(&with(&["plugin", "enable", "tracker", "--all"]));
-    place.write("runtime.toml", &text(&place).replace("\neffects", "\nconfig = { project = 7 }\neffects"));
+    place.write("runtime.toml", text(&place).replace("\neffects", "\nconfig = { project = 7 }\neffects"));
     let said = place.yoi(&with(&["plugin", "enable", "newer", "--accept-widening"]));
     assert_eq!(said.code, 0, "{}", said.stderr);
     let next = "next       the config of the earlier grant does not match the schema of this package at `/project`: ";
