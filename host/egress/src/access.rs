@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bundles::WorkspaceId;
 use component_host::host_api::Unreachable;
+use error_code::Code;
 use host_policy::{AddressPolicy, EgressRequest, PermissionSet, PermittedRequest, check_addresses, permit_request};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -165,22 +166,16 @@ impl Access {
         {
             let message =
                 format!("header `{}` contains the credential, so the plugin cannot write it", bundles::shown(name));
-            return Err(Failure::denied(error_code::Code::HeaderNotAllowed, message));
+            return Err(Failure::denied(Code::HeaderNotAllowed, message));
         }
         self.quota.begin(&self.rate)?;
         let connect_ms = Duration::from_millis(self.shared.limits.connect_ms);
         let deadline = deadline.min(Instant::now() + connect_ms);
-        let connected = timeout_at(deadline, self.dial(&permitted, protocol)).await;
+        let connected = timeout_at(deadline, self.dial(&permitted, protocol, secret.is_some())).await;
         let (stream, address) = connected.map_err(|_| Failure::TimedOut)??;
         let header = match &secret {
             None => None,
-            Some(secret) => {
-                if !permitted.request().scheme().is_encrypted() && !address.is_loopback() {
-                    let message = "a secret is sent over an encrypted connection or to this machine only";
-                    return Err(Failure::denied(error_code::Code::SecretNeedsTls, message));
-                }
-                Some(secret.read(self.credentials.as_ref()).await?)
-            }
+            Some(secret) => Some(secret.read(self.credentials.as_ref()).await?),
         };
         Ok(Dialled { stream, judgement: Judgement { permitted, address, secret, protocol }, secret: header })
     }
@@ -189,6 +184,7 @@ impl Access {
         &self,
         permitted: &PermittedRequest,
         protocol: Protocol,
+        has_secret: bool,
     ) -> Result<(Stream, std::net::IpAddr), Failure> {
         let shared = &self.shared;
         let resolved = match permitted.name() {
@@ -201,6 +197,11 @@ impl Access {
             },
         };
         let addresses = check_addresses(&shared.addresses, permitted, &resolved)?;
+        let is_private = || addresses.as_slice().iter().all(|address| address.ip().is_loopback());
+        if has_secret && !permitted.request().scheme().is_encrypted() && !is_private() {
+            let message = "a secret is sent over an encrypted connection or to this machine only";
+            return Err(Failure::denied(Code::SecretNeedsTls, message));
+        }
         let (stream, address) = dial(shared.dialer.as_ref(), &addresses).await?;
         let stream = match permitted.request().scheme().is_encrypted() {
             true => shared.tls.connect(stream, host(permitted), protocol).await?,
@@ -216,7 +217,7 @@ impl Access {
         check_addresses(&self.shared.addresses, &permitted, &[judgement.address])?;
         match &judgement.secret {
             Some(secret) if !secret.is_permitted(&permissions) => {
-                Err(Failure::denied(error_code::Code::SecretNotGranted, "the secret is not granted any more"))
+                Err(Failure::denied(Code::SecretNotGranted, "the secret is not granted any more"))
             }
             _ => Ok(()),
         }

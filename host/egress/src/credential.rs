@@ -83,9 +83,13 @@ impl PermittedSecret {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(unusable("it has fewer than 8 bytes, so an answer could contain it by chance"));
         }
+        // The library would also accept bytes above 127, which servers decode in different ways.
+        if !secret.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(unusable("it is not one line of visible ASCII"));
+        }
         let prefix = self.placement.prefix.as_ref().map_or("", |prefix| prefix.as_str());
         let header = HeaderValue::from_str(&format!("{prefix}{secret}"));
-        let mut header = header.map_err(|_| unusable("it is not one line of visible ASCII"))?;
+        let mut header = header.map_err(|_| unusable("the prefix is not visible ASCII"))?;
         header.set_sensitive(true);
         let name = HeaderName::from_bytes(self.placement.header.as_str().as_bytes());
         let name = name.map_err(|_| unusable("the name of its header is invalid"))?;

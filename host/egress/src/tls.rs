@@ -98,3 +98,30 @@ pub(crate) fn is_http2(stream: &Stream) -> bool {
         Either::Right(encrypted) => encrypted.get_ref().1.alpn_protocol() == Some(b"h2"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn root_certificates_are_read_in_pem_and_anything_else_is_invalid() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).expect("a name");
+        let encode = |label: &str, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+        };
+        let pem = encode("CERTIFICATE", params.self_signed(&key).expect("a certificate").der());
+        let private = encode("PRIVATE KEY", &key.serialize_der());
+        let two = format!("comment\n{pem}\n{pem}");
+        let TlsRoots::Only(roots) = TlsRoots::from_pem(two.as_bytes()).expect("two roots") else { panic!("a list") };
+        assert_eq!(roots.len(), 2);
+        assert!(Tls::new(&TlsRoots::Only(roots)).is_ok());
+        for invalid in ["", "no certificate", &private, &pem.replace("-----END", "----END")] {
+            assert_eq!(TlsRoots::from_pem(invalid.as_bytes()).err(), Some(InvalidRoots), "{invalid}");
+        }
+        assert!(Tls::new(&TlsRoots::Only(vec![b"not DER".to_vec()])).is_err());
+    }
+}

@@ -863,6 +863,45 @@ async fn host_adds_a_secret_and_refuses_an_unknown_one() {
 }
 
 /// Returns a response with a body of known length.
+#[tokio::test]
+async fn secret_is_not_sent_unencrypted_to_another_machine() {
+    let peer = Peer::answering(OK);
+    let network = Network::to(peer.address, small());
+    network.names.0.lock().expect("names").insert(NAME.to_owned(), vec![vec![[203, 0, 113, 7].into()]]);
+    let url = format!("http://{NAME}:{}/", peer.address.port());
+    assert_eq!(code(network.send(get_with_secret(&url)).await), "secret_needs_tls");
+    // One address of another machine is enough.
+    let addresses = vec![[127, 0, 0, 1].into(), [203, 0, 113, 7].into()];
+    network.names.0.lock().expect("names").insert(NAME.to_owned(), vec![addresses]);
+    assert_eq!(code(network.send(get_with_secret(&url)).await), "secret_needs_tls");
+    assert_eq!(peer.accepted().await, 0);
+}
+
+#[tokio::test]
+async fn secret_that_is_short_or_no_line_of_ascii_is_not_sent() {
+    let peer = Peer::answering(OK);
+    for (value, is_usable) in [
+        ("12345678", true),
+        ("1234567", false),
+        ("", false),
+        ("1234\n5678", false),
+        ("1234\r\nhost: other", false),
+        ("sécret-value", false),
+        ("1234\05678", false),
+    ] {
+        let network = Network::with_secret(peer.address, small(), value);
+        let outcome = network.send(get_with_secret(&peer.url("/"))).await;
+        match is_usable {
+            true => assert_eq!(outcome.expect("a response").status, 200),
+            false => {
+                assert!(!format!("{outcome:?}").contains("1234"), "{outcome:?}");
+                assert_eq!(code(outcome), "secret_unusable", "{value:?}");
+            }
+        }
+    }
+    assert!(peer.seen().iter().all(|request| request.contains("authorization: Bearer 12345678")));
+}
+
 fn ok(body: impl AsRef<[u8]>) -> Vec<u8> {
     answer(&format!("200 OK\r\ncontent-length: {}", body.as_ref().len()), body)
 }
@@ -964,7 +1003,7 @@ async fn dropped_request_closes_its_connection() {
 
     let before = open_files();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for _ in 0..200 {
+    for _ in 0..1000 {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;

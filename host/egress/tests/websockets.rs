@@ -1524,7 +1524,7 @@ async fn operations_dropped_at_any_moment_leave_no_connection_behind() {
         state ^= state << 17;
         state % bound
     };
-    for _ in 0..200 {
+    for _ in 0..1000 {
         let moment = Duration::from_micros(random(4000));
         let kind = random(3);
         if kind == 0 {

@@ -12,9 +12,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use worker_runtime::Runtime;
 use worker_runtime::egress::EgressLimits;
 use worker_runtime::secret::{SecretError, SecretSource};
+use worker_runtime::token::Scope;
 
 use crate::plugin_examples::{packed, world};
 use crate::services::{until, until_running};
+use crate::support::api::Api;
 use crate::support::peers::http_peer::{Answer, Authority, Peer, echo, full};
 use crate::support::peers::ws_peer::{CLOSE, TEXT, WsPeer};
 use crate::support::peers::{Internet, NAME, behind_tls};
@@ -262,6 +264,13 @@ async fn until_open(runtime: &Runtime, count: u32) {
     .await;
 }
 
+/// Returns the text of `/metrics`.
+async fn metrics(runtime: &Runtime) -> String {
+    let api = Api::of(runtime.clone());
+    let (_, token) = api.token(&[Scope::Operator], &[]).await;
+    String::from_utf8(api.get("/metrics", &token).await.body).expect("text")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
     const CHAT: &str = "chat.example.com";
@@ -304,6 +313,7 @@ async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
     chat.say("again");
     assert_eq!(received(&runtime, 2).await, ["hello", "again"]);
     assert_eq!(open_connections(&runtime), 1);
+    assert!(metrics(&runtime).await.contains("yoi_workspace_websockets{workspace=\"acme\"} 1\n"));
 
     // Messages are not entries of the history, and neither is the secret.
     let told = format!("{:?}", history(&runtime).await);
@@ -319,6 +329,7 @@ async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
     runtime.catalogue(&acme()).stop(&id("w")).await.expect("stopped");
     chat.hears("closed").await;
     until_open(&runtime, 0).await;
+    assert!(metrics(&runtime).await.contains("yoi_workspace_websockets{workspace=\"acme\"} 0\n"));
     let services = runtime.observation(&acme()).services(&id("w")).await.expect("services");
     assert!(!services.iter().any(|service| matches!(service.state, ServiceState::Running { .. })), "{services:?}");
 }

@@ -121,7 +121,16 @@ impl Network {
         Self::with(everything(peer.port()), limits, TlsRoots::Only(vec![root]))
     }
 
+    /// Like [`Network::to`], with another value of the secret `token`.
+    pub fn with_secret(peer: SocketAddr, limits: EgressLimits, value: &str) -> Self {
+        Self::new(everything(peer.port()), limits, TlsRoots::Only(Vec::new()), value)
+    }
+
     pub fn with(permissions: NetworkPermissions, limits: EgressLimits, roots: TlsRoots) -> Self {
+        Self::new(permissions, limits, roots, SECRET)
+    }
+
+    fn new(permissions: NetworkPermissions, limits: EgressLimits, roots: TlsRoots, secret: &str) -> Self {
         let names = Arc::new(Names::default());
         let loopback: IpAddr = [127, 0, 0, 1].into();
         for name in ["localhost", NAME] {
@@ -136,7 +145,7 @@ impl Network {
         };
         let egress = Egress::new(settings).expect("egress");
         let permissions = FixedPermissions::new(permissions);
-        let secrets = Secrets([("token".to_owned(), SECRET.to_owned())].into());
+        let secrets = Secrets([("token".to_owned(), secret.to_owned())].into());
         let access = egress.access("team".parse().expect("an id"), Arc::new(permissions.clone()), Arc::new(secrets));
         let access = Arc::new(access);
         Self { egress, names, permissions, requests: access.clone(), websockets: access }

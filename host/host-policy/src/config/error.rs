@@ -298,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn target_in_the_list_of_the_other_kind_is_refused() {
+        let digest = bundles::Digest::of("package");
+        let read = |list: &str, scheme: &str, methods: &str| {
+            let target = format!("{{ scheme = '{scheme}', host = 'a.example', {methods} path_prefixes = ['/'] }}");
+            let text = format!("[workspaces.acme.plugins.'{digest}']\nname = 'p'\n{list} = [{target}]\n");
+            RuntimeConfig::from_toml(&text).map(drop)
+        };
+        assert!(read("requests", "https", "methods = ['GET'],").is_ok());
+        assert!(read("websockets", "wss", "").is_ok());
+        for (list, scheme, methods) in [("requests", "wss", ""), ("websockets", "https", "methods = ['GET'],")] {
+            let error = read(list, scheme, methods).expect_err("another kind");
+            assert!(error.to_string().contains(&format!("`{scheme}` is not a scheme of `{list}`")), "{error}");
+            assert_eq!(error.place().map(|place| place.line()), Some(3), "{error}");
+        }
+    }
+
+    #[test]
     fn mistake_is_reported_with_line_and_column() {
         let error = RuntimeConfig::from_toml("[workspaces.acme]\nshel = true\n").expect_err("no such field");
         assert_eq!(error.place().map(|place| (place.line(), place.column())), Some((2, 1)), "{error}");

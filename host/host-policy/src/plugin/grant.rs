@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bundles::manifest::Effect;
 use bundles::plugin::PluginManifest;
 use bundles::{PluginName, SecretPlacement, SecretRef, Surface, ToolName, UrlPermission};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::lists::PermissionLists;
@@ -27,10 +27,10 @@ pub struct PluginGrant {
     #[serde(default)]
     pub effects: BTreeSet<Effect>,
     /// HTTP targets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "requests")]
     pub requests: Vec<UrlPermission>,
     /// WebSocket targets.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "websockets")]
     pub websockets: Vec<UrlPermission>,
     /// Secrets that the host adds to requests and handshakes.
     #[serde(default)]
@@ -38,6 +38,32 @@ pub struct PluginGrant {
     /// Config of the plugin, which must be valid against the schema in its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Map<String, Value>>,
+}
+
+fn requests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UrlPermission>, D::Error> {
+    targets(deserializer, "requests", "websockets", false)
+}
+
+fn websockets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UrlPermission>, D::Error> {
+    targets(deserializer, "websockets", "requests", true)
+}
+
+/// Reads a list of targets. A permission of the other kind would have no effect in the list.
+fn targets<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    list: &str,
+    other: &str,
+    is_websocket: bool,
+) -> Result<Vec<UrlPermission>, D::Error> {
+    let targets = Vec::<UrlPermission>::deserialize(deserializer)?;
+    match targets.iter().find(|target| target.scheme().is_websocket() != is_websocket) {
+        Some(target) => {
+            let message =
+                format!("`{}` is not a scheme of `{list}`: move the permission to `{other}`", target.scheme());
+            Err(serde::de::Error::custom(message))
+        }
+        None => Ok(targets),
+    }
 }
 
 /// Grant of a secret at one place. The host adds the value there, and the plugin never sees it.

@@ -76,7 +76,15 @@ impl Api {
 
     /// Creates a service with options, except for its host names.
     pub async fn with(world: &World, options: ServiceOptions) -> Self {
-        let runtime = world.open().await;
+        Self::serving(world.open().await, options)
+    }
+
+    /// Creates a service of a Runtime.
+    pub fn of(runtime: Runtime) -> Self {
+        Self::serving(runtime, ServiceOptions::default())
+    }
+
+    fn serving(runtime: Runtime, options: ServiceOptions) -> Self {
         let hosts = Hosts {
             hosts: std::iter::once("runtime.test:7070".to_owned()).collect(),
             origins: std::iter::once("https://console.test".to_owned()).collect(),
