@@ -279,6 +279,23 @@ fn config_is_compared_by_content_and_stays_in_force_while_its_file_is_missing() 
 }
 
 #[test]
+fn root_certificates_of_a_config_are_read_before_the_service_starts() {
+    let place = Place::new();
+    set_up(&place);
+    change(&place, "# certificates = \"ca.pem\"", "certificates = \"ca.pem\"");
+    let refusal = || {
+        let (checked, code) = place.json(&["runtime", "check", "--config", "runtime.toml"]);
+        (code, checked["config"]["refused"][0]["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(refusal(), (5, "not_found".to_owned()));
+    place.write("ca.pem", "no certificate");
+    assert_eq!(refusal(), (3, "invalid_config".to_owned()));
+    let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+    assert_eq!(said.code, 3);
+    assert!(said.stderr.contains("help: let `certificates` under [egress] name a file"), "{}", said.stderr);
+}
+
+#[test]
 fn config_change_during_startup_is_applied() {
     let place = Place::new();
     set_up(&place);

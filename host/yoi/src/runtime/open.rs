@@ -74,17 +74,18 @@ impl Config {
 
     /// Returns the network access of plugins. Runs on the runtime of the connections.
     fn egress(&self) -> Result<Egress, CliError> {
-        let egress = &self.settings.egress;
-        let mut settings = EgressSettings::of_system(egress.limits.clone());
-        let invalid = |error: InvalidRoots| {
-            let help = "let `certificates` under [egress] name a file with root certificates in PEM";
-            CliError::new(Code::InvalidConfig, error.to_string(), help)
-        };
-        if let Some(path) = egress.certificates(&self.folder) {
-            let text = files::read_text(&path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
-            settings.roots = TlsRoots::from_pem(text.as_bytes()).map_err(invalid)?;
+        let settings = EgressSettings::of_system(self.settings.egress.limits.clone());
+        Egress::new(EgressSettings { roots: self.roots()?, ..settings }).map_err(invalid_roots)
+    }
+
+    fn roots(&self) -> Result<TlsRoots, CliError> {
+        match self.settings.egress.certificates(&self.folder) {
+            Some(path) => {
+                let text = files::read_text(&path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
+                TlsRoots::from_pem(text.as_bytes()).map_err(invalid_roots)
+            }
+            None => Ok(TlsRoots::System),
         }
-        Egress::new(settings).map_err(invalid)
     }
 
     fn component_limits(&self) -> Result<Limits, CliError> {
@@ -118,12 +119,18 @@ impl Config {
     pub(super) fn refusals(&self) -> Vec<CliError> {
         let private = self.settings.service.require_private();
         let signed = self.policy.require_postures().map_err(CliError::from);
-        [private, signed, self.component_limits().map(drop)].into_iter().filter_map(Result::err).collect()
+        let (limits, roots) = (self.component_limits().map(drop), self.roots().map(drop));
+        [private, signed, limits, roots].into_iter().filter_map(Result::err).collect()
     }
 
     pub(super) fn data(&self) -> PathBuf {
         self.settings.service.data(&self.folder)
     }
+}
+
+fn invalid_roots(error: InvalidRoots) -> CliError {
+    let help = "let `certificates` under [egress] name a file with root certificates in PEM";
+    CliError::new(Code::InvalidConfig, error.to_string(), help)
 }
 
 /// Opens the stores of a data folder. Damaged metadata is an inner error, because the blobs can still be read.
