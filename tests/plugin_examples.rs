@@ -5,7 +5,7 @@ use std::time::Duration;
 use bundles::ToolName;
 use component_host::{Invocation, PluginLimits, ServiceEvent, ToolFailureKind, ToolPlugin};
 use serde_json::{Value, json};
-use yoi_tests::examples::{Example, example};
+use yoi_tests::examples::{Example, component, example};
 use yoi_tests::{plugin_host, root, sandboxes};
 
 fn invocation(tool: &str, input: Value) -> Invocation {
@@ -31,10 +31,16 @@ fn invalid(code: &str) -> Result<Value, (ToolFailureKind, String)> {
 }
 
 #[test]
-fn json_query_in_javascript_finds_values() {
-    let Some(plugin) = load("json-query") else { return };
-    let query =
-        |document: Value, path: &str| call(&plugin, "json.query", json!({ "document": document, "path": path }));
+fn json_query_in_javascript_finds_values_on_both_engines() {
+    for engine in ["json-query", "json-query-starlingmonkey"] {
+        let Some(component) = component(&root(), engine) else { continue };
+        let plugin = sandboxes::wait(sandboxes::shared().load_tool(&component)).expect("a tool");
+        json_query_finds_values(&plugin);
+    }
+}
+
+fn json_query_finds_values(plugin: &ToolPlugin) {
+    let query = |document: Value, path: &str| call(plugin, "json.query", json!({ "document": document, "path": path }));
     let orders = json!({ "orders": [{ "total": 3 }, { "total": null }, { "a/b": { "": true } }] });
     let found = |values: &[(&str, Value)]| {
         Ok(values.iter().map(|(at, value)| json!({ "at": at, "value": value })).collect::<Value>())
@@ -50,7 +56,7 @@ fn json_query_in_javascript_finds_values() {
     assert_eq!(query(json!(vec![0; 10_001]), "/*"), invalid("too_many_matches"));
     // A mistake in the plugin is a failure as well, and not a trap.
     let unexpected = Err((ToolFailureKind::Failed, "unexpected".to_owned()));
-    assert_eq!(call(&plugin, "json.other", json!({})), unexpected);
+    assert_eq!(call(plugin, "json.other", json!({})), unexpected);
 }
 
 #[test]

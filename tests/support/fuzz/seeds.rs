@@ -135,11 +135,13 @@ host = "*"
 broad = true
 methods = ["HEAD"]
 path_prefixes = ["/"]
+metadata = true
 reason = "Sees whether a link in an issue still works."
 
 [[websockets]]
 scheme = "wss"
 host = "stream.example.com"
+subprotocols = ["issues.v1", "issues.v2"]
 path_prefixes = ["/live"]
 reason = "Receives new issues as they are raised."
 
