@@ -1073,6 +1073,11 @@ fn permission_or_wish_may_contain_a_remote_path_and_no_secret() {
             "host = \"stream.example.com\"",
             format!("host = \"{}.example.com\"", "sk-ant-api03-ab3def8hij4lmno9qrst2vwx"),
         ),
+        (
+            ISSUES,
+            "subprotocols = [\"issues.v1\"",
+            format!("subprotocols = [\"{}\"", "sk-ant-api03-ab3def8hij4lmno9qrst2vwx"),
+        ),
         (CODER, "egress:https://api.example.com/v1", format!("egress:https://api.example.com/{secret}")),
         (BUNDLE, "egress:https://api.example.com/v1", format!("egress:https://api.example.com/{secret}")),
     ] {

@@ -141,9 +141,9 @@ reason = "Sees whether a link in an issue still works."
 [[websockets]]
 scheme = "wss"
 host = "stream.example.com"
-subprotocols = ["issues.v1", "issues.v2"]
 path_prefixes = ["/live"]
 reason = "Receives new issues as they are raised."
+subprotocols = ["issues.v1", "issues.v2"]
 
 [[secrets]]
 name = "issues-token"
