@@ -281,6 +281,7 @@ codes! {
     // Egress of plugins.
     AddressNeverDialled = "address_never_dialled": Denied;
     AmbiguousUrl = "ambiguous_url": Invalid;
+    EffectNotDeclared = "effect_not_declared": Denied;
     EventStreamRefused = "event_stream_refused": Denied;
     HeaderNameTooLong = "header_name_too_long": Denied;
     HeaderNotAllowed = "header_not_allowed": Denied;

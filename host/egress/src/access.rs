@@ -1,10 +1,11 @@
-//! The network access of plugins: who may send what, and the way to a connection that was judged.
+//! Checks requests by the permissions in force, and opens connections to checked addresses.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bundles::WorkspaceId;
+use bundles::manifest::Effect;
+use bundles::{Method, WorkspaceId};
 use component_host::host_api::Unreachable;
 use error_code::Code;
 use host_policy::{AddressPolicy, EgressRequest, PermissionSet, PermittedRequest, check_addresses, permit_request};
@@ -13,12 +14,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::either::Either;
 use url::Host;
 
-use crate::credential::{Credentials, PermittedSecret, SecretHeader};
+use crate::credential::{Credentials, PermittedSecret, SecretEcho, SecretHeader};
 use crate::dial::{Dialer, SystemDialer, dial};
 use crate::failure::Failure;
 use crate::limits::EgressLimits;
 use crate::name_resolver::{NameResolver, ResolveError, SystemNames};
-use crate::permissions::{NetworkPermissions, PermissionSource, TwoKeys};
+use crate::permissions::{NetworkPermissions, PermissionSource, RequiredPermissions};
 use crate::quota::{Quotas, Rate, WorkspaceQuota};
 use crate::tls::{InvalidRoots, Protocol, Stream, Tls, TlsRoots};
 
@@ -62,19 +63,21 @@ pub(crate) struct Access {
     pub(crate) shared: Arc<Shared>,
     permissions: Arc<dyn PermissionSource>,
     credentials: Arc<dyn Credentials>,
+    effect: Effect,
+    sent: Mutex<SecretEcho>,
     pub(crate) quota: Arc<WorkspaceQuota>,
     rate: Rate,
 }
 
-/// A connection to a judged address, for one permitted request.
-pub(crate) struct Dialled {
+/// A connection to a checked address, for one permitted request.
+pub(crate) struct PermittedConnection {
     pub(crate) stream: Stream,
-    pub(crate) judgement: Judgement,
+    pub(crate) permit: ConnectionPermit,
     pub(crate) secret: Option<SecretHeader>,
 }
 
-/// A judged request with the address of its connection. It can be judged again.
-pub(crate) struct Judgement {
+/// A permitted request with the address of its connection. It can be checked again under other permissions.
+pub(crate) struct ConnectionPermit {
     pub(crate) permitted: PermittedRequest,
     address: std::net::IpAddr,
     secret: Option<PermittedSecret>,
@@ -82,7 +85,7 @@ pub(crate) struct Judgement {
 }
 
 impl EgressSettings {
-    /// Returns settings with the names and the root certificates of the system.
+    /// Creates settings with the names and the root certificates of the system.
     pub fn of_system(limits: EgressLimits) -> Self {
         let names = Arc::new(SystemNames::new());
         let (dialer, roots) = (Arc::new(SystemDialer), TlsRoots::System);
@@ -102,17 +105,27 @@ impl Egress {
         Ok(Self(Arc::new(Shared { names, dialer, tls, limits, addresses, quotas: Quotas::default(), tasks })))
     }
 
-    /// Returns the network access of a new instance.
+    /// Returns the network access of a new instance. `effect` is the effect that the manifest declares for what the instance
+    /// does: only `external` allows methods other than `GET` and `HEAD`, and WebSockets; `none` allows nothing.
     pub fn access(
         &self,
         workspace: WorkspaceId,
         permissions: Arc<dyn PermissionSource>,
         credentials: Arc<dyn Credentials>,
+        effect: Effect,
     ) -> NetworkAccess {
         let shared = self.0.clone();
         let quota = shared.quotas.of(&workspace, &shared.limits);
         let rate = Rate::new(shared.limits.instance_requests_per_second);
-        NetworkAccess(Arc::new(Access { shared, permissions, credentials, quota, rate }))
+        NetworkAccess(Arc::new(Access {
+            shared,
+            permissions,
+            credentials,
+            effect,
+            sent: Mutex::default(),
+            quota,
+            rate,
+        }))
     }
 
     /// Returns the number of open WebSocket connections of each workspace that has used the network.
@@ -122,26 +135,58 @@ impl Egress {
 }
 
 /// Returns the lists of permissions for a protocol.
-fn keys(permissions: &NetworkPermissions, protocol: Protocol) -> &TwoKeys {
+fn required(permissions: &NetworkPermissions, protocol: Protocol) -> &RequiredPermissions {
     match protocol {
         Protocol::Http => &permissions.requests,
         Protocol::WebSocket => &permissions.websockets,
     }
 }
 
-fn permit(
+fn permit_under(
     permissions: &NetworkPermissions,
     protocol: Protocol,
     request: EgressRequest,
 ) -> Result<PermittedRequest, Failure> {
-    let TwoKeys { targets, grants } = keys(permissions, protocol);
+    let RequiredPermissions { targets, grants } = required(permissions, protocol);
     let (targets, grants): (&PermissionSet, &PermissionSet) = (targets, grants);
     Ok(permit_request(targets, grants, request)?)
 }
 
 impl Access {
+    /// Counts the start of a request or a handshake, also of one that is refused afterwards.
+    pub(crate) fn begin(&self) -> Result<(), Failure> {
+        self.quota.begin(&self.rate)
+    }
+
+    /// Returns the search for the secret of a request, and for all secrets that this instance has sent before: a remote
+    /// system can return one in a later response.
+    pub(crate) fn sent_secrets(&self, secret: Option<&SecretHeader>) -> SecretEcho {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(secret) = secret {
+            sent.add(&secret.echo);
+        }
+        sent.clone()
+    }
+
     fn permissions(&self) -> Result<Arc<NetworkPermissions>, Failure> {
         self.permissions.current().ok_or_else(Failure::revoked)
+    }
+
+    /// Checks that the declared effect includes the request.
+    fn check_effect(&self, request: &EgressRequest) -> Result<(), Failure> {
+        let is_reading = matches!(request.method(), Some(Method::Get | Method::Head));
+        match self.effect {
+            Effect::External => Ok(()),
+            Effect::Read | Effect::Write if is_reading => Ok(()),
+            Effect::Read | Effect::Write => {
+                let message = "the tool does not declare the effect `external`, so it may send `GET` and `HEAD` only";
+                Err(Failure::denied(Code::EffectNotDeclared, message))
+            }
+            Effect::None => {
+                let message = "the tool declares no effect, so it may not use the network";
+                Err(Failure::denied(Code::EffectNotDeclared, message))
+            }
+        }
     }
 
     /// Returns a receiver that is notified when the permissions change.
@@ -149,7 +194,7 @@ impl Access {
         self.permissions.changes()
     }
 
-    /// Judges a request and connects. Nothing is looked up or sent before the request is permitted.
+    /// Checks a request and connects. Nothing is looked up or sent before the request is permitted.
     pub(crate) async fn connect(
         &self,
         request: EgressRequest,
@@ -157,27 +202,31 @@ impl Access {
         credential: Option<&str>,
         guest_headers: &[(String, String)],
         deadline: Instant,
-    ) -> Result<Dialled, Failure> {
+    ) -> Result<PermittedConnection, Failure> {
+        self.check_effect(&request)?;
         let permissions = self.permissions()?;
-        let permitted = permit(&permissions, protocol, request)?;
+        let permitted = permit_under(&permissions, protocol, request)?;
         let secret = credential.map(|name| PermittedSecret::new(name, &permissions)).transpose()?;
         if let Some(secret) = &secret
-            && let Some((name, _)) = guest_headers.iter().find(|(name, _)| secret.is_header(name))
+            && let Some((name, _)) = guest_headers.iter().find(|(name, _)| secret.is_reserved(name))
         {
-            let message =
-                format!("header `{}` contains the credential, so the plugin cannot write it", bundles::shown(name));
+            let message = format!("header `{}` must not be set beside a credential", bundles::shown(name));
             return Err(Failure::denied(Code::HeaderNotAllowed, message));
         }
-        self.quota.begin(&self.rate)?;
         let connect_ms = Duration::from_millis(self.shared.limits.connect_ms);
         let deadline = deadline.min(Instant::now() + connect_ms);
-        let connected = timeout_at(deadline, self.dial(&permitted, protocol, secret.is_some())).await;
-        let (stream, address) = connected.map_err(|_| Failure::TimedOut)??;
-        let header = match &secret {
-            None => None,
-            Some(secret) => Some(secret.read(self.credentials.as_ref()).await?),
+        let connecting = async {
+            let (stream, address) = self.dial(&permitted, protocol, secret.is_some()).await?;
+            let permit = ConnectionPermit { permitted, address, secret, protocol };
+            // The permissions may have changed meanwhile.
+            self.check_again(&permit)?;
+            let secret = match &permit.secret {
+                None => None,
+                Some(secret) => Some(secret.read(self.credentials.as_ref()).await?),
+            };
+            Ok(PermittedConnection { stream, permit, secret })
         };
-        Ok(Dialled { stream, judgement: Judgement { permitted, address, secret, protocol }, secret: header })
+        timeout_at(deadline, connecting).await.map_err(|_| Failure::TimedOut)?
     }
 
     async fn dial(
@@ -197,8 +246,8 @@ impl Access {
             },
         };
         let addresses = check_addresses(&shared.addresses, permitted, &resolved)?;
-        let is_private = || addresses.as_slice().iter().all(|address| address.ip().is_loopback());
-        if has_secret && !permitted.request().scheme().is_encrypted() && !is_private() {
+        let is_loopback = || addresses.as_slice().iter().all(|address| address.ip().is_loopback());
+        if has_secret && !permitted.request().scheme().is_encrypted() && !is_loopback() {
             let message = "a secret is sent over an encrypted connection or to this machine only";
             return Err(Failure::denied(Code::SecretNeedsTls, message));
         }
@@ -210,12 +259,12 @@ impl Access {
         Ok((stream, address.ip()))
     }
 
-    /// Judges an open connection by the permissions in force.
-    pub(crate) fn judge_again(&self, judgement: &Judgement) -> Result<(), Failure> {
+    /// Checks an open connection by the permissions in force.
+    pub(crate) fn check_again(&self, permit: &ConnectionPermit) -> Result<(), Failure> {
         let permissions = self.permissions()?;
-        let permitted = permit(&permissions, judgement.protocol, judgement.permitted.request().clone())?;
-        check_addresses(&self.shared.addresses, &permitted, &[judgement.address])?;
-        match &judgement.secret {
+        let permitted = permit_under(&permissions, permit.protocol, permit.permitted.request().clone())?;
+        check_addresses(&self.shared.addresses, &permitted, &[permit.address])?;
+        match &permit.secret {
             Some(secret) if !secret.is_permitted(&permissions) => {
                 Err(Failure::denied(Code::SecretNotGranted, "the secret is not granted any more"))
             }

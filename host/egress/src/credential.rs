@@ -68,9 +68,12 @@ impl PermittedSecret {
         has(&permissions.declared_secrets) && has(&permissions.granted_secrets)
     }
 
-    /// `true` if a header of the plugin has the name of the secret's header.
-    pub(crate) fn is_header(&self, name: &str) -> bool {
-        name.eq_ignore_ascii_case(self.placement.header.as_str())
+    /// `true` if a plugin must not write a header beside the secret: the secret's own, and headers that would make a response
+    /// hide the secret from the search. Servers that pass headers to CGI programs do not distinguish `_` and `-`.
+    pub(crate) fn is_reserved(&self, name: &str) -> bool {
+        let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+        let name = plain(name);
+        name == plain(self.placement.header.as_str()) || matches!(name.as_str(), "accept-encoding" | "range")
     }
 
     /// Reads the value.
@@ -83,7 +86,7 @@ impl PermittedSecret {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(unusable("it has fewer than 8 bytes, so an answer could contain it by chance"));
         }
-        // The library would also accept bytes above 127, which servers decode in different ways.
+        // hyper would also accept bytes above 127, which servers decode in different ways.
         if !secret.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(unusable("it is not one line of visible ASCII"));
         }
@@ -97,14 +100,15 @@ impl PermittedSecret {
     }
 }
 
-/// Search for a secret in an answer: as it is, and in base64 at each alignment in both alphabets. Without a secret, nothing
-/// is found. Cheap to clone.
+/// Search for a secret in a response: the value itself, and in base64 at each alignment in both alphabets. Without a secret,
+/// nothing is found. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct SecretEcho(Arc<[memmem::Finder<'static>]>);
 
 impl SecretEcho {
     fn new(secret: &[u8]) -> Self {
-        let mut needles = vec![secret.to_vec()];
+        // Names of headers come in lower case.
+        let mut needles = vec![secret.to_vec(), secret.to_ascii_lowercase()];
         for before in 0..3 {
             let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(secret.iter().copied()).collect();
             // Characters that also depend on the bytes before or after the secret are left out.
@@ -114,6 +118,15 @@ impl SecretEcho {
             }
         }
         Self(needles.iter().map(|needle| memmem::Finder::new(needle).into_owned()).collect())
+    }
+
+    /// Adds the search for another secret.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let is_known = |finder: &&memmem::Finder<'static>| self.0.iter().any(|known| known.needle() == finder.needle());
+        let new: Vec<_> = other.0.iter().filter(|finder| !is_known(finder)).cloned().collect();
+        if !new.is_empty() {
+            self.0 = self.0.iter().cloned().chain(new).collect();
+        }
     }
 
     /// `true` if the bytes contain the secret.

@@ -1,4 +1,4 @@
-//! Connections to judged addresses. No other code of this project opens a connection for a plugin.
+//! Connections to checked addresses. No other code of this project opens a connection for a plugin.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,13 +17,13 @@ use crate::failure::Failure;
 /// Time after which the next address is tried as well (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Addresses of a name that are tried. All of them were judged.
+/// Addresses of a name that are tried. All of them were checked.
 const MAX_ATTEMPTS: usize = 8;
 
 /// Opens TCP connections. Tests use another one to see every address that is dialled.
 #[async_trait]
 pub trait Dialer: fmt::Debug + Send + Sync + 'static {
-    /// Connects to an address, which was judged.
+    /// Connects to an address, which was checked.
     async fn connect(&self, address: SocketAddr) -> std::io::Result<TcpStream>;
 }
 

@@ -20,20 +20,22 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Returns a refusal.
     pub(crate) fn denied(code: Code, message: impl Into<String>) -> Self {
         Self::Denied(Denial { code: code.as_str(), message: message.into() })
     }
 
+    /// Returns the failure for an exceeded size limit.
     pub(crate) fn too_large(side: Side, bytes: u64) -> Self {
         Self::TooLarge(SizeLimit { side, bytes })
     }
 
-    /// The answer of a remote system contains the secret that was sent to it.
+    /// Returns the failure for a response that contains the secret that was sent with its request.
     pub(crate) fn secret_echoed() -> Self {
-        Self::denied(Code::SecretEchoed, "the answer contains the secret that the host added to the request")
+        Self::denied(Code::SecretEchoed, "the response contains the secret that the host added to the request")
     }
 
-    /// The plugin is not granted any more.
+    /// Returns the failure for a plugin that is not granted any more.
     pub(crate) fn revoked() -> Self {
         Self::denied(Code::PluginNotGranted, "the plugin is not granted any more")
     }
@@ -43,13 +45,25 @@ impl From<EgressRefusal> for Failure {
     fn from(refusal: EgressRefusal) -> Self {
         match refusal.is_invalid_url() {
             true => Self::InvalidUrl(format!("{refusal} [{}]", refusal.code())),
-            false => Self::denied(refusal.code(), refusal.to_string()),
+            false => Self::denied(refusal.code(), message(&refusal)),
         }
     }
 }
 
-/// Classifies an error of the HTTP library. `header_bytes` is the limit on the head of a response.
+/// Returns the message of a refusal for a plugin. It has no address, because a plugin could otherwise list the names and
+/// addresses of an internal network.
+fn message(refusal: &EgressRefusal) -> String {
+    match refusal {
+        EgressRefusal::SpecialAddress { kind, .. } | EgressRefusal::NeverDialled { kind, .. } => {
+            format!("the host has an address that is not allowed: {kind}")
+        }
+        EgressRefusal::NotLoopback { .. } => "the host has an address that is not allowed".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl Failure {
+    /// Classifies an error of hyper. `header_bytes` is the limit on the head of a response.
     pub(crate) fn of_http(error: &hyper::Error, header_bytes: u32) -> Self {
         if error.is_parse_too_large() {
             return Self::too_large(Side::Received, header_bytes.into());
@@ -57,7 +71,7 @@ impl Failure {
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-                // The library reports violations inside of a body with these kinds.
+                // hyper reports violations inside of a body with these kinds.
                 let is_violation = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput);
                 return Self::Unreachable(if is_violation { Unreachable::Protocol } else { Unreachable::Reset });
             }

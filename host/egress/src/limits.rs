@@ -15,13 +15,13 @@ pub struct EgressLimits {
     pub first_byte_ms: u64,
     /// Time for a whole exchange. A plugin can ask for less.
     pub exchange_ms: u64,
-    /// Body of a request.
+    /// Maximum bytes of the body of a request.
     pub request_bytes: u64,
-    /// Body of a response.
+    /// Maximum bytes of the body of a response.
     pub response_bytes: u64,
-    /// Headers of a response.
+    /// Maximum number of header fields of a response.
     pub response_headers: u32,
-    /// Names and values of all headers of a response.
+    /// Maximum bytes of the names and values of all headers of a response.
     pub response_header_bytes: u32,
     /// Concurrent requests of a workspace.
     pub workspace_requests: u32,
@@ -31,7 +31,7 @@ pub struct EgressLimits {
     pub workspace_requests_per_second: u32,
     /// Time to open a WebSocket connection. A plugin can ask for less.
     pub open_ms: u64,
-    /// Time without any message, after which a connection is closed.
+    /// Time without a message in either direction, after which a connection is closed. Pings do not count.
     pub idle_ms: u64,
     /// Time after which a connection is closed in any case.
     pub lifetime_ms: u64,
@@ -41,15 +41,16 @@ pub struct EgressLimits {
     pub receive_ms: u64,
     /// Open connections of a workspace. An instance has the limit `connections` of the sandbox.
     pub workspace_connections: u32,
-    /// One message, also if it arrives in fragments.
+    /// Maximum bytes of one message, also if it arrives in fragments.
     pub message_bytes: u32,
-    /// One frame.
+    /// Maximum bytes of one frame.
     pub frame_bytes: u32,
     /// Messages that wait until the plugin receives them. Reading pauses while so many wait.
     pub queued_messages: u32,
-    /// Messages in a second, in each direction. Pings and pongs count too.
+    /// Messages in a second, in each direction. Received pings and pongs count too.
     pub messages_per_second: u32,
-    /// Bytes of messages in a second, in each direction. A longer message counts as so many.
+    /// Bytes in a second: of sent messages, where a longer message counts as exactly this many bytes, and of everything that
+    /// is received.
     pub bytes_per_second: u32,
 }
 
@@ -105,7 +106,7 @@ impl Default for EgressLimits {
     }
 }
 
-/// Returns a limit on a size in memory.
+/// Converts a limit to `usize`.
 pub(crate) fn size(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }

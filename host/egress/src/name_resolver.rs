@@ -26,8 +26,8 @@ pub trait NameResolver: fmt::Debug + Send + Sync + 'static {
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError>;
 }
 
-/// Names of the system: `/etc/hosts` and the name servers of `/etc/resolv.conf`, as they are when it is created. Without
-/// name servers, every look-up is [`ResolveError::Unavailable`].
+/// Names of the system: `/etc/hosts` and the name servers of `/etc/resolv.conf`. Both files are read once, when the value is
+/// created. Without name servers, every look-up is [`ResolveError::Unavailable`].
 ///
 /// A name is looked up as it is: search lists are not applied.
 pub struct SystemNames(Option<TokioResolver>);
@@ -45,7 +45,7 @@ impl SystemNames {
     fn configured(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Option<TokioResolver> {
         let options = builder.options_mut();
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        // An answer is used once and judged each time, so that a changed record takes effect with the next request.
+        // An answer is used once and checked each time, so that a changed record takes effect with the next request.
         options.cache_size = 0;
         builder.build().ok()
     }

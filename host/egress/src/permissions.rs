@@ -8,22 +8,22 @@ use bundles::{SecretPlacement, SecretRef};
 use host_policy::PermissionSet;
 use tokio::sync::watch;
 
-/// The two lists that must both cover a request.
+/// The two lists that must both cover a request: targets and grants.
 #[derive(Debug, Clone, Default)]
-pub struct TwoKeys {
+pub struct RequiredPermissions {
     /// Targets of the plugin's manifest.
     pub targets: Arc<PermissionSet>,
     /// Grants of the host.
     pub grants: Arc<PermissionSet>,
 }
 
-/// What a plugin may reach at one moment. Requests and WebSockets have lists of their own.
+/// Permissions of a plugin at one moment. Requests and WebSockets have lists of their own.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkPermissions {
     /// Permissions for HTTP requests.
-    pub requests: TwoKeys,
+    pub requests: RequiredPermissions,
     /// Permissions for WebSocket connections.
-    pub websockets: TwoKeys,
+    pub websockets: RequiredPermissions,
     /// Secrets that the manifest declares, with their places.
     pub declared_secrets: Arc<BTreeMap<SecretRef, SecretPlacement>>,
     /// Secrets that the host grants, with their places.
@@ -35,7 +35,7 @@ pub trait PermissionSource: fmt::Debug + Send + Sync + 'static {
     /// Returns the permissions in force, or `None` if the plugin is not granted any more.
     fn current(&self) -> Option<Arc<NetworkPermissions>>;
 
-    /// Returns a receiver that is notified after each change. Open connections are judged again then. If its sender is
+    /// Returns a receiver that is notified after each change. Open connections are checked again then. If its sender is
     /// gone, they are closed.
     fn changes(&self) -> watch::Receiver<()>;
 }

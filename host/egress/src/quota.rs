@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::failure::Failure;
 use crate::limits::EgressLimits;
 
-/// Time after which a request that found too many concurrent ones is worth a retry.
+/// Retry delay that is reported when `workspace_requests` requests run.
 const BUSY_RETRY: Duration = Duration::from_millis(100);
 
 /// A number of events in a second.
@@ -25,7 +25,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// A rate of zero counts as one.
+    /// Creates a rate. Zero counts as one.
     pub(crate) fn new(per_second: u32) -> Self {
         let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         Self { limiter: RateLimiter::direct(Quota::per_second(per_second)), per_second }
@@ -91,17 +91,17 @@ impl Quotas {
 }
 
 impl WorkspaceQuota {
-    /// Counts the begin of a request or a handshake, for the workspace and for the instance.
+    /// Counts the start of a request or a handshake, for the workspace and for the instance.
     pub(crate) fn begin(&self, instance: &Rate) -> Result<(), Failure> {
         instance.take(1).and_then(|()| self.rate.take(1)).map_err(Failure::RateLimited)
     }
 
-    /// Takes the place of a request.
+    /// Acquires a slot for a request.
     pub(crate) fn request(&self) -> Result<OwnedSemaphorePermit, Failure> {
         self.requests.clone().try_acquire_owned().map_err(|_| Failure::RateLimited(BUSY_RETRY))
     }
 
-    /// Takes the place of a connection. The error is the limit.
+    /// Acquires a slot for a connection. The error is the limit.
     pub(crate) fn connection(&self) -> Result<OwnedSemaphorePermit, u32> {
         self.connections.clone().try_acquire_owned().map_err(|_| self.max_connections)
     }

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::access::{Access, Dialled, NetworkAccess};
+use crate::access::{Access, NetworkAccess, PermittedConnection};
 use crate::credential::SecretEcho;
 use crate::failure::Failure;
 use crate::limits::{EgressLimits, size};
@@ -32,7 +32,9 @@ const MIN_HEAD_BYTES: usize = 8192;
 impl Requests for NetworkAccess {
     async fn send(&self, request: OutgoingRequest) -> Result<IncomingResponse, RequestFailure> {
         let access = self.0.clone();
-        let exchange = self.0.shared.tasks.spawn(async move { access.exchange(request).await });
+        // Checked on the thread of the guest, whose processor time is limited.
+        let checked = access.checked_request(&request)?;
+        let exchange = self.0.shared.tasks.spawn(async move { access.exchange(checked, request).await });
         Ok(AbortOnDrop(exchange).join().await?)
     }
 }
@@ -65,25 +67,30 @@ fn method(method: Method) -> bundles::Method {
 }
 
 impl Access {
-    async fn exchange(&self, outgoing: OutgoingRequest) -> Result<IncomingResponse, Failure> {
-        let limits = &self.shared.limits;
-        if outgoing.body.len() as u64 > limits.request_bytes {
-            return Err(Failure::too_large(Side::Sent, limits.request_bytes));
+    fn checked_request(&self, outgoing: &OutgoingRequest) -> Result<EgressRequest, Failure> {
+        self.begin()?;
+        let allowed = self.shared.limits.request_bytes;
+        if outgoing.body.len() as u64 > allowed {
+            return Err(Failure::too_large(Side::Sent, allowed));
         }
+        Ok(EgressRequest::request(method(outgoing.method), &outgoing.url, outgoing.headers.clone())?)
+    }
+
+    async fn exchange(&self, request: EgressRequest, outgoing: OutgoingRequest) -> Result<IncomingResponse, Failure> {
+        let limits = &self.shared.limits;
         let longest = Duration::from_millis(limits.exchange_ms);
         let deadline = Instant::now() + outgoing.timeout.map_or(longest, |wanted| wanted.min(longest));
-        let request = EgressRequest::request(method(outgoing.method), &outgoing.url, outgoing.headers.clone())?;
         let _place = self.quota.request()?;
         let credential = outgoing.credential.as_deref();
         let dialled = self.connect(request, Protocol::Http, credential, &outgoing.headers, deadline).await?;
-        let Dialled { stream, judgement, secret } = dialled;
+        let PermittedConnection { stream, permit, secret } = dialled;
         let is_http2 = is_http2(&stream);
-        let url = judgement.permitted.request().url();
+        let url = permit.permitted.request().url();
         let mut headers = HeaderMap::new();
         for (name, value) in &outgoing.headers {
             headers.append(header_name(name)?, header_value(value)?);
         }
-        let echo = secret.as_ref().map(|secret| secret.echo.clone()).unwrap_or_default();
+        let echo = self.sent_secrets(secret.as_ref());
         if let Some(secret) = secret {
             headers.insert(secret.name, secret.value);
         }

@@ -19,9 +19,9 @@ pub(crate) type Stream = Either<TcpStream, Box<tokio_rustls::client::TlsStream<T
 /// Root certificates that remote systems are verified with.
 #[derive(Debug, Clone)]
 pub enum TlsRoots {
-    /// Those of the operating system. If it has none, every encrypted connection fails.
+    /// The certificates of the operating system. If there are none, every encrypted connection fails.
     System,
-    /// Only these, each in DER.
+    /// Only these certificates, each in DER.
     Only(Vec<Vec<u8>>),
 }
 

@@ -1,6 +1,7 @@
 //! WebSocket connections: the handshake, and the plugin's side of an open connection. The other side is the task in
 //! `websocket::task`.
 
+mod metered_stream;
 mod task;
 
 use std::sync::{Arc, OnceLock};
@@ -23,19 +24,23 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::access::{Access, Dialled, Judgement, NetworkAccess};
+use crate::access::{Access, ConnectionPermit, NetworkAccess, PermittedConnection};
 use crate::credential::SecretEcho;
 use crate::failure::Failure;
 use crate::limits::{EgressLimits, size};
 use crate::quota::Rate;
 use crate::request::{AbortOnDrop, authority, check_headers, driven, first_byte, header_value, http1};
 use crate::tls::Protocol;
+use metered_stream::MeteredStream;
 
 /// Bytes that are read at once. Larger frames grow the buffer.
 const READ_BUFFER_BYTES: usize = 4096;
 
+/// Bytes of pongs and of a close frame that may wait to be written, beside a message.
+const MAX_CONTROL_BYTES: usize = 64 << 10;
+
 /// The stream of an open connection.
-type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+type Socket = WebSocketStream<MeteredStream<TokioIo<hyper::upgrade::Upgraded>>>;
 
 /// An open connection, as an instance owns it. Dropping it makes the task close the connection.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ struct QueuedMessage {
     _bytes: OwnedSemaphorePermit,
 }
 
-/// What the plugin wants from the task.
+/// Command of the plugin's side to the task.
 #[derive(Debug)]
 enum Command {
     Send { message: Message, done: oneshot::Sender<()> },
@@ -66,10 +71,10 @@ enum Command {
 }
 
 /// A connection after its handshake.
-struct Opened {
+struct OpenedSocket {
     socket: Socket,
     subprotocol: Option<String>,
-    judgement: Judgement,
+    permit: ConnectionPermit,
     echo: SecretEcho,
     place: OwnedSemaphorePermit,
 }
@@ -99,7 +104,10 @@ impl From<OpenFailure> for WebSocketFailure {
 impl WebSockets for NetworkAccess {
     async fn open(&self, outgoing: OutgoingConnection) -> Result<Box<dyn Connection>, WebSocketFailure> {
         let access = self.0.clone();
-        let opening = self.0.shared.tasks.spawn(async move { Ok(access.open(outgoing).await) });
+        // Checked on the thread of the guest, whose processor time is limited.
+        access.begin()?;
+        let request = EgressRequest::websocket(&outgoing.url, outgoing.subprotocols.clone()).map_err(Failure::from)?;
+        let opening = self.0.shared.tasks.spawn(async move { Ok(access.open(request, outgoing).await) });
         let opened = AbortOnDrop(opening).join().await??;
         Ok(Box::new(self.start(opened)))
     }
@@ -107,13 +115,13 @@ impl WebSockets for NetworkAccess {
 
 impl NetworkAccess {
     /// Starts the task of a connection.
-    fn start(&self, opened: Opened) -> OpenConnection {
+    fn start(&self, opened: OpenedSocket) -> OpenConnection {
         let limits = &self.0.shared.limits;
         let (commands, received_commands) = mpsc::channel(1);
         let (queue, messages) = mpsc::channel(size(limits.queued_messages).clamp(1, Semaphore::MAX_PERMITS));
         let end = Arc::new(OnceLock::new());
-        let Opened { socket, subprotocol, judgement, echo, place } = opened;
-        let task = task::Task { access: self.0.clone(), judgement, echo, end: end.clone(), _place: place };
+        let OpenedSocket { socket, subprotocol, permit, echo, place } = opened;
+        let task = task::Task { access: self.0.clone(), permit, echo, end: end.clone(), _place: place };
         self.0.shared.tasks.spawn(task.run(socket, received_commands, queue));
         OpenConnection {
             subprotocol,
@@ -129,18 +137,17 @@ impl NetworkAccess {
 }
 
 impl Access {
-    async fn open(&self, outgoing: OutgoingConnection) -> Result<Opened, OpenFailure> {
+    async fn open(&self, request: EgressRequest, outgoing: OutgoingConnection) -> Result<OpenedSocket, OpenFailure> {
         let limits = &self.shared.limits;
         let longest = Duration::from_millis(limits.open_ms);
         let deadline = Instant::now() + outgoing.timeout.map_or(longest, |wanted| wanted.min(longest));
-        let request = EgressRequest::websocket(&outgoing.url, outgoing.subprotocols.clone()).map_err(Failure::from)?;
         let place = self.quota.connection();
         let place = place.map_err(|allowed| OpenFailure::WebSocket(WebSocketFailure::TooManyConnections(allowed)))?;
         let credential = outgoing.credential.as_deref();
         let dialled = self.connect(request, Protocol::WebSocket, credential, &[], deadline).await?;
-        let Dialled { stream, judgement, secret } = dialled;
+        let PermittedConnection { stream, permit, secret } = dialled;
         let key = generate_key();
-        let url = judgement.permitted.request().url();
+        let url = permit.permitted.request().url();
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, header_value(&authority(url))?);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -150,7 +157,7 @@ impl Access {
         if !outgoing.subprotocols.is_empty() {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, header_value(&outgoing.subprotocols.join(", "))?);
         }
-        let echo = secret.as_ref().map(|secret| secret.echo.clone()).unwrap_or_default();
+        let echo = self.sent_secrets(secret.as_ref());
         if let Some(secret) = secret {
             headers.insert(secret.name, secret.value);
         }
@@ -176,13 +183,16 @@ impl Access {
         let answered = timeout_at(deadline, handshake).await.map_err(|_| Failure::TimedOut)??;
         let (upgraded, subprotocol) =
             answered.map_err(|status| OpenFailure::WebSocket(WebSocketFailure::Refused(status.as_u16())))?;
+        let stream = MeteredStream::new(TokioIo::new(upgraded), limits.bytes_per_second);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
+            // Pongs wait here if the remote system does not read.
+            .max_write_buffer_size(size(limits.message_bytes).saturating_add(MAX_CONTROL_BYTES))
             .max_message_size(Some(size(limits.message_bytes)))
             .max_frame_size(Some(size(limits.frame_bytes)));
-        let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
-        Ok(Opened { socket, subprotocol, judgement, echo, place })
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
+        Ok(OpenedSocket { socket, subprotocol, permit, echo, place })
     }
 }
 

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bundles::manifest::Effect;
 use component_host::compile::cache::CompileCache;
 use component_host::host_api::{Clocks, HostApi, LogLine, Random};
 use component_host::{Allocation, Invocation, PluginLimits, Sandbox, SandboxConfig, ToolPlugin};
 use egress::{
-    Dialer, Egress, EgressLimits, EgressSettings, FixedPermissions, NameResolver, NetworkPermissions, ResolveError,
-    TlsRoots, TwoKeys,
+    Dialer, Egress, EgressLimits, EgressSettings, FixedPermissions, NameResolver, NetworkPermissions,
+    RequiredPermissions, ResolveError, TlsRoots,
 };
 use host_policy::{AddressPolicy, CaseError, EgressCase, PermissionSet};
 use hyper::Response;
@@ -191,7 +192,12 @@ fn host_api(network: &Arc<CaseNetwork>, permissions: NetworkPermissions, authori
         addresses: AddressPolicy::with_test_net_3(),
     });
     let (permissions, secrets) = (Arc::new(FixedPermissions::new(permissions)), Arc::new(Secrets(BTreeMap::new())));
-    let access = Arc::new(egress.expect("egress").access("team".parse().expect("an id"), permissions, secrets));
+    let access = Arc::new(egress.expect("egress").access(
+        "team".parse().expect("an id"),
+        permissions,
+        secrets,
+        Effect::External,
+    ));
     HostApi {
         requests: access.clone(),
         websockets: access,
@@ -239,7 +245,7 @@ async fn verdict_through_a_component_is_that_of_the_pure_decision() {
             }
             let peer = fields.get("server").map(|answer| server(&authority, &case, answer));
             let network = Arc::new(CaseNetwork::of(fields, peer.as_ref().map(|peer| peer.address)));
-            let keys = TwoKeys {
+            let keys = RequiredPermissions {
                 targets: Arc::new(case.permissions("targets")),
                 grants: Arc::new(case.permissions("grants")),
             };
@@ -255,7 +261,7 @@ async fn verdict_through_a_component_is_that_of_the_pure_decision() {
                 };
             }
             judged += 1;
-            let allowed = case.judge(&policy);
+            let allowed = case.check(&policy);
             let (id, dialled) = (case.text("id"), network.dialled());
             let expected = match &allowed {
                 Ok(_) => None,
@@ -305,7 +311,7 @@ async fn url_that_the_standard_refuses_is_never_dialled() {
         serde_json::from_value::<bundles::UrlPermission>(value).expect("a permission")
     };
     let all = PermissionSet::new([everything("http", &["GET"]), everything("https", &["GET"]), everything("ws", &[])]);
-    let keys = TwoKeys { targets: Arc::new(all.clone()), grants: Arc::new(all) };
+    let keys = RequiredPermissions { targets: Arc::new(all.clone()), grants: Arc::new(all) };
     let permissions = NetworkPermissions { requests: keys.clone(), websockets: keys, ..NetworkPermissions::default() };
     let mut refused = 0;
     for case in corpus.as_array().expect("cases") {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use bundles::manifest::Effect;
 use bytes::Bytes;
 use component_host::host_api::{
-    IncomingResponse, Method, OutgoingRequest, RequestFailure, Side, SizeLimit, Unreachable,
+    IncomingResponse, Method, OutgoingRequest, RequestFailure, Side, SizeLimit, Unreachable, WebSocketFailure,
 };
-use egress::{EgressLimits, TlsRoots, TwoKeys};
+use egress::{EgressLimits, RequiredPermissions, TlsRoots};
 use futures_util::stream;
 use host_policy::PermissionSet;
 use http_body_util::{BodyExt, StreamBody};
@@ -226,7 +227,7 @@ async fn redirect_is_returned_and_not_followed() {
             let others = everything(target.address.port());
             let (list, others) = (permissions.requests.targets.as_slice(), others.requests.targets.as_slice());
             let set = Arc::new(PermissionSet::new(list.iter().chain(others).cloned()));
-            permissions.requests = TwoKeys { targets: set.clone(), grants: set };
+            permissions.requests = RequiredPermissions { targets: set.clone(), grants: set };
             let network = Network::with(permissions, small(), TlsRoots::Only(Vec::new()));
 
             let response = network.get(&peer.url("/")).await.expect("a response");
@@ -864,6 +865,36 @@ async fn host_adds_a_secret_and_refuses_an_unknown_one() {
 
 /// Returns a response with a body of known length.
 #[tokio::test]
+async fn declared_effect_limits_methods_and_websockets() {
+    let peer = Peer::answering(OK);
+    for (effect, reading, changing) in [
+        (Effect::None, false, false),
+        (Effect::Read, true, false),
+        (Effect::Write, true, false),
+        (Effect::External, true, true),
+    ] {
+        let network = Network::with_effect(peer.address, effect);
+        for (method, is_allowed) in [
+            (Method::Get, reading),
+            (Method::Head, reading),
+            (Method::Post, changing),
+            (Method::Put, changing),
+            (Method::Patch, changing),
+            (Method::Delete, changing),
+        ] {
+            let outcome = network.send(OutgoingRequest { method, ..get(&peer.url("/")) }).await;
+            match is_allowed {
+                true => assert_eq!(outcome.expect("a response").status, 200, "{effect:?} {method:?}"),
+                false => assert_eq!(code(outcome), "effect_not_declared", "{effect:?} {method:?}"),
+            }
+        }
+        let opened = network.open(&peer.url("/").replace("http", "ws")).await.expect_err("no WebSocket");
+        let is_denied = matches!(opened, WebSocketFailure::Denied(denial) if denial.code == "effect_not_declared");
+        assert_eq!(is_denied, !changing, "{effect:?}");
+    }
+}
+
+#[tokio::test]
 async fn secret_is_not_sent_unencrypted_to_another_machine() {
     let peer = Peer::answering(OK);
     let network = Network::to(peer.address, small());
@@ -887,7 +918,7 @@ async fn secret_that_is_short_or_no_line_of_ascii_is_not_sent() {
         ("1234\n5678", false),
         ("1234\r\nhost: other", false),
         ("sécret-value", false),
-        ("1234\05678", false),
+        ("1234\u{0}5678", false),
     ] {
         let network = Network::with_secret(peer.address, small(), value);
         let outcome = network.send(get_with_secret(&peer.url("/"))).await;
@@ -900,6 +931,46 @@ async fn secret_that_is_short_or_no_line_of_ascii_is_not_sent() {
         }
     }
     assert!(peer.seen().iter().all(|request| request.contains("authorization: Bearer 12345678")));
+}
+
+#[tokio::test]
+async fn secret_of_an_earlier_request_is_searched_too() {
+    let peer = Peer::answering(OK);
+    let echoing = Peer::answering(ok(SECRET));
+    let network = Network::to(peer.address, small());
+    network.permissions.set(everything(peer.address.port()));
+    network.send(get_with_secret(&peer.url("/"))).await.expect("a response");
+    network.permissions.set(everything(echoing.address.port()));
+    assert_eq!(code(network.get(&echoing.url("/")).await), "secret_echoed");
+}
+
+#[tokio::test]
+async fn header_that_would_hide_or_replace_the_secret_is_refused_beside_it() {
+    let peer = Peer::answering(OK);
+    let network = Network::to(peer.address, small());
+    for name in ["accept-encoding", "Range"] {
+        let headers = vec![(name.to_owned(), "bytes=0-7".to_owned())];
+        let request = OutgoingRequest { headers: headers.clone(), ..get_with_secret(&peer.url("/")) };
+        assert_eq!(code(network.send(request).await), "header_not_allowed", "{name}");
+        let request = OutgoingRequest { headers, ..get(&peer.url("/")) };
+        assert_eq!(network.send(request).await.expect("a response").status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn refusal_of_an_address_does_not_name_the_address() {
+    let peer = Peer::answering(OK);
+    let network = Network::to(peer.address, small());
+    let addresses = vec![vec![[169, 254, 169, 254].into()], vec![[0, 0, 0, 0].into()]];
+    network.names.0.lock().expect("names").insert(NAME.to_owned(), addresses);
+    let url = format!("http://{NAME}:{}/", peer.address.port());
+    for _ in 0..2 {
+        let refused = network.get(&url).await.expect_err("refused");
+        assert!(
+            !format!("{refused:?}").contains("169.254") && !format!("{refused:?}").contains("0.0.0.0"),
+            "{refused:?}"
+        );
+    }
 }
 
 fn ok(body: impl AsRef<[u8]>) -> Vec<u8> {
@@ -949,8 +1020,8 @@ async fn response_that_contains_the_secret_is_refused() {
         };
         assert_eq!(denial.code, "secret_echoed", "{name}");
         assert!(!denial.message.contains(SECRET), "{name}");
-        // A request that did not use the secret gets the same response.
-        let response = network.get(&peer.url("/")).await;
+        // An instance that has not sent the secret gets the same response.
+        let response = Network::to(peer.address, small()).get(&peer.url("/")).await;
         assert!(response.is_ok(), "{name}: {response:?}");
     }
 }

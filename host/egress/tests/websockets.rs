@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use component_host::host_api::{
     Connection, Message, OutgoingConnection, Side, SizeLimit, Unreachable, WebSocketFailure,
 };
-use egress::{EgressLimits, NetworkPermissions, TwoKeys};
+use egress::{EgressLimits, NetworkPermissions, RequiredPermissions};
 use host_policy::PermissionSet;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -1327,6 +1327,8 @@ async fn secret_that_the_peer_sends_back_does_not_reach_the_guest() {
                 assert!(receive(socket).await.is_err(), "{name}");
             }
 
+            // An instance that has not sent the secret gets the same response.
+            let network = Network::to(peer.address, generous());
             let mut socket = network.open(&url).await.expect(&name);
             assert_eq!(receive(&mut socket).await, received, "{name} without a credential");
         }
@@ -1349,7 +1351,7 @@ fn narrow(port: u16, path: &str, subprotocols: &[&str]) -> NetworkPermissions {
         "subprotocols": subprotocols,
     }));
     let set = Arc::new(PermissionSet::new([permission]));
-    NetworkPermissions { websockets: TwoKeys { targets: set.clone(), grants: set }, ..everything(port) }
+    NetworkPermissions { websockets: RequiredPermissions { targets: set.clone(), grants: set }, ..everything(port) }
 }
 
 /// Returns a connection with a subprotocol and a credential.
@@ -1374,15 +1376,15 @@ async fn connection_ends_when_its_permission_is_withdrawn() {
     let changes: [(&str, fn(u16) -> Option<NetworkPermissions>); 8] = [
         ("plugin", |_| None),
         ("grant", |port| {
-            let websockets = TwoKeys { grants: nothing(), ..everything(port).websockets };
+            let websockets = RequiredPermissions { grants: nothing(), ..everything(port).websockets };
             Some(NetworkPermissions { websockets, ..everything(port) })
         }),
         ("target", |port| {
-            let websockets = TwoKeys { targets: nothing(), ..everything(port).websockets };
+            let websockets = RequiredPermissions { targets: nothing(), ..everything(port).websockets };
             Some(NetworkPermissions { websockets, ..everything(port) })
         }),
         ("all WebSockets", |port| {
-            let websockets = TwoKeys { targets: nothing(), grants: nothing() };
+            let websockets = RequiredPermissions { targets: nothing(), grants: nothing() };
             Some(NetworkPermissions { websockets, ..everything(port) })
         }),
         ("port", |port| Some(everything(port ^ 1))),
@@ -1416,7 +1418,7 @@ async fn connection_stays_open_while_the_permissions_cover_it() {
     let port = peer.address.port();
     let network = Network::to(peer.address, generous());
     let mut socket = network.open_with(full(&peer.url())).await.expect("open");
-    let no_requests = TwoKeys { targets: nothing(), grants: nothing() };
+    let no_requests = RequiredPermissions { targets: nothing(), grants: nothing() };
     let changes = [
         ("the same", everything(port)),
         ("no requests", NetworkPermissions { requests: no_requests, ..everything(port) }),

@@ -89,7 +89,7 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::UrlTooLong, Code::UserInfo,
     ]),
     ("exchanges of plugins, in the tests of `egress`", &[
-        Code::EventStreamRefused, Code::SecretEchoed, Code::SecretNeedsTls, Code::SecretNotDeclared,
+        Code::EffectNotDeclared, Code::EventStreamRefused, Code::SecretEchoed, Code::SecretNeedsTls, Code::SecretNotDeclared,
     ]),
     ("the built-in bundle is part of this build, and its own test verifies it", &[Code::InvalidBundle]),
 ];

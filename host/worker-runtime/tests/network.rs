@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bundles::BundleLimits;
+use bundles::plugin::Package;
 use host_policy::RuntimeConfig;
 use hyper::Response;
 use runtime_api::call::ToolCall;
@@ -118,6 +120,26 @@ async fn request_is_allowed_refused_and_repaired_by_the_grant() {
     // A plugin that is not granted any more has no tools, and nothing to send a request with.
     reload(&runtime, crate::support::CONFIG).await;
     assert_eq!(fetch("/v2").await.expect_err("revoked").0, "not_granted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tool_has_no_more_effect_than_it_declares() {
+    let example = packed("web-fetch").expect("committed");
+    let authority = Authority::new();
+    let peer = Peer::tls(&authority, &[NAME], &HTTP, rustls::ALL_VERSIONS, echo);
+    let internet = Arc::new(Internet::default());
+    internet.add(NAME, peer.address);
+    // The code of `web.send` is the same, and its manifest claims that it only reads.
+    let manifest = example.manifest.replace("effect = \"external\"", "effect = \"read\"");
+    let package = Package::open(example.package, &BundleLimits::default()).expect("a package");
+    let packed = Packed::with_manifest(package.component(), &manifest);
+    let granted = requests("\"/\"").replace("[\"GET\"]", "[\"GET\", \"POST\"]");
+    let runtime = open(&packed, &internet, &authority, config(&packed, &granted)).await;
+    let url = format!("https://{NAME}/");
+    assert_eq!(call(&runtime, "web.fetch", json!({ "url": url })).await.expect("a response")["status"], 200);
+    let sent = call(&runtime, "web.send", json!({ "url": url, "method": "POST" })).await;
+    assert_eq!(sent.expect_err("another effect").0, "effect_not_declared");
+    assert_eq!(internet.dialled().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,11 +286,10 @@ async fn until_open(runtime: &Runtime, count: u32) {
     .await;
 }
 
-/// Returns the text of `/metrics`.
-async fn metrics(runtime: &Runtime) -> String {
-    let api = Api::of(runtime.clone());
-    let (_, token) = api.token(&[Scope::Operator], &[]).await;
-    String::from_utf8(api.get("/metrics", &token).await.body).expect("text")
+/// `true` if `/metrics` has this number of open WebSockets.
+async fn has_websockets(api: &Api, token: &str, count: u32) -> bool {
+    let text = String::from_utf8(api.get("/metrics", token).await.body).expect("text");
+    text.contains(&format!("yoi_workspace_websockets{{workspace=\"acme\"}} {count}\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,7 +334,9 @@ async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
     chat.say("again");
     assert_eq!(received(&runtime, 2).await, ["hello", "again"]);
     assert_eq!(open_connections(&runtime), 1);
-    assert!(metrics(&runtime).await.contains("yoi_workspace_websockets{workspace=\"acme\"} 1\n"));
+    let api = Api::of(runtime.clone());
+    let (_, token) = api.token(&[Scope::Operator], &[]).await;
+    assert!(has_websockets(&api, &token, 1).await);
 
     // Messages are not entries of the history, and neither is the secret.
     let told = format!("{:?}", history(&runtime).await);
@@ -329,7 +352,7 @@ async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
     runtime.catalogue(&acme()).stop(&id("w")).await.expect("stopped");
     chat.hears("closed").await;
     until_open(&runtime, 0).await;
-    assert!(metrics(&runtime).await.contains("yoi_workspace_websockets{workspace=\"acme\"} 0\n"));
+    assert!(has_websockets(&api, &token, 0).await);
     let services = runtime.observation(&acme()).services(&id("w")).await.expect("services");
     assert!(!services.iter().any(|service| matches!(service.state, ServiceState::Running { .. })), "{services:?}");
 }

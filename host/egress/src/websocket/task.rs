@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Error};
 
 use super::{Command, QueuedMessage, Socket};
-use crate::access::{Access, Judgement};
+use crate::access::{Access, ConnectionPermit};
 use crate::credential::SecretEcho;
 use crate::failure::Failure;
 use crate::limits::size;
@@ -25,13 +25,13 @@ use crate::quota::Rate;
 type Sink = SplitSink<Socket, tungstenite::Message>;
 type Source = SplitStream<Socket>;
 
-/// Reason that the protocol implementation gives for a close frame with a code that nobody may send.
+/// Reason that the protocol library reports for a close frame with a code that must not be sent.
 const VIOLATION: &str = "Protocol violation";
 
 /// State of the task, apart from its streams.
 pub(super) struct Task {
     pub(super) access: Arc<Access>,
-    pub(super) judgement: Judgement,
+    pub(super) permit: ConnectionPermit,
     pub(super) echo: SecretEcho,
     /// Set before the queue is closed.
     pub(super) end: Arc<OnceLock<WebSocketFailure>>,
@@ -65,7 +65,7 @@ impl End {
         Self { failure: failure.into(), close: Some((code, String::new())), done: None }
     }
 
-    /// The connection is lost, so that no close frame can be sent.
+    /// Returns the end of a connection that is lost, so that no close frame can be sent.
     fn lost(failure: WebSocketFailure) -> Self {
         Self { failure, close: None, done: None }
     }
@@ -113,7 +113,7 @@ impl Task {
     /// Reads until the connection ends.
     async fn read(&self, source: &mut Source, queue: &mpsc::Sender<QueuedMessage>, active: &Activity) -> End {
         let limits = &self.access.shared.limits;
-        let (messages, bytes) = (Rate::new(limits.messages_per_second), Rate::new(limits.bytes_per_second));
+        let messages = Rate::new(limits.messages_per_second);
         let max_queued = size(limits.message_bytes).clamp(1, Semaphore::MAX_PERMITS);
         let free_bytes = Arc::new(Semaphore::new(max_queued));
         loop {
@@ -122,18 +122,20 @@ impl Task {
                 Some(Err(error)) => return of_error(&error),
                 None => return End::lost(WebSocketFailure::Unreachable(Unreachable::Reset)),
             };
-            active.mark();
+            // A ping is no use of the connection, which would otherwise stay open for as long as the remote system wants.
+            if !received.is_ping() && !received.is_pong() {
+                active.mark();
+            }
             if self.echo.is_in(text_of(&received)) {
                 return End::new(Failure::secret_echoed(), 1008);
             }
             // Reading pauses above the rate, so that the remote system has to wait.
             messages.wait(1).await;
-            bytes.wait(received.len()).await;
             let message = match received {
                 tungstenite::Message::Text(text) => Message::Text(text.as_str().to_owned()),
                 tungstenite::Message::Binary(bytes) => Message::Binary(bytes.into()),
                 tungstenite::Message::Close(frame) => return of_close(frame),
-                // The implementation answers a ping with its next operation.
+                // The protocol library answers a ping with its next operation.
                 tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_) | tungstenite::Message::Frame(_) => {
                     continue;
                 }
@@ -192,7 +194,7 @@ impl Task {
         let mut changes = self.access.changes();
         loop {
             // Judged at once as well: the permissions may have changed during the handshake.
-            if let Err(failure) = self.access.judge_again(&self.judgement) {
+            if let Err(failure) = self.access.check_again(&self.permit) {
                 return End::new(failure, 1008);
             }
             if changes.changed().await.is_err() {
@@ -202,7 +204,7 @@ impl Task {
     }
 }
 
-/// The plugin dropped the connection.
+/// Returns the end of a connection that the plugin dropped.
 fn dropped() -> End {
     End::new(WebSocketFailure::Closed { code: None, reason: String::new() }, 1000)
 }
@@ -218,7 +220,7 @@ fn text_of(message: &tungstenite::Message) -> &[u8] {
     }
 }
 
-/// The remote system has closed the connection. The implementation has queued the answer.
+/// Returns the end of a connection that the remote system closed. The protocol library has queued the reply.
 fn of_close(frame: Option<CloseFrame>) -> End {
     let failure = match frame {
         Some(frame) if frame.code == CloseCode::Protocol && frame.reason.as_str() == VIOLATION => {
@@ -232,6 +234,7 @@ fn of_close(frame: Option<CloseFrame>) -> End {
     End::new(failure, 1000)
 }
 
+/// Returns the end of a connection that failed.
 fn of_error(error: &Error) -> End {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => {
@@ -244,6 +247,8 @@ fn of_error(error: &Error) -> End {
             let bytes = u64::try_from(*max_size).unwrap_or(u64::MAX);
             End::new(WebSocketFailure::TooLarge(SizeLimit { side: Side::Received, bytes }), 1009)
         }
+        // The remote system does not read, so that replies to its pings cannot be sent.
+        Error::WriteBufferFull(_) => End::lost(WebSocketFailure::TimedOut),
         Error::Utf8(_) => End::new(WebSocketFailure::Unreachable(Unreachable::Protocol), 1007),
         _ => End::new(WebSocketFailure::Unreachable(Unreachable::Protocol), 1002),
     }

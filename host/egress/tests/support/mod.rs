@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bundles::manifest::Effect;
 use bundles::{SecretPlacement, SecretRef, UrlPermission};
 use component_host::host_api::{
     Connection, IncomingResponse, Message, Method, OutgoingConnection, OutgoingRequest, RequestFailure, Requests,
@@ -16,7 +17,7 @@ use component_host::host_api::{
 };
 use egress::{
     Credentials, Egress, EgressLimits, EgressSettings, FixedPermissions, NameResolver, NetworkPermissions,
-    ResolveError, SystemDialer, TlsRoots, TwoKeys,
+    RequiredPermissions, ResolveError, SystemDialer, TlsRoots,
 };
 use host_policy::{AddressPolicy, PermissionSet};
 use serde_json::{Value, json};
@@ -95,16 +96,16 @@ pub fn everything(port: u16) -> NetworkPermissions {
             }
         }
     }
-    let keys = |list: Vec<UrlPermission>| {
+    let required = |list: Vec<UrlPermission>| {
         let set = Arc::new(PermissionSet::new(list));
-        TwoKeys { targets: set.clone(), grants: set }
+        RequiredPermissions { targets: set.clone(), grants: set }
     };
     let placement: SecretPlacement =
         serde_json::from_value(json!({ "header": "authorization", "prefix": "Bearer " })).expect("a placement");
     let secrets: BTreeMap<SecretRef, SecretPlacement> = [("token".parse().expect("a name"), placement)].into();
     NetworkPermissions {
-        requests: keys(requests),
-        websockets: keys(websockets),
+        requests: required(requests),
+        websockets: required(websockets),
         declared_secrets: Arc::new(secrets.clone()),
         granted_secrets: Arc::new(secrets),
     }
@@ -130,7 +131,23 @@ impl Network {
         Self::new(permissions, limits, roots, SECRET)
     }
 
+    /// Like [`Network::to`], for a tool with an effect.
+    pub fn with_effect(peer: SocketAddr, effect: Effect) -> Self {
+        let roots = TlsRoots::Only(Vec::new());
+        Self::of(everything(peer.port()), EgressLimits::default(), roots, SECRET, effect)
+    }
+
     fn new(permissions: NetworkPermissions, limits: EgressLimits, roots: TlsRoots, secret: &str) -> Self {
+        Self::of(permissions, limits, roots, secret, Effect::External)
+    }
+
+    fn of(
+        permissions: NetworkPermissions,
+        limits: EgressLimits,
+        roots: TlsRoots,
+        secret: &str,
+        effect: Effect,
+    ) -> Self {
         let names = Arc::new(Names::default());
         let loopback: IpAddr = [127, 0, 0, 1].into();
         for name in ["localhost", NAME] {
@@ -146,7 +163,8 @@ impl Network {
         let egress = Egress::new(settings).expect("egress");
         let permissions = FixedPermissions::new(permissions);
         let secrets = Secrets([("token".to_owned(), secret.to_owned())].into());
-        let access = egress.access("team".parse().expect("an id"), Arc::new(permissions.clone()), Arc::new(secrets));
+        let access =
+            egress.access("team".parse().expect("an id"), Arc::new(permissions.clone()), Arc::new(secrets), effect);
         let access = Arc::new(access);
         Self { egress, names, permissions, requests: access.clone(), websockets: access }
     }

@@ -45,6 +45,14 @@ impl AddressPolicy {
             u128::from(*base) >> rest == u128::from(address) >> rest
         });
         match listed {
+            // The system, or a translator nearby, dials the embedded address. An embedded address that nothing but its own
+            // word allows stays such an address.
+            Some((_, _, AddressKind::Embedding)) => Some(
+                embedded(address)
+                    .filter_map(|inner| self.special_v4(inner))
+                    .find(|kind| kind.needs_own_word())
+                    .unwrap_or(AddressKind::Embedding),
+            ),
             Some((_, _, kind)) => Some(*kind),
             // 2000::/3 is the only block of IPv6 that is allocated as global unicast.
             None => (u128::from(address) >> 125 != 1).then_some(AddressKind::Reserved),
@@ -55,6 +63,20 @@ impl AddressPolicy {
 fn same_block(base: Ipv4Addr, address: Ipv4Addr, bits: u8) -> bool {
     let rest = 32 - u32::from(bits);
     u32::from(base) >> rest == u32::from(address) >> rest
+}
+
+/// Returns the IPv4 addresses that forms of embedding read in an address: in its last 32 bits (mapped, translated and
+/// compatible), and after its first 16 bits (6to4).
+fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let bits = u128::from(address);
+    [bits as u32, (bits >> 80) as u32].into_iter().map(Ipv4Addr::from)
+}
+
+impl AddressKind {
+    /// `true` if `local` does not allow the address.
+    fn needs_own_word(self) -> bool {
+        matches!(self, Self::Metadata | Self::Unspecified | Self::Multicast | Self::Broadcast)
+    }
 }
 
 /// The kind of a special address.
@@ -123,6 +145,8 @@ const V4: &[(Ipv4Addr, u8, AddressKind)] = &[
     (Ipv4Addr::new(127, 0, 0, 0), 8, AddressKind::Loopback),
     // The metadata address of Azure, within a public block.
     (Ipv4Addr::new(168, 63, 129, 16), 32, AddressKind::Metadata),
+    (Ipv4Addr::new(169, 254, 0, 23), 32, AddressKind::Metadata),
+    (Ipv4Addr::new(169, 254, 42, 42), 32, AddressKind::Metadata),
     (Ipv4Addr::new(169, 254, 169, 254), 32, AddressKind::Metadata),
     (Ipv4Addr::new(169, 254, 170, 2), 32, AddressKind::Metadata),
     (Ipv4Addr::new(169, 254, 170, 23), 32, AddressKind::Metadata),
@@ -166,7 +190,10 @@ const V6: &[(Ipv6Addr, u8, AddressKind)] = &[
     (v6(0x2620, 0x4f, 0x8000, 0), 48, AddressKind::Protocol),
     (v6(0x3fff, 0, 0, 0), 20, AddressKind::Documentation),
     (v6(0x5f00, 0, 0, 0), 16, AddressKind::Protocol),
-    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, AddressKind::Metadata),
+    // Services of AWS on each machine, not only that of metadata.
+    (v6(0xfd00, 0xec2, 0, 0), 32, AddressKind::Metadata),
+    (Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128, AddressKind::Metadata),
+    (Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe), 128, AddressKind::Metadata),
     (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, AddressKind::Metadata),
     (v6(0xfc00, 0, 0, 0), 7, AddressKind::Private),
     (v6(0xfe80, 0, 0, 0), 10, AddressKind::LinkLocal),
@@ -180,6 +207,27 @@ mod tests {
 
     fn special(address: &str) -> Option<AddressKind> {
         AddressPolicy::default().special_kind(address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn embedded_address_keeps_the_kinds_that_local_does_not_allow() {
+        for (address, kind) in [
+            ("::ffff:169.254.169.254", AddressKind::Metadata),
+            ("::ffff:0:169.254.169.254", AddressKind::Metadata),
+            ("64:ff9b:1::169.254.169.254", AddressKind::Metadata),
+            ("2002:a9fe:a9fe::1", AddressKind::Metadata),
+            ("::ffff:0.0.0.0", AddressKind::Unspecified),
+            ("::ffff:224.0.0.1", AddressKind::Multicast),
+            ("::ffff:255.255.255.255", AddressKind::Broadcast),
+            ("::ffff:127.0.0.1", AddressKind::Embedding),
+            ("::ffff:10.0.0.1", AddressKind::Embedding),
+            ("::ffff:8.8.8.8", AddressKind::Embedding),
+            ("2002:808:808::1", AddressKind::Embedding),
+            ("fd00:ec2::23", AddressKind::Metadata),
+            ("fd00:ec3::23", AddressKind::Private),
+        ] {
+            assert_eq!(special(address), Some(kind), "{address}");
+        }
     }
 
     #[test]

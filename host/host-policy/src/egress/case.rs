@@ -95,8 +95,8 @@ impl<'a> EgressCase<'a> {
         addresses.into_iter().flatten().filter_map(|address| address.as_str()?.parse().ok()).collect()
     }
 
-    /// Judges the request, and returns the addresses that may be dialled.
-    pub fn judge(&self, policy: &AddressPolicy) -> Result<CheckedAddresses, CaseError> {
+    /// Checks the request, and returns the addresses that may be dialled.
+    pub fn check(&self, policy: &AddressPolicy) -> Result<CheckedAddresses, CaseError> {
         let permitted = permit_request(&self.permissions("targets"), &self.permissions("grants"), self.request()?)?;
         let resolved = permitted.name().map(|name| self.look_up(name)).unwrap_or_default();
         Ok(check_addresses(policy, &permitted, &resolved)?)

@@ -32,7 +32,7 @@ fn needs_connection(fields: &Map<String, Value>) -> bool {
 
 /// Returns the refusal's code, message and help as the error.
 fn verdict(case: &EgressCase<'_>) -> Result<(), String> {
-    let checked = case.judge(&AddressPolicy::with_test_net_3()).map_err(|error| match &error {
+    let checked = case.check(&AddressPolicy::with_test_net_3()).map_err(|error| match &error {
         CaseError::Refused(refusal) => describe(refusal),
         CaseError::Method => error.code().to_owned(),
     })?;

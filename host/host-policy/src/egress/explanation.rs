@@ -1,8 +1,8 @@
 //! Explanation of one request: the two permissions that it needs, its addresses, and what would allow it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use bundles::{UrlPermission, WrittenUrlPermission};
+use bundles::{UrlPermission, WrittenUrlPermission, is_loopback_name};
 use serde::Serialize;
 use url::Host;
 
@@ -21,7 +21,7 @@ pub struct EgressExplanation {
     pub target: KeyExplanation,
     /// Grants of the host.
     pub grant: KeyExplanation,
-    /// Name whose addresses are not known, so that they are not judged.
+    /// Name whose addresses are not known, so that they are not checked.
     pub unresolved: Option<String>,
     /// Addresses of the host.
     pub addresses: Vec<AddressExplanation>,
@@ -62,6 +62,8 @@ pub fn explain_request(
         (Host::Ipv4(address), _) => (vec![IpAddr::V4(address)], None),
         (Host::Ipv6(address), _) => (vec![IpAddr::V6(address)], None),
         (Host::Domain(_), Some(resolved)) => (resolved.to_vec(), None),
+        // RFC 6761: these names are loopback addresses everywhere.
+        (Host::Domain(name), None) if is_loopback_name(name) => (vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], None),
         (Host::Domain(name), None) => (Vec::new(), Some(name.to_owned())),
     };
     let permitted = permit_request(targets, grants, request.clone());
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn address_that_is_not_known_is_not_judged() {
+    fn address_that_is_not_known_is_not_checked() {
         let api = set(json!({"scheme": "https", "host": "a.example", "methods": ["GET"], "path_prefixes": ["/"]}));
         let request = EgressRequest::request(Method::Get, "https://A.example/?q#f", Vec::new()).expect("a request");
         let explanation = explain_request(&api, &api, &request, &AddressPolicy::default(), None);

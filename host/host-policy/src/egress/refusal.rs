@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use bundles::{MAX_SUBPROTOCOLS, MAX_URL_BYTES, UrlPermission, WrittenUrlPermission, shown};
+use bundles::{MAX_SUBPROTOCOLS, MAX_URL_BYTES, UrlPermission, WrittenUrlPermission, is_loopback_name, shown};
 use error_code::Code;
 use url::ParseError;
 
@@ -168,7 +168,7 @@ pub enum EgressRefusal {
         host: String,
     },
     /// The address is special, and a permission does not allow it.
-    #[error("`{}` resolves to `{address}`, {kind}, and {missing} has `{}`", shown(.host), mark(*.kind))]
+    #[error("{}, {kind}, and {missing} {}", found(.host, *.address), lack(.host, *.address, *.kind))]
     SpecialAddress {
         /// The permission without the mark.
         missing: MissingPermission,
@@ -180,7 +180,7 @@ pub enum EgressRefusal {
         kind: AddressKind,
     },
     /// The name is `localhost` or below it (RFC 6761), and the address is not loopback.
-    #[error("`{}` resolves to `{address}`, which is not a loopback address", shown(.host))]
+    #[error("{}, which is not a loopback address", found(.host, *.address))]
     NotLoopback {
         /// The host of the URL.
         host: String,
@@ -188,7 +188,7 @@ pub enum EgressRefusal {
         address: IpAddr,
     },
     /// The address does not identify a single peer.
-    #[error("`{}` resolves to `{address}`, {kind}, which is never dialled", shown(.host))]
+    #[error("{}, {kind}, which is never dialled", found(.host, *.address))]
     NeverDialled {
         /// The host of the URL.
         host: String,
@@ -275,9 +275,28 @@ impl EgressRefusal {
     }
 }
 
-/// Returns the mark with which a permission covers a special address.
-fn mark(kind: AddressKind) -> &'static str {
-    if kind == AddressKind::Metadata { "metadata" } else { "local" }
+/// `true` if the host of the URL is the address itself.
+fn is_literal(host: &str, address: IpAddr) -> bool {
+    host.trim_matches(['[', ']']).parse() == Ok(address)
+}
+
+/// Returns the beginning of a sentence about an address.
+fn found(host: &str, address: IpAddr) -> String {
+    match is_literal(host, address) {
+        true => format!("the host is `{address}`"),
+        // The scanner for leaks takes this name for that of a machine.
+        false if is_loopback_name(host) => format!("`{host}` resolves to `{address}`"),
+        false => format!("`{}` resolves to `{address}`", shown(host)),
+    }
+}
+
+/// Returns what a permission lacks for a special address.
+fn lack(host: &str, address: IpAddr, kind: AddressKind) -> &'static str {
+    match kind {
+        AddressKind::Metadata => "has `metadata`",
+        _ if is_literal(host, address) => "names it",
+        _ => "has `local`",
+    }
 }
 
 fn nearness(nearest: &Option<RequestPart>) -> String {

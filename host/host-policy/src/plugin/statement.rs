@@ -121,7 +121,10 @@ pub(super) fn statements(manifest: &PluginManifest, configured: &PermissionLists
         let is_granted =
             |grant: &SecretGrant| grant.name == secret.what && Some(&grant.placement()) == secret.placement.as_ref();
         all.push(Statement {
-            text: format!("may use secret `{}`, which it never sees: the host sends it as `{place}`", secret.what),
+            text: format!(
+                "may use secret `{}`, which it never sees: the host sends it as `{place}` to any granted target",
+                secret.what
+            ),
             danger: None,
             standing: Standing::of(configured.secrets.iter().any(is_granted)),
             reason: Some(secret.reason.clone()),

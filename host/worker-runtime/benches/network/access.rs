@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bundles::manifest::Effect;
 use bundles::{SecretRef, UrlPermission};
 use component_host::host_api::{Clocks, HostApi, LogLine, Random};
 use component_host::{Invocation, PluginLimits, ToolPlugin};
@@ -13,7 +14,8 @@ use host_policy::PermissionSet;
 use secrecy::SecretString;
 use serde_json::json;
 use worker_runtime::egress::{
-    Credentials, Egress, EgressLimits, EgressSettings, FixedPermissions, NetworkAccess, NetworkPermissions, TwoKeys,
+    Credentials, Egress, EgressLimits, EgressSettings, FixedPermissions, NetworkAccess, NetworkPermissions,
+    RequiredPermissions,
 };
 
 use crate::Outcome;
@@ -66,7 +68,7 @@ pub(crate) fn access(server: SocketAddr) -> Outcome<NetworkAccess> {
     };
     let keys = |permission| {
         let set = Arc::new(PermissionSet::new([permission]));
-        TwoKeys { targets: set.clone(), grants: set }
+        RequiredPermissions { targets: set.clone(), grants: set }
     };
     let permissions = NetworkPermissions {
         requests: keys(permission("http", &["GET"])?),
@@ -83,7 +85,12 @@ pub(crate) fn access(server: SocketAddr) -> Outcome<NetworkAccess> {
         ..EgressLimits::default()
     };
     let egress = Egress::new(EgressSettings::of_system(limits))?;
-    Ok(egress.access("team".parse()?, Arc::new(FixedPermissions::new(permissions)), Arc::new(NoCredentials)))
+    Ok(egress.access(
+        "team".parse()?,
+        Arc::new(FixedPermissions::new(permissions)),
+        Arc::new(NoCredentials),
+        Effect::External,
+    ))
 }
 
 /// Returns the interfaces of an instance with this network access.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bundles::manifest::Effect;
 use bundles::{PluginName, WorkspaceId};
 use component_host::host_api::{Clocks, HostApi, LogLine, LogSink, NoEgress, Random, Requests, WebSockets};
 
@@ -56,9 +57,9 @@ impl PluginHost {
 }
 
 impl PluginInterfaces {
-    /// Returns the interfaces for a new instance, which belongs to a worker.
-    pub(crate) fn of_instance(&self, owner: PluginOwner) -> HostApi {
-        let (requests, websockets) = self.network();
+    /// Returns the interfaces for a new instance, which belongs to a worker and has an effect on remote systems.
+    pub(crate) fn of_instance(&self, owner: PluginOwner, effect: Effect) -> HostApi {
+        let (requests, websockets) = self.network(effect);
         let log = PluginLog { logs: self.host.logs.clone(), owner, plugin: self.plugin.clone() };
         HostApi {
             requests,
@@ -69,10 +70,11 @@ impl PluginInterfaces {
         }
     }
 
-    fn network(&self) -> (Arc<dyn Requests>, Arc<dyn WebSockets>) {
+    #[cfg_attr(not(feature = "egress"), allow(unused_variables, reason = "there is no network"))]
+    fn network(&self, effect: Effect) -> (Arc<dyn Requests>, Arc<dyn WebSockets>) {
         #[cfg(feature = "egress")]
         if let Some(network) = &self.host.network {
-            return network.access(&self.permissions);
+            return network.access(&self.permissions, effect);
         }
         (Arc::new(NoEgress), Arc::new(NoEgress))
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bundles::manifest::Effect;
 use bundles::{Digest, SecretPlacement, SecretRef, UrlPermission, WorkspaceId};
 use component_host::host_api::{Requests, WebSockets};
-use egress::{Credentials, Egress, NetworkPermissions, PermissionSource, TwoKeys};
+use egress::{Credentials, Egress, NetworkPermissions, PermissionSource, RequiredPermissions};
 use host_policy::{PermissionSet, PluginGrant, RuntimeConfig};
 use host_tools::secret::SecretSource;
 use secrecy::SecretString;
@@ -50,9 +51,14 @@ fn set<'a>(permissions: impl IntoIterator<Item = &'a UrlPermission>) -> Arc<Perm
 
 impl PluginNetwork {
     /// Returns the network access of a new instance.
-    pub(crate) fn access(&self, permissions: &Arc<PackagePermissions>) -> (Arc<dyn Requests>, Arc<dyn WebSockets>) {
+    pub(crate) fn access(
+        &self,
+        permissions: &Arc<PackagePermissions>,
+        effect: Effect,
+    ) -> (Arc<dyn Requests>, Arc<dyn WebSockets>) {
         let credentials = Arc::new(HostSecrets(self.secrets.clone()));
-        let access = Arc::new(self.egress.access(permissions.workspace.clone(), permissions.clone(), credentials));
+        let access = self.egress.access(permissions.workspace.clone(), permissions.clone(), credentials, effect);
+        let access = Arc::new(access);
         (access.clone(), access)
     }
 }
@@ -73,8 +79,8 @@ impl PackagePermissions {
         let secrets = grant.secrets.iter().map(|secret| (secret.name.clone(), secret.placement()));
         let declared = &self.declared;
         NetworkPermissions {
-            requests: TwoKeys { targets: declared.requests.clone(), grants: set(&grant.requests) },
-            websockets: TwoKeys { targets: declared.websockets.clone(), grants: set(&grant.websockets) },
+            requests: RequiredPermissions { targets: declared.requests.clone(), grants: set(&grant.requests) },
+            websockets: RequiredPermissions { targets: declared.websockets.clone(), grants: set(&grant.websockets) },
             declared_secrets: declared.secrets.clone(),
             granted_secrets: Arc::new(secrets.collect()),
         }

@@ -8,6 +8,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bundles::manifest::Effect;
 use bundles::{Digest, PluginName, one_line};
 use component_host::host_api::{LogLevel, LogLine};
 use component_host::{HandleFailure, Invocation, NextTurn, PluginError, Service, WakeReason};
@@ -277,7 +278,8 @@ impl Supervisor {
     async fn start(&mut self) -> Result<(Service, Schedule), End> {
         let (host, plan) = (&self.host, self.plan.clone());
         let interfaces = host.plugin_host.interfaces(&self.owner.workspace, self.plugin.clone(), &plan.package);
-        let api = interfaces.of_instance(self.owner.clone());
+        // The turns of a service share its connections, whatever a turn is for.
+        let api = interfaces.of_instance(self.owner.clone(), Effect::External);
         let limits = host.plugin_limits.clone();
         let began = Instant::now();
         let start = async move { plan.component.start(&plan.config, api, &limits).await.result };

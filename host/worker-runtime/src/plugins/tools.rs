@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bundles::manifest::Effect;
 use bundles::{PluginName, ToolName, ToolSource, one_line};
 use component_host::{Invocation, PluginError, PluginLimits, ToolAnswer, ToolFailure};
 use host_policy::{Refusal, Rule};
@@ -87,7 +88,9 @@ impl Tool for PluginTool {
                 .and_then(to_output);
         };
         let invocation = Invocation { id, tool: self.name.clone(), input, remaining };
-        let host = self.interfaces.of_instance(owner);
+        // A worker has only tools of the manifest.
+        let effect = self.package.manifest.tools().get(&self.name).map_or(Effect::None, |tool| tool.effect());
+        let host = self.interfaces.of_instance(owner, effect);
         let (component, limits) = (component.clone(), self.limits.clone());
         let call = async move { component.call(&invocation, host, &limits).await };
         let Some(run) = self.compute_pool.run(self.slots.clone(), call).await else {

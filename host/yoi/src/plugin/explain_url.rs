@@ -24,9 +24,12 @@ use crate::text::Rows;
 
 /// Explains whether a plugin may send a request to a URL, by the code that decides it in a Runtime.
 ///
-/// Manifest and grant must both cover the URL, and each address of its name is judged. Nothing is looked up: pass the
+/// Manifest and grant must both cover the URL, and each address of its name is checked. Nothing is looked up: pass the
 /// addresses with `--resolve`. The exit code is 4 if the request is refused, and 3 if the URL is invalid.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "yoi plugin explain-url [OPTIONS] PACKAGE METHOD URL\n       yoi plugin explain-url [OPTIONS] PACKAGE --websocket URL\n       yoi plugin explain-url --batch FILE"
+)]
 pub(crate) struct Args {
     /// Folder with a `plugin.toml` and a `component.wasm`, or packed file.
     #[arg(required_unless_present = "batch")]
@@ -89,7 +92,7 @@ fn explain(args: &Args, path: &Path, output: &Output) -> Result<ExitCode, CliErr
         rows.row("grant", of_key(&explanation.grant, host.no_grant()));
         rows.list("address", explanation.addresses.iter().map(|one| format!("{}, {}", one.address, one.class)));
         if let Some(name) = &explanation.unresolved {
-            rows.row("address", format!("not judged: pass the addresses with `--resolve {name}=ADDRESS`"));
+            rows.row("address", format!("not checked: pass the addresses with `--resolve {name}=ADDRESS`"));
         }
         if let Some(permission) = &explanation.permission {
             rows.row("would allow", to_toml(&json!(permission)).to_string().trim());
@@ -207,7 +210,7 @@ const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Block of addresses that a file of cases may use in place of public ones.
 const TEST_NET_3: &str = "203.0.113.0/24";
 
-/// Judges each case of a file.
+/// Checks each case of a file.
 fn batch(path: &Path, output: &Output) -> Result<ExitCode, CliError> {
     let text = files::read_text(path, MAX_BATCH_BYTES, "file of cases")?;
     let invalid = |line: usize| {
@@ -234,13 +237,13 @@ fn batch(path: &Path, output: &Output) -> Result<ExitCode, CliError> {
     let mut answers = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         let case = EgressCase::new(case.as_object().ok_or_else(|| invalid(index + 1))?, false);
-        let judged = case.judge(&policy);
+        let checked = case.check(&policy);
         answers.push(json!({
             "id": case.text("id"),
-            "verdict": if judged.is_ok() { "allow" } else { "deny" },
-            "code": judged.as_ref().err().map(CaseError::code),
-            "message": judged.as_ref().err().map(ToString::to_string),
-            "addresses": judged.map(|checked| checked.as_slice().to_vec()).unwrap_or_default(),
+            "verdict": if checked.is_ok() { "allow" } else { "deny" },
+            "code": checked.as_ref().err().map(CaseError::code),
+            "message": checked.as_ref().err().map(ToString::to_string),
+            "addresses": checked.map(|addresses| addresses.as_slice().to_vec()).unwrap_or_default(),
         }));
     }
     let document = json!({ "schema": "yoi.plugin-explain-url-batch/1", "cases": answers });

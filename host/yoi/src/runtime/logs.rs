@@ -54,7 +54,8 @@ impl LogArgs {
             LogLevel::Info => LevelFilter::INFO,
         };
         // Only targets of this project: log lines of libraries could contain content of requests.
-        let own_targets = tracing_subscriber::filter::Targets::new().with_target("yoi", level);
+        let own_targets =
+            tracing_subscriber::filter::Targets::new().with_target("yoi", level).with_target("worker_runtime", level);
         let is_terminal = std::io::stderr().is_terminal();
         let format = self.log_format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json });
         // A pipe that is not read fills up, and a blocking write to it would never return.

@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn refusal_of_the_host_is_not_tried_again_within_a_minute() {
-        let denial = Denial { code: "egress_not_granted".to_owned(), message: String::new() };
+        let denial = Denial { code: "not_granted".to_owned(), message: String::new() };
         for failure in [Failure::Denied(denial), Failure::InvalidUrl(String::new())] {
             let mut gateway = gateway();
             gateway.not_opened(&failure, 0);

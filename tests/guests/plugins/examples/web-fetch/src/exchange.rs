@@ -192,7 +192,7 @@ mod tests {
         let too_large = |side| Failure::TooLarge(SizeLimit { side, bytes: 7 });
         let unavailable = ToolFailureKind::Unavailable;
         for (of_host, kind, code, part_of_message) in [
-            (denied("egress_not_granted"), ToolFailureKind::Denied, "egress_not_granted", "no"),
+            (denied("not_granted"), ToolFailureKind::Denied, "not_granted", "no"),
             (denied("Not a code"), ToolFailureKind::Denied, "denied", "no"),
             (denied(""), ToolFailureKind::Denied, "denied", "no"),
             (denied(&"a".repeat(65)), ToolFailureKind::Denied, "denied", "no"),
