@@ -30,6 +30,7 @@ fn each_key_and_each_address_is_explained() {
         ("tracker GET https://tracker.example.com/api/v2/search --resolve tracker.example.com=169.254.169.254", 4),
         ("tracker GET https://tracker.example.com/api/v2/search --resolve tracker.example.com=", 4),
         ("tracker GET http://169.254.169.254/latest", 4),
+        ("tracker GET https://localhost/", 4),
         ("tracker GET https://user@tracker.example.com/", 4),
         ("tracker GET https://tracker.example.com/api/v2/search --header cookie:a=b", 4),
         ("tracker --websocket wss://stream.example.com/live", 0),
@@ -53,7 +54,7 @@ fn without_a_grant_of_the_package_the_request_is_refused() {
     let (explained, code) = place.json(&explain);
     assert_eq!((code, &explained["verdict"], &explained["code"]), (4, &json!("deny"), &json!("not_granted")));
     let (explained, code) = place.json(&[&explain[..], &["--config", "runtime.toml"]].concat());
-    assert_eq!((code, &explained["verdict"], &explained["code"]), (0, &json!("allow_if_public"), &Value::Null));
+    assert_eq!((code, &explained["verdict"], &explained["code"]), (0, &json!("allow_unresolved"), &Value::Null));
 }
 
 #[test]

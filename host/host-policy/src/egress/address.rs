@@ -47,12 +47,10 @@ impl AddressPolicy {
         match listed {
             // The system, or a translator nearby, dials the embedded address. An embedded address that nothing but its own
             // word allows stays such an address.
-            Some((_, _, AddressKind::Embedding)) => Some(
-                embedded(address)
-                    .filter_map(|inner| self.special_v4(inner))
-                    .find(|kind| kind.needs_own_word())
-                    .unwrap_or(AddressKind::Embedding),
-            ),
+            Some((_, _, AddressKind::Embedding)) => {
+                let inner = self.special_v4(embedded(address)).filter(|kind| kind.needs_own_word());
+                Some(inner.unwrap_or(AddressKind::Embedding))
+            }
             Some((_, _, kind)) => Some(*kind),
             // 2000::/3 is the only block of IPv6 that is allocated as global unicast.
             None => (u128::from(address) >> 125 != 1).then_some(AddressKind::Reserved),
@@ -65,11 +63,11 @@ fn same_block(base: Ipv4Addr, address: Ipv4Addr, bits: u8) -> bool {
     u32::from(base) >> rest == u32::from(address) >> rest
 }
 
-/// Returns the IPv4 addresses that forms of embedding read in an address: in its last 32 bits (mapped, translated and
-/// compatible), and after its first 16 bits (6to4).
-fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+/// Returns the IPv4 address in an address that embeds one: after the first 16 bits (6to4), or else in the last 32 bits.
+fn embedded(address: Ipv6Addr) -> Ipv4Addr {
     let bits = u128::from(address);
-    [bits as u32, (bits >> 80) as u32].into_iter().map(Ipv4Addr::from)
+    let is_6to4 = bits >> 112 == 0x2002;
+    Ipv4Addr::from(if is_6to4 { bits >> 80 } else { bits } as u32)
 }
 
 impl AddressKind {

@@ -9,8 +9,8 @@ use super::{
     AddressPolicy, CheckedAddresses, EgressRefusal, EgressRequest, PermissionSet, check_addresses, permit_request,
 };
 
-/// A case: a JSON object with `targets`, `grants`, `api` (`request` or `websocket`), `method`, `url`, `headers` and `dns`
-/// (addresses by name).
+/// A case: a JSON object with `targets`, `grants`, `api` (`request` or `websocket`), `method`, `url`, `headers`, `subprotocols`
+/// and `dns` (addresses by name).
 #[derive(Debug, Clone, Copy)]
 pub struct EgressCase<'a> {
     fields: &'a Map<String, Value>,
@@ -83,7 +83,8 @@ impl<'a> EgressCase<'a> {
     /// Returns the request.
     pub fn request(&self) -> Result<EgressRequest, CaseError> {
         if self.text("api") == "websocket" {
-            return Ok(EgressRequest::websocket(self.text("url"), Vec::new())?);
+            let subprotocols = self.list("subprotocols").iter().filter_map(Value::as_str).map(str::to_owned);
+            return Ok(EgressRequest::websocket(self.text("url"), subprotocols.collect())?);
         }
         let method = self.text("method").parse().map_err(|_| CaseError::Method)?;
         Ok(EgressRequest::request(method, self.text("url"), self.headers())?)

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bundles::{UrlPermission, WrittenUrlPermission, is_loopback_name};
+use bundles::{AddressReach, UrlPermission, WrittenUrlPermission, is_loopback_name};
 use serde::Serialize;
 use url::Host;
 
@@ -23,6 +23,8 @@ pub struct EgressExplanation {
     pub grant: KeyExplanation,
     /// Name whose addresses are not known, so that they are not checked.
     pub unresolved: Option<String>,
+    /// Classes of addresses that both lists allow: `public`, `local` and `metadata`. Empty if the request is not covered.
+    pub allowed_addresses: Vec<&'static str>,
     /// Addresses of the host.
     pub addresses: Vec<AddressExplanation>,
     /// Smallest permission that would allow the request, if a permission can.
@@ -77,6 +79,7 @@ pub fn explain_request(
     };
     let described = |address: &IpAddr| AddressExplanation { address: *address, class: class(*address) };
     EgressExplanation {
+        allowed_addresses: allowed_addresses(targets, grants, request),
         request: request.line(),
         target: key(targets, request),
         grant: key(grants, request),
@@ -85,6 +88,14 @@ pub fn explain_request(
         unresolved,
         refusal,
     }
+}
+
+fn allowed_addresses(targets: &PermissionSet, grants: &PermissionSet, request: &EgressRequest) -> Vec<&'static str> {
+    let (Some(target), Some(grant)) = (targets.covering(request), grants.covering(request)) else { return Vec::new() };
+    let is_local = target.reach.min(grant.reach) == AddressReach::Special;
+    let is_metadata = target.metadata && grant.metadata;
+    let classes = [("public", true), ("local", is_local), ("metadata", is_metadata)];
+    classes.into_iter().filter(|(_, is_allowed)| *is_allowed).map(|(class, _)| class).collect()
 }
 
 fn key(permissions: &PermissionSet, request: &EgressRequest) -> KeyExplanation {
@@ -155,5 +166,24 @@ mod tests {
         let explanation = explain_request(&api, &api, &request, &AddressPolicy::default(), None);
         assert_eq!(explanation.request, "GET https://a.example/?q");
         assert_eq!((explanation.unresolved.as_deref(), explanation.refusal), (Some("a.example"), None));
+        assert_eq!(explanation.allowed_addresses, ["public"]);
+        let marked = json!({"scheme": "https", "host": "a.example", "methods": ["GET"], "path_prefixes": ["/"], "local": true, "metadata": true});
+        let wide = set(marked);
+        let explained = |targets: &PermissionSet, grants: &PermissionSet| {
+            explain_request(targets, grants, &request, &AddressPolicy::default(), None).allowed_addresses
+        };
+        assert_eq!(explained(&wide, &wide), ["public", "local", "metadata"]);
+        assert_eq!(explained(&wide, &api), ["public"]);
+        assert_eq!(explained(&wide, &PermissionSet::default()), [""; 0]);
+    }
+
+    #[test]
+    fn localhost_is_loopback_without_a_look_up() {
+        let every =
+            set(json!({"scheme": "http", "host": "*", "broad": true, "methods": ["GET"], "path_prefixes": ["/"]}));
+        let request = EgressRequest::request(Method::Get, "http://localhost/", Vec::new()).expect("a request");
+        let explanation = explain_request(&every, &every, &request, &AddressPolicy::default(), None);
+        assert_eq!(explanation.unresolved, None);
+        assert!(matches!(explanation.refusal, Some(EgressRefusal::SpecialAddress { .. })), "{:?}", explanation.refusal);
     }
 }

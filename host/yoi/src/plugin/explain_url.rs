@@ -25,7 +25,7 @@ use crate::text::Rows;
 /// Explains whether a plugin may send a request to a URL, by the code that decides it in a Runtime.
 ///
 /// Manifest and grant must both cover the URL, and each address of its name is checked. Nothing is looked up: pass the
-/// addresses with `--resolve`. The exit code is 4 if the request is refused, and 3 if the URL is invalid.
+/// addresses with `--resolve`. The effect of a tool and its secrets are not checked. The exit code is 4 if the request is refused, and 3 if the URL is invalid.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "yoi plugin explain-url [OPTIONS] PACKAGE METHOD URL\n       yoi plugin explain-url [OPTIONS] PACKAGE --websocket URL\n       yoi plugin explain-url --batch FILE"
@@ -101,7 +101,9 @@ fn explain(args: &Args, path: &Path, output: &Output) -> Result<ExitCode, CliErr
             "verdict",
             match (refusal, &explanation.unresolved) {
                 (Some(refusal), _) => format!("refused [{}]", refusal.code()),
-                (None, Some(name)) => format!("allowed, if `{name}` has only public addresses"),
+                (None, Some(name)) => {
+                    format!("allowed, if `{name}` has only {} addresses", explanation.allowed_addresses.join(" or "))
+                }
                 (None, None) => "allowed".to_owned(),
             },
         );
@@ -136,7 +138,7 @@ fn document(package: &Package, explanation: &EgressExplanation) -> Map<String, V
     let refusal = explanation.refusal.as_ref();
     let verdict = match (refusal, &explanation.unresolved) {
         (Some(_), _) => "deny",
-        (None, Some(_)) => "allow_if_public",
+        (None, Some(_)) => "allow_unresolved",
         (None, None) => "allow",
     };
     document.insert("verdict".to_owned(), json!(verdict));
