@@ -48,7 +48,8 @@ impl AddressPolicy {
             // The system, or a translator nearby, dials the embedded address. An embedded address that nothing but its own
             // word allows stays such an address.
             Some((_, _, AddressKind::Embedding)) => {
-                let inner = self.special_v4(embedded(address)).filter(|kind| kind.needs_own_word());
+                let inner =
+                    embedded(address).and_then(|inner| self.special_v4(inner)).filter(|kind| kind.needs_own_word());
                 Some(inner.unwrap_or(AddressKind::Embedding))
             }
             Some((_, _, kind)) => Some(*kind),
@@ -63,11 +64,15 @@ fn same_block(base: Ipv4Addr, address: Ipv4Addr, bits: u8) -> bool {
     u32::from(base) >> rest == u32::from(address) >> rest
 }
 
-/// Returns the IPv4 address in an address that embeds one: after the first 16 bits (6to4), or else in the last 32 bits.
-fn embedded(address: Ipv6Addr) -> Ipv4Addr {
+/// Returns the IPv4 address in an address that embeds one: after the first 16 bits (6to4), or else in the last 32 bits. A
+/// Teredo address has none: packets to it go to its client through a relay.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = u128::from(address);
-    let is_6to4 = bits >> 112 == 0x2002;
-    Ipv4Addr::from(if is_6to4 { bits >> 80 } else { bits } as u32)
+    match (bits >> 112, bits >> 96) {
+        (_, 0x2001_0000) => None,
+        (0x2002, _) => Some(Ipv4Addr::from((bits >> 80) as u32)),
+        _ => Some(Ipv4Addr::from(bits as u32)),
+    }
 }
 
 impl AddressKind {
@@ -288,7 +293,7 @@ mod tests {
             (Loopback, vec!["::1"]),
             (
                 Embedding,
-                vec!["::2", "::127.0.0.1", "::ffff:8.8.8.8", "::ffff:0:8.8.8.8", "64:ff9b:1::", "64:ff9b:1:ffff::1"],
+                vec!["::2", "::127.0.0.1", "::ffff:8.8.8.8", "::ffff:0:8.8.8.8", "64:ff9b:1::1", "64:ff9b:1:ffff::1"],
             ),
             (Embedding, vec!["2001::1", "2001:0:ffff::", "2002::", "2002:808:808::1", "2002:ffff::"]),
             (
