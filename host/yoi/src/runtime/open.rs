@@ -2,7 +2,7 @@
 //! access to the data of a service that is not running.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use component_host::Limits;
 use host_policy::RuntimeConfig;
@@ -26,6 +26,9 @@ use crate::{config_file, files};
 /// former existed.
 const METADATA: &str = "metadata.sqlite";
 const METADATA_COMPANIONS: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
+
+/// Threads for the connections of all plugins.
+const NETWORK_THREADS: usize = 2;
 
 /// Size of a file of root certificates. Those of a system have about 200 KiB.
 const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
@@ -72,8 +75,10 @@ impl Config {
         Ok(gaps::host_tools()?.into_iter().fold(builder, |builder, tool| builder.tool(tool)).open().await?)
     }
 
-    /// Returns the network access of plugins. Runs on the runtime of the connections.
+    /// Returns the network access of plugins. Its connections have threads of their own, so that a remote system that sends
+    /// much does not keep the service from answering.
     fn egress(&self) -> Result<Egress, CliError> {
+        let _entered = network_threads()?.enter();
         let settings = EgressSettings::of_system(self.settings.egress.limits.clone());
         Egress::new(EgressSettings { roots: self.roots()?, ..settings }).map_err(invalid_roots)
     }
@@ -126,6 +131,24 @@ impl Config {
     pub(super) fn data(&self) -> PathBuf {
         self.settings.service.data(&self.folder)
     }
+}
+
+/// Returns the threads of the connections of plugins, which live as long as the process.
+fn network_threads() -> Result<&'static tokio::runtime::Runtime, CliError> {
+    static THREADS: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    if let Some(threads) = THREADS.get() {
+        return Ok(threads);
+    }
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .thread_name("plugin-network")
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            let message = format!("cannot start the threads of the network: {}", error.kind());
+            CliError::new(Code::NoThreads, message, "raise the system's thread limit")
+        })?;
+    Ok(THREADS.get_or_init(|| threads))
 }
 
 fn invalid_roots(error: InvalidRoots) -> CliError {
