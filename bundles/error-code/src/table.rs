@@ -177,6 +177,7 @@ codes! {
     BundleRevoked = "bundle_revoked": Denied, 409;
     Contended = "contended": Failed;
     DigestMismatch = "digest_mismatch": Invalid;
+    GenerationOlder = "generation_older": Invalid, 409;
     InUse = "in_use": Failed, 409;
     RevisionConflict = "revision_conflict": Invalid, 409;
     RevisionOlder = "revision_older": Invalid, 409;

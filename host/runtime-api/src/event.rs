@@ -7,6 +7,7 @@ use std::str::FromStr;
 use bundles::{Digest, PluginName, Revision, ToolName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::desired::Generation;
 use crate::worker::{StopReason, SuspensionReason, WorkerId};
 
 /// An event of a workspace.
@@ -44,6 +45,14 @@ pub enum EventKind {
     BundleRevoked {
         /// Digest of the bundle.
         bundle: Digest,
+    },
+    /// The Runtime acknowledged a decision of a Backend.
+    DesiredChanged {
+        /// Digest of the bundle that the workspace should use.
+        bundle: Digest,
+        /// Number of the decision.
+        #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+        generation: Generation,
     },
     /// A worker was created.
     WorkerCreated {

@@ -14,7 +14,9 @@
 pub mod body;
 pub mod bundle;
 pub mod call;
+pub mod desired;
 pub mod event;
+mod hex_id;
 pub mod history;
 pub mod ingress;
 pub mod limit;

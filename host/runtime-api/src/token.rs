@@ -8,6 +8,7 @@ use std::str::FromStr;
 use bundles::WorkspaceId;
 use serde::{Deserialize, Serialize};
 
+use crate::hex_id::hex_id;
 use crate::worker::DisplayName;
 
 /// Permission of a token, in the workspaces that it serves.
@@ -25,13 +26,16 @@ pub enum Scope {
     Call,
     /// Deliver events to the services of workers.
     Ingress,
+    /// Read the status of the Runtime and the facts about its host.
+    Status,
     /// Operate the Runtime: resolvers, tokens, metrics and garbage collection. Not bound to a workspace.
     Operator,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 6] = [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Ingress, Self::Operator];
+    pub const ALL: [Self; 7] =
+        [Self::Read, Self::Bundles, Self::Workers, Self::Call, Self::Ingress, Self::Status, Self::Operator];
 
     /// Returns the scope as it is written in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Scope {
             Self::Workers => "workers",
             Self::Call => "call",
             Self::Ingress => "ingress",
+            Self::Status => "status",
             Self::Operator => "operator",
         }
     }
@@ -54,7 +59,7 @@ impl fmt::Display for Scope {
 
 /// Error returned for a text that is not a [`Scope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid scope: expected `read`, `bundles`, `workers`, `call`, `ingress` or `operator`")]
+#[error("invalid scope: expected `read`, `bundles`, `workers`, `call`, `ingress`, `status` or `operator`")]
 pub struct InvalidScope;
 
 impl FromStr for Scope {
@@ -96,61 +101,10 @@ impl TokenGrant {
     }
 }
 
-/// Public id of a token: 16 lower-case hexadecimal digits. It grants no access.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct TokenId(Box<str>);
-
-/// Error returned for a text that is not a [`TokenId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid token id: expected 16 lower-case hexadecimal digits")]
-pub struct InvalidTokenId;
-
-/// Length of a token id in characters.
-const ID_CHARS: usize = 16;
-
-impl TokenId {
-    /// Returns the id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<[u8; ID_CHARS / 2]> for TokenId {
-    fn from(bytes: [u8; ID_CHARS / 2]) -> Self {
-        Self(format!("{:016x}", u64::from_be_bytes(bytes)).into())
-    }
-}
-
-impl FromStr for TokenId {
-    type Err = InvalidTokenId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidTokenId> {
-        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_hex && text.len() == ID_CHARS { Ok(Self(text.into())) } else { Err(InvalidTokenId) }
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(feature = "openapi")]
-impl utoipa::PartialSchema for TokenId {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        bundles::openapi::text("public id of a token, which grants no access", Some("^[0-9a-f]{16}$"), Some(ID_CHARS))
-    }
-}
-
-#[cfg(feature = "openapi")]
-impl utoipa::ToSchema for TokenId {}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+hex_id! {
+    /// Public id of a token: 16 lower-case hexadecimal digits. It grants no access.
+    TokenId, InvalidTokenId, 16, "invalid token id: expected 16 lower-case hexadecimal digits",
+    "public id of a token, which grants no access"
 }
 
 /// Summary of a token.

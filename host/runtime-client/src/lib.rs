@@ -25,6 +25,7 @@ mod health;
 mod operator;
 mod request;
 mod sse;
+mod status;
 mod workers;
 
 use std::fmt;

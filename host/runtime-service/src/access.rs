@@ -3,6 +3,7 @@
 //! [`Caller`] authenticates the token and counts the request. [`Operator`] and [`Reader`] authorize requests that concern no
 //! workspace, [`Tenant`] and [`Authorized`] those that concern one. A handler takes one of them before all other extractors.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,27 @@ impl FromRequestParts<Arc<Service>> for Reader {
     }
 }
 
+/// Authorizes a request for the status of the Runtime. The token has the scope `status`.
+#[derive(Debug)]
+pub(crate) struct StatusReader(Caller);
+
+impl FromRequestParts<Arc<Service>> for StatusReader {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
+        let caller = Caller::from_request_parts(parts, service).await?;
+        caller.require(Scope::Status)?;
+        Ok(Self(caller))
+    }
+}
+
+impl StatusReader {
+    /// Returns the workspaces that the token serves.
+    pub(crate) fn workspaces(&self) -> &BTreeSet<WorkspaceId> {
+        &self.0.0.grant.workspaces
+    }
+}
+
 /// The workspace of a request, with its token. Not yet authorized: the token may serve other workspaces only. Use
 /// [`Tenant::readable_or`].
 #[derive(Debug)]
@@ -211,7 +233,7 @@ macro_rules! required_scopes {
 
 required_scopes! {
     ReadScope = Read, BundlesScope = Bundles, WorkersScope = Workers, CallScope = Call, IngressScope = Ingress,
-    OperatorScope = Operator
+    StatusScope = Status, OperatorScope = Operator
 }
 
 /// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it

@@ -17,6 +17,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod resolvers;
+mod status;
 mod tokens;
 mod workers;
 

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::download::etag;
 use super::extract::Preconditions;
-use super::{Service, blobs, bundles, events, garbage, health, resolvers, tokens, workers};
+use super::{Service, blobs, bundles, events, garbage, health, resolvers, status, tokens, workers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -110,6 +110,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))
         .routes(routes!(garbage::collect))
+        .routes(routes!(status::status))
+        .routes(routes!(status::facts))
+        .routes(routes!(status::set_desired))
         .routes(routes!(health::runtime))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -74,6 +74,8 @@ impl From<ContentError> for ApiProblem {
             ContentError::Busy(busy) => return (*busy).into(),
             ContentError::Bundle(error) => json!({ "pointer": error.pointer() }),
             ContentError::RevisionConflict { revision, held_by } => json!({ "revision": revision, "held_by": held_by }),
+            ContentError::RevisionOlder { revision, newest } => json!({ "revision": revision, "newest": newest }),
+            ContentError::GenerationOlder { acknowledged, .. } => json!({ "acknowledged": acknowledged }),
             ContentError::InUse { users, .. } => json!({ "users": users }),
             ContentError::Full { limit, allowed } => json!({ "limit": limit, "allowed": allowed }),
             ContentError::TooLarge { limit, actual, allowed } => {
@@ -90,7 +92,6 @@ impl From<WorkerError> for ApiProblem {
         let details = match error {
             WorkerError::Content(error) => return error.into(),
             WorkerError::Denied(ref refusals) => json!({ "refusals": refusals }),
-            WorkerError::RevisionOlder { revision, newest } => json!({ "revision": revision, "newest": newest }),
             WorkerError::NotRunning { reason, .. } => json!({ "reason": reason }),
             WorkerError::Suspended { ref suspension, .. } => json!({ "reason": suspension.reason }),
             WorkerError::Resolve(ref error) => resolve_details(error),

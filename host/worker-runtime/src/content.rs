@@ -4,6 +4,7 @@
 //! only when its manifest and all blobs that it carries are stored and verified together. Content that is in use is
 //! never removed.
 
+mod desired;
 mod error;
 mod garbage;
 pub(crate) mod pending;

@@ -52,6 +52,10 @@ impl KnownFacts {
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
 }
 
 impl Inputs {

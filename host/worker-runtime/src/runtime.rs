@@ -18,6 +18,7 @@ mod removal;
 mod resolver_registry;
 mod revocation;
 mod services;
+mod status;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use component_host::{BundleView, Resolver, Sandbox};
 use content_store::blob_store::BlobStore;
 use host_policy::RuntimeConfig;
 use host_tools::secret::SecretSource;
+use runtime_api::runtime::RuntimeId;
 use runtime_api::worker::Suspension;
 
 use crate::compute_pool::ComputePool;
@@ -61,6 +63,7 @@ pub struct Runtime(Arc<Shared>);
 
 /// State of a Runtime, shared by all its handles.
 pub(crate) struct Shared {
+    pub(crate) id: RuntimeId,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,

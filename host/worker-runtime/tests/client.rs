@@ -115,7 +115,7 @@ async fn served(world: &World) -> (Runtime, ClientOptions) {
     (runtime, ClientOptions { workspace: Some(acme()), ..options })
 }
 
-async fn client(world: &World) -> (Runtime, Client) {
+pub async fn client(world: &World) -> (Runtime, Client) {
     let (runtime, options) = served(world).await;
     (runtime, Client::new(options).expect("a client"))
 }

@@ -55,6 +55,7 @@ fn operations(packed: &Packed, token: &str) -> Vec<Operation> {
     let resolver = Digest::of(other_resolver());
     let worker = json!({ "profile": "main", "bundle": bundle.digest() });
     let issued = json!({ "name": "other", "scopes": ["read"], "workspaces": ["acme"] });
+    let desired = json!({ "generation": 1, "bundle": bundle.digest() });
     let call = json!({ "input": {}, "confirmed": true });
     let json_kind = "application/json";
     let of = |values: &[&dyn std::fmt::Display]| values.iter().map(|value| value.to_string()).collect::<Vec<_>>();
@@ -87,6 +88,9 @@ fn operations(packed: &Packed, token: &str) -> Vec<Operation> {
         ("POST", "/v1/resolvers/{digest}/revoke", resolver_id, "", Vec::new()),
         get("/v1/runtime", &[]),
         get("/v1/runtime/events", &[]),
+        get("/v1/status", &[]),
+        get("/v1/facts", &[]),
+        ("PUT", "/v1/desired", Vec::new(), json_kind, desired.to_string().into()),
         get("/v1/tokens", &[]),
         ("POST", "/v1/tokens", Vec::new(), json_kind, issued.to_string().into()),
         ("DELETE", "/v1/tokens/{id}", of(&[&token]), "", Vec::new()),

@@ -16,6 +16,7 @@ mod canaries;
 mod client;
 mod client_tls;
 mod content;
+mod desired;
 mod disk;
 mod dropped;
 mod errors;

@@ -131,6 +131,7 @@ macro_rules! snapshot {
         settings.set_prepend_module_to_snapshot(false);
         settings.add_filter("sha256:[0-9a-f]{64}", "[digest]");
         settings.add_filter("sha256:[0-9a-f]{12}", "[digest]");
+        settings.add_filter(r"\b[0-9a-f]{32}\b", "[runtime id]");
         settings.add_filter("ed25519:[A-Za-z0-9+/]{43}=", "[public key]");
         settings.add_filter(r"[0-9,]+ fuel, [0-9.]+ MiB of memory, [0-9]+ names? read", "[cost]");
         settings.add_filter(r"[0-9,]+ fuel, [0-9.]+ MiB of memory, [0-9.]+ ms", "[cost]");

@@ -5,6 +5,7 @@ use bundles::{BundleError, Digest, Revision, WorkspaceId};
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
 use runtime_api::Code;
+use runtime_api::desired::Generation;
 use runtime_api::referrer::Referrer;
 
 use crate::ledger::ChangeError;
@@ -53,6 +54,22 @@ pub enum ContentError {
         revision: Revision,
         /// The bundle that has it.
         held_by: Digest,
+    },
+    /// The bundle is older than the newest one, and the request does not allow an older bundle.
+    #[error("revision {} is older than the newest revision {}", revision.get(), newest.get())]
+    RevisionOlder {
+        /// Revision of the bundle.
+        revision: Revision,
+        /// Newest revision that was ever stored in the workspace.
+        newest: Revision,
+    },
+    /// The decision about the desired bundle is not newer than the acknowledged one.
+    #[error("generation {generation} is not newer than the acknowledged generation {acknowledged}")]
+    GenerationOlder {
+        /// Number of the decision.
+        generation: Generation,
+        /// Number of the acknowledged decision.
+        acknowledged: Generation,
     },
     /// The bundle to be removed is in use.
     #[error("bundle `{digest}` is in use (first referrer: `{}`)", users.first().map(Referrer::to_string).unwrap_or_default())]
@@ -122,6 +139,8 @@ impl ContentError {
             Self::BlobNotFound(_) => Code::BlobNotFound,
             Self::BundleRevoked(_) => Code::BundleRevoked,
             Self::RevisionConflict { .. } => Code::RevisionConflict,
+            Self::RevisionOlder { .. } => Code::RevisionOlder,
+            Self::GenerationOlder { .. } => Code::GenerationOlder,
             Self::InUse { .. } => Code::InUse,
             Self::Full { .. } => Code::StoreFull,
             Self::TooLarge { .. } => Code::TooLarge,
@@ -148,6 +167,8 @@ impl ContentError {
             Self::BlobNotFound(_) => "put the blob first",
             Self::BundleRevoked(_) => "use a bundle with another revision",
             Self::RevisionConflict { .. } => "raise the revision and build the bundle again",
+            Self::RevisionOlder { .. } => "use the newest bundle, or allow an older one with `allow_older`",
+            Self::GenerationOlder { .. } => "read the acknowledged generation, and decide again with a higher one",
             Self::InUse { .. } => "stop the workers that use it and remove its pins",
             Self::Full { .. } => "remove unused bundles and workers, or raise the limit",
             Self::TooLarge { .. } => "make the content smaller, or raise the limit",

@@ -62,6 +62,16 @@ pub(crate) fn newest_key(workspace: &WorkspaceId) -> Key {
     in_workspace("newest", workspace)
 }
 
+/// The decision of a Backend that was acknowledged last.
+pub(crate) fn desired_key(workspace: &WorkspaceId) -> Key {
+    in_workspace("desired", workspace)
+}
+
+/// The id of the Runtime.
+pub(crate) fn runtime_id_key() -> Key {
+    Key::new("runtime").part("id")
+}
+
 /// The workspaces that have anything.
 pub(crate) fn usages_key() -> Key {
     Key::new("usage")

@@ -13,7 +13,7 @@ use host_tools::tool::HostTool;
 use runtime_api::Code;
 use runtime_api::event::Epoch;
 
-use super::{Runtime, Shared, resolver_registry};
+use super::{Runtime, Shared, resolver_registry, status};
 use crate::clock::Clock;
 use crate::compute_pool::ComputePool;
 use crate::config_in_force::ConfigInForce;
@@ -304,9 +304,11 @@ impl RuntimeBuilder {
         let resolvers = usize::try_from(self.limits.resolvers)
             .unwrap_or(usize::MAX)
             .saturating_add(resolver_registry::MAX_EARLIER + 1);
+        let ledger = Ledger::new(metadata, clock, self.limits.clone(), epoch);
         let shared = Shared {
+            id: status::load_id(&ledger).await?,
             blobs: self.blobs.unwrap_or_else(|| Arc::new(MemoryBlobs::new(1 << 30))),
-            ledger: Ledger::new(metadata, clock, self.limits.clone(), epoch),
+            ledger,
             sandbox,
             reported_config: tokio::sync::Mutex::new(config.load_full()),
             config,

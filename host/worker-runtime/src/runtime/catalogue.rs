@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bundles::{Blob, Digest, Revision};
+use bundles::{Blob, Digest};
 use component_host::BundleView;
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
@@ -63,14 +63,6 @@ pub enum WorkerError {
     /// The request has too many required capabilities.
     #[error("the required capabilities exceed the limit ({0} > {MAX_REQUIRED_CAPABILITIES})")]
     TooManyCapabilities(usize),
-    /// The bundle is older than the newest one, and the request does not allow an older bundle.
-    #[error("revision {} is older than the newest revision {}", revision.get(), newest.get())]
-    RevisionOlder {
-        /// Revision of the bundle.
-        revision: Revision,
-        /// Newest revision that was ever stored in the workspace.
-        newest: Revision,
-    },
     /// No resolver has this digest.
     #[error("resolver `{0}` not found")]
     ResolverNotFound(Digest),
@@ -142,7 +134,6 @@ impl WorkerError {
             Self::BundleUnnamed(_) => Code::BundleUnnamed,
             Self::BundleUnwanted(_) => Code::BundleUnwanted,
             Self::TooManyCapabilities(_) => Code::TooManyCapabilities,
-            Self::RevisionOlder { .. } => Code::RevisionOlder,
             Self::ResolverNotFound(_) => Code::ResolverNotFound,
             Self::ResolverRevoked(_) => Code::ResolverRevoked,
             Self::ResolverUnavailable { .. } => Code::ResolverUnavailable,
@@ -166,7 +157,6 @@ impl WorkerError {
             Self::BundleUnnamed(_) => "name the bundle by its digest, or select a built-in profile (`builtin:NAME`)",
             Self::BundleUnwanted(_) => "omit the bundle, or select a profile of the bundle (without `builtin:`)",
             Self::TooManyCapabilities(_) => "require only capabilities that the worker cannot do without",
-            Self::RevisionOlder { .. } => "use the newest bundle, or allow an older one with `allow_older`",
             Self::ResolverNotFound(_) => "ask the operator to add the resolver, or omit it to use the active one",
             Self::ResolverRevoked(_) => "omit the resolver to use the active one",
             Self::ResolverUnavailable { .. } => {
@@ -354,12 +344,12 @@ impl Catalogue {
             Ok(view) => view,
             Err(error) => return Err(self.unusable_bundle_error(digest, error).await?),
         };
-        let revision = view.bundle().manifest().revision;
-        let newest = self.workspace.content().newest_revision().await?.map_or(revision, |(newest, _)| newest);
-        if newest > revision && !request.allow_older {
-            return Err(WorkerError::RevisionOlder { revision, newest });
+        let content = self.workspace.content();
+        let older = content.compare_with_newest(view.bundle().manifest().revision).await?;
+        match older {
+            Some(error) if !request.allow_older && !content.is_desired(digest).await? => Err(error.into()),
+            older => Ok((view, older.is_some())),
         }
-        Ok((view, newest > revision))
     }
 
     /// Writes all rows of a new worker in one commit.

@@ -104,6 +104,7 @@ impl Management {
         let usable = resolvers.iter().filter(|resolver| resolver.state != ResolverState::Revoked);
         let resolvers = usable.map(|resolver| resolver.digest).collect();
         Ok(RuntimeSummary {
+            id: self.id().clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             active_resolver: **self.shared.active_resolver.load(),
             pinned_resolver: self.shared.config.load().host_resolver(),

@@ -247,6 +247,8 @@ async fn all_is_well(asking: &mut RequestLog) {
     }
     let manifest = bundle.manifest_bytes().to_vec();
     asking.well("PUT /v1/config-bundles/{digest}", &[&digest], &[("content-type", MANIFEST)], manifest).await;
+    let desired = json!({ "generation": 1, "bundle": digest }).to_string();
+    asking.well("PUT /v1/desired", &[], &[], desired).await;
     for operation in [
         "GET /v1/config-bundles",
         "GET /v1/config-bundles/{digest}",

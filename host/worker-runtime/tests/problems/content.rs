@@ -3,6 +3,8 @@
 use axum::body::Body;
 use bundles::signature::{Envelope, SigningKey};
 use bundles::{Bundle, Digest};
+use runtime_api::desired::DesiredBundle;
+use serde_json::json;
 use worker_runtime::RuntimeLimits;
 use worker_runtime::blob_store::source_from;
 use worker_runtime::token::Scope;
@@ -125,6 +127,25 @@ fn bundles() -> Vec<Case> {
             "revision_conflict",
             rest: async { Scene::with_bundle().await.0.manifest(&rival()).await },
             library: async { put_manifest(&Scene::with_bundle().await.0, &rival()).await },
+        ),
+        both!(
+            "generation_older",
+            rest: async {
+                let (scene, digest) = Scene::with_bundle().await;
+                let body = json!({ "generation": 2, "bundle": digest });
+                assert!(scene.json("PUT", "/v1/desired", &body).await.status.is_success());
+                scene.json("PUT", "/v1/desired", &json!({ "generation": 1, "bundle": digest })).await
+            },
+            library: async {
+                let (scene, digest) = Scene::with_bundle().await;
+                let desired = |generation: u64| DesiredBundle {
+                    generation: generation.try_into().expect("a generation"),
+                    bundle: digest,
+                    allow_older: false,
+                };
+                scene.content().set_desired(desired(2)).await.expect("acknowledged");
+                provoked(scene.content().set_desired(desired(1)).await)
+            },
         ),
         both!(
             "in_use",

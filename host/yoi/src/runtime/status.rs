@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         match info {
             Err(reason) => rows.noted("summary", "", reason),
             Ok(RuntimeInfo { runtime, capabilities, usage }) => {
+                rows.row("id", &runtime.id);
                 rows.row("version", &runtime.version);
                 rows.noted_list(
                     "workspaces",
