@@ -26,6 +26,7 @@ pub mod durable_folder;
 pub mod metadata;
 #[cfg(any(feature = "files", feature = "sqlite"))]
 mod pinned;
+pub mod records;
 
 #[cfg(feature = "files")]
 pub use data_folder::{DataFolder, DataFolderError};

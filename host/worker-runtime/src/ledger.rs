@@ -8,66 +8,34 @@ mod keys;
 mod rows;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bundles::WorkspaceId;
-use content_store::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore, VersionedValue};
+use content_store::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore};
+use content_store::records::{self, Conflict, Records, retry};
 use runtime_api::event::{Epoch, Event, EventKind};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::limits::RuntimeLimits;
 
+pub(crate) use content_store::records::{Page, Row};
 pub(crate) use keys::*;
 pub(crate) use rows::*;
-
-/// Rows that are read in one request. The store performs other requests between two of them, so a long list does not
-/// block other callers.
-const ROWS_AT_ONCE: usize = 64;
-
-/// Bytes of the rows of a page, unless its first row alone has more.
-const PAGE_BYTES: usize = 256 << 10;
-
-/// A part of a list, bounded by its number of items and by its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T> {
-    /// The items, in order.
-    pub items: Vec<T>,
-    /// `true` if items come after the last one.
-    pub more: bool,
-}
 
 /// Stream of the events that belong to the Runtime. No workspace id begins with `~`.
 pub(crate) const RUNTIME_EVENTS: &str = "~runtime";
 
-/// Maximum number of attempts at a change that conflicts with concurrent changes.
-const ATTEMPTS: usize = 16;
-
 pub(crate) struct Ledger {
-    store: Arc<dyn MetadataStore>,
+    records: Records,
     clock: Arc<dyn Clock>,
     limits: RuntimeLimits,
     /// The epoch of the events that are written through this ledger.
     epoch: Epoch,
     /// Number of the newest event of each workspace that has subscribers.
     newest: Mutex<HashMap<WorkspaceId, watch::Sender<u64>>>,
-}
-
-/// A row, with the record that it was read from.
-#[derive(Debug)]
-pub(crate) struct Row<T> {
-    pub(crate) value: T,
-    pub(crate) record: VersionedValue,
-}
-
-impl<T: DeserializeOwned> Row<T> {
-    /// Reads a record.
-    pub(crate) fn of(record: VersionedValue) -> Result<Self, MetadataError> {
-        Ok(Self { value: read(&record)?, record })
-    }
 }
 
 /// Changes to the records of a workspace, with their effect on its usage and their events.
@@ -80,13 +48,7 @@ pub(crate) struct Change {
 }
 
 /// Result of a decision that was made from rows of the store.
-#[derive(Debug)]
-pub(crate) enum Decision<T> {
-    /// Commits the change, and then returns the value.
-    Commit(Change, T),
-    /// Returns the value without a change.
-    Keep(T),
-}
+pub(crate) type Decision<T> = records::Decision<Change, T>;
 
 /// Error returned by a commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +63,14 @@ pub(crate) enum ChangeError {
     Store(#[from] MetadataError),
 }
 
+impl Conflict for ChangeError {
+    const CONFLICT: Self = Self::Conflict;
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict)
+    }
+}
+
 impl From<CommitError> for ChangeError {
     fn from(error: CommitError) -> Self {
         match error {
@@ -113,13 +83,12 @@ impl From<CommitError> for ChangeError {
 impl Change {
     /// Makes the commit fail if the row differs from `found`, which is `None` if the row was absent.
     pub(crate) fn expect<T>(mut self, key: &Key, found: Option<&Row<T>>) -> Self {
-        self.batch = self.batch.expect(key, found.map(|row| &row.record));
+        self.batch = self.batch.expect_row(key, found);
         self
     }
 
     pub(crate) fn put(mut self, key: &Key, row: &impl Serialize) -> Self {
-        // Serialising cannot fail: rows contain only names, digests, numbers and texts.
-        self.batch = self.batch.put(key, serde_json::to_vec(row).unwrap_or_default());
+        self.batch = self.batch.put_row(key, row);
         self
     }
 
@@ -151,117 +120,15 @@ impl Ledger {
         limits: RuntimeLimits,
         epoch: Epoch,
     ) -> Self {
-        Self { store, clock, limits, epoch, newest: Mutex::default() }
+        Self { records: Records::new(store), clock, limits, epoch, newest: Mutex::default() }
     }
 
     pub(crate) fn now(&self) -> jiff::Timestamp {
         self.clock.now()
     }
 
-    /// Reads all metadata and returns an error if it is damaged.
-    pub(crate) async fn check(&self) -> Result<(), MetadataError> {
-        self.store.check().await
-    }
-
-    pub(crate) async fn row<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Row<T>>, MetadataError> {
-        match self.store.get(key).await? {
-            None => Ok(None),
-            Some(record) => Row::of(record).map(Some),
-        }
-    }
-
-    /// Returns the records of several keys in one request, because each request to the store waits in its queue.
-    pub(crate) async fn records<const N: usize>(
-        &self,
-        keys: [&Key; N],
-    ) -> Result<[Option<VersionedValue>; N], MetadataError> {
-        let found = self.store.get_all(&keys.map(Key::clone)).await?;
-        found.try_into().map_err(|_| MetadataError::Unavailable { operation: "read a record" })
-    }
-
-    pub(crate) async fn exists(&self, key: &Key) -> Result<bool, MetadataError> {
-        Ok(self.store.get(key).await?.is_some())
-    }
-
-    /// At most so many rows below a key, after another.
-    pub(crate) async fn rows<T: DeserializeOwned>(
-        &self,
-        below: &Key,
-        after: Option<&Key>,
-        most: usize,
-    ) -> Result<Vec<(Key, T)>, MetadataError> {
-        let mut rows = Vec::new();
-        let row = |key, record: VersionedValue| {
-            rows.push((key, read(&record)?));
-            Ok(ControlFlow::Continue(()))
-        };
-        self.walk(below, after, most, row).await?;
-        Ok(rows)
-    }
-
-    /// A page of rows below a key, after another.
-    pub(crate) async fn page<T: DeserializeOwned>(
-        &self,
-        below: &Key,
-        after: Option<&Key>,
-        most: usize,
-    ) -> Result<Page<(Key, T)>, MetadataError> {
-        let (mut page, mut bytes) = (Page { items: Vec::new(), more: false }, 0);
-        let row = |key, record: VersionedValue| {
-            bytes += record.value.len();
-            if page.items.len() >= most || (bytes > PAGE_BYTES && !page.items.is_empty()) {
-                page.more = true;
-                return Ok(ControlFlow::Break(()));
-            }
-            page.items.push((key, read(&record)?));
-            Ok(ControlFlow::Continue(()))
-        };
-        self.walk(below, after, most.saturating_add(1), row).await?;
-        Ok(page)
-    }
-
-    /// The keys alone.
-    pub(crate) async fn keys(&self, below: &Key, after: Option<&Key>, most: usize) -> Result<Vec<Key>, MetadataError> {
-        let mut keys = Vec::new();
-        let key = |key, _| {
-            keys.push(key);
-            Ok(ControlFlow::Continue(()))
-        };
-        self.walk(below, after, most, key).await?;
-        Ok(keys)
-    }
-
-    /// Goes through at most so many records below a key, after another, until `each` breaks off.
-    async fn walk(
-        &self,
-        below: &Key,
-        after: Option<&Key>,
-        most: usize,
-        mut each: impl FnMut(Key, VersionedValue) -> Result<ControlFlow<()>, MetadataError>,
-    ) -> Result<(), MetadataError> {
-        let (mut after, mut left) = (after.cloned(), most);
-        while left > 0 {
-            let limit = left.min(ROWS_AT_ONCE);
-            let records = self.store.scan(below, after.as_ref(), limit).await?;
-            let is_end = records.len() < limit;
-            left = left.saturating_sub(records.len());
-            after = records.last().map(|(key, _)| key.clone());
-            for (key, record) in records {
-                if each(key, record)?.is_break() {
-                    return Ok(());
-                }
-            }
-            if is_end {
-                return Ok(());
-            }
-            // A store in memory never waits, so without this yield a long list would block other tasks.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-
     /// Makes a decision for a workspace and commits its change. If a row that the change expects was changed by another
-    /// commit, `decide` reads the rows again and decides again, at most [`ATTEMPTS`] times. `decide` must expect every row
+    /// commit, `decide` reads the rows again and decides again, at most 16 times. `decide` must expect every row
     /// on which its decision depends, or hold a lock that protects it.
     pub(crate) async fn update<T, E: From<ChangeError>, D: Future<Output = Result<Decision<T>, E>>>(
         &self,
@@ -286,7 +153,7 @@ impl Ledger {
             let counted = self.row::<u64>(&sequence_key(RUNTIME_EVENTS)).await?;
             (batch, _) = self.with_events(batch, RUNTIME_EVENTS, counted, events);
         }
-        Ok(self.store.commit(batch).await?)
+        Ok(self.records.commit(batch).await?)
     }
 
     /// Commits a change of a workspace, with its account and its events, or nothing of it.
@@ -315,7 +182,7 @@ impl Ledger {
             (batch, number) = self.with_events(batch, workspace.as_str(), counted.map(Row::of).transpose()?, events);
             newest = Some(number);
         }
-        self.store.commit(batch).await?;
+        self.records.commit(batch).await?;
         if let Some(number) = newest {
             self.notify_subscribers(workspace, number);
         }
@@ -382,28 +249,13 @@ impl Ledger {
     }
 }
 
-/// Makes a decision and commits its change, again after each conflict. `commit` also gets the value of the decision.
-pub(crate) async fn retry<T, E, D, C>(decide: impl Fn() -> D, commit: impl Fn(Change, &T) -> C) -> Result<T, E>
-where
-    E: From<ChangeError>,
-    D: Future<Output = Result<Decision<T>, E>>,
-    C: Future<Output = Result<(), ChangeError>>,
-{
-    for _ in 0..ATTEMPTS {
-        let (change, value) = match decide().await? {
-            Decision::Commit(change, value) => (change, value),
-            Decision::Keep(value) => return Ok(value),
-        };
-        match commit(change, &value).await {
-            Err(ChangeError::Conflict) => {}
-            done => return Ok(done.map(|()| value)?),
-        }
-    }
-    Err(ChangeError::Conflict.into())
-}
+/// Reads go to the records directly.
+impl Deref for Ledger {
+    type Target = Records;
 
-fn read<T: DeserializeOwned>(record: &VersionedValue) -> Result<T, MetadataError> {
-    serde_json::from_slice(&record.value).map_err(|_| MetadataError::Damaged)
+    fn deref(&self) -> &Records {
+        &self.records
+    }
 }
 
 impl std::fmt::Debug for Ledger {
@@ -445,7 +297,7 @@ mod tests {
     async fn decision_is_made_again_after_a_conflict_and_not_forever() {
         assert_eq!(increment(0).await, (Ok(1), 1, 1));
         assert_eq!(increment(3).await, (Ok(4), 4, 4));
-        assert_eq!(increment(usize::MAX).await, (Err(ChangeError::Conflict), 16, ATTEMPTS));
+        assert_eq!(increment(usize::MAX).await, (Err(ChangeError::Conflict), 16, 16));
     }
 
     #[tokio::test]

@@ -67,9 +67,9 @@ pub use runtime_api::limit::InvalidLimit;
 pub use runtime_api::{call, event, history, log, worker};
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use content_store::records::Page;
 pub use digests::Digests;
 pub use error::{Outcome, ResolveError};
-pub use ledger::Page;
 pub use limits::RuntimeLimits;
 pub use plugins::{MAX_LOG_BYTES, MAX_LOGGED_WORKERS};
 pub use record::{FoundName, RECORD_SCHEMA, ReadSet, Record};

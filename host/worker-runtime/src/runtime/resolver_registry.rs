@@ -13,6 +13,7 @@ use bytes::Bytes;
 use component_host::{LoadError, Resolver};
 use content_store::blob_store::{self, BlobError};
 use content_store::metadata::MetadataError;
+use content_store::records;
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::event::{Event, EventKind};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{Management, Shared, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    self, Change, ChangeError, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row, event_key,
+    Change, ChangeError, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row, event_key,
     events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
 };
 
@@ -362,9 +363,8 @@ impl Management {
                 .event(event);
             Ok(Decision::Commit(change, digest))
         };
-        let digest =
-            ledger::retry::<_, ResolverError, _, _>(decide, |change, digest| self.commit_active(change, *digest))
-                .await?;
+        let commit = |change, digest: &Digest| self.commit_active(change, *digest);
+        let digest = records::retry::<_, _, _, ResolverError, _, _>(decide, commit).await?;
         self.resolver(digest).await
     }
 
