@@ -189,9 +189,31 @@ impl Access {
         }
     }
 
-    /// Returns a receiver that is notified when the permissions change.
-    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<()> {
-        self.permissions.changes()
+    /// Runs `exchange`, and ends it when `check` refuses after a change of the permissions. The result is that refusal then.
+    pub(crate) async fn while_permitted<T>(
+        &self,
+        check: impl Fn() -> Result<(), Failure>,
+        exchange: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            refusal = self.refusal(check) => Err(refusal),
+            result = exchange => result,
+        }
+    }
+
+    /// Returns the refusal of `check` as soon as it refuses. It runs now and after each change of the permissions.
+    pub(crate) async fn refusal(&self, check: impl Fn() -> Result<(), Failure>) -> Failure {
+        let mut changes = self.permissions.changes();
+        loop {
+            // A change before the subscription is not notified, so the first check does not wait for one.
+            if let Err(refusal) = check() {
+                return refusal;
+            }
+            if changes.changed().await.is_err() {
+                return Failure::revoked();
+            }
+        }
     }
 
     /// Checks a request and connects. Nothing is looked up or sent before the request is permitted.
@@ -215,18 +237,21 @@ impl Access {
         }
         let connect_ms = Duration::from_millis(self.shared.limits.connect_ms);
         let deadline = deadline.min(Instant::now() + connect_ms);
+        let check = |address| self.check_in_force(&permitted, protocol, secret.as_ref(), address);
         let connecting = async {
             let (stream, address) = self.dial(&permitted, protocol, secret.is_some()).await?;
-            let permit = ConnectionPermit { permitted, address, secret, protocol };
-            // The permissions may have changed meanwhile.
-            self.check_again(&permit)?;
-            let secret = match &permit.secret {
+            // The value of a secret is read for a request that is permitted now.
+            check(Some(address))?;
+            let value = match &secret {
                 None => None,
                 Some(secret) => Some(secret.read(self.credentials.as_ref()).await?),
             };
-            Ok(PermittedConnection { stream, permit, secret })
+            Ok((stream, address, value))
         };
-        timeout_at(deadline, connecting).await.map_err(|_| Failure::TimedOut)?
+        let connecting = self.while_permitted(|| check(None), connecting);
+        let (stream, address, value) = timeout_at(deadline, connecting).await.map_err(|_| Failure::TimedOut)??;
+        let permit = ConnectionPermit { permitted, address, secret, protocol };
+        Ok(PermittedConnection { stream, permit, secret: value })
     }
 
     async fn dial(
@@ -261,10 +286,23 @@ impl Access {
 
     /// Checks an open connection by the permissions in force.
     pub(crate) fn check_again(&self, permit: &ConnectionPermit) -> Result<(), Failure> {
+        self.check_in_force(&permit.permitted, permit.protocol, permit.secret.as_ref(), Some(permit.address))
+    }
+
+    /// Checks a request by the permissions in force, and the address of its connection if there is one.
+    fn check_in_force(
+        &self,
+        permitted: &PermittedRequest,
+        protocol: Protocol,
+        secret: Option<&PermittedSecret>,
+        address: Option<std::net::IpAddr>,
+    ) -> Result<(), Failure> {
         let permissions = self.permissions()?;
-        let permitted = permit_under(&permissions, permit.protocol, permit.permitted.request().clone())?;
-        check_addresses(&self.shared.addresses, &permitted, &[permit.address])?;
-        match &permit.secret {
+        let permitted = permit_under(&permissions, protocol, permitted.request().clone())?;
+        if let Some(address) = address {
+            check_addresses(&self.shared.addresses, &permitted, &[address])?;
+        }
+        match secret {
             Some(secret) if !secret.is_permitted(&permissions) => {
                 Err(Failure::denied(Code::SecretNotGranted, "the secret is not granted any more"))
             }

@@ -30,13 +30,13 @@ pub struct NetworkPermissions {
     pub granted_secrets: Arc<BTreeMap<SecretRef, SecretPlacement>>,
 }
 
-/// Source of the permissions in force, which can change while connections are open.
+/// Source of the permissions in force, which can change during exchanges and while connections are open.
 pub trait PermissionSource: fmt::Debug + Send + Sync + 'static {
     /// Returns the permissions in force, or `None` if the plugin is not granted any more.
     fn current(&self) -> Option<Arc<NetworkPermissions>>;
 
-    /// Returns a receiver that is notified after each change. Open connections are checked again then. If its sender is
-    /// gone, they are closed.
+    /// Returns a receiver that is notified after each change. Exchanges and open connections are checked again then. If its
+    /// sender is gone, they end.
     fn changes(&self) -> watch::Receiver<()>;
 }
 

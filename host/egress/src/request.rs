@@ -113,6 +113,7 @@ impl Access {
                 false => over_http1(stream, request, limits, &echo).await,
             }
         };
+        let exchange = self.while_permitted(|| self.check_again(&permit), exchange);
         timeout_at(deadline, exchange).await.map_err(|_| Failure::TimedOut)?
     }
 }

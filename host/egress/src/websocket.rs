@@ -180,6 +180,7 @@ impl Access {
             };
             driven(upgrade, connection.with_upgrades()).await
         };
+        let handshake = self.while_permitted(|| self.check_again(&permit), handshake);
         let answered = timeout_at(deadline, handshake).await.map_err(|_| Failure::TimedOut)??;
         let (upgraded, subprotocol) =
             answered.map_err(|status| OpenFailure::WebSocket(WebSocketFailure::Refused(status.as_u16())))?;

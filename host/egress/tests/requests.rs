@@ -12,7 +12,7 @@ use bytes::Bytes;
 use component_host::host_api::{
     IncomingResponse, Method, OutgoingRequest, RequestFailure, Side, SizeLimit, Unreachable, WebSocketFailure,
 };
-use egress::{EgressLimits, RequiredPermissions, TlsRoots};
+use egress::{EgressLimits, NetworkPermissions, RequiredPermissions, TlsRoots};
 use futures_util::stream;
 use host_policy::PermissionSet;
 use http_body_util::{BodyExt, StreamBody};
@@ -21,14 +21,16 @@ use hyper::body::Frame;
 use hyper::http::request::Parts;
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::support::http_peer::{
     Answer, Authority, Body, Peer, certificate_params, drain, echo, finish, full, self_signed_server,
 };
-use crate::support::{NAME, Network, SECRET, everything, get};
+use crate::support::{self, NAME, Network, PATIENCE, SECRET, everything, get};
 
 type Outcome = Result<IncomingResponse, RequestFailure>;
 
@@ -517,6 +519,141 @@ async fn request_times_out_and_closes_its_connection() {
         assert_eq!(network.send(request).await, Err(RequestFailure::TimedOut), "{name}");
         peer.closed().await;
     }
+}
+
+/// Changes the permissions as soon as a request has reached a point, and returns its outcome.
+async fn changed_when(reached: &Notify, network: &Network, url: &str, change: impl FnOnce()) -> Outcome {
+    let changing = async {
+        timeout(PATIENCE, reached.notified()).await.expect("the point");
+        change();
+    };
+    tokio::join!(network.send(get_with_secret(url)), changing).0
+}
+
+/// Returns permissions for requests to a path of a peer, and for no WebSocket.
+fn narrow(port: u16, path: &str, methods: &[&str]) -> NetworkPermissions {
+    let permission = support::permission(json!({
+        "scheme": "http",
+        "host": "127.0.0.1",
+        "port": port,
+        "path_prefixes": [path],
+        "methods": methods,
+    }));
+    let set = Arc::new(PermissionSet::new([permission]));
+    let requests = RequiredPermissions { targets: set.clone(), grants: set };
+    NetworkPermissions { requests, websockets: RequiredPermissions::default(), ..everything(port) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchange_ends_when_its_permission_is_withdrawn() {
+    type Change = fn(u16) -> Option<NetworkPermissions>;
+    let changes: [(&str, Change, &str); 7] = [
+        ("plugin", |_| None, "plugin_not_granted"),
+        (
+            "grant",
+            |port| {
+                let requests = RequiredPermissions { grants: Arc::default(), ..everything(port).requests };
+                Some(NetworkPermissions { requests, ..everything(port) })
+            },
+            "not_granted",
+        ),
+        (
+            "target",
+            |port| {
+                let requests = RequiredPermissions { targets: Arc::default(), ..everything(port).requests };
+                Some(NetworkPermissions { requests, ..everything(port) })
+            },
+            "not_declared",
+        ),
+        ("port", |port| Some(everything(port ^ 1)), "not_declared_nor_granted"),
+        ("path", |port| Some(narrow(port, "/other", &["GET"])), "not_declared_nor_granted"),
+        ("method", |port| Some(narrow(port, "/", &["POST"])), "not_declared_nor_granted"),
+        (
+            "secret",
+            |port| Some(NetworkPermissions { granted_secrets: Arc::default(), ..everything(port) }),
+            "secret_not_granted",
+        ),
+    ];
+    let sent: [(&str, &[u8]); 3] = [
+        ("before the head", b""),
+        ("inside of the head", b"HTTP/1.1 200 OK\r\nx-long: "),
+        ("inside of the body", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello"),
+    ];
+    for (place, first) in sent {
+        for (name, change, expected) in changes {
+            let reached = Arc::new(Notify::new());
+            let peer = Peer::raw({
+                let reached = reached.clone();
+                move |mut stream| {
+                    let reached = reached.clone();
+                    async move {
+                        stream.write_all(first).await.expect("written");
+                        reached.notify_one();
+                        drain(stream).await;
+                    }
+                }
+            });
+            let network = Network::to(peer.address, EgressLimits::default());
+            let url = peer.url("/");
+            let outcome = changed_when(&reached, &network, &url, || match change(peer.address.port()) {
+                Some(permissions) => network.permissions.set(permissions),
+                None => network.permissions.revoke(),
+            });
+            assert_eq!(code(outcome.await), expected, "{name}, {place}");
+            peer.closed().await;
+            // A new request gets the same refusal.
+            assert_eq!(code(network.send(get_with_secret(&url)).await), expected, "{name}, {place}");
+            assert_eq!(peer.accepted().await, 1, "{name}, {place}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchange_ends_when_its_permission_is_withdrawn_before_it_is_connected() {
+    let reached = Arc::new(Notify::new());
+    // No answer to the TLS handshake.
+    let peer = Peer::tcp({
+        let reached = reached.clone();
+        move |stream| {
+            reached.notify_one();
+            drain(stream)
+        }
+    });
+    let network = Network::to(peer.address, EgressLimits::default());
+    let outcome = changed_when(&reached, &network, &peer.tls_url("/"), || network.permissions.revoke()).await;
+    assert_eq!(code(outcome), "plugin_not_granted");
+    peer.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchange_goes_on_while_the_permissions_cover_it() {
+    let (reached, resumed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = Peer::raw({
+        let (reached, resumed) = (reached.clone(), resumed.clone());
+        move |mut stream| {
+            let (reached, resumed) = (reached.clone(), resumed.clone());
+            async move {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await.expect("written");
+                reached.notify_one();
+                resumed.notified().await;
+                finish(stream, b"world").await;
+            }
+        }
+    });
+    let port = slow.address.port();
+    let network = Network::to(slow.address, EgressLimits::default());
+    let changing = async {
+        timeout(PATIENCE, reached.notified()).await.expect("the first half");
+        let no_websockets = NetworkPermissions { websockets: RequiredPermissions::default(), ..everything(port) };
+        for permissions in [everything(port), no_websockets, narrow(port, "/", &["GET"]), everything(port)] {
+            network.permissions.set(permissions);
+            // The refusal of another request shows that the change is in force.
+            assert_eq!(code(network.get(&format!("http://127.0.0.1:{}/", port ^ 1)).await), "not_declared_nor_granted");
+        }
+        resumed.notify_one();
+    };
+    let (outcome, ()) = tokio::join!(network.send(get_with_secret(&slow.url("/"))), changing);
+    assert_eq!(outcome.expect("a response").body, b"helloworld");
 }
 
 #[tokio::test]

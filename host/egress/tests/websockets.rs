@@ -1413,6 +1413,19 @@ async fn connection_ends_when_its_permission_is_withdrawn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handshake_ends_when_its_permission_is_withdrawn() {
+    let peer = WsPeer::scripted(|wire| wire.listen()).await;
+    let network = Network::to(peer.address, generous());
+    let withdrawing = async {
+        until(|| !peer.heads().is_empty()).await;
+        network.permissions.revoke();
+    };
+    let (failure, ()) = tokio::join!(refused(&network, full(&peer.url())), withdrawing);
+    assert_eq!(denial(&failure), "plugin_not_granted");
+    gone(&network).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connection_stays_open_while_the_permissions_cover_it() {
     let peer = chat().await;
     let port = peer.address.port();

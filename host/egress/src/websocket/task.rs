@@ -191,16 +191,7 @@ impl Task {
 
     /// Returns when the permissions in force do not cover the connection any more.
     async fn withdrawn(&self) -> End {
-        let mut changes = self.access.changes();
-        loop {
-            // Judged at once as well: the permissions may have changed during the handshake.
-            if let Err(failure) = self.access.check_again(&self.permit) {
-                return End::new(failure, 1008);
-            }
-            if changes.changed().await.is_err() {
-                return End::new(Failure::revoked(), 1008);
-            }
-        }
+        End::new(self.access.refusal(|| self.access.check_again(&self.permit)).await, 1008)
     }
 }
 
