@@ -82,9 +82,9 @@ pub use limits::BundleLimits;
 pub use lineage::{LineageError, lineage, reachable};
 pub use manifest::Manifest;
 pub use names::{
-    Capability, CommitId, IngressName, InvalidName, LabelKey, LanguageTag, ModelName, MountLabel, Platform, PluginName,
-    ProfileName, PromptName, ProviderName, Revision, SecretRef, Surface, Timestamp, ToolName, WorkflowName,
-    WorkspaceId, WorldName, may_leak, shown, shown_file,
+    Capability, CommitId, IngressName, InvalidName, LabelKey, LabelValue, LanguageTag, ModelName, MountLabel, Platform,
+    PluginName, ProfileName, PromptName, ProviderName, Revision, RuntimeName, SecretRef, Surface, Timestamp, ToolName,
+    WorkflowName, WorkspaceId, WorldName, may_leak, shown, shown_file,
 };
 pub use one_line::one_line;
 pub use pointer::Pointer;

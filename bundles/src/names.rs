@@ -1,4 +1,4 @@
-//! Names in bundles, each with a closed grammar.
+//! Names, each with a closed grammar: those in bundles, and those of Runtimes.
 //!
 //! A name cannot contain a path, the value of a secret or a control character. Longer texts have no grammar and are
 //! scanned for leaks instead.
@@ -178,6 +178,12 @@ fn slug(byte: u8) -> bool {
 fn word(byte: u8) -> bool {
     slug(byte) || byte == b'.' || byte == b'_'
 }
+fn alphanumeric(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+fn label(byte: u8) -> bool {
+    alphanumeric(byte) || matches!(byte, b'-' | b'.' | b'_')
+}
 fn capability(byte: u8) -> bool {
     word(byte) || matches!(byte, b':' | b'/' | b'@')
 }
@@ -317,6 +323,14 @@ names! {
     LabelKey: "label key",
         "lower-case letters, digits, `-`, `.` and `_`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
         Grammar { first: lower, rest: word, joint: None, most_bytes: 63 };
+    /// Value of a label of a workspace or Runtime in the config of a Backend.
+    LabelValue: "label value",
+        "letters, digits, `-`, `.` and `_`, beginning and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: alphanumeric, rest: label, joint: None, most_bytes: 63 };
+    /// A Runtime, by its name in a Backend.
+    RuntimeName: "Runtime name",
+        "lower-case letters, digits and `-`, beginning with a letter and ending with a letter or digit, at most 63 bytes",
+        Grammar { first: lower, rest: slug, joint: None, most_bytes: 63 };
 }
 
 impl From<PluginWorld> for WorldName {

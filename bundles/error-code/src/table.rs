@@ -336,4 +336,12 @@ codes! {
     ToolNotFound = "tool_not_found": NotFound;
     ToolPanicked = "tool_panicked": Failed, 502;
     ToolRefused = "tool_refused": Failed, 422;
+
+    // The Backend.
+    NoEarlierBundle = "no_earlier_bundle": NotFound;
+    NoRollout = "no_rollout": Failed, 409;
+    NothingDesired = "nothing_desired": NotFound;
+    RolloutHalted = "rollout_halted": Denied, 409;
+    RuntimeNotFound = "runtime_not_found": NotFound;
+    WorkspaceNotFound = "workspace_not_found": NotFound;
 }
