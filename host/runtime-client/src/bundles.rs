@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ::bundles::{Contents, Digest};
+use ::bundles::{Bundle, Contents, Digest};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Method, StatusCode};
@@ -11,12 +11,31 @@ use runtime_api::bundle::{BundleFinding, BundleSummary};
 use runtime_api::referrer::Referrer;
 use runtime_api::worker::WorkerId;
 
+use super::request::Response;
 use super::workers::Pages;
 use super::{Client, ClientError, UnexpectedResponse};
 
 /// Maximum number of uploads of a manifest. The first one usually reports missing blobs. If a further one does, the Runtime
 /// was restarted or blobs were removed meanwhile.
 const MAX_MANIFEST_UPLOADS: usize = 8;
+
+/// Result of the upload of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadedManifest<T> {
+    /// The server has all blobs of the bundle.
+    Complete(T),
+    /// Nothing was stored, because these blobs are missing.
+    Missing(BTreeSet<Digest>),
+}
+
+/// Blobs that a server lacked and that were uploaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadedBlobs {
+    /// Digests of the blobs.
+    pub digests: BTreeSet<Digest>,
+    /// Size of the blobs in bytes.
+    pub bytes: u64,
+}
 
 /// Result of the upload of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,47 +50,88 @@ pub struct UploadedBundle {
     pub uploaded_bytes: u64,
 }
 
+/// A bundle that a Runtime has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBundle {
+    /// Summary of the bundle.
+    pub bundle: BundleSummary,
+    /// `true` if the Runtime had the bundle before.
+    pub known: bool,
+}
+
 impl Client {
     /// Uploads a bundle: first its manifest, then the blobs that the Runtime lacks, then the manifest again. A signed bundle is
     /// sent in its envelope. Plugin packages must be uploaded separately and should be there first: see
     /// [`Client::has_blob`] and [`Client::put_blob_file`].
     pub async fn put_bundle(&self, contents: &Contents) -> Result<UploadedBundle, ClientError> {
-        let bundle = contents.bundle();
-        let digest = bundle.digest();
-        let (media_type, body) = match contents.envelope() {
-            Some(envelope) => (ENVELOPE, Bytes::from(envelope.to_json())),
-            None => (MANIFEST, Bytes::from_owner(bundle.manifest_bytes().clone())),
-        };
+        let (digest, manifest, envelope) = signed_manifest(contents);
+        let put = async || self.put_manifest(digest, manifest.clone(), envelope.clone()).await;
+        let (StoredBundle { bundle, known }, blobs) = self.put_missing_blobs(contents.bundle(), put).await?;
+        Ok(UploadedBundle { bundle, known, uploaded: blobs.digests, uploaded_bytes: blobs.bytes })
+    }
+
+    /// Calls `put_manifest`, and uploads the blobs that it reports as missing, until none is missing.
+    pub async fn put_missing_blobs<T>(
+        &self,
+        bundle: &Bundle,
+        put_manifest: impl AsyncFn() -> Result<UploadedManifest<T>, ClientError>,
+    ) -> Result<(T, UploadedBlobs), ClientError> {
         let contradiction = ClientError::Unexpected(UnexpectedResponse::Contradiction);
-        let (mut uploaded, mut uploaded_bytes) = (BTreeSet::new(), 0);
+        let mut uploaded = UploadedBlobs::default();
         for round in 1..=MAX_MANIFEST_UPLOADS {
-            let request = self.request(Method::PUT, ["v1", "config-bundles", &digest.to_string()]);
-            let response = request.body(media_type, body.clone()).timeout(self.shared.timeouts.transfer).send().await?;
-            let status = response.status();
-            if status != StatusCode::ACCEPTED {
-                let summary: BundleSummary = response.json().await?;
-                if summary.digest != digest {
-                    return Err(contradiction);
-                }
-                let known = status != StatusCode::CREATED;
-                return Ok(UploadedBundle { bundle: summary, known, uploaded, uploaded_bytes });
-            }
-            let response: MissingBlobs = response.json().await?;
-            // The Runtime may only ask for blobs that the manifest names.
-            let missing: BTreeSet<Digest> = response.missing.into_iter().collect();
+            let missing = match put_manifest().await? {
+                UploadedManifest::Complete(result) => return Ok((result, uploaded)),
+                UploadedManifest::Missing(missing) => missing,
+            };
+            // The server may only ask for blobs that the manifest names.
             let blobs = missing.iter().map(|digest| Some((*digest, bundle.blob(digest)?.clone())));
             let blobs = blobs.collect::<Option<Vec<_>>>().filter(|blobs| !blobs.is_empty());
             let Some(blobs) = blobs else { return Err(contradiction) };
             if round == MAX_MANIFEST_UPLOADS {
                 return Err(ClientError::BlobsVanished { missing: blobs.len(), sent: round - 1 });
             }
-            uploaded_bytes += blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
+            uploaded.bytes += blobs.iter().map(|(_, blob)| blob.len() as u64).sum::<u64>();
             let puts = blobs.into_iter().map(|(digest, blob)| self.put_blob(digest, Bytes::from_owner(blob)));
             let _: Vec<bool> =
                 stream::iter(puts).buffer_unordered(self.shared.max_concurrent_uploads).try_collect().await?;
-            uploaded.extend(missing);
+            uploaded.digests.extend(missing);
         }
         Err(contradiction)
+    }
+
+    /// Uploads a manifest, in its envelope if there is one. If blobs of the bundle are missing, nothing is stored.
+    pub async fn put_manifest(
+        &self,
+        digest: Digest,
+        manifest: Bytes,
+        envelope: Option<Bytes>,
+    ) -> Result<UploadedManifest<StoredBundle>, ClientError> {
+        let response = self.send_manifest(digest, manifest, envelope).await?;
+        let status = response.status();
+        if status == StatusCode::ACCEPTED {
+            let missing = response.json::<MissingBlobs>().await?.missing;
+            return Ok(UploadedManifest::Missing(missing.into_iter().collect()));
+        }
+        let bundle: BundleSummary = response.json().await?;
+        if bundle.digest != digest {
+            return Err(ClientError::Unexpected(UnexpectedResponse::Contradiction));
+        }
+        Ok(UploadedManifest::Complete(StoredBundle { bundle, known: status != StatusCode::CREATED }))
+    }
+
+    /// Sends a manifest, in its envelope if there is one, and returns the response.
+    pub async fn send_manifest(
+        &self,
+        digest: Digest,
+        manifest: Bytes,
+        envelope: Option<Bytes>,
+    ) -> Result<Response, ClientError> {
+        let (media_type, body) = match envelope {
+            Some(envelope) => (ENVELOPE, envelope),
+            None => (MANIFEST, manifest),
+        };
+        let request = self.request(Method::PUT, ["v1", "config-bundles", &digest.to_string()]);
+        request.body(media_type, body).timeout(self.shared.timeouts.transfer).send().await
     }
 
     /// Returns at most `limit` bundles after the bundle `after`, ordered by digest. Sends one request per page.
@@ -128,4 +188,11 @@ impl Client {
         let request = self.request(Method::GET, ["v1", "config-bundles", &digest.to_string(), "findings"]);
         Ok(request.send_json::<BundleFindings>().await?.findings)
     }
+}
+
+/// Returns the digest, the manifest and the envelope of a bundle.
+pub fn signed_manifest(contents: &Contents) -> (Digest, Bytes, Option<Bytes>) {
+    let bundle = contents.bundle();
+    let envelope = contents.envelope().map(|envelope| Bytes::from(envelope.to_json()));
+    (bundle.digest(), Bytes::from_owner(bundle.manifest_bytes().clone()), envelope)
 }

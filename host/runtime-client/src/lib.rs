@@ -23,7 +23,7 @@ mod events;
 mod fault;
 mod health;
 mod operator;
-mod request;
+pub mod request;
 mod sse;
 mod status;
 mod workers;
@@ -42,9 +42,10 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-pub use bundles::UploadedBundle;
+pub use bundles::{StoredBundle, UploadedBlobs, UploadedBundle, UploadedManifest, signed_manifest};
 pub use error::{ClientError, ConnectError, ProblemDocument, UnexpectedResponse};
 pub use events::{Events, StreamItem};
+pub use workers::Pages;
 
 /// Content of a blob as a stream of pieces.
 type BodyStream = BoxStream<'static, Result<Bytes, Box<dyn std::error::Error + Send + Sync>>>;

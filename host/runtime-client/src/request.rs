@@ -1,7 +1,8 @@
 //! One request and its response.
 //!
 //! [`Request`] adds what all requests have in common: token, workspace, timeout and retries. [`Response`] limits the size of a
-//! body and checks its media type. The methods of [`Client`] in the other modules build one request each.
+//! body and checks its media type. The methods of [`Client`] in the other modules build one request each; a client of another
+//! API over the same content can build its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +29,8 @@ pub(super) const OCTET_STREAM: &str = "application/octet-stream";
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request under construction.
-pub(super) struct Request<'a> {
+#[must_use]
+pub struct Request<'a> {
     client: &'a Client,
     method: Method,
     url: Url,
@@ -49,7 +51,7 @@ enum Body {
 }
 
 /// A successful response whose body has not been read.
-pub(super) struct Response {
+pub struct Response {
     response: reqwest::Response,
     deadline: Instant,
     timeout: Duration,
@@ -58,7 +60,7 @@ pub(super) struct Response {
 
 impl Client {
     /// Creates a request. `path` holds the segments below the base URL, without percent-encoding.
-    pub(super) fn request<'a>(&self, method: Method, path: impl IntoIterator<Item = &'a str>) -> Request<'_> {
+    pub fn request<'a>(&self, method: Method, path: impl IntoIterator<Item = &'a str>) -> Request<'_> {
         let mut url = self.shared.base.clone();
         // Succeeds, because a URL with a host has a path.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -82,25 +84,25 @@ impl Client {
 
 impl Request<'_> {
     /// Adds a query parameter.
-    pub(super) fn query(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn query(mut self, name: &str, value: impl ToString) -> Self {
         self.url.query_pairs_mut().append_pair(name, &value.to_string());
         self
     }
 
     /// Sets a header.
-    pub(super) fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+    pub fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.insert(name, value.into());
         self
     }
 
     /// Sets the body.
-    pub(super) fn body(self, media_type: &'static str, body: Bytes) -> Self {
+    pub fn body(self, media_type: &'static str, body: Bytes) -> Self {
         let request = self.header(CONTENT_TYPE, HeaderValue::from_static(media_type));
         Self { body: Body::Bytes(body), ..request }
     }
 
     /// Sets the body to JSON.
-    pub(super) fn json(self, body: &impl Serialize) -> Self {
+    pub fn json(self, body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
             Ok(json) => self.body("application/json", json.into()),
             Err(_) => Self { body: Body::Unserializable, ..self },
@@ -114,7 +116,7 @@ impl Request<'_> {
     }
 
     /// Replaces the timeout, which is that of short requests by default.
-    pub(super) fn timeout(self, timeout: Duration) -> Self {
+    pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
@@ -124,17 +126,17 @@ impl Request<'_> {
     }
 
     /// Sends the request and parses the response as JSON.
-    pub(super) async fn send_json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+    pub async fn send_json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         self.send().await?.json().await
     }
 
     /// Sends the request and ignores the body of the response.
-    pub(super) async fn send_ignore_body(self) -> Result<(), ClientError> {
+    pub async fn send_ignore_body(self) -> Result<(), ClientError> {
         self.send().await.map(drop)
     }
 
     /// Sends the request, with retries. Returns an error for an error status and for an invalid response.
-    pub(super) async fn send(mut self) -> Result<Response, ClientError> {
+    pub async fn send(mut self) -> Result<Response, ClientError> {
         let retries = self.client.shared.retries;
         // All methods but POST are idempotent, POST is with a key, and a stream cannot be sent again.
         let is_idempotent = self.method != Method::POST || self.headers.contains_key(IDEMPOTENCY_KEY);
@@ -189,12 +191,13 @@ impl Request<'_> {
 }
 
 impl Response {
-    pub(super) fn status(&self) -> StatusCode {
+    /// Returns the status.
+    pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
     /// Returns `true` if the body has the media type, with any parameters.
-    pub(super) fn has_media_type(&self, media_type: &str) -> bool {
+    pub fn has_media_type(&self, media_type: &str) -> bool {
         let value = self.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         value.split(';').next().is_some_and(|value| value.trim().eq_ignore_ascii_case(media_type))
     }
@@ -224,7 +227,7 @@ impl Response {
     }
 
     /// Reads the body and parses it as JSON.
-    pub(super) async fn json<T: DeserializeOwned>(mut self) -> Result<T, ClientError> {
+    pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, ClientError> {
         if !self.has_media_type("application/json") {
             return Err(ClientError::Unexpected(UnexpectedResponse::Body));
         }

@@ -131,7 +131,7 @@ fn checked(id: &WorkerId, worker: WorkerSummary) -> Result<WorkerSummary, Client
 }
 
 /// A paged list. Each page must be in order and after the previous one, so a list always ends.
-pub(super) struct Pages<T, K, F> {
+pub struct Pages<T, K, F> {
     after: Option<K>,
     remaining: usize,
     key: F,
@@ -139,18 +139,19 @@ pub(super) struct Pages<T, K, F> {
 }
 
 impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
-    pub(super) fn new(after: Option<K>, limit: usize, key: F) -> Self {
+    /// Returns a list of at most `limit` items after `after`. `key` returns the key of an item.
+    pub fn new(after: Option<K>, limit: usize, key: F) -> Self {
         Self { after, remaining: limit, key, items: Vec::new() }
     }
 
     /// Returns `after` and `limit` of the next request, or `None` if the list is complete.
-    pub(super) fn next(&self) -> Option<(Option<&K>, usize)> {
+    pub fn next(&self) -> Option<(Option<&K>, usize)> {
         (self.remaining > 0).then(|| (self.after.as_ref(), self.remaining.min(MAX_PAGE_ITEMS)))
     }
 
     /// Adds a page. `next` is the key that the Runtime sent with it; the last page has none. Earlier versions of the Runtime
     /// send no `next`: without it, a page that is full is not the last.
-    pub(super) fn push(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
+    pub fn push(&mut self, page: Vec<T>, next: Option<K>) -> Result<(), ClientError> {
         let requested = self.remaining.min(MAX_PAGE_ITEMS);
         let is_wrong = next.is_some() && next != page.last().map(&self.key);
         if page.len() > requested || is_wrong {
@@ -170,7 +171,7 @@ impl<T, K: Ord, F: Fn(&T) -> K> Pages<T, K, F> {
     }
 
     /// Returns all items.
-    pub(super) fn into_items(self) -> Vec<T> {
+    pub fn into_items(self) -> Vec<T> {
         self.items
     }
 }

@@ -1,14 +1,16 @@
 //! Authentication and authorization of requests, as extractors.
 //!
-//! [`Caller`] authenticates the token and counts the request. [`Operator`] and [`Reader`] authorize requests that concern no
-//! workspace, [`Tenant`] and [`Authorized`] those that concern one. A handler takes one of them before all other extractors.
+//! [`Operator`], [`Reader`] and [`StatusReader`] authorize requests that concern no workspace, [`Tenant`] and [`Authorized`]
+//! those that concern one. A handler takes one of them before all other extractors. Each of them authenticates the token and
+//! counts the request. The state of the routes must contain the service (`Arc<Service>: FromRef<State>`), so that other APIs
+//! over the tokens of a Runtime can use them too.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bundles::WorkspaceId;
@@ -34,19 +36,28 @@ pub(super) async fn method_not_allowed() -> ApiProblem {
 
 /// The authenticated token of a request.
 #[derive(Debug)]
-struct Caller(TokenSummary);
+struct Caller {
+    token: TokenSummary,
+    /// Returns the name of a scope in error messages.
+    scope_name: fn(Scope) -> &'static str,
+}
 
+/// Query parameter that names the workspace of a request.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct WorkspaceQuery {
+pub struct WorkspaceQuery {
     /// Workspace of the request. Required unless the token serves exactly one.
     workspace: Option<WorkspaceId>,
 }
 
-impl FromRequestParts<Arc<Service>> for Caller {
+impl<T: Send + Sync> FromRequestParts<T> for Caller
+where
+    Arc<Service>: FromRef<T>,
+{
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiProblem> {
+        let service = Arc::<Service>::from_ref(state);
         let token = bearer(&parts.headers).ok_or(TokenError::Unknown)?;
         let management = service.runtime.management();
         if !management.is_known_token(&token) {
@@ -68,7 +79,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
             let marked = connection.mark_authenticated(summary.id.as_str(), summary.grant.connections).await;
             marked.map_err(|reached| share_reached("this token", reached))?;
         }
-        Ok(Self(summary))
+        Ok(Self { token: summary, scope_name: service.scope_name })
     }
 }
 
@@ -94,12 +105,12 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
 
 impl Caller {
     fn require(&self, scope: Scope) -> Result<(), ApiProblem> {
-        if self.0.grant.scopes.contains(&scope) {
+        if self.token.grant.scopes.contains(&scope) {
             return Ok(());
         }
         Err(ApiProblem::new(
             Code::ScopeMissing,
-            format!("the token does not have the scope `{scope}`"),
+            format!("the token does not have the scope `{}`", (self.scope_name)(scope)),
             "use a token that has the scope",
         ))
     }
@@ -107,40 +118,64 @@ impl Caller {
 
 /// Authorizes a request of a token with the scope `operator`.
 #[derive(Debug)]
-pub(crate) struct Operator;
+pub struct Operator(Caller);
 
-impl FromRequestParts<Arc<Service>> for Operator {
+impl<T: Send + Sync> FromRequestParts<T> for Operator
+where
+    Arc<Service>: FromRef<T>,
+{
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
-        Caller::from_request_parts(parts, service).await?.require(Scope::Operator)?;
-        Ok(Self)
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiProblem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.require(Scope::Operator)?;
+        Ok(Self(caller))
+    }
+}
+
+impl Operator {
+    /// Returns the token of the request.
+    pub fn token(&self) -> &TokenSummary {
+        &self.0.token
     }
 }
 
 /// Authorizes a request that reads what belongs to no workspace. The token has the scope `read` or `operator`.
 #[derive(Debug)]
-pub(crate) struct Reader;
+pub struct Reader(Caller);
 
-impl FromRequestParts<Arc<Service>> for Reader {
+impl<T: Send + Sync> FromRequestParts<T> for Reader
+where
+    Arc<Service>: FromRef<T>,
+{
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
-        let caller = Caller::from_request_parts(parts, service).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiProblem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
         caller.require(Scope::Read).or_else(|missing| caller.require(Scope::Operator).map_err(|_| missing))?;
-        Ok(Self)
+        Ok(Self(caller))
+    }
+}
+
+impl Reader {
+    /// Returns the token of the request.
+    pub fn token(&self) -> &TokenSummary {
+        &self.0.token
     }
 }
 
 /// Authorizes a request for the status of the Runtime. The token has the scope `status`.
 #[derive(Debug)]
-pub(crate) struct StatusReader(Caller);
+pub struct StatusReader(Caller);
 
-impl FromRequestParts<Arc<Service>> for StatusReader {
+impl<T: Send + Sync> FromRequestParts<T> for StatusReader
+where
+    Arc<Service>: FromRef<T>,
+{
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
-        let caller = Caller::from_request_parts(parts, service).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiProblem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
         caller.require(Scope::Status)?;
         Ok(Self(caller))
     }
@@ -148,29 +183,32 @@ impl FromRequestParts<Arc<Service>> for StatusReader {
 
 impl StatusReader {
     /// Returns the workspaces that the token serves.
-    pub(crate) fn workspaces(&self) -> &BTreeSet<WorkspaceId> {
-        &self.0.0.grant.workspaces
+    pub fn workspaces(&self) -> &BTreeSet<WorkspaceId> {
+        &self.0.token.grant.workspaces
     }
 }
 
 /// The workspace of a request, with its token. Not yet authorized: the token may serve other workspaces only. Use
 /// [`Tenant::readable_or`].
 #[derive(Debug)]
-pub(crate) struct Tenant {
+pub struct Tenant {
     caller: Caller,
     workspace: WorkspaceId,
 }
 
-impl FromRequestParts<Arc<Service>> for Tenant {
+impl<T: Send + Sync> FromRequestParts<T> for Tenant
+where
+    Arc<Service>: FromRef<T>,
+{
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
-        let caller = Caller::from_request_parts(parts, service).await?;
-        let QueryParams(WorkspaceQuery { workspace }) = QueryParams::from_request_parts(parts, service).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiProblem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let QueryParams(WorkspaceQuery { workspace }) = QueryParams::from_request_parts(parts, state).await?;
         let workspace = match workspace {
             Some(workspace) => workspace,
             None => {
-                let mut served = caller.0.grant.workspaces.iter();
+                let mut served = caller.token.grant.workspaces.iter();
                 match (served.next(), served.next()) {
                     (Some(only), None) => only.clone(),
                     _ => {
@@ -190,7 +228,7 @@ impl FromRequestParts<Arc<Service>> for Tenant {
                 labels.set_workspace(tenant.workspace.as_str());
             }
             if let Some(connection) = parts.extensions.get::<RequestConnection>() {
-                let share = tenant.caller.0.grant.connections;
+                let share = tenant.caller.token.grant.connections;
                 let marked = connection.mark_workspace(tenant.workspace.as_str(), share);
                 marked.map_err(|reached| share_reached("this workspace", reached))?;
             }
@@ -202,28 +240,27 @@ impl FromRequestParts<Arc<Service>> for Tenant {
 impl Tenant {
     /// Returns the workspace. Fails with `scope_missing` if the token does not have the scope `read`, and with `not_found()`
     /// if it does not serve the workspace, so that a client cannot tell a workspace of others from an empty one.
-    pub(crate) fn readable_or<E: Into<ApiProblem>>(
-        &self,
-        not_found: impl FnOnce() -> E,
-    ) -> Result<&WorkspaceId, ApiProblem> {
+    pub fn readable_or<E: Into<ApiProblem>>(&self, not_found: impl FnOnce() -> E) -> Result<&WorkspaceId, ApiProblem> {
         self.caller.require(Scope::Read)?;
         if self.is_served() { Ok(&self.workspace) } else { Err(not_found().into()) }
     }
 
     fn is_served(&self) -> bool {
-        self.caller.0.grant.workspaces.contains(&self.workspace)
+        self.caller.token.grant.workspaces.contains(&self.workspace)
     }
 }
 
 /// A scope that a route requires, as a type.
-pub(crate) trait RequiredScope {
+pub trait RequiredScope {
+    /// The scope.
     const SCOPE: Scope;
 }
 
 macro_rules! required_scopes {
     ($($name:ident = $scope:ident),*) => {$(
+        #[doc = concat!("Scope `", stringify!($scope), "`.")]
         #[derive(Debug)]
-        pub(crate) struct $name;
+        pub struct $name;
 
         impl RequiredScope for $name {
             const SCOPE: Scope = Scope::$scope;
@@ -239,16 +276,19 @@ required_scopes! {
 /// Authorizes a request of a token that serves the workspace and has the scope `S`. Lists of a whole workspace use it
 /// too, because an empty list for a workspace of others would be misleading.
 #[derive(Debug)]
-pub(crate) struct Authorized<S> {
+pub struct Authorized<S> {
     tenant: Tenant,
     scope: PhantomData<S>,
 }
 
-impl<S: RequiredScope> FromRequestParts<Arc<Service>> for Authorized<S> {
+impl<S: RequiredScope, T: Send + Sync> FromRequestParts<T> for Authorized<S>
+where
+    Arc<Service>: FromRef<T>,
+{
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ApiProblem> {
-        let tenant = Tenant::from_request_parts(parts, service).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiProblem> {
+        let tenant = Tenant::from_request_parts(parts, state).await?;
         tenant.caller.require(S::SCOPE)?;
         if tenant.is_served() {
             return Ok(Self { tenant, scope: PhantomData });
@@ -263,12 +303,12 @@ impl<S: RequiredScope> FromRequestParts<Arc<Service>> for Authorized<S> {
 
 impl<S> Authorized<S> {
     /// Returns the workspace of the request.
-    pub(crate) fn workspace(&self) -> &WorkspaceId {
+    pub fn workspace(&self) -> &WorkspaceId {
         &self.tenant.workspace
     }
 
     /// Returns the token of the request.
-    pub(crate) fn token(&self) -> &TokenSummary {
-        &self.tenant.caller.0
+    pub fn token(&self) -> &TokenSummary {
+        &self.tenant.caller.token
     }
 }

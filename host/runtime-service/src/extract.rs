@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
-use bundles::{Digest, IngressName, ToolName};
+use bundles::{Digest, IngressName, RuntimeName, ToolName};
 use bytes::Bytes;
 use content_store::blob_store::SourceError;
 use futures_util::{Stream, StreamExt};
@@ -26,10 +26,10 @@ use super::ApiProblem;
 
 /// Extracts the parameters of the path, in the order in which the route names them.
 #[derive(Debug)]
-pub(crate) struct PathParams<T>(pub(crate) T);
+pub struct PathParams<T>(pub T);
 
 /// A value that one segment of a path holds.
-pub(crate) trait PathSegment: FromStr {
+pub trait PathSegment: FromStr {
     /// Description of a valid segment, for the error.
     const EXPECTED: &'static str;
 }
@@ -46,6 +46,10 @@ impl PathSegment for ToolName {
     const EXPECTED: &'static str = "a tool name";
 }
 
+impl PathSegment for RuntimeName {
+    const EXPECTED: &'static str = "a name of a Runtime";
+}
+
 impl PathSegment for IngressName {
     const EXPECTED: &'static str = "an ingress name";
 }
@@ -56,7 +60,7 @@ impl PathSegment for TokenId {
 
 /// Name of a pin. It has the syntax of a worker id.
 #[derive(Debug)]
-pub(crate) struct PinName(pub(crate) WorkerId);
+pub struct PinName(pub WorkerId);
 
 impl FromStr for PinName {
     type Err = <WorkerId as FromStr>::Err;
@@ -71,7 +75,7 @@ impl PathSegment for PinName {
 }
 
 /// The parameters of one route.
-pub(crate) trait FromSegments: Sized {
+pub trait FromSegments: Sized {
     /// Parses the segments of a path that are parameters.
     fn from_segments(segments: &[String]) -> Result<Self, ApiProblem>;
 }
@@ -106,7 +110,7 @@ impl<T: FromSegments, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
 
 /// Extracts the query string.
 #[derive(Debug)]
-pub(crate) struct QueryParams<T>(pub(crate) T);
+pub struct QueryParams<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
     type Rejection = ApiProblem;
@@ -120,10 +124,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T>
 /// Query parameters of a paged list whose items have the key `K`.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct PageQuery<K: PartialSchema> {
+pub struct PageQuery<K: PartialSchema> {
     /// Last item of the previous page. The page begins after it.
     #[param(value_type = Option<String>)]
-    pub(crate) after: Option<K>,
+    pub after: Option<K>,
     /// Maximum number of items. Default: 100. Values above 1000 count as 1000.
     #[param(minimum = 0)]
     limit: Option<usize>,
@@ -137,14 +141,14 @@ const MAX_PAGE_ITEMS: usize = 1000;
 
 impl<K: PartialSchema> PageQuery<K> {
     /// Returns the maximum number of items of the page: 1 to 1000.
-    pub(crate) fn limit(&self) -> usize {
+    pub fn limit(&self) -> usize {
         self.limit.unwrap_or(DEFAULT_PAGE_ITEMS).clamp(1, MAX_PAGE_ITEMS)
     }
 }
 
 /// Extracts the headers `If-Match` and `If-None-Match`. Weak and strong entity tags are compared as if they were strong.
 #[derive(Debug)]
-pub(crate) struct Preconditions(HeaderMap);
+pub struct Preconditions(HeaderMap);
 
 impl<S: Send + Sync> FromRequestParts<S> for Preconditions {
     type Rejection = Infallible;
@@ -162,23 +166,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Preconditions {
 
 impl Preconditions {
     /// Returns `true` if `If-None-Match` names `etag`: the client has the current version.
-    pub(crate) fn is_not_modified(&self, etag: &str) -> bool {
+    pub fn is_not_modified(&self, etag: &str) -> bool {
         self.matches(header::IF_NONE_MATCH, etag).unwrap_or(false)
     }
 
     /// Returns `true` if the request applies only to one version (`If-Match`).
-    pub(crate) fn has_if_match(&self) -> bool {
+    pub fn has_if_match(&self) -> bool {
         self.0.contains_key(header::IF_MATCH)
     }
 
     /// Returns `precondition_failed` if the request has `If-Match` and none of its tags is `etag`.
-    pub(crate) fn check_current(&self, etag: &str) -> Result<(), ApiProblem> {
+    pub fn check_current(&self, etag: &str) -> Result<(), ApiProblem> {
         if self.matches(header::IF_MATCH, etag).unwrap_or(true) { Ok(()) } else { Err(precondition_failed()) }
     }
 
     /// Returns `precondition_failed` if the request has `If-None-Match: *` and the resource existed before (`created` is
     /// `false`).
-    pub(crate) fn check_created(&self, created: bool) -> Result<(), ApiProblem> {
+    pub fn check_created(&self, created: bool) -> Result<(), ApiProblem> {
         let demanded = self.0.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*");
         if demanded && !created { Err(precondition_failed()) } else { Ok(()) }
     }
@@ -203,7 +207,7 @@ fn precondition_failed() -> ApiProblem {
 
 /// Extracts the header `Idempotency-Key`: the id of an event.
 #[derive(Debug)]
-pub(crate) struct IdempotencyKey(pub(crate) EventId);
+pub struct IdempotencyKey(pub EventId);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiProblem;
@@ -226,7 +230,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
 /// Extracts the body of a request without reading it.
 #[derive(Debug)]
-pub(crate) struct RequestBody {
+pub struct RequestBody {
     body: Body,
     headers: HeaderMap,
 }
@@ -242,12 +246,12 @@ impl<S: Send + Sync> FromRequest<S> for RequestBody {
 
 impl RequestBody {
     /// Returns the media type, or an empty string if the request names none.
-    pub(crate) fn media_type(&self) -> &str {
+    pub fn media_type(&self) -> &str {
         self.header(header::CONTENT_TYPE).unwrap_or_default()
     }
 
     /// Returns the size in bytes that the request announces.
-    pub(crate) fn announced_bytes(&self) -> Option<u64> {
+    pub fn announced_bytes(&self) -> Option<u64> {
         self.header(header::CONTENT_LENGTH)?.parse().ok()
     }
 
@@ -256,7 +260,7 @@ impl RequestBody {
     }
 
     /// Reads the body. Errors: `body_too_large`, `body_incomplete`.
-    pub(crate) async fn bytes(self, max_bytes: usize) -> Result<Bytes, ApiProblem> {
+    pub async fn bytes(self, max_bytes: usize) -> Result<Bytes, ApiProblem> {
         to_bytes(self.body, max_bytes).await.map_err(|error| {
             use std::error::Error;
             let too_large = error.source().is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
@@ -273,7 +277,7 @@ impl RequestBody {
     }
 
     /// Reads the body and parses it as JSON. Errors: those of [`bytes`](Self::bytes), `invalid_request`.
-    pub(crate) async fn json<T: DeserializeOwned>(self, max_bytes: usize) -> Result<T, ApiProblem> {
+    pub async fn json<T: DeserializeOwned>(self, max_bytes: usize) -> Result<T, ApiProblem> {
         let bytes = self.bytes(max_bytes).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -284,7 +288,7 @@ impl RequestBody {
     }
 
     /// Returns the body as a stream of pieces. The receiver must limit the size.
-    pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, SourceError>> + Send + 'static {
+    pub fn stream(self) -> impl Stream<Item = Result<Bytes, SourceError>> + Send + 'static {
         self.body.into_data_stream().map(|piece| piece.map_err(|_| SourceError))
     }
 }

@@ -5,12 +5,12 @@
 //! [`RuntimeService::serve`] serves the routes. [`RuntimeService::router`] returns them, for programs that serve them together
 //! with other routes.
 
-mod access;
+pub mod access;
 mod blobs;
 mod bundles;
 mod download;
 mod events;
-mod extract;
+pub mod extract;
 mod garbage;
 mod health;
 mod metrics;
@@ -28,11 +28,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::serve::Listener;
 use http_edge::{HttpEdge, TokenRates};
 use runtime_api::Code;
+use runtime_api::token::Scope;
 use worker_runtime::Runtime;
 use worker_runtime::token::{Entropy, SystemEntropy};
 
 pub use http_edge::{Hosts, ServerLimits, ShutdownSummary};
-pub use openapi::openapi_json;
+pub use openapi::{SecuritySchemes, add_problem_responses, content_routes, openapi_json};
 pub use problem::ApiProblem;
 
 /// Options of a service.
@@ -44,11 +45,18 @@ pub struct ServiceOptions {
     pub limits: ServerLimits,
     /// Source of randomness for tokens.
     pub entropy: Arc<dyn Entropy>,
+    /// Returns the name of a scope in error messages.
+    pub scope_name: fn(Scope) -> &'static str,
 }
 
 impl Default for ServiceOptions {
     fn default() -> Self {
-        Self { hosts: Hosts::default(), limits: ServerLimits::default(), entropy: Arc::new(SystemEntropy) }
+        Self {
+            hosts: Hosts::default(),
+            limits: ServerLimits::default(),
+            entropy: Arc::new(SystemEntropy),
+            scope_name: Scope::as_str,
+        }
     }
 }
 
@@ -56,12 +64,14 @@ impl Default for ServiceOptions {
 #[derive(Debug, Clone)]
 pub struct RuntimeService(Arc<Service>);
 
+/// State of the routes. Routes of other APIs have it in their own state, for the extractors of [`access`].
 #[derive(Debug)]
-pub(crate) struct Service {
+pub struct Service {
     pub(crate) runtime: Runtime,
     pub(crate) edge: Arc<HttpEdge>,
     pub(crate) rates: TokenRates,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) scope_name: fn(Scope) -> &'static str,
     pub(crate) metrics: metrics::ServiceMetrics,
     pub(crate) streams: events::StreamLimiter,
     /// Limits concurrent downloads of components, which belong to no workspace.
@@ -81,6 +91,7 @@ impl RuntimeService {
             rates: TokenRates::new(edge.limits().requests_per_second),
             streams: events::StreamLimiter::new(edge.limits()),
             entropy: options.entropy,
+            scope_name: options.scope_name,
             metrics: metrics::ServiceMetrics::new(edge.metrics()),
             edge,
             component_downloads: Arc::new(tokio::sync::Semaphore::new(resolvers::MAX_COMPONENT_DOWNLOADS)),
@@ -92,19 +103,38 @@ impl RuntimeService {
     /// Returns all routes of the API.
     pub fn router(&self) -> Router {
         let (routes, _) = openapi::routes().split_for_parts();
+        self.wrap(routes.with_state(self.0.clone()))
+    }
+
+    /// Returns the state of the routes.
+    pub fn state(&self) -> Arc<Service> {
+        self.0.clone()
+    }
+
+    /// Adds to routes what all routes of a service have: limits, checks of the `Host` header, the request log, metrics, and
+    /// problems for unknown paths and methods. Each handler has its own limit for the body.
+    pub fn wrap(&self, routes: Router) -> Router {
         let routes = routes
             .fallback(access::not_found)
             .method_not_allowed_fallback(access::method_not_allowed)
-            // Each handler has its own limit for the body.
-            .layer(DefaultBodyLimit::disable())
-            .with_state(self.0.clone());
+            .layer(DefaultBodyLimit::disable());
         self.0.edge.wrap(routes)
     }
 
     /// Serves the routes until `stop` completes. Then waits until the requests in flight have ended, for at most
     /// `shutdown_ms`.
     pub async fn serve<L: Listener>(&self, listener: L, stop: impl Future<Output = ()>) -> ShutdownSummary {
-        self.0.edge.serve(self.router(), listener, stop).await
+        self.serve_router(self.router(), listener, stop).await
+    }
+
+    /// Serves other routes like [`serve`](Self::serve). They must have come from [`wrap`](Self::wrap).
+    pub async fn serve_router<L: Listener>(
+        &self,
+        router: Router,
+        listener: L,
+        stop: impl Future<Output = ()>,
+    ) -> ShutdownSummary {
+        self.0.edge.serve(router, listener, stop).await
     }
 
     /// Records the result of reading the newest config, which `/readyz` and the metrics show: `None` if it is in force,

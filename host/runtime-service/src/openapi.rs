@@ -52,7 +52,8 @@ impl utoipa::PartialSchema for Binary {
 impl utoipa::ToSchema for Binary {}
 
 /// Adds the security scheme that the routes name.
-struct SecuritySchemes;
+#[derive(Debug)]
+pub struct SecuritySchemes;
 
 impl Modify for SecuritySchemes {
     fn modify(&self, description: &mut Description) {
@@ -61,8 +62,8 @@ impl Modify for SecuritySchemes {
     }
 }
 
-/// Adds the error responses to each route.
-fn add_problem_responses(description: &mut Description) {
+/// Adds the error responses to each route of a description.
+pub fn add_problem_responses(description: &mut Description) {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let problem = ResponseBuilder::new()
         .description("The request failed. `code` identifies the error, `help` describes the remedy.")
@@ -118,6 +119,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
+}
+
+/// Returns the routes for blobs, for reading bundles and for health, with their descriptions, for another API over the content
+/// of the same Runtime.
+pub fn content_routes() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new()
+        .routes(routes!(bundles::list))
+        .routes(routes!(bundles::get))
+        .routes(routes!(blobs::put, blobs::get))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
 }
 
 /// Returns the OpenAPI description as JSON.

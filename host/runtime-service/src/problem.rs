@@ -19,19 +19,23 @@ use worker_runtime::{Busy, CallError, IngressError, ReloadError, ResolveError, R
 pub struct ApiProblem(http_edge::Problem);
 
 impl ApiProblem {
-    pub(crate) fn new(code: Code, detail: impl Into<String>, help: impl Into<String>) -> Self {
+    /// Creates a problem. `detail` says what failed, and `help` names the remedy.
+    pub fn new(code: Code, detail: impl Into<String>, help: impl Into<String>) -> Self {
         Self(http_edge::Problem::new(code, detail, help))
     }
 
-    pub(crate) fn with_details(self, details: Value) -> Self {
+    /// Adds a JSON object with the values that the detail names.
+    pub fn with_details(self, details: Value) -> Self {
         Self(self.0.with_details(details))
     }
 
-    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+    /// Replaces the HTTP status of the code.
+    pub fn with_status(self, status: StatusCode) -> Self {
         Self(self.0.with_status(status))
     }
 
-    pub(crate) fn with_retry_after(self, after: Duration) -> Self {
+    /// Sets the time after which the request can be sent again.
+    pub fn with_retry_after(self, after: Duration) -> Self {
         Self(self.0.with_retry_after(after))
     }
 
@@ -185,17 +189,17 @@ impl From<ReloadError> for ApiProblem {
 
 impl ApiProblem {
     /// Returns the problem of an invalid query string.
-    pub(crate) fn query() -> Self {
+    pub fn query() -> Self {
         Self::new(Code::InvalidRequest, "invalid query string", "see /openapi.json")
     }
 
     /// Returns the problem of an invalid path parameter.
-    pub(crate) fn path(expected: &'static str) -> Self {
+    pub fn path(expected: &'static str) -> Self {
         Self::new(Code::InvalidRequest, format!("invalid path: expected {expected}"), "see /openapi.json")
     }
 
     /// Returns the problem of a body with the wrong media type.
-    pub(crate) fn media_type(detail: &'static str, help: String) -> Self {
+    pub fn media_type(detail: &'static str, help: String) -> Self {
         Self::new(Code::UnsupportedMediaType, detail, help)
     }
 }

@@ -470,6 +470,15 @@ impl Content {
         self.blob(digest).await
     }
 
+    /// Returns the envelope with the signatures of a bundle, if it was put with one.
+    pub async fn envelope(&self, digest: Digest) -> Result<Option<Bytes>, ContentError> {
+        let row = self.workspace.shared.ledger.row::<BundleRow>(&bundle_key(&self.workspace.id, &digest)).await?;
+        match row.ok_or(ContentError::BundleNotFound(digest))?.value.envelope {
+            Some(envelope) => self.blob(envelope).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Returns at most `limit` bundles in the order of their digests, starting after `after`.
     pub async fn bundles(&self, after: Option<Digest>, limit: usize) -> Result<Vec<BundleSummary>, ContentError> {
         let (mut bundles, mut after) = (Vec::new(), after);

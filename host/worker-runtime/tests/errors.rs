@@ -76,6 +76,10 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::PackageMissing, Code::PluginConfigInvalid, Code::PluginGrantOutdated, Code::SurfaceNotGranted, Code::ToolNotGranted,
         Code::UnsupportedWorld,
     ]),
+    ("the Backend, in the tests of `yoi-workspace-server`", &[
+        Code::NoEarlierBundle, Code::NoRollout, Code::NothingDesired, Code::RolloutHalted, Code::RuntimeNotFound,
+        Code::WorkspaceNotFound,
+    ]),
     ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),
     ("plugins and their packages, in the tests of `bundles` and of the workspace", &[
         Code::EgressUnavailable, Code::NotAPackage, Code::ServiceFailed,

@@ -1,7 +1,25 @@
-//! The Backend: which bundle revision should be on which Runtime.
+//! The Backend: keeps the bundles of workspaces, decides which Runtimes may have which, brings them there, and shows what each
+//! Runtime really has.
 //!
-//! It keeps to the vocabulary of [`worker_runtime`], which it will steer; there is nothing to steer
-//! yet, so this package holds no code.
+//! A Backend never sends a resolved specification. A Runtime gets a bundle and the decision that a workspace should use it,
+//! and verifies both as if they came from anyone else.
+//!
+//! - [`visibility`] decides which workspaces may be on which Runtimes, and [`desired`] what they should have there.
+//! - [`reconciler`] compares that with what the Runtimes acknowledged, and decides what to do next.
+//! - [`runtime_link`] is the access to one Runtime, and [`delivery`] brings a bundle there.
+//! - [`service`] is the HTTP API.
 
-#[doc(no_inline)]
-pub use worker_runtime::Digests;
+mod audit;
+mod backend;
+mod catalogue;
+pub mod delivery;
+pub mod desired;
+mod driver;
+mod link_error;
+pub mod reconciler;
+pub mod runtime_link;
+pub mod service;
+pub mod visibility;
+
+pub use backend::{Backend, BackendBuilder, BackendError, RuntimeEntry, WorkspaceEntry};
+pub use link_error::LinkError;

@@ -1,0 +1,120 @@
+//! Audit log of the Backend: every administrative action, in order.
+
+use bundles::{Digest, Revision, RuntimeName, WorkspaceId};
+use error_code::Code;
+use runtime_api::desired::Generation;
+use runtime_api::token::TokenId;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::Stage;
+
+/// Entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditEntry {
+    /// Number of the entry, from 1, without gaps.
+    pub number: u64,
+    /// Time of the action.
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
+    pub at: jiff::Timestamp,
+    /// Who acted.
+    #[serde(flatten)]
+    pub actor: Actor,
+    /// The action.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Error code, if the action was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = false))]
+    pub refused: Option<Code>,
+}
+
+/// Who acted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "actor", rename_all = "snake_case")]
+pub enum Actor {
+    /// The Backend itself.
+    Backend,
+    /// A program that embeds the Backend, or the command line on its data folder.
+    Local,
+    /// The holder of a token.
+    Token {
+        /// Id of the token.
+        token: TokenId,
+    },
+}
+
+/// An administrative action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// A bundle was published.
+    Publish {
+        /// Workspace of the bundle.
+        workspace: WorkspaceId,
+        /// Digest of the bundle.
+        bundle: Digest,
+        /// Revision of the bundle.
+        revision: Revision,
+    },
+    /// A bundle became the desired one.
+    SetDesired {
+        /// Workspace of the bundle.
+        workspace: WorkspaceId,
+        /// Digest of the bundle.
+        bundle: Digest,
+        /// Number of the decision. Absent if it was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, required = false))]
+        generation: Option<Generation>,
+        /// First stage of the rollout. Absent if the bundle is for all Runtimes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        stage: Option<Stage>,
+    },
+    /// The earlier bundle became the desired one again.
+    RollBack {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// Digest of the bundle. Absent if there was none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        bundle: Option<Digest>,
+    },
+    /// A rollout went on to another stage.
+    AdvanceRollout {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// The new stage. Absent if the rollout goes on to all Runtimes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        stage: Option<Stage>,
+    },
+    /// The generation was raised above one that a Runtime had acknowledged and this Backend did not know.
+    RaiseGeneration {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// The new generation.
+        #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+        generation: Generation,
+    },
+    /// A Runtime was read again at once.
+    ReadRuntime {
+        /// The Runtime.
+        runtime: RuntimeName,
+    },
+    /// A token was issued.
+    IssueToken {
+        /// Id of the token. Absent if the request was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        issued: Option<TokenId>,
+    },
+    /// A token was revoked.
+    RevokeToken {
+        /// Id of the token.
+        revoked: TokenId,
+    },
+}

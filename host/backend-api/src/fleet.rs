@@ -1,0 +1,145 @@
+//! What the Backend knows of Runtimes and of the workspaces on them.
+
+use std::collections::BTreeMap;
+
+use bundles::{Digest, RuntimeName, WorkspaceId};
+use error_code::Code;
+use jiff::Timestamp;
+use runtime_api::desired::{AcknowledgedBundle, DesiredBundle, Generation};
+use runtime_api::runtime::RuntimeId;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Labels;
+
+/// A refused decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Number of the refused decision.
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
+    pub generation: Generation,
+    /// Error code.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub code: Code,
+    /// Time of the newest refusal.
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
+    pub at: Timestamp,
+}
+
+/// Failures to use a Runtime at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ContactFailure {
+    /// Error code of the newest failure.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub code: Code,
+    /// Time of the first failure since the last success.
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
+    pub since: Timestamp,
+}
+
+/// Condition of a workspace on a Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "condition", rename_all = "snake_case")]
+pub enum Condition {
+    /// The policy does not allow the workspace on the Runtime.
+    NotAllowed,
+    /// The workspace has no desired bundle for the Runtime.
+    NothingDesired,
+    /// The Runtime acknowledged the decision and can use its bundle.
+    InSync,
+    /// The decision has not been delivered yet.
+    Pending,
+    /// The Runtime has a newer decision than it should have, because a rollout was narrowed.
+    Ahead,
+    /// The Runtime refuses the decision, or acknowledged it and cannot use its bundle.
+    Refused {
+        /// Error code.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        code: Code,
+    },
+    /// The Runtime does not answer, or does not accept the Backend.
+    Unavailable(ContactFailure),
+    /// The Runtime has not been read yet.
+    Unknown,
+}
+
+/// A workspace on a Runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PairView {
+    /// Condition of the pair.
+    #[serde(flatten)]
+    pub condition: Condition,
+    /// The decision that the Runtime should have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub desired: Option<DesiredBundle>,
+    /// The decision that the Runtime acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub acknowledged: Option<AcknowledgedBundle>,
+    /// The decision with which the Runtime was last in sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub last_good: Option<AcknowledgedBundle>,
+    /// The newest refusal, if the Runtime has not acknowledged a decision since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub refusal: Option<Refusal>,
+}
+
+/// A Runtime of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuntimeView {
+    /// Name of the Runtime in the Backend.
+    pub name: RuntimeName,
+    /// How the Backend reaches the Runtime.
+    pub access: Access,
+    /// Labels of the Runtime.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
+    pub labels: Labels,
+    /// Time of the newest answer. Absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant, required = false))]
+    pub last_seen: Option<Timestamp>,
+    /// Failures since the newest answer. Absent if the Runtime answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub failure: Option<ContactFailure>,
+    /// What the Runtime reports. Absent if it has never answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub report: Option<RuntimeReport>,
+    /// The workspaces that the caller may read.
+    pub workspaces: BTreeMap<WorkspaceId, PairView>,
+}
+
+/// How the Backend reaches a Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// In the process of the Backend.
+    Embedded,
+    /// Through the HTTP API of the Runtime.
+    Remote,
+}
+
+/// Newest report of a Runtime about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuntimeReport {
+    /// Id of the Runtime.
+    pub id: RuntimeId,
+    /// Version of its program, in at most 64 printable ASCII characters.
+    pub version: String,
+    /// Worlds whose components it can run.
+    pub worlds: Vec<String>,
+    /// Its active resolver.
+    pub active_resolver: Digest,
+}

@@ -1,0 +1,70 @@
+//! The OpenAPI description of the Backend, generated from the routes. `/openapi.json` serves it, and
+//! `docs/backend-openapi.json` is a copy.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use runtime_service::SecuritySchemes;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{BackendState, audit, bundles, desired, fleet, tokens};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "yoi Backend",
+        description = "Keeps the bundles of workspaces, decides which Runtimes may have which, brings them there, and shows \
+            what each Runtime really has. If a token serves more than one workspace, a request names the workspace with \
+            `?workspace=ID`. Every error response is a problem document (RFC 9457) with a stable `code`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    components(schemas(http_edge::ProblemBody)),
+    tags(
+        (name = "content", description = "Bundles and their blobs"),
+        (name = "desired state", description = "Which bundle the Runtimes of a workspace should use"),
+        (name = "fleet", description = "Runtimes, and the workspaces on them"),
+        (name = "operation", description = "Operation of the Backend"),
+    ),
+    modifiers(&SecuritySchemes),
+)]
+struct Api;
+
+/// Returns the routes of the Backend with their descriptions.
+pub(super) fn routes() -> OpenApiRouter<BackendState> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(bundles::publish))
+        .routes(routes!(desired::workspaces))
+        .routes(routes!(desired::get, desired::set))
+        .routes(routes!(desired::roll_back))
+        .routes(routes!(desired::advance))
+        .routes(routes!(fleet::list))
+        .routes(routes!(fleet::get))
+        .routes(routes!(fleet::read))
+        .routes(routes!(fleet::explain))
+        .routes(routes!(audit::list))
+        .routes(routes!(tokens::list, tokens::issue))
+        .routes(routes!(tokens::revoke))
+        .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
+}
+
+/// Returns the OpenAPI description as JSON.
+pub fn openapi_json() -> String {
+    let (_, mut description) = routes().split_for_parts();
+    let (_, content) = runtime_service::content_routes().split_for_parts();
+    description.merge(content);
+    runtime_service::add_problem_responses(&mut description);
+    let mut text = description.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Serves the description. No token is required, because the description is the same for every Backend.
+async fn get_openapi() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+}

@@ -1,0 +1,15 @@
+//! One runner, one file per behaviour.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod fleet;
+mod support;
