@@ -100,6 +100,11 @@ pub enum Action {
         #[cfg_attr(feature = "openapi", schema(value_type = u64))]
         generation: Generation,
     },
+    /// All Runtimes of a workspace were read again at once.
+    Sync {
+        /// The workspace.
+        workspace: WorkspaceId,
+    },
     /// A Runtime was read again at once.
     ReadRuntime {
         /// The Runtime.

@@ -58,6 +58,12 @@ pub enum PublicationOutcome {
     Unchanged,
 }
 
+impl From<Client> for BackendClient {
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}
+
 impl BackendClient {
     /// Creates a client. Sends nothing.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
@@ -126,6 +132,11 @@ impl BackendClient {
     /// Moves a rollout on. There are no retries.
     pub async fn advance(&self, request: &AdvanceRequest) -> Result<WorkspaceView, ClientError> {
         self.0.request(Method::POST, ["v1", "desired", "advance"]).json(request).send_json().await
+    }
+
+    /// Makes the Backend read all Runtimes that may have the workspace at once. There are no retries.
+    pub async fn sync(&self) -> Result<(), ClientError> {
+        self.0.request(Method::POST, ["v1", "sync"]).send_ignore_body().await
     }
 
     /// Returns the Runtimes, ordered by name, with the workspaces that the token serves.

@@ -114,6 +114,12 @@ impl fmt::Debug for Mount {
     }
 }
 
+impl FromIterator<(WorkspaceId, WorkspaceGrants)> for RuntimeConfig {
+    fn from_iter<I: IntoIterator<Item = (WorkspaceId, WorkspaceGrants)>>(workspaces: I) -> Self {
+        Self { workspaces: workspaces.into_iter().collect(), ..Self::default() }.with_digests()
+    }
+}
+
 impl RuntimeConfig {
     /// Parses a config from TOML.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {

@@ -26,7 +26,7 @@ use crate::audit;
 use crate::catalogue::{Catalogue, revision};
 use crate::reconciler::{Now, Reconciler, ReconcilerLimits, RuntimeKnowledge};
 use crate::runtime_link::{RuntimeLink, SignedManifest};
-use crate::visibility::{RuntimeRules, WorkspaceRules, explain};
+use crate::visibility::{RuntimeRules, WorkspaceRules, explain, is_allowed};
 
 /// Number of earlier bundles to which a workspace can be rolled back.
 const MAX_EARLIER: usize = 64;
@@ -479,6 +479,22 @@ impl Backend {
         Ok(())
     }
 
+    /// Reads the status of all Runtimes that may have the workspace at once, and retries what they refused.
+    pub async fn sync(&self, actor: &Actor, workspace: &WorkspaceId) -> Result<(), BackendError> {
+        self.check_workspace(workspace)?;
+        self.record(actor, Action::Sync { workspace: workspace.clone() }, None).await?;
+        let now = self.0.now();
+        let mut fleet = self.0.fleet();
+        let allowed: Vec<RuntimeName> =
+            fleet.runtimes.keys().filter(|name| fleet.is_allowed(name, workspace)).cloned().collect();
+        for name in &allowed {
+            fleet.reconciler.read_now(name, now);
+        }
+        drop(fleet);
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
     /// Explains whether a workspace may be on a Runtime.
     pub fn explain(&self, runtime: &RuntimeName, workspace: &WorkspaceId) -> Result<Decision, BackendError> {
         let fleet = self.0.fleet();
@@ -523,9 +539,31 @@ impl Backend {
         self.0.wake.notify_one();
         Ok(())
     }
+
+    /// Replaces the Runtimes. What is known of a Runtime that stays is kept.
+    pub fn replace_runtimes(&self, runtimes: BTreeMap<RuntimeName, RuntimeEntry>) {
+        let now = self.0.now();
+        let mut fleet = self.0.fleet();
+        let gone: Vec<_> = fleet.runtimes.keys().filter(|name| !runtimes.contains_key(*name)).cloned().collect();
+        gone.iter().for_each(|name| fleet.reconciler.remove_runtime(name));
+        for (name, entry) in &runtimes {
+            fleet.reconciler.set_runtime(name.clone(), entry.rules.clone(), RuntimeKnowledge::default(), now);
+        }
+        fleet.runtimes = runtimes;
+        drop(fleet);
+        self.0.wake.notify_one();
+    }
 }
 
 impl Fleet {
+    /// Returns `true` if the policy allows the workspace on the Runtime.
+    fn is_allowed(&self, name: &RuntimeName, workspace: &WorkspaceId) -> bool {
+        let (runtime, of_workspace) = (self.runtimes.get(name), self.workspaces.get(workspace));
+        runtime
+            .zip(of_workspace)
+            .is_some_and(|(runtime, of_workspace)| is_allowed((name, &runtime.rules), (workspace, &of_workspace.rules)))
+    }
+
     fn view(&self, name: &RuntimeName, workspaces: &BTreeSet<WorkspaceId>) -> Option<RuntimeView> {
         let (entry, known) = (self.runtimes.get(name)?, self.reconciler.runtime(name)?);
         // Texts of a Runtime are shortened and reduced to one line.

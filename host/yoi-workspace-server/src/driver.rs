@@ -55,6 +55,8 @@ impl Backend {
             }
         }
         steps.shutdown().await;
+        let now = self.0.now();
+        self.0.fleet().reconciler.abandon_steps(now);
         self.save(&mut saved).await;
     }
 

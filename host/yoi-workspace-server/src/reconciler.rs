@@ -403,6 +403,14 @@ impl Reconciler {
         self.schedule(name, at);
     }
 
+    /// Reports that the caller gave up all steps which it has begun. They become due again.
+    pub fn abandon_steps(&mut self, now: Now) {
+        let names: Vec<RuntimeName> = self.steps.places.keys().cloned().collect();
+        for name in names {
+            self.end_step(&name, now);
+        }
+    }
+
     /// Reports the result of [`Step::ReadStatus`].
     pub fn status_read(&mut self, name: &RuntimeName, result: Result<RuntimeStatus, LinkError>, now: Now) {
         self.record_status(name, result, now);

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use backend_api::body::{AdvanceRequest, SetDesiredRequest, WorkspaceList, WorkspaceView};
 use runtime_service::ApiProblem;
 use runtime_service::access::{Authorized, BundlesScope, ReadScope, Reader, WorkspaceQuery};
@@ -79,4 +80,17 @@ pub(super) async fn advance(
 ) -> Result<Json<WorkspaceView>, ApiProblem> {
     let request: AdvanceRequest = body.json(MAX_DECISION_BYTES).await?;
     Ok(Json(state.backend.advance(&actor(authorized.token()), authorized.workspace(), &request).await?))
+}
+
+/// Reads all Runtimes that may have the workspace at once, and retries what they refused.
+///
+/// The response does not wait for the Runtimes.
+#[utoipa::path(post, path = "/v1/sync", tag = "desired state", operation_id = "sync", security(("token" = [])),
+    params(WorkspaceQuery), responses((status = 202, description = "The Runtimes are read")))]
+pub(super) async fn sync(
+    State(state): State<BackendState>,
+    authorized: Authorized<BundlesScope>,
+) -> Result<StatusCode, ApiProblem> {
+    state.backend.sync(&actor(authorized.token()), authorized.workspace()).await?;
+    Ok(StatusCode::ACCEPTED)
 }

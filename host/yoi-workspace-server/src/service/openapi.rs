@@ -42,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(desired::get, desired::set))
         .routes(routes!(desired::roll_back))
         .routes(routes!(desired::advance))
+        .routes(routes!(desired::sync))
         .routes(routes!(fleet::list))
         .routes(routes!(fleet::get))
         .routes(routes!(fleet::read))
