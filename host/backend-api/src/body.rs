@@ -169,6 +169,20 @@ pub struct IssueBackendTokenRequest {
     pub expires_at: Option<jiff::Timestamp>,
 }
 
+impl IssueBackendTokenRequest {
+    /// Returns the permissions of the token as a Runtime's registry of tokens keeps them.
+    pub fn grant(&self) -> TokenGrant {
+        TokenGrant {
+            name: self.name.clone(),
+            scopes: self.scopes.iter().map(|scope| scope.of_runtime()).collect(),
+            workspaces: self.workspaces.clone(),
+            expires_at: self.expires_at,
+            connections: None,
+            event_streams: None,
+        }
+    }
+}
+
 /// A token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -185,13 +199,17 @@ pub struct BackendTokenSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant, required = false))]
     pub expires_at: Option<jiff::Timestamp>,
+    /// Time at which the token was revoked. Absent if it is not revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant, required = false))]
+    pub revoked_at: Option<jiff::Timestamp>,
 }
 
 impl From<TokenSummary> for BackendTokenSummary {
     fn from(token: TokenSummary) -> Self {
         let TokenGrant { name, scopes, workspaces, expires_at, .. } = token.grant;
         let scopes = BackendScope::ALL.into_iter().filter(|scope| scopes.contains(&scope.of_runtime())).collect();
-        Self { id: token.id, name, scopes, workspaces, expires_at }
+        Self { id: token.id, name, scopes, workspaces, expires_at, revoked_at: token.revoked_at }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct ClientOptions {
     pub workspace: Option<WorkspaceId>,
     /// Trusted certificates besides those of the system, each in DER.
     pub certificates: Vec<Vec<u8>>,
+    /// `false` to trust only `certificates`, and not those of the system.
+    pub system_certificates: bool,
     /// `true` if the URL may be `http://` to another machine. Anyone on the network path can then read the token and change
     /// responses.
     pub allow_http: bool,
@@ -132,6 +134,7 @@ impl ClientOptions {
             token: None,
             workspace: None,
             certificates: Vec::new(),
+            system_certificates: true,
             allow_http: false,
             timeouts: Timeouts::default(),
             retries: RetryPolicy::default(),
@@ -176,7 +179,11 @@ impl Client {
             return Err(ClientError::InsecureUrl);
         }
         let authorization = options.token.as_ref().map(authorization).transpose()?;
-        let trust = if secure { Trust::System { extra_roots: &options.certificates } } else { Trust::None };
+        let trust = match (secure, options.system_certificates) {
+            (false, _) => Trust::None,
+            (true, true) => Trust::System { extra_roots: &options.certificates },
+            (true, false) => Trust::Only(&options.certificates),
+        };
         let builder = http_client::builder(trust).map_err(|_| ClientError::NoTls)?.https_only(secure);
         // `localhost` is pinned to the loopback addresses, so that a name server cannot make it mean another machine. Port 0
         // stands for the port of the URL.

@@ -60,7 +60,7 @@ pub(crate) fn workspace(config: &RuntimeConfig, named: Option<&WorkspaceId>) -> 
     }
 }
 
-fn config_error(error: ConfigError, path: &Path) -> CliError {
+pub(crate) fn config_error(error: ConfigError, path: &Path) -> CliError {
     if error.place().is_none() {
         return error.into();
     }

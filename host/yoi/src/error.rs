@@ -10,6 +10,7 @@ use worker_runtime::content::ContentError;
 use worker_runtime::metadata::MetadataError;
 use worker_runtime::token::TokenError;
 use worker_runtime::{DataFolderError, OpenError, ResolveError};
+use yoi_workspace_server::BackendError;
 
 use crate::advice;
 
@@ -135,7 +136,7 @@ macro_rules! from_library_errors {
         }
     )*};
 }
-from_library_errors!(BlobError, ContentError, DataFolderError, MetadataError, OpenError, TokenError);
+from_library_errors!(BackendError, BlobError, ContentError, DataFolderError, MetadataError, OpenError, TokenError);
 
 impl From<SandboxError> for CliError {
     fn from(error: SandboxError) -> Self {

@@ -221,6 +221,15 @@ fn is_of_same_user(_: &std::fs::Metadata, _: &std::fs::Metadata) -> bool {
     true
 }
 
+/// Checks that nothing exists at a path to which a new file is written.
+pub(crate) fn require_new(path: &Path) -> Result<(), CliError> {
+    if std::fs::symlink_metadata(path).is_err() {
+        return Ok(());
+    }
+    let message = format!("`{}` already exists", shown(path));
+    Err(CliError::new(Code::AlreadyThere, message, "name another file, or remove this one"))
+}
+
 /// Creates a folder that does not exist yet.
 pub(crate) fn create_folder(path: &Path) -> Result<(), CliError> {
     std::fs::create_dir(path).map_err(|error| match error.kind() {

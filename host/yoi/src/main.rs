@@ -2,6 +2,7 @@
 //! progress to stderr.
 
 mod advice;
+mod backend;
 mod bundle;
 mod bundle_source;
 mod carets;
@@ -15,6 +16,7 @@ mod json_input;
 mod key;
 mod output;
 mod plugin;
+mod progress;
 mod refusals;
 mod remote;
 mod resolve;
@@ -23,6 +25,7 @@ mod runtime;
 mod sandbox;
 mod secret;
 mod text;
+mod upload;
 mod worker;
 
 use std::process::ExitCode;
@@ -65,6 +68,9 @@ enum Command {
     /// Runs a Runtime as a service, and manages a running one.
     #[command(subcommand)]
     Runtime(runtime::Command),
+    /// Runs a Backend, which brings the right bundle to every Runtime, and manages a running one.
+    #[command(subcommand)]
+    Backend(backend::Command),
     /// Creates workers on a Runtime, calls their tools and shows their history.
     #[command(subcommand)]
     Worker(worker::Command),
@@ -107,6 +113,7 @@ fn run(command: Command, output: &Output) -> Result<ExitCode, CliError> {
         Command::Key(command) => key::run(&command, output),
         Command::Resolver(command) => resolver::run(&command, output),
         Command::Runtime(command) => runtime::run(&command, output),
+        Command::Backend(command) => backend::run(&command, output),
         Command::Worker(command) => worker::run(&command, output),
         Command::Secret(command) => secret::run(&command, output),
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backend_client::BackendClient;
 use bundles::{WorkspaceId, encoding, one_line};
 use clap::builder::BoolishValueParser;
 use runtime_api::Code;
@@ -28,6 +29,116 @@ pub(crate) struct ServerArgs {
     /// Allows `http://` to another machine. Anyone on the network path can then read the token.
     #[arg(long, env = "YOI_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
     allow_http: bool,
+    #[arg(skip)]
+    kind: ServerKind,
+}
+
+/// Kind of a server, for errors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum ServerKind {
+    #[default]
+    Runtime,
+    Backend,
+}
+
+impl ServerKind {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Runtime => "Runtime",
+            Self::Backend => "Backend",
+        }
+    }
+
+    /// Returns the command that serves.
+    fn serve(self) -> &'static str {
+        match self {
+            Self::Runtime => "yoi runtime serve",
+            Self::Backend => "yoi backend serve",
+        }
+    }
+
+    /// Returns the command that issues tokens.
+    fn new_token(self) -> &'static str {
+        match self {
+            Self::Runtime => "yoi runtime token new",
+            Self::Backend => "yoi backend token new",
+        }
+    }
+
+    /// Returns the environment variable of the token.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Runtime => "YOI_TOKEN",
+            Self::Backend => "YOI_BACKEND_TOKEN",
+        }
+    }
+}
+
+// Arguments that name a Backend and the token.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Backend")]
+pub(crate) struct BackendServerArgs {
+    /// URL of the Backend.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7080", env = "YOI_BACKEND_URL")]
+    url: String,
+    /// File with the token, readable only by its owner. Default: the variable YOI_BACKEND_TOKEN.
+    #[arg(long, value_name = "FILE", env = "YOI_BACKEND_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Allows `http://` to another machine. Anyone on the network path can then read the token.
+    #[arg(long, env = "YOI_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
+    allow_http: bool,
+}
+
+// Arguments that name a Backend, the token and a workspace.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Backend")]
+pub(crate) struct BackendArgs {
+    #[command(flatten)]
+    server: BackendServerArgs,
+    /// Workspace. Optional if the token serves only one.
+    #[arg(long, value_name = "ID", env = "YOI_WORKSPACE")]
+    workspace: Option<WorkspaceId>,
+}
+
+impl BackendServerArgs {
+    /// Returns the arguments for the requests that a Backend answers like a Runtime.
+    pub(crate) fn server(&self) -> ServerArgs {
+        let Self { url, token_file, allow_http } = self.clone();
+        ServerArgs { url, token_file, allow_http, kind: ServerKind::Backend }
+    }
+
+    /// Sends requests that concern no workspace, with the token.
+    pub(crate) fn send<T, F>(&self, requests: impl FnOnce(BackendClient) -> F) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        self.server().send(|client| requests(client.into()))
+    }
+}
+
+impl BackendArgs {
+    /// Returns the arguments for the requests that a Backend answers like a Runtime.
+    pub(crate) fn remote(&self) -> RemoteArgs {
+        RemoteArgs { server: self.server.server(), workspace: self.workspace.clone() }
+    }
+
+    /// Returns the named workspace.
+    pub(crate) fn workspace(&self) -> Option<&WorkspaceId> {
+        self.workspace.as_ref()
+    }
+
+    /// Sends requests with the token and waits for their result.
+    pub(crate) fn send<T, F>(&self, requests: impl FnOnce(BackendClient) -> F) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        self.remote().send(|client| requests(client.into()))
+    }
+
+    /// Returns the arguments with `workspace` as the default workspace.
+    pub(crate) fn with_default_workspace(&self, workspace: &WorkspaceId) -> Self {
+        Self { workspace: Some(self.workspace.as_ref().unwrap_or(workspace).clone()), ..self.clone() }
+    }
 }
 
 // Arguments that name a Runtime, the token and a workspace.
@@ -81,8 +192,9 @@ impl ServerArgs {
         F: Future<Output = Result<T, ClientError>>,
     {
         let token = self.token()?.ok_or_else(|| {
+            let (variable, new_token) = (self.kind.variable(), self.kind.new_token());
             let help =
-                "name a token file with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` issues a token";
+                format!("name a token file with `--token-file`, or set {variable}; `{new_token}` issues a token");
             CliError::new(Code::NoToken, "no token is given", help)
         })?;
         self.send_with(Some(token), workspace, requests)
@@ -128,12 +240,12 @@ impl ServerArgs {
                     CliError::new(
                         Code::InvalidToken,
                         message,
-                        "write the token into the file, as `yoi runtime token new` printed it",
+                        format!("write the token into the file, as `{}` printed it", self.kind.new_token()),
                     )
                 })?
             }
             None => {
-                let text = std::env::var("YOI_TOKEN").map(Zeroizing::new).unwrap_or_default();
+                let text = std::env::var(self.kind.variable()).map(Zeroizing::new).unwrap_or_default();
                 match trimmed(&text) {
                     text if text.is_empty() => return Ok(None),
                     text => text,
@@ -146,12 +258,13 @@ impl ServerArgs {
     /// Converts an error of the client. Names command-line arguments instead of options of the library.
     fn cli_error(&self, error: &ClientError) -> CliError {
         let plain = |message: String, help: &str| CliError::of_response(error.code(), message, help);
+        let (noun, serve) = (self.kind.noun(), self.kind.serve());
         // The URL of a client holds no user and no password, so errors can contain it.
         let url = one_line(&self.url);
         match error {
-            ClientError::Problem(problem) => problem_error(problem),
+            ClientError::Problem(problem) => problem_error(problem, self.kind),
             ClientError::InvalidUrl => plain(
-                "`--url` is not a valid URL of a Runtime".to_owned(),
+                format!("`--url` is not a valid URL of a {noun}"),
                 "write it as `http://127.0.0.1:7070` or `https://HOST[:PORT]`, without user, query or fragment",
             ),
             ClientError::InsecureUrl => plain(
@@ -159,11 +272,11 @@ impl ServerArgs {
                 "use `https://` or a tunnel to this machine, or pass `--allow-http` if you trust the network",
             ),
             ClientError::Unreachable(cause @ (ConnectError::Refused | ConnectError::Other)) => plain(
-                format!("cannot connect to a Runtime at `{url}`: {cause}"),
-                "start a Runtime (`yoi runtime serve`), or name another one with `--url`",
+                format!("cannot connect to a {noun} at `{url}`: {cause}"),
+                &format!("start a {noun} (`{serve}`), or name another one with `--url`"),
             ),
             ClientError::Unreachable(cause) => {
-                plain(format!("cannot connect to a Runtime at `{url}`: {cause}"), error.help())
+                plain(format!("cannot connect to a {noun} at `{url}`: {cause}"), error.help())
             }
             ClientError::Unexpected(reason) => {
                 plain(format!("unexpected response from `{url}`: {reason}"), error.help())
@@ -174,14 +287,37 @@ impl ServerArgs {
     }
 }
 
-fn problem_error(problem: &ProblemDocument) -> CliError {
+/// Returns the help text for a problem of a Backend, if it differs from that of a Runtime.
+fn backend_help(code: Option<Code>) -> Option<&'static str> {
+    Some(match code? {
+        Code::Unauthenticated | Code::TokenExpired => {
+            "name the file of a valid token with `--token-file`, or set YOI_BACKEND_TOKEN; `yoi backend token new` issues a token"
+        }
+        Code::ScopeMissing => "use a token that has the scope (`yoi backend token new --scope SCOPE`)",
+        Code::WorkspaceDenied => "use a token that serves the workspace (`yoi backend token new --workspace ID`)",
+        Code::BundleNotFound => {
+            "publish the bundle first (`yoi backend publish`), or find its digest with `yoi backend bundles`"
+        }
+        Code::RevisionOlder => "name the newest bundle (`yoi backend bundles`), or pass `--allow-older`",
+        Code::RolloutHalted => {
+            "see which Runtime refuses it and why (`yoi backend status`), then repair it, roll back, or pass `--despite-refusals`"
+        }
+        Code::NothingDesired => "make a bundle the desired one: `yoi backend use BUNDLE`",
+        Code::NoRollout => "begin a rollout with `yoi backend use BUNDLE --stage STAGE`",
+        _ => return None,
+    })
+}
+
+fn problem_error(problem: &ProblemDocument, kind: ServerKind) -> CliError {
     let details = problem.details();
     if problem.known_code() == Some(Code::Denied)
         && let Some(error) = refusals::denied(problem.detail(), details.get("refusals").unwrap_or(&Value::Null))
     {
         return error;
     }
+    let of_backend = (kind == ServerKind::Backend).then(|| backend_help(problem.known_code())).flatten();
     let help = match problem.known_code() {
+        _ if of_backend.is_some() => of_backend.unwrap_or_default(),
         Some(Code::Unauthenticated | Code::TokenExpired) => {
             "name the file of a valid token with `--token-file`, or set YOI_TOKEN; `yoi runtime token new` issues a token"
         }

@@ -18,7 +18,9 @@ use worker_runtime::worker::{StopReason, Suspension, WorkerState, WorkerSummary}
 
 use crate::error::CliError;
 use crate::output::Output;
+
 use crate::text::{Rows, time};
+pub(crate) use bundle_name::BundleName;
 
 /// Creates workers on a Runtime, calls their tools and shows their history.
 // The variants have no doc comments: they would replace the longer help texts of the arguments.

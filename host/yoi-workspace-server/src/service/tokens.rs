@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use backend_api::audit::Action;
 use backend_api::body::{BackendTokenList, BackendTokenSummary, IssueBackendTokenRequest, IssuedBackendToken};
-use runtime_api::token::{TokenGrant, TokenId};
+use runtime_api::token::TokenId;
 use runtime_service::ApiProblem;
 use runtime_service::access::Operator;
 use runtime_service::extract::{PathParams, RequestBody};
@@ -29,17 +29,9 @@ pub(super) async fn issue(
     body: RequestBody,
 ) -> Result<Response, ApiProblem> {
     let request: IssueBackendTokenRequest = body.json(MAX_TOKEN_REQUEST_BYTES).await?;
-    let grant = TokenGrant {
-        name: request.name,
-        scopes: request.scopes.into_iter().map(|scope| scope.of_runtime()).collect(),
-        workspaces: request.workspaces,
-        expires_at: request.expires_at,
-        connections: None,
-        event_streams: None,
-    };
     let actor = actor(operator.token());
     let management = state.backend.catalogue().management();
-    let (summary, token) = match management.issue_token(grant, &*state.entropy).await {
+    let (summary, token) = match management.issue_token(request.grant(), &*state.entropy).await {
         Ok(issued) => issued,
         Err(error) => {
             state.backend.record(&actor, Action::IssueToken { issued: None }, Some(error.code())).await?;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::WorkspaceId;
-use runtime_api::Code;
 use serde_json::json;
 
 use crate::error::CliError;
@@ -25,10 +24,7 @@ pub(crate) struct Args {
 const TEMPLATE: &str = include_str!("runtime.toml");
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    if std::fs::symlink_metadata(&args.path).is_ok() {
-        let message = format!("`{}` already exists", files::shown(&args.path));
-        return Err(CliError::new(Code::AlreadyThere, message, "name another file, or remove this one"));
-    }
+    files::require_new(&args.path)?;
     let text = TEMPLATE.replace("my-team", args.workspace.as_str());
     files::write(&args.path, text.as_bytes(), "config")?;
     let path = files::shown(&args.path);

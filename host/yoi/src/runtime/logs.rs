@@ -17,7 +17,7 @@ const MAX_BUFFERED_LINES: usize = 8192;
 
 /// Arguments that configure the log.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct LogArgs {
+pub(crate) struct LogArgs {
     /// Format of the log. Default: `text` at a terminal, `json` otherwise.
     #[arg(long, value_enum, env = "YOI_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -47,7 +47,7 @@ enum LogLevel {
 impl LogArgs {
     /// Starts logging. Lines are written in the background until the guard is dropped. The drop flushes buffered lines, for at
     /// most one second.
-    pub(super) fn start(&self) -> Result<WorkerGuard, CliError> {
+    pub(crate) fn start(&self) -> Result<WorkerGuard, CliError> {
         let level = match self.log {
             LogLevel::Error => LevelFilter::ERROR,
             LogLevel::Warn => LevelFilter::WARN,

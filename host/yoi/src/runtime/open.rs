@@ -27,6 +27,9 @@ use crate::{config_file, files};
 const METADATA: &str = "metadata.sqlite";
 const METADATA_COMPANIONS: [&str; 2] = ["metadata.sqlite-wal", "metadata.sqlite-mark"];
 
+/// Name of the data folder of a Runtime, if the config names none.
+const DATA_FOLDER: &str = "yoi-data";
+
 /// Threads for the connections of all plugins.
 const NETWORK_THREADS: usize = 2;
 
@@ -35,13 +38,13 @@ const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
 
 /// A parsed config: policy, settings of the service, and the folder of the file.
 #[derive(Clone)]
-pub(super) struct Config {
-    pub(super) policy: RuntimeConfig,
-    pub(super) settings: Settings,
-    pub(super) folder: Folder,
+pub(crate) struct Config {
+    pub(crate) policy: RuntimeConfig,
+    pub(crate) settings: Settings,
+    pub(crate) folder: Folder,
 }
 
-pub(super) fn read(path: &Path) -> Result<Config, CliError> {
+pub(crate) fn read(path: &Path) -> Result<Config, CliError> {
     parse(&config_file::text(path)?, path)
 }
 
@@ -52,7 +55,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, CliError> {
 
 impl Config {
     /// Opens the Runtime.
-    pub(super) async fn open(&self, output: &Output) -> Result<Runtime, CliError> {
+    pub(crate) async fn open(&self, output: &Output) -> Result<Runtime, CliError> {
         let service = &self.settings.service;
         let data = self.data();
         let (folder, metadata) = open_stores(&data).await?;
@@ -101,22 +104,12 @@ impl Config {
     }
 
     fn secrets(&self) -> Result<SecretDirectory, CliError> {
-        let Service { secrets_read_only, .. } = self.settings.service;
-        let folder = self.secrets_folder()?;
-        Ok(if secrets_read_only { SecretDirectory::credentials(&folder) } else { SecretDirectory::open(&folder) }?)
-    }
-
-    fn secrets_folder(&self) -> Result<PathBuf, CliError> {
-        let help = "write `secrets = \"FOLDER\"` under [service]";
-        match self.settings.service.secrets(&self.folder) {
-            Some(path) => Ok(path),
-            None => secret::default_folder().map_err(|error| CliError { help: help.to_owned(), ..error }),
-        }
+        secrets(&self.settings.service, &self.folder)
     }
 
     /// Opens the folder of the secrets if it exists. Does not create it.
     pub(super) fn existing_secrets(&self) -> Result<Option<SecretDirectory>, CliError> {
-        let exists = self.secrets_folder()?.symlink_metadata().is_ok();
+        let exists = secrets_folder(&self.settings.service, &self.folder)?.symlink_metadata().is_ok();
         exists.then(|| self.secrets()).transpose()
     }
 
@@ -129,7 +122,21 @@ impl Config {
     }
 
     pub(super) fn data(&self) -> PathBuf {
-        self.settings.service.data(&self.folder)
+        self.settings.service.data(&self.folder, DATA_FOLDER)
+    }
+}
+
+/// Opens the folder of the secrets.
+pub(crate) fn secrets(service: &Service, folder: &Folder) -> Result<SecretDirectory, CliError> {
+    let path = secrets_folder(service, folder)?;
+    Ok(if service.secrets_read_only { SecretDirectory::credentials(&path) } else { SecretDirectory::open(&path) }?)
+}
+
+fn secrets_folder(service: &Service, folder: &Folder) -> Result<PathBuf, CliError> {
+    let help = "write `secrets = \"FOLDER\"` under [service]";
+    match service.secrets(folder) {
+        Some(path) => Ok(path),
+        None => secret::default_folder().map_err(|error| CliError { help: help.to_owned(), ..error }),
     }
 }
 
@@ -157,7 +164,7 @@ fn invalid_roots(error: InvalidRoots) -> CliError {
 }
 
 /// Opens the stores of a data folder. Damaged metadata is an inner error, because the blobs can still be read.
-async fn open_stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, MetadataError>), CliError> {
+pub(crate) async fn open_stores(data: &Path) -> Result<(DataFolder, Result<SqliteMetadata, MetadataError>), CliError> {
     let folder = DataFolder::open(data).await?;
     match SqliteMetadata::open(folder.metadata_file()).await {
         Err(error) if error.code() != Code::MetadataDamaged => Err(error.into()),
@@ -223,7 +230,7 @@ impl DataStores {
     }
 }
 
-async fn in_bucket(bucket: &Bucket, secrets: &dyn SecretSource) -> Result<Arc<dyn BlobStore>, CliError> {
+pub(crate) async fn in_bucket(bucket: &Bucket, secrets: &dyn SecretSource) -> Result<Arc<dyn BlobStore>, CliError> {
     Ok(Arc::new(ObjectBlobs::s3(&s3(bucket, secrets).await?).await?))
 }
 

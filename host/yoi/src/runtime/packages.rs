@@ -17,17 +17,17 @@ use crate::error::CliError;
 
 /// The package of a plugin of a bundle.
 #[derive(Debug, Serialize)]
-pub(super) struct NamedPackage {
-    pub(super) plugin: PluginName,
-    pub(super) digest: Digest,
-    pub(super) bytes: u32,
-    pub(super) state: PackageState,
+pub(crate) struct NamedPackage {
+    pub(crate) plugin: PluginName,
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u32,
+    pub(crate) state: PackageState,
 }
 
 /// State of a package after the upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum PackageState {
+pub(crate) enum PackageState {
     /// The package was sent.
     Sent,
     /// The Runtime had the package.
@@ -40,7 +40,7 @@ pub(super) enum PackageState {
 
 /// Packages beside a bundle, by digest.
 #[derive(Debug, Default)]
-pub(super) struct Beside(BTreeMap<Digest, Content>);
+pub(crate) struct Beside(BTreeMap<Digest, Content>);
 
 #[derive(Debug)]
 enum Content {
@@ -50,7 +50,7 @@ enum Content {
 }
 
 /// Returns the packages that a manifest names. Their state is not known yet.
-pub(super) fn named(manifest: &Manifest) -> Vec<NamedPackage> {
+pub(crate) fn named(manifest: &Manifest) -> Vec<NamedPackage> {
     let plugins = manifest.plugins.iter();
     let named = plugins.map(|(name, plugin)| NamedPackage {
         plugin: name.clone(),
@@ -64,7 +64,7 @@ pub(super) fn named(manifest: &Manifest) -> Vec<NamedPackage> {
 impl Beside {
     /// Finds named packages. Those of an authoring folder are in it; those of a built bundle are in the folder `plugins`
     /// beside it, as packed files or as folders.
-    pub(super) fn find(
+    pub(crate) fn find(
         path: &Path,
         source: &Source,
         named: &[NamedPackage],
@@ -108,7 +108,7 @@ impl Beside {
 
     /// Uploads each package that the Runtime does not have or for which the token may not ask, and sets the state of
     /// each.
-    pub(super) async fn send(mut self, client: &Client, named: &mut [NamedPackage]) -> Result<(), ClientError> {
+    pub(crate) async fn send(mut self, client: &Client, named: &mut [NamedPackage]) -> Result<(), ClientError> {
         for package in named {
             let has = client.has_blob(package.digest).await?;
             package.state = match (has, self.0.remove(&package.digest)) {

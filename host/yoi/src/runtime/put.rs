@@ -3,18 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ::bundles::Contents;
-use ::bundles::signature::EnvelopeError;
-use runtime_api::Code;
 use serde_json::json;
 
-use super::packages::{self, Beside, PackageState};
-use crate::bundle_source;
+use super::packages::PackageState;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::RemoteArgs;
 use crate::sandbox::LimitsArgs;
 use crate::text::{Rows, bytes, count, time};
+use crate::upload::Upload;
 
 /// Uploads a bundle with the blobs and plugin packages that the Runtime lacks.
 ///
@@ -36,43 +33,16 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = args.limits.read()?.bundle;
-    let source = bundle_source::open(&args.bundle, &limits)?;
-    if source.builtin {
-        let message = "every Runtime has the built-in bundle";
-        return Err(CliError::new(Code::Usage, message, "create workers from it with `--profile builtin:NAME`"));
-    }
-    let envelope = match &args.signature {
-        Some(path) => Some(bundle_source::read_envelope(path, &source.bundle, &limits)?),
-        None => source.envelope.clone(),
-    };
-    if let Some(built) = &source.built {
-        bundle_source::note_warnings(&built.diagnostics, output);
-    }
-    let mut packages = packages::named(source.bundle.manifest());
-    let beside = Beside::find(&args.bundle, &source, &packages, &limits)?;
-    let failed = |error: EnvelopeError| CliError::of_library(error.code(), error.to_string(), error.help());
-    let contents = Contents::new(source.bundle, envelope).map_err(failed)?;
-    let manifest = contents.bundle().manifest();
-    let remote = args.remote.with_default_workspace(&manifest.workspace.id);
-    let (upload, to_send) = (&contents, &mut packages);
-    // First the packages: once the bundle is stored, a worker can be created that selects their plugins.
+    let mut upload = Upload::open(&args.bundle, args.signature.as_deref(), &limits, output)?;
+    let remote = args.remote.with_default_workspace(&upload.contents.bundle().manifest().workspace.id);
+    let to_send = &mut upload;
     let sent = remote.send(|client| async move {
-        beside.send(&client, to_send).await?;
-        client.put_bundle(upload).await
+        to_send.send_packages(&client).await?;
+        client.put_bundle(&to_send.contents).await
     })?;
-    for package in &packages {
-        let where_else = match package.state {
-            PackageState::Sent | PackageState::Known => continue,
-            PackageState::Missing => ", and the Runtime does not have it",
-            PackageState::Unknown => "; the Runtime does not tell whether it has the package",
-        };
-        let (plugin, digest) = (&package.plugin, package.digest);
-        output.note(&format!(
-            "warning: package of plugin `{plugin}` not found beside the bundle{where_else}: {digest}\n  \
-             help: workers go on without the plugin until the package is put: copy the package into `plugins` beside the \
-             bundle, and run this command again"
-        ));
-    }
+    upload.note_missing("the Runtime", output);
+    let Upload { contents, packages, .. } = &upload;
+    let manifest = contents.bundle().manifest();
     let blobs = contents.bundle().blobs().count();
     let document = json!({
         "schema": "yoi.runtime-put/1",

@@ -18,18 +18,18 @@ use crate::error::CliError;
 use crate::{config_file, files};
 
 /// Time between two reads of the config file.
-const READ_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Result of the last read of the config file: the digest of its text, or the code of the error.
 ///
 /// Length and modification time do not tell whether a file changed: a restored copy has the times of its original,
 /// and all files of a reproducible image have the same time.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LastRead(Result<Digest, Code>);
+pub(crate) struct LastRead(Result<Digest, Code>);
 
 impl LastRead {
     /// Returns the result of the read at the start of the service.
-    pub(super) fn at_start(text: &str, path: &Path) -> Self {
+    pub(crate) fn at_start(text: &str, path: &Path) -> Self {
         // A pipe can be read only once, so the service does not follow it.
         match require_file(path) {
             Ok(()) => Self(Ok(Digest::of(text))),
@@ -102,7 +102,7 @@ pub(super) async fn watch(
     }
 }
 
-fn read_file(path: &Path) -> (LastRead, Result<String, CliError>) {
+pub(crate) fn read_file(path: &Path) -> (LastRead, Result<String, CliError>) {
     let text = require_file(path).and_then(|()| config_file::text(path));
     let read = LastRead(text.as_ref().map(Digest::of).map_err(|error| error.code));
     (read, text)

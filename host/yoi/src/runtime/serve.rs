@@ -1,5 +1,6 @@
 //! `yoi runtime serve`: runs the Runtime as a service.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     log: LogArgs,
 }
 
+/// Port of a Runtime, if the config names none.
+const DEFAULT_PORT: u16 = 7070;
+
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let text = config_file::text(&args.config)?;
     let config = open::parse(&text, &args.config)?;
@@ -45,7 +49,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     runtime.map_err(|_| cannot_start("the asynchronous runtime"))?.block_on(serve(args, config, last_read, output))
 }
 
-fn cannot_start(what: &str) -> CliError {
+pub(crate) fn cannot_start(what: &str) -> CliError {
     CliError::new(
         Code::Failed,
         format!("cannot start {what}"),
@@ -54,18 +58,8 @@ fn cannot_start(what: &str) -> CliError {
 }
 
 async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output) -> Result<ExitCode, CliError> {
-    let listen = config.settings.service.listen;
-    let unavailable = |error: std::io::Error| {
-        let message = format!("cannot listen on {listen}: {}", error.kind());
-        CliError::new(
-            Code::AddressUnavailable,
-            message,
-            "stop the program that uses the address, or change `listen` in the config",
-        )
-    };
     let runtime = config.open(output).await?;
-    let listener = TcpListener::bind(listen).await.map_err(unavailable)?;
-    let listening = listener.local_addr().map_err(unavailable)?;
+    let (listener, listening) = listen(config.settings.service.listen(DEFAULT_PORT)).await?;
     let options = ServiceOptions {
         hosts: config.settings.service.hosts_at(listening),
         limits: config.settings.service.limits.clone(),
@@ -92,13 +86,28 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     Ok(ExitCode::SUCCESS)
 }
 
-fn stop_signals() -> Result<[Signal; 2], CliError> {
+/// Listens on an address, and returns the address with its port.
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), CliError> {
+    let unavailable = |error: std::io::Error| {
+        let message = format!("cannot listen on {address}: {}", error.kind());
+        CliError::new(
+            Code::AddressUnavailable,
+            message,
+            "stop the program that uses the address, or change `listen` in the config",
+        )
+    };
+    let listener = TcpListener::bind(address).await.map_err(unavailable)?;
+    let listening = listener.local_addr().map_err(unavailable)?;
+    Ok((listener, listening))
+}
+
+pub(crate) fn stop_signals() -> Result<[Signal; 2], CliError> {
     let on = |kind| signal(kind).map_err(|_| cannot_start("listening for signals"));
     Ok([on(SignalKind::terminate())?, on(SignalKind::interrupt())?])
 }
 
 /// Waits for the first SIGTERM or SIGINT. A second one ends the process at once.
-async fn wait_for_stop([mut terminate, mut interrupt]: [Signal; 2]) {
+pub(crate) async fn wait_for_stop([mut terminate, mut interrupt]: [Signal; 2]) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -114,7 +123,7 @@ async fn wait_for_stop([mut terminate, mut interrupt]: [Signal; 2]) {
 }
 
 /// Collects garbage every `minutes` minutes. Zero disables it.
-async fn collect(runtime: Runtime, minutes: u64) {
+pub(crate) async fn collect(runtime: Runtime, minutes: u64) {
     if minutes == 0 {
         return;
     }

@@ -1,7 +1,7 @@
 //! The tables `[service]`, `[limits]` and `[egress]` of a config: the settings of the service. The other tables are the policy of the host.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use bundles::SecretRef;
@@ -60,37 +60,37 @@ impl Settings {
 /// The table `[service]`. Paths are relative to the folder of the config.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table of settings")]
-pub(super) struct Service {
-    /// Address of the service.
+pub(crate) struct Service {
+    /// Address of the service. Default: a port of 127.0.0.1 that each kind of service has.
     #[serde(deserialize_with = "address")]
-    pub(super) listen: SocketAddr,
+    listen: Option<SocketAddr>,
     /// `true` if a proxy with TLS is in front of the service, so that it may listen on an address that other machines reach.
     /// The service itself does not encrypt.
-    pub(super) behind_tls: bool,
+    pub(crate) behind_tls: bool,
     /// Allowed `Host` headers, in addition to the address and the loopback names.
     hosts: BTreeSet<String>,
     /// Allowed origins of browsers.
     origins: BTreeSet<String>,
-    /// Data folder.
-    data: PathBuf,
+    /// Data folder. Default: a folder that each kind of service has.
+    data: Option<PathBuf>,
     /// Folder of the secrets. Default: that of `yoi secret`.
     secrets: Option<PathBuf>,
     /// `true` if systemd or Kubernetes manages the folder of the secrets, so that the service only reads it.
-    pub(super) secrets_read_only: bool,
+    pub(crate) secrets_read_only: bool,
     /// File with limits of components and bundles, like `docs/limits.toml`.
     component_limits: Option<PathBuf>,
     /// Minutes between garbage collections. 0 disables them.
-    pub(super) collect_garbage_minutes: u64,
+    pub(crate) collect_garbage_minutes: u64,
     /// Bucket that stores the blobs instead of the data folder.
-    pub(super) bucket: Option<Bucket>,
+    pub(crate) bucket: Option<Bucket>,
     /// Limits of the HTTP server.
-    pub(super) limits: ServerLimits,
+    pub(crate) limits: ServerLimits,
 }
 
 /// The table `[service.bucket]`: an S3 bucket. Its secret access key is one of the secrets of the host.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     pub(super) endpoint: String,
     #[serde(default = "region")]
     pub(super) region: String,
@@ -103,14 +103,14 @@ pub(super) struct Bucket {
     pub(super) allow_http: bool,
 }
 
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
     let invalid = |_| {
         serde::de::Error::custom(format!(
             "invalid address `{text}`: expected an IP address with a port, such as `127.0.0.1:7070`"
         ))
     };
-    text.parse().map_err(invalid)
+    text.parse().map(Some).map_err(invalid)
 }
 
 fn region() -> String {
@@ -120,11 +120,11 @@ fn region() -> String {
 impl Default for Service {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            listen: None,
             behind_tls: false,
             hosts: BTreeSet::new(),
             origins: BTreeSet::new(),
-            data: "yoi-data".into(),
+            data: None,
             secrets: None,
             secrets_read_only: false,
             component_limits: None,
@@ -144,34 +144,40 @@ impl std::fmt::Debug for Service {
 
 /// Folder of a config. Paths in the config are relative to it.
 #[derive(Clone)]
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn of(config: &Path) -> Self {
+    pub(crate) fn of(config: &Path) -> Self {
         Self(config.parent().map(Path::to_owned).unwrap_or_default())
     }
 
-    fn at(&self, path: &Path) -> PathBuf {
+    pub(crate) fn at(&self, path: &Path) -> PathBuf {
         self.0.join(path)
     }
 }
 
 impl Service {
-    pub(super) fn data(&self, folder: &Folder) -> PathBuf {
-        folder.at(&self.data)
+    /// Returns the address of the service. `port` is the default port.
+    pub(crate) fn listen(&self, port: u16) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    pub(super) fn secrets(&self, folder: &Folder) -> Option<PathBuf> {
+    /// Returns the data folder. `name` is the name of the default folder.
+    pub(crate) fn data(&self, folder: &Folder, name: &str) -> PathBuf {
+        folder.at(self.data.as_deref().unwrap_or(Path::new(name)))
+    }
+
+    pub(crate) fn secrets(&self, folder: &Folder) -> Option<PathBuf> {
         self.secrets.as_deref().map(|path| folder.at(path))
     }
 
-    pub(super) fn component_limits(&self, folder: &Folder) -> Option<PathBuf> {
+    pub(crate) fn component_limits(&self, folder: &Folder) -> Option<PathBuf> {
         self.component_limits.as_deref().map(|path| folder.at(path))
     }
 
     /// Checks that tokens are not sent unencrypted over a network.
-    pub(super) fn require_private(&self) -> Result<(), CliError> {
-        if self.listen.ip().is_loopback() || self.behind_tls {
+    pub(crate) fn require_private(&self) -> Result<(), CliError> {
+        if self.listen.is_none_or(|address| address.ip().is_loopback()) || self.behind_tls {
             return Ok(());
         }
         Err(CliError::new(
@@ -183,7 +189,7 @@ impl Service {
 
     /// Returns the allowed hosts and origins of a service at this address: those of the config, the address and the loopback
     /// names. Host names are lower case, because they are compared in lower case.
-    pub(super) fn hosts_at(&self, listening: SocketAddr) -> Hosts {
+    pub(crate) fn hosts_at(&self, listening: SocketAddr) -> Hosts {
         let mut hosts: BTreeSet<String> = self.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         let port = listening.port();
         hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);

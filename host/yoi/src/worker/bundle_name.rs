@@ -1,4 +1,4 @@
-//! The argument of `worker create --bundle`: a digest, a digest prefix, `newest`, or the folder or file of the bundle.
+//! The name of a stored bundle in an argument: a digest, a digest prefix, `newest`, or the folder or file of the bundle.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use crate::error::CliError;
 use crate::remote::{MAX_LIST_ITEMS, RemoteArgs};
 use crate::sandbox::LimitsArgs;
 
-/// A bundle as `worker create --bundle` names it.
+/// A stored bundle as an argument names it.
 #[derive(Debug, Clone)]
-pub(super) enum BundleName {
+pub(crate) enum BundleName {
     Digest(Digest),
     Newest,
     /// A folder or a built file, or a digest prefix if no such file exists.
@@ -40,7 +40,7 @@ const MIN_PREFIX_DIGITS: usize = 4;
 
 impl BundleName {
     /// Returns the digest of the bundle, and `remote` with the workspace of a folder as the default.
-    pub(super) fn find(&self, remote: &RemoteArgs) -> Result<(Digest, RemoteArgs), CliError> {
+    pub(crate) fn find(&self, remote: &RemoteArgs) -> Result<(Digest, RemoteArgs), CliError> {
         match self {
             Self::Digest(digest) => Ok((*digest, remote.clone())),
             Self::Newest => Ok((newest(&list(remote)?)?, remote.clone())),

@@ -1,0 +1,341 @@
+//! The config file of a Backend, and what it names: the data folder, the secrets, the workspaces and the Runtimes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::bundles::signature::Posture;
+use ::bundles::{RuntimeName, SecretRef, WorkspaceId};
+use backend_api::fleet::Access;
+use backend_api::policy::Labels;
+use host_policy::{RuntimeConfig, WorkspaceGrants};
+use runtime_api::Code;
+use runtime_client::{Client, ClientOptions, Timeouts};
+use serde::Deserialize;
+use worker_runtime::blob_store::BlobStore;
+use worker_runtime::egress::TlsRoots;
+use worker_runtime::metadata::MetadataStore;
+use worker_runtime::secret::{SecretDirectory, SecretSource};
+use worker_runtime::{Runtime, RuntimeLimits, SystemClock};
+use yoi_workspace_server::reconciler::ReconcilerLimits;
+use yoi_workspace_server::runtime_link::{EmbeddedRuntime, RemoteRuntime};
+use yoi_workspace_server::visibility::{Names, Rules, RuntimeRules, WorkspaceRules};
+use yoi_workspace_server::{Backend, BackendBuilder, RuntimeEntry, WorkspaceEntry};
+
+use crate::error::CliError;
+use crate::output::Output;
+use crate::runtime::open;
+use crate::runtime::settings::{Folder, Service};
+use crate::{config_file, files, sandbox};
+
+/// Port of a Backend, if the config names none.
+pub(super) const DEFAULT_PORT: u16 = 7080;
+
+/// Name of the data folder of a Backend, if the config names none.
+const DATA_FOLDER: &str = "backend-data";
+
+/// Size of a file of certificates.
+const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
+
+/// Timeouts of requests to a Runtime. A Runtime that does not answer in time is tried again later, so they are short.
+const TIMEOUTS: Timeouts = Timeouts {
+    response: Duration::from_secs(10),
+    transfer: Duration::from_secs(120),
+    work: Duration::from_secs(150),
+    silence: Duration::from_secs(45),
+};
+
+/// The tables of a config file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Settings {
+    pub(super) service: Service,
+    limits: RuntimeLimits,
+    workspaces: BTreeMap<WorkspaceId, WorkspaceTable>,
+    runtimes: BTreeMap<RuntimeName, RuntimeTable>,
+}
+
+/// The table `[workspaces.ID]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of `labels`, `runtimes`, `requires` and `signatures`")]
+struct WorkspaceTable {
+    /// Labels of the workspace.
+    #[serde(default)]
+    labels: Labels,
+    /// Runtimes that may have the workspace.
+    runtimes: Names<RuntimeName>,
+    /// Labels that a Runtime must have.
+    #[serde(default)]
+    requires: Labels,
+    /// Signatures that a new bundle needs.
+    signatures: Posture,
+    /// `true` ignores findings of the leak scan that the bundle's author accepted.
+    #[serde(default)]
+    accept_leak_findings: bool,
+}
+
+/// The table `[runtimes.NAME]`.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with `url` and `token`, or with `config`")]
+struct RuntimeTable {
+    /// URL of a remote Runtime.
+    url: Option<String>,
+    /// Name of the secret that holds the token.
+    token: Option<SecretRef>,
+    /// File with the only trusted certificates in PEM, in place of those of the system.
+    certificates: Option<PathBuf>,
+    /// `true` if the URL may be `http://` to another machine.
+    #[serde(default)]
+    allow_http: bool,
+    /// Config file of a Runtime that runs in the process of the Backend.
+    config: Option<PathBuf>,
+    /// Labels of the Runtime.
+    #[serde(default)]
+    labels: Labels,
+    /// Workspaces that may be on the Runtime.
+    workspaces: Names<WorkspaceId>,
+    /// Labels that a workspace must have.
+    #[serde(default)]
+    requires: Labels,
+}
+
+/// Omits URL and paths.
+impl fmt::Debug for RuntimeTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeTable").field("labels", &self.labels).finish_non_exhaustive()
+    }
+}
+
+/// A parsed config, and the folder of its file.
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) settings: Settings,
+    folder: Folder,
+}
+
+/// Tables of the file that a Runtime's config also has, or does not have. Nothing remains for the policy of a host.
+const TABLES: [&str; 4] = ["service", "limits", "workspaces", "runtimes"];
+
+pub(super) fn parse(text: &str, path: &Path) -> Result<Config, CliError> {
+    let (_, settings) = RuntimeConfig::from_toml_with::<Settings>(text, &TABLES)
+        .map_err(|error| config_file::config_error(error, path))?;
+    Ok(Config { settings, folder: Folder::of(path) })
+}
+
+pub(super) fn read(path: &Path) -> Result<Config, CliError> {
+    parse(&config_file::text(path)?, path)
+}
+
+/// The stores of a Backend.
+struct Stores {
+    blobs: Arc<dyn BlobStore>,
+    metadata: Arc<dyn MetadataStore>,
+}
+
+impl Settings {
+    /// Returns `true` if the tables differ that take effect at the next start.
+    pub(super) fn has_other_service(&self, other: &Self) -> bool {
+        (&self.service, &self.limits) != (&other.service, &other.limits)
+    }
+}
+
+impl Config {
+    /// Returns the config of the Runtime that keeps the bundles: it names the workspaces and grants nothing.
+    pub(super) fn catalogue_config(&self) -> RuntimeConfig {
+        let grants = |(id, table): (&WorkspaceId, &WorkspaceTable)| {
+            let grants = WorkspaceGrants {
+                signatures: Some(table.signatures.clone()),
+                accept_leak_findings: table.accept_leak_findings,
+                ..WorkspaceGrants::default()
+            };
+            (id.clone(), grants)
+        };
+        self.settings.workspaces.iter().map(grants).collect()
+    }
+
+    /// Returns the workspaces with their rules.
+    pub(super) fn workspaces(&self) -> BTreeMap<WorkspaceId, WorkspaceEntry> {
+        let entry = |(id, table): (&WorkspaceId, &WorkspaceTable)| {
+            let rules = Rules { accepted: table.runtimes.clone(), required: table.requires.clone() };
+            (id.clone(), WorkspaceEntry { rules: WorkspaceRules { labels: table.labels.clone(), rules } })
+        };
+        self.settings.workspaces.iter().map(entry).collect()
+    }
+
+    async fn stores(&self) -> Result<Stores, CliError> {
+        let data = self.settings.service.data(&self.folder, DATA_FOLDER);
+        let (folder, metadata) = open::open_stores(&data).await?;
+        let blobs: Arc<dyn BlobStore> = match &self.settings.service.bucket {
+            Some(bucket) => open::in_bucket(bucket, &self.secrets()?).await?,
+            None => Arc::new(folder.blobs()),
+        };
+        Ok(Stores { blobs, metadata: Arc::new(metadata?) })
+    }
+
+    fn secrets(&self) -> Result<SecretDirectory, CliError> {
+        open::secrets(&self.settings.service, &self.folder)
+    }
+
+    /// Opens the Runtime that keeps the bundles.
+    async fn catalogue(&self, stores: &Stores, output: &Output) -> Result<Runtime, CliError> {
+        let cache =
+            sandbox::CacheArgs::in_folder(self.settings.service.data(&self.folder, DATA_FOLDER).join("compiled"));
+        let builder = Runtime::builder()
+            .clock(Arc::new(SystemClock))
+            .blobs(stores.blobs.clone())
+            .metadata(stores.metadata.clone())
+            .config(self.catalogue_config())
+            .limits(self.settings.limits.clone())
+            .sandbox(sandbox::start(&cache, component_host::Limits::default(), output)?);
+        Ok(builder.open().await?)
+    }
+
+    /// Opens the Backend and its Runtimes.
+    pub(super) async fn open(&self, output: &Output) -> Result<(Backend, OpenRuntimes), CliError> {
+        let stores = self.stores().await?;
+        let runtimes = self.runtimes(None, output).await?;
+        let builder = BackendBuilder {
+            catalogue: self.catalogue(&stores, output).await?,
+            metadata: stores.metadata,
+            clock: Arc::new(SystemClock),
+            workspaces: self.workspaces(),
+            runtimes: entries(&runtimes),
+            limits: ReconcilerLimits::default(),
+            seed: seed()?,
+        };
+        Ok((builder.open().await?, runtimes))
+    }
+
+    /// Opens only the Runtime that keeps the bundles and tokens, of a Backend that is not running.
+    pub(super) async fn open_tokens(&self) -> Result<Runtime, CliError> {
+        let stores = self.stores().await?;
+        let builder = Runtime::builder().clock(Arc::new(SystemClock)).limits(self.settings.limits.clone());
+        Ok(builder.blobs(stores.blobs).metadata(stores.metadata).open().await?)
+    }
+
+    /// Opens the Runtimes. Those whose access does not differ from an earlier config stay open, because the data folder of an
+    /// embedded Runtime can be opened only once.
+    pub(super) async fn runtimes(
+        &self,
+        before: Option<(&Self, &OpenRuntimes)>,
+        output: &Output,
+    ) -> Result<OpenRuntimes, CliError> {
+        let mut runtimes = OpenRuntimes::new();
+        for (name, table) in &self.settings.runtimes {
+            let earlier = before.and_then(|(config, runtimes)| {
+                let same = config.settings.runtimes.get(name).is_some_and(|earlier| earlier.has_same_access(table));
+                runtimes.get(name).filter(|_| same).cloned()
+            });
+            let opened = match earlier {
+                Some(opened) => opened,
+                None => self.open_runtime(name, table, output).await?,
+            };
+            runtimes.insert(name.clone(), opened.with_rules(table));
+        }
+        Ok(runtimes)
+    }
+
+    async fn open_runtime(
+        &self,
+        name: &RuntimeName,
+        table: &RuntimeTable,
+        output: &Output,
+    ) -> Result<OpenRuntime, CliError> {
+        let rules = table.rules();
+        let invalid = |reason: &str, help: &str| {
+            Err(CliError::new(Code::InvalidConfig, format!("invalid table [runtimes.{name}]: {reason}"), help))
+        };
+        match (&table.url, &table.config) {
+            (None, Some(config)) => {
+                let runtime = open::read(&self.folder.at(config))?.open(output).await?;
+                let link = Arc::new(EmbeddedRuntime::from(runtime.clone()));
+                let entry = RuntimeEntry { rules, access: Access::Embedded, link };
+                Ok(OpenRuntime { entry, embedded: Some(runtime) })
+            }
+            (Some(url), None) => {
+                let Some(token) = &table.token else {
+                    return invalid("`token` is missing", "write the name of the secret that holds the token");
+                };
+                let token = self.secrets()?.get(token).await.map_err(|error| {
+                    let help = format!("set it with `yoi secret set {token}`, or change `token` in [runtimes.{name}]");
+                    CliError::new(error.code(), error.to_string(), help)
+                })?;
+                let certificates = table.certificates.as_deref().map(|path| certificates(&self.folder.at(path)));
+                let certificates = certificates.transpose()?;
+                let options = ClientOptions {
+                    system_certificates: certificates.is_none(),
+                    certificates: certificates.unwrap_or_default(),
+                    allow_http: table.allow_http,
+                    timeouts: TIMEOUTS,
+                    ..ClientOptions::new(url.clone(), token)
+                };
+                let client = Client::new(options).map_err(|error| {
+                    let message = format!("invalid table [runtimes.{name}]: {error}");
+                    CliError::new(error.known_code().unwrap_or(Code::InvalidConfig), message, error.help())
+                })?;
+                let entry = RuntimeEntry { rules, access: Access::Remote, link: Arc::new(RemoteRuntime::from(client)) };
+                Ok(OpenRuntime { entry, embedded: None })
+            }
+            (None, None) => invalid("neither `url` nor `config` is set", "write the `url` of the Runtime"),
+            (Some(_), Some(_)) => invalid("both `url` and `config` are set", "remove one of them"),
+        }
+    }
+}
+
+/// A Runtime that the Backend can use.
+#[derive(Debug, Clone)]
+pub(super) struct OpenRuntime {
+    entry: RuntimeEntry,
+    /// The Runtime itself, if it runs in this process.
+    pub(super) embedded: Option<Runtime>,
+}
+
+/// The Runtimes of a Backend by name.
+pub(super) type OpenRuntimes = BTreeMap<RuntimeName, OpenRuntime>;
+
+/// Returns the Runtimes as the Backend knows them.
+pub(super) fn entries(runtimes: &OpenRuntimes) -> BTreeMap<RuntimeName, RuntimeEntry> {
+    runtimes.iter().map(|(name, runtime)| (name.clone(), runtime.entry.clone())).collect()
+}
+
+impl OpenRuntime {
+    fn with_rules(self, table: &RuntimeTable) -> Self {
+        Self { entry: RuntimeEntry { rules: table.rules(), ..self.entry }, ..self }
+    }
+}
+
+impl RuntimeTable {
+    fn rules(&self) -> RuntimeRules {
+        let rules = Rules { accepted: self.workspaces.clone(), required: self.requires.clone() };
+        RuntimeRules { labels: self.labels.clone(), rules }
+    }
+
+    /// Returns `true` if the Backend reaches the Runtime in the same way.
+    fn has_same_access(&self, other: &Self) -> bool {
+        let access = |table: &Self| {
+            (table.url.clone(), table.token.clone(), table.certificates.clone(), table.allow_http, table.config.clone())
+        };
+        access(self) == access(other)
+    }
+}
+
+/// Reads certificates in PEM.
+fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
+    let text = files::read_text(path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
+    match TlsRoots::from_pem(text.as_bytes()) {
+        Ok(TlsRoots::Only(certificates)) => Ok(certificates),
+        Ok(TlsRoots::System) | Err(_) => {
+            let message = format!("file of certificates `{}` has no certificate in PEM", files::shown(path));
+            Err(CliError::new(Code::InvalidConfig, message, "write the certificates of the authority in PEM"))
+        }
+    }
+}
+
+/// Returns a seed for the variation of times. Several Backends that start at the same time must not read Runtimes at the same
+/// times.
+fn seed() -> Result<u64, CliError> {
+    getrandom::u64()
+        .map_err(|_| CliError::new(Code::NoEntropy, "the system's random source failed", "see the log of the system"))
+}
