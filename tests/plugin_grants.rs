@@ -160,6 +160,7 @@ fn fault_of_the_package_refuses_a_granted_plugin() {
         (PackageFault::Invalid(text()), "package_invalid"),
         (PackageFault::Mismatch(text()), "descriptor_mismatch"),
         (PackageFault::UnsupportedWorld(text()), "unsupported_world"),
+        (PackageFault::InvalidSchema(text()), "invalid_schema"),
         (PackageFault::ForeignImport(vec![text()]), "import_not_allowed"),
         (PackageFault::Unloadable(text()), "component_refused"),
         (PackageFault::NotLoaded { reason: text(), remedy: text() }, "component_not_loaded"),

@@ -67,6 +67,8 @@ pub enum Rule {
     DescriptorMismatch,
     /// This Runtime does not run components of the plugin's world.
     UnsupportedWorld,
+    /// A schema in the manifest of the plugin's package is invalid.
+    InvalidSchema,
     /// The plugin's component imports an interface that its world does not have.
     ImportNotAllowed,
     /// The plugin's component cannot be loaded.
@@ -109,6 +111,7 @@ impl Rule {
             Self::PackageInvalid => Code::PackageInvalid,
             Self::DescriptorMismatch => Code::DescriptorMismatch,
             Self::UnsupportedWorld => Code::UnsupportedWorld,
+            Self::InvalidSchema => Code::InvalidSchema,
             Self::ImportNotAllowed => Code::ImportNotAllowed,
             Self::ComponentRefused => Code::ComponentRefused,
             Self::ComponentNotLoaded => Code::ComponentNotLoaded,

@@ -199,6 +199,17 @@ impl Content {
         Ok(self.workspace.shared.blobs.get_sized(digest, bytes).await?)
     }
 
+    /// `true` if a blob was found damaged and moved out of the store.
+    pub(crate) async fn is_set_aside(&self, digest: Digest) -> Result<bool, ContentError> {
+        let mut set_aside = self.workspace.shared.blobs.quarantined();
+        while let Some(found) = set_aside.next().await {
+            if found? == digest {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Stores the missing blobs of a bundle, and then its manifest. The bundle is durable when the method returns.
     pub async fn put_bundle(&self, bundle: &Bundle) -> Result<BundleSummary, ContentError> {
         for _ in 0..PUT_ATTEMPTS {

@@ -2,16 +2,18 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
-use bundles::BundleLimits;
-use bundles::plugin::Package;
+use bundles::plugin::{Package, pack};
+use bundles::{Acceptances, Bundle, BundleLimits};
 use component_host::PluginLimits;
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::call::ToolCall;
-use serde_json::json;
+use serde_json::{Value, json};
 use worker_runtime::history::EntryKind;
-use worker_runtime::{CallError, RuntimeLimits};
+use worker_runtime::worker::CreateWorkerRequest;
+use worker_runtime::{CallError, DataFolder, RuntimeLimits};
 
 use crate::dropped::{Rng, give_up};
 use crate::support::plugin_scene::{MANIFEST, Packed, history, run, service};
@@ -45,7 +47,7 @@ async fn tool_of_a_granted_plugin_answers_and_the_call_is_recorded() {
 }
 
 #[tokio::test]
-async fn package_may_arrive_after_the_worker_and_a_damaged_one_is_refused() {
+async fn package_may_arrive_after_the_worker() {
     let packed = echo();
     let world = World { config: packed.config(), ..World::default() };
     let runtime = world.open().await;
@@ -57,6 +59,83 @@ async fn package_may_arrive_after_the_worker_and_a_damaged_one_is_refused() {
 
     packed.put_package(&runtime).await;
     assert_eq!(run(&runtime, json!({ "a": 1 })).await.expect("an answer").output, json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn damaged_package_is_refused_until_it_is_put_again() {
+    let above = tempfile::tempdir().expect("a folder");
+    let folder = above.path().join("data");
+    let packed = echo();
+    let blobs = Arc::new(DataFolder::open(&folder).await.expect("a folder").blobs());
+    let world = World { blobs, config: packed.config(), ..World::default() };
+    let runtime = world.open().await;
+    packed.put_package(&runtime).await;
+    let hex = packed.digest().to_string().replace("sha256:", "");
+    let path = folder.join("blobs/sha256").join(&hex[..2]).join(&hex);
+    let mut bytes = std::fs::read(&path).expect("the stored package");
+    *bytes.last_mut().expect("bytes") ^= 1;
+    std::fs::write(&path, bytes).expect("damaged");
+    packed.create(&runtime).await;
+    // The first read moves the package out of the store, and the fault remains the same.
+    for _ in 0..2 {
+        assert_eq!(narrowed(&runtime).await, ["package_damaged", "tool_without_plugin"]);
+    }
+    let refused = run(&runtime, json!({})).await.expect_err("damaged");
+    assert_eq!(refused.code(), Code::NotGranted);
+    assert!(refused.help().contains("put the package of plugin `p` again"), "{}", refused.help());
+
+    packed.put_package(&runtime).await;
+    run(&runtime, json!({})).await.expect("an answer");
+    assert_eq!(narrowed(&runtime).await, [""; 0]);
+}
+
+/// Returns a bundle of which one value of the descriptor of `p` is replaced.
+fn altered(packed: &Packed, field: &str, value: Value) -> Bundle {
+    let bundle = packed.bundle();
+    let mut manifest: Value = serde_json::from_slice(bundle.manifest_bytes()).expect("JSON");
+    manifest["plugins"]["p"][field] = value;
+    let bytes = bundles::canonical::to_canonical(&manifest).expect("JSON");
+    let blobs: Vec<Arc<[u8]>> = bundle.blobs().map(|(_, blob)| blob.clone()).collect();
+    Bundle::open(bytes.into(), blobs, &BundleLimits::default(), Acceptances::Honour).expect("a bundle")
+}
+
+/// Returns the codes of the refusals of a worker with a bundle, if the package of `packed` is stored and granted.
+async fn refusals(packed: &Packed, bundle: &Bundle) -> Vec<&'static str> {
+    let runtime = World { config: packed.config(), ..World::default() }.open().await;
+    packed.put_package(&runtime).await;
+    let bundle = crate::support::put(&runtime.content(&acme()), bundle).await;
+    let request = CreateWorkerRequest::of_bundle(name("main"), bundle);
+    runtime.catalogue(&acme()).create(id("w"), request).await.expect("a worker");
+    let codes = narrowed(&runtime).await;
+    assert_eq!(run(&runtime, json!({})).await.is_ok(), codes.is_empty(), "{codes:?}");
+    codes
+}
+
+#[tokio::test]
+async fn descriptor_that_differs_from_the_manifest_of_the_package_is_refused() {
+    let packed = echo();
+    assert_eq!(refusals(&packed, &packed.bundle()).await, [""; 0]);
+    let altered = altered(&packed, "version", json!("1.0.1"));
+    assert_eq!(refusals(&packed, &altered).await, ["descriptor_mismatch", "tool_without_plugin"]);
+}
+
+#[tokio::test]
+async fn invalid_package_is_refused_with_the_code_of_its_fault() {
+    let good = echo();
+    let component = Plugin::tool().bytes();
+    for (from, to, code) in [
+        ("yoi:runtime/tool@1.0.0", "yoi:runtime/tool@9.0.0", "unsupported_world"),
+        ("input.type = \"object\"", "input.type = \"thing\"", "invalid_schema"),
+        ("input.type = \"object\"", "input.\"$ref\" = \"https://example.com/schema\"", "invalid_schema"),
+        ("input.type = \"object\"", "input.\"$ref\" = \"schema.json\"", "invalid_schema"),
+        ("effect = \"none\"", "effect = \"small\"", "package_invalid"),
+    ] {
+        let manifest = good.manifest.replace(from, to);
+        assert_ne!(manifest, good.manifest);
+        let bad = Packed { package: pack(manifest.as_bytes(), &component), ..good.clone() };
+        let reference = json!({ "digest": bad.digest(), "size": bad.package.len() });
+        assert_eq!(refusals(&bad, &altered(&good, "package", reference)).await, [code, "tool_without_plugin"], "{to}");
+    }
 }
 
 #[tokio::test]
@@ -165,7 +244,7 @@ async fn hostile_plugins_end_as_errors_and_the_next_call_works() {
         runtime.management().reload(config).await.expect("reloaded");
         honest.put_package(&runtime).await;
         let bundle = crate::support::put(&runtime.content(&acme()), &honest.bundle()).await;
-        let request = worker_runtime::worker::CreateWorkerRequest::of_bundle(name("main"), bundle);
+        let request = CreateWorkerRequest::of_bundle(name("main"), bundle);
         runtime.catalogue(&acme()).create(id("honest"), request).await.expect("a worker");
         let call = runtime_api::call::ToolCall { input: json!({}), confirmed: true };
         let interaction = runtime.interaction(&acme());
@@ -283,7 +362,6 @@ async fn log_lines_are_kept_apart_from_the_history() {
 
     runtime.catalogue(&acme()).stop(&id("w")).await.expect("stopped");
     runtime.catalogue(&acme()).remove(&id("w")).await.expect("removed");
-    echo();
     assert_eq!(
         runtime.observation(&acme()).plugin_logs(&id("w"), 0).await.expect_err("removed").code(),
         Code::WorkerNotFound

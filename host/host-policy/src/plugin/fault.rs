@@ -20,8 +20,10 @@ pub enum PackageFault {
     Invalid(String),
     /// The bundle's descriptor differs from the package's manifest. Holds the first difference.
     Mismatch(String),
-    /// This Runtime does not run components of the plugin's world.
+    /// This Runtime does not run components of the plugin's world. Holds the problem, which names the world.
     UnsupportedWorld(String),
+    /// A schema of the package's manifest is invalid. Holds the first problem.
+    InvalidSchema(String),
     /// The component imports interfaces that its world does not have.
     ForeignImport(Vec<String>),
     /// The component cannot be loaded. Holds the reason.
@@ -54,6 +56,7 @@ impl PackageFault {
             Self::Invalid(_) => Rule::PackageInvalid,
             Self::Mismatch(_) => Rule::DescriptorMismatch,
             Self::UnsupportedWorld(_) => Rule::UnsupportedWorld,
+            Self::InvalidSchema(_) => Rule::InvalidSchema,
             Self::ForeignImport(_) => Rule::ImportNotAllowed,
             Self::Unloadable(_) => Rule::ComponentRefused,
             Self::NotLoaded { .. } => Rule::ComponentNotLoaded,
@@ -82,9 +85,13 @@ impl PackageFault {
                 format!("the bundle describes plugin `{name}` differently: {difference}"),
                 "build the bundle with the package, so that the descriptor is derived from it",
             ),
-            Self::UnsupportedWorld(world) => (
-                format!("this Runtime does not run components of world `{world}`"),
+            Self::UnsupportedWorld(problem) => (
+                format!("this Runtime does not run the component of plugin `{name}`: {problem}"),
                 "use a Runtime that supports the world",
+            ),
+            Self::InvalidSchema(problem) => (
+                format!("a schema of plugin `{name}` is invalid: {problem}"),
+                "correct the schema in the plugin's manifest, and grant the new digest",
             ),
             Self::ForeignImport(imports) => {
                 let imports: Vec<String> = imports.iter().map(|import| format!("`{import}`")).collect();

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bundles::manifest::BlobRef;
-use bundles::plugin::{self, Package, PluginManifest, PluginWorld};
+use bundles::plugin::{self, Package, PackageError, PluginManifest, PluginWorld};
 use bundles::{Blob, Bundle, Digest, PluginName};
 use component_host::{LoadError, Sandbox, ServicePlugin, ToolPlugin};
 use content_store::blob_store::BlobError;
 use host_policy::{PackageFault, PackageFaults, PluginGrant, Resolution, RuntimeConfig};
+use runtime_api::Code;
 use serde_json::Value;
 use tool_schema::{Schema, ValidationError, Work};
 
@@ -117,13 +118,17 @@ impl Workspace {
             None => {
                 let stored = match shared.blobs.get_sized(digest, bytes).await {
                     Ok(stored) => stored,
-                    Err(BlobError::NotFound(_)) => return Ok(Err(PackageFault::Missing)),
+                    Err(BlobError::NotFound(_)) => {
+                        // An earlier read may have found damage, and moved the package out of the store.
+                        let is_damaged = self.content().is_set_aside(digest).await?;
+                        return Ok(Err(if is_damaged { PackageFault::Damaged } else { PackageFault::Missing }));
+                    }
                     Err(BlobError::Damaged(_)) => return Ok(Err(PackageFault::Damaged)),
                     Err(error) => return Err(error.into()),
                 };
                 let package = match Package::open(Blob::new(&*stored), &shared.sandbox.limits().bundle) {
                     Ok(package) => package,
-                    Err(error) => return Ok(Err(PackageFault::Invalid(error.to_string()))),
+                    Err(error) => return Ok(Err(fault_of(&error))),
                 };
                 let component = match load_component(&shared.sandbox, &package).await {
                     Ok(component) => component,
@@ -160,6 +165,16 @@ impl Workspace {
         check_config(manifest.config(), grant, limits.pattern_bytes, self.shared.limits.schema_work)
             .err()
             .map(PackageFault::InvalidConfig)
+    }
+}
+
+/// Returns the fault of a package that is invalid.
+fn fault_of(error: &PackageError) -> PackageFault {
+    let problem = error.to_string();
+    match error.code() {
+        Code::UnsupportedWorld => PackageFault::UnsupportedWorld(problem),
+        Code::InvalidSchema => PackageFault::InvalidSchema(problem),
+        _ => PackageFault::Invalid(problem),
     }
 }
 

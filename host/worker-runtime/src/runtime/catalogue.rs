@@ -6,7 +6,6 @@ use bundles::{Blob, Digest};
 use component_host::BundleView;
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
-use futures_util::StreamExt;
 use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
 use runtime_api::Code;
 use runtime_api::event::EventKind;
@@ -584,7 +583,7 @@ impl Catalogue {
             Ok(record) => record,
             Err(error) if error.is_temporary() => return Err(error.into()),
             Err(ContentError::Blob(BlobError::Damaged { .. })) => return Ok(Err(damaged_record())),
-            Err(_) if self.is_set_aside(row.record).await? => return Ok(Err(damaged_record())),
+            Err(_) if self.workspace.content().is_set_aside(row.record).await? => return Ok(Err(damaged_record())),
             Err(_) => {
                 let detail = format!("resolution record `{}` is not in the store", row.record.short());
                 return Ok(Err(Suspension::new(SuspensionReason::RecordMissing, detail, RESTORE_RECORD)));
@@ -611,7 +610,9 @@ impl Catalogue {
         Ok(match error {
             ContentError::BundleNotFound(digest)
             | ContentError::BlobNotFound(digest)
-            | ContentError::Blob(BlobError::NotFound(digest)) => Some((*digest, self.is_set_aside(*digest).await?)),
+            | ContentError::Blob(BlobError::NotFound(digest)) => {
+                Some((*digest, self.workspace.content().is_set_aside(*digest).await?))
+            }
             ContentError::Blob(BlobError::Damaged(digest)) => Some((*digest, true)),
             _ => None,
         })
@@ -663,17 +664,6 @@ impl Catalogue {
             ContentError::NoPosture(_) => error.help(),
             error => format!("{line}, or put the bundle with other signatures: {}", error.help()),
         }
-    }
-
-    /// `true` if a blob was found damaged and moved out of the store.
-    async fn is_set_aside(&self, digest: Digest) -> Result<bool, WorkerError> {
-        let mut set_aside = self.workspace.shared.blobs.quarantined();
-        while let Some(found) = set_aside.next().await {
-            if found.map_err(ContentError::from)? == digest {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 
