@@ -206,6 +206,8 @@ fn json_of_a_review_has_its_lists_by_name_and_no_path() {
     assert!(!review.to_string().contains(&*place.path().to_string_lossy()));
     let (shown, code) = place.json(&with(&["plugin", "show", "tracker"]));
     assert_eq!((code, &shown["missing"], &shown["granted"]), (0, &review["missing"], &review["granted"]));
+    assert_eq!(shown["requested"]["effects"], json!(["read", "external"]));
+    assert_eq!(shown["requested"]["effects"], review["requested"]["effects"]);
     snapshot!("plugin_review_json", serde_json::to_string_pretty(&review).expect("JSON"));
     // A digest stands for the grant of an earlier version.
     let old = digest(&place, "tracker");

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use bundles::manifest::{Effect, PermissionRequest};
 use bundles::plugin::PluginManifest;
 use bundles::{SecretPlacement, UrlPermission};
+use host_policy::PluginReview;
 use serde_json::{Value, json};
 
 use super::card::{self, or_none};
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let (review, is_compared) = host.review(manifest);
     let mut document = super::summary(&package, "yoi.plugin-show/1");
     document.insert("description".to_owned(), json!(manifest.description()));
-    document.insert("requested".to_owned(), requested(manifest));
+    document.insert("requested".to_owned(), requested(manifest, &review));
     document.insert("config".to_owned(), json!(manifest.config()));
     host.add_to(&mut document, &review);
     output.result(&document, || {
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
 }
 
 /// Returns the requested lists, each by its name.
-fn requested(manifest: &PluginManifest) -> Value {
+fn requested(manifest: &PluginManifest, review: &PluginReview) -> Value {
     let asked = manifest.permissions();
     let tools = manifest.tools().iter().map(|(name, tool)| {
         json!({
@@ -92,6 +93,7 @@ fn requested(manifest: &PluginManifest) -> Value {
     json!({
         "surfaces": manifest.surfaces(),
         "tools": tools.collect::<Vec<_>>(),
+        "effects": review.requested().effects,
         "requests": asked.requests,
         "websockets": asked.websockets,
         "secrets": asked.secrets,
