@@ -12,10 +12,12 @@ use runtime_api::Code;
 use runtime_api::call::ToolCall;
 use serde_json::{Value, json};
 use worker_runtime::history::EntryKind;
+use worker_runtime::token::Scope;
 use worker_runtime::worker::CreateWorkerRequest;
 use worker_runtime::{CallError, DataFolder, RuntimeLimits};
 
 use crate::dropped::{Rng, give_up};
+use crate::support::api::Api;
 use crate::support::plugin_scene::{MANIFEST, Packed, history, run, service};
 use crate::support::plugins::{self, Expect, Plugin, acts};
 use crate::support::{World, acme, id, name, sandbox_within};
@@ -136,6 +138,24 @@ async fn invalid_package_is_refused_with_the_code_of_its_fault() {
         let reference = json!({ "digest": bad.digest(), "size": bad.package.len() });
         assert_eq!(refusals(&bad, &altered(&good, "package", reference)).await, [code, "tool_without_plugin"], "{to}");
     }
+}
+
+#[tokio::test]
+async fn output_that_violates_its_schema_is_refused_and_recorded() {
+    let allowing = |output: &str| {
+        let manifest = MANIFEST.replace("[\"object\", \"integer\"]", output);
+        assert_ne!(manifest, MANIFEST);
+        Packed::with_manifest(&Plugin::tool().bytes(), &manifest)
+    };
+    let runtime = allowing("\"integer\"").worker(&World::default()).await;
+    let refused = run(&runtime, json!({})).await.expect_err("an object");
+    assert_eq!(refused.code(), Code::InvalidOutput);
+    let entries = history(&runtime).await;
+    let [EntryKind::CallBegan { .. }, EntryKind::CallFailed { code, .. }] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!(code, "invalid_output");
+
+    let runtime = allowing("\"object\"").worker(&World::default()).await;
+    run(&runtime, json!({})).await.expect("an object");
 }
 
 #[tokio::test]
@@ -366,4 +386,35 @@ async fn log_lines_are_kept_apart_from_the_history() {
         runtime.observation(&acme()).plugin_logs(&id("w"), 0).await.expect_err("removed").code(),
         Code::WorkerNotFound
     );
+}
+
+#[tokio::test]
+async fn log_lines_are_offered_to_operators_of_the_workspace_over_rest() {
+    let runtime = Packed::new(&acts::logging(3, 21).bytes()).worker(&World::default()).await;
+    run(&runtime, json!({})).await.expect("an answer");
+    let api = Api::of(runtime);
+    let (_, operator) = api.token(&[Scope::Operator], &["acme"]).await;
+    let (_, reader) = api.token(&[Scope::Read, Scope::Call], &["acme"]).await;
+    let (_, foreign) = api.token(&[Scope::Operator], &["other"]).await;
+    let logs = async |query: &str, token: &str| api.get(&format!("/v1/workers/w/logs{query}"), token).await;
+
+    let page = logs("", &operator).await.json();
+    let text = format!("a{}", "\u{e9}".repeat(10));
+    let line = |number: u64| {
+        json!({
+            "number": number, "at": page["lines"][0]["at"], "plugin": "p", "severity": "warn", "text": text,
+            "is_truncated": false,
+        })
+    };
+    assert!(page["lines"][0]["at"].is_string(), "{page}");
+    assert_eq!(page, json!({ "lines": [line(1), line(2), line(3)] }));
+    assert_eq!(logs("?limit=2", &operator).await.json(), json!({ "lines": [line(1), line(2)], "next": 2 }));
+    assert_eq!(logs("?limit=2&after=2", &operator).await.json(), json!({ "lines": [line(3)] }));
+    assert_eq!(logs("?after=3", &operator).await.json(), json!({ "lines": [] }));
+
+    assert_eq!(logs("", &reader).await.code(), (403, "scope_missing".to_owned()));
+    assert_eq!(logs("", "").await.code(), (401, "unauthenticated".to_owned()));
+    assert_eq!(logs("", &foreign).await.code(), (404, "worker_not_found".to_owned()));
+    assert_eq!(logs("?workspace=acme", &foreign).await.code(), (403, "workspace_denied".to_owned()));
+    assert_eq!(api.get("/v1/workers/v/logs", &operator).await.code(), (404, "worker_not_found".to_owned()));
 }

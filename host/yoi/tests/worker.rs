@@ -1,7 +1,10 @@
-use serde_json::json;
+use std::ffi::OsStr;
+use std::path::Path;
 
+use serde_json::json;
 use worker_runtime::token::Scope;
 
+use crate::plugins::acts;
 use crate::served::{CONFIG, TestService, team};
 use crate::support::{Place, examples, snapshot};
 
@@ -61,24 +64,67 @@ fn worker_is_created_called_watched_and_stopped() {
     snapshot!("worker", said);
 }
 
-#[test]
-fn event_is_sent_to_a_service_and_a_repeated_one_has_no_effect() {
-    let served = TestService::new();
-    let place = &served.place;
-    place.write("team/plugins/counter.toml", "package = \"counter.tar\"\n");
-    let counter = examples().join("../../tests/guests/plugins/examples/counter");
-    let packed = place.yoi(&["plugin", "pack", counter.to_str().expect("UTF-8"), "-o", "team/plugins/counter.tar"]);
+/// Packs a plugin into the folder `team`, whose profile `plugged` selects one of its tools. Grants everything that the plugin
+/// requests, sends the bundle, and creates a worker. `folder` has the name of the plugin.
+fn create_plugged(served: &TestService, folder: &Path, tool: &str, worker: &str) {
+    let (place, plugin) = (&served.place, folder.file_name().and_then(OsStr::to_str).expect("a name"));
+    let package = format!("team/plugins/{plugin}.tar");
+    place.write(&format!("team/plugins/{plugin}.toml"), format!("package = \"{plugin}.tar\"\n"));
+    let packed = place.yoi(&["plugin", "pack", folder.to_str().expect("UTF-8"), "-o", &package]);
     assert_eq!(packed.code, 0, "{}", packed.stderr);
     let bundle = std::fs::read_to_string(place.path().join("team/bundle.toml")).expect("a bundle");
-    place.write("team/bundle.toml", &(bundle + "[tools.\"counter.add\"]\nsource = \"plugin:counter\"\n"));
-    place.write("team/profiles/counting.toml", "plugins = [\"counter\"]\ntools_allow = [\"counter.add\"]\n");
+    place.write("team/bundle.toml", format!("{bundle}[tools.\"{tool}\"]\nsource = \"plugin:{plugin}\"\n"));
+    let profile = format!("plugins = [\"{plugin}\"]\ntools_allow = [\"{tool}\"]\n");
+    place.write("team/profiles/plugged.toml", profile);
     place.write("runtime.toml", CONFIG);
-    let enable = ["plugin", "enable", "team/plugins/counter.tar", "--config", "runtime.toml", "--workspace", "team"];
-    let enabled = place.yoi(&[&enable[..], &["--all"]].concat());
+    let enable = ["plugin", "enable", &package, "--config", "runtime.toml", "--workspace", "team", "--all"];
+    let enabled = place.yoi(&enable);
     assert_eq!(enabled.code, 0, "{}", enabled.stderr);
     served.reload(&std::fs::read_to_string(place.path().join("runtime.toml")).expect("a config"));
     let digest = served.put();
-    served.json(&["worker", "create", "tally", "-p", "counting", "-b", &digest]);
+    let (created, code) = served.json(&["worker", "create", worker, "-p", "plugged", "-b", &digest]);
+    assert_eq!(code, 0, "{created}");
+}
+
+#[test]
+fn log_lines_of_plugins_are_shown_to_operators() {
+    let served = TestService::new();
+    let manifest = "schema = \"yoi.plugin/1\"\nname = \"talker\"\nversion = \"1.0.0\"\nworld = \"yoi:runtime/tool@1.0.0\"\n\
+                    description = \"Logs.\"\nsurfaces = [\"tools\"]\n[tools.talk]\ndescription = \"Log.\"\neffect = \"none\"\n\
+                    input = { type = \"object\" }\noutput = { type = \"object\" }\n";
+    served.place.write("talker/plugin.toml", manifest);
+    served.place.write("talker/component.wasm", acts::logging(2, 9).bytes());
+    create_plugged(&served, &served.place.path().join("talker"), "talk", "desk");
+    let said = served.yoi(&["worker", "logs", "desk"]);
+    assert_eq!((said.code, said.stdout.as_str()), (0, "no log lines\n"), "{}", said.stderr);
+    let (called, code) = served.json(&["worker", "call", "desk", "talk"]);
+    assert_eq!(code, 0, "{called}");
+
+    let said = served.yoi(&["worker", "logs", "desk"]);
+    let line = "2026-06-21T00:00:00Z warn  talker: a\u{e9}\u{e9}\u{e9}\u{e9}\n";
+    assert_eq!((said.code, said.stdout), (0, line.repeat(2)), "{}", said.stderr);
+    let (document, code) = served.json(&["worker", "logs", "desk", "--after", "1"]);
+    assert_eq!((code, &document["schema"], &document["worker"]), (0, &json!("yoi.worker-logs/1"), &json!("desk")));
+    let lines = document["lines"].as_array().expect("lines");
+    assert_eq!(
+        (lines.len(), &lines[0]["number"], &lines[0]["text"]),
+        (1, &json!(2), &json!("a\u{e9}\u{e9}\u{e9}\u{e9}"))
+    );
+
+    let (unknown, code) = served.json(&["worker", "logs", "other"]);
+    assert_eq!((code, &unknown["code"]), (5, &json!("worker_not_found")), "{unknown}");
+    let scopes: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| *scope != Scope::Operator).collect();
+    let token = served.token(&scopes, &["team"]);
+    let refused = served.with_env(&["worker", "logs", "desk"], &[("YOI_TOKEN", &token)]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (4, ""), "{}", refused.stderr);
+    assert!(refused.stderr.starts_with("error[scope_missing]"), "{}", refused.stderr);
+}
+
+#[test]
+fn event_is_sent_to_a_service_and_a_repeated_one_has_no_effect() {
+    let served = TestService::new();
+    let counter = examples().join("../../tests/guests/plugins/examples/counter");
+    create_plugged(&served, &counter, "counter.add", "tally");
 
     let send = ["worker", "send", "tally", "increment", "event-1", r#"{"from":"outside"}"#];
     for _ in 0..2 {
