@@ -1,10 +1,12 @@
 //! Services of workers and events from outside, through the whole Runtime.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use component_host::{Limits, Sandbox};
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::ingress::AcceptedEvent;
@@ -13,16 +15,17 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use worker_runtime::event::EventKind;
-use worker_runtime::history::EntryKind;
+use worker_runtime::history::{EntryKind, Payload};
+use worker_runtime::metadata::SqliteMetadata;
 use worker_runtime::token::Scope;
 use worker_runtime::worker::CreateWorkerRequest;
-use worker_runtime::{IngressError, Runtime, RuntimeLimits, SubscriptionItem};
+use worker_runtime::{DataFolder, IngressError, Runtime, RuntimeLimits, SubscriptionItem};
 
 use crate::dropped::{Rng, SEED, give_up};
 use crate::support::api::Api;
 use crate::support::plugin_scene::{Packed, history, run, service, with_hook};
 use crate::support::plugins::Plugin;
-use crate::support::{World, acme, id, name, sandbox_within};
+use crate::support::{START_MS, World, acme, id, name, sandbox_within};
 
 /// Time within which every condition must come true. Conditions come true much earlier on a machine without load.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -205,6 +208,59 @@ async fn service_that_never_starts_is_stopped_after_its_restarts_with_the_reason
 }
 
 #[tokio::test]
+async fn restart_waits_for_the_backoff() {
+    let limits = RuntimeLimits { service_backoff_ms: 3_600_000, ..RuntimeLimits::default() };
+    let runtime = packed(&counter().with("start", "unreachable")).worker(&World { limits, ..World::default() }).await;
+    let waiting = until_state(&runtime, "w", |service| matches!(service.state, ServiceState::Restarting { .. })).await;
+    let ServiceState::Restarting { code, at, .. } = &waiting.state else { unreachable!() };
+    assert_eq!((code.as_str(), waiting.restarts), ("plugin_trapped", 1));
+    assert_eq!(at.as_millisecond(), START_MS + 3_600_000);
+    assert_eq!(run(&runtime, json!({})).await.expect_err("it does not run").code(), Code::ServiceEnded);
+}
+
+#[tokio::test]
+async fn service_whose_status_traps_is_stopped_after_its_restarts() {
+    let world = World { limits: RuntimeLimits { service_restarts: 2, ..hurried() }, ..World::default() };
+    let runtime = packed(&counter().with("status", "unreachable")).worker(&world).await;
+    let stopped = until_state(&runtime, "w", |service| matches!(service.state, ServiceState::Stopped { .. })).await;
+    let ServiceState::Stopped { code, .. } = &stopped.state else { unreachable!() };
+    assert_eq!((code.as_str(), stopped.restarts), ("plugin_trapped", 2));
+}
+
+/// Returns a sandbox in which a loop of a guest does not end by itself.
+fn endless(change: impl FnOnce(&mut Limits)) -> Sandbox {
+    sandbox_within(|limits| {
+        change(limits);
+        limits.plugin.fuel = std::num::NonZeroU64::MAX;
+        limits.plugin.deadline_ms = u64::MAX / 2;
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn start_that_never_ends_does_not_delay_the_creation_of_workers() {
+    // A creation that waited for the start would take an hour.
+    let limits = RuntimeLimits { call_ms: 3_600_000, service_stop_ms: 50, ..hurried() };
+    let forever = packed(&counter().with("start", "(loop $forever (br $forever)) unreachable"));
+    let honest = Packed { workspace: "other".to_owned(), ..packed(&counter()) };
+    let config = format!("{}\n{}", forever.config(), honest.grant());
+    let runtime = World { config, limits, sandbox: endless(|_| ()), ..World::default() }.open().await;
+    let created = async {
+        for packed in [&forever, &honest] {
+            packed.put_package(&runtime).await;
+            packed.create(&runtime).await;
+        }
+        // The loop occupies the computing time of its own workspace, and not that of another one.
+        let call = runtime_api::call::ToolCall { input: json!({}), confirmed: true };
+        let called = runtime.interaction(&name("other")).call(&id("w"), &name("p.run"), call).await;
+        assert_eq!(called.expect("an answer").output, 2);
+    };
+    tokio::time::timeout(PATIENCE, created).await.expect("both workers");
+    let summaries = services(&runtime, "w").await;
+    assert!(matches!(summaries[..], [ServiceSummary { state: ServiceState::Starting, .. }]), "{summaries:?}");
+    tokio::time::timeout(PATIENCE, runtime.management().stop_services()).await.expect("an end");
+}
+
+#[tokio::test]
 async fn service_that_runs_for_long_enough_begins_again_at_no_restarts() {
     // Every instance runs for long enough, so no restart is counted twice.
     let limits = RuntimeLimits { service_restarts: 1, service_healthy_ms: 1, ..hurried() };
@@ -295,11 +351,7 @@ async fn stopped_worker_has_no_instance_and_gives_its_place_to_another_one() {
 async fn all_services_end_in_time_with_the_runtime() {
     let forever = "(loop $forever (br $forever))";
     let limits = RuntimeLimits { service_stop_ms: 50, ..hurried() };
-    let sandbox = sandbox_within(|limits| {
-        limits.pools.services = 1;
-        limits.plugin.fuel = std::num::NonZeroU64::MAX;
-        limits.plugin.deadline_ms = u64::MAX / 2;
-    });
+    let sandbox = endless(|limits| limits.pools.services = 1);
     let world = World { limits, sandbox, ..World::default() };
     let packed = packed(&counter().with("stop", forever));
     let runtime = packed.worker(&world).await;
@@ -331,7 +383,7 @@ async fn event_is_handled_once_and_is_part_of_the_history() {
         panic!("{entries:?}");
     };
     assert_eq!((ingress.as_ref(), plugin.as_ref(), event.as_str()), ("hook", "p", "e1"));
-    assert_eq!(*payload, worker_runtime::history::Payload::Json(json!({ "n": 1 })));
+    assert_eq!(*payload, Payload::Json(json!({ "n": 1 })));
 
     // A worker of the same id starts with an empty history, so the id is new.
     let catalogue = runtime.catalogue(&acme());
@@ -404,6 +456,68 @@ async fn event_on_which_the_service_traps_is_given_up_and_the_next_one_is_delive
     let EntryKind::EventFailed { attempts, code, .. } = end_of(&runtime, bad).await else { unreachable!() };
     assert_eq!((attempts, code.as_str()), (2, "plugin_trapped"));
     assert_eq!(end_of(&runtime, good).await, EntryKind::EventHandled { received: 3, attempts: 1 });
+}
+
+#[tokio::test]
+async fn event_in_whose_delivery_the_service_loops_is_given_up_and_the_next_one_is_delivered() {
+    let limits = RuntimeLimits { ingress_attempts: 2, ..hurried() };
+    let sandbox = sandbox_within(|limits| limits.plugin.fuel = 20_000_000.try_into().expect("not zero"));
+    let handle = "(if (i32.gt_u (local.get $payload_length) (i32.const 2)) (then (loop $forever (br $forever))))
+        (i32.store8 (i32.const 1152) (i32.const 0)) (i32.const 1152)";
+    let packed = with_hook(&counter().with("handle", handle));
+    let runtime = packed.worker(&World { limits, sandbox, ..World::default() }).await;
+    let bad = send(&runtime, "bad", &json!({ "loop": true })).await.expect("accepted");
+    let good = send(&runtime, "good", &json!({})).await.expect("accepted");
+    let EntryKind::EventFailed { attempts, code, message, .. } = end_of(&runtime, bad).await else { unreachable!() };
+    assert_eq!((attempts, code.as_str()), (2, "limit_exceeded"));
+    assert!(message.contains("fuel"), "{message}");
+    let EntryKind::EventHandled { attempts, .. } = end_of(&runtime, good).await else { panic!("not handled") };
+    assert_eq!(attempts, 1);
+}
+
+/// Opens the stores of a data folder, as soon as an earlier holder has released them.
+async fn stored(folder: &std::path::Path, world: World) -> World {
+    let (blobs, metadata) = until("the data folder", async || {
+        let data = DataFolder::open(folder).await.map_err(|error| error.to_string())?;
+        let metadata = SqliteMetadata::open(data.metadata_file()).await.map_err(|error| error.to_string())?;
+        Ok((data.blobs(), metadata))
+    })
+    .await;
+    World { blobs: Arc::new(blobs), metadata: Arc::new(metadata), ..world }
+}
+
+#[tokio::test]
+async fn event_that_was_accepted_survives_the_end_of_the_process() {
+    let (above, packed) = (tempfile::tempdir().expect("a folder"), with_hook(&counter()));
+    let folder = above.path().join("data");
+    let settings = World { config: packed.config(), ..world() };
+    let entry = {
+        let world = stored(&folder, settings.clone()).await;
+        let api = Api::new(&world).await;
+        packed.put_package(&api.runtime).await;
+        packed.create(&api.runtime).await;
+        // The event waits, because nothing runs that could receive it.
+        api.runtime.management().stop_services().await;
+        let (_, token) = api.token(&[Scope::Ingress], &["acme"]).await;
+        let request = Request::post("/v1/workers/w/ingress/hook")
+            .header(header::HOST, "runtime.test:7070")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header("idempotency-key", "e1")
+            .body(Body::from("{\"n\":1}"));
+        let accepted = api.send(request.expect("a request")).await;
+        assert_eq!(accepted.status, StatusCode::ACCEPTED);
+        assert_eq!(history(&api.runtime).await.len(), 1);
+        accepted.json()["entry"].as_u64().expect("a number")
+    };
+
+    let runtime = stored(&folder, settings).await.open().await;
+    let end = end_of(&runtime, AcceptedEvent { entry }).await;
+    assert_eq!(end, EntryKind::EventHandled { received: entry, attempts: 1 });
+    let entries = history(&runtime).await;
+    let [EntryKind::EventReceived { id: event, payload, .. }, _] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!((event.as_str(), payload), ("e1", &Payload::Json(json!({ "n": 1 }))));
+    // The id is known to the new process.
+    assert_eq!(send(&runtime, "e1", &json!({})).await.expect("known"), AcceptedEvent { entry });
 }
 
 #[tokio::test]

@@ -29,7 +29,11 @@ impl Plugin {
         let mut plugin = Self::tool().with("more", include_str!("service.wat.in")).with("call", "(call $digit)");
         plugin.world = "service";
         let handled = "(drop (call $turn)) (i32.store8 (i32.const 1152) (i32.const 0)) (i32.const 1152)";
-        let places = [("start", "(call $turn)"), ("handle", handled), ("wake", "(call $turn)"), ("stop", "")];
+        // Ready, with a detail of 1000 bytes.
+        let status = "(i32.store8 (i32.const 1300) (i32.const 1)) (i32.store (i32.const 1304) (i32.const 65536))
+            (i32.store (i32.const 1308) (i32.const 1000)) (i32.const 1300)";
+        let turn = "(call $turn)";
+        let places = [("start", turn), ("handle", handled), ("wake", turn), ("status", status), ("stop", "")];
         plugin.places.extend(places.map(|(place, text)| (place, text.to_owned())));
         plugin
     }

@@ -170,9 +170,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns the delay after a number of earlier failures in a row.
     fn backoff(&self, earlier: u32) -> Duration {
-        Duration::from_millis(self.host.limits.service_backoff_ms.saturating_mul(1 << earlier.min(MAX_DOUBLINGS)))
+        backoff(self.host.limits.service_backoff_ms, earlier)
     }
 
     /// Refuses calls until a time. Returns `true` if the service is to end.
@@ -474,6 +473,11 @@ impl Supervisor {
     }
 }
 
+/// Returns the delay after a number of earlier failures in a row. It doubles with each failure, up to a bound.
+fn backoff(first_ms: u64, earlier: u32) -> Duration {
+    Duration::from_millis(first_ms.saturating_mul(1 << earlier.min(MAX_DOUBLINGS)))
+}
+
 /// Waits for a time, or forever.
 async fn due(at: Option<Instant>) {
     match at {
@@ -493,5 +497,18 @@ async fn time_is_up(stop: &mut watch::Receiver<Option<Instant>>) {
     let until = stop.wait_for(Option::is_some).await.ok().and_then(|until| *until);
     if let Some(until) = until {
         sleep_until(until).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delay_doubles_with_each_failure_up_to_a_bound() {
+        let delays = (0..9).map(|earlier| backoff(1000, earlier).as_secs());
+        assert_eq!(delays.collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!(backoff(1000, u32::MAX), Duration::from_secs(64));
+        assert_eq!(backoff(u64::MAX, 1), Duration::from_millis(u64::MAX));
     }
 }
