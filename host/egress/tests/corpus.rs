@@ -22,14 +22,15 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 
 use crate::component::Plugin;
-use crate::support::Secrets;
-use crate::support::http_peer::{Authority, Peer, full};
+use crate::support::http_peer::{Authority, Peer, echo, full};
+use crate::support::{NAME, Secrets};
 
 /// Names and addresses of one case. Everything that is dialled is recorded, and leads to the server of the case.
 #[derive(Debug, Default)]
 struct CaseNetwork {
     /// Answers to the look-ups of a name, in order. `None` never comes.
     names: Mutex<BTreeMap<String, Vec<Option<Vec<IpAddr>>>>>,
+    looked_up: Mutex<Vec<String>>,
     dialled: Mutex<Vec<SocketAddr>>,
     server: Option<SocketAddr>,
 }
@@ -37,6 +38,7 @@ struct CaseNetwork {
 #[async_trait]
 impl NameResolver for CaseNetwork {
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        self.looked_up.lock().expect("names").push(name.to_owned());
         let answer = {
             let mut names = self.names.lock().expect("names");
             let answers = names.get_mut(name).ok_or(ResolveError::NotFound)?;
@@ -76,6 +78,10 @@ impl CaseNetwork {
             names.insert(name.clone(), answers.as_array().expect("answers").iter().map(addresses).collect());
         }
         Self { names: Mutex::new(names), server, ..Self::default() }
+    }
+
+    fn looked_up(&self) -> Vec<String> {
+        self.looked_up.lock().expect("names").clone()
     }
 
     fn dialled(&self) -> Vec<SocketAddr> {
@@ -291,6 +297,55 @@ async fn verdict_through_a_component_is_that_of_the_pure_decision() {
     }
     assert!(judged > 200, "{judged}");
     assert!(wrong.is_empty(), "{} of {judged}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_looks_its_name_up_once_and_a_rebound_or_mixed_answer_is_refused() {
+    const SPECIAL: Result<(), &str> = Err("special_address_not_declared_nor_granted");
+    let (guests, authority) = (Guests::load().await, Authority::new());
+    let peer = Peer::tls(&authority, &[NAME], &[b"http/1.1"], rustls::ALL_VERSIONS, echo);
+    for (answers, verdicts) in [
+        (json!([["203.0.113.7"]]), &[Ok(()), Ok(())][..]),
+        // The name is bound to another address after it was checked.
+        (json!([["203.0.113.7"], ["127.0.0.1"]]), &[Ok(()), SPECIAL, SPECIAL]),
+        (json!([["203.0.113.7"], ["10.0.0.1"], ["203.0.113.7"]]), &[Ok(()), SPECIAL, Ok(())]),
+        (json!([["203.0.113.7"], ["169.254.169.254"]]), &[Ok(()), SPECIAL]),
+        (json!([["127.0.0.1"], ["203.0.113.7"]]), &[SPECIAL, Ok(())]),
+        // One address of several must not be dialled.
+        (json!([["203.0.113.7", "10.0.0.1"]]), &[SPECIAL]),
+        (json!([["::1", "203.0.113.7"]]), &[SPECIAL]),
+        (json!([["203.0.113.7", "::ffff:127.0.0.1", "203.0.113.8"]]), &[SPECIAL]),
+    ] {
+        for (api, scheme, methods) in [("request", "https", json!(["GET"])), ("websocket", "wss", json!([]))] {
+            let target = json!({ "scheme": scheme, "host": NAME, "methods": methods, "path_prefixes": ["/"] });
+            let url = format!("{scheme}://{NAME}/");
+            let fields = json!({
+                "api": api, "method": "GET", "url": url, "targets": [target], "grants": [target],
+                "dns_sequence": { NAME: answers },
+            });
+            let fields = fields.as_object().expect("an object");
+            let case = EgressCase::new(fields, false);
+            let network = Arc::new(CaseNetwork::of(fields, Some(peer.address)));
+            let set = Arc::new(case.permissions("targets"));
+            assert_eq!(set.as_slice().len(), 1);
+            let keys = RequiredPermissions { targets: set.clone(), grants: set };
+            let permissions =
+                NetworkPermissions { requests: keys.clone(), websockets: keys, ..NetworkPermissions::default() };
+            // One instance makes all requests, so that nothing of an earlier one can be used again.
+            let host = host_api(&network, permissions, &authority);
+            for (place, expected) in verdicts.iter().enumerate() {
+                let verdict = match api {
+                    "request" => guests.request(&case, host.clone()).await,
+                    _ => guests.connection(&case, host.clone()).await,
+                };
+                assert_eq!(verdict, expected.map_err(str::to_owned), "{api} {answers} {place}");
+                assert_eq!(network.looked_up(), vec![NAME; place + 1], "{api} {answers}");
+            }
+            let allowed = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+            let address = SocketAddr::from(([203, 0, 113, 7], 443));
+            assert_eq!(network.dialled(), vec![address; allowed], "{api} {answers}");
+        }
+    }
 }
 
 /// `true` if a name of the case is never resolved.

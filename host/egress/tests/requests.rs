@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +25,13 @@ use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::support::http_peer::{
     Answer, Authority, Body, Peer, certificate_params, drain, echo, finish, full, self_signed_server,
 };
-use crate::support::{self, NAME, Network, PATIENCE, SECRET, everything, get};
+use crate::support::{self, NAME, Network, NoAnswer, PATIENCE, SECRET, everything, get};
 
 type Outcome = Result<IncomingResponse, RequestFailure>;
 
@@ -689,6 +690,41 @@ async fn name_is_looked_up_and_an_unknown_one_is_not_found() {
 }
 
 #[tokio::test]
+async fn names_come_only_from_the_resolver() {
+    let peer = Peer::answering(OK);
+    let network = Network::to(peer.address, small());
+    let url = format!("http://localhost:{}/", peer.address.port());
+    network.get(&url).await.expect("a response");
+    // `/etc/hosts` and the C library still have an address of this name.
+    network.names.0.lock().expect("names").remove("localhost");
+    assert_eq!(network.get(&url).await, unreachable(Unreachable::Dns));
+    assert_eq!(peer.accepted().await, 1);
+}
+
+/// Runs other tests of this program in a process whose environment names a proxy.
+#[tokio::test]
+async fn proxies_of_the_environment_are_ignored() {
+    let tests = [
+        "requests::response_arrives_with_status_headers_and_body",
+        "requests::secret_is_sent_and_found_over_tls",
+        "requests::name_is_looked_up_and_an_unknown_one_is_not_found",
+        "websockets::close_without_a_code_is_reported_without_one",
+    ];
+    let proxy = Peer::answering(OK);
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(tests).arg("--exact").env_remove("NO_PROXY").env_remove("no_proxy");
+    for variable in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY"] {
+        for variable in [variable.to_owned(), variable.to_lowercase()] {
+            command.env(variable, proxy.url(""));
+        }
+    }
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("an end");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("4 passed"), "{text}");
+    assert_eq!(proxy.accepted().await, 0);
+}
+
+#[tokio::test]
 async fn event_stream_is_refused() {
     for (kind, is_stream) in [
         ("text/event-stream", true),
@@ -903,6 +939,109 @@ async fn server_without_valid_tls_gets_no_request() {
     let peer = Peer::tls(&authority, &[NAME], HTTP1, both, echo);
     assert_eq!(Network::to(peer.address, small()).get(&peer.tls_url("/")).await, unreachable(Unreachable::Tls));
     assert!(peer.seen().is_empty());
+}
+
+#[tokio::test]
+async fn server_is_verified_with_roots_in_pem() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let peer = Peer::tls(&authority, &[NAME], BOTH, &[&TLS13], echo);
+    let get = async |pem: String| {
+        let roots = TlsRoots::from_pem(pem.as_bytes()).expect("roots");
+        Network::with(everything(peer.address.port()), small(), roots).get(&peer.tls_url("/")).await
+    };
+    assert_eq!(get(authority.root_pem()).await.expect("a response").status, 200);
+    assert_eq!(get(other.root_pem()).await, unreachable(Unreachable::Tls));
+    let both = format!("# Two authorities.\n{}{}", other.root_pem(), authority.root_pem());
+    assert_eq!(get(both).await.expect("a response").status, 200);
+    assert_eq!(peer.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn connection_that_is_never_established_times_out() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9));
+    let limits = EgressLimits { connect_ms: 100, ..EgressLimits::default() };
+    let network = Network::with_dialer(address, limits, NoAnswer);
+    for scheme in ["http", "https"] {
+        let outcome = network.get(&format!("{scheme}://{address}/")).await;
+        assert_eq!(outcome, Err(RequestFailure::TimedOut), "{scheme}");
+    }
+    // A plugin can ask for less.
+    let network =
+        Network::with_dialer(address, EgressLimits { connect_ms: 3_600_000, ..EgressLimits::default() }, NoAnswer);
+    let request = OutgoingRequest { timeout: Some(Duration::from_millis(100)), ..get(&format!("http://{address}/")) };
+    assert_eq!(network.send(request).await, Err(RequestFailure::TimedOut));
+}
+
+/// Begins requests until one is above the rate. They are refused without a connection, which takes much less than a second.
+async fn is_rate_limited(network: &Network) -> bool {
+    for _ in 0..1000 {
+        match network.get("http://other.example/").await {
+            Err(RequestFailure::RateLimited(wait)) => {
+                assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+                return true;
+            }
+            outcome => assert_eq!(code(outcome), "not_declared_nor_granted"),
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn requests_above_the_rate_are_refused_for_an_instance_and_for_a_workspace() {
+    let peer = Peer::answering(OK);
+    let many = 1_000_000;
+    let of = |instance, workspace| EgressLimits {
+        instance_requests_per_second: instance,
+        workspace_requests_per_second: workspace,
+        ..EgressLimits::default()
+    };
+    let network = Network::to(peer.address, of(1, many));
+    network.get(&peer.url("/")).await.expect("the first request");
+    assert!(is_rate_limited(&network).await);
+    // Another instance of the workspace has a rate of its own.
+    let another = network.another("team");
+    another.get(&peer.url("/")).await.expect("the first request");
+    assert!(is_rate_limited(&another).await);
+
+    let network = Network::to(peer.address, of(many, 1));
+    network.get(&peer.url("/")).await.expect("the first request");
+    assert!(is_rate_limited(&network.another("team")).await);
+    network.another("neighbour").get(&peer.url("/")).await.expect("the first request of another workspace");
+
+    assert!(!is_rate_limited(&Network::to(peer.address, of(many, many))).await);
+    assert_eq!(peer.accepted().await, 4);
+}
+
+#[tokio::test]
+async fn concurrent_requests_of_a_workspace_are_limited() {
+    let (reached, release) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (arrivals, end) = (reached.clone(), release.clone());
+    let peer = Peer::raw(move |stream| {
+        let (arrivals, end) = (arrivals.clone(), end.clone());
+        async move {
+            arrivals.add_permits(1);
+            end.acquire().await.expect("open").forget();
+            finish(stream, OK).await;
+        }
+    });
+    let url = peer.url("/");
+    let network = Network::to(peer.address, EgressLimits { workspace_requests: 2, ..EgressLimits::default() });
+    let (same, other) = (network.another("team"), network.another("neighbour"));
+    let refused = async {
+        reached.acquire_many(2).await.expect("open").forget();
+        for network in [&network, &same] {
+            let outcome = network.get(&url).await;
+            assert!(matches!(outcome, Err(RequestFailure::RateLimited(wait)) if wait > Duration::ZERO), "{outcome:?}");
+        }
+        release.add_permits(3);
+    };
+    let (first, second, third, ()) = tokio::join!(network.get(&url), same.get(&url), other.get(&url), refused);
+    for outcome in [first, second, third] {
+        assert_eq!(outcome.expect("a response").body, b"ok");
+    }
+    assert_eq!(peer.accepted().await, 3);
+    release.add_permits(1);
+    network.get(&url).await.expect("a response, because there is a place again");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@
 #[path = "../../../tests/guests/plugins/component.rs"]
 mod component;
 mod corpus;
+mod logs;
 mod requests;
 mod support;
 mod websockets;

@@ -21,10 +21,11 @@ use host_policy::PermissionSet;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use crate::support::http_peer::{Authority, behind_tls, self_signed_server};
 use crate::support::ws_peer::{
     BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, SWITCH, TEXT, Wire, WsPeer, close_payload, fragments, frame, header,
 };
-use crate::support::{self, Network, PATIENCE, SECRET, everything, receive};
+use crate::support::{self, NAME, Network, NoAnswer, PATIENCE, SECRET, everything, receive};
 
 const PROTOCOL: WebSocketFailure = WebSocketFailure::Unreachable(Unreachable::Protocol);
 const RESET: WebSocketFailure = WebSocketFailure::Unreachable(Unreachable::Reset);
@@ -1088,6 +1089,48 @@ async fn handshake_that_is_never_answered_times_out() {
 }
 
 // Handshakes.
+
+#[tokio::test]
+async fn connection_that_is_never_established_times_out() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9));
+    let hour = 3_600_000;
+    for limits in [
+        EgressLimits { connect_ms: 100, open_ms: hour, ..generous() },
+        EgressLimits { connect_ms: hour, open_ms: 100, ..generous() },
+    ] {
+        let network = Network::with_dialer(address, limits, NoAnswer);
+        let failure = refused(&network, support::connection(&format!("ws://{address}/"))).await;
+        assert_eq!(failure, WebSocketFailure::TimedOut);
+        gone(&network).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_verifies_the_server_before_the_handshake() {
+    const HTTP1: &[&[u8]] = &[b"http/1.1"];
+    let authority = Authority::new();
+    let of = |authority: &Authority, name: &str| authority.server(&[name], HTTP1, rustls::ALL_VERSIONS);
+    for (name, config, is_valid) in [
+        ("a valid certificate", of(&authority, NAME), true),
+        ("another name", of(&authority, "other.example"), false),
+        ("a name below", of(&authority, "a.peer.example"), false),
+        ("an unknown authority", of(&Authority::new(), NAME), false),
+        ("a self-signed certificate", self_signed_server(&[NAME], HTTP1, rustls::ALL_VERSIONS), false),
+    ] {
+        let peer = WsPeer::echo().await;
+        let front = behind_tls(config, peer.address).await;
+        let network = Network::to_tls(front, generous(), authority.root());
+        let outgoing = support::connection(&format!("wss://{NAME}:{}/", front.port()));
+        if is_valid {
+            let mut socket = network.open_with(outgoing).await.expect("open");
+            round_trip(&mut socket, "hello").await;
+        } else {
+            assert_eq!(refused(&network, outgoing).await, WebSocketFailure::Unreachable(Unreachable::Tls), "{name}");
+            assert_eq!(peer.accepted(), 0, "{name}");
+            gone(&network).await;
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_answers_to_a_handshake_are_refused() {

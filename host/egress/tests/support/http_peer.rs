@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -20,7 +22,7 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyP
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -283,6 +285,23 @@ pub async fn drain(mut stream: TcpStream) {
     while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
 }
 
+/// Terminates TLS in front of a plain server, and returns the address.
+pub async fn behind_tls(config: Arc<ServerConfig>, server: SocketAddr) -> SocketAddr {
+    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.expect("a port"), TlsAcceptor::from(config));
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut inside) = acceptor.accept(stream).await else { return };
+                let Ok(mut outside) = TcpStream::connect(server).await else { return };
+                let _ = copy_bidirectional(&mut inside, &mut outside).await;
+            });
+        }
+    });
+    address
+}
+
 /// Returns a body of known length.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
@@ -321,6 +340,11 @@ impl Authority {
     /// Returns the root certificate in DER.
     pub fn root(&self) -> Vec<u8> {
         self.root.clone()
+    }
+
+    /// Returns the root certificate in PEM.
+    pub fn root_pem(&self) -> String {
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(&self.root))
     }
 
     /// Returns the TLS configuration of a server with these names.

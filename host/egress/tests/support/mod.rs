@@ -16,11 +16,12 @@ use component_host::host_api::{
     WebSocketFailure, WebSockets,
 };
 use egress::{
-    Credentials, Egress, EgressLimits, EgressSettings, FixedPermissions, NameResolver, NetworkPermissions,
+    Credentials, Dialer, Egress, EgressLimits, EgressSettings, FixedPermissions, NameResolver, NetworkPermissions,
     RequiredPermissions, ResolveError, SystemDialer, TlsRoots,
 };
 use host_policy::{AddressPolicy, PermissionSet};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 /// A deadline that no working test reaches.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +48,17 @@ impl NameResolver for Names {
             Some(answers) => answers.first().cloned().ok_or(ResolveError::NotFound),
             None => Err(ResolveError::NotFound),
         }
+    }
+}
+
+/// A dialer whose connections are never established.
+#[derive(Debug)]
+pub struct NoAnswer;
+
+#[async_trait]
+impl Dialer for NoAnswer {
+    async fn connect(&self, _: SocketAddr) -> std::io::Result<TcpStream> {
+        std::future::pending().await
     }
 }
 
@@ -133,40 +145,53 @@ impl Network {
 
     /// Like [`Network::to`], for a tool with an effect.
     pub fn with_effect(peer: SocketAddr, effect: Effect) -> Self {
-        let roots = TlsRoots::Only(Vec::new());
-        Self::of(everything(peer.port()), EgressLimits::default(), roots, SECRET, effect)
+        Self::of(everything(peer.port()), settings(EgressLimits::default(), TlsRoots::Only(Vec::new())), SECRET, effect)
+    }
+
+    /// Like [`Network::to`], with connections that are opened by a dialer.
+    pub fn with_dialer(peer: SocketAddr, limits: EgressLimits, dialer: impl Dialer) -> Self {
+        let settings = EgressSettings { dialer: Arc::new(dialer), ..settings(limits, TlsRoots::Only(Vec::new())) };
+        Self::of(everything(peer.port()), settings, SECRET, Effect::External)
+    }
+
+    /// Like [`Network::to_tls`], with another value of the secret `token`.
+    pub fn to_tls_with_secret(peer: SocketAddr, root: Vec<u8>, value: &str) -> Self {
+        Self::new(everything(peer.port()), EgressLimits::default(), TlsRoots::Only(vec![root]), value)
     }
 
     fn new(permissions: NetworkPermissions, limits: EgressLimits, roots: TlsRoots, secret: &str) -> Self {
-        Self::of(permissions, limits, roots, secret, Effect::External)
+        Self::of(permissions, settings(limits, roots), secret, Effect::External)
     }
 
-    fn of(
-        permissions: NetworkPermissions,
-        limits: EgressLimits,
-        roots: TlsRoots,
-        secret: &str,
-        effect: Effect,
-    ) -> Self {
+    fn of(permissions: NetworkPermissions, settings: EgressSettings, secret: &str, effect: Effect) -> Self {
         let names = Arc::new(Names::default());
         let loopback: IpAddr = [127, 0, 0, 1].into();
         for name in ["localhost", NAME] {
             names.0.lock().expect("names").insert(name.to_owned(), vec![vec![loopback]]);
         }
-        let settings = EgressSettings {
-            names: names.clone(),
-            dialer: Arc::new(SystemDialer),
-            roots,
-            limits,
-            addresses: AddressPolicy::with_test_net_3(),
-        };
-        let egress = Egress::new(settings).expect("egress");
+        let egress = Egress::new(EgressSettings { names: names.clone(), ..settings }).expect("egress");
         let permissions = FixedPermissions::new(permissions);
+        Self::instance(egress, names, permissions, "team", secret, effect)
+    }
+
+    fn instance(
+        egress: Egress,
+        names: Arc<Names>,
+        permissions: FixedPermissions,
+        workspace: &str,
+        secret: &str,
+        effect: Effect,
+    ) -> Self {
         let secrets = Secrets([("token".to_owned(), secret.to_owned())].into());
-        let access =
-            egress.access("team".parse().expect("an id"), Arc::new(permissions.clone()), Arc::new(secrets), effect);
-        let access = Arc::new(access);
+        let workspace = workspace.parse().expect("an id");
+        let access = Arc::new(egress.access(workspace, Arc::new(permissions.clone()), Arc::new(secrets), effect));
         Self { egress, names, permissions, requests: access.clone(), websockets: access }
+    }
+
+    /// Returns the access of another instance to the same network. This one is of the workspace `team`.
+    pub fn another(&self, workspace: &str) -> Self {
+        let Self { egress, names, permissions, .. } = self;
+        Self::instance(egress.clone(), names.clone(), permissions.clone(), workspace, SECRET, Effect::External)
     }
 
     /// Sends a GET request.
@@ -191,6 +216,11 @@ impl Network {
     pub fn open_connections(&self) -> usize {
         self.egress.open_connections().values().map(|count| *count as usize).sum()
     }
+}
+
+fn settings(limits: EgressLimits, roots: TlsRoots) -> EgressSettings {
+    let (names, dialer) = (Arc::new(Names::default()), Arc::new(SystemDialer));
+    EgressSettings { names, dialer, roots, limits, addresses: AddressPolicy::with_test_net_3() }
 }
 
 /// Returns a GET request without headers.
