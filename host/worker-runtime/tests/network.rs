@@ -1,5 +1,6 @@
 //! Plugins that use the network, through the whole Runtime: requests, secrets, and a service over WebSocket.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,22 +12,30 @@ use runtime_api::call::ToolCall;
 use runtime_api::service::ServiceState;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use worker_runtime::Runtime;
 use worker_runtime::egress::EgressLimits;
 use worker_runtime::secret::{SecretError, SecretSource};
 use worker_runtime::token::Scope;
+use worker_runtime::worker::CreateWorkerRequest;
+use worker_runtime::{Runtime, RuntimeLimits};
 
 use crate::plugin_examples::{packed, world};
 use crate::services::{until, until_running};
 use crate::support::api::Api;
-use crate::support::peers::http_peer::{Answer, Authority, Peer, echo, full};
-use crate::support::peers::ws_peer::{CLOSE, TEXT, WsPeer};
-use crate::support::peers::{Internet, NAME, behind_tls};
-use crate::support::plugin_scene::{Packed, history};
-use crate::support::{World, acme, id, name};
+use crate::support::peers::http_peer::{Answer, Authority, Peer, behind_tls, drain, echo, full};
+use crate::support::peers::ws_peer::{CLOSE, TEXT, WsPeer, close_payload};
+use crate::support::peers::{Internet, NAME, PATIENCE};
+use crate::support::plugin_scene::{MANIFEST, Packed, history, run, service};
+use crate::support::plugins::Plugin;
+use crate::support::{World, acme, id, name, sandbox_within};
 
 /// Both versions of HTTP.
 const HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Name of a chat server.
+const CHAT: &str = "chat.example.com";
+
+/// Message of the chat gateway on an open connection.
+const HEARTBEAT: &str = "{\"type\":\"heartbeat\"}";
 
 /// Value of every secret.
 const SECRET: &str = "canary-secret-7f3a91";
@@ -259,7 +268,7 @@ impl Chat {
             }
             panic!("no `{expected}`");
         };
-        tokio::time::timeout(crate::support::peers::PATIENCE, hear).await.expect(expected);
+        tokio::time::timeout(PATIENCE, hear).await.expect(expected);
     }
 }
 
@@ -292,27 +301,34 @@ async fn has_websockets(api: &Api, token: &str, count: u32) -> bool {
     text.contains(&format!("yoi_workspace_websockets{{workspace=\"acme\"}} {count}\n"))
 }
 
+/// Returns a config that grants the chat gateway connections to [`CHAT`] below a path.
+fn chat_config(packed: &Packed, path: &str) -> String {
+    config(
+        packed,
+        &format!(
+            "websockets = [{{ scheme = \"wss\", host = \"{CHAT}\", path_prefixes = [\"{path}\"], subprotocols = [\"chat.v1\"] }}]\n\
+             secrets = [{{ name = \"chat-token\", header = \"authorization\", prefix = \"Bearer \" }}]\n\
+             config = {{ url = \"wss://{CHAT}/gateway\", heartbeat_ms = 100 }}"
+        ),
+    )
+}
+
+/// Returns the TLS configuration of a chat server.
+fn chat_tls(authority: &Authority) -> Arc<rustls::ServerConfig> {
+    authority.server(&[CHAT], &[b"http/1.1"], rustls::ALL_VERSIONS)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
-    const CHAT: &str = "chat.example.com";
     let packed = packed("chat-gateway").expect("committed");
     let authority = Authority::new();
     let mut chat = Chat::new().await;
     let internet = Arc::new(Internet::default());
-    internet.add(CHAT, behind_tls(&authority, CHAT, chat.peer.address).await);
-    let grant = |paths: &str| {
-        config(
-            &packed,
-            &format!(
-                "websockets = [{{ scheme = \"wss\", host = \"{CHAT}\", path_prefixes = [\"{paths}\"], subprotocols = [\"chat.v1\"] }}]\n\
-                 secrets = [{{ name = \"chat-token\", header = \"authorization\", prefix = \"Bearer \" }}]\n\
-                 config = {{ url = \"wss://{CHAT}/gateway\", heartbeat_ms = 100 }}"
-            ),
-        )
-    };
+    internet.add(CHAT, behind_tls(chat_tls(&authority), chat.peer.address).await);
+    let grant = |path: &str| chat_config(&packed, path);
     let runtime = open(&packed, &internet, &authority, grant("/gateway")).await;
     until_running(&runtime).await;
-    chat.hears("{\"type\":\"heartbeat\"}").await;
+    chat.hears(HEARTBEAT).await;
     let head = chat.peer.heads().remove(0).to_lowercase();
     assert!(head.contains("sec-websocket-protocol: chat.v1"), "{head}");
     assert!(head.contains(&format!("authorization: bearer {SECRET}")), "{head}");
@@ -330,7 +346,7 @@ async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
         count => Err(format!("{count} connections")),
     })
     .await;
-    chat.hears("{\"type\":\"heartbeat\"}").await;
+    chat.hears(HEARTBEAT).await;
     chat.say("again");
     assert_eq!(received(&runtime, 2).await, ["hello", "again"]);
     assert_eq!(open_connections(&runtime), 1);
@@ -355,6 +371,129 @@ async fn service_keeps_a_websocket_with_heartbeat_and_reconnect() {
     assert!(has_websockets(&api, &token, 0).await);
     let services = runtime.observation(&acme()).services(&id("w")).await.expect("services");
     assert!(!services.iter().any(|service| matches!(service.state, ServiceState::Running { .. })), "{services:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websocket_of_a_service_is_closed_on_shutdown() {
+    let packed = packed("chat-gateway").expect("committed");
+    let authority = Authority::new();
+    let mut chat = Chat::new().await;
+    let internet = Arc::new(Internet::default());
+    internet.add(CHAT, behind_tls(chat_tls(&authority), chat.peer.address).await);
+    let egress = Some(internet.egress(&authority, limits()));
+    let config = chat_config(&packed, "/gateway");
+    let world = World { config, egress, secrets: Arc::new(OneSecret), ..world() };
+    let runtime = world.open().await;
+    packed.put_package(&runtime).await;
+    packed.create(&runtime).await;
+    chat.hears(HEARTBEAT).await;
+    runtime.management().stop_services().await;
+    chat.hears("closed").await;
+    until_open(&runtime, 0).await;
+    drop(runtime);
+
+    // A Runtime that is dropped closes its connections as well.
+    let runtime = world.open().await;
+    chat.hears(HEARTBEAT).await;
+    drop(runtime);
+    chat.hears("closed").await;
+}
+
+/// An hour, in milliseconds. No test waits for so long.
+const HOUR_MS: u64 = 3_600_000;
+
+/// Opens a connection to [`CHAT`], and traps if it is refused. The handle is at 2056.
+fn open_chat() -> String {
+    format!(
+        "(call $open (i32.const 4096) (i32.const {}) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+           (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))
+         (if (i32.load8_u (i32.const 2048)) (then unreachable))",
+        chat_url().len()
+    )
+}
+
+fn chat_url() -> String {
+    format!("wss://{CHAT}/")
+}
+
+/// Packs a plugin that may connect to [`CHAT`]. Returns the package and the config that grants it.
+fn chatting(plugin: Plugin, manifest: &str) -> (Packed, String) {
+    let plugin = plugin
+        .with("imports", include_str!("../../../tests/guests/plugins/network.wat.in"))
+        .with("data", format!("(data (i32.const 4096) \"{}\")", chat_url()));
+    let target = format!("scheme = \"wss\"\nhost = \"{CHAT}\"\npath_prefixes = [\"/\"]\n");
+    let manifest = manifest.replace("effect = \"none\"", "effect = \"external\"");
+    let manifest = format!("{manifest}[[websockets]]\n{target}reason = \"Waits for messages.\"\n");
+    let packed = Packed::with_manifest(&plugin.bytes(), &manifest);
+    let config = config(&packed, &format!("websockets = [{{ {} }}]", target.trim().replace('\n', ", ")));
+    (packed, config)
+}
+
+/// Returns a world in which nothing that waits for [`CHAT`] times out.
+async fn patient(server: SocketAddr, config: String) -> World {
+    let (authority, internet) = (Authority::new(), Arc::new(Internet::default()));
+    internet.add(CHAT, behind_tls(chat_tls(&authority), server).await);
+    let egress =
+        EgressLimits { receive_ms: HOUR_MS, idle_ms: HOUR_MS, open_ms: HOUR_MS, first_byte_ms: HOUR_MS, ..limits() };
+    let egress = Some(internet.egress(&authority, egress));
+    let limits = RuntimeLimits { call_ms: HOUR_MS, ..RuntimeLimits::default() };
+    let sandbox = sandbox_within(|limits| limits.plugin.deadline_ms = HOUR_MS);
+    World { config, egress, limits, sandbox, ..World::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websocket_is_closed_when_its_call_is_dropped() {
+    // Sends its input, and waits for a message for an hour.
+    let call = format!(
+        "{} (call $say (i32.load (i32.const 2056)) (i32.const 0) (local.get $input) (local.get $input_length)
+           (i32.const 2200))
+         (call $receive (i32.load (i32.const 2056)) (i32.const {HOUR_MS}) (i32.const 2200))
+         (call $output (local.get $input) (local.get $input_length))",
+        open_chat()
+    );
+    let (packed, config) = chatting(Plugin::tool().with("call", call), MANIFEST);
+    let mut peer = WsPeer::sends(Vec::new()).await;
+    let runtime = patient(peer.address, config).await.open().await;
+    packed.put_package(&runtime).await;
+    packed.create(&runtime).await;
+    for _ in 0..3 {
+        let caller = runtime.clone();
+        let call = tokio::spawn(async move { run(&caller, json!({})).await });
+        assert_eq!(peer.heard().await.expect("a message").payload, b"{}");
+        assert_eq!(open_connections(&runtime), 1);
+        call.abort();
+        let close = peer.close_heard().await.expect("a close frame");
+        assert_eq!(close.payload, close_payload(1000, b""));
+        until_open(&runtime, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_that_waits_for_the_network_does_not_delay_its_workspace() {
+    let (reached, mut connections) = unbounded_channel();
+    let silent = Peer::tcp(move |stream| {
+        let reached = reached.clone();
+        async move {
+            reached.send(()).expect("a test");
+            drain(stream).await;
+        }
+    });
+    let start = format!("{} (call $turn)", open_chat());
+    let (packed, config) = chatting(Plugin::service().with("start", start), &service(""));
+    let runtime = patient(silent.address, config).await.open().await;
+    packed.put_package(&runtime).await;
+    let created = async {
+        packed.create(&runtime).await;
+        connections.recv().await.expect("the start of the first worker");
+        let request = CreateWorkerRequest::of_bundle(name("main"), packed.bundle().digest());
+        runtime.catalogue(&acme()).create(id("v"), request).await.expect("a worker");
+        connections.recv().await.expect("the start of the second worker");
+    };
+    tokio::time::timeout(PATIENCE, created).await.expect("both workers");
+    for worker in ["v", "w"] {
+        let services = runtime.observation(&acme()).services(&id(worker)).await.expect("services");
+        assert!(matches!(services[0].state, ServiceState::Starting), "{services:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

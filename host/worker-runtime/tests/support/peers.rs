@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use host_policy::AddressPolicy;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
 use worker_runtime::egress::{Dialer, Egress, EgressLimits, EgressSettings, NameResolver, ResolveError, TlsRoots};
 
 use http_peer::Authority;
@@ -80,22 +78,4 @@ impl Dialer for Internet {
         };
         TcpStream::connect(server.ok_or(std::io::ErrorKind::ConnectionRefused)?).await
     }
-}
-
-/// Terminates TLS for a name in front of a plain server, and returns its address.
-pub async fn behind_tls(authority: &Authority, name: &str, server: SocketAddr) -> SocketAddr {
-    let config = authority.server(&[name], &[b"http/1.1"], rustls::ALL_VERSIONS);
-    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.expect("a port"), TlsAcceptor::from(config));
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut inside) = acceptor.accept(stream).await else { return };
-                let Ok(mut outside) = TcpStream::connect(server).await else { return };
-                let _ = copy_bidirectional(&mut inside, &mut outside).await;
-            });
-        }
-    });
-    address
 }
