@@ -1,16 +1,20 @@
 //! `yoi runtime`: a service from its first config to its end, and the maintenance of its data.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
 use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
 
-use crate::support::{Place, snapshot};
+use crate::support::{Place, examples, snapshot};
 
 /// More than twenty times the expected time.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -293,6 +297,92 @@ fn root_certificates_of_a_config_are_read_before_the_service_starts() {
     let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
     assert_eq!(said.code, 3);
     assert!(said.stderr.contains("help: let `certificates` under [egress] name a file"), "{}", said.stderr);
+}
+
+/// Starts an HTTPS server on `127.0.0.1` that answers every request with `ok`. Returns its port and its root certificate in
+/// PEM.
+fn https_server() -> (u16, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let pem =
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(certificate.der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+        );
+    let config = Arc::new(config.expect("certificate and key belong together"));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(config.clone()).expect("a connection");
+            let mut stream = StreamOwned::new(connection, stream.expect("a client"));
+            let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
+            while !head.ends_with(b"\r\n\r\n") {
+                // A client that rejects the certificate closes the connection.
+                match stream.read(&mut buffer) {
+                    Ok(read) if read > 0 => head.extend_from_slice(&buffer[..read]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    (port, pem)
+}
+
+#[test]
+fn plugin_reaches_a_system_only_with_the_root_certificate_that_the_config_names() {
+    let ((port, pem), (_, other)) = (https_server(), https_server());
+    let place = Place::new();
+    let token = set_up(&place);
+    change(&place, "# certificates = \"ca.pem\"", "certificates = \"ca.pem\"");
+    let example = examples().join("../../tests/guests/plugins/examples/web-fetch");
+    let manifest = std::fs::read_to_string(example.join("plugin.toml")).expect("a manifest");
+    let target = format!("host = \"127.0.0.1\"\nport = {port}");
+    place.write("web-fetch/plugin.toml", manifest.replace("host = \"*\"\nbroad = true", &target));
+    place.write("web-fetch/component.wasm", std::fs::read(example.join("component.wasm")).expect("a component"));
+    place.write(
+        "team/bundle.toml",
+        "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\nlanguage = \"en\"\n\
+         [workspace]\nid = \"acme\"\n[tools.\"web.fetch\"]\nsource = \"plugin:web-fetch\"\n",
+    );
+    place.write("team/profiles/plain.toml", "plugins = [\"web-fetch\"]\ntools_allow = [\"web.fetch\"]\n");
+    place.write("team/plugins/web-fetch.toml", "package = \"web-fetch.tar\"\n");
+    for arguments in [
+        &["plugin", "pack", "web-fetch", "-o", "team/plugins/web-fetch.tar"][..],
+        &["plugin", "enable", "web-fetch", "--config", "runtime.toml", "--workspace", "acme", "--all"],
+    ] {
+        let (told, code) = place.json(arguments);
+        assert_eq!(code, 0, "{told}");
+    }
+    for (root, is_trusted) in [(&other, false), (&pem, true)] {
+        place.write("ca.pem", root);
+        let serving = ServiceProcess::start(&place, "runtime.toml");
+        let url = serving.url();
+        let yoi = |arguments: &[&str]| {
+            place.json_with(arguments, &[("YOI_URL", url.as_str()), ("YOI_TOKEN", token.as_str())])
+        };
+        for arguments in [&["runtime", "put", "team"][..], &["worker", "create", "w", "-p", "plain", "-b", "newest"]] {
+            let (told, code) = yoi(arguments);
+            assert_eq!(code, 0, "{told}");
+        }
+        let input = json!({ "url": format!("https://127.0.0.1:{port}/") }).to_string();
+        let (called, code) = yoi(&["worker", "call", "w", "web.fetch", &input]);
+        if is_trusted {
+            assert_eq!((code, &called["output"]["body"]), (0, &json!("ok")), "{called}");
+        } else {
+            assert_eq!((code, &called["details"]["tool_code"]), (1, &json!("unreachable_tls")), "{called}");
+        }
+        assert_eq!(serving.stop(), Some(0));
+    }
 }
 
 #[test]
