@@ -26,7 +26,7 @@ use crate::support::peers::ws_peer::{CLOSE, TEXT, WsPeer, close_payload};
 use crate::support::peers::{Internet, NAME, PATIENCE};
 use crate::support::plugin_scene::{MANIFEST, Packed, history, run, service};
 use crate::support::plugins::Plugin;
-use crate::support::{World, acme, id, name, sandbox_within};
+use crate::support::{CONFIG, World, acme, id, name, sandbox_within};
 
 /// Both versions of HTTP.
 const HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -127,7 +127,7 @@ async fn request_is_allowed_refused_and_repaired_by_the_grant() {
     }
     assert_eq!(internet.dialled().len(), 2);
     // A plugin that is not granted any more has no tools, and nothing to send a request with.
-    reload(&runtime, crate::support::CONFIG).await;
+    reload(&runtime, CONFIG).await;
     assert_eq!(fetch("/v2").await.expect_err("revoked").0, "not_granted");
 }
 
@@ -149,6 +149,40 @@ async fn tool_has_no_more_effect_than_it_declares() {
     let sent = call(&runtime, "web.send", json!({ "url": url, "method": "POST" })).await;
     assert_eq!(sent.expect_err("another effect").0, "effect_not_declared");
     assert_eq!(internet.dialled().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_above_the_rate_of_a_workspace_are_refused_with_their_code() {
+    let example = packed("web-fetch").expect("committed");
+    let neighbour = Packed { workspace: "other".to_owned(), ..example.clone() };
+    let authority = Authority::new();
+    let peer = Peer::tls(&authority, &[NAME], &HTTP, rustls::ALL_VERSIONS, echo);
+    let internet = Arc::new(Internet::default());
+    internet.add(NAME, peer.address);
+    let granted =
+        |packed: &Packed| format!("{}effects = [\"external\", \"read\"]\n{}\n", packed.grant(), requests("\"/\""));
+    let config = format!("{CONFIG}\n{}{}", granted(&example), granted(&neighbour));
+    let egress = Some(internet.egress(&authority, EgressLimits { workspace_requests_per_second: 1, ..limits() }));
+    let runtime = World { config, egress, ..world() }.open().await;
+    for packed in [&example, &neighbour] {
+        packed.put_package(&runtime).await;
+        packed.create(&runtime).await;
+    }
+    let fetch = async |workspace: &str| {
+        let call = ToolCall { input: json!({ "url": format!("https://{NAME}/") }), confirmed: true };
+        let called = runtime.interaction(&name(workspace)).call(&id("w"), &name("web.fetch"), call).await;
+        called.map(drop).map_err(|error| error.recorded_code().to_owned())
+    };
+    assert_eq!(fetch("acme").await, Ok(()));
+    // A call takes much less than a second.
+    let mut outcome = Ok(());
+    for _ in 0..100 {
+        if outcome.is_ok() {
+            outcome = fetch("acme").await;
+        }
+    }
+    assert_eq!(outcome, Err("rate_limited".to_owned()));
+    assert_eq!(fetch("other").await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
