@@ -1017,6 +1017,27 @@ async fn connections_of_a_workspace_are_limited() {
     round_trip(&mut third, "hello").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_above_the_rate_are_refused() {
+    let peer = WsPeer::echo().await;
+    let network = Network::to(peer.address, EgressLimits { instance_requests_per_second: 1, ..generous() });
+    let mut first = network.open(&peer.url()).await.expect("the first handshake");
+    // Handshakes without permission count too, and take much less than a second.
+    let is_limited = async {
+        for _ in 0..1000 {
+            match refused(&network, support::connection("ws://other.example/")).await {
+                WebSocketFailure::RateLimited(wait) => return wait > Duration::ZERO && wait <= Duration::from_secs(1),
+                failure => assert_eq!(denial(&failure), "not_declared_nor_granted"),
+            }
+        }
+        false
+    };
+    assert!(is_limited.await);
+    round_trip(&mut first, "hello").await;
+    network.another("team").open(&peer.url()).await.expect("the first handshake of another instance");
+    assert_eq!(peer.accepted(), 2);
+}
+
 // Timers.
 
 #[tokio::test(flavor = "multi_thread")]
