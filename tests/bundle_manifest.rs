@@ -128,6 +128,8 @@ fn explicit_empty_field_is_not_canonical() {
         ("/accepted", json!([])),
         ("/prompts", json!({})),
         ("/workspace/name", json!("")),
+        ("/workspace/description", json!("")),
+        ("/workspace/repository", json!("")),
         ("/workspace/labels", json!({})),
         ("/provenance/source", Value::Null),
         ("/profiles/base/description", json!("")),
@@ -302,6 +304,8 @@ fn dangling_reference_is_refused_with_its_place() {
         ("/models/local/model", json!(""), "invalid_field"),
         ("/plugins/issues/permissions/secrets/0/reason", json!(""), "invalid_field"),
         ("/workspace/name", json!("\u{1b}[2J"), "control_character"),
+        ("/workspace/description", json!("\u{1b}[2J"), "control_character"),
+        ("/workspace/repository", json!("\u{202e}"), "control_character"),
     ] {
         // Without this, the finding that is not accepted any more would be reported first.
         let mut value = full_value();

@@ -52,8 +52,10 @@ const PROFILE: &str = "profiles/worker.toml";
 const PLUGIN: &str = "plugins/issues.toml";
 
 /// Every kind of field with free text.
-const FIELDS: [Field; 21] = [
+const FIELDS: [Field; 23] = [
     field("workspace name", BUNDLE, "plain-a", "/workspace/name", Text::Value),
+    field("workspace description", BUNDLE, "plain-v", "/workspace/description", Text::Value),
+    field("workspace repository", BUNDLE, "plain-w", "/workspace/repository", Text::Value),
     field("label", BUNDLE, "plain-b", "/workspace/labels/team", Text::Value),
     field("provenance source", BUNDLE, "plain-c", "/provenance/source", Text::Value),
     field("provenance repository", BUNDLE, "plain-d", "/provenance/repository", Text::Value),
@@ -86,6 +88,8 @@ language = "en"
 [workspace]
 id = "acme"
 name = "plain-a"
+description = "plain-v"
+repository = "plain-w"
 labels = { team = "plain-b" }
 [provenance]
 source = "plain-c"

@@ -130,6 +130,12 @@ pub struct Workspace {
     /// Display name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Purpose, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Display name of the repository that the workspace is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repository: String,
     /// Labels for people and programs. They have no effect here.
     #[serde(default, skip_serializing_if = "is_empty_map")]
     pub labels: BTreeMap<LabelKey, String>,

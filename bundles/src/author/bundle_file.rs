@@ -110,6 +110,8 @@ impl FileReader<'_, '_> {
         let mut inner = self.section(section, "workspace")?;
         let id = self.needed(&mut inner, "id", &at, "write `id = \"my-team\"`");
         let name = self.text(&mut inner, "name", &at).unwrap_or_default();
+        let description = self.text(&mut inner, "description", &at).unwrap_or_default();
+        let repository = self.text(&mut inner, "repository", &at).unwrap_or_default();
         let mut labels = BTreeMap::new();
         for (key, value) in self.object(&mut inner, "labels", &at) {
             let at = at.key("labels").key(&key);
@@ -129,7 +131,7 @@ impl FileReader<'_, '_> {
             }
         }
         self.finish(inner);
-        Some(Workspace { id: id?, name, labels })
+        Some(Workspace { id: id?, name, description, repository, labels })
     }
 
     fn provenance(&mut self, section: &mut Section<'_>) -> Provenance {

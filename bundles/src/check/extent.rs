@@ -75,6 +75,8 @@ impl Checker<'_> {
         let manifest = self.manifest;
         let workspace = Pointer::root().key("workspace");
         self.text(workspace.key("name"), &manifest.workspace.name);
+        self.text(workspace.key("description"), &manifest.workspace.description);
+        self.text(workspace.key("repository"), &manifest.workspace.repository);
         for (key, value) in &manifest.workspace.labels {
             self.text(workspace.key("labels").key(key), value);
         }

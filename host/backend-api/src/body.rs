@@ -1,8 +1,8 @@
 //! Bodies of requests and responses of the Backend's API.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bundles::{Digest, WorkspaceId};
+use bundles::{Digest, LabelKey, WorkspaceId};
 use runtime_api::bundle::BundleSummary;
 use runtime_api::token::{TokenGrant, TokenId, TokenSummary};
 use runtime_api::worker::DisplayName;
@@ -23,7 +23,11 @@ pub struct WorkspaceView {
     /// Labels of the workspace in the config of the Backend.
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub labels: Labels,
-    /// The desired state. Absent before the first publication.
+    /// What the desired bundle says about the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub about: Option<WorkspaceMetadata>,
+    /// The desired state. Absent before the first decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub desired: Option<Desired>,
@@ -31,6 +35,25 @@ pub struct WorkspaceView {
     pub halted: bool,
     /// Bundles that were desired before, the newest first, at most 64.
     pub earlier: Vec<Digest>,
+}
+
+/// What a bundle says about its workspace. Its author wrote it, and it has no effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkspaceMetadata {
+    /// Display name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Purpose, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Display name of the repository that the workspace is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repository: String,
+    /// Labels, such as that of a project.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
+    pub labels: BTreeMap<LabelKey, String>,
 }
 
 /// Workspaces that the caller may read.

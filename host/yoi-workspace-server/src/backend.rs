@@ -210,7 +210,7 @@ impl BackendBuilder {
             reconciler.set_runtime(name.clone(), runtime.rules.clone(), known.unwrap_or_default(), now);
         }
         Ok(Backend(Arc::new(Shared {
-            catalogue: Catalogue(self.catalogue),
+            catalogue: Catalogue::new(self.catalogue),
             records,
             clock: self.clock,
             fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes: self.runtimes, reconciler }),
@@ -252,7 +252,7 @@ struct Change {
 impl Backend {
     /// Returns the Runtime that keeps the bundles.
     pub fn catalogue(&self) -> &Runtime {
-        &self.0.catalogue.0
+        &self.0.catalogue.runtime
     }
 
     /// Returns the workspaces.
@@ -331,7 +331,7 @@ impl Backend {
         bundle: Digest,
         allow_older: bool,
     ) -> Result<(), BackendError> {
-        let content = self.0.catalogue.0.content(workspace);
+        let content = self.0.catalogue.runtime.content(workspace);
         let summary = content.bundle(bundle).await?;
         if summary.revoked_at.is_some() {
             return Err(ContentError::BundleRevoked(bundle).into());
@@ -447,11 +447,15 @@ impl Backend {
     pub async fn workspace(&self, workspace: &WorkspaceId) -> Result<WorkspaceView, BackendError> {
         self.check_workspace(workspace)?;
         let row = self.0.records.row::<DesiredRow>(&desired_key(workspace)).await?.map(|row| row.value);
+        let about = match &row {
+            Some(row) => self.0.catalogue.metadata(workspace, row.desired.target.bundle).await,
+            None => None,
+        };
         let fleet = self.0.fleet();
         let labels = fleet.workspaces.get(workspace).map(|entry| entry.rules.labels.clone()).unwrap_or_default();
         let halted = fleet.reconciler.is_halted(workspace);
         let (desired, earlier) = row.map(|row| (Some(row.desired), row.earlier)).unwrap_or_default();
-        Ok(WorkspaceView { id: workspace.clone(), labels, desired, halted, earlier })
+        Ok(WorkspaceView { id: workspace.clone(), labels, about, desired, halted, earlier })
     }
 
     /// Returns a Runtime, with the named workspaces.
@@ -526,7 +530,7 @@ impl Backend {
         config: RuntimeConfig,
         workspaces: BTreeMap<WorkspaceId, WorkspaceEntry>,
     ) -> Result<(), host_policy::ConfigError> {
-        self.0.catalogue.0.management().replace_config(config)?;
+        self.0.catalogue.runtime.management().replace_config(config)?;
         let now = self.0.now();
         let mut fleet = self.0.fleet();
         let gone: Vec<_> = fleet.workspaces.keys().filter(|id| !workspaces.contains_key(*id)).cloned().collect();

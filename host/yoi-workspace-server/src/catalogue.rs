@@ -1,8 +1,11 @@
 //! The bundles of the Backend. They are kept by a Runtime without grants, so that the Backend accepts exactly what a Runtime
 //! accepts: the same verification, the same limits, the same store.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
-use backend_api::body::Publication;
+use backend_api::body::{Publication, WorkspaceMetadata};
 use bundles::canonical::to_canonical;
 use bundles::{Digest, Manifest, Revision, WorkspaceId};
 use bytes::Bytes;
@@ -16,17 +19,39 @@ use crate::link_error::LinkError;
 use crate::runtime_link::SignedManifest;
 
 /// The bundles of all workspaces.
-#[derive(Debug, Clone)]
-pub(crate) struct Catalogue(pub(crate) Runtime);
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    pub(crate) runtime: Runtime,
+    /// Newest result of [`metadata`](Self::metadata) for each workspace, because a manifest can be large.
+    metadata: Mutex<BTreeMap<WorkspaceId, (Digest, WorkspaceMetadata)>>,
+}
 
 impl Catalogue {
+    pub(crate) fn new(runtime: Runtime) -> Self {
+        Self { runtime, metadata: Mutex::default() }
+    }
+
+    /// Returns what a bundle says about its workspace. `None` if the bundle cannot be read.
+    pub(crate) async fn metadata(&self, workspace: &WorkspaceId, digest: Digest) -> Option<WorkspaceMetadata> {
+        let known = || self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = known().get(workspace).filter(|(of, _)| *of == digest) {
+            return Some(found.clone());
+        }
+        let manifest = self.runtime.content(workspace).manifest(digest).await.ok()?;
+        let Manifest { workspace: about, .. } = serde_json::from_slice(&manifest).ok()?;
+        let bundles::manifest::Workspace { name, description, repository, labels, .. } = about;
+        let metadata = WorkspaceMetadata { name, description, repository, labels };
+        known().insert(workspace.clone(), (digest, metadata.clone()));
+        Some(metadata)
+    }
+
     /// Stores a bundle as the newest revision, if it differs from the newest one in more than revision, time and provenance.
     pub(crate) async fn publish(
         &self,
         workspace: &WorkspaceId,
         manifest: &SignedManifest,
     ) -> Result<Publication, ContentError> {
-        let content = self.0.content(workspace);
+        let content = self.runtime.content(workspace);
         let newest = self.newest(workspace).await?;
         if let Some((_, newest)) = newest.filter(|(_, newest)| *newest != manifest.digest)
             && let Some(meaning) = meaning(&manifest.manifest)
@@ -48,7 +73,7 @@ impl Catalogue {
 
     /// Returns the newest revision with its bundle, if the bundle can be used.
     async fn newest(&self, workspace: &WorkspaceId) -> Result<Option<(Revision, Digest)>, ContentError> {
-        let content = self.0.content(workspace);
+        let content = self.runtime.content(workspace);
         let Some((revision, digest)) = content.newest_revision().await? else { return Ok(None) };
         match content.bundle(digest).await {
             Ok(bundle) => Ok(bundle.revoked_at.is_none().then_some((revision, digest))),
@@ -59,7 +84,7 @@ impl Catalogue {
 
     /// Returns all bundles of a workspace, the newest revision first.
     pub(crate) async fn bundles(&self, workspace: &WorkspaceId) -> Result<Vec<BundleSummary>, ContentError> {
-        let mut bundles = self.0.content(workspace).bundles(None, usize::MAX).await?;
+        let mut bundles = self.runtime.content(workspace).bundles(None, usize::MAX).await?;
         bundles.sort_by_key(|bundle| std::cmp::Reverse(bundle.revision));
         Ok(bundles)
     }
@@ -83,7 +108,7 @@ pub(crate) fn revision(manifest: &[u8]) -> Option<Revision> {
 #[async_trait]
 impl BundleSource for Catalogue {
     async fn manifest(&self, workspace: &WorkspaceId, digest: Digest) -> Result<SignedManifest, LinkError> {
-        let content = self.0.content(workspace);
+        let content = self.runtime.content(workspace);
         let unreadable = |error: ContentError| LinkError::Source(error.code());
         let manifest = content.manifest(digest).await.map_err(unreadable)?;
         let envelope = content.envelope(digest).await.map_err(unreadable)?;
@@ -94,7 +119,7 @@ impl BundleSource for Catalogue {
     }
 
     async fn blob(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Option<Bytes>, LinkError> {
-        match self.0.content(workspace).blob(digest).await {
+        match self.runtime.content(workspace).blob(digest).await {
             Ok(content) => Ok(Some(content)),
             Err(ContentError::BlobNotFound(_)) => Ok(None),
             Err(error) => Err(LinkError::Source(error.code())),

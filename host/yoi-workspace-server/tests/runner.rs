@@ -12,4 +12,5 @@
 )]
 
 mod fleet;
+mod service;
 mod support;

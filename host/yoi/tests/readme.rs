@@ -1,7 +1,7 @@
 //! Runs the console blocks of `README.md` and of the pages in `docs/`. The blocks of a page run in order in one folder.
 //!
 //! A line that begins with `$ ` is a command, which a shell runs; the lines below it are its expected output. A command
-//! that ends in `&` is a service: it runs until the page ends. `…` stands for any lines. A block `console no-run` is not
+//! that ends in `&` is a service: it runs until the page ends, or until `kill %1`. `…` stands for any lines. A block `console no-run` is not
 //! run, and `toml append=FILE` is appended to a file. `YOI_UPDATE=1` writes the actual output into the page.
 #![cfg(unix)]
 
@@ -119,10 +119,13 @@ impl Reader {
     }
 
     /// Lets the service choose a port, because another service may listen on the configured one.
-    fn choose_port(&self) {
-        let path = self.place.path().join("runtime.toml");
-        let config = std::fs::read_to_string(&path).expect("the config");
-        std::fs::write(path, config.replace("127.0.0.1:7070", "127.0.0.1:0")).expect("written");
+    fn choose_port(&self, file: &str) {
+        let path = self.place.path().join(file);
+        let mut config = std::fs::read_to_string(&path).expect("the config");
+        for port in ["127.0.0.1:7070", "127.0.0.1:7080"] {
+            config = config.replace(port, "127.0.0.1:0");
+        }
+        std::fs::write(path, config).expect("written");
     }
 
     /// Runs one command and returns its output.
@@ -132,13 +135,19 @@ impl Reader {
             self.exported.push((name.to_owned(), value.to_owned()));
             return String::new();
         }
+        if line == "kill %1" {
+            assert_eq!(self.serving.remove(0).stop(), Some(0));
+            return String::new();
+        }
         if let Some(service) = line.strip_suffix(" &") {
-            self.choose_port();
+            let is_backend = service.starts_with("yoi backend");
+            self.choose_port(if is_backend { "backend.toml" } else { "runtime.toml" });
             let mut command = self.command(&format!("exec {service}"));
             let log = std::fs::File::create(self.place.path().join("log")).expect("a log");
             let serving = ServiceProcess::of(command.stderr(log), || "no address".to_owned());
             let url = format!("http://{}", serving.address);
-            self.exported.push(("YOI_URL".to_owned(), url.clone()));
+            let variable = if is_backend { "YOI_BACKEND_URL" } else { "YOI_URL" };
+            self.exported.push((variable.to_owned(), url.clone()));
             self.serving.push(serving);
             return format!("listening on {url}\n");
         }

@@ -52,7 +52,7 @@ impl ServiceProcess {
     }
 
     /// Stops the service with SIGTERM and returns its exit code.
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().expect("ended").code()
     }

@@ -50,6 +50,17 @@ pub(super) fn text(workspaces: &[WorkspaceView], runtimes: &[RuntimeView]) -> St
             }
             None => rows.row(workspace.id.as_ref(), "no desired bundle"),
         }
+        if let Some(about) = &workspace.about {
+            let repository = Some(about.repository.as_str()).filter(|text| !text.is_empty());
+            let description = Some(about.description.as_str()).filter(|text| !text.is_empty());
+            let line: Vec<&str> = [Some(about.name.as_str()).filter(|text| !text.is_empty()), description, repository]
+                .into_iter()
+                .flatten()
+                .collect();
+            if !line.is_empty() {
+                rows.row("", line.join(" · "));
+            }
+        }
         for (runtime, pair) in pairs(runtimes, &workspace.id) {
             let (word, note) = condition(pair);
             rows.noted(&format!("  {}", runtime.name), word, note);

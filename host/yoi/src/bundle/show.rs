@@ -71,6 +71,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let mut rows = Rows::default();
         rows.row("bundle", bundle.digest());
         rows.noted("workspace", &manifest.workspace.id, &manifest.workspace.name);
+        if !manifest.workspace.description.is_empty() {
+            rows.row("description", &manifest.workspace.description);
+        }
+        if !manifest.workspace.repository.is_empty() {
+            rows.row("repository", &manifest.workspace.repository);
+        }
         rows.noted("revision", manifest.revision, &manifest.created_at);
         rows.list("from", [&manifest.provenance.source, &manifest.provenance.repository].into_iter().flatten());
         rows.list("", manifest.provenance.commit.as_ref());

@@ -1,0 +1,227 @@
+//! The HTTP API of a Backend, used by its client over a real connection, with a remote Runtime behind its own HTTP API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend_api::audit::{Action, Actor};
+use backend_api::body::{IssueBackendTokenRequest, SetDesiredRequest};
+use backend_api::fleet::{Access, Condition};
+use backend_api::token::BackendScope;
+use backend_client::{BackendClient, PublicationOutcome};
+use bundles::{Bundle, Contents, WorkspaceId};
+use runtime_api::Code;
+use runtime_api::token::{Scope, TokenGrant};
+use runtime_client::{Client, ClientError, ClientOptions};
+use runtime_service::{Hosts, RuntimeService, ServiceOptions};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use worker_runtime::Runtime;
+use worker_runtime::token::SystemEntropy;
+use yoi_workspace_server::Backend;
+use yoi_workspace_server::runtime_link::RemoteRuntime;
+use yoi_workspace_server::service::{BackendService, openapi_json};
+
+use crate::support::{World, bundle, config, name, open_rules, runtime};
+
+async fn listen() -> (TcpListener, SocketAddr, ServiceOptions) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
+    (listener, address, ServiceOptions { hosts, ..ServiceOptions::default() })
+}
+
+/// Issues a token in the registry of a Runtime.
+async fn token(runtime: &Runtime, scopes: &[Scope], workspaces: &[&str]) -> SecretString {
+    let grant = TokenGrant {
+        name: name("test"),
+        scopes: scopes.iter().copied().collect(),
+        workspaces: workspaces.iter().map(|id| name(id)).collect(),
+        expires_at: None,
+        connections: None,
+        event_streams: None,
+    };
+    runtime.management().issue_token(grant, &SystemEntropy).await.expect("a token").1
+}
+
+/// A Runtime behind its HTTP API.
+struct Served {
+    url: String,
+    _serving: JoinHandle<()>,
+}
+
+async fn serve_runtime(runtime: &Runtime) -> Served {
+    let (listener, address, options) = listen().await;
+    let service = RuntimeService::new(runtime.clone(), options);
+    let serving = tokio::spawn(async move {
+        service.serve(listener, std::future::pending()).await;
+    });
+    Served { url: format!("http://{address}"), _serving: serving }
+}
+
+/// A Backend behind its HTTP API, which reconciles.
+struct ServedBackend {
+    url: String,
+    backend: Backend,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl ServedBackend {
+    async fn new(backend: Backend) -> Self {
+        let (listener, address, options) = listen().await;
+        let service = BackendService::new(backend.clone(), options);
+        let serving = tokio::spawn(async move {
+            service.serve(listener, std::future::pending()).await;
+        });
+        let running = backend.clone();
+        let reconciling = tokio::spawn(async move { running.run(std::future::pending()).await });
+        Self { url: format!("http://{address}"), backend, tasks: [serving, reconciling] }
+    }
+
+    /// Returns a client with a token of these scopes.
+    async fn client(&self, scopes: &[BackendScope], workspaces: &[&str]) -> BackendClient {
+        let scopes: Vec<Scope> = scopes.iter().map(|scope| scope.of_runtime()).collect();
+        let token = token(self.backend.catalogue(), &scopes, workspaces).await;
+        BackendClient::new(ClientOptions::new(self.url.clone(), token)).expect("a client")
+    }
+}
+
+impl Drop for ServedBackend {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn contents(bundle: Bundle) -> Contents {
+    Contents::new(bundle, None).expect("contents")
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (Option<Code>, String) {
+    match result.expect_err("an error") {
+        ClientError::Problem(problem) => (problem.known_code(), problem.detail().to_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn until(client: &BackendClient, runtime: &str, is_right: impl Fn(&Condition) -> bool) {
+    let workspace: WorkspaceId = name("acme");
+    let reached = async {
+        loop {
+            let view = client.runtime(&name(runtime)).await.expect("a Runtime");
+            if is_right(&view.workspaces[&workspace].condition) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("the condition");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bundle_is_published_over_http_and_reaches_a_remote_runtime() {
+    let far = runtime(config(&["acme"])).await;
+    let served = serve_runtime(&far).await;
+    let far_token = token(&far, &[Scope::Status, Scope::Read, Scope::Bundles], &["acme"]).await;
+    let link = RemoteRuntime::from(Client::new(ClientOptions::new(served.url.clone(), far_token)).expect("a client"));
+    let mut world = World::new(&["acme", "other"]).await.with("far", open_rules(), Arc::new(link));
+    world.runtimes.values_mut().for_each(|entry| entry.access = Access::Remote);
+    let backend = ServedBackend::new(world.open().await).await;
+    let publisher = backend.client(&[BackendScope::Read, BackendScope::Publish], &["acme"]).await;
+
+    let first = publisher.publish(&contents(bundle("acme", 1, "Be kind."))).await.expect("published");
+    assert_eq!((first.outcome, first.uploaded.digests.len()), (PublicationOutcome::New, 1));
+    let again = publisher.publish(&contents(bundle("acme", 1, "Be kind."))).await.expect("published");
+    assert_eq!((again.outcome, again.uploaded.digests.len()), (PublicationOutcome::Known, 0));
+    let same = publisher.publish(&contents(bundle("acme", 2, "Be kind."))).await.expect("accepted");
+    assert_eq!((same.outcome, same.bundle.revision.get()), (PublicationOutcome::Unchanged, 1));
+    assert!(publisher.desired().await.expect("a workspace").desired.is_none());
+
+    let request = SetDesiredRequest { bundle: first.bundle.digest, allow_older: false, stage: None };
+    publisher.set_desired(&request).await.expect("desired");
+    until(&publisher, "far", |condition| *condition == Condition::InSync).await;
+    assert_eq!(
+        far.content(&name("acme")).desired().await.expect("read").map(|state| state.bundle),
+        Some(first.bundle.digest)
+    );
+    let view = publisher.runtime(&name("far")).await.expect("a Runtime");
+    assert_eq!(view.report.as_ref().map(|report| report.id.clone()), Some(far.management().id().clone()));
+    // The token serves one of the two workspaces.
+    assert_eq!(view.workspaces.keys().map(WorkspaceId::as_str).collect::<Vec<_>>(), ["acme"]);
+    assert!(publisher.explain(&name("far")).await.expect("a decision").decision.allowed);
+
+    // The Runtime withdraws the token's access to the workspace.
+    far.management().replace_config(config(&["other"])).expect("in force");
+    let second = publisher.publish(&contents(bundle("acme", 3, "Be brief."))).await.expect("published");
+    let request = SetDesiredRequest { bundle: second.bundle.digest, ..request };
+    publisher.set_desired(&request).await.expect("desired");
+    until(&publisher, "far", |condition| matches!(condition, Condition::Refused { .. })).await;
+    far.management().replace_config(config(&["acme"])).expect("in force");
+    publisher.sync().await.expect("read again");
+    until(&publisher, "far", |condition| *condition == Condition::InSync).await;
+    publisher.roll_back().await.expect("rolled back");
+    until(&publisher, "far", |condition| *condition == Condition::InSync).await;
+    assert_eq!(
+        far.content(&name("acme")).desired().await.expect("read").map(|state| (state.bundle, state.generation.get())),
+        Some((first.bundle.digest, 3))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_does_what_its_scopes_and_workspaces_allow() {
+    let backend = ServedBackend::new(World::new(&["acme", "other"]).await.open().await).await;
+    let reader = backend.client(&[BackendScope::Read], &["acme"]).await;
+    let bundle = contents(bundle("acme", 1, "Be kind."));
+    let (refused, detail) = code(reader.publish(&bundle).await);
+    assert_eq!((refused, detail.as_str()), (Some(Code::ScopeMissing), "the token does not have the scope `publish`"));
+    assert_eq!(code(reader.roll_back().await).0, Some(Code::ScopeMissing));
+    assert_eq!(code(reader.sync().await).0, Some(Code::ScopeMissing));
+    assert_eq!(code(reader.audit(0, 10).await).1, "the token does not have the scope `admin`");
+    assert_eq!(code(reader.tokens().await).0, Some(Code::ScopeMissing));
+    let other = reader.in_workspace(name("other"));
+    assert_eq!(code(other.desired().await).0, Some(Code::WorkspaceDenied));
+    assert_eq!(code(other.explain(&name("any")).await).0, Some(Code::WorkspaceDenied));
+    let ids = |views: Vec<backend_api::body::WorkspaceView>| {
+        views.into_iter().map(|view| view.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(reader.workspaces().await.expect("a list")), ["acme"]);
+    assert_eq!(code(reader.runtime(&name("none")).await).0, Some(Code::RuntimeNotFound));
+
+    let admin = backend.client(&[BackendScope::Admin], &[]).await;
+    assert_eq!(ids(admin.workspaces().await.expect("a list")), ["acme", "other"]);
+    assert_eq!(code(admin.read_runtime(&name("none")).await).0, Some(Code::RuntimeNotFound));
+    let request = IssueBackendTokenRequest {
+        name: name("publisher"),
+        scopes: [BackendScope::Publish].into(),
+        workspaces: [name("acme")].into(),
+        expires_at: None,
+    };
+    let issued = admin.issue_token(&request).await.expect("a token");
+    let publisher = ClientOptions::new(backend.url.clone(), issued.token.clone().into());
+    let publisher = BackendClient::new(publisher).expect("a client");
+    publisher.publish(&bundle).await.expect("published");
+    assert!(!format!("{issued:?}").contains(&issued.token));
+    assert_eq!(code(publisher.workspaces().await).0, Some(Code::ScopeMissing));
+    admin.revoke_token(&issued.summary.id).await.expect("revoked");
+    assert_eq!(code(publisher.publish(&bundle).await).0, Some(Code::Unauthenticated));
+
+    let entries = admin.audit(0, 1000).await.expect("the log");
+    let actions: Vec<_> = entries.iter().map(|entry| (&entry.action, entry.refused)).collect();
+    let unknown = Action::ReadRuntime { runtime: name("none") };
+    assert!(actions.contains(&(&unknown, Some(Code::RuntimeNotFound))), "{actions:?}");
+    assert!(actions.contains(&(&Action::IssueToken { issued: Some(issued.summary.id.clone()) }, None)));
+    assert!(actions.contains(&(&Action::RevokeToken { revoked: issued.summary.id.clone() }, None)));
+    let published = entries.iter().find(|entry| matches!(entry.action, Action::Publish { .. })).expect("an entry");
+    assert_eq!(published.actor, Actor::Token { token: issued.summary.id });
+    assert_eq!(admin.audit(entries.len() as u64 - 1, 1000).await.expect("the log").len(), 1);
+}
+
+#[test]
+fn description_of_the_api_is_the_one_in_the_docs() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/backend-openapi.json");
+    let text = openapi_json();
+    if std::env::var_os("YOI_UPDATE").is_some() {
+        std::fs::write(&path, &text).expect("written");
+    }
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), text, "YOI_UPDATE=1 writes the file");
+}
