@@ -342,6 +342,7 @@ codes! {
     NoRollout = "no_rollout": Failed, 409;
     NothingDesired = "nothing_desired": NotFound;
     RolloutHalted = "rollout_halted": Denied, 409;
+    RuntimeInConfig = "runtime_in_config": Failed, 409;
     RuntimeNotFound = "runtime_not_found": NotFound;
     WorkspaceNotFound = "workspace_not_found": NotFound;
 }

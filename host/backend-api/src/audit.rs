@@ -110,6 +110,16 @@ pub enum Action {
         /// The Runtime.
         runtime: RuntimeName,
     },
+    /// A Runtime was added by a request, or replaced.
+    RegisterRuntime {
+        /// The Runtime.
+        runtime: RuntimeName,
+    },
+    /// A Runtime that a request had added was removed.
+    RemoveRuntime {
+        /// The Runtime.
+        runtime: RuntimeName,
+    },
     /// A token was issued.
     IssueToken {
         /// Id of the token. Absent if the request was refused.

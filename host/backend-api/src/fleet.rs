@@ -1,15 +1,16 @@
 //! What the Backend knows of Runtimes and of the workspaces on them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use bundles::{Digest, RuntimeName, WorkspaceId};
+use bundles::{Digest, RuntimeName, SecretRef, WorkspaceId};
 use error_code::Code;
 use jiff::Timestamp;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle, Generation};
 use runtime_api::runtime::RuntimeId;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Labels;
+use crate::policy::{Labels, Names};
 
 /// A refused decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +118,41 @@ pub struct RuntimeView {
     pub report: Option<RuntimeReport>,
     /// The workspaces that the caller may read.
     pub workspaces: BTreeMap<WorkspaceId, PairView>,
+}
+
+/// Request that adds a remote Runtime to the fleet, or replaces one that was added by a request.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRuntimeRequest {
+    /// URL of the Runtime.
+    pub url: String,
+    /// Name of the secret of the Backend's host that holds the token. It begins with `runtime-`, so that a request cannot make
+    /// the Backend send other secrets to a URL.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^runtime-"))]
+    pub token: SecretRef,
+    /// `true` if the URL may be `http://` to another machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub allow_http: bool,
+    /// Labels of the Runtime.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, required = false))]
+    pub labels: Labels,
+    /// Workspaces that may be on the Runtime: their ids, or only `*` for all.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub workspaces: Names<WorkspaceId>,
+    /// Labels that a workspace must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>, required = false))]
+    pub requires: Labels,
+}
+
+/// Omits the URL.
+impl fmt::Debug for RegisterRuntimeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisterRuntimeRequest").field("labels", &self.labels).finish_non_exhaustive()
+    }
 }
 
 /// How the Backend reaches a Runtime.

@@ -1,12 +1,54 @@
 //! Decisions about which workspaces may be on which Runtimes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use bundles::{LabelKey, LabelValue, RuntimeName, WorkspaceId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Labels of a workspace or Runtime, or labels that the other side must have.
 pub type Labels = BTreeMap<LabelKey, LabelValue>;
+
+/// A list of names, or all names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Names<N> {
+    /// All names. Written as `["*"]`.
+    All,
+    /// Only these names.
+    Only(BTreeSet<N>),
+}
+
+impl<N: Ord> Names<N> {
+    /// Returns `true` if the list contains the name.
+    pub fn accepts(&self, name: &N) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+}
+
+impl<N: Serialize> Serialize for Names<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => ["*"].serialize(serializer),
+            Self::Only(names) => names.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, N: Ord + std::str::FromStr<Err: fmt::Display>> Deserialize<'de> for Names<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        if names.iter().any(|name| name == "*") {
+            return match names.len() {
+                1 => Ok(Self::All),
+                _ => Err(de::Error::custom("`*` stands for all names, so no other name can be beside it")),
+            };
+        }
+        names.iter().map(|name| name.parse().map_err(de::Error::custom)).collect::<Result<_, _>>().map(Self::Only)
+    }
+}
 
 /// One of the two sides of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,5 +140,18 @@ impl Decision {
                 (text, Some(format!("write `{key} = \"{required}\"` in `labels` of {table}")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn star_stands_alone() {
+        let read = |text: &str| serde_json::from_str::<Names<WorkspaceId>>(text);
+        assert_eq!(read(r#"["*"]"#).expect("all"), Names::All);
+        assert_eq!(read("[]").expect("none"), Names::Only(BTreeSet::new()));
+        assert!(read(r#"["*","acme"]"#).is_err() && read(r#"["Acme"]"#).is_err());
     }
 }

@@ -22,7 +22,7 @@ use backend_api::body::{
     AdvanceRequest, AuditPage, BackendTokenList, BackendTokenSummary, Explanation, IssueBackendTokenRequest,
     IssuedBackendToken, Publication, RuntimeViews, SetDesiredRequest, WorkspaceList, WorkspaceView,
 };
-use backend_api::fleet::RuntimeView;
+use backend_api::fleet::{RegisterRuntimeRequest, RuntimeView};
 use bundles::{Contents, Digest, RuntimeName, WorkspaceId};
 use bytes::Bytes;
 use reqwest::Method;
@@ -149,6 +149,20 @@ impl BackendClient {
     pub async fn runtime(&self, name: &RuntimeName) -> Result<RuntimeView, ClientError> {
         let view: RuntimeView = self.0.request(Method::GET, ["v1", "runtimes", name.as_ref()]).send_json().await?;
         if view.name == *name { Ok(view) } else { Err(contradiction()) }
+    }
+
+    /// Adds a remote Runtime, or replaces one that was added this way. The operation is idempotent.
+    pub async fn register_runtime(
+        &self,
+        name: &RuntimeName,
+        request: &RegisterRuntimeRequest,
+    ) -> Result<RuntimeView, ClientError> {
+        self.0.request(Method::PUT, ["v1", "runtimes", name.as_ref()]).json(request).send_json().await
+    }
+
+    /// Removes a Runtime that was added by a request.
+    pub async fn remove_runtime(&self, name: &RuntimeName) -> Result<(), ClientError> {
+        self.0.request(Method::DELETE, ["v1", "runtimes", name.as_ref()]).send_ignore_body().await
     }
 
     /// Makes the Backend read a Runtime at once. There are no retries.

@@ -77,7 +77,7 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::UnsupportedWorld,
     ]),
     ("the Backend, in the tests of `yoi-workspace-server`", &[
-        Code::NoEarlierBundle, Code::NoRollout, Code::NothingDesired, Code::RolloutHalted, Code::RuntimeNotFound,
+        Code::NoEarlierBundle, Code::NoRollout, Code::NothingDesired, Code::RolloutHalted, Code::RuntimeInConfig, Code::RuntimeNotFound,
         Code::WorkspaceNotFound,
     ]),
     ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),

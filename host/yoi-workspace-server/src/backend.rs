@@ -8,7 +8,7 @@ use std::time::Instant;
 use backend_api::audit::{Action, Actor, AuditEntry};
 use backend_api::body::{AdvanceRequest, Publication, SetDesiredRequest, WorkspaceView};
 use backend_api::desired::{Desired, Rollout, Stage};
-use backend_api::fleet::{Access, RuntimeReport, RuntimeView};
+use backend_api::fleet::{Access, RegisterRuntimeRequest, RuntimeReport, RuntimeView};
 use backend_api::policy::Decision;
 use bundles::{Digest, RuntimeName, WorkspaceId, one_line};
 use content_store::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore};
@@ -24,9 +24,10 @@ use worker_runtime::{Clock, Runtime};
 
 use crate::audit;
 use crate::catalogue::{Catalogue, revision};
+use crate::connector::{Connector, ConnectorError};
 use crate::reconciler::{Now, Reconciler, ReconcilerLimits, RuntimeKnowledge};
 use crate::runtime_link::{RuntimeLink, SignedManifest};
-use crate::visibility::{RuntimeRules, WorkspaceRules, explain, is_allowed};
+use crate::visibility::{Rules, RuntimeRules, WorkspaceRules, explain, is_allowed};
 
 /// Number of earlier bundles to which a workspace can be rolled back.
 const MAX_EARLIER: usize = 64;
@@ -68,9 +69,29 @@ fn desired_key(workspace: &WorkspaceId) -> Key {
     Key::new("backend-desired").part(workspace)
 }
 
+/// Key of the Runtimes that requests added.
+fn registered_keys() -> Key {
+    Key::new("backend-registered")
+}
+
 fn knowledge_key(runtime: &RuntimeName) -> Key {
     Key::new("backend-runtime").part(runtime)
 }
+
+/// A Runtime that a request added, as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegisteredRow {
+    name: RuntimeName,
+    request: RegisterRuntimeRequest,
+}
+
+/// Prefix of the names of secrets that a request can name. Without it, a token with the scope `admin` could make the Backend
+/// send any secret of its host to any URL.
+const REGISTERED_SECRET_PREFIX: &str = "runtime-";
+
+/// Maximum number of Runtimes that requests add.
+const MAX_REGISTERED: usize = 10_000;
 
 /// Error returned by operations of the Backend.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +108,17 @@ pub enum BackendError {
     /// The config of the Backend has no such Runtime.
     #[error("Runtime `{0}` not found")]
     RuntimeNotFound(RuntimeName),
+    /// The config of the Backend has the Runtime, so a request cannot change it.
+    #[error("Runtime `{0}` is in the config of the Backend")]
+    RuntimeInConfig(RuntimeName),
+    /// The access to the Runtime cannot be opened.
+    #[error("cannot add Runtime `{runtime}`: {error}")]
+    Connector {
+        /// The Runtime.
+        runtime: RuntimeName,
+        /// The reason.
+        error: ConnectorError,
+    },
     /// No bundle of the workspace is desired yet.
     #[error("workspace `{0}` has no desired bundle")]
     NothingDesired(WorkspaceId),
@@ -112,6 +144,8 @@ impl BackendError {
             Self::Metadata(error) => error.code(),
             Self::WorkspaceNotFound(_) => Code::WorkspaceNotFound,
             Self::RuntimeNotFound(_) => Code::RuntimeNotFound,
+            Self::RuntimeInConfig(_) => Code::RuntimeInConfig,
+            Self::Connector { error, .. } => error.code,
             Self::NothingDesired(_) => Code::NothingDesired,
             Self::NoEarlierBundle(_) => Code::NoEarlierBundle,
             Self::NoRollout(_) => Code::NoRollout,
@@ -129,6 +163,8 @@ impl BackendError {
                 format!("add a table [workspaces.{workspace}] to the config of the Backend")
             }
             Self::RuntimeNotFound(runtime) => format!("add a table [runtimes.{runtime}] to the config of the Backend"),
+            Self::RuntimeInConfig(runtime) => format!("change the table [runtimes.{runtime}] of the config"),
+            Self::Connector { error, .. } => error.help.clone(),
             Self::NothingDesired(_) => "publish a bundle, or make one the desired bundle".to_owned(),
             Self::NoEarlierBundle(_) => "make another bundle the desired one".to_owned(),
             Self::NoRollout(_) => "begin one: make a bundle the desired one for a stage".to_owned(),
@@ -160,8 +196,10 @@ pub struct BackendBuilder {
     pub clock: Arc<dyn Clock>,
     /// Workspaces.
     pub workspaces: BTreeMap<WorkspaceId, WorkspaceEntry>,
-    /// Runtimes.
+    /// Runtimes of the config.
     pub runtimes: BTreeMap<RuntimeName, RuntimeEntry>,
+    /// Opens the access to Runtimes that requests add.
+    pub connector: Arc<dyn Connector>,
     /// Intervals and limits of the reconciliation.
     pub limits: ReconcilerLimits,
     /// Seed of the variation of times.
@@ -176,6 +214,7 @@ pub(crate) struct Shared {
     pub(crate) catalogue: Catalogue,
     pub(crate) records: Records,
     pub(crate) clock: Arc<dyn Clock>,
+    connector: Arc<dyn Connector>,
     pub(crate) fleet: Mutex<Fleet>,
     /// Signalled when a step may be due earlier than before.
     pub(crate) wake: Notify,
@@ -187,6 +226,8 @@ pub(crate) struct Shared {
 pub(crate) struct Fleet {
     pub(crate) workspaces: BTreeMap<WorkspaceId, WorkspaceEntry>,
     pub(crate) runtimes: BTreeMap<RuntimeName, RuntimeEntry>,
+    /// Runtimes that requests added. A Runtime of the config with the same name takes precedence.
+    registered: BTreeMap<RuntimeName, RuntimeEntry>,
     pub(crate) reconciler: Reconciler,
 }
 
@@ -201,7 +242,9 @@ impl BackendBuilder {
             let row = records.row::<DesiredRow>(&desired_key(id)).await?;
             reconciler.set_desired(id, row.map(|row| row.value.desired), now);
         }
-        for (name, runtime) in &self.runtimes {
+        let registered = registered(&records, &*self.connector).await?;
+        let runtimes = with_registered(self.runtimes, &registered);
+        for (name, runtime) in &runtimes {
             // The row only spares a wait for the first status, so one that cannot be read counts as absent.
             let known = match records.row::<RuntimeKnowledge>(&knowledge_key(name)).await {
                 Err(MetadataError::Damaged) => None,
@@ -213,11 +256,56 @@ impl BackendBuilder {
             catalogue: Catalogue::new(self.catalogue),
             records,
             clock: self.clock,
-            fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes: self.runtimes, reconciler }),
+            connector: self.connector,
+            fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes, registered, reconciler }),
             wake: Notify::new(),
             started: Instant::now(),
         })))
     }
+}
+
+/// Reads the Runtimes that requests added, and opens the access to each.
+async fn registered(
+    records: &Records,
+    connector: &dyn Connector,
+) -> Result<BTreeMap<RuntimeName, RuntimeEntry>, BackendError> {
+    let page = records.page::<RegisteredRow>(&registered_keys(), None, MAX_REGISTERED).await?;
+    let mut runtimes = BTreeMap::new();
+    for (_, RegisteredRow { name, request }) in page.items {
+        runtimes.insert(name.clone(), entry(connector, &name, &request).await?);
+    }
+    Ok(runtimes)
+}
+
+/// Opens the access to a Runtime that a request added.
+async fn entry(
+    connector: &dyn Connector,
+    name: &RuntimeName,
+    request: &RegisterRuntimeRequest,
+) -> Result<RuntimeEntry, BackendError> {
+    let failed = |error| BackendError::Connector { runtime: name.clone(), error };
+    if !request.token.as_ref().starts_with(REGISTERED_SECRET_PREFIX) {
+        return Err(failed(ConnectorError {
+            code: Code::SecretNotGranted,
+            message: format!("secret `{}` cannot be named by a request", request.token),
+            help: format!("use a secret whose name begins with `{REGISTERED_SECRET_PREFIX}`"),
+        }));
+    }
+    let link = connector.connect(request).await.map_err(failed)?;
+    let RegisterRuntimeRequest { labels, workspaces, requires, .. } = request.clone();
+    let rules = RuntimeRules { labels, rules: Rules { accepted: workspaces, required: requires } };
+    Ok(RuntimeEntry { rules, access: Access::Remote, link })
+}
+
+/// Returns the Runtimes of the config and those that requests added.
+fn with_registered(
+    mut config: BTreeMap<RuntimeName, RuntimeEntry>,
+    registered: &BTreeMap<RuntimeName, RuntimeEntry>,
+) -> BTreeMap<RuntimeName, RuntimeEntry> {
+    for (name, entry) in registered {
+        config.entry(name.clone()).or_insert_with(|| entry.clone());
+    }
+    config
 }
 
 impl Shared {
@@ -513,7 +601,7 @@ impl Backend {
         Ok(audit::page(&self.0.records, after, limit).await?)
     }
 
-    /// Writes an entry to the audit log for an action that changes no record of the Backend.
+    /// Writes an entry to the audit log for an action that was refused, or that changes no record of the Backend.
     pub async fn record(&self, actor: &Actor, action: Action, refused: Option<Code>) -> Result<(), BackendError> {
         let Shared { records, clock, .. } = &*self.0;
         let attempt = || async {
@@ -544,10 +632,86 @@ impl Backend {
         Ok(())
     }
 
-    /// Replaces the Runtimes. What is known of a Runtime that stays is kept.
+    /// Adds a remote Runtime, or replaces one that was added this way.
+    pub async fn register_runtime(
+        &self,
+        actor: &Actor,
+        name: &RuntimeName,
+        request: &RegisterRuntimeRequest,
+    ) -> Result<(), BackendError> {
+        let action = Action::RegisterRuntime { runtime: name.clone() };
+        let opened = match self.require_not_in_config(name) {
+            Ok(()) => entry(&*self.0.connector, name, request).await,
+            Err(error) => Err(error),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.record(actor, action, Some(error.code())).await?;
+                return Err(error);
+            }
+        };
+        let key = registered_keys().part(name);
+        let row = RegisteredRow { name: name.clone(), request: request.clone() };
+        self.commit_with_entry(actor, &action, |batch| batch.put_row(&key, &row)).await?;
+        let now = self.0.now();
+        let mut fleet = self.0.fleet();
+        fleet.registered.insert(name.clone(), opened.clone());
+        fleet.reconciler.set_runtime(name.clone(), opened.rules.clone(), RuntimeKnowledge::default(), now);
+        fleet.reconciler.read_now(name, now);
+        fleet.runtimes.insert(name.clone(), opened);
+        drop(fleet);
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    /// Removes a Runtime that a request added. Nothing is removed from the Runtime itself.
+    pub async fn remove_runtime(&self, actor: &Actor, name: &RuntimeName) -> Result<(), BackendError> {
+        let action = Action::RemoveRuntime { runtime: name.clone() };
+        let checked = self.require_not_in_config(name).and_then(|()| {
+            let known = self.0.fleet().registered.contains_key(name);
+            if known { Ok(()) } else { Err(BackendError::RuntimeNotFound(name.clone())) }
+        });
+        if let Err(error) = checked {
+            self.record(actor, action, Some(error.code())).await?;
+            return Err(error);
+        }
+        let key = registered_keys().part(name);
+        self.commit_with_entry(actor, &action, |batch| batch.delete(&key)).await?;
+        let mut fleet = self.0.fleet();
+        fleet.registered.remove(name);
+        fleet.runtimes.remove(name);
+        fleet.reconciler.remove_runtime(name);
+        Ok(())
+    }
+
+    fn require_not_in_config(&self, name: &RuntimeName) -> Result<(), BackendError> {
+        let fleet = self.0.fleet();
+        let in_config = fleet.runtimes.contains_key(name) && !fleet.registered.contains_key(name);
+        if in_config { Err(BackendError::RuntimeInConfig(name.clone())) } else { Ok(()) }
+    }
+
+    /// Commits a change with its entry in the audit log.
+    async fn commit_with_entry(
+        &self,
+        actor: &Actor,
+        action: &Action,
+        change: impl Fn(Batch) -> Batch,
+    ) -> Result<(), BackendError> {
+        let Shared { records, clock, .. } = &*self.0;
+        let attempt = || async {
+            let batch = change(Batch::default());
+            let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), None).await?;
+            Ok(records::Decision::Commit(batch, ()))
+        };
+        records.update::<_, BackendError, _>(attempt).await
+    }
+
+    /// Replaces the Runtimes of the config. What is known of a Runtime that stays is kept.
     pub fn replace_runtimes(&self, runtimes: BTreeMap<RuntimeName, RuntimeEntry>) {
         let now = self.0.now();
         let mut fleet = self.0.fleet();
+        let runtimes = with_registered(runtimes, &fleet.registered);
         let gone: Vec<_> = fleet.runtimes.keys().filter(|name| !runtimes.contains_key(*name)).cloned().collect();
         gone.iter().for_each(|name| fleet.reconciler.remove_runtime(name));
         for (name, entry) in &runtimes {

@@ -12,6 +12,7 @@
 mod audit;
 mod backend;
 mod catalogue;
+mod connector;
 pub mod delivery;
 pub mod desired;
 mod driver;
@@ -22,4 +23,5 @@ pub mod service;
 pub mod visibility;
 
 pub use backend::{Backend, BackendBuilder, BackendError, RuntimeEntry, WorkspaceEntry};
+pub use connector::{Connector, ConnectorError, NoConnector};
 pub use link_error::LinkError;

@@ -4,12 +4,9 @@
 //! can require labels of the other side. The labels come from the config of the Backend and never from a bundle, whose author
 //! could otherwise choose the Runtimes.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
+pub use backend_api::policy::Names;
 use backend_api::policy::{Decision, Finding, Labels, Rule, Side};
 use bundles::{RuntimeName, WorkspaceId};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Rules of one side: which names of the other side it accepts, and which labels the other side must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,46 +15,6 @@ pub struct Rules<N: Ord> {
     pub accepted: Names<N>,
     /// Labels that the other side must have with these values.
     pub required: Labels,
-}
-
-/// A list of names, or all names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Names<N> {
-    /// All names. Written as `["*"]`.
-    All,
-    /// Only these names.
-    Only(BTreeSet<N>),
-}
-
-impl<N: Ord> Names<N> {
-    fn accepts(&self, name: &N) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(name),
-        }
-    }
-}
-
-impl<N: Serialize> Serialize for Names<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::All => ["*"].serialize(serializer),
-            Self::Only(names) => names.serialize(serializer),
-        }
-    }
-}
-
-impl<'de, N: Ord + std::str::FromStr<Err: fmt::Display>> Deserialize<'de> for Names<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Vec::<String>::deserialize(deserializer)?;
-        if names.iter().any(|name| name == "*") {
-            return match names.len() {
-                1 => Ok(Self::All),
-                _ => Err(de::Error::custom("`*` stands for all names, so no other name can be beside it")),
-            };
-        }
-        names.iter().map(|name| name.parse().map_err(de::Error::custom)).collect::<Result<_, _>>().map(Self::Only)
-    }
 }
 
 /// What the decision needs to know of a workspace.
@@ -108,6 +65,8 @@ fn findings<N: Ord>(side: Side, rules: &Rules<N>, name: &N, labels: &Labels) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
     use super::*;
 
     type Pairs = &'static [(&'static str, &'static str)];
@@ -172,13 +131,5 @@ mod tests {
             said,
             ["add `acme` to `workspaces` of [runtimes.eu-1]", "write `region = \"eu\"` in `labels` of [runtimes.eu-1]"]
         );
-    }
-
-    #[test]
-    fn star_stands_alone() {
-        let read = |text: &str| serde_json::from_str::<Names<WorkspaceId>>(text);
-        assert_eq!(read(r#"["*"]"#).expect("all"), Names::All);
-        assert_eq!(read("[]").expect("none"), Names::Only(BTreeSet::new()));
-        assert!(read(r#"["*","acme"]"#).is_err() && read(r#"["Acme"]"#).is_err());
     }
 }

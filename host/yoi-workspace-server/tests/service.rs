@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use backend_api::audit::{Action, Actor};
 use backend_api::body::{IssueBackendTokenRequest, SetDesiredRequest};
-use backend_api::fleet::{Access, Condition};
+use backend_api::fleet::{Access, Condition, RegisterRuntimeRequest, RuntimeView};
+use backend_api::policy::Names;
 use backend_api::token::BackendScope;
 use backend_client::{BackendClient, PublicationOutcome};
 use bundles::{Bundle, Contents, WorkspaceId};
@@ -19,11 +21,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use worker_runtime::Runtime;
 use worker_runtime::token::SystemEntropy;
-use yoi_workspace_server::Backend;
-use yoi_workspace_server::runtime_link::RemoteRuntime;
+use yoi_workspace_server::runtime_link::{RemoteRuntime, RuntimeLink};
 use yoi_workspace_server::service::{BackendService, openapi_json};
+use yoi_workspace_server::{Backend, Connector, ConnectorError};
 
-use crate::support::{World, bundle, config, name, open_rules, runtime};
+use crate::support::{World, bundle, config, labels, name, open_rules, runtime};
 
 async fn listen() -> (TcpListener, SocketAddr, ServiceOptions) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -165,6 +167,81 @@ async fn bundle_is_published_over_http_and_reaches_a_remote_runtime() {
         far.content(&name("acme")).desired().await.expect("read").map(|state| (state.bundle, state.generation.get())),
         Some((first.bundle.digest, 3))
     );
+}
+
+/// Connects with one token, whatever secret the request names.
+#[derive(Debug)]
+struct OneToken(SecretString);
+
+#[async_trait]
+impl Connector for OneToken {
+    async fn connect(&self, request: &RegisterRuntimeRequest) -> Result<Arc<dyn RuntimeLink>, ConnectorError> {
+        let client = Client::new(ClientOptions::new(request.url.clone(), self.0.clone())).map_err(|error| {
+            let code = error.known_code().unwrap_or(Code::InvalidConfig);
+            ConnectorError { code, message: error.to_string(), help: error.help().to_owned() }
+        })?;
+        Ok(Arc::new(RemoteRuntime::from(client)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runtime_that_a_request_adds_outlives_a_restart_until_it_is_removed() {
+    let far = runtime(config(&["acme"])).await;
+    let served = serve_runtime(&far).await;
+    let far_token = token(&far, &[Scope::Status, Scope::Read, Scope::Bundles], &["acme"]).await;
+    let world = World { connector: Arc::new(OneToken(far_token)), ..World::new(&["acme"]).await };
+    let world = world.with_embedded("here", &runtime(config(&["acme"])).await);
+    let backend = ServedBackend::new(world.open().await).await;
+    let admin = backend.client(&[BackendScope::Admin], &[]).await;
+    let request = |url: &str, token: &str| RegisterRuntimeRequest {
+        url: url.to_owned(),
+        token: name(token),
+        allow_http: false,
+        labels: labels(&[("region", "eu")]),
+        workspaces: Names::All,
+        requires: labels(&[]),
+    };
+    let right = request(&served.url, "runtime-far");
+    let refused = [
+        ("far", request(&served.url, "database-password"), Code::SecretNotGranted),
+        ("far", request("http://10.0.0.1", "runtime-far"), Code::InsecureUrl),
+        ("here", right.clone(), Code::RuntimeInConfig),
+    ];
+    for (runtime, request, expected) in refused {
+        assert_eq!(code(admin.register_runtime(&name(runtime), &request).await).0, Some(expected));
+    }
+    let publisher = backend.client(&[BackendScope::Read, BackendScope::Publish], &["acme"]).await;
+    assert_eq!(code(publisher.register_runtime(&name("far"), &right).await).0, Some(Code::ScopeMissing));
+    let view = admin.register_runtime(&name("far"), &right).await.expect("added");
+    assert_eq!((view.access, view.labels), (Access::Remote, labels(&[("region", "eu")])));
+    assert!(!format!("{right:?}").contains("127.0.0.1"));
+
+    let published = publisher.publish(&contents(bundle("acme", 1, "Be kind."))).await.expect("published");
+    let desired = SetDesiredRequest { bundle: published.bundle.digest, allow_older: false, stage: None };
+    publisher.set_desired(&desired).await.expect("desired");
+    until(&publisher, "far", |condition| *condition == Condition::InSync).await;
+
+    // The Backend is restarted, with a config that has changed.
+    drop(backend);
+    let backend = ServedBackend::new(world.open().await).await;
+    let admin = backend.client(&[BackendScope::Admin], &[]).await;
+    backend.backend.replace_runtimes(Default::default());
+    let names = |views: Vec<RuntimeView>| views.into_iter().map(|view| view.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(admin.runtimes().await.expect("a list")), ["far"]);
+    until(&admin, "far", |condition| *condition == Condition::InSync).await;
+    admin.remove_runtime(&name("far")).await.expect("removed");
+    assert_eq!(code(admin.remove_runtime(&name("far")).await).0, Some(Code::RuntimeNotFound));
+    assert!(admin.runtimes().await.expect("a list").is_empty());
+    let entries = admin.audit(0, 1000).await.expect("the log");
+    let refusals = |action: Action| {
+        entries.iter().filter(|entry| entry.action == action).map(|entry| entry.refused).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        refusals(Action::RegisterRuntime { runtime: name("far") }),
+        [Some(Code::SecretNotGranted), Some(Code::InsecureUrl), None]
+    );
+    assert_eq!(refusals(Action::RemoveRuntime { runtime: name("far") }), [None, Some(Code::RuntimeNotFound)]);
+    assert!(world.open().await.runtimes(&Default::default()).iter().all(|view| view.name != name("far")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

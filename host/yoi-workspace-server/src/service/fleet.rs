@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use backend_api::body::{Explanation, RuntimeViews};
-use backend_api::fleet::RuntimeView;
+use backend_api::fleet::{RegisterRuntimeRequest, RuntimeView};
 use bundles::RuntimeName;
 use runtime_service::ApiProblem;
 use runtime_service::access::{Authorized, Operator, ReadScope, Reader, WorkspaceQuery};
-use runtime_service::extract::PathParams;
+use runtime_service::extract::{PathParams, RequestBody};
 
 use super::{BackendState, actor};
 
@@ -58,4 +58,39 @@ pub(super) async fn explain(
     PathParams(name): PathParams<RuntimeName>,
 ) -> Result<Json<Explanation>, ApiProblem> {
     Ok(Json(state.backend.explain(&name, authorized.workspace())?.into()))
+}
+
+/// Maximum size of a request that adds a Runtime.
+const MAX_REGISTRATION_BYTES: usize = 64 << 10;
+
+/// Adds a remote Runtime to the fleet, or replaces one that was added by a request.
+///
+/// The token of the Runtime is a secret of the Backend's host. A Runtime of the config cannot be replaced.
+#[utoipa::path(put, path = "/v1/runtimes/{name}", tag = "fleet", operation_id = "register_runtime",
+    security(("token" = [])), params(("name" = RuntimeName, Path)), request_body = RegisterRuntimeRequest,
+    responses((status = 200, description = "The Runtime is part of the fleet", body = RuntimeView)))]
+pub(super) async fn register(
+    State(state): State<BackendState>,
+    operator: Operator,
+    PathParams(name): PathParams<RuntimeName>,
+    body: RequestBody,
+) -> Result<Json<RuntimeView>, ApiProblem> {
+    let request: RegisterRuntimeRequest = body.json(MAX_REGISTRATION_BYTES).await?;
+    state.backend.register_runtime(&actor(operator.token()), &name, &request).await?;
+    Ok(Json(state.backend.runtime(&name, &state.readable(operator.token()))?))
+}
+
+/// Removes a Runtime that a request added.
+///
+/// Nothing is removed from the Runtime itself.
+#[utoipa::path(delete, path = "/v1/runtimes/{name}", tag = "fleet", operation_id = "remove_runtime",
+    security(("token" = [])), params(("name" = RuntimeName, Path)),
+    responses((status = 204, description = "The Runtime is no longer part of the fleet")))]
+pub(super) async fn remove(
+    State(state): State<BackendState>,
+    operator: Operator,
+    PathParams(name): PathParams<RuntimeName>,
+) -> Result<StatusCode, ApiProblem> {
+    state.backend.remove_runtime(&actor(operator.token()), &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -44,7 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(desired::advance))
         .routes(routes!(desired::sync))
         .routes(routes!(fleet::list))
-        .routes(routes!(fleet::get))
+        .routes(routes!(fleet::get, fleet::register, fleet::remove))
         .routes(routes!(fleet::read))
         .routes(routes!(fleet::explain))
         .routes(routes!(audit::list))

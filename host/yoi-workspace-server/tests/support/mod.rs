@@ -20,7 +20,7 @@ use worker_runtime::{ManualClock, Runtime};
 use yoi_workspace_server::reconciler::ReconcilerLimits;
 use yoi_workspace_server::runtime_link::{EmbeddedRuntime, RuntimeLink, SignedManifest};
 use yoi_workspace_server::visibility::{Names, Rules, RuntimeRules, WorkspaceRules};
-use yoi_workspace_server::{Backend, BackendBuilder, RuntimeEntry, WorkspaceEntry};
+use yoi_workspace_server::{Backend, BackendBuilder, Connector, NoConnector, RuntimeEntry, WorkspaceEntry};
 
 /// Milliseconds after 1970 at which clocks start.
 const START_MS: i64 = 1_782_402_570_000;
@@ -97,6 +97,7 @@ pub struct World {
     pub catalogue: Runtime,
     pub workspaces: BTreeMap<WorkspaceId, WorkspaceEntry>,
     pub runtimes: BTreeMap<RuntimeName, RuntimeEntry>,
+    pub connector: Arc<dyn Connector>,
 }
 
 impl World {
@@ -110,6 +111,7 @@ impl World {
             catalogue: runtime(config(workspaces)).await,
             workspaces: workspaces.iter().map(entry).collect(),
             runtimes: BTreeMap::new(),
+            connector: Arc::new(NoConnector),
         }
     }
 
@@ -129,6 +131,7 @@ impl World {
             clock: Arc::new(ManualClock::at(START_MS)),
             workspaces: self.workspaces.clone(),
             runtimes: self.runtimes.clone(),
+            connector: self.connector.clone(),
             limits: fast(),
             seed: 1,
         };

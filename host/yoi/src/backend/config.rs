@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ::bundles::signature::Posture;
 use ::bundles::{RuntimeName, SecretRef, WorkspaceId};
-use backend_api::fleet::Access;
+use async_trait::async_trait;
+use backend_api::fleet::{Access, RegisterRuntimeRequest};
 use backend_api::policy::Labels;
 use host_policy::{RuntimeConfig, WorkspaceGrants};
 use runtime_api::Code;
@@ -20,9 +21,9 @@ use worker_runtime::metadata::MetadataStore;
 use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::{Runtime, RuntimeLimits, SystemClock};
 use yoi_workspace_server::reconciler::ReconcilerLimits;
-use yoi_workspace_server::runtime_link::{EmbeddedRuntime, RemoteRuntime};
+use yoi_workspace_server::runtime_link::{EmbeddedRuntime, RemoteRuntime, RuntimeLink};
 use yoi_workspace_server::visibility::{Names, Rules, RuntimeRules, WorkspaceRules};
-use yoi_workspace_server::{Backend, BackendBuilder, RuntimeEntry, WorkspaceEntry};
+use yoi_workspace_server::{Backend, BackendBuilder, Connector, ConnectorError, RuntimeEntry, WorkspaceEntry};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -202,6 +203,7 @@ impl Config {
             clock: Arc::new(SystemClock),
             workspaces: self.workspaces(),
             runtimes: entries(&runtimes),
+            connector: Arc::new(HostConnector(self.secrets()?)),
             limits: ReconcilerLimits::default(),
             seed: seed()?,
         };
@@ -258,24 +260,13 @@ impl Config {
                 let Some(token) = &table.token else {
                     return invalid("`token` is missing", "write the name of the secret that holds the token");
                 };
-                let token = self.secrets()?.get(token).await.map_err(|error| {
-                    let help = format!("set it with `yoi secret set {token}`, or change `token` in [runtimes.{name}]");
-                    CliError::new(error.code(), error.to_string(), help)
-                })?;
                 let certificates = table.certificates.as_deref().map(|path| certificates(&self.folder.at(path)));
-                let certificates = certificates.transpose()?;
-                let options = ClientOptions {
-                    system_certificates: certificates.is_none(),
-                    certificates: certificates.unwrap_or_default(),
-                    allow_http: table.allow_http,
-                    timeouts: TIMEOUTS,
-                    ..ClientOptions::new(url.clone(), token)
-                };
-                let client = Client::new(options).map_err(|error| {
-                    let message = format!("invalid table [runtimes.{name}]: {error}");
-                    CliError::new(error.known_code().unwrap_or(Code::InvalidConfig), message, error.help())
+                let link = remote(&self.secrets()?, url, token, certificates.transpose()?, table.allow_http).await;
+                let link = link.map_err(|error| CliError {
+                    message: format!("invalid table [runtimes.{name}]: {}", error.message),
+                    ..error
                 })?;
-                let entry = RuntimeEntry { rules, access: Access::Remote, link: Arc::new(RemoteRuntime::from(client)) };
+                let entry = RuntimeEntry { rules, access: Access::Remote, link };
                 Ok(OpenRuntime { entry, embedded: None })
             }
             (None, None) => invalid("neither `url` nor `config` is set", "write the `url` of the Runtime"),
@@ -318,6 +309,46 @@ impl RuntimeTable {
             (table.url.clone(), table.token.clone(), table.certificates.clone(), table.allow_http, table.config.clone())
         };
         access(self) == access(other)
+    }
+}
+
+/// Opens the access to a remote Runtime. Sends nothing.
+async fn remote(
+    secrets: &SecretDirectory,
+    url: &str,
+    token: &SecretRef,
+    certificates: Option<Vec<Vec<u8>>>,
+    allow_http: bool,
+) -> Result<Arc<dyn RuntimeLink>, CliError> {
+    let secret = secrets.get(token).await.map_err(|error| {
+        CliError::new(error.code(), error.to_string(), format!("set the token: `yoi secret set {token}`"))
+    })?;
+    let options = ClientOptions {
+        system_certificates: certificates.is_none(),
+        certificates: certificates.unwrap_or_default(),
+        allow_http,
+        timeouts: TIMEOUTS,
+        ..ClientOptions::new(url, secret)
+    };
+    let client = Client::new(options).map_err(|error| {
+        CliError::new(error.known_code().unwrap_or(Code::InvalidConfig), error.to_string(), error.help())
+    })?;
+    Ok(Arc::new(RemoteRuntime::from(client)))
+}
+
+/// Opens the access to Runtimes that requests add, with the secrets of this host.
+#[derive(Debug)]
+struct HostConnector(SecretDirectory);
+
+#[async_trait]
+impl Connector for HostConnector {
+    async fn connect(&self, request: &RegisterRuntimeRequest) -> Result<Arc<dyn RuntimeLink>, ConnectorError> {
+        let RegisterRuntimeRequest { url, token, allow_http, .. } = request;
+        let CliError { code, message, help, .. } = match remote(&self.0, url, token, None, *allow_http).await {
+            Ok(link) => return Ok(link),
+            Err(error) => error,
+        };
+        Err(ConnectorError { code, message, help })
     }
 }
 

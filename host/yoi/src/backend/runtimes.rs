@@ -1,4 +1,7 @@
-//! `yoi backend runtimes`: lists the Runtimes of the fleet.
+//! `yoi backend runtimes`: lists the Runtimes of the fleet, and adds and removes remote ones.
+
+mod add;
+mod remove;
 
 use std::process::ExitCode;
 
@@ -12,12 +15,30 @@ use crate::text::{Rows, time};
 
 /// Lists the Runtimes: how the Backend reaches them, their labels, and what they report about themselves.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     backend: BackendServerArgs,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    // These variants have no doc comments: they would replace the longer help texts of the arguments.
+    Add(add::Args),
+    Remove(remove::Args),
+}
+
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    match &args.command {
+        Some(Command::Add(args)) => add::run(args, output),
+        Some(Command::Remove(args)) => remove::run(args, output),
+        None => list(args, output),
+    }
+}
+
+fn list(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let runtimes = args.backend.send(|client| async move { client.runtimes().await })?;
     output.result(&json!({ "schema": "yoi.backend-runtimes/1", "runtimes": runtimes }), || {
         if runtimes.is_empty() {
@@ -30,7 +51,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
                 Access::Remote => "remote",
             };
             let labels: Vec<String> = runtime.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let version = runtime.report.as_ref().map(|report| report.version.as_str()).unwrap_or("not read yet");
+            let version = runtime.report.as_ref().map_or("not read yet", |report| report.version.as_str());
             let seen = match (&runtime.failure, runtime.last_seen) {
                 (Some(failure), _) => format!("{} since {}", failure.code.as_str(), time(failure.since)),
                 (None, Some(at)) => format!("seen {}", time(at)),
