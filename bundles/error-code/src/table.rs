@@ -340,9 +340,17 @@ codes! {
     // The Backend.
     NoEarlierBundle = "no_earlier_bundle": NotFound;
     NoRollout = "no_rollout": Failed, 409;
+    NoRuntime = "no_runtime": Failed;
     NothingDesired = "nothing_desired": NotFound;
+    PullSuperseded = "pull_superseded": Failed, 409;
     RolloutHalted = "rollout_halted": Denied, 409;
     RuntimeInConfig = "runtime_in_config": Failed, 409;
+    RuntimeNotAllowed = "runtime_not_allowed": Denied;
     RuntimeNotFound = "runtime_not_found": NotFound;
+    RuntimeNotPulled = "runtime_not_pulled": Failed, 409;
+    RuntimeTimedOut = "runtime_timed_out": Failed, 504;
+    RuntimeUnauthorized = "runtime_unauthorized": Failed, 502;
+    RuntimeUnreachable = "runtime_unreachable": Failed, 502;
+    RuntimeUnsupported = "runtime_unsupported": Failed, 502;
     WorkspaceNotFound = "workspace_not_found": NotFound;
 }

@@ -4,6 +4,7 @@ use bundles::{Digest, Revision, RuntimeName, WorkspaceId};
 use error_code::Code;
 use runtime_api::desired::Generation;
 use runtime_api::token::TokenId;
+use runtime_api::worker::WorkerId;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Stage;
@@ -119,6 +120,39 @@ pub enum Action {
     RemoveRuntime {
         /// The Runtime.
         runtime: RuntimeName,
+    },
+    /// A worker was created, or the same request was repeated.
+    CreateWorker {
+        /// Workspace of the worker.
+        workspace: WorkspaceId,
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Runtime of the worker. Absent if the request was refused before one was chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        runtime: Option<RuntimeName>,
+    },
+    /// A worker was stopped.
+    StopWorker {
+        /// Workspace of the worker.
+        workspace: WorkspaceId,
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Runtime of the worker. Absent if the Backend has no such worker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        runtime: Option<RuntimeName>,
+    },
+    /// A stopped worker was removed.
+    RemoveWorker {
+        /// Workspace of the worker.
+        workspace: WorkspaceId,
+        /// Id of the worker.
+        worker: WorkerId,
+        /// Runtime of the worker. Absent if the Backend has no such worker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        runtime: Option<RuntimeName>,
     },
     /// A token was issued.
     IssueToken {

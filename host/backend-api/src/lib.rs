@@ -8,4 +8,6 @@ pub mod body;
 pub mod desired;
 pub mod fleet;
 pub mod policy;
+pub mod refusal;
 pub mod token;
+pub mod worker;

@@ -87,6 +87,11 @@ impl Problem {
     pub fn code(&self) -> Code {
         self.0.code
     }
+
+    /// Returns the fields for programs, or null.
+    pub fn details(&self) -> &Value {
+        &self.0.details
+    }
 }
 
 fn title(status: StatusCode) -> &'static str {

@@ -1,6 +1,7 @@
 //! Requests about workers, and [`Pages`], which all paged lists use.
 
 use ::bundles::{IngressName, ToolName};
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use runtime_api::body::{CreatedWorkerBody, FailedResolutionList, HistoryPage, LogPage, ServiceList, WorkerPage};
@@ -45,12 +46,20 @@ impl Client {
     pub async fn workers(&self, after: Option<&WorkerId>, limit: usize) -> Result<Vec<WorkerSummary>, ClientError> {
         let mut pages = Pages::new(after.cloned(), limit, |worker: &WorkerSummary| worker.id.clone());
         while let Some((after, page_limit)) = pages.next() {
-            let request = self.request(Method::GET, ["v1", "workers"]).query("limit", page_limit);
-            let request = if let Some(after) = after { request.query("after", after) } else { request };
-            let page = request.send_json::<WorkerPage>().await?;
+            let page = self.workers_page(after, page_limit).await?;
             pages.push(page.workers, page.next)?;
         }
         Ok(pages.into_items())
+    }
+
+    /// Returns one page of at most `limit` workers after the worker `after`, ordered by id.
+    pub async fn workers_page(&self, after: Option<&WorkerId>, limit: usize) -> Result<WorkerPage, ClientError> {
+        let limit = limit.min(MAX_PAGE_ITEMS);
+        let request = self.request(Method::GET, ["v1", "workers"]).query("limit", limit);
+        let request = if let Some(after) = after { request.query("after", after) } else { request };
+        let page = request.send_json::<WorkerPage>().await?;
+        check_page(&page.workers, page.next.as_ref(), after, limit, |worker| &worker.id)?;
+        Ok(page)
     }
 
     /// Returns at most `limit` log lines of a worker's plugins after the line `after`. Sends one request per page.
@@ -111,17 +120,47 @@ impl Client {
         request.timeout(self.shared.timeouts.work).send_json().await
     }
 
+    /// Like [`call`](Self::call), for a call that is already JSON. It is sent as it is.
+    pub async fn call_json(&self, id: &WorkerId, tool: &ToolName, call: Bytes) -> Result<CallResult, ClientError> {
+        let request = self.request(Method::POST, ["v1", "workers", id.as_str(), "tools", tool.as_ref()]);
+        request.body("application/json", call).timeout(self.shared.timeouts.work).send_json().await
+    }
+
     /// Returns at most `limit` entries of a worker's history after the entry `after`. Sends one request per page.
     pub async fn history(&self, id: &WorkerId, after: u64, limit: usize) -> Result<Vec<Entry>, ClientError> {
         let mut pages = Pages::new(Some(after), limit, |entry: &Entry| entry.number);
         while let Some((after, page_limit)) = pages.next() {
-            let request =
-                self.request(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", page_limit);
-            let request = request.query("after", after.copied().unwrap_or_default());
-            let page = request.send_json::<HistoryPage>().await?;
+            let page = self.history_page(id, after.copied().unwrap_or_default(), page_limit).await?;
             pages.push(page.entries, page.next)?;
         }
         Ok(pages.into_items())
+    }
+
+    /// Returns one page of at most `limit` entries of a worker's history after the entry `after`.
+    pub async fn history_page(&self, id: &WorkerId, after: u64, limit: usize) -> Result<HistoryPage, ClientError> {
+        let limit = limit.min(MAX_PAGE_ITEMS);
+        let request = self.request(Method::GET, ["v1", "workers", id.as_str(), "history"]).query("limit", limit);
+        let page = request.query("after", after).send_json::<HistoryPage>().await?;
+        check_page(&page.entries, page.next.as_ref(), Some(&after), limit, |entry| &entry.number)?;
+        Ok(page)
+    }
+}
+
+/// Checks that a page has at most `limit` items, is in order, begins after `after`, and names its last item as `next`.
+fn check_page<T, K: Ord>(
+    items: &[T],
+    next: Option<&K>,
+    after: Option<&K>,
+    limit: usize,
+    key: impl Fn(&T) -> &K,
+) -> Result<(), ClientError> {
+    let is_after = items.first().is_none_or(|first| after.is_none_or(|after| key(first) > after));
+    let is_ordered = items.is_sorted_by(|one, other| key(one) < key(other));
+    let is_last = next.is_none_or(|next| items.last().is_some_and(|last| key(last) == next));
+    if items.len() <= limit && is_after && is_ordered && is_last {
+        Ok(())
+    } else {
+        Err(ClientError::Unexpected(UnexpectedResponse::Contradiction))
     }
 }
 

@@ -43,6 +43,11 @@ impl ApiProblem {
     pub fn code(&self) -> Code {
         self.0.code()
     }
+
+    /// Returns the fields for programs, or null.
+    pub fn details(&self) -> &Value {
+        self.0.details()
+    }
 }
 
 impl IntoResponse for ApiProblem {

@@ -77,8 +77,9 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::UnsupportedWorld,
     ]),
     ("the Backend, in the tests of `yoi-workspace-server`", &[
-        Code::NoEarlierBundle, Code::NoRollout, Code::NothingDesired, Code::RolloutHalted, Code::RuntimeInConfig, Code::RuntimeNotFound,
-        Code::WorkspaceNotFound,
+        Code::NoEarlierBundle, Code::NoRollout, Code::NoRuntime, Code::NothingDesired, Code::PullSuperseded,
+        Code::RolloutHalted, Code::RuntimeInConfig, Code::RuntimeNotAllowed, Code::RuntimeNotFound, Code::RuntimeNotPulled, Code::RuntimeTimedOut,
+        Code::RuntimeUnauthorized, Code::RuntimeUnreachable, Code::RuntimeUnsupported, Code::WorkspaceNotFound,
     ]),
     ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),
     ("plugins and their packages, in the tests of `bundles` and of the workspace", &[

@@ -17,6 +17,7 @@ use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::bundle::BundleSummary;
 use runtime_api::desired::{DesiredBundle, Generation};
+use runtime_api::worker::WorkerId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use worker_runtime::content::ContentError;
@@ -25,6 +26,7 @@ use worker_runtime::{Clock, Runtime};
 use crate::audit;
 use crate::catalogue::{Catalogue, revision};
 use crate::connector::{Connector, ConnectorError};
+use crate::link_error::LinkError;
 use crate::reconciler::{Now, Reconciler, ReconcilerLimits, RuntimeKnowledge};
 use crate::runtime_link::{RuntimeLink, SignedManifest};
 use crate::visibility::{Rules, RuntimeRules, WorkspaceRules, explain, is_allowed};
@@ -134,6 +136,36 @@ pub enum BackendError {
     /// Every attempt conflicted with a concurrent change.
     #[error("the operation conflicted with concurrent changes")]
     Contended,
+    /// No worker of the workspace was created with this id through this Backend.
+    #[error("worker `{0}` not found")]
+    WorkerNotFound(WorkerId),
+    /// Another Runtime than the named one has the worker.
+    #[error("worker `{worker}` already exists on Runtime `{runtime}`")]
+    WorkerElsewhere {
+        /// The worker.
+        worker: WorkerId,
+        /// Its Runtime.
+        runtime: RuntimeName,
+    },
+    /// The policy does not allow the workspace on the Runtime.
+    #[error("workspace `{workspace}` is not allowed on Runtime `{runtime}`")]
+    NotAllowed {
+        /// The Runtime.
+        runtime: RuntimeName,
+        /// The workspace.
+        workspace: WorkspaceId,
+    },
+    /// No allowed Runtime answers and has the desired bundle.
+    #[error("no Runtime that workspace `{0}` may use answers and has its desired bundle")]
+    NoRuntime(WorkspaceId),
+    /// An operation on a Runtime failed.
+    #[error("Runtime `{runtime}`: {error}")]
+    Link {
+        /// The Runtime.
+        runtime: RuntimeName,
+        /// The error.
+        error: LinkError,
+    },
 }
 
 impl BackendError {
@@ -151,6 +183,18 @@ impl BackendError {
             Self::NoRollout(_) => Code::NoRollout,
             Self::RolloutHalted(_) => Code::RolloutHalted,
             Self::Contended => Code::Contended,
+            Self::WorkerNotFound(_) => Code::WorkerNotFound,
+            Self::WorkerElsewhere { .. } => Code::WorkerExists,
+            Self::NotAllowed { .. } => Code::RuntimeNotAllowed,
+            Self::NoRuntime(_) => Code::NoRuntime,
+            Self::Link { error, .. } => match error {
+                LinkError::Unreachable => Code::RuntimeUnreachable,
+                LinkError::TimedOut => Code::RuntimeTimedOut,
+                LinkError::Unauthorized(_) => Code::RuntimeUnauthorized,
+                LinkError::Unsupported => Code::RuntimeUnsupported,
+                LinkError::NotAllowed => Code::RuntimeNotAllowed,
+                LinkError::Busy(code) | LinkError::Source(code) | LinkError::Refused { code, .. } => *code,
+            },
         }
     }
 
@@ -172,6 +216,21 @@ impl BackendError {
                 "see which Runtime refuses it and why, then repair the bundle or the Runtime, or roll back".to_owned()
             }
             Self::Contended => "retry the operation".to_owned(),
+            Self::WorkerNotFound(_) => "list the workers of the workspace".to_owned(),
+            Self::WorkerElsewhere { .. } => "name the Runtime that has the worker, or choose another id".to_owned(),
+            Self::NotAllowed { runtime, .. } => format!("run `yoi backend explain {runtime} WORKSPACE`"),
+            Self::NoRuntime(_) => "see the condition of each Runtime: `yoi backend status`".to_owned(),
+            Self::Link { error, .. } => match error {
+                LinkError::Unreachable | LinkError::TimedOut => {
+                    "check that the Runtime is running, and whether the operation took effect, then retry".to_owned()
+                }
+                LinkError::Unauthorized(_) => "give the Backend a token of the Runtime that has the scopes".to_owned(),
+                LinkError::Unsupported => "check the version of the Runtime and the URL in the config".to_owned(),
+                LinkError::NotAllowed => "see why: `yoi backend explain RUNTIME WORKSPACE`".to_owned(),
+                LinkError::Busy(_) => "retry after a second".to_owned(),
+                LinkError::Source(_) => "publish the bundle again".to_owned(),
+                LinkError::Refused { .. } => "see `details`; the Runtime itself names the remedy".to_owned(),
+            },
         }
     }
 }
@@ -348,7 +407,7 @@ impl Backend {
         self.0.fleet().workspaces.keys().cloned().collect()
     }
 
-    fn check_workspace(&self, workspace: &WorkspaceId) -> Result<(), BackendError> {
+    pub(crate) fn check_workspace(&self, workspace: &WorkspaceId) -> Result<(), BackendError> {
         if self.0.fleet().workspaces.contains_key(workspace) {
             Ok(())
         } else {

@@ -21,7 +21,9 @@ pub mod reconciler;
 pub mod runtime_link;
 pub mod service;
 pub mod visibility;
+mod workers;
 
 pub use backend::{Backend, BackendBuilder, BackendError, RuntimeEntry, WorkspaceEntry};
 pub use connector::{Connector, ConnectorError, NoConnector};
 pub use link_error::LinkError;
+pub use workers::PlacedWorker;

@@ -1,7 +1,12 @@
 //! Error of an operation on a Runtime, the same for embedded and remote Runtimes.
 
+use std::str::FromStr;
+
+use backend_api::refusal::{MAX_REFUSED_SUBJECTS, RefusalDetails, RefusedSubject};
 use runtime_api::Code;
 use runtime_api::desired::Generation;
+use runtime_service::ApiProblem;
+use serde_json::Value;
 
 /// Error of an operation on a Runtime. It holds codes and numbers, and no text of the Runtime.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +33,8 @@ pub enum LinkError {
         code: Code,
         /// Generation that the Runtime acknowledged, for [`Code::GenerationOlder`].
         acknowledged: Option<Generation>,
+        /// Further details.
+        details: Box<RefusalDetails>,
     },
     /// The Backend itself cannot read what it should deliver.
     #[error("the Backend cannot read the bundle (`{0}`)")]
@@ -38,6 +45,41 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Returns the error for a problem of a Runtime. Keeps only details that have a type.
+    pub(crate) fn of_problem(code: Code, details: &Value) -> Self {
+        match code {
+            Code::Unauthenticated | Code::TokenExpired | Code::ScopeMissing => Self::Unauthorized(code),
+            Code::NotFound | Code::MethodNotAllowed | Code::UnexpectedAnswer => Self::Unsupported,
+            code if matches!(code.http_status(), 429 | 503) => Self::Busy(code),
+            code => {
+                // The service of a Runtime refuses a large call before its library does.
+                let code = if code == Code::BodyTooLarge { Code::TooLarge } else { code };
+                let acknowledged = details.get("acknowledged").and_then(Value::as_u64);
+                let acknowledged = acknowledged.and_then(|number| Generation::try_from(number).ok());
+                Self::Refused { code, acknowledged, details: Box::new(safe_details(details)) }
+            }
+        }
+    }
+
+    /// Returns the error for an error of the library, which the service of a Runtime would report as this problem.
+    pub(crate) fn of_library(error: impl Into<ApiProblem>) -> Self {
+        let problem: ApiProblem = error.into();
+        Self::of_problem(problem.code(), problem.details())
+    }
+
+    /// Returns `true` if the Runtime certainly did not perform the operation, and will not perform it later.
+    pub(crate) fn is_definite(&self) -> bool {
+        match self {
+            Self::Unreachable | Self::TimedOut | Self::Unsupported => false,
+            Self::Unauthorized(_) | Self::NotAllowed | Self::Source(_) => true,
+            Self::Busy(code) => matches!(code, Code::Busy | Code::RateLimited | Code::Stopping),
+            // A store may have failed after it had written, and a deadline may end only the wait.
+            Self::Refused { code, .. } => {
+                !matches!(code, Code::DeadlineExceeded | Code::StoreFull | Code::MetadataDamaged)
+            }
+        }
+    }
+
     /// Returns the stable error code.
     pub fn code(&self) -> Code {
         match self {
@@ -53,5 +95,51 @@ impl LinkError {
     /// Returns `true` if the error says something about the Runtime as a whole, and nothing about one workspace.
     pub fn concerns_runtime(&self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut | Self::Unsupported)
+    }
+}
+
+/// Returns the fields of a problem that are codes, names or numbers.
+fn safe_details(details: &Value) -> RefusalDetails {
+    let number = |name: &str| details.get(name).and_then(Value::as_u64);
+    let subjects = details.get("refusals").and_then(Value::as_array).into_iter().flatten();
+    let subject = |refusal: &Value| {
+        let need = serde_json::from_value(refusal.get("need")?.clone()).ok()?;
+        Some(RefusedSubject { subject: parsed(refusal, "subject")?, need, rule: parsed(refusal, "rule")? })
+    };
+    RefusalDetails {
+        limit: parsed(details, "limit"),
+        allowed: number("allowed"),
+        actual: number("actual"),
+        reason: parsed(details, "reason"),
+        tool_code: parsed(details, "tool_code"),
+        refusals: subjects.filter_map(subject).take(MAX_REFUSED_SUBJECTS).collect(),
+    }
+}
+
+fn parsed<T: FromStr>(value: &Value, name: &str) -> Option<T> {
+    value.get(name)?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_codes_names_and_numbers_of_a_problem_are_kept() {
+        let details = json!({
+            "limit": "call_bytes", "allowed": 7, "actual": "CANARY text", "reason": "CANARY text", "path": "/CANARY",
+            "refusals": [
+                { "subject": "secret:api", "need": "required", "rule": "secret_not_granted", "reason": "CANARY text" },
+                { "subject": "CANARY text", "need": "required", "rule": "secret_not_granted" },
+                { "subject": "shell", "need": "required", "rule": "CANARY" },
+            ],
+        });
+        let error = LinkError::of_problem(Code::Denied, &details);
+        let LinkError::Refused { details, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((details.limit.as_ref().map(|word| word.as_str()), details.allowed), (Some("call_bytes"), Some(7)));
+        assert_eq!(details.refusals.len(), 1);
+        assert!(!format!("{error:?} {error}").contains("CANARY"), "{error:?}");
     }
 }

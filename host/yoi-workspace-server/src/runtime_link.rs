@@ -7,11 +7,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
-use bundles::{Digest, WorkspaceId};
+use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
+use content_store::records::Page;
 use host_policy::Facts;
+use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
+use runtime_api::service::ServiceSummary;
+use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
+use serde_json::Value;
 
 use crate::link_error::LinkError;
 
@@ -29,7 +35,8 @@ pub struct SignedManifest {
     pub envelope: Option<Bytes>,
 }
 
-/// A Runtime. Every operation ends within a time limit of its implementation, and can be repeated.
+/// A Runtime. Every operation ends within a time limit of its implementation. All operations except
+/// [`call_tool`](Self::call_tool) can be repeated. An implementation without operations on workers does not support them.
 #[async_trait]
 pub trait RuntimeLink: fmt::Debug + Send + Sync + 'static {
     /// Returns the status of the Runtime, with that of each workspace that the Backend may use there.
@@ -57,4 +64,75 @@ pub trait RuntimeLink: fmt::Debug + Send + Sync + 'static {
         workspace: &WorkspaceId,
         desired: &DesiredBundle,
     ) -> Result<AcknowledgedBundle, LinkError>;
+
+    /// Creates a worker, or returns the one that the same request created before.
+    async fn create_worker(
+        &self,
+        _workspace: &WorkspaceId,
+        _id: &WorkerId,
+        _request: &CreateWorkerRequest,
+    ) -> Result<CreatedWorker, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns a worker.
+    async fn worker(&self, _workspace: &WorkspaceId, _id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns the specification of a worker, as JSON.
+    async fn worker_spec(&self, _workspace: &WorkspaceId, _id: &WorkerId) -> Result<Value, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns a page of at most `limit` workers after the worker `after`, ordered by id.
+    async fn workers(
+        &self,
+        _workspace: &WorkspaceId,
+        _after: Option<&WorkerId>,
+        _limit: usize,
+    ) -> Result<Page<WorkerSummary>, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Calls a tool of a worker. `call` is a [`ToolCall`](runtime_api::call::ToolCall) as JSON, which the Runtime parses.
+    async fn call_tool(
+        &self,
+        _workspace: &WorkspaceId,
+        _id: &WorkerId,
+        _tool: &ToolName,
+        _call: Bytes,
+    ) -> Result<CallResult, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns a page of at most `limit` entries of a worker's history after the entry `after`.
+    async fn history(
+        &self,
+        _workspace: &WorkspaceId,
+        _id: &WorkerId,
+        _after: u64,
+        _limit: usize,
+    ) -> Result<Page<Entry>, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns the services of a worker, ordered by plugin.
+    async fn worker_services(
+        &self,
+        _workspace: &WorkspaceId,
+        _id: &WorkerId,
+    ) -> Result<Vec<ServiceSummary>, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Stops a worker permanently.
+    async fn stop_worker(&self, _workspace: &WorkspaceId, _id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Removes a stopped worker with its history.
+    async fn remove_worker(&self, _workspace: &WorkspaceId, _id: &WorkerId) -> Result<(), LinkError> {
+        Err(LinkError::Unsupported)
+    }
 }

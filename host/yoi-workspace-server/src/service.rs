@@ -11,6 +11,7 @@ mod fleet;
 mod openapi;
 mod problem;
 mod tokens;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -14,3 +14,4 @@
 mod fleet;
 mod service;
 mod support;
+mod workers;

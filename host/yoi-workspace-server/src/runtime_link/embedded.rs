@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use bundles::{Digest, WorkspaceId};
+use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
+use content_store::records::Page;
 use host_policy::Facts;
 use runtime_api::Code;
+use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
-use worker_runtime::Runtime;
+use runtime_api::service::ServiceSummary;
+use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
+use serde_json::Value;
 use worker_runtime::blob_store::source_from;
 use worker_runtime::content::{ContentError, PutBundle};
+use worker_runtime::{Runtime, WorkerError};
 
 use super::{RuntimeLink, SignedManifest};
 use crate::link_error::LinkError;
@@ -28,21 +34,13 @@ impl From<Runtime> for EmbeddedRuntime {
 
 impl From<ContentError> for LinkError {
     fn from(error: ContentError) -> Self {
-        let acknowledged = match error {
-            ContentError::GenerationOlder { acknowledged, .. } => Some(acknowledged),
-            _ => None,
-        };
-        refused(error.code(), acknowledged)
+        Self::of_library(error)
     }
 }
 
-/// Returns the error for a code of a Runtime.
-pub(super) fn refused(code: Code, acknowledged: Option<runtime_api::desired::Generation>) -> LinkError {
-    match code {
-        Code::Unauthenticated | Code::TokenExpired | Code::ScopeMissing => LinkError::Unauthorized(code),
-        Code::NotFound | Code::MethodNotAllowed | Code::UnexpectedAnswer => LinkError::Unsupported,
-        code if matches!(code.http_status(), 429 | 503) => LinkError::Busy(code),
-        code => LinkError::Refused { code, acknowledged },
+impl From<WorkerError> for LinkError {
+    fn from(error: WorkerError) -> Self {
+        Self::of_library(error)
     }
 }
 
@@ -95,5 +93,64 @@ impl RuntimeLink for EmbeddedRuntime {
         desired: &DesiredBundle,
     ) -> Result<AcknowledgedBundle, LinkError> {
         Ok(self.0.content(workspace).set_desired(*desired).await?)
+    }
+
+    async fn create_worker(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        request: &CreateWorkerRequest,
+    ) -> Result<CreatedWorker, LinkError> {
+        Ok(self.0.catalogue(workspace).create(id.clone(), request.clone()).await?)
+    }
+
+    async fn worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        Ok(self.0.catalogue(workspace).get(id).await?)
+    }
+
+    async fn worker_spec(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Value, LinkError> {
+        let spec = self.0.catalogue(workspace).spec(id).await?;
+        serde_json::to_value(&spec).map_err(|_| LinkError::Unsupported)
+    }
+
+    async fn workers(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&WorkerId>,
+        limit: usize,
+    ) -> Result<Page<WorkerSummary>, LinkError> {
+        Ok(self.0.catalogue(workspace).list_page(after, limit).await?)
+    }
+
+    async fn call_tool(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        tool: &ToolName,
+        call: Bytes,
+    ) -> Result<CallResult, LinkError> {
+        self.0.interaction(workspace).call_json(id, tool, &call).await.map_err(LinkError::of_library)
+    }
+
+    async fn history(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Page<Entry>, LinkError> {
+        Ok(self.0.observation(workspace).history_page(id, after, limit).await?)
+    }
+
+    async fn worker_services(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Vec<ServiceSummary>, LinkError> {
+        Ok(self.0.observation(workspace).services(id).await?)
+    }
+
+    async fn stop_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        Ok(self.0.catalogue(workspace).stop(id).await?)
+    }
+
+    async fn remove_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<(), LinkError> {
+        Ok(self.0.catalogue(workspace).remove(id).await?)
     }
 }

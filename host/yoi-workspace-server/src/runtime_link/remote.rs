@@ -3,19 +3,26 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use bundles::{Digest, WorkspaceId};
+use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
+use content_store::records::Page;
 use host_policy::Facts;
 use runtime_api::Code;
-use runtime_api::desired::{AcknowledgedBundle, DesiredBundle, Generation};
+use runtime_api::body::{HistoryPage, WorkerPage};
+use runtime_api::call::CallResult;
+use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
+use runtime_api::service::ServiceSummary;
+use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 use runtime_client::{Client, ClientError, UploadedManifest};
+use serde_json::Value;
 
-use super::embedded::refused;
 use super::{RuntimeLink, SignedManifest};
 use crate::link_error::LinkError;
 
-/// A Runtime behind its HTTP API. The token needs the scopes `status`, `read` and `bundles`.
+/// A Runtime behind its HTTP API. The token needs the scopes `status`, `read` and `bundles`, and for workers `workers` and
+/// `call`.
 #[derive(Debug, Clone)]
 pub struct RemoteRuntime(Client);
 
@@ -31,9 +38,7 @@ impl From<ClientError> for LinkError {
             ClientError::Unreachable(_) | ClientError::Interrupted | ClientError::NoTls => Self::Unreachable,
             ClientError::TimedOut { .. } => Self::TimedOut,
             ClientError::Problem(problem) => {
-                let acknowledged = problem.details().get("acknowledged").and_then(|value| value.as_u64());
-                let acknowledged = acknowledged.and_then(|number| Generation::try_from(number).ok());
-                refused(problem.known_code().unwrap_or(Code::UnexpectedAnswer), acknowledged)
+                Self::of_problem(problem.known_code().unwrap_or(Code::UnexpectedAnswer), problem.details())
             }
             ClientError::InvalidUrl | ClientError::InsecureUrl | ClientError::InvalidToken => {
                 Self::Unauthorized(error.known_code().unwrap_or(Code::InvalidConfig))
@@ -91,5 +96,65 @@ impl RuntimeLink for RemoteRuntime {
         desired: &DesiredBundle,
     ) -> Result<AcknowledgedBundle, LinkError> {
         Ok(self.client(workspace).set_desired(desired).await?)
+    }
+
+    async fn create_worker(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        request: &CreateWorkerRequest,
+    ) -> Result<CreatedWorker, LinkError> {
+        Ok(self.client(workspace).create_worker(id, request).await?)
+    }
+
+    async fn worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        Ok(self.client(workspace).worker(id).await?)
+    }
+
+    async fn worker_spec(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Value, LinkError> {
+        Ok(self.client(workspace).worker_spec(id).await?)
+    }
+
+    async fn workers(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&WorkerId>,
+        limit: usize,
+    ) -> Result<Page<WorkerSummary>, LinkError> {
+        let WorkerPage { workers, next } = self.client(workspace).workers_page(after, limit).await?;
+        Ok(Page { items: workers, more: next.is_some() })
+    }
+
+    async fn call_tool(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        tool: &ToolName,
+        call: Bytes,
+    ) -> Result<CallResult, LinkError> {
+        Ok(self.client(workspace).call_json(id, tool, call).await?)
+    }
+
+    async fn history(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Page<Entry>, LinkError> {
+        let HistoryPage { entries, next } = self.client(workspace).history_page(id, after, limit).await?;
+        Ok(Page { items: entries, more: next.is_some() })
+    }
+
+    async fn worker_services(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Vec<ServiceSummary>, LinkError> {
+        Ok(self.client(workspace).worker_services(id).await?)
+    }
+
+    async fn stop_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        Ok(self.client(workspace).stop_worker(id).await?)
+    }
+
+    async fn remove_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<(), LinkError> {
+        Ok(self.client(workspace).remove_worker(id).await?)
     }
 }

@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{BackendState, audit, bundles, desired, fleet, tokens};
+use super::{BackendState, audit, bundles, desired, fleet, tokens, workers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +29,7 @@ use super::{BackendState, audit, bundles, desired, fleet, tokens};
         (name = "desired state", description = "Which bundle the Runtimes of a workspace should use"),
         (name = "fleet", description = "Runtimes, and the workspaces on them"),
         (name = "operation", description = "Operation of the Backend"),
+        (name = "workers", description = "Workers, their tools and histories, on the Runtimes that have them"),
     ),
     modifiers(&SecuritySchemes),
 )]
@@ -50,6 +51,13 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(audit::list))
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(workers::create, workers::get, workers::stop))
+        .routes(routes!(workers::spec))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::call))
+        .routes(routes!(workers::history))
+        .routes(routes!(workers::services))
+        .routes(routes!(workers::remove))
         .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
 }
 

@@ -1,5 +1,7 @@
 //! Bundles, Runtimes and Backends for tests.
 
+pub mod served;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -23,7 +25,7 @@ use yoi_workspace_server::visibility::{Names, Rules, RuntimeRules, WorkspaceRule
 use yoi_workspace_server::{Backend, BackendBuilder, Connector, NoConnector, RuntimeEntry, WorkspaceEntry};
 
 /// Milliseconds after 1970 at which clocks start.
-const START_MS: i64 = 1_782_402_570_000;
+pub const START_MS: i64 = 1_782_402_570_000;
 
 pub fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a name")
