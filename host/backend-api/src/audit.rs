@@ -161,6 +161,15 @@ pub enum Action {
         #[cfg_attr(feature = "openapi", schema(required = false))]
         issued: Option<TokenId>,
     },
+    /// A token with which a Runtime polls the Backend was issued.
+    IssuePullToken {
+        /// The Runtime.
+        runtime: RuntimeName,
+        /// Id of the token. Absent if the request was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(required = false))]
+        issued: Option<TokenId>,
+    },
     /// A token was revoked.
     RevokeToken {
         /// Id of the token.

@@ -164,6 +164,8 @@ pub enum Access {
     Embedded,
     /// Through the HTTP API of the Runtime.
     Remote,
+    /// The Runtime polls the Backend.
+    Pulled,
 }
 
 /// Newest report of a Runtime about itself.

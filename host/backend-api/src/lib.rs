@@ -8,6 +8,7 @@ pub mod body;
 pub mod desired;
 pub mod fleet;
 pub mod policy;
+pub mod pull;
 pub mod refusal;
 pub mod token;
 pub mod worker;

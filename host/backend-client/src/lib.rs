@@ -192,6 +192,12 @@ impl BackendClient {
         self.0.request(Method::POST, ["v1", "tokens"]).json(request).send_json().await
     }
 
+    /// Issues the token with which a Runtime polls the Backend. There are no retries, because each request issues another
+    /// token.
+    pub async fn issue_pull_token(&self, runtime: &RuntimeName) -> Result<IssuedBackendToken, ClientError> {
+        self.0.request(Method::POST, ["v1", "runtimes", runtime.as_ref(), "token"]).send_json().await
+    }
+
     /// Returns all tokens, without their secrets.
     pub async fn tokens(&self) -> Result<Vec<BackendTokenSummary>, ClientError> {
         let list: BackendTokenList = self.0.request(Method::GET, ["v1", "tokens"]).send_json().await?;

@@ -74,7 +74,7 @@ impl Client {
     }
 
     /// Downloads content of at most `max_bytes` bytes from `path` and verifies its digest.
-    pub(super) async fn content<const N: usize>(
+    pub async fn content<const N: usize>(
         &self,
         path: [&str; N],
         declared: Digest,

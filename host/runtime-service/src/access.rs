@@ -186,6 +186,11 @@ impl StatusReader {
     pub fn workspaces(&self) -> &BTreeSet<WorkspaceId> {
         &self.0.token.grant.workspaces
     }
+
+    /// Returns the token of the request.
+    pub fn token(&self) -> &TokenSummary {
+        &self.0.token
+    }
 }
 
 /// The workspace of a request, with its token. Not yet authorized: the token may serve other workspaces only. Use

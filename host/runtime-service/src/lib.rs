@@ -150,6 +150,13 @@ impl RuntimeService {
     }
 }
 
+impl Service {
+    /// Waits until the service stops. A request that is held open should then end.
+    pub async fn closing(&self) {
+        self.edge.closing().cancelled().await;
+    }
+}
+
 /// Returns all routes of the API.
 pub fn router(runtime: Runtime, options: ServiceOptions) -> Router {
     RuntimeService::new(runtime, options).router()

@@ -158,6 +158,9 @@ pub enum BackendError {
     /// No allowed Runtime answers and has the desired bundle.
     #[error("no Runtime that workspace `{0}` may use answers and has its desired bundle")]
     NoRuntime(WorkspaceId),
+    /// The Backend reaches the Runtime itself, so the Runtime cannot poll.
+    #[error("Runtime `{0}` does not poll the Backend")]
+    NotPulled(RuntimeName),
     /// An operation on a Runtime failed.
     #[error("Runtime `{runtime}`: {error}")]
     Link {
@@ -187,6 +190,7 @@ impl BackendError {
             Self::WorkerElsewhere { .. } => Code::WorkerExists,
             Self::NotAllowed { .. } => Code::RuntimeNotAllowed,
             Self::NoRuntime(_) => Code::NoRuntime,
+            Self::NotPulled(_) => Code::RuntimeNotPulled,
             Self::Link { error, .. } => match error {
                 LinkError::Unreachable => Code::RuntimeUnreachable,
                 LinkError::TimedOut => Code::RuntimeTimedOut,
@@ -220,6 +224,7 @@ impl BackendError {
             Self::WorkerElsewhere { .. } => "name the Runtime that has the worker, or choose another id".to_owned(),
             Self::NotAllowed { runtime, .. } => format!("run `yoi backend explain {runtime} WORKSPACE`"),
             Self::NoRuntime(_) => "see the condition of each Runtime: `yoi backend status`".to_owned(),
+            Self::NotPulled(runtime) => format!("let the Runtime poll in the table [runtimes.{runtime}] of the config"),
             Self::Link { error, .. } => match error {
                 LinkError::Unreachable | LinkError::TimedOut => {
                     "check that the Runtime is running, and whether the operation took effect, then retry".to_owned()

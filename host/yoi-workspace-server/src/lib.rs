@@ -7,6 +7,7 @@
 //! - [`visibility`] decides which workspaces may be on which Runtimes, and [`desired`] what they should have there.
 //! - [`reconciler`] compares that with what the Runtimes acknowledged, and decides what to do next.
 //! - [`runtime_link`] is the access to one Runtime, and [`delivery`] brings a bundle there.
+//! - [`pull`] serves Runtimes that the Backend cannot reach.
 //! - [`service`] is the HTTP API.
 
 mod audit;
@@ -17,6 +18,7 @@ pub mod delivery;
 pub mod desired;
 mod driver;
 mod link_error;
+pub mod pull;
 pub mod reconciler;
 pub mod runtime_link;
 pub mod service;

@@ -47,17 +47,22 @@ pub enum LinkError {
 impl LinkError {
     /// Returns the error for a problem of a Runtime. Keeps only details that have a type.
     pub(crate) fn of_problem(code: Code, details: &Value) -> Self {
+        let acknowledged = details.get("acknowledged").and_then(Value::as_u64);
+        let acknowledged = acknowledged.and_then(|number| Generation::try_from(number).ok());
+        Self::of_refusal(code, acknowledged, Box::new(safe_details(details)))
+    }
+
+    /// Returns the error for the code of a Runtime.
+    pub(crate) fn of_refusal(code: Code, acknowledged: Option<Generation>, details: Box<RefusalDetails>) -> Self {
         match code {
             Code::Unauthenticated | Code::TokenExpired | Code::ScopeMissing => Self::Unauthorized(code),
             Code::NotFound | Code::MethodNotAllowed | Code::UnexpectedAnswer => Self::Unsupported,
+            Code::Unreachable => Self::Unreachable,
+            Code::TimedOut => Self::TimedOut,
             code if matches!(code.http_status(), 429 | 503) => Self::Busy(code),
-            code => {
-                // The service of a Runtime refuses a large call before its library does.
-                let code = if code == Code::BodyTooLarge { Code::TooLarge } else { code };
-                let acknowledged = details.get("acknowledged").and_then(Value::as_u64);
-                let acknowledged = acknowledged.and_then(|number| Generation::try_from(number).ok());
-                Self::Refused { code, acknowledged, details: Box::new(safe_details(details)) }
-            }
+            // The service of a Runtime refuses a large call before its library does.
+            Code::BodyTooLarge => Self::Refused { code: Code::TooLarge, acknowledged, details },
+            code => Self::Refused { code, acknowledged, details },
         }
     }
 

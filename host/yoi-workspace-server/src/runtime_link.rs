@@ -20,6 +20,7 @@ use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSu
 use serde_json::Value;
 
 use crate::link_error::LinkError;
+use crate::pull::PulledRuntime;
 
 pub use embedded::EmbeddedRuntime;
 pub use remote::RemoteRuntime;
@@ -39,6 +40,11 @@ pub struct SignedManifest {
 /// [`call_tool`](Self::call_tool) can be repeated. An implementation without operations on workers does not support them.
 #[async_trait]
 pub trait RuntimeLink: fmt::Debug + Send + Sync + 'static {
+    /// Returns the queue of operations, if the Runtime polls for them.
+    fn as_pulled(&self) -> Option<&PulledRuntime> {
+        None
+    }
+
     /// Returns the status of the Runtime, with that of each workspace that the Backend may use there.
     async fn status(&self) -> Result<RuntimeStatus, LinkError>;
 

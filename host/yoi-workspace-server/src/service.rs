@@ -10,6 +10,7 @@ mod desired;
 mod fleet;
 mod openapi;
 mod problem;
+mod pull;
 mod tokens;
 mod workers;
 

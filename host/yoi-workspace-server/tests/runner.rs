@@ -12,6 +12,7 @@
 )]
 
 mod fleet;
+mod pull;
 mod service;
 mod support;
 mod workers;

@@ -24,7 +24,7 @@ use crate::support::served::{
 };
 use crate::support::{World, any, desire, manifest, name, open_rules, until};
 
-fn plain() -> CreateWorkerRequest {
+pub(crate) fn plain() -> CreateWorkerRequest {
     CreateWorkerRequest { bundle: None, ..CreateWorkerRequest::of_bundle(name("plain"), tool_bundle(1).digest()) }
 }
 
@@ -38,7 +38,7 @@ async fn with_bundle(link: &dyn RuntimeLink) {
 }
 
 /// Performs operations and returns their results as texts.
-async fn outcomes(link: &dyn RuntimeLink) -> Vec<String> {
+pub(crate) async fn outcomes(link: &dyn RuntimeLink) -> Vec<String> {
     let (acme, bundle) = (name("acme"), tool_bundle(1).digest());
     let worker: WorkerId = name("w");
     let of = |profile: &str| CreateWorkerRequest::of_bundle(name(profile), bundle);
@@ -152,7 +152,7 @@ struct Fleet {
     served: Served,
 }
 
-async fn all_scopes(backend: &Backend, served: &Served) -> Client {
+pub(crate) async fn all_scopes(backend: &Backend, served: &Served) -> Client {
     let scopes = [Scope::Read, Scope::Bundles, Scope::Workers, Scope::Operator];
     Client::new(served.options(token(backend.catalogue(), &scopes, &["acme"]).await)).expect("a client")
 }
@@ -181,7 +181,7 @@ impl Fleet {
     }
 }
 
-fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Code {
+pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Code {
     let error = result.expect_err("refused");
     let text = format!("{error:?}");
     assert!(!text.contains("CANARY") && !text.contains("127.0.0.1"), "{text}");

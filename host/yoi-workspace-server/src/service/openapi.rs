@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{BackendState, audit, bundles, desired, fleet, tokens, workers};
+use super::{BackendState, audit, bundles, desired, fleet, pull, tokens, workers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -58,6 +58,9 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(workers::history))
         .routes(routes!(workers::services))
         .routes(routes!(workers::remove))
+        .routes(routes!(pull::issue))
+        .routes(routes!(pull::poll))
+        .routes(routes!(pull::blob))
         .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
 }
 

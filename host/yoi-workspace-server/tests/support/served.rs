@@ -100,10 +100,17 @@ pub async fn token(runtime: &Runtime, scopes: &[Scope], workspaces: &[&str]) -> 
 /// A server that stops when it is dropped.
 pub struct Served {
     pub address: SocketAddr,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
 }
 
 impl Served {
+    /// Stops the server, and returns when its port is free.
+    pub async fn stop(self) {
+        drop(self.stop);
+        self.ended.await.expect("stopped");
+    }
+
     pub fn options(&self, token: SecretString) -> ClientOptions {
         ClientOptions {
             workspace: Some(name("acme")),
@@ -130,8 +137,10 @@ pub async fn serve_runtime(runtime: &Runtime) -> Served {
     let (listener, address) = bind(0).await;
     let service = RuntimeService::new(runtime.clone(), options(address));
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(async move { service.serve(listener, async move { drop(stopped.await) }).await });
-    Served { address, _stop: stop }
+    let ended = tokio::spawn(async move {
+        service.serve(listener, async move { drop(stopped.await) }).await;
+    });
+    Served { address, stop, ended }
 }
 
 /// Serves a Backend on a port; 0 selects a free one.
@@ -139,8 +148,10 @@ pub async fn serve_backend(backend: &Backend, port: u16) -> Served {
     let (listener, address) = bind(port).await;
     let service = BackendService::new(backend.clone(), options(address));
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(async move { service.serve(listener, async move { drop(stopped.await) }).await });
-    Served { address, _stop: stop }
+    let ended = tokio::spawn(async move {
+        service.serve(listener, async move { drop(stopped.await) }).await;
+    });
+    Served { address, stop, ended }
 }
 
 /// Returns the access to a served Runtime with these scopes in `acme`.
