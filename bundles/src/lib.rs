@@ -37,6 +37,7 @@ pub mod canonical;
 mod canonical_tar;
 mod capability;
 mod check;
+pub mod comparison;
 mod condition;
 mod contents;
 mod definition;

@@ -8,7 +8,6 @@ mod bundle_source;
 mod carets;
 mod config_file;
 mod demo;
-mod differences;
 mod digest_prefix;
 mod error;
 mod files;

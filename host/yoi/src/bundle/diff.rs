@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::ProfileName;
+use bundles::comparison::{Difference, ManifestChange, changes, differences};
 use bundles::manifest::Manifest;
 use component_host::{BundleView, Resolver};
 use host_policy::{Facts, HostPolicy, Request, RuntimeConfig, enforce};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use worker_runtime::report::ResolutionReport;
 use worker_runtime::{Inputs, Resolutions};
 
 use crate::bundle_source;
 use crate::config_file;
-use crate::differences::{Difference, differences};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::resolve::{bare_facts, read_facts};
@@ -49,21 +49,10 @@ struct Document {
     after: bundles::Digest,
     /// `true` if the policy of a host was enforced before the comparison.
     enforced: bool,
-    changes: Vec<Change>,
+    changes: Vec<ManifestChange>,
     profiles: BTreeMap<String, ProfileChange>,
     /// Different values of each profile that resolves differently.
     values: BTreeMap<String, Vec<Difference>>,
-}
-
-#[derive(Serialize)]
-struct Change {
-    /// `profile`, `prompt` and so on, or a field of the manifest.
-    kind: String,
-    name: String,
-    change: &'static str,
-    /// Different values, if both bundles have the item.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    values: Vec<Difference>,
 }
 
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -245,42 +234,6 @@ fn differing(results: &[Value]) -> Option<ProfileChange> {
     (!different.is_empty()).then_some(ProfileChange::Differs(different))
 }
 
-/// Returns the different declarations and fields, in the order of the manifest.
-fn changes(before: &Manifest, after: &Manifest) -> Vec<Change> {
-    let object = |manifest: &Manifest| match serde_json::to_value(manifest) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    };
-    let (one, two) = (object(before), object(after));
-    let mut changes = Vec::new();
-    for field in one.keys().chain(two.keys()).collect::<BTreeSet<_>>() {
-        let kind = match field.as_str() {
-            "profiles" | "prompts" | "workflows" | "tools" | "plugins" | "models" => field.trim_end_matches('s'),
-            other => {
-                changes.extend(change_of(other, "", one.get(field), two.get(field)));
-                continue;
-            }
-        };
-        let entries = |map: &Map<String, Value>| map.get(field).and_then(Value::as_object).cloned().unwrap_or_default();
-        let (one, two) = (entries(&one), entries(&two));
-        for name in one.keys().chain(two.keys()).collect::<BTreeSet<_>>() {
-            changes.extend(change_of(kind, name, one.get(name), two.get(name)));
-        }
-    }
-    changes
-}
-
-fn change_of(kind: &str, name: &str, before: Option<&Value>, after: Option<&Value>) -> Option<Change> {
-    let change = match (before, after) {
-        (None, Some(_)) => "added",
-        (Some(_), None) => "removed",
-        (one, two) if one != two => "changed",
-        _ => return None,
-    };
-    let values = if change == "changed" { differences(before, after) } else { Vec::new() };
-    Some(Change { kind: kind.to_owned(), name: name.to_owned(), change, values })
-}
-
 fn text(document: &Document) -> String {
     if document.same {
         return format!("the same bundle: {}\n", document.before);
@@ -290,7 +243,7 @@ fn text(document: &Document) -> String {
     rows.row("after", document.after);
     let mut label = "changes";
     for change in &document.changes {
-        rows.row(std::mem::take(&mut label), format!("{} {} {}", change.change, change.kind, change.name));
+        rows.row(std::mem::take(&mut label), format!("{} {} {}", change.change.as_str(), change.kind, change.name));
         rows.list("", change.values.iter().map(|value| format!("  {}", value.line())));
     }
     if document.profiles.is_empty() {

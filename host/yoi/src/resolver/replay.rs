@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bundles::comparison::{Difference, differences};
 use bundles::{Acceptances, Admission, Blob, Bundle, Digest, VerifiedManifest};
 use component_host::{BundleView, Limits, Resolver, Sandbox};
 use runtime_api::Code;
@@ -15,7 +16,6 @@ use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlob
 use worker_runtime::{DataFolder, RECORD_BOUNDS, Record, shipped};
 
 use crate::bundle_source;
-use crate::differences::{Difference, differences};
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
