@@ -92,6 +92,16 @@ impl Problem {
     pub fn details(&self) -> &Value {
         &self.0.details
     }
+
+    /// Returns the description of the error.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// Returns the remedy.
+    pub fn help(&self) -> &str {
+        &self.0.help
+    }
 }
 
 fn title(status: StatusCode) -> &'static str {

@@ -61,25 +61,39 @@ where
         let token = bearer(&parts.headers).ok_or(TokenError::Unknown)?;
         let management = service.runtime.management();
         if !management.is_known_token(&token) {
-            service.rates.count_unknown().map_err(|_| {
-                ApiProblem::new(Code::RateLimited, "too many requests with unknown tokens", "retry after a second")
-                    .with_retry_after(RETRY_AFTER)
-            })?;
+            service.count_unknown()?;
         }
         let summary = management.authenticate(&token).await?;
+        service.count_request(parts, &summary).await?;
+        Ok(Self { token: summary, scope_name: service.scope_name })
+    }
+}
+
+impl Service {
+    /// Counts a request whose credential must be looked up. Fails if there are too many of them.
+    pub fn count_unknown(&self) -> Result<(), ApiProblem> {
+        self.rates.count_unknown().map_err(|_| {
+            ApiProblem::new(Code::RateLimited, "too many requests with unknown tokens", "retry after a second")
+                .with_retry_after(RETRY_AFTER)
+        })
+    }
+
+    /// Counts a request of the holder of a token against the rate and the connections of the token, and names the token in
+    /// the log. The routes of this package call it themselves. Routes that authenticate in another way must call it.
+    pub async fn count_request(&self, parts: &Parts, token: &TokenSummary) -> Result<(), ApiProblem> {
         if let Some(labels) = parts.extensions.get::<RequestLabels>() {
-            labels.set_token(summary.id.as_str());
+            labels.set_token(token.id.as_str());
         }
-        service.rates.count(summary.id.as_str()).map_err(|_| {
+        self.rates.count(token.id.as_str()).map_err(|_| {
             ApiProblem::new(Code::RateLimited, "too many requests with this token", "send fewer requests per second")
                 .with_retry_after(RETRY_AFTER)
         })?;
         let connection = parts.extensions.get::<RequestConnection>().cloned();
         if let Some(connection) = connection {
-            let marked = connection.mark_authenticated(summary.id.as_str(), summary.grant.connections).await;
+            let marked = connection.mark_authenticated(token.id.as_str(), token.grant.connections).await;
             marked.map_err(|reached| share_reached("this token", reached))?;
         }
-        Ok(Self { token: summary, scope_name: service.scope_name })
+        Ok(())
     }
 }
 

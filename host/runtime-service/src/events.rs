@@ -157,8 +157,15 @@ async fn wait_for_end(service: Arc<Service>, token: TokenId) {
         }
     };
     tokio::select! {
-        () = service.edge.closing().cancelled() => {}
+        () = service.stopped() => {}
         () = revoked => {}
+    }
+}
+
+impl Service {
+    /// Completes when the service stops. Long-lived responses should end then.
+    pub async fn stopped(&self) {
+        self.edge.closing().cancelled().await;
     }
 }
 

@@ -48,6 +48,16 @@ impl ApiProblem {
     pub fn details(&self) -> &Value {
         self.0.details()
     }
+
+    /// Returns the description of the error.
+    pub fn detail(&self) -> &str {
+        self.0.detail()
+    }
+
+    /// Returns the remedy.
+    pub fn help(&self) -> &str {
+        self.0.help()
+    }
 }
 
 impl IntoResponse for ApiProblem {

@@ -212,9 +212,15 @@ impl Management {
 
     /// `true` if a token exists and is neither revoked nor expired.
     pub async fn is_token_valid(&self, id: &TokenId) -> Result<bool, TokenError> {
+        Ok(self.valid_token(id).await?.is_some())
+    }
+
+    /// Returns a token by its id. `None` if it does not exist, is revoked or has expired.
+    pub async fn valid_token(&self, id: &TokenId) -> Result<Option<TokenSummary>, TokenError> {
         let row = self.shared.ledger.row::<TokenRow>(&token_key(id)).await?.map(|row| row.value);
         let now = self.shared.ledger.now();
-        Ok(row.is_some_and(|row| row.revoked_at.is_none() && row.grant.expires_at.is_none_or(|until| now < until)))
+        let row = row.filter(|row| row.revoked_at.is_none() && row.grant.expires_at.is_none_or(|until| now < until));
+        Ok(row.map(|row| summary(id.clone(), row)))
     }
 
     /// Returns all tokens, in the order of their ids. The ids are random.
