@@ -338,6 +338,9 @@ codes! {
     ToolRefused = "tool_refused": Failed, 422;
 
     // The Backend.
+    CrossSiteRequest = "cross_site_request": Denied;
+    FormOutdated = "form_outdated": Denied;
+    LoginLinkInvalid = "login_link_invalid": NotFound;
     NoEarlierBundle = "no_earlier_bundle": NotFound;
     NoRollout = "no_rollout": Failed, 409;
     NoRuntime = "no_runtime": Failed;
@@ -352,5 +355,7 @@ codes! {
     RuntimeUnauthorized = "runtime_unauthorized": Failed, 502;
     RuntimeUnreachable = "runtime_unreachable": Failed, 502;
     RuntimeUnsupported = "runtime_unsupported": Failed, 502;
+    SessionEnded = "session_ended": Denied, 401;
+    SessionNotFound = "session_not_found": NotFound;
     WorkspaceNotFound = "workspace_not_found": NotFound;
 }

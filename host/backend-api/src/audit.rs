@@ -1,5 +1,7 @@
 //! Audit log of the Backend: every administrative action, in order.
 
+use std::collections::BTreeSet;
+
 use bundles::{Digest, Revision, RuntimeName, WorkspaceId};
 use error_code::Code;
 use runtime_api::desired::Generation;
@@ -8,6 +10,8 @@ use runtime_api::worker::WorkerId;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Stage;
+use crate::session::SessionId;
+use crate::token::BackendScope;
 
 /// Entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,13 @@ pub enum Actor {
     /// The holder of a token.
     Token {
         /// Id of the token.
+        token: TokenId,
+    },
+    /// A person on the pages.
+    Session {
+        /// Id of the session.
+        session: SessionId,
+        /// Id of the token that issued the login link.
         token: TokenId,
     },
 }
@@ -175,4 +186,40 @@ pub enum Action {
         /// Id of the token.
         revoked: TokenId,
     },
+    /// A login link was issued.
+    IssueLoginLink {
+        /// Permissions of the session.
+        scopes: BTreeSet<BackendScope>,
+        /// Workspaces in which the permissions hold.
+        workspaces: BTreeSet<WorkspaceId>,
+    },
+    /// A login link was used. The actor is the new session.
+    LogIn,
+    /// A session was ended by its own person.
+    LogOut,
+    /// A session was ended by an administrator.
+    EndSession {
+        /// Id of the session.
+        ended: SessionId,
+    },
+}
+
+impl Action {
+    /// Returns the workspace of the action. `None` if it concerns the Backend as a whole.
+    pub fn workspace(&self) -> Option<&WorkspaceId> {
+        match self {
+            Self::Publish { workspace, .. }
+            | Self::SetDesired { workspace, .. }
+            | Self::RollBack { workspace, .. }
+            | Self::AdvanceRollout { workspace, .. }
+            | Self::RaiseGeneration { workspace, .. } => Some(workspace),
+            Self::ReadRuntime { .. }
+            | Self::IssueToken { .. }
+            | Self::RevokeToken { .. }
+            | Self::IssueLoginLink { .. }
+            | Self::LogIn
+            | Self::LogOut
+            | Self::EndSession { .. } => None,
+        }
+    }
 }

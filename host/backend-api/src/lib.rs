@@ -10,5 +10,6 @@ pub mod fleet;
 pub mod policy;
 pub mod pull;
 pub mod refusal;
+pub mod session;
 pub mod token;
 pub mod worker;

@@ -23,6 +23,7 @@ use backend_api::body::{
     IssuedBackendToken, Publication, RuntimeViews, SetDesiredRequest, WorkspaceList, WorkspaceView,
 };
 use backend_api::fleet::{RegisterRuntimeRequest, RuntimeView};
+use backend_api::session::{LoginLink, LoginLinkRequest, SessionId, SessionList, SessionSummary};
 use bundles::{Contents, Digest, RuntimeName, WorkspaceId};
 use bytes::Bytes;
 use reqwest::Method;
@@ -207,6 +208,22 @@ impl BackendClient {
     /// Revokes a token. The operation is idempotent.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<BackendTokenSummary, ClientError> {
         self.0.request(Method::DELETE, ["v1", "tokens", id.as_str()]).send_json().await
+    }
+
+    /// Issues a login link. There are no retries, because each request issues another link.
+    pub async fn issue_login_link(&self, request: &LoginLinkRequest) -> Result<LoginLink, ClientError> {
+        self.0.request(Method::POST, ["v1", "login-links"]).json(request).send_json().await
+    }
+
+    /// Returns the open sessions, ordered by id.
+    pub async fn sessions(&self) -> Result<Vec<SessionSummary>, ClientError> {
+        let SessionList { sessions } = self.0.request(Method::GET, ["v1", "sessions"]).send_json().await?;
+        ordered(sessions, |one, next| one.id < next.id)
+    }
+
+    /// Ends a session.
+    pub async fn end_session(&self, id: &SessionId) -> Result<SessionSummary, ClientError> {
+        self.0.request(Method::DELETE, ["v1", "sessions", id.as_str()]).send_json().await
     }
 }
 

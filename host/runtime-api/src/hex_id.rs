@@ -1,6 +1,9 @@
 //! Ids of a fixed number of lower-case hexadecimal digits.
 
 /// Defines an id from its length in digits, the message of its error, and its description in the API.
+///
+/// The module that uses it imports `std::fmt`, `std::str::FromStr`, `serde::Serialize` and `serde::Deserialize`.
+#[macro_export]
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $invalid:ident, $digits:literal, $message:literal, $description:literal) => {
         $(#[$doc])*

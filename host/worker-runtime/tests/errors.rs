@@ -81,6 +81,9 @@ const NOT_PROVOKED: &[(&str, &[Code])] = &[
         Code::RolloutHalted, Code::RuntimeInConfig, Code::RuntimeNotAllowed, Code::RuntimeNotFound, Code::RuntimeNotPulled, Code::RuntimeTimedOut,
         Code::RuntimeUnauthorized, Code::RuntimeUnreachable, Code::RuntimeUnsupported, Code::WorkspaceNotFound,
     ]),
+    ("the pages of the Backend, in the tests of `yoi-workspace-server`", &[
+        Code::CrossSiteRequest, Code::FormOutdated, Code::LoginLinkInvalid, Code::SessionEnded, Code::SessionNotFound,
+    ]),
     ("deliveries of events, in `services.rs`", &[Code::EventDeferred, Code::EventRefused]),
     ("plugins and their packages, in the tests of `bundles` and of the workspace", &[
         Code::EgressUnavailable, Code::NotAPackage, Code::ServiceFailed,

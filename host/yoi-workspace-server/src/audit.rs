@@ -45,3 +45,25 @@ pub(crate) async fn page(records: &Records, after: u64, limit: usize) -> Result<
     let Page { items, more } = records.page(&entries_key(), Some(&entry_key(after)), limit).await?;
     Ok(Page { items: items.into_iter().map(|(_, entry)| entry).collect(), more })
 }
+
+/// Returns at most `limit` entries before another one, the newest first.
+pub(crate) async fn newest(
+    records: &Records,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, MetadataError> {
+    let last = records.row::<u64>(&sequence_key()).await?.map_or(0, |row| row.value);
+    let end = before.map_or(last, |before| before.saturating_sub(1).min(last));
+    // The numbers have no gaps.
+    let mut next = end.saturating_sub(limit as u64);
+    let mut entries = Vec::new();
+    while next < end {
+        let portion = usize::try_from(end - next).unwrap_or(usize::MAX);
+        let Page { items, .. } = page(records, next, portion).await?;
+        let Some(newest) = items.last() else { break };
+        next = newest.number;
+        entries.extend(items);
+    }
+    entries.reverse();
+    Ok(entries)
+}

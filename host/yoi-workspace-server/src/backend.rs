@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use worker_runtime::content::ContentError;
 use worker_runtime::{Clock, Runtime};
 
+use crate::activity::Activity;
 use crate::audit;
 use crate::catalogue::{Catalogue, revision};
 use crate::connector::{Connector, ConnectorError};
@@ -282,6 +283,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: Mutex<Fleet>,
     /// Signalled when a step may be due earlier than before.
     pub(crate) wake: Notify,
+    pub(crate) activity: Activity,
     started: Instant,
 }
 
@@ -323,6 +325,7 @@ impl BackendBuilder {
             connector: self.connector,
             fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes, registered, reconciler }),
             wake: Notify::new(),
+            activity: Activity::default(),
             started: Instant::now(),
         })))
     }
@@ -577,13 +580,14 @@ impl Backend {
                 return Ok(records::Decision::Keep(None));
             };
             let batch = Batch::default().expect_row(&key, found.as_ref()).put_row(&key, &row);
-            let batch = audit::add_entry(records, batch, clock.now(), actor, action, None).await?;
-            Ok(records::Decision::Commit(batch, Some(row)))
+            let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), None).await?;
+            Ok(records::Decision::Commit(batch, Some((row, action))))
         };
         match records.update::<_, BackendError, _>(attempt).await {
-            Ok(Some(row)) => {
+            Ok(Some((row, action))) => {
                 let now = self.0.now();
                 self.0.fleet().reconciler.set_desired(workspace, Some(row.desired), now);
+                self.0.activity.record(&action);
                 self.0.wake.notify_one();
             }
             Ok(None) => {}
@@ -665,6 +669,15 @@ impl Backend {
         Ok(audit::page(&self.0.records, after, limit).await?)
     }
 
+    /// Returns at most `limit` entries of the audit log before another one, the newest first.
+    pub async fn newest_audit_entries(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, BackendError> {
+        Ok(audit::newest(&self.0.records, before, limit).await?)
+    }
+
     /// Writes an entry to the audit log for an action that was refused, or that changes no record of the Backend.
     pub async fn record(&self, actor: &Actor, action: Action, refused: Option<Code>) -> Result<(), BackendError> {
         let Shared { records, clock, .. } = &*self.0;
@@ -673,7 +686,9 @@ impl Backend {
                 audit::add_entry(records, Batch::default(), clock.now(), actor, action.clone(), refused).await?;
             Ok(records::Decision::Commit(batch, ()))
         };
-        records.update::<_, BackendError, _>(attempt).await
+        records.update::<_, BackendError, _>(attempt).await?;
+        self.0.activity.record(&action);
+        Ok(())
     }
 
     /// Replaces the workspaces, and the config of the catalogue with them.
@@ -692,6 +707,7 @@ impl Backend {
         }
         fleet.workspaces = workspaces;
         drop(fleet);
+        self.0.activity.signal();
         self.0.wake.notify_one();
         Ok(())
     }

@@ -112,6 +112,7 @@ impl Backend {
             }
         }
         self.0.wake.notify_one();
+        self.0.activity.signal();
     }
 
     fn link(&self, runtime: &RuntimeName) -> Option<std::sync::Arc<dyn crate::runtime_link::RuntimeLink>> {

@@ -9,7 +9,9 @@
 //! - [`runtime_link`] is the access to one Runtime, and [`delivery`] brings a bundle there.
 //! - [`pull`] serves Runtimes that the Backend cannot reach.
 //! - [`service`] is the HTTP API.
+//! - [`pages`] shows the same to people, in a browser.
 
+mod activity;
 mod audit;
 mod backend;
 mod catalogue;
@@ -19,9 +21,11 @@ pub mod desired;
 mod driver;
 mod link_error;
 pub mod pull;
+pub mod pages;
 pub mod reconciler;
 pub mod runtime_link;
 pub mod service;
+mod sessions;
 pub mod visibility;
 mod workers;
 

@@ -11,6 +11,7 @@ mod fleet;
 mod openapi;
 mod problem;
 mod pull;
+mod sessions;
 mod tokens;
 mod workers;
 
@@ -44,7 +45,8 @@ pub struct BackendService {
 pub(crate) struct BackendState {
     pub(crate) backend: Backend,
     content: Arc<Service>,
-    entropy: Arc<dyn Entropy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) sessions: crate::pages::SessionTable,
 }
 
 impl FromRef<BackendState> for Arc<Service> {
@@ -58,16 +60,19 @@ impl BackendService {
     pub fn new(backend: Backend, options: ServiceOptions) -> Self {
         let entropy = options.entropy.clone();
         let options = ServiceOptions { scope_name: BackendScope::name_of, ..options };
+        let options = crate::pages::with_own_origins(options);
         let content = RuntimeService::new(backend.catalogue().clone(), options);
-        Self { state: BackendState { backend, content: content.state(), entropy }, content }
+        let sessions = crate::pages::SessionTable::default();
+        Self { state: BackendState { backend, content: content.state(), entropy, sessions }, content }
     }
 
-    /// Returns all routes of the API.
+    /// Returns all routes of the API, and the pages.
     pub fn router(&self) -> Router {
         let (routes, _) = openapi::routes().split_for_parts();
         let (content, _) = runtime_service::content_routes().split_for_parts();
         let content = content.with_state(self.state.content.clone());
-        self.content.wrap(routes.with_state(self.state.clone()).merge(content))
+        let pages = crate::pages::router().with_state(self.state.clone());
+        self.content.wrap(routes.with_state(self.state.clone()).merge(content).merge(pages))
     }
 
     /// Serves the routes until `stop` completes. Then waits until the requests in flight have ended, for at most

@@ -13,6 +13,7 @@
 
 mod fleet;
 mod pull;
+mod pages;
 mod service;
 mod support;
 mod workers;

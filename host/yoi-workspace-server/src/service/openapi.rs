@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{BackendState, audit, bundles, desired, fleet, pull, tokens, workers};
+use super::{BackendState, audit, bundles, desired, fleet, pull, sessions, tokens, workers};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -61,6 +61,9 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(pull::issue))
         .routes(routes!(pull::poll))
         .routes(routes!(pull::blob))
+        .routes(routes!(sessions::issue))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
         .merge(Router::new().route("/openapi.json", get(get_openapi)).into())
 }
 
