@@ -175,9 +175,9 @@ async fn restored_backend_goes_on_above_the_acknowledged_generation() {
 
 /// A Runtime that can be silent.
 #[derive(Debug)]
-struct Switched {
-    link: EmbeddedRuntime,
-    silent: AtomicBool,
+pub struct Switched {
+    pub link: EmbeddedRuntime,
+    pub silent: AtomicBool,
 }
 
 impl Switched {

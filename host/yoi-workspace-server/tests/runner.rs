@@ -11,9 +11,11 @@
     reason = "tests"
 )]
 
+mod browser;
 mod fleet;
 mod pull;
 mod pages;
 mod service;
 mod support;
 mod workers;
+mod webdriver;
