@@ -212,8 +212,15 @@ impl Action {
             | Self::SetDesired { workspace, .. }
             | Self::RollBack { workspace, .. }
             | Self::AdvanceRollout { workspace, .. }
-            | Self::RaiseGeneration { workspace, .. } => Some(workspace),
+            | Self::RaiseGeneration { workspace, .. }
+            | Self::Sync { workspace }
+            | Self::CreateWorker { workspace, .. }
+            | Self::StopWorker { workspace, .. }
+            | Self::RemoveWorker { workspace, .. } => Some(workspace),
             Self::ReadRuntime { .. }
+            | Self::RegisterRuntime { .. }
+            | Self::RemoveRuntime { .. }
+            | Self::IssuePullToken { .. }
             | Self::IssueToken { .. }
             | Self::RevokeToken { .. }
             | Self::IssueLoginLink { .. }

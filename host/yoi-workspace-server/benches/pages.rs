@@ -79,6 +79,7 @@ fn desired() -> DesiredBundle {
 fn workspace(number: usize) -> Outcome<WorkspaceView> {
     Ok(WorkspaceView {
         id: format!("workspace-{number}").parse()?,
+        about: None,
         labels: BTreeMap::new(),
         desired: Some(Desired { target: desired(), rollout: None }),
         halted: false,

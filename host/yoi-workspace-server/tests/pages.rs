@@ -51,6 +51,7 @@ impl Site {
             clock: clock.clone(),
             workspaces: world.workspaces.clone(),
             runtimes: world.runtimes.clone(),
+            connector: world.connector.clone(),
             limits: fast(),
             seed: 1,
         };

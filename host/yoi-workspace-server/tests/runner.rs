@@ -13,9 +13,9 @@
 
 mod browser;
 mod fleet;
-mod pull;
 mod pages;
+mod pull;
 mod service;
 mod support;
-mod workers;
 mod webdriver;
+mod workers;

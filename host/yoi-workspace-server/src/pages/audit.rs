@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use backend_api::audit::{Action, Actor, AuditEntry};
+use bundles::{RuntimeName, WorkspaceId};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -89,6 +90,14 @@ fn actor(actor: &Actor) -> Markup {
     }
 }
 
+/// Renders where a worker is.
+fn place(workspace: &WorkspaceId, runtime: Option<&RuntimeName>) -> Markup {
+    html! {
+        " of " code { (workspace) }
+        @if let Some(runtime) = runtime { span.why { "on " code { (runtime) } } }
+    }
+}
+
 fn action(action: &Action) -> Markup {
     html! {
         @match action {
@@ -114,7 +123,22 @@ fn action(action: &Action) -> Markup {
             Action::RaiseGeneration { workspace, generation } => {
                 "raised the generation of " code { (workspace) } " to " (generation)
             }
+            Action::Sync { workspace } => { "read all Runtimes of " code { (workspace) } " again" }
             Action::ReadRuntime { runtime } => { "read " code { (runtime) } " again" }
+            Action::RegisterRuntime { runtime } => { "added " code { (runtime) } }
+            Action::RemoveRuntime { runtime } => { "removed " code { (runtime) } }
+            Action::CreateWorker { workspace, worker, runtime } => {
+                "created worker " code { (worker) } (place(workspace, runtime.as_ref()))
+            }
+            Action::StopWorker { workspace, worker, runtime } => {
+                "stopped worker " code { (worker) } (place(workspace, runtime.as_ref()))
+            }
+            Action::RemoveWorker { workspace, worker, runtime } => {
+                "removed worker " code { (worker) } (place(workspace, runtime.as_ref()))
+            }
+            Action::IssuePullToken { runtime, issued } => {
+                "issued a token for " code { (runtime) } @if let Some(issued) = issued { span.why { code { (issued) } } }
+            }
             Action::IssueToken { issued } => {
                 "issued a token" @if let Some(issued) = issued { " " code { (issued) } }
             }

@@ -187,6 +187,7 @@ fn access_words(access: Access) -> &'static str {
     match access {
         Access::Embedded => "in the process of the Backend",
         Access::Remote => "through its HTTP API",
+        Access::Pulled => "the Runtime polls the Backend",
     }
 }
 

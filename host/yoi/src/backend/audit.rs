@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
                 Actor::Backend => "the Backend".to_owned(),
                 Actor::Local => "this machine".to_owned(),
                 Actor::Token { token } => format!("token {token}"),
+                Actor::Session { session, token } => format!("session {session} of token {token}"),
             };
             let refused = entry.refused.map(|code| format!(", refused [{}]", code.as_str())).unwrap_or_default();
             let line = format!("{} by {actor}{refused}", action(entry));

@@ -20,6 +20,7 @@ use worker_runtime::egress::TlsRoots;
 use worker_runtime::metadata::MetadataStore;
 use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::{Runtime, RuntimeLimits, SystemClock};
+use yoi_workspace_server::pull::PulledRuntime;
 use yoi_workspace_server::reconciler::ReconcilerLimits;
 use yoi_workspace_server::runtime_link::{EmbeddedRuntime, RemoteRuntime, RuntimeLink};
 use yoi_workspace_server::visibility::{Names, Rules, RuntimeRules, WorkspaceRules};
@@ -79,7 +80,7 @@ struct WorkspaceTable {
 
 /// The table `[runtimes.NAME]`.
 #[derive(Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table with `url` and `token`, or with `config`")]
+#[serde(deny_unknown_fields, expecting = "a table with `url` and `token`, with `config`, or with `polls`")]
 struct RuntimeTable {
     /// URL of a remote Runtime.
     url: Option<String>,
@@ -92,6 +93,9 @@ struct RuntimeTable {
     allow_http: bool,
     /// Config file of a Runtime that runs in the process of the Backend.
     config: Option<PathBuf>,
+    /// `true` if the Runtime polls the Backend, because the Backend cannot reach it.
+    #[serde(default)]
+    polls: bool,
     /// Labels of the Runtime.
     #[serde(default)]
     labels: Labels,
@@ -249,14 +253,18 @@ impl Config {
         let invalid = |reason: &str, help: &str| {
             Err(CliError::new(Code::InvalidConfig, format!("invalid table [runtimes.{name}]: {reason}"), help))
         };
-        match (&table.url, &table.config) {
-            (None, Some(config)) => {
+        match (&table.url, &table.config, table.polls) {
+            (None, None, true) => {
+                let entry = RuntimeEntry { rules, access: Access::Pulled, link: Arc::new(PulledRuntime::default()) };
+                Ok(OpenRuntime { entry, embedded: None })
+            }
+            (None, Some(config), false) => {
                 let runtime = open::read(&self.folder.at(config))?.open(output).await?;
                 let link = Arc::new(EmbeddedRuntime::from(runtime.clone()));
                 let entry = RuntimeEntry { rules, access: Access::Embedded, link };
                 Ok(OpenRuntime { entry, embedded: Some(runtime) })
             }
-            (Some(url), None) => {
+            (Some(url), None, false) => {
                 let Some(token) = &table.token else {
                     return invalid("`token` is missing", "write the name of the secret that holds the token");
                 };
@@ -269,8 +277,10 @@ impl Config {
                 let entry = RuntimeEntry { rules, access: Access::Remote, link };
                 Ok(OpenRuntime { entry, embedded: None })
             }
-            (None, None) => invalid("neither `url` nor `config` is set", "write the `url` of the Runtime"),
-            (Some(_), Some(_)) => invalid("both `url` and `config` are set", "remove one of them"),
+            (None, None, false) => {
+                invalid("it has no `url`, `config` or `polls`", "write the `url` of the Runtime, or `polls = true`")
+            }
+            _ => invalid("more than one of `url`, `config` and `polls` is set", "keep one of them"),
         }
     }
 }
@@ -306,7 +316,8 @@ impl RuntimeTable {
     /// Returns `true` if the Backend reaches the Runtime in the same way.
     fn has_same_access(&self, other: &Self) -> bool {
         let access = |table: &Self| {
-            (table.url.clone(), table.token.clone(), table.certificates.clone(), table.allow_http, table.config.clone())
+            let remote = (table.url.clone(), table.token.clone(), table.certificates.clone(), table.allow_http);
+            (remote, table.config.clone(), table.polls)
         };
         access(self) == access(other)
     }

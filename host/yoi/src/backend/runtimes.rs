@@ -1,7 +1,8 @@
-//! `yoi backend runtimes`: lists the Runtimes of the fleet, and adds and removes remote ones.
+//! `yoi backend runtimes`: lists the Runtimes of the fleet, adds and removes remote ones, and issues tokens for those that poll.
 
 mod add;
 mod remove;
+mod token;
 
 use std::process::ExitCode;
 
@@ -28,12 +29,14 @@ enum Command {
     // These variants have no doc comments: they would replace the longer help texts of the arguments.
     Add(add::Args),
     Remove(remove::Args),
+    Token(token::Args),
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     match &args.command {
         Some(Command::Add(args)) => add::run(args, output),
         Some(Command::Remove(args)) => remove::run(args, output),
+        Some(Command::Token(args)) => token::run(args, output),
         None => list(args, output),
     }
 }
@@ -49,6 +52,7 @@ fn list(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             let access = match runtime.access {
                 Access::Embedded => "embedded",
                 Access::Remote => "remote",
+                Access::Pulled => "polls",
             };
             let labels: Vec<String> = runtime.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let version = runtime.report.as_ref().map_or("not read yet", |report| report.version.as_str());

@@ -9,13 +9,11 @@ use backend_api::token::BackendScope;
 use runtime_api::Code;
 use runtime_api::worker::DisplayName;
 use secrecy::ExposeSecret;
-use serde_json::json;
 use worker_runtime::token::SystemEntropy;
-use zeroize::Zeroizing;
 
 use super::TargetArgs;
 use crate::error::CliError;
-use crate::files::{self, NewSecretFile};
+use crate::files::NewSecretFile;
 use crate::output::Output;
 
 /// Issues a token and shows it once. The Backend stores only a hash of the token.
@@ -64,25 +62,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let (id, token) = args.target.run(
         |management| async move {
             let (summary, token) = management.issue_token(grant, &SystemEntropy).await?;
-            Ok((summary.id, Zeroizing::new(token.expose_secret().to_owned())))
+            Ok((summary.id, token.expose_secret().to_owned()))
         },
         |client| async move {
             let issued = client.issue_token(&request).await?;
-            Ok((issued.summary.id.clone(), Zeroizing::new(issued.token)))
+            Ok((issued.summary.id.clone(), issued.token))
         },
     )?;
-    if let (Some(path), Some(file)) = (&args.out, file) {
-        let line = Zeroizing::new(format!("{}\n", *token));
-        file.finish(line.as_bytes()).map_err(|error| {
-            let help = format!("{}; revoke the lost token: `yoi backend token revoke {id}`", error.help);
-            CliError { help, ..error }
-        })?;
-        let document = json!({ "schema": "yoi.token/1", "id": id, "file": files::shown(path) });
-        output.result(&document, || format!("wrote token {id} to {}\n", files::shown(path)));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let document = json!({ "schema": "yoi.token/1", "id": id, "token": *token });
-    output.note(&format!("note: token {id} is shown only once; store it where only its owner can read it"));
-    output.result(&document, || format!("{}\n", *token));
-    Ok(ExitCode::SUCCESS)
+    super::print(&id, token, args.out.as_deref().zip(file), output)
 }
