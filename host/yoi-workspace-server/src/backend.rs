@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use backend_api::audit::{Action, Actor, AuditEntry};
 use backend_api::body::{AdvanceRequest, Publication, SetDesiredRequest, WorkspaceView};
-use backend_api::desired::{Desired, Rollout, Stage};
 use backend_api::fleet::{Access, RegisterRuntimeRequest, RuntimeReport, RuntimeView};
 use backend_api::policy::Decision;
 use bundles::{Digest, RuntimeName, WorkspaceId, one_line};
@@ -16,7 +15,7 @@ use content_store::records::{self, Page, Records};
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::bundle::BundleSummary;
-use runtime_api::desired::{DesiredBundle, Generation};
+use runtime_api::desired::Generation;
 use runtime_api::worker::WorkerId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -27,13 +26,11 @@ use crate::activity::Activity;
 use crate::audit;
 use crate::catalogue::{Catalogue, revision};
 use crate::connector::{Connector, ConnectorError};
+use crate::desired::DesiredRow;
 use crate::link_error::LinkError;
 use crate::reconciler::{Now, Reconciler, ReconcilerLimits, RuntimeKnowledge};
 use crate::runtime_link::{RuntimeLink, SignedManifest};
 use crate::visibility::{Rules, RuntimeRules, WorkspaceRules, explain, is_allowed};
-
-/// Number of earlier bundles to which a workspace can be rolled back.
-const MAX_EARLIER: usize = 64;
 
 /// Maximum length of the version that a Runtime reports.
 const MAX_VERSION_CHARS: usize = 64;
@@ -57,15 +54,6 @@ pub struct RuntimeEntry {
     pub access: Access,
     /// Access to it.
     pub link: Arc<dyn RuntimeLink>,
-}
-
-/// Desired state of a workspace, as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DesiredRow {
-    desired: Desired,
-    /// Bundles that were desired before, the newest first.
-    earlier: Vec<Digest>,
 }
 
 fn desired_key(workspace: &WorkspaceId) -> Key {
@@ -470,7 +458,8 @@ impl Backend {
                     return Ok(None);
                 }
                 self.check_usable(workspace, bundle, allow_older).await?;
-                let row = next_row(before, bundle, allow_older, stage.clone())?;
+                let row = DesiredRow::decide(before, bundle, allow_older, stage.clone());
+                let row = row.ok_or(BackendError::Contended)?;
                 let generation = Some(row.desired.target.generation);
                 let action = Action::SetDesired { workspace: workspace.clone(), bundle, generation, stage };
                 Ok(Some(Change { row, action }))
@@ -513,8 +502,7 @@ impl Backend {
                     Err(error) => return Err(error),
                 }
             };
-            let earlier = before.earlier.iter().skip(index + 1).copied().collect();
-            let row = DesiredRow { earlier, ..next_row(Some(before), bundle, true, None)? };
+            let row = before.roll_back(index).ok_or(BackendError::Contended)?;
             let action = Action::RollBack { workspace: workspace.clone(), bundle: Some(bundle) };
             Ok(Some(Change { row, action }))
         };
@@ -530,12 +518,12 @@ impl Backend {
     ) -> Result<WorkspaceView, BackendError> {
         let action = || Action::AdvanceRollout { workspace: workspace.clone(), stage: request.stage.clone() };
         let decide = |before: Option<DesiredRow>| async move {
-            let mut row = before.ok_or_else(|| BackendError::NothingDesired(workspace.clone()))?;
-            let rollout = row.desired.rollout.take().ok_or_else(|| BackendError::NoRollout(workspace.clone()))?;
+            let before = before.ok_or_else(|| BackendError::NothingDesired(workspace.clone()))?;
+            let row = before.advance(request.stage.clone());
+            let row = row.ok_or_else(|| BackendError::NoRollout(workspace.clone()))?;
             if !request.despite_refusals && self.0.fleet().reconciler.is_halted(workspace) {
                 return Err(BackendError::RolloutHalted(workspace.clone()));
             }
-            row.desired.rollout = request.stage.clone().map(|stage| Rollout { stage, previous: rollout.previous });
             Ok(Some(Change { row, action: action() }))
         };
         self.change(actor, workspace, action, decide).await
@@ -549,10 +537,9 @@ impl Backend {
     ) -> Result<(), BackendError> {
         let refused_action = || Action::RaiseGeneration { workspace: workspace.clone(), generation: above };
         let decide = |before: Option<DesiredRow>| async move {
-            let Some(mut row) = before.filter(|row| row.desired.target.generation <= above) else { return Ok(None) };
-            let generation = above.next().ok_or(BackendError::Contended)?;
-            // Runtimes that were not in the stage may have any generation up to `above`.
-            row.desired.target = DesiredBundle { generation, allow_older: true, ..row.desired.target };
+            let Some(before) = before.filter(|row| row.desired.target.generation <= above) else { return Ok(None) };
+            let row = before.raise(above).ok_or(BackendError::Contended)?;
+            let generation = row.desired.target.generation;
             let action = Action::RaiseGeneration { workspace: workspace.clone(), generation };
             Ok(Some(Change { row, action }))
         };
@@ -833,32 +820,6 @@ impl Fleet {
             workspaces: pairs.collect(),
         })
     }
-}
-
-/// Returns the row after a decision for another bundle or another part of the Runtimes.
-fn next_row(
-    before: Option<DesiredRow>,
-    bundle: Digest,
-    allow_older: bool,
-    stage: Option<Stage>,
-) -> Result<DesiredRow, BackendError> {
-    let generation = match &before {
-        None => Generation::FIRST,
-        Some(row) => row.desired.target.generation.next().ok_or(BackendError::Contended)?,
-    };
-    let mut earlier = before.as_ref().map(|row| row.earlier.clone()).unwrap_or_default();
-    if let Some(replaced) = before.as_ref().map(|row| row.desired.target.bundle).filter(|replaced| *replaced != bundle)
-    {
-        earlier.insert(0, replaced);
-        earlier.truncate(MAX_EARLIER);
-    }
-    // Runtimes outside the stage keep the decision that they follow now.
-    let previous = before.and_then(|row| match row.desired.rollout {
-        Some(rollout) => rollout.previous,
-        None => Some(row.desired.target),
-    });
-    let target = DesiredBundle { generation, bundle, allow_older };
-    Ok(DesiredRow { desired: Desired { target, rollout: stage.map(|stage| Rollout { stage, previous }) }, earlier })
 }
 
 impl fmt::Debug for Shared {
