@@ -12,8 +12,9 @@ use crate::link_error::LinkError;
 use crate::runtime_link::{RuntimeLink, SignedManifest};
 
 /// Maximum number of uploads of a manifest. The first one usually reports missing blobs. If a further one does, the Runtime
-/// was restarted or blobs were removed meanwhile.
-const MAX_MANIFEST_UPLOADS: usize = 8;
+/// was restarted or blobs were removed meanwhile. More uploads would let a Runtime that reports blobs for ever get many copies
+/// of a bundle before the reconciler makes it wait.
+const MAX_MANIFEST_UPLOADS: usize = 3;
 
 /// Where the Backend reads what it delivers.
 #[async_trait]
@@ -57,7 +58,10 @@ pub async fn deliver(
         check()?;
         let Some(missing) = link.put_manifest(workspace, &signed).await? else {
             check()?;
-            return link.set_desired(workspace, desired).await;
+            let state = link.set_desired(workspace, desired).await?;
+            // A Runtime that acknowledges another decision than this one would get it again at once, for ever.
+            let is_same = (state.generation, state.bundle) == (desired.generation, desired.bundle);
+            return if is_same { Ok(state) } else { Err(LinkError::Unsupported) };
         };
         for digest in missing {
             // A Runtime may only ask for blobs of this bundle, and not again and again.
@@ -72,4 +76,97 @@ pub async fn deliver(
         }
     }
     Err(LinkError::Busy(Code::BlobsVanished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundles::Bundle;
+    use host_policy::Facts;
+    use jiff::Timestamp;
+    use runtime_api::desired::Generation;
+    use runtime_api::runtime::RuntimeStatus;
+    use std::sync::Mutex;
+
+    /// A Runtime that reports the same blobs as missing, as often as it is asked, and acknowledges a decision.
+    #[derive(Debug)]
+    struct Stubborn {
+        missing: BTreeSet<Digest>,
+        acknowledges: AcknowledgedBundle,
+        uploads: Mutex<usize>,
+    }
+
+    #[async_trait]
+    impl RuntimeLink for Stubborn {
+        async fn status(&self) -> Result<RuntimeStatus, LinkError> {
+            Err(LinkError::Unsupported)
+        }
+
+        async fn facts(&self, _: &WorkspaceId, _: Digest) -> Result<Facts, LinkError> {
+            Err(LinkError::Unsupported)
+        }
+
+        async fn put_manifest(
+            &self,
+            _: &WorkspaceId,
+            _: &SignedManifest,
+        ) -> Result<Option<BTreeSet<Digest>>, LinkError> {
+            Ok((!self.missing.is_empty()).then(|| self.missing.clone()))
+        }
+
+        async fn has_blob(&self, _: &WorkspaceId, _: Digest) -> Result<bool, LinkError> {
+            Ok(false)
+        }
+
+        async fn put_blob(&self, _: &WorkspaceId, _: Digest, _: Bytes) -> Result<(), LinkError> {
+            *self.uploads.lock().expect("not poisoned") += 1;
+            Ok(())
+        }
+
+        async fn set_desired(&self, _: &WorkspaceId, _: &DesiredBundle) -> Result<AcknowledgedBundle, LinkError> {
+            Ok(self.acknowledges)
+        }
+    }
+
+    /// A source with one bundle.
+    struct Single(Bundle);
+
+    #[async_trait]
+    impl BundleSource for Single {
+        async fn manifest(&self, _: &WorkspaceId, digest: Digest) -> Result<SignedManifest, LinkError> {
+            let manifest = Bytes::from_owner(self.0.manifest_bytes().clone());
+            Ok(SignedManifest { digest, manifest, envelope: None })
+        }
+
+        async fn blob(&self, _: &WorkspaceId, digest: Digest) -> Result<Option<Bytes>, LinkError> {
+            Ok(self.0.blob(&digest).cloned().map(Bytes::from_owner))
+        }
+    }
+
+    /// Delivers the built-in bundle, and returns the number of uploads.
+    async fn delivered(missing: usize, acknowledged: u64) -> (Result<AcknowledgedBundle, LinkError>, usize) {
+        let source = Single(bundles::builtin().expect("a bundle"));
+        let acknowledged_at = Timestamp::UNIX_EPOCH;
+        let generation = acknowledged.try_into().expect("a generation");
+        let bundle = source.0.digest();
+        let missing = source.0.blobs().map(|(digest, _)| *digest).take(missing).collect();
+        let acknowledges = AcknowledgedBundle { generation, bundle, acknowledged_at };
+        let link = Stubborn { missing, acknowledges, uploads: Mutex::default() };
+        let workspace = source.0.manifest().workspace.id.clone();
+        let desired = DesiredBundle { generation: Generation::FIRST, bundle, allow_older: false };
+        let result = deliver(&source, &link, &workspace, &desired, || true).await;
+        let uploads = *link.uploads.lock().expect("not poisoned");
+        (result, uploads)
+    }
+
+    #[tokio::test]
+    async fn acknowledgement_of_another_decision_is_not_an_acknowledgement() {
+        assert!(delivered(0, 1).await.0.is_ok());
+        assert_eq!(delivered(0, 2).await.0, Err(LinkError::Unsupported));
+    }
+
+    #[tokio::test]
+    async fn runtime_that_always_reports_a_blob_as_missing_gets_it_twice() {
+        assert_eq!(delivered(1, 1).await, (Err(LinkError::Unsupported), 2));
+    }
 }
