@@ -55,6 +55,7 @@ impl Backend {
             }
         }
         steps.shutdown().await;
+        // Otherwise their Runtimes would wait for results if the Backend runs again.
         let now = self.0.now();
         self.0.fleet().reconciler.abandon_steps(now);
         self.save(&mut saved).await;

@@ -36,6 +36,11 @@ pub struct ReconcilerLimits {
     /// Maximum number of steps at the same time for Runtimes that did not answer last time. They have places of their own,
     /// so that many silent Runtimes do not delay the others.
     pub max_steps_to_silent: usize,
+    /// Time after which a step is slow and gives up its place. A Runtime that has just become silent would otherwise keep a
+    /// place until its timeout, which is 10 minutes for a transfer.
+    pub slow_after: Duration,
+    /// Maximum number of slow steps at the same time. Further ones keep their places.
+    pub max_slow_steps: usize,
 }
 
 impl Default for ReconcilerLimits {
@@ -46,13 +51,19 @@ impl Default for ReconcilerLimits {
             max_retry: Duration::from_secs(300),
             max_steps: 32,
             max_steps_to_silent: 16,
+            slow_after: Duration::from_secs(2),
+            max_slow_steps: 512,
         }
     }
 }
 
-/// Maximum number by which a Runtime can raise the generation of a workspace. A restored Backend is behind by the decisions
-/// since its backup. A larger difference is not plausible, and following it would let one Runtime use up the numbers.
+/// Maximum number by which a Runtime can raise the generation of a workspace at once above those of the Backend and of most
+/// Runtimes. A restored Backend is behind by the decisions since its backup. A larger difference is not plausible, and following
+/// it at once would let one Runtime use up the numbers.
 const MAX_GENERATION_RAISE: u64 = 1 << 20;
+
+/// Maximum generation that is followed because most Runtimes have it: half of the numbers, so that they cannot be used up.
+const MAX_COMMON_GENERATION: u64 = 1 << 52;
 
 /// The present, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +150,7 @@ struct Runtime {
 struct Workspace {
     rules: WorkspaceRules,
     desired: Option<Desired>,
-    /// Raises of the generation since the last decision.
+    /// Raises of the generation since this Backend started.
     raises: Backoff,
 }
 
@@ -160,23 +171,61 @@ pub struct Reconciler {
 /// Steps that are being performed, by Runtime. A Runtime may have been removed meanwhile.
 #[derive(Debug, Default)]
 struct Steps {
-    /// The value is `true` if the Runtime was silent when the step began.
-    places: BTreeMap<RuntimeName, bool>,
+    places: BTreeMap<RuntimeName, Place>,
+    /// Steps with a place for Runtimes that answer, by the time at which they began.
+    answering: BTreeSet<(Duration, RuntimeName)>,
     silent: usize,
+    slow: usize,
+}
+
+/// Place of a step.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// The Runtime answered last time. The step began at this time.
+    Answering(Duration),
+    /// The Runtime did not answer last time.
+    Silent,
+    /// The step takes long, and no longer has a place.
+    Slow,
 }
 
 impl Steps {
-    fn answering(&self) -> usize {
-        self.places.len() - self.silent
-    }
-
-    fn begin(&mut self, name: RuntimeName, is_silent: bool) {
-        self.places.insert(name, is_silent);
-        self.silent += usize::from(is_silent);
+    fn begin(&mut self, name: RuntimeName, is_silent: bool, now: Now) {
+        let place = if is_silent { Place::Silent } else { Place::Answering(now.elapsed) };
+        match place {
+            Place::Silent => self.silent += 1,
+            _ => drop(self.answering.insert((now.elapsed, name.clone()))),
+        }
+        self.places.insert(name, place);
     }
 
     fn end(&mut self, name: &RuntimeName) {
-        self.silent -= usize::from(self.places.remove(name).unwrap_or(false));
+        match self.places.remove(name) {
+            Some(Place::Answering(since)) => drop(self.answering.remove(&(since, name.clone()))),
+            Some(Place::Silent) => self.silent -= 1,
+            Some(Place::Slow) => self.slow -= 1,
+            None => {}
+        }
+    }
+
+    /// Returns the time at which a step becomes slow and gives up its place.
+    fn next_slow(&self, limits: &ReconcilerLimits) -> Option<Duration> {
+        let (since, _) = self.answering.first().filter(|_| self.slow < limits.max_slow_steps)?;
+        Some(*since + limits.slow_after)
+    }
+
+    /// Takes the places of slow steps.
+    fn release_slow(&mut self, limits: &ReconcilerLimits, now: Now) {
+        while self.next_slow(limits).is_some_and(|at| at <= now.elapsed)
+            && let Some((_, name)) = self.answering.pop_first()
+        {
+            self.places.insert(name, Place::Slow);
+            self.slow += 1;
+        }
+    }
+
+    fn has_place(&self, limits: &ReconcilerLimits) -> bool {
+        self.answering.len() < limits.max_steps
     }
 }
 
@@ -220,9 +269,10 @@ impl Reconciler {
         let first = now.elapsed + self.limits.status_interval.mul_f64(self.random.f64() / 4.0);
         let runtime = Runtime {
             rules,
+            // Otherwise all silent Runtimes would have places of the others after a restart.
+            contact: Backoff { failures: u32::from(known.failure.is_some()), until: Duration::ZERO },
             knowledge: known,
             status_due: first,
-            contact: Backoff::default(),
             retries: BTreeMap::new(),
             scheduled: None,
             changed: false,
@@ -237,13 +287,28 @@ impl Reconciler {
         self.runtimes.remove(name);
     }
 
-    /// Replaces the desired state of a workspace. Refusals of earlier decisions no longer delay it.
+    /// Replaces the desired state of a workspace. Refusals of other decisions no longer delay it.
     pub fn set_desired(&mut self, id: &WorkspaceId, desired: Option<Desired>, now: Now) {
         let Some(workspace) = self.workspaces.get_mut(id) else { return };
+        let raised = match (&workspace.desired, &desired) {
+            (Some(before), Some(after)) if is_raise(before, after) => {
+                Some((before.target.generation, after.target.generation))
+            }
+            _ => None,
+        };
         workspace.desired = desired;
         self.raises.remove(id);
         for runtime in self.runtimes.values_mut() {
-            runtime.retries.remove(id);
+            // A raised generation is the same decision. It does not continue a halted rollout, and Runtimes that fail wait as
+            // long as before.
+            let Some((before, after)) = raised else {
+                runtime.retries.remove(id);
+                continue;
+            };
+            let refusal = runtime.knowledge.workspaces.get_mut(id).and_then(|pair| pair.refusal.as_mut());
+            if let Some(refusal) = refusal.filter(|refusal| refusal.generation == before) {
+                refusal.generation = after;
+            }
         }
         self.wake_all(now);
     }
@@ -295,7 +360,8 @@ impl Reconciler {
         if let Some((workspace, above)) = self.raises.pop_first() {
             return Some(Step::RaiseGeneration { workspace, above });
         }
-        while self.steps.answering() < self.limits.max_steps {
+        self.steps.release_slow(&self.limits, now);
+        while self.steps.has_place(&self.limits) {
             let (at, name) = self.due.first()?.clone();
             if at > now.elapsed {
                 return None;
@@ -311,7 +377,7 @@ impl Reconciler {
             match step {
                 Some(step) if has_place => {
                     self.unschedule(&name);
-                    self.steps.begin(name, is_silent);
+                    self.steps.begin(name, is_silent, now);
                     return Some(step);
                 }
                 Some(_) => self.schedule(&name, now.elapsed + PLACE_WAIT),
@@ -329,7 +395,12 @@ impl Reconciler {
         if !self.raises.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.due.first().map(|(at, _)| *at).filter(|_| self.steps.answering() < self.limits.max_steps)
+        let (at, _) = self.due.first()?;
+        if self.steps.has_place(&self.limits) {
+            Some(*at)
+        } else {
+            self.steps.next_slow(&self.limits).map(|slow| slow.max(*at))
+        }
     }
 
     /// Returns the step of a Runtime that is due now.
@@ -378,9 +449,13 @@ impl Reconciler {
     pub fn is_halted(&self, id: &WorkspaceId) -> bool {
         let desired = self.workspaces.get(id).and_then(|workspace| workspace.desired.as_ref());
         let Some(desired) = desired.filter(|desired| desired.rollout.is_some()) else { return false };
-        self.runtimes.values().any(|runtime| {
-            let pair = runtime.knowledge.workspaces.get(id);
-            pair.and_then(|pair| pair.refusal).is_some_and(|refusal| refusal.generation == desired.target.generation)
+        // A refusal no longer counts if the policy or the stage excludes the Runtime now.
+        let workspace = self.workspaces.get(id);
+        self.runtimes.iter().any(|(name, runtime)| {
+            let refusal = runtime.knowledge.workspaces.get(id).and_then(|pair| pair.refusal);
+            refusal.is_some_and(|refusal| refusal.generation == desired.target.generation)
+                && for_runtime(desired, name, &runtime.rules) == Some(desired.target)
+                && workspace.is_some_and(|workspace| is_allowed((name, &runtime.rules), (id, &workspace.rules)))
         })
     }
 
@@ -403,10 +478,9 @@ impl Reconciler {
         self.schedule(name, at);
     }
 
-    /// Reports that the caller gave up all steps which it has begun. They become due again.
+    /// Ends all steps that are being performed, without results. They are due again.
     pub fn abandon_steps(&mut self, now: Now) {
-        let names: Vec<RuntimeName> = self.steps.places.keys().cloned().collect();
-        for name in names {
+        for name in std::mem::take(&mut self.steps).places.into_keys() {
             self.end_step(&name, now);
         }
     }
@@ -467,23 +541,52 @@ impl Reconciler {
         state: Option<AcknowledgedBundle>,
         now: Now,
     ) {
-        let Some(workspace) = self.workspaces.get_mut(id) else { return };
-        let Some(runtime) = self.runtimes.get(name) else { return };
+        let (Some(workspace), Some(runtime)) = (self.workspaces.get(id), self.runtimes.get(name)) else { return };
         let Some(desired) = &workspace.desired else { return };
         let own = desired.target.generation;
-        let is_foreign =
-            reported > own || reported == own && state.is_some_and(|state| state.bundle != desired.target.bundle);
-        if !is_foreign
-            || !is_allowed((name, &runtime.rules), (id, &workspace.rules))
-            || reported.get() - own.get() > MAX_GENERATION_RAISE
-            || workspace.raises.until > now.elapsed
-        {
+        let previous = desired.rollout.as_ref().and_then(|rollout| rollout.previous);
+        let is_other = |known: DesiredBundle| {
+            reported == known.generation && state.is_some_and(|state| state.bundle != known.bundle)
+        };
+        let is_foreign = reported > own || is_other(desired.target) || previous.is_some_and(is_other);
+        if !is_foreign || !is_allowed((name, &runtime.rules), (id, &workspace.rules)) {
             return;
         }
+        let mut most = own.get().saturating_add(MAX_GENERATION_RAISE);
+        if reported.get() > most {
+            most = most.max(self.common_generation(id).saturating_add(MAX_GENERATION_RAISE));
+        }
+        // A Runtime that is further ahead is reached in several raises.
+        if let Ok(above) = Generation::try_from(reported.max(own).get().min(most)) {
+            self.plan_raise(id, above, now);
+        }
+    }
+
+    /// Returns the generation that most Runtimes of a workspace have reached.
+    fn common_generation(&self, id: &WorkspaceId) -> u64 {
+        let Some(workspace) = self.workspaces.get(id) else { return 0 };
+        let allowed = self.runtimes.iter().filter(|(name, runtime)| {
+            let has_status = runtime.knowledge.status.is_some();
+            has_status && is_allowed((name, &runtime.rules), (id, &workspace.rules))
+        });
+        let reached = |(_, runtime): (_, &Runtime)| {
+            acknowledged(&runtime.knowledge, id).map_or(0, |state| state.generation.get())
+        };
+        let mut all: Vec<u64> = allowed.map(reached).collect();
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        all.get(all.len() / 2).copied().unwrap_or_default().min(MAX_COMMON_GENERATION)
+    }
+
+    /// Plans to raise the generation of a workspace, unless it was raised a short while ago.
+    fn plan_raise(&mut self, id: &WorkspaceId, above: Generation, now: Now) {
+        let Some(workspace) = self.workspaces.get_mut(id).filter(|workspace| workspace.raises.until <= now.elapsed)
+        else {
+            return;
+        };
         // Two Backends with the same Runtimes would raise the generation in turn, so each raise waits longer than the last.
         workspace.raises = backoff(&self.limits, &mut self.random, workspace.raises, now);
-        let above = self.raises.entry(id.clone()).or_insert(reported);
-        *above = reported.max(*above);
+        let planned = self.raises.entry(id.clone()).or_insert(above);
+        *planned = above.max(*planned);
     }
 
     fn record_failure(&mut self, name: &RuntimeName, error: &LinkError, now: Now) {
@@ -506,15 +609,27 @@ impl Reconciler {
     ) {
         match result {
             Ok(state) => self.record_acknowledgement(name, id, state, now),
-            Err(error) if error.concerns_runtime() => self.record_failure(name, &error, now),
+            Err(error) if error.concerns_runtime() => {
+                self.record_failure(name, &error, now);
+                // The Runtime may answer for other workspaces, which must not wait for this one.
+                self.delay_retry(name, id, now);
+            }
+            // The Runtime did not refuse anything, and the next step follows the changed policy.
+            Err(LinkError::NotAllowed) => self.delay_retry(name, id, now),
             Err(error) => self.record_refusal(name, id, generation, &error, now),
         }
         self.end_step(name, now);
     }
 
+    /// Delays the next delivery of a workspace to a Runtime.
+    fn delay_retry(&mut self, name: &RuntimeName, id: &WorkspaceId, now: Now) {
+        let Some(runtime) = self.runtimes.get_mut(name) else { return };
+        let retry = runtime.retries.entry(id.clone()).or_default();
+        *retry = backoff(&self.limits, &mut self.random, *retry, now);
+    }
+
     fn record_acknowledgement(&mut self, name: &RuntimeName, id: &WorkspaceId, state: AcknowledgedBundle, now: Now) {
         let Some(runtime) = self.runtimes.get_mut(name) else { return };
-        runtime.retries.remove(id);
         runtime.changed = true;
         let knowledge = &mut runtime.knowledge;
         knowledge.last_seen = Some(now.time);
@@ -523,9 +638,11 @@ impl Reconciler {
         if let Some(reported) = knowledge.status.as_mut().and_then(|status| status.workspaces.get_mut(id)) {
             reported.acknowledged = Some(state);
             reported.fault = None;
+            runtime.retries.remove(id);
         } else {
-            // The status does not show the workspace, so it must be read again.
+            // The status does not show the workspace, so it must be read again. If it never does, retries become rare.
             runtime.status_due = now.elapsed;
+            self.delay_retry(name, id, now);
         }
     }
 
@@ -537,9 +654,8 @@ impl Reconciler {
         error: &LinkError,
         now: Now,
     ) {
+        self.delay_retry(name, id, now);
         let Some(runtime) = self.runtimes.get_mut(name) else { return };
-        let retry = runtime.retries.get(id).copied().unwrap_or_default();
-        runtime.retries.insert(id.clone(), backoff(&self.limits, &mut self.random, retry, now));
         runtime.changed = true;
         runtime.knowledge.last_seen = Some(now.time);
         let pair = runtime.knowledge.workspaces.entry(id.clone()).or_default();
@@ -550,6 +666,13 @@ impl Reconciler {
             if let Some(runtime) = self.runtimes.get_mut(name) {
                 runtime.status_due = now.elapsed;
             }
+        }
+        // The Runtime has a newer bundle, which this Backend sent before it was restored from a backup.
+        if error.code() == Code::RevisionOlder
+            && let Some(target) = self.workspaces.get(id).and_then(|of| Some(of.desired.as_ref()?.target))
+            && !target.allow_older
+        {
+            self.plan_raise(id, target.generation, now);
         }
     }
 
@@ -600,6 +723,14 @@ impl Reconciler {
     }
 }
 
+/// Returns `true` if the second decision is the first one with a higher generation.
+fn is_raise(before: &Desired, after: &Desired) -> bool {
+    let stage = |desired: &Desired| desired.rollout.as_ref().map(|rollout| rollout.stage.clone());
+    before.target.bundle == after.target.bundle
+        && before.target.generation < after.target.generation
+        && stage(before) == stage(after)
+}
+
 fn acknowledged(knowledge: &RuntimeKnowledge, id: &WorkspaceId) -> Option<AcknowledgedBundle> {
     knowledge.status.as_ref()?.workspaces.get(id)?.acknowledged
 }
@@ -610,4 +741,287 @@ fn backoff(limits: &ReconcilerLimits, random: &mut fastrand::Rng, before: Backof
     let most = limits.min_retry.saturating_mul(factor).min(limits.max_retry);
     let failures = before.failures.saturating_add(1);
     Backoff { failures, until: now.elapsed + most.mul_f64(0.5 + random.f64() / 2.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backend_api::desired::{Rollout, Stage};
+    use backend_api::policy::Labels;
+    use bundles::Digest;
+    use runtime_api::runtime::{RuntimeId, WorkspaceStatus};
+
+    use crate::visibility::{Names, Rules};
+
+    const REFUSED: LinkError = LinkError::Refused { code: Code::InvalidBundle, acknowledged: None };
+
+    fn at(millis: u64) -> Now {
+        Now { elapsed: Duration::from_millis(millis), time: Timestamp::UNIX_EPOCH }
+    }
+
+    fn runtime(number: usize) -> RuntimeName {
+        format!("runtime-{number}").parse().expect("a name")
+    }
+
+    fn acme() -> WorkspaceId {
+        "acme".parse().expect("an id")
+    }
+
+    fn runtime_rules(ring: &str) -> RuntimeRules {
+        let labels = [("ring".parse().expect("a key"), ring.parse().expect("a value"))].into();
+        RuntimeRules { labels, rules: Rules { accepted: Names::All, required: Labels::new() } }
+    }
+
+    fn workspace_rules(accepted: Names<RuntimeName>) -> WorkspaceRules {
+        WorkspaceRules { labels: Labels::new(), rules: Rules { accepted, required: Labels::new() } }
+    }
+
+    fn generation(number: u64) -> Generation {
+        number.try_into().expect("a generation")
+    }
+
+    fn decision(number: u64, bundle: &str) -> DesiredBundle {
+        DesiredBundle { generation: generation(number), bundle: Digest::of(bundle), allow_older: false }
+    }
+
+    fn desired(number: u64, bundle: &str) -> Desired {
+        Desired { target: decision(number, bundle), rollout: None }
+    }
+
+    /// Returns a decision for the Runtimes with the label `ring = canary`.
+    fn staged(number: u64, bundle: &str, previous: Option<DesiredBundle>) -> Desired {
+        let stage = Stage::Labels(runtime_rules("canary").labels);
+        Desired { target: decision(number, bundle), rollout: Some(Rollout { stage, previous }) }
+    }
+
+    fn acknowledged(number: u64, bundle: &str) -> AcknowledgedBundle {
+        let (generation, bundle) = (generation(number), Digest::of(bundle));
+        AcknowledgedBundle { generation, bundle, acknowledged_at: Timestamp::UNIX_EPOCH }
+    }
+
+    fn status(workspaces: &[(&WorkspaceId, Option<AcknowledgedBundle>)]) -> RuntimeStatus {
+        let none = Digest::of("");
+        let workspace = |(id, acknowledged): &(&WorkspaceId, Option<AcknowledgedBundle>)| {
+            let acknowledged = *acknowledged;
+            let status =
+                WorkspaceStatus { facts: none, resolver: none, newest_revision: None, acknowledged, fault: None };
+            ((*id).clone(), status)
+        };
+        RuntimeStatus {
+            id: RuntimeId::from([0; 16]),
+            version: String::new(),
+            worlds: Vec::new(),
+            active_resolver: none,
+            workspaces: workspaces.iter().map(workspace).collect(),
+        }
+    }
+
+    /// Returns a reconciler with the workspace `acme` and Runtimes in these rings, which have been read and acknowledged these
+    /// decisions.
+    fn reconciler(desired: Option<Desired>, runtimes: &[(&str, Option<AcknowledgedBundle>)]) -> Reconciler {
+        let mut reconciler = Reconciler::new(ReconcilerLimits::default(), 1);
+        reconciler.set_workspace(acme(), workspace_rules(Names::All), at(0));
+        for (number, (ring, state)) in runtimes.iter().enumerate() {
+            let status = Some(status(&[(&acme(), *state)]));
+            let known = RuntimeKnowledge { status, ..RuntimeKnowledge::default() };
+            reconciler.set_runtime(runtime(number), runtime_rules(ring), known, at(0));
+        }
+        reconciler.set_desired(&acme(), desired, at(0));
+        reconciler
+    }
+
+    /// Returns all steps that are due.
+    fn steps(reconciler: &mut Reconciler, now: Now) -> Vec<Step> {
+        std::iter::from_fn(|| reconciler.next(now)).collect()
+    }
+
+    /// Returns the Runtimes that get something.
+    fn delivered_to(steps: &[Step]) -> Vec<RuntimeName> {
+        let runtime = |step: &Step| match step {
+            Step::Deliver { runtime, .. } => Some(runtime.clone()),
+            _ => None,
+        };
+        steps.iter().filter_map(runtime).collect()
+    }
+
+    /// Reads a Runtime that acknowledged a decision, and returns the generation above which it raises the one of the workspace.
+    fn raised(reconciler: &mut Reconciler, number: usize, state: AcknowledgedBundle, now: Now) -> Option<u64> {
+        reconciler.status_read(&runtime(number), Ok(status(&[(&acme(), Some(state))])), now);
+        match reconciler.next(now) {
+            Some(Step::RaiseGeneration { above, .. }) => Some(above.get()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn time_before_a_retry_doubles_up_to_the_limit() {
+        let (limits, mut random) = (ReconcilerLimits::default(), fastrand::Rng::with_seed(1));
+        let mut retry = Backoff::default();
+        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            retry = backoff(&limits, &mut random, retry, at(5000));
+            let (until, most) = (retry.until - Duration::from_secs(5), Duration::from_secs(expected));
+            assert!(most / 2 <= until && until <= most, "{until:?} of {most:?}");
+        }
+        let many = Backoff { failures: u32::MAX, until: Duration::ZERO };
+        assert!(backoff(&limits, &mut random, many, at(0)).until <= limits.max_retry);
+    }
+
+    #[test]
+    fn runtimes_that_were_silent_before_a_restart_have_few_places() {
+        let mut reconciler = reconciler(Some(desired(1, "a")), &[("rest", None); 4]);
+        let failure = Some(ContactFailure { code: Code::TimedOut, since: Timestamp::UNIX_EPOCH });
+        for number in 10..50 {
+            let known = RuntimeKnowledge { failure, ..RuntimeKnowledge::default() };
+            reconciler.set_runtime(runtime(number), runtime_rules("rest"), known, at(0));
+        }
+        let steps = steps(&mut reconciler, at(20_000));
+        let is_silent = |step: &&Step| matches!(step, Step::ReadStatus { runtime } if runtime.as_str().len() > 9);
+        let limits = ReconcilerLimits::default();
+        assert_eq!(steps.iter().filter(is_silent).count(), limits.max_steps_to_silent);
+        assert_eq!(steps.len(), limits.max_steps_to_silent + 4);
+        assert!(reconciler.next_due() > Some(at(20_000).elapsed), "the others wait");
+    }
+
+    #[test]
+    fn slow_steps_give_up_their_places() {
+        let mut reconciler = reconciler(Some(desired(1, "a")), &[("rest", None); 40]);
+        reconciler.limits.max_slow_steps = 34;
+        reconciler.set_desired(&acme(), Some(desired(2, "b")), at(0));
+        assert_eq!(steps(&mut reconciler, at(0)).len(), 32);
+        assert_eq!((steps(&mut reconciler, at(1999)), reconciler.next_due()), (vec![], Some(at(2000).elapsed)));
+        assert_eq!(steps(&mut reconciler, at(2000)).len(), 8);
+        // Two of these have no place among the slow ones, and the end of one frees it.
+        reconciler.steps.release_slow(&reconciler.limits, at(4000));
+        assert_eq!((reconciler.steps.slow, reconciler.steps.answering.len()), (34, 6));
+        let done = steps(&mut reconciler, at(4000));
+        assert_eq!(done, []);
+        (0..40).for_each(|number| reconciler.status_read(&runtime(number), Err(LinkError::TimedOut), at(4000)));
+        assert_eq!((reconciler.steps.slow, reconciler.steps.answering.len(), reconciler.steps.places.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn abandoned_steps_are_due_again() {
+        let mut reconciler = reconciler(Some(desired(1, "a")), &[("rest", None); 3]);
+        let begun = steps(&mut reconciler, at(0));
+        assert_eq!((begun.len(), steps(&mut reconciler, at(100_000))), (3, vec![]));
+        reconciler.abandon_steps(at(10));
+        assert_eq!(steps(&mut reconciler, at(10)), begun);
+    }
+
+    #[test]
+    fn one_runtime_raises_the_generation_by_a_bounded_number() {
+        let far = acknowledged(1 << 40, "x");
+        let runtimes = [("rest", Some(acknowledged(5, "a"))); 3];
+        let mut own = reconciler(Some(desired(5, "a")), &runtimes);
+        assert_eq!(raised(&mut own, 0, far, at(0)), Some(5 + MAX_GENERATION_RAISE));
+        // The next raise has to wait.
+        assert_eq!(raised(&mut own, 0, far, at(100)), None);
+        assert!(raised(&mut own, 0, far, at(2000)).is_some());
+        let mut near = reconciler(Some(desired(5, "a")), &runtimes);
+        assert_eq!(raised(&mut near, 0, acknowledged(9, "x"), at(0)), Some(9));
+        assert_eq!(raised(&mut near, 1, acknowledged(5, "a"), at(2000)), None);
+        assert_eq!(raised(&mut near, 2, acknowledged(5, "x"), at(4000)), Some(5), "another decision has the number");
+    }
+
+    #[test]
+    fn generation_of_most_runtimes_is_reached_at_once() {
+        let far = acknowledged(1 << 40, "x");
+        let runtimes = [("rest", Some(far)), ("rest", Some(far)), ("rest", Some(acknowledged(5, "a")))];
+        let mut restored = reconciler(Some(desired(5, "a")), &runtimes);
+        assert_eq!(raised(&mut restored, 0, far, at(0)), Some(1 << 40));
+        // Not even most Runtimes can use up the numbers.
+        let last = acknowledged((1 << 53) - 1, "x");
+        let mut lied_to = reconciler(Some(desired(5, "a")), &[("rest", Some(last)); 3]);
+        assert_eq!(raised(&mut lied_to, 0, last, at(0)), Some(MAX_COMMON_GENERATION + MAX_GENERATION_RAISE));
+    }
+
+    #[test]
+    fn foreign_decision_with_the_number_of_the_previous_one_raises_the_generation() {
+        let state = staged(6, "b", Some(decision(5, "a")));
+        let mut reconciler = reconciler(Some(state), &[("rest", None)]);
+        assert_eq!(raised(&mut reconciler, 0, acknowledged(5, "a"), at(0)), None);
+        assert_eq!(raised(&mut reconciler, 0, acknowledged(5, "x"), at(0)), Some(6));
+    }
+
+    #[test]
+    fn refusal_halts_a_rollout_until_it_no_longer_counts() {
+        let previous = Some(decision(1, "a"));
+        let mut reconciler = reconciler(Some(staged(2, "b", previous)), &[("canary", None), ("rest", None)]);
+        assert_eq!(delivered_to(&steps(&mut reconciler, at(0))), [runtime(0), runtime(1)]);
+        reconciler.delivered(&runtime(1), &acme(), generation(1), Ok(acknowledged(1, "a")), at(0));
+        reconciler.delivered(&runtime(0), &acme(), generation(2), Err(REFUSED), at(0));
+        assert!(reconciler.is_halted(&acme()));
+        // A Runtime that joins the stage does not get the decision.
+        reconciler.set_runtime(runtime(1), runtime_rules("canary"), RuntimeKnowledge::default(), at(10));
+        assert_eq!(delivered_to(&steps(&mut reconciler, at(10))), []);
+        // Not even if the generation is raised, which is the same decision.
+        reconciler.set_desired(&acme(), Some(staged(8, "b", Some(decision(7, "a")))), at(20));
+        assert!(reconciler.is_halted(&acme()));
+        assert_eq!(delivered_to(&steps(&mut reconciler, at(20))), []);
+        // The policy excludes the Runtime that refused.
+        let others = Names::Only([runtime(1)].into());
+        reconciler.set_workspace(acme(), workspace_rules(others), at(30));
+        assert!(!reconciler.is_halted(&acme()));
+        assert_eq!(delivered_to(&steps(&mut reconciler, at(30))), [runtime(1)]);
+    }
+
+    #[test]
+    fn delivery_that_the_policy_ended_is_not_a_refusal() {
+        let mut reconciler = reconciler(Some(staged(1, "a", None)), &[("canary", None)]);
+        assert_eq!(delivered_to(&steps(&mut reconciler, at(0))), [runtime(0)]);
+        reconciler.delivered(&runtime(0), &acme(), generation(1), Err(LinkError::NotAllowed), at(0));
+        assert!(!reconciler.is_halted(&acme()));
+        assert_eq!(reconciler.pair(&runtime(0), &acme()).expect("a pair").refusal, None);
+    }
+
+    #[test]
+    fn workspace_whose_delivery_fails_does_not_delay_another_one() {
+        let beta: WorkspaceId = "beta".parse().expect("an id");
+        let mut reconciler = reconciler(Some(desired(1, "a")), &[("rest", None)]);
+        reconciler.set_workspace(beta.clone(), workspace_rules(Names::All), at(0));
+        reconciler.set_desired(&beta, Some(desired(1, "a")), at(0));
+        assert_eq!(delivered_to(&steps(&mut reconciler, at(0))), [runtime(0)]);
+        reconciler.delivered(&runtime(0), &acme(), generation(1), Err(LinkError::TimedOut), at(0));
+        let read = Step::ReadStatus { runtime: runtime(0) };
+        assert_eq!(steps(&mut reconciler, at(1000)), [read]);
+        // The second failure of `acme` lets it wait for longer than the next read of the status.
+        reconciler.delay_retry(&runtime(0), &acme(), at(1000));
+        reconciler.status_read(&runtime(0), Ok(status(&[(&acme(), None), (&beta, None)])), at(1000));
+        let next = steps(&mut reconciler, at(1000));
+        assert!(matches!(&next[..], [Step::Deliver { workspace, .. }] if *workspace == beta), "{next:?}");
+    }
+
+    #[test]
+    fn acknowledgement_that_no_status_shows_is_repeated_more_and_more_rarely() {
+        let mut reconciler = reconciler(Some(desired(1, "a")), &[("rest", None)]);
+        let mut deliveries = 0;
+        for millis in (0..600_000).step_by(100) {
+            for step in steps(&mut reconciler, at(millis)) {
+                match step {
+                    Step::ReadStatus { runtime } => reconciler.status_read(&runtime, Ok(status(&[])), at(millis)),
+                    Step::Deliver { runtime, workspace, .. } => {
+                        deliveries += 1;
+                        let state = Ok(acknowledged(1, "a"));
+                        reconciler.delivered(&runtime, &workspace, generation(1), state, at(millis));
+                    }
+                    Step::RaiseGeneration { .. } => {}
+                }
+            }
+        }
+        assert!((5..20).contains(&deliveries), "{deliveries}");
+    }
+
+    #[test]
+    fn runtime_with_a_newer_bundle_than_the_backend_makes_it_allow_an_older_one() {
+        let refused = || Err(LinkError::Refused { code: Code::RevisionOlder, acknowledged: None });
+        let mut reconciler = reconciler(Some(desired(4, "a")), &[("rest", None)]);
+        reconciler.delivered(&runtime(0), &acme(), generation(4), refused(), at(0));
+        let raise = Step::RaiseGeneration { workspace: acme(), above: generation(4) };
+        assert_eq!(reconciler.next(at(0)), Some(raise));
+        // A Runtime that refuses a decision which allows older bundles does not raise it again.
+        let target = DesiredBundle { allow_older: true, ..decision(5, "a") };
+        reconciler.set_desired(&acme(), Some(Desired { target, rollout: None }), at(0));
+        reconciler.delivered(&runtime(0), &acme(), generation(5), refused(), at(5000));
+        assert!(!matches!(reconciler.next(at(5000)), Some(Step::RaiseGeneration { .. })));
+    }
 }
