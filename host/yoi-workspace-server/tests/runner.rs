@@ -16,6 +16,7 @@ mod fleet;
 mod pages;
 mod pull;
 mod service;
+mod simulation;
 mod support;
 mod webdriver;
 mod workers;
