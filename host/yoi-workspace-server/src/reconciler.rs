@@ -753,7 +753,9 @@ mod tests {
 
     use crate::visibility::{Names, Rules};
 
-    const REFUSED: LinkError = LinkError::Refused { code: Code::InvalidBundle, acknowledged: None };
+    fn refused(code: Code) -> LinkError {
+        LinkError::Refused { code, acknowledged: None, details: Box::default() }
+    }
 
     fn at(millis: u64) -> Now {
         Now { elapsed: Duration::from_millis(millis), time: Timestamp::UNIX_EPOCH }
@@ -949,7 +951,7 @@ mod tests {
         let mut reconciler = reconciler(Some(staged(2, "b", previous)), &[("canary", None), ("rest", None)]);
         assert_eq!(delivered_to(&steps(&mut reconciler, at(0))), [runtime(0), runtime(1)]);
         reconciler.delivered(&runtime(1), &acme(), generation(1), Ok(acknowledged(1, "a")), at(0));
-        reconciler.delivered(&runtime(0), &acme(), generation(2), Err(REFUSED), at(0));
+        reconciler.delivered(&runtime(0), &acme(), generation(2), Err(refused(Code::InvalidBundle)), at(0));
         assert!(reconciler.is_halted(&acme()));
         // A Runtime that joins the stage does not get the decision.
         reconciler.set_runtime(runtime(1), runtime_rules("canary"), RuntimeKnowledge::default(), at(10));
@@ -1013,7 +1015,7 @@ mod tests {
 
     #[test]
     fn runtime_with_a_newer_bundle_than_the_backend_makes_it_allow_an_older_one() {
-        let refused = || Err(LinkError::Refused { code: Code::RevisionOlder, acknowledged: None });
+        let refused = || Err(refused(Code::RevisionOlder));
         let mut reconciler = reconciler(Some(desired(4, "a")), &[("rest", None)]);
         reconciler.delivered(&runtime(0), &acme(), generation(4), refused(), at(0));
         let raise = Step::RaiseGeneration { workspace: acme(), above: generation(4) };

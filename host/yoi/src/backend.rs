@@ -6,6 +6,7 @@ mod bundles;
 mod config;
 mod explain;
 mod init;
+mod login;
 mod publish;
 mod rollback;
 mod runtimes;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Sync(sync::Args),
     Explain(explain::Args),
     Audit(audit::Args),
+    Login(login::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -59,5 +61,6 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Sync(args) => sync::run(args, output),
         Command::Explain(args) => explain::run(args, output),
         Command::Audit(args) => audit::run(args, output),
+        Command::Login(args) => login::run(args, output),
     }
 }

@@ -1,6 +1,7 @@
 //! `yoi demo`: builds, resolves and enforces an example bundle, and prints each step. Each printed result is computed.
 
 pub(crate) mod example;
+mod fleet;
 mod plugin;
 
 use std::num::NonZeroU64;
@@ -26,8 +27,17 @@ use crate::sandbox::{self, CacheArgs};
 use crate::text::{bytes, count, dim, grouped};
 
 /// Shows all steps with an example, from bundle to worker, in a temporary folder.
+///
+/// With `--fleet` it shows a Backend with three Runtimes instead: it publishes a bundle, shows why a Runtime refuses another one,
+/// repairs the Runtime and rolls back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Shows a Backend with three Runtimes.
+    #[arg(long, env = "YOI_FLEET", value_parser = clap::builder::BoolishValueParser::new())]
+    fleet: bool,
+    /// Lets the fleet run until Ctrl-C, so that its pages can be opened.
+    #[arg(long, env = "YOI_STAY", value_parser = clap::builder::BoolishValueParser::new(), requires = "fleet")]
+    stay: bool,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -65,6 +75,9 @@ impl Story {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    if args.fleet {
+        return fleet::run(&args.cache, args.stay, output);
+    }
     let temporary = tempfile::tempdir().map_err(|error| {
         CliError::new(Code::Unwritable, format!("cannot create a temporary folder: {}", error.kind()), "set TMPDIR")
     })?;

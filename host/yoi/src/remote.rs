@@ -101,6 +101,11 @@ pub(crate) struct BackendArgs {
 }
 
 impl BackendServerArgs {
+    /// Returns the URL of the Backend.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Returns the arguments for the requests that a Backend answers like a Runtime.
     pub(crate) fn server(&self) -> ServerArgs {
         let Self { url, token_file, allow_http } = self.clone();

@@ -85,7 +85,7 @@ pub struct Node {
 }
 
 fn refused(code: Code) -> LinkError {
-    LinkError::Refused { code, acknowledged: None }
+    LinkError::Refused { code, acknowledged: None, details: Box::default() }
 }
 
 impl Data {
@@ -190,7 +190,7 @@ impl Node {
                 return Ok(Response::Acknowledged(state));
             }
             let acknowledged = Some(state.generation);
-            return Err(LinkError::Refused { code: Code::GenerationOlder, acknowledged });
+            return Err(LinkError::Refused { code: Code::GenerationOlder, acknowledged, details: Box::default() });
         }
         let stored = self.data.workspaces.get(workspace).and_then(|content| content.bundles.get(&bundle)).copied();
         let revision = stored.ok_or_else(|| refused(Code::BundleNotFound))?;
