@@ -102,7 +102,10 @@ async fn tell(folder: &Path, sandbox: &Sandbox, stay: bool, output: &Output) -> 
     story.step("Look at it in a browser");
     let link = fleet.client.issue_login_link(&LoginLinkRequest::default()).await.map_err(|_| broken())?;
     let page = format!("{}{}", fleet.url, link.path);
-    story.say(if stay { page.clone() } else { format!("{page}  {}", dim("with --stay")) });
+    story.say(page.clone());
+    if !stay {
+        story.say(dim("the fleet ends now; with --stay it keeps running, and the link works"));
+    }
     let document = json!({
         "schema": "yoi.demo-fleet/1", "backend": fleet.url, "page": page, "runtimes": RUNTIMES,
         "published": [first, second], "rolled_back": returned,
