@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 
-/// The parts of a refusal that are printed. All are text, because a Runtime of another version may have unknown rules.
+/// The parts of a refusal that are printed. All are text, because a Runtime of another version may have unknown rules. A
+/// Backend passes on no texts of a Runtime, so its refusals have no `reason` and no `remedy`.
 #[derive(Deserialize)]
 struct RefusalText {
     subject: String,
     need: String,
     rule: String,
+    #[serde(default)]
     reason: String,
+    #[serde(default)]
     remedy: String,
 }
 
@@ -29,8 +32,11 @@ pub(crate) fn denied(message: &str, refusals: &Value) -> Option<CliError> {
     let shown: Vec<RefusalText> = Deserialize::deserialize(refusals).ok()?;
     let mut text = one_line(message);
     for RefusalText { subject, need, rule, reason, remedy } in &shown {
-        let line = format!("{subject} ({need}): {reason} [{rule}]");
-        text.push_str(&format!("\n  {}\n    help: {}", one_line(&line), one_line(remedy)));
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        text.push_str(&format!("\n  {}", one_line(&format!("{subject} ({need}){reason} [{rule}]"))));
+        if !remedy.is_empty() {
+            text.push_str(&format!("\n    help: {}", one_line(remedy)));
+        }
     }
     let error = CliError::new(Code::Denied, message, "grant what each refusal names");
     Some(error.with_details(json!({ "refusals": refusals })).with_text(text))

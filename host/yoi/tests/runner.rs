@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod backend;
 mod bundle;
 mod commit;
 mod config;
