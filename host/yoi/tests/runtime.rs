@@ -17,7 +17,7 @@ use worker_runtime::{DataFolder, Runtime, SystemClock, blob_store};
 use crate::support::{Place, examples, snapshot};
 
 /// More than twenty times the expected time.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running service.
 pub(crate) struct ServiceProcess {

@@ -29,6 +29,7 @@ use yoi_workspace_server::{Backend, BackendBuilder, Connector, ConnectorError, R
 use crate::error::CliError;
 use crate::output::Output;
 use crate::runtime::open;
+use crate::runtime::reload::{LastRead, read_file};
 use crate::runtime::settings::{Folder, Service};
 use crate::{config_file, files, sandbox};
 
@@ -259,10 +260,13 @@ impl Config {
                 Ok(OpenRuntime { entry, embedded: None })
             }
             (None, Some(config), false) => {
-                let runtime = open::read(&self.folder.at(config))?.open(output).await?;
+                let path = self.folder.at(config);
+                let text = config_file::text(&path)?;
+                let last_read = LastRead::at_start(&text, &path);
+                let runtime = open::parse(&text, &path)?.open(output).await?;
                 let link = Arc::new(EmbeddedRuntime::from(runtime.clone()));
                 let entry = RuntimeEntry { rules, access: Access::Embedded, link };
-                Ok(OpenRuntime { entry, embedded: Some(runtime) })
+                Ok(OpenRuntime { entry, embedded: Some(EmbeddedConfig { runtime, path, last_read }) })
             }
             (Some(url), None, false) => {
                 let Some(token) = &table.token else {
@@ -290,7 +294,41 @@ impl Config {
 pub(super) struct OpenRuntime {
     entry: RuntimeEntry,
     /// The Runtime itself, if it runs in this process.
-    pub(super) embedded: Option<Runtime>,
+    pub(super) embedded: Option<EmbeddedConfig>,
+}
+
+/// A Runtime in this process, and the config that it follows.
+#[derive(Debug, Clone)]
+pub(super) struct EmbeddedConfig {
+    pub(super) runtime: Runtime,
+    path: PathBuf,
+    last_read: LastRead,
+}
+
+impl EmbeddedConfig {
+    /// Reads the config again, and puts a changed policy in force.
+    pub(super) async fn follow(&mut self, name: &RuntimeName) {
+        let path = self.path.clone();
+        let Ok((read, text)) = tokio::task::spawn_blocking(move || read_file(&path)).await else { return };
+        if read == self.last_read {
+            return;
+        }
+        self.last_read = read;
+        let policy = text.and_then(|text| open::parse(&text, &self.path)).map(|config| config.policy);
+        let replaced = policy.and_then(|policy| Ok(self.runtime.management().replace_config(policy)?));
+        match replaced {
+            Ok(()) => {
+                tracing::info!(target: "yoi::config", runtime = %name, "the new config of the embedded Runtime is in force");
+                if let Err(error) = self.runtime.management().record_config_changes().await {
+                    tracing::error!(target: "yoi::config", runtime = %name, code = error.code().as_str(), "cannot determine the changes of running workers");
+                }
+            }
+            Err(error) => {
+                let (code, reason) = (error.code.as_str(), error.message.as_str());
+                tracing::error!(target: "yoi::config", runtime = %name, code, reason, help = error.help, "the new config of the embedded Runtime is invalid; the previous one stays in force");
+            }
+        }
+    }
 }
 
 /// The Runtimes of a Backend by name.

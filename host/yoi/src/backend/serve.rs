@@ -22,7 +22,7 @@ use crate::runtime::serve::{cannot_start, collect, listen, stop_signals, wait_fo
 /// Runs the Backend until it receives SIGTERM or SIGINT.
 ///
 /// Prints its address to stdout and the log to stderr. The Backend reads the workspaces and Runtimes of the config again within
-/// two seconds after the file has changed, or at once on SIGHUP. If the new config is invalid, the Backend logs the error and
+/// two seconds after the file has changed, or at once on SIGHUP, and likewise the policies of embedded Runtimes. If the new config is invalid, the Backend logs the error and
 /// goes on with the previous one. On SIGTERM or SIGINT it accepts no new requests and waits for those in flight.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -77,8 +77,8 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     let _ = stop_reconciling.send(());
     let _ = reconciler.await;
     collector.abort();
-    for runtime in in_force.1.values().filter_map(|runtime| runtime.embedded.as_ref()) {
-        runtime.management().stop_services().await;
+    for embedded in in_force.1.values().filter_map(|runtime| runtime.embedded.as_ref()) {
+        embedded.runtime.management().stop_services().await;
     }
     tracing::info!(target: "yoi::backend", cut, "stopped");
     Ok(ExitCode::SUCCESS)
@@ -99,6 +99,11 @@ async fn watch(
             _ = interval.tick() => false,
             _ = hang_up.recv() => true,
         };
+        for (name, runtime) in &mut in_force.1 {
+            if let Some(embedded) = &mut runtime.embedded {
+                embedded.follow(name).await;
+            }
+        }
         let place = path.to_owned();
         let Ok((read, text)) = tokio::task::spawn_blocking(move || read_file(&place)).await else { continue };
         if !is_hang_up && read == last_read {

@@ -48,7 +48,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, CliError> {
     parse(&config_file::text(path)?, path)
 }
 
-pub(super) fn parse(text: &str, path: &Path) -> Result<Config, CliError> {
+pub(crate) fn parse(text: &str, path: &Path) -> Result<Config, CliError> {
     let (policy, settings) = config_file::parse(text, path)?;
     Ok(Config { policy, settings, folder: Folder::of(path) })
 }

@@ -24,7 +24,7 @@ pub(crate) const READ_INTERVAL: Duration = Duration::from_secs(2);
 ///
 /// Length and modification time do not tell whether a file changed: a restored copy has the times of its original,
 /// and all files of a reproducible image have the same time.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastRead(Result<Digest, Code>);
 
 impl LastRead {
