@@ -31,7 +31,6 @@ pub struct Refusal {
 /// Failures to use a Runtime at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct ContactFailure {
     /// Error code of the newest failure.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
