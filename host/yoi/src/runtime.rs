@@ -1,5 +1,6 @@
 //! `yoi runtime`: runs a Runtime as a service, and manages a running one.
 
+mod backend;
 mod bundles;
 mod check;
 mod gaps;

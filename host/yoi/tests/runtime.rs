@@ -959,3 +959,33 @@ fn token_without_any_access_is_refused() {
     let listed = place.yoi(&["runtime", "token", "list", "--config", "runtime.toml"]).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
 }
+
+#[test]
+fn service_polls_the_backend_of_its_config_with_the_named_token() {
+    let place = Place::new();
+    set_up(&place);
+    let backend = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", backend.local_addr().expect("an address"));
+    let table = format!("[backend]\nurl = \"{url}\"\ntoken = \"backend\"\nworkspaces = [\"acme\"]\n\n[host]");
+    change(&place, "[host]", &table);
+    // The secret has no value yet.
+    let (told, _) = place.json(&["runtime", "check", "--config", "runtime.toml"]);
+    assert_eq!(told["config"]["unavailable_secrets"][0]["secret"], json!("backend"), "{told}");
+    let said = place.yoi(&["runtime", "serve", "--config", "runtime.toml"]);
+    assert_eq!(said.code, 5, "{}", said.stderr);
+    let set = place.yoi_given("yoi_the_token", &["secret", "set", "backend", "--secrets", "secrets"]);
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    let serving = ServiceProcess::start(&place, "runtime.toml");
+    let (mut connection, _) = backend.accept().expect("a connection");
+    let mut request = String::new();
+    while !request.contains("\"wait\":true") {
+        let mut piece = [0; 4096];
+        let read = connection.read(&mut piece).expect("read");
+        assert!(read > 0, "{request}");
+        request.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+    assert!(request.starts_with("POST /v1/pull HTTP/1.1\r\n"), "{request}");
+    assert!(request.to_ascii_lowercase().contains("authorization: bearer yoi_the_token\r\n"), "{request}");
+    // A poll that is held does not keep the service from stopping.
+    assert_eq!(serving.stop(), Some(0));
+}

@@ -59,7 +59,7 @@ pub(super) struct UnavailableMount {
 /// A secret without a usable value.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UnavailableSecret {
-    /// Workspace that may use the secret. `None` for the secret of the bucket.
+    /// Workspace that may use the secret. `None` for the secrets of the bucket and of the Backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) workspace: Option<WorkspaceId>,
     pub(super) secret: SecretRef,
@@ -131,8 +131,9 @@ impl Gaps {
 /// Returns the secrets of a config without a usable value on this host. Each value is read and dropped.
 async fn unavailable_secrets(config: &Config) -> Vec<UnavailableSecret> {
     let bucket = config.settings.service.bucket.iter().map(|bucket| (None, &bucket.secret_access_key));
+    let backend = config.settings.backend.iter().map(|table| (None, &table.token));
     let granted = config.policy.secrets().map(|(workspace, secret)| (Some(workspace), secret));
-    let named: Vec<_> = bucket.chain(granted).collect();
+    let named: Vec<_> = bucket.chain(backend).chain(granted).collect();
     if named.is_empty() {
         return Vec::new();
     }

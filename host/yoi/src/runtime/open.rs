@@ -103,7 +103,7 @@ impl Config {
         }
     }
 
-    fn secrets(&self) -> Result<SecretDirectory, CliError> {
+    pub(super) fn secrets(&self) -> Result<SecretDirectory, CliError> {
         secrets(&self.settings.service, &self.folder)
     }
 
@@ -118,7 +118,8 @@ impl Config {
         let private = self.settings.service.require_private();
         let signed = self.policy.require_postures().map_err(CliError::from);
         let (limits, roots) = (self.component_limits().map(drop), self.roots().map(drop));
-        [private, signed, limits, roots].into_iter().filter_map(Result::err).collect()
+        let backend = self.settings.backend.as_ref().map(|table| table.certificates(&self.folder).map(drop));
+        [private, signed, limits, roots, backend.unwrap_or(Ok(()))].into_iter().filter_map(Result::err).collect()
     }
 
     pub(super) fn data(&self) -> PathBuf {

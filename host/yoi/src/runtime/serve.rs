@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use worker_runtime::Runtime;
 
+use super::backend::Polling;
 use super::gaps::Gaps;
 use super::logs::LogArgs;
 use super::open::{self, Config};
@@ -24,8 +25,8 @@ use crate::output::Output;
 ///
 /// Prints its address to stdout and the log to stderr. The service reads the policy of the config again within two seconds
 /// after the file has changed, or at once on SIGHUP. If the new policy is invalid, the service logs the error and keeps the
-/// previous policy. Changes of `[service]` and `[limits]` take effect at the next start; until then, the log and
-/// `/readyz?verbose` show `restart_needed`. On SIGTERM or SIGINT the service accepts no new requests and waits for those in
+/// previous policy. Changes of `[service]`, `[limits]`, `[egress]` and `[backend]` take effect at the next start; until then,
+/// the log and `/readyz?verbose` show `restart_needed`. On SIGTERM or SIGINT the service accepts no new requests and waits for those in
 /// flight. After `shutdown_ms` it aborts them, which rolls them back. Then it stops the services of plugins.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -67,6 +68,7 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     };
     let service = RuntimeService::new(runtime.clone(), options);
     Gaps::log(&config);
+    let polling = Polling::start(&config, &runtime).await?;
     let stop = stop_signals()?;
     let hang_up = signal(SignalKind::hangup()).map_err(|_| cannot_start("listening for SIGHUP"))?;
     let minutes = config.settings.service.collect_garbage_minutes;
@@ -81,6 +83,9 @@ async fn serve(args: &Args, config: Config, last_read: LastRead, output: &Output
     let stopped = service.serve(listener, wait_for_stop(stop)).await;
     reloader.abort();
     collector.abort();
+    if let Some(polling) = polling {
+        polling.end().await;
+    }
     services.stop_services().await;
     tracing::info!(target: "yoi::service", cut = stopped.cut, "stopped");
     Ok(ExitCode::SUCCESS)

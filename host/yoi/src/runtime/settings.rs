@@ -1,4 +1,5 @@
-//! The tables `[service]`, `[limits]` and `[egress]` of a config: the settings of the service. The other tables are the policy of the host.
+//! The tables `[service]`, `[limits]`, `[egress]` and `[backend]` of a config: the settings of the service. The other tables are
+//! the policy of the host.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use worker_runtime::egress::EgressLimits;
 use worker_runtime::{InvalidLimit, RuntimeLimits};
 
+use super::backend::BackendTable;
 use crate::error::CliError;
 
 /// Settings of the service.
@@ -20,6 +22,8 @@ pub(crate) struct Settings {
     pub(super) service: Service,
     pub(super) limits: RuntimeLimits,
     pub(super) egress: Egress,
+    /// The Backend that this Runtime polls.
+    pub(super) backend: Option<BackendTable>,
 }
 
 /// The table `[egress]`: network access of plugins.
@@ -46,7 +50,7 @@ impl Egress {
 
 impl Settings {
     /// Names of the tables.
-    pub(crate) const TABLES: [&str; 3] = ["service", "limits", "egress"];
+    pub(crate) const TABLES: [&str; 4] = ["service", "limits", "egress", "backend"];
 
     /// Returns the first limit with an invalid value, and its table.
     pub(crate) fn invalid_limit(&self) -> Option<(&'static [&'static str], InvalidLimit)> {
@@ -281,6 +285,7 @@ mod tests {
         assert_eq!(settings.limits, RuntimeLimits::default());
         assert_eq!(settings.service.limits, ServerLimits::default());
         assert_eq!(settings.egress.limits, EgressLimits::default());
+        assert!(settings.backend.is_some());
         let text = every_setting();
         let named = |limits: serde_json::Value| {
             for (name, _) in limits.as_object().expect("a table") {
