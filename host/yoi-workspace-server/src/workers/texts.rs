@@ -2,7 +2,6 @@
 
 use backend_api::refusal::Word;
 use bundles::RuntimeName;
-use runtime_api::event::{Event, EventKind};
 use runtime_api::history::{Entry, EntryKind};
 use runtime_api::service::{ServiceState, ServiceSummary};
 use runtime_api::worker::{Suspension, SuspensionReason, WorkerState, WorkerSummary};
@@ -86,28 +85,6 @@ pub(super) fn of_spec(mut spec: Value) -> Option<Value> {
         refusal.remove("remedy");
     }
     Some(spec)
-}
-
-/// Replaces the texts of an event.
-#[allow(dead_code, reason = "used by the stream of events")]
-pub(crate) fn of_event(event: Event, runtime: &RuntimeName) -> Event {
-    let kind = match event.kind {
-        EventKind::WorkerSuspended { worker, reason, .. } => {
-            let detail = format!("Runtime `{runtime}` suspends the worker: {}", sentence(reason));
-            EventKind::WorkerSuspended { worker, reason, detail, remedy: SUSPENSION_REMEDY.to_owned() }
-        }
-        EventKind::CallEnded { worker, entry, tool, outcome } => {
-            EventKind::CallEnded { worker, entry, tool, outcome: code(&outcome) }
-        }
-        EventKind::ServiceRestarting { worker, plugin, code: text } => {
-            EventKind::ServiceRestarting { worker, plugin, code: code(&text) }
-        }
-        EventKind::ServiceStopped { worker, plugin, code: text } => {
-            EventKind::ServiceStopped { worker, plugin, code: code(&text) }
-        }
-        kind => kind,
-    };
-    Event { kind, ..event }
 }
 
 #[cfg(test)]
