@@ -7,6 +7,7 @@ pub mod audit;
 pub mod body;
 pub mod desired;
 pub mod fleet;
+pub mod placement;
 pub mod policy;
 pub mod pull;
 pub mod refusal;

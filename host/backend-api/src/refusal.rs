@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bundles::{Authority, ModelName, Need, PluginName, ToolName};
+use bundles::{Authority, Capability, ModelName, Need, PluginName, ToolName};
 use error_code::Code;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -60,6 +60,8 @@ pub enum Subject {
     Bundle,
     /// An authority.
     Authority(Authority),
+    /// `capability:NAME`
+    Capability(Capability),
     /// `tool:NAME`
     Tool(ToolName),
     /// `plugin:NAME`
@@ -70,7 +72,9 @@ pub enum Subject {
 
 /// Error returned for a text that is not a [`Subject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid subject: expected `bundle`, an authority, `tool:NAME`, `plugin:NAME` or `model:NAME`")]
+#[error(
+    "invalid subject: expected `bundle`, an authority, `capability:NAME`, `tool:NAME`, `plugin:NAME` or `model:NAME`"
+)]
 pub struct InvalidSubject;
 
 impl FromStr for Subject {
@@ -79,6 +83,7 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, InvalidSubject> {
         let parsed = match text.split_once(':') {
             None if text == "bundle" => Ok(Self::Bundle),
+            Some(("capability", name)) => name.parse().map(Self::Capability).map_err(drop),
             Some(("tool", name)) => name.parse().map(Self::Tool).map_err(drop),
             Some(("plugin", name)) => name.parse().map(Self::Plugin).map_err(drop),
             Some(("model", name)) => name.parse().map(Self::Model).map_err(drop),
@@ -93,6 +98,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Bundle => f.write_str("bundle"),
             Self::Authority(authority) => authority.fmt(f),
+            Self::Capability(name) => write!(f, "capability:{name}"),
             Self::Tool(name) => write!(f, "tool:{name}"),
             Self::Plugin(name) => write!(f, "plugin:{name}"),
             Self::Model(name) => write!(f, "model:{name}"),
@@ -163,7 +169,7 @@ macro_rules! as_text {
     };
 }
 
-as_text!(Subject, "`bundle`, an authority, `tool:NAME`, `plugin:NAME` or `model:NAME`");
+as_text!(Subject, "`bundle`, an authority, `capability:NAME`, `tool:NAME`, `plugin:NAME` or `model:NAME`");
 as_text!(Word, "a code: 1–64 lower-case letters, digits and `_`");
 
 #[cfg(test)]
@@ -172,7 +178,16 @@ mod tests {
 
     #[test]
     fn subject_is_a_name_and_never_a_text() {
-        for good in ["bundle", "shell", "git:write", "secret:api-key", "tool:fs.read", "plugin:echo", "model:large"] {
+        for good in [
+            "bundle",
+            "shell",
+            "git:write",
+            "secret:api-key",
+            "tool:fs.read",
+            "capability:tool:fs.read",
+            "plugin:echo",
+            "model:large",
+        ] {
             assert_eq!(good.parse::<Subject>().map(|subject| subject.to_string()).as_deref(), Ok(good));
         }
         for bad in ["", "a text", "tool:", "tool:a b", "/srv/data", "model:../x", "host:10.0.0.1"] {

@@ -23,12 +23,14 @@ use backend_api::body::{
     IssuedBackendToken, Publication, RuntimeViews, SetDesiredRequest, WorkspaceList, WorkspaceView,
 };
 use backend_api::fleet::{RegisterRuntimeRequest, RuntimeView};
+use backend_api::placement::PlacementTable;
 use backend_api::session::{LoginLink, LoginLinkRequest, SessionId, SessionList, SessionSummary};
 use bundles::{Contents, Digest, RuntimeName, WorkspaceId};
 use bytes::Bytes;
 use reqwest::Method;
 use runtime_api::bundle::BundleSummary;
 use runtime_api::token::TokenId;
+use runtime_api::worker::CreateWorkerRequest;
 use runtime_client::{
     Client, ClientError, ClientOptions, UnexpectedResponse, UploadedBlobs, UploadedManifest, signed_manifest,
 };
@@ -138,6 +140,14 @@ impl BackendClient {
     /// Makes the Backend read all Runtimes that may have the workspace at once. There are no retries.
     pub async fn sync(&self) -> Result<(), ClientError> {
         self.0.request(Method::POST, ["v1", "sync"]).send_ignore_body().await
+    }
+
+    /// Returns on which Runtimes a worker of the request could run, and what the others lack.
+    pub async fn placements(&self, request: &CreateWorkerRequest) -> Result<PlacementTable, ClientError> {
+        let table: PlacementTable =
+            self.0.request(Method::POST, ["v1", "placements"]).json(request).send_json().await?;
+        let PlacementTable { bundle, runtimes } = table;
+        Ok(PlacementTable { bundle, runtimes: ordered(runtimes, |one, next| one.runtime < next.runtime)? })
     }
 
     /// Returns the Runtimes, ordered by name, with the workspaces that the token serves.

@@ -28,6 +28,7 @@ use crate::catalogue::{Catalogue, revision};
 use crate::connector::{Connector, ConnectorError};
 use crate::desired::DesiredRow;
 use crate::link_error::LinkError;
+use crate::placements::FactsCache;
 use crate::reconciler::{Now, Reconciler, ReconcilerLimits, RuntimeKnowledge};
 use crate::runtime_link::{RuntimeLink, SignedManifest};
 use crate::visibility::{Rules, RuntimeRules, WorkspaceRules, explain, is_allowed};
@@ -273,6 +274,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     pub(crate) activity: Activity,
     started: Instant,
+    /// Facts about Runtimes.
+    pub(crate) facts: FactsCache,
 }
 
 /// The workspaces and Runtimes, and what is known of them.
@@ -315,6 +318,7 @@ impl BackendBuilder {
             wake: Notify::new(),
             activity: Activity::default(),
             started: Instant::now(),
+            facts: FactsCache::default(),
         })))
     }
 }

@@ -21,6 +21,7 @@ pub mod desired;
 mod driver;
 mod link_error;
 pub mod pages;
+mod placements;
 pub mod pull;
 pub mod reconciler;
 pub mod runtime_link;

@@ -14,6 +14,7 @@
 mod browser;
 mod fleet;
 mod pages;
+mod placements;
 mod pull;
 mod service;
 mod simulation;

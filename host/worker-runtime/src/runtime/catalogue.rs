@@ -6,7 +6,7 @@ use bundles::{Blob, Digest};
 use component_host::BundleView;
 use content_store::blob_store::BlobError;
 use content_store::metadata::MetadataError;
-use host_policy::{ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
+use host_policy::{Facts, ProfileSelector, Refusal, Request, ResolvedWorkerSpec, RuntimeConfig};
 use runtime_api::Code;
 use runtime_api::event::EventKind;
 use runtime_api::referrer::Referrer;
@@ -273,6 +273,28 @@ impl Catalogue {
         let enforced = self.enforce_request(request, |_, resolved, _| resolved.clone()).await;
         let enforced = enforced.map_err(|unresolved| unresolved.error)?;
         Ok(ResolutionReport::new(enforced.view.bundle().manifest(), &enforced.derived, Some(&enforced.live.spec)))
+    }
+
+    /// Resolves a request for another host, with the facts about it. Enforces no policy and stores nothing.
+    pub async fn resolve_for(
+        &self,
+        request: &CreateWorkerRequest,
+        facts: Facts,
+    ) -> Result<Arc<ComputedResolution>, WorkerError> {
+        check_capability_count(request)?;
+        let (shared, workspace) = (&self.workspace.shared, &self.workspace.id);
+        let _permit = shared.tenants.acquire_run_permit(workspace).await?;
+        let (view, _) = self.requested_bundle(request).await?;
+        let resolver = shared.resolver_for(workspace, &shared.config.load_full(), request.resolver).await?;
+        let resolve_request =
+            Request::new(request.profile.profile().clone(), request.required_capabilities.iter().cloned());
+        let inputs = Inputs::new(facts, resolve_request);
+        let slot = shared.tenants.compute_slot(workspace);
+        let computed = {
+            let shared = shared.clone();
+            async move { shared.resolutions.resolve(&resolver, &view, &inputs).await }
+        };
+        Ok(shared.compute_pool.run(slot, computed).await.ok_or(ContentError::Contended)??)
     }
 
     /// Resolves a request and enforces the policy. `derive` also runs in the compute pool, because serialising a large

@@ -58,6 +58,7 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(workers::history))
         .routes(routes!(workers::services))
         .routes(routes!(workers::remove))
+        .routes(routes!(workers::placements))
         .routes(routes!(pull::issue))
         .routes(routes!(pull::poll))
         .routes(routes!(pull::blob))

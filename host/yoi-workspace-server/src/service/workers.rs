@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use backend_api::placement::PlacementTable;
 use backend_api::worker::{WorkerView, WorkerViewPage};
 use bundles::{Digest, RuntimeName, ToolName, WorkspaceId};
 use runtime_api::body::{HistoryPage, ServiceList};
@@ -161,6 +162,23 @@ pub(super) async fn remove(
     check_current(&state, &preconditions, authorized.workspace(), &id).await?;
     state.backend.remove_worker(&actor(authorized.token()), authorized.workspace(), &id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Returns on which Runtimes a worker of the request could run, and what the others lack.
+///
+/// The Backend resolves the profile with the facts that each allowed Runtime publishes. Without `bundle`, a profile of the
+/// workspace is one of the desired bundle. Facts say nothing about network targets, plugin grants and the versions of
+/// packages, so a Runtime can still refuse the worker.
+#[utoipa::path(post, path = "/v1/placements", tag = "workers", operation_id = "placements", security(("token" = [])),
+    params(WorkspaceQuery), request_body = CreateWorkerRequest,
+    responses((status = 200, description = "The allowed Runtimes, ordered by name", body = PlacementTable)))]
+pub(super) async fn placements(
+    State(state): State<BackendState>,
+    authorized: Authorized<WorkersScope>,
+    body: RequestBody,
+) -> Result<Json<PlacementTable>, ApiProblem> {
+    let request: CreateWorkerRequest = body.json(MAX_WORKER_REQUEST_BYTES).await?;
+    Ok(Json(state.backend.placements(authorized.workspace(), &request).await?))
 }
 
 /// Calls a tool of a worker.
