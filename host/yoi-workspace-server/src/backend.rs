@@ -790,6 +790,7 @@ impl Backend {
         }
         fleet.runtimes = runtimes;
         drop(fleet);
+        self.0.activity.signal();
         self.0.wake.notify_one();
     }
 }

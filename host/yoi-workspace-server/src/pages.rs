@@ -42,6 +42,7 @@ pub(crate) fn router() -> Router<BackendState> {
         .route("/workspaces/{workspace}/desired", post(workspace::set_desired))
         .route("/workspaces/{workspace}/rollback", post(workspace::roll_back))
         .route("/workspaces/{workspace}/advance", post(workspace::advance))
+        .route("/workspaces/{workspace}/sync", post(workspace::sync))
         .route("/workspaces/{workspace}/bundles/{digest}", get(bundle::show))
         .route("/runtimes/{runtime}", get(runtime::show))
         .route("/runtimes/{runtime}/read", post(runtime::read))

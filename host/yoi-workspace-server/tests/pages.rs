@@ -428,8 +428,8 @@ async fn session_sees_and_changes_only_its_workspaces() {
     for path in ["/workspaces/other", bundle_path.as_str(), "/workspaces/none"] {
         visit.get(path).await.assert_refused(Code::WorkspaceNotFound);
     }
-    for path in ["/workspaces/other/rollback", "/workspaces/other/desired", "/workspaces/other/advance"] {
-        visit.post(path, "generation=1").await.assert_refused(Code::WorkspaceNotFound);
+    for path in ["rollback", "desired", "advance", "sync"].map(|action| format!("/workspaces/other/{action}")) {
+        visit.post(&path, "generation=1").await.assert_refused(Code::WorkspaceNotFound);
     }
     visit.post("/workspaces/acme/rollback", "generation=1").await.assert_refused(Code::ScopeMissing);
     visit.post("/runtimes/one/read", "").await.assert_refused(Code::ScopeMissing);

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// Time in which a page must show what a test waits for. It usually takes a fraction of a second.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// Time between two looks at a page.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Key of an element in the protocol.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -113,12 +116,16 @@ impl Browser {
         browser
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Value {
+    async fn try_send(&self, request: reqwest::RequestBuilder) -> Result<Value, Value> {
         let response = request.send().await.expect("the driver answers");
         let status = response.status();
-        let body: Value = response.json().await.expect("JSON");
-        assert!(status.is_success(), "{body}");
-        body["value"].clone()
+        let mut body: Value = response.json().await.expect("JSON");
+        let value = body["value"].take();
+        if status.is_success() { Ok(value) } else { Err(value) }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Value {
+        self.try_send(request).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     async fn post(&self, command: &str, body: Value) -> Value {
@@ -132,11 +139,6 @@ impl Browser {
     /// Opens an address and waits until it is loaded.
     pub async fn open(&self, url: &str) {
         self.post("/url", json!({ "url": url })).await;
-    }
-
-    /// Returns the address of the page.
-    pub async fn url(&self) -> String {
-        self.get("/url").await.as_str().expect("an address").to_owned()
     }
 
     /// Returns the ids of elements.
@@ -153,33 +155,59 @@ impl Browser {
         self.get(&format!("/element/{id}/text")).await.as_str().expect("a text").to_owned()
     }
 
-    /// Clicks on the first element with this text.
+    /// Clicks on the first element with this text, as soon as there is one.
     pub async fn click(&self, selector: &str, text: &str) {
-        for id in self.find(selector).await {
-            if self.get(&format!("/element/{id}/text")).await.as_str().is_some_and(|shown| shown.contains(text)) {
-                self.post(&format!("/element/{id}/click"), json!({})).await;
-                return;
-            }
-        }
-        panic!("no element `{selector}` with the text `{text}`: {}", self.text("body").await);
-    }
-
-    /// Waits until the content of the page has a text. The page is not loaded again.
-    pub async fn wait_for(&self, text: &str) {
-        let seen = async {
-            // The script replaces the element now and then, so an id may be outdated.
-            while !self.source().await.contains(text) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+        let clicked = async {
+            while !self.try_click(selector, text).await.unwrap_or(false) {
+                tokio::time::sleep(PAUSE).await;
             }
         };
-        if tokio::time::timeout(WAIT, seen).await.is_err() {
-            panic!("the page does not show `{text}`: {}", self.text("body").await);
+        if tokio::time::timeout(WAIT, clicked).await.is_err() {
+            panic!("no element `{selector}` with the text `{text}`: {}", self.text("body").await);
         }
     }
 
-    /// Returns the document.
-    pub async fn source(&self) -> String {
-        self.get("/source").await.as_str().expect("a text").to_owned()
+    /// Fails if the script of the page replaces the element at the same moment.
+    async fn try_click(&self, selector: &str, text: &str) -> Result<bool, Value> {
+        for id in self.find(selector).await {
+            let element = format!("{}/element/{id}", self.session);
+            let shown = self.try_send(self.client.get(format!("{element}/text"))).await?;
+            if shown.as_str().is_some_and(|shown| shown.contains(text)) {
+                self.try_send(self.client.post(format!("{element}/click")).json(&json!({}))).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until the document contains a text. The page is not loaded again.
+    pub async fn wait_for(&self, text: &str) {
+        self.wait_until(text, true).await;
+    }
+
+    /// Waits until the document no longer contains a text.
+    pub async fn wait_without(&self, text: &str) {
+        self.wait_until(text, false).await;
+    }
+
+    async fn wait_until(&self, text: &str, is_shown: bool) {
+        let reached = async {
+            loop {
+                // Fails while the browser goes to another page.
+                let source = self.try_send(self.client.get(format!("{}/source", self.session))).await;
+                if source.is_ok_and(|source| source.as_str().is_some_and(|source| source.contains(text) == is_shown)) {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(WAIT, reached).await.is_err() {
+            panic!(
+                "the page should {} `{text}`: {}",
+                if is_shown { "show" } else { "not show" },
+                self.text("body").await
+            );
+        }
     }
 
     /// Runs a script in the page and returns its result.

@@ -12,6 +12,7 @@ mod rollback;
 mod runtimes;
 mod select;
 mod serve;
+mod sessions;
 mod stage;
 mod status;
 mod sync;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Audit(audit::Args),
     Login(login::Args),
+    Sessions(sessions::Args),
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
@@ -62,5 +64,6 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Explain(args) => explain::run(args, output),
         Command::Audit(args) => audit::run(args, output),
         Command::Login(args) => login::run(args, output),
+        Command::Sessions(args) => sessions::run(args, output),
     }
 }

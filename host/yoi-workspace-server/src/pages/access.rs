@@ -198,6 +198,10 @@ pub(super) struct FormPost<T> {
     pub(super) fields: T,
 }
 
+/// Fields of a form that consists of a button.
+#[derive(Debug, Deserialize)]
+pub(super) struct NoFields {}
+
 /// The field that every form has.
 #[derive(Debug, Deserialize)]
 struct TokenField {

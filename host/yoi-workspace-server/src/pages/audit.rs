@@ -123,7 +123,7 @@ fn action(action: &Action) -> Markup {
             Action::RaiseGeneration { workspace, generation } => {
                 "raised the generation of " code { (workspace) } " to " (generation)
             }
-            Action::Sync { workspace } => { "read all Runtimes of " code { (workspace) } " again" }
+            Action::Sync { workspace } => { "read the Runtimes of " code { (workspace) } " again" }
             Action::ReadRuntime { runtime } => { "read " code { (runtime) } " again" }
             Action::RegisterRuntime { runtime } => { "added " code { (runtime) } }
             Action::RemoveRuntime { runtime } => { "removed " code { (runtime) } }

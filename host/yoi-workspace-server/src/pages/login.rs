@@ -2,17 +2,15 @@
 //!
 //! To open a link uses nothing up: programs that preview links open them as well. The button of the page does.
 
-use axum::extract::{FromRequestParts, Path, Request, State};
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use maud::html;
 use runtime_service::Service;
-use serde::Deserialize;
-use std::sync::Arc;
 
-use axum::extract::FromRef;
-
-use super::access::{FormPost, Visitor, session_cookie};
+use super::access::{FormPost, NoFields, Visitor, session_cookie};
 use super::layout::bare_document;
 use super::origin::{RequestHost, check_same_origin};
 use super::problem::PageProblem;
@@ -68,10 +66,6 @@ fn known(state: &BackendState, secret: &str) -> Result<Secret, PageProblem> {
     Arc::<Service>::from_ref(state).count_unknown()?;
     Ok(Secret::parse(secret).ok_or(SessionError::LinkInvalid)?)
 }
-
-/// Fields of the form that ends a session.
-#[derive(Debug, Deserialize)]
-pub(super) struct NoFields {}
 
 /// Ends the session.
 pub(super) async fn log_out(

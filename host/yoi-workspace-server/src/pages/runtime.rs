@@ -15,9 +15,8 @@ use runtime_api::Code;
 use runtime_api::desired::Generation;
 use runtime_api::runtime::RuntimeId;
 use runtime_service::ApiProblem;
-use serde::Deserialize;
 
-use super::access::{FormPost, Visitor};
+use super::access::{FormPost, NoFields, Visitor};
 use super::layout::{Section, hidden, page};
 use super::live::visible_digest;
 use super::problem::{PageProblem, sentence};
@@ -267,10 +266,6 @@ pub(super) async fn show(
     let content = RuntimePage::new(view, explain).render(&visitor);
     Ok(page(&visitor, Section::Other, &format!("Runtime {name}"), digest, content))
 }
-
-/// Fields of the form that reads a Runtime.
-#[derive(Debug, Deserialize)]
-pub(super) struct NoFields {}
 
 /// Reads the status of a Runtime at once.
 pub(super) async fn read(

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use backend_api::body::{AdvanceRequest, SetDesiredRequest, WorkspaceView};
+use backend_api::body::{AdvanceRequest, SetDesiredRequest, WorkspaceMetadata, WorkspaceView};
 use backend_api::desired::{Percent, Stage};
 use backend_api::fleet::RuntimeView;
 use backend_api::policy::Labels;
 use backend_api::token::BackendScope;
 use bundles::comparison::{ManifestChange, changes};
-use bundles::manifest::{Manifest, Provenance, Workspace};
+use bundles::manifest::Manifest;
 use bundles::{Digest, Revision, RuntimeName, WorkspaceId};
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -21,7 +21,7 @@ use runtime_api::desired::Generation;
 use runtime_service::ApiProblem;
 use serde::Deserialize;
 
-use super::access::{FormPost, PageQuery, Visitor};
+use super::access::{FormPost, NoFields, PageQuery, Visitor};
 use super::layout::{Section, hidden, page};
 use super::live::visible_digest;
 use super::problem::PageProblem;
@@ -38,7 +38,7 @@ struct WorkspacePage {
     id: WorkspaceId,
     labels: Labels,
     desired: Option<DesiredView>,
-    about: Option<AboutView>,
+    about: Option<WorkspaceMetadata>,
     runtimes: Vec<RuntimeRow>,
     revisions: Vec<RevisionView>,
     total_revisions: usize,
@@ -55,15 +55,6 @@ struct DesiredView {
     generation: Generation,
     stage: Option<Stage>,
     halted: bool,
-}
-
-/// What the desired or else the newest bundle says about itself.
-#[derive(Debug)]
-struct AboutView {
-    workspace: Workspace,
-    provenance: Provenance,
-    profiles: usize,
-    plugins: usize,
 }
 
 #[derive(Debug)]
@@ -154,27 +145,17 @@ impl WorkspacePage {
         let workspace = backend.workspace(id).await?;
         let bundles = backend.bundles(id).await?;
         let runtimes = backend.runtimes(&[id.clone()].into());
-        let shown = match &workspace.desired {
-            Some(desired) => Some(desired.target.bundle),
-            None => bundles.first().map(|bundle| bundle.digest),
-        };
-        let about = match shown {
-            // A bundle that was removed since says nothing about itself.
-            Some(digest) => manifest(backend, id, digest).await.ok().map(AboutView::from),
-            None => None,
-        };
         let comparison = match (query.from, query.to) {
             (Some(from), Some(to)) => Some(Comparison::read(backend, id, &bundles, from, to).await?),
             _ => None,
         };
-        Ok(Self::new(workspace, &bundles, &runtimes, about, comparison, can_publish))
+        Ok(Self::new(workspace, &bundles, &runtimes, comparison, can_publish))
     }
 
     fn new(
         workspace: WorkspaceView,
         bundles: &[BundleSummary],
         runtimes: &[RuntimeView],
-        about: Option<AboutView>,
         comparison: Option<Comparison>,
         can_publish: bool,
     ) -> Self {
@@ -207,7 +188,7 @@ impl WorkspacePage {
         });
         Self {
             desired,
-            about,
+            about: workspace.about.clone(),
             runtimes: runtimes.iter().filter_map(row).collect(),
             revisions: bundles.iter().take(MAX_REVISIONS).map(revision).collect(),
             total_revisions: bundles.len(),
@@ -230,7 +211,7 @@ impl WorkspacePage {
             }
             (self.render_facts())
             @if self.can_publish && !self.revisions.is_empty() { (self.render_actions(visitor)) }
-            (self.render_runtimes())
+            (self.render_runtimes(visitor))
             (self.render_revisions())
             @if let Some(comparison) = &self.comparison { (comparison.render()) }
         }
@@ -255,7 +236,7 @@ impl WorkspacePage {
                 }
                 dt { "Labels for the policy" }
                 dd { (labels(&self.labels)) }
-                @if let Some(about) = &self.about { (about.render()) }
+                @if let Some(about) = &self.about { (render_about(about)) }
             }
         }
     }
@@ -307,7 +288,7 @@ impl WorkspacePage {
         }
     }
 
-    fn render_runtimes(&self) -> Markup {
+    fn render_runtimes(&self, visitor: &Visitor) -> Markup {
         html! {
             section aria-labelledby="runtimes" {
                 h2 #runtimes { "On Runtimes" }
@@ -322,6 +303,12 @@ impl WorkspacePage {
                             }
                         }
                         tbody { @for row in &self.runtimes { (self.render_runtime(row)) } }
+                    }
+                }
+                @if self.can_publish {
+                    form.inline method="post" action={ "/workspaces/" (self.id) "/sync" } {
+                        (hidden(visitor))
+                        button.plain type="submit" { "Read the Runtimes again now" }
                     }
                 }
             }
@@ -427,32 +414,16 @@ fn percent() -> Markup {
     html! { input type="number" name="percent" min="1" max="99" inputmode="numeric"; }
 }
 
-impl From<Manifest> for AboutView {
-    fn from(manifest: Manifest) -> Self {
-        Self {
-            profiles: manifest.profiles.len(),
-            plugins: manifest.plugins.len(),
-            workspace: manifest.workspace,
-            provenance: manifest.provenance,
-        }
-    }
-}
-
-impl AboutView {
-    /// Renders rows of a list of facts.
-    pub(super) fn render(&self) -> Markup {
-        let Self { workspace, provenance, profiles, plugins } = self;
-        html! {
-            @if !workspace.name.is_empty() { dt { "Name in the bundle" } dd { (workspace.name) } }
-            @if !workspace.labels.is_empty() {
-                dt { "Labels in the bundle" }
-                dd { @for (key, value) in &workspace.labels { code.label { (key) "=" (value) } " " } }
-            }
-            @if let Some(repository) = &provenance.repository { dt { "Repository" } dd { (repository) } }
-            @if let Some(source) = &provenance.source { dt { "Source" } dd { (source) } }
-            @if let Some(commit) = &provenance.commit { dt { "Commit" } dd { code { (commit) } } }
-            dt { "Content" }
-            dd { "profiles: " (profiles) ", plugins: " (plugins) }
+/// Renders what the desired bundle says about the workspace, as rows of a list.
+fn render_about(about: &WorkspaceMetadata) -> Markup {
+    let WorkspaceMetadata { name, description, repository, labels } = about;
+    html! {
+        @if !name.is_empty() { dt { "Name" } dd { (name) } }
+        @if !description.is_empty() { dt { "Description" } dd { (description) } }
+        @if !repository.is_empty() { dt { "Repository" } dd { (repository) } }
+        @if !labels.is_empty() {
+            dt { "Labels in the bundle" }
+            dd { @for (key, value) in labels { code.label { (key) "=" (value) } " " } }
         }
     }
 }
@@ -601,6 +572,17 @@ pub(super) async fn advance(
     let workspace = fields.check(&state, &visitor, &workspace).await?;
     let request = AdvanceRequest { stage: fields.stage()?, despite_refusals: fields.despite_refusals };
     state.backend.advance(&visitor.session.actor(), &workspace, &request).await?;
+    Ok(see(&workspace))
+}
+
+/// Reads the Runtimes of the workspace at once.
+pub(super) async fn sync(
+    State(state): State<BackendState>,
+    Path(workspace): Path<String>,
+    FormPost { visitor, .. }: FormPost<NoFields>,
+) -> Result<Response, PageProblem> {
+    let workspace = visitor.workspace(&workspace, BackendScope::Publish)?;
+    state.backend.sync(&visitor.session.actor(), &workspace).await?;
     Ok(see(&workspace))
 }
 

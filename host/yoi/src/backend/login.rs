@@ -1,4 +1,4 @@
-//! `yoi backend login`: prints a link that opens the pages in a browser.
+//! `yoi backend login`: issues a login link for the pages.
 
 use std::process::ExitCode;
 
@@ -6,19 +6,19 @@ use ::bundles::WorkspaceId;
 use backend_api::session::LoginLinkRequest;
 use backend_api::token::BackendScope;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::BackendServerArgs;
-use crate::text::time;
 
-/// Prints a link that opens the pages of the Backend in a browser.
+/// Issues a login link for the pages of the Backend.
 ///
-/// The link works once, within ten minutes, for whoever has it. The session has the scopes and workspaces of the token, or fewer
-/// of them. The token needs the scope `admin`.
+/// Open the link in a browser and press its button within ten minutes. The link works once, and whoever has it can log in.
+/// The session has the permissions of the token, or the fewer ones that are named, and ends with the token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Scope of the session. Can be repeated. Default: those of the token.
+    /// Scope of the session: `read`, `publish`, `workers` or `admin`. Can be repeated. Default: those of the token.
     #[arg(long, value_name = "SCOPE", env = "YOI_SCOPE", value_delimiter = ',')]
     scope: Vec<BackendScope>,
     /// Workspace of the session. Can be repeated. Default: those of the token.
@@ -34,10 +34,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         workspaces: (!args.workspace.is_empty()).then(|| args.workspace.iter().cloned().collect()),
     };
     let link = args.backend.send(|client| async move { client.issue_login_link(&request).await })?;
-    let url = format!("{}{}", args.backend.url().trim_end_matches('/'), link.path);
-    output.note(&format!("note: the link works once, until {}", time(link.expires_at)));
-    output.result(&json!({ "schema": "yoi.backend-login/1", "url": url, "expires_at": link.expires_at }), || {
-        format!("{url}\n")
-    });
+    let url = Zeroizing::new(format!("{}{}", args.backend.url().trim_end_matches('/'), link.path));
+    output.note(&format!("note: the link works once, until {}", link.expires_at));
+    let document = json!({ "schema": "yoi.backend-login/1", "url": *url, "expires_at": link.expires_at });
+    output.result(&document, || format!("{}\n", *url));
     Ok(ExitCode::SUCCESS)
 }
