@@ -121,13 +121,15 @@ impl Backend {
     /// Returns the Runtimes that the workspace may use, ordered by name, with what they reported.
     fn allowed_runtimes(&self, workspace: &WorkspaceId) -> Vec<(RuntimeName, Option<Reported>)> {
         let names: Vec<RuntimeName> = self.0.fleet().runtimes.keys().cloned().collect();
-        let allowed = names.into_iter().filter(|name| self.allowed_link(workspace, name).is_ok());
+        // Before the fleet is locked again.
+        let allowed: Vec<RuntimeName> =
+            names.into_iter().filter(|name| self.allowed_link(workspace, name).is_ok()).collect();
         let fleet = self.0.fleet();
         let reported = |name: &RuntimeName| {
             let status = fleet.reconciler.runtime(name)?.status.as_ref()?.workspaces.get(workspace)?;
             Some(Reported { facts: status.facts, resolver: status.resolver })
         };
-        allowed.collect::<Vec<_>>().into_iter().map(|name| (name.clone(), reported(&name))).collect()
+        allowed.into_iter().map(|name| (name.clone(), reported(&name))).collect()
     }
 
     async fn facts(
