@@ -1,6 +1,7 @@
 //! A browser driven over the WebDriver protocol of the W3C, and the check of pages with axe-core.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -63,9 +64,21 @@ pub struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // A driver that is killed leaves its browser behind.
+        let _ = end(&self.session);
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Asks the driver to end a session, and waits for its answer.
+fn end(session: &str) -> Option<usize> {
+    let (host, path) = session.strip_prefix("http://")?.split_once('/')?;
+    let mut connection = TcpStream::connect(host).ok()?;
+    connection.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let request = format!("DELETE /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).ok()?;
+    connection.read(&mut [0; 64]).ok()
 }
 
 impl Browser {
