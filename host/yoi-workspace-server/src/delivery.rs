@@ -16,6 +16,10 @@ use crate::runtime_link::{RuntimeLink, SignedManifest};
 /// of a bundle before the reconciler makes it wait.
 const MAX_MANIFEST_UPLOADS: usize = 3;
 
+/// Maximum number of new blobs that are sent before the manifest. With more of them, the report of the missing blobs takes less
+/// time than a question about each.
+const MAX_BLOBS_BEFORE_MANIFEST: usize = 8;
+
 /// Where the Backend reads what it delivers.
 #[async_trait]
 pub trait BundleSource: Send + Sync {
@@ -26,24 +30,26 @@ pub trait BundleSource: Send + Sync {
     async fn blob(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Option<Bytes>, LinkError>;
 }
 
-/// Brings the desired bundle to a Runtime and sets its desired state. `is_allowed` is asked again before each transfer, so
-/// that a change of the policy ends a delivery.
+/// Brings the desired bundle to a Runtime and sets its desired state. `held` is the bundle that the Runtime acknowledged before.
+/// `is_allowed` is asked again before each transfer, so that a change of the policy ends a delivery.
 pub async fn deliver(
     source: &dyn BundleSource,
     link: &dyn RuntimeLink,
     workspace: &WorkspaceId,
     desired: &DesiredBundle,
+    held: Option<Digest>,
     is_allowed: impl Fn() -> bool + Send + Sync,
 ) -> Result<AcknowledgedBundle, LinkError> {
     let check = || if is_allowed() { Ok(()) } else { Err(LinkError::NotAllowed) };
     check()?;
     let signed = source.manifest(workspace, desired.bundle).await?;
-    let manifest: Manifest =
-        serde_json::from_slice(&signed.manifest).map_err(|_| LinkError::Source(Code::BundleDamaged))?;
+    let manifest = parse(&signed).ok_or(LinkError::Source(Code::BundleDamaged))?;
     // Before the bundle, so that workers have their plugins as soon as the bundle is there. A package that the Backend does
     // not have may be on the Runtime already; otherwise the Runtime reports it as missing.
-    let packages: BTreeSet<Digest> = manifest.packages().map(|(_, package)| package.digest).collect();
-    for digest in packages {
+    let mut first: BTreeSet<Digest> = manifest.packages().map(|(_, package)| package.digest).collect();
+    // A small change needs one upload of the manifest instead of two, and the manifest is often larger than the change.
+    first.extend(new_blobs(source, workspace, &manifest, held).await);
+    for digest in first {
         check()?;
         if !link.has_blob(workspace, digest).await?
             && let Some(content) = source.blob(workspace, digest).await?
@@ -76,6 +82,27 @@ pub async fn deliver(
         }
     }
     Err(LinkError::Busy(Code::BlobsVanished))
+}
+
+fn parse(manifest: &SignedManifest) -> Option<Manifest> {
+    serde_json::from_slice(&manifest.manifest).ok()
+}
+
+/// Returns the blobs that the bundle held by the Runtime does not have. Empty if there are many, or if the held bundle is not
+/// known.
+async fn new_blobs(
+    source: &dyn BundleSource,
+    workspace: &WorkspaceId,
+    manifest: &Manifest,
+    held: Option<Digest>,
+) -> BTreeSet<Digest> {
+    let Some(held) = held else { return BTreeSet::new() };
+    let held = source.manifest(workspace, held).await.ok().as_ref().and_then(parse);
+    let new: BTreeSet<Digest> = match held {
+        Some(held) => manifest.carried().difference(&held.carried()).copied().collect(),
+        None => BTreeSet::new(),
+    };
+    if new.len() <= MAX_BLOBS_BEFORE_MANIFEST { new } else { BTreeSet::new() }
 }
 
 #[cfg(test)]
@@ -154,7 +181,7 @@ mod tests {
         let link = Stubborn { missing, acknowledges, uploads: Mutex::default() };
         let workspace = source.0.manifest().workspace.id.clone();
         let desired = DesiredBundle { generation: Generation::FIRST, bundle, allow_older: false };
-        let result = deliver(&source, &link, &workspace, &desired, || true).await;
+        let result = deliver(&source, &link, &workspace, &desired, None, || true).await;
         let uploads = *link.uploads.lock().expect("not poisoned");
         (result, uploads)
     }
@@ -168,5 +195,49 @@ mod tests {
     #[tokio::test]
     async fn runtime_that_always_reports_a_blob_as_missing_gets_it_twice() {
         assert_eq!(delivered(1, 1).await, (Err(LinkError::Unsupported), 2));
+    }
+
+    #[tokio::test]
+    async fn new_blobs_are_those_that_the_held_bundle_does_not_have() {
+        /// A source in which one bundle has no prompt `b`.
+        struct Pair(Bundle, Bundle);
+
+        #[async_trait]
+        impl BundleSource for Pair {
+            async fn manifest(&self, _: &WorkspaceId, digest: Digest) -> Result<SignedManifest, LinkError> {
+                let bundle = [&self.0, &self.1].into_iter().find(|bundle| bundle.digest() == digest);
+                let bundle = bundle.ok_or(LinkError::Source(Code::BundleNotFound))?;
+                let manifest = Bytes::from_owner(bundle.manifest_bytes().clone());
+                Ok(SignedManifest { digest, manifest, envelope: None })
+            }
+
+            async fn blob(&self, _: &WorkspaceId, _: Digest) -> Result<Option<Bytes>, LinkError> {
+                Ok(None)
+            }
+        }
+
+        let bundle = |prompts: usize| {
+            let toml = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
+                        language = \"en\"\n[workspace]\nid = \"acme\"\n";
+            let names: Vec<String> = (0..prompts).map(|number| format!("\"p{number}\"")).collect();
+            let mut files = vec![
+                ("bundle.toml".to_owned(), toml.into()),
+                ("profiles/plain.toml".to_owned(), format!("instructions = [{}]\n", names.join(", ")).into_bytes()),
+            ];
+            let prompt = |number| (format!("prompts/p{number}.md"), format!("Rule {number}.").into_bytes());
+            files.extend((0..prompts).map(prompt));
+            let (folder, limits) = (bundles::Folder::from_files(files), bundles::BundleLimits::default());
+            bundles::build(&folder, &bundles::BuildOptions::default(), &limits).expect("a bundle").bundle
+        };
+        let workspace: WorkspaceId = "acme".parse().expect("an id");
+        for (before, after, expected) in [(1, 2, 1), (2, 1, 0), (1, 9, 8), (1, 10, 0)] {
+            let source = Pair(bundle(before), bundle(after));
+            let held = Some(source.0.digest());
+            let new = new_blobs(&source, &workspace, source.1.manifest(), held).await;
+            assert_eq!(new.len(), expected, "{before} {after}");
+            assert!(new.iter().all(|digest| source.0.blob(digest).is_none() && source.1.blob(digest).is_some()));
+            let unknown = Some(Digest::of("unknown"));
+            assert!(new_blobs(&source, &workspace, source.1.manifest(), unknown).await.is_empty());
+        }
     }
 }

@@ -98,8 +98,8 @@ impl Backend {
                 let now = self.0.now();
                 self.0.fleet().reconciler.status_read(&runtime, status, now);
             }
-            Step::Deliver { runtime, workspace, desired } => {
-                let result = guarded(self.deliver_to(&runtime, &workspace, &desired)).await;
+            Step::Deliver { runtime, workspace, desired, held } => {
+                let result = guarded(self.deliver_to(&runtime, &workspace, &desired, held)).await;
                 self.log(&runtime, Some(&workspace), result.as_ref().err());
                 let now = self.0.now();
                 let mut fleet = self.0.fleet();
@@ -125,10 +125,11 @@ impl Backend {
         runtime: &RuntimeName,
         workspace: &WorkspaceId,
         desired: &DesiredBundle,
+        held: Option<Digest>,
     ) -> Result<runtime_api::desired::AcknowledgedBundle, LinkError> {
         let link = self.link(runtime).ok_or(LinkError::Unreachable)?;
         let is_allowed = || self.explain(runtime, workspace).is_ok_and(|decision| decision.allowed);
-        deliver(&self.0.catalogue, &*link, workspace, desired, is_allowed).await
+        deliver(&self.0.catalogue, &*link, workspace, desired, held, is_allowed).await
     }
 
     fn log(&self, runtime: &RuntimeName, workspace: Option<&WorkspaceId>, error: Option<&LinkError>) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backend_api::desired::Desired;
 use backend_api::fleet::{Condition, ContactFailure, PairView, Refusal};
-use bundles::{RuntimeName, WorkspaceId};
+use bundles::{Digest, RuntimeName, WorkspaceId};
 use jiff::Timestamp;
 use runtime_api::Code;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle, Generation};
@@ -90,6 +90,8 @@ pub enum Step {
         workspace: WorkspaceId,
         /// The decision.
         desired: DesiredBundle,
+        /// Bundle that the Runtime acknowledged before.
+        held: Option<Digest>,
     },
     /// Store the desired state of the workspace with a generation above this one, and call [`Reconciler::set_desired`]. A
     /// Runtime acknowledged a decision that this Backend does not know: it was restored from a backup.
@@ -417,7 +419,8 @@ impl Reconciler {
             if waits { None } else { Some((id, self.outstanding(name, runtime, id, workspace)?)) }
         });
         let (workspace, desired) = due?;
-        Some(Step::Deliver { runtime: name.clone(), workspace: workspace.clone(), desired })
+        let held = acknowledged(&runtime.knowledge, workspace).map(|state| state.bundle);
+        Some(Step::Deliver { runtime: name.clone(), workspace: workspace.clone(), desired, held })
     }
 
     /// Returns the decision that the Runtime does not have yet.
@@ -748,7 +751,6 @@ mod tests {
     use super::*;
     use backend_api::desired::{Rollout, Stage};
     use backend_api::policy::Labels;
-    use bundles::Digest;
     use runtime_api::runtime::{RuntimeId, WorkspaceStatus};
 
     use crate::visibility::{Names, Rules};

@@ -36,9 +36,6 @@ const START_SECONDS: i64 = 1_782_402_570;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Time between two looks at the convergence.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Time between two commits of what was learned of Runtimes.
 const SAVE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -147,6 +144,8 @@ pub struct World {
     pub(super) checks: Checks,
     pub(super) mistake: Option<Mistake>,
     healed: Option<Duration>,
+    /// Time between two looks at the convergence.
+    pub look_interval: Duration,
     is_printed: bool,
     report: Report,
 }
@@ -187,6 +186,7 @@ impl World {
             checks: Checks::default(),
             mistake: None,
             healed: None,
+            look_interval: Duration::from_secs(1),
             is_printed: false,
             report,
         };
@@ -246,7 +246,7 @@ impl World {
     }
 
     /// Runs until the Runtimes have what they should have after the faults ended.
-    pub fn run(mut self, within: Duration) -> Result<Report, Violation> {
+    pub fn run(&mut self, within: Duration) -> Result<Report, Violation> {
         self.drive()?;
         loop {
             let Some((key, event)) = self.events.pop_first() else { return Ok(self.report) };
@@ -262,7 +262,7 @@ impl World {
                     }
                     Some(violation) if self.now - healed > within => return Err(violation),
                     Some(_) => {
-                        self.after(LOOK_INTERVAL, Event::Look);
+                        self.after(self.look_interval, Event::Look);
                     }
                 }
             } else {
@@ -348,13 +348,13 @@ impl World {
                 self.trace(format_args!("deliver {workspace} to nobody"));
                 Box::pin(async move { Done::Delivered(Ok(state)) })
             }
-            Step::Deliver { runtime, workspace, desired } => {
+            Step::Deliver { runtime, workspace, desired, held } => {
                 let (link, source, policy) = (self.link(runtime), self.durable.clone(), self.policy.clone());
-                let (runtime, workspace, desired) = (runtime.clone(), workspace.clone(), *desired);
+                let (runtime, workspace, desired, held) = (runtime.clone(), workspace.clone(), *desired, *held);
                 let is_ignored = self.mistake == Some(Mistake::DeliveryIgnoresPolicy);
                 Box::pin(async move {
                     let is_allowed = || is_ignored || policy.get().decision(&runtime, &workspace);
-                    Done::Delivered(deliver(&source, &link, &workspace, &desired, is_allowed).await)
+                    Done::Delivered(deliver(&source, &link, &workspace, &desired, held, is_allowed).await)
                 })
             }
             Step::RaiseGeneration { workspace, above } => {
@@ -387,7 +387,7 @@ impl World {
                 (Step::ReadStatus { runtime }, Done::Status(status)) => {
                     running.reconciler.status_read(&runtime, status, now);
                 }
-                (Step::Deliver { runtime, workspace, desired }, Done::Delivered(result)) => {
+                (Step::Deliver { runtime, workspace, desired, .. }, Done::Delivered(result)) => {
                     let outcome = result.as_ref().map(|state| state.generation).map_err(LinkError::code);
                     let line = format!("{runtime} {workspace} {} delivered: {outcome:?}", desired.generation);
                     running.reconciler.delivered(&runtime, &workspace, desired.generation, result, now);
