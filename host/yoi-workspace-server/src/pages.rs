@@ -5,7 +5,7 @@
 //! the API, with the rights of the session.
 //!
 //! Each page has view types of its own. They hold names, digests, numbers, times and error codes, and cannot hold the address
-//! or the token of a Runtime, a path, or a text that a Runtime wrote. Read [`access`] next, then one page.
+//! or the token of a Runtime, a path, or a text that a Runtime wrote. Read `access` next, then one page.
 
 mod access;
 mod assets;
