@@ -3,6 +3,7 @@
 mod advance;
 mod audit;
 mod bundles;
+mod compare;
 mod config;
 mod explain;
 mod init;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     // These variants have no doc comments: they would replace the longer help texts of the arguments.
     Publish(publish::Args),
     Bundles(bundles::Args),
+    Compare(compare::Args),
     Use(select::Args),
     Advance(advance::Args),
     Rollback(rollback::Args),
@@ -55,6 +57,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Token(command) => token::run(command, output),
         Command::Publish(args) => publish::run(args, output),
         Command::Bundles(args) => bundles::run(args, output),
+        Command::Compare(args) => compare::run(args, output),
         Command::Use(args) => select::run(args, output),
         Command::Advance(args) => advance::run(args, output),
         Command::Rollback(args) => rollback::run(args, output),

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::output::Output;
 
+pub(crate) use diff::add_changes;
+
 /// Creates, checks and compares bundles.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

@@ -99,6 +99,8 @@ fn fleet_is_managed_on_the_command_line() {
     assert_eq!(site.json(&["backend", "advance"]).0["code"], "no_rollout");
     let (back, code) = site.json(&["backend", "rollback"]);
     assert_eq!((code, &back["workspace"]["desired"]["target"]["bundle"]), (0, &first["bundle"]["digest"]));
+    let (compared, _) = site.json(&["backend", "compare", first["bundle"]["digest"].as_str().expect("a digest")]);
+    assert!(compared["changes"].to_string().contains("prompt"), "{compared}");
     let digest = second["bundle"]["digest"].as_str().expect("a digest");
     let prefix = &digest["sha256:".len()..][..8];
     assert_eq!(site.yoi(&["backend", "use", prefix]).code, 0);

@@ -15,6 +15,8 @@ language = "en"
 [workspace]
 id = "acme"
 name = "Acme engineering"
+description = "Agents that build and operate the services of Acme."
+repository = "acme/agents"
 labels = { team = "platform", tier = "production" }
 
 [provenance]

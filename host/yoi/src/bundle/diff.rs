@@ -234,6 +234,15 @@ fn differing(results: &[Value]) -> Option<ProfileChange> {
     (!different.is_empty()).then_some(ProfileChange::Differs(different))
 }
 
+/// Adds a row for each change, with the values that differ.
+pub(crate) fn add_changes(rows: &mut Rows, changes: &[ManifestChange]) {
+    let mut label = "changes";
+    for change in changes {
+        rows.row(std::mem::take(&mut label), format!("{} {} {}", change.change.as_str(), change.kind, change.name));
+        rows.list("", change.values.iter().map(|value| format!("  {}", value.line())));
+    }
+}
+
 fn text(document: &Document) -> String {
     if document.same {
         return format!("the same bundle: {}\n", document.before);
@@ -241,11 +250,7 @@ fn text(document: &Document) -> String {
     let mut rows = Rows::default();
     rows.row("before", document.before);
     rows.row("after", document.after);
-    let mut label = "changes";
-    for change in &document.changes {
-        rows.row(std::mem::take(&mut label), format!("{} {} {}", change.change.as_str(), change.kind, change.name));
-        rows.list("", change.values.iter().map(|value| format!("  {}", value.line())));
-    }
+    add_changes(&mut rows, &document.changes);
     if document.profiles.is_empty() {
         let unchanged = "all have the same resolution as before on this host";
         // A changed ceiling has an effect only if a policy is enforced.
