@@ -17,14 +17,14 @@ pub struct ManifestChange {
     pub kind: String,
     /// Name of the declaration. Empty for a field.
     pub name: String,
-    /// What happened to it.
+    /// Kind of the change.
     pub change: ChangeKind,
     /// Different values, if both manifests have the item.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<Difference>,
 }
 
-/// What happened to an item.
+/// Kind of a change of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {

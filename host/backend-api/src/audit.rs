@@ -22,7 +22,7 @@ pub struct AuditEntry {
     /// Time of the action.
     #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]
     pub at: jiff::Timestamp,
-    /// Who acted.
+    /// Author of the action.
     #[serde(flatten)]
     pub actor: Actor,
     /// The action.
@@ -34,7 +34,7 @@ pub struct AuditEntry {
     pub refused: Option<Code>,
 }
 
-/// Who acted.
+/// Author of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "actor", rename_all = "snake_case")]

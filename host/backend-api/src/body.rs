@@ -23,7 +23,7 @@ pub struct WorkspaceView {
     /// Labels of the workspace in the config of the Backend.
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub labels: Labels,
-    /// What the desired bundle says about the workspace.
+    /// Metadata of the workspace in the desired bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub about: Option<WorkspaceMetadata>,
@@ -37,7 +37,7 @@ pub struct WorkspaceView {
     pub earlier: Vec<Digest>,
 }
 
-/// What a bundle says about its workspace. Its author wrote it, and it has no effect.
+/// Metadata of a workspace, written by the author of a bundle. It has no effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorkspaceMetadata {

@@ -1,4 +1,4 @@
-//! What the Backend knows of Runtimes and of the workspaces on them.
+//! State of the Runtimes and of the workspaces on them, as the Backend last read it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -98,7 +98,7 @@ pub struct PairView {
 pub struct RuntimeView {
     /// Name of the Runtime in the Backend.
     pub name: RuntimeName,
-    /// How the Backend reaches the Runtime.
+    /// Kind of access to the Runtime.
     pub access: Access,
     /// Labels of the Runtime.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
@@ -111,7 +111,7 @@ pub struct RuntimeView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub failure: Option<ContactFailure>,
-    /// What the Runtime reports. Absent if it has never answered.
+    /// Newest report of the Runtime. Absent if it has never answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub report: Option<RuntimeReport>,
@@ -154,7 +154,7 @@ impl fmt::Debug for RegisterRuntimeRequest {
     }
 }
 
-/// How the Backend reaches a Runtime.
+/// Kind of access to a Runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

@@ -1,4 +1,4 @@
-//! Where a worker could run, and what is missing elsewhere.
+//! Placements: the Runtimes on which a worker could run, and the requirements that the others do not meet.
 
 use bundles::{Digest, RuntimeName};
 use error_code::Code;
@@ -30,7 +30,7 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = false))]
     pub code: Option<Code>,
-    /// What the Runtime lacks. Items with the need `optional` only narrow the worker.
+    /// Requirements that the Runtime does not meet. Items with the need `optional` only narrow the worker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub missing: Vec<RefusedSubject>,

@@ -33,7 +33,7 @@ pub struct RefusalDetails {
     /// Code of a tool, which defines the codes of its refusals itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_code: Option<Word>,
-    /// What is not granted, at most [`MAX_REFUSED_SUBJECTS`] items.
+    /// Refused subjects, at most [`MAX_REFUSED_SUBJECTS`] items.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<RefusedSubject>,
 }

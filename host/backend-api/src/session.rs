@@ -36,7 +36,7 @@ pub struct LoginLinkRequest {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LoginLink {
-    /// Path of the link on the Backend. Whoever has it can log in once.
+    /// Path of the link on the Backend. It allows one login, to any person who has it.
     pub path: String,
     /// Time from which the link is invalid.
     #[cfg_attr(feature = "openapi", schema(schema_with = bundles::openapi::instant))]

@@ -44,13 +44,13 @@ pub struct BackendClient(Client);
 pub struct PublishedBundle {
     /// Summary of the bundle. If nothing was published, that of the newest bundle.
     pub bundle: BundleSummary,
-    /// What the Backend did.
+    /// Outcome of the publication.
     pub outcome: PublicationOutcome,
     /// Blobs that the Backend lacked and that were uploaded.
     pub uploaded: UploadedBlobs,
 }
 
-/// What a Backend did with a published bundle.
+/// Outcome of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublicationOutcome {
     /// The bundle is a new revision.

@@ -1,4 +1,4 @@
-//! What a Backend reads and writes: the status of a Runtime, the facts about its host, and the desired bundle.
+//! The routes of a Backend: the status of a Runtime, the facts about its host, and the desired bundle.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! The type [`Backend`], its builder and its operations.
 
+mod error;
+mod registered;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +10,7 @@ use std::time::Instant;
 
 use backend_api::audit::{Action, Actor, AuditEntry};
 use backend_api::body::{AdvanceRequest, Publication, SetDesiredRequest, WorkspaceView};
-use backend_api::fleet::{Access, RegisterRuntimeRequest, RuntimeReport, RuntimeView};
+use backend_api::fleet::{Access, RuntimeReport, RuntimeView};
 use backend_api::policy::Decision;
 use bundles::{Digest, RuntimeName, WorkspaceId, one_line};
 use content_store::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore};
@@ -16,8 +19,6 @@ use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::bundle::BundleSummary;
 use runtime_api::desired::Generation;
-use runtime_api::worker::WorkerId;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use worker_runtime::content::ContentError;
 use worker_runtime::{Clock, Runtime};
@@ -25,13 +26,16 @@ use worker_runtime::{Clock, Runtime};
 use crate::activity::Activity;
 use crate::audit;
 use crate::catalogue::{Catalogue, revision};
-use crate::connector::{Connector, ConnectorError};
+use crate::connector::Connector;
 use crate::desired::DesiredRow;
-use crate::link_error::LinkError;
 use crate::placements::FactsCache;
 use crate::reconciler::{Now, Reconciler, ReconcilerLimits, RuntimeKnowledge};
 use crate::runtime_link::{RuntimeLink, SignedManifest};
-use crate::visibility::{Rules, RuntimeRules, WorkspaceRules, explain, is_allowed};
+use crate::visibility::{RuntimeRules, WorkspaceRules, explain, is_allowed};
+
+use self::registered::{read_registered, with_registered};
+
+pub use self::error::BackendError;
 
 /// Maximum length of the version that a Runtime reports.
 const MAX_VERSION_CHARS: usize = 64;
@@ -51,7 +55,7 @@ pub struct WorkspaceEntry {
 pub struct RuntimeEntry {
     /// Rules about workspaces.
     pub rules: RuntimeRules,
-    /// How the Backend reaches it.
+    /// Kind of access to it.
     pub access: Access,
     /// Access to it.
     pub link: Arc<dyn RuntimeLink>,
@@ -61,182 +65,8 @@ fn desired_key(workspace: &WorkspaceId) -> Key {
     Key::new("backend-desired").part(workspace)
 }
 
-/// Key of the Runtimes that requests added.
-fn registered_keys() -> Key {
-    Key::new("backend-registered")
-}
-
 fn knowledge_key(runtime: &RuntimeName) -> Key {
     Key::new("backend-runtime").part(runtime)
-}
-
-/// A Runtime that a request added, as it is stored.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegisteredRow {
-    name: RuntimeName,
-    request: RegisterRuntimeRequest,
-}
-
-/// Prefix of the names of secrets that a request can name. Without it, a token with the scope `admin` could make the Backend
-/// send any secret of its host to any URL.
-const REGISTERED_SECRET_PREFIX: &str = "runtime-";
-
-/// Maximum number of Runtimes that requests add.
-const MAX_REGISTERED: usize = 10_000;
-
-/// Error returned by operations of the Backend.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendError {
-    /// The content of a bundle is refused, or its store failed.
-    #[error(transparent)]
-    Content(#[from] ContentError),
-    /// The metadata store failed.
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    /// The config of the Backend has no such workspace.
-    #[error("workspace `{0}` not found")]
-    WorkspaceNotFound(WorkspaceId),
-    /// The config of the Backend has no such Runtime.
-    #[error("Runtime `{0}` not found")]
-    RuntimeNotFound(RuntimeName),
-    /// The config of the Backend has the Runtime, so a request cannot change it.
-    #[error("Runtime `{0}` is in the config of the Backend")]
-    RuntimeInConfig(RuntimeName),
-    /// The access to the Runtime cannot be opened.
-    #[error("cannot add Runtime `{runtime}`: {error}")]
-    Connector {
-        /// The Runtime.
-        runtime: RuntimeName,
-        /// The reason.
-        error: ConnectorError,
-    },
-    /// No bundle of the workspace is desired yet.
-    #[error("workspace `{0}` has no desired bundle")]
-    NothingDesired(WorkspaceId),
-    /// The workspace had no other desired bundle before.
-    #[error("workspace `{0}` has no earlier bundle")]
-    NoEarlierBundle(WorkspaceId),
-    /// The workspace has no rollout in stages.
-    #[error("workspace `{0}` has no rollout in stages")]
-    NoRollout(WorkspaceId),
-    /// A Runtime refuses the bundle of the rollout.
-    #[error("the rollout of workspace `{0}` is halted, because a Runtime refuses the bundle")]
-    RolloutHalted(WorkspaceId),
-    /// Every attempt conflicted with a concurrent change.
-    #[error("the operation conflicted with concurrent changes")]
-    Contended,
-    /// No worker of the workspace was created with this id through this Backend.
-    #[error("worker `{0}` not found")]
-    WorkerNotFound(WorkerId),
-    /// Another Runtime than the named one has the worker.
-    #[error("worker `{worker}` already exists on Runtime `{runtime}`")]
-    WorkerElsewhere {
-        /// The worker.
-        worker: WorkerId,
-        /// Its Runtime.
-        runtime: RuntimeName,
-    },
-    /// The policy does not allow the workspace on the Runtime.
-    #[error("workspace `{workspace}` is not allowed on Runtime `{runtime}`")]
-    NotAllowed {
-        /// The Runtime.
-        runtime: RuntimeName,
-        /// The workspace.
-        workspace: WorkspaceId,
-    },
-    /// No allowed Runtime answers and has the desired bundle.
-    #[error("no Runtime that workspace `{0}` may use answers and has its desired bundle")]
-    NoRuntime(WorkspaceId),
-    /// The Backend reaches the Runtime itself, so the Runtime cannot poll.
-    #[error("Runtime `{0}` does not poll the Backend")]
-    NotPulled(RuntimeName),
-    /// An operation on a Runtime failed.
-    #[error("Runtime `{runtime}`: {error}")]
-    Link {
-        /// The Runtime.
-        runtime: RuntimeName,
-        /// The error.
-        error: LinkError,
-    },
-}
-
-impl BackendError {
-    /// Returns the stable error code.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Content(error) => error.code(),
-            Self::Metadata(error) => error.code(),
-            Self::WorkspaceNotFound(_) => Code::WorkspaceNotFound,
-            Self::RuntimeNotFound(_) => Code::RuntimeNotFound,
-            Self::RuntimeInConfig(_) => Code::RuntimeInConfig,
-            Self::Connector { error, .. } => error.code,
-            Self::NothingDesired(_) => Code::NothingDesired,
-            Self::NoEarlierBundle(_) => Code::NoEarlierBundle,
-            Self::NoRollout(_) => Code::NoRollout,
-            Self::RolloutHalted(_) => Code::RolloutHalted,
-            Self::Contended => Code::Contended,
-            Self::WorkerNotFound(_) => Code::WorkerNotFound,
-            Self::WorkerElsewhere { .. } => Code::WorkerExists,
-            Self::NotAllowed { .. } => Code::RuntimeNotAllowed,
-            Self::NoRuntime(_) => Code::NoRuntime,
-            Self::NotPulled(_) => Code::RuntimeNotPulled,
-            Self::Link { error, .. } => match error {
-                LinkError::Unreachable => Code::RuntimeUnreachable,
-                LinkError::TimedOut => Code::RuntimeTimedOut,
-                LinkError::Unauthorized(_) => Code::RuntimeUnauthorized,
-                LinkError::Unsupported => Code::RuntimeUnsupported,
-                LinkError::NotAllowed => Code::RuntimeNotAllowed,
-                LinkError::Busy(code) | LinkError::Source(code) | LinkError::Refused { code, .. } => *code,
-            },
-        }
-    }
-
-    /// Returns the remedy.
-    pub fn help(&self) -> String {
-        match self {
-            Self::Content(error) => error.help(),
-            Self::Metadata(error) => error.help().to_owned(),
-            Self::WorkspaceNotFound(workspace) => {
-                format!("add a table [workspaces.{workspace}] to the config of the Backend")
-            }
-            Self::RuntimeNotFound(runtime) => format!("add a table [runtimes.{runtime}] to the config of the Backend"),
-            Self::RuntimeInConfig(runtime) => format!("change the table [runtimes.{runtime}] of the config"),
-            Self::Connector { error, .. } => error.help.clone(),
-            Self::NothingDesired(_) => "publish a bundle, or make one the desired bundle".to_owned(),
-            Self::NoEarlierBundle(_) => "make another bundle the desired one".to_owned(),
-            Self::NoRollout(_) => "begin one: make a bundle the desired one for a stage".to_owned(),
-            Self::RolloutHalted(_) => {
-                "see which Runtime refuses it and why, then repair the bundle or the Runtime, or roll back".to_owned()
-            }
-            Self::Contended => "retry the operation".to_owned(),
-            Self::WorkerNotFound(_) => "list the workers of the workspace".to_owned(),
-            Self::WorkerElsewhere { .. } => "name the Runtime that has the worker, or choose another id".to_owned(),
-            Self::NotAllowed { runtime, .. } => format!("run `yoi backend explain {runtime} WORKSPACE`"),
-            Self::NoRuntime(_) => "see the condition of each Runtime: `yoi backend status`".to_owned(),
-            Self::NotPulled(runtime) => format!("let the Runtime poll in the table [runtimes.{runtime}] of the config"),
-            Self::Link { error, .. } => match error {
-                LinkError::Unreachable | LinkError::TimedOut => {
-                    "check that the Runtime is running, and whether the operation took effect, then retry".to_owned()
-                }
-                LinkError::Unauthorized(_) => "give the Backend a token of the Runtime that has the scopes".to_owned(),
-                LinkError::Unsupported => "check the version of the Runtime and the URL in the config".to_owned(),
-                LinkError::NotAllowed => "see why: `yoi backend explain RUNTIME WORKSPACE`".to_owned(),
-                LinkError::Busy(_) => "retry after a second".to_owned(),
-                LinkError::Source(_) => "publish the bundle again".to_owned(),
-                LinkError::Refused { .. } => "see `details`; the Runtime itself names the remedy".to_owned(),
-            },
-        }
-    }
-}
-
-impl From<CommitError> for BackendError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Conflict => Self::Contended,
-            CommitError::Store(error) => Self::Metadata(error),
-        }
-    }
 }
 
 /// Settings of a Backend.
@@ -270,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     connector: Arc<dyn Connector>,
     pub(crate) fleet: Mutex<Fleet>,
+    /// Held while a change is committed and passed to the fleet, so that the fleet sees changes in the order of their commits.
+    decisions: tokio::sync::Mutex<()>,
     /// Signalled when a step may be due earlier than before.
     pub(crate) wake: Notify,
     pub(crate) activity: Activity,
@@ -283,6 +115,8 @@ pub(crate) struct Shared {
 pub(crate) struct Fleet {
     pub(crate) workspaces: BTreeMap<WorkspaceId, WorkspaceEntry>,
     pub(crate) runtimes: BTreeMap<RuntimeName, RuntimeEntry>,
+    /// Names of the Runtimes of the config.
+    configured: BTreeSet<RuntimeName>,
     /// Runtimes that requests added. A Runtime of the config with the same name takes precedence.
     registered: BTreeMap<RuntimeName, RuntimeEntry>,
     pub(crate) reconciler: Reconciler,
@@ -299,7 +133,8 @@ impl BackendBuilder {
             let row = records.row::<DesiredRow>(&desired_key(id)).await?;
             reconciler.set_desired(id, row.map(|row| row.value.desired), now);
         }
-        let registered = registered(&records, &*self.connector).await?;
+        let registered = read_registered(&records, &*self.connector).await?;
+        let configured = self.runtimes.keys().cloned().collect();
         let runtimes = with_registered(self.runtimes, &registered);
         for (name, runtime) in &runtimes {
             // The row only spares a wait for the first status, so one that cannot be read counts as absent.
@@ -314,57 +149,14 @@ impl BackendBuilder {
             records,
             clock: self.clock,
             connector: self.connector,
-            fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes, registered, reconciler }),
+            fleet: Mutex::new(Fleet { workspaces: self.workspaces, runtimes, configured, registered, reconciler }),
+            decisions: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             activity: Activity::default(),
             started: Instant::now(),
             facts: FactsCache::default(),
         })))
     }
-}
-
-/// Reads the Runtimes that requests added, and opens the access to each.
-async fn registered(
-    records: &Records,
-    connector: &dyn Connector,
-) -> Result<BTreeMap<RuntimeName, RuntimeEntry>, BackendError> {
-    let page = records.page::<RegisteredRow>(&registered_keys(), None, MAX_REGISTERED).await?;
-    let mut runtimes = BTreeMap::new();
-    for (_, RegisteredRow { name, request }) in page.items {
-        runtimes.insert(name.clone(), entry(connector, &name, &request).await?);
-    }
-    Ok(runtimes)
-}
-
-/// Opens the access to a Runtime that a request added.
-async fn entry(
-    connector: &dyn Connector,
-    name: &RuntimeName,
-    request: &RegisterRuntimeRequest,
-) -> Result<RuntimeEntry, BackendError> {
-    let failed = |error| BackendError::Connector { runtime: name.clone(), error };
-    if !request.token.as_ref().starts_with(REGISTERED_SECRET_PREFIX) {
-        return Err(failed(ConnectorError {
-            code: Code::SecretNotGranted,
-            message: format!("secret `{}` cannot be named by a request", request.token),
-            help: format!("use a secret whose name begins with `{REGISTERED_SECRET_PREFIX}`"),
-        }));
-    }
-    let link = connector.connect(request).await.map_err(failed)?;
-    let RegisterRuntimeRequest { labels, workspaces, requires, .. } = request.clone();
-    let rules = RuntimeRules { labels, rules: Rules { accepted: workspaces, required: requires } };
-    Ok(RuntimeEntry { rules, access: Access::Remote, link })
-}
-
-/// Returns the Runtimes of the config and those that requests added.
-fn with_registered(
-    mut config: BTreeMap<RuntimeName, RuntimeEntry>,
-    registered: &BTreeMap<RuntimeName, RuntimeEntry>,
-) -> BTreeMap<RuntimeName, RuntimeEntry> {
-    for (name, entry) in registered {
-        config.entry(name.clone()).or_insert_with(|| entry.clone());
-    }
-    config
 }
 
 impl Shared {
@@ -563,6 +355,7 @@ impl Backend {
         D: Future<Output = Result<Option<Change>, BackendError>>,
     {
         self.check_workspace(workspace)?;
+        let _decision = self.0.decisions.lock().await;
         let Shared { records, clock, .. } = &*self.0;
         let key = desired_key(workspace);
         let attempt = || async {
@@ -671,10 +464,21 @@ impl Backend {
 
     /// Writes an entry to the audit log for an action that was refused, or that changes no record of the Backend.
     pub async fn record(&self, actor: &Actor, action: Action, refused: Option<Code>) -> Result<(), BackendError> {
+        self.commit_with_entry(actor, action, refused, |batch| batch).await
+    }
+
+    /// Commits a change together with its entry in the audit log.
+    async fn commit_with_entry(
+        &self,
+        actor: &Actor,
+        action: Action,
+        refused: Option<Code>,
+        change: impl Fn(Batch) -> Batch,
+    ) -> Result<(), BackendError> {
         let Shared { records, clock, .. } = &*self.0;
         let attempt = || async {
-            let batch =
-                audit::add_entry(records, Batch::default(), clock.now(), actor, action.clone(), refused).await?;
+            let batch = change(Batch::default());
+            let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), refused).await?;
             Ok(records::Decision::Commit(batch, ()))
         };
         records.update::<_, BackendError, _>(attempt).await?;
@@ -703,85 +507,11 @@ impl Backend {
         Ok(())
     }
 
-    /// Adds a remote Runtime, or replaces one that was added this way.
-    pub async fn register_runtime(
-        &self,
-        actor: &Actor,
-        name: &RuntimeName,
-        request: &RegisterRuntimeRequest,
-    ) -> Result<(), BackendError> {
-        let action = Action::RegisterRuntime { runtime: name.clone() };
-        let opened = match self.require_not_in_config(name) {
-            Ok(()) => entry(&*self.0.connector, name, request).await,
-            Err(error) => Err(error),
-        };
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.record(actor, action, Some(error.code())).await?;
-                return Err(error);
-            }
-        };
-        let key = registered_keys().part(name);
-        let row = RegisteredRow { name: name.clone(), request: request.clone() };
-        self.commit_with_entry(actor, &action, |batch| batch.put_row(&key, &row)).await?;
-        let now = self.0.now();
-        let mut fleet = self.0.fleet();
-        fleet.registered.insert(name.clone(), opened.clone());
-        fleet.reconciler.set_runtime(name.clone(), opened.rules.clone(), RuntimeKnowledge::default(), now);
-        fleet.reconciler.read_now(name, now);
-        fleet.runtimes.insert(name.clone(), opened);
-        drop(fleet);
-        self.0.wake.notify_one();
-        Ok(())
-    }
-
-    /// Removes a Runtime that a request added. Nothing is removed from the Runtime itself.
-    pub async fn remove_runtime(&self, actor: &Actor, name: &RuntimeName) -> Result<(), BackendError> {
-        let action = Action::RemoveRuntime { runtime: name.clone() };
-        let checked = self.require_not_in_config(name).and_then(|()| {
-            let known = self.0.fleet().registered.contains_key(name);
-            if known { Ok(()) } else { Err(BackendError::RuntimeNotFound(name.clone())) }
-        });
-        if let Err(error) = checked {
-            self.record(actor, action, Some(error.code())).await?;
-            return Err(error);
-        }
-        let key = registered_keys().part(name);
-        self.commit_with_entry(actor, &action, |batch| batch.delete(&key)).await?;
-        let mut fleet = self.0.fleet();
-        fleet.registered.remove(name);
-        fleet.runtimes.remove(name);
-        fleet.reconciler.remove_runtime(name);
-        Ok(())
-    }
-
-    fn require_not_in_config(&self, name: &RuntimeName) -> Result<(), BackendError> {
-        let fleet = self.0.fleet();
-        let in_config = fleet.runtimes.contains_key(name) && !fleet.registered.contains_key(name);
-        if in_config { Err(BackendError::RuntimeInConfig(name.clone())) } else { Ok(()) }
-    }
-
-    /// Commits a change with its entry in the audit log.
-    async fn commit_with_entry(
-        &self,
-        actor: &Actor,
-        action: &Action,
-        change: impl Fn(Batch) -> Batch,
-    ) -> Result<(), BackendError> {
-        let Shared { records, clock, .. } = &*self.0;
-        let attempt = || async {
-            let batch = change(Batch::default());
-            let batch = audit::add_entry(records, batch, clock.now(), actor, action.clone(), None).await?;
-            Ok(records::Decision::Commit(batch, ()))
-        };
-        records.update::<_, BackendError, _>(attempt).await
-    }
-
     /// Replaces the Runtimes of the config. What is known of a Runtime that stays is kept.
     pub fn replace_runtimes(&self, runtimes: BTreeMap<RuntimeName, RuntimeEntry>) {
         let now = self.0.now();
         let mut fleet = self.0.fleet();
+        fleet.configured = runtimes.keys().cloned().collect();
         let runtimes = with_registered(runtimes, &fleet.registered);
         let gone: Vec<_> = fleet.runtimes.keys().filter(|name| !runtimes.contains_key(*name)).cloned().collect();
         gone.iter().for_each(|name| fleet.reconciler.remove_runtime(name));

@@ -20,7 +20,7 @@ const MAX_MANIFEST_UPLOADS: usize = 3;
 /// time than a question about each.
 const MAX_BLOBS_BEFORE_MANIFEST: usize = 8;
 
-/// Where the Backend reads what it delivers.
+/// Source of the bundles and blobs that are delivered.
 #[async_trait]
 pub trait BundleSource: Send + Sync {
     /// Returns the manifest of a bundle of the workspace.

@@ -21,7 +21,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(2);
 /// Time after which the time of the newest answer of a Runtime is stored, if nothing else was learned.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What was stored of a Runtime: when, and a digest of all but the time of the newest answer.
+/// Newest stored knowledge of each Runtime: the time of storing, and a digest of all but the time of the newest answer.
 type Saved = HashMap<RuntimeName, (Instant, Digest)>;
 
 impl Backend {

@@ -1,4 +1,4 @@
-//! Where a worker could run: resolves a profile with the facts that each Runtime publishes.
+//! Placements of a worker: resolves a profile with the facts that each Runtime publishes.
 //!
 //! The resolver runs in the sandbox of the catalogue. Facts are cached by their digest, which the status of a Runtime names, so
 //! that a Runtime is asked only after its config has changed.
@@ -44,7 +44,7 @@ impl FactsCache {
     }
 }
 
-/// What a Runtime reported for the workspace.
+/// Report of a Runtime about the workspace.
 #[derive(Debug, Clone, Copy)]
 struct Reported {
     facts: Digest,

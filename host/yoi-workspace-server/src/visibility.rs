@@ -17,7 +17,7 @@ pub struct Rules<N: Ord> {
     pub required: Labels,
 }
 
-/// What the decision needs to know of a workspace.
+/// Labels and rules of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceRules {
     /// Labels of the workspace.
@@ -26,7 +26,7 @@ pub struct WorkspaceRules {
     pub rules: Rules<RuntimeName>,
 }
 
-/// What the decision needs to know of a Runtime.
+/// Labels and rules of a Runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeRules {
     /// Labels of the Runtime.

@@ -404,7 +404,7 @@ async fn session_outlives_a_restart_and_its_secret_is_not_stored() {
     let rows = world.metadata.scan(&key, None, 10).await.expect("rows");
     assert_eq!(rows.len(), 1);
     assert!(!String::from_utf8_lossy(&rows[0].1.value).contains(secret));
-    // A secret of another form, and one that nobody has.
+    // A secret of another form, and an unknown one.
     for secret in ["", "0", &"0".repeat(64), &"A".repeat(64)] {
         let visit = Visit { site: &restarted, cookie: format!("yoi-session-8090={secret}") };
         visit.get("/").await.assert_refused(Code::SessionEnded);

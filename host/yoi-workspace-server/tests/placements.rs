@@ -1,4 +1,4 @@
-//! Where a profile could run, and what is missing elsewhere.
+//! Placements: the Runtimes on which a profile could run, and what the others lack.
 
 use std::sync::Arc;
 

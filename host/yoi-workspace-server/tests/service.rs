@@ -1,6 +1,5 @@
 //! The HTTP API of a Backend, used by its client over a real connection, with a remote Runtime behind its own HTTP API.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,72 +12,31 @@ use backend_api::token::BackendScope;
 use backend_client::{BackendClient, PublicationOutcome};
 use bundles::{Bundle, Contents, WorkspaceId};
 use runtime_api::Code;
-use runtime_api::token::{Scope, TokenGrant};
+use runtime_api::token::Scope;
 use runtime_client::{Client, ClientError, ClientOptions};
-use runtime_service::{Hosts, RuntimeService, ServiceOptions};
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use worker_runtime::Runtime;
-use worker_runtime::token::SystemEntropy;
 use yoi_workspace_server::runtime_link::{RemoteRuntime, RuntimeLink};
-use yoi_workspace_server::service::{BackendService, openapi_json};
+use yoi_workspace_server::service::openapi_json;
 use yoi_workspace_server::{Backend, Connector, ConnectorError};
 
+use crate::support::served::{Served, remote, serve_backend, serve_runtime, token};
 use crate::support::{World, bundle, config, labels, name, open_rules, runtime};
 
-async fn listen() -> (TcpListener, SocketAddr, ServiceOptions) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let hosts = Hosts { hosts: [address.to_string()].into(), ..Hosts::default() };
-    (listener, address, ServiceOptions { hosts, ..ServiceOptions::default() })
-}
-
-/// Issues a token in the registry of a Runtime.
-async fn token(runtime: &Runtime, scopes: &[Scope], workspaces: &[&str]) -> SecretString {
-    let grant = TokenGrant {
-        name: name("test"),
-        scopes: scopes.iter().copied().collect(),
-        workspaces: workspaces.iter().map(|id| name(id)).collect(),
-        expires_at: None,
-        connections: None,
-        event_streams: None,
-    };
-    runtime.management().issue_token(grant, &SystemEntropy).await.expect("a token").1
-}
-
-/// A Runtime behind its HTTP API.
-struct Served {
-    url: String,
-    _serving: JoinHandle<()>,
-}
-
-async fn serve_runtime(runtime: &Runtime) -> Served {
-    let (listener, address, options) = listen().await;
-    let service = RuntimeService::new(runtime.clone(), options);
-    let serving = tokio::spawn(async move {
-        service.serve(listener, std::future::pending()).await;
-    });
-    Served { url: format!("http://{address}"), _serving: serving }
-}
-
-/// A Backend behind its HTTP API, which reconciles.
+/// A Backend behind its HTTP API, which reconciles until it is dropped.
 struct ServedBackend {
     url: String,
     backend: Backend,
-    tasks: [JoinHandle<()>; 2],
+    _served: Served,
+    reconciling: JoinHandle<()>,
 }
 
 impl ServedBackend {
     async fn new(backend: Backend) -> Self {
-        let (listener, address, options) = listen().await;
-        let service = BackendService::new(backend.clone(), options);
-        let serving = tokio::spawn(async move {
-            service.serve(listener, std::future::pending()).await;
-        });
+        let served = serve_backend(&backend, 0).await;
         let running = backend.clone();
         let reconciling = tokio::spawn(async move { running.run(std::future::pending()).await });
-        Self { url: format!("http://{address}"), backend, tasks: [serving, reconciling] }
+        Self { url: format!("http://{}", served.address), backend, _served: served, reconciling }
     }
 
     /// Returns a client with a token of these scopes.
@@ -91,7 +49,7 @@ impl ServedBackend {
 
 impl Drop for ServedBackend {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.reconciling.abort();
     }
 }
 
@@ -124,8 +82,7 @@ async fn until(client: &BackendClient, runtime: &str, is_right: impl Fn(&Conditi
 async fn bundle_is_published_over_http_and_reaches_a_remote_runtime() {
     let far = runtime(config(&["acme"])).await;
     let served = serve_runtime(&far).await;
-    let far_token = token(&far, &[Scope::Status, Scope::Read, Scope::Bundles], &["acme"]).await;
-    let link = RemoteRuntime::from(Client::new(ClientOptions::new(served.url.clone(), far_token)).expect("a client"));
+    let link = remote(&far, &served, &[Scope::Status, Scope::Read, Scope::Bundles]).await;
     let mut world = World::new(&["acme", "other"]).await.with("far", open_rules(), Arc::new(link));
     world.runtimes.values_mut().for_each(|entry| entry.access = Access::Remote);
     let backend = ServedBackend::new(world.open().await).await;
@@ -201,9 +158,9 @@ async fn runtime_that_a_request_adds_outlives_a_restart_until_it_is_removed() {
         workspaces: Names::All,
         requires: labels(&[]),
     };
-    let right = request(&served.url, "runtime-far");
+    let right = request(&format!("http://{}", served.address), "runtime-far");
     let refused = [
-        ("far", request(&served.url, "database-password"), Code::SecretNotGranted),
+        ("far", request(&format!("http://{}", served.address), "database-password"), Code::SecretNotGranted),
         ("far", request("http://10.0.0.1", "runtime-far"), Code::InsecureUrl),
         ("here", right.clone(), Code::RuntimeInConfig),
     ];
@@ -229,7 +186,15 @@ async fn runtime_that_a_request_adds_outlives_a_restart_until_it_is_removed() {
     let names = |views: Vec<RuntimeView>| views.into_iter().map(|view| view.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(admin.runtimes().await.expect("a list")), ["far"]);
     until(&admin, "far", |condition| *condition == Condition::InSync).await;
+    // A new config has a Runtime with the same name. It takes precedence, and requests cannot change it.
+    let entry = world.runtimes["here"].clone();
+    backend.backend.replace_runtimes([(name("far"), entry)].into());
+    assert_eq!(code(admin.register_runtime(&name("far"), &right).await).0, Some(Code::RuntimeInConfig));
+    assert_eq!(admin.runtime(&name("far")).await.expect("a Runtime").access, Access::Embedded);
     admin.remove_runtime(&name("far")).await.expect("removed");
+    assert_eq!(names(admin.runtimes().await.expect("a list")), ["far"]);
+    assert_eq!(code(admin.remove_runtime(&name("far")).await).0, Some(Code::RuntimeInConfig));
+    backend.backend.replace_runtimes(Default::default());
     assert_eq!(code(admin.remove_runtime(&name("far")).await).0, Some(Code::RuntimeNotFound));
     assert!(admin.runtimes().await.expect("a list").is_empty());
     let entries = admin.audit(0, 1000).await.expect("the log");
@@ -238,9 +203,12 @@ async fn runtime_that_a_request_adds_outlives_a_restart_until_it_is_removed() {
     };
     assert_eq!(
         refusals(Action::RegisterRuntime { runtime: name("far") }),
-        [Some(Code::SecretNotGranted), Some(Code::InsecureUrl), None]
+        [Some(Code::SecretNotGranted), Some(Code::InsecureUrl), None, Some(Code::RuntimeInConfig)]
     );
-    assert_eq!(refusals(Action::RemoveRuntime { runtime: name("far") }), [None, Some(Code::RuntimeNotFound)]);
+    assert_eq!(
+        refusals(Action::RemoveRuntime { runtime: name("far") }),
+        [None, Some(Code::RuntimeInConfig), Some(Code::RuntimeNotFound)]
+    );
     assert!(world.open().await.runtimes(&Default::default()).iter().all(|view| view.name != name("far")));
 }
 

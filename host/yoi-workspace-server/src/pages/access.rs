@@ -33,7 +33,7 @@ const MAX_STREAMS: u32 = 4;
 /// Lifetime of the cookie, which is that of a session.
 const COOKIE_LIFETIME: cookie::time::Duration = cookie::time::Duration::hours(12);
 
-/// What this process remembers of sessions. Cheap to clone; clones share one table.
+/// Sessions that this process has seen. Cheap to clone; clones share one table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SessionTable(Arc<Mutex<Table>>);
 

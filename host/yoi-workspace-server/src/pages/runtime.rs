@@ -35,7 +35,7 @@ struct RuntimePage {
     workspaces: Vec<WorkspaceRow>,
 }
 
-/// What the Runtime reports about itself. No field can hold a text of the Runtime.
+/// Report of a Runtime about itself. No field can hold a text of the Runtime.
 #[derive(Debug)]
 struct ReportView {
     id: RuntimeId,

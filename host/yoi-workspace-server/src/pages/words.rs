@@ -1,5 +1,5 @@
-//! Words, symbols and times that several pages show. Every condition has a word and a symbol, so that nobody needs to see
-//! colours.
+//! Words, symbols and times that several pages show. Every condition has a word and a symbol, so that the pages can be read
+//! without colours.
 
 use backend_api::fleet::{Condition, ContactFailure, PairView};
 use backend_api::policy::Labels;

@@ -25,7 +25,7 @@ pub(super) struct OwnerRow {
     pub(super) confirmed: bool,
 }
 
-/// What is known of a worker after an attempt to create it.
+/// State of a worker after an attempt to create it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The worker exists.

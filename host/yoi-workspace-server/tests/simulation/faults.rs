@@ -1,4 +1,4 @@
-//! What happens in a simulation: messages, faults, and the work of operators and authors.
+//! Events of a simulation: messages, faults, and the work of operators and authors.
 
 use std::rc::Rc;
 use std::sync::Arc;

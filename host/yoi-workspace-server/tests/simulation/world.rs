@@ -89,7 +89,7 @@ struct Task {
     work: Pin<Box<dyn Future<Output = Done>>>,
 }
 
-/// What a restart of the Backend loses.
+/// State that a restart of the Backend loses.
 struct Running {
     reconciler: Reconciler,
     started: Duration,
@@ -345,7 +345,7 @@ impl World {
             Step::Deliver { workspace, desired, .. } if self.mistake == Some(Mistake::DeliveryDoesNothing) => {
                 let (generation, bundle) = (desired.generation, desired.bundle);
                 let state = AcknowledgedBundle { generation, bundle, acknowledged_at: self.time() };
-                self.trace(format_args!("deliver {workspace} to nobody"));
+                self.trace(format_args!("deliver nothing of {workspace}"));
                 Box::pin(async move { Done::Delivered(Ok(state)) })
             }
             Step::Deliver { runtime, workspace, desired, held } => {

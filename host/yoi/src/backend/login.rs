@@ -14,7 +14,7 @@ use crate::remote::BackendServerArgs;
 
 /// Issues a login link for the pages of the Backend.
 ///
-/// Open the link in a browser and press its button within ten minutes. The link works once, and whoever has it can log in.
+/// Open the link in a browser and press its button within ten minutes. The link works once, for any person who has it.
 /// The session has the permissions of the token, or the fewer ones that are named, and ends with the token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
