@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod json_input;
 mod key;
+mod new_token;
 mod output;
 mod plugin;
 mod progress;

@@ -5,7 +5,7 @@ mod bundles;
 mod check;
 mod gaps;
 mod gc;
-mod init;
+pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod open;
 pub(crate) mod packages;

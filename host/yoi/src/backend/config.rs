@@ -16,7 +16,6 @@ use runtime_api::Code;
 use runtime_client::{Client, ClientOptions, Timeouts};
 use serde::Deserialize;
 use worker_runtime::blob_store::BlobStore;
-use worker_runtime::egress::TlsRoots;
 use worker_runtime::metadata::MetadataStore;
 use worker_runtime::secret::{SecretDirectory, SecretSource};
 use worker_runtime::{Runtime, RuntimeLimits, SystemClock};
@@ -31,16 +30,13 @@ use crate::output::Output;
 use crate::runtime::open;
 use crate::runtime::reload::{LastRead, read_file};
 use crate::runtime::settings::{Folder, Service};
-use crate::{config_file, files, sandbox};
+use crate::{config_file, sandbox};
 
 /// Port of a Backend, if the config names none.
 pub(super) const DEFAULT_PORT: u16 = 7080;
 
 /// Name of the data folder of a Backend, if the config names none.
 const DATA_FOLDER: &str = "backend-data";
-
-/// Size of a file of certificates.
-const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
 
 /// Timeouts of requests to a Runtime. A Runtime that does not answer in time is tried again later, so they are short.
 const TIMEOUTS: Timeouts = Timeouts {
@@ -272,7 +268,10 @@ impl Config {
                 let Some(token) = &table.token else {
                     return invalid("`token` is missing", "write the name of the secret that holds the token");
                 };
-                let certificates = table.certificates.as_deref().map(|path| certificates(&self.folder.at(path)));
+                let certificates = table
+                    .certificates
+                    .as_deref()
+                    .map(|path| open::read_certificates(&self.folder.at(path), &format!("runtimes.{name}")));
                 let link = remote(&self.secrets()?, url, token, certificates.transpose()?, table.allow_http).await;
                 let link = link.map_err(|error| CliError {
                     message: format!("invalid table [runtimes.{name}]: {}", error.message),
@@ -398,18 +397,6 @@ impl Connector for HostConnector {
             Err(error) => error,
         };
         Err(ConnectorError { code, message, help })
-    }
-}
-
-/// Reads certificates in PEM.
-fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
-    let text = files::read_text(path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
-    match TlsRoots::from_pem(text.as_bytes()) {
-        Ok(TlsRoots::Only(certificates)) => Ok(certificates),
-        Ok(TlsRoots::System) | Err(_) => {
-            let message = format!("file of certificates `{}` has no certificate in PEM", files::shown(path));
-            Err(CliError::new(Code::InvalidConfig, message, "write the certificates of the authority in PEM"))
-        }
     }
 }
 

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::bundles::WorkspaceId;
-use serde_json::json;
 
 use crate::error::CliError;
-use crate::files;
 use crate::output::Output;
+use crate::runtime::init::write_new;
 
 /// Writes a commented config file that works without changes.
 #[derive(Debug, clap::Args)]
@@ -24,20 +23,15 @@ pub(crate) struct Args {
 const TEMPLATE: &str = include_str!("backend.toml");
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    files::require_new(&args.path)?;
     let text = TEMPLATE.replace("my-team", args.workspace.as_str());
-    files::write(&args.path, text.as_bytes(), "config")?;
-    let path = files::shown(&args.path);
-    let next = [
-        format!(
-            "yoi backend token new --config {path} --name first --workspace {} --scope read,publish,workers,admin --out backend-token",
-            args.workspace
-        ),
-        format!("yoi backend serve --config {path}"),
-    ];
-    let document = json!({ "schema": "yoi.backend-init/1", "config": path, "next": next });
-    output.result(&document, || {
-        format!("wrote {path}; issue a token and start the Backend:\n  {}\n  {}\n", next[0], next[1])
-    });
-    Ok(ExitCode::SUCCESS)
+    let workspace = &args.workspace;
+    let steps = |path: &str| {
+        [
+            format!(
+                "yoi backend token new --config {path} --name first --workspace {workspace} --scope read,publish,workers,admin --out backend-token"
+            ),
+            format!("yoi backend serve --config {path}"),
+        ]
+    };
+    write_new("yoi.backend-init/1", "issue a token and start the Backend", &args.path, &text, steps, output)
 }

@@ -5,20 +5,16 @@ mod list;
 mod new;
 mod revoke;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use backend_client::BackendClient;
-use runtime_api::token::TokenId;
 use runtime_client::ClientError;
-use serde_json::json;
 use worker_runtime::Management;
 use worker_runtime::token::TokenError;
-use zeroize::Zeroizing;
 
 use super::config;
 use crate::error::CliError;
-use crate::files::{self, NewSecretFile};
 use crate::output::Output;
 use crate::remote::BackendServerArgs;
 
@@ -57,30 +53,6 @@ impl TargetArgs {
         let Some(path) = &self.config else { return self.server.send(remote) };
         crate::block_on(async { Ok(local(config::read(path)?.open_tokens().await?.management()).await?) })?
     }
-}
-
-/// Prints a new token, or writes it to a file.
-pub(super) fn print(
-    id: &TokenId,
-    token: String,
-    out: Option<(&Path, NewSecretFile<'_>)>,
-    output: &Output,
-) -> Result<ExitCode, CliError> {
-    let token = Zeroizing::new(token);
-    if let Some((path, file)) = out {
-        let line = Zeroizing::new(format!("{}\n", *token));
-        file.finish(line.as_bytes()).map_err(|error| {
-            let help = format!("{}; revoke the lost token: `yoi backend token revoke {id}`", error.help);
-            CliError { help, ..error }
-        })?;
-        let document = json!({ "schema": "yoi.token/1", "id": id, "file": files::shown(path) });
-        output.result(&document, || format!("wrote token {id} to {}\n", files::shown(path)));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let document = json!({ "schema": "yoi.token/1", "id": id, "token": *token });
-    output.note(&format!("note: token {id} is shown only once; store it where only its owner can read it"));
-    output.result(&document, || format!("{}\n", *token));
-    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {

@@ -9,18 +9,13 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use worker_runtime::Runtime;
-use worker_runtime::egress::TlsRoots;
 use worker_runtime::secret::SecretSource;
 use yoi_workspace_server::pull::agent::{PullAgent, RetryWaits};
 use yoi_workspace_server::visibility::Names;
 
-use super::open::Config;
+use super::open::{Config, read_certificates};
 use super::settings::Folder;
 use crate::error::CliError;
-use crate::files;
-
-/// Maximum size of a file of certificates.
-const MAX_CERTIFICATES_BYTES: usize = 4 << 20;
 
 /// The table `[backend]`.
 #[derive(Clone, PartialEq, Deserialize)]
@@ -49,15 +44,8 @@ impl std::fmt::Debug for BackendTable {
 impl BackendTable {
     /// Reads the certificates. `None` for those of the system.
     pub(super) fn certificates(&self, folder: &Folder) -> Result<Option<Vec<Vec<u8>>>, CliError> {
-        let Some(path) = &self.certificates else { return Ok(None) };
-        let text = files::read_text(&folder.at(path), MAX_CERTIFICATES_BYTES, "file of certificates")?;
-        match TlsRoots::from_pem(text.as_bytes()) {
-            Ok(TlsRoots::Only(certificates)) => Ok(Some(certificates)),
-            Ok(TlsRoots::System) | Err(_) => {
-                let help = "let `certificates` under [backend] name a file with certificates in PEM";
-                Err(CliError::new(Code::InvalidConfig, "invalid certificates: expected certificates in PEM", help))
-            }
-        }
+        let read = |path: &PathBuf| read_certificates(&folder.at(path), "backend");
+        self.certificates.as_ref().map(read).transpose()
     }
 }
 

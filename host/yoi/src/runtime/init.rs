@@ -1,6 +1,6 @@
 //! `yoi runtime init`: writes a config file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bundles::WorkspaceId;
@@ -24,20 +24,33 @@ pub(crate) struct Args {
 const TEMPLATE: &str = include_str!("runtime.toml");
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
-    files::require_new(&args.path)?;
     let text = TEMPLATE.replace("my-team", args.workspace.as_str());
-    files::write(&args.path, text.as_bytes(), "config")?;
-    let path = files::shown(&args.path);
-    let next = [
-        format!(
-            "yoi runtime token new --config {path} --name first --workspace {} --scope read,bundles,workers,call --out token",
-            args.workspace
-        ),
-        format!("yoi runtime serve --config {path}"),
-    ];
-    let document = json!({ "schema": "yoi.runtime-init/1", "config": path, "next": next });
-    output.result(&document, || {
-        format!("wrote {path}; issue a token and start the service:\n  {}\n  {}\n", next[0], next[1])
-    });
+    let workspace = &args.workspace;
+    let steps = |path: &str| {
+        [
+            format!(
+                "yoi runtime token new --config {path} --name first --workspace {workspace} --scope read,bundles,workers,call --out token"
+            ),
+            format!("yoi runtime serve --config {path}"),
+        ]
+    };
+    write_new("yoi.runtime-init/1", "issue a token and start the service", &args.path, &text, steps, output)
+}
+
+/// Writes a config to a new file, and prints the commands that come next.
+pub(crate) fn write_new(
+    schema: &str,
+    next: &str,
+    path: &Path,
+    text: &str,
+    steps: impl FnOnce(&str) -> [String; 2],
+    output: &Output,
+) -> Result<ExitCode, CliError> {
+    files::require_new(path)?;
+    files::write(path, text.as_bytes(), "config")?;
+    let path = files::shown(path);
+    let steps = steps(&path);
+    let document = json!({ "schema": schema, "config": path, "next": steps });
+    output.result(&document, || format!("wrote {path}; {next}:\n  {}\n  {}\n", steps[0], steps[1]));
     Ok(ExitCode::SUCCESS)
 }

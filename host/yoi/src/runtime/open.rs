@@ -83,15 +83,12 @@ impl Config {
     fn egress(&self) -> Result<Egress, CliError> {
         let _entered = network_threads()?.enter();
         let settings = EgressSettings::of_system(self.settings.egress.limits.clone());
-        Egress::new(EgressSettings { roots: self.roots()?, ..settings }).map_err(invalid_roots)
+        Egress::new(EgressSettings { roots: self.roots()?, ..settings }).map_err(|error| invalid_roots(error, "egress"))
     }
 
     fn roots(&self) -> Result<TlsRoots, CliError> {
         match self.settings.egress.certificates(&self.folder) {
-            Some(path) => {
-                let text = files::read_text(&path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
-                TlsRoots::from_pem(text.as_bytes()).map_err(invalid_roots)
-            }
+            Some(path) => read_roots(&path, "egress"),
             None => Ok(TlsRoots::System),
         }
     }
@@ -159,8 +156,22 @@ fn network_threads() -> Result<&'static tokio::runtime::Runtime, CliError> {
     Ok(THREADS.get_or_init(|| threads))
 }
 
-fn invalid_roots(error: InvalidRoots) -> CliError {
-    let help = "let `certificates` under [egress] name a file with root certificates in PEM";
+/// Reads root certificates in PEM that a table of the config names.
+fn read_roots(path: &Path, table: &str) -> Result<TlsRoots, CliError> {
+    let text = files::read_text(path, MAX_CERTIFICATES_BYTES, "file of certificates")?;
+    TlsRoots::from_pem(text.as_bytes()).map_err(|error| invalid_roots(error, table))
+}
+
+/// Reads the certificates of a file that a table of the config names, each in DER.
+pub(crate) fn read_certificates(path: &Path, table: &str) -> Result<Vec<Vec<u8>>, CliError> {
+    Ok(match read_roots(path, table)? {
+        TlsRoots::Only(certificates) => certificates,
+        TlsRoots::System => Vec::new(),
+    })
+}
+
+fn invalid_roots(error: InvalidRoots, table: &str) -> CliError {
+    let help = format!("let `certificates` under [{table}] name a file with root certificates in PEM");
     CliError::new(Code::InvalidConfig, error.to_string(), help)
 }
 

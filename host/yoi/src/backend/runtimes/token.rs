@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use ::bundles::RuntimeName;
 
-use crate::backend::token;
 use crate::error::CliError;
 use crate::files::NewSecretFile;
+use crate::new_token;
 use crate::output::Output;
 use crate::remote::BackendServerArgs;
 
@@ -30,5 +30,5 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     // Create the file first: if this fails, no token is issued that is then lost.
     let file = args.out.as_deref().map(|path| NewSecretFile::create(path, "token file")).transpose()?;
     let issued = args.backend.send(|client| async move { client.issue_pull_token(&args.name).await })?;
-    token::print(&issued.summary.id, issued.token, args.out.as_deref().zip(file), output)
+    new_token::print_of_backend(&issued.summary.id, issued.token, args.out.as_deref().zip(file), output)
 }

@@ -14,6 +14,7 @@ use worker_runtime::token::SystemEntropy;
 use super::TargetArgs;
 use crate::error::CliError;
 use crate::files::NewSecretFile;
+use crate::new_token;
 use crate::output::Output;
 
 /// Issues a token and shows it once. The Backend stores only a hash of the token.
@@ -69,5 +70,5 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
             Ok((issued.summary.id.clone(), issued.token))
         },
     )?;
-    super::print(&id, token, args.out.as_deref().zip(file), output)
+    new_token::print_of_backend(&id, token, args.out.as_deref().zip(file), output)
 }

@@ -7,14 +7,13 @@ use std::process::ExitCode;
 use bundles::WorkspaceId;
 use runtime_api::Code;
 use secrecy::ExposeSecret;
-use serde_json::json;
 use worker_runtime::token::{Scope, SystemEntropy, TokenError, TokenGrant, TokenId};
 use worker_runtime::worker::DisplayName;
-use zeroize::Zeroizing;
 
 use super::TargetArgs;
 use crate::error::CliError;
-use crate::files::{self, NewSecretFile};
+use crate::files::NewSecretFile;
+use crate::new_token;
 use crate::output::Output;
 
 /// Issues a token and shows it once. The service stores only a hash of the token.
@@ -84,17 +83,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         |management| async move { management.issue_token(grant, &SystemEntropy).await },
         |client| async move { client.issue_token(remote_grant).await },
     )?;
-    if let (Some(path), Some(file)) = (&args.out, file) {
-        let line = Zeroizing::new(format!("{}\n", token.expose_secret()));
-        file.finish(line.as_bytes()).map_err(|error| revoke_lost(args, &summary.id, error))?;
-        let document = json!({ "schema": "yoi.token/1", "id": summary.id, "file": files::shown(path) });
-        output.result(&document, || format!("wrote token {} to {}\n", summary.id, files::shown(path)));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let document = json!({ "schema": "yoi.token/1", "id": summary.id, "token": token.expose_secret() });
-    output.note(&format!("note: token {} is shown only once; store it where only its owner can read it", summary.id));
-    output.result(&document, || format!("{}\n", token.expose_secret()));
-    Ok(ExitCode::SUCCESS)
+    let printed = new_token::print(&summary.id, token.expose_secret(), args.out.as_deref().zip(file), output);
+    printed.map_err(|error| revoke_lost(args, &summary.id, error))
 }
 
 /// Revokes a token that could not be written to its file. Returns the error of the write. If the revocation fails too, the help
