@@ -37,12 +37,6 @@ use self::registered::{read_registered, with_registered};
 
 pub use self::error::BackendError;
 
-/// Maximum length of the version that a Runtime reports.
-const MAX_VERSION_CHARS: usize = 64;
-
-/// Maximum number of worlds that are shown for a Runtime.
-const MAX_WORLDS: usize = 32;
-
 /// A workspace of the Backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspaceEntry {
@@ -536,12 +530,11 @@ impl Fleet {
 
     fn view(&self, name: &RuntimeName, workspaces: &BTreeSet<WorkspaceId>) -> Option<RuntimeView> {
         let (entry, known) = (self.runtimes.get(name)?, self.reconciler.runtime(name)?);
-        // Texts of a Runtime are shortened and reduced to one line.
-        let plain = |text: &str| one_line(&text.chars().take(MAX_VERSION_CHARS).collect::<String>());
+        // The reconciler limits the texts of a Runtime. Here they are reduced to one line.
         let report = known.status.as_ref().map(|status| RuntimeReport {
             id: status.id.clone(),
-            version: plain(&status.version),
-            worlds: status.worlds.iter().take(MAX_WORLDS).map(|world| plain(world)).collect(),
+            version: one_line(&status.version),
+            worlds: status.worlds.iter().map(|world| one_line(world)).collect(),
             active_resolver: status.active_resolver,
         });
         let pairs = workspaces.iter().filter_map(|id| Some((id.clone(), self.reconciler.pair(name, id)?)));

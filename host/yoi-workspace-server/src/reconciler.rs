@@ -57,6 +57,12 @@ impl Default for ReconcilerLimits {
     }
 }
 
+/// Maximum length of a text that a Runtime reports about itself.
+const MAX_REPORTED_CHARS: usize = 64;
+
+/// Maximum number of worlds that are known of a Runtime.
+const MAX_WORLDS: usize = 32;
+
 /// Maximum number by which a Runtime can raise the generation of a workspace at once above those of the Backend and of most
 /// Runtimes. A restored Backend is behind by the decisions since its backup. A larger difference is not plausible, and following
 /// it at once would let one Runtime use up the numbers.
@@ -499,7 +505,7 @@ impl Reconciler {
         let varied = self.limits.status_interval.mul_f64(0.75 + self.random.f64() / 2.0);
         let Some(runtime) = self.runtimes.get_mut(name) else { return };
         let status = match result {
-            Ok(status) => status,
+            Ok(status) => bounded(status, &self.workspaces),
             Err(error) => return self.record_failure(name, &error, now),
         };
         runtime.contact = Backoff::default();
@@ -513,6 +519,7 @@ impl Reconciler {
         }
         knowledge.last_seen = Some(now.time);
         knowledge.failure = None;
+        knowledge.workspaces.retain(|id, _| self.workspaces.contains_key(id));
         for (id, reported) in &status.workspaces {
             let pair = knowledge.workspaces.entry(id.clone()).or_default();
             if let Some(state) = reported.acknowledged.filter(|_| reported.fault.is_none()) {
@@ -736,6 +743,19 @@ fn is_raise(before: &Desired, after: &Desired) -> bool {
 
 fn acknowledged(knowledge: &RuntimeKnowledge, id: &WorkspaceId) -> Option<AcknowledgedBundle> {
     knowledge.status.as_ref()?.workspaces.get(id)?.acknowledged
+}
+
+/// Returns a status without workspaces that this Backend does not have, and with texts of limited length. It is kept in memory
+/// and stored, and a Runtime may report anything.
+fn bounded(mut status: RuntimeStatus, workspaces: &BTreeMap<WorkspaceId, Workspace>) -> RuntimeStatus {
+    let cut = |text: &str| text.chars().take(MAX_REPORTED_CHARS).collect::<String>();
+    status.version = cut(&status.version);
+    status.worlds = status.worlds.iter().take(MAX_WORLDS).map(|world| cut(world)).collect();
+    status.workspaces.retain(|id, _| workspaces.contains_key(id));
+    for workspace in status.workspaces.values_mut() {
+        workspace.fault = workspace.fault.as_deref().map(cut);
+    }
+    status
 }
 
 /// Returns the next retry: the time doubles with each failure, and varies by up to a half.

@@ -30,6 +30,9 @@ const MAX_FORM_BYTES: usize = 16 << 10;
 /// Maximum number of event streams of a session. The tabs of a browser share one.
 const MAX_STREAMS: u32 = 4;
 
+/// Maximum number of sessions that are remembered: several times the number that can be open.
+const MAX_KNOWN_SESSIONS: usize = 4096;
+
 /// Lifetime of the cookie, which is that of a session.
 const COOKIE_LIFETIME: cookie::time::Duration = cookie::time::Duration::hours(12);
 
@@ -54,6 +57,16 @@ pub(super) struct StreamGuard {
 impl SessionTable {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers an open session.
+    fn remember(&self, id: SessionId) {
+        let mut table = self.table();
+        if table.known.len() >= MAX_KNOWN_SESSIONS {
+            // Their next requests count as look-ups of unknown secrets once.
+            table.known.clear();
+        }
+        table.known.insert(id);
     }
 
     /// Counts an event stream. `None` if the session has as many as it may have.
@@ -138,7 +151,7 @@ impl FromRequestParts<BackendState> for Visitor {
                 return Err(error.into());
             }
         };
-        state.sessions.table().known.insert(session.id.clone());
+        state.sessions.remember(session.id.clone());
         service.count_request(parts, &session.token).await?;
         Ok(Self { session, secret })
     }

@@ -279,3 +279,29 @@ fn runtime_with_a_newer_bundle_than_the_backend_makes_it_allow_an_older_one() {
     reconciler.delivered(&runtime(0), &acme(), generation(5), refused(), at(5000));
     assert!(!matches!(reconciler.next(at(5000)), Some(Step::RaiseGeneration { .. })));
 }
+
+#[test]
+fn report_of_a_runtime_is_bounded() {
+    let mut reconciler = Reconciler::new(ReconcilerLimits::default(), 1);
+    let rules = || Rules { accepted: Names::All, required: Labels::new() };
+    reconciler.set_workspace(acme(), WorkspaceRules { labels: Labels::new(), rules: rules() }, at(0));
+    let of_runtime =
+        RuntimeRules { labels: Labels::new(), rules: Rules { accepted: Names::All, required: Labels::new() } };
+    reconciler.set_runtime(runtime(1), of_runtime, RuntimeKnowledge::default(), at(0));
+    for round in 0..3 {
+        let foreign: Vec<WorkspaceId> =
+            (0..1000).map(|number| format!("w-{round}-{number}").parse().expect("an id")).collect();
+        let own = acme();
+        let all: Vec<_> = foreign.iter().chain([&own]).map(|id| (id, Some(acknowledged(1, "a")))).collect();
+        let mut reported = status(&all);
+        reported.version = "9".repeat(1 << 20);
+        reported.worlds = vec!["w".repeat(1 << 10); 1000];
+        for workspace in reported.workspaces.values_mut() {
+            workspace.fault = Some("f".repeat(1 << 10));
+        }
+        reconciler.status_read(&runtime(1), Ok(reported), at(round * 100_000));
+    }
+    let known = reconciler.runtime(&runtime(1)).expect("a Runtime");
+    let size = serde_json::to_string(known).expect("JSON").len();
+    assert!(known.workspaces.keys().eq([&acme()]) && size < 8 << 10, "{size} bytes");
+}
