@@ -31,7 +31,7 @@ pub trait BundleSource: Send + Sync {
 }
 
 /// Brings the desired bundle to a Runtime and sets its desired state. `held` is the bundle that the Runtime acknowledged before.
-/// `is_allowed` is asked again before each transfer, so that a change of the policy ends a delivery.
+/// `is_allowed` is checked before each transfer, so that a change of the policy ends a delivery.
 pub async fn deliver(
     source: &dyn BundleSource,
     link: &dyn RuntimeLink,
