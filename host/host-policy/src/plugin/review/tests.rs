@@ -174,10 +174,13 @@ fn permissions() -> impl Strategy<Value = UrlPermission> {
         })
 }
 
-/// Requests at the borders of these permissions, each with a resolved address.
+/// Requests at the borders of these permissions, each with a resolved address. Under each wildcard stands a host that no
+/// permission names, so that a permission for one host never looks as wide as the wildcard.
 fn requests() -> Vec<(EgressRequest, &'static str)> {
     let mut all = Vec::new();
-    for host in ["a.example.com", "b.a.example.com", "c.b.a.example.com", "example.com", "10.0.0.1", "localhost"] {
+    let named = ["a.example.com", "b.a.example.com", "10.0.0.1", "localhost"];
+    let unnamed = ["example.com", "z.example.com", "z.a.example.com", "c.b.a.example.com"];
+    for host in named.into_iter().chain(unnamed) {
         for port in ["", ":8443"] {
             for path in ["/", "/v1", "/v1/", "/v1/x", "/v1/x/y", "/v10"] {
                 for method in ["DELETE", "GET", "POST"] {
