@@ -11,6 +11,7 @@ use bundles::{Digest, ToolName, WorkspaceId};
 use error_code::Code;
 use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle, Generation};
+use runtime_api::event::{Cursor, PositionedItem};
 use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
 use runtime_api::service::ServiceSummary;
@@ -261,6 +262,22 @@ pub enum Operation {
         /// Id of the worker.
         worker: WorkerId,
     },
+    /// Return the record of a worker's resolution.
+    Record {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// Digest of the record.
+        digest: Digest,
+    },
+    /// Return the events that exist now.
+    Events {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// Only events after this position are returned.
+        after: Cursor,
+        /// Maximum number of events.
+        limit: u16,
+    },
     /// Stop a worker.
     StopWorker {
         /// The workspace.
@@ -294,6 +311,8 @@ impl Operation {
             | Self::CallTool { workspace, .. }
             | Self::History { workspace, .. }
             | Self::WorkerServices { workspace, .. }
+            | Self::Record { workspace, .. }
+            | Self::Events { workspace, .. }
             | Self::StopWorker { workspace, .. }
             | Self::RemoveWorker { workspace, .. } => Some(workspace),
         }
@@ -366,6 +385,10 @@ pub enum Answer {
     },
     /// Services of a worker.
     Services(Vec<ServiceSummary>),
+    /// A record, as canonical JSON.
+    Record(String),
+    /// Events with their positions.
+    Events(Vec<PositionedItem>),
 }
 
 #[cfg(test)]

@@ -53,6 +53,15 @@ pub struct RefusedSubject {
     pub rule: Code,
 }
 
+impl RefusedSubject {
+    /// Returns the typed fields of a refusal as a Runtime reports it. `None` if one of them has no type here.
+    pub fn from_refusal(refusal: &serde_json::Value) -> Option<Self> {
+        let text = |name: &str| refusal.get(name)?.as_str();
+        let need = serde_json::from_value(refusal.get("need")?.clone()).ok()?;
+        Some(Self { subject: text("subject")?.parse().ok()?, need, rule: text("rule")?.parse().ok()? })
+    }
+}
+
 /// Subject of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {

@@ -29,10 +29,11 @@ use bundles::{Contents, Digest, RuntimeName, WorkspaceId};
 use bytes::Bytes;
 use reqwest::Method;
 use runtime_api::bundle::BundleSummary;
+use runtime_api::event::Cursor;
 use runtime_api::token::TokenId;
-use runtime_api::worker::CreateWorkerRequest;
+use runtime_api::worker::{CreateWorkerRequest, WorkerId};
 use runtime_client::{
-    Client, ClientError, ClientOptions, UnexpectedResponse, UploadedBlobs, UploadedManifest, signed_manifest,
+    Client, ClientError, ClientOptions, Events, UnexpectedResponse, UploadedBlobs, UploadedManifest, signed_manifest,
 };
 
 /// A client of one Backend. Clones share their connections.
@@ -140,6 +141,11 @@ impl BackendClient {
     /// Makes the Backend read all Runtimes that may have the workspace at once. There are no retries.
     pub async fn sync(&self) -> Result<(), ClientError> {
         self.0.request(Method::POST, ["v1", "sync"]).send_ignore_body().await
+    }
+
+    /// Returns past and future events of a worker after a cursor. Sends nothing before the first call of [`Events::next`].
+    pub fn worker_events(&self, worker: &WorkerId, after: impl Into<Cursor>) -> Events {
+        self.0.events_at(["v1", "workers", worker.as_str(), "events"], after)
     }
 
     /// Returns on which Runtimes a worker of the request could run, and what the others lack.

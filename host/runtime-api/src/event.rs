@@ -156,6 +156,58 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Returns the worker of an event that concerns one.
+    pub fn worker(&self) -> Option<&WorkerId> {
+        match self {
+            Self::WorkerCreated { worker, .. }
+            | Self::WorkerStopped { worker, .. }
+            | Self::WorkerRemoved { worker }
+            | Self::WorkerSuspended { worker, .. }
+            | Self::WorkerResumed { worker }
+            | Self::CallEnded { worker, .. }
+            | Self::ServiceRestarting { worker, .. }
+            | Self::ServiceStopped { worker, .. } => Some(worker),
+            Self::BundleStored { .. }
+            | Self::BundleRemoved { .. }
+            | Self::BundleRevoked { .. }
+            | Self::DesiredChanged { .. }
+            | Self::ResolverAdmitted { .. }
+            | Self::ResolverActivated { .. }
+            | Self::ResolverRolledBack { .. }
+            | Self::ResolverRevoked { .. }
+            | Self::ResolverRemoved { .. }
+            | Self::ConfigChanged { .. } => None,
+        }
+    }
+}
+
+/// An item of a subscription to the events of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscriptionItem {
+    /// An event.
+    Event(Event),
+    /// Events may have been missed. Either the events between the two numbers were deleted, or the store lacks the last
+    /// received event because it was restored from a backup. In the second case `first_kept` may be less than `after`.
+    Gap {
+        /// Number of the last received event.
+        after: u64,
+        /// Number of the next event.
+        first_kept: u64,
+    },
+}
+
+/// An item of a subscription, with the position after it. A new subscription from this position continues without a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionedItem {
+    /// The position.
+    pub cursor: Cursor,
+    /// The item.
+    pub item: SubscriptionItem,
+}
+
 /// Number that identifies one opening of a Runtime. Each event holds the epoch in which it was written.
 ///
 /// Each opening takes a random epoch. Two events with the same number, of which one was lost when the store was restored

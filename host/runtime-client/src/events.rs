@@ -40,6 +40,7 @@ pub enum StreamItem {
 /// A stream of the events after a cursor.
 pub struct Events {
     client: Client,
+    path: Vec<String>,
     /// Position of the last event that was returned.
     after: Cursor,
     response: Option<Response>,
@@ -59,10 +60,15 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 impl Client {
     /// Returns past and future events after a cursor. Sends nothing before the first call of [`Events::next`].
     pub fn events(&self, after: impl Into<Cursor>) -> Events {
-        let after = after.into();
+        self.events_at(["v1", "events"], after)
+    }
+
+    /// Like [`events`](Self::events), from another route that sends events in the same form.
+    pub fn events_at<'a>(&self, path: impl IntoIterator<Item = &'a str>, after: impl Into<Cursor>) -> Events {
         Events {
             client: self.clone(),
-            after,
+            path: path.into_iter().map(str::to_owned).collect(),
+            after: after.into(),
             response: None,
             decoder: FrameDecoder::default(),
             is_first_frame: true,
@@ -123,7 +129,7 @@ impl Events {
             let response = match &mut self.response {
                 Some(response) => response,
                 closed => {
-                    let response = subscribe(&self.client, self.after).await?;
+                    let response = subscribe(&self.client, &self.path, self.after).await?;
                     self.decoder = FrameDecoder::default();
                     self.is_first_frame = true;
                     closed.insert(response)
@@ -178,8 +184,10 @@ fn read<'de, T: Deserialize<'de>>(data: &'de str) -> Result<T, ClientError> {
     serde_json::from_str(data).map_err(|_| ClientError::Unexpected(UnexpectedResponse::Body))
 }
 
-async fn subscribe(client: &Client, after: Cursor) -> Result<Response, ClientError> {
-    let request = client.request(Method::GET, ["v1", "events"]).header(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+async fn subscribe(client: &Client, path: &[String], after: Cursor) -> Result<Response, ClientError> {
+    let request = client
+        .request(Method::GET, path.iter().map(String::as_str))
+        .header(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
     let cursor =
         HeaderValue::from_str(&after.to_string()).map_err(|_| ClientError::Unexpected(UnexpectedResponse::Body))?;
     let response = request.header(HeaderName::from_static("last-event-id"), cursor).send().await?;

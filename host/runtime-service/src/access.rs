@@ -264,6 +264,11 @@ impl Tenant {
         if self.is_served() { Ok(&self.workspace) } else { Err(not_found().into()) }
     }
 
+    /// Returns the token of the request.
+    pub fn token(&self) -> &TokenSummary {
+        &self.caller.token
+    }
+
     fn is_served(&self) -> bool {
         self.caller.token.grant.workspaces.contains(&self.workspace)
     }

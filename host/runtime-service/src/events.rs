@@ -12,27 +12,39 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Frame, KeepAlive, KeepAliveStream, Sse};
 use bundles::WorkspaceId;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{BoxStream, StreamExt};
 use http_edge::{GaugeGuard, Owner, ServerLimits};
 use prometheus_client::metrics::gauge::Gauge;
 use runtime_api::Code;
-use runtime_api::event::{Cursor, Event};
+use runtime_api::event::{Cursor, Event, PositionedItem, SubscriptionItem};
 use runtime_api::token::{TokenId, TokenSummary};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
-use worker_runtime::{Busy, Subscription, SubscriptionItem};
+use worker_runtime::Busy;
 
 use super::access::{Authorized, ReadScope, WorkspaceQuery};
 use super::extract::QueryParams;
 use super::{ApiProblem, Service};
 
+/// Position after which a client wants events, as a query parameter.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct EventQuery {
+pub struct EventQuery {
     /// The `id` of the last frame that the client saw.
     #[param(value_type = Option<String>)]
     after: Option<Cursor>,
+}
+
+impl EventQuery {
+    /// Returns the position of the header `Last-Event-ID` if there is one, and that of the parameter otherwise. A browser
+    /// repeats the URL when it reconnects, and adds the header. So the header is newer than the parameter.
+    pub fn position(self, headers: &HeaderMap) -> Result<Cursor, ApiProblem> {
+        match headers.get("last-event-id") {
+            Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(invalid_last_event_id),
+            None => Ok(self.after.unwrap_or(Cursor::START)),
+        }
+    }
 }
 
 /// Limits the open streams of each token and workspace.
@@ -96,6 +108,9 @@ impl Drop for StreamGuard {
 
 type Frames = BoxStream<'static, Result<Frame, Infallible>>;
 
+/// A response with server-sent events.
+pub type EventResponse = Sse<KeepAliveStream<Frames>>;
+
 /// Sends the events of a workspace as server-sent events.
 ///
 /// A client that sends the `id` of the last frame that it saw, as `after` or as `Last-Event-ID`, receives the events after
@@ -110,22 +125,33 @@ type Frames = BoxStream<'static, Result<Frame, Infallible>>;
 pub(super) async fn subscribe(
     State(service): State<Arc<Service>>,
     authorized: Authorized<ReadScope>,
-    QueryParams(EventQuery { after }): QueryParams<EventQuery>,
+    QueryParams(query): QueryParams<EventQuery>,
     headers: HeaderMap,
-) -> Result<Sse<KeepAliveStream<Frames>>, ApiProblem> {
-    // A browser repeats the URL when it reconnects, and adds the header. So the header is newer than the parameter.
-    let after = match headers.get("last-event-id") {
-        Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(invalid_last_event_id)?,
-        None => after.unwrap_or(Cursor::START),
-    };
-    let workspace = authorized.workspace();
-    let guard = service.streams.open(authorized.token(), workspace, &service.metrics.event_streams)?;
-    let frames = frames(service.runtime.observation(workspace).subscribe(after).await?);
-    let end = wait_for_end(service, authorized.token().id.clone());
-    let frames = frames.take_until(end).map(move |frame| {
+) -> Result<EventResponse, ApiProblem> {
+    let subscription = service.runtime.observation(authorized.workspace()).subscribe(query.position(&headers)?).await?;
+    // The stream ends if the store fails: the client reconnects and sends its cursor.
+    let items = subscription.into_stream().take_while(|item| std::future::ready(item.is_ok()));
+    respond(
+        service,
+        authorized.token(),
+        authorized.workspace(),
+        items.filter_map(|item| std::future::ready(item.ok())).boxed(),
+    )
+}
+
+/// Sends items as server-sent events, until they end, the token is no longer valid, or the service stops.
+pub fn respond(
+    service: Arc<Service>,
+    token: &TokenSummary,
+    workspace: &WorkspaceId,
+    items: BoxStream<'static, PositionedItem>,
+) -> Result<EventResponse, ApiProblem> {
+    let guard = service.streams.open(token, workspace, &service.metrics.event_streams)?;
+    let end = wait_for_end(service, token.id.clone());
+    let frames = items.take_until(end).map(move |PositionedItem { cursor, item }| {
         // The closure owns the guard, so the stream counts until the client disconnects.
         let _guard = &guard;
-        frame
+        Ok(frame(&item).id(cursor.to_string()))
     });
     Ok(Sse::new(frames.boxed()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)))
 }
@@ -167,15 +193,6 @@ impl Service {
     pub async fn stopped(&self) {
         self.edge.closing().cancelled().await;
     }
-}
-
-/// Returns the frames of a subscription. They end if the store fails: the client reconnects and sends its cursor.
-fn frames(subscription: Subscription) -> Frames {
-    let next = |mut subscription: Subscription| async move {
-        let item = subscription.next().await.ok()?;
-        Some((Ok(frame(&item).id(subscription.cursor().to_string())), subscription))
-    };
-    stream::unfold(subscription, next).boxed()
 }
 
 fn frame(item: &SubscriptionItem) -> Frame {

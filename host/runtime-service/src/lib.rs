@@ -9,7 +9,7 @@ pub mod access;
 mod blobs;
 mod bundles;
 mod download;
-mod events;
+pub mod events;
 pub mod extract;
 mod garbage;
 mod health;

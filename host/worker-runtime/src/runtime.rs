@@ -54,8 +54,9 @@ pub use ingress::IngressError;
 pub use interaction::{CallError, Interaction};
 pub(crate) use live_worker::LiveWorker;
 pub use management::{ChangedWorker, Management, ReloadError, ReloadReport};
-pub use observation::{Observation, Subscription, SubscriptionItem};
+pub use observation::{Observation, Subscription};
 pub use resolver_registry::ResolverError;
+pub use runtime_api::event::SubscriptionItem;
 
 /// A handle to a Runtime. Cheap to clone; all clones refer to the same Runtime.
 #[derive(Debug, Clone)]

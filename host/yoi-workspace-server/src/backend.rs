@@ -12,6 +12,7 @@ use backend_api::audit::{Action, Actor, AuditEntry};
 use backend_api::body::{AdvanceRequest, Publication, SetDesiredRequest, WorkspaceView};
 use backend_api::fleet::{Access, RuntimeReport, RuntimeView};
 use backend_api::policy::Decision;
+use bundles::manifest::Manifest;
 use bundles::{Digest, RuntimeName, WorkspaceId, one_line};
 use content_store::metadata::{Batch, CommitError, Key, MetadataError, MetadataStore};
 use content_store::records::{self, Page, Records};
@@ -256,6 +257,13 @@ impl Backend {
             }
         };
         self.change(actor, workspace, refused_action, decide).await
+    }
+
+    /// Returns the manifest of a published bundle.
+    pub(crate) async fn manifest(&self, workspace: &WorkspaceId, bundle: Digest) -> Result<Manifest, BackendError> {
+        let bytes = self.0.catalogue.runtime.content(workspace).manifest(bundle).await?;
+        // The bytes were verified when they were stored, and have the digest of then.
+        serde_json::from_slice(&bytes).map_err(|_| ContentError::BundleNotFound(bundle).into())
     }
 
     /// Checks that a bundle is published, is not revoked, and is the newest one unless an older one is allowed.

@@ -33,4 +33,4 @@ mod workers;
 pub use backend::{Backend, BackendBuilder, BackendError, RuntimeEntry, WorkspaceEntry};
 pub use connector::{Connector, ConnectorError, NoConnector};
 pub use link_error::LinkError;
-pub use workers::PlacedWorker;
+pub use workers::{ExplainedValue, ExplainedWorker, PlacedWorker};

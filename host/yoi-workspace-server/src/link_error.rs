@@ -107,17 +107,13 @@ impl LinkError {
 fn safe_details(details: &Value) -> RefusalDetails {
     let number = |name: &str| details.get(name).and_then(Value::as_u64);
     let subjects = details.get("refusals").and_then(Value::as_array).into_iter().flatten();
-    let subject = |refusal: &Value| {
-        let need = serde_json::from_value(refusal.get("need")?.clone()).ok()?;
-        Some(RefusedSubject { subject: parsed(refusal, "subject")?, need, rule: parsed(refusal, "rule")? })
-    };
     RefusalDetails {
         limit: parsed(details, "limit"),
         allowed: number("allowed"),
         actual: number("actual"),
         reason: parsed(details, "reason"),
         tool_code: parsed(details, "tool_code"),
-        refusals: subjects.filter_map(subject).take(MAX_REFUSED_SUBJECTS).collect(),
+        refusals: subjects.filter_map(RefusedSubject::from_refusal).take(MAX_REFUSED_SUBJECTS).collect(),
     }
 }
 

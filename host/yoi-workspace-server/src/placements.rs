@@ -76,10 +76,7 @@ impl Backend {
         let request = CreateWorkerRequest { bundle, resolver: None, allow_older: true, ..request.clone() };
         let catalogue = self.catalogue().catalogue(workspace);
         let manifest = match bundle {
-            Some(digest) => {
-                let manifest = self.catalogue().content(workspace).manifest(digest).await?;
-                serde_json::from_slice::<Manifest>(&manifest).ok()
-            }
+            Some(digest) => Some(self.manifest(workspace, digest).await?),
             None => shipped::bundle().ok().map(|bundle| bundle.manifest().clone()),
         };
         let resolver = self.catalogue().management().status([workspace]).await?;

@@ -10,9 +10,11 @@ use async_trait::async_trait;
 use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
 use content_store::records::Page;
+use futures_util::stream::BoxStream;
 use host_policy::Facts;
 use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::event::{Cursor, PositionedItem};
 use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
 use runtime_api::service::ServiceSummary;
@@ -35,6 +37,9 @@ pub struct SignedManifest {
     /// The envelope with the signatures.
     pub envelope: Option<Bytes>,
 }
+
+/// Events of a workspace, with their positions.
+pub type EventStream = BoxStream<'static, PositionedItem>;
 
 /// A Runtime. Every operation ends within a time limit of its implementation. All operations except
 /// [`call_tool`](Self::call_tool) can be repeated. An implementation without operations on workers does not support them.
@@ -129,6 +134,16 @@ pub trait RuntimeLink: fmt::Debug + Send + Sync + 'static {
         _workspace: &WorkspaceId,
         _id: &WorkerId,
     ) -> Result<Vec<ServiceSummary>, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns the record of a worker's resolution.
+    async fn record(&self, _workspace: &WorkspaceId, _digest: Digest) -> Result<Bytes, LinkError> {
+        Err(LinkError::Unsupported)
+    }
+
+    /// Returns the past and future events of a workspace after a cursor. The stream ends at the first error.
+    async fn events(&self, _workspace: &WorkspaceId, _after: Cursor) -> Result<EventStream, LinkError> {
         Err(LinkError::Unsupported)
     }
 

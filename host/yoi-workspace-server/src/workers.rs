@@ -4,6 +4,7 @@
 //! Runtime. The policy is checked before each operation. A change runs in a task of its own, so that the row and the audit log
 //! are written even if the caller goes away. Texts of a Runtime are replaced ([`texts`]).
 
+mod explanation;
 mod owners;
 mod texts;
 
@@ -21,6 +22,7 @@ use futures_util::{StreamExt, stream};
 use host_policy::ProfileSelector;
 use runtime_api::Code;
 use runtime_api::call::CallResult;
+use runtime_api::event::{Cursor, PositionedItem, SubscriptionItem};
 use runtime_api::history::Entry;
 use runtime_api::service::ServiceSummary;
 use runtime_api::worker::{CreateWorkerRequest, WorkerId, WorkerSummary};
@@ -29,8 +31,10 @@ use serde_json::Value;
 use self::owners::{Outcome, OwnerRow};
 use crate::backend::{Backend, BackendError};
 use crate::link_error::LinkError;
-use crate::runtime_link::RuntimeLink;
+use crate::runtime_link::{EventStream, RuntimeLink};
 use crate::visibility::is_allowed;
+
+pub use explanation::{ExplainedValue, ExplainedWorker};
 
 /// Runtimes that are asked for their workers at the same time.
 const MAX_CONCURRENT_LISTS: usize = 16;
@@ -221,6 +225,35 @@ impl Backend {
         let (runtime, link) = self.owner(workspace, id).await?;
         let services = link.worker_services(workspace, id).await.map_err(on_runtime(&runtime))?;
         Ok(services.into_iter().map(texts::of_service).collect())
+    }
+
+    /// Returns the events of a worker after a cursor of its Runtime, and those to come. Gaps in the events of the Runtime are
+    /// passed on. The stream ends when the Runtime does not answer, or when the policy no longer allows the workspace there.
+    pub async fn worker_events(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        after: Cursor,
+    ) -> Result<EventStream, BackendError> {
+        let (runtime, link) = self.owner(workspace, id).await?;
+        // A subscription to a Runtime that does not answer would stay silent.
+        link.worker(workspace, id).await.map_err(on_runtime(&runtime))?;
+        let items = link.events(workspace, after).await.map_err(on_runtime(&runtime))?;
+        let still_allowed = {
+            // Asked for each event, because the policy may have changed since the stream began.
+            let (backend, workspace, runtime) = (self.clone(), workspace.clone(), runtime.clone());
+            move |_: &PositionedItem| std::future::ready(backend.allowed_link(&workspace, &runtime).is_ok())
+        };
+        let id = id.clone();
+        let of_worker = move |PositionedItem { cursor, item }: PositionedItem| {
+            let item = match item {
+                SubscriptionItem::Event(event) if event.kind.worker() != Some(&id) => None,
+                SubscriptionItem::Event(event) => Some(SubscriptionItem::Event(texts::of_event(event, &runtime))),
+                gap @ SubscriptionItem::Gap { .. } => Some(gap),
+            };
+            std::future::ready(item.map(|item| PositionedItem { cursor, item }))
+        };
+        Ok(items.take_while(still_allowed).filter_map(of_worker).boxed())
     }
 
     /// Stops a worker permanently. The operation is idempotent.

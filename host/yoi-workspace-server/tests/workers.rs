@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use backend_api::audit::{Action, Actor};
 use backend_api::fleet::Condition;
-use bundles::{RuntimeName, WorkspaceId};
+use bundles::{Digest, RuntimeName, WorkspaceId};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::call::ToolCall;
+use runtime_api::event::{Cursor, EventKind, PositionedItem, SubscriptionItem};
 use runtime_api::worker::{CreateWorkerRequest, WorkerId, WorkerState};
 use runtime_client::{Client, ClientError};
 use serde_json::json;
@@ -86,6 +88,20 @@ pub(crate) async fn outcomes(link: &dyn RuntimeLink) -> Vec<String> {
     see!(link.history(&acme, &worker, 3, 100));
     see!(link.history(&acme, &name("absent"), 0, 3));
     see!(link.worker_services(&acme, &worker));
+    see!(async {
+        let summary = link.worker(&acme, &worker).await.expect("a worker");
+        link.record(&acme, summary.record).await
+    });
+    see!(link.record(&acme, Digest::of("absent")));
+    see!(async {
+        let events: Vec<PositionedItem> = link.events(&acme, Cursor::START).await?.take(3).collect().await;
+        // The rest of a cursor is the epoch of the Runtime.
+        Ok::<_, LinkError>(events.into_iter().map(|item| (item.cursor.number(), item.item)).collect::<Vec<_>>())
+    });
+    see!(async {
+        let mut unknown = link.events(&acme, Cursor::from(1000)).await?;
+        Ok::<_, LinkError>(unknown.next().await.map(|item| item.item))
+    });
     see!(link.remove_worker(&acme, &worker));
     see!(link.stop_worker(&acme, &worker));
     see!(link.stop_worker(&acme, &worker));
@@ -373,6 +389,44 @@ async fn texts_of_a_runtime_do_not_leave_the_backend() {
     };
     assert_eq!(own.reason, seen.reason);
     assert!(own.detail != seen.detail && own.remedy != seen.remedy, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_a_worker_come_from_its_runtime_and_end_with_the_policy() {
+    let fleet = Fleet::new().await;
+    for id in ["a", "b", "c"] {
+        fleet.client.create_worker(&name(id), &plain()).await.expect("created");
+    }
+    let call = ToolCall { input: json!({ "do": "refuse" }), confirmed: false };
+    for id in ["a", "c"] {
+        assert_eq!(code(fleet.client.call(&name(id), &name("echo"), &call).await), Code::ToolRefused);
+    }
+    let read = |after: Cursor| {
+        let backend = fleet.backend.clone();
+        async move { backend.worker_events(&name("acme"), &name("c"), after).await.expect("events") }
+    };
+    let kind = |item: &PositionedItem| match &item.item {
+        SubscriptionItem::Event(event) => event.kind.clone(),
+        gap => panic!("{gap:?}"),
+    };
+    let seen: Vec<PositionedItem> = read(Cursor::START).await.take(2).collect().await;
+    assert!(matches!(kind(&seen[0]), EventKind::WorkerCreated { worker, .. } if worker == name("c")));
+    assert!(matches!(kind(&seen[1]), EventKind::CallEnded { outcome, .. } if outcome == "echo_refused"), "{seen:?}");
+    // A stream continues after the last event, and receives those to come.
+    let mut rest = read(seen[0].cursor).await;
+    assert_eq!(rest.next().await.as_ref(), Some(&seen[1]));
+    fleet.client.stop_worker(&name("c")).await.expect("stopped");
+    let stopped = rest.next().await.expect("an event");
+    assert!(matches!(kind(&stopped), EventKind::WorkerStopped { .. }));
+
+    // The same events over HTTP, with the client of a Runtime's events.
+    let client = backend_client::BackendClient::from(fleet.client.clone());
+    let mut events = client.worker_events(&name("c"), seen[0].cursor);
+    for _ in [&seen[1], &stopped] {
+        events.next().await.expect("an event");
+    }
+    assert_eq!(events.cursor(), stopped.cursor);
+    assert_eq!(code(client.worker_events(&name("none"), 0).next().await), Code::WorkerNotFound);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

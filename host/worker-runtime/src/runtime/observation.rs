@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use content_store::metadata::MetadataError;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use runtime_api::event::{Cursor, Event};
+use runtime_api::event::{Cursor, PositionedItem, SubscriptionItem};
 use runtime_api::history::Entry;
 use runtime_api::log::LogEntry;
 use runtime_api::service::ServiceSummary;
@@ -21,21 +21,6 @@ use crate::workspace::Workspace;
 #[derive(Debug, Clone)]
 pub struct Observation {
     pub(crate) workspace: Workspace,
-}
-
-/// An item of a subscription.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SubscriptionItem {
-    /// An event.
-    Event(Event),
-    /// Events may have been missed. Either the events between the two numbers were deleted, or the store lacks the last
-    /// received event because it was restored from a backup. In the second case `first_kept` may be less than `after`.
-    Gap {
-        /// Number of the last received event.
-        after: u64,
-        /// Number of the next event.
-        first_kept: u64,
-    },
 }
 
 /// Subscription to the events of a workspace after a cursor.
@@ -127,14 +112,25 @@ impl Observation {
 
 impl Subscription {
     /// Converts the subscription into a stream, which ends after the first error of the metadata store.
-    pub fn into_stream(self) -> BoxStream<'static, Result<SubscriptionItem, MetadataError>> {
+    pub fn into_stream(self) -> BoxStream<'static, Result<PositionedItem, MetadataError>> {
         let next = |subscription: Option<Self>| async move {
             let mut subscription = subscription?;
             let item = subscription.next().await;
             let continues = item.is_ok();
+            let item = item.map(|item| PositionedItem { cursor: subscription.cursor(), item });
             Some((item, continues.then_some(subscription)))
         };
         stream::unfold(Some(self), next).boxed()
+    }
+
+    /// Returns the next items that exist now, at most `limit`.
+    pub async fn available(&mut self, limit: usize) -> Result<Vec<PositionedItem>, MetadataError> {
+        let mut items = Vec::new();
+        while items.len() < limit && (*self.newest.borrow() > self.position.number() || !self.is_known) {
+            let item = self.next().await?;
+            items.push(PositionedItem { cursor: self.cursor(), item });
+        }
+        Ok(items)
     }
 
     /// Waits for the next item. The method is cancel safe: dropping the future loses no item.

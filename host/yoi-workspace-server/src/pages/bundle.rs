@@ -14,7 +14,6 @@ use super::layout::{Section, page};
 use super::live::visible_digest;
 use super::problem::PageProblem;
 use super::words::short;
-use super::workspace::manifest;
 use crate::backend::Backend;
 use crate::service::BackendState;
 
@@ -37,7 +36,7 @@ struct PluginView {
 
 impl BundleView {
     async fn read(backend: &Backend, workspace: &WorkspaceId, digest: Digest) -> Result<Self, PageProblem> {
-        let manifest = manifest(backend, workspace, digest).await?;
+        let manifest = backend.manifest(workspace, digest).await?;
         let mut plugins = Vec::new();
         for (name, plugin) in manifest.plugins {
             let review = review(backend, workspace, &plugin).await;

@@ -11,7 +11,6 @@ use backend_api::fleet::RuntimeView;
 use backend_api::policy::Labels;
 use backend_api::token::BackendScope;
 use bundles::comparison::{ManifestChange, changes};
-use bundles::manifest::Manifest;
 use bundles::{Digest, Revision, RuntimeName, WorkspaceId};
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -26,7 +25,7 @@ use super::layout::{Section, hidden, page};
 use super::live::visible_digest;
 use super::problem::PageProblem;
 use super::words::{ConditionView, instant, labels, short};
-use crate::backend::{Backend, BackendError};
+use crate::backend::Backend;
 use crate::service::BackendState;
 
 /// Maximum number of revisions that the page shows. The API has all.
@@ -122,19 +121,6 @@ pub(super) struct CompareQuery {
     to: Option<Revision>,
 }
 
-/// Returns the manifest of a bundle.
-pub(super) async fn manifest(
-    backend: &Backend,
-    workspace: &WorkspaceId,
-    digest: Digest,
-) -> Result<Manifest, PageProblem> {
-    let content = backend.catalogue().content(workspace);
-    let bytes = content.manifest(digest).await.map_err(BackendError::from)?;
-    serde_json::from_slice(&bytes).map_err(|_| {
-        ApiProblem::new(Code::BundleDamaged, "the bundle in the store is damaged", "publish the bundle again").into()
-    })
-}
-
 impl WorkspacePage {
     async fn read(
         backend: &Backend,
@@ -212,6 +198,7 @@ impl WorkspacePage {
             (self.render_facts())
             @if self.can_publish && !self.revisions.is_empty() { (self.render_actions(visitor)) }
             (self.render_runtimes(visitor))
+            p { a href={ "/workspaces/" (self.id) "/workers" } { "Workers of the workspace" } }
             (self.render_revisions())
             @if let Some(comparison) = &self.comparison { (comparison.render()) }
         }
@@ -443,7 +430,7 @@ impl Comparison {
                 PageProblem::from(ApiProblem::new(Code::BundleNotFound, detail, "choose another revision"))
             })
         };
-        let (before, after) = (manifest(backend, id, digest(from)?).await?, manifest(backend, id, digest(to)?).await?);
+        let (before, after) = (backend.manifest(id, digest(from)?).await?, backend.manifest(id, digest(to)?).await?);
         Ok(Self { from, to, changes: changes(&before, &after) })
     }
 

@@ -229,6 +229,13 @@ impl Shared {
             Operation::WorkerServices { workspace, worker } => {
                 Answer::Services(link.worker_services(&workspace, &worker).await?)
             }
+            Operation::Record { workspace, digest } => {
+                let record = link.record(&workspace, digest).await?;
+                Answer::Record(String::from_utf8(record.into()).map_err(|_| LinkError::Unsupported)?)
+            }
+            Operation::Events { workspace, after, limit } => {
+                Answer::Events(link.available_events(&workspace, after, limit.into()).await?)
+            }
             Operation::StopWorker { workspace, worker } => Answer::Worker(link.stop_worker(&workspace, &worker).await?),
             Operation::RemoveWorker { workspace, worker } => {
                 link.remove_worker(&workspace, &worker).await?;

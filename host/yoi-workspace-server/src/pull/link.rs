@@ -1,29 +1,39 @@
 //! [`PulledRuntime`]: the operations of a link as operations of the queue.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use backend_api::pull::{Answer, Operation, OperationId, PollRequest, SentOperation};
 use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
 use content_store::records::Page;
+use futures_util::stream::{self, StreamExt};
 use host_policy::Facts;
 use runtime_api::Code;
 use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::event::{Cursor, PositionedItem};
 use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
 use runtime_api::service::ServiceSummary;
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::queue::{PullLimits, Queue, Superseded};
 use crate::link_error::LinkError;
-use crate::runtime_link::{RuntimeLink, SignedManifest};
+use crate::runtime_link::{EventStream, RuntimeLink, SignedManifest};
 
 /// Maximum number of items of a page.
 const MAX_PAGE_ITEMS: u16 = 1000;
+
+/// Events that are requested at once.
+const MAX_EVENTS: u16 = 256;
+
+/// Time after which a Runtime is asked for further events. A request that waited would take the place of another operation.
+const EVENT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A Runtime that polls the Backend. Clones share their queue.
 #[derive(Debug, Clone)]
@@ -33,6 +43,16 @@ impl Default for PulledRuntime {
     fn default() -> Self {
         Self::new(PullLimits::default())
     }
+}
+
+/// Returns the value of an answer if the answer is of the right kind.
+macro_rules! expect {
+    ($answer:expr, $pattern:pat => $value:expr) => {
+        match $answer? {
+            $pattern => Ok($value),
+            _ => Err(LinkError::Unsupported),
+        }
+    };
 }
 
 impl PulledRuntime {
@@ -68,19 +88,15 @@ impl PulledRuntime {
         self.0.perform(operation, None, self.0.limits.response).await
     }
 
+    async fn available_events(&self, workspace: &WorkspaceId, after: Cursor) -> Result<Vec<PositionedItem>, LinkError> {
+        let operation = Operation::Events { workspace: workspace.clone(), after, limit: MAX_EVENTS };
+        let items = expect!(self.ask(operation).await, Answer::Events(items) => items)?;
+        if items.len() <= MAX_EVENTS.into() { Ok(items) } else { Err(LinkError::Unsupported) }
+    }
+
     async fn work(&self, operation: Operation, content: Option<Bytes>) -> Result<Answer, LinkError> {
         self.0.perform(operation, content, self.0.limits.work).await
     }
-}
-
-/// Returns the value of an answer if the answer is of the right kind.
-macro_rules! expect {
-    ($answer:expr, $pattern:pat => $value:expr) => {
-        match $answer? {
-            $pattern => Ok($value),
-            _ => Err(LinkError::Unsupported),
-        }
-    };
 }
 
 fn text(bytes: &Bytes) -> Result<String, LinkError> {
@@ -224,6 +240,30 @@ impl RuntimeLink for PulledRuntime {
     async fn worker_services(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Vec<ServiceSummary>, LinkError> {
         let operation = Operation::WorkerServices { workspace: workspace.clone(), worker: id.clone() };
         expect!(self.ask(operation).await, Answer::Services(services) => services)
+    }
+
+    async fn record(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Bytes, LinkError> {
+        let operation = Operation::Record { workspace: workspace.clone(), digest };
+        let record: String = expect!(self.ask(operation).await, Answer::Record(text) => text)?;
+        let record = Bytes::from(record);
+        if Digest::of(&record) == digest { Ok(record) } else { Err(LinkError::Unsupported) }
+    }
+
+    async fn events(&self, workspace: &WorkspaceId, after: Cursor) -> Result<EventStream, LinkError> {
+        // The first request is sent here, so that its error is returned.
+        let first = self.available_events(workspace, after).await?;
+        let state = (self.clone(), workspace.clone(), after, VecDeque::from(first));
+        let next = |(link, workspace, after, mut items): (Self, _, _, VecDeque<PositionedItem>)| async move {
+            loop {
+                if let Some(item) = items.pop_front() {
+                    let after = item.cursor;
+                    return Some((item, (link, workspace, after, items)));
+                }
+                sleep(EVENT_INTERVAL).await;
+                items = link.available_events(&workspace, after).await.ok()?.into();
+            }
+        };
+        Ok(stream::unfold(state, next).boxed())
     }
 
     async fn stop_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {

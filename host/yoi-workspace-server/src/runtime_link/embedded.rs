@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
 use content_store::records::Page;
+use futures_util::StreamExt;
 use host_policy::Facts;
 use runtime_api::Code;
 use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::event::{Cursor, PositionedItem};
 use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
 use runtime_api::service::ServiceSummary;
@@ -19,7 +21,7 @@ use worker_runtime::blob_store::source_from;
 use worker_runtime::content::{ContentError, PutBundle};
 use worker_runtime::{Runtime, WorkerError};
 
-use super::{RuntimeLink, SignedManifest};
+use super::{EventStream, RuntimeLink, SignedManifest};
 use crate::link_error::LinkError;
 
 /// A Runtime in this process.
@@ -41,6 +43,19 @@ impl From<ContentError> for LinkError {
 impl From<WorkerError> for LinkError {
     fn from(error: WorkerError) -> Self {
         Self::of_library(error)
+    }
+}
+
+impl EmbeddedRuntime {
+    /// Returns the events of a workspace after a cursor that exist now, at most `limit`.
+    pub(crate) async fn available_events(
+        &self,
+        workspace: &WorkspaceId,
+        after: Cursor,
+        limit: usize,
+    ) -> Result<Vec<PositionedItem>, LinkError> {
+        let mut subscription = self.0.observation(workspace).subscribe(after).await.map_err(LinkError::of_library)?;
+        subscription.available(limit).await.map_err(LinkError::of_library)
     }
 }
 
@@ -144,6 +159,16 @@ impl RuntimeLink for EmbeddedRuntime {
 
     async fn worker_services(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Vec<ServiceSummary>, LinkError> {
         Ok(self.0.observation(workspace).services(id).await?)
+    }
+
+    async fn record(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Bytes, LinkError> {
+        Ok(self.0.content(workspace).blob(digest).await?)
+    }
+
+    async fn events(&self, workspace: &WorkspaceId, after: Cursor) -> Result<EventStream, LinkError> {
+        let items = self.0.observation(workspace).subscribe(after).await.map_err(LinkError::of_library)?.into_stream();
+        let items = items.take_while(|item| std::future::ready(item.is_ok()));
+        Ok(items.filter_map(|item| std::future::ready(item.ok())).boxed())
     }
 
     async fn stop_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {

@@ -6,19 +6,21 @@ use async_trait::async_trait;
 use bundles::{Digest, ToolName, WorkspaceId};
 use bytes::Bytes;
 use content_store::records::Page;
+use futures_util::stream::{self, StreamExt};
 use host_policy::Facts;
 use runtime_api::Code;
 use runtime_api::body::{HistoryPage, WorkerPage};
 use runtime_api::call::CallResult;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
+use runtime_api::event::{Cursor, PositionedItem, SubscriptionItem};
 use runtime_api::history::Entry;
 use runtime_api::runtime::RuntimeStatus;
 use runtime_api::service::ServiceSummary;
 use runtime_api::worker::{CreateWorkerRequest, CreatedWorker, WorkerId, WorkerSummary};
-use runtime_client::{Client, ClientError, UploadedManifest};
+use runtime_client::{Client, ClientError, Events, StreamItem, UploadedManifest};
 use serde_json::Value;
 
-use super::{RuntimeLink, SignedManifest};
+use super::{EventStream, RuntimeLink, SignedManifest};
 use crate::link_error::LinkError;
 
 /// A Runtime behind its HTTP API. The token needs the scopes `status`, `read` and `bundles`, and for workers `workers` and
@@ -148,6 +150,26 @@ impl RuntimeLink for RemoteRuntime {
 
     async fn worker_services(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<Vec<ServiceSummary>, LinkError> {
         Ok(self.client(workspace).worker_services(id).await?)
+    }
+
+    async fn record(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Bytes, LinkError> {
+        let max_bytes = worker_runtime::RECORD_BOUNDS.bytes.1;
+        Ok(self.client(workspace).content(["v1", "blobs", &digest.to_string()], digest, max_bytes).await?)
+    }
+
+    async fn events(&self, workspace: &WorkspaceId, after: Cursor) -> Result<EventStream, LinkError> {
+        let next = |mut events: Events| async move {
+            loop {
+                let item = match events.next().await.ok()? {
+                    StreamItem::Event(event) => SubscriptionItem::Event(event),
+                    StreamItem::Gap { after, first_kept } => SubscriptionItem::Gap { after, first_kept },
+                    // A newer Runtime has events that this program does not know.
+                    StreamItem::Other { .. } => continue,
+                };
+                return Some((PositionedItem { cursor: events.cursor(), item }, events));
+            }
+        };
+        Ok(stream::unfold(self.client(workspace).events(after), next).boxed())
     }
 
     async fn stop_worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {

@@ -57,6 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<BackendState> {
         .routes(routes!(workers::call))
         .routes(routes!(workers::history))
         .routes(routes!(workers::services))
+        .routes(routes!(workers::events))
         .routes(routes!(workers::remove))
         .routes(routes!(workers::placements))
         .routes(routes!(pull::issue))

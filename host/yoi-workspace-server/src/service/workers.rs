@@ -2,16 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use backend_api::placement::PlacementTable;
 use backend_api::worker::{WorkerView, WorkerViewPage};
 use bundles::{Digest, RuntimeName, ToolName, WorkspaceId};
 use runtime_api::body::{HistoryPage, ServiceList};
 use runtime_api::call::{CallResult, ToolCall};
+use runtime_api::event::Event;
 use runtime_api::worker::{CreateWorkerRequest, WorkerId};
 use runtime_service::ApiProblem;
 use runtime_service::access::{Authorized, ReadScope, Tenant, WorkersScope, WorkspaceQuery};
+use runtime_service::events::{EventQuery, EventResponse, respond};
 use runtime_service::extract::{PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
 use serde::Deserialize;
 use serde_json::Value;
@@ -217,6 +219,28 @@ pub(super) async fn history(
     let page = state.backend.history(workspace, &id, page.after.unwrap_or(0), page.limit()).await?;
     let next = page.items.last().filter(|_| page.more).map(|entry| entry.number);
     Ok(Json(HistoryPage { entries: page.items, next }))
+}
+
+/// Sends the events of a worker as server-sent events.
+///
+/// The numbers and positions are those of the worker's Runtime, which also has events of other workers. So numbers are missing.
+/// A client that sends the `id` of the last frame that it saw, as `after` or as `Last-Event-ID`, receives the events after that
+/// frame. A frame `gap` tells the client that it may have missed events. The stream ends when the Runtime does not answer.
+#[utoipa::path(get, path = "/v1/workers/{id}/events", tag = "workers", operation_id = "worker_events",
+    security(("token" = [])), params(("id" = WorkerId, Path), WorkspaceQuery, EventQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last frame that the client saw")),
+    responses((status = 200, description = "Frames whose data is an `Event`", body = Event,
+        content_type = "text/event-stream")))]
+pub(super) async fn events(
+    State(state): State<BackendState>,
+    tenant: Tenant,
+    PathParams(id): PathParams<WorkerId>,
+    QueryParams(query): QueryParams<EventQuery>,
+    headers: HeaderMap,
+) -> Result<EventResponse, ApiProblem> {
+    let workspace = tenant.readable_or(|| BackendError::WorkerNotFound(id.clone()))?;
+    let items = state.backend.worker_events(workspace, &id, query.position(&headers)?).await?;
+    respond(state.content.clone(), tenant.token(), workspace, items)
 }
 
 /// Returns the services of a worker with their states.

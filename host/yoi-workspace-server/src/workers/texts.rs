@@ -2,6 +2,7 @@
 
 use backend_api::refusal::Word;
 use bundles::RuntimeName;
+use runtime_api::event::{Event, EventKind};
 use runtime_api::history::{Entry, EntryKind};
 use runtime_api::service::{ServiceState, ServiceSummary};
 use runtime_api::worker::{Suspension, SuspensionReason, WorkerState, WorkerSummary};
@@ -13,13 +14,15 @@ const UNKNOWN_CODE: &str = "unknown";
 /// Replaces the texts of a worker.
 pub(super) fn of_worker(worker: WorkerSummary, runtime: &RuntimeName) -> WorkerSummary {
     let state = match worker.state {
-        WorkerState::Suspended(Suspension { reason, .. }) => {
-            let detail = format!("Runtime `{runtime}` suspends the worker: {}", sentence(reason));
-            WorkerState::Suspended(Suspension::new(reason, detail, SUSPENSION_REMEDY))
-        }
+        WorkerState::Suspended(Suspension { reason, .. }) => WorkerState::Suspended(suspension(reason, runtime)),
         state => state,
     };
     WorkerSummary { state, ..worker }
+}
+
+fn suspension(reason: SuspensionReason, runtime: &RuntimeName) -> Suspension {
+    let detail = format!("Runtime `{runtime}` suspends the worker: {}", sentence(reason));
+    Suspension::new(reason, detail, SUSPENSION_REMEDY)
 }
 
 const SUSPENSION_REMEDY: &str = "see the worker on the Runtime itself, which names the change that ends the suspension";
@@ -56,6 +59,27 @@ pub(super) fn of_entry(entry: Entry) -> Entry {
         kind => kind,
     };
     Entry { kind, ..entry }
+}
+
+/// Replaces the texts of an event.
+pub(super) fn of_event(event: Event, runtime: &RuntimeName) -> Event {
+    let kind = match event.kind {
+        EventKind::WorkerSuspended { worker, reason, .. } => {
+            let Suspension { detail, remedy, .. } = suspension(reason, runtime);
+            EventKind::WorkerSuspended { worker, reason, detail, remedy }
+        }
+        EventKind::CallEnded { worker, entry, tool, outcome } => {
+            EventKind::CallEnded { worker, entry, tool, outcome: code(&outcome) }
+        }
+        EventKind::ServiceRestarting { worker, plugin, code: text } => {
+            EventKind::ServiceRestarting { worker, plugin, code: code(&text) }
+        }
+        EventKind::ServiceStopped { worker, plugin, code: text } => {
+            EventKind::ServiceStopped { worker, plugin, code: code(&text) }
+        }
+        kind => kind,
+    };
+    Event { kind, ..event }
 }
 
 /// Replaces the texts of a service.
@@ -104,7 +128,22 @@ mod tests {
             restarts: 0,
             state: ServiceState::Running { ready: Some(true), detail: "CANARY".to_owned() },
         };
-        let seen = format!("{:?} {:?} {:?}", of_entry(entry), of_spec(spec), of_service(service));
+        let event = |kind| Event { number: 1, at: jiff::Timestamp::UNIX_EPOCH, kind };
+        let (worker, runtime): (_, RuntimeName) = ("w".parse().expect("an id"), "north".parse().expect("a name"));
+        let suspended = EventKind::WorkerSuspended {
+            worker,
+            reason: SuspensionReason::PolicyDenied,
+            detail: "CANARY".to_owned(),
+            remedy: "CANARY".to_owned(),
+        };
+        let ended = EventKind::CallEnded {
+            worker: "w".parse().expect("an id"),
+            entry: 2,
+            tool: "echo".parse().expect("a name"),
+            outcome: "CANARY".to_owned(),
+        };
+        let events = [suspended, ended].map(|kind| of_event(event(kind), &runtime));
+        let seen = format!("{:?} {:?} {:?} {events:?}", of_entry(entry), of_spec(spec), of_service(service));
         assert!(!seen.contains("CANARY"), "{seen}");
         assert_eq!(of_spec(Value::Null), None);
     }

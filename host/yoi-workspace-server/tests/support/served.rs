@@ -77,6 +77,7 @@ pub fn tool_bundle(revision: u64) -> Bundle {
         ("schemas/out.json", r#"{"type":"object"}"#.to_owned()),
         ("prompts/hello.md", format!("Be kind in revision {revision}.")),
         ("profiles/plain.toml", "instructions = [\"hello\"]\ntools_allow = [\"echo\"]\n".to_owned()),
+        ("profiles/curious.toml", "extends = [\"plain\"]\nwants = [\"secret:token\"]\n".to_owned()),
         ("profiles/trusted.toml", "extends = [\"plain\"]\nrequires = [\"secret:token\"]\n".to_owned()),
     ];
     let folder = Folder::from_files(files.map(|(path, text)| (path.to_owned(), text.into_bytes())));
