@@ -8,6 +8,7 @@ mod config;
 mod explain;
 mod init;
 mod login;
+mod placements;
 mod publish;
 mod rollback;
 mod runtimes;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Status(status::Args),
     Sync(sync::Args),
     Explain(explain::Args),
+    Placements(placements::Args),
     Audit(audit::Args),
     Login(login::Args),
     Sessions(sessions::Args),
@@ -65,6 +67,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Status(args) => status::run(args, output),
         Command::Sync(args) => sync::run(args, output),
         Command::Explain(args) => explain::run(args, output),
+        Command::Placements(args) => placements::run(args, output),
         Command::Audit(args) => audit::run(args, output),
         Command::Login(args) => login::run(args, output),
         Command::Sessions(args) => sessions::run(args, output),

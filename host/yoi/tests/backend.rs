@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::runtime::{DEADLINE, ServiceProcess};
-use crate::support::{CommandOutput, Place};
+use crate::support::{CommandOutput, Place, snapshot};
 
 /// A running Backend, and a token of each scope for the workspace `my-team`.
 struct Site {
@@ -134,6 +134,10 @@ fn workers_are_used_through_the_backend() {
     let denied = site.yoi(&["worker", "create", "notes", "--profile", "assistant"]);
     assert_eq!(denied.code, 4, "{}", denied.stderr);
     assert!(denied.stderr.contains("mount:files:read (required) [mount_not_granted]"), "{}", denied.stderr);
+    let (table, code) = site.json(&["backend", "placements", "assistant"]);
+    assert_eq!(code, 4, "{table}");
+    let text = site.yoi(&["backend", "placements", "assistant"]);
+    snapshot!("backend_placements", text.stdout);
     let config = std::fs::read_to_string(site.place.path().join("runtime.toml")).expect("a config");
     let mount =
         format!("[workspaces.my-team.mounts.files]\npath = \"{}\"\naccess = \"read\"\n", site.place.path().display());
