@@ -19,6 +19,7 @@ mod origin;
 mod problem;
 mod runtime;
 mod words;
+mod worker;
 mod workspace;
 
 use axum::Router;
@@ -44,6 +45,8 @@ pub(crate) fn router() -> Router<BackendState> {
         .route("/workspaces/{workspace}/advance", post(workspace::advance))
         .route("/workspaces/{workspace}/sync", post(workspace::sync))
         .route("/workspaces/{workspace}/bundles/{digest}", get(bundle::show))
+        .route("/workspaces/{workspace}/workers", get(worker::list))
+        .route("/workspaces/{workspace}/workers/{worker}", get(worker::show))
         .route("/runtimes/{runtime}", get(runtime::show))
         .route("/runtimes/{runtime}/read", post(runtime::read))
         .route("/audit", get(audit::show))

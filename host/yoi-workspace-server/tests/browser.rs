@@ -8,8 +8,9 @@ use backend_api::audit::Actor;
 use backend_api::body::SetDesiredRequest;
 use backend_api::session::LoginLinkRequest;
 use backend_client::{BackendClient, PublicationOutcome};
-use bundles::Contents;
+use bundles::{Contents, Digest, RuntimeName};
 use runtime_api::token::{Scope, TokenGrant};
+use runtime_api::worker::{CreateWorkerRequest, WorkerId};
 use runtime_client::ClientOptions;
 use runtime_service::{Hosts, ServiceOptions};
 use secrecy::{ExposeSecret, SecretString};
@@ -165,6 +166,17 @@ async fn person_sees_publications_refusals_and_repairs_live_and_rolls_back() {
     browser.click("main td a", "").await;
     browser.wait_for("<h1>Revision ").await;
     browser.check_access("bundle").await;
+
+    let request = CreateWorkerRequest { bundle: None, ..CreateWorkerRequest::of_bundle(name("plain"), Digest::of("")) };
+    let (id, on): (WorkerId, RuntimeName) = (name("build-7"), name("eu-2"));
+    server.backend.create_worker(&Actor::Local, &name("acme"), &id, &request, Some(&on)).await.expect("created");
+    browser.open(&format!("{}/workspaces/acme", server.url)).await;
+    browser.click("main a", "Workers of the workspace").await;
+    browser.wait_for("build-7</a>").await;
+    browser.check_access("workers").await;
+    browser.click("tbody a", "build-7").await;
+    browser.wait_for("<h1>Worker <code>build-7</code></h1>").await;
+    browser.check_access("worker").await;
 
     browser.click("header a", "Audit log").await;
     browser.wait_for("rolled <code>acme</code> back").await;

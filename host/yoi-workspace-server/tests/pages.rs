@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use backend_api::audit::{Action, Actor};
-use backend_api::fleet::Access;
+use backend_api::fleet::{Access, Condition};
 use backend_api::session::{LoginLink, SessionList, SessionSummary};
 use bundles::{Digest, WorkspaceId};
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use runtime_api::Code;
 use runtime_api::desired::{AcknowledgedBundle, DesiredBundle};
 use runtime_api::runtime::RuntimeStatus;
 use runtime_api::token::{Scope, TokenGrant, TokenId};
+use runtime_api::worker::{
+    CreateWorkerRequest, CreatedWorker, Suspension, SuspensionReason, WorkerId, WorkerState, WorkerSummary,
+};
 use runtime_service::{Hosts, ServiceOptions};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -30,6 +33,7 @@ use yoi_workspace_server::runtime_link::{EmbeddedRuntime, RemoteRuntime, Runtime
 use yoi_workspace_server::service::BackendService;
 use yoi_workspace_server::{Backend, BackendBuilder, LinkError, RuntimeEntry};
 
+use crate::support::served::{tool_bundle, tool_config, tool_runtime};
 use crate::support::{START_MS, World, bundle, config, desire, fast, name, open_rules, publish, runtime, until};
 
 /// Host at which the tests reach the pages. Its port is part of the cookie's name.
@@ -612,6 +616,60 @@ impl RuntimeLink for Liar {
     ) -> Result<AcknowledgedBundle, LinkError> {
         self.0.set_desired(workspace, desired).await
     }
+
+    async fn create_worker(
+        &self,
+        workspace: &WorkspaceId,
+        id: &WorkerId,
+        request: &CreateWorkerRequest,
+    ) -> Result<CreatedWorker, LinkError> {
+        self.0.create_worker(workspace, id, request).await
+    }
+
+    async fn worker(&self, workspace: &WorkspaceId, id: &WorkerId) -> Result<WorkerSummary, LinkError> {
+        let worker = self.0.worker(workspace, id).await?;
+        let suspension = Suspension::new(SuspensionReason::PolicyDenied, "/canary/data", "evil.canary.example");
+        Ok(WorkerSummary { state: WorkerState::Suspended(suspension), ..worker })
+    }
+
+    async fn record(&self, workspace: &WorkspaceId, digest: Digest) -> Result<Bytes, LinkError> {
+        self.0.record(workspace, digest).await
+    }
+
+    async fn worker_spec(&self, _: &WorkspaceId, _: &WorkerId) -> Result<Value, LinkError> {
+        let refusal = json!({
+            "subject": "shell", "need": "optional", "rule": "shell_not_granted", "reason": "/canary/data",
+            "remedy": "evil.canary.example",
+        });
+        let odd = json!({ "subject": "evil.canary.example", "need": "optional", "rule": "canarytoken" });
+        Ok(json!({ "narrowed": [refusal, odd, "/canary/data"] }))
+    }
+}
+
+#[tokio::test]
+async fn worker_page_shows_each_value_with_its_origin_and_what_the_runtime_refused() {
+    let runtime = tool_runtime(tool_config("")).await;
+    let site = Site::open(&World::new(&["acme", "other"]).await.with_embedded("one", &runtime)).await;
+    desire(&site.backend, &tool_bundle(1)).await;
+    until(&site.backend, "one", "acme", |condition| *condition == Condition::InSync).await;
+    let (actor, acme) = (Actor::Local, name("acme"));
+    let request =
+        CreateWorkerRequest { bundle: None, ..CreateWorkerRequest::of_bundle(name("curious"), Digest::of("")) };
+    site.backend.create_worker(&actor, &acme, &name("w"), &request, None).await.expect("created");
+    let visit = site.visit(&["acme"]).await;
+    let list = visit.page("/workspaces/acme/workers").await;
+    assert!(list.contains("href=\"/workspaces/acme/workers/w\"") && list.contains("running"), "{list}");
+    let page = visit.page("/workspaces/acme/workers/w").await;
+    assert!(page.contains("from <code>plain</code>, layer 0") && page.contains("appends it"), "{page}");
+    assert!(page.contains("<code>secret:token</code>") && page.contains("secret_not_granted"), "{page}");
+    // A stopped worker is explained too.
+    site.backend.stop_worker(&actor, &acme, &name("w")).await.expect("stopped");
+    let page = visit.page("/workspaces/acme/workers/w").await;
+    assert!(page.contains("has no authority at all") && page.contains("layer 0"), "{page}");
+    visit.get("/workspaces/acme/workers/none").await.assert_refused(Code::WorkerNotFound);
+    visit.get("/workspaces/acme/workers/..").await.assert_refused(Code::WorkerNotFound);
+    // An administrator reads all workspaces, and the worker is not in this one.
+    visit.get("/workspaces/other/workers/w").await.assert_refused(Code::WorkerNotFound);
 }
 
 /// Collects the lines of the log.
@@ -652,12 +710,9 @@ async fn no_page_header_event_or_line_of_the_log_has_an_address_a_secret_or_a_pa
     let site = Site::open(&world).await;
     let digest = desire(&site.backend, &bundle("acme", 1, "Be kind.")).await;
     desire(&site.backend, &bundle("other", 1, "Be brief.")).await;
-    until(&site.backend, "good", "acme", |condition| *condition == backend_api::fleet::Condition::InSync).await;
-    until(&site.backend, "remote", "acme", |condition| {
-        matches!(condition, backend_api::fleet::Condition::Unavailable(_))
-    })
-    .await;
-    until(&site.backend, "liar", "acme", |condition| *condition != backend_api::fleet::Condition::Unknown).await;
+    until(&site.backend, "good", "acme", |condition| *condition == Condition::InSync).await;
+    until(&site.backend, "remote", "acme", |condition| matches!(condition, Condition::Unavailable(_))).await;
+    until(&site.backend, "liar", "acme", |condition| *condition != Condition::Unknown).await;
 
     let (_, issuer) = site.token(&[Scope::Operator, Scope::Read, Scope::Bundles], &["acme"]).await;
     let link = site.link(&issuer, json!({})).await;
@@ -677,10 +732,18 @@ async fn no_page_header_event_or_line_of_the_log_has_an_address_a_secret_or_a_pa
     let cookie = reply.cookie().split(';').next().expect("a pair").to_owned();
     keep(reply);
     let visit = Visit { site: &site, cookie };
+    let plain = CreateWorkerRequest { bundle: None, ..CreateWorkerRequest::of_bundle(name("plain"), digest) };
+    let (actor, acme) = (Actor::Local, name("acme"));
+    for on in ["good", "liar"] {
+        until(&site.backend, on, "acme", |condition| !matches!(condition, Condition::Pending | Condition::Unknown))
+            .await;
+        site.backend.create_worker(&actor, &acme, &name(on), &plain, Some(&name(on))).await.expect("created");
+    }
     let bundle_path = format!("/workspaces/acme/bundles/{digest}");
     let paths = ["/", "/?show=attention", "/workspaces/acme", "/workspaces/acme?from=1&to=1", "/runtimes/good"];
     let more = ["/runtimes/remote", "/runtimes/liar", "/audit", "/workspaces/none", bundle_path.as_str()];
-    for path in paths.into_iter().chain(more) {
+    let workers = ["/workspaces/acme/workers", "/workspaces/acme/workers/good", "/workspaces/acme/workers/liar"];
+    for path in paths.into_iter().chain(more).chain(workers) {
         keep(visit.get(path).await);
     }
     keep(visit.post("/workspaces/acme/rollback", "generation=1").await);
@@ -695,6 +758,7 @@ async fn no_page_header_event_or_line_of_the_log_has_an_address_a_secret_or_a_pa
 
     assert!(seen.iter().any(|text| text.contains("unreachable")) && seen.iter().any(|text| text.contains("in sync")));
     assert!(seen.iter().any(|text| text.contains("not a version")));
+    assert!(seen.iter().any(|text| text.contains("shell_not_granted")));
     let log = String::from_utf8(lines.0.lock().expect("a lock").clone()).expect("UTF-8");
     assert!(log.contains("route=\"/login/{secret}\"") && log.contains("could not be brought up to date"), "{log}");
     let secrets = [
