@@ -14,6 +14,7 @@ mod plugin;
 mod reach;
 mod request;
 mod resolution;
+mod resolution_change;
 mod verify;
 
 pub use config::{ConfigError, ConfigPlace, MAX_CONFIG_BYTES, Mount, RuntimeConfig, WorkspaceGrants};
@@ -29,4 +30,5 @@ pub use plugin::{
 pub use reach::{ActiveLayer, Reach};
 pub use request::{InvalidSelector, ProfileSelector, Request};
 pub use resolution::{Failure, Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};
+pub use resolution_change::{ChangeEffect, ResolutionChange, ResolutionOutcome, outcome_changes};
 pub use verify::{InvalidAnswer, verify, verify_answer, verify_failure};

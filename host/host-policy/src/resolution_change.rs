@@ -1,0 +1,324 @@
+//! Differences between two resolutions of the same inputs, and what each difference means for the authority of a worker.
+//!
+//! A change is keyed by profile and field. A name that a list gained or lost has a field of its own (`/tools/fs.read`), so that
+//! the same change in many resolutions is one change. Two resolutions without a change are equal. Read [`outcome_changes`].
+
+use std::collections::BTreeSet;
+
+use bundles::{Authority, ProfileName, Wish};
+use error_code::Code;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::enforce::ResolvedWorkerSpec;
+use crate::resolution::Resolution;
+
+/// Meaning of a change for the authority of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeEffect {
+    /// The worker can do more.
+    Grew,
+    /// The profile no longer resolves, or the host refuses the worker.
+    NewlyFails,
+    /// The value changed, and the worker can do neither more nor less.
+    Changed,
+    /// The worker can do less.
+    Narrowed,
+    /// The profile resolves now, or the host accepts the worker now.
+    NewlySucceeds,
+}
+
+impl ChangeEffect {
+    /// Returns the effect in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Grew => "grew",
+            Self::NewlyFails => "newly fails",
+            Self::Changed => "changed",
+            Self::Narrowed => "narrowed",
+            Self::NewlySucceeds => "newly succeeds",
+        }
+    }
+}
+
+/// A difference between two resolutions of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolutionChange {
+    /// Meaning for the authority of a worker.
+    pub effect: ChangeEffect,
+    /// The profile.
+    pub profile: ProfileName,
+    /// JSON pointer. A field below `/granted` is one of the worker that the host accepts, all others are of the resolution.
+    pub field: String,
+    /// JSON text of the earlier value, or the code of the earlier failure. Absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// JSON text of the later value, or the code of the later failure. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Outcome of a resolution: the resolution and, if a policy was enforced, the decision of the host.
+#[derive(Debug, Clone, Copy)]
+pub enum ResolutionOutcome<'a> {
+    /// The profile was resolved.
+    Resolved {
+        /// The resolution.
+        resolution: &'a Resolution,
+        /// The accepted worker, or the code of the refusal. `None` if no policy was enforced.
+        enforced: Option<Result<&'a ResolvedWorkerSpec, Code>>,
+    },
+    /// The resolution failed.
+    Failed(Code),
+}
+
+/// Returns all differences between two outcomes for the same inputs.
+pub fn outcome_changes(
+    profile: &ProfileName,
+    before: ResolutionOutcome<'_>,
+    after: ResolutionOutcome<'_>,
+) -> BTreeSet<ResolutionChange> {
+    use ResolutionOutcome::{Failed, Resolved};
+    let mut changes = Changes { profile, found: BTreeSet::new() };
+    match (before, after) {
+        (Failed(one), Failed(two)) if one == two => {}
+        (Failed(one), Failed(two)) => changes.add(ChangeEffect::Changed, "", Some(code(one)), Some(code(two))),
+        (Failed(one), Resolved { .. }) => changes.add(ChangeEffect::NewlySucceeds, "", Some(code(one)), None),
+        (Resolved { .. }, Failed(two)) => changes.add(ChangeEffect::NewlyFails, "", None, Some(code(two))),
+        (
+            Resolved { resolution: one, enforced: one_enforced },
+            Resolved { resolution: two, enforced: two_enforced },
+        ) => {
+            changes.resolutions(one, two);
+            if let (Some(one), Some(two)) = (one_enforced, two_enforced) {
+                changes.decisions(one, two);
+            }
+        }
+    }
+    changes.found
+}
+
+fn code(code: Code) -> String {
+    code.to_string()
+}
+
+fn json(value: &impl Serialize) -> String {
+    // The values of a resolution are names, texts and JSON, so they can always be serialized.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+struct Changes<'a> {
+    profile: &'a ProfileName,
+    found: BTreeSet<ResolutionChange>,
+}
+
+impl Changes<'_> {
+    fn add(&mut self, effect: ChangeEffect, field: &str, before: Option<String>, after: Option<String>) {
+        let (profile, field) = (self.profile.clone(), field.to_owned());
+        self.found.insert(ResolutionChange { effect, profile, field, before, after });
+    }
+
+    fn value(&mut self, field: &str, before: &(impl Serialize + ?Sized), after: &(impl Serialize + ?Sized)) {
+        let (before, after) = (json(&before), json(&after));
+        if before != after {
+            self.add(ChangeEffect::Changed, field, Some(before), Some(after));
+        }
+    }
+
+    /// Adds the names that a list gained or lost, or else a change of their order. Each name is an authority.
+    fn names<T: AsRef<str> + Serialize>(&mut self, field: &str, before: &[T], after: &[T]) {
+        let set = |names: &[T]| names.iter().map(|name| name.as_ref().to_owned()).collect::<BTreeSet<_>>();
+        let (one, two) = (set(before), set(after));
+        for name in two.difference(&one) {
+            self.add(ChangeEffect::Grew, &format!("{field}/{}", escaped(name)), None, Some(json(name)));
+        }
+        for name in one.difference(&two) {
+            self.add(ChangeEffect::Narrowed, &format!("{field}/{}", escaped(name)), Some(json(name)), None);
+        }
+        if one == two {
+            self.value(field, before, after);
+        }
+    }
+
+    fn resolutions(&mut self, before: &Resolution, after: &Resolution) {
+        if before == after {
+            return;
+        }
+        self.value("/lineage", before.lineage(), after.lineage());
+        self.value("/model", &before.model(), &after.model());
+        self.value("/instructions", before.instructions(), after.instructions());
+        self.names("/tools", before.tools(), after.tools());
+        self.names("/plugins", before.plugins(), after.plugins());
+        self.value("/workflows", before.workflows(), after.workflows());
+        self.value("/language", before.language(), after.language());
+        self.wishes(before.wishes(), after.wishes());
+        self.settings("/settings", before.settings(), after.settings());
+        // Fields of origins are positions in the lists, which differ anyway if a value does.
+        if self.found.is_empty() {
+            self.value("/origins", before.origins(), after.origins());
+        }
+    }
+
+    fn wishes(&mut self, before: &[Wish], after: &[Wish]) {
+        let find = |wishes: &[Wish], authority: &Authority| {
+            wishes.iter().find(|wish| wish.authority == *authority).map(|wish| wish.need)
+        };
+        let covers =
+            |wishes: &[Wish], authority: &Authority| wishes.iter().any(|wish| wish.authority.covers(authority));
+        for Wish { authority, need } in after {
+            let field = format!("/wishes/{}", escaped(&authority.to_string()));
+            match find(before, authority) {
+                Some(earlier) => self.value(&field, &earlier, need),
+                // A narrower wish beside a wider one adds nothing.
+                None if covers(before, authority) => self.add(ChangeEffect::Changed, &field, None, Some(json(need))),
+                None => self.add(ChangeEffect::Grew, &field, None, Some(json(need))),
+            }
+        }
+        for Wish { authority, need } in before {
+            let field = format!("/wishes/{}", escaped(&authority.to_string()));
+            if find(after, authority).is_none() {
+                let effect = if covers(after, authority) { ChangeEffect::Changed } else { ChangeEffect::Narrowed };
+                self.add(effect, &field, Some(json(need)), None);
+            }
+        }
+    }
+
+    /// Adds the settings that differ, down to the values that are not objects on both sides.
+    fn settings(&mut self, field: &str, before: &Map<String, Value>, after: &Map<String, Value>) {
+        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for key in keys {
+            let field = format!("{field}/{}", escaped(key));
+            match (before.get(key), after.get(key)) {
+                (Some(Value::Object(one)), Some(Value::Object(two))) => self.settings(&field, one, two),
+                (one, two) if one == two => {}
+                (one, two) => self.add(ChangeEffect::Changed, &field, one.map(json), two.map(json)),
+            }
+        }
+    }
+
+    fn decisions(&mut self, before: Result<&ResolvedWorkerSpec, Code>, after: Result<&ResolvedWorkerSpec, Code>) {
+        let field = "/granted";
+        match (before, after) {
+            (Ok(one), Ok(two)) => {
+                let tools = |spec: &ResolvedWorkerSpec| spec.tools().iter().map(|tool| tool.name.clone()).collect();
+                let (one_tools, two_tools): (Vec<_>, Vec<_>) = (tools(one), tools(two));
+                self.names("/granted/tools", &one_tools, &two_tools);
+                self.names("/granted/plugins", one.plugins(), two.plugins());
+                for authority in two.authorities().filter(|authority| !one.grants(authority)) {
+                    let field = format!("{field}/{}", escaped(&authority.to_string()));
+                    self.add(ChangeEffect::Grew, &field, None, Some("true".to_owned()));
+                }
+                for authority in one.authorities().filter(|authority| !two.grants(authority)) {
+                    let field = format!("{field}/{}", escaped(&authority.to_string()));
+                    self.add(ChangeEffect::Narrowed, &field, Some("true".to_owned()), None);
+                }
+            }
+            (Err(one), Err(two)) if one == two => {}
+            (Err(one), Err(two)) => self.add(ChangeEffect::Changed, field, Some(code(one)), Some(code(two))),
+            (Err(one), Ok(_)) => self.add(ChangeEffect::NewlySucceeds, field, Some(code(one)), None),
+            (Ok(_), Err(two)) => self.add(ChangeEffect::NewlyFails, field, None, Some(code(two))),
+        }
+    }
+}
+
+/// Escapes a token of a JSON pointer.
+fn escaped(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use bundles::Need;
+    use serde_json::json;
+
+    use super::*;
+
+    fn resolution(change: impl FnOnce(&mut Resolution)) -> Resolution {
+        let mut resolution = Resolution {
+            lineage: vec!["coder".parse().expect("a name")],
+            model: None,
+            instructions: Vec::new(),
+            tools: vec!["fs.read".parse().expect("a name")],
+            plugins: Vec::new(),
+            workflows: Vec::new(),
+            language: "en".parse().expect("a tag"),
+            wishes: vec![wish("mount:repo:read", Need::Optional)],
+            settings: json!({ "a": { "b/c": 1 } }).as_object().cloned().expect("an object"),
+            origins: Vec::new(),
+        };
+        change(&mut resolution);
+        resolution
+    }
+
+    fn wish(authority: &str, need: Need) -> Wish {
+        Wish { authority: authority.parse().expect("an authority"), need }
+    }
+
+    fn found(change: impl FnOnce(&mut Resolution)) -> Vec<String> {
+        let (before, after) = (resolution(|_| {}), resolution(change));
+        let outcome = |resolution| ResolutionOutcome::Resolved { resolution, enforced: None };
+        let profile: ProfileName = "coder".parse().expect("a name");
+        let changes = outcome_changes(&profile, outcome(&before), outcome(&after));
+        // The way back has the opposite effects.
+        let opposite = |effect| match effect {
+            ChangeEffect::Grew => ChangeEffect::Narrowed,
+            ChangeEffect::Narrowed => ChangeEffect::Grew,
+            effect => effect,
+        };
+        let mirrored = |change: &ResolutionChange| ResolutionChange {
+            effect: opposite(change.effect),
+            before: change.after.clone(),
+            after: change.before.clone(),
+            ..change.clone()
+        };
+        let back = outcome_changes(&profile, outcome(&after), outcome(&before));
+        assert_eq!(changes.iter().map(mirrored).collect::<BTreeSet<_>>(), back);
+        let text = |one: &ResolutionChange| format!("{} {}", one.effect.as_str(), one.field);
+        changes.iter().map(text).collect()
+    }
+
+    #[test]
+    fn each_difference_is_one_change_with_its_effect() {
+        assert_eq!(found(|_| {}), Vec::<String>::new());
+        assert_eq!(found(|one| one.tools.push("shell".parse().expect("a name"))), ["grew /tools/shell"]);
+        assert_eq!(found(|one| one.tools.clear()), ["narrowed /tools/fs.read"]);
+        assert_eq!(found(|one| one.language = "de".parse().expect("a tag")), ["changed /language"]);
+        assert_eq!(found(|one| one.model = Some("m".parse().expect("a name"))), ["changed /model"]);
+        assert_eq!(found(|one| one.wishes.push(wish("secret:key", Need::Optional))), ["grew /wishes/secret:key"]);
+        assert_eq!(
+            found(|one| one.wishes = vec![wish("mount:repo:read", Need::Required)]),
+            ["changed /wishes/mount:repo:read"]
+        );
+        // Write access includes read access.
+        assert_eq!(
+            found(|one| one.wishes = vec![wish("mount:repo:write", Need::Optional)]),
+            ["grew /wishes/mount:repo:write", "changed /wishes/mount:repo:read"]
+        );
+        let set = |value: Value| {
+            move |one: &mut Resolution| {
+                one.settings = value.as_object().cloned().expect("an object");
+            }
+        };
+        assert_eq!(found(set(json!({ "a": { "b/c": 2 } }))), ["changed /settings/a/b~1c"]);
+        assert_eq!(found(set(json!({ "a": 1, "n": {} }))), ["changed /settings/a", "changed /settings/n"]);
+    }
+
+    #[test]
+    fn failures_are_changes_too() {
+        let one = resolution(|_| {});
+        let resolved = ResolutionOutcome::Resolved { resolution: &one, enforced: None };
+        let profile: ProfileName = "coder".parse().expect("a name");
+        let effects = |before, after| -> Vec<ChangeEffect> {
+            outcome_changes(&profile, before, after).iter().map(|change| change.effect).collect()
+        };
+        let failed = |code| ResolutionOutcome::Failed(code);
+        assert_eq!(effects(resolved, failed(Code::NoModel)), [ChangeEffect::NewlyFails]);
+        assert_eq!(effects(failed(Code::NoModel), resolved), [ChangeEffect::NewlySucceeds]);
+        assert_eq!(effects(failed(Code::NoModel), failed(Code::NoModel)), []);
+        assert_eq!(effects(failed(Code::NoModel), failed(Code::UnknownProfile)), [ChangeEffect::Changed]);
+        let refused = ResolutionOutcome::Resolved { resolution: &one, enforced: Some(Err(Code::Denied)) };
+        assert_eq!(effects(refused, refused), []);
+    }
+}
