@@ -80,6 +80,36 @@ macro_rules! source {
 }
 use source;
 
+/// A resolver that is honest for profiles `p00` to `p11` of one layer with the prompt `hello`, and that ignores that a second
+/// layer drops the optional wish `secret:token` of the first one: for `always` in each request, and for `capable` in requests
+/// that require a capability.
+pub fn ignores_drops(always: Option<u8>, capable: Option<u8>) -> Vec<u8> {
+    let answer = |number: u8, ignores: bool| {
+        let profile = format!("p{number:02}");
+        let origin = |field: &str| (field.to_owned(), profile.clone(), 0);
+        let mut resolution = Resolution {
+            lineage: vec![profile.clone()],
+            model: None,
+            wishes: Vec::new(),
+            settings: b"{}".to_vec(),
+            origins: vec![origin("/instructions/0")],
+            ..Resolution::default()
+        };
+        if ignores {
+            resolution.wishes = vec![(answer::Authority::Secret("token".to_owned()), answer::OPTIONAL)];
+            resolution.origins.push(origin("/wishes/0"));
+        }
+        Answer::Resolved(resolution)
+    };
+    let case = |number: u8| {
+        let is_always = always == Some(number);
+        let is_capable = is_always || capable == Some(number);
+        ([b'0' + number / 10, b'0' + number % 10], answer(number, is_always), answer(number, is_capable))
+    };
+    let cases: Vec<_> = (0..12).map(case).collect();
+    Code::dispatches(&cases).bytes()
+}
+
 /// Returns all hostile resolvers, and one honest resolver that is built in the same way.
 pub fn all() -> Vec<Hostile> {
     let mut all = vec![Hostile {

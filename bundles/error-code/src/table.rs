@@ -217,6 +217,10 @@ codes! {
 
     // Resolvers and their answers.
     LimitExceeded = "limit_exceeded": Guest, 422;
+    ChangesNotAccepted = "changes_not_accepted": Denied, 409;
+    ComparisonNotFound = "comparison_not_found": NotFound;
+    ComparisonRequired = "comparison_required": Denied, 409;
+    NothingToCompare = "nothing_to_compare": Denied, 409;
     ResolverActive = "resolver_active": Failed, 409;
     ResolverMalformed = "resolver_malformed": Guest;
     ResolverMisbehaved = "resolver_misbehaved": Guest;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bundles::{Digest, PluginName, Revision, ToolName};
+use bundles::{Digest, PluginName, ProfileName, Revision, ToolName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::desired::Generation;
@@ -139,6 +139,15 @@ pub enum EventKind {
         /// Digest of the resolver that was active before.
         previous: Digest,
     },
+    /// A live resolution differed from the accepted comparison, so the previous resolver is activated again.
+    ResolverDiverged {
+        /// Digest of the resolver.
+        resolver: Digest,
+        /// Profile of the resolution.
+        profile: ProfileName,
+        /// JSON pointer of the value that differed.
+        field: String,
+    },
     /// A resolver was revoked.
     ResolverRevoked {
         /// Digest of the resolver.
@@ -175,6 +184,7 @@ impl EventKind {
             | Self::ResolverAdmitted { .. }
             | Self::ResolverActivated { .. }
             | Self::ResolverRolledBack { .. }
+            | Self::ResolverDiverged { .. }
             | Self::ResolverRevoked { .. }
             | Self::ResolverRemoved { .. }
             | Self::ConfigChanged { .. } => None,

@@ -14,6 +14,7 @@
 pub mod body;
 pub mod bundle;
 pub mod call;
+pub mod comparison;
 pub mod desired;
 pub mod event;
 mod hex_id;

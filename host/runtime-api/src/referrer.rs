@@ -10,7 +10,7 @@ use crate::worker::WorkerId;
 
 /// Something that refers to a bundle or a blob, and so keeps it from being removed.
 ///
-/// The text form is `bundle:DIGEST`, `manifest`, `worker:ID`, `pin:NAME`, `failure` or `desired`.
+/// The text form is `bundle:DIGEST`, `manifest`, `worker:ID`, `pin:NAME`, `failure`, `corpus` or `desired`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Referrer {
     /// A bundle whose manifest names the blob.
@@ -23,13 +23,17 @@ pub enum Referrer {
     Pin(WorkerId),
     /// A failed resolution whose record is this blob.
     Failure,
+    /// The records with which resolvers are compared. The blob is one of them.
+    Corpus,
     /// The desired state of the workspace, which names the bundle.
     Desired,
 }
 
 /// Error returned for a text that is not a [`Referrer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("invalid referrer: expected `bundle:DIGEST`, `manifest`, `worker:ID`, `pin:NAME`, `failure` or `desired`")]
+#[error(
+    "invalid referrer: expected `bundle:DIGEST`, `manifest`, `worker:ID`, `pin:NAME`, `failure`, `corpus` or `desired`"
+)]
 pub struct InvalidReferrer;
 
 impl fmt::Display for Referrer {
@@ -40,6 +44,7 @@ impl fmt::Display for Referrer {
             Self::Worker(id) => write!(f, "worker:{id}"),
             Self::Pin(name) => write!(f, "pin:{name}"),
             Self::Failure => f.write_str("failure"),
+            Self::Corpus => f.write_str("corpus"),
             Self::Desired => f.write_str("desired"),
         }
     }
@@ -52,6 +57,7 @@ impl FromStr for Referrer {
         let parsed = match text.split_once(':') {
             None if text == "manifest" => Some(Self::Manifest),
             None if text == "failure" => Some(Self::Failure),
+            None if text == "corpus" => Some(Self::Corpus),
             None if text == "desired" => Some(Self::Desired),
             Some(("bundle", digest)) => digest.parse().map(Self::Bundle).ok(),
             Some(("worker", id)) => id.parse().map(Self::Worker).ok(),

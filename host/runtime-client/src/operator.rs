@@ -5,6 +5,7 @@ use bundles::Digest;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use runtime_api::body::{COMPONENT, EventPage, IssueTokenRequest, IssuedToken, ResolverList, TokenList};
+use runtime_api::comparison::{ActivateRequest, ComparisonStatus};
 use runtime_api::event::Event;
 use runtime_api::resolver::ResolverSummary;
 use runtime_api::runtime::Garbage;
@@ -53,9 +54,38 @@ impl Client {
     }
 
     /// Activates an admitted or retired resolver. There are no retries. The operation is idempotent.
-    pub async fn activate_resolver(&self, digest: Digest) -> Result<ResolverSummary, ClientError> {
-        let request = self.request(Method::POST, ["v1", "resolvers", &digest.to_string(), "activate"]);
-        checked(digest, request.timeout(self.shared.timeouts.work).send_json().await?)
+    pub async fn activate_resolver(
+        &self,
+        digest: Digest,
+        request: &ActivateRequest,
+    ) -> Result<ResolverSummary, ClientError> {
+        let sent = self.request(Method::POST, ["v1", "resolvers", &digest.to_string(), "activate"]).json(request);
+        checked(digest, sent.timeout(self.shared.timeouts.work).send_json().await?)
+    }
+
+    /// Begins to compare the active resolver with another one, over the recorded resolutions of the Runtime.
+    pub async fn compare_resolver(&self, digest: Digest) -> Result<ComparisonStatus, ClientError> {
+        self.comparison_request(Method::POST, digest).await
+    }
+
+    /// Returns the newest comparison with a resolver, or its progress.
+    pub async fn comparison(&self, digest: Digest) -> Result<ComparisonStatus, ClientError> {
+        self.comparison_request(Method::GET, digest).await
+    }
+
+    /// Cancels the comparison with a resolver.
+    pub async fn cancel_comparison(&self, digest: Digest) -> Result<ComparisonStatus, ClientError> {
+        self.comparison_request(Method::DELETE, digest).await
+    }
+
+    async fn comparison_request(&self, method: Method, digest: Digest) -> Result<ComparisonStatus, ClientError> {
+        let request = self.request(method, ["v1", "resolvers", &digest.to_string(), "comparison"]);
+        let status: ComparisonStatus = request.timeout(self.shared.timeouts.work).send_json().await?;
+        if status.after == digest {
+            Ok(status)
+        } else {
+            Err(ClientError::Unexpected(UnexpectedResponse::Contradiction))
+        }
     }
 
     /// Activates the resolver that was active before. There are no retries: another request would go back further.

@@ -107,6 +107,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(resolvers::activate))
         .routes(routes!(resolvers::rollback))
         .routes(routes!(resolvers::revoke))
+        .routes(routes!(resolvers::compare, resolvers::comparison, resolvers::cancel_comparison))
         .routes(routes!(resolvers::events))
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))

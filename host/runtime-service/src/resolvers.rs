@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bundles::Digest;
 use runtime_api::body::{COMPONENT, EventPage, ResolverList};
+use runtime_api::comparison::{ActivateRequest, ComparisonStatus};
 use runtime_api::resolver::ResolverSummary;
 use worker_runtime::Busy;
 
@@ -16,6 +17,9 @@ use super::download::{Download, etag};
 use super::extract::{PageQuery, PathParams, QueryParams, RequestBody};
 use super::openapi::Binary;
 use super::{ApiProblem, Service};
+
+/// Maximum size of a request to activate a resolver.
+const MAX_ACTIVATE_BYTES: usize = 4 << 10;
 
 /// Maximum number of concurrent downloads of components.
 pub(super) const MAX_COMPONENT_DOWNLOADS: usize = 4;
@@ -90,16 +94,60 @@ pub(super) async fn revoke(
 /// Activates a resolver.
 ///
 /// Requests that name no resolver use it from now on, unless the config pins one for their workspace. Requests in flight end
-/// on the resolver with which they began. Activating the active resolver changes nothing.
+/// on the resolver with which they began. Activating the active resolver changes nothing. A comparison with the active resolver
+/// must allow the activation, or the request accepts exactly its changes.
 #[utoipa::path(post, path = "/v1/resolvers/{digest}/activate", tag = "resolvers", operation_id = "activate_resolver",
-    security(("token" = [])), params(("digest" = Digest, Path)),
+    security(("token" = [])), params(("digest" = Digest, Path)), request_body = ActivateRequest,
     responses((status = 200, description = "The resolver is active", body = ResolverSummary)))]
 pub(super) async fn activate(
     State(service): State<Arc<Service>>,
     _: Operator,
     PathParams(digest): PathParams<Digest>,
+    body: RequestBody,
 ) -> Result<Json<ResolverSummary>, ApiProblem> {
-    Ok(Json(service.runtime.management().activate_resolver(digest).await?))
+    let request: ActivateRequest = body.json(MAX_ACTIVATE_BYTES).await?;
+    Ok(Json(service.runtime.management().activate_resolver(digest, request).await?))
+}
+
+/// Compares the active resolver with this one, over the recorded resolutions.
+///
+/// The response does not wait for the result. Requests for the same pair while it runs change nothing.
+#[utoipa::path(post, path = "/v1/resolvers/{digest}/comparison", tag = "resolvers", operation_id = "compare_resolver",
+    security(("token" = [])), params(("digest" = Digest, Path)),
+    responses((status = 202, description = "The comparison runs", body = ComparisonStatus)))]
+pub(super) async fn compare(
+    State(service): State<Arc<Service>>,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
+) -> Result<Response, ApiProblem> {
+    let status = service.runtime.management().compare_resolver(digest).await?;
+    Ok((StatusCode::ACCEPTED, Json(status)).into_response())
+}
+
+/// Returns the newest comparison with a resolver, or its progress.
+#[utoipa::path(get, path = "/v1/resolvers/{digest}/comparison", tag = "resolvers", operation_id = "get_comparison",
+    security(("token" = [])), params(("digest" = Digest, Path)),
+    responses((status = 200, description = "Progress or result", body = ComparisonStatus)))]
+pub(super) async fn comparison(
+    State(service): State<Arc<Service>>,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
+) -> Result<Json<ComparisonStatus>, ApiProblem> {
+    Ok(Json(service.runtime.management().comparison(digest).await?))
+}
+
+/// Cancels the comparison with a resolver.
+///
+/// An earlier result stays. The operation is idempotent.
+#[utoipa::path(delete, path = "/v1/resolvers/{digest}/comparison", tag = "resolvers", operation_id = "cancel_comparison",
+    security(("token" = [])), params(("digest" = Digest, Path)),
+    responses((status = 200, description = "The comparison does not run", body = ComparisonStatus)))]
+pub(super) async fn cancel_comparison(
+    State(service): State<Arc<Service>>,
+    _: Operator,
+    PathParams(digest): PathParams<Digest>,
+) -> Result<Json<ComparisonStatus>, ApiProblem> {
+    Ok(Json(service.runtime.management().cancel_comparison(digest).await?))
 }
 
 /// Activates the resolver that was active before.

@@ -97,7 +97,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while received.len() < 4
         && let Some(event) = events.next().await
     {
-        match event? {
+        match event?.item {
             SubscriptionItem::Event(event) => received.push(event.kind),
             SubscriptionItem::Gap { .. } => return Err("unexpected gap".into()),
         }

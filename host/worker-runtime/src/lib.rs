@@ -35,6 +35,7 @@
 
 mod catch_panic;
 mod clock;
+pub mod comparison;
 mod compute_pool;
 mod config_in_force;
 pub mod content;

@@ -46,6 +46,14 @@ pub struct RuntimeLimits {
     pub resolvers: u64,
     /// Recorded failed resolutions of one workspace. A new one replaces the oldest one.
     pub failed_resolutions: u64,
+    /// Recorded resolutions of one workspace, with which resolvers are compared: a sample of all inputs. 0 records none.
+    pub resolution_records: u64,
+    /// Seconds for which a comparison allows the activation of a resolver.
+    pub comparison_seconds: u64,
+    /// Highest cost of a resolver that is activated without acceptance, in percent of the cost of the active one.
+    pub comparison_cost_percent: u64,
+    /// Percentage of new resolutions that are repeated with the previous resolver after an activation.
+    pub shadow_percent: u32,
     /// JSON values in one call or event. A parsed value takes many times the memory of its text.
     pub call_values: u64,
     /// Open bundles in memory, of all workspaces.
@@ -87,6 +95,10 @@ impl Default for RuntimeLimits {
             unused_blob_seconds: 24 * 60 * 60,
             resolvers: 64,
             failed_resolutions: 64,
+            resolution_records: 256,
+            comparison_seconds: 24 * 60 * 60,
+            comparison_cost_percent: 150,
+            shadow_percent: 10,
             call_values: 65_536,
             open_bundles: 64,
             recent_blob_bytes: 32 << 20,

@@ -266,6 +266,11 @@ impl Record {
         &self.engine
     }
 
+    /// `true` if this program computed the record. Another version of the engine may count fuel differently.
+    pub fn is_of_this_engine(&self) -> bool {
+        self.engine == ENGINE
+    }
+
     /// Returns the peak size of the guest's memories in bytes, as a decimal number. `None` in version 1.
     pub fn memory_bytes(&self) -> Option<&str> {
         self.trace.as_ref().map(|trace| trace.memory_bytes.as_str())

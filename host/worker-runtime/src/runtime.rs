@@ -7,6 +7,8 @@
 
 mod builder;
 mod catalogue;
+mod comparisons;
+mod corpus;
 mod failures;
 mod ingress;
 mod interaction;
@@ -18,11 +20,12 @@ mod removal;
 mod resolver_registry;
 mod revocation;
 mod services;
+mod shadow;
 mod status;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bundles::signature::{Envelope, judge};
 use bundles::{Acceptances, Digest, Platform, WorkspaceId};
 use component_host::{BundleView, Resolver, Sandbox};
@@ -50,6 +53,7 @@ use crate::workspace::Workspace;
 
 pub use builder::{OpenError, RuntimeBuilder};
 pub use catalogue::{Catalogue, WorkerError};
+pub use corpus::recorded_resolutions;
 pub use ingress::IngressError;
 pub use interaction::{CallError, Interaction};
 pub(crate) use live_worker::LiveWorker;
@@ -102,6 +106,9 @@ pub(crate) struct Shared {
     pub(crate) resolvers: Memo<Digest, Resolver>,
     /// The active resolver, as the registry names it.
     pub(crate) active_resolver: ArcSwap<Digest>,
+    /// The activation of the active resolver, if resolutions are repeated with the previous one.
+    pub(crate) watch: ArcSwapOption<shadow::Watch>,
+    pub(crate) comparisons: comparisons::Jobs,
     /// Held for writing while the registry changes, and for reading while a worker is created, so that no worker is created
     /// with a resolver that is being removed.
     pub(crate) resolver_changes: Arc<tokio::sync::RwLock<()>>,

@@ -18,6 +18,7 @@ use host_policy::RuntimeConfig;
 use host_tools::fs;
 use runtime_api::Code;
 use runtime_api::call::{CallResult, ToolCall};
+use runtime_api::comparison::ActivateRequest;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::source_from;
 use worker_runtime::metadata::{Batch, Key, MetadataStore, SqliteMetadata};
@@ -409,7 +410,7 @@ fn resolvers() -> Vec<Case> {
             let (digest, component) = variant(1);
             scene.management().admit_resolver(digest, component.into()).await.expect("admitted");
             scene.metadata.fails(Some(Fault::Conflict));
-            provoked(scene.management().activate_resolver(digest).await)
+            provoked(scene.management().activate_resolver(digest, ActivateRequest::UNCHECKED).await)
         }),
         case!("ResolverError", "Active", "resolver_active", async {
             let shipped = Digest::of(worker_runtime::shipped::RESOLVER);

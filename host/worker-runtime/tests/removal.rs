@@ -41,7 +41,9 @@ async fn naming(metadata: &dyn MetadataStore, worker: &str) -> Vec<Key> {
 
 #[tokio::test]
 async fn a_stopped_worker_is_removed_with_its_history_and_only_its_own_blobs_are_collected() {
-    let world = World::default();
+    // Without a sample of resolutions, which outlives its workers.
+    let limits = RuntimeLimits { resolution_records: 0, ..RuntimeLimits::default() };
+    let world = World { limits, ..World::default() };
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let catalogue = runtime.catalogue(&acme());
@@ -284,7 +286,7 @@ impl HostTool for Gate {
 
 async fn with_gate() -> (World, Runtime, Arc<Gate>) {
     let gate = Arc::new(Gate { name: name("gate"), entered: Semaphore::new(0), open: Semaphore::new(0) });
-    let limits = RuntimeLimits { running_calls: 2, ..RuntimeLimits::default() };
+    let limits = RuntimeLimits { running_calls: 2, resolution_records: 0, ..RuntimeLimits::default() };
     let config = CONFIG.replace("\"tool:echo\"", "\"tool:echo\", \"tool:gate\"");
     let world = World { limits, config, tools: vec![gate.clone()], ..World::default() };
     let runtime = world.open().await;

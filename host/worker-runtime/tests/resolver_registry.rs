@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use axum::http::StatusCode;
 use bundles::Digest;
 use host_policy::RuntimeConfig;
+use runtime_api::comparison::ActivateRequest;
 use runtime_api::resolver::ResolverState;
 use serde_json::json;
 use worker_runtime::event::EventKind;
@@ -49,11 +50,14 @@ async fn an_activated_resolver_is_used_until_a_rollback_and_every_change_is_an_e
     let (one, two) = (admit(&management, 1).await, admit(&management, 2).await);
     assert_eq!(created(&runtime, "a", plain(bundle)).await.expect("created"), shipped_digest());
 
-    assert_eq!(management.activate_resolver(one).await.expect("activated").state, ResolverState::Active);
+    assert_eq!(
+        management.activate_resolver(one, ActivateRequest::UNCHECKED).await.expect("activated").state,
+        ResolverState::Active
+    );
     assert_eq!(created(&runtime, "b", plain(bundle)).await.expect("created"), one);
-    management.activate_resolver(two).await.expect("activated");
+    management.activate_resolver(two, ActivateRequest::UNCHECKED).await.expect("activated");
     // Activating the active one changes nothing.
-    management.activate_resolver(two).await.expect("activated");
+    management.activate_resolver(two, ActivateRequest::UNCHECKED).await.expect("activated");
     assert_eq!(created(&runtime, "c", plain(bundle)).await.expect("created"), two);
     let named = CreateWorkerRequest { resolver: Some(one), ..plain(bundle) };
     assert_eq!(created(&runtime, "d", named).await.expect("created"), one, "a retired resolver can be named");
@@ -104,7 +108,7 @@ async fn concurrent_admissions_and_swaps_all_succeed() {
     let management = runtime.management();
     let first = admit(&management, 1).await;
     let (_, two, three, four) = tokio::join!(
-        async { management.activate_resolver(first).await.expect("activated") },
+        async { management.activate_resolver(first, ActivateRequest::UNCHECKED).await.expect("activated") },
         admit(&management, 2),
         admit(&management, 3),
         admit(&management, 4),
@@ -135,7 +139,7 @@ async fn a_rollback_skips_resolvers_that_were_revoked_or_removed() {
     let management = runtime.management();
     for number in 1..=3 {
         let resolver = admit(&management, number).await;
-        management.activate_resolver(resolver).await.expect("activated");
+        management.activate_resolver(resolver, ActivateRequest::UNCHECKED).await.expect("activated");
     }
     management.revoke_resolver(variant(2).0).await.expect("revoked");
     management.remove_resolver(variant(1).0).await.expect("removed");
@@ -152,7 +156,7 @@ async fn the_active_resolver_is_neither_revoked_nor_removed_and_revocation_is_fi
         assert_eq!(refused.expect_err("active").code(), "resolver_active");
     }
     let one = admit(&management, 1).await;
-    management.activate_resolver(one).await.expect("activated");
+    management.activate_resolver(one, ActivateRequest::UNCHECKED).await.expect("activated");
     assert_eq!(management.revoke_resolver(one).await.expect_err("active").code(), "resolver_active");
     // The shipped one can be revoked while another one is active, and is not used any more then.
     management.revoke_resolver(shipped_digest()).await.expect("revoked");
@@ -161,14 +165,14 @@ async fn the_active_resolver_is_neither_revoked_nor_removed_and_revocation_is_fi
     let shipped = CreateWorkerRequest { resolver: Some(shipped_digest()), ..plain(bundle) };
     assert_eq!(created(&runtime, "b", shipped).await.expect_err("revoked").code(), "resolver_revoked");
     for refused in [
-        management.activate_resolver(shipped_digest()).await.map(drop),
+        management.activate_resolver(shipped_digest(), ActivateRequest::UNCHECKED).await.map(drop),
         management.remove_resolver(shipped_digest()).await,
         management.admit_resolver(shipped_digest(), shipped::RESOLVER.into()).await.map(drop),
     ] {
         assert_eq!(refused.expect_err("revoked").code(), "resolver_revoked");
     }
     assert_eq!(management.rollback_resolver().await.expect_err("revoked").code(), "resolver_not_found");
-    let unknown = management.activate_resolver(Digest::of("unknown")).await;
+    let unknown = management.activate_resolver(Digest::of("unknown"), ActivateRequest::UNCHECKED).await;
     assert_eq!(unknown.expect_err("unknown").code(), "resolver_not_found");
 }
 
@@ -182,7 +186,7 @@ async fn resolver_of_the_request_precedes_workspace_pin_host_pin_and_active_reso
     for number in 1..=4 {
         admit(&management, number).await;
     }
-    management.activate_resolver(active).await.expect("activated");
+    management.activate_resolver(active, ActivateRequest::UNCHECKED).await.expect("activated");
     assert_eq!(created(&runtime, "a", plain(bundle)).await.expect("created"), active);
 
     let config = CONFIG.replace("[host]", &format!("[host]\nresolver = \"{of_host}\""));
@@ -192,7 +196,9 @@ async fn resolver_of_the_request_precedes_workspace_pin_host_pin_and_active_reso
     };
     reload(&config).await;
     assert_eq!(created(&runtime, "b", plain(bundle)).await.expect("created"), of_host);
-    for refused in [management.activate_resolver(named).await, management.rollback_resolver().await] {
+    for refused in
+        [management.activate_resolver(named, ActivateRequest::UNCHECKED).await, management.rollback_resolver().await]
+    {
         assert_eq!(refused.expect_err("pinned").code(), "resolver_pinned");
     }
     assert_eq!(management.remove_resolver(of_host).await.expect_err("pinned").code(), "in_use");
@@ -207,12 +213,12 @@ async fn resolver_of_the_request_precedes_workspace_pin_host_pin_and_active_reso
     assert_eq!(created(&runtime, "d", request).await.expect("created"), named);
 
     // The pinned resolver can become the active one, so the earlier one can be revoked without giving up the pin.
-    management.activate_resolver(of_host).await.expect("activated");
+    management.activate_resolver(of_host, ActivateRequest::UNCHECKED).await.expect("activated");
     assert_eq!(states(&management).await[&active], ResolverState::Retired);
 
     reload(CONFIG).await;
     assert_eq!(created(&runtime, "e", plain(bundle)).await.expect("created"), of_host);
-    management.activate_resolver(named).await.expect("no pin any more");
+    management.activate_resolver(named, ActivateRequest::UNCHECKED).await.expect("no pin any more");
 }
 
 #[tokio::test]
@@ -236,7 +242,7 @@ async fn resolvers_above_a_lowered_limit_stay_usable_and_retired_ones_do_not_cou
     let management = world.open().await.management();
     for number in 1..=3 {
         let resolver = admit(&management, number).await;
-        management.activate_resolver(resolver).await.expect("activated");
+        management.activate_resolver(resolver, ActivateRequest::UNCHECKED).await.expect("activated");
     }
     admit(&management, 4).await;
     let (digest, component) = variant(5);
@@ -250,7 +256,7 @@ async fn missing_component_is_named_in_the_error_and_restored_by_adding_it_again
     let runtime = world.open().await;
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let resolver = admit(&runtime.management(), 1).await;
-    runtime.management().activate_resolver(resolver).await.expect("activated");
+    runtime.management().activate_resolver(resolver, ActivateRequest::UNCHECKED).await.expect("activated");
     drop(runtime);
     world.blobs.remove(resolver).await.expect("removed");
     let runtime = world.open().await;
@@ -274,7 +280,15 @@ async fn the_registry_is_operated_over_http() {
     for path in [path("/activate"), "/v1/resolvers/rollback".to_owned()] {
         assert_eq!(post(&path, &reader).await.code(), (403, "scope_missing".to_owned()));
     }
-    let activated = post(&path("/activate"), &operator).await;
+    let unchecked = json!({ "unchecked": true }).to_string();
+    let activate = async || api.ask("POST", &path("/activate"), &operator, unchecked.clone(), "application/json").await;
+    let compared = post(&path("/comparison"), &operator).await;
+    assert_eq!(compared.code(), (409, "nothing_to_compare".to_owned()));
+    let missing = api.ask("GET", &path("/comparison"), &operator, "", "").await;
+    assert_eq!(missing.code(), (404, "comparison_not_found".to_owned()));
+    let checked = api.ask("POST", &path("/activate"), &operator, "{}", "application/json").await;
+    assert_eq!(checked.code(), (409, "nothing_to_compare".to_owned()));
+    let activated = activate().await;
     assert_eq!((activated.status, &activated.json()["state"]), (StatusCode::OK, &json!("active")));
     let refused = api.ask("DELETE", &path(""), &operator, "", "").await;
     assert_eq!(refused.code(), (409, "resolver_active".to_owned()));
@@ -282,7 +296,7 @@ async fn the_registry_is_operated_over_http() {
     assert_eq!((&back["digest"], &back["active"]), (&json!(shipped_digest()), &json!(true)));
     assert_eq!(post("/v1/resolvers/rollback", &operator).await.code(), (404, "resolver_not_found".to_owned()));
     assert_eq!(api.ask("DELETE", &path(""), &operator, "", "").await.status, StatusCode::NO_CONTENT);
-    assert_eq!(post(&path("/activate"), &operator).await.code(), (404, "resolver_not_found".to_owned()));
+    assert_eq!(activate().await.code(), (404, "resolver_not_found".to_owned()));
 
     assert_eq!(api.get("/v1/runtime/events", &reader).await.code(), (403, "scope_missing".to_owned()));
     let page = api.get("/v1/runtime/events?limit=3", &operator).await.json();
@@ -321,7 +335,7 @@ async fn swap_under_load(runtime: &Runtime, bundle: Digest, resolvers: [Digest; 
     for swap in 0..SWAPS {
         let resolver = resolvers[swap % 2];
         let before = count.load(Ordering::Relaxed);
-        management.activate_resolver(resolver).await.expect("activated");
+        management.activate_resolver(resolver, ActivateRequest::UNCHECKED).await.expect("activated");
         // A worker whose creation begins after the swap has the new resolver.
         let worker = format!("r{round}-s{swap}");
         assert_eq!(created(runtime, &worker, plain(bundle)).await.expect("created"), resolver);
@@ -354,7 +368,7 @@ async fn child_process_that_swaps_resolvers() {
     let bundle = put(&runtime.content(&acme()), &bundle(1)).await;
     let management = runtime.management();
     let resolvers = [admit(&management, 1).await, admit(&management, 2).await];
-    management.activate_resolver(resolvers[1]).await.expect("activated");
+    management.activate_resolver(resolvers[1], ActivateRequest::UNCHECKED).await.expect("activated");
     let (mut created, mut grown) = (0, Vec::new());
     for round in 0..3 {
         let before = resident();

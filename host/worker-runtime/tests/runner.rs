@@ -31,6 +31,7 @@ mod plugins;
 mod problems;
 mod removal;
 mod resolver_registry;
+mod resolver_swap;
 mod secrets;
 mod server;
 mod service;

@@ -79,7 +79,12 @@ pub(super) enum Answer {
 impl Answer {
     /// Returns the address of the answer, and the bytes of the memory with their address.
     pub(super) fn image(&self) -> (u32, (u32, Vec<u8>)) {
-        let mut image = Image(Vec::new());
+        self.image_at(BASE)
+    }
+
+    /// Like [`image`](Self::image), with the bytes from another address, which is a multiple of 8.
+    pub(super) fn image_at(&self, base: u32) -> (u32, (u32, Vec<u8>)) {
+        let mut image = Image { base, bytes: Vec::new() };
         let mut out = Vec::new();
         match self {
             Self::Resolved(resolution) => {
@@ -95,12 +100,15 @@ impl Answer {
         // The host reads the largest record in full for every discriminant.
         out.resize(out.len().max(92), 0);
         let at = image.put(&out);
-        (at, (BASE, image.0))
+        (at, (base, image.bytes))
     }
 }
 
-/// The bytes of the memory from [`BASE`].
-struct Image(Vec<u8>);
+/// The bytes of the memory from an address.
+struct Image {
+    base: u32,
+    bytes: Vec<u8>,
+}
 
 impl Image {
     /// Appends bytes with the largest alignment and returns their address. Empty input has the address 0.
@@ -108,10 +116,10 @@ impl Image {
         if bytes.is_empty() {
             return 0;
         }
-        let at = self.0.len().next_multiple_of(8);
-        self.0.resize(at, 0);
-        self.0.extend_from_slice(bytes);
-        BASE + at as u32
+        let at = self.bytes.len().next_multiple_of(8);
+        self.bytes.resize(at, 0);
+        self.bytes.extend_from_slice(bytes);
+        self.base + at as u32
     }
 
     fn word(out: &mut Vec<u8>, word: u32) {

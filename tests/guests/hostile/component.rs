@@ -69,6 +69,44 @@ impl Code {
         .with("heap", heap.to_string())
     }
 
+    /// Creates a component that answers by the two digits at the end of a profile's name of three characters. The second
+    /// answer is for requests that require a capability.
+    pub(super) fn dispatches(cases: &[([u8; 2], Answer, Answer)]) -> Self {
+        let (mut segments, mut branches, mut base) = (String::new(), String::new(), super::answer::BASE);
+        for (digits, plain, capable) in cases {
+            let mut addresses = Vec::new();
+            for answer in [plain, capable] {
+                let (address, (at, bytes)) = answer.image_at(base);
+                segments.push_str(&format!("(data (i32.const {at}) \"{}\")", escaped(&bytes)));
+                base = (at + bytes.len() as u32).next_multiple_of(8);
+                addresses.push(address);
+            }
+            branches.push_str(&format!(
+                "(if (i32.eq (local.get $digits) (i32.const {}))
+                    (then (return (select (i32.const {}) (i32.const {}) (i32.load offset=12 (local.get $request))))))",
+                u16::from_le_bytes(*digits),
+                addresses[1],
+                addresses[0],
+            ));
+        }
+        let heap = (base as usize).max(2 * PAGE).next_multiple_of(8);
+        Self::of(format!(
+            "(core module $main
+                (import \"libc\" \"memory\" (memory 0))
+                (import \"host\" \"profiles\" (func $profiles (param i32 i32 i32 i32)))
+                (import \"host\" \"drop\" (func $drop (param i32)))
+                {segments}
+                (func (export \"resolve\") (param $request i32) (result i32)
+                    (local $digits i32)
+                    (call $drop (i32.load offset=16 (local.get $request)))
+                    (local.set $digits (i32.load16_u offset=1 (i32.load (local.get $request))))
+                    {branches}
+                    unreachable))"
+        ))
+        .with("pages", (heap / PAGE + 2).to_string())
+        .with("heap", heap.to_string())
+    }
+
     /// Replaces the text of a placeholder.
     pub(super) fn with(mut self, place: &'static str, text: impl Into<String>) -> Self {
         for (name, old) in &mut self.places {

@@ -81,9 +81,24 @@ pub(crate) fn usage_key(workspace: &WorkspaceId) -> Key {
     in_workspace("usage", workspace)
 }
 
-/// The failed resolutions that are recorded.
+/// Prefix of the failed resolutions that are recorded, of all workspaces.
+pub(crate) fn all_failures_key() -> Key {
+    Key::new("failures")
+}
+
+/// The failed resolutions of a workspace that are recorded.
 pub(crate) fn failures_key(workspace: &WorkspaceId) -> Key {
-    in_workspace("failures", workspace)
+    all_failures_key().part(workspace)
+}
+
+/// Prefix of the records with which resolvers are compared, of all workspaces.
+pub(crate) fn all_corpora_key() -> Key {
+    Key::new("corpus")
+}
+
+/// Prefix of the records of a workspace with which resolvers are compared, by the digests of their inputs.
+pub(crate) fn corpus_key(workspace: &WorkspaceId) -> Key {
+    all_corpora_key().part(workspace)
 }
 
 pub(crate) fn workers_key(workspace: &WorkspaceId) -> Key {
@@ -153,6 +168,11 @@ pub(crate) fn resolver_key(digest: &Digest) -> Key {
 /// Row of the resolver registry: the active resolver and the earlier ones.
 pub(crate) fn registry_key() -> Key {
     Key::new("resolver-registry").part("state")
+}
+
+/// The newest comparison of a resolver with the one that was active then.
+pub(crate) fn comparison_key(resolver: &Digest) -> Key {
+    Key::new("resolver-comparison").part(resolver)
 }
 
 /// The workers that a resolver resolved, in all workspaces.

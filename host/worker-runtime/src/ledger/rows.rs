@@ -139,6 +139,24 @@ pub(crate) struct ResolverRow {
     pub(crate) revoked: Option<Revocation>,
 }
 
+/// A record with which resolvers are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CorpusRow {
+    pub(crate) record: Digest,
+}
+
+/// A comparison of a resolver with the one that was active then. Its report is a blob of the Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ComparisonRow {
+    pub(crate) before: Digest,
+    /// Time at which the records were listed.
+    pub(crate) at: jiff::Timestamp,
+    pub(crate) report: Digest,
+    pub(crate) report_bytes: u64,
+}
+
 /// Revocation of a resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bundles::{Platform, ToolName};
 use component_host::{BundleView, LoadError, Sandbox, SandboxConfig, SandboxError};
 use content_store::blob_store::{BlobStore, MemoryBlobs};
@@ -335,6 +335,8 @@ impl RuntimeBuilder {
             schemas: Memo::new(1024),
             resolvers: Memo::new(resolvers),
             active_resolver: ArcSwap::from_pointee(shipped.digest()),
+            watch: ArcSwapOption::empty(),
+            comparisons: Default::default(),
             resolver_changes: Arc::default(),
             resolver_loading: tokio::sync::Mutex::default(),
             shipped,

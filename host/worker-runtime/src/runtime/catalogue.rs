@@ -17,7 +17,10 @@ use runtime_api::worker::{
 
 use super::failures::NewFailure;
 use super::live_worker::{LiveKey, LiveWorker};
+use super::shadow::ShadowCase;
+use crate::comparison::CaseRun;
 use crate::content::{ContentError, StoredBlobs};
+use crate::digests::Digests;
 use crate::error::ResolveError;
 use crate::ledger::{
     BundleRow, Change, ChangeError, Decision, Mark, Page, ResolverRow, Row, StoredState, Usage, WorkerRow, bundle_key,
@@ -174,11 +177,13 @@ struct ResolutionFailure {
     error: WorkerError,
     /// Record of the resolution, if the error depends on its inputs alone.
     failure: Option<NewFailure>,
+    /// Set if the resolution is to be repeated with the previous resolver.
+    shadow: Option<ShadowCase>,
 }
 
 impl<E: Into<WorkerError>> From<E> for ResolutionFailure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), failure: None }
+        Self { error: error.into(), failure: None, shadow: None }
     }
 }
 
@@ -191,6 +196,8 @@ struct EnforcedResolution<T> {
     live: LiveWorker,
     /// Value that the caller's closure derived.
     derived: T,
+    /// Set if the resolution is to be repeated with the previous resolver.
+    shadow: Option<ShadowCase>,
 }
 
 /// Returns the resolution record of a worker.
@@ -225,10 +232,13 @@ impl Catalogue {
     async fn create_new(&self, id: WorkerId, request: CreateWorkerRequest) -> Result<CreatedWorker, WorkerError> {
         let shared = &self.workspace.shared;
         let _permit = shared.tenants.acquire_run_permit(&self.workspace.id).await?;
-        let enforced = self.enforce_request(&request, |inputs, resolved, live| record(inputs, resolved, live)).await;
-        let enforced = match enforced {
+        let derive = |inputs: &Inputs, resolved: &Arc<ComputedResolution>, live: &LiveWorker| {
+            (record(inputs, resolved, live), *resolved.digests())
+        };
+        let enforced = match self.enforce_request(&request, derive).await {
             Ok(enforced) => enforced,
-            Err(ResolutionFailure { error, failure }) => {
+            Err(ResolutionFailure { error, failure, shadow }) => {
+                self.repeat(shadow);
                 if let Some(failure) = failure
                     && let Err(error) = self.record_failure(failure).await
                 {
@@ -237,7 +247,8 @@ impl Catalogue {
                 return Err(error);
             }
         };
-        let EnforcedResolution { view, older, resolver, live, derived: record } = enforced;
+        let EnforcedResolution { view, older, resolver, live, derived: (record, digests), shadow } = enforced;
+        self.repeat(shadow);
         let record_digest = record.digest();
         let workspace = &self.workspace.id;
         let policy = live.spec.policy();
@@ -253,7 +264,15 @@ impl Catalogue {
             request,
         };
         let record = self.workspace.store(vec![(record, Referrer::Worker(id.clone()))]).await?;
-        let created = self.commit_worker(id, row, &record, older).await?;
+        let (created, evicted) = self.commit_worker(id, row, &record, &digests, older).await?;
+        drop(record);
+        if let Some(evicted) = evicted {
+            // The worker of the record may be gone already. A failure leaves the blob to the garbage collection.
+            let removed = self.workspace.content().remove_released(evicted).await;
+            if let Err(error) = removed {
+                tracing::warn!(workspace = %self.workspace.id, code = error.code().as_str(), "cannot remove a record");
+            }
+        }
         let key = LiveKey { workspace: workspace.clone(), record: record_digest, policy };
         let live = Arc::new(live);
         if live.is_complete {
@@ -266,11 +285,22 @@ impl Catalogue {
         Ok(created)
     }
 
+    fn repeat(&self, case: Option<ShadowCase>) {
+        if let Some(case) = case {
+            self.workspace.shared.repeat(&self.workspace.id, case);
+        }
+    }
+
     /// Resolves a request and returns the report of the worker that it would create. Stores nothing.
     pub async fn resolve(&self, request: &CreateWorkerRequest) -> Result<ResolutionReport, WorkerError> {
         check_capability_count(request)?;
         let _permit = self.workspace.shared.tenants.acquire_run_permit(&self.workspace.id).await?;
-        let enforced = self.enforce_request(request, |_, resolved, _| resolved.clone()).await;
+        let mut enforced = self.enforce_request(request, |_, resolved, _| resolved.clone()).await;
+        let shadow = match &mut enforced {
+            Ok(enforced) => enforced.shadow.take(),
+            Err(unresolved) => unresolved.shadow.take(),
+        };
+        self.repeat(shadow);
         let enforced = enforced.map_err(|unresolved| unresolved.error)?;
         Ok(ResolutionReport::new(enforced.view.bundle().manifest(), &enforced.derived, Some(&enforced.live.spec)))
     }
@@ -317,19 +347,36 @@ impl Catalogue {
         let computed = {
             let (shared, workspace, view) = (shared.clone(), workspace.clone(), view.clone());
             async move {
-                let resolved = shared.resolutions.run(&resolver, &view, &inputs).await.map_err(|failed| {
-                    let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
-                    ResolutionFailure { error: failed.error.into(), failure }
-                })?;
+                let watch = shared.sample_shadow(resolver.digest());
+                let shadow = |inputs: &Inputs, after: CaseRun| {
+                    watch.map(|watch| ShadowCase { watch, view: view.clone(), inputs: inputs.clone(), after })
+                };
+                let resolved = match shared.resolutions.run(&resolver, &view, &inputs).await {
+                    Ok(resolved) => resolved,
+                    Err(failed) => {
+                        let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
+                        let shadow = shadow(&inputs, CaseRun::from(&*failed));
+                        return Err(ResolutionFailure { error: failed.error.into(), failure, shadow });
+                    }
+                };
+                let shadow = shadow(&inputs, CaseRun::from(&*resolved));
                 let live = shared.enforce(&config, &workspace, &view, resolved.resolution()).await?;
-                let live = live.map_err(WorkerError::Denied)?;
+                let live = match live {
+                    Ok(live) => live,
+                    Err(refusals) => {
+                        return Err(ResolutionFailure {
+                            shadow,
+                            ..ResolutionFailure::from(WorkerError::Denied(refusals))
+                        });
+                    }
+                };
                 let derived = derive(&inputs, &resolved, &live);
-                Ok::<_, ResolutionFailure>((live, derived))
+                Ok::<_, ResolutionFailure>((live, derived, shadow))
             }
         };
         let computed = shared.compute_pool.run(slot, computed).await;
-        let (live, derived) = computed.ok_or(ContentError::Contended)??;
-        Ok(EnforcedResolution { view, older, resolver: digest, live, derived })
+        let (live, derived, shadow) = computed.ok_or(ContentError::Contended)??;
+        Ok(EnforcedResolution { view, older, resolver: digest, live, derived, shadow })
     }
 
     /// Returns the worker with this id if the same request created it. Otherwise completes the removal of an earlier
@@ -373,14 +420,15 @@ impl Catalogue {
         }
     }
 
-    /// Writes all rows of a new worker in one commit.
+    /// Writes all rows of a new worker in one commit. Returns the record that made room for that of the worker.
     async fn commit_worker(
         &self,
         id: WorkerId,
         row: WorkerRow,
         record: &StoredBlobs<'_>,
+        digests: &Digests,
         older: bool,
-    ) -> Result<CreatedWorker, WorkerError> {
+    ) -> Result<(CreatedWorker, Option<Digest>), WorkerError> {
         let shared = &self.workspace.shared;
         let workspace = &self.workspace.id;
         let tenant = shared.tenants.tenant(workspace);
@@ -392,7 +440,7 @@ impl Catalogue {
             let [existing, resolver, bundle] = shared.ledger.records([&key, &keys.0, &keys.1]).await?;
             let existing = existing.map(Row::of).transpose()?;
             if let Some(existing) = match_request(&id, existing, &row.request)? {
-                return Ok(Decision::Keep((existing, false)));
+                return Ok(Decision::Keep((existing, false, None)));
             }
             let mut change = record.add_rows(Change::default()).await?;
             change = change
@@ -423,10 +471,11 @@ impl Catalogue {
                 change =
                     change.expect(&keys.1, Some(&bundle)).put(&uses_key(workspace, &row.bundle).part(user), &Mark {});
             }
-            Ok(Decision::Commit(change, (row.clone(), true)))
+            let (change, evicted) = shared.add_to_corpus(change, workspace, digests, row.record).await?;
+            Ok(Decision::Commit(change, (row.clone(), true, evicted)))
         };
-        let (row, new) = shared.ledger.update::<_, WorkerError, _>(workspace, decide).await?;
-        Ok(CreatedWorker { worker: summary(id, row, None), new, findings: Vec::new() })
+        let (row, new, evicted) = shared.ledger.update::<_, WorkerError, _>(workspace, decide).await?;
+        Ok((CreatedWorker { worker: summary(id, row, None), new, findings: Vec::new() }, evicted))
     }
 
     /// Returns the summary of a worker, with its state under the config that is in force.

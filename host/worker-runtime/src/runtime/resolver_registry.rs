@@ -12,19 +12,22 @@ use bundles::{Digest, WorkspaceId};
 use bytes::Bytes;
 use component_host::{LoadError, Resolver};
 use content_store::blob_store::{self, BlobError};
-use content_store::metadata::MetadataError;
+use content_store::metadata::{Key, MetadataError};
 use content_store::records;
 use host_policy::RuntimeConfig;
 use runtime_api::Code;
+use runtime_api::comparison::{ActivateRequest, Objection};
 use runtime_api::event::{Event, EventKind};
 use runtime_api::resolver::{ResolverState, ResolverSummary};
 use serde::{Deserialize, Serialize};
 
+use super::comparisons::report_holder;
+use super::shadow::Watch;
 use super::{Management, Shared, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
-    Change, ChangeError, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row, event_key,
-    events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
+    Change, ChangeError, ComparisonRow, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row,
+    comparison_key, event_key, events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
 };
 
 /// Earlier resolvers that `rollback` can return to, and retired resolvers. When the limit is reached, the oldest of the
@@ -32,7 +35,7 @@ use crate::ledger::{
 pub(super) const MAX_EARLIER: usize = 64;
 
 /// Owner key for blobs that belong to the Runtime and to no workspace.
-const RUNTIME: &str = "~runtime";
+pub(super) const RUNTIME: &str = "~runtime";
 
 /// Error of an operation on a resolver.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,26 @@ pub enum ResolverError {
     /// There is no earlier resolver that can be activated.
     #[error("no earlier resolver found")]
     NoEarlier,
+    /// No comparison of the active resolver with this one is new enough.
+    #[error("the resolver was not compared with the active one")]
+    ComparisonRequired,
+    /// The Runtime has no records with which resolvers could be compared.
+    #[error("there are no recorded resolutions with which the resolver could be compared")]
+    NothingToCompare,
+    /// The comparison shows changes that were not accepted.
+    #[error("the changes of the resolver are not accepted: {}", super::comparisons::words(objections))]
+    NotAccepted {
+        /// Digest of the changes.
+        change_set: Digest,
+        /// Reasons against the activation. Empty if another set of changes was accepted.
+        objections: BTreeSet<Objection>,
+    },
+    /// Another comparison runs.
+    #[error("another comparison runs")]
+    Comparing,
+    /// The resolver was not compared with the active one.
+    #[error("no comparison with resolver {0} found")]
+    ComparisonNotFound(Digest),
     /// A limit is reached.
     #[error("limit `{limit}` reached ({allowed})")]
     Full {
@@ -98,6 +121,11 @@ impl ResolverError {
             Self::Active(_) => Code::ResolverActive,
             Self::Pinned(_) => Code::ResolverPinned,
             Self::InUse(_) => Code::InUse,
+            Self::ComparisonRequired => Code::ComparisonRequired,
+            Self::NothingToCompare => Code::NothingToCompare,
+            Self::NotAccepted { .. } => Code::ChangesNotAccepted,
+            Self::Comparing => Code::Busy,
+            Self::ComparisonNotFound(_) => Code::ComparisonNotFound,
             Self::Full { .. } => Code::StoreFull,
             Self::Contended => Code::Contended,
         }
@@ -115,6 +143,14 @@ impl ResolverError {
             Self::Active(_) => "activate another resolver first, or roll back".to_owned(),
             Self::Pinned(_) => "change or remove `resolver` under [host] in the host's config".to_owned(),
             Self::InUse(_) => "stop its workers, and remove it from the host's config if it is pinned there".to_owned(),
+            Self::ComparisonRequired | Self::ComparisonNotFound(_) => {
+                "compare it with the active resolver: `yoi resolver compare active DIGEST --url URL`".to_owned()
+            }
+            Self::NothingToCompare => "activate it with `--unchecked`, or create workers first".to_owned(),
+            Self::NotAccepted { change_set, .. } => {
+                format!("review the changes, and accept exactly them with `--accept {change_set}`")
+            }
+            Self::Comparing => "wait until it ends, or cancel it".to_owned(),
             Self::Full { limit: "retired resolvers", .. } => "remove or revoke a retired resolver".to_owned(),
             Self::Full { .. } => "remove or revoke a resolver that is not needed, or raise the limit".to_owned(),
             Self::Contended => "try again".to_owned(),
@@ -126,17 +162,33 @@ impl ResolverError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registry {
-    active: Digest,
+    pub(super) active: Digest,
     activated_at: Option<jiff::Timestamp>,
     /// Resolvers that were active before, the newest last. `rollback` returns to the last one.
     earlier: Vec<Digest>,
     /// Resolvers that were active and are kept.
     retired: BTreeSet<Digest>,
+    /// The accepted comparison of the active resolver with the last one of `earlier`. `None` if nothing was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accepted: Option<AcceptedReport>,
+}
+
+/// Report of a comparison that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AcceptedReport {
+    report: Digest,
+    report_bytes: u64,
+}
+
+/// Returns the row that keeps the report of the accepted comparison.
+fn accepted_holder(report: &Digest) -> Key {
+    holders_key(report).part(format_args!("{RUNTIME}-accepted"))
 }
 
 impl Registry {
     fn new(shipped: Digest) -> Self {
-        Self { active: shipped, activated_at: None, earlier: Vec::new(), retired: BTreeSet::new() }
+        Self { active: shipped, activated_at: None, earlier: Vec::new(), retired: BTreeSet::new(), accepted: None }
     }
 
     fn state(&self, digest: &Digest, is_revoked: bool) -> ResolverState {
@@ -177,7 +229,7 @@ impl Shared {
     }
 
     /// Returns an admitted resolver, and loads its component if it is not loaded.
-    async fn loaded(&self, digest: Digest, row: &ResolverRow) -> Result<Resolver, ResolverError> {
+    pub(super) async fn loaded(&self, digest: Digest, row: &ResolverRow) -> Result<Resolver, ResolverError> {
         if let Some(resolver) = self.resolvers.get(&digest) {
             return Ok(resolver);
         }
@@ -200,7 +252,7 @@ impl Management {
         Ok((registry.unwrap_or_else(|| Registry::new(self.shared.shipped.digest())), row))
     }
 
-    async fn resolver_row(&self, digest: &Digest) -> Result<Option<Row<ResolverRow>>, MetadataError> {
+    pub(super) async fn resolver_row(&self, digest: &Digest) -> Result<Option<Row<ResolverRow>>, MetadataError> {
         self.shared.ledger.row::<ResolverRow>(&resolver_key(digest)).await
     }
 
@@ -296,25 +348,43 @@ impl Management {
 
     /// Activates an admitted or retired resolver. Requests that name no resolver use it from now on, unless the config pins
     /// one for their workspace. Activating the active resolver does nothing.
-    pub async fn activate_resolver(&self, digest: Digest) -> Result<ResolverSummary, ResolverError> {
-        self.swap(|registry| {
+    ///
+    /// A comparison with the active resolver must allow it ([`compare_resolver`](Self::compare_resolver)): it is new enough,
+    /// and shows no growth of authority, no new failures and no high cost, unless the request accepts exactly its changes.
+    /// Afterwards a share of the resolutions is repeated with the previous resolver. A change that was not accepted activates
+    /// the previous resolver again.
+    pub async fn activate_resolver(
+        &self,
+        digest: Digest,
+        request: ActivateRequest,
+    ) -> Result<ResolverSummary, ResolverError> {
+        self.swap(Some(request), |registry| {
             registry.earlier.push(registry.active);
             if registry.earlier.len() > MAX_EARLIER {
                 registry.earlier.remove(0);
             }
-            Ok((digest, EventKind::ResolverActivated { resolver: digest, previous: registry.active }))
+            Ok((digest, vec![EventKind::ResolverActivated { resolver: digest, previous: registry.active }]))
         })
         .await
+    }
+
+    /// Activates the previous resolver again if `from` is still active.
+    pub(super) async fn roll_back_to(&self, from: Digest, events: Vec<EventKind>) -> Result<(), ResolverError> {
+        let choose = |registry: &mut Registry| match registry.earlier.pop() {
+            Some(earlier) if registry.active == from => Ok((earlier, events.clone())),
+            _ => Err(ResolverError::NoEarlier),
+        };
+        self.swap(None, choose).await.map(drop)
     }
 
     /// Activates the resolver that was active before the current one. Several calls go back step by step. Resolvers that were
     /// revoked or removed since are skipped.
     pub async fn rollback_resolver(&self) -> Result<ResolverSummary, ResolverError> {
-        self.swap(|registry| {
+        self.swap(None, |registry| {
             let previous = registry.active;
             while let Some(earlier) = registry.earlier.pop() {
                 if earlier != previous {
-                    return Ok((earlier, EventKind::ResolverRolledBack { resolver: earlier, previous }));
+                    return Ok((earlier, vec![EventKind::ResolverRolledBack { resolver: earlier, previous }]));
                 }
             }
             Err(ResolverError::NoEarlier)
@@ -322,10 +392,11 @@ impl Management {
         .await
     }
 
-    /// Makes another resolver the active one, as `choose` decides.
+    /// Makes another resolver the active one, as `choose` decides. A `request` must be allowed by a comparison.
     async fn swap(
         &self,
-        choose: impl Fn(&mut Registry) -> Result<(Digest, EventKind), ResolverError>,
+        request: Option<ActivateRequest>,
+        choose: impl Fn(&mut Registry) -> Result<(Digest, Vec<EventKind>), ResolverError>,
     ) -> Result<ResolverSummary, ResolverError> {
         let decide = || async {
             let (mut registry, found) = self.registry().await?;
@@ -335,7 +406,7 @@ impl Management {
             if let Some(pinned) = self.shared.config.load().host_resolver().filter(|pinned| !is_chosen(pinned)) {
                 return Err(ResolverError::Pinned(pinned));
             }
-            let (digest, event) = chosen?;
+            let (digest, events) = chosen?;
             let row = self.resolver_row(&digest).await?;
             if row.as_ref().is_some_and(|row| row.value.revoked.is_some()) {
                 return Err(ResolverError::Revoked(digest));
@@ -347,8 +418,19 @@ impl Management {
                 self.shared.loaded(digest, &row.value).await?;
             }
             if digest == registry.active {
-                return Ok(Decision::Keep(digest));
+                return Ok(Decision::Keep((digest, None)));
             }
+            let compared = match request {
+                Some(request) => self.check_swap(&registry, digest, request).await?,
+                None => None,
+            };
+            let watch = match compared {
+                Some(row) => {
+                    let report = self.shared.report(row.report, row.report_bytes).await?;
+                    Some(Arc::new(Watch::new(digest, registry.active, report.changes)))
+                }
+                None => None,
+            };
             registry.retired.remove(&digest);
             registry.retired.insert(registry.active);
             if registry.retired.len() > MAX_EARLIER {
@@ -356,27 +438,39 @@ impl Management {
             }
             registry.active = digest;
             registry.activated_at = Some(self.shared.ledger.now());
-            let change = Change::default()
-                .expect(&registry_key(), found.as_ref())
-                .expect(&resolver_key(&digest), row.as_ref())
-                .put(&registry_key(), &registry)
-                .event(event);
-            Ok(Decision::Commit(change, digest))
+            let mut change =
+                Change::default().expect(&registry_key(), found.as_ref()).expect(&resolver_key(&digest), row.as_ref());
+            if let Some(earlier) = registry.accepted.take() {
+                change = change.delete(&accepted_holder(&earlier.report));
+            }
+            if let Some(ComparisonRow { report, report_bytes, .. }) = compared {
+                registry.accepted = Some(AcceptedReport { report, report_bytes });
+                change = change.put(&accepted_holder(&report), &Mark {});
+            }
+            change = events.into_iter().fold(change.put(&registry_key(), &registry), Change::event);
+            Ok(Decision::Commit(change, (digest, watch)))
         };
-        let commit = |change, digest: &Digest| self.commit_active(change, *digest);
-        let digest = records::retry::<_, _, _, ResolverError, _, _>(decide, commit).await?;
+        let commit =
+            |change, (digest, watch): &(Digest, Option<Arc<Watch>>)| self.commit_active(change, *digest, watch.clone());
+        let (digest, _) = records::retry::<_, _, _, ResolverError, _, _>(decide, commit).await?;
         self.resolver(digest).await
     }
 
     /// Commits a change of the active resolver, and makes requests use the new one. Runs in a task of its own: if the caller
     /// is cancelled after the store has the commit, requests would otherwise go on with the earlier resolver.
-    async fn commit_active(&self, change: Change, digest: Digest) -> Result<(), ChangeError> {
+    async fn commit_active(
+        &self,
+        change: Change,
+        digest: Digest,
+        watch: Option<Arc<Watch>>,
+    ) -> Result<(), ChangeError> {
         let changing = self.shared.resolver_changes.clone().write_owned().await;
         let shared = self.shared.clone();
         let commit = tokio::spawn(async move {
             let _changing = changing;
             shared.ledger.commit_globally(change).await?;
             shared.active_resolver.store(Arc::new(digest));
+            shared.watch.store(watch);
             Ok(())
         });
         commit.await.unwrap_or(Err(ChangeError::Conflict))
@@ -442,7 +536,13 @@ impl Management {
             }
             registry.retired.remove(&digest);
             registry.earlier.retain(|earlier| *earlier != digest);
-            let change = Change::default()
+            let compared = comparison_key(&digest);
+            let comparison = self.shared.ledger.row::<ComparisonRow>(&compared).await?;
+            let mut change = Change::default().expect(&compared, comparison.as_ref());
+            if let Some(comparison) = &comparison {
+                change = change.delete(&compared).delete(&report_holder(&comparison.value.report, &digest));
+            }
+            let change = change
                 .expect(&key, Some(&found))
                 .delete(&key)
                 .delete(&holders_key(&digest).part(RUNTIME))
@@ -461,6 +561,7 @@ impl Management {
     pub(super) async fn open_registry(&self) -> Result<(), MetadataError> {
         let (registry, _) = self.registry().await?;
         self.shared.active_resolver.store(Arc::new(registry.active));
+        self.shared.watch.store(self.watch_of(&registry).await);
         for (key, row) in self.shared.ledger.rows::<ResolverRow>(&resolvers_key(), None, usize::MAX).await? {
             let Ok(digest) = key.last().parse::<Digest>() else { continue };
             if row.revoked.is_some() {
@@ -479,6 +580,22 @@ impl Management {
             }
         }
         Ok(())
+    }
+
+    /// Returns the watch of the activation that a registry names. `None` if the accepted report cannot be read.
+    async fn watch_of(&self, registry: &Registry) -> Option<Arc<Watch>> {
+        let AcceptedReport { report, report_bytes } = registry.accepted?;
+        match self.shared.report(report, report_bytes).await {
+            Ok(report) => Some(Arc::new(Watch::new(registry.active, *registry.earlier.last()?, report.changes))),
+            Err(error) => {
+                let code = error.code();
+                tracing::warn!(
+                    code = code.as_str(),
+                    "the active resolver is not watched: the report of its comparison cannot be read"
+                );
+                None
+            }
+        }
     }
 
     /// Returns a page of the Runtime's own events after another one, oldest first: the changes of its resolvers.

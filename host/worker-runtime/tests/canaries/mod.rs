@@ -289,7 +289,11 @@ async fn all_is_well(asking: &mut RequestLog) {
     let component = [("content-type", "application/wasm")];
     let (removed, other) = variant(1);
     asking.well("PUT /v1/resolvers/{digest}", &[&removed.to_string()], &component, other).await;
-    asking.well("POST /v1/resolvers/{digest}/activate", &[&removed.to_string()], &[], "").await;
+    for method in ["POST", "GET", "DELETE"] {
+        asking.well(&format!("{method} /v1/resolvers/{{digest}}/comparison"), &[&removed.to_string()], &[], "").await;
+    }
+    let json = [("content-type", "application/json")];
+    asking.well("POST /v1/resolvers/{digest}/activate", &[&removed.to_string()], &json, r#"{"unchecked":true}"#).await;
     asking.well("POST /v1/resolvers/rollback", &[], &[], "").await;
     asking.well("DELETE /v1/resolvers/{digest}", &[&removed.to_string()], &[], "").await;
     asking.well("GET /v1/runtime/events", &[], &[], "").await;

@@ -8,7 +8,9 @@ use bundles::{Bundle, Digest};
 use component_host::compile::Compiler;
 use component_host::{Sandbox, SandboxConfig};
 use host_policy::RuntimeConfig;
+use runtime_api::comparison::{ActivateRequest, ComparisonState};
 use serde_json::{Value, json};
+use worker_runtime::RuntimeLimits;
 use worker_runtime::worker::CreateWorkerRequest;
 
 use super::{Case, both};
@@ -275,6 +277,34 @@ fn requests() -> Vec<Case> {
     ]
 }
 
+fn shipped_digest() -> Digest {
+    Digest::of(worker_runtime::shipped::RESOLVER)
+}
+
+fn comparison_path() -> String {
+    format!("/v1/resolvers/{}/comparison", shipped_digest())
+}
+
+/// A Runtime with a worker and an admitted resolver. Every resolver costs too much.
+async fn candidate() -> (Scene, Digest) {
+    let limits = RuntimeLimits { comparison_cost_percent: 1, ..RuntimeLimits::default() };
+    let scene = Scene::with_worker_in(World { limits, ..World::default() }, &bundle(1)).await;
+    let (digest, component) = variant(1);
+    scene.management().admit_resolver(digest, component.into()).await.expect("admitted");
+    (scene, digest)
+}
+
+/// Like [`candidate`], with a comparison that ended.
+async fn compared() -> (Scene, Digest) {
+    let (scene, digest) = candidate().await;
+    let mut status = scene.management().compare_resolver(digest).await.expect("begun");
+    while let ComparisonState::Running { .. } = status.state {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        status = scene.management().comparison(digest).await.expect("a comparison");
+    }
+    (scene, digest)
+}
+
 fn resolvers() -> Vec<Case> {
     fn named(digest: Digest) -> Value {
         json!({ "profile": "plain", "bundle": bundle(1).digest(), "resolver": digest })
@@ -308,6 +338,38 @@ fn resolvers() -> Vec<Case> {
             library: async {
                 let shipped = Digest::of(worker_runtime::shipped::RESOLVER);
                 provoked(Scene::new().await.management().revoke_resolver(shipped).await)
+            },
+        ),
+        both!(
+            "nothing_to_compare",
+            rest: async { Scene::new().await.ask("POST", &comparison_path()).await },
+            library: async { provoked(Scene::new().await.management().compare_resolver(shipped_digest()).await) },
+        ),
+        both!(
+            "comparison_not_found",
+            rest: async { Scene::new().await.ask("GET", &comparison_path()).await },
+            library: async { provoked(Scene::new().await.management().comparison(shipped_digest()).await) },
+        ),
+        both!(
+            "comparison_required",
+            rest: async {
+                let (scene, digest) = candidate().await;
+                scene.json("POST", &format!("/v1/resolvers/{digest}/activate"), &json!({})).await
+            },
+            library: async {
+                let (scene, digest) = candidate().await;
+                provoked(scene.management().activate_resolver(digest, ActivateRequest::default()).await)
+            },
+        ),
+        both!(
+            "changes_not_accepted",
+            rest: async {
+                let (scene, digest) = compared().await;
+                scene.json("POST", &format!("/v1/resolvers/{digest}/activate"), &json!({})).await
+            },
+            library: async {
+                let (scene, digest) = compared().await;
+                provoked(scene.management().activate_resolver(digest, ActivateRequest::default()).await)
             },
         ),
         both!(

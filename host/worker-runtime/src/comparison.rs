@@ -1,0 +1,169 @@
+//! Comparison of two resolvers, case by case.
+//!
+//! A case is a bundle with facts and a request. [`CaseRun`] is the outcome of a resolver for it: computed in the sandbox, or
+//! restored from a record. [`Comparer`] adds up the changes and the costs of all cases. The order of the cases does not matter.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bundles::{BundleLimits, Digest, Manifest, ProfileName};
+use component_host::{BundleView, Cost, Resolver};
+use host_policy::{ChangeEffect, Resolution, ResolutionChange, ResolutionOutcome, ResolvedWorkerSpec, outcome_changes};
+use runtime_api::Code;
+use runtime_api::comparison::{CaseCounts, ComparedCost, Comparison};
+
+use crate::record::Record;
+use crate::resolutions::{ComputedResolution, FailedResolution, Inputs, Resolutions};
+
+/// Maximum number of changes of a comparison. Each has a profile, a field and two values.
+pub const MAX_CHANGES: usize = 20_000;
+
+/// Outcome of a resolver for one case.
+#[derive(Debug, Clone)]
+pub struct CaseRun {
+    outcome: Result<Resolution, Code>,
+    cost: Cost,
+    enforced: Option<Result<Arc<ResolvedWorkerSpec>, Code>>,
+}
+
+impl From<&ComputedResolution> for CaseRun {
+    fn from(computed: &ComputedResolution) -> Self {
+        Self { cost: computed.cost(), outcome: Ok(computed.resolution().clone()), enforced: None }
+    }
+}
+
+impl From<&FailedResolution> for CaseRun {
+    fn from(failed: &FailedResolution) -> Self {
+        Self { outcome: Err(failed.error.code()), cost: failed.cost, enforced: None }
+    }
+}
+
+impl CaseRun {
+    /// Resolves a case in the sandbox.
+    pub async fn compute(resolver: &Resolver, view: &BundleView, inputs: &Inputs) -> Self {
+        match Resolutions::with_capacity(0).run(resolver, view, inputs).await {
+            Ok(computed) => (&*computed).into(),
+            Err(failed) => (&*failed).into(),
+        }
+    }
+
+    /// Returns the outcome that a record holds, if this engine computed it.
+    pub fn restore(record: &Record, manifest: &Manifest, limits: &BundleLimits) -> Option<Self> {
+        if !record.is_of_this_engine() {
+            return None;
+        }
+        let cost = Cost {
+            fuel: record.fuel().parse().ok()?,
+            memory_bytes: record.memory_bytes()?.parse().ok()?,
+            ..Cost::default()
+        };
+        let outcome = match record.failure() {
+            Some(failure) => Err(failure.code.parse().ok()?),
+            None => Ok(record.restore(manifest, limits).ok()?),
+        };
+        Some(Self { outcome, cost, enforced: None })
+    }
+
+    /// Returns the resolution, if the case was resolved.
+    pub fn resolution(&self) -> Option<&Resolution> {
+        self.outcome.as_ref().ok()
+    }
+
+    /// Adds the decision of a host about the resolution: the worker, or the code of the refusal.
+    pub fn with_decision(mut self, decision: Result<Arc<ResolvedWorkerSpec>, Code>) -> Self {
+        self.enforced = Some(decision);
+        self
+    }
+
+    /// Returns the changes from this outcome to another one for the same inputs.
+    pub fn changes_to(&self, after: &Self, profile: &ProfileName) -> BTreeSet<ResolutionChange> {
+        outcome_changes(profile, self.borrowed(), after.borrowed())
+    }
+
+    fn borrowed(&self) -> ResolutionOutcome<'_> {
+        match &self.outcome {
+            Ok(resolution) => ResolutionOutcome::Resolved {
+                resolution,
+                enforced: self.enforced.as_ref().map(|decision| decision.as_deref().map_err(|code| *code)),
+            },
+            Err(code) => ResolutionOutcome::Failed(*code),
+        }
+    }
+}
+
+/// Error returned for a comparison with more changes than [`MAX_CHANGES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("limit `changes` reached ({MAX_CHANGES})")]
+pub struct TooManyChanges;
+
+/// Adds up the results of all cases.
+#[derive(Debug)]
+pub struct Comparer {
+    before: Digest,
+    after: Digest,
+    records: BTreeSet<Digest>,
+    cases: CaseCounts,
+    cost: ComparedCost,
+    changes: BTreeSet<ResolutionChange>,
+}
+
+impl Comparer {
+    /// Creates a comparison without cases.
+    pub fn new(before: Digest, after: Digest) -> Self {
+        Self {
+            before,
+            after,
+            records: BTreeSet::new(),
+            cases: CaseCounts::default(),
+            cost: ComparedCost::default(),
+            changes: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a case. `record` is the digest of the record, or of the inputs of a case without one.
+    pub fn add(
+        &mut self,
+        record: Digest,
+        profile: &ProfileName,
+        before: &CaseRun,
+        after: &CaseRun,
+    ) -> Result<(), TooManyChanges> {
+        self.records.insert(record);
+        let changes = before.changes_to(after, profile);
+        let has = |effect| changes.iter().any(|change| change.effect == effect);
+        let count = if changes.is_empty() {
+            &mut self.cases.same
+        } else if has(ChangeEffect::NewlyFails) {
+            &mut self.cases.newly_failing
+        } else if has(ChangeEffect::NewlySucceeds) {
+            &mut self.cases.newly_succeeding
+        } else {
+            &mut self.cases.different
+        };
+        *count += 1;
+        self.changes.extend(changes);
+        self.cost.fuel_before = self.cost.fuel_before.saturating_add(before.cost.fuel);
+        self.cost.fuel_after = self.cost.fuel_after.saturating_add(after.cost.fuel);
+        self.cost.memory_bytes_before = self.cost.memory_bytes_before.max(before.cost.memory_bytes);
+        self.cost.memory_bytes_after = self.cost.memory_bytes_after.max(after.cost.memory_bytes);
+        if self.changes.len() > MAX_CHANGES { Err(TooManyChanges) } else { Ok(()) }
+    }
+
+    /// Adds a case that could not be repeated.
+    pub fn skip(&mut self, record: Digest) {
+        self.records.insert(record);
+        self.cases.skipped += 1;
+    }
+
+    /// Returns the comparison.
+    pub fn finish(self) -> Comparison {
+        let Self { before, after, records, cases, cost, changes } = self;
+        let change_set = Comparison::digest_of(before, after, &cost, &changes);
+        Comparison { before, after, snapshot: snapshot_digest(&records), cases, cost, change_set, changes }
+    }
+}
+
+/// Returns the digest of a snapshot, which is a set of records.
+pub fn snapshot_digest(records: &BTreeSet<Digest>) -> Digest {
+    Digest::of(bundles::canonical::to_canonical(records).unwrap_or_default())
+}

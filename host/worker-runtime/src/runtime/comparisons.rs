@@ -1,0 +1,321 @@
+//! Comparisons of the active resolver with another one, over the records of all workspaces.
+//!
+//! One comparison runs at a time, as a job that outlives the request. Its result is stored, and `activate` needs it: see
+//! [`Management::check_swap`]. Each case has the policy of its workspace enforced, so the result names what workers would gain.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bundles::{Digest, ProfileName, WorkspaceId};
+use bytes::Bytes;
+use component_host::Resolver;
+use content_store::blob_store::{self, BlobError};
+use host_policy::{ResolvedWorkerSpec, RuntimeConfig};
+use runtime_api::Code;
+use runtime_api::comparison::{ActivateRequest, Comparison, ComparisonState, ComparisonStatus};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::corpus::Snapshot;
+use super::resolver_registry::{RUNTIME, Registry, ResolverError};
+use super::{Management, Shared};
+use crate::comparison::{CaseRun, Comparer, TooManyChanges};
+use crate::ledger::{Change, ComparisonRow, Decision, Mark, comparison_key, holders_key};
+use crate::record::Record;
+use crate::resolutions::Inputs;
+use crate::workspace::Workspace;
+
+/// The comparison that runs or ran last.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    newest: Mutex<Option<Job>>,
+    /// Held by each computation of a comparison, so that comparisons use one computing thread.
+    slot: Arc<Semaphore>,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self { newest: Mutex::default(), slot: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+/// A comparison in progress, or one that ended without a result.
+#[derive(Debug)]
+struct Job {
+    before: Digest,
+    after: Digest,
+    at: jiff::Timestamp,
+    progress: Arc<Progress>,
+    task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    done: AtomicU64,
+    total: AtomicU64,
+    /// Error code, if the comparison failed.
+    failed: Mutex<Option<Code>>,
+    cancelled: std::sync::atomic::AtomicBool,
+}
+
+impl Job {
+    fn is_running(&self) -> bool {
+        !self.task.is_finished()
+    }
+
+    /// Returns the state, unless the job has ended with a result.
+    fn state(&self) -> Option<ComparisonState> {
+        if self.progress.cancelled.load(Ordering::Acquire) {
+            return Some(ComparisonState::Cancelled);
+        }
+        if let Some(code) = *self.progress.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Some(ComparisonState::Failed { code });
+        }
+        let (done, total) = (self.progress.done.load(Ordering::Acquire), self.progress.total.load(Ordering::Acquire));
+        self.is_running().then_some(ComparisonState::Running { done, total })
+    }
+}
+
+/// Both resolvers of a comparison.
+struct Pair {
+    before: Resolver,
+    after: Resolver,
+}
+
+impl Management {
+    /// Compares the active resolver with another one, over the records that exist now. Returns at once; [`comparison`] returns
+    /// the progress. A comparison of the same pair that runs goes on.
+    ///
+    /// [`comparison`]: Self::comparison
+    pub async fn compare_resolver(&self, after: Digest) -> Result<ComparisonStatus, ResolverError> {
+        let before = **self.shared.active_resolver.load();
+        let pair = Pair { before: self.usable_resolver(before).await?, after: self.usable_resolver(after).await? };
+        let snapshot = self.snapshot().await?;
+        if snapshot.0.is_empty() {
+            return Err(ResolverError::NothingToCompare);
+        }
+        let at = self.shared.ledger.now();
+        {
+            let mut newest = self.shared.comparisons.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            match newest.as_ref().filter(|job| job.is_running()) {
+                Some(job) if (job.before, job.after) == (before, after) => {}
+                Some(_) => return Err(ResolverError::Comparing),
+                None => {
+                    let progress = Arc::new(Progress::default());
+                    progress.total.store(snapshot.0.len() as u64, Ordering::Release);
+                    let work = run(Arc::downgrade(&self.shared), pair, snapshot, at, progress.clone());
+                    let task = tokio::spawn(work).abort_handle();
+                    *newest = Some(Job { before, after, at, progress, task });
+                }
+            }
+        }
+        self.comparison(after).await
+    }
+
+    /// Returns the newest comparison with a resolver.
+    pub async fn comparison(&self, after: Digest) -> Result<ComparisonStatus, ResolverError> {
+        let unfinished = {
+            let newest = self.shared.comparisons.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            newest
+                .as_ref()
+                .filter(|job| job.after == after)
+                .and_then(|job| Some(ComparisonStatus { before: job.before, after, at: job.at, state: job.state()? }))
+        };
+        if let Some(status) = unfinished {
+            return Ok(status);
+        }
+        let row = self.shared.ledger.row::<ComparisonRow>(&comparison_key(&after)).await?;
+        let row = row.ok_or(ResolverError::ComparisonNotFound(after))?.value;
+        let comparison = Box::new(self.shared.report(row.report, row.report_bytes).await?);
+        let objections = comparison.objections(self.shared.limits.comparison_cost_percent);
+        let state = ComparisonState::Finished { comparison, objections };
+        Ok(ComparisonStatus { before: row.before, after, at: row.at, state })
+    }
+
+    /// Cancels a comparison that runs. The operation is idempotent.
+    pub async fn cancel_comparison(&self, after: Digest) -> Result<ComparisonStatus, ResolverError> {
+        {
+            let newest = self.shared.comparisons.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(job) = newest.as_ref().filter(|job| job.after == after && job.is_running()) {
+                job.progress.cancelled.store(true, Ordering::Release);
+                job.task.abort();
+            }
+        }
+        self.comparison(after).await
+    }
+
+    /// Checks that a comparison allows the activation of a resolver, and returns its row. `None` if nothing was compared,
+    /// which the request allows.
+    pub(super) async fn check_swap(
+        &self,
+        registry: &Registry,
+        digest: Digest,
+        request: ActivateRequest,
+    ) -> Result<Option<ComparisonRow>, ResolverError> {
+        if request.unchecked || digest == registry.active {
+            return Ok(None);
+        }
+        let row = self.shared.ledger.row::<ComparisonRow>(&comparison_key(&digest)).await?.map(|row| row.value);
+        let Some(row) = row.filter(|row| row.before == registry.active) else {
+            let has_records = !self.snapshot().await?.0.is_empty();
+            return Err(if has_records { ResolverError::ComparisonRequired } else { ResolverError::NothingToCompare });
+        };
+        let age = self.shared.ledger.now().duration_since(row.at).as_secs();
+        if u64::try_from(age).unwrap_or(0) > self.shared.limits.comparison_seconds {
+            return Err(ResolverError::ComparisonRequired);
+        }
+        let comparison = self.shared.report(row.report, row.report_bytes).await?;
+        if comparison.cases.compared() == 0 {
+            return Err(ResolverError::NothingToCompare);
+        }
+        let objections = comparison.objections(self.shared.limits.comparison_cost_percent);
+        let is_accepted = match request.accept {
+            Some(accepted) => accepted == comparison.change_set,
+            None => objections.is_empty(),
+        };
+        if is_accepted {
+            return Ok(Some(row));
+        }
+        Err(ResolverError::NotAccepted { change_set: comparison.change_set, objections })
+    }
+
+    async fn usable_resolver(&self, digest: Digest) -> Result<Resolver, ResolverError> {
+        if digest == self.shared.shipped.digest() {
+            return Ok(self.shared.shipped.clone());
+        }
+        let row = self.resolver_row(&digest).await?.ok_or(ResolverError::NotFound(digest))?;
+        if row.value.revoked.is_some() {
+            return Err(ResolverError::Revoked(digest));
+        }
+        self.shared.loaded(digest, &row.value).await
+    }
+
+    /// Stores the result of a comparison in place of the earlier one with the same resolver.
+    async fn store_comparison(&self, at: jiff::Timestamp, comparison: &Comparison) -> Result<(), ResolverError> {
+        // A comparison holds names, texts and numbers, so it can always be serialized.
+        let report = Bytes::from(serde_json::to_vec(comparison).unwrap_or_default());
+        let (digest, report_bytes) = (Digest::of(&report), report.len() as u64);
+        let key = comparison_key(&comparison.after);
+        let _locks = self.shared.stripes.keeping(&[digest]).await;
+        self.shared.blobs.put(digest, blob_store::source_from(report), report_bytes).await?;
+        let decide = || async {
+            let found = self.shared.ledger.row::<ComparisonRow>(&key).await?;
+            let row = ComparisonRow { before: comparison.before, at, report: digest, report_bytes };
+            let mut change = Change::default().expect(&key, found.as_ref());
+            if let Some(earlier) = &found {
+                change = change.delete(&report_holder(&earlier.value.report, &comparison.after));
+            }
+            let holder = report_holder(&digest, &comparison.after);
+            Ok(Decision::Commit(change.put(&key, &row).put(&holder, &Mark {}), ()))
+        };
+        self.shared.ledger.update_globally::<_, ResolverError, _>(decide).await
+    }
+}
+
+/// Returns the row that keeps the report of a comparison with a resolver.
+pub(super) fn report_holder(report: &Digest, resolver: &Digest) -> content_store::metadata::Key {
+    holders_key(report).part(format_args!("{RUNTIME}-comparison-{}", resolver.hex()))
+}
+
+/// Compares all cases and stores the result.
+async fn run(shared: Weak<Shared>, pair: Pair, snapshot: Snapshot, at: jiff::Timestamp, progress: Arc<Progress>) {
+    let compared = compare(&shared, &pair, snapshot, &progress).await;
+    let stored = match (compared, shared.upgrade()) {
+        (Ok(comparison), Some(shared)) => {
+            Management { shared }.store_comparison(at, &comparison).await.map_err(|error| error.code())
+        }
+        (Err(TooManyChanges), _) => Err(Code::TooLarge),
+        (Ok(_), None) => return,
+    };
+    *progress.failed.lock().unwrap_or_else(PoisonError::into_inner) = stored.err();
+}
+
+async fn compare(
+    shared: &Weak<Shared>,
+    pair: &Pair,
+    snapshot: Snapshot,
+    progress: &Progress,
+) -> Result<Comparison, TooManyChanges> {
+    let mut comparer = Comparer::new(pair.before.digest(), pair.after.digest());
+    for (record, workspace) in snapshot.0 {
+        // The job must not keep a Runtime open that was closed.
+        let Some(shared) = shared.upgrade() else { break };
+        match shared.compare_case(pair, record, &workspace).await {
+            Some((profile, before, after)) => comparer.add(record, &profile, &before, &after)?,
+            None => comparer.skip(record),
+        }
+        progress.done.fetch_add(1, Ordering::AcqRel);
+    }
+    Ok(comparer.finish())
+}
+
+impl Shared {
+    /// Returns the outcomes of both resolvers for a recorded case. `None` if the case cannot be repeated.
+    async fn compare_case(
+        self: &Arc<Self>,
+        pair: &Pair,
+        record: Digest,
+        workspace: &WorkspaceId,
+    ) -> Option<(ProfileName, CaseRun, CaseRun)> {
+        let owner = Workspace { shared: self.clone(), id: workspace.clone() };
+        let record = owner.content().blob(record).await.ok()?;
+        let record = Record::from_json(&record).ok()?;
+        let bundle = record.digests().bundle;
+        let config = self.config.load_full();
+        let view = match bundle == self.builtin.bundle().digest() {
+            true => self.builtin.clone(),
+            false => owner.content().view_under(bundle, &config).await.ok()?,
+        };
+        let (before, after) = (pair.before.clone(), pair.after.clone());
+        let (shared, workspace) = (self.clone(), workspace.clone());
+        let compared = async move {
+            let profile = record.request().profile().clone();
+            let inputs = Inputs::new(record.facts().clone(), record.request().clone());
+            let limits = &shared.sandbox.limits().bundle;
+            // A resolver that is compared with itself repeats the recorded resolutions, those of other resolvers too.
+            let is_replay = before.digest() == after.digest();
+            let is_own = record.digests().resolver == before.digest();
+            let known =
+                if is_replay || is_own { CaseRun::restore(&record, view.bundle().manifest(), limits) } else { None };
+            let before = match known {
+                Some(known) => known,
+                None => CaseRun::compute(&before, &view, &inputs).await,
+            };
+            let after = CaseRun::compute(&after, &view, &inputs).await;
+            let before = shared.decide(before, &config, &workspace, &view).await;
+            let after = shared.decide(after, &config, &workspace, &view).await;
+            (profile, before, after)
+        };
+        self.compute_pool.run(self.comparisons.slot.clone(), compared).await
+    }
+
+    /// Adds the decision of the host to an outcome.
+    async fn decide(
+        self: &Arc<Self>,
+        run: CaseRun,
+        config: &RuntimeConfig,
+        workspace: &WorkspaceId,
+        view: &component_host::BundleView,
+    ) -> CaseRun {
+        let Some(resolution) = run.resolution() else { return run };
+        let decision: Result<Arc<ResolvedWorkerSpec>, Code> =
+            match self.enforce(config, workspace, view, resolution).await {
+                Ok(Ok(live)) => Ok(live.spec),
+                Ok(Err(_)) => Err(Code::Denied),
+                Err(error) => Err(error.code()),
+            };
+        run.with_decision(decision)
+    }
+
+    /// Returns the stored report of a comparison.
+    pub(super) async fn report(&self, report: Digest, bytes: u64) -> Result<Comparison, ResolverError> {
+        let content = self.blobs.get_sized(report, bytes).await?;
+        serde_json::from_slice(&content).map_err(|_| BlobError::Damaged(report).into())
+    }
+}
+
+/// Returns the names of objections in one line.
+pub(super) fn words(objections: &BTreeSet<runtime_api::comparison::Objection>) -> String {
+    objections.iter().map(|objection| objection.as_str()).collect::<Vec<_>>().join(", ")
+}

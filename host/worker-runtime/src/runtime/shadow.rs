@@ -1,0 +1,108 @@
+//! Repeats a share of the resolutions after an activation with the previous resolver.
+//!
+//! A change that the accepted comparison does not have activates the previous resolver again. Values of the resolution are
+//! compared, and no policy: what the host grants follows from them. At most one resolution is repeated at a time, and no caller
+//! waits for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bundles::{Digest, WorkspaceId};
+use component_host::BundleView;
+use host_policy::ResolutionChange;
+use runtime_api::event::EventKind;
+use tokio::sync::Semaphore;
+
+use super::resolver_registry::ResolverError;
+use super::{Management, Shared};
+use crate::comparison::CaseRun;
+use crate::resolutions::Inputs;
+
+/// An activation that is watched.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// The resolver that was activated.
+    pub(super) active: Digest,
+    /// The resolver that was active before.
+    pub(super) previous: Digest,
+    /// Changes that were accepted.
+    pub(super) accepted: BTreeSet<ResolutionChange>,
+    /// Percentages of resolutions that were not repeated. A resolution is repeated at each full 100.
+    credit: AtomicU64,
+    slot: Arc<Semaphore>,
+}
+
+/// A resolution that is to be repeated.
+#[derive(Debug)]
+pub(crate) struct ShadowCase {
+    pub(super) watch: Arc<Watch>,
+    pub(super) view: BundleView,
+    pub(super) inputs: Inputs,
+    pub(super) after: CaseRun,
+}
+
+impl Watch {
+    pub(super) fn new(active: Digest, previous: Digest, accepted: BTreeSet<ResolutionChange>) -> Self {
+        Self { active, previous, accepted, credit: AtomicU64::new(0), slot: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Shared {
+    /// Returns the watched activation if a resolution of this resolver is to be repeated.
+    pub(super) fn sample_shadow(&self, resolver: Digest) -> Option<Arc<Watch>> {
+        let watch = self.watch.load_full()?;
+        let percent = u64::from(self.limits.shadow_percent.min(100));
+        if watch.active != resolver || percent == 0 {
+            return None;
+        }
+        let before = watch.credit.fetch_add(percent, Ordering::AcqRel);
+        (before / 100 != (before + percent) / 100).then_some(watch)
+    }
+
+    /// Repeats a resolution with the previous resolver. Returns at once.
+    pub(super) fn repeat(self: &Arc<Self>, workspace: &WorkspaceId, case: ShadowCase) {
+        let Ok(permit) = case.watch.slot.clone().try_acquire_owned() else { return };
+        let (shared, workspace) = (self.clone(), workspace.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            shared.compare_with_previous(&workspace, case).await;
+        });
+    }
+
+    async fn compare_with_previous(self: &Arc<Self>, workspace: &WorkspaceId, case: ShadowCase) {
+        let ShadowCase { watch, view, inputs, after } = case;
+        // The previous resolver may have been revoked or removed, and then there is nothing to return to.
+        let named = Some(watch.previous);
+        let Ok(previous) = self.resolver_for(workspace, &self.config.load_full(), named).await else { return };
+        let profile = inputs.request().profile().clone();
+        let computed = async move { CaseRun::compute(&previous, &view, &inputs).await };
+        let Some(before) = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await else { return };
+        let changes = before.changes_to(&after, &profile);
+        let Some(change) = changes.into_iter().find(|change| !watch.accepted.contains(change)) else { return };
+        let management = Management { shared: self.clone() };
+        match management.return_from(&watch, &change).await {
+            Ok(()) => tracing::warn!(
+                resolver = %watch.active, profile = %change.profile, field = %change.field,
+                "a resolver differs from the accepted comparison, so the previous one is active again"
+            ),
+            Err(error) => tracing::error!(
+                resolver = %watch.active, code = error.code().as_str(),
+                "a resolver differs from the accepted comparison, and the previous one cannot be activated"
+            ),
+        }
+    }
+}
+
+impl Management {
+    /// Activates the previous resolver again, because of a change that was not accepted.
+    async fn return_from(&self, watch: &Watch, change: &ResolutionChange) -> Result<(), ResolverError> {
+        let (resolver, previous) = (watch.previous, watch.active);
+        let diverged = EventKind::ResolverDiverged {
+            resolver: watch.active,
+            profile: change.profile.clone(),
+            field: change.field.clone(),
+        };
+        self.roll_back_to(previous, vec![diverged, EventKind::ResolverRolledBack { resolver, previous }]).await
+    }
+}
