@@ -2,6 +2,9 @@
 
 mod activate;
 mod add;
+mod compare;
+mod comparison_page;
+mod events;
 mod inspect;
 mod list;
 mod registry;
@@ -11,6 +14,7 @@ mod revoke;
 mod rollback;
 mod run;
 mod show;
+mod sources;
 
 use std::process::ExitCode;
 
@@ -24,6 +28,8 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Repeats recorded resolutions and compares the results.
     Replay(replay::Args),
+    /// Compares two resolvers over recorded resolutions, or over the profiles of a bundle.
+    Compare(compare::Args),
     /// Runs one resolution with a component and shows its outcome.
     Run(run::Args),
     /// Lists the resolvers of a service.
@@ -34,6 +40,8 @@ pub(crate) enum Command {
     Add(add::Args),
     /// Activates a resolver of a service.
     Activate(activate::Args),
+    /// Lists the changes of a service's resolvers.
+    Events(events::Args),
     /// Activates the resolver that was active before.
     Rollback(rollback::Args),
     /// Revokes a resolver of a service, which is final.
@@ -46,11 +54,13 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
     match command {
         Command::Inspect(args) => inspect::run(args, output),
         Command::Replay(args) => replay::run(args, output),
+        Command::Compare(args) => compare::run(args, output),
         Command::Run(args) => run::run(args, output),
         Command::List(args) => list::run(args, output),
         Command::Show(args) => show::run(args, output),
         Command::Add(args) => add::run(args, output),
         Command::Activate(args) => activate::run(args, output),
+        Command::Events(args) => events::run(args, output),
         Command::Rollback(args) => rollback::run(args, output),
         Command::Revoke(args) => revoke::run(args, output),
         Command::Remove(args) => remove::run(args, output),

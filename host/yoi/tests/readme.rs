@@ -81,7 +81,7 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let place = Place::new();
-        for folder in ["bundles/examples", "tests/guests/plugins/examples"] {
+        for folder in ["bundles/examples", "tests/guests/plugins/examples", "tests/guests/quickjs"] {
             let to = place.path().join(folder);
             std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
             std::os::unix::fs::symlink(root().join(folder).canonicalize().expect("the examples"), to).expect("a link");

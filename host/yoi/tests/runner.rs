@@ -18,6 +18,9 @@ mod demo;
 mod explain_url;
 mod files;
 mod foreign_text;
+#[allow(dead_code, unreachable_pub, reason = "the cross-package tests use all of them")]
+#[path = "../../../tests/support/hostile.rs"]
+mod hostile;
 mod key;
 mod plugin;
 mod plugin_grants;

@@ -3,7 +3,9 @@
 use serde_json::json;
 use worker_runtime::token::Scope;
 
+use crate::hostile;
 use crate::served::TestService;
+use crate::support::{Place, snapshot};
 
 #[test]
 fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
@@ -26,7 +28,7 @@ fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
     let digest = added["resolver"]["digest"].as_str().expect("a digest").to_owned();
     let prefix = &digest["sha256:".len()..][..8];
 
-    let (activated, _) = json(&["resolver", "activate", prefix]);
+    let (activated, _) = json(&["resolver", "activate", prefix, "--unchecked"]);
     assert_eq!((&activated["resolver"]["digest"], &activated["resolver"]["active"]), (&json!(digest), &json!(true)));
     let (listed, _) = json(&["resolver", "list"]);
     assert_eq!(listed["resolvers"].as_array().map(Vec::len), Some(2), "{listed}");
@@ -55,4 +57,75 @@ fn the_resolvers_of_a_service_are_added_activated_rolled_back_and_removed() {
     let reader = served.token(&[Scope::Read], &["team"]);
     let said = served.with_env(&["resolver", "rollback"], &[("YOI_TOKEN", &reader)]);
     assert!(said.code == 4 && said.stderr.starts_with("error[scope_missing]"), "{}", said.stderr);
+}
+
+/// Writes the authoring folder of a bundle with the profiles `p00` to `p11`, which want a secret and drop the wish again.
+fn write_twelve(place: &Place) {
+    let manifest = "schema = \"yoi.config-bundle/1\"\nrevision = 1\ncreated_at = \"2026-06-25T15:49:30Z\"\n\
+                    language = \"en\"\n[workspace]\nid = \"acme\"\n";
+    place.write("twelve/bundle.toml", manifest);
+    place.write("twelve/prompts/hello.md", "Be kind.");
+    for number in 0..12 {
+        let layers = "wants = [\"secret:token\"]\n[[layer]]\ndrops = [\"secret:token\"]\n";
+        place.write(&format!("twelve/profiles/p{number:02}.toml"), format!("instructions = [\"hello\"]\n{layers}"));
+    }
+    place.write("host.toml", "[workspaces.acme]\nsignatures = { posture = \"none\" }\nsecrets = [\"token\"]\n");
+}
+
+#[test]
+fn comparison_names_what_grows_and_writes_a_page() {
+    let place = Place::new();
+    write_twelve(&place);
+    place.write("grows.wasm", hostile::ignores_drops(Some(7), None));
+    place.write("same.wasm", hostile::ignores_drops(None, None));
+    let of_bundle = ["--bundle", "twelve", "--all-profiles", "--config", "host.toml"];
+    let compare = |after: &str, more: &[&str]| {
+        place.yoi(&[&["resolver", "compare", "builtin", after], &of_bundle[..], more].concat())
+    };
+    let grows = compare("grows.wasm", &["--html", "page.html"]);
+    assert_eq!(grows.code, 4, "{}", grows.stderr);
+    snapshot!("resolver_compare", grows.stdout);
+    let page = std::fs::read_to_string(place.path().join("page.html")).expect("a page");
+    assert!(page.contains("workers could do more") && page.contains("/granted/secret:token"), "{page}");
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "{page}");
+    let same = compare("same.wasm", &[]);
+    assert_eq!(same.code, 0, "{}", same.stderr);
+    assert!(same.stdout.contains("The resolvers give the same resolutions."), "{}", same.stdout);
+
+    // The way back, in JSON. The digest names exactly these changes.
+    let arguments = [&["resolver", "compare", "grows.wasm", "builtin"], &of_bundle[..]].concat();
+    let (document, code) = place.json(&arguments);
+    let changes = document["comparison"]["changes"].as_array().expect("changes");
+    let effects: Vec<_> = changes.iter().map(|change| (&change["effect"], &change["field"])).collect();
+    let (narrowed, granted, wish) = (json!("narrowed"), json!("/granted/secret:token"), json!("/wishes/secret:token"));
+    assert_eq!((code, effects), (4, vec![(&narrowed, &granted), (&narrowed, &wish)]), "{document}");
+    // The shipped resolver looks everything up, which the other one does not.
+    assert_eq!(document["objections"], json!(["cost"]));
+}
+
+#[test]
+fn comparison_and_replay_take_folders_of_records_and_data_folders() {
+    let place = Place::new();
+    write_twelve(&place);
+    place.write("grows.wasm", hostile::ignores_drops(Some(7), None));
+    std::fs::create_dir(place.path().join("records")).expect("a folder");
+    for profile in ["p06", "p07"] {
+        let record = format!("records/{profile}.json");
+        let resolved = place.yoi(&["resolve", "twelve", "--profile", profile, "--record", &record]);
+        assert_eq!(resolved.code, 0, "{}", resolved.stderr);
+    }
+    let replayed = place.yoi(&["resolver", "replay", "records", "--bundle", "twelve"]);
+    assert_eq!((replayed.code, replayed.stdout.matches("identical").count()), (0, 2), "{}", replayed.stderr);
+    let on_records = ["resolver", "compare", "builtin", "grows.wasm", "--records", "records", "--bundle", "twelve"];
+    let (document, code) = place.json(&on_records);
+    let cases = &document["comparison"]["cases"];
+    assert_eq!((code, &cases["same"], &cases["different"]), (4, &json!(1), &json!(1)), "{document}");
+
+    let none = place.json(&["resolver", "compare", "builtin", "grows.wasm", "--records", "empty"]);
+    assert_eq!((none.1, &none.0["code"]), (5, &json!("not_found")), "{}", none.0);
+    std::fs::create_dir(place.path().join("empty")).expect("a folder");
+    let none = place.json(&["resolver", "compare", "builtin", "grows.wasm", "--records", "empty"]);
+    assert_eq!((none.1, &none.0["code"]), (4, &json!("nothing_to_compare")), "{}", none.0);
+    let active = place.json(&["resolver", "compare", "active", "grows.wasm", "--records", "records"]);
+    assert_eq!((active.1, &active.0["code"]), (2, &json!("usage")), "{}", active.0);
 }

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use bundles::Digest;
+use clap::builder::BoolishValueParser;
+use runtime_api::comparison::ActivateRequest;
+
 use super::registry::{self, Target};
 use crate::error::CliError;
 use crate::output::Output;
@@ -10,13 +14,29 @@ use crate::output::Output;
 ///
 /// Requests that name no resolver use it from now on, unless the config of the service pins one. Requests in flight end on
 /// the resolver with which they began. `yoi resolver rollback` goes back.
+///
+/// The resolver must have been compared with the active one: `yoi resolver compare active RESOLVER`. If workers could do more,
+/// profiles newly fail or the cost grows too much, the command exits with 4 unless `--accept` names exactly these changes.
+/// Afterwards the service repeats a share of its resolutions with the previous resolver, and goes back by itself at a change
+/// that was not accepted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
+    /// Accepts exactly the changes with this digest, which the comparison shows.
+    #[arg(long, value_name = "DIGEST", env = "YOI_ACCEPT")]
+    accept: Option<Digest>,
+    /// Activates the resolver without a comparison. Nothing is repeated with the previous one afterwards.
+    #[arg(long, conflicts_with = "accept", env = "YOI_UNCHECKED", value_parser = BoolishValueParser::new())]
+    unchecked: bool,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let digest = args.target.digest()?;
-    registry::change(&args.target.server, output, |client| async move { client.activate_resolver(digest).await })
+    let request = ActivateRequest { accept: args.accept, unchecked: args.unchecked };
+    registry::change(
+        &args.target.server,
+        output,
+        |client| async move { client.activate_resolver(digest, &request).await },
+    )
 }

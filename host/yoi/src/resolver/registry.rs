@@ -12,7 +12,7 @@ use crate::digest_prefix::DigestLookup;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::remote::ServerArgs;
-use crate::text::{Rows, bytes};
+use crate::text::{Rows, bytes, time};
 
 /// A resolver of a service, and the service.
 #[derive(Debug, clap::Args)]
@@ -26,36 +26,37 @@ pub(super) struct Target {
 impl Target {
     /// Returns the digest of the resolver. Asks the service if only the first digits are given.
     pub(super) fn digest(&self) -> Result<Digest, CliError> {
-        let name = &self.resolver;
-        if let Ok(digest) = name.parse() {
-            return Ok(digest);
-        }
-        if !DigestLookup::is_prefix(name) {
-            return Err(CliError::new(
-                Code::Usage,
-                format!(
-                    "invalid resolver `{}`: expected a digest, or 4 or more of its first digits",
-                    bundles::shown(name)
-                ),
-                "list the resolvers with `yoi resolver list`",
-            ));
-        }
-        let listed = self.server.send(|client| async move { client.resolvers().await })?;
-        let resolvers = DigestLookup { kind: "resolver", list: "yoi resolver list" };
-        resolvers.find(name, listed.iter().map(|resolver| resolver.digest))
+        find(&self.resolver, &self.server)
     }
+}
+
+/// Returns the digest that a name stands for. Asks the service if only the first digits are given.
+pub(super) fn find(name: &str, server: &ServerArgs) -> Result<Digest, CliError> {
+    if let Ok(digest) = name.parse() {
+        return Ok(digest);
+    }
+    if !DigestLookup::is_prefix(name) {
+        return Err(CliError::new(
+            Code::Usage,
+            format!("invalid resolver `{}`: expected a digest, or 4 or more of its first digits", bundles::shown(name)),
+            "list the resolvers with `yoi resolver list`",
+        ));
+    }
+    let listed = server.send(|client| async move { client.resolvers().await })?;
+    let resolvers = DigestLookup { kind: "resolver", list: "yoi resolver list" };
+    resolvers.find(name, listed.iter().map(|resolver| resolver.digest))
 }
 
 pub(super) fn state(resolver: &ResolverSummary) -> String {
     match resolver.state {
         ResolverState::Admitted => "admitted".to_owned(),
         ResolverState::Active => match resolver.activated_at {
-            Some(at) => format!("active since {at}"),
+            Some(at) => format!("active since {}", time(at)),
             None => "active".to_owned(),
         },
         ResolverState::Retired => "retired".to_owned(),
         ResolverState::Revoked => match resolver.revoked_at {
-            Some(at) => format!("revoked at {at}"),
+            Some(at) => format!("revoked at {}", time(at)),
             None => "revoked".to_owned(),
         },
     }
@@ -82,7 +83,7 @@ pub(super) fn print(resolver: &ResolverSummary, output: &Output) {
         rows.row("state", state(resolver));
         rows.row("size", bytes(resolver.bytes));
         match resolver.admitted_at {
-            Some(at) => rows.row("admitted", at),
+            Some(at) => rows.row("admitted", time(at)),
             None => rows.row("admitted", "ships with the program"),
         }
         rows.into_text()

@@ -1,68 +1,46 @@
 //! `yoi resolver replay`: repeats recorded resolutions.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::sync::Arc;
 
+use bundles::Digest;
 use bundles::comparison::{Difference, differences};
-use bundles::{Acceptances, Admission, Blob, Bundle, Digest, VerifiedManifest};
-use component_host::{BundleView, Limits, Resolver, Sandbox};
+use component_host::{BundleView, Sandbox};
 use runtime_api::Code;
 use serde::Serialize;
 use serde_json::Value;
-use worker_runtime::blob_store::{BlobCondition, BlobError, BlobStore, ObjectBlobs};
-use worker_runtime::{DataFolder, RECORD_BOUNDS, Record, shipped};
+use worker_runtime::Record;
 
-use crate::bundle_source;
+use super::compare;
+use super::sources::{DigestOrPath, SourceArgs, Sources};
 use crate::error::CliError;
-use crate::files;
 use crate::output::Output;
-use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
+use crate::progress::Progress;
+use crate::remote::ServerArgs;
+use crate::sandbox::{self, CacheArgs, LimitsArgs};
 use crate::text::Rows;
 
 /// Repeats recorded resolutions and compares the results byte for byte.
 ///
 /// A record names its bundle and its resolver by digest. The command looks for them in the program itself, in the bundles and
 /// components of the options, and in the data folder of a Runtime. `--resolver` uses another resolver and shows the
-/// differences.
+/// differences. A running service repeats its recorded resolutions itself, and the command shows the comparison.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Record, as `yoi resolve --record` writes it. With `--data` also the digest of a record of a worker.
-    #[arg(required = true, value_name = "RECORD")]
+    /// Record, as `yoi resolve --record` writes it, or a folder of records. With `--data` also the digest of a record of a
+    /// worker. Default: the recorded resolutions of the data folder, or else of the running service.
+    #[arg(value_name = "RECORD")]
     records: Vec<DigestOrPath>,
     /// Resolver, as a digest or `PATH`. Default: the resolver of the record.
     #[arg(long, value_name = "RESOLVER", env = "YOI_RESOLVER")]
     resolver: Option<DigestOrPath>,
-    /// Bundle of a record. Can be repeated.
-    #[arg(long, value_name = "BUNDLE", env = "YOI_BUNDLE")]
-    bundle: Vec<PathBuf>,
-    /// Resolver component of a record. Can be repeated.
-    #[arg(long, value_name = "PATH", env = "YOI_COMPONENT")]
-    component: Vec<ComponentRef>,
-    /// Data folder of a Runtime that is not running.
-    #[arg(long, value_name = "FOLDER", env = "YOI_DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    sources: SourceArgs,
     #[command(flatten)]
     limits: LimitsArgs,
     #[command(flatten)]
     cache: CacheArgs,
-}
-
-/// A stored object named by its digest, or a file.
-#[derive(Debug, Clone)]
-enum DigestOrPath {
-    Digest(Digest),
-    Path(PathBuf),
-}
-
-impl FromStr for DigestOrPath {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.parse().map_or_else(|_| Self::Path(text.into()), Self::Digest))
-    }
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Serialize)]
@@ -104,13 +82,20 @@ enum Outcome {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    if args.records.is_empty() && args.sources.data.is_none() {
+        return replay_there(args, output);
+    }
     let limits = args.limits.read()?;
     let sandbox = sandbox::start(&args.cache, limits.clone(), output)?;
     let records = crate::block_on(async {
-        let sources = Sources::gather(args, &limits).await?;
-        let mut records = Vec::with_capacity(args.records.len());
-        for record in &args.records {
-            records.push(replay(record, args.resolver.as_ref(), &sources, &sandbox).await?);
+        let mut sources = Sources::gather(&args.sources, &limits).await?;
+        let other = args.resolver.as_ref().map(|named| sources.add_resolver(named)).transpose()?;
+        let named = sources.records(&args.records).await?;
+        let progress = Progress::new("records");
+        let mut records = Vec::with_capacity(named.len());
+        for (digest, record) in &named {
+            records.push(replay(*digest, record, other, &sources, &sandbox).await?);
+            progress.set(records.len(), named.len());
         }
         Ok::<_, CliError>(records)
     })??;
@@ -122,120 +107,30 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     Ok(ExitCode::from(if same { 0 } else { Code::DigestMismatch.exit_code() }))
 }
 
-/// Bundles and components that records can name.
-struct Sources<'a> {
-    limits: &'a Limits,
-    bundles: BTreeMap<Digest, Bundle>,
-    components: BTreeMap<Digest, Vec<u8>>,
-    stored: Option<ObjectBlobs>,
-}
-
-impl<'a> Sources<'a> {
-    async fn gather(args: &Args, limits: &'a Limits) -> Result<Self, CliError> {
-        let mut sources = Self { limits, bundles: BTreeMap::new(), components: BTreeMap::new(), stored: None };
-        for path in [Path::new("builtin")].into_iter().chain(args.bundle.iter().map(PathBuf::as_path)) {
-            let bundle = bundle_source::open(path, &limits.bundle)?.bundle;
-            sources.bundles.insert(bundle.digest(), bundle);
-        }
-        sources.add_component(shipped::RESOLVER.to_vec());
-        for component in &args.component {
-            sources.add_component(component.read(limits)?);
-        }
-        if let Some(DigestOrPath::Path(path)) = &args.resolver {
-            sources.add_component(files::read(path, max_component_bytes(limits), "component")?);
-        }
-        if let Some(folder) = &args.data {
-            crate::runtime::require_data_folder(folder)?;
-            sources.stored = Some(DataFolder::open(folder).await?.blobs());
-        }
-        Ok(sources)
-    }
-
-    fn add_component(&mut self, bytes: Vec<u8>) {
-        self.components.insert(Digest::of(&bytes), bytes);
-    }
-
-    /// Reads a blob of the data folder. `what` names the blob in errors.
-    async fn blob(&self, digest: Digest, max_bytes: usize, what: &str) -> Result<Arc<[u8]>, CliError> {
-        let missing = || {
-            let message = format!("{what} `{digest}` not found");
-            CliError::new(Code::BlobNotFound, message, "name its location with `--bundle`, `--component` or `--data`")
-        };
-        let stored = self.stored.as_ref().ok_or_else(missing)?;
-        match stored.get(digest, max_bytes as u64).await {
-            Ok(bytes) => Ok(Arc::from(&*bytes)),
-            Err(BlobError::NotFound(_)) => Err(missing()),
-            // Blobs are stored within their limits, so a larger file is damaged.
-            Err(BlobError::TooLarge { .. }) if stored.check(digest).await? == BlobCondition::Damaged => {
-                Err(BlobError::Damaged(digest).into())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn bundle(&self, digest: Digest) -> Result<Bundle, CliError> {
-        if let Some(bundle) = self.bundles.get(&digest) {
-            return Ok(bundle.clone());
-        }
-        let limits = &self.limits.bundle;
-        let failed = |error: bundles::BundleError| CliError::of_library(error.code(), error.to_string(), error.help());
-        let manifest = self.blob(digest, limits.manifest_bytes, "bundle").await?;
-        // The Runtime judged the accepted findings when it admitted the bundle.
-        let verified = VerifiedManifest::admit(Blob::new(manifest), limits, Acceptances::Honour, Admission::Stored);
-        let verified = verified.map_err(failed)?;
-        let mut blobs = Vec::new();
-        for (pointer, blob) in verified.manifest().blobs() {
-            // Plugin packages are not part of a bundle.
-            if !pointer.as_str().starts_with("/plugins/") {
-                blobs.push(self.blob(blob.digest, limits.blob_bytes, "blob").await?);
-            }
-        }
-        verified.complete(blobs, limits).map_err(failed)
-    }
-
-    async fn resolver(&self, digest: Digest, sandbox: &Sandbox) -> Result<Resolver, CliError> {
-        match self.components.get(&digest) {
-            Some(bytes) => Ok(sandbox.load(bytes).await?),
-            None => Ok(sandbox.load(&self.blob(digest, max_component_bytes(self.limits), "resolver").await?).await?),
-        }
-    }
-
-    async fn record(&self, named: &DigestOrPath) -> Result<Arc<[u8]>, CliError> {
-        let (_, max_bytes) = RECORD_BOUNDS.bytes;
-        match named {
-            DigestOrPath::Digest(digest) => self.blob(*digest, max_bytes, "record").await,
-            DigestOrPath::Path(path) => Ok(Arc::from(files::read(path, max_bytes, "record")?)),
-        }
-    }
-}
-
-fn max_component_bytes(limits: &Limits) -> usize {
-    usize::try_from(limits.structure.bytes).unwrap_or(usize::MAX)
+/// Lets a running service repeat its recorded resolutions.
+fn replay_there(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    let active = DigestOrPath::Path("active".into());
+    let used = args.resolver.as_ref().unwrap_or(&active);
+    let (comparison, objections) = compare::compare_there(&active, used, &args.server)?;
+    compare::print(&comparison, &objections, output);
+    let same = comparison.changes.is_empty() && comparison.cases.skipped == 0;
+    Ok(ExitCode::from(if same { 0 } else { Code::DigestMismatch.exit_code() }))
 }
 
 async fn replay(
-    named: &DigestOrPath,
-    other: Option<&DigestOrPath>,
+    name: Digest,
+    record: &Record,
+    other: Option<Digest>,
     sources: &Sources<'_>,
     sandbox: &Sandbox,
 ) -> Result<ReplayResult, CliError> {
-    let bytes = sources.record(named).await?;
-    let record = Record::from_json(&bytes).map_err(|error| {
-        let message = format!("invalid resolution record {}: {error}", shown(named));
-        CliError::new(error.code(), message, "name a file that `yoi resolve --record` wrote, or the record of a worker")
-    })?;
+    let bytes = record.to_json();
     let digests = *record.digests();
-    let used = match other {
-        None => digests.resolver,
-        Some(DigestOrPath::Digest(digest)) => *digest,
-        Some(DigestOrPath::Path(path)) => {
-            Digest::of(files::read(path, max_component_bytes(sources.limits), "component")?)
-        }
-    };
+    let used = other.unwrap_or(digests.resolver);
     let view = BundleView::new(sources.bundle(digests.bundle).await?);
     let resolver = sources.resolver(used, sandbox).await?;
     let replayed = |outcome, differences: Vec<Difference>, error| ReplayResult {
-        record: Digest::of(&bytes),
+        record: name,
         bundle: digests.bundle,
         resolver: used,
         outcome,
@@ -248,7 +143,7 @@ async fn replay(
         Err(error) => return Ok(replayed(Outcome::Fails, Vec::new(), Some(error.to_string()))),
     };
     let again_bytes = again.to_json();
-    if again_bytes == *bytes {
+    if again_bytes == bytes {
         return Ok(replayed(Outcome::Identical, Vec::new(), None));
     }
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
@@ -265,13 +160,6 @@ async fn replay(
         _ => Outcome::Differs,
     };
     Ok(replayed(outcome, differs, None))
-}
-
-fn shown(named: &DigestOrPath) -> String {
-    match named {
-        DigestOrPath::Digest(digest) => digest.to_string(),
-        DigestOrPath::Path(path) => format!("`{}`", files::shown(path)),
-    }
 }
 
 fn text(document: &Document) -> String {
