@@ -6,8 +6,8 @@
 
 use component_host::{BundleView, Sandbox};
 use host_policy::Request;
-use worker_runtime::blob_store;
 use worker_runtime::worker::CreateWorkerRequest;
+use worker_runtime::{RuntimeLimits, blob_store};
 
 use crate::generated::{self, Extent, PROMPT_BYTES};
 use crate::measure::median;
@@ -15,7 +15,7 @@ use crate::sandboxed::SandboxedCase;
 use crate::{Outcome, server};
 
 /// Depth of the resolved chain.
-const DEPTH: usize = 4;
+pub(crate) const DEPTH: usize = 4;
 
 /// Generator of distinct requests: each number has a different set of capabilities.
 pub(crate) struct DistinctRequests {
@@ -55,8 +55,9 @@ impl DistinctRequests {
 pub(crate) async fn runtime(
     requests: &DistinctRequests,
     sandbox: &Sandbox,
+    limits: RuntimeLimits,
 ) -> Outcome<(worker_runtime::Runtime, bundles::Bundle)> {
-    let mut builder = server::in_memory(&requests.config(), sandbox)?;
+    let mut builder = server::in_memory(&requests.config(), sandbox)?.limits(limits);
     for number in 0..12 {
         builder = builder.tool(server::function_tool(&format!("tool-{number}"), |input| input)?);
     }
@@ -73,7 +74,7 @@ pub(crate) async fn runtime(
 /// Returns the ratio of creating ÷ resolving.
 pub(crate) async fn measure(sandbox: &Sandbox, rounds: usize) -> Outcome<f64> {
     let requests = DistinctRequests::new()?;
-    let (runtime, bundle) = runtime(&requests, sandbox).await?;
+    let (runtime, bundle) = runtime(&requests, sandbox, RuntimeLimits::default()).await?;
     let acme = "acme".parse()?;
     let catalogue = runtime.catalogue(&acme);
     let facts = runtime.management().facts(&acme);

@@ -6,6 +6,7 @@
 
 use std::process::Command;
 
+use worker_runtime::RuntimeLimits;
 use worker_runtime::worker::CreateWorkerRequest;
 
 use crate::create::{self, DistinctRequests};
@@ -27,7 +28,7 @@ pub(crate) fn measure(workers: usize) -> Outcome<f64> {
 pub(crate) async fn child(workers: usize) -> Outcome<f64> {
     let sandbox = sandboxed::sandbox(None)?;
     let requests = DistinctRequests::new()?;
-    let (runtime, bundle) = create::runtime(&requests, &sandbox).await?;
+    let (runtime, bundle) = create::runtime(&requests, &sandbox, RuntimeLimits::default()).await?;
     let catalogue = runtime.catalogue(&"acme".parse()?);
     let make = async |number: usize| -> Outcome<()> {
         let mut request = CreateWorkerRequest::of_bundle(generated::profile(4).parse()?, bundle.digest());

@@ -1,12 +1,12 @@
-//! Overhead of the Runtime: uploads of bundles, creation of workers, opening and reading stores, idle workers, and
-//! abandoned requests.
+//! Overhead of the Runtime: uploads of bundles, creation of workers, opening and reading stores, idle workers, abandoned
+//! requests, and swaps of resolvers.
 //!
 //! `cargo bench -p worker-runtime --bench runtime` prints a table and writes `bench/runtime.json` in the target folder.
 //! The variants of a ratio take turns in one run, so ratios are comparable between machines. A missed target is marked;
 //! nothing fails.
 //!
 //! After `--`: `--quick` runs few rounds over small stores, to check that the benchmark works. `--only PART` measures
-//! one of `put`, `create`, `stores`, `idle` and `dropped`, and writes no file.
+//! one of `put`, `create`, `stores`, `idle`, `dropped` and `swap`, and writes no file.
 //!
 //! The head of each module describes its comparison.
 
@@ -17,6 +17,7 @@ mod put;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ struct Effort {
 }
 
 /// Parts that can be measured alone.
-const PARTS: [&str; 5] = ["put", "create", "stores", "idle", "dropped"];
+const PARTS: [&str; 6] = ["put", "create", "stores", "idle", "dropped", "swap"];
 
 const FULL: Effort = Effort { rounds: 61, bundles: [200, 20_000], workers: 10_000 };
 const QUICK: Effort = Effort { rounds: 3, bundles: [20, 200], workers: 100 };
@@ -107,6 +108,12 @@ async fn measure_parts(Effort { rounds, bundles, workers }: Effort, only: Option
     }
     if is_selected("dropped") {
         at_most("dropped_ends_ms", dropped::measure(&folder.path().join("dropped"), &sandbox, rounds).await?, 50.0);
+    }
+    if is_selected("swap") {
+        let swap = swap::measure(&sandbox, rounds).await?;
+        at_most("replay_vs_resolve", swap.replay, 1.5);
+        at_most("create_p99_during_swaps", swap.during_swaps, 2.0);
+        at_most("create_shadowed_10_percent", swap.shadow, 1.15);
     }
     print(&figures::table(&figures));
     print(&details);
