@@ -29,6 +29,9 @@ pub(crate) struct Swap {
     pub(crate) shadow: f64,
 }
 
+/// Workers that are created in one turn.
+const WORKERS_PER_TURN: usize = 20;
+
 /// Wait between two requests for the progress of a comparison.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -138,8 +141,7 @@ async fn during_swaps(requests: &DistinctRequests, sandbox: &Sandbox, count: usi
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let swaps = tokio::spawn(async move {
         // At least 100 swaps, and until the last worker is created.
-        for number in 0usize.. {
-            let resolver = resolvers[number % 2];
+        for (number, resolver) in resolvers.into_iter().cycle().enumerate() {
             if management.activate_resolver(resolver, ActivateRequest::UNCHECKED).await.is_err() {
                 return 0;
             }
@@ -161,31 +163,23 @@ async fn during_swaps(requests: &DistinctRequests, sandbox: &Sandbox, count: usi
 }
 
 async fn shadow(requests: &DistinctRequests, sandbox: &Sandbox, rounds: usize) -> Outcome<f64> {
-    let mut scenes = Vec::new();
-    for is_watched in [true, false] {
-        let mut scene = Scene::new(requests, sandbox, 10).await?;
-        scene.create(10).await?;
-        let variant = scene.variant().await?;
-        let request = match is_watched {
-            true => {
-                scene.compare(variant).await?;
-                ActivateRequest::default()
-            }
-            false => ActivateRequest::UNCHECKED,
-        };
-        scene.management().activate_resolver(variant, request).await?;
-        scenes.push(scene);
-    }
+    let mut watched = Scene::new(requests, sandbox, 10).await?;
+    let mut unwatched = Scene::new(requests, sandbox, 10).await?;
+    watched.create(10).await?;
+    let variant = watched.variant().await?;
+    watched.compare(variant).await?;
+    watched.management().activate_resolver(variant, ActivateRequest::default()).await?;
+    let variant = unwatched.variant().await?;
+    unwatched.management().activate_resolver(variant, ActivateRequest::UNCHECKED).await?;
     let mut ratios = Vec::new();
     for round in 0..=rounds {
-        let mut times = Vec::new();
-        for scene in &mut scenes {
-            let started = Instant::now();
-            scene.create(20).await?;
-            times.push(started.elapsed().as_secs_f64());
-        }
+        let started = Instant::now();
+        watched.create(WORKERS_PER_TURN).await?;
+        let time = started.elapsed();
+        let started = Instant::now();
+        unwatched.create(WORKERS_PER_TURN).await?;
         if round > 0 {
-            ratios.push(times[0] / times[1]);
+            ratios.push(time.as_secs_f64() / started.elapsed().as_secs_f64());
         }
     }
     Ok(median(ratios))
