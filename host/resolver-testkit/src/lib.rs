@@ -1,0 +1,1 @@
+//! Tests of resolvers and bundles, without a Runtime.
