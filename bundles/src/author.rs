@@ -19,7 +19,7 @@ use error_code::Code;
 use toml::de::DeTable;
 
 use crate::blob::Blob;
-use crate::diagnostic::{Diagnostic, Severity, line_and_column};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::encoding;
 use crate::folder::{Folder, package_of};
@@ -348,18 +348,8 @@ impl FileReader<'_, '_> {
         if self.author.diagnostics.len() >= MAX_DIAGNOSTICS {
             return;
         }
-        let (line, column) = line_and_column(self.text, span.start);
-        self.author.diagnostics.push(Diagnostic {
-            code,
-            severity: Severity::Error,
-            file: self.file.to_owned(),
-            line,
-            column,
-            message,
-            help: help.into(),
-            pointer: None,
-            span: Some(span),
-        });
+        let place = (self.file, self.text);
+        self.author.diagnostics.push(Diagnostic::error_at(place, span, code, message, help));
     }
 
     fn syntax(&mut self, error: &toml::de::Error) {

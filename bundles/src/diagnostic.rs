@@ -48,6 +48,30 @@ pub struct Diagnostic {
     pub span: Option<Range<usize>>,
 }
 
+impl Diagnostic {
+    /// Creates an error at a place in `file`, whose content is `text`.
+    pub fn error_at(
+        (file, text): (&str, &str),
+        span: Range<usize>,
+        code: Code,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let (line, column) = line_and_column(text, span.start);
+        Self {
+            code,
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line,
+            column,
+            pointer: None,
+            message: message.into(),
+            help: help.into(),
+            span: Some(span),
+        }
+    }
+}
+
 /// Text of a file in a form that may be shown.
 #[derive(Debug, Clone)]
 pub struct Source {

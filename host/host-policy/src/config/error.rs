@@ -5,7 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use bundles::{Diagnostic, Diagnostics, InvalidName, Severity, Source, WorkspaceId, shown};
+use bundles::{Diagnostic, Diagnostics, Severity, Source, TomlProblem, WorkspaceId};
 use error_code::Code;
 
 use super::{MAX_CONFIG_BYTES, RELATIVE_MOUNT_PATH, source};
@@ -101,11 +101,11 @@ fn no_posture(workspaces: &[WorkspaceId]) -> String {
 
 impl ConfigError {
     pub(super) fn from_toml(text: &str, error: &toml::de::Error) -> Self {
-        let span = error.span().unwrap_or_default();
+        let TomlProblem { span, problem, near, code: _ } = error.into();
         let place = ConfigPlace::new(text, span);
-        match error.message().lines().next().unwrap_or_default() {
+        match problem.as_str() {
             RELATIVE_MOUNT_PATH => Self::RelativeMount(place),
-            message => Self::Invalid { place, problem: without_content(message), near: near(message) },
+            _ => Self::Invalid { place, problem, near },
         }
     }
 
@@ -186,45 +186,6 @@ impl ConfigError {
         };
         let sources = place.map(|place| Source { file: file.to_owned(), masked: place.masked.clone() });
         Diagnostics { list: vec![diagnostic], sources: sources.into_iter().collect() }
-    }
-}
-
-/// Removes quoted values and unsafe keys from a message of the TOML parser. A value may be a path or a
-/// misplaced secret.
-fn without_content(message: &str) -> String {
-    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
-    if let Some(rest) = message.strip_prefix("unknown field `") {
-        let field =
-            rest.rsplit_once("`, expected ").or(rest.rsplit_once("`, there are ")).map_or(rest, |(field, _)| field);
-        let known = expected.map(|expected| format!(", expected {expected}")).unwrap_or_default();
-        return format!("unknown field `{}`{known}", shown(field));
-    }
-    if let Some(redacted) = InvalidName::redact(message) {
-        return redacted;
-    }
-    if ["invalid type: ", "invalid value: ", "invalid length ", "unknown "]
-        .iter()
-        .any(|start| message.starts_with(start))
-    {
-        return format!("expected {}", expected.map_or("something else", plain));
-    }
-    message.to_owned()
-}
-
-/// Returns the known field that is most similar to the unknown one in the message.
-fn near(message: &str) -> Option<String> {
-    let (field, known) = message.strip_prefix("unknown field `")?.rsplit_once("`, expected ")?;
-    let known = known.split('`').skip(1).step_by(2);
-    bundles::nearest(field, known).map(str::to_owned)
-}
-
-/// Translates the TOML parser's words for types into words for operators.
-fn plain(expected: &str) -> &str {
-    match expected {
-        "usize" | "u64" => "a whole number",
-        "u32" => "a whole number below 2^32",
-        "a sequence" => "a list",
-        other => other,
     }
 }
 
