@@ -1,1 +1,3 @@
 //! Tests of resolvers and bundles, without a Runtime.
+
+pub mod case;

@@ -1,0 +1,300 @@
+//! Writes actual values into a file with cases. Comments and everything that need not change stay.
+
+use serde_json::{Map, Number, Value as Json};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, TableLike, Value};
+
+use super::{Case, CaseFile, Field, Observation};
+
+/// Maximum length of a list on one line.
+const MAX_LINE_CHARS: usize = 100;
+
+/// Error returned if the expectations of a case cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlessError {
+    /// The file was read as cases, and its text is not a document with these cases.
+    #[error("the text of the file does not have its cases")]
+    OtherText,
+    /// TOML cannot represent an actual value.
+    #[error("case `{case}`: TOML cannot represent the actual value of `{field}`")]
+    NoToml {
+        /// Name of the case.
+        case: String,
+        /// The field.
+        field: Field,
+    },
+}
+
+impl CaseFile {
+    /// Returns the text of the file with the actual values of these cases, which are named by their index.
+    ///
+    /// A field that a case states gets the actual value, and is removed if the outcome does not have it. A case without
+    /// expectations gets all fields of the outcome.
+    pub fn blessed<'o>(
+        &self,
+        observations: impl IntoIterator<Item = (usize, &'o Observation)>,
+    ) -> Result<String, BlessError> {
+        let mut document: DocumentMut = self.text.parse().map_err(|_| BlessError::OtherText)?;
+        for (index, observation) in observations {
+            let case = self.cases.get(index).ok_or(BlessError::OtherText)?;
+            let written = written_case(&mut document, index).ok_or(BlessError::OtherText)?;
+            bless_case(written, case, observation)?;
+        }
+        Ok(document.to_string())
+    }
+}
+
+/// Returns the table of a case.
+fn written_case(document: &mut DocumentMut, index: usize) -> Option<&mut dyn TableLike> {
+    match document.get_mut("case")? {
+        Item::ArrayOfTables(tables) => tables.get_mut(index).map(|table| table as &mut dyn TableLike),
+        Item::Value(Value::Array(list)) => {
+            list.get_mut(index)?.as_inline_table_mut().map(|table| table as &mut dyn TableLike)
+        }
+        _ => None,
+    }
+}
+
+fn bless_case(written: &mut dyn TableLike, case: &Case, actual: &Observation) -> Result<(), BlessError> {
+    if !written.contains_key("expect") {
+        written.insert("expect", toml_edit::table());
+    }
+    let expect = written.get_mut("expect").and_then(Item::as_table_like_mut).ok_or(BlessError::OtherText)?;
+    let stated: Vec<Field> = case.expect.iter().flatten().map(|one| one.field).collect();
+    for field in stated.iter().filter(|field| actual.value(**field).is_none()) {
+        expect.remove(field.as_str());
+    }
+    let is_kept = |field: Field| stated.contains(&field) && actual.value(field).is_some();
+    let fails = actual.value(Field::Failure).is_some();
+    // A case that states nothing of this outcome, or not that it is a failure, states what a new case does.
+    let says_enough = match fails {
+        true => is_kept(Field::Failure) || is_kept(Field::Refused),
+        false => Field::ALL.into_iter().any(is_kept),
+    };
+    let is_stated = |field: Field| is_kept(field) || !says_enough && actual.stated().any(|(one, _)| one == field);
+    for field in Field::ALL.into_iter().filter(|field| is_stated(*field)) {
+        let Some(value) = actual.value(field) else { continue };
+        if case.expectation(field).is_some_and(|expected| expected.value == *value) {
+            continue;
+        }
+        let order = if matches!(field, Field::Instructions | Field::Settings) { Order::Fixed } else { Order::Free };
+        set(expect, field.as_str(), value, order)
+            .ok_or_else(|| BlessError::NoToml { case: case.name.clone(), field })?;
+    }
+    Ok(())
+}
+
+/// Meaning of the order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Elements that are kept stay in the order of the file.
+    Free,
+    Fixed,
+}
+
+/// Sets a value of a table, with as few changes as possible. Returns `None` if TOML cannot represent the value.
+fn set(table: &mut dyn TableLike, key: &str, wanted: &Json, order: Order) -> Option<()> {
+    match (table.get_mut(key), wanted) {
+        (Some(item), Json::Object(map)) if item.is_table_like() => {
+            let inner = item.as_table_like_mut()?;
+            let unwanted: Vec<String> =
+                inner.iter().map(|(key, _)| key.to_owned()).filter(|key| !map.contains_key(key)).collect();
+            for key in unwanted {
+                inner.remove(&key);
+            }
+            map.iter().try_for_each(|(key, wanted)| set(inner, key, wanted, order))
+        }
+        (Some(Item::Value(value)), wanted) => {
+            if json(value).as_ref() != Some(wanted) {
+                let mut new = match (&*value, wanted) {
+                    (Value::Array(list), Json::Array(wanted)) => Value::Array(updated(list, wanted, order)?),
+                    _ => new_value(wanted)?,
+                };
+                *new.decor_mut() = value.decor().clone();
+                *value = new;
+            }
+            Some(())
+        }
+        _ => {
+            table.insert(key, Item::Value(new_value(wanted)?));
+            Some(())
+        }
+    }
+}
+
+/// Returns the list with the wanted elements. In a list of several lines, comments stay.
+fn updated(list: &Array, wanted: &[Json], order: Order) -> Option<Array> {
+    let mut new: Vec<&Json> = wanted.iter().collect();
+    let mut is_kept = |value: &Value| {
+        let json = json(value);
+        let found = new.iter().position(|wanted| Some(*wanted) == json.as_ref());
+        found.map(|index| new.remove(index)).is_some()
+    };
+    let kept: Vec<(&Value, bool)> = list.iter().map(|value| (value, is_kept(value))).collect();
+    let elements = kept.iter().filter(|(_, is_kept)| *is_kept).filter_map(|(value, _)| json(value));
+    let elements: Vec<Json> = elements.chain(new.iter().map(|value| (*value).clone())).collect();
+    let prefix = |value: &Value| raw(value.decor().prefix());
+    let lines = list.iter().map(prefix).find(|prefix| prefix.contains('\n'));
+    let Some(first) = lines.filter(|_| order == Order::Free || elements == wanted) else {
+        return new_list(if order == Order::Free { &elements } else { wanted });
+    };
+    let indent = format!("\n{}", first.rsplit('\n').next().unwrap_or_default());
+    let mut updated = Array::new();
+    // Comments before an element that is removed. They may belong to the element before it.
+    let mut comments = String::new();
+    for (value, is_kept) in kept {
+        let before = prefix(value);
+        if is_kept {
+            let mut value = value.clone();
+            value.decor_mut().set_prefix(format!("{}{before}", std::mem::take(&mut comments)));
+            updated.push_formatted(value);
+        } else if before.contains('#') {
+            comments.push_str(before.trim_end());
+        }
+    }
+    for value in new {
+        let prefix = format!("{}{indent}", std::mem::take(&mut comments));
+        updated.push_formatted(new_value(value)?.decorated(prefix, ""));
+    }
+    let end = if updated.is_empty() && comments.is_empty() { String::new() } else { raw(list.trailing().into()) };
+    updated.set_trailing(format!("{comments}{end}"));
+    updated.set_trailing_comma(list.trailing_comma() && !updated.is_empty());
+    Some(updated)
+}
+
+fn raw(text: Option<&toml_edit::RawString>) -> String {
+    text.and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+}
+
+/// Returns the JSON value of a TOML value; `None` for a date.
+fn json(value: &Value) -> Option<Json> {
+    Some(match value {
+        Value::String(text) => Json::from(text.value().as_str()),
+        Value::Integer(number) => Json::from(*number.value()),
+        Value::Float(number) => Json::from(*number.value()),
+        Value::Boolean(flag) => Json::from(*flag.value()),
+        Value::Array(list) => Json::Array(list.iter().map(json).collect::<Option<_>>()?),
+        Value::InlineTable(table) => {
+            let entries = table.iter().map(|(key, value)| Some((key.to_owned(), json(value)?)));
+            Json::Object(entries.collect::<Option<Map<_, _>>>()?)
+        }
+        Value::Datetime(_) => return None,
+    })
+}
+
+fn new_value(value: &Json) -> Option<Value> {
+    Some(match value {
+        Json::Null => return None,
+        Json::Bool(flag) => Value::from(*flag),
+        Json::Number(number) => new_number(number)?,
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(list) => Value::Array(new_list(list)?),
+        Json::Object(map) => {
+            let mut table = InlineTable::new();
+            for (key, value) in map {
+                table.insert(key, new_value(value)?);
+            }
+            Value::InlineTable(table)
+        }
+    })
+}
+
+fn new_number(number: &Number) -> Option<Value> {
+    match number.as_i64() {
+        Some(number) => Some(Value::from(number)),
+        None => number.as_f64().map(Value::from),
+    }
+}
+
+/// Returns a list on one line, or on several lines if it is long.
+fn new_list(elements: &[Json]) -> Option<Array> {
+    let mut list = Array::new();
+    for element in elements {
+        list.push(new_value(element)?);
+    }
+    if list.to_string().chars().count() > MAX_LINE_CHARS {
+        for element in list.iter_mut() {
+            element.decor_mut().set_prefix("\n    ");
+        }
+        list.set_trailing("\n");
+        list.set_trailing_comma(true);
+    }
+    Some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use error_code::Code;
+    use serde_json::json;
+
+    use super::super::CaseSubject;
+    use super::*;
+
+    fn observation(values: &[(Field, Json)]) -> Observation {
+        Observation::made_up(values.iter().cloned())
+    }
+
+    /// Returns the text after the only case has been blessed. The case then passes.
+    fn blessed(text: &str, actual: &Observation) -> String {
+        let file = CaseFile::parse("a.toml", text, CaseSubject::Bundle).expect("cases");
+        let after = file.blessed([(0, actual)]).expect("blessed");
+        let again = CaseFile::parse("a.toml", &after, CaseSubject::Bundle).expect(&after);
+        assert_eq!(again.cases()[0].compare(actual), [], "{after}");
+        assert!(!again.cases()[0].is_unfinished());
+        assert_eq!(again.blessed([(0, actual)]).as_deref(), Ok(after.as_str()), "a second time");
+        after
+    }
+
+    const HEAD: &str = "[[case]]\nname = \"a\" # why\nprofile = \"p\"\n";
+
+    #[test]
+    fn comments_and_matching_values_stay() {
+        let text = "# file\n[[case]]\nname = \"a\" # why\nprofile = \"p\"\n\n[case.expect] # values\n# the tools\ntools = [\n    \"b\", # second letter\n    # gone\n    \"c\", # third\n    \"a\",\n] # end\nlanguage   =   'en' # stays\nmodel = \"old\" # changes\n\n[case.expect.settings]\n# steps\nmax = 3\nold = 1\n";
+        let actual = observation(&[
+            (Field::Tools, json!(["a", "b", "d"])),
+            (Field::Language, json!("en")),
+            (Field::Model, json!("new")),
+            (Field::Settings, json!({ "max": 4, "tone": "plain" })),
+        ]);
+        let after = blessed(text, &actual);
+        let expected = "# file\n[[case]]\nname = \"a\" # why\nprofile = \"p\"\n\n[case.expect] # values\n# the tools\ntools = [\n    \"b\", # second letter\n    # gone # third\n    \"a\",\n    \"d\",\n] # end\nlanguage   =   'en' # stays\nmodel = \"new\" # changes\n\n[case.expect.settings]\n# steps\nmax = 4\ntone = \"plain\"\n";
+        assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn new_case_gets_every_field_of_its_outcome() {
+        let resolved = observation(&[(Field::Model, json!("")), (Field::Tools, json!(["a"])), (Field::Settings, json!({ "a.b": 1 }))]);
+        let after = blessed(HEAD, &resolved);
+        assert_eq!(after, format!("{HEAD}\n[case.expect]\nmodel = \"\"\ntools = [\"a\"]\nsettings = {{ \"a.b\" = 1 }}\n"));
+        // An empty table expects only that the profile resolves.
+        let empty = format!("{HEAD}expect = {{}}\n");
+        let file = CaseFile::parse("a.toml", &empty, CaseSubject::Bundle).expect("cases");
+        assert_eq!(file.cases()[0].compare(&resolved), []);
+    }
+
+    #[test]
+    fn another_kind_of_outcome_replaces_the_expectations() {
+        let failure = Observation::of_failure(Code::NoModel, "no model");
+        let after = blessed(&format!("{HEAD}expect = {{ tools = [\"a\"] }} # inline\n"), &failure);
+        assert_eq!(after, format!("{HEAD}expect = {{ failure = \"no_model\" }} # inline\n"));
+        let resolved = observation(&[(Field::Tools, json!([]))]);
+        let after = blessed(&format!("{HEAD}expect.failure = \"no_model\"\n"), &resolved);
+        assert_eq!(after, format!("{HEAD}expect.tools = []\n"));
+    }
+
+    #[test]
+    fn order_of_instructions_is_written_and_that_of_tools_stays() {
+        let text = format!("{HEAD}expect.instructions = [\"b\", \"a\"]\nexpect.tools = [\"b\", \"a\"]\n");
+        let actual =
+            observation(&[(Field::Instructions, json!(["a", "b"])), (Field::Tools, json!(["a", "b", "c"]))]);
+        let after = blessed(&text, &actual);
+        assert!(after.contains("instructions = [\"a\", \"b\"]") && after.contains("tools = [\"b\", \"a\", \"c\"]"), "{after}");
+    }
+
+    #[test]
+    fn value_without_a_toml_form_is_an_error() {
+        let file = CaseFile::parse("a.toml", HEAD, CaseSubject::Bundle).expect("cases");
+        let actual = observation(&[(Field::Settings, json!({ "a": [null] }))]);
+        let error = file.blessed([(0, &actual)]).expect_err("null");
+        assert_eq!(error.to_string(), "case `a`: TOML cannot represent the actual value of `settings`");
+    }
+}
