@@ -26,6 +26,7 @@ mod enforcement;
 mod foreign_resolver;
 mod fuzz_bodies;
 mod hostile_resolvers;
+mod impact;
 mod package_dependencies;
 mod plugin_examples;
 mod plugin_grants;

@@ -41,6 +41,7 @@ mod config_in_force;
 pub mod content;
 mod digests;
 mod error;
+pub mod impact;
 mod ledger;
 mod limits;
 mod memo;

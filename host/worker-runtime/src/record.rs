@@ -101,13 +101,18 @@ impl ReadSet {
         for BundleRead { kind, name, found } in reads {
             match found {
                 true => set.found.push(FoundName { kind: (*kind).to_owned(), name: name.clone() }),
-                false => set.missing.push(Digest::of(to_canonical(&[kind, name.as_str()]).unwrap_or_default())),
+                false => set.missing.push(missing_name(kind, name)),
             }
         }
         set.found.sort_unstable();
         set.missing.sort_unstable();
         set
     }
+}
+
+/// Returns the digest by which a read set holds a name that the bundle does not have.
+pub(crate) fn missing_name(kind: &str, name: &str) -> Digest {
+    Digest::of(to_canonical(&[kind, name]).unwrap_or_default())
 }
 
 impl Trace {
@@ -253,6 +258,14 @@ impl Record {
         match &self.outcome {
             RecordedOutcome::Proposal(_) => None,
             RecordedOutcome::Failure(failure) => Some(failure),
+        }
+    }
+
+    /// Returns the answer of the resolver, unless the resolution failed.
+    pub(crate) fn proposal(&self) -> Option<&Proposal> {
+        match &self.outcome {
+            RecordedOutcome::Proposal(proposal) => Some(proposal),
+            RecordedOutcome::Failure(_) => None,
         }
     }
 

@@ -8,7 +8,7 @@ use bundles::{
     Access, Digest, LanguageTag, PluginName, ProfileName, SecretRef, ToolName, UrlPrefix, Wish, WorkflowName,
 };
 use component_host::Cost;
-use host_policy::{Instruction, Origin, Refusal, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
+use host_policy::{Instruction, Origin, Refusal, Resolution, ResolvedWorkerSpec, SpecModel, SpecMount, SpecTool};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -24,6 +24,18 @@ pub const RESOLUTION_SCHEMA: &str = "yoi.resolution/1";
 pub struct ResolutionReport {
     schema: &'static str,
     enforced: bool,
+    #[serde(flatten)]
+    values: ReportedValues,
+    origins: Vec<Origin>,
+    reads: Vec<FoundName>,
+    reads_missing: usize,
+    digests: Digests,
+    cost: CostReport,
+}
+
+/// Values of a resolution and of its enforcement, without the way in which they were computed.
+#[derive(Debug, Serialize)]
+pub struct ReportedValues {
     profile: Option<ProfileName>,
     lineage: Vec<ProfileName>,
     wishes: Vec<Wish>,
@@ -40,11 +52,6 @@ pub struct ResolutionReport {
     shell: bool,
     git: Option<Access>,
     narrowed: Vec<Refusal>,
-    origins: Vec<Origin>,
-    reads: Vec<FoundName>,
-    reads_missing: usize,
-    digests: Digests,
-    cost: CostReport,
 }
 
 /// Cost of a resolution.
@@ -66,13 +73,27 @@ impl ResolutionReport {
     /// Creates a report. `spec` is the enforced spec, if a policy was enforced.
     pub fn new(manifest: &Manifest, resolved: &ComputedResolution, spec: Option<&ResolvedWorkerSpec>) -> Self {
         let resolution = resolved.resolution();
+        Self {
+            schema: RESOLUTION_SCHEMA,
+            enforced: spec.is_some(),
+            values: ReportedValues::new(manifest, resolution, spec),
+            origins: resolution.origins().to_vec(),
+            reads: resolved.reads().found.clone(),
+            reads_missing: resolved.reads().missing.len(),
+            digests: with_policy(*resolved.digests(), spec.map(ResolvedWorkerSpec::policy)),
+            cost: resolved.cost().into(),
+        }
+    }
+}
+
+impl ReportedValues {
+    /// Returns the values of a resolution. `spec` is the enforced spec, if a policy was enforced.
+    pub fn new(manifest: &Manifest, resolution: &Resolution, spec: Option<&ResolvedWorkerSpec>) -> Self {
         let tools: Vec<&ToolName> = match spec {
             Some(spec) => spec.tools().iter().map(|tool| &tool.name).collect(),
             None => resolution.tools().iter().collect(),
         };
         Self {
-            schema: RESOLUTION_SCHEMA,
-            enforced: spec.is_some(),
             profile: resolution.lineage().first().cloned(),
             lineage: resolution.lineage().to_vec(),
             wishes: resolution.wishes().to_vec(),
@@ -89,11 +110,6 @@ impl ResolutionReport {
             shell: spec.is_some_and(ResolvedWorkerSpec::shell),
             git: spec.and_then(ResolvedWorkerSpec::git).map(|git| git.access),
             narrowed: spec.map(|spec| spec.narrowed().to_vec()).unwrap_or_default(),
-            origins: resolution.origins().to_vec(),
-            reads: resolved.reads().found.clone(),
-            reads_missing: resolved.reads().missing.len(),
-            digests: with_policy(*resolved.digests(), spec.map(ResolvedWorkerSpec::policy)),
-            cost: resolved.cost().into(),
         }
     }
 }

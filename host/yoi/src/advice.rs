@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     /// Folders of the packages whose errors reach the command line.
-    const PACKAGES: [&str; 12] = [
+    const PACKAGES: [&str; 13] = [
         "bundles",
         "bundles/leak-scan",
         "bundles/tool-schema",
@@ -133,6 +133,7 @@ mod tests {
         "host/host-policy",
         "host/host-tools",
         "host/http-edge",
+        "host/resolver-testkit",
         "host/runtime-api",
         "host/runtime-client",
         "host/runtime-service",

@@ -8,6 +8,7 @@ mod diff;
 mod new;
 mod show;
 mod sign;
+mod test;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Show(show::Args),
     /// Signs a bundle, so that a host can require the signature.
     Sign(sign::Args),
+    /// Runs the test cases of a bundle.
+    Test(test::Args),
     /// Compares two bundles and the resolutions of their profiles.
     Diff(diff::Args),
 }
@@ -43,6 +46,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Check(args) => check::run(args, output),
         Command::Show(args) => show::run(args, output),
         Command::Sign(args) => sign::run(args, output),
+        Command::Test(args) => test::run(args, output),
         Command::Diff(args) => diff::run(args, output),
     }
 }

@@ -6,6 +6,7 @@ mod backend;
 mod bundle;
 mod bundle_source;
 mod carets;
+mod cases;
 mod config_file;
 mod demo;
 mod digest_prefix;
@@ -79,6 +80,13 @@ enum Command {
     Secret(secret::Command),
 }
 
+impl Command {
+    /// `true` if the command can print a JUnit report.
+    fn has_junit_report(&self) -> bool {
+        matches!(self, Self::Bundle(bundle::Command::Test(_)) | Self::Resolver(resolver::Command::Test(_)))
+    }
+}
+
 fn main() -> ExitCode {
     // The same binary compiles components, in a child process that can be killed.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == component_host::compile::child::ARGUMENT) {
@@ -90,6 +98,13 @@ fn main() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(cli.format);
+    if cli.format == Format::Junit && !cli.command.has_junit_report() {
+        return output.error(&CliError::new(
+            Code::Usage,
+            "only `yoi bundle test` and `yoi resolver test` have the format `junit`",
+            "use `--format text` or `--format json`",
+        ));
+    }
     match run(cli.command, &output) {
         Ok(code) => output.end(code),
         Err(error) => output.error(&error),

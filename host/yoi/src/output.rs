@@ -18,6 +18,9 @@ pub(crate) enum Format {
     Text,
     /// One JSON document.
     Json,
+    /// A report of tests in the JUnit XML format. Hidden, because only the commands that run tests have it.
+    #[value(hide = true)]
+    Junit,
 }
 
 /// Printer of results and errors.
@@ -41,8 +44,16 @@ impl Output {
     /// Prints the result: `value` as JSON, or `text`.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         match self.format {
-            Format::Text => self.print(&text()),
+            Format::Text | Format::Junit => self.print(&text()),
             Format::Json => self.print(&json_line(value)),
+        }
+    }
+
+    /// Prints the result of tests: `value` as JSON, `text`, or `junit` as JUnit XML.
+    pub(crate) fn report(&self, value: &impl Serialize, text: impl FnOnce() -> String, junit: impl FnOnce() -> String) {
+        match self.format {
+            Format::Junit => self.print(&junit()),
+            Format::Text | Format::Json => self.result(value, text),
         }
     }
 
@@ -79,7 +90,7 @@ impl Output {
                 });
                 self.print(&json_line(&document));
             }
-            Format::Text => {
+            Format::Text | Format::Junit => {
                 let style = anstyle::AnsiColor::Red.on_default().bold();
                 let mut stderr = anstream::stderr().lock();
                 let done = match error.text.as_deref() {

@@ -191,7 +191,7 @@ pub(crate) fn open(profile: &ProfileSelector, bundle: &Path, limits: &Limits) ->
 
 /// Returns the workspace whose grants apply: that of the bundle. The built-in bundle belongs to every workspace, so there the
 /// result is the workspace of `--workspace`, or the only one of the config.
-fn workspace(
+pub(crate) fn workspace(
     named: Option<&WorkspaceId>,
     source: &Source,
     config: Option<&RuntimeConfig>,

@@ -15,6 +15,7 @@ mod rollback;
 mod run;
 mod show;
 mod sources;
+mod test;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Compare(compare::Args),
     /// Runs one resolution with a component and shows its outcome.
     Run(run::Args),
+    /// Runs test cases with a component.
+    Test(test::Args),
     /// Lists the resolvers of a service.
     List(list::Args),
     /// Shows a resolver of a service.
@@ -56,6 +59,7 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliErr
         Command::Replay(args) => replay::run(args, output),
         Command::Compare(args) => compare::run(args, output),
         Command::Run(args) => run::run(args, output),
+        Command::Test(args) => test::run(args, output),
         Command::List(args) => list::run(args, output),
         Command::Show(args) => show::run(args, output),
         Command::Add(args) => add::run(args, output),

@@ -10,6 +10,7 @@ pub(crate) mod logs;
 pub(crate) mod open;
 pub(crate) mod packages;
 mod put;
+mod records;
 pub(crate) mod reload;
 mod remove;
 pub(crate) mod serve;
@@ -24,7 +25,8 @@ use crate::error::CliError;
 use crate::output::Output;
 
 pub(crate) use gaps::host_tool_names;
-pub(crate) use open::require_data_folder;
+pub(crate) use open::{is_data_folder, require_data_folder};
+pub(crate) use records::worker_records;
 pub(crate) use settings::Settings;
 
 /// Runs a Runtime as a service, and manages a running one.

@@ -12,6 +12,7 @@
 
 mod backend;
 mod bundle;
+mod cases;
 mod commit;
 mod config;
 mod demo;
@@ -21,6 +22,7 @@ mod foreign_text;
 #[allow(dead_code, unreachable_pub, reason = "the cross-package tests use all of them")]
 #[path = "../../../tests/support/hostile.rs"]
 mod hostile;
+mod impact;
 mod key;
 mod plugin;
 mod plugin_grants;

@@ -262,9 +262,16 @@ mod tests {
 
     #[test]
     fn new_case_gets_every_field_of_its_outcome() {
-        let resolved = observation(&[(Field::Model, json!("")), (Field::Tools, json!(["a"])), (Field::Settings, json!({ "a.b": 1 }))]);
+        let resolved = observation(&[
+            (Field::Model, json!("")),
+            (Field::Tools, json!(["a"])),
+            (Field::Settings, json!({ "a.b": 1 })),
+        ]);
         let after = blessed(HEAD, &resolved);
-        assert_eq!(after, format!("{HEAD}\n[case.expect]\nmodel = \"\"\ntools = [\"a\"]\nsettings = {{ \"a.b\" = 1 }}\n"));
+        assert_eq!(
+            after,
+            format!("{HEAD}\n[case.expect]\nmodel = \"\"\ntools = [\"a\"]\nsettings = {{ \"a.b\" = 1 }}\n")
+        );
         // An empty table expects only that the profile resolves.
         let empty = format!("{HEAD}expect = {{}}\n");
         let file = CaseFile::parse("a.toml", &empty, CaseSubject::Bundle).expect("cases");
@@ -284,10 +291,12 @@ mod tests {
     #[test]
     fn order_of_instructions_is_written_and_that_of_tools_stays() {
         let text = format!("{HEAD}expect.instructions = [\"b\", \"a\"]\nexpect.tools = [\"b\", \"a\"]\n");
-        let actual =
-            observation(&[(Field::Instructions, json!(["a", "b"])), (Field::Tools, json!(["a", "b", "c"]))]);
+        let actual = observation(&[(Field::Instructions, json!(["a", "b"])), (Field::Tools, json!(["a", "b", "c"]))]);
         let after = blessed(&text, &actual);
-        assert!(after.contains("instructions = [\"a\", \"b\"]") && after.contains("tools = [\"b\", \"a\", \"c\"]"), "{after}");
+        assert!(
+            after.contains("instructions = [\"a\", \"b\"]") && after.contains("tools = [\"b\", \"a\", \"c\"]"),
+            "{after}"
+        );
     }
 
     #[test]

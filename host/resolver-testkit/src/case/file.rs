@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use bundles::canonical::to_canonical;
 use bundles::{
-    Authority, Capability, Diagnostic, Diagnostics, LanguageTag, ModelName, PluginName, ProfileName, PromptName, Source,
-    TomlProblem, ToolName, WorkflowName, one_line,
+    Authority, Capability, Diagnostic, Diagnostics, LanguageTag, ModelName, PluginName, ProfileName, PromptName,
+    Source, TomlProblem, ToolName, WorkflowName, one_line,
 };
 use error_code::Code;
 use serde::de::Error;
@@ -38,9 +38,8 @@ impl CaseFile {
             let is_shown = text.len() <= MAX_CASE_FILE_BYTES && list.iter().any(|one| one.span.is_some());
             Diagnostics { sources: is_shown.then(|| Source::new(name, text)).into_iter().collect(), list }
         };
-        let mistake = |span, code, message: String, help: &str| {
-            Diagnostic::error_at((name, text), span, code, message, help)
-        };
+        let mistake =
+            |span, code, message: String, help: &str| Diagnostic::error_at((name, text), span, code, message, help);
         if text.len() > MAX_CASE_FILE_BYTES {
             let message = format!("the file exceeds limit `case_file_bytes` ({} > {MAX_CASE_FILE_BYTES})", text.len());
             return Err(refuse(vec![mistake(0..0, Code::TooLarge, message, "split the file into several files")]));
@@ -313,7 +312,13 @@ mod tests {
             (&format!("{GOOD}expect.settings.day = 2026-01-01"), 4, 8, Code::InvalidType, "settings have no dates"),
             (&format!("{GOOD}facts = '/etc/passwd'"), 4, 9, Code::InvalidValue, "invalid path"),
             (&format!("{GOOD}facts = 1"), 4, 9, Code::InvalidType, "expected a table of facts"),
-            (&format!("{GOOD}facts = {{ os = 'linux', arch = 'x', mount = [] }}"), 4, 35, Code::UnknownField, "unknown field `mount`"),
+            (
+                &format!("{GOOD}facts = {{ os = 'linux', arch = 'x', mount = [] }}"),
+                4,
+                35,
+                Code::UnknownField,
+                "unknown field `mount`",
+            ),
             (&format!("{GOOD}bundle = 'x'"), 4, 10, Code::UnknownField, "a case of a bundle names no other bundle"),
             (&format!("{GOOD}{GOOD}"), 5, 8, Code::DuplicateName, "duplicate case `a`"),
             ("[[case]]\nname = ''\nprofile = 'p'\n", 2, 8, Code::InvalidValue, "invalid name of a case"),

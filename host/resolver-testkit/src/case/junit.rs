@@ -59,7 +59,8 @@ fn write_case(writer: &mut Writer<Vec<u8>>, case: &JunitCase<'_>) -> io::Result<
 
 /// Replaces characters that XML 1.0 does not have.
 fn valid(text: &str) -> String {
-    let is_valid = |c: char| matches!(c, '\t' | '\n') || (c >= ' ' && !matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'));
+    let is_valid =
+        |c: char| matches!(c, '\t' | '\n') || (c >= ' ' && !matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'));
     text.chars().map(|c| if is_valid(c) { c } else { '\u{fffd}' }).collect()
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Component, Path};
 use std::str::FromStr;
 
-use bundles::Digest;
-use host_policy::Facts;
+use bundles::{Digest, InvalidName, WorkspaceId};
+use host_policy::{Facts, RuntimeConfig};
 use serde::de::{Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
@@ -55,8 +55,7 @@ impl<'de> Deserialize<'de> for CasePath {
 /// Source of the facts of a case.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum FactsSource {
-    /// The case states no facts. They follow from the config, or else they are those of a host that offers nothing. The
-    /// platform is the same on every machine: see [`platform`](Self::platform).
+    /// The case states no facts: see [`derived`](Self::derived).
     #[default]
     Derived,
     /// The case states the facts.
@@ -66,10 +65,14 @@ pub enum FactsSource {
 }
 
 impl FactsSource {
-    /// Returns the operating system and the architecture of derived facts. They do not depend on the machine that runs the
-    /// case.
-    pub fn platform() -> [&'static str; 2] {
-        ["linux", "x86_64"]
+    /// Returns the facts of a case that states none: those of the config for a workspace, or else those of a host that
+    /// offers nothing. The platform is `linux` on `x86_64`, because a case has the same result on every machine.
+    pub fn derived(config: Option<&RuntimeConfig>, workspace: &WorkspaceId) -> Result<Facts, InvalidName> {
+        let (os, arch) = ("linux".parse()?, "x86_64".parse()?);
+        Ok(match config {
+            Some(config) => config.facts(workspace, os, arch, &component_host::WORLDS),
+            None => Facts::bare(os, arch),
+        })
     }
 }
 

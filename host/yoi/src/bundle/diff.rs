@@ -1,28 +1,39 @@
 //! `yoi bundle diff`: compares two bundles and the resolutions of their profiles.
 
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bundles::ProfileName;
-use bundles::comparison::{Difference, ManifestChange, changes, differences};
+use bundles::comparison::{Difference, ManifestChange, changes};
 use bundles::manifest::Manifest;
-use component_host::{BundleView, Resolver};
-use host_policy::{Facts, HostPolicy, Request, RuntimeConfig, enforce};
+use clap::builder::BoolishValueParser;
+use component_host::BundleView;
+use host_policy::{Facts, Request, RuntimeConfig};
 use serde::Serialize;
-use serde_json::{Value, json};
-use worker_runtime::report::ResolutionReport;
-use worker_runtime::{Inputs, Resolutions};
+use worker_runtime::impact::{BundleSide, Effect, Impact};
 
-use crate::bundle_source;
+use crate::bundle_source::{self, Source};
 use crate::config_file;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::resolve::{bare_facts, read_facts};
-use crate::sandbox::{self, CacheArgs, LimitsArgs};
-use crate::text::Rows;
+use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
+use crate::text::{Rows, count};
+use records::OpenRecord;
 
 /// Compares two bundles and the resolutions of their profiles on a host.
+///
+/// The profiles are compared for one host: the facts of `--facts`, or else of `--config`, or else only the operating system
+/// and the architecture of this machine. On a host with other facts, other layers can apply, and other profiles can differ.
+/// Without `--config`, no policy is enforced, and changed grants are not seen.
+///
+/// `--impact` adds the profiles that do not differ, and the workers of `--records` that would differ if they were created
+/// again. A worker is compared for the facts in its record, which can be older than the facts of its host. Records of other
+/// bundles or resolvers are not compared. A resolution whose record shows that it used nothing that differs is not computed.
+/// Records are trusted; `yoi resolver replay` checks them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Old bundle: folder with a `bundle.toml`, built bundle, or `builtin`.
@@ -35,6 +46,15 @@ pub(crate) struct Args {
     /// Config of the host (TOML).
     #[arg(long, value_name = "FILE", env = "YOI_CONFIG")]
     config: Option<PathBuf>,
+    /// Shows which profiles and workers the new bundle affects, and which it does not.
+    #[arg(long, env = "YOI_IMPACT", value_parser = BoolishValueParser::new())]
+    impact: bool,
+    /// With `--impact`: folder with records of `yoi resolve --record`, or data folder of a Runtime that is not running.
+    #[arg(long, value_name = "FOLDER", env = "YOI_RECORDS")]
+    records: Option<PathBuf>,
+    /// Resolver component, as `PATH` or `PATH@sha256:…`. Default: the built-in resolver.
+    #[arg(long, value_name = "COMPONENT", env = "YOI_RESOLVER")]
+    resolver: Option<ComponentRef>,
     #[command(flatten)]
     limits: LimitsArgs,
     #[command(flatten)]
@@ -53,6 +73,8 @@ struct Document {
     profiles: BTreeMap<String, ProfileChange>,
     /// Different values of each profile that resolves differently.
     values: BTreeMap<String, Vec<Difference>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impact: Option<ImpactReport>,
 }
 
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -66,6 +88,41 @@ enum ProfileChange {
     Differs(Vec<String>),
 }
 
+/// The part of the comparison that `--impact` adds.
+#[derive(Debug, Default, Serialize)]
+struct ImpactReport {
+    /// Profiles with the same resolution in both bundles.
+    unchanged: Vec<ProfileName>,
+    workers: Vec<WorkerImpact>,
+    /// Number of resolutions that were computed.
+    computed: usize,
+    /// Number of resolutions that a comparison without records and read sets computes.
+    compared: usize,
+}
+
+/// Effect on a worker, or on a resolution with a record.
+#[derive(Debug, Serialize)]
+struct WorkerImpact {
+    /// Id of the worker, or name of the file with the record.
+    worker: String,
+    profile: ProfileName,
+    #[serde(flatten)]
+    outcome: WorkerOutcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum WorkerOutcome {
+    /// Created again, the worker would be the same.
+    Unchanged,
+    /// Created again, the worker would differ in these fields.
+    Differs { fields: Vec<String> },
+    /// The worker has another bundle than the old one.
+    OtherBundle { bundle: bundles::Digest },
+    /// The worker was resolved by another resolver.
+    OtherResolver { resolver: bundles::Digest },
+}
+
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = args.limits.read()?;
     let config = args.config.as_deref().map(config_file::read).transpose()?;
@@ -75,28 +132,34 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         config.as_ref().map_or(Ok(()), |config| bundle_source::as_host(&source.bundle, config, &limits.bundle))?;
     }
     let (before, after) = (&old.bundle, &new.bundle);
-    let facts = match &args.facts {
-        Some(path) => Some(read_facts(path)?),
-        None => None,
-    };
+    let facts = args.facts.as_deref().map(read_facts).transpose()?;
     let sandbox = sandbox::start(&args.cache, limits, output)?;
-    let sides =
-        [&old, &new].map(|source| Side { view: BundleView::new(source.bundle.clone()), builtin: source.builtin });
-    let ((profiles, values), enforced) = crate::block_on(async {
-        let resolver = sandbox::resolver(&sandbox, None).await?;
-        let host = Host { facts, config, bare: bare_facts()? };
-        let profiles = compare(&resolver, &sides, &host).await;
-        Ok::<_, CliError>((profiles, host.config.is_some()))
+    let host = Host { facts, config, bare: bare_facts()? };
+    let sides = [side(&old), side(&new)];
+    let (profiles, values, impact) = crate::block_on(async {
+        let records = match args.records.as_deref().filter(|_| args.impact) {
+            Some(folder) => records::read(folder, &before.manifest().workspace.id).await?,
+            None => Vec::new(),
+        };
+        let resolver = sandbox::resolver(&sandbox, args.resolver.as_ref()).await?;
+        let [before, after] = &sides;
+        let impact = Impact::new(&resolver, before, after, host.config.as_ref());
+        let mut comparison = Comparison { host: &host, sides: &sides, impact, records: &records };
+        let mut report = ImpactReport::default();
+        let (profiles, values) = comparison.profiles(&mut report).await;
+        comparison.workers(&mut report).await;
+        Ok::<_, CliError>((profiles, values, report))
     })??;
     let document = Document {
         schema: "yoi.bundle-diff/1",
         same: before.digest() == after.digest(),
         before: before.digest(),
         after: after.digest(),
-        enforced,
+        enforced: host.config.is_some(),
         changes: changes(before.manifest(), after.manifest()),
         profiles,
         values,
+        impact: args.impact.then_some(impact),
     };
     output.result(&document, || text(&document));
     Ok(ExitCode::SUCCESS)
@@ -123,115 +186,82 @@ impl Host {
     }
 }
 
-struct Side {
-    view: BundleView,
-    builtin: bool,
+fn side(source: &Source) -> BundleSide {
+    BundleSide { view: BundleView::new(source.bundle.clone()), builtin: source.builtin }
 }
 
-impl Side {
-    /// Resolves a profile on a host. The result contains the declarations instead of only their names, so that a changed
-    /// declaration is a difference.
-    async fn result(&self, resolutions: &Resolutions, resolver: &Resolver, name: &ProfileName, host: &Host) -> Value {
-        let manifest = self.view.bundle().manifest();
-        let inputs = Inputs::new(host.facts(manifest), Request::new(name.clone(), []));
-        let resolved = match resolutions.resolve(resolver, &self.view, &inputs).await {
-            Ok(resolved) => resolved,
-            Err(error) => return json!({ "error": error.to_string() }),
-        };
-        let enforced = host.config.as_ref().map(|config| {
-            let policy =
-                HostPolicy { config, workspace: &manifest.workspace.id, builtin: self.builtin, package_faults: None };
-            enforce(manifest, resolved.resolution(), policy)
-        });
-        let (spec, refused) = match enforced {
-            Some(Ok(spec)) => (Some(spec), None),
-            Some(Err(refusals)) => (None, Some(refusals)),
-            None => (None, None),
-        };
-        let report = serde_json::to_value(ResolutionReport::new(manifest, &resolved, spec.as_ref()));
-        let Ok(Value::Object(mut fields)) = report else { return Value::Null };
-        // Origins follow from the other fields and change with each inserted layer. The rest describes how the result was
-        // computed.
-        for field in ["schema", "enforced", "origins", "reads", "digests", "cost"] {
-            fields.remove(field);
+struct Comparison<'a> {
+    host: &'a Host,
+    sides: &'a [BundleSide; 2],
+    impact: Impact<'a>,
+    records: &'a [OpenRecord],
+}
+
+impl Comparison<'_> {
+    async fn profiles(
+        &mut self,
+        report: &mut ImpactReport,
+    ) -> (BTreeMap<String, ProfileChange>, BTreeMap<String, Vec<Difference>>) {
+        let manifests = self.sides.each_ref().map(|side| side.view.bundle().manifest());
+        let [old, new] = manifests.map(|manifest| manifest.profiles.keys().collect::<BTreeSet<&ProfileName>>());
+        let facts = manifests.map(|manifest| self.host.facts(manifest));
+        let (mut changed, mut values) = (BTreeMap::new(), BTreeMap::new());
+        for name in old.union(&new) {
+            let change = match (old.contains(name), new.contains(name)) {
+                (false, _) => ProfileChange::Added,
+                (_, false) => ProfileChange::Removed,
+                _ => {
+                    let request = Request::new((*name).clone(), []);
+                    let Effect { fields, values: different, .. } = self.effect(&facts, &request, report).await;
+                    if fields.is_empty() {
+                        report.unchanged.push((*name).clone());
+                        continue;
+                    }
+                    values.insert(name.to_string(), different);
+                    ProfileChange::Differs(fields)
+                }
+            };
+            changed.insert(name.to_string(), change);
         }
-        if let Some(refused) = refused {
-            fields.insert("refused".to_owned(), json!(refused));
+        (changed, values)
+    }
+
+    async fn workers(&mut self, report: &mut ImpactReport) {
+        for OpenRecord { name, record } in self.records {
+            let digests = record.digests();
+            let outcome = if digests.bundle != self.sides[0].view.bundle().digest() {
+                WorkerOutcome::OtherBundle { bundle: digests.bundle }
+            } else if !self.impact.is_comparable(record) {
+                WorkerOutcome::OtherResolver { resolver: digests.resolver }
+            } else {
+                let facts = [record.facts(), record.facts()];
+                let effect = self.impact.of_request(facts, record.request(), Some(record)).await;
+                report.add(&effect);
+                match effect.fields.is_empty() {
+                    true => WorkerOutcome::Unchanged,
+                    false => WorkerOutcome::Differs { fields: effect.fields },
+                }
+            };
+            let profile = record.request().profile().clone();
+            report.workers.push(WorkerImpact { worker: name.clone(), profile, outcome });
         }
-        let resolution = resolved.resolution();
-        let of = |declared: Option<Value>, name: &str| json!([name, declared]);
-        for (field, content) in [
-            (
-                "tools",
-                spec.as_ref()
-                    .map_or_else(
-                        || resolution.tools().to_vec(),
-                        |spec| spec.tools().iter().map(|tool| tool.name.clone()).collect(),
-                    )
-                    .iter()
-                    .map(|name| of(manifest.tools.get(name).map(|tool| json!(tool)), name.as_str()))
-                    .collect(),
-            ),
-            (
-                "plugins",
-                spec.as_ref()
-                    .map_or_else(|| resolution.plugins(), |spec| spec.plugins())
-                    .iter()
-                    .map(|name| of(manifest.plugins.get(name).map(|plugin| json!(plugin)), name.as_str()))
-                    .collect(),
-            ),
-            (
-                "workflows",
-                resolution
-                    .workflows()
-                    .iter()
-                    .map(|name| of(manifest.workflows.get(name).map(|workflow| json!(workflow)), name.as_str()))
-                    .collect(),
-            ),
-        ] {
-            fields.insert(field.to_owned(), Value::Array(content));
-        }
-        Value::Object(fields)
+    }
+
+    async fn effect(&self, facts: &[Facts; 2], request: &Request, report: &mut ImpactReport) -> Effect {
+        let [before, after] = facts;
+        let known = self.records.iter().map(|one| &one.record);
+        let known = known.into_iter().find(|record| self.impact.is_record_of(record, before, request));
+        let effect = self.impact.of_request([before, after], request, known).await;
+        report.add(&effect);
+        effect
     }
 }
 
-async fn compare(
-    resolver: &Resolver,
-    sides: &[Side; 2],
-    host: &Host,
-) -> (BTreeMap<String, ProfileChange>, BTreeMap<String, Vec<Difference>>) {
-    let resolutions = Resolutions::with_capacity(0);
-    let [old, new] = sides
-        .each_ref()
-        .map(|side| side.view.bundle().manifest().profiles.keys().cloned().collect::<BTreeSet<ProfileName>>());
-    let (mut changed, mut values) = (BTreeMap::new(), BTreeMap::new());
-    for name in old.union(&new) {
-        let change = match (old.contains(name), new.contains(name)) {
-            (false, _) => Some(ProfileChange::Added),
-            (_, false) => Some(ProfileChange::Removed),
-            _ => {
-                let mut results = Vec::new();
-                for side in sides {
-                    results.push(side.result(&resolutions, resolver, name, host).await);
-                }
-                let change = differing(&results);
-                if let (Some(_), [one, two]) = (&change, results.as_slice()) {
-                    values.insert(name.to_string(), differences(Some(one), Some(two)));
-                }
-                change
-            }
-        };
-        changed.extend(change.map(|change| (name.to_string(), change)));
+impl ImpactReport {
+    fn add(&mut self, effect: &Effect) {
+        self.computed += effect.computed;
+        self.compared += 2;
     }
-    (changed, values)
-}
-
-fn differing(results: &[Value]) -> Option<ProfileChange> {
-    let [Value::Object(one), Value::Object(two)] = results else { return None };
-    let fields: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
-    let different: Vec<String> =
-        fields.into_iter().filter(|field| one.get(*field) != two.get(*field)).cloned().collect();
-    (!different.is_empty()).then_some(ProfileChange::Differs(different))
 }
 
 /// Adds a row for each change, with the values that differ.
@@ -268,5 +298,28 @@ fn text(document: &Document) -> String {
         let values = document.values.get(name).map(Vec::as_slice).unwrap_or_default();
         rows.list("", values.iter().map(|value| format!("  {}", value.line())));
     }
+    if let Some(impact) = &document.impact {
+        add_impact(&mut rows, impact);
+    }
     rows.into_text()
+}
+
+fn add_impact(rows: &mut Rows, impact: &ImpactReport) {
+    rows.list("unchanged", &impact.unchanged);
+    rows.noted_list(
+        "workers",
+        impact.workers.iter().map(|WorkerImpact { worker, profile, outcome }| {
+            let outcome = match outcome {
+                WorkerOutcome::Unchanged => "would be the same".to_owned(),
+                WorkerOutcome::Differs { fields } => format!("would differ: {}", fields.join(", ")),
+                WorkerOutcome::OtherBundle { bundle } => format!("not compared: has bundle {}", bundle.short()),
+                WorkerOutcome::OtherResolver { resolver } => {
+                    format!("not compared: has resolver {}; name it with --resolver", resolver.short())
+                }
+            };
+            (format!("{worker} {outcome}"), format!("({profile})"))
+        }),
+    );
+    let resolutions = count(impact.compared, "resolution");
+    rows.row("computed", format!("{} of {resolutions}; records and read sets give the others", impact.computed));
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let document = json!({ "schema": "yoi.bundle-new/1", "folder": files::shown(&args.folder), "workspace": args.workspace, "files": written });
     output.result(&document, || {
         let folder = files::shown(&args.folder);
-        format!("wrote {} into {folder}\n\nnext:\n  yoi bundle check {folder}\n  yoi resolve {folder} --profile assistant --explain\n", crate::text::count(written.len(), "file"))
+        format!("wrote {} into {folder}\n\nnext:\n  yoi bundle check {folder}\n  yoi bundle test {folder}\n  yoi resolve {folder} --profile assistant --explain\n", crate::text::count(written.len(), "file"))
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -184,11 +184,15 @@ pub(crate) async fn open_stores(data: &Path) -> Result<(DataFolder, Result<Sqlit
     }
 }
 
-/// Checks that a data folder exists. Opening a folder would create one.
-pub(crate) fn require_data_folder(data: &Path) -> Result<(), CliError> {
-    // A folder is a data folder if it has metadata. Opening a folder without metadata would create them.
+/// `true` if the folder is a data folder: it has metadata.
+pub(crate) fn is_data_folder(data: &Path) -> bool {
     let has_content = |name: &&str| data.join(name).metadata().is_ok_and(|found| found.is_file() && found.len() > 0);
-    if data.join(METADATA).is_file() || METADATA_COMPANIONS.iter().any(has_content) {
+    data.join(METADATA).is_file() || METADATA_COMPANIONS.iter().any(has_content)
+}
+
+/// Checks that a data folder exists. Opening a folder without metadata would create them.
+pub(crate) fn require_data_folder(data: &Path) -> Result<(), CliError> {
+    if is_data_folder(data) {
         return Ok(());
     }
     let message = format!("data folder `{}` not found", files::shown(data));
