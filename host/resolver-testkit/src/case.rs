@@ -2,6 +2,23 @@
 //!
 //! [`CaseFile::parse`] reads a file, [`observe`] computes the actual values of a case, [`Case::compare`] compares them, and
 //! [`CaseFile::blessed`] writes them into the file. The caller opens the files that a case names. Start with [`Case`].
+//!
+//! ```
+//! use error_code::Code;
+//! use resolver_testkit::case::{CaseFile, CaseSubject, Observation};
+//!
+//! let text = r#"
+//! [[case]]
+//! name = "a host without a model is told so"
+//! profile = "coder"
+//! expect.failure = "no_model"
+//! "#;
+//! let file = CaseFile::parse("tests/coder.toml", text, CaseSubject::Bundle).unwrap();
+//! let actual = Observation::of_failure(Code::UnknownProfile, "profile `coder` not found in this bundle");
+//! let mismatches = file.cases()[0].compare(&actual);
+//! assert_eq!(mismatches[0].line, 5);
+//! assert!(file.blessed([(0, &actual)]).unwrap().contains("expect.failure = \"unknown_profile\""));
+//! ```
 
 mod bless;
 mod compare;

@@ -58,7 +58,10 @@ fn bless_case(written: &mut dyn TableLike, case: &Case, actual: &Observation) ->
     if !written.contains_key("expect") {
         written.insert("expect", toml_edit::table());
     }
-    let expect = written.get_mut("expect").and_then(Item::as_table_like_mut).ok_or(BlessError::OtherText)?;
+    let expect = written.get_mut("expect").ok_or(BlessError::OtherText)?;
+    // Only a table with a header can have tables with headers.
+    let has_header = expect.as_table().is_some_and(|table| !table.is_dotted());
+    let expect = expect.as_table_like_mut().ok_or(BlessError::OtherText)?;
     let stated: Vec<Field> = case.expect.iter().flatten().map(|one| one.field).collect();
     for field in stated.iter().filter(|field| actual.value(**field).is_none()) {
         expect.remove(field.as_str());
@@ -77,8 +80,12 @@ fn bless_case(written: &mut dyn TableLike, case: &Case, actual: &Observation) ->
             continue;
         }
         let order = if matches!(field, Field::Instructions | Field::Settings) { Order::Fixed } else { Order::Free };
+        let is_new = !expect.contains_key(field.as_str());
         set(expect, field.as_str(), value, order)
             .ok_or_else(|| BlessError::NoToml { case: case.name.clone(), field })?;
+        if is_new && has_header {
+            give_header(expect, field.as_str());
+        }
     }
     Ok(())
 }
@@ -118,6 +125,16 @@ fn set(table: &mut dyn TableLike, key: &str, wanted: &Json, order: Order) -> Opt
             table.insert(key, Item::Value(new_value(wanted)?));
             Some(())
         }
+    }
+}
+
+/// Turns a long inline table into a table with a header. An inline table cannot have several lines.
+fn give_header(table: &mut dyn TableLike, key: &str) {
+    let Some(Item::Value(Value::InlineTable(inline))) = table.get(key) else { return };
+    if inline.to_string().chars().count() > MAX_LINE_CHARS {
+        let inline = inline.clone();
+        table.remove(key);
+        table.insert(key, Item::Table(inline.into_table()));
     }
 }
 
@@ -276,6 +293,21 @@ mod tests {
         let empty = format!("{HEAD}expect = {{}}\n");
         let file = CaseFile::parse("a.toml", &empty, CaseSubject::Bundle).expect("cases");
         assert_eq!(file.cases()[0].compare(&resolved), []);
+    }
+
+    #[test]
+    fn long_table_gets_a_header() {
+        let settings: Map<String, Json> = (0..12).map(|number| (format!("key-{number:02}"), json!("value"))).collect();
+        let actual = observation(&[
+            (Field::Tools, json!(["a"])),
+            (Field::Refused, json!({ "secret:a": "secret_not_granted" })),
+            (Field::Settings, Json::Object(settings)),
+        ]);
+        let text = format!("{HEAD}config = 'c'\n");
+        let after = blessed(&format!("{text}\n[[case]]\nname = \"b\"\nprofile = \"p\"\n"), &actual);
+        let start = "\n[case.expect]\nrefused = { \"secret:a\" = \"secret_not_granted\" }\ntools = [\"a\"]\n\n[case.expect.settings]\nkey-00 = \"value\"\n";
+        assert!(after.starts_with(&format!("{text}{start}")), "{after}");
+        assert!(after.ends_with("key-11 = \"value\"\n\n[[case]]\nname = \"b\"\nprofile = \"p\"\n"), "{after}");
     }
 
     #[test]

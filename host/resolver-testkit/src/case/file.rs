@@ -315,7 +315,7 @@ mod tests {
             (
                 &format!("{GOOD}facts = {{ os = 'linux', arch = 'x', mount = [] }}"),
                 4,
-                35,
+                37,
                 Code::UnknownField,
                 "unknown field `mount`",
             ),
