@@ -94,7 +94,7 @@ impl Document {
                 Verdict::Failed => "failed",
                 Verdict::Blessed => "blessed",
             };
-            rows.noted(label, &case.name, format!("{}:{}", case.file, case.line));
+            rows.row(label, format!("{}:{}: {}", case.file, case.line, case.name));
             if case.verdict == Verdict::Failed {
                 rows.list("", case.lines().map(|line| format!("  {line}")));
             }
