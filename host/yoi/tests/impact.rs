@@ -62,8 +62,7 @@ fn records_of_other_bundles_are_listed_and_not_compared() {
     record(&place, "two", "editor", "records/new.json");
     let (diff, code) = place.json(&["bundle", "diff", "one", "two", "--impact", "--records", "records"]);
     assert_eq!(code, 0, "{diff}");
-    let expected =
-        [("assistant.json", "unchanged"), ("editor.json", "differs"), ("new.json", "other_bundle")];
+    let expected = [("assistant.json", "unchanged"), ("editor.json", "differs"), ("new.json", "other_bundle")];
     assert_eq!(outcomes(&diff), expected);
     place.write("records/notes.txt", "not a record");
     let (error, code) = place.json(&["bundle", "diff", "one", "two", "--impact", "--records", "records"]);

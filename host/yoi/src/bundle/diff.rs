@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         let resolver = sandbox::resolver(&sandbox, args.resolver.as_ref()).await?;
         let [before, after] = &sides;
         let impact = Impact::new(&resolver, before, after, host.config.as_ref());
-        let mut comparison = Comparison { host: &host, sides: &sides, impact, records: &records };
+        let comparison = Comparison { host: &host, sides: &sides, impact, records: &records };
         let mut report = ImpactReport::default();
         let (profiles, values) = comparison.profiles(&mut report).await;
         comparison.workers(&mut report).await;
@@ -199,7 +199,7 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     async fn profiles(
-        &mut self,
+        &self,
         report: &mut ImpactReport,
     ) -> (BTreeMap<String, ProfileChange>, BTreeMap<String, Vec<Difference>>) {
         let manifests = self.sides.each_ref().map(|side| side.view.bundle().manifest());
@@ -226,7 +226,7 @@ impl Comparison<'_> {
         (changed, values)
     }
 
-    async fn workers(&mut self, report: &mut ImpactReport) {
+    async fn workers(&self, report: &mut ImpactReport) {
         for OpenRecord { name, record } in self.records {
             let digests = record.digests();
             let outcome = if digests.bundle != self.sides[0].view.bundle().digest() {
@@ -249,8 +249,8 @@ impl Comparison<'_> {
 
     async fn effect(&self, facts: &[Facts; 2], request: &Request, report: &mut ImpactReport) -> Effect {
         let [before, after] = facts;
-        let known = self.records.iter().map(|one| &one.record);
-        let known = known.into_iter().find(|record| self.impact.is_record_of(record, before, request));
+        let mut records = self.records.iter().map(|one| &one.record);
+        let known = records.find(|record| self.impact.is_record_of(record, before, request));
         let effect = self.impact.of_request([before, after], request, known).await;
         report.add(&effect);
         effect
