@@ -91,7 +91,8 @@ impl Scene {
         let mut scene = Self { runtime, resolver, facts: generated::facts()?, requests, before, records: Vec::new() };
         for request in &scene.requests {
             let inputs = Inputs::new(scene.facts.clone(), request.clone());
-            let resolved = Resolutions::with_capacity(0).resolve(&scene.resolver, &scene.before.view, &inputs);
+            let resolutions = Resolutions::with_capacity(0);
+            let resolved = resolutions.resolve(&scene.resolver, &scene.before.view, &inputs);
             let resolved = scene.runtime.block_on(resolved)?;
             scene.records.push(Record::new(&inputs, &resolved, *resolved.digests()).to_json());
         }
