@@ -43,7 +43,7 @@ fn concurrent_resolutions_give_the_same_answers_as_sequential_ones() {
     let all = cases::all();
     let one_by_one: Vec<Value> = sandboxes::wait(async {
         let mut answers = Vec::new();
-        for case in &all {
+        for case in all {
             answers.push(cases::answer(&resolver, case).await);
         }
         answers

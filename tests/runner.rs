@@ -19,6 +19,7 @@ mod bundle_manifest;
 mod bundle_packages;
 mod bundle_signature;
 mod compiling;
+mod conformance;
 mod corpora_json;
 mod corpora_leaks;
 mod determinism;

@@ -11,6 +11,7 @@
 
 pub mod cases;
 pub mod examples;
+pub mod faulty;
 pub mod fixtures;
 pub mod fuzz;
 pub mod hostile;
