@@ -3,6 +3,7 @@
 use bundles::signature::SignatureRefusal;
 use component_host::{InvalidLimits, LoadError, SandboxError};
 use host_policy::ConfigError;
+use resolver_testkit::conformance::KitError;
 use runtime_api::Code;
 use serde_json::{Value, json};
 use worker_runtime::blob_store::BlobError;
@@ -136,7 +137,16 @@ macro_rules! from_library_errors {
         }
     )*};
 }
-from_library_errors!(BackendError, BlobError, ContentError, DataFolderError, MetadataError, OpenError, TokenError);
+from_library_errors!(
+    BackendError,
+    BlobError,
+    ContentError,
+    DataFolderError,
+    KitError,
+    MetadataError,
+    OpenError,
+    TokenError
+);
 
 impl From<SandboxError> for CliError {
     fn from(error: SandboxError) -> Self {

@@ -24,6 +24,7 @@ mod resolve;
 mod resolver;
 mod runtime;
 mod sandbox;
+mod scaffold;
 mod secret;
 mod text;
 mod upload;

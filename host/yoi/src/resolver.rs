@@ -5,8 +5,11 @@ mod add;
 mod compare;
 mod comparison_page;
 mod events;
+mod bench;
+mod check;
 mod inspect;
 mod list;
+mod new;
 mod registry;
 mod remove;
 mod replay;
@@ -27,6 +30,12 @@ use crate::output::Output;
 pub(crate) enum Command {
     /// Shows the structure of a component without compiling or running it.
     Inspect(inspect::Args),
+    /// Creates the source of a resolver.
+    New(new::Args),
+    /// Checks that a component conforms to the contract of resolvers.
+    Check(check::Args),
+    /// Measures the cost of a component against the built-in resolver.
+    Bench(bench::Args),
     /// Repeats recorded resolutions and compares the results.
     Replay(replay::Args),
     /// Compares two resolvers over recorded resolutions, or over the profiles of a bundle.
@@ -56,6 +65,9 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Inspect(args) => inspect::run(args, output),
+        Command::New(args) => new::run(args, output),
+        Command::Check(args) => check::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
         Command::Replay(args) => replay::run(args, output),
         Command::Compare(args) => compare::run(args, output),
         Command::Run(args) => run::run(args, output),

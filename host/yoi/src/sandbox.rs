@@ -54,14 +54,24 @@ impl LimitsArgs {
 
 /// Creates a sandbox.
 pub(crate) fn start(args: &CacheArgs, limits: Limits, output: &Output) -> Result<Sandbox, CliError> {
+    let allocation =
+        if component_host::memory_is_never_swapped() { Allocation::PooledResident } else { Allocation::Pooled };
+    start_with(args, limits, allocation, output)
+}
+
+/// Creates a sandbox with the given allocation of memory.
+pub(crate) fn start_with(
+    args: &CacheArgs,
+    limits: Limits,
+    allocation: Allocation,
+    output: &Output,
+) -> Result<Sandbox, CliError> {
     let compiler = match std::env::current_exe() {
         Ok(program) => Compiler::Child { program, arguments: vec![ARGUMENT.into()] },
         // Without the path of this program there is no child process. Only the tighter structural budget then limits the
         // compilation.
         Err(_) => Compiler::InProcess,
     };
-    let allocation =
-        if component_host::memory_is_never_swapped() { Allocation::PooledResident } else { Allocation::Pooled };
     let cache = cache(args, output);
     Ok(Sandbox::new(SandboxConfig { limits, allocation, compiler, cache })?)
 }

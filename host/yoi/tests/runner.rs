@@ -35,6 +35,7 @@ mod readme;
 mod remote;
 mod resolve;
 mod resolver;
+mod resolver_check;
 mod runtime;
 mod secret;
 mod served;

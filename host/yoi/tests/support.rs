@@ -135,6 +135,7 @@ macro_rules! snapshot {
         settings.add_filter("ed25519:[A-Za-z0-9+/]{43}=", "[public key]");
         settings.add_filter(r"[0-9,]+ fuel, [0-9.]+ MiB of memory, [0-9]+ names? read", "[cost]");
         settings.add_filter(r"[0-9,]+ fuel, [0-9.]+ MiB of memory, [0-9.]+ ms", "[cost]");
+        settings.add_filter(r"[0-9,]+ fuel and [0-9.]+ [KM]iB of memory in [0-9]+ runs", "[cost]");
         settings.add_filter(
             r"[0-9,]+ fuel, ([0-9]+) names? read of ([0-9]+) profiles, [0-9.]+ ms",
             "[cost] of $2 profiles",

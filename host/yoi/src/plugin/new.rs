@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
+use crate::scaffold::{self, File, Language};
 use crate::text::count;
 
 /// Creates the source of a plugin with one tool.
@@ -25,27 +26,6 @@ pub(crate) struct Args {
     #[arg(long, env = "YOI_PLUGIN_NAME")]
     name: Option<PluginName>,
 }
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Language {
-    /// Rust, with cargo.
-    Rust,
-    /// JavaScript on QuickJS, with Node.
-    Js,
-    /// Python.
-    Python,
-}
-
-/// Path in the folder, and content.
-type File = (&'static str, &'static str);
-
-/// The contract, as this program implements it.
-const WIT: [File; 4] = [
-    ("wit/world.wit", include_str!("../../../../wit/world.wit")),
-    ("wit/deps/yoi-host@1.0.0/host.wit", include_str!("../../../../wit/deps/yoi-host@1.0.0/host.wit")),
-    ("wit/deps/yoi-plugin@1.0.0/plugin.wit", include_str!("../../../../wit/deps/yoi-plugin@1.0.0/plugin.wit")),
-    ("wit/deps/yoi-resolver@1.0.0/resolver.wit", include_str!("../../../../wit/deps/yoi-resolver@1.0.0/resolver.wit")),
-];
 
 const MANIFEST: File = ("plugin.toml", include_str!("new/templates/plugin.toml"));
 
@@ -68,13 +48,11 @@ const PYTHON: [File; 3] = [
     (".gitignore", "/bindings\n/component.wasm\n__pycache__\n"),
 ];
 
-impl Language {
-    fn files(self) -> &'static [File] {
-        match self {
-            Self::Rust => &RUST,
-            Self::Js => &JS,
-            Self::Python => &PYTHON,
-        }
+fn sources(language: Language) -> &'static [File] {
+    match language {
+        Language::Rust => &RUST,
+        Language::Js => &JS,
+        Language::Python => &PYTHON,
     }
 }
 
@@ -83,18 +61,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         Some(name) => name.clone(),
         None => name_of(&args.folder)?,
     };
-    files::create_folder(&args.folder)?;
-    let mut written = Vec::new();
-    for (path, text) in [MANIFEST].iter().chain(args.language.files()).chain(&WIT) {
-        let to = args.folder.join(path);
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| files::unwritable(folder, "folder", error.kind()))?;
-        }
-        // The contract has no name of the plugin in it.
-        let text = if path.starts_with("wit/") { (*text).to_owned() } else { named(text, &name) };
-        files::write(&to, text.as_bytes(), "file")?;
-        written.push(*path);
-    }
+    let written =
+        scaffold::write(&args.folder, [MANIFEST].iter().chain(sources(args.language)), |text| named(text, &name))?;
     let folder = files::shown(&args.folder);
     let document = json!({ "schema": "yoi.plugin-new/1", "folder": folder, "name": name, "files": written });
     output.result(&document, || {
