@@ -1,7 +1,7 @@
 //! Bundles, facts and requests built by code.
 
 use bundles::canonical::to_canonical;
-use bundles::{Acceptances, Bundle, BundleLimits, Digest};
+use bundles::{Acceptances, Bundle, BundleLimits};
 use component_host::BundleView;
 use host_policy::{Facts, Request};
 use resolver_testkit::conformance::open_bundle;

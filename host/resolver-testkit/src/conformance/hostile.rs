@@ -249,7 +249,7 @@ fn wide_lineage() -> Value {
 fn many_layers() -> Value {
     let layers: Vec<Value> = (0..BundleLimits::default().layers)
         .map(|index| {
-            let condition = if index % 3 == 0 { "lacks:shell" } else { "has:shell" };
+            let condition = if index.is_multiple_of(3) { "lacks:shell" } else { "has:shell" };
             let when: Vec<&str> = std::iter::repeat_n(condition, 32).collect();
             json!({ "when": when, "tools_allow": { "append": [format!("t{}", index % 40)] }, "settings": { "last": index } })
         })
@@ -267,7 +267,7 @@ fn long_lists() -> Value {
 }
 
 fn many_wishes() -> Value {
-    let wish = |index: usize, need: &str| json!({ "authority": format!("mount:m{index}:{}", if index % 2 == 0 { "read" } else { "write" }), "need": need });
+    let wish = |index: usize, need: &str| json!({ "authority": format!("mount:m{index}:{}", if index.is_multiple_of(2) { "read" } else { "write" }), "need": need });
     let first: Vec<Value> = (0..600).map(|index| wish(index, "optional")).collect();
     let second: Vec<Value> = (300..900).map(|index| wish(index, "required")).collect();
     let drops: Vec<String> = (200..400).map(|index| format!("mount:m{index}:read")).collect();

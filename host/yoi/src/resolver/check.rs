@@ -86,7 +86,6 @@ fn text(document: &Document) -> String {
         rows.noted(group, format!("{passed} of {}", count(checks.len(), "check")), "passed");
     }
     for (check, failure) in report.failures() {
-        rows.row("", "");
         rows.row("failed", &check.name);
         rows.row("claim", &check.claim);
         rows.row("problem", &failure.problem);
