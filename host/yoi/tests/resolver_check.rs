@@ -56,7 +56,7 @@ fn check_without_a_component_or_with_an_unknown_check_is_an_error_of_the_caller(
     let (error, code) = place.json(&["resolver", "check", "builtin", "--only", "laws/none"]);
     assert_eq!((code, &error["code"]), (2, &json!("usage")), "{error}");
     let (error, code) = place.json(&["resolver", "check", "nothing.wasm"]);
-    assert_eq!((code, &error["code"]), (1, &json!("unreadable")), "{error}");
+    assert_eq!((code, &error["code"]), (5, &json!("not_found")), "{error}");
 }
 
 #[test]
