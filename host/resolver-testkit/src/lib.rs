@@ -1,7 +1,7 @@
 //! Tests of resolvers and bundles, without a Runtime.
 
-pub mod case;
 pub mod bench;
+pub mod case;
 pub mod conformance;
 
 pub use conformance::Conformance;

@@ -2,11 +2,11 @@
 
 mod activate;
 mod add;
+mod bench;
+mod check;
 mod compare;
 mod comparison_page;
 mod events;
-mod bench;
-mod check;
 mod inspect;
 mod list;
 mod new;
