@@ -2,7 +2,15 @@
 //! commands.
 
 /// Help texts of a library, each with its replacement that names a command.
-const COMMANDS: [(&str, &str); 41] = [
+const COMMANDS: [(&str, &str); 43] = [
+    (
+        "compare it with the active resolver",
+        "compare it with the active resolver: `yoi resolver compare active DIGEST`",
+    ),
+    (
+        "activate it without a comparison, or create workers first",
+        "create workers first, or use `yoi resolver activate DIGEST --unchecked`",
+    ),
     (
         "wait until its other requests have ended, or use a token with a larger share",
         "wait until its other requests have ended, or use a token with a larger share (`yoi runtime token new --connections N`)",

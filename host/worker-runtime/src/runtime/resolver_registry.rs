@@ -143,12 +143,10 @@ impl ResolverError {
             Self::Active(_) => "activate another resolver first, or roll back".to_owned(),
             Self::Pinned(_) => "change or remove `resolver` under [host] in the host's config".to_owned(),
             Self::InUse(_) => "stop its workers, and remove it from the host's config if it is pinned there".to_owned(),
-            Self::ComparisonRequired | Self::ComparisonNotFound(_) => {
-                "compare it with the active resolver: `yoi resolver compare active DIGEST --url URL`".to_owned()
-            }
-            Self::NothingToCompare => "activate it with `--unchecked`, or create workers first".to_owned(),
+            Self::ComparisonRequired | Self::ComparisonNotFound(_) => "compare it with the active resolver".to_owned(),
+            Self::NothingToCompare => "activate it without a comparison, or create workers first".to_owned(),
             Self::NotAccepted { change_set, .. } => {
-                format!("review the changes, and accept exactly them with `--accept {change_set}`")
+                format!("review the changes, and accept exactly them: `{change_set}`")
             }
             Self::Comparing => "wait until it ends, or cancel it".to_owned(),
             Self::Full { limit: "retired resolvers", .. } => "remove or revoke a retired resolver".to_owned(),

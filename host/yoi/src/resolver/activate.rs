@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use bundles::Digest;
-use clap::builder::BoolishValueParser;
 use runtime_api::comparison::ActivateRequest;
 
 use super::registry::{self, Target};
@@ -24,10 +23,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: Target,
     /// Accepts exactly the changes with this digest, which the comparison shows.
-    #[arg(long, value_name = "DIGEST", env = "YOI_ACCEPT")]
+    #[arg(long, value_name = "DIGEST")]
     accept: Option<Digest>,
     /// Activates the resolver without a comparison. Nothing is repeated with the previous one afterwards.
-    #[arg(long, conflicts_with = "accept", env = "YOI_UNCHECKED", value_parser = BoolishValueParser::new())]
+    #[arg(long, conflicts_with = "accept")]
     unchecked: bool,
 }
 

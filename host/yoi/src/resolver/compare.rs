@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bundles::{Bundle, Digest, WorkspaceId};
+use clap::builder::BoolishValueParser;
 use component_host::BundleView;
 use host_policy::{ChangeEffect, Facts, HostPolicy, Request, ResolutionChange, RuntimeConfig, enforce};
 use runtime_api::Code;
@@ -52,7 +53,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     sources: SourceArgs,
     /// Resolves all profiles of each `--bundle`.
-    #[arg(long, requires = "bundle")]
+    #[arg(long, requires = "bundle", env = "YOI_ALL_PROFILES", value_parser = BoolishValueParser::new())]
     all_profiles: bool,
     /// With `--all-profiles`: JSON file with the facts of a host. Can be repeated. Default: only the operating system and the
     /// architecture of this machine.
