@@ -78,11 +78,11 @@ impl Draft {
                 layer[key] = list(kind);
             }
         }
-        if seed % 5 == 0 {
+        if seed.is_multiple_of(5) {
             layer["language"] = json!("de");
         }
         let mut layers = vec![layer];
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             layers.push(json!({ "when": ["has:git"], "settings": { "git": true } }));
         }
         if parents.is_empty() { json!({ "layers": layers }) } else { json!({ "extends": parents, "layers": layers }) }

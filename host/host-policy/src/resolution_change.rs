@@ -1,7 +1,7 @@
 //! Differences between two resolutions of the same inputs, and what each difference means for the authority of a worker.
 //!
 //! A change is keyed by profile and field. A name that a list gained or lost has a field of its own (`/tools/fs.read`), so that
-//! the same change in many resolutions is one change. Two resolutions without a change are equal. Read [`outcome_changes`].
+//! the same change in many resolutions is one change. Equal resolutions have no changes, and resolutions without a change are equal. Read [`outcome_changes`].
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ pub struct ResolutionChange {
     pub effect: ChangeEffect,
     /// The profile.
     pub profile: ProfileName,
-    /// JSON pointer. A field below `/granted` is one of the worker that the host accepts, all others are of the resolution.
+    /// JSON pointer. Fields below `/granted` belong to the worker that the host accepts. Other fields belong to the resolution.
     pub field: String,
     /// JSON text of the earlier value, or the code of the earlier failure. Absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use crate::conformance::{KitError, Scenario, corpus, large_scenario};
 
 /// Costs of two resolvers for the same scenarios.
 #[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
+pub struct CostComparison {
     /// Description of the scenarios.
     pub workload: &'static str,
     /// Number of scenarios.
@@ -41,7 +41,7 @@ impl Usage {
     }
 }
 
-impl Comparison {
+impl CostComparison {
     /// Returns the ratios of fuel, memory and time of the measured resolver to the built-in one.
     pub fn ratios(&self) -> [f64; 3] {
         let ratio = |measured: u64, builtin: u64| measured as f64 / builtin.max(1) as f64;
@@ -59,13 +59,13 @@ impl Comparison {
 /// # Errors
 ///
 /// [`KitError`] if the component cannot be loaded or gives no answer.
-pub async fn compare(sandbox: &Sandbox, component: &[u8], repetitions: usize) -> Result<[Comparison; 2], KitError> {
+pub async fn compare(sandbox: &Sandbox, component: &[u8], repetitions: usize) -> Result<[CostComparison; 2], KitError> {
     let measured = sandbox.load(component).await?;
     let builtin = sandbox.load(worker_runtime::shipped::RESOLVER).await?;
     let corpus: Vec<Scenario> = corpus()?.iter().map(|case| case.scenario.clone()).collect();
     let mut comparisons = [
-        Comparison { workload: "case corpus", scenarios: corpus.len(), ..Comparison::empty() },
-        Comparison { workload: "large bundle", scenarios: 1, ..Comparison::empty() },
+        CostComparison { workload: "case corpus", scenarios: corpus.len(), ..CostComparison::empty() },
+        CostComparison { workload: "large bundle", scenarios: 1, ..CostComparison::empty() },
     ];
     for (comparison, scenarios) in comparisons.iter_mut().zip([corpus, vec![large_scenario()?]]) {
         for scenario in &scenarios {
@@ -76,7 +76,7 @@ pub async fn compare(sandbox: &Sandbox, component: &[u8], repetitions: usize) ->
     Ok(comparisons)
 }
 
-impl Comparison {
+impl CostComparison {
     fn empty() -> Self {
         Self { workload: "", scenarios: 0, measured: Usage::default(), builtin: Usage::default() }
     }

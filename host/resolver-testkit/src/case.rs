@@ -9,7 +9,7 @@
 //!
 //! let text = r#"
 //! [[case]]
-//! name = "a host without a model is told so"
+//! name = "a host without a model is refused"
 //! profile = "coder"
 //! expect.failure = "no_model"
 //! "#;

@@ -17,9 +17,9 @@ pub struct CaseCounts {
     pub same: u64,
     /// Cases that both resolvers resolve, with a change.
     pub different: u64,
-    /// Cases that only the earlier resolver resolves, or whose worker only then is accepted.
+    /// Cases that only the earlier resolver resolves, or whose worker is accepted only with it.
     pub newly_failing: u64,
-    /// Cases that only the later resolver resolves, or whose worker only then is accepted.
+    /// Cases that only the later resolver resolves, or whose worker is accepted only with it.
     pub newly_succeeding: u64,
     /// Cases that could not be repeated, because the bundle or the record is missing or damaged.
     pub skipped: u64,
@@ -32,7 +32,7 @@ impl CaseCounts {
     }
 }
 
-/// Cost of all cases that both resolvers computed.
+/// Cost of all cases. That of a recorded case is the recorded cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ComparedCost {
@@ -69,7 +69,7 @@ pub struct Comparison {
     pub cases: CaseCounts,
     /// Cost of both resolvers.
     pub cost: ComparedCost,
-    /// Digest of both resolvers, their costs and all changes. To accept it is to accept exactly these.
+    /// Digest of both resolvers, their costs and all changes. A request that accepts the digest accepts exactly these changes.
     pub change_set: Digest,
     /// All changes, those that let a worker do more first.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
@@ -85,7 +85,7 @@ pub enum Objection {
     AuthorityGrew,
     /// A profile no longer resolves, or a worker is no longer accepted.
     NewFailures,
-    /// The later resolver costs more than the allowed factor.
+    /// The cost exceeds `comparison_cost_percent`.
     Cost,
 }
 

@@ -47,11 +47,8 @@ impl CaseRun {
         }
     }
 
-    /// Returns the outcome that a record holds, if this engine computed it.
+    /// Returns the outcome that a record holds. `None` if the record does not fit the bundle, or is one of version 1.
     pub fn restore(record: &Record, manifest: &Manifest, limits: &BundleLimits) -> Option<Self> {
-        if !record.is_of_this_engine() {
-            return None;
-        }
         let cost = Cost {
             fuel: record.fuel().parse().ok()?,
             memory_bytes: record.memory_bytes()?.parse().ok()?,

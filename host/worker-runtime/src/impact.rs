@@ -6,5 +6,5 @@
 mod comparison;
 mod delta;
 
-pub use comparison::{BundleSide, Effect, Impact};
-pub use delta::{BundleDelta, Comparison};
+pub use comparison::{BundleSide, Impact, ImpactEffect};
+pub use delta::{BundleDelta, ComparedValues};

@@ -287,3 +287,25 @@ async fn resolver_compared_with_itself_repeats_its_records() {
     let cancelled = management.cancel_comparison(shipped_digest()).await.expect("not running");
     assert!(matches!(cancelled.state, ComparisonState::Finished { .. }), "{cancelled:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resolver_that_was_not_compared_is_never_returned_to() {
+    let (world, runtime, bundle) = scene(RuntimeLimits::default()).await;
+    let management = runtime.management();
+    let one = admit(&management, hostile::ignores_drops(None, None)).await;
+    let two = admit(&management, hostile::ignores_drops(None, Some(3))).await;
+    for candidate in [one, two] {
+        compared(&management, candidate).await;
+        management.activate_resolver(candidate, ActivateRequest::default()).await.expect("activated");
+    }
+    // The shipped resolver comes before the revoked one, and was compared with the revoked one only.
+    management.revoke_resolver(one).await.expect("revoked");
+    drop((management, runtime));
+    let runtime = world.open().await;
+    let capable = CreateWorkerRequest { required_capabilities: vec![name("tool:echo")], ..request(bundle, 3) };
+    for number in 0..20 {
+        runtime.catalogue(&acme()).create(id(&format!("capable-{number}")), capable.clone()).await.expect("created");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(active(&runtime.management()).await, two);
+}

@@ -33,7 +33,7 @@ pub(crate) fn print(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Like [`print`], for tokens of a Backend.
+/// Like [`print()`], for tokens of a Backend.
 pub(crate) fn print_of_backend(
     id: &TokenId,
     token: String,

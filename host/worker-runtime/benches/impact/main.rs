@@ -75,8 +75,10 @@ fn measure(rounds: usize) -> Outcome<()> {
 /// Returns the bundle with another setting in the profile at this depth of the first chain.
 fn changed(bundle: &Bundle, depth: usize) -> Outcome<BundleSide> {
     let mut manifest: Value = serde_json::from_slice(bundle.manifest_bytes())?;
-    let layer = manifest.pointer_mut(&format!("/profiles/role-0-{depth}/layers/0")).ok_or("the profile has a layer")?;
-    layer["settings"]["changed"] = json!(true);
+    let layer = manifest.pointer_mut(&format!("/profiles/role-0-{depth}/layers/0"));
+    let layer = layer.and_then(Value::as_object_mut).ok_or("the profile has no layer")?;
+    let settings = layer.entry("settings").or_insert_with(|| json!({}));
+    settings.as_object_mut().ok_or("the settings are no object")?.insert("changed".to_owned(), json!(true));
     let blobs: Vec<Arc<[u8]>> = bundle.blobs().map(|(_, bytes)| bytes.clone()).collect();
     let bytes = to_canonical(&manifest)?;
     let bundle = Bundle::open(bytes.into(), blobs, &BundleLimits::default(), Acceptances::Refuse)?;

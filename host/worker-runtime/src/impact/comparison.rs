@@ -9,7 +9,7 @@ use host_policy::{Facts, HostPolicy, Request, Resolution, ResolvedWorkerSpec, Ru
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::delta::{BundleDelta, Comparison};
+use super::delta::{BundleDelta, ComparedValues};
 use crate::error::ResolveError;
 use crate::record::Record;
 use crate::report::ReportedValues;
@@ -32,7 +32,7 @@ impl BundleSide {
 
 /// Effect of a new bundle on one request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Effect {
+pub struct ImpactEffect {
     /// Names of the fields that differ. Empty if the result is the same.
     pub fields: Vec<String>,
     /// The values that differ.
@@ -77,13 +77,13 @@ impl<'a> Impact<'a> {
 
     /// Returns the effect on a request. `facts` are those with the old and with the new bundle. `known` is a record of the
     /// request with the old bundle, which saves one resolution, or both if the read set did not change.
-    pub async fn of_request(&self, facts: [&Facts; 2], request: &Request, known: Option<&Record>) -> Effect {
-        let comparison = if self.config.is_some() { Comparison::Workers } else { Comparison::Resolutions };
+    pub async fn of_request(&self, facts: [&Facts; 2], request: &Request, known: Option<&Record>) -> ImpactEffect {
+        let comparison = if self.config.is_some() { ComparedValues::Workers } else { ComparedValues::Resolutions };
         let is_same_host = facts[0] == facts[1];
         let known = known.filter(|record| self.is_record_of(record, facts[0], request));
         let is_unaffected = |record: &Record| is_same_host && !self.delta.affects(record, comparison);
         if known.is_some_and(is_unaffected) {
-            return Effect { fields: Vec::new(), values: Vec::new(), computed: 0 };
+            return ImpactEffect { fields: Vec::new(), values: Vec::new(), computed: 0 };
         }
         let recorded = known.and_then(|record| self.recorded(record));
         let (before, computed) = match recorded {
@@ -97,14 +97,18 @@ impl<'a> Impact<'a> {
                 };
                 let is_certain = run.as_ref().err().is_none_or(|failed| failed.error.is_deterministic());
                 if is_certain && is_unaffected(&record) {
-                    return Effect { fields: Vec::new(), values: Vec::new(), computed: 1 };
+                    return ImpactEffect { fields: Vec::new(), values: Vec::new(), computed: 1 };
                 }
                 let result = run.as_ref().map(|resolved| resolved.resolution()).map_err(|failed| &failed.error);
                 (self.value(self.before, result.map_err(ToString::to_string)), 2)
             }
         };
         let after = self.resolved(self.after, facts[1], request).await;
-        Effect { fields: different_fields(&before, &after), values: differences(Some(&before), Some(&after)), computed }
+        ImpactEffect {
+            fields: different_fields(&before, &after),
+            values: differences(Some(&before), Some(&after)),
+            computed,
+        }
     }
 
     /// Returns the value of a record, without a resolver. `None` if the record contradicts the bundle.

@@ -11,7 +11,7 @@ use crate::record::{Record, missing_name};
 
 /// The values of two resolutions that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
+pub enum ComparedValues {
     /// Resolutions with the declarations that they name.
     Resolutions,
     /// The same, after the policy of a host was enforced.
@@ -92,11 +92,11 @@ impl<'a> BundleDelta<'a> {
 
     /// `true` if the recorded resolution with the old bundle can differ with the new one. `false` is a proof, if the record
     /// is genuine: the result is the same.
-    pub fn affects(&self, record: &Record, comparison: Comparison) -> bool {
+    pub fn affects(&self, record: &Record, comparison: ComparedValues) -> bool {
         if self.is_empty() {
             return false;
         }
-        if self.workspace || self.policy && comparison == Comparison::Workers {
+        if self.workspace || self.policy && comparison == ComparedValues::Workers {
             return true;
         }
         // Version 1 has no read set.
@@ -183,7 +183,7 @@ mod tests {
         serde_json::from_value(record).expect("a record")
     }
 
-    fn affects(after: &Value, record: &Record, comparison: Comparison) -> bool {
+    fn affects(after: &Value, record: &Record, comparison: ComparedValues) -> bool {
         let (before, after) = (manifest(&json!({})), manifest(after));
         BundleDelta::new(&before, &after).affects(record, comparison)
     }
@@ -192,7 +192,7 @@ mod tests {
     fn parts_without_influence_affect_nothing() {
         let trivial = record(&json!({}), &json!([]), &[]);
         for after in [json!({}), json!({ "revision": "2" }), json!({ "created_at": "2027-06-25T15:49:30Z" })] {
-            assert!(!affects(&after, &trivial, Comparison::Workers), "{after}");
+            assert!(!affects(&after, &trivial, ComparedValues::Workers), "{after}");
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
     fn name_affects_the_resolutions_that_looked_it_up_or_answered_it() {
         let other = json!({ "models": { "m": { "provider": "p", "model": "two" } } });
         let reads =
-            |answer: &Value, found: &Value| affects(&other, &record(answer, found, &[]), Comparison::Resolutions);
+            |answer: &Value, found: &Value| affects(&other, &record(answer, found, &[]), ComparedValues::Resolutions);
         assert!(!reads(&json!({}), &json!([{ "kind": "prompt", "name": "m" }])));
         assert!(reads(&json!({}), &json!([{ "kind": "model", "name": "m" }])));
         assert!(reads(&json!({ "model": "m" }), &json!([])));
@@ -210,7 +210,7 @@ mod tests {
     fn new_name_affects_the_resolutions_that_missed_it() {
         let after = json!({ "tools": { "t": { "source": "host", "effect": "read" } } });
         let missed = |name| {
-            affects(&after, &record(&json!({}), &json!([]), &[missing_name("tool", name)]), Comparison::Resolutions)
+            affects(&after, &record(&json!({}), &json!([]), &[missing_name("tool", name)]), ComparedValues::Resolutions)
         };
         assert!(missed("t") && !missed("u"));
     }
@@ -220,8 +220,8 @@ mod tests {
         let trivial = record(&json!({}), &json!([]), &[]);
         let profiles =
             |base: Value| json!({ "profiles": { "base": base, "child": { "extends": ["base"] }, "new": {} } });
-        assert!(affects(&profiles(json!({ "description": "other" })), &trivial, Comparison::Resolutions));
-        assert!(!affects(&profiles(json!({})), &trivial, Comparison::Resolutions));
+        assert!(affects(&profiles(json!({ "description": "other" })), &trivial, ComparedValues::Resolutions));
+        assert!(!affects(&profiles(json!({})), &trivial, ComparedValues::Resolutions));
     }
 
     #[test]
@@ -230,22 +230,24 @@ mod tests {
             (record(&json!({ "language": "de" }), &json!([]), &[]), record(&json!({}), &json!([]), &[]));
         let language = json!({ "language": "fr" });
         assert!(
-            !affects(&language, &with, Comparison::Resolutions)
-                && affects(&language, &without, Comparison::Resolutions)
+            !affects(&language, &with, ComparedValues::Resolutions)
+                && affects(&language, &without, ComparedValues::Resolutions)
         );
         let policy = json!({ "policy": { "authorities": { "deny": ["shell"] } } });
-        assert!(affects(&policy, &with, Comparison::Workers) && !affects(&policy, &with, Comparison::Resolutions));
-        assert!(affects(&json!({ "workspace": { "id": "other" } }), &with, Comparison::Resolutions));
+        assert!(
+            affects(&policy, &with, ComparedValues::Workers) && !affects(&policy, &with, ComparedValues::Resolutions)
+        );
+        assert!(affects(&json!({ "workspace": { "id": "other" } }), &with, ComparedValues::Resolutions));
     }
 
     #[test]
     fn failure_is_affected_by_what_confirmed_it() {
         let failure = |code: &str| record(&json!({ "code": code, "message": "m" }), &json!([]), &[]);
         let model = json!({ "models": {} });
-        assert!(!affects(&model, &failure("no_model"), Comparison::Resolutions));
-        assert!(affects(&model, &failure("resolver_misbehaved"), Comparison::Resolutions));
+        assert!(!affects(&model, &failure("no_model"), ComparedValues::Resolutions));
+        assert!(affects(&model, &failure("resolver_misbehaved"), ComparedValues::Resolutions));
         let profile = json!({ "profiles": { "base": {}, "child": { "extends": ["base"] }, "new": {} } });
-        assert!(affects(&profile, &failure("unknown_profile"), Comparison::Resolutions));
-        assert!(!affects(&profile, &failure("unmet_capability"), Comparison::Resolutions));
+        assert!(affects(&profile, &failure("unknown_profile"), ComparedValues::Resolutions));
+        assert!(!affects(&profile, &failure("unmet_capability"), ComparedValues::Resolutions));
     }
 }

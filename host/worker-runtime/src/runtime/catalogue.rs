@@ -420,7 +420,7 @@ impl Catalogue {
         }
     }
 
-    /// Writes all rows of a new worker in one commit. Returns the record that made room for that of the worker.
+    /// Writes all rows of a new worker in one commit. Returns the record that was evicted or replaced by that of the worker.
     async fn commit_worker(
         &self,
         id: WorkerId,

@@ -78,19 +78,20 @@ impl Job {
 }
 
 /// Both resolvers of a comparison.
-struct Pair {
+struct ResolverPair {
     before: Resolver,
     after: Resolver,
 }
 
 impl Management {
     /// Compares the active resolver with another one, over the records that exist now. Returns at once; [`comparison`] returns
-    /// the progress. A comparison of the same pair that runs goes on.
+    /// the progress. If the same comparison already runs, it continues.
     ///
     /// [`comparison`]: Self::comparison
     pub async fn compare_resolver(&self, after: Digest) -> Result<ComparisonStatus, ResolverError> {
         let before = **self.shared.active_resolver.load();
-        let pair = Pair { before: self.usable_resolver(before).await?, after: self.usable_resolver(after).await? };
+        let pair =
+            ResolverPair { before: self.usable_resolver(before).await?, after: self.usable_resolver(after).await? };
         let snapshot = self.snapshot().await?;
         if snapshot.0.is_empty() {
             return Err(ResolverError::NothingToCompare);
@@ -145,8 +146,8 @@ impl Management {
         self.comparison(after).await
     }
 
-    /// Checks that a comparison allows the activation of a resolver, and returns its row. `None` if nothing was compared,
-    /// which the request allows.
+    /// Checks that a comparison allows the activation of a resolver, and returns its row. Returns `None` if the request allows
+    /// an activation without a comparison, or if the resolver is active already.
     pub(super) async fn check_swap(
         &self,
         registry: &Registry,
@@ -219,7 +220,13 @@ pub(super) fn report_holder(report: &Digest, resolver: &Digest) -> content_store
 }
 
 /// Compares all cases and stores the result.
-async fn run(shared: Weak<Shared>, pair: Pair, snapshot: Snapshot, at: jiff::Timestamp, progress: Arc<Progress>) {
+async fn run(
+    shared: Weak<Shared>,
+    pair: ResolverPair,
+    snapshot: Snapshot,
+    at: jiff::Timestamp,
+    progress: Arc<Progress>,
+) {
     let compared = compare(&shared, &pair, snapshot, &progress).await;
     let stored = match (compared, shared.upgrade()) {
         (Ok(comparison), Some(shared)) => {
@@ -233,7 +240,7 @@ async fn run(shared: Weak<Shared>, pair: Pair, snapshot: Snapshot, at: jiff::Tim
 
 async fn compare(
     shared: &Weak<Shared>,
-    pair: &Pair,
+    pair: &ResolverPair,
     snapshot: Snapshot,
     progress: &Progress,
 ) -> Result<Comparison, TooManyChanges> {
@@ -254,7 +261,7 @@ impl Shared {
     /// Returns the outcomes of both resolvers for a recorded case. `None` if the case cannot be repeated.
     async fn compare_case(
         self: &Arc<Self>,
-        pair: &Pair,
+        pair: &ResolverPair,
         record: Digest,
         workspace: &WorkspaceId,
     ) -> Option<(ProfileName, CaseRun, CaseRun)> {
@@ -273,21 +280,23 @@ impl Shared {
             let profile = record.request().profile().clone();
             let inputs = Inputs::new(record.facts().clone(), record.request().clone());
             let limits = &shared.sandbox.limits().bundle;
-            // A resolver that is compared with itself repeats the recorded resolutions, those of other resolvers too.
-            let is_replay = before.digest() == after.digest();
-            let is_own = record.digests().resolver == before.digest();
-            let known =
-                if is_replay || is_own { CaseRun::restore(&record, view.bundle().manifest(), limits) } else { None };
-            let before = match known {
-                Some(known) => known,
-                None => CaseRun::compute(&before, &view, &inputs).await,
+            let before = if before.digest() == after.digest() {
+                // A resolver that is compared with itself repeats the recorded resolutions, those of other resolvers and
+                // versions too.
+                CaseRun::restore(&record, view.bundle().manifest(), limits)?
+            } else {
+                let is_own = record.digests().resolver == before.digest() && record.is_of_this_engine();
+                match CaseRun::restore(&record, view.bundle().manifest(), limits).filter(|_| is_own) {
+                    Some(known) => known,
+                    None => CaseRun::compute(&before, &view, &inputs).await,
+                }
             };
             let after = CaseRun::compute(&after, &view, &inputs).await;
             let before = shared.decide(before, &config, &workspace, &view).await;
             let after = shared.decide(after, &config, &workspace, &view).await;
-            (profile, before, after)
+            Some((profile, before, after))
         };
-        self.compute_pool.run(self.comparisons.slot.clone(), compared).await
+        self.compute_pool.run(self.comparisons.slot.clone(), compared).await?
     }
 
     /// Adds the decision of the host to an outcome.
@@ -316,6 +325,6 @@ impl Shared {
 }
 
 /// Returns the names of objections in one line.
-pub(super) fn words(objections: &BTreeSet<runtime_api::comparison::Objection>) -> String {
+pub(super) fn objection_words(objections: &BTreeSet<runtime_api::comparison::Objection>) -> String {
     objections.iter().map(|objection| objection.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -30,7 +30,7 @@ fn inputs_digest(digests: &Digests) -> Digest {
 
 impl Shared {
     /// Adds the record of a worker's resolution to the records of the workspace, if it belongs to the sample. Returns the
-    /// record that made room. The caller has the lock of the workspace.
+    /// record that was evicted or replaced. The caller has the lock of the workspace.
     pub(super) async fn add_to_corpus(
         &self,
         mut change: Change,

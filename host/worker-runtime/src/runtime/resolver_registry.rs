@@ -74,7 +74,7 @@ pub enum ResolverError {
     #[error("there are no recorded resolutions with which the resolver could be compared")]
     NothingToCompare,
     /// The comparison shows changes that were not accepted.
-    #[error("the changes of the resolver are not accepted: {}", super::comparisons::words(objections))]
+    #[error("the changes of the resolver are not accepted: {}", super::comparisons::objection_words(objections))]
     NotAccepted {
         /// Digest of the changes.
         change_set: Digest,
@@ -166,7 +166,7 @@ pub(crate) struct Registry {
     earlier: Vec<Digest>,
     /// Resolvers that were active and are kept.
     retired: BTreeSet<Digest>,
-    /// The accepted comparison of the active resolver with the last one of `earlier`. `None` if nothing was compared.
+    /// The accepted comparison of the active resolver with the one before. `None` if nothing was compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     accepted: Option<AcceptedReport>,
 }
@@ -177,6 +177,8 @@ pub(crate) struct Registry {
 struct AcceptedReport {
     report: Digest,
     report_bytes: u64,
+    /// The resolver that was active before.
+    previous: Digest,
 }
 
 /// Returns the row that keeps the report of the accepted comparison.
@@ -366,10 +368,16 @@ impl Management {
         .await
     }
 
-    /// Activates the previous resolver again if `from` is still active.
-    pub(super) async fn roll_back_to(&self, from: Digest, events: Vec<EventKind>) -> Result<(), ResolverError> {
+    /// Activates the resolver that was active before `from`, if `from` is still active.
+    pub(super) async fn roll_back_to(
+        &self,
+        previous: Digest,
+        from: Digest,
+        events: Vec<EventKind>,
+    ) -> Result<(), ResolverError> {
+        // The previous resolver may have been revoked or removed, and an earlier one was not compared.
         let choose = |registry: &mut Registry| match registry.earlier.pop() {
-            Some(earlier) if registry.active == from => Ok((earlier, events.clone())),
+            Some(earlier) if registry.active == from && earlier == previous => Ok((earlier, events.clone())),
             _ => Err(ResolverError::NoEarlier),
         };
         self.swap(None, choose).await.map(drop)
@@ -441,8 +449,8 @@ impl Management {
             if let Some(earlier) = registry.accepted.take() {
                 change = change.delete(&accepted_holder(&earlier.report));
             }
-            if let Some(ComparisonRow { report, report_bytes, .. }) = compared {
-                registry.accepted = Some(AcceptedReport { report, report_bytes });
+            if let Some(ComparisonRow { report, report_bytes, before, .. }) = compared {
+                registry.accepted = Some(AcceptedReport { report, report_bytes, previous: before });
                 change = change.put(&accepted_holder(&report), &Mark {});
             }
             change = events.into_iter().fold(change.put(&registry_key(), &registry), Change::event);
@@ -582,9 +590,9 @@ impl Management {
 
     /// Returns the watch of the activation that a registry names. `None` if the accepted report cannot be read.
     async fn watch_of(&self, registry: &Registry) -> Option<Arc<Watch>> {
-        let AcceptedReport { report, report_bytes } = registry.accepted?;
+        let AcceptedReport { report, report_bytes, previous } = registry.accepted?;
         match self.shared.report(report, report_bytes).await {
-            Ok(report) => Some(Arc::new(Watch::new(registry.active, *registry.earlier.last()?, report.changes))),
+            Ok(report) => Some(Arc::new(Watch::new(registry.active, previous, report.changes))),
             Err(error) => {
                 let code = error.code();
                 tracing::warn!(

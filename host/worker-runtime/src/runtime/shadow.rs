@@ -1,8 +1,8 @@
 //! Repeats a share of the resolutions after an activation with the previous resolver.
 //!
-//! A change that the accepted comparison does not have activates the previous resolver again. Values of the resolution are
-//! compared, and no policy: what the host grants follows from them. At most one resolution is repeated at a time, and no caller
-//! waits for it.
+//! A change that the accepted comparison does not have activates the previous resolver again. Resolutions are compared before
+//! the policy is enforced, so a change of the config is not a difference. At most one resolution is repeated at a time, in the
+//! background.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct Watch {
     pub(super) previous: Digest,
     /// Changes that were accepted.
     pub(super) accepted: BTreeSet<ResolutionChange>,
-    /// Percentages of resolutions that were not repeated. A resolution is repeated at each full 100.
+    /// Sum of `shadow_percent` over all resolutions. A resolution is repeated at each multiple of 100.
     credit: AtomicU64,
     slot: Arc<Semaphore>,
 }
@@ -103,6 +103,7 @@ impl Management {
             profile: change.profile.clone(),
             field: change.field.clone(),
         };
-        self.roll_back_to(previous, vec![diverged, EventKind::ResolverRolledBack { resolver, previous }]).await
+        self.roll_back_to(resolver, previous, vec![diverged, EventKind::ResolverRolledBack { resolver, previous }])
+            .await
     }
 }

@@ -13,7 +13,7 @@ use clap::builder::BoolishValueParser;
 use component_host::BundleView;
 use host_policy::{Facts, Request, RuntimeConfig};
 use serde::Serialize;
-use worker_runtime::impact::{BundleSide, Effect, Impact};
+use worker_runtime::impact::{BundleSide, Impact, ImpactEffect};
 
 use crate::bundle_source::{self, Source};
 use crate::config_file;
@@ -212,7 +212,7 @@ impl Comparison<'_> {
                 (_, false) => ProfileChange::Removed,
                 _ => {
                     let request = Request::new((*name).clone(), []);
-                    let Effect { fields, values: different, .. } = self.effect(&facts, &request, report).await;
+                    let ImpactEffect { fields, values: different, .. } = self.effect(&facts, &request, report).await;
                     if fields.is_empty() {
                         report.unchanged.push((*name).clone());
                         continue;
@@ -247,7 +247,7 @@ impl Comparison<'_> {
         }
     }
 
-    async fn effect(&self, facts: &[Facts; 2], request: &Request, report: &mut ImpactReport) -> Effect {
+    async fn effect(&self, facts: &[Facts; 2], request: &Request, report: &mut ImpactReport) -> ImpactEffect {
         let [before, after] = facts;
         let mut records = self.records.iter().map(|one| &one.record);
         let known = records.find(|record| self.impact.is_record_of(record, before, request));
@@ -258,7 +258,7 @@ impl Comparison<'_> {
 }
 
 impl ImpactReport {
-    fn add(&mut self, effect: &Effect) {
+    fn add(&mut self, effect: &ImpactEffect) {
         self.computed += effect.computed;
         self.compared += 2;
     }

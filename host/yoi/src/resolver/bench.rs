@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use component_host::Limits;
-use resolver_testkit::bench::{Comparison, compare};
+use resolver_testkit::bench::{CostComparison, compare};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -36,7 +36,7 @@ struct Document {
 #[derive(Serialize)]
 struct Workload {
     #[serde(flatten)]
-    comparison: Comparison,
+    comparison: CostComparison,
     ratios: Ratios,
 }
 
@@ -72,7 +72,7 @@ fn text(document: &Document) -> String {
     rows.row("component", document.component);
     rows.row("built-in", document.builtin);
     for Workload { comparison, ratios } in &document.workloads {
-        let Comparison { workload, scenarios, measured, builtin } = comparison;
+        let CostComparison { workload, scenarios, measured, builtin } = comparison;
         rows.row(workload, count(*scenarios, "resolution"));
         let time = |nanoseconds: u64| format!("{:.2} ms", nanoseconds as f64 / 1e6);
         for (label, measured, builtin, ratio) in [

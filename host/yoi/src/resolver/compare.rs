@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Writes the comparison as an HTML page that needs no other file.
     #[arg(long, value_name = "FILE", env = "YOI_HTML")]
     html: Option<PathBuf>,
+    /// Cancels the comparison with AFTER that a service runs.
+    #[arg(long, conflicts_with_all = ["records", "all_profiles", "html"], env = "YOI_CANCEL", value_parser = BoolishValueParser::new())]
+    cancel: bool,
     #[command(flatten)]
     limits: LimitsArgs,
     #[command(flatten)]
@@ -74,6 +77,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
+    if args.cancel {
+        let after = resolver_there(&args.after, &args.server)?;
+        let status = args.server.send(|client| async move { client.cancel_comparison(after).await })?;
+        let document = json!({ "schema": "yoi.resolver-compare-cancel/1", "status": status });
+        output.result(&document, || "the comparison does not run\n".to_owned());
+        return Ok(ExitCode::SUCCESS);
+    }
     let is_local = !args.records.is_empty() || args.sources.data.is_some() || args.all_profiles;
     let (comparison, objections) =
         if is_local { compare_here(args, output)? } else { compare_there(&args.before, &args.after, &args.server)? };
@@ -186,7 +196,8 @@ fn compare_here(args: &Args, output: &Output) -> Result<(Comparison, BTreeSet<Ob
                 None => BundleView::new(sources.bundle(case.bundle).await?),
             };
             let manifest = view.bundle().manifest();
-            let is_own = |record: &&Record| before == after || record.digests().resolver == before;
+            let is_own =
+                |record: &&Record| before == after || record.digests().resolver == before && record.is_of_this_engine();
             let known = case.record.as_ref().filter(is_own);
             let earlier = match known.and_then(|record| CaseRun::restore(record, manifest, &limits.bundle)) {
                 Some(known) => known,
