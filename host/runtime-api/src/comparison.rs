@@ -118,6 +118,9 @@ impl Comparison {
     /// Returns the reasons against activating the later resolver. `cost_percent` is the highest cost that is allowed, in
     /// percent of the earlier cost.
     pub fn objections(&self, cost_percent: u64) -> BTreeSet<Objection> {
+        if self.before == self.after {
+            return BTreeSet::new();
+        }
         let has = |effect| self.changes.iter().any(|change| change.effect == effect);
         let mut found = BTreeSet::new();
         found.extend(has(ChangeEffect::Grew).then_some(Objection::AuthorityGrew));

@@ -153,6 +153,9 @@ async fn growth_is_refused_accepted_by_digest_watched_and_rolled_back() {
         }
     };
     tokio::time::timeout(DEADLINE, diverged).await.expect("the previous resolver is active again");
+    // The comparison was wrong about the candidate, so its acceptance is void.
+    let refused = management.activate_resolver(candidate, accept).await;
+    assert!(matches!(refused, Err(ResolverError::ComparisonRequired)), "{refused:?}");
     stop.store(true, Ordering::Release);
     load.await.expect("no creation failed");
 

@@ -116,6 +116,17 @@ fn comparison_and_replay_take_folders_of_records_and_data_folders() {
     }
     let replayed = place.yoi(&["resolver", "replay", "records", "--bundle", "twelve"]);
     assert_eq!((replayed.code, replayed.stdout.matches("identical").count()), (0, 2), "{}", replayed.stderr);
+    // A record whose answer does not give its resolution.
+    let genuine = std::fs::read_to_string(place.path().join("records/p06.json")).expect("a record");
+    place.write("altered.json", genuine.replace(r#""instructions":["hello"]"#, r#""instructions":[]"#));
+    let (altered, code) = place.json(&["resolver", "replay", "altered.json", "--bundle", "twelve"]);
+    assert_eq!((code, &altered["records"][0]["outcome"]), (3, &json!("altered")), "{altered}");
+    // One whose read set is not that of the resolver.
+    let reads = genuine.replace(r#",{"kind":"prompt","name":"hello"}"#, "");
+    assert_ne!(reads, genuine);
+    place.write("reads.json", reads);
+    let (altered, code) = place.json(&["resolver", "replay", "reads.json", "--bundle", "twelve"]);
+    assert_eq!((code, &altered["records"][0]["outcome"]), (3, &json!("differs")), "{altered}");
     let on_records = ["resolver", "compare", "builtin", "grows.wasm", "--records", "records", "--bundle", "twelve"];
     let (document, code) = place.json(&on_records);
     let cases = &document["comparison"]["cases"];
@@ -125,6 +136,8 @@ fn comparison_and_replay_take_folders_of_records_and_data_folders() {
     assert_eq!((none.1, &none.0["code"]), (5, &json!("not_found")), "{}", none.0);
     std::fs::create_dir(place.path().join("empty")).expect("a folder");
     let none = place.json(&["resolver", "compare", "builtin", "grows.wasm", "--records", "empty"]);
+    assert_eq!((none.1, &none.0["code"]), (4, &json!("nothing_to_compare")), "{}", none.0);
+    let none = place.json(&["resolver", "replay", "empty"]);
     assert_eq!((none.1, &none.0["code"]), (4, &json!("nothing_to_compare")), "{}", none.0);
     let active = place.json(&["resolver", "compare", "active", "grows.wasm", "--records", "records"]);
     assert_eq!((active.1, &active.0["code"]), (2, &json!("usage")), "{}", active.0);

@@ -11,6 +11,7 @@ use bundles::{Digest, ProfileName, WorkspaceId};
 use bytes::Bytes;
 use component_host::Resolver;
 use content_store::blob_store::{self, BlobError};
+use content_store::metadata::MetadataError;
 use host_policy::{ResolvedWorkerSpec, RuntimeConfig};
 use runtime_api::Code;
 use runtime_api::comparison::{ActivateRequest, Comparison, ComparisonState, ComparisonStatus};
@@ -179,6 +180,17 @@ impl Management {
             return Ok(Some(row));
         }
         Err(ResolverError::NotAccepted { change_set: comparison.change_set, objections })
+    }
+
+    /// Removes the comparison with a resolver.
+    pub(super) async fn without_comparison(&self, change: Change, resolver: &Digest) -> Result<Change, MetadataError> {
+        let key = comparison_key(resolver);
+        let found = self.shared.ledger.row::<ComparisonRow>(&key).await?;
+        let change = change.expect(&key, found.as_ref());
+        Ok(match &found {
+            Some(found) => change.delete(&key).delete(&report_holder(&found.value.report, resolver)),
+            None => change,
+        })
     }
 
     async fn usable_resolver(&self, digest: Digest) -> Result<Resolver, ResolverError> {

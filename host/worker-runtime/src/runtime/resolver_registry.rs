@@ -21,13 +21,12 @@ use runtime_api::event::{Event, EventKind};
 use runtime_api::resolver::{ResolverState, ResolverSummary};
 use serde::{Deserialize, Serialize};
 
-use super::comparisons::report_holder;
 use super::shadow::Watch;
 use super::{Management, Shared, WorkerError};
 use crate::content::ContentError;
 use crate::ledger::{
     Change, ChangeError, ComparisonRow, Decision, EventRow, Mark, Page, RUNTIME_EVENTS, ResolverRow, Revocation, Row,
-    comparison_key, event_key, events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
+    event_key, events_key, holders_key, registry_key, resolved_by_key, resolver_key, resolvers_key,
 };
 
 /// Earlier resolvers that `rollback` can return to, and retired resolvers. When the limit is reached, the oldest of the
@@ -358,7 +357,7 @@ impl Management {
         digest: Digest,
         request: ActivateRequest,
     ) -> Result<ResolverSummary, ResolverError> {
-        self.swap(Some(request), |registry| {
+        self.swap(Some(request), None, |registry| {
             registry.earlier.push(registry.active);
             if registry.earlier.len() > MAX_EARLIER {
                 registry.earlier.remove(0);
@@ -380,13 +379,13 @@ impl Management {
             Some(earlier) if registry.active == from && earlier == previous => Ok((earlier, events.clone())),
             _ => Err(ResolverError::NoEarlier),
         };
-        self.swap(None, choose).await.map(drop)
+        self.swap(None, Some(from), choose).await.map(drop)
     }
 
     /// Activates the resolver that was active before the current one. Several calls go back step by step. Resolvers that were
     /// revoked or removed since are skipped.
     pub async fn rollback_resolver(&self) -> Result<ResolverSummary, ResolverError> {
-        self.swap(None, |registry| {
+        self.swap(None, None, |registry| {
             let previous = registry.active;
             while let Some(earlier) = registry.earlier.pop() {
                 if earlier != previous {
@@ -398,10 +397,12 @@ impl Management {
         .await
     }
 
-    /// Makes another resolver the active one, as `choose` decides. A `request` must be allowed by a comparison.
+    /// Makes another resolver the active one, as `choose` decides. A `request` must be allowed by a comparison. The comparison
+    /// with the resolver `refuted` allows no activation any more.
     async fn swap(
         &self,
         request: Option<ActivateRequest>,
+        refuted: Option<Digest>,
         choose: impl Fn(&mut Registry) -> Result<(Digest, Vec<EventKind>), ResolverError>,
     ) -> Result<ResolverSummary, ResolverError> {
         let decide = || async {
@@ -446,6 +447,9 @@ impl Management {
             registry.activated_at = Some(self.shared.ledger.now());
             let mut change =
                 Change::default().expect(&registry_key(), found.as_ref()).expect(&resolver_key(&digest), row.as_ref());
+            if let Some(refuted) = &refuted {
+                change = self.without_comparison(change, refuted).await?;
+            }
             if let Some(earlier) = registry.accepted.take() {
                 change = change.delete(&accepted_holder(&earlier.report));
             }
@@ -542,12 +546,7 @@ impl Management {
             }
             registry.retired.remove(&digest);
             registry.earlier.retain(|earlier| *earlier != digest);
-            let compared = comparison_key(&digest);
-            let comparison = self.shared.ledger.row::<ComparisonRow>(&compared).await?;
-            let mut change = Change::default().expect(&compared, comparison.as_ref());
-            if let Some(comparison) = &comparison {
-                change = change.delete(&compared).delete(&report_holder(&comparison.value.report, &digest));
-            }
+            let change = self.without_comparison(Change::default(), &digest).await?;
             let change = change
                 .expect(&key, Some(&found))
                 .delete(&key)

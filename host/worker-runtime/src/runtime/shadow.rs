@@ -15,7 +15,7 @@ use runtime_api::event::EventKind;
 use tokio::sync::Semaphore;
 
 use super::resolver_registry::ResolverError;
-use super::{Management, Shared};
+use super::{Management, Shared, WorkerError};
 use crate::comparison::CaseRun;
 use crate::resolutions::Inputs;
 
@@ -72,9 +72,20 @@ impl Shared {
 
     async fn compare_with_previous(self: &Arc<Self>, workspace: &WorkspaceId, case: ShadowCase) {
         let ShadowCase { watch, view, inputs, after } = case;
-        // The previous resolver may have been revoked or removed, and then there is nothing to return to.
         let named = Some(watch.previous);
-        let Ok(previous) = self.resolver_for(workspace, &self.config.load_full(), named).await else { return };
+        let previous = match self.resolver_for(workspace, &self.config.load_full(), named).await {
+            Ok(previous) => previous,
+            Err(WorkerError::ResolverRevoked(_) | WorkerError::ResolverNotFound(_)) => {
+                // There is nothing to return to.
+                self.watch.store(None);
+                tracing::warn!(
+                    resolver = %watch.active,
+                    "resolutions are no longer repeated: the previous resolver was revoked or removed"
+                );
+                return;
+            }
+            Err(_) => return,
+        };
         let profile = inputs.request().profile().clone();
         let computed = async move { CaseRun::compute(&previous, &view, &inputs).await };
         let Some(before) = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await else { return };

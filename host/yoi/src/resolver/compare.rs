@@ -85,6 +85,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let is_local = !args.records.is_empty() || args.sources.data.is_some() || args.all_profiles;
+    if !is_local && (args.config.is_some() || !args.facts.is_empty()) {
+        let help = "a service has its own config and facts; name cases with `--records`, `--data` or `--all-profiles`";
+        return Err(CliError::new(Code::Usage, "`--config` and `--facts` need cases", help));
+    }
     let (comparison, objections) =
         if is_local { compare_here(args, output)? } else { compare_there(&args.before, &args.after, &args.server)? };
     if let Some(path) = &args.html {
@@ -156,6 +160,11 @@ fn resolver_there(named: &DigestOrPath, server: &ServerArgs) -> Result<Digest, C
             active.ok_or_else(|| CliError::new(Code::ResolverNotFound, "no resolver is active", "update the service"))
         }
         DigestOrPath::Path(path) if crate::bundle_source::is_builtin(path) => Ok(Digest::of(shipped::RESOLVER)),
+        DigestOrPath::Path(path) if path.exists() => Err(CliError::new(
+            Code::Usage,
+            format!("`{}` is a file, and a service compares resolvers that were added", files::shown(path)),
+            "add it with `yoi resolver add`, and write its digest",
+        )),
         DigestOrPath::Path(path) => registry::find(&path.to_string_lossy(), server),
     }
 }
@@ -196,9 +205,8 @@ fn compare_here(args: &Args, output: &Output) -> Result<(Comparison, BTreeSet<Ob
                 None => BundleView::new(sources.bundle(case.bundle).await?),
             };
             let manifest = view.bundle().manifest();
-            let is_own =
-                |record: &&Record| before == after || record.digests().resolver == before && record.is_of_this_engine();
-            let known = case.record.as_ref().filter(is_own);
+            // Anyone can write such a record, so only a replay uses its outcome.
+            let known = case.record.as_ref().filter(|_| before == after);
             let earlier = match known.and_then(|record| CaseRun::restore(record, manifest, &limits.bundle)) {
                 Some(known) => known,
                 None => CaseRun::compute(&resolvers.0, &view, &case.inputs).await,
@@ -330,10 +338,9 @@ fn table(changes: &BTreeSet<ResolutionChange>) -> String {
 
 /// Returns the values of a change in one line.
 pub(super) fn values(change: &ResolutionChange) -> String {
-    if change.before.is_none() && change.after.is_none() {
-        return String::new();
-    }
-    let shown = |value: &Option<String>| value.as_deref().map_or("nothing".to_owned(), shortened);
+    // A change of the whole outcome has the code of the failure on one side.
+    let absent = if change.field.is_empty() { "resolved" } else { "nothing" };
+    let shown = |value: &Option<String>| value.as_deref().map_or(absent.to_owned(), shortened);
     format!("{} → {}", shown(&change.before), shown(&change.after))
 }
 

@@ -46,7 +46,8 @@ fn words(kind: &EventKind) -> String {
             format!("activated {} in place of {}", resolver.short(), previous.short())
         }
         EventKind::ResolverDiverged { resolver, profile, field } => {
-            format!("{} differs from the accepted comparison: {profile} {}", resolver.short(), one_line(field))
+            let what = if field.is_empty() { "the outcome".to_owned() } else { one_line(field) };
+            format!("{} differs from the accepted comparison in {what} of {profile}", resolver.short())
         }
         EventKind::ResolverRolledBack { resolver, previous } => {
             format!("rolled back to {} from {}", resolver.short(), previous.short())

@@ -79,6 +79,8 @@ enum Outcome {
     Differs,
     /// The resolution fails, unlike the recorded one.
     Fails,
+    /// The record contradicts itself.
+    Altered,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
@@ -128,6 +130,19 @@ async fn replay(
     let digests = *record.digests();
     let used = other.unwrap_or(digests.resolver);
     let view = BundleView::new(sources.bundle(digests.bundle).await?);
+    let is_genuine =
+        record.failure().is_some() || record.restore(view.bundle().manifest(), &sources.limits().bundle).is_ok();
+    if !is_genuine {
+        return Ok(ReplayResult {
+            record: name,
+            bundle: digests.bundle,
+            resolver: used,
+            outcome: Outcome::Altered,
+            differs: Vec::new(),
+            differences: Vec::new(),
+            error: Some("the recorded answer does not give the recorded resolution".to_owned()),
+        });
+    }
     let resolver = sources.resolver(used, sandbox).await?;
     let replayed = |outcome, differences: Vec<Difference>, error| ReplayResult {
         record: name,
@@ -152,7 +167,8 @@ async fn replay(
     let outcome = match (record.failure(), again.failure()) {
         (Some(recorded), Some(failure)) if recorded == failure => Outcome::SameFailure,
         (_, Some(failure)) => return Ok(replayed(Outcome::Fails, differs, Some(failure.message.clone()))),
-        (None, None) if same => {
+        // The same resolver looks up the same names. What a new bundle affects is computed from them.
+        (None, None) if same && (used != digests.resolver || again.reads() == record.reads()) => {
             // Two resolvers may write the same resolution in different ways.
             differs.retain(|one| !one.pointer.starts_with("/proposal"));
             Outcome::SameResolution
@@ -177,6 +193,7 @@ fn text(document: &Document) -> String {
                 Outcome::SameFailure => "the same failure",
                 Outcome::Differs => "a different resolution",
                 Outcome::Fails => "the resolver failed",
+                Outcome::Altered => "the record is altered",
             },
         );
         rows.list("error", &replayed.error);

@@ -29,7 +29,7 @@ pub(super) struct SourceArgs {
     /// Resolver component of a record. Can be repeated.
     #[arg(long, value_name = "PATH", env = "YOI_COMPONENT")]
     component: Vec<ComponentRef>,
-    /// Data folder of a Runtime that is not running. Without RECORD, all of its recorded resolutions are used.
+    /// Data folder of a Runtime that is not running. Without records, all of its recorded resolutions are used.
     #[arg(long, value_name = "FOLDER", env = "YOI_DATA")]
     pub(super) data: Option<PathBuf>,
 }
@@ -118,6 +118,10 @@ impl<'a> Sources<'a> {
         for name in &names {
             records.push(self.record(name).await?);
         }
+        if records.is_empty() {
+            let help = "name records, a folder with records, or a data folder with recorded resolutions";
+            return Err(CliError::new(Code::NothingToCompare, "there are no records", help));
+        }
         Ok(records)
     }
 
@@ -137,6 +141,11 @@ impl<'a> Sources<'a> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the limits.
+    pub(super) fn limits(&self) -> &Limits {
+        self.limits
     }
 
     /// Returns the bundles that the arguments name.
