@@ -15,7 +15,7 @@ fn other_sandbox() -> Sandbox {
 }
 
 /// Checks a component with few generated scenarios.
-fn check(component: &[u8], generated: usize, sandboxes: &[Sandbox]) -> Report {
+fn check(component: &[u8], generated: u16, sandboxes: &[Sandbox]) -> Report {
     let kit = Conformance { generated, ..Conformance::default() };
     sandboxes::wait(kit.check_component(sandboxes, component)).expect("a report")
 }

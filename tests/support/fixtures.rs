@@ -21,7 +21,7 @@ pub fn bare_manifest() -> Value {
 
 /// Returns a bundle with the given profiles and declarations. The text of every prompt is its name.
 pub fn bundle(profiles: &Value, declared: &Value) -> Bundle {
-    open_bundle(profiles, declared).unwrap_or_else(|error| panic!("the fixture is no bundle: {error}"))
+    open_bundle(profiles, declared).unwrap_or_else(|error| panic!("invalid fixture: {error}"))
 }
 
 /// Opens a manifest like a Runtime.

@@ -30,5 +30,5 @@ pub use plugin::{
 pub use reach::{ActiveLayer, Reach};
 pub use request::{InvalidSelector, ProfileSelector, Request};
 pub use resolution::{Failure, Instruction, Origin, Proposal, ProposedFailure, ProposedOrigin, Resolution};
-pub use resolution_change::{ChangeEffect, ResolutionChange, ResolutionOutcome, outcome_changes};
+pub use resolution_change::{ChangeEffect, MAX_TEXT_BYTES, ResolutionChange, ResolutionOutcome, outcome_changes};
 pub use verify::{InvalidAnswer, verify, verify_answer, verify_failure};

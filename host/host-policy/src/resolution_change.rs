@@ -5,13 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use bundles::{Authority, ProfileName, Wish};
+use bundles::{Authority, Digest, ProfileName, Wish};
 use error_code::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::enforce::ResolvedWorkerSpec;
 use crate::resolution::Resolution;
+
+/// Maximum bytes of a field, and of a value, of a change. A setting can have a megabyte, and a comparison thousands of changes.
+pub const MAX_TEXT_BYTES: usize = 512;
 
 /// Meaning of a change for the authority of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,12 +53,14 @@ pub struct ResolutionChange {
     pub effect: ChangeEffect,
     /// The profile.
     pub profile: ProfileName,
-    /// JSON pointer. Fields below `/granted` belong to the worker that the host accepts. Other fields belong to the resolution.
+    /// JSON pointer, or its digest if it is longer than [`MAX_TEXT_BYTES`]. Fields below `/granted` belong to the worker that the host accepts. Other fields belong to the resolution.
     pub field: String,
-    /// JSON text of the earlier value, or the code of the earlier failure. Absent if there was none.
+    /// JSON text of the earlier value, or the code of the earlier failure. Absent if there was none. A text that is longer than
+    /// [`MAX_TEXT_BYTES`] is replaced by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// JSON text of the later value, or the code of the later failure. Absent if there is none.
+    /// JSON text of the later value, or the code of the later failure. Absent if there is none. A text that is longer than
+    /// [`MAX_TEXT_BYTES`] is replaced by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
@@ -109,6 +114,11 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// Returns the text, or its digest if the text is too long. Two texts stay different.
+fn bounded(text: String) -> String {
+    if text.len() <= MAX_TEXT_BYTES { text } else { Digest::of(text).to_string() }
+}
+
 struct Changes<'a> {
     profile: &'a ProfileName,
     found: BTreeSet<ResolutionChange>,
@@ -116,7 +126,8 @@ struct Changes<'a> {
 
 impl Changes<'_> {
     fn add(&mut self, effect: ChangeEffect, field: &str, before: Option<String>, after: Option<String>) {
-        let (profile, field) = (self.profile.clone(), field.to_owned());
+        let (profile, field) = (self.profile.clone(), bounded(field.to_owned()));
+        let (before, after) = (before.map(bounded), after.map(bounded));
         self.found.insert(ResolutionChange { effect, profile, field, before, after });
     }
 
@@ -303,6 +314,25 @@ mod tests {
         };
         assert_eq!(found(set(json!({ "a": { "b/c": 2 } }))), ["changed /settings/a/b~1c"]);
         assert_eq!(found(set(json!({ "a": 1, "n": {} }))), ["changed /settings/a", "changed /settings/n"]);
+    }
+
+    #[test]
+    fn long_values_are_replaced_by_their_digests() {
+        let set = |text: String| {
+            move |one: &mut Resolution| {
+                one.settings.insert("long".to_owned(), json!(text));
+            }
+        };
+        let profile: ProfileName = "coder".parse().expect("a name");
+        let [one, two] = ["x", "y"].map(|letter| resolution(set(letter.repeat(MAX_TEXT_BYTES))));
+        let outcome = |resolution| ResolutionOutcome::Resolved { resolution, enforced: None };
+        let changes = outcome_changes(&profile, outcome(&one), outcome(&two));
+        let change = changes.first().expect("a change");
+        assert_eq!((changes.len(), change.field.as_str()), (1, "/settings/long"));
+        assert!(change.before != change.after, "{change:?}");
+        for value in [&change.before, &change.after] {
+            assert!(value.as_deref().is_some_and(|value| value.parse::<Digest>().is_ok()), "{change:?}");
+        }
     }
 
     #[test]

@@ -32,19 +32,24 @@ impl From<&ComputedResolution> for CaseRun {
     }
 }
 
-impl From<&FailedResolution> for CaseRun {
-    fn from(failed: &FailedResolution) -> Self {
-        Self { outcome: Err(failed.error.code()), cost: failed.cost, enforced: None }
-    }
-}
-
 impl CaseRun {
     /// Resolves a case in the sandbox.
-    pub async fn compute(resolver: &Resolver, view: &BundleView, inputs: &Inputs) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The code of a failure that does not depend on the inputs alone, such as an exceeded deadline. It says nothing about the
+    /// resolver.
+    pub async fn compute(resolver: &Resolver, view: &BundleView, inputs: &Inputs) -> Result<Self, Code> {
         match Resolutions::with_capacity(0).run(resolver, view, inputs).await {
-            Ok(computed) => (&*computed).into(),
-            Err(failed) => (&*failed).into(),
+            Ok(computed) => Ok((&*computed).into()),
+            Err(failed) => Self::of_failure(&failed).ok_or_else(|| failed.error.code()),
         }
+    }
+
+    /// Returns the outcome of a failed resolution. `None` if the failure does not depend on the inputs alone.
+    pub(crate) fn of_failure(failed: &FailedResolution) -> Option<Self> {
+        let run = Self { outcome: Err(failed.error.code()), cost: failed.cost, enforced: None };
+        failed.error.is_deterministic().then_some(run)
     }
 
     /// Returns the outcome that a record holds. `None` if the record does not fit the bundle, or is one of version 1.

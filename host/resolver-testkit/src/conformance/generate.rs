@@ -99,7 +99,7 @@ impl Random {
         }
         // Mostly the profile with the most ancestors.
         let selected = if self.once_in(4) { self.below(names.len()) } else { 0 };
-        let profile = if self.once_in(24) { "nobody" } else { names.get(selected).copied().unwrap_or("nobody") };
+        let profile = if self.once_in(24) { "absent" } else { names.get(selected).copied().unwrap_or("absent") };
         let required = if self.once_in(8) { self.distinct(&CAPABILITIES, 2) } else { Vec::new() };
         let [(_, models), ..] = NAMES;
         json!({

@@ -31,7 +31,7 @@ fn build() -> Result<Vec<Hostile>, KitError> {
         (
             "hostile/unknown_profile",
             "an unknown profile is reported with its name",
-            case(json!({ "coder": {} }), "nobody"),
+            case(json!({ "coder": {} }), "absent"),
         ),
         (
             "hostile/unmet_capabilities",

@@ -11,7 +11,7 @@ pub struct Report {
     /// Seed of the generated scenarios, as a decimal number. The same seed gives the same scenarios.
     pub seed: String,
     /// Number of generated scenarios.
-    pub generated: usize,
+    pub generated: u16,
     /// The largest values of all runs.
     pub peak: Peak,
     /// All checks, in a fixed order.

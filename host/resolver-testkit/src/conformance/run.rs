@@ -36,7 +36,7 @@ pub struct Conformance {
     /// Seed of the generated scenarios.
     pub seed: u64,
     /// Number of generated scenarios.
-    pub generated: usize,
+    pub generated: u16,
     /// Beginning of the names of the checks to run, such as `laws/` or `laws/append`. All names begin with the empty text.
     pub only: String,
 }
@@ -219,7 +219,7 @@ impl Checks {
 
     async fn run(&mut self, settings: &Conformance, session: &mut Session<'_>) -> Result<(), KitError> {
         let has_properties = Property::ALL.iter().any(|property| self.is_open(property.check()));
-        let generated = if has_properties { settings.generated } else { 0 };
+        let generated = if has_properties { settings.generated.into() } else { 0 };
         for scenario in generate::scenarios(settings.seed, generated) {
             let trial = Trial::of(session, &scenario).await?;
             for property in Property::ALL {

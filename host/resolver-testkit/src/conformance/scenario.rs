@@ -151,7 +151,7 @@ pub fn open_bundle(profiles: &Value, declared: &Value) -> Result<Bundle, Scenari
             json!({ "version": "1.0.0", "package": package, "world": "yoi:runtime/tool@1.0.0" })
         }),
         "workflows": declare("workflows", &|_| json!({ "reference": "workflow://some/where" })),
-        "models": declare("models", &|_| json!({ "provider": "somebody", "model": "something" })),
+        "models": declare("models", &|_| json!({ "provider": "provider", "model": "something" })),
     });
     if let Some(manifest) = manifest.as_object_mut() {
         manifest.retain(|_, value| !is_empty(value));

@@ -355,7 +355,7 @@ impl Catalogue {
                     Ok(resolved) => resolved,
                     Err(failed) => {
                         let failure = NewFailure::of(&inputs, &failed, shared.ledger.now());
-                        let shadow = shadow(&inputs, CaseRun::from(&*failed));
+                        let shadow = CaseRun::of_failure(&failed).and_then(|run| shadow(&inputs, run));
                         return Err(ResolutionFailure { error: failed.error.into(), failure, shadow });
                     }
                 };

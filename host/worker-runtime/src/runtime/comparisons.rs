@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bundles::{Digest, ProfileName, WorkspaceId};
 use bytes::Bytes;
-use component_host::Resolver;
+use component_host::{BundleView, Resolver};
 use content_store::blob_store::{self, BlobError};
-use content_store::metadata::MetadataError;
-use host_policy::{ResolvedWorkerSpec, RuntimeConfig};
+use content_store::metadata::{Key, MetadataError};
+use host_policy::RuntimeConfig;
 use runtime_api::Code;
 use runtime_api::comparison::{ActivateRequest, Comparison, ComparisonState, ComparisonStatus};
 use tokio::sync::Semaphore;
@@ -61,8 +61,9 @@ struct Progress {
 }
 
 impl Job {
+    /// `true` unless the job has ended. A cancelled job ends soon, and does not keep another one from beginning.
     fn is_running(&self) -> bool {
-        !self.task.is_finished()
+        !self.task.is_finished() && !self.progress.cancelled.load(Ordering::Acquire)
     }
 
     /// Returns the state, unless the job has ended with a result.
@@ -227,7 +228,7 @@ impl Management {
 }
 
 /// Returns the row that keeps the report of a comparison with a resolver.
-pub(super) fn report_holder(report: &Digest, resolver: &Digest) -> content_store::metadata::Key {
+pub(super) fn report_holder(report: &Digest, resolver: &Digest) -> Key {
     holders_key(report).part(format_args!("{RUNTIME}-comparison-{}", resolver.hex()))
 }
 
@@ -244,7 +245,7 @@ async fn run(
         (Ok(comparison), Some(shared)) => {
             Management { shared }.store_comparison(at, &comparison).await.map_err(|error| error.code())
         }
-        (Err(TooManyChanges), _) => Err(Code::TooLarge),
+        (Err(code), _) => Err(code),
         (Ok(_), None) => return,
     };
     *progress.failed.lock().unwrap_or_else(PoisonError::into_inner) = stored.err();
@@ -255,13 +256,15 @@ async fn compare(
     pair: &ResolverPair,
     snapshot: Snapshot,
     progress: &Progress,
-) -> Result<Comparison, TooManyChanges> {
+) -> Result<Comparison, Code> {
     let mut comparer = Comparer::new(pair.before.digest(), pair.after.digest());
     for (record, workspace) in snapshot.0 {
         // The job must not keep a Runtime open that was closed.
         let Some(shared) = shared.upgrade() else { break };
-        match shared.compare_case(pair, record, &workspace).await {
-            Some((profile, before, after)) => comparer.add(record, &profile, &before, &after)?,
+        match shared.compare_case(pair, record, &workspace).await? {
+            Some((profile, before, after)) => {
+                comparer.add(record, &profile, &before, &after).map_err(|TooManyChanges| Code::TooLarge)?;
+            }
             None => comparer.skip(record),
         }
         progress.done.fetch_add(1, Ordering::AcqRel);
@@ -270,63 +273,73 @@ async fn compare(
 }
 
 impl Shared {
-    /// Returns the outcomes of both resolvers for a recorded case. `None` if the case cannot be repeated.
+    /// Returns the outcomes of both resolvers for a recorded case. Returns `None` if the case cannot be repeated.
+    ///
+    /// # Errors
+    ///
+    /// The code of a failure that says nothing about the resolvers, such as an exceeded deadline.
     async fn compare_case(
         self: &Arc<Self>,
         pair: &ResolverPair,
         record: Digest,
         workspace: &WorkspaceId,
-    ) -> Option<(ProfileName, CaseRun, CaseRun)> {
-        let owner = Workspace { shared: self.clone(), id: workspace.clone() };
-        let record = owner.content().blob(record).await.ok()?;
-        let record = Record::from_json(&record).ok()?;
-        let bundle = record.digests().bundle;
+    ) -> Result<Option<(ProfileName, CaseRun, CaseRun)>, Code> {
         let config = self.config.load_full();
-        let view = match bundle == self.builtin.bundle().digest() {
-            true => self.builtin.clone(),
-            false => owner.content().view_under(bundle, &config).await.ok()?,
-        };
+        let Some((record, view)) = self.recorded_case(record, workspace, &config).await else { return Ok(None) };
         let (before, after) = (pair.before.clone(), pair.after.clone());
         let (shared, workspace) = (self.clone(), workspace.clone());
         let compared = async move {
             let profile = record.request().profile().clone();
             let inputs = Inputs::new(record.facts().clone(), record.request().clone());
-            let limits = &shared.sandbox.limits().bundle;
+            let restored = CaseRun::restore(&record, view.bundle().manifest(), &shared.sandbox.limits().bundle);
             let before = if before.digest() == after.digest() {
                 // A resolver that is compared with itself repeats the recorded resolutions, those of other resolvers and
                 // versions too.
-                CaseRun::restore(&record, view.bundle().manifest(), limits)?
+                let Some(restored) = restored else { return Ok(None) };
+                restored
             } else {
                 let is_own = record.digests().resolver == before.digest() && record.is_of_this_engine();
-                match CaseRun::restore(&record, view.bundle().manifest(), limits).filter(|_| is_own) {
-                    Some(known) => known,
-                    None => CaseRun::compute(&before, &view, &inputs).await,
+                match restored.filter(|_| is_own) {
+                    Some(restored) => restored,
+                    None => CaseRun::compute(&before, &view, &inputs).await?,
                 }
             };
-            let after = CaseRun::compute(&after, &view, &inputs).await;
-            let before = shared.decide(before, &config, &workspace, &view).await;
-            let after = shared.decide(after, &config, &workspace, &view).await;
-            Some((profile, before, after))
+            let after = CaseRun::compute(&after, &view, &inputs).await?;
+            let before = shared.decide(before, &config, &workspace, &view).await?;
+            let after = shared.decide(after, &config, &workspace, &view).await?;
+            Ok(Some((profile, before, after)))
         };
-        self.compute_pool.run(self.comparisons.slot.clone(), compared).await?
+        self.compute_pool.run(self.comparisons.slot.clone(), compared).await.unwrap_or(Ok(None))
     }
 
-    /// Adds the decision of the host to an outcome.
+    /// Reads a record and opens its bundle. Returns `None` if one of them cannot be used.
+    async fn recorded_case(
+        self: &Arc<Self>,
+        record: Digest,
+        workspace: &WorkspaceId,
+        config: &RuntimeConfig,
+    ) -> Option<(Record, BundleView)> {
+        let content = Workspace { shared: self.clone(), id: workspace.clone() }.content();
+        let record = Record::from_json(&content.blob(record).await.ok()?).ok()?;
+        let bundle = record.digests().bundle;
+        let view = match bundle == self.builtin.bundle().digest() {
+            true => self.builtin.clone(),
+            false => content.view_under(bundle, config).await.ok()?,
+        };
+        Some((record, view))
+    }
+
+    /// Adds the decision of the host to an outcome. Fails if the content of a plugin cannot be read now.
     async fn decide(
         self: &Arc<Self>,
         run: CaseRun,
         config: &RuntimeConfig,
         workspace: &WorkspaceId,
-        view: &component_host::BundleView,
-    ) -> CaseRun {
-        let Some(resolution) = run.resolution() else { return run };
-        let decision: Result<Arc<ResolvedWorkerSpec>, Code> =
-            match self.enforce(config, workspace, view, resolution).await {
-                Ok(Ok(live)) => Ok(live.spec),
-                Ok(Err(_)) => Err(Code::Denied),
-                Err(error) => Err(error.code()),
-            };
-        run.with_decision(decision)
+        view: &BundleView,
+    ) -> Result<CaseRun, Code> {
+        let Some(resolution) = run.resolution() else { return Ok(run) };
+        let decision = self.enforce(config, workspace, view, resolution).await.map_err(|error| error.code())?;
+        Ok(run.with_decision(decision.map(|live| live.spec).map_err(|_| Code::Denied)))
     }
 
     /// Returns the stored report of a comparison.

@@ -88,7 +88,7 @@ impl Shared {
         };
         let profile = inputs.request().profile().clone();
         let computed = async move { CaseRun::compute(&previous, &view, &inputs).await };
-        let Some(before) = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await else { return };
+        let Some(Ok(before)) = self.compute_pool.run(Arc::new(Semaphore::new(1)), computed).await else { return };
         let changes = before.changes_to(&after, &profile);
         let Some(change) = changes.into_iter().find(|change| !watch.accepted.contains(change)) else { return };
         let management = Management { shared: self.clone() };

@@ -51,6 +51,10 @@ impl Backend {
         let unusable = || on_runtime(runtime)(LinkError::Unsupported);
         let record = Record::from_json(&record).map_err(|_| unusable())?;
         let digest = record.digests().bundle;
+        // A Runtime could name the record of another worker.
+        if (digest, record.request().profile()) != (view.worker.bundle, view.worker.request.profile.profile()) {
+            return Err(unusable());
+        }
         let manifest = self.manifest_or_builtin(workspace, digest).await?;
         let management = self.catalogue().management();
         let resolution = record.restore(&manifest, management.bundle_limits()).map_err(|_| unusable())?;

@@ -19,8 +19,8 @@ pub(crate) struct Args {
     /// Component, as `PATH` or `PATH@sha256:…`. `builtin` is the built-in resolver.
     component: ComponentRef,
     /// Runs of each resolution, of which the shortest time counts.
-    #[arg(long, value_name = "COUNT", default_value_t = 5, env = "YOI_REPETITIONS")]
-    repetitions: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 5, env = "YOI_REPETITIONS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repetitions: u16,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let limits = Limits::default();
     let component = args.component.read_or_shipped(&limits)?;
     let sandbox = sandbox::start(&args.cache, limits, output)?;
-    let comparisons = crate::block_on(compare(&sandbox, &component, args.repetitions))??;
+    let comparisons = crate::block_on(compare(&sandbox, &component, args.repetitions.into()))??;
     let workloads = comparisons.map(|comparison| {
         let [fuel, memory, time] = comparison.ratios();
         Workload { comparison, ratios: Ratios { fuel, memory, time } }

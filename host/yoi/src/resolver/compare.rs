@@ -209,9 +209,9 @@ fn compare_here(args: &Args, output: &Output) -> Result<(Comparison, BTreeSet<Ob
             let known = case.record.as_ref().filter(|_| before == after);
             let earlier = match known.and_then(|record| CaseRun::restore(record, manifest, &limits.bundle)) {
                 Some(known) => known,
-                None => CaseRun::compute(&resolvers.0, &view, &case.inputs).await,
+                None => CaseRun::compute(&resolvers.0, &view, &case.inputs).await.map_err(interrupted)?,
             };
-            let later = CaseRun::compute(&resolvers.1, &view, &case.inputs).await;
+            let later = CaseRun::compute(&resolvers.1, &view, &case.inputs).await.map_err(interrupted)?;
             let decide = |run: CaseRun| match &config {
                 Some(config) => decide(run, config, view.bundle()),
                 None => run,
@@ -227,6 +227,15 @@ fn compare_here(args: &Args, output: &Output) -> Result<(Comparison, BTreeSet<Ob
     })??;
     let objections = comparison.objections(RuntimeLimits::default().comparison_cost_percent);
     Ok((comparison, objections))
+}
+
+/// Returns the error for a case that ended for a reason of this machine.
+fn interrupted(code: Code) -> CliError {
+    CliError::new(
+        code,
+        "a resolution did not end, for a reason that is not the resolver's",
+        "compare again on an idle machine",
+    )
 }
 
 /// Adds the decision of a host. Plugins are granted as their descriptors say, because no package is read.
