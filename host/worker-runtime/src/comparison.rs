@@ -15,8 +15,9 @@ use runtime_api::comparison::{CaseCounts, ComparedCost, Comparison};
 use crate::record::Record;
 use crate::resolutions::{ComputedResolution, FailedResolution, Inputs, Resolutions};
 
-/// Maximum number of changes of a comparison. Each has a profile, a field and two values.
-pub const MAX_CHANGES: usize = 20_000;
+/// Maximum number of changes of a comparison. Each has a field and two values of at most 512 bytes, so a comparison stays below
+/// the 32 MiB that a client reads.
+pub const MAX_CHANGES: usize = 5000;
 
 /// Outcome of a resolver for one case.
 #[derive(Debug, Clone)]

@@ -40,7 +40,7 @@ struct OpenFile {
 }
 
 /// Cases to run.
-pub(crate) struct CaseRun<'a> {
+pub(crate) struct CaseSuite<'a> {
     /// Value of `schema` in JSON.
     pub(crate) schema: &'static str,
     /// Name of the tested bundle or resolver.
@@ -51,7 +51,7 @@ pub(crate) struct CaseRun<'a> {
     pub(crate) cases: &'a Path,
 }
 
-impl CaseRun<'_> {
+impl CaseSuite<'_> {
     /// Runs the cases and prints the results. The exit code is 1 if a case fails.
     pub(crate) fn run(self, args: &CaseArgs, inputs: &mut CaseInputs, output: &Output) -> Result<ExitCode, CliError> {
         let files = self.open()?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::CliError;
 use crate::files;
+use crate::text::count;
 
 /// Language of a source.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -26,6 +27,12 @@ const WIT: [File; 4] = [
     ("wit/deps/yoi-plugin@1.0.0/plugin.wit", include_str!("../../../wit/deps/yoi-plugin@1.0.0/plugin.wit")),
     ("wit/deps/yoi-resolver@1.0.0/resolver.wit", include_str!("../../../wit/deps/yoi-resolver@1.0.0/resolver.wit")),
 ];
+
+/// Returns the output of a `new` command. `check` is the command for the built component.
+pub(crate) fn summary(written: usize, folder: &str, check: &str) -> String {
+    let files = count(written, "file");
+    format!("wrote {files} into {folder}\n\nnext:\n  build `component.wasm` as {folder}/README.md says\n  {check}\n")
+}
 
 /// Creates a folder with the files and the contract, and returns their paths. `fill` completes each text but those of the
 /// contract.

@@ -51,6 +51,19 @@ impl Code {
             segments.push_str(&format!("(data (i32.const {at}) \"{}\")", escaped(bytes)));
             end = end.max(*at as usize + bytes.len());
         }
+        let body = format!(
+            ";; The request begins with the name of the profile, and so is a list of one name itself.
+            (call $profiles
+                (i32.load offset=16 (local.get $request)) (local.get $request) (i32.const 1) (i32.const 16))
+            (call $drop (i32.load offset=16 (local.get $request)))
+            (i32.const {address})"
+        );
+        Self::with_data(&segments, end, &body)
+    }
+
+    /// Creates a component whose memory has these data segments, which end at `end`, and whose function `resolve` has this
+    /// body.
+    fn with_data(segments: &str, end: usize, body: &str) -> Self {
         let heap = end.max(2 * PAGE).next_multiple_of(8);
         Self::of(format!(
             "(core module $main
@@ -59,11 +72,7 @@ impl Code {
                 (import \"host\" \"drop\" (func $drop (param i32)))
                 {segments}
                 (func (export \"resolve\") (param $request i32) (result i32)
-                    ;; The request begins with the name of the profile, and so is a list of one name itself.
-                    (call $profiles
-                        (i32.load offset=16 (local.get $request)) (local.get $request) (i32.const 1) (i32.const 16))
-                    (call $drop (i32.load offset=16 (local.get $request)))
-                    (i32.const {address})))"
+                    {body}))"
         ))
         .with("pages", (heap / PAGE + 2).to_string())
         .with("heap", heap.to_string())
@@ -89,22 +98,14 @@ impl Code {
                 addresses[0],
             ));
         }
-        let heap = (base as usize).max(2 * PAGE).next_multiple_of(8);
-        Self::of(format!(
-            "(core module $main
-                (import \"libc\" \"memory\" (memory 0))
-                (import \"host\" \"profiles\" (func $profiles (param i32 i32 i32 i32)))
-                (import \"host\" \"drop\" (func $drop (param i32)))
-                {segments}
-                (func (export \"resolve\") (param $request i32) (result i32)
-                    (local $digits i32)
-                    (call $drop (i32.load offset=16 (local.get $request)))
-                    (local.set $digits (i32.load16_u offset=1 (i32.load (local.get $request))))
-                    {branches}
-                    unreachable))"
-        ))
-        .with("pages", (heap / PAGE + 2).to_string())
-        .with("heap", heap.to_string())
+        let body = format!(
+            "(local $digits i32)
+            (call $drop (i32.load offset=16 (local.get $request)))
+            (local.set $digits (i32.load16_u offset=1 (i32.load (local.get $request))))
+            {branches}
+            unreachable"
+        );
+        Self::with_data(&segments, base as usize, &body)
     }
 
     /// Replaces the text of a placeholder.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use resolver_testkit::case::CaseSubject;
 
 use crate::bundle_source;
-use crate::cases::{CaseArgs, CaseInputs, CaseRun};
+use crate::cases::{CaseArgs, CaseInputs, CaseSuite};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
@@ -39,6 +39,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let resolver = crate::block_on(sandbox::resolver(&sandbox, args.resolver.as_ref()))??;
     let mut inputs = CaseInputs::new(sandbox, Some(source), resolver);
     let folder = args.folder.join("tests");
-    let cases = CaseRun { schema: "yoi.bundle-test/1", suite, subject: CaseSubject::Bundle, cases: &folder };
+    let cases = CaseSuite { schema: "yoi.bundle-test/1", suite, subject: CaseSubject::Bundle, cases: &folder };
     cases.run(&args.cases, &mut inputs, output)
 }

@@ -11,7 +11,6 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 use crate::scaffold::{self, File, Language};
-use crate::text::count;
 
 /// Creates the source of a plugin with one tool.
 ///
@@ -65,13 +64,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
         scaffold::write(&args.folder, [MANIFEST].iter().chain(sources(args.language)), |text| named(text, &name))?;
     let folder = files::shown(&args.folder);
     let document = json!({ "schema": "yoi.plugin-new/1", "folder": folder, "name": name, "files": written });
-    output.result(&document, || {
-        format!(
-            "wrote {} into {folder}\n\nnext:\n  build `component.wasm` as {folder}/README.md says\n  \
-             yoi plugin check {folder}\n",
-            count(written.len(), "file")
-        )
-    });
+    let check = format!("yoi plugin check {folder}");
+    output.result(&document, || scaffold::summary(written.len(), &folder, &check));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,7 +13,6 @@ use crate::error::CliError;
 use crate::files;
 use crate::output::Output;
 use crate::scaffold::{self, File, Language};
-use crate::text::count;
 
 /// Creates the source of a complete resolver, to be changed.
 ///
@@ -94,12 +93,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let written = scaffold::write(&args.folder, sources(args.language), fill)?;
     let folder = files::shown(&args.folder);
     let document = json!({ "schema": "yoi.resolver-new/1", "folder": folder, "files": written });
-    output.result(&document, || {
-        format!(
-            "wrote {} into {folder}\n\nnext:\n  build `component.wasm` as {folder}/README.md says\n  \
-             yoi resolver check {folder}/component.wasm\n",
-            count(written.len(), "file")
-        )
-    });
+    let check = format!("yoi resolver check {folder}/component.wasm");
+    output.result(&document, || scaffold::summary(written.len(), &folder, &check));
     Ok(ExitCode::SUCCESS)
 }

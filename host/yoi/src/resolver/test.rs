@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use resolver_testkit::case::CaseSubject;
 
-use crate::cases::{CaseArgs, CaseInputs, CaseRun};
+use crate::cases::{CaseArgs, CaseInputs, CaseSuite};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::sandbox::{self, CacheArgs, ComponentRef, LimitsArgs};
@@ -35,6 +35,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<ExitCode, CliError> {
     let resolver = crate::block_on(sandbox.load(&component))??;
     let suite = resolver.digest().to_string();
     let mut inputs = CaseInputs::new(sandbox, None, resolver);
-    let cases = CaseRun { schema: "yoi.resolver-test/1", suite, subject: CaseSubject::Resolver, cases: &args.cases };
+    let cases = CaseSuite { schema: "yoi.resolver-test/1", suite, subject: CaseSubject::Resolver, cases: &args.cases };
     cases.run(&args.options, &mut inputs, output)
 }
