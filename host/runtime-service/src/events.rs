@@ -20,7 +20,10 @@ use runtime_api::event::{Cursor, Event, PositionedItem, SubscriptionItem};
 use runtime_api::token::{TokenId, TokenSummary};
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::IntoParams;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use worker_runtime::Busy;
 
 use super::access::{Authorized, ReadScope, WorkspaceQuery};
@@ -44,6 +47,49 @@ impl EventQuery {
             Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(invalid_last_event_id),
             None => Ok(self.after.unwrap_or(Cursor::START)),
         }
+    }
+}
+
+/// Describes one frame of a stream of events.
+#[derive(Debug)]
+pub struct EventFrame;
+
+impl PartialSchema for EventFrame {
+    fn schema() -> RefOr<Schema> {
+        let number = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let gap = ObjectBuilder::new()
+            .property("after", number().description(Some("Number of the last received event")))
+            .property("first_kept", number().description(Some("Number of the next event")))
+            .required("after")
+            .required("first_kept");
+        let content = json!({ "oneOf": [Ref::from_schema_name(Event::name()), gap.build()] });
+        // Keywords of JSON Schema for which utoipa has no fields.
+        let content = Extensions::from_iter([
+            ("contentMediaType".to_owned(), json!("application/json")),
+            ("contentSchema".to_owned(), content),
+        ]);
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        ObjectBuilder::new()
+            .description(Some("A frame of a stream of server-sent events"))
+            .property("id", text().description(Some("Position after the event, for `after` and `Last-Event-ID`")))
+            .property("event", text().description(Some("Kind of the event as in its data, or `gap`")))
+            .property(
+                "data",
+                text()
+                    .description(Some("The event, or the numbers between which events are missing"))
+                    .extensions(Some(content)),
+            )
+            .required("id")
+            .required("event")
+            .required("data")
+            .into()
+    }
+}
+
+impl ToSchema for EventFrame {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Event::name().into_owned(), Event::schema()));
+        Event::schemas(schemas);
     }
 }
 
@@ -120,7 +166,7 @@ pub type EventResponse = Sse<KeepAliveStream<Frames>>;
 #[utoipa::path(get, path = "/v1/events", tag = "observation", operation_id = "events", security(("token" = [])),
     params(WorkspaceQuery, EventQuery, ("Last-Event-ID" = Option<String>, Header,
         description = "The `id` of the last frame that the client saw")),
-    responses((status = 200, description = "Frames whose data is an `Event`", body = Event,
+    responses((status = 200, description = "Frames, without an end", body = EventFrame,
         content_type = "text/event-stream")))]
 pub(super) async fn subscribe(
     State(service): State<Arc<Service>>,

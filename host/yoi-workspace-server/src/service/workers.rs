@@ -9,11 +9,10 @@ use backend_api::worker::{WorkerView, WorkerViewPage};
 use bundles::{Digest, RuntimeName, ToolName, WorkspaceId};
 use runtime_api::body::{HistoryPage, ServiceList};
 use runtime_api::call::{CallResult, ToolCall};
-use runtime_api::event::Event;
 use runtime_api::worker::{CreateWorkerRequest, WorkerId};
 use runtime_service::ApiProblem;
 use runtime_service::access::{Authorized, ReadScope, Tenant, WorkersScope, WorkspaceQuery};
-use runtime_service::events::{EventQuery, EventResponse, respond};
+use runtime_service::events::{EventFrame, EventQuery, EventResponse, respond};
 use runtime_service::extract::{PageQuery, PathParams, Preconditions, QueryParams, RequestBody};
 use serde::Deserialize;
 use serde_json::Value;
@@ -229,7 +228,7 @@ pub(super) async fn history(
 #[utoipa::path(get, path = "/v1/workers/{id}/events", tag = "workers", operation_id = "worker_events",
     security(("token" = [])), params(("id" = WorkerId, Path), WorkspaceQuery, EventQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last frame that the client saw")),
-    responses((status = 200, description = "Frames whose data is an `Event`", body = Event,
+    responses((status = 200, description = "Frames, until the Runtime stops answering", body = EventFrame,
         content_type = "text/event-stream")))]
 pub(super) async fn events(
     State(state): State<BackendState>,
