@@ -94,7 +94,7 @@ fn read_set_contains_the_profiles_and_names_of_the_resolution() {
     let resolved =
         sandboxes::wait(Resolutions::default().resolve(&sandboxes::shipped(), &bundle, &inputs)).expect("a resolution");
     let read = |kind: &str| -> Vec<String> {
-        resolved.reads().found.iter().filter(|read| read.kind == kind).map(|read| read.name.clone()).collect()
+        resolved.reads().found.iter().filter(|read| read.kind == kind).map(|read| read.name.to_string()).collect()
     };
     let sorted = |names: Vec<String>| {
         let mut names = names;

@@ -203,6 +203,13 @@ macro_rules! names {
             }
         }
 
+        /// The text, shared with the name.
+        impl From<&$name> for Arc<str> {
+            fn from(name: &$name) -> Self {
+                name.0.clone()
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {

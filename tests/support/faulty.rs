@@ -215,7 +215,7 @@ fn of_purity() -> Vec<Fault> {
         }),
         answers("looks_up_what_it_does_not_use", "purity/look_ups", |call, run| {
             let tools = call.view.bundle().manifest().tools.keys();
-            run.reads.extend(tools.map(|name| BundleRead { kind: "tool", name: name.to_string(), found: true }));
+            run.reads.extend(tools.map(|name| BundleRead { kind: "tool", name: name.into(), found: true }));
             run.reads.sort();
             run.reads.dedup();
         }),

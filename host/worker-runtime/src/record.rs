@@ -4,6 +4,9 @@
 //! Version 2 adds the read set and the peak memory, and failed resolutions. Records of version 1 are still read, replayed
 //! and restored.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use bundles::canonical::{Canonical, JsonBounds, JsonError, read_canonical, to_canonical};
 use bundles::{BundleLimits, Digest, Manifest};
 use component_host::{BundleRead, BundleView, Cost, Resolver};
@@ -85,9 +88,9 @@ pub struct ReadSet {
 #[serde(deny_unknown_fields)]
 pub struct FoundName {
     /// `profile`, or a kind of declaration: `prompt`, `tool`, `plugin`, `workflow`, `model`.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl ReadSet {
@@ -96,12 +99,12 @@ impl ReadSet {
         self.found.len() + self.missing.len()
     }
 
-    pub(crate) fn of(reads: &[BundleRead]) -> Self {
+    pub(crate) fn of(reads: Vec<BundleRead>) -> Self {
         let mut set = Self::default();
         for BundleRead { kind, name, found } in reads {
             match found {
-                true => set.found.push(FoundName { kind: (*kind).to_owned(), name: name.clone() }),
-                false => set.missing.push(missing_name(kind, name)),
+                true => set.found.push(FoundName { kind: kind.into(), name }),
+                false => set.missing.push(missing_name(kind, &name)),
             }
         }
         set.found.sort_unstable();
@@ -212,7 +215,7 @@ impl Record {
 
     /// Returns the bytes of the record that [`Record::new`] creates, composed of parts that are canonical already.
     pub fn write(inputs: &Inputs, resolved: &ComputedResolution, digests: &Digests) -> Vec<u8> {
-        let trace = Trace::of(resolved.cost(), resolved.reads());
+        let Cost { fuel, memory_bytes, .. } = resolved.cost();
         let text = |text: &str| Canonical::of(&text).unwrap_or_default();
         let record = Canonical::object(&[
             ("schema", &Canonical::of(&Schema::Two).unwrap_or_default()),
@@ -220,10 +223,10 @@ impl Record {
             ("facts", inputs.canonical_facts()),
             ("request", inputs.canonical_request()),
             ("proposal", resolved.canonical_proposal()),
-            ("fuel", &text(&resolved.cost().fuel.to_string())),
+            ("fuel", &text(&fuel.to_string())),
             ("engine", &text(ENGINE)),
-            ("memory_bytes", &text(&trace.memory_bytes)),
-            ("reads", &Canonical::of(&trace.reads).unwrap_or_default()),
+            ("memory_bytes", &text(&memory_bytes.to_string())),
+            ("reads", &Canonical::of(resolved.reads()).unwrap_or_default()),
         ]);
         record.into_bytes()
     }
@@ -364,7 +367,7 @@ mod tests {
         assert_eq!(written, record.to_json());
         assert_eq!(Record::from_json(&written).as_ref(), Ok(&record));
         let reads = record.reads().expect("version 2");
-        assert_eq!(reads.found, [FoundName { kind: "profile".to_owned(), name: "coder".to_owned() }]);
+        assert_eq!(reads.found, [FoundName { kind: "profile".into(), name: "coder".into() }]);
         assert_eq!(reads.missing, [Digest::of(r#"["prompt","chosen by the guest"]"#)]);
         assert!(!String::from_utf8_lossy(&written).contains("chosen by the guest"));
 

@@ -130,8 +130,8 @@ impl ComputedResolution {
         let limits = bundles::BundleLimits::default();
         let resolution = host_policy::verify(&manifest, &facts, &request, &limits, honest).expect("a resolution");
         let proposal = Canonical::of(proposal).expect("JSON");
-        let read = |kind, name: &str, found| component_host::BundleRead { kind, name: name.to_owned(), found };
-        let reads = ReadSet::of(&[read("profile", "coder", true), read("prompt", "chosen by the guest", false)]);
+        let read = |kind, name: &str, found| component_host::BundleRead { kind, name: name.into(), found };
+        let reads = ReadSet::of(vec![read("profile", "coder", true), read("prompt", "chosen by the guest", false)]);
         Self { resolution, proposal, digests, cost: Cost::default(), reads }
     }
 
@@ -209,7 +209,7 @@ impl Resolutions {
             return Ok(known);
         }
         let Run { answer, cost, reads } = resolver.resolve(view, inputs.facts(), &inputs.request).await;
-        let reads = ReadSet::of(&reads);
+        let reads = ReadSet::of(reads);
         let (bundle, facts, request) = (key.bundle, key.facts, key.request);
         let digests = Digests { bundle, resolver: key.resolver, facts, policy: None, request, resolution: None };
         match verified(answer, resolver, view, inputs) {

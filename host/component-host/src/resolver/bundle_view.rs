@@ -1,9 +1,11 @@
 //! The resolver's view of a bundle: a read-only handle with look-ups by name, which records every look-up.
 //!
 //! Each profile is converted once for all calls, so a look-up copies nothing on the host's side, and its
-//! cost does not depend on the size of the bundle. The record is the exact read set of a call.
+//! cost does not depend on the size of the bundle. The record is the exact read set of a call; a name that was found
+//! is shared with the bundle.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use bundles::Bundle;
@@ -18,7 +20,7 @@ pub struct BundleView(Arc<View>);
 struct View {
     bundle: Bundle,
     /// Profiles, each converted at its first look-up. A resolution usually reads only a few of them.
-    profiles: HashMap<Box<str>, OnceLock<ConvertedProfile>>,
+    profiles: HashMap<Arc<str>, OnceLock<ConvertedProfile>>,
 }
 
 /// A profile in the contract's type.
@@ -32,7 +34,7 @@ pub(crate) struct ConvertedProfile {
 impl BundleView {
     /// Creates a view of a bundle.
     pub fn new(bundle: Bundle) -> Self {
-        let profiles = bundle.manifest().profiles.keys().map(|name| (name.as_str().into(), OnceLock::new())).collect();
+        let profiles = bundle.manifest().profiles.keys().map(|name| (name.into(), OnceLock::new())).collect();
         Self(Arc::new(View { bundle, profiles }))
     }
 
@@ -41,26 +43,36 @@ impl BundleView {
         &self.0.bundle
     }
 
-    pub(crate) fn profile(&self, name: &str) -> Option<ConvertedProfile> {
-        let slot = self.0.profiles.get(name)?;
-        let profile = self.0.bundle.manifest().profiles.get(name)?;
+    /// Returns a profile with its name.
+    pub(crate) fn profile(&self, name: &str) -> Option<(Arc<str>, &ConvertedProfile)> {
+        let (name, slot) = self.0.profiles.get_key_value(name)?;
+        let profile = self.0.bundle.manifest().profiles.get(&**name)?;
         let convert = || {
             let profile = Arc::new(convert::profile(profile));
             ConvertedProfile { bytes: convert::profile_bytes(&profile), profile }
         };
-        Some(slot.get_or_init(convert).clone())
+        Some((name.clone(), slot.get_or_init(convert)))
     }
 
-    pub(crate) fn declares(&self, kind: Kind, name: &str) -> bool {
+    /// Returns a name that the bundle declares.
+    pub(crate) fn declared(&self, kind: Kind, name: &str) -> Option<Arc<str>> {
         let manifest = self.0.bundle.manifest();
         match kind {
-            Kind::Prompt => manifest.prompts.contains_key(name),
-            Kind::Tool => manifest.tools.contains_key(name),
-            Kind::Plugin => manifest.plugins.contains_key(name),
-            Kind::Workflow => manifest.workflows.contains_key(name),
-            Kind::Model => manifest.models.contains_key(name),
+            Kind::Prompt => key(&manifest.prompts, name),
+            Kind::Tool => key(&manifest.tools, name),
+            Kind::Plugin => key(&manifest.plugins, name),
+            Kind::Workflow => key(&manifest.workflows, name),
+            Kind::Model => key(&manifest.models, name),
         }
     }
+}
+
+fn key<K, V>(map: &BTreeMap<K, V>, name: &str) -> Option<Arc<str>>
+where
+    K: Borrow<str> + Ord,
+    for<'a> &'a K: Into<Arc<str>>,
+{
+    map.get_key_value(name).map(|(name, _)| name.into())
 }
 
 impl std::fmt::Debug for BundleView {
@@ -76,7 +88,7 @@ pub struct BundleRead {
     pub kind: &'static str,
     /// The requested name. If it was not found, the guest chose it and may have encoded facts in it, so it
     /// must not leave the process.
-    pub name: String,
+    pub name: Arc<str>,
     /// `true` if the bundle has the name.
     pub found: bool,
 }
@@ -89,7 +101,7 @@ pub struct Handle;
 /// The look-ups of a running call, with the totals that limits bound.
 #[derive(Debug, Default)]
 pub(crate) struct ReadSet {
-    reads: BTreeSet<BundleRead>,
+    reads: Vec<BundleRead>,
     /// Number of look-up calls and of names in them.
     pub(crate) lookups: u64,
     /// Bytes of all requested names, and estimated bytes of all returned profiles.
@@ -97,13 +109,15 @@ pub(crate) struct ReadSet {
 }
 
 impl ReadSet {
-    pub(crate) fn add(&mut self, kind: &'static str, name: &str, found: bool) {
-        self.reads.insert(BundleRead { kind, name: name.to_owned(), found });
+    pub(crate) fn add(&mut self, kind: &'static str, name: Arc<str>, found: bool) {
+        self.reads.push(BundleRead { kind, name, found });
     }
 
     /// Returns the look-ups, sorted and without repetition.
-    pub(crate) fn into_reads(self) -> Vec<BundleRead> {
-        self.reads.into_iter().collect()
+    pub(crate) fn into_reads(mut self) -> Vec<BundleRead> {
+        self.reads.sort_unstable();
+        self.reads.dedup();
+        self.reads
     }
 }
 

@@ -1,5 +1,7 @@
 //! The import of a resolver: a read-only bundle, whose look-ups are recorded and limited.
 
+use std::sync::Arc;
+
 use wasmtime::component::{ComponentNamedList, Lift, Linker, Lower, Resource, ResourceType, WasmList, WasmStr};
 use wasmtime::{Engine, StoreContextMut};
 
@@ -30,33 +32,27 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState<Looku
     bundle.resource("handle", ResourceType::host::<Handle>(), |_, _| Ok(()))?;
     // Defined by hand, because the generated bindings would copy every profile.
     wrap(&mut bundle, "[method]handle.profiles", |mut store, (_, names): (Resource<Handle>, WasmList<WasmStr>)| {
-        let names = read_names(&mut store, &names)?;
+        let found = look_up(&mut store, &names, "profile", |view, name| {
+            let (name, converted) = view.profile(name)?;
+            Some((name, converted.clone()))
+        })?;
         let state = &mut store.data_mut().world;
-        let mut found = Vec::with_capacity(names.len());
-        for name in &names {
-            let converted = state.view.profile(name);
-            state.reads.add("profile", name, converted.is_some());
-            state.reads.bytes += converted.as_ref().map_or(0, |converted| converted.bytes);
-            // Checked before the profiles are copied into the guest. Its memory limit does not bound the copying,
-            // because the guest's allocator may return the same address for every copy.
-            if state.reads.bytes > state.limits.lookup_bytes {
-                return Err(LimitExceeded("lookup_bytes").into());
-            }
-            found.push(converted.map(|converted| converted.profile));
+        state.reads.bytes += found.iter().flatten().map(|converted| converted.bytes).sum::<u64>();
+        // Checked before the profiles are copied into the guest. Its memory limit does not bound the copying,
+        // because the guest's allocator may return the same address for every copy.
+        if state.reads.bytes > state.limits.lookup_bytes {
+            return Err(LimitExceeded("lookup_bytes").into());
         }
-        Ok((found,))
+        let profiles = found.into_iter().map(|converted| converted.map(|converted| converted.profile));
+        Ok((profiles.collect::<Vec<_>>(),))
     })?;
     wrap(
         &mut bundle,
         "[method]handle.declares",
         |mut store, (_, kind, names): (Resource<Handle>, Kind, WasmList<WasmStr>)| {
-            let names = read_names(&mut store, &names)?;
-            let state = &mut store.data_mut().world;
-            let found: Vec<bool> = names.iter().map(|name| state.view.declares(kind, name)).collect();
-            for (name, found) in names.iter().zip(&found) {
-                state.reads.add(kind_name(kind), name, *found);
-            }
-            Ok((found,))
+            let found =
+                look_up(&mut store, &names, kind_name(kind), |view, name| Some((view.declared(kind, name)?, ())))?;
+            Ok((found.iter().map(Option::is_some).collect::<Vec<bool>>(),))
         },
     )?;
     Ok(linker)
@@ -74,14 +70,16 @@ where
     interface.func_wrap(name, function)
 }
 
-/// Reads the names of one look-up within the limits of the call.
+/// Answers and records the names of one look-up, within the limits of the call.
 ///
 /// The names are read one by one: a guest's list may claim to be longer than its memory, and its
 /// elements may share one string.
-fn read_names(
+fn look_up<T>(
     store: &mut StoreContextMut<'_, CallState<Lookups>>,
     names: &WasmList<WasmStr>,
-) -> wasmtime::Result<Vec<String>> {
+    kind: &'static str,
+    answer: impl Fn(&BundleView, &str) -> Option<(Arc<str>, T)>,
+) -> wasmtime::Result<Vec<Option<T>>> {
     let state = &mut store.data_mut().world;
     let lookups = u64::try_from(names.len()).unwrap_or(u64::MAX).saturating_add(1);
     state.reads.lookups = state.reads.lookups.saturating_add(lookups);
@@ -89,23 +87,29 @@ fn read_names(
         return Err(LimitExceeded("lookups").into());
     }
     let (max_bytes, max_total_bytes) = (state.limits.hostcall_bytes, state.limits.lookup_bytes);
+    let view = state.view.clone();
     let mut bytes = 0u64;
-    let mut read = Vec::with_capacity(names.len());
+    let mut answers = Vec::with_capacity(names.len());
     for index in 0..names.len() {
         let Some(name) = names.get(&mut *store, index) else { break };
-        let text = name?.to_str(&*store)?.into_owned();
+        let text = name?.to_str(&*store)?;
         let text_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
         bytes = bytes.saturating_add(text_bytes);
         if bytes > max_bytes {
             return Err(LimitExceeded("hostcall_bytes").into());
         }
+        let (name, answer) = match answer(&view, &text) {
+            Some((name, answer)) => (name, Some(answer)),
+            None => (text.into(), None),
+        };
         // The read set keeps each name until the call ends, also names that the bundle does not have.
         let reads = &mut store.data_mut().world.reads;
         reads.bytes = reads.bytes.saturating_add(text_bytes);
         if reads.bytes > max_total_bytes {
             return Err(LimitExceeded("lookup_bytes").into());
         }
-        read.push(text);
+        reads.add(kind, name, answer.is_some());
+        answers.push(answer);
     }
-    Ok(read)
+    Ok(answers)
 }

@@ -98,7 +98,7 @@ pub(super) fn look_ups(trial: &Trial<'_>) -> Result<(), Violation> {
     expected.extend(resolution.tools().iter().map(|name| ("tool", name.as_str())));
     expected.extend(resolution.plugins().iter().map(|name| ("plugin", name.as_str())));
     expected.extend(resolution.workflows().iter().map(|name| ("workflow", name.as_str())));
-    let found: BTreeSet<_> = trial.run.reads.iter().map(|read| (read.kind, read.name.as_str())).collect();
+    let found: BTreeSet<_> = trial.run.reads.iter().map(|read| (read.kind, &*read.name)).collect();
     if expected == found {
         return Ok(());
     }
