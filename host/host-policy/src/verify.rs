@@ -236,12 +236,13 @@ impl<'a> Check<'a> {
     /// The answer may omit values that the order yields, except required wishes.
     fn order(&self, wishes: &[(Wish, usize)]) -> Result<(), InvalidAnswer> {
         let proposal = self.proposal;
-        let mut claims: Vec<(Claim<'_>, String)> = Vec::new();
+        // Each with its field, and its index in the field. The pointer is only needed for a refusal.
+        let mut claims: Vec<(Claim<'_>, &str, Option<usize>)> = Vec::new();
         if let Some(tag) = &proposal.language {
-            claims.push((Claim::Language(tag), "/language".to_owned()));
+            claims.push((Claim::Language(tag), "/language", None));
         }
         if let Some(model) = &proposal.model {
-            claims.push((Claim::Holds(AmendedList::Models, model), "/model".to_owned()));
+            claims.push((Claim::Holds(AmendedList::Models, model), "/model", None));
         }
         let lists = [
             (AmendedList::Instructions, "/instructions", &proposal.instructions),
@@ -251,14 +252,14 @@ impl<'a> Check<'a> {
         ];
         for (list, field, names) in lists {
             for (index, name) in names.iter().enumerate() {
-                claims.push((Claim::Holds(list, name), format!("{field}/{index}")));
+                claims.push((Claim::Holds(list, name), field, Some(index)));
                 if list == AmendedList::ToolsAllow {
-                    claims.push((Claim::Lacks(AmendedList::ToolsDeny, name), format!("{field}/{index}")));
+                    claims.push((Claim::Lacks(AmendedList::ToolsDeny, name), field, Some(index)));
                 }
             }
         }
         for (wish, index) in wishes {
-            claims.push((Claim::Wishes(&wish.authority, wish.need), format!("/wishes/{index}")));
+            claims.push((Claim::Wishes(&wish.authority, wish.need), "/wishes", Some(*index)));
         }
         let mut required: BTreeSet<&Authority> = BTreeSet::new();
         for layer in self.reach.layers() {
@@ -268,20 +269,20 @@ impl<'a> Check<'a> {
         for (wish, _) in wishes {
             required.remove(&wish.authority);
         }
-        claims.extend(required.into_iter().map(|authority| (Claim::DoesNotRequire(authority), "/wishes".to_owned())));
+        claims.extend(required.into_iter().map(|authority| (Claim::DoesNotRequire(authority), "/wishes", None)));
 
-        let demands: Vec<Claim<'_>> = claims.iter().map(|(claim, _)| *claim).collect();
+        let demands: Vec<Claim<'_>> = claims.iter().map(|(claim, ..)| *claim).collect();
         let Some(index) = order::first_impossible(self.reach.layers(), &demands) else { return Ok(()) };
-        Err(match claims.swap_remove(index) {
-            (Claim::DoesNotRequire(authority), field) => {
-                InvalidAnswer::new(field, format!("the required wish `{authority}` is missing, and no layer drops it"))
+        let (claim, field, element) = claims.swap_remove(index);
+        let at = element.map_or_else(|| field.to_owned(), |element| format!("{field}/{element}"));
+        Err(match claim {
+            Claim::DoesNotRequire(authority) => {
+                InvalidAnswer::new(at, format!("the required wish `{authority}` is missing, and no layer drops it"))
             }
-            (Claim::Lacks(..), field) => {
-                InvalidAnswer::new(field, "denied under every order of the layers that yields the preceding values")
+            Claim::Lacks(..) => {
+                InvalidAnswer::new(at, "denied under every order of the layers that yields the preceding values")
             }
-            (_, field) => {
-                InvalidAnswer::new(field, "no order of the active layers yields it together with the preceding values")
-            }
+            _ => InvalidAnswer::new(at, "no order of the active layers yields it together with the preceding values"),
         })
     }
 

@@ -115,10 +115,20 @@ impl<'a> Demands<'a> {
         demands
     }
 
-    fn add_required_names(&mut self, layers: &[ActiveLayer<'a>], list: AmendedList, names: BTreeSet<&'a str>) {
+    fn add_required_names(&mut self, layers: &[ActiveLayer<'a>], list: AmendedList, mut names: BTreeSet<&'a str>) {
+        let amends: Vec<_> =
+            layers.iter().enumerate().filter_map(|(at, layer)| Some((at, list.of(layer.layer)?))).collect();
+        // Without a replacement, every order yields the names that are written at all.
+        if amends.iter().all(|(_, (replaces, _))| !replaces) {
+            for name in amends.iter().flat_map(|(_, (_, written))| written) {
+                names.remove(name);
+            }
+            if names.is_empty() {
+                return;
+            }
+        }
         let mut held = RequiredNames::default();
-        for (at, layer) in layers.iter().enumerate() {
-            let Some((replaces, written)) = list.of(layer.layer) else { continue };
+        for (at, (replaces, written)) in amends {
             let written: BTreeSet<&str> = written.into_iter().filter(|name| names.contains(name)).collect();
             if replaces {
                 held.replaces.insert(at, written.len());
